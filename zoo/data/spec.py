@@ -1,0 +1,92 @@
+"""What a model is told about the data that it shall model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import InvalidData
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The shape and the values of one example.
+
+    Args:
+        shape: event shape; ``(C, H, W)`` for images, ``(D,)`` for vectors.
+        levels: integers ``0 .. levels-1`` (images); ``None`` for continuous values.
+        classes: number of labels, where the data has them.
+
+    >>> DataSpec(shape=(1, 28, 28), levels=256).dim
+    784
+    """
+
+    shape: tuple[int, ...]
+    levels: int | None = None
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        shape = tuple(int(s) for s in self.shape)
+        object.__setattr__(self, "shape", shape)
+        if len(shape) not in (1, 3) or min(shape) < 1:
+            raise InvalidData(
+                f"A data shape is (D,) for vectors or (C, H, W) for images, all at least 1; got {shape}."
+            )
+        if self.levels is not None and self.levels < 2:
+            raise InvalidData(
+                f"Discrete data needs at least 2 levels; got {self.levels} (None means continuous)."
+            )
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions D."""
+        return math.prod(self.shape)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether an example is ``(C, H, W)``."""
+        return len(self.shape) == 3
+
+    def check(self, x: Tensor, values: bool = True) -> None:
+        """Raise :class:`InvalidData` unless ``x`` is a batch ``(B, *shape)`` of this data.
+
+        Args:
+            x: the batch.
+            values: look at the values too (on an accelerator this waits for the device).
+        """
+        if tuple(x.shape[1:]) != self.shape or x.ndim != len(self.shape) + 1:
+            raise InvalidData(
+                f"The model expects a batch of shape (B, {', '.join(map(str, self.shape))}); "
+                f"got {tuple(x.shape)}."
+            )
+        if not values or x.numel() == 0:
+            return
+        if self.levels is None:
+            if not bool(torch.isfinite(x).all()):
+                raise InvalidData("The data holds values that are not finite (NaN or infinity); remove them.")
+            return
+        low, high = x.min().item(), x.max().item()
+        if not (low >= 0 and high <= self.levels - 1):
+            raise InvalidData(
+                f"Pixels must be integers in 0..{self.levels - 1}; found values from {low:g} to {high:g}."
+            )
+        if x.is_floating_point() and not bool((x == x.round()).all()):
+            raise InvalidData(f"Pixels must be integers in 0..{self.levels - 1}; found fractions.")
+
+    def quantise(self, x: Tensor) -> Tensor:
+        """Bring generated values into data space: the nearest of the levels (half rounds up), or ``x`` itself.
+
+        For integer data, in [0, levels-1]: a decoder's mean, a GAN's output, the end of an ODE. A dequantised
+        flow rounds down instead, which is the exact inverse of its dequantisation.
+        """
+        if self.levels is None:
+            return x
+        return torch.floor(x + 0.5).clamp(0, self.levels - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and records."""
+        return {"shape": list(self.shape), "levels": self.levels, "classes": self.classes}

@@ -1,0 +1,91 @@
+"""The invertible layer: two methods that return a value and a log-determinant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class Bijection(nn.Module):
+    """An invertible map between data (``x``) and latent (``z``).
+
+    ``forward`` normalises (data to latent), ``inverse`` generates (latent to data). Both return the
+    log-determinant *of the map that they apply*, summed over the event, shape ``(B,)``, in nats; so the two
+    cancel. ``context`` is what the map is conditioned on, ``(B, K)``, for layers with a conditioner.
+    """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Data to latent: ``(z, log|det dz/dx|)``."""
+        raise NotImplementedError
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Latent to data: ``(x, log|det dx/dz|)``."""
+        raise NotImplementedError
+
+
+class Chain(Bijection):
+    """Layers one after another, in the order data to latent.
+
+    Data of one layer may have another shape than that of the next (squeeze, flatten, multi-scale), as long
+    as the number of dimensions stays.
+    """
+
+    def __init__(self, layers: Iterable[Bijection]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = zeros(x)
+        for layer in self.layers:
+            x, log_det = layer(x, context)
+            total = total + log_det
+        return x, total
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        total = zeros(z)
+        for layer in reversed(self.layers):
+            z, log_det = layer.inverse(z, context)  # type: ignore[operator]
+            total = total + log_det
+        return z, total
+
+
+class Inverse(Bijection):
+    """The same map in the other direction (an IAF is a MAF seen so)."""
+
+    def __init__(self, bijection: Bijection) -> None:
+        super().__init__()
+        self.bijection = bijection
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection.inverse(x, context)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.bijection(z, context)
+
+
+class Reshape(Bijection):
+    """Give the event another shape; the log-determinant is zero."""
+
+    def __init__(self, shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
+        super().__init__()
+        self.shape_in, self.shape_out = tuple(shape_in), tuple(shape_out)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x.reshape(-1, *self.shape_out), zeros(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z.reshape(-1, *self.shape_in), zeros(z)
+
+
+def zeros(x: Tensor) -> Tensor:
+    """A log-determinant of zero for each row; at least float32, so that sums keep their precision."""
+    return torch.zeros(
+        x.shape[0], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)
+    )
+
+
+def sum_event(x: Tensor) -> Tensor:
+    """Sum over all but the batch dimension, in at least float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32)).flatten(1).sum(1)

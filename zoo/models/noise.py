@@ -1,0 +1,131 @@
+"""Counter-based noise: every random number is a pure function of a key, a draw and a position.
+
+Each row of a batch has a 64-bit key. Inside ``with keyed(keys):`` the functions :func:`uniform`,
+:func:`normal` and :func:`rademacher` return numbers that depend on the row's key, on how many draws came
+before, and on the place within the row, and on nothing else. So the same example gets the same noise
+whatever the batch size, the device or the number of processes; sample ``i`` of seed ``s`` is the same image
+alone or among thousands; and a resumed run needs no saved generator. Outside, torch's global generator
+serves.
+
+The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+generators", OOPSLA 2014) on wrapping 64-bit integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def _signed(value: int) -> int:
+    return value - 2**64 if value >= 2**63 else value
+
+
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
+_MULTIPLIER_2 = _signed(0x94D049BB133111EB)
+
+
+@dataclass
+class _Source:
+    keys: Tensor
+    draws: int = 0
+
+
+_active: ContextVar[_Source | None] = ContextVar("zoo_noise", default=None)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
+
+
+def mix(x: Tensor) -> Tensor:
+    """SplitMix64's finaliser on int64, wrapping: a bijection whose output bits look independent."""
+    x = (x ^ _shift(x, 30)) * _MULTIPLIER_1
+    x = (x ^ _shift(x, 27)) * _MULTIPLIER_2
+    return x ^ _shift(x, 31)
+
+
+def keys(*counters: int, count: int, first: int = 0, device: torch.device | str | None = None) -> Tensor:
+    """Keys ``(count,)`` of the rows ``first, first+1, ...`` of the stream named by ``counters``.
+
+    >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
+    True
+    """
+    stream = torch.zeros((), dtype=torch.int64, device=device)
+    for counter in counters:
+        stream = mix(stream + _signed(int(counter) % 2**64) + _GOLDEN)
+    return mix(stream + _GOLDEN * torch.arange(first, first + count, dtype=torch.int64, device=device))
+
+
+def content_keys(x: Tensor, salt: int = 0) -> Tensor:
+    """Keys ``(B,)`` that hash the values of each row, so that noise belongs to the example itself."""
+    flat = x.detach().flatten(1)
+    words = flat.to(torch.float64).view(torch.int64) if flat.numel() else flat.to(torch.int64)
+    place = torch.arange(words.shape[1], dtype=torch.int64, device=x.device)
+    return mix(mix(words + mix(_GOLDEN * (place + 1))).sum(1) + mix(torch.full_like(words[:, 0], salt)))
+
+
+@contextmanager
+def keyed(row_keys: Tensor) -> Iterator[None]:
+    """Within the block, noise for row ``i`` follows from ``row_keys[i]``."""
+    token = _active.set(_Source(row_keys))
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
+def is_keyed() -> bool:
+    """Whether a :func:`keyed` block is active."""
+    return _active.get() is not None
+
+
+def _bits(like: Tensor) -> Tensor | None:
+    """64 random bits for each element of ``like``, or None outside a keyed block."""
+    source = _active.get()
+    if source is None:
+        return None
+    rows, count = like.shape[0], source.keys.shape[0]
+    if count == 0 or rows % count:
+        raise ValueError(f"Noise for {rows} rows was asked for under {count} keys; rows must be a multiple.")
+    row_keys = source.keys.to(like.device)
+    if rows != count:  # repeated rows (x repeated K times) are different rows
+        copies = torch.arange(rows // count, dtype=torch.int64, device=like.device)
+        row_keys = mix(row_keys + _GOLDEN * copies[:, None]).flatten()
+    source.draws += 1
+    row_keys = mix(row_keys + _signed(source.draws * 0xD1342543DE82EF95 % 2**64))
+    size = like[0].numel() if rows else 0
+    place = torch.arange(1, size + 1, dtype=torch.int64, device=like.device)
+    return mix(row_keys[:, None] + _GOLDEN * place).view(like.shape)
+
+
+def uniform(like: Tensor) -> Tensor:
+    """Uniform noise on [0, 1) with the shape ``(rows, ...)``, dtype and device of ``like``."""
+    bits = _bits(like)
+    if bits is None:
+        return torch.rand_like(like)
+    resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
+    return (_shift(bits, 64 - resolution).to(torch.float64) * 2.0**-resolution).to(like.dtype)
+
+
+def normal(like: Tensor) -> Tensor:
+    """Standard normal noise with the shape, dtype and device of ``like`` (Box-Muller)."""
+    bits = _bits(like)
+    if bits is None:
+        return torch.randn_like(like)
+    wide = torch.float64 if like.device.type != "mps" else torch.float32
+    first = (_shift(bits, 32) + 1).to(wide) * 2.0**-32
+    second = (bits & 0xFFFFFFFF).to(wide) * (2 * math.pi * 2.0**-32)
+    return ((-2 * first.log()).sqrt() * second.cos()).to(like.dtype)
+
+
+def rademacher(like: Tensor) -> Tensor:
+    """Signs, +1 or -1 with equal probability, with the shape, dtype and device of ``like``."""
+    return 1 - 2 * (uniform(like) < 0.5).to(like.dtype)
