@@ -1,0 +1,103 @@
+"""Build a model from its name and load a trained one: the two doors of the library."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zoo.config import model_settings, own_modules
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.models.base import GenerativeModel
+
+CHECKPOINTS = ("best.ckpt", "last.ckpt")
+
+
+def build(name: str, spec: DataSpec, **overrides: Any) -> GenerativeModel:
+    """A fresh model: ``conf/model/<name>.yaml`` for data of this ``spec``, settings overridden by keyword.
+
+    Raises:
+        ZooError: unknown model or setting (the nearest names are offered).
+    """
+    return instantiate(model_settings(name, overrides), spec)
+
+
+def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
+    """The model of a composed ``model`` node: its ``_target_`` called with ``spec`` and the other settings.
+
+    Raises:
+        ZooError: the target cannot be imported, or does not take these settings.
+    """
+    from hydra.utils import get_class
+
+    settings = dict(settings)
+    target = settings.pop("_target_", None)
+    if not target:
+        raise ZooError("A model's YAML needs a line `_target_: package.module.Class`.")
+    try:
+        with own_modules():
+            model_class = get_class(target)
+    except Exception as error:
+        raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
+    try:
+        return model_class(spec=spec, **settings)
+    except TypeError as error:
+        raise ZooError(f"{target} does not take these settings: {error}.") from error
+
+
+def load(path: str | Path, device: torch.device | str | None = None) -> Any:
+    """A trained model in evaluation mode, from a run's directory or a checkpoint file.
+
+    A run's directory stands for its best checkpoint on validation. The weights are those that were evaluated
+    (the moving average where the run kept one).
+
+    Args:
+        path: run directory or ``.ckpt`` file.
+        device: where to put it; the CPU by default.
+
+    Raises:
+        ZooError: nothing there, or the checkpoint is damaged.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found = [
+            path / "checkpoints" / name for name in CHECKPOINTS if (path / "checkpoints" / name).exists()
+        ]
+        if not found:
+            raise ZooError(f"There is no checkpoint under {path / 'checkpoints'}; train the run first.")
+        path = found[0]
+    checkpoint = read_checkpoint(path)
+    about = checkpoint["zoo"]
+    spec = DataSpec(tuple(about["spec"]["shape"]), about["spec"]["levels"], about["spec"]["classes"])
+    model = instantiate(about["model"], spec)
+    prefix = "ema." if about["weights"] == "ema" else "model."
+    state = {k[len(prefix) :]: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ZooError(
+            f"The checkpoint {path} does not fit its model: {str(error).splitlines()[0]}"
+        ) from error
+    return model.to(device or "cpu").eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint's content, loaded with ``weights_only=True``.
+
+    Raises:
+        ZooError: no such file, not one of zoo's, or damaged.
+    """
+    if not path.exists():
+        raise ZooError(f"There is no checkpoint at {path}.")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint["zoo"]["spec"], checkpoint["state_dict"]
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise ZooError(f"The checkpoint {path} is damaged or not one of zoo's ({reason}).") from error
+    return checkpoint

@@ -1,0 +1,229 @@
+"""What all training rules share: the budget in updates, schedule, averaged weights, validation, divergence."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import Diverged, ZooError
+from zoo.models import noise
+from zoo.models.noise import keys
+
+
+class Rule(pl.LightningModule):
+    """A training rule over any model.
+
+    One call of ``training_step`` is one *update*. All of an update's randomness is a function of the seed, the
+    update's number and each example's place in the global batch; so a resumed run continues bit for bit, and
+    several processes draw the noise that one process would.
+
+    Args:
+        model: what is trained.
+        updates: the budget.
+        batch_size: examples of the global batch.
+        seed: the run's seed.
+        optimizer: ``adam``, ``adamw`` or ``sgd`` with ``lr``, ``betas``, ``weight_decay``.
+        schedule: ``constant`` or ``cosine`` (to zero at the last update), after ``warmup`` linear updates.
+        clip: largest gradient norm; None for no clipping.
+        ema: decay of the averaged weights; 0 for none. They are evaluated where they exist.
+        validations: how many validations the budget is divided by.
+        log_every: updates between two logged values.
+    """
+
+    curves: tuple[str, ...] = ("train/loss",)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        updates: int,
+        batch_size: int,
+        seed: int = 0,
+        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.0,
+        schedule: Literal["constant", "cosine"] = "cosine",
+        warmup: int = 0,
+        clip: float | None = 1.0,
+        ema: float = 0.0,
+        validations: int = 20,
+        log_every: int = 10,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("updates", updates, 1), ("batch_size", batch_size, 1), ("lr", lr, 0.0)):
+            if not value >= least or not math.isfinite(value):
+                raise ZooError(f"training.{name} must be at least {least}; got {value}.")
+        if not 0 <= ema < 1:
+            raise ZooError(f"training.ema is a decay in [0, 1); got {ema}.")
+        if optimizer not in ("adam", "adamw", "sgd") or schedule not in ("constant", "cosine"):
+            raise ZooError(
+                "training.optimizer is adam, adamw or sgd and training.schedule constant or cosine; "
+                f"got {optimizer} and {schedule}."
+            )
+        self.automatic_optimization = False  # one meaning of an update for all rules, two optimisers included
+        self.model = model
+        self.ema = copy.deepcopy(model).requires_grad_(False) if ema else None
+        self.budget, self.batch_size, self.seed = updates, batch_size, seed
+        self.optimizer_name, self.lr, self.betas, self.weight_decay = (
+            optimizer,
+            lr,
+            tuple(betas),
+            weight_decay,
+        )
+        self.schedule, self.warmup, self.clip, self.decay = schedule, warmup, clip, ema
+        self.validate_every = max(1, updates // max(1, validations))
+        self.log_every = log_every
+        self.updates = 0
+        self.images_seen = 0
+        self.largest_gradient_norm = 0.0
+        self.latest: dict[str, float] = {}
+        self._validation: list[Tensor] = []
+
+    # What a rule says -----------------------------------------------------------------------------------
+
+    @property
+    def batches_per_update(self) -> int:
+        """Global batches of ``batch_size`` that one update consumes."""
+        return 1
+
+    def update(self, batch: Tensor) -> dict[str, Tensor]:
+        """Make one update from this process's part of the batch; return values to log."""
+        raise NotImplementedError
+
+    def validation_values(self, batch: Tensor) -> Tensor | None:
+        """Per-example criterion ``(B,)``, lower is better; None where the rule has no criterion."""
+        return None
+
+    # What all do ----------------------------------------------------------------------------------------
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated and evaluated: averaged weights where they exist."""
+        return self.ema if self.ema is not None else self.model
+
+    def build_optimizer(self, parameters: Any, lr: float) -> torch.optim.Optimizer:
+        """The configured optimiser over ``parameters``."""
+        if self.optimizer_name == "sgd":
+            return torch.optim.SGD(parameters, lr=lr, momentum=self.betas[0], weight_decay=self.weight_decay)
+        kind = torch.optim.AdamW if self.optimizer_name == "adamw" else torch.optim.Adam
+        return kind(parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay)  # type: ignore[arg-type]
+
+    def configure_optimizers(self) -> Any:
+        optimizers = self._optimizers()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["base_lr"] = group["lr"]
+        return optimizers
+
+    def _optimizers(self) -> list[torch.optim.Optimizer]:
+        return [self.build_optimizer(self.model.parameters(), self.lr)]
+
+    def lr_factor(self) -> float:
+        """Factor on the learning rate at the present update; no state, so resuming cannot shift it."""
+        if self.updates < self.warmup:
+            return (self.updates + 1) / self.warmup
+        if self.schedule == "cosine":
+            progress = (self.updates - self.warmup) / max(1, self.budget - self.warmup)
+            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return 1.0
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        torch.manual_seed(hash_seed(self.seed, self.updates, self.global_rank))  # dropout and the like
+        row_keys = keys(
+            self.seed, self.updates, count=len(batch), first=self.global_rank * len(batch), device=self.device
+        )
+        with noise.keyed(row_keys):
+            values = self.update(batch)
+        self.latest = {name: float(value.detach()) for name, value in values.items()}
+        bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
+        if bad:
+            raise Diverged(
+                f"Training diverged at update {self.updates + 1}: {bad[0]} is {self.latest[bad[0]]}; "
+                "lower training.lr or training.clip."
+            )
+        self.updates += 1
+        self.images_seen += len(batch) * self.trainer.world_size
+        self._average()
+
+    def descend(self, loss: Tensor, optimizer: Any, module: nn.Module) -> Tensor:
+        """One optimiser step down ``loss``; returns the gradient norm before clipping."""
+        optimizer.zero_grad(set_to_none=True)
+        self.manual_backward(loss)
+        parameters = [p for p in module.parameters() if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip if self.clip is not None else math.inf)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * self.lr_factor()
+        if bool(torch.isfinite(norm)):  # a step along NaN would leave nothing to look at
+            optimizer.step()
+            self.largest_gradient_norm = max(self.largest_gradient_norm, float(norm))
+        return norm
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.ema is None:
+            return
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))  # forget the start sooner
+        for mean, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+        for mean, value in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            mean.copy_(value)
+
+    def on_validation_epoch_start(self) -> None:
+        self._validation = []
+        self.evaluated.eval()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        values = self.validation_values(batch)
+        if values is not None:
+            self._validation.append(values.detach().double())
+
+    def on_validation_epoch_end(self) -> None:
+        self.evaluated.train()
+        if not self._validation:
+            return
+        values = torch.cat(self._validation)
+        total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")  # type: ignore[assignment]
+        loss = float(total[0] / total[1])
+        if not math.isfinite(loss):
+            raise Diverged(f"Validation loss is {loss} at update {self.updates}; lower training.lr.")
+        self.latest["val/loss"] = loss
+
+    # What a checkpoint holds ----------------------------------------------------------------------------
+
+    about: dict[str, Any] = {}  # noqa: RUF012  (set per run: the model's settings and the data's spec)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["zoo"] = self.about | {
+            "updates": self.updates,
+            "images_seen": self.images_seen,
+            "largest_gradient_norm": self.largest_gradient_norm,
+            "weights": "ema" if self.ema is not None else "raw",
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        about = checkpoint["zoo"]
+        self.updates, self.images_seen = about["updates"], about["images_seen"]
+        self.largest_gradient_norm = about["largest_gradient_norm"]
+
+
+def hash_seed(*counters: int) -> int:
+    """A seed for torch's own generator from several counters."""
+    return int(keys(*counters, count=1)[0]) % 2**63
+
+
+def require(model: nn.Module, rule: str, *names: str) -> None:
+    """Raise :class:`ZooError` unless ``model`` has what the rule needs."""
+    missing = [name for name in names if not hasattr(model, name)]
+    if missing:
+        wanted = getattr(model, "rule", "maximum_likelihood")
+        raise ZooError(
+            f"training={rule} needs a model with {' and '.join(missing)}, which {type(model).__name__} lacks; "
+            f"use training={wanted}."
+        )
