@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.factory import build, load
     from zoo.data.spec import DataSpec
+    from zoo.factory import build, load
     from zoo.models.base import GenerativeModel
 
 from zoo.errors import Diverged, InvalidData, NoLikelihood, ZooError

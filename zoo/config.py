@@ -70,7 +70,7 @@ def own_modules() -> Iterator[None]:
 
 
 def check_choices(overrides: Sequence[str]) -> None:
-    """Raise :class:`ZooError` for a malformed override or an unknown option of a group, nearest names offered.
+    """Raise :class:`ZooError` for a malformed override or an unknown option of a group (nearest names).
 
     Sweeps (``model=realnvp,maf``) are checked choice by choice.
     """

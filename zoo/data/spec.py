@@ -78,7 +78,7 @@ class DataSpec:
             raise InvalidData(f"Pixels must be integers in 0..{self.levels - 1}; found fractions.")
 
     def quantise(self, x: Tensor) -> Tensor:
-        """Bring generated values into data space: the nearest of the levels (half rounds up), or ``x`` itself.
+        """Bring generated values into data space: the nearest level (half rounds up), or ``x`` itself.
 
         For integer data, in [0, levels-1]: a decoder's mean, a GAN's output, the end of an ODE. A dequantised
         flow rounds down instead, which is the exact inverse of its dequantisation.

@@ -19,7 +19,7 @@ class GenerativeModel(nn.Module):
     """A distribution over examples of ``spec.shape``.
 
     A subclass sets :attr:`family` and :attr:`likelihood` and writes ``_sample`` and, where the family has a
-    density, ``_log_prob``. Randomness inside either comes from :mod:`zoo.models.noise`, whose key is set here.
+    density, ``_log_prob``. Randomness in either comes from :mod:`zoo.models.noise`, whose key is set here.
 
     Attributes:
         family: the family that comparisons group by.

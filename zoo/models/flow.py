@@ -61,11 +61,11 @@ class Flow(GenerativeModel):
 
 
 def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 0.05) -> Chain:
-    """Pixels in ``[0, levels)`` to unbounded (``logit``) or centred (``centre``) values; vectors pass through.
+    """Pixels in ``[0, levels)`` to unbounded (``logit``) or centred (``centre``) values; else nothing.
 
-    ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a that
-    every implementation uses, so that both ends stay finite). ``centre``: x/levels - 1/2 (Kingma & Dhariwal
-    2018).
+    ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a
+    that every implementation uses, so that both ends stay finite). ``centre``: x/levels - 1/2 (Kingma &
+    Dhariwal 2018).
     """
     if spec.levels is None or how == "none":
         return Chain([])
@@ -74,5 +74,3 @@ def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 0.05
     if how == "logit":
         return Chain([Affine(scale=(1 - 2 * alpha) / spec.levels, shift=alpha), Logit()])
     raise ValueError(f"Preprocessing is 'logit', 'centre' or 'none'; got '{how}'.")
-
-

@@ -1,4 +1,4 @@
-"""What all training rules share: the budget in updates, schedule, averaged weights, validation, divergence."""
+"""What all training rules share: budget, schedule, averaged weights, validation, divergence."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from zoo.models.noise import keys
 class Rule(pl.LightningModule):
     """A training rule over any model.
 
-    One call of ``training_step`` is one *update*. All of an update's randomness is a function of the seed, the
-    update's number and each example's place in the global batch; so a resumed run continues bit for bit, and
-    several processes draw the noise that one process would.
+    One call of ``training_step`` is one *update*. All of an update's randomness is a function of the seed,
+    the update's number and each example's place in the global batch; so a resumed run continues bit for bit,
+    and several processes draw the noise that one process would.
 
     Args:
         model: what is trained.
@@ -224,6 +224,6 @@ def require(model: nn.Module, rule: str, *names: str) -> None:
     if missing:
         wanted = getattr(model, "rule", "maximum_likelihood")
         raise ZooError(
-            f"training={rule} needs a model with {' and '.join(missing)}, which {type(model).__name__} lacks; "
+            f"training={rule} needs a model with {' and '.join(missing)}; {type(model).__name__} has none; "
             f"use training={wanted}."
         )

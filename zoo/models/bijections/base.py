@@ -81,9 +81,7 @@ class Reshape(Bijection):
 
 def zeros(x: Tensor) -> Tensor:
     """A log-determinant of zero for each row; at least float32, so that sums keep their precision."""
-    return torch.zeros(
-        x.shape[0], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32)
-    )
+    return torch.zeros(x.shape[0], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
 def sum_event(x: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ class Affine(Bijection):
 
 
 class Logit(Bijection):
-    """z = ln x - ln(1-x) from (0, 1) to the reals; log|dz/dx| = -ln x - ln(1-x) = softplus(z) + softplus(-z)."""
+    """z = ln x - ln(1-x), from (0, 1) to the reals; log|dz/dx| = -ln x - ln(1-x)."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_x, log_1_x = torch.log(x), torch.log1p(-x)

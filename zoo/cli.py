@@ -1,0 +1,145 @@
+"""The commands. Each is a thin door to the room that does the work; nothing heavy is imported up here."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+TRAIN = "train a model, evaluate it by the protocol, write its record (any Hydra override; -m for several)"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for a mistake that the user can mend, 1 for ours."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        if arguments[:1] == ["train"]:  # all that follows is Hydra's grammar
+            from zoo.train import main as train
+
+            return train(arguments[1:])
+        options = _parser().parse_args(arguments)
+        return int(options.run(options))
+    except ZooError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"zoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("zoo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"zoo: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="zoo",
+        description="Every family of generative model, trained by its own rule and judged by one.",
+        epilog="--debug anywhere shows tracebacks.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands.add_parser("train", help=TRAIN, add_help=False)
+
+    sweep = commands.add_parser(
+        "sweep", help="run sweeps/NAME.yaml: skips what has finished, resumes the rest"
+    )
+    sweep.add_argument(
+        "name", metavar="NAME", help="a shipped sweep, ./sweeps/NAME.yaml, or a path to a .yaml"
+    )
+    sweep.add_argument("overrides", nargs="*", help="Hydra overrides for every job")
+    sweep.add_argument("--jobs", type=int, metavar="N", help="jobs at a time")
+    sweep.add_argument("--dry-run", action="store_true", help="print the plan and stop")
+    sweep.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
+    sweep.add_argument("-o", "--out", type=Path, metavar="DIR", help="where the runs go (runs/NAME)")
+    sweep.set_defaults(run=_sweep)
+
+    compare = commands.add_parser("compare", help="records -> tables, figures, one HTML page")
+    compare.add_argument("paths", nargs="+", type=Path, metavar="RESULTS", help="directories that hold runs")
+    compare.add_argument("-o", "--out", type=Path, metavar="DIR", help="write table, figures and page there")
+    compare.add_argument(
+        "--archive", action="store_true", help="also copy records, curves and samples into DIR/records"
+    )
+    compare.set_defaults(run=_compare)
+
+    evaluate = commands.add_parser("evaluate", help="judge a finished run again by the present protocol")
+    evaluate.add_argument("run_dir", type=Path, metavar="RUN")
+    evaluate.set_defaults(run=_evaluate)
+
+    sample = commands.add_parser("sample", help="draw from a trained run or checkpoint")
+    sample.add_argument("run_dir", type=Path, metavar="RUN")
+    sample.add_argument("-n", type=int, default=64, help="how many (64)")
+    sample.add_argument(
+        "-o", "--out", type=Path, default=Path("samples.png"), help=".png grid, or .npy array"
+    )
+    sample.add_argument("--temperature", type=float, default=1.0)
+    sample.add_argument("--seed", type=int, default=0)
+    sample.add_argument("--device", default="cpu")
+    sample.set_defaults(run=_sample)
+
+    doctor = commands.add_parser(
+        "doctor", help="what this machine has: devices, data, weights, W&B, versions"
+    )
+    doctor.add_argument("--root", type=Path, metavar="DIR", help="data root to look in")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    from zoo.comparison import compare
+    from zoo.sweep import sweep
+
+    root, unfinished = sweep(
+        options.name,
+        options.overrides,
+        out=options.out,
+        parallel=options.jobs,
+        dry_run=options.dry_run,
+        retry_failed=options.retry_failed,
+    )
+    if not options.dry_run:
+        compare([root], root / "comparison")
+    return 2 if unfinished else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from zoo.comparison import compare
+
+    if options.archive and options.out is None:
+        raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
+    return compare(options.paths, options.out, archive=options.archive)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from zoo.run import reevaluate
+    from zoo.train import report
+
+    report(reevaluate(options.run_dir), options.run_dir)
+    return 0
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from zoo.train import sample
+
+    return sample(options.run_dir, options.n, options.out, options.temperature, options.seed, options.device)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from zoo.doctor import doctor
+
+    return doctor(options.root)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

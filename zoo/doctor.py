@@ -1,0 +1,65 @@
+"""``zoo doctor``: what this machine has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from zoo.config import compose_run, options
+from zoo.errors import ZooError
+from zoo.tracking import wandb_mode
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "torchdiffeq",
+    "hydra-core",
+    "wandb",
+)
+
+
+def doctor(root: Path | None = None) -> int:
+    """Print devices, data sets found, weights, W&B mode and versions; returns 0."""
+    from zoo.run import prepare_data
+
+    console = Console(highlight=False)
+    console.print("[bold]Devices[/]")
+    console.print(f"  cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.machine()}")
+    for index in range(torch.cuda.device_count()):
+        console.print(f"  cuda:{index}: {torch.cuda.get_device_name(index)}")
+    if not torch.cuda.is_available():
+        console.print("  no CUDA device")
+    console.print("[bold]Data[/] (data.root= or ZOO_DATA says where)")
+    for name in options("data"):
+        if name in ("images", "table"):
+            console.print(f"  {name:14} your own: data={name} data.path=...")
+            continue
+        try:
+            overrides = [f"data={name}"] + ([f"data.root={root}"] if root else [])
+            os.environ["ZOO_NO_DOWNLOAD"] = "1"
+            sizes = {split: len(x) for split, x in prepare_data(compose_run(overrides)).splits.items()}
+            console.print(f"  {name:14} [green]ok[/] {sizes}")
+        except (ZooError, OSError) as error:
+            console.print(f"  {name:14} [yellow]absent[/] {error}", markup=True, soft_wrap=True)
+    console.print("[bold]Weights[/]")
+    inception = Path(torch.hub.get_dir()) / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
+    state = (
+        "[green]ok[/]"
+        if inception.exists()
+        else "[yellow]absent[/]: natural images get no FID until it is at"
+    )
+    console.print(f"  Inception-v3 {state} {inception}", soft_wrap=True)
+    console.print("  digits-cnn [green]ok[/] (ships in the package)")
+    console.print(f"[bold]W&B[/]\n  {wandb_mode()}")
+    console.print("[bold]Versions[/]")
+    for package in PACKAGES:
+        console.print(f"  {package:14} {importlib.metadata.version(package)}")
+    return 0

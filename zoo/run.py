@@ -1,0 +1,392 @@
+"""One run, from a composed configuration to its record."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import importlib.metadata
+import logging
+import math
+import os
+import platform
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+import yaml
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from zoo import factory, tracking
+from zoo.config import Identity, identify, own_modules
+from zoo.errors import Diverged, ZooError
+from zoo.evaluation.protocol import evaluate, protocol_hash
+from zoo.record import RECORD, SAMPLES, Record, read, write_atomic
+from zoo.training.callbacks import Checkpoints, Curves, Progress
+from zoo.training.rule import Rule
+
+PACKAGES = (
+    "zoo",
+    "torch",
+    "lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "torchdiffeq",
+    "numpy",
+    "hydra-core",
+)
+
+
+def ended(directory: Path, retry_failed: bool = True) -> Record | None:
+    """The record of a run that needs no more work: finished, or diverged (it would diverge again)."""
+    if not (directory / RECORD).exists():
+        return None
+    try:
+        record = read(directory)
+    except ZooError:
+        return None  # damaged or of an older schema: made anew
+    return None if record.status == "failed" and retry_failed else record
+
+
+def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], None] | None = None) -> Record:
+    """Train, evaluate and record; skip what has ended, resume what was cut off.
+
+    Args:
+        config: a composed configuration with its ``hydra`` node.
+        directory: the run's directory; another process at work in it is waited for.
+        show: told how far the run is.
+
+    Raises:
+        ZooError: a mistake that the user can mend. It is recorded as ``failed`` (or ``diverged``) first.
+    """
+    identity = identify(config)
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone(directory):
+        done = ended(directory)
+        if done is not None:
+            return done
+        (directory / RECORD).unlink(missing_ok=True)
+        return _run(config, identity, directory, show)
+
+
+def _run(
+    config: DictConfig, identity: Identity, directory: Path, show: Callable[[dict[str, Any]], None] | None
+) -> Record:
+    _quiet()
+    record = Record(
+        run_id=identity.run_id,
+        model=identity.model,
+        family="unknown",
+        data=identity.data,
+        seed=identity.seed,
+        status="failed",
+        provenance=provenance(identity)
+        | {"overrides": [o for o in config.hydra.overrides.task if not o.startswith("hydra.")]},
+    )
+    write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
+    started = time.perf_counter()
+    loggers: list[Any] = []
+    picture: Path | None = None
+    rule: Rule | None = None
+    try:
+        with own_modules():
+            data = prepare_data(config)
+            pl.seed_everything(identity.seed, verbose=False)
+            settings = OmegaConf.to_container(config.model, resolve=True)
+            assert isinstance(settings, dict)
+            model = factory.instantiate({str(k): v for k, v in settings.items()}, data.spec)
+            record.family = str(getattr(model, "family", "unknown"))
+            rule = _rule(config, model, identity.seed)
+            rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
+            logger_settings = dict(OmegaConf.to_container(config.logger, resolve=True) or {})  # type: ignore[arg-type]
+            logger_settings["group"] = config.sweep
+            if _is_first_rank():
+                loggers = tracking.start(logger_settings, identity, record.family, directory)
+            record.provenance["data"] = data.describe()
+            _fit(config, rule, data, directory, identity, loggers, show, record)
+            if not _is_first_rank():
+                return record
+            picture = _judge(config, data, directory, record, rule)
+        record.status = "finished"
+    except Diverged as error:
+        record.status, record.reason = "diverged", str(error)
+        raise
+    except KeyboardInterrupt:
+        record.reason = "interrupted"
+        raise  # no record: the same command resumes
+    except Exception as error:
+        record.reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        write_atomic(directory / "error.log", traceback.format_exc())
+        raise
+    finally:
+        if _is_first_rank() and record.reason != "interrupted":
+            if rule is not None:
+                record.stability |= {"largest_gradient_norm": rule.largest_gradient_norm}
+                record.cost |= {"updates": rule.updates, "images_seen": rule.images_seen}
+            record.cost["total_seconds"] = time.perf_counter() - started
+            record.provenance["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat(
+                timespec="seconds"
+            )
+            record.write(directory)
+            checkpoint = record.provenance.get("checkpoint")
+            tracking.finish(loggers, record, picture, directory / checkpoint if checkpoint else None)
+    return record
+
+
+def prepare_data(config: DictConfig) -> Any:
+    """The data module of a configuration, set up, in batches of ``training.batch_size``."""
+    settings = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(settings, dict)
+    target = get_class(settings.pop("_target_"))
+    data = target(**settings)
+    data.batch_size, data.seed = int(config.training.batch_size), int(config.seed)
+    data.setup()
+    return data
+
+
+def _rule(config: DictConfig, model: Any, seed: int) -> Rule:
+    settings = OmegaConf.to_container(config.training, resolve=True)
+    assert isinstance(settings, dict)
+    target = get_class(settings.pop("_target_"))
+    return target(model, seed=seed, **settings)
+
+
+def _fit(
+    config: DictConfig,
+    rule: Rule,
+    data: Any,
+    directory: Path,
+    identity: Identity,
+    loggers: list[Any],
+    show: Callable[[dict[str, Any]], None] | None,
+    record: Record,
+) -> None:
+    """Train to the budget, from the last checkpoint where there is one."""
+    folder = directory / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    last = folder / "last.ckpt"
+    resume = last if last.exists() else None
+    if resume is not None:
+        try:
+            data.start_update = factory.read_checkpoint(resume)["zoo"]["updates"]
+            record.stability["resumed_at"] = data.start_update
+        except ZooError:  # damaged by whatever cut the run off: begin again
+            resume = None
+            last.unlink()
+    data.updates = rule.budget
+    data.batch_size = rule.batch_size * rule.batches_per_update
+    data.train_size = len(data.splits["train"])
+    likelihood_rule = data.spec.levels is not None and type(rule).__name__ == "MaximumLikelihood"
+    curves = Curves(directory, 1 / math.log(2) if likelihood_rule else None)
+    progress = Progress(directory, identity.run_id, show)
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    trainer: pl.Trainer = instantiate(
+        config.trainer,
+        max_epochs=1,
+        val_check_interval=rule.validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=loggers,
+        callbacks=[curves, Checkpoints(folder), progress],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(directory),
+    )
+    if data.start_update < rule.budget:
+        trainer.fit(rule, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+    elif resume is not None:
+        checkpoint = factory.read_checkpoint(resume)
+        rule.on_load_checkpoint(checkpoint)
+        curves.training_seconds = next(
+            (s["training_seconds"] for s in checkpoint["callbacks"].values() if "training_seconds" in s), 0.0
+        )
+    progress.tell("evaluating", rule)
+    seconds = curves.seconds()
+    record.cost |= {
+        "parameters": sum(p.numel() for p in rule.model.parameters() if p.requires_grad),
+        "updates": rule.updates,
+        "images_seen": rule.images_seen,
+        "train_seconds": seconds,
+        "device_seconds": seconds * trainer.world_size,
+        "examples_per_second": rule.images_seen / seconds if seconds else None,
+        "peak_memory_bytes": _peak_memory(),
+        "batch_size": rule.batch_size,
+    }
+
+
+def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> Path | None:
+    """Evaluate the chosen checkpoint by the protocol; write samples; fill the record."""
+    device = rule.device if rule is not None else torch.device("cpu")
+    model = factory.load(directory, device=device if device.type != "meta" else None)
+    settings = OmegaConf.to_container(config.evaluation, resolve=True)
+    assert isinstance(settings, dict)
+    started = time.perf_counter()
+    torch.manual_seed(0)
+    result = evaluate(
+        model,
+        data.splits,
+        data.spec,
+        natural=bool(getattr(data, "natural", False)),
+        settings=_plain(settings),
+    )
+    record.metrics, record.sampling = result.metrics, result.sampling
+    record.cost["evaluation_seconds"] = time.perf_counter() - started
+    best = directory / "checkpoints" / "best.ckpt"
+    chosen = best if best.exists() else directory / "checkpoints" / "last.ckpt"
+    about = factory.read_checkpoint(chosen)["zoo"]
+    record.provenance |= {
+        "protocol_hash": protocol_hash(_plain(settings)),
+        "checkpoint": str(chosen.relative_to(directory)),
+        "checkpoint_updates": about["updates"],
+        "weights": about["weights"],
+    }
+    return write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
+
+
+def reevaluate(directory: Path) -> Record:
+    """Judge a finished run again by the present protocol, from its checkpoint; rewrite its record.
+
+    Raises:
+        ZooError: not a run, or one that has no checkpoint.
+    """
+    from zoo.config import compose_run
+
+    record = read(directory)
+    overrides = record.provenance.get("overrides")
+    if overrides is None:
+        raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
+    with own_modules(), _alone(directory):
+        config = compose_run(overrides)
+        _judge(config, prepare_data(config), directory, record, None)
+        record.status, record.reason = "finished", None
+        record.write(directory)
+    return record
+
+
+def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | None) -> Path | None:
+    """``samples.npz`` for comparisons and, for images, ``samples.png``; returns the picture."""
+    import io
+
+    dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
+    arrays = {
+        "samples": samples.detach().cpu().to(dtype).numpy(),
+        "real": real[: len(samples)].cpu().to(dtype).numpy(),
+        "levels": np.array(levels or 0),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(directory / SAMPLES, buffer.getvalue())
+    if samples.ndim != 4 or levels is None:
+        return None
+    return write_grid(directory / "samples.png", samples, levels)
+
+
+def write_grid(path: Path, images: Tensor, levels: int) -> Path:
+    """A square grid of images ``(N, C, H, W)`` with values ``0..levels-1``, enlarged without smoothing."""
+    from PIL import Image
+    from torchvision.utils import make_grid
+
+    side = max(1, math.ceil(math.sqrt(len(images))))
+    grid = make_grid(images.detach().cpu().float() / (levels - 1), nrow=side, padding=1, pad_value=0.5)
+    pixels = (grid.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
+    factor = max(1, 640 // pixels.shape[1])
+    picture = Image.fromarray(pixels).resize(
+        (pixels.shape[1] * factor, pixels.shape[0] * factor), Image.Resampling.NEAREST
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+def provenance(identity: Identity) -> dict[str, Any]:
+    """Where a number comes from: configuration, code, versions, hardware."""
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "absent"
+    return {
+        "config": identity.config,
+        "config_hash": identity.config_hash,
+        "config_hash_without_seed": identity.config_hash_without_seed,
+        "git_commit": _git_commit(),
+        "versions": versions,
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        },
+    }
+
+
+def _git_commit() -> str | None:
+    here = Path(__file__).resolve().parent
+    answer = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _is_first_rank() -> bool:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
+
+
+def _plain(settings: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(key): value for key, value in settings.items()}
+
+
+def _quiet() -> None:
+    """Silence the notes that Lightning addresses to programmers."""
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*lightning.*")
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Hold the run's directory: a second process that trains the same run waits, then finds it done."""
+    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+        yield  # a rank that the first one started
+        return
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
