@@ -15,7 +15,6 @@ from typing import Any
 
 import hydra.errors
 from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -148,9 +147,7 @@ class Identity:
 
 def identify(config: DictConfig) -> Identity:
     """The identity of a composed configuration (with its ``hydra`` node)."""
-    plain = OmegaConf.to_container(_without(config, _NOT_IDENTITY), resolve=True)
-    assert isinstance(plain, dict)
-    settings: dict[str, Any] = {str(key): value for key, value in plain.items()}
+    settings = plain(_without(config, _NOT_IDENTITY))
     choices = config.hydra.runtime.choices
     model, data = str(choices.model), str(choices.data)
     data_settings = settings["data"] = dict(settings["data"])
@@ -186,10 +183,16 @@ def _without(config: DictConfig, keys: Sequence[str]) -> DictConfig:
     return copy
 
 
+def plain(node: Any) -> dict[str, Any]:
+    """A configuration node as a resolved plain dictionary (checkpoints must load with ``weights_only``)."""
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
 def register() -> None:
     """Make ``${zoo.run_id:}`` known to Hydra (for the names of run directories)."""
     OmegaConf.register_new_resolver("zoo.run_id", _run_id, replace=True)
-    ConfigStore.instance()
 
 
 def _run_id(*, _root_: DictConfig) -> str:
@@ -203,10 +206,8 @@ def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
         ZooError: no such model, or a keyword that the model does not have.
     """
     config = compose_run([f"model={name}"])
-    settings = OmegaConf.to_container(config.model, resolve=True)
-    assert isinstance(settings, dict)
-    plain: dict[str, Any] = {str(key): value for key, value in settings.items()}
+    settings = plain(config.model)
     for key in overrides:
-        if key not in plain:
-            raise unknown(f"setting of {name}", key, [k for k in plain if k != "_target_"])
-    return plain | overrides
+        if key not in settings:
+            raise unknown(f"setting of {name}", key, [k for k in settings if k != "_target_"])
+    return settings | overrides

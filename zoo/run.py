@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ import numpy as np
 import torch
 import yaml
 from hydra.utils import get_class, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor
 
 from zoo import factory, tracking
-from zoo.config import Identity, identify, own_modules
+from zoo.config import Identity, identify, own_modules, plain
 from zoo.errors import Diverged, ZooError
 from zoo.evaluation.protocol import evaluate, protocol_hash
 from zoo.record import RECORD, SAMPLES, Record, read, write_atomic
@@ -102,14 +102,12 @@ def _run(
         with own_modules():
             data = prepare_data(config)
             pl.seed_everything(identity.seed, verbose=False)
-            settings = OmegaConf.to_container(config.model, resolve=True)
-            assert isinstance(settings, dict)
-            model = factory.instantiate({str(k): v for k, v in settings.items()}, data.spec)
+            settings = plain(config.model)
+            model = factory.instantiate(settings, data.spec)
             record.family = str(getattr(model, "family", "unknown"))
             rule = _rule(config, model, identity.seed)
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
-            logger_settings = dict(OmegaConf.to_container(config.logger, resolve=True) or {})  # type: ignore[arg-type]
-            logger_settings["group"] = config.sweep
+            logger_settings = plain(config.logger) | {"group": config.sweep}
             if _is_first_rank():
                 loggers = tracking.start(logger_settings, identity, record.family, directory)
             record.provenance["data"] = data.describe()
@@ -145,8 +143,7 @@ def _run(
 
 def prepare_data(config: DictConfig) -> Any:
     """The data module of a configuration, set up, in batches of ``training.batch_size``."""
-    settings = OmegaConf.to_container(config.data, resolve=True)
-    assert isinstance(settings, dict)
+    settings = plain(config.data)
     target = get_class(settings.pop("_target_"))
     data = target(**settings)
     data.batch_size, data.seed = int(config.training.batch_size), int(config.seed)
@@ -155,8 +152,7 @@ def prepare_data(config: DictConfig) -> Any:
 
 
 def _rule(config: DictConfig, model: Any, seed: int) -> Rule:
-    settings = OmegaConf.to_container(config.training, resolve=True)
-    assert isinstance(settings, dict)
+    settings = plain(config.training)
     target = get_class(settings.pop("_target_"))
     return target(model, seed=seed, **settings)
 
@@ -233,8 +229,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
     """Evaluate the chosen checkpoint by the protocol; write samples; fill the record."""
     device = rule.device if rule is not None else torch.device("cpu")
     model = factory.load(directory, device=device if device.type != "meta" else None)
-    settings = OmegaConf.to_container(config.evaluation, resolve=True)
-    assert isinstance(settings, dict)
+    settings = plain(config.evaluation)
     started = time.perf_counter()
     torch.manual_seed(0)
     result = evaluate(
@@ -242,7 +237,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         data.splits,
         data.spec,
         natural=bool(getattr(data, "natural", False)),
-        settings=_plain(settings),
+        settings=settings,
     )
     record.metrics, record.sampling = result.metrics, result.sampling
     record.cost["evaluation_seconds"] = time.perf_counter() - started
@@ -250,7 +245,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
     chosen = best if best.exists() else directory / "checkpoints" / "last.ckpt"
     about = factory.read_checkpoint(chosen)["zoo"]
     record.provenance |= {
-        "protocol_hash": protocol_hash(_plain(settings)),
+        "protocol_hash": protocol_hash(settings),
         "checkpoint": str(chosen.relative_to(directory)),
         "checkpoint_updates": about["updates"],
         "weights": about["weights"],
@@ -367,10 +362,6 @@ def _is_first_rank() -> bool:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank() == 0
     return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
-def _plain(settings: Mapping[Any, Any]) -> dict[str, Any]:
-    return {str(key): value for key, value in settings.items()}
 
 
 def _quiet() -> None:

@@ -198,7 +198,8 @@ def _record(job: Job) -> Record | None:
 def _work(jobs: list[Job], left: list[Job], count: int, console: Console) -> None:
     """Keep ``count`` jobs going until none is left; on an interrupt stop them all and keep what they have."""
     threads = max(1, (os.cpu_count() or 1) // count)
-    waiting, running = list(left), []
+    waiting: list[Job] = list(left)
+    running: list[Job] = []
     say = _Plain(jobs, console) if not console.is_terminal else _Screen(jobs, console)
     with say:
         try:

@@ -48,7 +48,7 @@ def start(settings: dict[str, Any], identity: Identity, family: str, directory: 
         tags=[family, identity.data, identity.model],
         config=identity.config,
         dir=str(directory),
-        mode=mode,  # type: ignore[arg-type]
+        mode=mode,
         settings=wandb.Settings(console="off", disable_git=True),
     )
     run.define_metric("*", step_metric="updates")

@@ -16,6 +16,8 @@ LOG_2PI = math.log(2 * math.pi)
 class StandardNormal(nn.Module):
     """Independent standard normals over an event of the given shape."""
 
+    _like: Tensor
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = tuple(shape)

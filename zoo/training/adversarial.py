@@ -82,7 +82,8 @@ class Adversarial(Rule):
 
     def update(self, batch: Tensor) -> dict[str, Tensor]:
         model: Any = self.model
-        generator_optimizer, critic_optimizer = self.optimizers()  # type: ignore[misc]
+        optimizers: Any = self.optimizers()
+        generator_optimizer, critic_optimizer = optimizers
         real = model.to_network(batch.to(model.dtype))
         for part in real.chunk(self.critic_steps):
             with torch.no_grad():

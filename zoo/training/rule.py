@@ -171,8 +171,8 @@ class Rule(pl.LightningModule):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))  # forget the start sooner
         for mean, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
-        for mean, value in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-            mean.copy_(value)
+        for kept, buffer in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def on_validation_epoch_start(self) -> None:
         self._validation = []
@@ -189,7 +189,7 @@ class Rule(pl.LightningModule):
             return
         values = torch.cat(self._validation)
         total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")  # type: ignore[assignment]
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
         loss = float(total[0] / total[1])
         if not math.isfinite(loss):
             raise Diverged(f"Validation loss is {loss} at update {self.updates}; lower training.lr.")

@@ -1,0 +1,154 @@
+"""Every model under ``conf/model`` meets the contract, on images and on vectors."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import zoo
+from zoo.config import options
+from zoo.models import noise
+from zoo.models.base import GenerativeModel
+
+MODELS = options("model")
+SPECS = {
+    "2x2": zoo.DataSpec((1, 2, 2), levels=4),
+    "digits": zoo.DataSpec((1, 8, 8), levels=17),
+    "colour": zoo.DataSpec((3, 6, 4), levels=256),
+    "odd": zoo.DataSpec((1, 5, 7), levels=3),
+    "plane": zoo.DataSpec((2,)),
+    "table": zoo.DataSpec((7,)),
+}
+FAMILIES = {"flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"}
+TINY = {"gan", "vae"}
+
+
+def build(name: str, spec: zoo.DataSpec, scale: float = 0.02) -> GenerativeModel:
+    """A model with weights that are not those of a fresh one, where layers start as identities."""
+    torch.manual_seed(1)
+    model = zoo.build(name, spec)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return model.eval()
+
+
+def some_data(spec: zoo.DataSpec, n: int = 6) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    if spec.levels is None:
+        return torch.randn(n, *spec.shape, generator=generator)
+    return torch.randint(spec.levels, (n, *spec.shape), generator=generator)
+
+
+@pytest.mark.parametrize("data", SPECS)
+@pytest.mark.parametrize("name", MODELS)
+def test_contract(name, data):
+    spec = SPECS[data]
+    model, x = build(name, spec), some_data(spec)
+    assert model.family in FAMILIES
+    assert model.likelihood in {"exact", "lower bound", "estimate", "none"}
+    samples = model.sample(3, seed=7)
+    assert samples.shape == (3, *spec.shape)
+    spec.check(samples)  # inside the range, integers where the data are
+    assert torch.equal(samples, model.sample(3, generator=torch.Generator().manual_seed(0))) is False
+    torch.testing.assert_close(samples, model.sample(3, seed=7))
+    if model.likelihood == "none":
+        with pytest.raises(zoo.NoLikelihood, match="no likelihood"):
+            model.log_prob(x)
+        return
+    with torch.no_grad():
+        values = model.log_prob(x)
+        assert values.shape == (len(x),)
+        assert torch.isfinite(values).all()
+        assert torch.equal(values, model.log_prob(x.float())), "integers and floats are the same data"
+        assert torch.equal(values, model.log_prob(x)), "evaluation is a function of x alone"
+        flipped = model.log_prob(x.flip(0)).flip(0)
+    torch.testing.assert_close(values, flipped, rtol=1e-3, atol=1e-2)
+    with pytest.raises(zoo.InvalidData, match="shape"):
+        model.log_prob(x[0])
+    if spec.levels:
+        with pytest.raises(zoo.InvalidData, match=rf"0\.\.{spec.levels - 1}"):
+            model.log_prob(x + spec.levels)
+
+
+def test_sample_takes_a_generator():
+    model = build("realnvp", SPECS["plane"])
+    first = model.sample(4, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(first, model.sample(4, generator=torch.Generator().manual_seed(3)))
+    with pytest.raises(ValueError, match="not both"):
+        model.sample(1, seed=0, generator=torch.Generator())
+    torch.testing.assert_close(model.sample(8, seed=0)[:4], model.sample(4, seed=0))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_discrete_mass(name):
+    """Over all 256 images of 2x2 pixels and 4 levels, probabilities sum to 1, bounds to at most 1."""
+    spec = SPECS["2x2"]
+    model = build(name, spec)
+    if model.likelihood == "none":
+        return
+    x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)
+    draws = 1 if model.family == "autoregressive" else 60
+    values = []
+    for salt in range(draws):
+        with noise.keyed(noise.content_keys(x, salt)), torch.no_grad():
+            values.append(model.log_prob(x).double())
+    values = torch.stack(values)
+    bound = values.mean(0).exp().sum().item()  # Jensen: the mean of log p(x+u) is below log P(x)
+    assert bound <= 1 + 1e-3
+    if model.likelihood != "lower bound":
+        masses = values.exp().sum(1)  # for flows an unbiased estimate of the whole mass, once per draw
+        error = masses.std().item() / math.sqrt(draws) if draws > 1 else 0.0
+        assert abs(masses.mean().item() - 1) < 4 * error + 1e-3
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_density_on_the_plane_integrates_to_one(name):
+    model = build(name, SPECS["plane"], scale=0.05)
+    if model.likelihood == "none":
+        return
+    axis = torch.linspace(-9, 9, 181)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        mass = torch.cat([model.log_prob(part).double().exp() for part in grid.split(4096)]).sum().item()
+    mass *= float(axis[1] - axis[0]) ** 2
+    if model.likelihood == "lower bound":
+        assert mass <= 1 + 1e-2
+    else:
+        assert mass == pytest.approx(1, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_transform_inverts_and_its_log_det_is_autograds(name):
+    model = build(name, SPECS["plane"]).double()
+    if not hasattr(model, "transform"):
+        return
+    x = torch.randn(5, 2, dtype=torch.float64)
+    z, log_det = model.transform.forward(x)
+    back, back_log_det = model.transform.inverse(z)
+    torch.testing.assert_close(back, x, rtol=0, atol=2e-4)
+    torch.testing.assert_close(log_det, -back_log_det, rtol=0, atol=2e-3)
+    for i in range(len(x)):
+        jacobian = torch.autograd.functional.jacobian(lambda v: model.transform(v[None])[0][0], x[i])
+        assert torch.linalg.slogdet(jacobian)[1].item() == pytest.approx(log_det[i].item(), abs=2e-3)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_training_reaches_every_parameter(name):
+    spec = SPECS["digits"]
+    model = build(name, spec).train()
+    x = some_data(spec, 8)
+    if model.rule == "matching":
+        model.matching_loss(x.float()).mean().backward()
+    elif model.rule == "maximum_likelihood":
+        model.log_prob(x).mean().backward()
+    else:
+        model.critic(model.generate(4)).sum().backward()
+    silent = [n for n, p in model.named_parameters() if p.grad is None]
+    assert not silent
+
+
+def test_importing_zoo_changes_no_global_state():
+    with pytest.raises(ValueError):
+        torch.distributions.Normal(0.0, -1.0)

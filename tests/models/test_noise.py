@@ -1,0 +1,80 @@
+"""Counter-based noise: the right distribution, and a function of its key only."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from zoo.models import noise
+
+
+def reference_splitmix(x: int) -> int:
+    mask = 2**64 - 1
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15, 123456789])
+def test_mix_is_splitmix64(value):
+    signed = value - 2**64 if value >= 2**63 else value
+    assert int(noise.mix(torch.tensor(signed))) % 2**64 == reference_splitmix(value)
+
+
+def draw(kind, rows=20000, columns=3, dtype=torch.float64, seed=0):
+    with noise.keyed(noise.keys(seed, count=rows)):
+        return getattr(noise, kind)(torch.zeros(rows, columns, dtype=dtype))
+
+
+def test_distributions():
+    assert stats.kstest(draw("uniform").flatten().numpy(), "uniform").pvalue > 1e-3
+    assert stats.kstest(draw("normal").flatten().numpy(), "norm").pvalue > 1e-3
+    signs = draw("rademacher")
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert abs(signs.mean().item()) < 4 / math.sqrt(signs.numel())
+
+
+def test_columns_rows_and_draws_are_uncorrelated():
+    with noise.keyed(noise.keys(3, count=20000)):
+        first, second = (noise.normal(torch.zeros(20000, 2, dtype=torch.float64)) for _ in range(2))
+    together = torch.cat([first, second, first.roll(1, 0)], 1).numpy()
+    off = np.corrcoef(together.T) - np.eye(6)
+    assert abs(off).max() < 4 / math.sqrt(20000)
+
+
+def test_rows_do_not_depend_on_the_batch():
+    x = torch.randn(7, 3)
+    with noise.keyed(noise.content_keys(x)):
+        whole = noise.normal(x)
+    with noise.keyed(noise.content_keys(x[2:4])):
+        assert torch.equal(noise.normal(x[2:4]), whole[2:4])
+    with noise.keyed(noise.content_keys(x, salt=1)):
+        assert not torch.equal(noise.normal(x), whole)
+
+
+def test_repeated_rows_get_noise_of_their_own():
+    keys = noise.keys(0, count=4)
+    with noise.keyed(keys):
+        tall = noise.uniform(torch.zeros(12, 2))
+    assert len(tall.unique(dim=0)) == 12
+    with noise.keyed(keys), pytest.raises(ValueError, match="multiple"):
+        noise.uniform(torch.zeros(5, 2))
+
+
+def test_uniform_stays_below_one_in_every_dtype():
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        values = draw("uniform", dtype=dtype)
+        assert values.dtype == dtype
+        assert 0 <= values.min()
+        assert values.max() < 1
+
+
+def test_outside_a_block_torch_draws():
+    torch.manual_seed(5)
+    expected = torch.rand(3, 2)
+    torch.manual_seed(5)
+    assert torch.equal(noise.uniform(torch.zeros(3, 2)), expected)
