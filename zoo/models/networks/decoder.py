@@ -1,0 +1,85 @@
+"""From a latent to an example: the decoder of a VAE, the generator of a GAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from zoo.models.networks.encoder import (
+    Activation,
+    Norm,
+    activation_layer,
+    constrain,
+    norm_layer,
+    pyramid,
+    pyramid_channels,
+)
+from zoo.models.networks.evaluations import tick
+
+
+class Decoder(nn.Module):
+    """``(B, latent_dim)`` to ``(B, outputs * shape[0], *shape[1:])``.
+
+    Images: one hidden layer, a linear map to the smallest size of the pyramid that
+    :class:`~zoo.models.networks.encoder.Encoder` descends, then one transposed convolution for each size on
+    the way up, and a last 3x3 convolution. Along an axis that doubles to an even length the kernel is 4 wide,
+    so that every output sees as many inputs as its neighbours (Odena et al. 2016, on checkerboards); to an
+    odd length it is 3 wide, which lands on that length exactly; nothing is cropped or resized. Vectors pass
+    through ``depth`` hidden layers. One call is one evaluation.
+
+    Args:
+        latent_dim: length of the latent.
+        shape: ``(C, H, W)`` or ``(D,)`` of an example.
+        outputs: numbers for each dimension of an example, e.g. 2 for a mean and a scale; along axis 1, all
+            of the first kind before the second.
+        width, hidden, depth, norm, activation: as the encoder's.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        outputs: int = 1,
+        width: int = 32,
+        hidden: int = 128,
+        depth: int = 2,
+        norm: Norm = "group",
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        units = latent_dim
+        is_image = len(shape) == 3
+        for _ in range(1 if is_image else depth):
+            layers += [constrain(nn.Linear(units, hidden), norm), activation_layer(activation)]
+            units = hidden
+        if is_image:
+            sizes = pyramid(*shape[1:])[::-1]
+            channels = pyramid_channels(len(sizes), width)[::-1]
+            layers += [constrain(nn.Linear(units, channels[0] * math.prod(sizes[0])), norm)]
+            layers += [nn.Unflatten(1, (channels[0], *sizes[0]))]
+            layers += [*norm_layer(norm, channels[0]), activation_layer(activation)]
+            for i in range(1, len(sizes)):
+                layers += [constrain(_enlarge(channels[i - 1], channels[i], sizes[i - 1], sizes[i]), norm)]
+                layers += [*norm_layer(norm, channels[i]), activation_layer(activation)]
+            layers += [constrain(nn.Conv2d(channels[-1], outputs * shape[0], 3, padding=1), norm)]
+        else:
+            norm_layer(norm, hidden)  # refuses an unknown name
+            layers += [constrain(nn.Linear(units, outputs * shape[0]), norm)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Outputs ``(B, outputs * shape[0], *shape[1:])``, unbounded."""
+        tick()
+        return self.layers(z)
+
+
+def _enlarge(
+    channels_in: int, channels_out: int, size_in: tuple[int, int], size_out: tuple[int, int]
+) -> nn.ConvTranspose2d:
+    """A transposed convolution from one size of the pyramid to the next: (n-1) stride - 2 + kernel = m."""
+    stride = tuple(1 if n == m else 2 for n, m in zip(size_in, size_out, strict=True))
+    kernel = tuple(m + 2 - (n - 1) * s for n, m, s in zip(size_in, size_out, stride, strict=True))
+    return nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=stride, padding=1)  # type: ignore[arg-type]

@@ -1,0 +1,123 @@
+"""From an example to features: the encoder of a VAE, the critic of a GAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from zoo.errors import ZooError
+from zoo.models.networks.evaluations import tick
+
+Norm = Literal["none", "group", "batch", "spectral"]
+Activation = Literal["relu", "leaky_relu", "silu", "elu"]
+
+SMALLEST = 4  # sides no longer than this are not halved further
+WIDEST = 4  # channels double with each halving, up to this multiple of the width
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),  # the slope of Radford et al. 2016
+    "silu": nn.SiLU,
+    "elu": nn.ELU,
+}
+
+
+def activation_layer(name: str) -> nn.Module:
+    """The nonlinearity called ``name``."""
+    if name not in _ACTIVATIONS:
+        raise ZooError(f"activation is one of {', '.join(_ACTIVATIONS)}; got '{name}'.")
+    return _ACTIVATIONS[name]()
+
+
+def norm_layer(norm: str, channels: int) -> list[nn.Module]:
+    """What follows a convolution: group norm (Wu & He 2018), batch norm (Ioffe & Szegedy 2015) or nothing."""
+    if norm == "group":
+        return [nn.GroupNorm(math.gcd(8, max(channels // 4, 1)), channels)]  # groups of four channels or more
+    if norm == "batch":
+        return [nn.BatchNorm2d(channels)]
+    if norm in ("none", "spectral"):
+        return []
+    raise ZooError(f"norm is none, group, batch or spectral; got '{norm}'.")
+
+
+def constrain(layer: nn.Module, norm: str) -> nn.Module:
+    """The layer itself, its weight divided by its largest singular value where ``norm`` says spectral."""
+    return spectral_norm(layer) if norm == "spectral" else layer
+
+
+def pyramid(height: int, width: int) -> list[tuple[int, int]]:
+    """Sizes from the image down: each axis halves, rounding up, while it is longer than 4.
+
+    >>> pyramid(28, 28), pyramid(5, 7), pyramid(2, 2)
+    ([(28, 28), (14, 14), (7, 7), (4, 4)], [(5, 7), (3, 4)], [(2, 2)])
+    """
+    sizes = [(height, width)]
+    while max(sizes[-1]) > SMALLEST:
+        sizes.append(tuple((s + 1) // 2 if s > SMALLEST else s for s in sizes[-1]))  # type: ignore[arg-type]
+    return sizes
+
+
+def pyramid_channels(stages: int, width: int) -> list[int]:
+    """Channels at each size of the pyramid, the image's first."""
+    return [width * min(2**i, WIDEST) for i in range(stages)]
+
+
+class Encoder(nn.Module):
+    """``(B, *shape)`` to ``(B, features)``.
+
+    Images pass through 3x3 convolutions, one for each size of :func:`pyramid` (stride 2 on the axes that
+    halve), then one hidden layer. Vectors pass through ``depth`` hidden layers. One call is one evaluation.
+
+    Args:
+        shape: ``(C, H, W)`` or ``(D,)``.
+        features: length of the output.
+        width: channels of the first convolution (images only).
+        hidden: units of a hidden layer.
+        depth: number of hidden layers (vectors only).
+        norm: ``group`` or ``batch`` after each convolution (vectors: nothing), ``spectral`` on every layer
+            (Miyato et al. 2018), or ``none``.
+        activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        features: int,
+        width: int = 32,
+        hidden: int = 128,
+        depth: int = 2,
+        norm: Norm = "group",
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        if len(shape) == 3:
+            channels_in, height, breadth = shape
+            sizes = pyramid(height, breadth)
+            channels = pyramid_channels(len(sizes), width)
+            size_in = sizes[0]
+            for size, channels_out in zip(sizes, channels, strict=True):
+                stride = tuple(1 if a == b else 2 for a, b in zip(size_in, size, strict=True))
+                convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)  # type: ignore[arg-type]
+                layers += [constrain(convolution, norm), *norm_layer(norm, channels_out)]
+                layers += [activation_layer(activation)]
+                channels_in, size_in = channels_out, size
+            layers += [nn.Flatten()]
+            units, depth = channels_in * math.prod(size_in), 1
+        else:
+            norm_layer(norm, hidden)  # refuses an unknown name
+            (units,) = shape
+        for _ in range(depth):
+            layers += [constrain(nn.Linear(units, hidden), norm), activation_layer(activation)]
+            units = hidden
+        layers += [constrain(nn.Linear(units, features), norm)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(B, features)``, unbounded."""
+        tick()
+        return self.layers(x)
