@@ -1,0 +1,224 @@
+"""The commands as a user runs them: fresh processes, exit codes, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import zoo
+
+SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
+         "evaluation.latency_repeats=2", "training.validations=3"]  # fmt: skip
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "zoo", *arguments],
+        cwd=cwd, text=True, capture_output=True, env=os.environ | environment, check=False,
+    )  # fmt: skip
+
+
+def only_run(root: Path) -> Path:
+    (record,) = root.rglob("record.json")
+    return record.parent
+
+
+def refused(*arguments: str, cwd: Path) -> str:
+    """The sentence of a refused command."""
+    done = command(*arguments, cwd=cwd)
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("zoo: ")
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr
+
+
+def test_help_and_compare_need_no_torch(workdir):
+    code = (
+        "import sys; from zoo.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "import zoo.comparison\n"
+        "print([m for m in ('torch', 'lightning') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+
+
+def test_train_sample_evaluate_compare(workdir):
+    done = command("train", "model=realnvp", *SMALL, cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    run = only_run(workdir / "runs")
+    record = json.loads((run / "record.json").read_text())
+    assert record["status"] == "finished"
+    assert record["run_id"] == run.name
+    assert record["cost"]["updates"] == 12
+    assert record["cost"]["images_seen"] == 12 * 32
+    metric = record["metrics"]["bits_per_dim"]
+    assert metric["kind"] == "exact"
+    assert metric["details"]["dequantisation"] == "uniform"
+    assert metric["n"] == 360
+    assert record["metrics"]["fd/digits-cnn"]["value"] > 0
+    assert {"latency_seconds", "throughput", "sequential_evaluations"} <= set(record["sampling"])
+    assert record["provenance"]["config"]["training"]["updates"] == 12
+
+    again = time.monotonic()
+    assert command("train", "model=realnvp", *SMALL, cwd=workdir).returncode == 0
+    assert json.loads((run / "record.json").read_text()) == record, "a finished run is not touched"
+    assert time.monotonic() - again < 60
+
+    model = zoo.load(run)
+    assert not model.training
+    torch.load(run / "checkpoints/best.ckpt", weights_only=True)
+    assert command("sample", str(run), "-n", "9", "-o", "out/grid.png", cwd=workdir).returncode == 0
+    assert (workdir / "out/grid.png").stat().st_size > 100
+    assert command("sample", str(run), "-n", "9", "-o", "grid.npy", cwd=workdir).returncode == 0
+    assert np.array_equal(np.load(workdir / "grid.npy"), model.sample(9, seed=0).numpy())
+
+    done = command("evaluate", str(run), cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    after = json.loads((run / "record.json").read_text())["metrics"]["bits_per_dim"]
+    assert after["value"] == pytest.approx(metric["value"], abs=1e-9)
+
+    done = command("compare", "runs", "-o", "page", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    assert "realnvp" in done.stdout
+    assert {"index.html", "table.md", "table.tex", "table.csv"} <= {
+        p.name for p in (workdir / "page").iterdir()
+    }
+
+
+def test_mistakes(workdir):
+    assert "did you mean realnvp" in refused("train", "model=realnpv", cwd=workdir)
+    assert "did you mean training.updates" in refused("train", "training.update=3", cwd=workdir)
+    assert "did you mean quickstart" in refused("sweep", "quickstrat", cwd=workdir)
+    assert "nowhere" in refused("compare", "nowhere", cwd=workdir)
+    assert "nowhere" in refused("sample", "nowhere", cwd=workdir)
+    assert "data.path" in refused("train", "data=images", *SMALL, cwd=workdir)
+    assert "nothere.csv" in refused("train", "data=table", "data.path=nothere.csv", *SMALL, cwd=workdir)
+    assert "training=adversarial" in refused(
+        "train", "model=gan", "training=maximum_likelihood", *SMALL, cwd=workdir
+    )
+    (workdir / "bad.ckpt").write_bytes(b"not a checkpoint")
+    assert "damaged" in refused("sample", "bad.ckpt", cwd=workdir)
+
+
+def test_divergence_is_a_result(workdir):
+    sentence = refused("train", "model=realnvp", "data=moons", *SMALL, "training.lr=1e30", "training.clip=null",
+                       "training.optimizer=sgd", cwd=workdir)  # fmt: skip
+    assert "diverged at update" in sentence
+    record = json.loads((only_run(workdir / "runs") / "record.json").read_text())
+    assert record["status"] == "diverged"
+    assert "update" in record["reason"]
+    assert record["cost"]["updates"] >= 1
+
+
+def test_multirun_is_a_process_per_job(workdir):
+    done = command("train", "-m", "model=realnvp,vae", "data=moons", *SMALL, cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(p.read_text()) for p in workdir.rglob("record.json")]
+    assert {r["model"] for r in records} == {"realnvp", "vae"}
+    assert all(p.parent.name == json.loads(p.read_text())["run_id"] for p in workdir.rglob("record.json"))
+
+
+SWEEP = """
+overrides: {data: moons, logger: none, training.updates: 12, evaluation.samples: 40, evaluation.latency_repeats: 2}
+grid: {model: [realnvp, gan]}
+list: [{model: realnvp, model.hidden: oops}]
+"""
+
+
+def test_sweep_goes_on_past_a_failure_and_skips_what_is_done(workdir):
+    (workdir / "sweeps").mkdir()
+    (workdir / "sweeps/mine.yaml").write_text(SWEEP)
+    plan = command("sweep", "mine", "--dry-run", cwd=workdir)
+    assert "3 jobs, 0 done, 3 left" in plan.stdout
+    assert not (workdir / "runs").exists()
+    done = command("sweep", "mine", cwd=workdir)
+    assert done.returncode == 2
+    records = {p: p.read_bytes() for p in workdir.rglob("record.json")}
+    assert sorted(json.loads(r)["status"] for r in records.values()) == ["failed", "finished", "finished"]
+    assert (workdir / "runs/mine/comparison/index.html").exists()
+    again = command("sweep", "mine", cwd=workdir)
+    assert "3 done, 0 left" in again.stdout
+    assert records == {p: p.read_bytes() for p in workdir.rglob("record.json")}
+
+
+def test_a_killed_run_ends_like_one_that_was_not(workdir):
+    """kill -9 in the middle; the same command resumes, and the weights are equal bit for bit."""
+    arguments = [
+        "train",
+        "model=glow",
+        "data=digits",
+        *SMALL,
+        "training.updates=120",
+        "training.validations=12",
+    ]
+    for model_dir in ("whole", "cut"):
+        (workdir / model_dir).mkdir()
+    assert command(*arguments, "training.ema=0.9", cwd=workdir / "whole").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", *arguments, "training.ema=0.9"],
+        cwd=workdir / "cut", stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list((workdir / "cut").rglob("last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((workdir / "cut").rglob("record.json")), "it was killed too late to test anything"
+    assert command(*arguments, "training.ema=0.9", cwd=workdir / "cut").returncode == 0
+    whole, cut = only_run(workdir / "whole"), only_run(workdir / "cut")
+    assert json.loads((cut / "record.json").read_text())["stability"]["resumed_at"] > 0
+    for name in ("best.ckpt", "last.ckpt"):
+        a, b = (torch.load(r / "checkpoints" / name, weights_only=True) for r in (whole, cut))
+        assert a["state_dict"].keys() == b["state_dict"].keys()
+        assert any(k.startswith("ema.") for k in a["state_dict"])
+        assert all(torch.equal(a["state_dict"][k], b["state_dict"][k]) for k in a["state_dict"])
+    curves = [
+        [line.split(",")[0] for line in (r / "curves.csv").read_text().splitlines()] for r in (whole, cut)
+    ]
+    assert curves[0] == curves[1]
+
+
+FOREIGN = '''
+import torch, zuko
+
+
+class Zuko(torch.nn.Module):
+    """A zuko flow behind the contract."""
+
+    family, likelihood = "flow", "exact"
+
+    def __init__(self, spec, transforms, hidden):
+        super().__init__()
+        self.spec = spec
+        self.flow = zuko.flows.MAF(spec.dim, transforms=transforms, hidden_features=hidden)
+
+    def log_prob(self, x):
+        return self.flow().log_prob(x)
+
+    @torch.no_grad()
+    def sample(self, n, temperature=1.0):
+        return self.flow().sample((n,))
+'''
+
+
+def test_a_foreign_model_joins_by_one_yaml(workdir):
+    pytest.importorskip("zuko")
+    (workdir / "adapter.py").write_text(FOREIGN)
+    (workdir / "conf/model").mkdir(parents=True)
+    (workdir / "conf/model/zuko_maf.yaml").write_text("_target_: adapter.Zuko\ntransforms: 2\nhidden: [32]\n")
+    for model in ("zuko_maf", "maf"):
+        done = command("train", f"model={model}", "data=moons", *SMALL, cwd=workdir)
+        assert done.returncode == 0, done.stderr
+    done = command("compare", "runs", cwd=workdir)
+    assert "zuko_maf" in done.stdout
+    assert "maf" in done.stdout

@@ -1,0 +1,79 @@
+"""Composition: names are checked with the nearest offered, and a hash says who a run is."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo.config import compose_run, identify, options, run_dir_override
+from zoo.errors import ZooError
+from zoo.sweep import expand, find
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model=realnpv"], "no model called 'realnpv'; did you mean realnvp"),
+        (["data=digit"], "no data set called 'digit'; did you mean digits"),
+        (["trainig.updates=3"], "did you mean training.updates"),
+        (["model.hiden=3"], "no setting called 'model.hiden'"),
+        (["training.updates"], "not an override"),
+        (["model=glow,realnpv"], "no model called 'realnpv'"),
+    ],
+)
+def test_mistakes_get_one_sentence(overrides, message):
+    with pytest.raises(ZooError, match=message) as error:
+        compose_run(overrides)
+    assert "\n" not in str(error.value)
+
+
+def test_identity_is_what_changes_the_numbers():
+    def who(*overrides):
+        return identify(compose_run(["model=maf", *overrides])).config_hash
+
+    assert who() == who("logger=none") == who("data.root=/somewhere") == who(run_dir_override("a b='c"))
+    changed = [who(), who("seed=1"), who("training.updates=3"), who("data=moons"), who("model.alpha=0.1")]
+    assert len(set(changed)) == len(changed)
+    same = {identify(compose_run([f"seed={s}"])).config_hash_without_seed for s in range(3)}
+    assert len(same) == 1
+
+
+def test_a_models_rule_is_chosen_by_its_yaml():
+    assert compose_run(["model=gan"]).training._target_.endswith("Adversarial")
+    assert compose_run(["model=flow_matching"]).training._target_.endswith("Matching")
+    assert compose_run(["model=glow"]).training._target_.endswith("MaximumLikelihood")
+    assert compose_run(["model=glow", "training=matching"]).training._target_.endswith("Matching")
+
+
+def test_own_model_beside_the_shipped_ones(workdir):
+    (workdir / "conf/model").mkdir(parents=True)
+    (workdir / "conf/model/mine.yaml").write_text("_target_: mine.Mine\nwidth: 3\n")
+    assert "mine" in options("model")
+    assert compose_run(["model=mine", "model.width=5"]).model.width == 5
+
+
+def test_expand():
+    sweep = {
+        "overrides": {"data": "digits", "training.updates": 10},
+        "grid": {"model": ["glow", "gan"], "seed": [0, 1]},
+        "list": [{"model": "vae"}],
+        "when": {"model=gan": {"training.updates": 20}},
+    }
+    jobs = expand(sweep, ["seed=5,6,7", "logger=none"])
+    assert len(jobs) == 7
+    assert "model=gan" in jobs[3]
+    assert "training.updates=20" in jobs[3]
+    assert jobs[-1] == ["data=digits", "training.updates=10", "model=vae", "logger=none"]
+    assert all(("training.updates=10" in job) == ("model=gan" not in job) for job in jobs)
+    with pytest.raises(ZooError, match="did you mean grid"):
+        expand({"gird": {}}, [])
+    with pytest.raises(ZooError, match="holds lists"):
+        expand({"grid": {"seed": 3}}, [])
+
+
+def test_find(workdir):
+    assert find("quickstart").name == "quickstart.yaml"
+    with pytest.raises(ZooError, match="did you mean quickstart"):
+        find("quikstart")
+    (workdir / "sweeps").mkdir()
+    (workdir / "sweeps/mine.yaml").write_text("grid: {seed: [0]}")
+    assert find("mine") == workdir / "sweeps/mine.yaml"

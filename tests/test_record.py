@@ -1,0 +1,63 @@
+"""The record: strict JSON, whole or not at all, and a clear word about a damaged one."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from zoo.errors import ZooError
+from zoo.record import Metric, Record, read, write_atomic
+
+
+def example(**changes) -> Record:
+    settings = {
+        "run_id": "glow-digits-s0-abc",
+        "model": "glow",
+        "family": "flow",
+        "data": "digits",
+        "seed": 0,
+        "status": "finished",
+        "metrics": {"bits_per_dim": Metric(1.5, "bits/dim", "exact", standard_error=0.01, n=360)},
+    }
+    return Record(**(settings | changes))
+
+
+def test_round_trip(tmp_path):
+    record = example()
+    assert read(record.write(tmp_path)) == record
+    assert read(tmp_path) == record
+    raw = json.loads((tmp_path / "record.json").read_text())
+    top = "schema run_id model family data seed status metrics sampling stability cost provenance".split()
+    assert set(top) <= set(raw)
+
+
+def test_json_has_no_nan(tmp_path):
+    example(cost={"loss": float("nan"), "list": [float("inf")]}).write(tmp_path)
+    assert read(tmp_path).cost == {"loss": None, "list": [None]}
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    target = tmp_path / "file"
+    write_atomic(target, "old")
+    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("No space left on device")))
+    with pytest.raises(OSError, match="space"):
+        write_atomic(target, "new")
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("{", "cannot be read"), ("[]", "schema None"), ('{"schema": 99}', "schema 99"),
+     ('{"schema": 1, "run_id": "x"}', "damaged"), ('{"schema": 1, "metrics": 3}', "damaged")],
+)  # fmt: skip
+def test_damaged(tmp_path, content, message):
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(ZooError, match=message):
+        read(tmp_path)
+
+
+def test_absent(tmp_path):
+    with pytest.raises(ZooError, match="no record"):
+        read(tmp_path)
