@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow lint lock clean
+.PHONY: setup quickstart test test-slow results lint lock clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -27,6 +27,11 @@ test: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+# The committed comparison and the README's table, from the runs of `make quickstart` on this machine.
+results: quickstart
+	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
+	$(BIN)/python results/embed.py README.md results/quickstart/table.md
 
 lint: $(READY)
 	$(BIN)/ruff format .

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 import zoo
 
 SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
@@ -111,8 +112,8 @@ def test_mistakes(workdir):
 
 
 def test_divergence_is_a_result(workdir):
-    sentence = refused("train", "model=realnvp", "data=moons", *SMALL, "training.lr=1e30", "training.clip=null",
-                       "training.optimizer=sgd", cwd=workdir)  # fmt: skip
+    wild = ["training.lr=1e30", "training.clip=null", "training.optimizer=sgd"]
+    sentence = refused("train", "model=realnvp", "data=moons", *SMALL, *wild, cwd=workdir)
     assert "diverged at update" in sentence
     record = json.loads((only_run(workdir / "runs") / "record.json").read_text())
     assert record["status"] == "diverged"
@@ -129,7 +130,8 @@ def test_multirun_is_a_process_per_job(workdir):
 
 
 SWEEP = """
-overrides: {data: moons, logger: none, training.updates: 12, evaluation.samples: 40, evaluation.latency_repeats: 2}
+overrides:
+  {data: moons, logger: none, training.updates: 12, evaluation.samples: 40, evaluation.latency_repeats: 2}
 grid: {model: [realnvp, gan]}
 list: [{model: realnvp, model.hidden: oops}]
 """
