@@ -128,13 +128,14 @@ class VAE(GenerativeModel):
         log_weights = []
         for first in range(0, self.importance_samples, COPIES_AT_ONCE):
             copies = min(COPIES_AT_ONCE, self.importance_samples - first)
-            m, s, repeated = (t.repeat_interleave(copies, 0) for t in (mean, log_std, x))
+            # copies outside, examples inside: the order in which the noise keeps to its example
+            m, s, repeated = (torch.cat([t] * copies) for t in (mean, log_std, x))
             eps = noise.normal(m)
             z = m + s.exp() * eps
             # log p(z) - log q(z | x): the constants of the two Gaussians cancel
             log_ratio = (0.5 * (eps.square() - z.square()) + s).sum(1)
-            log_weights.append((self.reconstruction(repeated, z) + log_ratio).view(len(x), copies))
-        return torch.cat(log_weights, 1).logsumexp(1) - math.log(self.importance_samples)
+            log_weights.append((self.reconstruction(repeated, z) + log_ratio).view(copies, len(x)))
+        return torch.cat(log_weights).logsumexp(0) - math.log(self.importance_samples)
 
     def _sample(self, n: int, temperature: float) -> Tensor:
         mean, log_scale = self.decode(temperature * self.latents(n, self.latent_dim))

@@ -1,0 +1,403 @@
+"""The VAE's bound against what is known exactly, and the GAN's two players."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from zoo.data.spec import DataSpec
+from zoo.errors import InvalidData, NoLikelihood, ZooError
+from zoo.models import noise
+from zoo.models.gan import GAN
+from zoo.models.networks.decoder import Decoder
+from zoo.models.networks.encoder import Encoder
+from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.vae import VAE, discretised_logistic_log_prob
+
+CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
+SPECS = [
+    DataSpec((1, 2, 2), 4),
+    DataSpec((1, 5, 7), 2),
+    DataSpec((1, 8, 8), 17),
+    DataSpec((1, 28, 28), 256),
+    DataSpec((3, 32, 32), 256),
+    DataSpec((2, 9, 1), None),
+    DataSpec((6,), 5),
+    DataSpec((1,)),
+    DataSpec((2,)),
+    DataSpec((43,)),
+]
+every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{'x'.join(map(str, s.shape))}-{s.levels}")
+
+
+def data(spec: DataSpec, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    if spec.levels is None:
+        return torch.randn(n, *spec.shape, generator=generator, dtype=dtype)
+    return torch.randint(spec.levels, (n, *spec.shape), generator=generator).to(dtype)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+# Networks ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "batch", "spectral"])
+@pytest.mark.parametrize("shape", [(1, 2, 2), (3, 1, 1), (1, 5, 7), (2, 16, 3), (1, 9, 33), (5,)])
+def test_encoder_and_decoder_on_any_shape(shape: tuple[int, ...], norm: str) -> None:
+    encoder = Encoder(shape, 6, width=8, hidden=16, norm=norm)
+    decoder = Decoder(6, shape, 2, width=8, hidden=16, norm=norm)
+    with count_evaluations() as counter:
+        features = encoder(torch.randn(3, *shape))
+        output = decoder(features)
+    assert counter.count == 2
+    assert features.shape == (3, 6)
+    assert output.shape == (3, 2 * shape[0], *shape[1:])
+    output.square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (5,)])
+def test_a_misspelt_norm_or_activation_is_refused(shape: tuple[int, ...]) -> None:
+    for network in (lambda **k: Encoder(shape, 2, **k), lambda **k: Decoder(2, shape, **k)):
+        with pytest.raises(ZooError):
+            network(norm="layer")
+        with pytest.raises(ZooError):
+            network(activation="tahn")
+
+
+# The decoder's likelihood -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("levels", [2, 4, 17, 256])
+def test_masses_sum_to_one_at_any_mean_and_scale(levels: int) -> None:
+    x = torch.arange(levels, dtype=torch.float64)[:, None, None]
+    mean = torch.tensor([-1e6, -40.0, -0.5, 0.0, 0.3, 1.0, levels / 2, levels - 1, levels + 50.0, 1e6])
+    log_scale = torch.tensor([-7.0, math.log(0.1), -1.0, 0.0, 2.0, math.log(levels), 20.0])
+    mean = mean.double()[:, None].requires_grad_()
+    log_scale = log_scale.double()[None, :].requires_grad_()
+    log_mass = discretised_logistic_log_prob(x, mean, log_scale, levels)
+    assert log_mass.shape == (levels, 10, 7)
+    assert log_mass.isfinite().all()
+    assert (log_mass <= 1e-12).all()
+    torch.testing.assert_close(
+        log_mass.exp().sum(0), torch.ones(10, 7, dtype=torch.float64), atol=1e-12, rtol=0
+    )
+    log_mass.sum().backward()
+    assert mean.grad.isfinite().all()
+    assert log_scale.grad.isfinite().all()
+
+
+def test_mass_is_the_difference_of_the_distribution_function() -> None:
+    x = torch.arange(6, dtype=torch.float64)
+    mean, scale = 2.3, 0.8
+    upper = torch.sigmoid((x + 0.5 - mean) / scale)
+    upper[-1] = 1
+    expected = torch.diff(upper, prepend=torch.zeros(1, dtype=torch.float64))
+    m, s = torch.full_like(x, mean), torch.full_like(x, math.log(scale))
+    torch.testing.assert_close(discretised_logistic_log_prob(x, m, s, 6).exp(), expected)
+
+
+@every_spec
+def test_decoder_of_every_shape_is_normalised_and_finite_for_extreme_latents(spec: DataSpec) -> None:
+    model = VAE(spec).double().eval()
+    z = torch.randn(4, model.latent_dim, dtype=torch.float64) * torch.tensor([[0.0], [1.0], [1e3], [1e6]])
+    mean, log_scale = model.decode(z)
+    assert mean.shape == log_scale.shape == (4, *spec.shape)
+    if spec.levels is not None:
+        values = torch.arange(spec.levels, dtype=torch.float64).view(-1, 1, *[1] * len(spec.shape))
+        mass = discretised_logistic_log_prob(values, mean, log_scale, spec.levels).exp().sum(0)
+        torch.testing.assert_close(mass, torch.ones_like(mass), atol=1e-6, rtol=0)
+    assert model.reconstruction(data(spec, 4, torch.float64), z).isfinite().all()
+
+
+# The bound --------------------------------------------------------------------------------------------------
+
+
+def all_images() -> Tensor:
+    return torch.tensor(list(itertools.product(range(4), repeat=4)), dtype=torch.float64).view(-1, 1, 2, 2)
+
+
+def trained_on_tiny_images(steps: int = 150) -> VAE:
+    model = VAE(DataSpec((1, 2, 2), 4), latent_dim=2, width=8, hidden=32).double()
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(steps):
+        rows = torch.randint(4, (64, 1, 2, 1), generator=generator)
+        loss = -model.log_prob(rows.repeat(1, 1, 1, 2)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+@torch.no_grad()
+def averaged(model: VAE, x: Tensor, salts: int) -> Tensor:
+    """Mean of log_prob over independent noise, per example."""
+    total = torch.zeros(len(x), dtype=x.dtype)
+    for salt in range(1, salts + 1):
+        with noise.keyed(noise.content_keys(x, salt=salt)):
+            total += model.log_prob(x)
+    return total / salts
+
+
+@pytest.fixture(scope="module")
+def tiny() -> VAE:
+    torch.manual_seed(0)
+    return trained_on_tiny_images()
+
+
+def test_bound_over_all_images_sums_to_at_most_one(tiny: VAE) -> None:
+    x = all_images()
+    elbo = averaged(tiny, x, 200)
+    total = elbo.exp().sum().item()
+    assert 0.2 < total <= 1 + 1e-3  # far below would be a bound that says nothing: the model has learned
+    # The model's own p(x), by enumeration over a grid of latents, sums to one and lies above the bound.
+    with torch.no_grad():
+        axis = torch.linspace(-6, 6, 81, dtype=torch.float64)
+        z = torch.cartesian_prod(axis, axis)
+        log_prior = torch.log_softmax(-0.5 * z.square().sum(1), 0)
+        mean, log_scale = tiny.decode(z)
+        joint = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).flatten(2).sum(2) + log_prior
+        evidence = joint.logsumexp(1)
+    assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
+    seen = (x[..., 0] == x[..., 1]).flatten(1).all(1)
+    assert (elbo <= evidence + 0.3).all()  # 200 draws leave some noise on each unlikely image
+    assert (elbo[seen] <= evidence[seen] + 0.02).all()
+    assert evidence[seen].exp().sum() > 0.5
+
+
+def test_learns_better_than_uniform(tiny: VAE) -> None:
+    rows = torch.tensor(list(itertools.product(range(4), repeat=2)), dtype=torch.float64).view(-1, 1, 2, 1)
+    assert averaged(tiny, rows.repeat(1, 1, 1, 2), 20).mean() > -4 * math.log(4) + 1
+
+
+class Constant(nn.Module):
+    """The affine map x -> (A x + b, c), in place of a trained network."""
+
+    def __init__(self, weight: Tensor, shift: Tensor, tail: Tensor) -> None:
+        super().__init__()
+        self.weight, self.shift, self.tail = nn.Parameter(weight), nn.Parameter(shift), nn.Parameter(tail)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x @ self.weight.T + self.shift, self.tail.expand(len(x), -1)], 1)
+
+
+def unbounded(value: Tensor, low: float, high: float) -> Tensor:
+    """The inverse of the model's soft bound."""
+    half = (high - low) / 2
+    return half * torch.atanh((value - (low + high) / 2) / half)
+
+
+def linear_gaussian(error: float) -> tuple[VAE, torch.distributions.Distribution]:
+    """x = W z + mu + s eps with orthogonal columns in W, whose posterior is a diagonal Gaussian.
+
+    ``error`` moves the approximate posterior away from the exact one.
+    """
+    torch.manual_seed(4)
+    dim, latent, s = 5, 2, 0.7
+    w = torch.linalg.qr(torch.randn(dim, latent, dtype=torch.float64))[0] * torch.tensor([1.5, 0.6])
+    mu = torch.randn(dim, dtype=torch.float64)
+    precision = 1 + (w.T @ w).diagonal() / s**2
+    gain = (w / s**2).T / precision[:, None]
+    log_std = -0.5 * precision.log() + 0.3 * error
+    model = VAE(DataSpec((dim,)), latent_dim=latent).double().eval()
+    model.encoder = Constant(gain, error - gain @ mu, unbounded(log_std, -7, 7))
+    decoder_tail = torch.full((dim,), math.log(s), dtype=torch.float64)
+    model.decoder = Constant(w, mu, unbounded(decoder_tail, math.log(1e-3), math.log(1e3)))
+    evidence = torch.distributions.MultivariateNormal(
+        mu, w @ w.T + s**2 * torch.eye(dim, dtype=torch.float64)
+    )
+    return model, evidence
+
+
+def test_elbo_of_a_linear_gaussian_model_meets_its_evidence() -> None:
+    model, evidence = linear_gaussian(error=0.0)
+    x = evidence.sample((6,))
+    torch.testing.assert_close(averaged(model, x, 4000), evidence.log_prob(x), atol=0.06, rtol=0)
+    # With the exact posterior every importance weight is p(x): the bound is tight draw by draw.
+    model.importance_samples = 20
+    torch.testing.assert_close(model.log_prob(x), evidence.log_prob(x), atol=1e-9, rtol=0)
+
+
+def test_bounds_are_ordered_with_a_wrong_posterior() -> None:
+    model, evidence = linear_gaussian(error=0.6)
+    x = evidence.sample((300,))
+    means = []
+    for copies, salts in ((1, 40), (10, 10), (100, 4)):
+        model.importance_samples = copies
+        means.append(averaged(model, x, salts).mean().item())
+    means.append(evidence.log_prob(x).mean().item())
+    assert means[0] + 0.1 < means[1] < means[2] + 1e-3
+    assert means[1] + 0.01 < means[2] <= means[3] + 0.01
+    assert means[3] - means[2] < 0.05
+
+
+def test_elbo_gap_is_the_divergence_to_the_exact_posterior() -> None:
+    exact, evidence = linear_gaussian(error=0.0)
+    wrong, _ = linear_gaussian(error=0.6)
+    x = evidence.sample((4,))
+    (m0, s0), (m1, s1) = exact.posterior(x), wrong.posterior(x)
+    q, p = torch.distributions.Normal(m1, s1.exp()), torch.distributions.Normal(m0, s0.exp())
+    gap = torch.distributions.kl_divergence(q, p).sum(1)
+    assert (gap > 0.1).all()
+    torch.testing.assert_close(averaged(wrong, x, 4000), evidence.log_prob(x) - gap, atol=0.08, rtol=0)
+
+
+def test_beta_changes_the_training_value_alone() -> None:
+    spec = DataSpec((1, 8, 8), 17)
+    x = data(spec, 8)
+    model = VAE(spec)
+    values = {}
+    for mode, beta in itertools.product((True, False), (0.0, 1.0, 4.0)):
+        model.train(mode).beta = beta
+        with noise.keyed(noise.keys(5, count=len(x))):
+            values[mode, beta] = model.log_prob(x)
+    assert values[False, 0.0].equal(values[False, 4.0])
+    torch.testing.assert_close(values[True, 1.0], values[False, 1.0])
+    kl = values[True, 0.0] - values[True, 1.0]
+    assert (kl > 0).all()
+    torch.testing.assert_close(values[True, 0.0] - 4 * kl, values[True, 4.0], atol=1e-3, rtol=1e-5)
+
+
+@pytest.mark.parametrize("copies", [1, 20])
+def test_evaluation_is_deterministic_and_independent_of_the_batch(copies: int) -> None:
+    spec = DataSpec((1, 8, 8), 17)
+    model = VAE(spec, importance_samples=copies).double().eval()
+    x = data(spec, 6, torch.float64)
+    whole = model.log_prob(x)
+    assert whole.equal(model.log_prob(x))
+    parts = torch.cat([model.log_prob(x[4:]), model.log_prob(x[:4])])
+    torch.testing.assert_close(parts, torch.cat([whole[4:], whole[:4]]))
+    assert model.likelihood_details() == {
+        "bound": "IWAE" if copies > 1 else "ELBO",
+        "importance_samples": copies,
+    }
+    model.train()
+    assert not model.log_prob(x).equal(model.log_prob(x))
+
+
+@every_spec
+def test_vae_on_every_shape(spec: DataSpec) -> None:
+    model = VAE(spec)
+    x = data(spec, 4)
+    model.log_prob(x).mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    model.eval()
+    for importance_samples in (1, 3):
+        model.importance_samples = importance_samples
+        value = model.log_prob(x)
+        assert value.shape == (4,)
+        assert value.isfinite().all()
+    model.double()  # in which no mean lies so near a half that rounding takes it to another level
+    for sample_pixels in (False, True):
+        model.sample_pixels = sample_pixels
+        samples = model.sample(4, seed=0)
+        assert samples.shape == (4, *spec.shape)
+        spec.check(samples)
+        torch.testing.assert_close(model.sample(2, seed=0), samples[:2], atol=1e-4, rtol=1e-4)
+
+
+def test_sampled_pixels_follow_the_masses() -> None:
+    model = VAE(DataSpec((1,), 5), sample_pixels=True).double().eval()
+    samples = model.sample(20000, temperature=0.0, seed=1)
+    mean, log_scale = model.decode(torch.zeros(1, model.latent_dim, dtype=torch.float64))
+    values = torch.arange(5, dtype=torch.float64)[:, None]
+    mass = discretised_logistic_log_prob(values, mean, log_scale, 5).exp().flatten()
+    counts = torch.bincount(samples.long().flatten(), minlength=5) / 20000
+    torch.testing.assert_close(counts, mass.detach().to(counts.dtype), atol=0.015, rtol=0)
+    model.sample_pixels = False
+    rounded = model.spec.quantise(mean.detach())
+    assert (model.sample(3, temperature=0.0, seed=1) == rounded).all()
+
+
+def test_vae_refuses_what_it_cannot_do() -> None:
+    with pytest.raises(ZooError):
+        VAE(DataSpec((2,)), importance_samples=0)
+    with pytest.raises(InvalidData):
+        VAE(DataSpec((1, 2, 2), 4)).eval().log_prob(torch.full((1, 1, 2, 2), 4))
+
+
+# The GAN ----------------------------------------------------------------------------------------------------
+
+
+@every_spec
+def test_gan_on_every_shape(spec: DataSpec) -> None:
+    model = GAN(spec)
+    fakes = model.generate(4)
+    assert fakes.shape == (4, *spec.shape)
+    if spec.levels is not None:
+        assert fakes.abs().max() <= 1
+    logits = model.critic(fakes)
+    assert logits.shape == (4,)
+    logits.sum().backward()
+    # (A batch can leave a ReLU network's last biases without effect, never all of its weights.)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.generator.parameters())
+    assert any(p.grad.abs().sum() > 0 for p in model.generator.parameters())
+    assert all(p.grad is not None for p in model.critic.parameters())
+    assert model.critic(model.to_network(data(spec, 3))).shape == (3,)
+    samples = model.sample(5, seed=1)
+    assert samples.shape == (5, *spec.shape)
+    spec.check(samples)
+    with pytest.raises(NoLikelihood):
+        model.log_prob(samples)
+
+
+def test_gan_samples_follow_from_the_seed() -> None:
+    model = GAN(DataSpec((1, 8, 8), 17))
+    samples = model.sample(6, seed=7)
+    assert samples.equal(model.sample(6, seed=7))
+    assert not samples.equal(model.sample(6, seed=8))
+    assert samples[:3].equal(model.sample(3, seed=7))
+    assert samples.equal(model.eval().sample(6, seed=7))  # no norm that knows the batch or the mode
+    assert model.sample(6, temperature=0.0, seed=1).equal(model.sample(6, temperature=0.0, seed=2))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("levels", [2, 4, 17, 256, 65536])
+def test_network_space_round_trip_is_exact(levels: int, dtype: torch.dtype) -> None:
+    model = GAN(DataSpec((1,), levels))
+    x = torch.arange(levels, dtype=dtype)[:, None]
+    y = model.to_network(x)
+    assert y.min() == -1
+    assert y.max() == pytest.approx(1, abs=1e-6)
+    assert model.from_network(y).equal(x)
+
+
+def test_gan_in_double_precision_with_every_critic_norm() -> None:
+    for norm in ("none", "group", "spectral"):
+        model = GAN(DataSpec((1, 8, 8), 17), critic_norm=norm).double()
+        x = model.to_network(data(model.spec, 3, torch.float64)).requires_grad_()
+        (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
+        slope.square().sum().backward()  # a gradient penalty differentiates twice
+        assert model.sample(2).dtype == torch.float64
+
+
+def test_gan_refuses_batch_norm() -> None:
+    for key in ("generator_norm", "critic_norm"):
+        with pytest.raises(ZooError):
+            GAN(DataSpec((1, 8, 8), 17), **{key: "batch"})
+
+
+# Settings ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model_class", [VAE, GAN])
+def test_the_shipped_settings_are_the_defaults(model_class: type[VAE] | type[GAN]) -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{model_class.family}.yaml"))
+    assert settings.pop("_target_") == f"{model_class.__module__}.{model_class.__name__}"
+    defaults = settings.pop("defaults", [])
+    assert ({"override /training": model_class.rule} in defaults) == (model_class is GAN)
+    spec = DataSpec((1, 8, 8), 17)
+    shipped = sum(p.numel() for p in model_class(spec, **settings).parameters())
+    assert shipped == sum(p.numel() for p in model_class(spec).parameters())
+    assert 100_000 < shipped < 300_000
