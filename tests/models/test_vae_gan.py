@@ -396,7 +396,7 @@ def test_the_shipped_settings_are_the_defaults(model_class: type[VAE] | type[GAN
     settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{model_class.family}.yaml"))
     assert settings.pop("_target_") == f"{model_class.__module__}.{model_class.__name__}"
     defaults = settings.pop("defaults", [])
-    assert ({"override /training": model_class.rule} in defaults) == (model_class is GAN)
+    assert ({"override /training@_global_.training": model_class.rule} in defaults) == (model_class is GAN)
     spec = DataSpec((1, 8, 8), 17)
     shipped = sum(p.numel() for p in model_class(spec, **settings).parameters())
     assert shipped == sum(p.numel() for p in model_class(spec).parameters())
