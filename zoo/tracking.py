@@ -48,11 +48,11 @@ def start(settings: dict[str, Any], identity: Identity, family: str, directory: 
         tags=[family, identity.data, identity.model],
         config=identity.config,
         dir=str(directory),
-        mode=mode,
+        mode=mode,  # type: ignore[arg-type]
         settings=wandb.Settings(console="off", disable_git=True),
     )
     run.define_metric("*", step_metric="updates")
-    return [WandbLogger(experiment=run, offline=mode == "offline")]  # type: ignore[arg-type]
+    return [WandbLogger(experiment=run, offline=mode == "offline")]
 
 
 def finish(loggers: list[Logger], record: Record, picture: Path | None, checkpoint: Path | None) -> None:

@@ -1,0 +1,104 @@
+"""Every command of the README runs, in an empty directory, with small budgets."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = dict.fromkeys(re.findall(r"```bash\n(.*?)```", README, re.S))
+COMMANDS = [
+    line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("zoo ")
+]
+SMALL = ["training.updates=4", "training.batch_size=16", "training.validations=1", "logger=none"]
+JUDGE = ["evaluation.samples=40", "evaluation.latency_repeats=1", "evaluation.time_limit_seconds=0.2"]
+
+
+def zoo(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "zoo", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """What the README's commands speak of: pictures, a table, a model of one's own, a finished run."""
+    from PIL import Image
+
+    place = tmp_path_factory.mktemp("readme")
+    rng = np.random.default_rng(0)
+    (place / "my_pictures").mkdir()
+    for i in range(20):
+        pixels = rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / f"my_pictures/{i}.png")
+    np.savetxt(place / "my_table.csv", rng.normal(size=(200, 3)), delimiter=",", header="a,b,c", comments="")
+    (place / "conf/model").mkdir(parents=True)
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (place / "conf/model/mine.yaml").write_text(yaml)
+    (place / "my_module.py").write_text(
+        "from zoo.models.realnvp import RealNVP\n\n\n"
+        "class MyFlow(RealNVP):\n    def __init__(self, spec, hidden):\n        super().__init__(spec)\n"
+    )
+    done = zoo(["train", "model=vae", *SMALL, *JUDGE, "hydra.run.dir=runs/RUN"], place)
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_command(line, place, tmp_path):
+    arguments = shlex.split(line)[1:]
+    if arguments[0] == "train":
+        given = {a.partition("=")[0] for a in arguments}
+        if "data.root=~/data" in arguments:
+            fashion = ROOT.parent / "shared/data"
+            if not (fashion / "FashionMNIST").is_dir():
+                pytest.skip("Fashion-MNIST is not on this machine")
+            arguments = [a.replace("~/data", str(fashion)) for a in arguments]
+        arguments = [a for a in arguments if not a.startswith("training.updates")]
+        arguments += [o for o in [*SMALL, *JUDGE] if o.partition("=")[0] not in given or "updates" in o]
+    if arguments[0] == "sweep":
+        arguments = [*arguments, *SMALL, *JUDGE, "model=vae", "-o", str(tmp_path / "runs")]
+    done = zoo(arguments, place)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+def test_python_block_runs(place):
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_table_is_the_one_that_was_made():
+    table = (ROOT / "results/quickstart/table.md").read_text().strip()
+    assert table in README
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_sets_itself_up(tmp_path):
+    """`make setup` in a clone, and `pip install .` gives a `zoo` with its conf/ from any directory."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    subprocess.run(["make", "setup"], cwd=clone, check=True, capture_output=True)
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", str(venv)], check=True)
+    uv = shutil.which("uv") or str(clone / ".venv/bin/uv")
+    environment = os.environ | {"VIRTUAL_ENV": str(venv)}
+    subprocess.run([uv, "pip", "install", "-q", str(clone)], check=True, env=environment)
+    done = subprocess.run(
+        [str(venv / "bin/zoo"), "train", "model=vae", *SMALL, *JUDGE],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

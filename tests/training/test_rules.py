@@ -1,0 +1,164 @@
+"""Each rule learns; budgets, schedules, averaging and refusals are what they say."""
+
+from __future__ import annotations
+
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo.errors import ZooError
+from zoo.training.adversarial import LOSSES, Adversarial
+from zoo.training.likelihood import MaximumLikelihood
+from zoo.training.matching import Matching
+
+PLANE = zoo.DataSpec((2,))
+
+
+def fit(rule, x, updates, batch=256):
+    def batches():
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(updates):
+            yield x[torch.randint(len(x), (batch * rule.batches_per_update,), generator=generator)]
+
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return batches()
+
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(rule, torch.utils.data.DataLoader(Endless(), batch_size=None))
+    return rule.evaluated.eval()
+
+
+def moons(n, seed=0):
+    from zoo.config import compose_run
+    from zoo.run import prepare_data
+
+    data = prepare_data(compose_run(["data=moons"]))
+    generator = torch.Generator().manual_seed(seed)
+    train, test = data.splits["train"], data.splits["test"]
+    return train, test[torch.randperm(len(test), generator=generator)[:n]]
+
+
+def gaussian_nll(train, test):
+    normal = torch.distributions.MultivariateNormal(train.mean(0), train.T.cov())
+    return -normal.log_prob(test).mean().item()
+
+
+@pytest.mark.parametrize(
+    ("name", "updates", "lr"),
+    [("realnvp", 200, 3e-3), ("glow", 200, 3e-3), ("maf", 200, 3e-3), ("iresnet", 100, 5e-3),
+     ("ffjord", 40, 1e-2), ("vae", 400, 3e-3), ("pixelcnn", 200, 3e-3), ("flow_matching", 500, 3e-3)],
+)  # fmt: skip
+def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
+    train, test = moons(1000)
+    model = zoo.build(name, PLANE)
+    rule_class = Matching if model.rule == "matching" else MaximumLikelihood
+    rule = rule_class(model, updates=updates, batch_size=256, lr=lr, seed=0)
+    model = fit(rule, train, updates)
+    assert rule.updates == updates
+    with torch.no_grad():
+        nll = -model.log_prob(test).mean().item()
+    assert nll < gaussian_nll(train, test) - 0.05
+
+
+def test_gan_covers_eight_gaussians_better_than_noise():
+    from zoo.config import compose_run
+    from zoo.run import prepare_data
+
+    train = prepare_data(compose_run(["data=8gaussians"])).splits["train"]
+    angle = torch.arange(8) * math.pi / 4
+    centres = 4 / 1.414 * torch.stack([angle.cos(), angle.sin()], 1)
+
+    def covered(x):  # share of points within 3 sigma of a mode, and modes that hold a fair share of them
+        distance, nearest = torch.cdist(x, centres).min(1)
+        close = distance < 3 * 0.5 / 1.414
+        return close.float().mean().item(), int(
+            (torch.bincount(nearest[close], minlength=8) > len(x) / 80).sum()
+        )
+
+    model = zoo.build("gan", PLANE)
+    rule = Adversarial(
+        model, updates=600, batch_size=256, lr=1e-3, betas=(0.5, 0.999), ema=0.99, r1=0.1, seed=0
+    )
+    samples = fit(rule, train, 600).sample(2000, seed=0)
+    share, modes = covered(samples)
+    noise_share, _ = covered(train.std(0) * torch.randn(2000, 2))
+    assert share > noise_share + 0.15
+    assert modes >= 6
+
+
+class Line(zoo.GenerativeModel):
+    """A Gaussian with a learned mean: its optimum is known."""
+
+    family, likelihood = "flow", "exact"
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.mean = nn.Parameter(torch.zeros(2))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def _log_prob(self, x):
+        self.calls += 1
+        return -0.5 * (x - self.mean).square().sum(1)
+
+
+def test_schedule_ema_and_budget():
+    rule = MaximumLikelihood(Line(PLANE), updates=100, batch_size=4, warmup=10, ema=0.5, lr=0.1)
+    factors = []
+    for rule.updates in range(100):
+        factors.append(rule.lr_factor())
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == 1.0
+    assert factors[-1] < 1e-3
+    rule.updates = 50
+    with torch.no_grad():
+        rule.model.mean.fill_(1.0)
+    rule._average()
+    assert torch.allclose(rule.ema.mean, torch.full((2,), 0.5))
+    assert rule.evaluated is rule.ema
+
+
+def test_refusals():
+    with pytest.raises(ZooError, match="training=adversarial"):
+        MaximumLikelihood(zoo.build("gan", PLANE), updates=1, batch_size=1)
+    with pytest.raises(ZooError, match="generator and critic"):
+        Adversarial(zoo.build("maf", PLANE), updates=1, batch_size=1)
+    with pytest.raises(ZooError, match="matching_loss"):
+        Matching(zoo.build("maf", PLANE), updates=1, batch_size=1)
+    with pytest.raises(ZooError, match=r"training\.updates"):
+        MaximumLikelihood(Line(PLANE), updates=0, batch_size=1)
+    with pytest.raises(ZooError, match="decay"):
+        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, ema=1.0)
+
+
+def test_nan_stops_training():
+    class Bad(Line):
+        def _log_prob(self, x):
+            return super()._log_prob(x) * (float("nan") if self.calls > 3 else 1.0)
+
+    rule = MaximumLikelihood(Bad(PLANE), updates=10, batch_size=4)
+    with pytest.raises(zoo.Diverged, match="update 4"):
+        fit(rule, torch.randn(50, 2), 10, 4)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gan_losses_push_the_right_way(name):
+    critic, generator = LOSSES[name]
+    good, bad = torch.full((4,), 0.5), torch.full((4,), -0.5)
+    assert critic(good, bad) < critic(bad, good)
+    assert generator(good) < generator(bad)
+
+
+def test_critic_steps_consume_fresh_batches():
+    model = zoo.build("gan", PLANE)
+    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, seed=0)
+    fit(rule, torch.randn(64, 2), 3, 8)
+    assert rule.updates == 3
+    assert rule.images_seen == 3 * 8 * 4
