@@ -66,6 +66,8 @@ class GenerativeModel(nn.Module):
             )
         self.spec.check(x, values=not self.training)
         x = x.to(device=self.device, dtype=self.dtype)
+        if len(x) == 0:
+            return x.new_zeros(0)
         if noise.is_keyed():
             return self._log_prob(x)
         keys = noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
