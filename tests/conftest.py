@@ -1,4 +1,4 @@
-"""Shared fixtures: quiet, offline, two threads."""
+"""Shared fixtures: quiet, offline, one thread (small operations lose by sharing a busy machine)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
