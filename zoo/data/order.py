@@ -1,0 +1,27 @@
+"""The order of training examples: a pure function of the seed and the update."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
+    """The permutation of ``n`` examples in the given epoch, ``(n,)``."""
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+    return torch.randperm(n, generator=generator)
+
+
+def batch_indices(seed: int, update: int, batch_size: int, n: int) -> Tensor:
+    """Indices ``(batch_size,)`` of the global batch that ``update`` (from 0) is made from.
+
+    The stream of all epochs' permutations is cut into batches without a gap, so every example is seen once
+    an epoch, a batch may span two epochs, and no state is needed to go on from any update.
+    """
+    first = update * batch_size
+    parts = []
+    for epoch in range(first // n, (first + batch_size - 1) // n + 1):
+        begin = max(first - epoch * n, 0)
+        end = min(first + batch_size - epoch * n, n)
+        parts.append(epoch_order(seed, epoch, n)[begin:end])
+    return torch.cat(parts)
