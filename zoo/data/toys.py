@@ -1,6 +1,6 @@
 """Two-dimensional densities whose entropies are known: a model's NLL minus the entropy is its divergence.
 
-The definitions are those in common use since FFJORD (Grathwohl et al. 2019), as densities: every example is an
+The definitions are those in common use since FFJORD (Grathwohl et al. 2019), as densities: each example is an
 independent draw (moons and circles at random angles, not on a fixed grid).
 """
 
@@ -80,8 +80,8 @@ def swissroll(n: int, rng: Generator) -> np.ndarray:
     return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + rng.normal(0, 1, (n, 2))) / 5
 
 
-# Sampler and differential entropy in nats (closed form for the checkerboard, ln 32; quadrature to 1e-5 for the
-# others; Monte Carlo, +-0.002, for the pinwheel).
+# Sampler and differential entropy in nats (ln 32 in closed form for the checkerboard; quadrature to 1e-5 for
+# the others; Monte Carlo, +-0.002, for the pinwheel).
 TOYS: dict[str, tuple[Callable[[int, Generator], np.ndarray], float]] = {
     "moons": (moons, 2.39388),
     "8gaussians": (eight_gaussians, 2.83188),

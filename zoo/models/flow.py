@@ -60,7 +60,7 @@ class Flow(GenerativeModel):
         return {"dequantisation": "uniform"} if self.dequantise is not None else {}
 
 
-def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 0.05) -> Chain:
+def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 1e-6) -> Chain:
     """Pixels in ``[0, levels)`` to unbounded (``logit``) or centred (``centre``) values; else nothing.
 
     ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a

@@ -35,7 +35,7 @@ class MAF(Flow):
         hidden: Sequence[int] = (128, 128),
         log_scale_bound: float = 5.0,
         preprocessing: Preprocessing = "logit",
-        alpha: float = 0.05,
+        alpha: float = 1e-6,
     ) -> None:
         if layers < 1:
             raise ValueError(f"MAF needs at least one layer; got {layers}.")

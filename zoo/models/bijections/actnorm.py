@@ -1,0 +1,60 @@
+"""Activation normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo.models.bijections.base import Bijection, zeros
+
+SMALLEST_STD = 1e-3  # a constant channel is scaled by at most 1000, and the log-determinant stays finite
+
+
+class ActNorm(Bijection):
+    """z = (x + bias) exp(log_scale), one pair for each channel (Kingma & Dhariwal 2018, section 3.1).
+
+    The first training batch sets both so that z has mean 0 and variance 1 in every channel; over several
+    processes it is the batch of all. The flag is a buffer, so a loaded layer is not set again.
+
+    Args:
+        channels: size of dimension 1 of the batch.
+    """
+
+    initialised: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.log_scale = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("initialised", torch.tensor(False))
+        self._known = False  # spares a look at the device at every step
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.training and not self._known:
+            if not bool(self.initialised):
+                self._initialise(x.detach())
+            self._known = True
+        return (x + self._wide(self.bias, x)) * self._wide(self.log_scale.exp(), x), self._log_det(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z * self._wide((-self.log_scale).exp(), z) - self._wide(self.bias, z), -self._log_det(z)
+
+    @torch.no_grad()
+    def _initialise(self, x: Tensor) -> None:
+        values = x.transpose(0, 1).flatten(1).double()
+        count = torch.tensor(float(values.shape[1]), device=x.device, dtype=torch.float64)
+        sums = torch.cat([values.sum(1), values.square().sum(1), count[None]])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(sums)
+        mean, square = (part / sums[-1] for part in sums[:-1].chunk(2))
+        std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
+        self.bias.copy_(-mean)
+        self.log_scale.copy_(-std.log())
+        self.initialised.fill_(True)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return zeros(x) + self.log_scale.sum() * x.shape[2:].numel()
+
+    @staticmethod
+    def _wide(value: Tensor, x: Tensor) -> Tensor:
+        return value.view(1, -1, *[1] * (x.ndim - 2))

@@ -1,0 +1,27 @@
+"""Trade space for channels."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.errors import InvalidData
+from zoo.models.bijections.base import Bijection, zeros
+
+
+class Squeeze(Bijection):
+    """``(C, H, W)`` to ``(4C, H/2, W/2)``: each 2x2 block of pixels becomes four channels (Dinh et al. 2017).
+
+    Raises:
+        InvalidData: the height or the width is odd.
+    """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if x.shape[2] % 2 or x.shape[3] % 2:
+            raise InvalidData(
+                f"Squeeze halves height and width; {x.shape[2]}x{x.shape[3]} is odd, pad the images."
+            )
+        return F.pixel_unshuffle(x, 2), zeros(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return F.pixel_shuffle(z, 2), zeros(z)
