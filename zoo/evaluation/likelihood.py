@@ -1,0 +1,127 @@
+"""Likelihood of held-out data, in nats per example and in bits per dimension."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.base import Likelihood
+from zoo.record import Metric
+
+
+def likelihood(
+    model: nn.Module,
+    x: Tensor,
+    spec: DataSpec,
+    *,
+    batch_size: int = 256,
+    dequantisation_samples: int = 1,
+) -> dict[str, Metric]:
+    """The metrics ``nll`` (nats per example) and, for integer data, ``bits_per_dim`` = nll / (D ln 2).
+
+    Args:
+        model: in evaluation mode, with ``log_prob`` and ``likelihood``.
+        x: test examples ``(N, *spec.shape)``, in data space.
+        spec: the data.
+        batch_size: examples scored at once.
+        dequantisation_samples: K noises per example, combined as log 1/K sum_k p_k(x), where that is a lower
+            bound: see :func:`repeats`.
+
+    Returns:
+        The metrics by name. A model without a density, or one whose log-likelihoods are not all finite, has
+        None for a value, with the reason.
+    """
+    kind: Any = getattr(model, "likelihood", None)
+    kinds = get_args(Likelihood)
+    if kind not in kinds:
+        raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {', '.join(kinds)}.")
+    describe = getattr(model, "likelihood_details", None)
+    details: dict[str, Any] = dict(describe()) if callable(describe) else {}
+    copies = repeats(kind, details, dequantisation_samples)
+    if copies > 1:
+        kind = "lower bound"
+        details["dequantisation_samples"] = copies
+
+    if len(x) == 0:
+        return _empty(spec, kind, details, "There are no test examples.")
+    try:
+        values = log_probs(model, x, batch_size, copies)
+    except NotImplementedError as error:  # NoLikelihood is one
+        reason = str(error) or f"{type(model).__name__} defines no likelihood."
+        return _empty(spec, "none", details, reason)
+    bad = int((~torch.isfinite(values)).sum())
+    if bad:
+        return _empty(spec, kind, details, f"{bad} of {len(x)} log-likelihoods are not finite.", len(x))
+
+    mean = -values.mean().item()
+    error_of_mean = values.std().item() / math.sqrt(len(x)) if len(x) > 1 else None
+    result = {"nll": Metric(mean, "nats", kind, standard_error=error_of_mean, n=len(x), details=details)}
+    if spec.levels is not None:
+        scale = spec.dim * math.log(2)
+        error_in_bits = None if error_of_mean is None else error_of_mean / scale
+        result["bits_per_dim"] = Metric(
+            mean / scale, "bits/dim", kind, standard_error=error_in_bits, n=len(x), details=dict(details)
+        )
+    return result
+
+
+def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
+    """How many noises per example may be combined: ``wanted``, or 1 where their mean bounds nothing.
+
+    log 1/K sum_k w_k is on average a lower bound of log P(x) when each weight w_k is an unbiased estimate of
+    P(x) (Burda et al. 2016, eq. 8). It is one for a flow's density at x + u with dequantisation noise u
+    (P(x) is its mean over the unit cell) and for an IWAE. It is none for the ELBO, whose exponential may
+    exceed P(x) on average, nor for a density with an estimated trace.
+    """
+    if wanted < 1:
+        raise ZooError(f"dequantisation_samples must be at least 1; got {wanted}.")
+    unbiased = (kind == "exact" and "dequantisation" in details) or details.get("bound") == "IWAE"
+    return wanted if unbiased else 1
+
+
+@torch.no_grad()
+def log_probs(model: nn.Module, x: Tensor, batch_size: int = 256, copies: int = 1) -> Tensor:
+    """Log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats; the same for every batch size."""
+    device, dtype = placement(model)
+    parts = []
+    for batch in x.split(batch_size):
+        batch = batch.to(device=device, dtype=dtype)
+        draws = [_checked(model.log_prob(batch), batch) if copies == 1 else _salted(model, batch, 0)]  # type: ignore[operator]
+        draws += [_salted(model, batch, salt) for salt in range(1, copies)]
+        parts.append(torch.stack(draws).logsumexp(0) - math.log(copies) if copies > 1 else draws[0])
+    return torch.cat(parts)
+
+
+def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Device and floating dtype of a model; the CPU and float32 where it has no weights."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        if tensor.is_floating_point():
+            return tensor.device, tensor.dtype
+    return torch.device("cpu"), torch.float32
+
+
+def _salted(model: nn.Module, batch: Tensor, salt: int) -> Tensor:
+    with noise.keyed(noise.content_keys(batch, salt=salt)):
+        return _checked(model.log_prob(batch), batch)  # type: ignore[operator]
+
+
+def _checked(values: Tensor, batch: Tensor) -> Tensor:
+    if tuple(values.shape) != (len(batch),):
+        raise ZooError(
+            f"log_prob must return one value per example, shape ({len(batch)},); got {tuple(values.shape)}."
+        )
+    return values.to(device="cpu", dtype=torch.float64)
+
+
+def _empty(spec: DataSpec, kind: str, details: dict[str, Any], reason: str, n: int = 0) -> dict[str, Metric]:
+    units = {"nll": "nats"} | ({"bits_per_dim": "bits/dim"} if spec.levels is not None else {})
+    return {
+        name: Metric(None, unit, kind, n=n, details=dict(details), reason=reason)
+        for name, unit in units.items()
+    }
