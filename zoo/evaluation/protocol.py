@@ -55,6 +55,8 @@ class Settings:
             if name not in names:
                 raise unknown("evaluation setting", str(name), names)
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if "time_limit_seconds" in plain:
+            plain["time_limit_seconds"] = float(plain["time_limit_seconds"])  # 5 and 5.0 are one protocol
         settings = cls(**plain)
         for name in ("samples", "batch_size", "dequantisation_samples"):
             if getattr(settings, name) < 1:

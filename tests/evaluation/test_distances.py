@@ -1,0 +1,120 @@
+"""Distances between sets: closed forms, libraries as oracles, clear errors."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torchmetrics.image.fid import FrechetInceptionDistance
+
+from zoo.data.digits import Digits
+from zoo.errors import ZooError
+from zoo.evaluation import frechet
+from zoo.evaluation.energy import energy_distance
+from zoo.evaluation.features import DIGITS_WEIGHTS, digits_cnn, load_digits_cnn, sha256, to_uint8
+from zoo.evaluation.frechet import FrechetAccumulator, frechet_distance
+from zoo.evaluation.train_digits_classifier import accuracy
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = Digits()
+    data.setup()
+    return data
+
+
+def test_frechet_closed_form():
+    """Commuting covariances: |m|^2 + sum (s1 - s2)^2."""
+    s1, s2 = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([3.0, 0.5, 1.0])
+    q = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
+    c1, c2 = (q @ torch.diag(s.double() ** 2) @ q.T for s in (s1, s2))
+    mean = torch.tensor([1.0, -2.0, 0.5])
+    expected = mean.square().sum() + (s1 - s2).square().sum()
+    assert frechet_distance(torch.zeros(3), c1, mean, c2) == pytest.approx(expected.item(), abs=1e-6)
+    assert frechet_distance(mean, c1, mean, c1) == pytest.approx(0, abs=1e-6)
+
+
+class Identity(nn.Module):
+    num_features = 8
+
+    def forward(self, x):
+        return x
+
+
+def test_frechet_agrees_with_the_libraries():
+    x, y = torch.randn(100, 8), torch.randn(150, 8) @ torch.randn(8, 8) + 1
+    ours = frechet.between(x, y)
+    stats = [fid_features_to_statistics(t.double()) for t in (x, y)]
+    assert ours == pytest.approx(
+        fid_statistics_to_metric(*stats, False)["frechet_inception_distance"], abs=1e-4
+    )
+    metric = FrechetInceptionDistance(feature=Identity(), antialias=False)
+    metric.update(x, real=True)
+    metric.update(y, real=False)
+    assert ours == pytest.approx(metric.compute().item(), rel=1e-5, abs=1e-4)
+
+
+def test_merged_parts_are_the_whole():
+    x = torch.randn(50, 4)
+    whole = FrechetAccumulator(4).update(x)
+    first, second = FrechetAccumulator(4).update(x[:7]), FrechetAccumulator(4)
+    second.load_state_dict(FrechetAccumulator(4).update(x[7:]).state_dict())
+    for a, b in zip(whole.statistics(), first.merge(second).statistics(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    _, covariance = whole.statistics()
+    np.testing.assert_allclose(covariance, np.cov(x.double().numpy(), rowvar=False), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        (torch.randn(4, 4), "more than 4 examples"),
+        (torch.ones(20, 4) * 3.3, "constant"),
+        (torch.full((20, 4), math.nan), "finite"),
+    ],
+)
+def test_frechet_refuses(features, words):
+    with pytest.raises(ZooError, match=words):
+        frechet.between(features, torch.randn(20, 4))
+
+
+def test_energy_distance():
+    x, y = torch.randn(2000, 1), torch.randn(2000, 1)
+    assert abs(energy_distance(x, y)) < 0.01
+    # X - Y ~ N(d, 2): E|X-Y| is a folded normal's mean
+    d, s = 1.5, math.sqrt(2)
+    folded = s * math.sqrt(2 / math.pi) * math.exp(-(d**2) / 4) + d * math.erf(d / 2)
+    assert energy_distance(x, y + d) == pytest.approx(2 * folded - 4 / math.sqrt(math.pi), abs=0.08)
+    with pytest.raises(ZooError, match="two examples"):
+        energy_distance(x[:1], y)
+    with pytest.raises(ZooError, match="finite"):
+        energy_distance(x / 0, y)
+
+
+def test_to_uint8():
+    k = torch.arange(256.0)
+    assert to_uint8(k).tolist() == list(range(256))
+    assert to_uint8((k / 127.5 - 1 + 1) * 127.5).tolist() == list(range(256))
+    assert to_uint8(torch.tensor([-3.0, 300.0, 0.5, 1.49])).tolist() == [0, 255, 1, 1]
+    assert to_uint8(torch.tensor([0, 8, 16]), levels=17).tolist() == [0, 128, 255]
+
+
+def test_shipped_classifier(digits):
+    model, metadata = load_digits_cnn()
+    for split in ("val", "test"):
+        reached = accuracy(model, digits.splits[split], digits.labels[split])
+        assert reached > 0.95
+        assert reached == pytest.approx(float(metadata[f"{split}_accuracy"]), abs=0.006)
+    assert digits_cnn().sha256 == sha256(DIGITS_WEIGHTS)
+
+
+def test_floor_is_far_below_noise(digits):
+    extractor = digits_cnn()
+    test, train = (extractor(digits.splits[s]) for s in ("test", "train"))
+    noise = extractor(torch.randint(17, (1000, 1, 8, 8)))
+    assert frechet.between(train, test) * 20 < frechet.between(noise, test)
+    torch.testing.assert_close(extractor(digits.splits["test"], batch_size=7), test, rtol=0, atol=1e-5)

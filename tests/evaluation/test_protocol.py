@@ -1,0 +1,211 @@
+"""The protocol on models whose answers are known."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from zoo.data.spec import DataSpec
+from zoo.errors import NoLikelihood, ZooError
+from zoo.evaluation.features import select
+from zoo.evaluation.likelihood import likelihood
+from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
+from zoo.evaluation.speed import sampling_speed
+from zoo.models import noise
+from zoo.models.networks.evaluations import tick
+from zoo.models.vae import VAE
+
+SPEC = DataSpec((1, 8, 8), levels=17)
+FAST = {"samples": 100, "latency_repeats": 2, "throughput_batches": [2], "throughput_repeats": 1}
+SPLITS = {s: torch.randint(17, (n, 1, 8, 8), dtype=torch.uint8) for s, n in (("train", 150), ("test", 60))}
+
+
+class Uniform(nn.Module):
+    """A foreign model: the bare contract, no weights."""
+
+    family, likelihood = "flow", "exact"
+
+    def log_prob(self, x):
+        return torch.full((len(x),), -SPEC.dim * math.log(17))
+
+    def sample(self, n, temperature=1.0):
+        return torch.randint(17, (n, 1, 8, 8)).float()
+
+
+class Gan(Uniform):
+    likelihood = "none"
+
+    def log_prob(self, x):
+        raise NoLikelihood("A gan defines no likelihood.")
+
+
+class Broken(Uniform):
+    def log_prob(self, x):
+        return super().log_prob(x).index_fill(0, torch.tensor([0]), math.nan)
+
+    def sample(self, n, temperature=1.0):
+        return super().sample(n).index_fill(0, torch.tensor([0]), math.nan)
+
+
+class Constant(Uniform):
+    def sample(self, n, temperature=1.0):
+        return torch.full((n, 1, 8, 8), 3.0)
+
+
+def judge(model, **settings):
+    return evaluate(model, SPLITS, SPEC, natural=False, settings=FAST | settings)
+
+
+def test_uniform_model_reads_log2_levels():
+    model = Uniform().train()
+    state = torch.get_rng_state()
+    result = judge(model)
+    assert torch.equal(state, torch.get_rng_state())
+    assert model.training
+    bits, distance = result.metrics["bits_per_dim"], result.metrics["fd/digits-cnn"]
+    assert bits.value == pytest.approx(math.log2(17), abs=1e-6)
+    assert (bits.kind, bits.n, bits.split) == ("exact", 60, "test")
+    assert result.metrics["nll"].value == pytest.approx(64 * math.log(17), rel=1e-6)
+    assert distance.value is not None
+    assert distance.details["floor"] is not None
+    assert distance.details["reference_n"] == 60
+    assert distance.details["dim"] == 32
+    assert result.sampling["sequential_evaluations"] is None
+    assert result.samples.shape == (64, 1, 8, 8)
+    assert torch.equal(result.samples, judge(model).samples)
+
+
+def test_no_likelihood_is_an_empty_cell():
+    metrics = judge(Gan()).metrics
+    for name in ("nll", "bits_per_dim"):
+        assert metrics[name].value is None
+        assert metrics[name].kind == "none"
+        assert "no likelihood" in metrics[name].reason
+
+
+def test_nonfinite_values_are_counted():
+    metrics = judge(Broken(), batch_size=50).metrics
+    assert metrics["nll"].value is metrics["fd/digits-cnn"].value is None
+    assert metrics["nll"].reason.startswith("2 of 60")
+    assert metrics["fd/digits-cnn"].reason.startswith("2 of 100")
+
+
+def test_collapse_and_too_few_samples():
+    assert "identical" in judge(Constant()).metrics["fd/digits-cnn"].reason
+    assert "more than 32" in judge(Uniform(), samples=20).metrics["fd/digits-cnn"].reason
+
+
+def test_vectors_use_the_energy_distance():
+    class Normal(nn.Module):
+        family, likelihood = "flow", "exact"
+
+        def log_prob(self, x):
+            return -0.5 * x.square().sum(1) - math.log(2 * math.pi)
+
+        def sample(self, n, temperature=1.0):
+            return torch.randn(n, 2)
+
+    splits = {"train": torch.randn(900, 2), "test": torch.randn(800, 2)}
+    metrics = evaluate(
+        Normal(), splits, DataSpec((2,)), natural=False, settings=FAST | {"samples": 800}
+    ).metrics
+    assert set(metrics) == {"nll", "energy_distance"}
+    assert abs(metrics["energy_distance"].value) < 0.03
+    assert abs(metrics["energy_distance"].details["floor"]) < 0.03
+    nll = metrics["nll"]
+    assert nll.value == pytest.approx(1 + math.log(2 * math.pi), abs=4 * nll.standard_error)
+
+
+def test_batch_size_does_not_matter():
+    model = VAE(SPEC, latent_dim=2, width=4)
+    model.eval()
+    a, b = (likelihood(model, SPLITS["test"], SPEC, batch_size=size) for size in (7, 60))
+    assert a["nll"].value == pytest.approx(b["nll"].value, rel=1e-5)
+    few, many = (generate(model, 20, SPEC, 3, batch_size=size) for size in (6, 20))
+    assert ((few - many).abs() > 0).double().mean() < 0.01  # rounding at the edge of a level
+    assert torch.equal(many, model.sample(20, seed=3))
+
+
+class Dequantised(Uniform):
+    """p(x + u) proportional to u: its mean over the cell is 1/2, the mean of its logarithm -1."""
+
+    def log_prob(self, x):
+        return noise.uniform(x[:, 0, 0, :1].double())[:, 0].log()
+
+    def likelihood_details(self):
+        return {"dequantisation": "uniform"}
+
+
+def test_more_dequantisation_samples_tighten_the_bound():
+    spec, x = DataSpec((1, 8, 8), levels=17), torch.randint(17, (400, 1, 8, 8)).float()
+    model = Dequantised()
+    few = likelihood(model, x, spec, dequantisation_samples=2)["nll"]
+    many = likelihood(model, x, spec, dequantisation_samples=64)["nll"]
+    assert few.value > many.value > -math.log(0.5)
+    assert many.value == pytest.approx(-math.log(0.5), abs=0.02)
+    assert (many.kind, many.details["dequantisation_samples"]) == ("lower bound", 64)
+    elbo = likelihood(VAE(SPEC, latent_dim=2, width=4).eval(), x, spec, dequantisation_samples=4)["nll"]
+    assert "dequantisation_samples" not in elbo.details  # the mean of exp(ELBO) bounds nothing
+
+
+class Slow(nn.Module):
+    """Takes 2 s + n/10 s by its own clock."""
+
+    family, likelihood = "autoregressive", "exact"
+
+    def __init__(self):
+        super().__init__()
+        self.now, self.calls = 0.0, []
+
+    def sample(self, n, temperature=1.0):
+        self.now += 2 + n / 10
+        self.calls.append(n)
+        tick(5)
+        return torch.zeros(n, 2)
+
+
+def test_speed_by_a_fake_clock():
+    model = Slow()
+    options = {"latency_repeats": 3, "throughput_batches": [10, 20], "throughput_repeats": 2}
+    speed = sampling_speed(model, **options, time_limit_seconds=1000, clock=lambda: model.now)
+    assert speed["latency_seconds"] == pytest.approx(2.1)
+    assert speed["latency_quartiles"] == pytest.approx([2.1, 2.1])
+    assert (speed["throughput"], speed["throughput_batch"]) == (pytest.approx(5), 20)
+    assert speed["sequential_evaluations"] == 5
+    assert model.calls == [1] * 4 + [10] * 3 + [20] * 3
+
+
+def test_time_limit_ends_slow_samplers():
+    model = Slow()
+    options = {"latency_repeats": 50, "throughput_batches": [10, 20]}
+    speed = sampling_speed(model, **options, time_limit_seconds=2.5, clock=lambda: model.now)
+    assert model.calls == [1, 1, 10]  # 10 took 3 s: it is its own measurement, and 20 is left out
+    assert speed["throughput"] == pytest.approx(10 / 3)
+
+
+def test_settings():
+    shipped = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/evaluation/default.yaml").read_text())
+    assert Settings.of(shipped) == Settings()
+    assert protocol_hash(shipped) == protocol_hash({}) == protocol_hash({"inception_weights": "elsewhere"})
+    assert protocol_hash({"samples": 7}) != protocol_hash({})
+    with pytest.raises(ZooError, match="samples"):
+        Settings.of({"sample": 3})
+
+
+def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert select(SPEC, False)[0].key == "fd/digits-cnn"
+    for spec, natural, words in [
+        (DataSpec((1, 28, 28), 256), False, "photographs"),
+        (DataSpec((3, 32, 32), 256), True, "TORCH_HOME"),
+    ]:
+        extractor, reason = select(spec, natural)
+        assert extractor is None
+        assert words in reason
+    with pytest.raises(ZooError, match="nowhere"):
+        select(DataSpec((3, 32, 32), 256), True, inception_weights="nowhere")
