@@ -75,4 +75,4 @@ def finish(loggers: list[Logger], record: Record, picture: Path | None, checkpoi
             artifact = wandb.Artifact(f"{record.run_id}-checkpoint", type="model")
             artifact.add_reference(checkpoint.resolve().as_uri())
             run.log_artifact(artifact)
-        run.finish(exit_code=0 if record.status == "finished" else 1, quiet=True)
+        run.finish(exit_code=0 if record.status == "finished" else 1)

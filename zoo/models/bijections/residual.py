@@ -76,7 +76,7 @@ class InvertibleResidual(Bijection):
                 self.last_iterations, self.last_residual = iteration, change
                 return x
         raise ZooError(
-            f"The inverse of a residual block did not converge in {self.most} iterations (change {change:.1e}); "
+            f"A residual block's inverse did not converge in {self.most} iterations (change {change:.1e}); "
             "its Lipschitz constant is too near 1, lower model.coefficient."
         )
 

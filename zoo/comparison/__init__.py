@@ -1,0 +1,79 @@
+"""From records to tables, figures and one page. Imports no torch; figures load matplotlib when drawn."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zoo.comparison.collect import Run, collect, fingerprint
+from zoo.comparison.table import Table, build
+from zoo.record import CURVES, RECORD, SAMPLES, write_atomic
+
+__all__ = ["compare"]
+
+
+def compare(
+    paths: Sequence[Path], out: Path | None, *, archive: bool = False, console: Console | None = None
+) -> int:
+    """Compare every run under ``paths``: the table on the terminal first, then files into ``out``.
+
+    Args:
+        paths: directories that hold runs, at any depth.
+        out: where ``index.html``, ``table.{md,tex,csv}`` and the figures go; None: only the terminal.
+        archive: also copy records, curves and samples into ``out/records``, so that the comparison can be
+            made again from there.
+        console: where to print.
+
+    Returns:
+        0.
+
+    Raises:
+        ZooError: a path that does not exist, or no record under any of them.
+    """
+    from zoo.comparison import render
+
+    runs, warnings = collect(paths)
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    tables = build(runs)
+    for table in tables:
+        render.terminal(table, console)
+    if out is None:
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = fingerprint(runs)
+    known = out / ".inputs"
+    if not (known.exists() and known.read_text() == stamp and (out / "index.html").exists()):
+        _write(runs, tables, out)
+        write_atomic(known, stamp)
+    if archive:
+        _archive(runs, out / "records")
+    console.print(f"page:    {out / 'index.html'}", markup=False, soft_wrap=True, highlight=False)
+    console.print(f"samples: {out / 'samples.png'}", markup=False, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
+    from zoo.comparison import figures, page, render
+
+    write_atomic(out / "table.md", "\n\n".join(render.markdown(t) for t in tables) + "\n")
+    write_atomic(out / "table.tex", "\n\n".join(render.latex(t) for t in tables) + "\n")
+    write_atomic(out / "table.csv", render.csv_text(tables))
+    drawn = figures.draw(runs, out)
+    write_atomic(out / "index.html", page.build(runs, tables, drawn, out))
+
+
+def _archive(runs: list[Run], folder: Path) -> None:
+    for run in runs:
+        target = folder / run.record.run_id
+        if target.resolve() == run.directory.resolve():
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        for name in (RECORD, CURVES, SAMPLES):
+            if (run.directory / name).exists():
+                shutil.copyfile(run.directory / name, target / name)

@@ -1,0 +1,84 @@
+"""Find the runs under some directories."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.errors import ZooError
+from zoo.record import CURVES, RECORD, SAMPLES, Record, read
+
+
+@dataclass
+class Run:
+    """A record and the directory that it lies in."""
+
+    record: Record
+    directory: Path
+
+    def curves(self) -> dict[str, list[tuple[float, float]]]:
+        """``{name: [(updates, value), ...]}``; empty where the run left none."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        try:
+            with (self.directory / CURVES).open(newline="") as stream:
+                for row in csv.DictReader(stream):
+                    for name, value in row.items():
+                        if "/" in name and value:
+                            found.setdefault(name, []).append((float(row["updates"]), float(value)))
+        except (OSError, ValueError, KeyError):
+            return {}
+        return found
+
+
+def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Every run once (by its id), and a sentence for each record that cannot be read.
+
+    Raises:
+        ZooError: a path that does not exist, or nothing found.
+    """
+    runs: dict[str, Run] = {}
+    warnings: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise ZooError(
+                f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
+            )
+        for directory in _walk(path):
+            try:
+                record = read(directory)
+                runs.setdefault(record.run_id, Run(record, directory))
+            except ZooError as error:
+                warnings.append(str(error))
+    if not runs:
+        where = ", ".join(map(str, paths))
+        hint = f" ({warnings[0]})" if warnings else ""
+        raise ZooError(
+            f"There is no readable record under {where}; train something first, e.g. zoo train{hint}."
+        )
+    return list(runs.values()), warnings
+
+
+def _walk(path: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(path):
+        below[:] = sorted(name for name in below if not name.startswith(".") and name != "checkpoints")
+        if RECORD in files:
+            yield Path(folder)
+            below.clear()  # a run holds no other
+
+
+def fingerprint(runs: Sequence[Run]) -> str:
+    """What the files of a comparison follow from: the inputs and the code that draws them."""
+    import zoo
+
+    digest = hashlib.sha256(zoo.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    for run in sorted(runs, key=lambda r: r.record.run_id):
+        for name in (RECORD, CURVES, SAMPLES):
+            file = run.directory / name
+            digest.update(file.read_bytes() if file.exists() else b"-")
+    return digest.hexdigest()

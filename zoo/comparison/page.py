@@ -1,0 +1,116 @@
+"""One self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.comparison.collect import Run
+from zoo.comparison.render import headings
+from zoo.comparison.table import Row, Table
+
+_CSS = """
+:root{color-scheme:light dark;--ink:#1c2024;--dim:#60656c;--line:#e2e4e8;--paper:#fff;--soft:#f6f7f9;--accent:#0072b2}
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa0a6;--line:#33373c;--paper:#15181b;--soft:#1d2125;--accent:#56b4e9}}
+*{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
+main{max-width:1180px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
+h2{font-size:19px;margin:44px 0 10px}p.lead{color:var(--dim);margin:0 0 8px;max-width:70ch}
+.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%}
+th,td{padding:7px 12px;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+th{background:var(--soft);font-weight:600;font-size:13px;cursor:pointer;user-select:none;position:sticky;top:0}
+th:hover{color:var(--accent)}td{border-top:1px solid var(--line)}tr:hover td{background:var(--soft)}
+th:nth-child(-n+2),td:nth-child(-n+2),th:last-child,td:last-child{text-align:left}
+td:first-child{font-weight:600}td:nth-child(2){color:var(--dim)}td.best{font-weight:700;color:var(--accent)}
+tr.floor td{color:var(--dim);font-weight:400;font-style:italic}ul.notes{color:var(--dim);font-size:13px;padding-left:18px}
+figure{margin:0}figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:8px;padding:8px}
+details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer}pre{overflow-x:auto;background:var(--soft);
+padding:12px;border-radius:6px;font-size:12px}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px}
+dt{font-weight:600}dd{margin:0;color:var(--dim)}
+"""
+
+_SCRIPT = """
+document.querySelectorAll('table').forEach(t=>t.querySelectorAll('th').forEach((h,i)=>h.addEventListener('click',()=>{
+const b=t.tBodies[0],up=h.dataset.up!=='1';t.querySelectorAll('th').forEach(x=>delete x.dataset.up);if(up)h.dataset.up='1';
+const key=r=>{const c=r.cells[i],v=c.dataset.value;return v===undefined?c.textContent:v===''?null:parseFloat(v)};
+[...b.rows].filter(r=>!r.classList.contains('floor')).sort((p,q)=>{const a=key(p),c=key(q);if(a===null)return 1;if(c===null)return -1;
+const o=typeof a==='number'?a-c:a.localeCompare(c);return up?o:-o}).forEach(r=>b.insertBefore(r,b.querySelector('.floor')))})));
+"""
+
+_FIGURES = {
+    "samples": (
+        "Samples",
+        "The first samples of every model, drawn with the protocol's seed, beside real test data.",
+    ),
+    "speed_vs_quality": (
+        "Speed against quality",
+        "Towards the lower left is better: fast and close to real data.",
+    ),
+    "curves": ("Learning curves", "Likelihoods share an axis; other criteria cannot, so each has its own."),
+}
+
+_KINDS = {
+    "plain": "exact: the log-likelihood is computed without approximation.",
+    "†": "exact for the dequantised density, whose noise makes it a bound for the integer pixels.",
+    "≤": "bound: the true value is at most this (a VAE's evidence bound).",
+    "≈": "estimate: an ODE solver at a tolerance, or a stochastic or truncated trace, stands between.",
+    "—": "none: the family defines no likelihood, or the metric does not apply; the notes say why.",
+}
+
+
+def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path], out: Path) -> str:
+    """The page as text; pictures are inside it, nothing is fetched."""
+    models = sorted({run.record.model for run in runs})
+    sections = [_table(table) for table in tables]
+    for name, (title, lead) in _FIGURES.items():
+        if name in figures:
+            data = base64.b64encode(figures[name].read_bytes()).decode()
+            picture = f'<figure><img alt="{title}" src="data:image/png;base64,{data}"></figure>'
+            sections.append(f'<h2>{title}</h2><p class="lead">{lead}</p>{picture}')
+    kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
+    sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
+    sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
+    count = f"{len(runs)} runs of {len(models)} models"
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>zoo: comparison</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_CSS}</style></head><body><main><h1>Generative models, compared</h1>"
+        f'<p class="lead">{count}, each trained by its own rule and judged by one protocol. '
+        "Click a heading to sort.</p>"
+        + "".join(sections)
+        + f"</main><script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th>{html.escape(h)}</th>" for h in headings(table))
+    body = "".join(_row(row) for row in table.rows)
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
+    return (
+        f"<h2>{html.escape(table.title)}</h2><div class=scroll><table><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div><ul class=notes>{notes}</ul>"
+    )
+
+
+def _row(row: Row) -> str:
+    cells = [f"<td>{html.escape(row.name)}</td><td>{html.escape(row.family)}</td>"]
+    for cell in row.cells:
+        best = " class=best" if cell.best else ""
+        value = "" if cell.value is None else repr(cell.value)
+        known = f' data-value="{value}"' if cell.kind or cell.text in ("—", "") else ""
+        note = f' title="{html.escape(cell.note, quote=True)}"' if cell.note else ""
+        cells.append(f"<td{best}{known}{note}>{html.escape(cell.text)}</td>")
+    floor = "" if row.runs else " class=floor"
+    return f"<tr{floor}>{''.join(cells)}</tr>"
+
+
+def _provenance(run: Run) -> str:
+    record = run.record
+    reason = f" — {html.escape(record.reason)}" if record.reason else ""
+    facts = {k: v for k, v in record.provenance.items() if k != "config"}
+    facts |= {"config": record.provenance.get("config"), "cost": record.cost, "sampling": record.sampling}
+    text = html.escape(json.dumps(facts, indent=1, default=str))
+    name = f"{html.escape(record.run_id)} · seed {record.seed} · {record.status}{reason}"
+    return f"<details><summary>{name}</summary><pre>{text}</pre></details>"
