@@ -120,7 +120,7 @@ class Toy(DataModule):
 
     def read(self) -> None:
         self.spec = DataSpec((2,))
-        sampler = TOYS[self.name][0]
+        sampler = TOYS[str(self.name)][0]
         for index, (split, n) in enumerate(self.sizes.items()):
             rng = np.random.default_rng([self.data_seed, index])
             self.splits[split] = torch.from_numpy(sampler(n, rng).astype(np.float32))

@@ -26,12 +26,12 @@ class ContinuousModel(Flow):
     @property
     def before(self) -> Chain:
         """The preprocessing."""
-        return self.transform.layers[0]  # type: ignore[union-attr,return-value]
+        return self.transform.get_submodule("layers.0")  # type: ignore[return-value]
 
     @property
     def ode(self) -> ContinuousFlow:
         """The continuous flow."""
-        return self.transform.layers[1]  # type: ignore[union-attr,return-value]
+        return self.transform.get_submodule("layers.1")  # type: ignore[return-value]
 
     def _sample(self, n: int, temperature: float) -> Tensor:
         x, _ = self.before.inverse(self.ode.transport(self.base.sample(n, temperature)))

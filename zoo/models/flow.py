@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.models.base import GenerativeModel
+from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.dequantise import UniformDequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
@@ -29,7 +29,7 @@ class Flow(GenerativeModel):
         latent_shape: shape of the latents, where it differs from the data's.
     """
 
-    family = "flow"
+    family: ClassVar[Family] = "flow"
 
     def __init__(
         self,

@@ -70,7 +70,7 @@ class IResNet(Flow):
         x = self.base.sample(n, temperature)
         for layer in reversed(list(self.transform.layers)):  # type: ignore[arg-type]
             # the fixed point alone: a sample needs no log-determinant
-            x = layer.invert(x) if isinstance(layer, InvertibleResidual) else layer.inverse(x)[0]  # type: ignore[operator]
+            x = layer.invert(x) if isinstance(layer, InvertibleResidual) else layer.inverse(x)[0]
         if self.dequantise is None or self.spec.levels is None:
             return x
         return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)
