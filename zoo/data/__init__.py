@@ -1,1 +1,47 @@
 """Data sets as LightningDataModules, and the :class:`DataSpec` that models are built from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zoo.data.digits import Digits
+    from zoo.data.module import DataModule
+    from zoo.data.spec import DataSpec
+    from zoo.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
+    from zoo.data.toys import Toy
+    from zoo.data.user import Images, Table
+
+# Loaded when first asked for: DataSpec must not wait for Lightning.
+_LAZY = {
+    "CIFAR10": "torchvision_sets",
+    "DataModule": "module",
+    "DataSpec": "spec",
+    "Digits": "digits",
+    "FashionMNIST": "torchvision_sets",
+    "Images": "user",
+    "MNIST": "torchvision_sets",
+    "Table": "user",
+    "Toy": "toys",
+}
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "DataModule",
+    "DataSpec",
+    "Digits",
+    "FashionMNIST",
+    "Images",
+    "Table",
+    "Toy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module
+
+        value = getattr(import_module(f"zoo.data.{_LAZY[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'zoo.data' has no attribute '{name}'")

@@ -29,12 +29,14 @@ class DataModule(pl.LightningDataModule):
         spec: shape and levels.
         splits: ``train``, ``val``, ``test``: uint8 for images, float32 for continuous vectors.
         labels: integer classes for each split, where the data has them.
+        natural: whether these are colour photographs, for which Inception features mean something.
         batch_size: of the global batch, over all processes.
         seed: of the order.
         start_update: the first update to make (after a resumed checkpoint).
         updates: where the training batches end; None: never.
     """
 
+    name: str
     natural = False
     split_rule = ""
     spec: DataSpec

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
 
+@lru_cache(maxsize=2)  # one permutation serves all batches of its epoch
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     """The permutation of ``n`` examples in the given epoch, ``(n,)``."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
