@@ -27,17 +27,17 @@ class Glow(Flow):
 
     Args:
         spec: the data; at least 2 dimensions.
-        levels: squeezes, at most what halving allows (images).
-        steps: steps of a level; on vectors, steps in all.
+        levels: squeezes, at least 1, at most what halving allows (images).
+        steps: steps of a level; on vectors, half of the steps in all.
         hidden: hidden layers of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
         blocks: its residual blocks (images).
-        bound: of each coupling's log-scale.
+        bound: soft clamp of each coupling's log-scale; None: no clamp.
         preprocessing: ``centre`` (the paper's) or ``logit``, for pixels.
         alpha: margin of the logit.
 
     Raises:
-        ZooError: a single dimension.
+        ZooError: a single dimension, which leaves nothing to condition on; no level or no step.
     """
 
     def __init__(
@@ -48,12 +48,14 @@ class Glow(Flow):
         hidden: Sequence[int] = (128, 128),
         width: int = 48,
         blocks: int = 1,
-        bound: float = 3.0,
+        bound: float | None = 3.0,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
+        if levels < 1 or steps < 1:
+            raise ZooError(f"Glow needs levels and steps of at least 1; got {levels} and {steps}.")
         first = preprocess(spec, preprocessing, alpha)
         if not spec.is_image:
             chain: list[Bijection] = [first]

@@ -21,21 +21,22 @@ class RealNVP(Flow):
 
     Vectors: ``layers`` couplings with alternating masks, an activation normalisation before each in place of
     the paper's batch normalisation. Images: at each scale three couplings with checkerboard masks, a squeeze,
-    three with channel masks; then half of the channels leave. The last scale has four checkerboard couplings.
+    three with channel masks; then half of the channels leave. The last scale has four checkerboard couplings,
+    or four over channels where a single pixel is left. Odd sizes are not halved further.
 
     Args:
         spec: the data; vectors have at least 2 dimensions.
         layers: couplings (vectors).
         hidden: hidden layers of a dense conditioner (vectors).
-        scales: scales, at most what halving allows (images).
+        scales: at least 1, at most what halving allows (images).
         width: channels of a convolutional conditioner (images).
         blocks: its residual blocks (images).
-        bound: of each coupling's log-scale.
+        bound: soft clamp of each coupling's log-scale; None: no clamp.
         preprocessing: ``logit`` or ``centre``, for pixels.
         alpha: margin of the logit.
 
     Raises:
-        ZooError: a single dimension, which leaves nothing to condition on.
+        ZooError: a single dimension, which leaves nothing to condition on; no scale or no layer.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class RealNVP(Flow):
         scales: int = 2,
         width: int = 32,
         blocks: int = 1,
-        bound: float = 3.0,
+        bound: float | None = 3.0,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
+        if scales < 1 or layers < 1:
+            raise ZooError(f"RealNVP needs scales and layers of at least 1; got {scales} and {layers}.")
         if not spec.is_image:
             chain: list[Bijection] = []
             for index in range(layers):
@@ -71,7 +74,9 @@ class RealNVP(Flow):
         def scale(shape: tuple[int, int, int], left: int) -> MultiScale:
             c, h, w = shape
             if left == 1 or h % 2 or w % 2:
-                return MultiScale(Chain(couplings("checkerboard", shape, 4)), shape, None, None)
+                # a checkerboard of one pixel has one part only, which would leave nothing to condition on
+                kind = "checkerboard" if h * w > 1 else "channel"
+                return MultiScale(Chain(couplings(kind, shape, 4)), shape, None, None)
             squeezed = (4 * c, h // 2, w // 2)
             layers = [
                 *couplings("checkerboard", shape, 3), Squeeze(), *couplings("channel", squeezed, 3)

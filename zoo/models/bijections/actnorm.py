@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,7 +16,8 @@ class ActNorm(Bijection):
     """z = (x + bias) exp(log_scale), one pair for each channel (Kingma & Dhariwal 2018, section 3.1).
 
     The first training batch sets both so that z has mean 0 and variance 1 in every channel; over several
-    processes it is the batch of all. The flag is a buffer, so a loaded layer is not set again.
+    processes it is the batch of all. The flag is a buffer, so a loaded layer is not set again. Neither the
+    inverse nor evaluation sets anything; an empty batch does not either.
 
     Args:
         channels: size of dimension 1 of the batch.
@@ -30,7 +33,7 @@ class ActNorm(Bijection):
         self._known = False  # spares a look at the device at every step
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.training and not self._known:
+        if self.training and not self._known and len(x):
             if not bool(self.initialised):
                 self._initialise(x.detach())
             self._known = True
@@ -41,8 +44,9 @@ class ActNorm(Bijection):
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:
-        values = x.transpose(0, 1).flatten(1).double()
-        count = torch.tensor(float(values.shape[1]), device=x.device, dtype=torch.float64)
+        wide = torch.float64 if x.device.type != "mps" else torch.float32
+        values = x.transpose(0, 1).flatten(1).to(wide)
+        count = torch.tensor(float(values.shape[1]), device=x.device, dtype=wide)
         sums = torch.cat([values.sum(1), values.square().sum(1), count[None]])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.all_reduce(sums)
@@ -53,7 +57,12 @@ class ActNorm(Bijection):
         self.initialised.fill_(True)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return zeros(x) + self.log_scale.sum() * x.shape[2:].numel()
+        total = zeros(x)
+        return total + self.log_scale.sum(dtype=total.dtype) * x.shape[2:].numel()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._known = False  # the flag that was loaded decides
 
     @staticmethod
     def _wide(value: Tensor, x: Tensor) -> Tensor:

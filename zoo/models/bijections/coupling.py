@@ -41,11 +41,14 @@ class AffineCoupling(Bijection):
         return torch.where(self.mask, z, (z - shift) * (-log_scale).exp()), -sum_event(log_scale)
 
     def _affine(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept = torch.where(self.mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
+        kept = x.masked_fill(~self.mask, 0)
         out = self.network(kept) if context is None else self.network(kept, context)
         raw, shift = out.chunk(2, 1)
         log_scale = raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
-        return torch.where(self.mask, torch.zeros_like(log_scale), log_scale), shift
+        return log_scale.masked_fill(self.mask, 0), shift
+
+    def extra_repr(self) -> str:
+        return f"bound={self.bound}"
 
 
 def make_mask(

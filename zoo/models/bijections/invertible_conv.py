@@ -56,4 +56,5 @@ class InvertibleConv1x1(Bijection):
         return torch.einsum("ij,bj...->bi...", weight, x)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return zeros(x) + self.log_s.sum() * x.shape[2:].numel()
+        total = zeros(x)
+        return total + self.log_s.sum(dtype=total.dtype) * x.shape[2:].numel()

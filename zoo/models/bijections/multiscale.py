@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.bijections.base import Bijection
+from zoo.models.bijections.base import Bijection, sum_event
 
 
 class MultiScale(Bijection):
@@ -37,7 +37,7 @@ class MultiScale(Bijection):
         mean, log_std = self._prior(first)
         deep, deep_log_det = self.deeper(first, context)
         out = ((second - mean) * (-log_std).exp()).flatten(1)
-        return torch.cat([out, deep], 1), log_det - log_std.flatten(1).sum(1) + deep_log_det
+        return torch.cat([out, deep], 1), log_det - sum_event(log_std) + deep_log_det
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.deeper is None or self.prior is None:
@@ -49,7 +49,7 @@ class MultiScale(Bijection):
         mean, log_std = self._prior(first)
         second = z[:, :size].view(-1, *leaving) * log_std.exp() + mean
         x, log_det = self.layers.inverse(torch.cat([first, second], 1), context)
-        return x, log_det + log_std.flatten(1).sum(1) + deep_log_det
+        return x, log_det + sum_event(log_std) + deep_log_det
 
     def _prior(self, first: Tensor) -> tuple[Tensor, Tensor]:
         assert self.prior is not None

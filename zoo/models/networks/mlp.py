@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,23 +11,33 @@ from zoo.models.networks.evaluations import tick
 
 
 class MLP(nn.Module):
-    """Linear layers with SiLU between them; the last starts near zero, so that a flow starts near identity.
+    """out = W_L a(... a(W_1 x + b_1) ...) + b_L with an activation a.
 
     Args:
         in_features: width of the input.
         out_features: width of the output.
         hidden: widths of the hidden layers.
+        activation: class of a; a smooth one keeps a flow's density smooth.
+        zero_init_last: the last layer starts at zero, so that a flow starts as the identity.
     """
 
-    def __init__(self, in_features: int, out_features: int, hidden: Sequence[int] = (128, 128)) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        hidden: Sequence[int] = (128, 128),
+        activation: Callable[[], nn.Module] = nn.SiLU,
+        zero_init_last: bool = True,
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden:
-            layers += [nn.Linear(in_features, width), nn.SiLU()]
+            layers += [nn.Linear(in_features, width), activation()]
             in_features = width
         last = nn.Linear(in_features, out_features)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        if zero_init_last:
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -1,0 +1,43 @@
+"""A fixed permutation of the features or channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.models.bijections.base import Bijection, zeros
+
+
+class Permutation(Bijection):
+    """z_i = x_{order(i)} along dimension 1 (features or channels), with log-determinant zero.
+
+    The order is a buffer and travels with the weights: a model that is reloaded permutes as it was trained.
+
+    Args:
+        order: each of ``0 .. C-1`` once.
+
+    Raises:
+        ValueError: ``order`` is not a permutation.
+
+    >>> Permutation([2, 0, 1])(torch.tensor([[10, 11, 12]]))[0].tolist()
+    [[12, 10, 11]]
+    """
+
+    order: Tensor
+    back: Tensor
+
+    def __init__(self, order: Sequence[int] | Tensor) -> None:
+        super().__init__()
+        order = torch.as_tensor(order, dtype=torch.int64)
+        if order.ndim != 1 or not torch.equal(order.sort().values, torch.arange(len(order))):
+            raise ValueError(f"A permutation of {len(order)} holds each of 0..{len(order) - 1} once.")
+        self.register_buffer("order", order)
+        self.register_buffer("back", order.argsort())
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return x.index_select(1, self.order), zeros(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return z.index_select(1, self.back), zeros(z)
