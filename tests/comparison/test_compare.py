@@ -167,6 +167,7 @@ def test_numbers():
 
 
 def test_no_torch(runs):
-    code = f"import sys; from zoo.cli import main; main(['compare', {str(runs)!r}])\nprint('torch' in sys.modules)"
+    command = f"from zoo.cli import main; main(['compare', {str(runs)!r}])"
+    code = f"import sys; {command}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+
 import zoo
 from zoo.config import options
 from zoo.models import noise

@@ -69,7 +69,7 @@ def test_uniform_stays_below_one_in_every_dtype():
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         values = draw("uniform", dtype=dtype)
         assert values.dtype == dtype
-        assert 0 <= values.min()
+        assert values.min() >= 0
         assert values.max() < 1
 
 

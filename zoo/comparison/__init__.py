@@ -53,8 +53,9 @@ def compare(
         write_atomic(known, stamp)
     if archive:
         _archive(runs, out / "records")
-    console.print(f"page:    {out / 'index.html'}", markup=False, soft_wrap=True, highlight=False)
-    console.print(f"samples: {out / 'samples.png'}", markup=False, soft_wrap=True, highlight=False)
+    shown = out.relative_to(Path.cwd()) if out.is_absolute() and out.is_relative_to(Path.cwd()) else out
+    console.print(f"page:    {shown / 'index.html'}", markup=False, soft_wrap=True, highlight=False)
+    console.print(f"samples: {shown / 'samples.png'}", markup=False, soft_wrap=True, highlight=False)
     return 0
 
 

@@ -155,17 +155,22 @@ def _scatter(runs: Sequence[Run]) -> Any:
         own = [(x, y) for x, y, run in points if run.record.family == family]
         colour = COLOURS.get(family, "#999999")
         axis.scatter(*zip(*own, strict=True), s=42, color=colour, label=family, zorder=3, edgecolors="white")
-    labelled: list[tuple[float, float]] = []
+    axis.margins(x=0.14, y=0.1)
     figure.draw_without_rendering()
+    taken = [tuple(axis.transData.transform((x, y))) for x, y, _ in points]
     for x, y, run in sorted(points, key=lambda p: -p[1]):
         px, py = axis.transData.transform((x, y))
-        offset = 6
-        while any(abs(px - qx) < 60 and abs(py + offset - qy) < 10 for qx, qy in labelled):
-            offset -= 11
-        labelled.append((px, py + offset))
+        half = 3.4 * len(run.record.model)  # pixels, about, at 100 dots an inch
+        places = ((half + 9, 0.0), (-half - 9, 0.0), (0.0, 13.0), (0.0, -13.0))
+        crowds = [
+            sum(abs(px + dx - a) < half + 8 and abs(py + dy - b) < 11 for a, b in taken) for dx, dy in places
+        ]
+        dx, dy = places[crowds.index(min(crowds))]
+        taken += [(px + dx, py + dy), (px + dx - half, py + dy), (px + dx + half, py + dy)]
         axis.annotate(
-            run.record.model, (x, y), xytext=(6, offset - 4), textcoords="offset points", fontsize=8
-        )
+            run.record.model, (x, y), xytext=(0.72 * dx, 0.72 * dy), textcoords="offset points",
+            fontsize=8, ha="center", va="center",
+        )  # fmt: skip
     floors = [m.details.get("floor") for _, _, run in points if (m := run.record.metrics[name])]
     floor = next((f for f in floors if f is not None), None)
     floor = floor.get("value") if isinstance(floor, dict) else floor
@@ -216,7 +221,7 @@ def _curves(runs: Sequence[Run]) -> Any:
         axis.set(title=name, xlabel="updates")
         axis.title.set_fontsize(9)
         axis.grid(alpha=0.25)
-        axis.legend(frameon=False, fontsize=7)
+        axis.legend(fontsize=7, loc="upper right", framealpha=0.9, edgecolor="none")
     for axis in axes[len(names) :]:
         axis.axis("off")
     return figure

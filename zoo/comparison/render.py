@@ -23,15 +23,19 @@ def headings(table: Table) -> list[str]:
 
 def terminal(table: Table, console: Console) -> None:
     """Print a table and its notes."""
+    finished = all(row.cells[-1].text in ("finished", "") for row in table.rows)
+    hidden = {"updates", "images seen"} | ({"status"} if finished else set())  # the files have every column
+    shown = [i for i, column in enumerate(table.columns) if column not in hidden]
     rich = RichTable(
         title=escape(table.title), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0)
     )
     for index, heading in enumerate(headings(table)):
-        rich.add_column(
-            heading, justify="left" if index < 2 or heading == "status" else "right", no_wrap=index < 3
-        )
+        if index < 2 or index - 2 in shown:
+            left = index < 2 or heading == "status"
+            rich.add_column(heading, justify="left" if left else "right", no_wrap=index != 1)
     for row in table.rows:
-        cells = [f"[bold]{escape(c.text)}[/]" if c.best else escape(c.text) for c in row.cells]
+        visible = [row.cells[i] for i in shown]
+        cells = [f"[bold]{escape(c.text)}[/]" if c.best else escape(c.text) for c in visible]
         rich.add_row(f"[bold]{escape(row.name)}[/]", f"[dim]{escape(row.family)}[/]", *cells)
     console.print(rich)
     for note in table.notes:

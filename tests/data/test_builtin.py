@@ -1,0 +1,95 @@
+"""Digits and the toys."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import zoo.data
+from zoo.data.digits import Digits
+from zoo.data.toys import TOYS, Toy
+from zoo.errors import ZooError
+
+# Negative log-likelihood, in nats, of the Gaussian with the density's own mean and covariance.
+GAUSSIAN_NLL = {
+    "moons": 3.2951,
+    "8gaussians": 4.2556,
+    "checkerboard": 4.4944,
+    "circles": 3.8924,
+    "rings": 3.5872,
+    "pinwheel": 3.6262,
+    "2spirals": 3.7472,
+    "swissroll": 3.4655,
+}
+
+
+def test_exports_are_lazy():
+    code = "import sys, zoo.data; zoo.data.DataSpec; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for name in zoo.data.__all__:
+        assert getattr(zoo.data, name).__name__ == name
+    with pytest.raises(AttributeError):
+        _ = zoo.data.nothing
+
+
+def test_digits():
+    data, again = Digits(), Digits()
+    data.setup()
+    again.seed = 5
+    again.setup()
+    assert {split: len(x) for split, x in data.splits.items()} == {"train": 1257, "val": 180, "test": 360}
+    assert data.spec.to_dict() == {"shape": [1, 8, 8], "levels": 17, "classes": 10}
+    assert data.describe() == again.describe()
+    assert not data.natural
+    overall = torch.cat(list(data.labels.values())).bincount() / 1797
+    for labels in data.labels.values():
+        torch.testing.assert_close(labels.bincount() / len(labels), overall, atol=0.006, rtol=0)
+
+    from sklearn.datasets import load_digits
+
+    def rows(x):
+        return sorted(map(tuple, np.asarray(x).reshape(len(x), 64).astype(int).tolist()))
+
+    assert rows(torch.cat(list(data.splits.values()))) == rows(load_digits().images)  # disjoint and complete
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_toy_is_its_density(name):
+    sampler, entropy = TOYS[name]
+    covariance = np.cov(sampler(100_000, np.random.default_rng(1)).T)
+    nll = math.log(2 * math.pi * math.e) + 0.5 * np.linalg.slogdet(covariance)[1]
+    assert nll == pytest.approx(GAUSSIAN_NLL[name], abs=0.02)
+    assert entropy < nll
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_toy_entropy(name):
+    """By the distance to the nearest neighbour (Kozachenko & Leonenko 1987; k = 4)."""
+    from scipy.spatial import cKDTree
+    from scipy.special import digamma
+
+    n, k = 40_000, 4
+    points = TOYS[name][0](n, np.random.default_rng(2))
+    distance = cKDTree(points).query(points, k + 1)[0][:, k]
+    estimate = digamma(n) - digamma(k) + math.log(math.pi) + 2 * np.log(distance).mean()
+    assert estimate == pytest.approx(TOYS[name][1], abs=0.03)
+
+
+def test_toy_module():
+    data, same, other = Toy("rings"), Toy("rings"), Toy("rings", data_seed=1)
+    for each in (data, same, other):
+        each.setup()
+    about = data.describe()
+    assert about == same.describe()
+    assert about["fingerprint"] != other.describe()["fingerprint"]
+    assert about["sizes"] == {"train": 10_000, "val": 2_000, "test": 10_000}
+    assert about["entropy"] == 2.62318
+    assert data.splits["train"].dtype == torch.float32
+    assert not torch.equal(data.splits["train"][:2_000], data.splits["val"])
+    with pytest.raises(ZooError, match="did you mean moons"):
+        Toy("moon")

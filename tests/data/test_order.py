@@ -1,0 +1,78 @@
+"""The order of training examples, the batches and their shares."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.data import module
+from zoo.data.order import batch_indices, epoch_order
+from zoo.data.toys import Toy
+from zoo.errors import InvalidData, ZooError
+
+
+def stream(seed, batch_size, n, updates, start=0):
+    return torch.cat([batch_indices(seed, update, batch_size, n) for update in range(start, updates)])
+
+
+@pytest.mark.parametrize(("batch_size", "n"), [(4, 12), (5, 12), (30, 12), (12, 12), (1, 3)])
+def test_every_epoch_is_a_permutation(batch_size, n):
+    indices = stream(3, batch_size, n, updates=5 * n)
+    epochs = indices[: len(indices) // n * n].view(-1, n)
+    assert (epochs.sort(1).values == torch.arange(n)).all()
+    assert len(epochs.unique(dim=0)) > 1
+
+
+def test_order_follows_from_seed_and_update():
+    assert torch.equal(stream(0, 5, 12, 20)[35:], stream(0, 5, 12, 20, start=7))
+    assert not torch.equal(stream(0, 5, 12, 20), stream(1, 5, 12, 20))
+    batch_indices(0, 0, 12, 12).zero_()  # a copy
+    assert epoch_order(0, 0, 12).sort().values.equal(torch.arange(12))
+
+
+def toy(**attributes):
+    data = Toy("moons", train=100, val=31, test=20)
+    data.setup()
+    for key, value in attributes.items():
+        setattr(data, key, value)
+    return data
+
+
+def test_resumed_is_never_stopped():
+    whole = list(toy(batch_size=32, seed=1, updates=10).train_dataloader())
+    rest = list(toy(batch_size=32, seed=1, updates=10, start_update=6).train_dataloader())
+    assert [len(x) for x in whole] == [32] * 10
+    assert torch.equal(torch.cat(whole[6:]), torch.cat(rest))
+
+
+def test_endless():
+    batches = iter(toy(batch_size=64).train_dataloader())
+    assert all(next(batches).shape == (64, 2) for _ in range(9))
+
+
+def test_ranks_share_the_global_batch(monkeypatch):
+    data = toy(batch_size=24, updates=3)
+    alone = list(data.train_dataloader())
+    shares, val = [], []
+    for rank in range(3):
+        monkeypatch.setattr(module, "rank_and_world", lambda rank=rank: (rank, 3))
+        shares.append(list(data.train_dataloader()))
+        val.append(torch.cat(list(data.val_dataloader())))
+    for update, batch in enumerate(alone):
+        assert torch.equal(batch, torch.cat([share[update] for share in shares]))
+    assert sorted(torch.cat(val).tolist()) == sorted(data.splits["val"].tolist())  # no padding
+    data.batch_size = 25
+    with pytest.raises(ZooError, match="25 cannot be shared by 3"):
+        next(iter(data.train_dataloader()))
+
+
+def test_evaluation_in_order():
+    data = toy(batch_size=8)
+    assert torch.equal(torch.cat(list(data.val_dataloader())), data.splits["val"])
+    assert torch.equal(torch.cat(list(data.test_dataloader())), data.splits["test"])
+
+
+def test_values_are_checked():
+    data = Toy("moons", train=10, val=0, test=10)
+    with pytest.raises(InvalidData, match="val split of moons is empty"):
+        data.setup()
