@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo.comparison.collect import Run, collect, fingerprint
+from zoo.comparison.collect import Run, collect, fingerprint, folder_name
 from zoo.comparison.table import Table, build
 from zoo.record import CURVES, RECORD, SAMPLES, write_atomic
 
@@ -71,7 +71,7 @@ def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
 
 def _archive(runs: list[Run], folder: Path) -> None:
     for run in runs:
-        target = folder / run.record.run_id
+        target = folder / folder_name(run.record.run_id)
         if target.resolve() == run.directory.resolve():
             continue
         target.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         for directory in _walk(path):
             try:
                 record = read(directory)
+                _check(record, directory)
                 runs.setdefault(record.run_id, Run(record, directory))
             except ZooError as error:
                 warnings.append(str(error))
@@ -62,7 +64,25 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return list(runs.values()), warnings
 
 
+def _check(record: Record, directory: Path) -> None:
+    """Refuse what is well-formed but means nothing, such as a word where a number belongs."""
+    words = (record.run_id, record.model, record.family, record.data)
+    rooms = (record.sampling, record.cost, record.provenance)
+    sound = all(isinstance(word, str) and word for word in words)
+    sound = sound and all(isinstance(room, dict) for room in rooms)
+    sound = sound and all(
+        isinstance(metric.value, int | float | None)
+        and isinstance(metric.standard_error, int | float | None)
+        and isinstance(metric.details, dict)
+        for metric in record.metrics.values()
+    )
+    if not sound:
+        raise ZooError(f"The record {directory / RECORD} is damaged; delete it and run the job again.")
+
+
 def _walk(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        path = path.parent
     for folder, below, files in os.walk(path):
         below[:] = sorted(name for name in below if not name.startswith(".") and name != "checkpoints")
         if RECORD in files:
@@ -82,3 +102,8 @@ def fingerprint(runs: Sequence[Run]) -> str:
             file = run.directory / name
             digest.update(file.read_bytes() if file.exists() else b"-")
     return digest.hexdigest()
+
+
+def folder_name(run_id: str) -> str:
+    """A run's id as the name of a folder: it may not lead elsewhere."""
+    return re.sub(r"[^\w.+=-]", "_", run_id).lstrip(".") or "run"

@@ -32,10 +32,10 @@ def terminal(table: Table, console: Console) -> None:
     for index, heading in enumerate(headings(table)):
         if index < 2 or index - 2 in shown:
             left = index < 2 or heading == "status"
-            rich.add_column(heading, justify="left" if left else "right", no_wrap=index != 1)
+            rich.add_column(escape(heading), justify="left" if left else "right", no_wrap=index != 1)
     for row in table.rows:
         visible = [row.cells[i] for i in shown]
-        cells = [f"[bold]{escape(c.text)}[/]" if c.best else escape(c.text) for c in visible]
+        cells = [f"[bold]{escape(c.shown)}[/]" if c.best else escape(c.shown) for c in visible]
         rich.add_row(f"[bold]{escape(row.name)}[/]", f"[dim]{escape(row.family)}[/]", *cells)
     console.print(rich)
     for note in table.notes:
@@ -46,23 +46,23 @@ def terminal(table: Table, console: Console) -> None:
 def markdown(table: Table) -> str:
     """GitHub Markdown with the notes below."""
     lines = [f"**{_md(table.title)}**", ""]
-    lines.append("| " + " | ".join(headings(table)) + " |")
+    lines.append("| " + " | ".join(map(_md, headings(table))) + " |")
     lines.append("|" + "|".join("---" if i < 2 else "---:" for i in range(len(table.columns) + 2)) + "|")
     for row in table.rows:
-        cells = [f"**{_md(c.text)}**" if c.best else _md(c.text) for c in row.cells]
-        lines.append("| " + " | ".join([_md(row.name), row.family, *cells]) + " |")
+        cells = [f"**{_md(c.shown)}**" if c.best else _md(c.shown) for c in row.cells]
+        lines.append("| " + " | ".join([_md(row.name), _md(row.family), *cells]) + " |")
     return "\n".join(lines + [""] + [f"- {_md(note)}" for note in table.notes])
 
 
 def _md(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def latex(table: Table) -> str:
     """A ``tabular`` for booktabs."""
     body = [
         " & ".join([_tex(row.name), _tex(row.family)]
-                   + [rf"\textbf{{{_tex(c.text)}}}" if c.best else _tex(c.text) for c in row.cells]) + r" \\"
+                   + [rf"\textbf{{{_tex(c.shown)}}}" if c.best else _tex(c.shown) for c in row.cells]) + r" \\"
         for row in table.rows
     ]  # fmt: skip
     spec = "ll" + "r" * (len(table.columns) - 1) + "l"
@@ -77,14 +77,17 @@ def latex(table: Table) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    return "\n".join([f"% {table.title}", *notes, *lines])
+    return "\n".join([f"% {' '.join(table.title.split())}", *notes, *lines])
 
 
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "≤": r"$\le$", "≈": r"$\approx$",
-    "†": r"$^\dagger$", "—": "---", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+    "≥": r"$\ge$", "†": r"$^\dagger$", "—": "---", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
 }  # fmt: skip
+
+
+_TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
 
 def _tex(text: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.record import Metric
+from zoo.record import STATUSES, Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
 DAGGER = (
@@ -19,7 +21,14 @@ MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 
 @dataclass
 class Cell:
-    """One entry: what is printed, what it sorts by, and whether it is the best of its kind."""
+    """One entry: what is printed, what it sorts by, and whether it is the best of its kind.
+
+    Attributes:
+        note: what the number follows from, or why there is none.
+        seeds: how many values it is the mean of.
+        odd: measured otherwise than the rest of its column, thus not ranked.
+        marks: of the footnotes.
+    """
 
     text: str
     value: float | None = None
@@ -27,6 +36,29 @@ class Cell:
     best: bool = False
     note: str = ""
     spread: float | None = None
+    seeds: int = 1
+    odd: bool = False
+    marks: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The text with the marks of its footnotes."""
+        return self.text + self.marks
+
+
+class Footnotes(list[str]):
+    """Numbered sentences, each once."""
+
+    def mark(self, sentence: str) -> str:
+        """The superscript number of ``sentence``, which is added where it is new."""
+        sentence = " ".join(sentence.split())
+        if sentence not in self:
+            self.append(sentence)
+        return str(self.index(sentence) + 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+    def lines(self) -> list[str]:
+        """The footnotes as they are printed."""
+        return [f"{self.mark(sentence)} {sentence}" for sentence in self]
 
 
 @dataclass
@@ -79,68 +111,121 @@ def build(runs: Sequence[Run]) -> list[Table]:
     for run in runs:
         protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
         sections.setdefault((run.record.data, str(protocol)), []).append(run)
-    many = len({data for data, _ in sections}) < len(sections)
-    return [
-        _table(f"{data} (protocol {protocol[:8]})" if many else data, members)
-        for (data, protocol), members in sorted(sections.items())
-    ]
+    protocols = Counter(data for data, _ in sections)
+    tables = []
+    for (data, protocol), members in sorted(sections.items()):
+        if protocols[data] == 1:
+            tables.append(_table(data, members, []))
+        else:
+            apart = f"{data} was judged under {protocols[data]} protocols: their values are not comparable"
+            tables.append(_table(f"{data} (protocol {protocol[:8] or 'unknown'})", members, [apart]))
+    return tables
 
 
-def _table(title: str, runs: list[Run]) -> Table:
+def _table(title: str, runs: list[Run], general: list[str]) -> Table:
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
         provenance = run.record.provenance
         key = str(provenance.get("config_hash_without_seed") or "")
         groups.setdefault((run.record.model, key), []).append(run)
-    metrics = _metric_columns(runs)
-    columns = [*metrics, *PLAIN]
-    notes: list[str] = []
-    rows = []
-    names = [model for model, _ in groups]
-    for (model, key), members in groups.items():
-        good = [run for run in members if run.record.status == "finished"]
-        cells = [
-            _metric_cell(column, good, notes) if column.room == "metrics" else _plain_cell(column, good)
-            for column in columns
-        ]
-        bad = [run for run in members if run.record.status != "finished"]
-        notes += [f"{run.record.run_id} {run.record.status}: {run.record.reason}" for run in bad]
-        counts = {s: sum(r.record.status == s for r in members) for s in ("finished", "diverged", "failed")}
-        status = (
-            ", ".join(f"{n} {s}" for s, n in counts.items() if n) if len(members) > 1 else _status(members[0])
-        )
-        cells.append(Cell(status))
-        name = f"{model} ({key[:6]})" if names.count(model) > 1 else model
-        family = next((r.record.family for r in good), members[0].record.family)
-        rows.append(Row(name, family, cells, members))
+    columns = [*_metric_columns(runs), *PLAIN]
+    usual = [_usual(column, runs) for column in columns]
     order = {family: index for index, family in enumerate(FAMILIES)}
-    rows.sort(key=lambda row: (order.get(row.family, 99), row.name))
+    names = [model for model, _ in groups]
+    footnotes = Footnotes()
+    rows = []
+    for model, key in sorted(groups, key=lambda g: (order.get(groups[g][0].record.family, 99), g)):
+        members = groups[model, key]
+        good = [run for run in members if run.record.status == "finished"]
+        cells = []
+        for column, settings in zip(columns, usual, strict=True):
+            if column.room == "metrics":
+                cell = _metric_cell(column, good, footnotes)
+            else:
+                cell = _plain_cell(column, good or (members if column.room == "cost" else []))
+            if cell.value is not None:
+                _flag(cell, column, good, settings, footnotes)
+            cells.append(cell)
+        cells.append(_status(members, footnotes))
+        name = f"{model} ({key[:6]})" if names.count(model) > 1 else model
+        rows.append(Row(name, members[0].record.family, cells, members))
     for index, column in enumerate(columns):
         _mark_best([row.cells[index] for row in rows], column.direction)
+    measured = [
+        cell for row in rows for cell, c in zip(row.cells, columns, strict=False) if c.room == "metrics"
+    ]
     floor = _floor(columns, runs)
     if floor is not None:
         rows.append(floor)
-    if any(cell.kind == "exact†" for row in rows for cell in row.cells):
-        notes.insert(0, DAGGER)
-    seeds = sorted({len({r.record.seed for r in row.runs}) for row in rows if row.runs})
-    if seeds and seeds[-1] > 1:
-        notes.insert(
-            0, "± standard deviation over the seeds, n of them in brackets; best of its kind in bold"
-        )
-    else:
-        notes.insert(
-            0, "One seed each (n=1): ± is the standard error over test examples; best of its kind in bold"
-        )
-    notes.insert(
-        1, "≤ bound: the true value is at most this; ≈ estimate; kinds are never ranked against each other"
-    )
     return Table(
-        title, [c.heading for c in columns] + ["status"], [c.direction for c in columns] + [""], rows, notes
+        title,
+        [column.heading for column in columns] + ["status"],
+        [column.direction for column in columns] + [""],
+        rows,
+        [*general, *_captions(measured), *footnotes.lines()],
     )
 
 
-def _status(run: Run) -> str:
-    return run.record.status
+def _captions(cells: Sequence[Cell]) -> list[str]:
+    """What ± and the marks mean, of those that occur."""
+    seeds = {cell.seeds for cell in cells if cell.value is not None}
+    several = "± standard deviation over n seeds, [n] in brackets"
+    if seeds <= {1}:
+        lines = ["One seed each (n=1): ± is the standard error over test examples; best of its kind in bold"]
+    elif 1 in seeds:
+        lines = [f"{several}; else (n=1) the standard error over test examples; best of its kind in bold"]
+    else:
+        lines = [f"{several}; best of its kind in bold"]
+    kinds = {cell.kind for cell in cells}
+    if kinds & {"lower bound", "estimate"}:
+        lines.append(
+            "≤ bound: the true value is at most this; ≈ estimate; kinds are never ranked against each other"
+        )
+    return lines + ([DAGGER] if "exact†" in kinds else [])
+
+
+def _status(members: Sequence[Run], footnotes: Footnotes) -> Cell:
+    """How the runs of a row ended; each that did not finish has its reason below the table."""
+    counts = Counter(run.record.status for run in members)
+    single = len(members) == 1
+    cell = Cell(", ".join(s if single else f"{counts[s]} {s}" for s in STATUSES if counts[s]))
+    for run in members:
+        if run.record.status != "finished":
+            reason = run.record.reason or "no reason was recorded"
+            cell.marks += footnotes.mark(f"{run.record.run_id} {run.record.status}: {reason}")
+    return cell
+
+
+def _settings(column: Column, run: Run) -> dict[str, Any]:
+    """What has to agree for two values of a column to be comparable."""
+    if column.room == "sampling" and column.key != "sequential_evaluations":
+        return {name: run.record.sampling.get(name) for name in ("device", "threads", "dtype")}
+    metric = run.record.metrics.get(column.key) if column.room == "metrics" else None
+    if metric is None or metric.value is None:
+        return {}
+    names = ("extractor", "weights_sha256", "reference_n")
+    details = {name: metric.details[name] for name in names if name in metric.details}
+    return {"n": metric.n, "split": metric.split, **details}
+
+
+def _usual(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
+    """The settings that most finished runs share."""
+    found = [s for run in runs if run.record.status == "finished" and (s := _settings(column, run))]
+    return max(found, key=found.count, default={})
+
+
+def _flag(
+    cell: Cell, column: Column, runs: Sequence[Run], usual: dict[str, Any], footnotes: Footnotes
+) -> None:
+    """Mark a cell whose value was measured otherwise than the rest of its column."""
+    for run in runs:
+        settings = _settings(column, run)
+        differing = [k for k in dict.fromkeys([*settings, *usual]) if settings.get(k) != usual.get(k)]
+        if settings and differing:
+            here = ", ".join(f"{k} {settings.get(k)} instead of {usual.get(k)}" for k in differing)
+            cell.odd = True
+            mark = footnotes.mark(f"measured otherwise than the rest of its column, so not ranked: {here}")
+            cell.marks += mark if mark not in cell.marks else ""
 
 
 def _metric_columns(runs: Sequence[Run]) -> list[Column]:
@@ -164,29 +249,30 @@ def kind_of(metric: Metric) -> str:
     return metric.kind
 
 
-def _metric_cell(column: Column, runs: Sequence[Run], notes: list[str]) -> Cell:
+def _metric_cell(column: Column, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
     metrics = [m for run in runs if (m := run.record.metrics.get(column.key)) is not None]
-    values = [m.value for m in metrics if m.value is not None]
+    valued = [m for m in metrics if m.value is not None]
+    values = [m.value for m in valued if m.value is not None]
     if not values:
-        reason = next((m.reason for m in metrics if m.reason), None)
-        note = ""
-        if reason:
-            if reason not in notes:
-                notes.append(reason)
-            note = reason
-        return Cell("—", note=note)
+        reason = next((m.reason for m in metrics if m.reason), "")
+        return Cell("—", note=reason, marks=footnotes.mark(reason) if reason else "")
     likelihood = column.key in ("bits_per_dim", "nll")
-    kinds = {kind_of(m) for m in metrics if m.value is not None}
-    kind = kinds.pop() if len(kinds) == 1 else "mixed"
+    kinds = sorted({kind_of(m) for m in valued})
+    kind = kinds[0] if len(kinds) == 1 else "mixed"
+    several = len(values) > 1
     mean = statistics.fmean(values)
-    if len(values) > 1:
-        spread: float | None = statistics.stdev(values)
-    else:
-        spread = next(m.standard_error for m in metrics if m.value is not None)
-    text = number(mean, spread) + (f" [{len(values)}]" if len(values) > 1 else "")
+    spread = statistics.stdev(values) if several else valued[0].standard_error
+    text = number(mean, spread) + (f" [{len(values)}]" if several else "")
+    marks = ""
     if likelihood:
         text = MARKS.get(kind, "") + text + ("†" if kind == "exact†" else "")
-    return Cell(text, mean, kind if likelihood else "sample", spread=spread)
+        marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})") if kind == "mixed" else ""
+    first = valued[0]
+    facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
+    note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
+    return Cell(
+        text, mean, kind if likelihood else "sample", note=note, spread=spread, seeds=len(values), marks=marks
+    )
 
 
 def _plain_cell(column: Column, runs: Sequence[Run]) -> Cell:
@@ -206,7 +292,7 @@ def _mark_best(cells: Sequence[Cell], direction: str) -> None:
     if direction not in ("lower", "higher"):
         return
     for kind in {cell.kind for cell in cells if cell.value is not None} - {"mixed"}:
-        rivals = [cell for cell in cells if cell.kind == kind and cell.value is not None]
+        rivals = [c for c in cells if c.kind == kind and c.value is not None and not c.odd]
         if len(rivals) > 1:
             values = [cell.value for cell in rivals if cell.value is not None]
             winner = min(values) if direction == "lower" else max(values)
@@ -241,8 +327,9 @@ def number(value: float, spread: float | None = None) -> str:
         return "not finite"
     if spread is not None and math.isfinite(spread) and spread > 0:
         digits = max(0, 1 - math.floor(math.log10(spread)))
-        if digits <= 8:
-            return f"{value:.{digits}f} ± {spread:.{digits}f}"
+        if digits <= 8 and abs(value) < 1e6:
+            return f"{value:,.{digits}f} ± {spread:,.{digits}f}"
+        return f"{value:.4g} ± {spread:.1g}"
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))
