@@ -77,7 +77,7 @@ def check_choices(overrides: Sequence[str]) -> None:
     for text in overrides:
         try:
             override = parser.parse_override(text)
-        except hydra.errors.OverrideParseException:
+        except hydra.errors.HydraException:
             raise ZooError(f"'{text}' is not an override; write key=value, e.g. model=glow.") from None
         group = override.key_or_group
         if group not in GROUPS:
