@@ -8,49 +8,13 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
+from fake_records import GAN_REASON, NINE, nine, write
 from rich.console import Console
 
 from zoo.comparison import compare
 from zoo.comparison.table import number
 from zoo.errors import ZooError
-from zoo.record import Metric, Record
-
-
-def write(
-    root, model, family, kind="exact", value=1.5, seed=0, status="finished", fd=3.0, details=None, key=""
-):
-    record = Record(
-        run_id=f"{model}-s{seed}-{key}",
-        model=model,
-        family=family,
-        data="digits",
-        seed=seed,
-        status=status,
-        reason=None if status == "finished" else "Training diverged at update 3: train/loss is nan.",
-        provenance={"config_hash_without_seed": f"{model}{key}", "protocol_hash": "p"},
-    )
-    if status == "finished":
-        reason = "A gan defines no likelihood; judge GAN by its samples." if value is None else None
-        record.metrics = {
-            "bits_per_dim": Metric(
-                value, "bits/dim", kind, standard_error=0.012, n=360, details=details or {}, reason=reason
-            ),
-            "fd/digits-cnn": Metric(fd, "1", n=1000, details={"floor": 0.5}),
-        }
-        record.sampling = {"latency_seconds": 0.004, "throughput": 1000.0, "sequential_evaluations": 8}
-        record.cost = {"parameters": 125088, "updates": 1000, "images_seen": 128000, "train_seconds": 20.0}
-    directory = root / record.run_id
-    record.write(directory)
-    (directory / "curves.csv").write_text(
-        "updates,images_seen,wall_seconds,device_seconds,train/loss,val/loss,val/bits_per_dim\n"
-        "50,6400,1,1,1.9,1.8,2.6\n100,12800,2,2,1.5,1.4,2.0\n"
-    )
-    rng = np.random.default_rng(seed)
-    samples, real = rng.integers(0, 17, (2, 20, 1, 8, 8), dtype=np.uint8)
-    np.savez(directory / "samples.npz", samples=samples, real=real, levels=17)
-    return record
 
 
 @pytest.fixture
@@ -99,11 +63,44 @@ def test_seeds_become_one_row(tmp_path):
     assert "standard deviation" in text
 
 
+def test_seeds_and_single_runs_say_which_error_they_show(tmp_path):
+    for seed in (0, 1):
+        write(tmp_path, "maf", "flow", value=1.0 + seed, seed=seed)
+    write(tmp_path, "maf", "flow", seed=2, status="diverged")
+    write(tmp_path, "glow", "flow")
+    text = show([tmp_path])
+    assert "2 finished, 1 diverged¹" in line(text, "maf")
+    assert "¹ maf-digits-s2 diverged" in text
+    assert "standard deviation" in text
+    assert "standard error" in text
+
+
+def test_nine_models(tmp_path):
+    nine(tmp_path / "runs")
+    text = show([tmp_path / "runs"], tmp_path / "out")
+    assert "—¹" in line(text, "gan")
+    assert f"¹ {GAN_REASON}" in text
+    table = (tmp_path / "out/table.md").read_text()
+    best = {model for model in NINE if line(table, model).split("|")[3].strip().startswith("**")}
+    assert best == {"realnvp", "flow_matching"}, "of the dequantised flows, and of the estimates"
+
+
+def test_values_measured_otherwise_are_flagged_and_not_ranked(runs, tmp_path):
+    odd = write(runs, "maf", "flow", fd=0.1)
+    odd.metrics["fd/digits-cnn"].n = 50
+    odd.write(runs / odd.run_id)
+    text = show([runs], tmp_path / "out")
+    assert "n 50 instead of 1000" in text
+    cells = line((tmp_path / "out/table.md").read_text(), "maf").split("|")
+    assert cells[4].strip() == "0.1¹"
+
+
 def test_failures_are_rows(runs):
     write(runs, "maf", "flow", status="diverged")
     text = show([runs])
     assert "diverged" in line(text, "maf")
-    assert "train/loss is nan" in text
+    assert "diverged: Training diverged at update 3: train/loss is nan." in text
+    assert "≤" in line(text, "vae")
 
 
 def test_protocols_never_share_a_table(runs):
@@ -111,14 +108,20 @@ def test_protocols_never_share_a_table(runs):
     other.provenance["protocol_hash"] = "another"
     other.write(runs / other.run_id)
     text = show([runs])
-    assert "protocol p" in text
+    assert "protocol p-digits" in text
     assert "protocol another" in text
+    assert "digits was judged under 2 protocols" in text
 
 
 def test_damaged_record_is_a_warning(runs):
     (runs / "broken").mkdir()
     (runs / "broken/record.json").write_text("{")
-    assert "warning" in show([runs])
+    odd = write(runs, "odd", "flow")
+    odd.model = 5
+    odd.write(runs / odd.run_id)
+    text = show([runs])
+    assert text.count("warning: The record") == 2
+    assert "broken/record.json" in text
 
 
 def test_nothing_to_compare(tmp_path):
@@ -135,7 +138,9 @@ def test_files(runs, tmp_path):
     page = (out / "index.html").read_text()
     assert "<script>alert" not in page
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    assert page.count("data:image/png;base64") == 3
+    assert page.count("data:image/png;base64") == 1
+    assert page.count("<svg") == 2
+    assert "Failures" not in page
     rows = list(csv.DictReader((out / "table.csv").open()))
     assert float(next(r for r in rows if r["model"] == "vae" and r["column"] == "bits/dim")["value"]) == 1.2
     tex = (out / "table.tex").read_text()
@@ -154,8 +159,31 @@ def test_unchanged_inputs_are_not_drawn_again_and_an_archive_stands_alone(runs, 
     write(runs, "maf", "flow")
     show([runs], out)
     assert (out / "index.html").stat().st_mtime_ns != before
-    again = show([out / "records"])
-    assert again == text.partition("page:")[0]
+    table = text.partition("page:")[0]
+    assert show([out / "records"]) == show([out]) == table
+    assert show([out], out, archive=True).partition("page:")[0] == table, "an archive is compared in place"
+
+
+def test_hostile_names(tmp_path):
+    record = write(tmp_path / "runs", "$x_{", "flow")
+    record.run_id = "../../escaped"
+    record.reason = "two\nlines <b>"
+    record.write(tmp_path / "runs/a")
+    show([tmp_path / "runs"], tmp_path / "out", archive=True)
+    assert not list(tmp_path.parent.glob("escaped"))
+    assert not (tmp_path / "escaped").exists()
+    assert all(row.startswith(("%", "\\")) or "&" in row
+               for row in (tmp_path / "out/table.tex").read_text().splitlines())  # fmt: skip
+
+
+def test_failures_and_two_data_sets_on_the_page(runs, tmp_path):
+    write(runs, "maf", "flow", status="failed")
+    nine(runs, data="moons")
+    show([runs], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    assert "<h2>Failures</h2>" in page
+    assert page.count("<table>") == 2
+    assert "NLL (nats)" in page
 
 
 def test_numbers():
@@ -164,6 +192,7 @@ def test_numbers():
     assert number(1.23456, 0.012) == "1.235 ± 0.012"
     assert number(float("nan")) == "not finite"
     assert number(0.0) == "0"
+    assert number(3.2e7, 1.5e6) == "3.2e+07 ± 2e+06"
 
 
 def test_no_torch(runs):

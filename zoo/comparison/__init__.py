@@ -66,7 +66,7 @@ def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
     write_atomic(out / "table.tex", "\n\n".join(render.latex(t) for t in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
-    write_atomic(out / "index.html", page.build(runs, tables, drawn, out))
+    write_atomic(out / "index.html", page.build(runs, tables, drawn))
 
 
 def _archive(runs: list[Run], folder: Path) -> None:

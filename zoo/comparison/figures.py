@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import statistics
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.table import FAMILIES
+from zoo.comparison.table import FAMILIES, groups, number, sections
 from zoo.record import SAMPLES
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
@@ -19,7 +21,12 @@ COLOURS = dict(
     zip(FAMILIES, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
 )
 SHOWN = 16
-STYLE: Any = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none"}
+INK, PAPER = "#1c2024", "#ffffff"  # the page puts its own colours in their place
+STYLE: Any = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "svg.fonttype": "none", "svg.hashsalt": "zoo", "figure.facecolor": PAPER, "axes.facecolor": PAPER,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}  # fmt: skip
 
 
 def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
@@ -36,7 +43,7 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             figure = make(finished)
             if figure is None:
                 continue
-            figure.savefig(out / f"{name}.png", dpi=130)
+            figure.savefig(out / f"{name}.png", dpi=200)
             if name != "samples":
                 figure.savefig(out / f"{name}.svg", metadata={"Date": None})
             drawn[name] = out / f"{name}.png"
@@ -56,13 +63,15 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
+def _plain(text: str) -> str:
+    """A name that matplotlib neither typesets (``$``) nor leaves out of a legend (a leading ``_``)."""
+    text = " ".join(text.split()).replace("$", r"\$")
+    return text if not text.startswith("_") else f" {text}"
+
+
 def _first_seeds(runs: Sequence[Run]) -> list[Run]:
     """One run for each data set and model: seeds look alike in a picture."""
-    first: dict[tuple[str, str, str], Run] = {}
-    for run in runs:
-        key = str(run.record.provenance.get("config_hash_without_seed") or "")
-        first.setdefault((run.record.data, run.record.model, key), run)
-    return list(first.values())
+    return [group[0] for section in sections(runs).values() for group in groups(section).values()]
 
 
 def _load(run: Run) -> tuple[np.ndarray, np.ndarray, int] | None:
@@ -73,43 +82,58 @@ def _load(run: Run) -> tuple[np.ndarray, np.ndarray, int] | None:
         return None
 
 
+@dataclass
+class _Panel:
+    """Some examples, real or drawn."""
+
+    title: str
+    family: str
+    values: np.ndarray
+    levels: int
+    low: float
+    high: float
+
+
 def _samples(runs: Sequence[Run]) -> Any:
-    """Panels: real data of each data set, then every model's first samples."""
-    panels: list[tuple[str, str, np.ndarray, int, tuple[float, float]]] = []
-    seen: set[str] = set()
-    for run in sorted(
-        _first_seeds(runs), key=lambda r: (r.record.data, _rank(r.record.family), r.record.model)
-    ):
-        loaded = _load(run)
+    """For each data set real examples, then every model's first samples; a data set begins a row."""
+    panels: dict[str, list[_Panel]] = {}
+    for run in _first_seeds(runs):
+        data, loaded = run.record.data, _load(run)
         if loaded is None or (loaded[0].ndim != 4 and loaded[0].shape[1:] != (2,)):
             continue
         samples, real, levels = loaded
-        spread = (float(real.min()), float(real.max()))
-        if run.record.data not in seen:
-            seen.add(run.record.data)
-            panels.append((f"real {run.record.data}", "test split", real, levels, spread))
-        panels.append((run.record.model, run.record.family, samples, levels, spread))
+        low, high = float(real.min()) - 0.5, float(real.max()) + 0.5
+        if data not in panels:
+            panels[data] = [_Panel(f"real {data}", "test split", real, levels, low, high)]
+        panels[data].append(_Panel(run.record.model, run.record.family, samples, levels, low, high))
     if not panels:
         return None
-    columns = min(5, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = _figure(2.1 * columns, 2.35 * rows)
-    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
-    for axis in axes:
+    columns = min(5, max(map(len, panels.values())))
+    heights = [math.ceil(len(own) / columns) for own in panels.values()]
+    figure = _figure(2.1 * columns, 2.35 * sum(heights))
+    axes = figure.subplots(sum(heights), columns, squeeze=False)
+    for axis in axes.flatten():
         axis.axis("off")
-    for axis, (title, family, values, levels, spread) in zip(axes, panels, strict=False):
-        colour = COLOURS.get(family, "#333333")
-        axis.set_title(f"{title}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
-        axis.text(
-            0.5, 1.01, family, transform=axis.transAxes, ha="center", va="bottom", fontsize=7, color="#666666"
-        )
-        if values.ndim == 4:
-            axis.imshow(_grid(values[:SHOWN], levels), interpolation="nearest", vmin=0, vmax=1, cmap="gray")
-        else:
-            low, high = spread[0] - 0.5, spread[1] + 0.5
-            axis.scatter(values[:, 0], values[:, 1], s=2, color=colour, linewidths=0)
-            axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+    top = 0
+    for own, height in zip(panels.values(), heights, strict=True):
+        for axis, panel in zip(axes[top : top + height].flatten(), own, strict=False):
+            _show(axis, panel)
+        top += height
     return figure
+
+
+def _show(axis: Any, panel: _Panel) -> None:
+    colour = COLOURS.get(panel.family, INK)
+    axis.set_title(f"{_plain(panel.title)}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
+    where = {"transform": axis.transAxes, "ha": "center", "va": "bottom"}
+    axis.text(0.5, 1.01, _plain(panel.family), fontsize=7, color="#666666", **where)
+    if panel.values.ndim == 4:
+        picture = _grid(panel.values[:SHOWN], panel.levels)
+        axis.imshow(picture, interpolation="nearest", vmin=0, vmax=1, cmap="gray")
+    else:
+        axis.scatter(panel.values[:, 0], panel.values[:, 1], s=2, color=colour, linewidths=0)
+        limits = (panel.low, panel.high)
+        axis.set(xlim=limits, ylim=limits, aspect="equal")
 
 
 def _grid(images: np.ndarray, levels: int) -> np.ndarray:
@@ -124,43 +148,90 @@ def _grid(images: np.ndarray, levels: int) -> np.ndarray:
 
 
 def quality_metric(runs: Sequence[Run]) -> str | None:
-    """The sample metric that most runs have."""
+    """The distance between samples and data that most runs have."""
     counts: dict[str, int] = {}
     for run in runs:
         for name, metric in run.record.metrics.items():
-            if name not in ("nll", "bits_per_dim") and metric.value is not None:
+            distance = name.startswith("fd/") or name in ("fid", "energy_distance")
+            if distance and metric.value is not None:
                 counts[name] = counts.get(name, 0) + 1
     return max(counts, key=lambda name: (counts[name], name), default=None)
 
 
+@dataclass
+class _Point:
+    """A model in the plane of speed and quality: means over its seeds."""
+
+    seconds: float
+    distance: float
+    model: str
+    family: str
+
+
+def _points(runs: Sequence[Run], name: str) -> list[_Point]:
+    points = []
+    for group in groups(runs).values():
+        values = [m.value for run in group if (m := run.record.metrics.get(name)) and m.value is not None]
+        speeds = [float(speed) for run in group if (speed := run.record.sampling.get("throughput"))]
+        if values and speeds:
+            record = group[0].record
+            seconds = 1 / statistics.fmean(speeds)
+            points.append(_Point(seconds, statistics.fmean(values), _plain(record.model), record.family))
+    return points
+
+
 def _scatter(runs: Sequence[Run]) -> Any:
-    """Seconds per sample at the best batch against a sample metric, both logarithmic."""
-    name = quality_metric(runs)
-    if name is None:
+    """Seconds per sample at the best batch against a distance to real data; a panel for each data set."""
+    panels = []
+    for (data, _), members in sections(runs).items():
+        name = quality_metric(members)
+        if name is not None and (points := _points(members, name)):
+            panels.append((data, name, points, members))
+    if not panels:
         return None
-    points = [
-        (1 / speed, metric.value, run)
-        for run in runs
-        if (metric := run.record.metrics.get(name)) is not None
-        and metric.value is not None
-        and metric.value > 0
-        and (speed := run.record.sampling.get("throughput"))
-    ]
-    if not points:
-        return None
-    figure = _figure(6.4, 4.2)
-    axis = figure.subplots()
-    axis.set(xscale="log", yscale="log")
-    for family in dict.fromkeys(run.record.family for _, _, run in points):
-        own = [(x, y) for x, y, run in points if run.record.family == family]
-        colour = COLOURS.get(family, "#999999")
-        axis.scatter(*zip(*own, strict=True), s=42, color=colour, label=family, zorder=3, edgecolors="white")
-    axis.margins(x=0.14, y=0.1)
+    columns = min(2, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = _figure(6.4 * columns, 4.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (data, name, points, members) in zip(axes, panels, strict=False):
+        if len(panels) > 1:
+            axis.set_title(_plain(data), fontsize=9)
+        floors = [m.details.get("floor") for run in members if (m := run.record.metrics.get(name))]
+        floor = next((f for f in floors if isinstance(f, int | float)), None)
+        _speed_panel(axis, name, points, floor)
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
     figure.draw_without_rendering()
-    taken = [tuple(axis.transData.transform((x, y))) for x, y, _ in points]
-    for x, y, run in sorted(points, key=lambda p: -p[1]):
-        px, py = axis.transData.transform((x, y))
-        half = 3.4 * len(run.record.model)  # pixels, about, at 100 dots an inch
+    for axis, (_, _, points, _) in zip(axes, panels, strict=False):
+        _label(axis, points)
+    return figure
+
+
+def _speed_panel(axis: Any, name: str, points: Sequence[_Point], floor: float | None) -> None:
+    axis.set(xscale="log", yscale="log" if all(p.distance > 0 for p in points) else "linear")
+    for family in dict.fromkeys(p.family for p in points):
+        own = [(p.seconds, p.distance) for p in points if p.family == family]
+        colour = COLOURS.get(family, "#999999")
+        label = _plain(family)
+        axis.scatter(*zip(*own, strict=True), s=42, color=colour, label=label, zorder=3, edgecolors=PAPER)
+    axis.margins(x=0.14, y=0.1)
+    if floor is not None and (floor > 0 or axis.get_yscale() == "linear"):
+        axis.axhline(floor, color="#888888", linewidth=1, linestyle="--", zorder=1)
+        where = ("axes fraction", "data")
+        text = f"real data, {number(floor)}"
+        axis.annotate(text, (0.995, floor), xycoords=where, ha="right", va="bottom", fontsize=8)
+    axis.set(xlabel="seconds per sample, at the best batch (left is faster)")
+    axis.set(ylabel=f"{_plain(name)} (lower is better)")
+    axis.grid(alpha=0.25, which="major")
+    axis.legend(fontsize=8, loc="best", framealpha=0.9, edgecolor="none")
+
+
+def _label(axis: Any, points: Sequence[_Point]) -> None:
+    """Names beside their points, each on the side where the fewest others are."""
+    taken = [tuple(axis.transData.transform((p.seconds, p.distance))) for p in points]
+    for point in sorted(points, key=lambda p: -p.distance):
+        px, py = axis.transData.transform((point.seconds, point.distance))
+        half = 3.4 * len(point.model)  # pixels, about, at 100 dots an inch
         places = ((half + 9, 0.0), (-half - 9, 0.0), (0.0, 13.0), (0.0, -13.0))
         crowds = [
             sum(abs(px + dx - a) < half + 8 and abs(py + dy - b) < 11 for a, b in taken) for dx, dy in places
@@ -168,39 +239,30 @@ def _scatter(runs: Sequence[Run]) -> Any:
         dx, dy = places[crowds.index(min(crowds))]
         taken += [(px + dx, py + dy), (px + dx - half, py + dy), (px + dx + half, py + dy)]
         axis.annotate(
-            run.record.model, (x, y), xytext=(0.72 * dx, 0.72 * dy), textcoords="offset points",
-            fontsize=8, ha="center", va="center",
+            point.model, (point.seconds, point.distance), xytext=(0.72 * dx, 0.72 * dy),
+            textcoords="offset points", fontsize=8, ha="center", va="center",
         )  # fmt: skip
-    floors = [m.details.get("floor") for _, _, run in points if (m := run.record.metrics[name])]
-    floor = next((f for f in floors if f is not None), None)
-    floor = floor.get("value") if isinstance(floor, dict) else floor
-    if floor and floor > 0:
-        axis.axhline(floor, color="#888888", linewidth=1, linestyle="--", zorder=1)
-        axis.annotate(
-            "real data", (1, floor), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
-        )
-    axis.set(
-        xlabel="seconds per sample, at the best batch (left is faster)", ylabel=f"{name} (lower is better)"
-    )
-    axis.grid(alpha=0.25, which="major")
-    axis.legend(frameon=False, fontsize=8, loc="best")
-    return figure
 
 
 def _curves(runs: Sequence[Run]) -> Any:
     """Validation against updates. Likelihoods share an axis; every other criterion has one of its own."""
     panels: dict[str, list[tuple[Run, list[tuple[float, float]]]]] = {}
+    several = len({run.record.data for run in runs}) > 1
     for run in runs:
         curves = run.curves()
-        if curves.get("val/bits_per_dim"):
-            panels.setdefault("validation bits/dim", []).append((run, curves["val/bits_per_dim"]))
-        elif curves.get("val/loss"):
-            panels.setdefault(f"validation loss of {run.record.model}", []).append((run, curves["val/loss"]))
-        elif curves.get("train/loss"):
-            panels.setdefault(f"training loss of {run.record.model}", []).append((run, curves["train/loss"]))
+        where = f", {_plain(run.record.data)}" if several else ""
+        model = _plain(run.record.model)
+        for column, title in (
+            ("val/bits_per_dim", f"validation bits/dim{where}"),
+            ("val/loss", f"validation loss of {model}{where}"),
+            ("train/loss", f"training loss of {model}{where}"),
+        ):
+            if curves.get(column):
+                panels.setdefault(title, []).append((run, curves[column]))
+                break
     if not panels:
         return None
-    names = sorted(panels, key=lambda n: (n != "validation bits/dim", n))[:12]
+    names = sorted(panels, key=lambda n: (not n.startswith("validation bits/dim"), n))
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     figure = _figure(3.8 * columns, 2.9 * rows)
@@ -209,7 +271,7 @@ def _curves(runs: Sequence[Run]) -> Any:
     for axis, name in zip(axes, names, strict=False):
         order: dict[str, dict[str, int]] = {}
         for run, curve in panels[name]:
-            family, model = run.record.family, run.record.model
+            family, model = run.record.family, _plain(run.record.model)
             index = order.setdefault(family, {}).setdefault(model, len(order[family]))
             label = model if model not in [line.get_label() for line in axis.lines] else "_"
             colour = COLOURS.get(family, "#999999")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.comparison.collect import Run
+from zoo.comparison.figures import INK, PAPER
 from zoo.comparison.render import headings
 from zoo.comparison.table import Row, Table
 
@@ -16,27 +18,31 @@ _CSS = """
 :root{color-scheme:light dark;--ink:#1c2024;--dim:#60656c;--line:#e2e4e8;--paper:#fff;--soft:#f6f7f9;--accent:#0072b2}
 @media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa0a6;--line:#33373c;--paper:#15181b;--soft:#1d2125;--accent:#56b4e9}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
-main{max-width:1180px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
-h2{font-size:19px;margin:44px 0 10px}p.lead{color:var(--dim);margin:0 0 8px;max-width:70ch}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%}
-th,td{padding:7px 12px;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
-th{background:var(--soft);font-weight:600;font-size:13px;cursor:pointer;user-select:none;position:sticky;top:0}
-th:hover{color:var(--accent)}td{border-top:1px solid var(--line)}tr:hover td{background:var(--soft)}
+main{max-width:1280px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
+h2{font-size:19px;margin:44px 0 10px}p.lead{color:var(--dim);margin:0 0 8px;max-width:80ch}
+.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%;font-size:13.5px}
+th,td{padding:7px 8px;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+th{background:var(--soft);font-weight:600;font-size:12.5px;cursor:pointer;user-select:none;position:sticky;top:0}
+th:hover,th:focus-visible{color:var(--accent)}th[aria-sort]{color:var(--accent);box-shadow:inset 0 -2px var(--accent)}
+th:first-child,td:first-child{position:sticky;left:0;z-index:1}td:first-child{background:var(--paper)}td[title]{cursor:help}td{border-top:1px solid var(--line)}tr:hover td{background:var(--soft)}
 th:nth-child(-n+2),td:nth-child(-n+2),th:last-child,td:last-child{text-align:left}
 td:first-child{font-weight:600}td:nth-child(2){color:var(--dim)}td.best{font-weight:700;color:var(--accent)}
 tr.floor td{color:var(--dim);font-weight:400;font-style:italic}ul.notes{color:var(--dim);font-size:13px;padding-left:18px}
-figure{margin:0}figure img{max-width:100%;height:auto;background:#fff;border:1px solid var(--line);border-radius:8px;padding:8px}
+figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:8px;width:fit-content;max-width:100%}
+figure.pixels{background:#fff}figure img,figure svg{display:block;max-width:100%;height:auto}
 details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer}pre{overflow-x:auto;background:var(--soft);
 padding:12px;border-radius:6px;font-size:12px}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px}
 dt{font-weight:600}dd{margin:0;color:var(--dim)}
 """
 
 _SCRIPT = """
-document.querySelectorAll('table').forEach(t=>t.querySelectorAll('th').forEach((h,i)=>h.addEventListener('click',()=>{
-const b=t.tBodies[0],up=h.dataset.up!=='1';t.querySelectorAll('th').forEach(x=>delete x.dataset.up);if(up)h.dataset.up='1';
+document.querySelectorAll('table').forEach(t=>t.querySelectorAll('th').forEach((h,i)=>{const sort=()=>{
+const b=t.tBodies[0],up=h.getAttribute('aria-sort')!=='ascending';t.querySelectorAll('th').forEach(x=>x.removeAttribute('aria-sort'));
+h.setAttribute('aria-sort',up?'ascending':'descending');
 const key=r=>{const c=r.cells[i],v=c.dataset.value;return v===undefined?c.textContent:v===''?null:parseFloat(v)};
 [...b.rows].filter(r=>!r.classList.contains('floor')).sort((p,q)=>{const a=key(p),c=key(q);if(a===null)return 1;if(c===null)return -1;
-const o=typeof a==='number'?a-c:a.localeCompare(c);return up?o:-o}).forEach(r=>b.insertBefore(r,b.querySelector('.floor')))})));
+const o=typeof a==='number'?a-c:a.localeCompare(c);return up?o:-o}).forEach(r=>b.insertBefore(r,b.querySelector('.floor')))};
+h.addEventListener('click',sort);h.addEventListener('keydown',e=>{if(e.key==='Enter')sort()})}));
 """
 
 _FIGURES = {
@@ -60,15 +66,15 @@ _KINDS = {
 }
 
 
-def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path], out: Path) -> str:
+def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]) -> str:
     """The page as text; pictures are inside it, nothing is fetched."""
     models = sorted({run.record.model for run in runs})
     sections = [_table(table) for table in tables]
     for name, (title, lead) in _FIGURES.items():
         if name in figures:
-            data = base64.b64encode(figures[name].read_bytes()).decode()
-            picture = f'<figure><img alt="{title}" src="data:image/png;base64,{data}"></figure>'
-            sections.append(f'<h2>{title}</h2><p class="lead">{lead}</p>{picture}')
+            picture = _picture(figures[name], title)
+            sections.append(f'<h2 id="{name}">{title}</h2><p class="lead">{lead}</p>{picture}')
+    sections.append(_failures(runs))
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
     sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
     sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
@@ -84,8 +90,46 @@ def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]
     )
 
 
+def _picture(png: Path, title: str) -> str:
+    """A drawing as SVG in the page's own colours, a photograph as it is."""
+    svg = png.with_suffix(".svg")
+    if not svg.exists():
+        data = base64.b64encode(png.read_bytes()).decode()
+        return f'<figure class=pixels><img alt="{title}" src="data:image/png;base64,{data}"></figure>'
+    text = svg.read_text()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = text.replace(INK, "var(--ink)").replace(PAPER, "var(--paper)")
+    return f'<figure role=img aria-label="{title}">{text}</figure>'
+
+
+def _failures(runs: Sequence[Run]) -> str:
+    failed = [run.record for run in runs if run.record.status != "finished"]
+    if not failed:
+        return ""
+    items = "".join(
+        f"<dt>{html.escape(r.run_id)}</dt><dd>{r.status}: {html.escape(r.reason or 'no reason was recorded')}</dd>"
+        for r in failed
+    )
+    return f"<h2>Failures</h2><dl>{items}</dl>"
+
+
+def _origin(run: Run) -> str:
+    """A run's provenance on one line, for a tooltip."""
+    record, provenance = run.record, run.record.provenance
+    facts = [f"seed {record.seed}", record.status]
+    if config := provenance.get("config_hash"):
+        facts.append(f"config {str(config)[:10]}")
+    if commit := provenance.get("git_commit"):
+        facts.append(f"commit {str(commit)[:10]}")
+    if command := provenance.get("command") or provenance.get("overrides"):
+        facts.append(command if isinstance(command, str) else " ".join(map(str, command)))
+    tables = [t for name in ("versions", "hardware") if isinstance(t := provenance.get(name), dict)]
+    facts += [", ".join(f"{k} {v}" for k, v in t.items() if v is not None) for t in tables]
+    return " · ".join(facts)
+
+
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{html.escape(h)}</th>" for h in headings(table))
+    head = "".join(f"<th tabindex=0>{html.escape(h)}</th>" for h in headings(table))
     body = "".join(_row(row) for row in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return (
@@ -95,13 +139,15 @@ def _table(table: Table) -> str:
 
 
 def _row(row: Row) -> str:
-    cells = [f"<td>{html.escape(row.name)}</td><td>{html.escape(row.family)}</td>"]
+    origin = html.escape("\n".join(_origin(run) for run in row.runs), quote=True)
+    origin = f' title="{origin}"' if origin else ""
+    cells = [f"<td{origin}>{html.escape(row.name)}</td><td>{html.escape(row.family)}</td>"]
     for cell in row.cells:
         best = " class=best" if cell.best else ""
         value = "" if cell.value is None else repr(cell.value)
         known = f' data-value="{value}"' if cell.kind or cell.text in ("—", "") else ""
         note = f' title="{html.escape(cell.note, quote=True)}"' if cell.note else ""
-        cells.append(f"<td{best}{known}{note}>{html.escape(cell.text)}</td>")
+        cells.append(f"<td{best}{known}{note}>{html.escape(cell.shown)}</td>")
     floor = "" if row.runs else " class=floor"
     return f"<tr{floor}>{''.join(cells)}</tr>"
 
@@ -112,5 +158,5 @@ def _provenance(run: Run) -> str:
     facts = {k: v for k, v in record.provenance.items() if k != "config"}
     facts |= {"config": record.provenance.get("config"), "cost": record.cost, "sampling": record.sampling}
     text = html.escape(json.dumps(facts, indent=1, default=str))
-    name = f"{html.escape(record.run_id)} · seed {record.seed} · {record.status}{reason}"
+    name = f"{html.escape(record.run_id)} · seed {html.escape(str(record.seed))} · {record.status}{reason}"
     return f"<details><summary>{name}</summary><pre>{text}</pre></details>"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -32,7 +33,9 @@ def terminal(table: Table, console: Console) -> None:
     for index, heading in enumerate(headings(table)):
         if index < 2 or index - 2 in shown:
             left = index < 2 or heading == "status"
-            rich.add_column(escape(heading), justify="left" if left else "right", no_wrap=index != 1)
+            justify: Literal["left", "right"] = "left" if left else "right"
+            width = len("autoregressive") if index == 1 else None
+            rich.add_column(escape(heading), justify=justify, no_wrap=index != 1, min_width=width)
     for row in table.rows:
         visible = [row.cells[i] for i in shown]
         cells = [f"[bold]{escape(c.shown)}[/]" if c.best else escape(c.shown) for c in visible]

@@ -104,16 +104,31 @@ PLAIN = (
 )
 
 
-def build(runs: Sequence[Run]) -> list[Table]:
-    """One table for each data set and protocol; values of different protocols never share a column."""
-    sections: dict[tuple[str, str], list[Run]] = {}
+def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs by data set and protocol; one that failed before it knew joins its data set's others."""
+    found: dict[tuple[str, str], list[Run]] = {}
     ended = {r.record.data: r.record.provenance.get("protocol_hash") for r in runs if r.record.metrics}
     for run in runs:
         protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
-        sections.setdefault((run.record.data, str(protocol)), []).append(run)
-    protocols = Counter(data for data, _ in sections)
+        found.setdefault((run.record.data, str(protocol)), []).append(run)
+    return dict(sorted(found.items()))
+
+
+def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs by model and configuration: what differs in the seed alone is one group."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = str(run.record.provenance.get("config_hash_without_seed") or "")
+        found.setdefault((run.record.model, key), []).append(run)
+    return found
+
+
+def build(runs: Sequence[Run]) -> list[Table]:
+    """One table for each data set and protocol; values of different protocols never share a column."""
+    split = sections(runs)
+    protocols = Counter(data for data, _ in split)
     tables = []
-    for (data, protocol), members in sorted(sections.items()):
+    for (data, protocol), members in split.items():
         if protocols[data] == 1:
             tables.append(_table(data, members, []))
         else:
@@ -123,19 +138,15 @@ def build(runs: Sequence[Run]) -> list[Table]:
 
 
 def _table(title: str, runs: list[Run], general: list[str]) -> Table:
-    groups: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        provenance = run.record.provenance
-        key = str(provenance.get("config_hash_without_seed") or "")
-        groups.setdefault((run.record.model, key), []).append(run)
+    grouped = groups(runs)
     columns = [*_metric_columns(runs), *PLAIN]
     usual = [_usual(column, runs) for column in columns]
     order = {family: index for index, family in enumerate(FAMILIES)}
-    names = [model for model, _ in groups]
+    names = [model for model, _ in grouped]
     footnotes = Footnotes()
     rows = []
-    for model, key in sorted(groups, key=lambda g: (order.get(groups[g][0].record.family, 99), g)):
-        members = groups[model, key]
+    for model, key in sorted(grouped, key=lambda g: (order.get(grouped[g][0].record.family, 99), g)):
+        members = grouped[model, key]
         good = [run for run in members if run.record.status == "finished"]
         cells = []
         for column, settings in zip(columns, usual, strict=True):
