@@ -37,9 +37,10 @@ def refused(*arguments: str, cwd: Path) -> str:
     done = command(*arguments, cwd=cwd)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stderr.startswith("zoo: ")
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    return done.stderr
+    *progress, sentence = done.stderr.strip().splitlines()
+    assert sentence.startswith("zoo: ")
+    assert all(" · update " in line for line in progress), done.stderr
+    return sentence
 
 
 def test_help_and_compare_need_no_torch(workdir):

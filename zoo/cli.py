@@ -24,8 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             from zoo.train import main as train
 
             return train(arguments[1:])
-        options = _parser().parse_args(arguments)
-        return int(options.run(options))
+        return _dispatch(arguments)
     except ZooError as error:
         if debug:
             traceback.print_exc()
@@ -41,6 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"zoo: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
         return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and (not hasattr(options, "overrides") or any(text.startswith("-") for text in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:  # overrides may stand after the flags too
+        options.overrides += rest
+    return int(options.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:

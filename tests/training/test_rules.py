@@ -53,7 +53,7 @@ def gaussian_nll(train, test):
 
 @pytest.mark.parametrize(
     ("name", "updates", "lr"),
-    [("realnvp", 200, 3e-3), ("glow", 200, 3e-3), ("maf", 200, 3e-3), ("iresnet", 100, 5e-3),
+    [("realnvp", 200, 3e-3), ("glow", 200, 3e-3), ("maf", 200, 3e-3), ("iresnet", 300, 1e-2),
      ("ffjord", 40, 1e-2), ("vae", 400, 3e-3), ("pixelcnn", 200, 3e-3), ("flow_matching", 500, 3e-3)],
 )  # fmt: skip
 def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
@@ -85,13 +85,13 @@ def test_gan_covers_eight_gaussians_better_than_noise():
 
     model = zoo.build("gan", PLANE)
     rule = Adversarial(
-        model, updates=600, batch_size=256, lr=1e-3, betas=(0.5, 0.999), ema=0.99, r1=0.1, seed=0
+        model, updates=1500, batch_size=256, lr=1e-3, betas=(0.5, 0.999), ema=0.99, r1=0.1, seed=0
     )
-    samples = fit(rule, train, 600).sample(2000, seed=0)
+    samples = fit(rule, train, 1500).sample(2000, seed=0)
     share, modes = covered(samples)
     noise_share, _ = covered(train.std(0) * torch.randn(2000, 2))
-    assert share > noise_share + 0.15
-    assert modes >= 6
+    assert share > noise_share + 0.3
+    assert modes == 8
 
 
 class Line(zoo.GenerativeModel):

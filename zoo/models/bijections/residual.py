@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,49 +12,64 @@ from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, zeros
 
+FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
+
 
 class InvertibleResidual(Bijection):
-    """z = x + g(x) with Lip(g) < 1; the inverse is the fixed point of x = z - g(x).
+    """z = x + g(x) with Lip(g) = L < 1; the inverse is the fixed point of x = z - g(x).
 
-    Behrmann et al. 2019, eq. 3-4 and algorithm 1-2. log|det| = tr ln(I + J) = sum_k (-1)^{k+1} tr(J^k) / k,
-    cut after ``terms`` and each trace estimated by Hutchinson with one Gaussian probe for each row; or, for
-    events of at most ``exact_dim`` dimensions, exactly, through the whole Jacobian.
+    Behrmann et al. 2019 (arXiv:1811.00995), theorem 1, eq. 4 and algorithms 1-2. With J = dg/dx,
+    log|det dz/dx| = tr ln(I + J) = sum_{k >= 1} (-1)^{k+1} tr(J^k) / k, in nats; the series is cut after
+    ``terms`` and tr(J^k) estimated by Hutchinson's e^T J^k e, with one Rademacher probe e for each row and
+    all k. Events of at most ``exact_dim`` dimensions get the exact value, from the whole Jacobian. The
+    log-determinant is that of the map itself in either mode, and carries gradients for each row.
+
+    The inverse's log-determinant is minus the forward one at the solution; its gradient is implicit:
+    dL/dz = (I + J)^-T dL/dx, itself a fixed point, so that no iterate is stored.
 
     Args:
         g: the residual branch, with attribute ``lipschitz``, a bound below 1 on its constant.
-        exact_dim: largest dimension that is computed exactly.
+        exact_dim: largest dimension whose log-determinant is exact.
         terms: of the series, in training.
         eval_terms: of the series, in evaluation.
-        tolerance: largest change of the last iterate, relative to its size, at which the inverse stops.
+        tolerance: of the inverse in float32: bound on the error of x, relative to max(1, largest |x_i|) of
+            the row; scaled by the machine epsilon in other precisions (float64: 2e-9 times it).
         most: iterations after which the inverse gives up.
 
     Attributes:
         last_iterations: of the latest inverse.
-        last_residual: its largest change in the last iteration.
+        last_residual: the relative change that its last iteration made.
     """
 
     def __init__(
         self,
         g: nn.Module,
-        exact_dim: int = 4,
+        exact_dim: int = 8,
         terms: int = 5,
         eval_terms: int = 20,
-        tolerance: float = 1e-6,
+        tolerance: float = 1e-5,
         most: int = 500,
     ) -> None:
         super().__init__()
         self.g, self.exact_dim, self.terms, self.eval_terms = g, exact_dim, terms, eval_terms
         self.tolerance, self.most = tolerance, most
+        self.lipschitz = float(getattr(g, "lipschitz", math.nan))
+        if min(terms, eval_terms, most) < 1 or not self.lipschitz < 1:
+            raise ZooError(
+                "A residual block needs at least one term and iteration, and g.lipschitz below 1; "
+                f"got {terms}, {eval_terms}, {most} and {self.lipschitz:g}."
+            )
         self.last_iterations, self.last_residual = 0, 0.0
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         keep = torch.is_grad_enabled()
-        with torch.enable_grad():
-            point = x if keep and x.requires_grad else x.detach().requires_grad_()
+        with torch.enable_grad():  # J is needed also where the caller wants no gradient
+            # a view: hooks of x itself must not act on the products below
+            point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
             out = self.g(point)
-            exact = point[0].numel() <= self.exact_dim
+            exact = point[0].numel() <= self.exact_dim if len(x) else False
             log_det = self._exact(point, out, keep) if exact else self._series(point, out, keep)
-        z = point + out
+        z = x + out
         return (z, log_det) if keep else (z.detach(), log_det.detach())
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -61,32 +77,65 @@ class InvertibleResidual(Bijection):
         return x, -self.forward(x)[1]
 
     def invert(self, z: Tensor) -> Tensor:
-        """The fixed point alone.
+        """The inverse without its log-determinant: what sampling needs.
 
         Raises:
             ZooError: no convergence within ``most`` iterations.
         """
-        floor = 10 * torch.finfo(z.dtype).eps
-        x = z
-        for iteration in range(1, self.most + 1):
-            following = z - self.g(x)
-            change = float((following - x).abs().max() / following.abs().max().clamp(min=1.0))
-            x = following
-            if change <= max(self.tolerance * (1 - getattr(self.g, "lipschitz", 0.0)), floor):
-                self.last_iterations, self.last_residual = iteration, change
-                return x
-        raise ZooError(
-            f"A residual block's inverse did not converge in {self.most} iterations (change {change:.1e}); "
-            "its Lipschitz constant is too near 1, lower model.coefficient."
-        )
+        with torch.no_grad():
+            solution, self.last_iterations, self.last_residual = self._fixed_point(lambda x: z - self.g(x), z)
+        if not torch.is_grad_enabled():
+            return solution
+        point = solution.requires_grad_()
+        out = self.g(point)
+        x = z - out
+
+        def implicit(grad: Tensor) -> Tensor:
+            def transposed(v: Tensor) -> Tensor:
+                return grad - torch.autograd.grad(out, point, v, retain_graph=True)[0]
+
+            return self._fixed_point(transposed, grad, scale=float(grad.abs().max()))[0]
+
+        x.register_hook(implicit)
+        return x
 
     def bias_bound(self, dim: int) -> float:
-        """Largest error in nats of the truncated series for one example: -D (ln(1-L) + sum_k L^k / k)."""
+        """Largest bias in nats of the evaluated log-determinant: D (-ln(1 - L) - sum_{k <= n} L^k / k).
+
+        It follows from |tr(J^k)| <= D L^k; 0 where the log-determinant is exact.
+        """
         if dim <= self.exact_dim:
             return 0.0
-        constant = float(getattr(self.g, "lipschitz", math.nan))
-        kept = sum(constant**k / k for k in range(1, self.eval_terms + 1))
-        return -dim * (math.log1p(-constant) + kept)
+        kept = sum(self.lipschitz**k / k for k in range(1, self.eval_terms + 1))
+        return dim * (-math.log1p(-self.lipschitz) - kept)
+
+    def _fixed_point(
+        self, step: Callable[[Tensor], Tensor], start: Tensor, scale: float = 1.0
+    ) -> tuple[Tensor, int, float]:
+        """Iterate a contraction of factor L until every row is within the tolerance of the solution.
+
+        Returns:
+            the solution, the iterations made, and the relative change of the last.
+        """
+        epsilon = torch.finfo(start.dtype).eps
+        tolerance = self.tolerance * epsilon / torch.finfo(torch.float32).eps
+        # contraction: after a change d, the solution is at most d L / (1 - L) away
+        stop = max(tolerance * (1 - self.lipschitz), FLOOR * epsilon)
+        smallest = max(scale, torch.finfo(start.dtype).tiny)
+        x, iteration, change = start.detach().clone(), 0, 0.0
+        while x.numel():
+            following = step(x)
+            size = following.abs().flatten(1).amax(1).clamp(min=smallest)
+            change = float(((following - x).abs().flatten(1).amax(1) / size).max())
+            x, iteration = following, iteration + 1
+            if change <= stop:
+                break
+            if iteration == self.most or not math.isfinite(change):
+                raise ZooError(
+                    f"A residual block's inverse did not converge in {iteration} iterations (change "
+                    f"{change:.1e}, sought {stop:.1e}); lower model.coefficient or raise model.tolerance."
+                )
+        return x, iteration, change
 
     def _exact(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
         flat = out.flatten(1)
@@ -94,11 +143,12 @@ class InvertibleResidual(Bijection):
             torch.autograd.grad(flat[:, i].sum(), x, create_graph=keep, retain_graph=True)[0].flatten(1)
             for i in range(flat.shape[1])
         ]
-        jacobian = torch.stack(rows, 1) + torch.eye(flat.shape[1], dtype=x.dtype, device=x.device)
-        return torch.linalg.slogdet(jacobian)[1]
+        jacobian = torch.stack(rows, 1)
+        jacobian = jacobian.to(torch.promote_types(x.dtype, torch.float32))
+        return torch.linalg.slogdet(jacobian + torch.eye(len(rows)).to(jacobian))[1]
 
     def _series(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
-        probe = noise.normal(x)
+        probe = noise.rademacher(x.detach())
         product, log_det = probe, zeros(x)
         for k in range(1, (self.terms if self.training else self.eval_terms) + 1):
             (product,) = torch.autograd.grad(out, x, product, create_graph=keep, retain_graph=True)
