@@ -162,6 +162,7 @@ def test_unchanged_inputs_are_not_drawn_again_and_an_archive_stands_alone(runs, 
     table = text.partition("page:")[0]
     assert show([out / "records"]) == show([out]) == table
     assert show([out], out, archive=True).partition("page:")[0] == table, "an archive is compared in place"
+    assert "is of an earlier comparison" in show([runs / "vae-digits-s0"], out, archive=True)
 
 
 def test_hostile_names(tmp_path):

@@ -52,7 +52,11 @@ def compare(
         _write(runs, tables, out)
         write_atomic(known, stamp)
     if archive:
-        _archive(runs, out / "records")
+        for name in _archive(runs, out / "records"):
+            note = (
+                f"note: {out.name}/records/{name} is of an earlier comparison; delete it if it is not wanted"
+            )
+            console.print(note, style="yellow", markup=False, soft_wrap=True)
     shown = out.relative_to(Path.cwd()) if out.is_absolute() and out.is_relative_to(Path.cwd()) else out
     console.print(f"page:    {shown / 'index.html'}", markup=False, soft_wrap=True, highlight=False)
     console.print(f"samples: {shown / 'samples.png'}", markup=False, soft_wrap=True, highlight=False)
@@ -69,7 +73,8 @@ def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
     write_atomic(out / "index.html", page.build(runs, tables, drawn))
 
 
-def _archive(runs: list[Run], folder: Path) -> None:
+def _archive(runs: list[Run], folder: Path) -> list[str]:
+    """Copy what a comparison reads; returns the archived runs that are not among ``runs``."""
     for run in runs:
         target = folder / folder_name(run.record.run_id)
         if target.resolve() == run.directory.resolve():
@@ -78,3 +83,5 @@ def _archive(runs: list[Run], folder: Path) -> None:
         for name in (RECORD, CURVES, SAMPLES):
             if (run.directory / name).exists():
                 shutil.copyfile(run.directory / name, target / name)
+    kept = {folder_name(run.record.run_id) for run in runs}
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in kept)

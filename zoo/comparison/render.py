@@ -62,7 +62,7 @@ def _md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``tabular`` for booktabs."""
+    """A ``tabular`` for booktabs, its notes in small print below."""
     body = [
         " & ".join([_tex(row.name), _tex(row.family)]
                    + [rf"\textbf{{{_tex(c.shown)}}}" if c.best else _tex(c.shown) for c in row.cells]) + r" \\"
@@ -70,7 +70,7 @@ def latex(table: Table) -> str:
     ]  # fmt: skip
     spec = "ll" + "r" * (len(table.columns) - 1) + "l"
     head = " & ".join(_tex(h) for h in headings(table)) + r" \\"
-    notes = [f"% {note}" for note in table.notes]
+    notes = [rf"\par\noindent{{\footnotesize {_tex(note)}\par}}" for note in table.notes]
     lines = [
         rf"\begin{{tabular}}{{{spec}}}",
         r"\toprule",
@@ -80,16 +80,14 @@ def latex(table: Table) -> str:
         r"\bottomrule",
         r"\end{tabular}",
     ]
-    return "\n".join([f"% {' '.join(table.title.split())}", *notes, *lines])
+    return "\n".join([f"% {' '.join(table.title.split())}", *lines, *notes])
 
 
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "≤": r"$\le$", "≈": r"$\approx$",
-    "≥": r"$\ge$", "†": r"$^\dagger$", "—": "---", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+    "[": "{[}", "≥": r"$\ge$", "†": r"$^\dagger$", "—": "---", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
 }  # fmt: skip
-
-
 _TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
 
