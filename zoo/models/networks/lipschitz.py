@@ -24,8 +24,8 @@ class SpectralNorm(nn.Module):
     2.1). A map that is already below the bound stays as it is.
 
     In training, a few warm-started power iterations precede every use, and the gradient counts that sigma
-    depends on W. Such a sigma is too small by an unknown amount, so evaluation does not use it: there sigma is
-    an upper bound, found to ``tolerance`` by :meth:`upper_bound`. It depends on W alone (a reloaded model
+    depends on W. Such a sigma is too small by an unknown amount, so evaluation does not use it: there sigma
+    is an upper bound, found to ``tolerance`` by :meth:`upper_bound`. It depends on W alone (a reloaded model
     gives the same numbers) and leaves the training vectors be (evaluating does not change training).
 
     Args:
