@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models import noise
 from zoo.models.networks.evaluations import tick
 
 BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
@@ -81,8 +82,8 @@ class SpectralNorm(nn.Module):
         weight = self.layer.weight
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         dim = math.prod(self.shape)
-        start = torch.randn(dim, min(BLOCK, dim), generator=torch.Generator().manual_seed(0))
-        basis = torch.linalg.qr(start.to(weight))[0]
+        with noise.keyed(noise.keys(0, count=dim, device=weight.device)):
+            basis = torch.linalg.qr(noise.normal(weight.new_empty(dim, min(BLOCK, dim))))[0]
         for iteration in range(MOST_ITERATIONS):
             image = self._transpose(self._map(basis.T.reshape(-1, *self.shape), weight), weight)
             image = image.flatten(1).T
