@@ -107,9 +107,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _sweep(options: argparse.Namespace) -> int:
     from zoo.comparison import compare
+    from zoo.record import RECORD
     from zoo.sweep import sweep
 
-    root, unfinished = sweep(
+    root, jobs = sweep(
         options.name,
         options.overrides,
         out=options.out,
@@ -117,9 +118,12 @@ def _sweep(options: argparse.Namespace) -> int:
         dry_run=options.dry_run,
         retry_failed=options.retry_failed,
     )
-    if not options.dry_run:
-        compare([root], root / "comparison")
-    return 2 if unfinished else 0
+    if options.dry_run:
+        return 0
+    # only the jobs of this plan: the directory may hold runs of an earlier version of the sweep
+    ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]
+    compare(ended, root / "comparison")
+    return 2 if any(job.state != "finished" for job in jobs) else 0
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -152,8 +152,8 @@ def sweep(
     dry_run: bool = False,
     retry_failed: bool = False,
     console: Console | None = None,
-) -> tuple[Path, int]:
-    """Run what is not done of a sweep; returns its directory and the number of jobs that did not finish.
+) -> tuple[Path, list[Job]]:
+    """Run what is not done of a sweep; returns its directory and its jobs.
 
     Args:
         name: a sweep (see :func:`find`).
@@ -177,13 +177,13 @@ def sweep(
     if dry_run:
         for job in jobs:
             console.print(f"  {job.state:9} zoo train {' '.join(job.overrides)}", highlight=False)
-        return root, 0
+        return root, jobs
     count = max(1, parallel or int(settings.get("jobs", 1)))
     if left:
         for job in left:
             (job.directory / RECORD).unlink(missing_ok=True)  # a failed one that is tried again
         _work(jobs, left, min(count, len(left)), console)
-    return root, sum(job.state != "finished" for job in jobs)
+    return root, jobs
 
 
 def _record(job: Job) -> Record | None:
