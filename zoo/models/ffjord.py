@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.base import Chain
-from zoo.models.bijections.continuous import FIXED, ContinuousFlow
+from zoo.models.bijections.base import Bijection, Chain
+from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Trace
+from zoo.models.bijections.elementwise import Affine
 from zoo.models.flow import Flow, Preprocessing, preprocess
-from zoo.models.networks.field import ConvField, DenseField
+from zoo.models.networks.field import DenseField, PatchField
 
 
 class ContinuousModel(Flow):
-    """What FFJORD and flow matching share: preprocessing, then one ODE from data to latent."""
+    """What FFJORD and flow matching share: preprocessing, then one ODE from data to standard normal latents.
+
+    log p(x) = log N(x(1); 0, I) + integral of tr(dv/dx) over [0, 1] + log|det| of the preprocessing, up to
+    the solver's tolerance and, in high dimension, an unbiased estimate of the trace.
+
+    Args:
+        spec: the data.
+        ode: the flow.
+        preprocessing: of integer data: ``logit`` gives all mass to pixel values; ``centre`` is linear, and
+            what mass the model puts outside their range is lost. Either is scaled to a size of about one.
+        alpha: margin of the logit.
+    """
 
     family = "continuous flow"
+    likelihood = "estimate"
 
-    def __init__(self, spec: DataSpec, before: Chain, ode: ContinuousFlow) -> None:
-        super().__init__(spec, Chain([before, ode]))
-        self.likelihood = "estimate"
+    def __init__(
+        self, spec: DataSpec, ode: ContinuousFlow, preprocessing: Preprocessing = "logit", alpha: float = 1e-6
+    ) -> None:
+        layers: list[Bijection] = [preprocess(spec, preprocessing, alpha)]
+        if spec.levels is not None and preprocessing != "none":
+            # the state starts and ends at the same scale: less way to go, so fewer steps of the solver
+            layers.append(Affine(2.0 if preprocessing == "centre" else 1 / (1 + math.log(spec.levels))))
+        super().__init__(spec, Chain([Chain(layers), ode]))
 
     @property
     def before(self) -> Chain:
@@ -43,7 +62,7 @@ class ContinuousModel(Flow):
         ode = self.ode
         solver: dict[str, Any] = {"solver": ode.solver}
         solver |= {"steps": ode.steps} if ode.solver in FIXED else {"atol": ode.atol, "rtol": ode.rtol}
-        trace = "exact" if ode.uses_exact_trace(self.spec.dim) else "hutchinson, 1 rademacher probe"
+        trace = "exact" if ode.trace(self.spec.dim) == "exact" else "hutchinson, 1 rademacher probe"
         return super().likelihood_details() | solver | {"trace": trace}
 
 
@@ -56,41 +75,35 @@ class FFJORD(ContinuousModel):
     Args:
         spec: the data.
         hidden: hidden layers of the field (vectors).
-        width: channels of the field (images).
-        blocks: residual blocks of the field (images).
+        channels: hidden layers of the field (images).
+        patch: pixels a side that the field joins (images).
         solver, steps, atol, rtol, train_tolerance, exact_dim, train_trace, adjoint: see
             :class:`~zoo.models.bijections.continuous.ContinuousFlow`.
-        preprocessing: ``logit`` or ``centre``, for pixels.
-        alpha: margin of the logit.
+        preprocessing, alpha: see :class:`ContinuousModel`.
     """
 
     def __init__(
         self,
         spec: DataSpec,
         hidden: Sequence[int] = (64, 64, 64),
-        width: int = 16,
-        blocks: int = 1,
+        channels: Sequence[int] = (64, 64),
+        patch: int = 4,
         solver: str = "dopri5",
         steps: int = 20,
         atol: float = 1e-5,
         rtol: float = 1e-5,
         train_tolerance: float | None = 1e-3,
         exact_dim: int = 8,
-        train_trace: Literal["hutchinson", "exact"] = "hutchinson",
+        train_trace: Trace = "hutchinson",
         adjoint: bool = False,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
     ) -> None:
+        field: nn.Module = (
+            PatchField(spec.shape, channels, patch) if spec.is_image else DenseField(spec.dim, hidden)
+        )
         ode = ContinuousFlow(
-            make_field(spec, hidden, width, blocks),
-            solver=solver, steps=steps, atol=atol, rtol=rtol, train_tolerance=train_tolerance,
+            field, solver=solver, steps=steps, atol=atol, rtol=rtol, train_tolerance=train_tolerance,
             exact_dim=exact_dim, train_trace=train_trace, adjoint=adjoint,
         )  # fmt: skip
-        super().__init__(spec, preprocess(spec, preprocessing, alpha), ode)
-
-
-def make_field(spec: DataSpec, hidden: Sequence[int], width: int, blocks: int) -> nn.Module:
-    """The vector field for data of this shape."""
-    if spec.is_image:
-        return ConvField(spec.shape[0], width, blocks, spec.shape[1], spec.shape[2])
-    return DenseField(spec.dim, hidden)
+        super().__init__(spec, ode, preprocessing, alpha)
