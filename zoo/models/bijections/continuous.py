@@ -99,15 +99,18 @@ class ContinuousFlow(Bijection):
             probe = None if exact else noise.rademacher(x)
 
             def dynamics(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+                live = torch.is_grad_enabled()  # the adjoint's way forward keeps no graph, its way back does
                 with torch.enable_grad():
-                    point = state[0] if state[0].requires_grad else state[0].detach().requires_grad_()
+                    point = state[0]
+                    if not (live and point.requires_grad):
+                        point = point.detach().requires_grad_()
                     velocity = self._velocity(t, point)
                     trace = (
-                        _exact_trace(velocity, point, keep)
+                        _exact_trace(velocity, point, live)
                         if probe is None
-                        else _dot(velocity, point, probe, keep)
+                        else _dot(velocity, point, probe, live)
                     )
-                return (velocity, trace) if keep else (velocity.detach(), trace.detach())
+                return (velocity, trace) if live else (velocity.detach(), trace.detach())
 
             z, log_det = self._solve(dynamics, (x, zeros(x).to(x.dtype)), start, end)
         return z, log_det.to(torch.promote_types(log_det.dtype, torch.float32))
@@ -132,7 +135,12 @@ class ContinuousFlow(Bijection):
         try:
             if self.adjoint and torch.is_grad_enabled():
                 weights = tuple(p for p in self.field.parameters() if p.requires_grad)
-                solution = odeint_adjoint(dynamics, state, time, adjoint_params=weights, **settings)
+                back = {k: v for k, v in settings["options"].items() if k != "norm"}
+                if "step_t" in back and start > end:
+                    back["step_t"] = -time  # torchdiffeq negates a decreasing time, but not for the adjoint
+                solution = odeint_adjoint(
+                    dynamics, state, time, adjoint_params=weights, adjoint_options=back, **settings
+                )
             else:
                 solution = odeint(dynamics, state, time, **settings)
         except AssertionError as error:  # how torchdiffeq reports that it gives up
