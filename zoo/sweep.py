@@ -79,8 +79,8 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
             raise unknown("sweep setting", key, allowed)
     fixed = dict(text.partition("=")[::2] for text in extra)
     grid: dict[str, Any] = dict(sweep.get("grid") or {})
-    for key in list(grid):
-        if key in fixed:
+    for key in [*grid, *(k for k, v in fixed.items() if "," in v and v[0] not in "[{'\"" and k not in grid)]:
+        if key in fixed:  # several values on the command line span an axis, known to the sweep or new
             grid[key] = [v for v in fixed.pop(key).split(",") if v]
         if not isinstance(grid[key], list) or not grid[key]:
             raise ZooError(f"The grid of a sweep holds lists; '{key}' has {grid[key]!r}.")
