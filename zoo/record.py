@@ -58,7 +58,7 @@ class Record:
     Attributes:
         sampling: ``latency_seconds`` (batch 1, median), ``latency_quartiles``, ``throughput`` (examples/s at
             ``throughput_batch``), ``sequential_evaluations``, ``device``, ``threads``, ``dtype``.
-        stability: ``largest_gradient_norm`` (before clipping) and, after a resume, ``resumed_at`` (an update).
+        stability: ``largest_gradient_norm`` (before clipping); after a resume, ``resumed_at`` (an update).
         cost: ``parameters``, ``updates``, ``images_seen``, ``train_seconds``, ``examples_per_second``,
             ``peak_memory_bytes``, ``evaluation_seconds``.
         provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware``,
