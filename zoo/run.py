@@ -180,6 +180,7 @@ def _fit(
             resume = None
             last.unlink()
     data.updates = rule.budget
+    data.with_labels = bool(getattr(rule.model, "conditional", False))
     data.batch_size = rule.batch_size * rule.batches_per_update
     data.train_size = len(data.splits["train"])
     likelihood_rule = data.spec.levels is not None and type(rule).__name__ == "MaximumLikelihood"

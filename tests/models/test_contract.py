@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.config import options
+from zoo.config import model_settings, options
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 
@@ -153,3 +153,38 @@ def test_training_reaches_every_parameter(name):
 def test_importing_zoo_changes_no_global_state():
     with pytest.raises(ValueError):
         torch.distributions.Normal(0.0, -1.0)
+
+
+CONDITIONAL = [name for name in MODELS if "conditional" in model_settings(name, {})]
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_conditional_contract(name):
+    """p(x) is the mixture of p(x | y) over the labels; samples follow the labels they are given."""
+    spec = zoo.DataSpec((1, 4, 4), levels=4, classes=3)
+    torch.manual_seed(1)
+    model = zoo.build(name, spec, conditional=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    model, x = model.eval(), some_data(spec)
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    samples = model.sample(6, y=y, seed=3)
+    spec.check(samples)
+    torch.testing.assert_close(samples, model.sample(6, y=y, seed=3))
+    spec.check(model.sample(6, seed=3))
+    with pytest.raises(zoo.InvalidData, match=r"0\.\.2"):
+        model.sample(2, y=3)
+    if model.likelihood == "none":
+        return
+    with torch.no_grad():
+        given = [model.log_prob(x, torch.full((6,), label)) for label in range(3)]
+        assert not torch.allclose(given[0], given[1]), "the label changes the density"
+        mixture = torch.stack(given).logsumexp(0) - math.log(3)
+        torch.testing.assert_close(model.log_prob(x), mixture)
+        torch.testing.assert_close(model.log_prob(x, y)[:3], torch.stack(given).diagonal())
+
+
+def test_labels_need_a_conditional_model():
+    with pytest.raises(zoo.ZooError, match="conditional=true"):
+        build("realnvp", SPECS["plane"]).log_prob(torch.zeros(2, 2), torch.tensor([0, 1]))

@@ -104,7 +104,7 @@ class Line(zoo.GenerativeModel):
         self.mean = nn.Parameter(torch.zeros(2))
         self.register_buffer("calls", torch.zeros(()))
 
-    def _log_prob(self, x):
+    def _log_prob(self, x, context=None):
         self.calls += 1
         return -0.5 * (x - self.mean).square().sum(1)
 
@@ -140,7 +140,7 @@ def test_refusals():
 
 def test_nan_stops_training():
     class Bad(Line):
-        def _log_prob(self, x):
+        def _log_prob(self, x, context=None):
             return super()._log_prob(x) * (float("nan") if self.calls > 3 else 1.0)
 
     rule = MaximumLikelihood(Bad(PLANE), updates=10, batch_size=4)

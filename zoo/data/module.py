@@ -15,6 +15,7 @@ from zoo.data.order import batch_indices
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
 
+Batch = Tensor | tuple[Tensor, Tensor]
 SPLITS = ("train", "val", "test")
 
 
@@ -22,7 +23,8 @@ class DataModule(pl.LightningDataModule):
     """A data set in memory.
 
     A subclass writes :meth:`read`, which fills :attr:`spec`, :attr:`splits` and, where there are any,
-    :attr:`labels`. Training batches are tensors ``(B, *shape)`` in an order that follows from the seed and
+    :attr:`labels`. Training batches are tensors ``(B, *shape)``, or pairs of these and their labels ``(B,)``
+    where :attr:`with_labels` asks for them, in an order that follows from the seed and
     the number of the update alone; validation and test are read in order.
 
     Attributes:
@@ -31,6 +33,7 @@ class DataModule(pl.LightningDataModule):
         labels: integer classes for each split, where the data has them.
         natural: whether these are colour photographs, for which Inception features mean something.
         batch_size: of the global batch, over all processes.
+        with_labels: whether batches bring their labels, for a conditional model.
         seed: of the order.
         start_update: the first update to make (after a resumed checkpoint).
         updates: where the training batches end; None: never.
@@ -47,6 +50,7 @@ class DataModule(pl.LightningDataModule):
         self.splits: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
         self.batch_size, self.seed = 128, 0
+        self.with_labels = False
         self.start_update = 0
         self.updates: int | None = None
 
@@ -78,10 +82,15 @@ class DataModule(pl.LightningDataModule):
         return DataLoader(_Endless(self), batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        return DataLoader(_Chunks(self.splits["val"], self.batch_size), batch_size=None)
+        return DataLoader(_Chunks(self, "val"), batch_size=None)
 
     def test_dataloader(self) -> DataLoader:
-        return DataLoader(_Chunks(self.splits["test"], self.batch_size), batch_size=None)
+        return DataLoader(_Chunks(self, "test"), batch_size=None)
+
+    def take(self, split: str, rows: Tensor | slice) -> Batch:
+        """Some rows of a split, with their labels where batches bring them."""
+        x = self.splits[split][rows]
+        return (x, self.labels[split][rows]) if self.with_labels else x
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -97,7 +106,7 @@ class _Endless(IterableDataset):
     def __init__(self, data: DataModule) -> None:
         self.data = data
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Batch]:
         data, (rank, world) = self.data, rank_and_world()
         if data.batch_size % world:
             raise ZooError(
@@ -105,19 +114,21 @@ class _Endless(IterableDataset):
                 "set training.batch_size to a multiple."
             )
         part = data.batch_size // world
-        train, update = data.splits["train"], data.start_update
+        update, size = data.start_update, len(data.splits["train"])
         while data.updates is None or update < data.updates:
-            indices = batch_indices(data.seed, update, data.batch_size, len(train))
-            yield train[indices[rank * part : (rank + 1) * part]]
+            indices = batch_indices(data.seed, update, data.batch_size, size)
+            yield data.take("train", indices[rank * part : (rank + 1) * part])
             update += 1
 
 
 class _Chunks(IterableDataset):
     """A split in order; over several processes every example goes to exactly one of them."""
 
-    def __init__(self, x: Tensor, batch_size: int) -> None:
-        self.x, self.batch_size = x, batch_size
+    def __init__(self, data: DataModule, split: str) -> None:
+        self.data, self.split = data, split
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Batch]:
         rank, world = rank_and_world()
-        yield from self.x[rank::world].split(self.batch_size)
+        mine = torch.arange(rank, len(self.data.splits[self.split]), world)
+        for rows in mine.split(self.data.batch_size):
+            yield self.data.take(self.split, rows)

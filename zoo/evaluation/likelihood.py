@@ -43,6 +43,8 @@ def likelihood(
         raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {', '.join(kinds)}.")
     describe = getattr(model, "likelihood_details", None)
     details: dict[str, Any] = dict(describe()) if callable(describe) else {}
+    if getattr(model, "conditional", False):
+        details["labels"] = f"mixture over {spec.classes} equally likely labels"
     copies = repeats(kind, details, dequantisation_samples)
     if copies > 1:
         kind = "lower bound"

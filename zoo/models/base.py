@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import nullcontext
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import NoLikelihood
+from zoo.errors import InvalidData, NoLikelihood, ZooError
 from zoo.models import noise
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
@@ -21,19 +23,33 @@ class GenerativeModel(nn.Module):
     A subclass sets :attr:`family` and :attr:`likelihood` and writes ``_sample`` and, where the family has a
     density, ``_log_prob``. Randomness in either comes from :mod:`zoo.models.noise`, whose key is set here.
 
+    A *conditional* model is p(x | y) for labels y = 0 .. classes-1, all equally likely beforehand; so it is a
+    density of x too, p(x) = 1/K sum_y p(x | y), and meets the same contract where no labels are given.
+
+    Args:
+        spec: the data.
+        conditional: condition on the label.
+
     Attributes:
         family: the family that comparisons group by.
         likelihood: what ``log_prob`` returns: ``exact``, a ``lower bound``, an ``estimate`` or ``none``.
         rule: the training rule that fits the model, a name under ``conf/training/``.
+        context: length K of the one-hot label that networks are conditioned on; 0 without labels.
+
+    Raises:
+        ZooError: conditional on data without labels.
     """
 
     family: ClassVar[Family]
     likelihood: Likelihood = "exact"
     rule: ClassVar[str] = "maximum_likelihood"
 
-    def __init__(self, spec: DataSpec) -> None:
+    def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
-        self.spec = spec
+        if conditional and (spec.classes or 0) < 2:
+            raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
+        self.spec, self.conditional = spec, bool(conditional)
+        self.context = int(spec.classes or 0) if conditional else 0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -45,20 +61,23 @@ class GenerativeModel(nn.Module):
         """Device of the weights."""
         return next(self.parameters()).device
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Log-likelihood of each example in data space, in nats, shape ``(B,)``.
 
-        In evaluation mode this is a function of ``x`` alone: any noise that the model needs (dequantisation,
-        trace probes, a VAE's latents) is keyed by the example's own values, so that batch size, order and
-        device do not matter. In training mode the noise is fresh. A :func:`zoo.models.noise.keyed` block
-        around the call decides in either mode.
+        In evaluation mode this is a function of its arguments alone: any noise that the model needs
+        (dequantisation, trace probes, a VAE's latents) is keyed by the example's own values, so that batch
+        size, order and device do not matter. In training mode the noise is fresh. A
+        :func:`zoo.models.noise.keyed` block around the call decides in either mode.
 
         Args:
             x: ``(B, *spec.shape)``; integers ``0..levels-1`` (any dtype) where ``spec.levels`` is set.
+            y: labels ``(B,)`` of a conditional model, which give log p(x | y). Without them it returns
+                log p(x), the mixture over all labels (the cost is that of all of them).
 
         Raises:
             NoLikelihood: the family has no density (GAN).
-            InvalidData: ``x`` has another shape, or (in evaluation mode) values outside the data's range.
+            InvalidData: ``x`` or ``y`` has another shape, or (in evaluation mode) values outside its range.
+            ZooError: labels for a model that is not conditional.
         """
         if self.likelihood == "none":
             raise NoLikelihood(
@@ -68,11 +87,40 @@ class GenerativeModel(nn.Module):
         x = x.to(device=self.device, dtype=self.dtype)
         if len(x) == 0:
             return x.new_zeros(0)
-        if noise.is_keyed():
-            return self._log_prob(x)
-        keys = noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
-        with noise.keyed(keys):
-            return self._log_prob(x)
+        row_keys = None
+        if not noise.is_keyed():
+            row_keys = (
+                noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
+            )
+        with noise.keyed(row_keys) if row_keys is not None else nullcontext():
+            if not self.conditional or y is not None:
+                return self._log_prob(x, self.one_hot(y, len(x)))
+            draws = noise.position()  # the same noise for every label: one density at one point
+            values = []
+            for label in range(self.context):
+                noise.rewind(draws)
+                values.append(self._log_prob(x, self.one_hot(label, len(x))))
+            return torch.stack(values).logsumexp(0) - math.log(self.context)
+
+    def one_hot(self, y: Tensor | int | None, n: int) -> Tensor | None:
+        """Labels ``(n,)``, or one for all, as the context of networks ``(n, classes)``; None for None.
+
+        Raises:
+            InvalidData: another shape, or labels outside ``0 .. classes-1``.
+            ZooError: labels for a model that is not conditional.
+        """
+        if y is None:
+            return None
+        if not self.conditional:
+            raise ZooError(f"This {type(self).__name__} knows no labels; build it with conditional=true.")
+        y = torch.as_tensor(y, device=self.device)
+        if y.ndim == 0:
+            y = y.expand(n)
+        if tuple(y.shape) != (n,) or y.is_floating_point():
+            raise InvalidData(f"Labels are integers of shape ({n},); got {y.dtype} of {tuple(y.shape)}.")
+        if not self.training and n and not (int(y.min()) >= 0 and int(y.max()) < self.context):
+            raise InvalidData(f"Labels lie in 0..{self.context - 1}; got {int(y.min())} to {int(y.max())}.")
+        return nn.functional.one_hot(y.long(), self.context).to(self.dtype)
 
     @torch.no_grad()
     def sample(
@@ -80,6 +128,7 @@ class GenerativeModel(nn.Module):
         n: int,
         temperature: float = 1.0,
         *,
+        y: Tensor | int | None = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
     ) -> Tensor:
@@ -92,6 +141,7 @@ class GenerativeModel(nn.Module):
             n: number of examples.
             temperature: factor on the standard deviation of the latents (autoregressive models: divides the
                 logits); 1 samples the model itself.
+            y: labels ``(n,)`` of a conditional model, or one for all; without them each is drawn at random.
             generator: supplies the seed, and so advances by one draw.
             seed: the seed itself; with neither, torch's global generator supplies one.
 
@@ -106,14 +156,21 @@ class GenerativeModel(nn.Module):
             return torch.empty(0, *self.spec.shape, dtype=self.dtype, device=self.device)
         seed = _seed(generator) if seed is None else seed
         if noise.is_keyed():
-            return self._sample(n, temperature)
+            return self._sample(n, temperature, self._labels(y, n))
         with noise.keyed(noise.keys(seed, count=n, device=self.device)):
-            return self._sample(n, temperature)
+            return self._sample(n, temperature, self._labels(y, n))
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _labels(self, y: Tensor | int | None, n: int) -> Tensor | None:
+        """The context of samples: of the given labels, or of labels drawn with the samples' own noise."""
+        if y is None and self.conditional:
+            draws = noise.uniform(torch.empty(n, 1, device=self.device)).flatten()
+            y = (draws * self.context).long().clamp(max=self.context - 1)
+        return self.one_hot(y, n)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
     def likelihood_details(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class ContinuousModel(Flow):
         """The continuous flow."""
         return self.transform.get_submodule("layers.1")  # type: ignore[return-value]
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x, _ = self.before.inverse(self.ode.transport(self.base.sample(n, temperature)))
         if self.dequantise is None or self.spec.levels is None:
             return x

@@ -11,7 +11,7 @@ from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.dequantise import UniformDequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
-from zoo.models.distributions import StandardNormal
+from zoo.models.distributions import Base, Distribution, make_base
 
 Preprocessing = Literal["logit", "centre", "none"]
 
@@ -25,8 +25,9 @@ class Flow(GenerativeModel):
     Args:
         spec: the data.
         transform: data space (after dequantisation: ``[0, levels)``) to latent space.
-        base: distribution of the latents; standard normal of ``latent_shape`` by default.
+        base: distribution of the latents, a name of :func:`~zoo.models.distributions.make_base` or one made.
         latent_shape: shape of the latents, where it differs from the data's.
+        conditional: condition the transform's networks, and a learned base, on the label.
     """
 
     family: ClassVar[Family] = "flow"
@@ -35,22 +36,25 @@ class Flow(GenerativeModel):
         self,
         spec: DataSpec,
         transform: Bijection,
-        base: StandardNormal | None = None,
+        base: Base | Distribution = "normal",
         latent_shape: tuple[int, ...] | None = None,
+        conditional: bool = False,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, conditional)
         self.dequantise = UniformDequantisation() if spec.levels is not None else None
         self.transform = transform
-        self.base = base if base is not None else StandardNormal(latent_shape or spec.shape)
+        self.base = (
+            make_base(base, latent_shape or spec.shape, self.context) if isinstance(base, str) else base
+        )
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.dequantise is not None:
             x = self.dequantise(x)
-        z, log_det = self.transform(x)
-        return self.base.log_prob(z) + log_det
+        z, log_det = self.transform(x, context)
+        return self.base.log_prob(z, context) + log_det
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
-        x, _ = self.transform.inverse(self.base.sample(n, temperature))
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
+        x, _ = self.transform.inverse(self.base.sample(n, temperature, context), context)
         if self.dequantise is None:
             return x
         assert self.spec.levels is not None

@@ -84,5 +84,5 @@ class GAN(GenerativeModel):
             return y
         return self.spec.quantise((y + 1) * ((self.spec.levels - 1) / 2))
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         return self.from_network(self.generate(n, temperature))

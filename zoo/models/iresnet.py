@@ -70,7 +70,7 @@ class IResNet(Flow):
         self.likelihood = "exact" if spec.dim <= exact_dim else "estimate"
         self.eval_terms = eval_terms
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x = self.base.sample(n, temperature)
         for layer in reversed(list(self.transform.layers)):  # type: ignore[arg-type]
             # the fixed point alone: a sample needs no log-determinant

@@ -87,6 +87,19 @@ def is_keyed() -> bool:
     return _active.get() is not None
 
 
+def position() -> int:
+    """How many draws the active block has made; 0 outside."""
+    source = _active.get()
+    return source.draws if source is not None else 0
+
+
+def rewind(draws: int) -> None:
+    """Go back to a :func:`position` of the active block: the same numbers come again."""
+    source = _active.get()
+    if source is not None:
+        source.draws = draws
+
+
 def _bits(like: Tensor) -> Tensor | None:
     """64 random bits for each element of ``like``, or None outside a keyed block."""
     source = _active.get()

@@ -86,7 +86,7 @@ class PixelCNN(GenerativeModel):
     def likelihood_details(self) -> dict[str, Any]:
         return {"network": self.network}
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.pixels is not None:
             return _softmax_log_prob(self.pixels(x).movedim(2, 1), x)
         assert self.made is not None
@@ -97,7 +97,7 @@ class PixelCNN(GenerativeModel):
         standard = (flat[..., None] - mean) * torch.exp(-log_std)
         return sum_event(torch.logsumexp(log_weight - log_std - 0.5 * (standard.square() + LOG_2PI), dim=2))
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         # One draw for the whole example: its numbers then do not depend on the order of the steps.
         u = noise.uniform(torch.empty(n, *self.spec.shape, dtype=self.dtype, device=self.device))
         if self.pixels is not None:

@@ -115,7 +115,7 @@ class VAE(GenerativeModel):
             return gaussian_log_prob(x, mean, log_scale)
         return sum_event(discretised_logistic_log_prob(x, mean, log_scale, self.spec.levels))
 
-    def _log_prob(self, x: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         mean, log_std = self.posterior(x)
         if not self.training and self.importance_samples > 1:
             return self._importance_bound(x, mean, log_std)
@@ -137,7 +137,7 @@ class VAE(GenerativeModel):
             log_weights.append((self.reconstruction(repeated, z) + log_ratio).view(copies, len(x)))
         return torch.cat(log_weights).logsumexp(0) - math.log(self.importance_samples)
 
-    def _sample(self, n: int, temperature: float) -> Tensor:
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         mean, log_scale = self.decode(temperature * self.latents(n, self.latent_dim))
         if self.spec.levels is None:
             return mean + log_scale.exp() * noise.normal(mean)

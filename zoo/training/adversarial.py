@@ -80,14 +80,14 @@ class Adversarial(Rule):
             self.build_optimizer(model.critic.parameters(), self.critic_lr),
         ]
 
-    def update(self, batch: Tensor) -> dict[str, Tensor]:
+    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         model: Any = self.model
         optimizers: Any = self.optimizers()
         generator_optimizer, critic_optimizer = optimizers
-        real = model.to_network(batch.to(model.dtype))
+        real = model.to_network(x.to(model.dtype))
         for part in real.chunk(self.critic_steps):
             with torch.no_grad():
-                fake = model.generate(len(batch))[: len(part)]
+                fake = model.generate(len(x))[: len(part)]
             part = part.detach().requires_grad_(self.r1 > 0)
             on_real = model.critic(part)
             critic_loss = self.critic_loss(on_real, model.critic(fake))
@@ -97,7 +97,7 @@ class Adversarial(Rule):
                 penalty = 0.5 * self.r1 * slope.flatten(1).square().sum(1).mean()
             self.descend(critic_loss + penalty, critic_optimizer, model.critic)
         model.critic.requires_grad_(False)  # the generator's step needs no gradient of the critic's weights
-        fake = model.generate(len(batch))[: max(1, len(batch) // self.critic_steps)]
+        fake = model.generate(len(x))[: max(1, len(x) // self.critic_steps)]
         loss = self.generator_loss(model.critic(fake))
         norm = self.descend(loss, generator_optimizer, model.generator)
         model.critic.requires_grad_(True)

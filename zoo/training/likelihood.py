@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.training.rule import Rule, require
+from zoo.training.rule import Rule, given, require
 
 
 class MaximumLikelihood(Rule):
@@ -20,10 +20,10 @@ class MaximumLikelihood(Rule):
             raise ZooError(f"{type(model).__name__} has no likelihood to maximise; use training={rule}.")
         super().__init__(model, **settings)
 
-    def update(self, batch: Tensor) -> dict[str, Tensor]:
-        loss = -self.model.log_prob(batch).mean() / batch[0].numel()  # type: ignore[operator]
+    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        loss = -self.model.log_prob(x, **given(y)).mean() / x[0].numel()  # type: ignore[operator]
         norm = self.descend(loss, self.optimizers(), self.model)
         return {"train/loss": loss, "train/gradient_norm": norm}
 
-    def validation_values(self, batch: Tensor) -> Tensor:
-        return -self.evaluated.log_prob(batch) / batch[0].numel()  # type: ignore[operator]
+    def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
+        return -self.evaluated.log_prob(x, **given(y)) / x[0].numel()  # type: ignore[operator]

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models import noise
 from zoo.models.noise import keys
@@ -92,11 +93,16 @@ class Rule(pl.LightningModule):
         """Global batches of ``batch_size`` that one update consumes."""
         return 1
 
-    def update(self, batch: Tensor) -> dict[str, Tensor]:
-        """Make one update from this process's part of the batch; return values to log."""
+    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Make one update from this process's part of the batch; return values to log.
+
+        Args:
+            x: examples ``(B, *shape)`` in data space.
+            y: their labels ``(B,)`` where the model is conditional.
+        """
         raise NotImplementedError
 
-    def validation_values(self, batch: Tensor) -> Tensor | None:
+    def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         """Per-example criterion ``(B,)``, lower is better; None where the rule has no criterion."""
         return None
 
@@ -133,13 +139,14 @@ class Rule(pl.LightningModule):
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return 1.0
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        x, y = unpack(batch)
         torch.manual_seed(hash_seed(self.seed, self.updates, self.global_rank))  # dropout and the like
         row_keys = keys(
-            self.seed, self.updates, count=len(batch), first=self.global_rank * len(batch), device=self.device
+            self.seed, self.updates, count=len(x), first=self.global_rank * len(x), device=self.device
         )
         with noise.keyed(row_keys):
-            values = self.update(batch)
+            values = self.update(x, y)
         self.latest = {name: float(value.detach()) for name, value in values.items()}
         bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
         if bad:
@@ -148,7 +155,7 @@ class Rule(pl.LightningModule):
                 "lower training.lr or training.clip."
             )
         self.updates += 1
-        self.images_seen += len(batch) * self.trainer.world_size
+        self.images_seen += len(x) * self.trainer.world_size
         self._average()
 
     def descend(self, loss: Tensor, optimizer: Any, module: nn.Module) -> Tensor:
@@ -178,8 +185,8 @@ class Rule(pl.LightningModule):
         self._validation = []
         self.evaluated.eval()
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        values = self.validation_values(batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        values = self.validation_values(*unpack(batch))
         if values is not None:
             self._validation.append(values.detach().double())
 
@@ -211,6 +218,16 @@ class Rule(pl.LightningModule):
         about = checkpoint["zoo"]
         self.updates, self.images_seen = about["updates"], about["images_seen"]
         self.largest_gradient_norm = about["largest_gradient_norm"]
+
+
+def unpack(batch: Batch) -> tuple[Tensor, Tensor | None]:
+    """Examples, and labels where there are any."""
+    return (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1])
+
+
+def given(y: Tensor | None) -> dict[str, Tensor]:
+    """Labels as the keyword of a conditional model; nothing for a model that need not know of them."""
+    return {} if y is None else {"y": y}
 
 
 def hash_seed(*counters: int) -> int:

@@ -34,7 +34,7 @@ class MultiScale(Bijection):
         if self.deeper is None or self.prior is None:
             return x.flatten(1), log_det
         first, second = x[:, : self.stay], x[:, self.stay :]
-        mean, log_std = self._prior(first)
+        mean, log_std = self._prior(first, context)
         deep, deep_log_det = self.deeper(first, context)
         out = ((second - mean) * (-log_std).exp()).flatten(1)
         return torch.cat([out, deep], 1), log_det - sum_event(log_std) + deep_log_det
@@ -46,12 +46,12 @@ class MultiScale(Bijection):
         size = torch.Size(leaving).numel()
         first, deep_log_det = self.deeper.inverse(z[:, size:], context)
         first = first.view(-1, self.stay, *self.shape[1:])
-        mean, log_std = self._prior(first)
+        mean, log_std = self._prior(first, context)
         second = z[:, :size].view(-1, *leaving) * log_std.exp() + mean
         x, log_det = self.layers.inverse(torch.cat([first, second], 1), context)
         return x, log_det + sum_event(log_std) + deep_log_det
 
-    def _prior(self, first: Tensor) -> tuple[Tensor, Tensor]:
+    def _prior(self, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self.prior is not None
-        mean, raw = self.prior(first).chunk(2, 1)
+        mean, raw = (self.prior(first) if context is None else self.prior(first, context)).chunk(2, 1)
         return mean, 3 * torch.tanh(raw / 3)  # a factor of at most e^3, like a coupling's

@@ -16,9 +16,12 @@ class ConvNet(nn.Module):
         out_channels: channels of the output, which has the input's height and width.
         width: channels inside.
         blocks: residual blocks.
+        context: length of what the output is conditioned on; 0 for nothing. It shifts the first features.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, width: int = 32, blocks: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, width: int = 32, blocks: int = 1, context: int = 0
+    ) -> None:
         super().__init__()
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
@@ -27,15 +30,18 @@ class ConvNet(nn.Module):
             )
             for _ in range(blocks)
         )
+        self.context = nn.Linear(context, width, bias=False) if context else None
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
         nn.init.zeros_(self.last.weight)
         assert self.last.bias is not None
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``."""
+        """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
         tick()
         h = self.first(x)
+        if self.context is not None:
+            h = h + self.context(context)[:, :, None, None]
         for block in self.blocks:
             h = h + block(h)
         return self.last(F.silu(h))

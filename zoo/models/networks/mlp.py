@@ -19,6 +19,7 @@ class MLP(nn.Module):
         hidden: widths of the hidden layers.
         activation: class of a; a smooth one keeps a flow's density smooth.
         zero_init_last: the last layer starts at zero, so that a flow starts as the identity.
+        context: length of what the output is conditioned on; 0 for nothing. It joins the inputs.
     """
 
     def __init__(
@@ -28,8 +29,10 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (128, 128),
         activation: Callable[[], nn.Module] = nn.SiLU,
         zero_init_last: bool = True,
+        context: int = 0,
     ) -> None:
         super().__init__()
+        in_features += context
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(in_features, width), activation()]
@@ -41,6 +44,6 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_features)`` to ``(B, out_features)``; a context counts among the inputs."""
+        """``(B, in_features)``, and a context ``(B, context)``, to ``(B, out_features)``."""
         tick()
         return self.layers(x if context is None else torch.cat([x, context], 1))
