@@ -15,6 +15,7 @@ from rich.console import Console
 from zoo.comparison import compare
 from zoo.comparison.table import number
 from zoo.errors import ZooError
+from zoo.record import Metric
 
 
 @pytest.fixture
@@ -93,6 +94,13 @@ def test_values_measured_otherwise_are_flagged_and_not_ranked(runs, tmp_path):
     assert "n 50 instead of 1000" in text
     cells = line((tmp_path / "out/table.md").read_text(), "maf").split("|")
     assert cells[4].strip() == "0.1¹"
+
+
+def test_a_diagnostic_is_no_column(runs):
+    record = write(runs, "maf", "flow")
+    record.metrics["active_units"] = Metric(7.0, "1", direction="none")
+    record.write(runs / record.run_id)
+    assert "active" not in show([runs])
 
 
 def test_failures_are_rows(runs):

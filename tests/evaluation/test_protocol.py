@@ -80,6 +80,20 @@ def test_uniform_model_reads_log2_levels():
     assert torch.equal(result.samples, judge(model).samples)
 
 
+def test_diagnostics_reach_the_record_and_rank_nothing():
+    model = VAE(SPEC, latent_dim=3)
+    with torch.no_grad():  # a posterior N(m(x), 1) whose last two units are the prior
+        last = model.encoder.layers[-1]
+        last.weight[1:], last.bias[1:] = 0, 0
+    units, kl = (judge(model).metrics[name] for name in ("active_units", "kl"))
+    mean, _ = model.posterior(SPLITS["test"].float())
+    assert (units.value, units.direction, units.n) == (float(mean[:, 0].var() > 0.01), "none", 60)
+    assert kl.value == pytest.approx(0.5 * mean[:, 0].square().mean().item(), rel=1e-4)
+    assert kl.unit == "nats"
+    assert kl.standard_error > 0
+    assert "active_units" not in judge(Uniform()).metrics
+
+
 def test_no_likelihood_is_an_empty_cell():
     metrics = judge(Gan()).metrics
     for name in ("nll", "bits_per_dim"):

@@ -244,7 +244,7 @@ def _metric_columns(runs: Sequence[Run]) -> list[Column]:
     found: dict[str, Metric] = {}
     for run in runs:
         for name, metric in run.record.metrics.items():
-            if name not in found or found[name].value is None:
+            if metric.direction != "none" and (name not in found or found[name].value is None):
                 found[name] = metric
     names = [name for name in ("bits_per_dim",) if name in found]
     names += ["nll"] if "nll" in found and not names else []

@@ -25,6 +25,7 @@ from zoo.record import Metric
 
 VERSION = 1  # raise it whenever the code changes what a number means
 SHOWN = 64
+DIAGNOSED = 1000  # test examples that a model's own diagnostics see
 BOOTSTRAP_DIM = 256  # with more features the bootstrap takes minutes
 
 
@@ -151,6 +152,7 @@ def _evaluate(
         settings=settings,
         device=placement(model)[0],
     )
+    metrics |= diagnostics(model, _subset(scored, DIAGNOSED, settings.seed), settings.seed)
     torch.manual_seed(settings.seed)
     sampling = sampling_speed(
         model,
@@ -161,6 +163,20 @@ def _evaluate(
         clock=clock,
     )
     return Evaluation(metrics, sampling, samples[:SHOWN])
+
+
+@torch.no_grad()
+def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
+    """What a zoo model says about itself (:meth:`GenerativeModel.diagnostics`), as metrics of no rank."""
+    if not isinstance(model, GenerativeModel) or len(x) == 0:
+        return {}
+    device, dtype = placement(model)
+    with noise.keyed(noise.keys(seed, count=len(x), device=device)):
+        found = model.diagnostics(x.to(device=device, dtype=dtype))
+    return {
+        name: Metric(value, unit, direction="none", standard_error=error, n=len(x))
+        for name, (value, unit, error) in found.items()
+    }
 
 
 @torch.no_grad()

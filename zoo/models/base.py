@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,20 @@ from zoo.models import noise
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
 Likelihood = Literal["exact", "lower bound", "estimate", "none"]
+
+
+class Diagnostic(NamedTuple):
+    """One number about a model that helps to understand it and ranks nothing, such as active units.
+
+    Attributes:
+        value: the number.
+        unit: ``1`` for a plain number, ``nats``, ...
+        standard_error: over the examples; None where it was not estimated.
+    """
+
+    value: float
+    unit: str = "1"
+    standard_error: float | None = None
 
 
 class GenerativeModel(nn.Module):
@@ -175,6 +189,14 @@ class GenerativeModel(nn.Module):
 
     def likelihood_details(self) -> dict[str, Any]:
         """What a reader must know beside the kind: dequantisation, solver and tolerance, terms, samples."""
+        return {}
+
+    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
+        """Numbers by name that a model has to say about itself, given test examples ``(B, *spec.shape)``.
+
+        The protocol calls it in evaluation mode, without gradients and under keyed noise, and keeps what it
+        finds among the record's metrics. A model without any returns none.
+        """
         return {}
 
     def latents(self, n: int, *shape: int) -> Tensor:

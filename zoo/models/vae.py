@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.base import GenerativeModel
+from zoo.models.base import Diagnostic, GenerativeModel
 from zoo.models.bijections.base import sum_event
 from zoo.models.distributions import gaussian_log_prob
 from zoo.models.networks.decoder import Decoder
@@ -21,6 +21,7 @@ from zoo.models.networks.encoder import Activation, Encoder, Norm
 LOG_STD_BOUND = 7.0  # posterior: standard deviations from e^-7 to e^7
 SMALLEST_BIN_SCALE = 0.1  # logistic scale, in bins: its own bin then holds 98.7 % of a pixel's mass
 SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # Gaussian decoder, in the data's units
+ACTIVE = 0.01  # Burda et al. 2016, section 5.2: the variance above which a latent unit is in use
 COPIES_AT_ONCE = (
     16  # importance samples decoded together; fixed, so that the noise is the same on any machine
 )
@@ -144,6 +145,18 @@ class VAE(GenerativeModel):
         if self.sample_pixels:  # the inverse of the logistic's distribution function
             mean = mean + log_scale.exp() * torch.logit(noise.uniform(mean))
         return self.spec.quantise(mean)
+
+    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
+        """``active_units``, those of Var_x(E_q[z_i | x]) > 0.01, and ``kl``, E_x KL(q || p) in nats.
+
+        A latent unit that the posterior ignores has collapsed to its prior: its mean is the same for every x
+        (Burda et al. 2016, section 5.2).
+        """
+        mean, log_std = self.posterior(x)
+        kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
+        error = float(kl.std()) / math.sqrt(len(x)) if len(x) > 1 else None
+        active = int((mean.var(0, correction=0) > ACTIVE).sum())
+        return {"active_units": Diagnostic(active), "kl": Diagnostic(float(kl.mean()), "nats", error)}
 
     def likelihood_details(self) -> dict[str, Any]:
         bound = "IWAE" if self.importance_samples > 1 else "ELBO"
