@@ -1,4 +1,4 @@
-"""The VAE's bound against what is known exactly, and the GAN's two players."""
+"""The VAE's bound against what is known exactly."""
 
 from __future__ import annotations
 
@@ -9,38 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from shapes import data, every_spec
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import InvalidData, NoLikelihood, ZooError
+from zoo.errors import InvalidData, ZooError
 from zoo.models import noise
-from zoo.models.gan import GAN
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder
 from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.vae import VAE, discretised_logistic_log_prob
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
-SPECS = [
-    DataSpec((1, 2, 2), 4),
-    DataSpec((1, 5, 7), 2),
-    DataSpec((1, 8, 8), 17),
-    DataSpec((1, 28, 28), 256),
-    DataSpec((3, 32, 32), 256),
-    DataSpec((2, 9, 1), None),
-    DataSpec((6,), 5),
-    DataSpec((1,)),
-    DataSpec((2,)),
-    DataSpec((43,)),
-]
-every_spec = pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"{'x'.join(map(str, s.shape))}-{s.levels}")
-
-
-def data(spec: DataSpec, n: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    generator = torch.Generator().manual_seed(3)
-    if spec.levels is None:
-        return torch.randn(n, *spec.shape, generator=generator, dtype=dtype)
-    return torch.randint(spec.levels, (n, *spec.shape), generator=generator).to(dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -327,77 +307,13 @@ def test_vae_refuses_what_it_cannot_do() -> None:
         VAE(DataSpec((1, 2, 2), 4)).eval().log_prob(torch.full((1, 1, 2, 2), 4))
 
 
-# The GAN ----------------------------------------------------------------------------------------------------
-
-
-@every_spec
-def test_gan_on_every_shape(spec: DataSpec) -> None:
-    model = GAN(spec)
-    fakes = model.generate(4)
-    assert fakes.shape == (4, *spec.shape)
-    if spec.levels is not None:
-        assert fakes.abs().max() <= 1
-    logits = model.critic(fakes)
-    assert logits.shape == (4,)
-    logits.sum().backward()
-    # (A batch can leave a ReLU network's last biases without effect, never all of its weights.)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.generator.parameters())
-    assert any(p.grad.abs().sum() > 0 for p in model.generator.parameters())
-    assert all(p.grad is not None for p in model.critic.parameters())
-    assert model.critic(model.to_network(data(spec, 3))).shape == (3,)
-    samples = model.sample(5, seed=1)
-    assert samples.shape == (5, *spec.shape)
-    spec.check(samples)
-    with pytest.raises(NoLikelihood):
-        model.log_prob(samples)
-
-
-def test_gan_samples_follow_from_the_seed() -> None:
-    model = GAN(DataSpec((1, 8, 8), 17))
-    samples = model.sample(6, seed=7)
-    assert samples.equal(model.sample(6, seed=7))
-    assert not samples.equal(model.sample(6, seed=8))
-    assert samples[:3].equal(model.sample(3, seed=7))
-    assert samples.equal(model.eval().sample(6, seed=7))  # no norm that knows the batch or the mode
-    assert model.sample(6, temperature=0.0, seed=1).equal(model.sample(6, temperature=0.0, seed=2))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("levels", [2, 4, 17, 256, 65536])
-def test_network_space_round_trip_is_exact(levels: int, dtype: torch.dtype) -> None:
-    model = GAN(DataSpec((1,), levels))
-    x = torch.arange(levels, dtype=dtype)[:, None]
-    y = model.to_network(x)
-    assert y.min() == -1
-    assert y.max() == pytest.approx(1, abs=1e-6)
-    assert model.from_network(y).equal(x)
-
-
-def test_gan_in_double_precision_with_every_critic_norm() -> None:
-    for norm in ("none", "group", "spectral"):
-        model = GAN(DataSpec((1, 8, 8), 17), critic_norm=norm).double()
-        x = model.to_network(data(model.spec, 3, torch.float64)).requires_grad_()
-        (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
-        slope.square().sum().backward()  # a gradient penalty differentiates twice
-        assert model.sample(2).dtype == torch.float64
-
-
-def test_gan_refuses_batch_norm() -> None:
-    for key in ("generator_norm", "critic_norm"):
-        with pytest.raises(ZooError):
-            GAN(DataSpec((1, 8, 8), 17), **{key: "batch"})
-
-
 # Settings ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model_class", [VAE, GAN])
-def test_the_shipped_settings_are_the_defaults(model_class: type[VAE] | type[GAN]) -> None:
-    settings = OmegaConf.to_container(OmegaConf.load(CONF / f"{model_class.family}.yaml"))
-    assert settings.pop("_target_") == f"{model_class.__module__}.{model_class.__name__}"
-    defaults = settings.pop("defaults", [])
-    assert ({"override /training@_global_.training": model_class.rule} in defaults) == (model_class is GAN)
+def test_the_shipped_settings_are_the_defaults() -> None:
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / "vae.yaml"))
+    assert settings.pop("_target_") == "zoo.models.vae.VAE"
     spec = DataSpec((1, 8, 8), 17)
-    shipped = sum(p.numel() for p in model_class(spec, **settings).parameters())
-    assert shipped == sum(p.numel() for p in model_class(spec).parameters())
+    shipped = sum(p.numel() for p in VAE(spec, **settings).parameters())
+    assert shipped == sum(p.numel() for p in VAE(spec).parameters())
     assert 100_000 < shipped < 300_000
