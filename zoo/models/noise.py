@@ -100,6 +100,22 @@ def rewind(draws: int) -> None:
         source.draws = draws
 
 
+def capture() -> tuple[Tensor, int] | None:
+    """Where the noise stands: keys and position of the active block; None outside."""
+    source = _active.get()
+    return (source.keys, source.draws) if source is not None else None
+
+
+@contextmanager
+def replay(state: tuple[Tensor, int] | None) -> Iterator[None]:
+    """Within the block, the noise that followed a :func:`capture` comes again (None: torch's generator)."""
+    token = _active.set(None if state is None else _Source(*state))
+    try:
+        yield
+    finally:
+        _active.reset(token)
+
+
 def _bits(like: Tensor) -> Tensor | None:
     """64 random bits for each element of ``like``, or None outside a keyed block."""
     source = _active.get()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,13 @@ class Bijection(nn.Module):
     ``forward`` normalises (data to latent), ``inverse`` generates (latent to data). Both return the
     log-determinant *of the map that they apply*, summed over the event, shape ``(B,)``, in nats; so the two
     cancel. ``context`` is what the map is conditioned on, ``(B, K)``, for layers with a conditioner.
+
+    Attributes:
+        reversible: ``inverse`` undoes ``forward`` in training mode too, so that activations may be recomputed
+            (:class:`~zoo.models.bijections.reversible.Reversible`).
     """
+
+    reversible: ClassVar[bool] = True
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: ``(z, log|det dz/dx|)``."""
@@ -23,6 +30,10 @@ class Bijection(nn.Module):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Latent to data: ``(x, log|det dx/dz|)``."""
         raise NotImplementedError
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Latent to data without the log-determinant, for layers where that is costly."""
+        return self.inverse(z, context)[0]
 
 
 class Chain(Bijection):

@@ -76,7 +76,7 @@ class InvertibleResidual(Bijection):
         x = self.invert(z)
         return x, -self.forward(x)[1]
 
-    def invert(self, z: Tensor) -> Tensor:
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The inverse without its log-determinant: what sampling needs.
 
         Raises:

@@ -1,0 +1,157 @@
+"""A chain that keeps no activations: they are recomputed from the output, by inversion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.bijections.base import Bijection, Chain, zeros
+
+Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map, and what undoes it
+
+
+class Reversible(Chain):
+    """A :class:`Chain` whose memory in training does not grow with its depth (Gomez et al. 2017).
+
+    Only the output is kept. The backward pass goes from the last layer to the first: undo the layer, run it
+    once more with gradients, back-propagate through it alone, forget it. Gradients are those of the plain
+    chain, of parameters, input and context, for any function of value and log-determinants (weights for each
+    example, several terms), up to the rounding of the inverses; the cost is one inverse and one more forward
+    pass a layer. Memory holds one layer's activations at a time, so make a layer of what belongs together:
+
+    >>> from zoo.models.bijections.actnorm import ActNorm
+    >>> from zoo.models.bijections.permutation import Permutation
+    >>> steps = [Chain([ActNorm(2), Permutation([1, 0])]) for _ in range(64)]
+    >>> z, log_det = Reversible(steps)(torch.randn(8, 2))
+
+    Without gradients it is the plain chain, and its state dict is that of the plain chain: a checkpoint of
+    one loads into the other. A layer is undone by :meth:`Bijection.invert` and run again by its ``forward``,
+    in training mode, under the random numbers (torch's generator and :mod:`zoo.models.noise`) and the
+    autocast of its first run; so dropout and trace probes repeat. What a layer must meet: ``invert`` undoes
+    ``forward`` also in training mode; a layer that cannot (batch normalisation, whose batch statistics are
+    gone) says so by ``reversible = False``. A layer with state that a forward pass changes must give the same
+    map when it is run twice. There is no second derivative.
+
+    Args:
+        layers: in the order data to latent.
+
+    Raises:
+        ZooError: a layer that is not reversible in training.
+    """
+
+    def __init__(self, layers: Iterable[Bijection]) -> None:
+        super().__init__(layers)
+        for module in self.layers.modules():
+            if isinstance(module, Bijection) and not module.reversible:
+                raise ZooError(
+                    f"memory_efficient=true recomputes activations, which {type(module).__name__} does not "
+                    "allow; choose another normalisation, or memory_efficient=false."
+                )
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not self._needs_gradient(x, context):
+            return super().forward(x, context)
+        steps = [(layer, layer.invert) for layer in self.layers]
+        return self._run(steps, x, context)  # type: ignore[arg-type]
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if not self._needs_gradient(z, context):
+            return super().inverse(z, context)
+        steps = [(layer.inverse, _value(layer)) for layer in reversed(self.layers)]
+        return self._run(steps, z, context)  # type: ignore[arg-type]
+
+    def _run(self, steps: list[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return _Recompute.apply(steps, x, context, *parameters)
+
+    def _needs_gradient(self, x: Tensor, context: Tensor | None) -> bool:
+        inputs = [x, *([] if context is None else [context]), *self.parameters()]
+        return torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
+
+
+class _Recompute(torch.autograd.Function):
+    """The chain as one node of the graph: saves its output and parameters, recomputes everything else.
+
+    Parameters are inputs, so that autograd (and data-parallel hooks on it) sees what the node depends on.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, steps: list[Step], x: Tensor, context: Tensor | None, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        ctx.steps, ctx.scenes = steps, []
+        total, value = zeros(x), x
+        for apply, _ in steps:
+            ctx.scenes.append(_Scene(x.device))
+            value, log_det = apply(value, context)
+            total = total + log_det
+        if value is x:  # an empty chain: an output of the node must not be its input
+            value = x.clone()
+        ctx.save_for_backward(value, context, *parameters)
+        return value, total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        value, context, *parameters = ctx.saved_tensors
+        value = value.detach()
+        context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[2])
+        wanted = [*parameters, *([context] if context is not None and context.requires_grad else [])]
+        totals: list[Tensor | None] = [None] * len(wanted)
+        for (apply, undo), scene in zip(reversed(ctx.steps), reversed(ctx.scenes), strict=True):
+            with torch.no_grad(), scene.again():
+                value = undo(value, context).detach()
+            point = value.requires_grad_()
+            with torch.enable_grad(), scene.again():
+                outputs = apply(point, context)
+            pairs = [
+                (out, g) for out, g in zip(outputs, (grad, grad_log_det), strict=True) if out.requires_grad
+            ]
+            grads = torch.autograd.grad(
+                [out for out, _ in pairs],
+                [point, *wanted],
+                [g.to(out.dtype) for out, g in pairs],
+                allow_unused=True,
+            )
+            value = point.detach()
+            grad = grads[0] if grads[0] is not None else torch.zeros_like(value)
+            for i, one in enumerate(grads[1:]):
+                if one is not None:
+                    totals[i] = one if totals[i] is None else totals[i] + one  # type: ignore[operator]
+        of_context = totals.pop() if len(wanted) > len(parameters) else None
+        return None, grad, of_context, *totals
+
+
+class _Scene:
+    """What a layer's run depends on beside its arguments: random numbers and autocast."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.noise = noise.capture()
+        self.cpu = torch.get_rng_state()
+        self.accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self.autocast = (torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type))
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            cuda = [self.device] if self.accelerator is not None else []
+            stack.enter_context(torch.random.fork_rng(devices=cuda))
+            torch.set_rng_state(self.cpu)
+            if self.accelerator is not None:
+                torch.cuda.set_rng_state(self.accelerator, self.device)
+            stack.enter_context(noise.replay(self.noise))
+            enabled, dtype = self.autocast
+            stack.enter_context(torch.autocast(self.device.type, dtype=dtype, enabled=enabled))
+            yield
+
+
+def _value(layer: Any) -> Callable[..., Tensor]:
+    return lambda x, context=None: layer(x, context)[0]
