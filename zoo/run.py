@@ -183,8 +183,7 @@ def _fit(
     data.with_labels = bool(getattr(rule.model, "conditional", False))
     data.batch_size = rule.batch_size * rule.batches_per_update
     data.train_size = len(data.splits["train"])
-    likelihood_rule = data.spec.levels is not None and type(rule).__name__ == "MaximumLikelihood"
-    curves = Curves(directory, 1 / math.log(2) if likelihood_rule else None)
+    curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
     progress = Progress(directory, identity.run_id, show)
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -202,13 +201,14 @@ def _fit(
         use_distributed_sampler=False,
         default_root_dir=str(directory),
     )
-    if data.start_update < rule.budget:
+    checkpoint = factory.read_checkpoint(resume) if resume is not None else None
+    if checkpoint is not None:
+        rule.on_load_checkpoint(checkpoint)
+    if not rule.finished:
         trainer.fit(rule, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
-    elif resume is not None:
-        checkpoint = factory.read_checkpoint(resume)
-        rule.on_load_checkpoint(checkpoint)
+    elif checkpoint is not None:
         curves.training_seconds = next(
             (s["training_seconds"] for s in checkpoint["callbacks"].values() if "training_seconds" in s), 0.0
         )

@@ -125,6 +125,58 @@ def test_schedule_ema_and_budget():
     assert rule.evaluated is rule.ema
 
 
+class Clock:
+    """Every reading is a second later than the one before."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
+    from zoo.config import compose_run
+    from zoo.run import run
+
+    monkeypatch.setattr("zoo.training.rule.time.perf_counter", Clock())
+    settings = [
+        "model=flow_matching", "data=moons", "logger=none", "trainer=cpu", "training.batch_size=16",
+        "training.updates=1000", "training.max_seconds=7", "training.validations=500", "training.log_every=1",
+        "training.validate_likelihood=5", "model.hidden=[4]", "model.solver=euler", "evaluation.samples=20",
+        "evaluation.likelihood_examples=5", "evaluation.latency_repeats=1",
+        "evaluation.throughput_batches=[1]", f"hydra.run.dir={tmp_path}",
+    ]  # fmt: skip
+    record = run(compose_run(settings), tmp_path)
+    assert record.status == "finished"
+    assert record.cost["updates"] == 7, "an update lasts a second of this clock"
+    assert record.provenance["config"]["training"]["max_seconds"] == 7
+    lines = (tmp_path / "curves.csv").read_text().split()
+    rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
+    assert [(row["updates"], row["update_seconds"]) for row in rows] == [
+        (str(i), str(i)) for i in range(1, 8)
+    ]
+    assert [bool(row["val/nll"]) for row in rows] == [False, True] * 3 + [True], "the last update validates"
+    # what was cut off after its last update has no budget left to train with
+    (tmp_path / "record.json").unlink()
+    assert run(compose_run(settings), tmp_path).cost["updates"] == 7
+
+
+def test_the_schedule_follows_whichever_budget_is_further_used_up():
+    rule = MaximumLikelihood(Line(PLANE), updates=100, batch_size=4, max_seconds=10)
+    rule.updates, rule.update_seconds = 50, 2.0
+    assert rule.lr_factor() == pytest.approx(0.5)
+    rule.update_seconds = 7.5
+    assert rule.lr_factor() == pytest.approx(0.5 * (1 + math.cos(0.75 * math.pi)))
+    assert not rule.finished
+    rule.update_seconds = 10.0
+    assert rule.lr_factor() == pytest.approx(0)
+    assert rule.finished
+    with pytest.raises(ZooError, match="max_seconds"):
+        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, max_seconds=0)
+
+
 def test_refusals():
     with pytest.raises(ZooError, match="training=adversarial"):
         MaximumLikelihood(zoo.build("gan", PLANE), updates=1, batch_size=1)

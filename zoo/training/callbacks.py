@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo.record import CURVES, write_atomic
 from zoo.training.rule import Rule
 
-AXES = ("updates", "images_seen", "wall_seconds", "device_seconds")
+AXES = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
 PROGRESS = "progress.json"
 
 
@@ -78,7 +78,7 @@ class Curves(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, Rule)
         self.started = time.perf_counter()
-        self.columns = [*AXES, *pl_module.curves, "train/gradient_norm", "val/loss"]
+        self.columns = [*AXES, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
             self.columns.append("val/bits_per_dim")
         if not trainer.is_global_zero:
@@ -87,7 +87,8 @@ class Curves(pl.Callback):
         if pl_module.updates and self.file.exists():
             with self.file.open(newline="") as stream:
                 kept = [row for row in csv.DictReader(stream) if float(row["updates"]) <= pl_module.updates]
-        lines = [",".join(self.columns)] + [",".join(row[c] for c in self.columns) for row in kept]
+        lines = [",".join(self.columns)]
+        lines += [",".join(row.get(c, "") for c in self.columns) for row in kept]
         write_atomic(self.file, "\n".join(lines) + "\n")
 
     def on_train_batch_end(
@@ -95,7 +96,8 @@ class Curves(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, Rule)
         # A validating update is logged with its validation.
-        if pl_module.updates % pl_module.log_every == 0 and pl_module.updates % pl_module.validate_every:
+        validates = pl_module.updates % pl_module.validate_every == 0 or pl_module.finished
+        if pl_module.updates % pl_module.log_every == 0 and not validates:
             self._write(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -112,10 +114,11 @@ class Curves(pl.Callback):
             "images_seen": rule.images_seen,
             "wall_seconds": round(seconds, 4),
             "device_seconds": round(seconds * trainer.world_size, 4),
+            "update_seconds": round(rule.update_seconds, 4),
             **rule.latest,
         }
-        if self.bits_per_nat is not None and "val/loss" in row:
-            row["val/bits_per_dim"] = row["val/loss"] * self.bits_per_nat
+        if self.bits_per_nat is not None and "val/nll" in row:
+            row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
         with self.file.open("a") as stream:
             stream.write(",".join(_number(row.get(c)) for c in self.columns) + "\n")
         for logger in trainer.loggers:
@@ -142,11 +145,12 @@ class Progress(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, Rule)
         now = time.perf_counter()
-        done = pl_module.updates >= pl_module.budget
-        if trainer.is_global_zero and (done or now - self.told > 0.5):
+        if trainer.is_global_zero and (pl_module.finished or now - self.told > 0.5):
             self.told = now
             made = max(1, pl_module.updates - self.first)
             left = (now - self.started) / made * (pl_module.budget - pl_module.updates)
+            if pl_module.max_seconds is not None:
+                left = min(left, max(0.0, pl_module.max_seconds - pl_module.update_seconds))
             examples = getattr(trainer.datamodule, "train_size", 0)  # type: ignore[attr-defined]
             self.tell("training", pl_module, left, pl_module.images_seen / examples if examples else 0.0)
 

@@ -18,7 +18,7 @@ class MaximumLikelihood(Rule):
         if getattr(model, "likelihood", "exact") == "none":
             rule = getattr(model, "rule", "adversarial")
             raise ZooError(f"{type(model).__name__} has no likelihood to maximise; use training={rule}.")
-        super().__init__(model, **settings)
+        super().__init__(model, **settings | {"validate_likelihood": 0})  # its criterion is the likelihood
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         loss = -self.model.log_prob(x, **given(y)).mean() / x[0].numel()  # type: ignore[operator]
@@ -26,4 +26,8 @@ class MaximumLikelihood(Rule):
         return {"train/loss": loss, "train/gradient_norm": norm}
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
-        return -self.evaluated.log_prob(x, **given(y)) / x[0].numel()  # type: ignore[operator]
+        return self.negative_log_likelihood(x, y)
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        self.latest["val/nll"] = self.latest["val/loss"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -26,13 +27,19 @@ class Rule(pl.LightningModule):
     Args:
         model: what is trained.
         updates: the budget.
+        max_seconds: a second budget, of seconds spent in updates (validation and checkpoints excluded, the
+            segments of a resumed run added); training ends, with a validation, when either is used up. How
+            many updates fit is up to the machine, and so is a cosine schedule's way through them: a run under
+            a budget of time resumes, but does not repeat, bit for bit. None: no such budget.
         batch_size: examples of the global batch.
         seed: the run's seed.
         optimizer: ``adam``, ``adamw`` or ``sgd`` with ``lr``, ``betas``, ``weight_decay``.
-        schedule: ``constant`` or ``cosine`` (to zero at the last update), after ``warmup`` linear updates.
+        schedule: ``constant`` or ``cosine`` (to zero where the budget ends), after ``warmup`` linear updates.
         clip: largest gradient norm; None for no clipping.
         ema: decay of the averaged weights; 0 for none. They are evaluated where they exist.
-        validations: how many validations the budget is divided by.
+        validations: how many validations the budget of updates is divided by.
+        validate_likelihood: validation examples whose likelihood is computed at each validation too, by rules
+            whose criterion is another one; so that curves of different rules compare. 0: none.
         log_every: updates between two logged values.
     """
 
@@ -53,13 +60,17 @@ class Rule(pl.LightningModule):
         warmup: int = 0,
         clip: float | None = 1.0,
         ema: float = 0.0,
+        max_seconds: float | None = None,
         validations: int = 20,
+        validate_likelihood: int = 0,
         log_every: int = 10,
     ) -> None:
         super().__init__()
         for name, value, least in (("updates", updates, 1), ("batch_size", batch_size, 1), ("lr", lr, 0.0)):
             if not value >= least or not math.isfinite(value):
                 raise ZooError(f"training.{name} must be at least {least}; got {value}.")
+        if max_seconds is not None and not 0 < max_seconds < math.inf:
+            raise ZooError(f"training.max_seconds is a time above zero, or null; got {max_seconds}.")
         if not 0 <= ema < 1:
             raise ZooError(f"training.ema is a decay in [0, 1); got {ema}.")
         if optimizer not in ("adam", "adamw", "sgd") or schedule not in ("constant", "cosine"):
@@ -78,13 +89,16 @@ class Rule(pl.LightningModule):
             weight_decay,
         )
         self.schedule, self.warmup, self.clip, self.decay = schedule, warmup, clip, ema
+        self.max_seconds, self.validate_likelihood = max_seconds, validate_likelihood
         self.validate_every = max(1, updates // max(1, validations))
         self.log_every = log_every
         self.updates = 0
+        self.update_seconds = 0.0
         self.images_seen = 0
         self.largest_gradient_norm = 0.0
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
+        self._likelihoods: list[Tensor] = []
 
     # What a rule says -----------------------------------------------------------------------------------
 
@@ -105,6 +119,10 @@ class Rule(pl.LightningModule):
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         """Per-example criterion ``(B,)``, lower is better; None where the rule has no criterion."""
         return None
+
+    def negative_log_likelihood(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """-log_prob / D of the evaluated model, ``(B,)``, in nats per dimension."""
+        return -self.evaluated.log_prob(x, **given(y)) / x[0].numel()  # type: ignore[operator]
 
     # What all do ----------------------------------------------------------------------------------------
 
@@ -136,10 +154,20 @@ class Rule(pl.LightningModule):
             return (self.updates + 1) / self.warmup
         if self.schedule == "cosine":
             progress = (self.updates - self.warmup) / max(1, self.budget - self.warmup)
+            if self.max_seconds is not None:
+                progress = max(progress, self.update_seconds / self.max_seconds)
             return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
         return 1.0
 
+    @property
+    def finished(self) -> bool:
+        """Whether a budget is used up."""
+        return self.updates >= self.budget or (
+            self.max_seconds is not None and self.update_seconds >= self.max_seconds
+        )
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
+        started = time.perf_counter()
         x, y = unpack(batch)
         torch.manual_seed(hash_seed(self.seed, self.updates, self.global_rank))  # dropout and the like
         row_keys = keys(
@@ -157,6 +185,15 @@ class Rule(pl.LightningModule):
         self.updates += 1
         self.images_seen += len(x) * self.trainer.world_size
         self._average()
+        self.update_seconds += self._slowest(time.perf_counter() - started)
+        if self.finished:
+            self.trainer.should_stop = True  # after a last validation
+
+    def _slowest(self, seconds: float) -> float:
+        """The longest time of any process, so that all of them stop after the same update."""
+        if self.max_seconds is None or self.trainer.world_size == 1:
+            return seconds
+        return float(self.trainer.strategy.reduce(torch.tensor(seconds, device=self.device), reduce_op="max"))
 
     def descend(self, loss: Tensor, optimizer: Any, module: nn.Module) -> Tensor:
         """One optimiser step down ``loss``; returns the gradient norm before clipping."""
@@ -182,25 +219,32 @@ class Rule(pl.LightningModule):
             kept.copy_(buffer)
 
     def on_validation_epoch_start(self) -> None:
-        self._validation = []
+        self._validation, self._likelihoods = [], []
         self.evaluated.eval()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        values = self.validation_values(*unpack(batch))
+        x, y = unpack(batch)
+        values = self.validation_values(x, y)
         if values is not None:
             self._validation.append(values.detach().double())
+        # every process scores its share of the first examples
+        left = -(-self.validate_likelihood // self.trainer.world_size) - sum(map(len, self._likelihoods))
+        if left > 0:
+            part = self.negative_log_likelihood(x[:left], None if y is None else y[:left])
+            self._likelihoods.append(part.detach().double())
 
     def on_validation_epoch_end(self) -> None:
         self.evaluated.train()
-        if not self._validation:
-            return
-        values = torch.cat(self._validation)
-        total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        loss = float(total[0] / total[1])
-        if not math.isfinite(loss):
-            raise Diverged(f"Validation loss is {loss} at update {self.updates}; lower training.lr.")
-        self.latest["val/loss"] = loss
+        for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
+            if not parts:
+                continue
+            values = torch.cat(parts)
+            total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+            total = self.trainer.strategy.reduce(total, reduce_op="sum")
+            mean = float(total[0] / total[1])
+            if not math.isfinite(mean):
+                raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")
+            self.latest[name] = mean
 
     # What a checkpoint holds ----------------------------------------------------------------------------
 
@@ -210,6 +254,7 @@ class Rule(pl.LightningModule):
         checkpoint["zoo"] = self.about | {
             "updates": self.updates,
             "images_seen": self.images_seen,
+            "update_seconds": self.update_seconds,
             "largest_gradient_norm": self.largest_gradient_norm,
             "weights": "ema" if self.ema is not None else "raw",
         }
@@ -217,6 +262,7 @@ class Rule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         about = checkpoint["zoo"]
         self.updates, self.images_seen = about["updates"], about["images_seen"]
+        self.update_seconds = about.get("update_seconds", 0.0)  # absent before there was a budget of time
         self.largest_gradient_norm = about["largest_gradient_norm"]
 
 
