@@ -1,29 +1,24 @@
-"""MADE, MAF and PixelCNN: exact inverses, exact densities, all that is before and nothing after."""
+"""MADE and MAF: exact inverses, exact densities, all that is before and nothing after."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+import yaml
+from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.models import noise
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.maf import MAF
 from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE, spread_degrees
-from zoo.models.pixelcnn import PixelCNN, _draw
-
-M = TypeVar("M", bound=nn.Module)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,36 +30,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def perturbed(module: M, scale: float = 0.2, seed: int = 0) -> M:
-    """In float64, every parameter moved off its start: what starts at zero or one must not hide an error."""
-    generator = torch.Generator().manual_seed(seed)
-    module = module.double().eval()
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return module
-
-
-def normal(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
 def jacobian(layer: Bijection, x: Tensor) -> Tensor:
     return torch.autograd.functional.jacobian(lambda v: layer(v[None])[0].flatten(), x)
-
-
-def every_image(spec: DataSpec) -> Tensor:
-    assert spec.levels is not None
-    values = itertools.product(range(spec.levels), repeat=spec.dim)
-    return torch.tensor(list(values), dtype=torch.float64).view(-1, *spec.shape)
-
-
-def integral_2d(log_prob, low: float, high: float, steps: int = 400) -> float:
-    edge = torch.linspace(low, high, steps + 1, dtype=torch.float64)
-    centre = (edge[1:] + edge[:-1]) / 2
-    with torch.no_grad():
-        log_p = log_prob(torch.cartesian_prod(centre, centre))
-    return float(log_p.exp().sum() * (edge[1] - edge[0]) ** 2)
 
 
 # MADE
@@ -172,18 +139,6 @@ def test_reverse() -> None:
     assert torch.equal(log_det, torch.zeros(2, dtype=torch.float64))
 
 
-SPECS = [
-    DataSpec((1,)),
-    DataSpec((2,)),
-    DataSpec((3,)),
-    DataSpec((43,)),
-    DataSpec((1, 2, 2), 4),
-    DataSpec((2, 2, 3), 4),
-    DataSpec((1, 8, 8), 17),
-    DataSpec((5,), 4),
-]
-
-
 def data_space(spec: DataSpec, batch: int) -> Tensor:
     x = normal(batch, *spec.shape)
     return x if spec.levels is None else spec.levels * (0.02 + 0.96 * torch.sigmoid(x))
@@ -204,24 +159,6 @@ def test_maf_inverts_and_its_log_det_is_the_jacobians(spec: DataSpec, batch: int
     assert abs(torch.linalg.slogdet(jac)[1] - log_det[0]) <= 1e-8
 
 
-@pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")
-@pytest.mark.parametrize("cls", [MAF, PixelCNN])
-def test_samples_are_data_and_follow_the_seed(cls: type, spec: DataSpec) -> None:
-    model = cls(spec, layers=2, hidden=(16,))
-    large = spec.dim > 100
-    with count_evaluations() as counter:
-        x = model.sample(2 if large else 4, seed=3)
-    assert counter.count == (2 if cls is MAF else 1) * spec.dim
-    spec.check(x)
-    assert x.dtype == torch.float32
-    assert torch.isfinite(model.eval().log_prob(x)).all()
-    if not large:
-        assert torch.equal(x, model.sample(4, seed=3))
-        assert not torch.equal(x, model.sample(4, seed=4))
-        torch.testing.assert_close(model.sample(2, seed=3), x[:2])
-        assert torch.isfinite(model.sample(2, temperature=0.0, seed=3)).all()
-
-
 def test_maf_density_integrates_to_one() -> None:
     model = perturbed(MAF(DataSpec((2,)), layers=3, hidden=(16,)), scale=0.05)
     assert abs(integral_2d(model.log_prob, -40, 40, 1000) - 1) < 1e-3  # the scale has a heavy tail
@@ -233,113 +170,27 @@ def test_maf_costs_one_pass_a_layer() -> None:
     assert counter.count == 4
 
 
-# PixelCNN
+@pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")
+def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
+    model = MAF(spec, layers=2, hidden=(16,))
+    large = spec.dim > 100
+    with count_evaluations() as counter:
+        x = model.sample(2 if large else 4, seed=3)
+    assert counter.count == 2 * spec.dim
+    spec.check(x)
+    assert x.dtype == torch.float32
+    assert torch.isfinite(model.eval().log_prob(x)).all()
+    if not large:
+        assert torch.equal(x, model.sample(4, seed=3))
+        assert not torch.equal(x, model.sample(4, seed=4))
+        torch.testing.assert_close(model.sample(2, seed=3), x[:2])
+        assert torch.isfinite(model.sample(2, temperature=0.0, seed=3)).all()
 
 
-@pytest.mark.parametrize(
-    "spec",
-    [
-        DataSpec((1, 2, 2), 4),
-        DataSpec((2, 2, 1), 4),
-        DataSpec((2, 1, 2), 4),
-        DataSpec((3, 1, 2), 2),
-        DataSpec((4,), 4),
-    ],
-    ids=lambda spec: f"{spec.shape}",
-)
-def test_probabilities_of_all_images_sum_to_one(spec: DataSpec) -> None:
-    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, hidden=(16,)), scale=0.5)
-    with torch.no_grad():
-        p = model.log_prob(every_image(spec)).exp()
-    assert abs(p.sum() - 1) < 1e-8
-    assert p.max() / p.min() > 10  # far from uniform
-
-
-def test_continuous_density_integrates_to_one() -> None:
-    model = perturbed(PixelCNN(DataSpec((2,)), hidden=(16,), components=3))
-    assert abs(integral_2d(model.log_prob, -25, 25, 700) - 1) < 1e-3
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_pixelcnn_sees_all_that_is_before_and_nothing_after(channels: int) -> None:
-    size, levels = 5, 2
-    network = perturbed(GatedPixelCNN(channels, levels, width=24, head=48, layers=4, first_kernel=3))
-
-    def logits(v: Tensor) -> Tensor:  # in the model's order: rows, columns, channels
-        return (
-            network(v.view(size, size, channels).permute(2, 0, 1)[None])[0].permute(2, 3, 0, 1).flatten(0, 2)
-        )
-
-    slope = torch.zeros(channels * size**2, channels * size**2, dtype=torch.float64)
-    for x in normal(5, channels * size**2):  # at one point alone a relu may hide a dependency
-        slope += torch.autograd.functional.jacobian(logits, x).abs().sum(1)
-    assert torch.equal(slope != 0, torch.ones_like(slope).tril(-1).bool())
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [DataSpec((1, 4, 3), 17), DataSpec((3, 2, 2), 256), DataSpec((7,), 5)],
-    ids=lambda spec: f"{spec.shape}",
-)
-def test_pixelcnn_starts_uniform(spec: DataSpec) -> None:
-    model = PixelCNN(spec).double().eval()
-    assert spec.levels is not None
-    x = torch.randint(0, spec.levels, (3, *spec.shape))
-    bits = -model.log_prob(x) / (spec.dim * math.log(2))
-    torch.testing.assert_close(bits, torch.full_like(bits, math.log2(spec.levels)), rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
-@pytest.mark.parametrize("shape", [(1, 6, 7), (2, 4, 4)])
-def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperature: float) -> None:
-    spec = DataSpec(shape, 4)  # larger than the reach, so that the windows are cut on all sides
-    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, first_kernel=3), scale=0.5)
-    assert model.pixels is not None
-    x = torch.zeros(5, *shape, dtype=torch.float64)
-    with torch.no_grad():
-        with noise.keyed(noise.keys(11, count=5)):
-            u = noise.uniform(x)
-        for i, j, c in itertools.product(range(shape[1]), range(shape[2]), range(shape[0])):
-            x[:, c, i, j] = _draw(model.pixels(x)[:, c, :, i, j], u[:, c, i, j], temperature).double()
-    assert torch.equal(model.sample(5, temperature, seed=11), x)
-
-
-@pytest.mark.parametrize(
-    "spec", [DataSpec((1, 1, 2), 2), DataSpec((2,), 2)], ids=lambda spec: f"{spec.shape}"
-)
-def test_sample_frequencies_are_the_probabilities(spec: DataSpec) -> None:
-    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, hidden=(8,)), scale=0.5)
-    images, n = every_image(spec), 20_000
-    x = model.sample(n, seed=0).flatten(1)
-    with torch.no_grad():
-        p = model.log_prob(images).exp()
-    for image, expected in zip(images.flatten(1), p.tolist(), strict=True):
-        frequency = float((x == image).all(1).double().mean())
-        assert abs(frequency - expected) < 5 * math.sqrt(expected * (1 - expected) / n)
-
-
-def test_mixture_samples_have_the_density() -> None:
-    model = perturbed(PixelCNN(DataSpec((2,)), hidden=(16,), components=3))
-    x = model.sample(20_000, seed=0)
-    with torch.no_grad():
-        log_p = model.log_prob(x)
-    # E_p[q/p] = 1 for any density q, here a normal narrower than the model
-    log_q = -0.5 * (x / 0.7).square().sum(1) - math.log(2 * math.pi * 0.49)
-    ratio = (log_q - log_p).exp()
-    assert abs(ratio.mean() - 1) < 5 * ratio.std() / math.sqrt(len(x))
-    assert model.sample(2000, temperature=0.1, seed=0).std() < model.sample(2000, seed=0).std()
-
-
-@pytest.mark.parametrize("name", ["maf", "pixelcnn"])
-def test_configuration_names_the_defaults(name: str) -> None:
-    import inspect
-
-    import yaml
-
-    values = yaml.safe_load((Path(__file__).parents[2] / f"conf/model/{name}.yaml").read_text())
-    cls = {"maf": MAF, "pixelcnn": PixelCNN}[name]
-    assert values.pop("_target_") == f"{cls.__module__}.{cls.__qualname__}"
-    signature = inspect.signature(cls).parameters
+def test_configuration_names_the_defaults() -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/maf.yaml").read_text())
+    assert values.pop("_target_") == f"{MAF.__module__}.{MAF.__qualname__}"
+    signature = inspect.signature(MAF).parameters
     for key, value in values.items():
         default = signature[key].default
         assert value == (list(default) if isinstance(default, tuple) else default)

@@ -1,0 +1,46 @@
+"""Tools of the autoregressive models' tests: weights off their start, quadrature, shapes."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.spec import DataSpec
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def perturbed(module: M, scale: float = 0.2, seed: int = 0) -> M:
+    """In float64, every parameter moved off its start: what starts at zero or one must not hide an error."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(scale * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    return module
+
+
+def normal(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def integral_2d(log_prob, low: float, high: float, steps: int = 400) -> float:
+    edge = torch.linspace(low, high, steps + 1, dtype=torch.float64)
+    centre = (edge[1:] + edge[:-1]) / 2
+    with torch.no_grad():
+        log_p = log_prob(torch.cartesian_prod(centre, centre))
+    return float(log_p.exp().sum() * (edge[1] - edge[0]) ** 2)
+
+
+SPECS = [
+    DataSpec((1,)),
+    DataSpec((2,)),
+    DataSpec((3,)),
+    DataSpec((43,)),
+    DataSpec((1, 2, 2), 4),
+    DataSpec((2, 2, 3), 4),
+    DataSpec((1, 8, 8), 17),
+    DataSpec((5,), 4),
+]

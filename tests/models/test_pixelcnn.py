@@ -1,0 +1,157 @@
+"""PixelCNN: exact probabilities, all that is before and nothing after."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from torch import Tensor
+
+from zoo.data.spec import DataSpec
+from zoo.models import noise
+from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
+from zoo.models.pixelcnn import PixelCNN, _draw
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def every_image(spec: DataSpec) -> Tensor:
+    assert spec.levels is not None
+    values = itertools.product(range(spec.levels), repeat=spec.dim)
+    return torch.tensor(list(values), dtype=torch.float64).view(-1, *spec.shape)
+
+
+@pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")
+def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
+    model = PixelCNN(spec, layers=2, hidden=(16,))
+    large = spec.dim > 100
+    with count_evaluations() as counter:
+        x = model.sample(2 if large else 4, seed=3)
+    assert counter.count == spec.dim
+    spec.check(x)
+    assert x.dtype == torch.float32
+    assert torch.isfinite(model.eval().log_prob(x)).all()
+    if not large:
+        assert torch.equal(x, model.sample(4, seed=3))
+        assert not torch.equal(x, model.sample(4, seed=4))
+        torch.testing.assert_close(model.sample(2, seed=3), x[:2])
+        assert torch.isfinite(model.sample(2, temperature=0.0, seed=3)).all()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        DataSpec((1, 2, 2), 4),
+        DataSpec((2, 2, 1), 4),
+        DataSpec((2, 1, 2), 4),
+        DataSpec((3, 1, 2), 2),
+        DataSpec((4,), 4),
+    ],
+    ids=lambda spec: f"{spec.shape}",
+)
+def test_probabilities_of_all_images_sum_to_one(spec: DataSpec) -> None:
+    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, hidden=(16,)), scale=0.5)
+    with torch.no_grad():
+        p = model.log_prob(every_image(spec)).exp()
+    assert abs(p.sum() - 1) < 1e-8
+    assert p.max() / p.min() > 10  # far from uniform
+
+
+def test_continuous_density_integrates_to_one() -> None:
+    model = perturbed(PixelCNN(DataSpec((2,)), hidden=(16,), components=3))
+    assert abs(integral_2d(model.log_prob, -25, 25, 700) - 1) < 1e-3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixelcnn_sees_all_that_is_before_and_nothing_after(channels: int) -> None:
+    size, levels = 5, 2
+    network = perturbed(GatedPixelCNN(channels, levels, width=24, head=48, layers=4, first_kernel=3))
+
+    def logits(v: Tensor) -> Tensor:  # in the model's order: rows, columns, channels
+        return (
+            network(v.view(size, size, channels).permute(2, 0, 1)[None])[0].permute(2, 3, 0, 1).flatten(0, 2)
+        )
+
+    slope = torch.zeros(channels * size**2, channels * size**2, dtype=torch.float64)
+    for x in normal(5, channels * size**2):  # at one point alone a relu may hide a dependency
+        slope += torch.autograd.functional.jacobian(logits, x).abs().sum(1)
+    assert torch.equal(slope != 0, torch.ones_like(slope).tril(-1).bool())
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [DataSpec((1, 4, 3), 17), DataSpec((3, 2, 2), 256), DataSpec((7,), 5)],
+    ids=lambda spec: f"{spec.shape}",
+)
+def test_pixelcnn_starts_uniform(spec: DataSpec) -> None:
+    model = PixelCNN(spec).double().eval()
+    assert spec.levels is not None
+    x = torch.randint(0, spec.levels, (3, *spec.shape))
+    bits = -model.log_prob(x) / (spec.dim * math.log(2))
+    torch.testing.assert_close(bits, torch.full_like(bits, math.log2(spec.levels)), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
+@pytest.mark.parametrize("shape", [(1, 6, 7), (2, 4, 4)])
+def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperature: float) -> None:
+    spec = DataSpec(shape, 4)  # larger than the reach, so that the windows are cut on all sides
+    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, first_kernel=3), scale=0.5)
+    assert model.pixels is not None
+    x = torch.zeros(5, *shape, dtype=torch.float64)
+    with torch.no_grad():
+        with noise.keyed(noise.keys(11, count=5)):
+            u = noise.uniform(x)
+        for i, j, c in itertools.product(range(shape[1]), range(shape[2]), range(shape[0])):
+            x[:, c, i, j] = _draw(model.pixels(x)[:, c, :, i, j], u[:, c, i, j], temperature).double()
+    assert torch.equal(model.sample(5, temperature, seed=11), x)
+
+
+@pytest.mark.parametrize(
+    "spec", [DataSpec((1, 1, 2), 2), DataSpec((2,), 2)], ids=lambda spec: f"{spec.shape}"
+)
+def test_sample_frequencies_are_the_probabilities(spec: DataSpec) -> None:
+    model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, hidden=(8,)), scale=0.5)
+    images, n = every_image(spec), 20_000
+    x = model.sample(n, seed=0).flatten(1)
+    with torch.no_grad():
+        p = model.log_prob(images).exp()
+    for image, expected in zip(images.flatten(1), p.tolist(), strict=True):
+        frequency = float((x == image).all(1).double().mean())
+        assert abs(frequency - expected) < 5 * math.sqrt(expected * (1 - expected) / n)
+
+
+def test_mixture_samples_have_the_density() -> None:
+    model = perturbed(PixelCNN(DataSpec((2,)), hidden=(16,), components=3))
+    x = model.sample(20_000, seed=0)
+    with torch.no_grad():
+        log_p = model.log_prob(x)
+    # E_p[q/p] = 1 for any density q, here a normal narrower than the model
+    log_q = -0.5 * (x / 0.7).square().sum(1) - math.log(2 * math.pi * 0.49)
+    ratio = (log_q - log_p).exp()
+    assert abs(ratio.mean() - 1) < 5 * ratio.std() / math.sqrt(len(x))
+    assert model.sample(2000, temperature=0.1, seed=0).std() < model.sample(2000, seed=0).std()
+
+
+def test_configuration_names_the_defaults() -> None:
+    values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/pixelcnn.yaml").read_text())
+    assert values.pop("_target_") == f"{PixelCNN.__module__}.{PixelCNN.__qualname__}"
+    signature = inspect.signature(PixelCNN).parameters
+    for key, value in values.items():
+        default = signature[key].default
+        assert value == (list(default) if isinstance(default, tuple) else default)
+    assert set(values) == set(signature) - {"spec"}
