@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -15,11 +16,16 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
 from zoo.models import noise
+from zoo.models.distributions import Transformed
+from zoo.models.latent import LatentVariableModel
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder
 from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.vae import VAE, discretised_logistic_log_prob
+from zoo.models.observation import discretised_logistic_log_prob
+from zoo.models.vae import VAE
+from zoo.models.vae_hierarchical import HierarchicalVAE
 
+M = TypeVar("M", bound=nn.Module)
 CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
 
 
@@ -97,7 +103,7 @@ def test_decoder_of_every_shape_is_normalised_and_finite_for_extreme_latents(spe
         values = torch.arange(spec.levels, dtype=torch.float64).view(-1, 1, *[1] * len(spec.shape))
         mass = discretised_logistic_log_prob(values, mean, log_scale, spec.levels).exp().sum(0)
         torch.testing.assert_close(mass, torch.ones_like(mass), atol=1e-6, rtol=0)
-    assert model.reconstruction(data(spec, 4, torch.float64), z).isfinite().all()
+    assert model.observation.log_prob(data(spec, 4, torch.float64), mean, log_scale).isfinite().all()
 
 
 # The bound --------------------------------------------------------------------------------------------------
@@ -233,6 +239,158 @@ def test_elbo_gap_is_the_divergence_to_the_exact_posterior() -> None:
     torch.testing.assert_close(averaged(wrong, x, 4000), evidence.log_prob(x) - gap, atol=0.08, rtol=0)
 
 
+COMBINATIONS = [
+    (posterior, prior) for posterior in ("gaussian", "iaf") for prior in ("normal", "mixture", "flow")
+]
+
+
+def moved(model: M, scale: float = 0.3) -> M:
+    """In float64, every parameter moved off its start."""
+    model = model.double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(scale * torch.randn_like(parameter))
+    return model
+
+
+def plane(reach: float, steps: int) -> tuple[Tensor, float]:
+    """Points of a square grid ``(steps^2, 2)`` and the log of the area that each stands for."""
+    axis = torch.linspace(-reach, reach, steps, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis), 2 * math.log(float(axis[1] - axis[0]))
+
+
+@torch.no_grad()
+def bounds(model: LatentVariableModel, x: Tensor) -> list[tuple[float, float]]:
+    """Mean of the bound over ``x`` and its standard error, for K = 1, 8 and 64 importance samples."""
+    found = []
+    for copies, salts in ((1, 200), (8, 50), (64, 12)):
+        model.importance_samples = copies
+        values = []
+        for salt in range(salts):
+            with noise.keyed(noise.content_keys(x, salt=salt)):
+                values.append(model.log_prob(x).mean())
+        found.append((float(torch.stack(values).mean()), float(torch.stack(values).std()) / math.sqrt(salts)))
+    return found
+
+
+def assert_ordered(found: list[tuple[float, float]], evidence: float) -> None:
+    (elbo, e1), (iwae, e8), (tight, e64) = found
+    assert elbo + 3 * (e1 + e8) < iwae + 1e-3
+    assert iwae < tight + 3 * (e8 + e64)
+    assert tight <= evidence + 4 * e64 + 1e-6
+    assert evidence - tight < 0.25 * (evidence - elbo) + 4 * e64
+
+
+@pytest.mark.parametrize(("posterior", "prior"), COMBINATIONS)
+def test_bounds_are_ordered_below_the_evidence_by_quadrature(posterior: str, prior: str) -> None:
+    model = moved(
+        VAE(
+            DataSpec((1, 2, 2), 4), 2, 4, 8, posterior=posterior, prior=prior, flow_hidden=(8,), components=3
+        ),
+        0.15
+        if prior == "flow"
+        else 0.3,  # far from the identity the bound of one draw has a boundless spread
+    )
+    x = all_images()[::9]
+    z, log_area = plane(9, 301)
+    with torch.no_grad():
+        if isinstance(model.prior, Transformed):  # nodes where its samples come from
+            log_prior = model.prior.base.log_prob(z) + log_area
+            z, _ = model.prior.transform.inverse(z)
+        else:
+            log_prior = model.prior.log_prob(z) + log_area
+        assert log_prior.logsumexp(0).item() == pytest.approx(0, abs=1e-4)
+        mean, log_scale = model.decode(z)
+        evidence = []
+        for image in x:
+            log_mass = discretised_logistic_log_prob(image, mean, log_scale, 4).flatten(1).sum(1)
+            evidence.append((log_mass + log_prior).logsumexp(0))
+    assert_ordered(bounds(model, x), torch.stack(evidence).mean().item())
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_the_density_of_an_iaf_draw_is_that_of_its_change_of_variables(dim: int) -> None:
+    model = moved(VAE(DataSpec((3,)), dim, hidden=8, posterior="iaf", flow_hidden=(8, 8)))
+    seen = model.encode(torch.randn(1, 3, dtype=torch.float64))
+    mean, log_std, features = (t.detach() for t in seen)
+    assert model.flow is not None
+    key = noise.keys(3, count=1)
+    with noise.keyed(key):
+        draw = model.draw(seen)
+    with noise.keyed(key):
+        e = noise.normal(mean)
+
+    def push(noise_: Tensor) -> Tensor:
+        return model.flow(mean + log_std.exp() * noise_[None], features)[0][0]
+
+    jacobian = torch.autograd.functional.jacobian(push, e[0])
+    torch.testing.assert_close(push(e[0])[None], draw.z)
+    normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
+    log_q = normal.log_prob(e).sum() - torch.linalg.slogdet(jacobian)[1]
+    torch.testing.assert_close(draw.log_ratio, (normal.log_prob(draw.z).sum() - log_q)[None])
+    assert abs(jacobian.det() - log_std.exp().prod()) > 0.01, "the flow does something"
+
+
+def test_hierarchical_bounds_are_ordered_below_the_evidence_by_quadrature() -> None:
+    spec = DataSpec((2,), 4)
+    model = moved(HierarchicalVAE(spec, width=8, latents=1, layers=2), 0.4)
+    x = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)).double()
+    nodes, log_area = plane(7, 421)
+    log_prior = -0.5 * nodes.square().sum(1) - math.log(2 * math.pi) + log_area
+    columns = iter(nodes.T)
+    with torch.no_grad():
+        h = model.network.descend(len(nodes), lambda like, _: next(columns).view(-1, 1, 1, 1))
+        mean, log_scale = model.decode(h)
+        log_mass = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).sum(2)
+        evidence = (log_mass + log_prior).logsumexp(1)
+    assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
+    assert_ordered(bounds(model, x), evidence.mean().item())
+    # The prior's own draws see the same evidence.
+    with noise.keyed(noise.keys(1, count=40_000)), torch.no_grad():
+        mean, log_scale = model.decode(model.prior_draw(40_000, 1.0))
+    masses = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).sum(2).exp()
+    assert ((masses.mean(1) - evidence.exp()).abs() < 5 * masses.std(1) / 200).all()
+
+
+@every_spec
+def test_hierarchical_vae_on_every_shape(spec: DataSpec) -> None:
+    model = HierarchicalVAE(spec, width=8, latents=2)
+    x = data(spec, 3)
+    first = model.log_prob(x)
+    first.mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    with torch.no_grad():
+        found = model.diagnostics(x)
+    assert found["kl"].value == found["active_units"].value == 0, "the posterior starts as the prior"
+    assert found["latent_units"].value >= 4
+    moved(model, 0.1)
+    for copies in (1, 3):
+        model.importance_samples = copies
+        assert model.log_prob(x).isfinite().all()
+    samples = model.sample(3, seed=0)
+    spec.check(samples)
+    torch.testing.assert_close(model.sample(2, seed=0), samples[:2], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "iaf"])
+def test_active_units_are_those_that_know_the_example(posterior: str) -> None:
+    spec = DataSpec((3,))
+    model = moved(VAE(spec, 4, hidden=8, posterior=posterior, flow_hidden=(8,)), 0.02)
+    x = torch.randn(1000, 3, dtype=torch.float64)
+    with torch.no_grad():
+        last = model.encoder.layers[-1]
+        last.weight.zero_()
+        last.bias.zero_()
+
+        def active() -> float:
+            with noise.keyed(noise.keys(0, count=len(x))):
+                return model.diagnostics(x)["active_units"].value
+
+        assert active() == 0
+        last.weight[1] = 1.0  # the mean of the second unit, alone, now follows x
+        assert active() == 1
+
+
 def test_beta_changes_the_training_value_alone() -> None:
     spec = DataSpec((1, 8, 8), 17)
     x = data(spec, 8)
@@ -303,6 +461,12 @@ def test_sampled_pixels_follow_the_masses() -> None:
 def test_vae_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ZooError):
         VAE(DataSpec((2,)), importance_samples=0)
+    with pytest.raises(ZooError, match="gaussian, iaf"):
+        VAE(DataSpec((2,)), posterior="maf")
+    with pytest.raises(ZooError, match="normal, mixture, flow"):
+        VAE(DataSpec((2,)), prior="vamp")
+    with pytest.raises(ZooError, match="hierarchy"):
+        HierarchicalVAE(DataSpec((2,)), layers=1)
     with pytest.raises(InvalidData):
         VAE(DataSpec((1, 2, 2), 4)).eval().log_prob(torch.full((1, 1, 2, 2), 4))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.bijections.base import sum_event
+from zoo.models.bijections.base import Bijection, sum_event
 
 LOG_2PI = math.log(2 * math.pi)
 Base = Literal["normal", "diagonal", "mixture"]
@@ -102,6 +102,21 @@ class MixtureOfNormals(Distribution):
             if self.components > 1:
                 weight = weight + shift[..., 2 * dim]
         return mean, log_std, weight.log_softmax(1)
+
+
+class Transformed(Distribution):
+    """A base distribution seen through a bijection: log p(z) = log base(f(z)) + log|det df/dz|."""
+
+    def __init__(self, base: Distribution, transform: Bijection) -> None:
+        super().__init__()
+        self.base, self.transform = base, transform
+
+    def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        u, log_det = self.transform(z, context)
+        return self.base.log_prob(u, context) + log_det
+
+    def sample(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
+        return self.transform.inverse(self.base.sample(n, temperature, context), context)[0]
 
 
 def make_base(name: Base, shape: tuple[int, ...], context: int = 0, components: int = 10) -> Distribution:

@@ -1,60 +1,50 @@
-"""The variational autoencoder: a latent variable model and a bound on its likelihood."""
+"""The variational autoencoder: one layer of latents, a flow or none in its posterior and in its prior."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal, get_args
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.base import Diagnostic, GenerativeModel
-from zoo.models.bijections.base import sum_event
-from zoo.models.distributions import gaussian_log_prob
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.base import Bijection, Chain
+from zoo.models.bijections.reverse import Reverse
+from zoo.models.distributions import (
+    LOG_2PI,
+    Distribution,
+    MixtureOfNormals,
+    StandardNormal,
+    Transformed,
+)
+from zoo.models.latent import Draw, LatentVariableModel, with_label
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Activation, Encoder, Norm
+from zoo.models.observation import soft_bound
 
 LOG_STD_BOUND = 7.0  # posterior: standard deviations from e^-7 to e^7
-SMALLEST_BIN_SCALE = 0.1  # logistic scale, in bins: its own bin then holds 98.7 % of a pixel's mass
-SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # Gaussian decoder, in the data's units
-ACTIVE = 0.01  # Burda et al. 2016, section 5.2: the variance above which a latent unit is in use
-COPIES_AT_ONCE = (
-    16  # importance samples decoded together; fixed, so that the noise is the same on any machine
-)
+
+Posterior = Literal["gaussian", "iaf"]
+Prior = Literal["normal", "mixture", "flow"]
 
 
-class VAE(GenerativeModel):
-    r"""p(x) = E_{z ~ N(0, I)} p(x | z), fitted by a bound with an approximate posterior q(z | x).
+class VAE(LatentVariableModel):
+    r"""A variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) with a vector of latents.
 
-    With q(z | x) = N(m(x), diag s(x)^2), the evidence lower bound in nats (Kingma & Welling 2014, eq. 3;
-    Rezende et al. 2014) is
+    The posterior starts from a Gaussian, z_0 = m(x) + s(x) e with e ~ N(0, I), and is
 
-        ELBO(x) = E_q log p(x | z) - KL(q || p),    KL = 1/2 sum(m^2 + s^2 - 1 - 2 log s),
+    - ``gaussian``: z = z_0, for which KL(q || N(0, I)) = 1/2 sum(m^2 + s^2 - 1 - 2 log s) exactly;
+    - ``iaf``: z = f(z_0; h(x)) with f a chain of the zoo's masked affine autoregressive layers, applied in
+      their fast direction and given features h of x (inverse autoregressive flow, Kingma et al. 2016,
+      arXiv:1606.04934): log q(z | x) = log N(z_0; m, s^2) - log|det df/dz_0|.
 
-    where one draw of z stands for the expectation and the KL is exact; on average over the draw it is at most
-    log p(x).
-
-    The decoder's likelihood p(x | z) is, independently for each dimension,
-
-    - integer data: the mass that a logistic of learned mean and scale puts on the cell [k - 1/2, k + 1/2);
-      the first and the last level take the tails too, so the masses sum to one (Salimans et al. 2017,
-      section 2.1). The scale lies between 0.1 cells and ``levels`` cells.
-    - continuous data: a Gaussian of learned mean and standard deviation, the latter within [1e-3, 1e3] in the
-      data's units; without the floor the likelihood of degenerate data has no upper bound.
-
-    In training mode ``log_prob`` returns E_q log p(x | z) - ``beta`` KL (Higgins et al. 2017), which for
-    ``beta`` < 1 bounds nothing. In evaluation mode ``beta`` plays no part, and ``importance_samples`` K > 1
-    gives the tighter bound of Burda et al. (2016, eq. 8), log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x).
-
-    Samples: a draw z of the prior is decoded. Of integer data the picture returned is by default the
-    decoder's *mean* (the logistic's, before the cut), rounded, as in nearly all published VAE pictures; it is
-    smoother than the model that ``log_prob`` scores, whose own samples (``sample_pixels=True``) carry
-    independent pixel noise. Continuous data are always sampled from the decoder's Gaussian. ``temperature``
-    scales the latents alone.
+    The prior p(z) is ``normal``, N(0, I); ``mixture``, of normals with learned weights, means and deviations;
+    or ``flow``, a MAF: N(0, I) seen through the same kind of layers in their normalising direction (Chen et
+    al. 2017, arXiv:1611.02731). Its samples cost ``flow_layers`` * ``latent_dim`` sequential steps. Where the
+    KL has no closed form, log q - log p at the draw stands for it.
 
     Args:
         spec: the data.
@@ -64,13 +54,14 @@ class VAE(GenerativeModel):
         depth: hidden layers of each network (vectors only).
         norm: ``group``, ``batch`` or ``none``, in the convolutions.
         activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
-        beta: weight of the KL in training.
-        importance_samples: K of the bound in evaluation; 1 is the ELBO.
-        sample_pixels: sample integer data from the decoder instead of rounding its mean.
+        posterior: ``gaussian`` or ``iaf``.
+        prior: ``normal``, ``mixture`` or ``flow``.
+        flow_layers: layers of either flow.
+        flow_hidden: widths of the hidden layers of each of them.
+        components: normals of the mixture.
+        beta, importance_samples, sample_pixels, conditional: as
+            :class:`~zoo.models.latent.LatentVariableModel`'s.
     """
-
-    family = "vae"
-    likelihood = "lower bound"
 
     def __init__(
         self,
@@ -81,117 +72,83 @@ class VAE(GenerativeModel):
         depth: int = 2,
         norm: Norm = "group",
         activation: Activation = "silu",
+        posterior: Posterior = "gaussian",
+        prior: Prior = "normal",
+        flow_layers: int = 2,
+        flow_hidden: Sequence[int] = (64, 64),
+        components: int = 10,
         beta: float = 1.0,
         importance_samples: int = 1,
         sample_pixels: bool = False,
+        conditional: bool = False,
     ) -> None:
-        super().__init__(spec)
-        if importance_samples < 1 or latent_dim < 1:
-            raise ZooError("A VAE needs latent_dim >= 1 and importance_samples >= 1.")
+        super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
+        if latent_dim < 1 or flow_layers < 1:
+            raise ZooError(
+                f"A VAE needs latent_dim and flow_layers >= 1; got {latent_dim} and {flow_layers}."
+            )
+        if posterior not in get_args(Posterior):
+            raise ZooError(f"model.posterior is one of {', '.join(get_args(Posterior))}; got '{posterior}'.")
         self.latent_dim = latent_dim
-        self.beta = beta
-        self.importance_samples = importance_samples
-        self.sample_pixels = sample_pixels
-        self.encoder = Encoder(spec.shape, 2 * latent_dim, width, hidden, depth, norm, activation)
-        self.decoder = Decoder(latent_dim, spec.shape, 2, width, hidden, depth, norm, activation)
+        seen = (spec.shape[0] + self.context, *spec.shape[1:])
+        features = 3 if posterior == "iaf" else 2  # mean, deviation and, for the flow, as many of its own
+        self.encoder = Encoder(seen, features * latent_dim, width, hidden, depth, norm, activation)
+        self.decoder = Decoder(
+            latent_dim + self.context, spec.shape, 2, width, hidden, depth, norm, activation
+        )
+        self.flow = (
+            _flow(latent_dim, flow_layers, flow_hidden, latent_dim + self.context)
+            if posterior == "iaf"
+            else None
+        )
+        self.prior = self._make_prior(prior, flow_layers, flow_hidden, components)
 
-    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of q(z | x), each ``(B, latent_dim)``."""
-        mean, raw = self.encoder(_centre(x, self.spec.levels)).chunk(2, 1)
-        return mean, soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND)
+    def _make_prior(self, name: str, layers: int, hidden: Sequence[int], components: int) -> Distribution:
+        shape = (self.latent_dim,)
+        if name == "normal":
+            return StandardNormal(shape)
+        if name == "mixture":
+            return MixtureOfNormals(shape, components, self.context)
+        if name == "flow":
+            return Transformed(StandardNormal(shape), _flow(self.latent_dim, layers, hidden, self.context))
+        raise ZooError(f"model.prior is one of {', '.join(get_args(Prior))}; got '{name}'.")
 
-    def decode(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log scale of p(x | z), each ``(B, *shape)``, in data space (integer data: in levels)."""
-        mean, raw = self.decoder(z).chunk(2, 1)
-        levels = self.spec.levels
-        if levels is None:
-            return mean, soft_bound(raw, math.log(SMALLEST_STD), math.log(LARGEST_STD))
-        mean = (mean + 1) * ((levels - 1) / 2)  # the network speaks in [-1, 1], as it hears
-        return mean, soft_bound(raw, math.log(SMALLEST_BIN_SCALE), math.log(levels))
+    def posterior(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation of the Gaussian that q starts from, each ``(B, latent_dim)``."""
+        mean, log_std, *_ = self.encode(x, context)
+        return mean, log_std
 
-    def reconstruction(self, x: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z), ``(B,)`` nats."""
-        mean, log_scale = self.decode(z)
-        if self.spec.levels is None:
-            return gaussian_log_prob(x, mean, log_scale)
-        return sum_event(discretised_logistic_log_prob(x, mean, log_scale, self.spec.levels))
+    def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        mean, raw, *features = self.encoder(with_label(self.observation.centre(x), context)).split(
+            self.latent_dim, 1
+        )
+        return mean, soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND), *features
 
-    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        mean, log_std = self.posterior(x)
-        if not self.training and self.importance_samples > 1:
-            return self._importance_bound(x, mean, log_std)
-        z = mean + log_std.exp() * noise.normal(mean)
-        kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
-        return self.reconstruction(x, z) - (self.beta if self.training else 1.0) * kl
+    def draw(self, seen: tuple[Tensor, ...], context: Tensor | None = None) -> Draw:
+        mean, log_std, *features = seen
+        e = noise.normal(mean)
+        z = mean + log_std.exp() * e
+        log_q = -(0.5 * (e.square() + LOG_2PI) + log_std).sum(1)
+        units = mean
+        if self.flow is not None:
+            z, log_det = self.flow(z, with_label(features[0], context))
+            log_q, units = log_q - log_det, z
+        log_ratio = self.prior.log_prob(z, context) - log_q
+        kl = -log_ratio
+        if self.flow is None and isinstance(self.prior, StandardNormal):
+            kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
+        return Draw(z, kl, log_ratio, units)
 
-    def _importance_bound(self, x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        """The bound of Burda et al. with K = ``importance_samples``, ``(B,)`` nats."""
-        log_weights = []
-        for first in range(0, self.importance_samples, COPIES_AT_ONCE):
-            copies = min(COPIES_AT_ONCE, self.importance_samples - first)
-            # copies outside, examples inside: the order in which the noise keeps to its example
-            m, s, repeated = (torch.cat([t] * copies) for t in (mean, log_std, x))
-            eps = noise.normal(m)
-            z = m + s.exp() * eps
-            # log p(z) - log q(z | x): the constants of the two Gaussians cancel
-            log_ratio = (0.5 * (eps.square() - z.square()) + s).sum(1)
-            log_weights.append((self.reconstruction(repeated, z) + log_ratio).view(copies, len(x)))
-        return torch.cat(log_weights).logsumexp(0) - math.log(self.importance_samples)
+    def prior_draw(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
+        return self.prior.sample(n, temperature, context)
 
-    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        mean, log_scale = self.decode(temperature * self.latents(n, self.latent_dim))
-        if self.spec.levels is None:
-            return mean + log_scale.exp() * noise.normal(mean)
-        if self.sample_pixels:  # the inverse of the logistic's distribution function
-            mean = mean + log_scale.exp() * torch.logit(noise.uniform(mean))
-        return self.spec.quantise(mean)
-
-    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
-        """``active_units``, those of Var_x(E_q[z_i | x]) > 0.01, and ``kl``, E_x KL(q || p) in nats.
-
-        A latent unit that the posterior ignores has collapsed to its prior: its mean is the same for every x
-        (Burda et al. 2016, section 5.2).
-        """
-        mean, log_std = self.posterior(x)
-        kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
-        error = float(kl.std()) / math.sqrt(len(x)) if len(x) > 1 else None
-        active = int((mean.var(0, correction=0) > ACTIVE).sum())
-        return {"active_units": Diagnostic(active), "kl": Diagnostic(float(kl.mean()), "nats", error)}
-
-    def likelihood_details(self) -> dict[str, Any]:
-        bound = "IWAE" if self.importance_samples > 1 else "ELBO"
-        return {"bound": bound, "importance_samples": self.importance_samples}
+    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.observation.parameters(self.decoder(with_label(z, context)))
 
 
-def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Log mass of the level ``x`` under a logistic cut into unit cells, elementwise, in nats.
-
-    With a = (x + 1/2 - mean)/s and b = (x - 1/2 - mean)/s, and S the logistic function,
-
-        log(S(a) - S(b)) = log S(a) + log S(-b) + log(1 - e^{-1/s}),
-
-    a sum in which nothing cancels, however far the tail. Level 0 has the lower tail (S(b) = 0) and level
-    ``levels - 1`` the upper one (S(a) = 1).
-
-    Args:
-        x: integers ``0..levels-1`` in a floating dtype.
-        mean: location, in levels.
-        log_scale: log of the scale, in levels.
-        levels: number of levels, at least 2.
-    """
-    precision = (-log_scale).exp()
-    below = F.logsigmoid((x + 0.5 - mean) * precision)
-    above = F.logsigmoid((mean - x + 0.5) * precision)
-    inside = below + above + torch.log(-torch.expm1(-precision))
-    return torch.where(x <= 0, below, torch.where(x >= levels - 1, above, inside))
-
-
-def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:
-    """A smooth increasing map onto (low, high): the midpoint at 0, with slope 1 there."""
-    half = (high - low) / 2
-    return (low + high) / 2 + half * torch.tanh(raw / half)
-
-
-def _centre(x: Tensor, levels: int | None) -> Tensor:
-    """Integers to [-1, 1]; continuous values as they are."""
-    return x if levels is None else x * (2 / (levels - 1)) - 1
+def _flow(dim: int, layers: int, hidden: Sequence[int], context: int) -> Bijection:
+    """Masked affine autoregressive layers with the order reversed in between; starts as the reversals."""
+    chain: list[Bijection] = []
+    for _ in range(layers):
+        chain += [MaskedAffineAutoregressive(dim, hidden, context=context), Reverse()]
+    return Chain(chain)
