@@ -3,7 +3,8 @@
 A run's directory holds ``record.json`` (this), ``curves.csv`` (one row per logged update: ``updates``,
 ``images_seen``, ``wall_seconds``, ``device_seconds`` and named values such as ``train/loss``, ``val/loss``)
 and ``samples.npz`` (``samples`` and ``real``: uint8 ``(N, C, H, W)`` for images, float32 ``(N, D)`` for
-vectors; ``levels``, 0 where continuous).
+vectors; ``levels``, 0 where continuous). Points of the plane leave ``density.npz`` too: the model's density
+on a grid beside the data's histogram (``density``, ``data``, ``extent``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 from zoo.errors import ZooError
 
 SCHEMA = 1
-RECORD, CURVES, SAMPLES = "record.json", "curves.csv", "samples.npz"
+RECORD, CURVES, SAMPLES, DENSITY = "record.json", "curves.csv", "samples.npz", "density.npz"
 STATUSES = ("finished", "diverged", "failed")
 
 

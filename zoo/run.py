@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import fcntl
 import importlib.metadata
+import io
 import logging
 import math
 import os
@@ -30,8 +31,9 @@ from torch import Tensor
 from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
 from zoo.errors import Diverged, ZooError
+from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
-from zoo.record import RECORD, SAMPLES, Record, read, write_atomic
+from zoo.record import DENSITY, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training.callbacks import Checkpoints, Curves, Progress
 from zoo.training.rule import Rule
 
@@ -239,6 +241,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         data.spec,
         natural=bool(getattr(data, "natural", False)),
         settings=settings,
+        entropy=getattr(data, "entropy", None),
     )
     record.metrics, record.sampling = result.metrics, result.sampling
     record.cost["evaluation_seconds"] = time.perf_counter() - started
@@ -251,6 +254,9 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         "checkpoint_updates": about["updates"],
         "weights": about["weights"],
     }
+    grid = density_grid(model, data.splits, data.spec)
+    if grid is not None:
+        write_arrays(directory / DENSITY, grid)
     return write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
 
 
@@ -276,20 +282,23 @@ def reevaluate(directory: Path) -> Record:
 
 def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | None) -> Path | None:
     """``samples.npz`` for comparisons and, for images, ``samples.png``; returns the picture."""
-    import io
-
     dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
     arrays = {
         "samples": samples.detach().cpu().to(dtype).numpy(),
         "real": real[: len(samples)].cpu().to(dtype).numpy(),
         "levels": np.array(levels or 0),
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_atomic(directory / SAMPLES, buffer.getvalue())
+    write_arrays(directory / SAMPLES, arrays)
     if samples.ndim != 4 or levels is None:
         return None
     return write_grid(directory / "samples.png", samples, levels)
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """A compressed ``.npz``, whole or not at all."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, buffer.getvalue())
 
 
 def write_grid(path: Path, images: Tensor, levels: int) -> Path:

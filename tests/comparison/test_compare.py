@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from fake_records import GAN_REASON, NINE, nine, write
 from rich.console import Console
@@ -209,3 +210,25 @@ def test_no_torch(runs):
     code = f"import sys; {command}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("False")
+
+
+def test_divergences_gather_the_toys(tmp_path):
+    for data, values in {"moons": (0.05, 0.3), "rings": (0.4, 0.2)}.items():
+        for model, value in zip(("maf", "realnvp"), values, strict=True):
+            record = write(tmp_path / "runs", model, "flow", value=value + 2, data=data)
+            record.metrics["kl"] = Metric(value, "nats", "exact", standard_error=0.01, n=100)
+            directory = tmp_path / "runs" / record.run_id
+            record.write(directory)
+            grid = np.random.default_rng(0).random((8, 8)).astype(np.float16)
+            np.savez(directory / "density.npz", density=grid, data=grid, extent=np.zeros(4, np.float32))
+    write(tmp_path / "runs", "vae", "vae", data="moons", status="diverged")
+    text = show([tmp_path / "runs"], tmp_path / "out", archive=True)
+    first = text.split("Divergence from")[1].split("moons (")[0]
+    assert re.search(r"maf .* 0\.050 ± 0\.010 .* 0\.400 ± 0\.010", first)
+    table = (tmp_path / "out/table.md").read_text().split("\n\n**")[0]
+    assert "| **0.050 ± 0.010** | 0.400 ± 0.010 |" in line(table, "maf")
+    assert "| 0.300 ± 0.010 | **0.200 ± 0.010** |" in line(table, "realnvp")
+    assert (tmp_path / "out/densities.png").exists()
+    assert (tmp_path / f"out/records/{record.run_id}/density.npz").exists()
+    again = show([tmp_path / "out/records"], tmp_path / "again")
+    assert "Divergence from" in again

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo.comparison.collect import Run, collect, fingerprint, folder_name
+from zoo.comparison.collect import FILES, Run, collect, fingerprint, folder_name
 from zoo.comparison.table import Table, build
-from zoo.record import CURVES, RECORD, SAMPLES, write_atomic
+from zoo.record import write_atomic
 
 __all__ = ["compare"]
 
@@ -80,7 +80,7 @@ def _archive(runs: list[Run], folder: Path) -> list[str]:
         if target.resolve() == run.directory.resolve():
             continue
         target.mkdir(parents=True, exist_ok=True)
-        for name in (RECORD, CURVES, SAMPLES):
+        for name in FILES:
             if (run.directory / name).exists():
                 shutil.copyfile(run.directory / name, target / name)
     kept = {folder_name(run.record.run_id) for run in runs}

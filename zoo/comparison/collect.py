@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.record import CURVES, RECORD, SAMPLES, Record, read
+from zoo.record import CURVES, DENSITY, RECORD, SAMPLES, Record, read
+
+FILES = (RECORD, CURVES, SAMPLES, DENSITY)  # what a comparison reads of a run
 
 
 @dataclass
@@ -98,7 +100,7 @@ def fingerprint(runs: Sequence[Run]) -> str:
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     for run in sorted(runs, key=lambda r: r.record.run_id):
-        for name in (RECORD, CURVES, SAMPLES):
+        for name in FILES:
             file = run.directory / name
             digest.update(file.read_bytes() if file.exists() else b"-")
     return digest.hexdigest()

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.table import FAMILIES, groups, number, sections
-from zoo.record import SAMPLES
+from zoo.comparison.table import FAMILIES, MARKS, groups, number, sections
+from zoo.record import DENSITY, SAMPLES
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 COLOURS = dict(
@@ -39,12 +39,12 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
     )
     drawn = {}
     with matplotlib.rc_context(STYLE):
-        for name, make in (("samples", _samples), ("speed_vs_quality", _scatter), ("curves", _curves)):
+        for name, make in DRAWINGS:
             figure = make(finished)
             if figure is None:
                 continue
             figure.savefig(out / f"{name}.png", dpi=200)
-            if name != "samples":
+            if name not in PICTURES:
                 figure.savefig(out / f"{name}.svg", metadata={"Date": None})
             drawn[name] = out / f"{name}.png"
     return drawn
@@ -145,6 +145,49 @@ def _grid(images: np.ndarray, levels: int) -> np.ndarray:
         top, left = index // side * (h + 1), index % side * (w + 1)
         canvas[top : top + h, left : left + w] = image.transpose(1, 2, 0) / max(1, levels - 1)
     return canvas[..., 0] if c == 1 else canvas[..., :3]
+
+
+def _densities(runs: Sequence[Run]) -> Any:
+    """A row for each data set on the plane: its histogram, then every model's density, on one scale."""
+    found: dict[str, dict[str, tuple[Run, dict[str, np.ndarray]]]] = {}
+    for run in _first_seeds(runs):
+        try:
+            with np.load(run.directory / DENSITY) as file:
+                arrays = {name: file[name].astype(np.float32) for name in ("density", "data", "extent")}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            continue
+        found.setdefault(run.record.data, {}).setdefault(run.record.model, (run, arrays))
+    if not found:
+        return None
+    models = list(dict.fromkeys(model for row in found.values() for model in row))
+    figure = _figure(1.35 * (1 + len(models)), 1.45 * len(found) + 0.3)
+    axes = figure.subplots(len(found), 1 + len(models), squeeze=False)
+    for axis in axes.flatten():
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    for row, (data, own) in zip(axes, sorted(found.items()), strict=True):
+        any_run = next(iter(own.values()))[1]
+        truth = any_run["data"]
+        # sharp ridges would leave the rest dark: the histogram's brightest cells saturate
+        top = float(np.quantile(truth[truth > 0], 0.97))
+        look = {"origin": "lower", "cmap": "magma", "vmin": 0.0, "vmax": top, "interpolation": "nearest"}
+        row[0].imshow(truth, **look)
+        row[0].set_ylabel(_plain(data), fontsize=9, fontweight="bold")
+        for axis, model in zip(row[1:], models, strict=True):
+            if model not in own:
+                axis.axis("off")
+                continue
+            run, arrays = own[model]
+            axis.imshow(np.nan_to_num(arrays["density"], posinf=top), **look)
+            divergence = run.record.metrics.get("kl")
+            if divergence is not None and divergence.value is not None:
+                mark = MARKS.get(divergence.kind, "")
+                axis.set_xlabel(f"{mark}{divergence.value:.3f}", fontsize=7, labelpad=1)
+    axes[0, 0].set_title("data", fontsize=9, fontweight="bold")
+    for axis, model in zip(axes[0, 1:], models, strict=True):
+        family = next(row[model][0].record.family for row in found.values() if model in row)
+        axis.set_title(_plain(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
+    return figure
 
 
 def quality_metric(runs: Sequence[Run]) -> str | None:
@@ -287,3 +330,12 @@ def _curves(runs: Sequence[Run]) -> Any:
     for axis in axes[len(names) :]:
         axis.axis("off")
     return figure
+
+
+DRAWINGS = (
+    ("samples", _samples),
+    ("densities", _densities),
+    ("speed_vs_quality", _scatter),
+    ("curves", _curves),
+)
+PICTURES = ("samples", "densities")  # pixels, not lines

@@ -50,6 +50,11 @@ _FIGURES = {
         "Samples",
         "The first samples of every model, drawn with the protocol's seed, beside real test data.",
     ),
+    "densities": (
+        "Densities",
+        "The data's histogram, then every model's density on the same scale; below each its divergence, "
+        "NLL - entropy, in nats.",
+    ),
     "speed_vs_quality": (
         "Speed against quality",
         "Towards the lower left is better: fast and close to real data.",

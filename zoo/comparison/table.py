@@ -16,6 +16,7 @@ FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "ga
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
 )
+LIKELIHOODS = ("bits_per_dim", "nll", "kl")
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 
 
@@ -134,7 +135,44 @@ def build(runs: Sequence[Run]) -> list[Table]:
         else:
             apart = f"{data} was judged under {protocols[data]} protocols: their values are not comparable"
             tables.append(_table(f"{data} (protocol {protocol[:8] or 'unknown'})", members, [apart]))
-    return tables
+    overview = _divergences(runs)
+    return [overview, *tables] if overview is not None else tables
+
+
+def _divergences(runs: Sequence[Run]) -> Table | None:
+    """Models against the data sets whose entropies are known; None with fewer than two of those."""
+    known = [run for run in runs if "kl" in run.record.metrics]
+    names = list(dict.fromkeys(run.record.data for run in sorted(known, key=lambda run: run.record.data)))
+    if len(names) < 2:
+        return None
+    column = Column("KL (nats)", "kl", "metrics", "lower")
+    order = {family: index for index, family in enumerate(FAMILIES)}
+    footnotes = Footnotes()
+    rows = []
+    for model in dict.fromkeys(run.record.model for run in known):
+        members = [run for run in runs if run.record.model == model and run.record.data in names]
+        cells = []
+        for data in names:
+            good = [r for r in members if r.record.data == data and r.record.status == "finished"]
+            configurations = {str(r.record.provenance.get("config_hash_without_seed")) for r in good}
+            cell = _metric_cell(column, good, footnotes)
+            if len(configurations) > 1:
+                cell.odd = True
+                cell.marks += footnotes.mark("over several configurations, so not ranked")
+            cells.append(cell)
+        cells.append(_status(members, footnotes))
+        rows.append(Row(model, members[0].record.family, cells, members))
+    rows.sort(key=lambda row: (order.get(row.family, 99), row.name))
+    for index in range(len(names)):
+        _mark_best([row.cells[index] for row in rows], column.direction)
+    measured = [cell for row in rows for cell in row.cells[:-1]]
+    return Table(
+        "Divergence from the data's density, KL = NLL - entropy (nats)",
+        [*names, "status"],
+        ["lower"] * len(names) + [""],
+        rows,
+        [*_captions(measured), *footnotes.lines()],
+    )
 
 
 def _table(title: str, runs: list[Run], general: list[str]) -> Table:
@@ -249,7 +287,13 @@ def _metric_columns(runs: Sequence[Run]) -> list[Column]:
     names = [name for name in ("bits_per_dim",) if name in found]
     names += ["nll"] if "nll" in found and not names else []
     names += sorted(name for name in found if name not in ("bits_per_dim", "nll"))
-    headings = {"bits_per_dim": "bits/dim", "nll": "NLL (nats)", "energy_distance": "energy dist."}
+    names.sort(key=lambda n: n not in LIKELIHOODS)  # stable
+    headings = {
+        "bits_per_dim": "bits/dim",
+        "nll": "NLL (nats)",
+        "kl": "KL (nats)",
+        "energy_distance": "energy dist.",
+    }
     return [Column(headings.get(n, n), n, "metrics", found[n].direction) for n in names]
 
 
@@ -267,7 +311,7 @@ def _metric_cell(column: Column, runs: Sequence[Run], footnotes: Footnotes) -> C
     if not values:
         reason = next((m.reason for m in metrics if m.reason), "")
         return Cell("—", note=reason, marks=footnotes.mark(reason) if reason else "")
-    likelihood = column.key in ("bits_per_dim", "nll")
+    likelihood = column.key in LIKELIHOODS
     kinds = sorted({kind_of(m) for m in valued})
     kind = kinds[0] if len(kinds) == 1 else "mixed"
     several = len(values) > 1

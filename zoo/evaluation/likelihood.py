@@ -22,8 +22,12 @@ def likelihood(
     *,
     batch_size: int = 256,
     dequantisation_samples: int = 1,
+    entropy: float | None = None,
 ) -> dict[str, Metric]:
     """The metrics ``nll`` (nats per example) and, for integer data, ``bits_per_dim`` = nll / (D ln 2).
+
+    Where the data's entropy H is known there is ``kl`` too, nll - H: the Kullback-Leibler divergence from the
+    data's density to the model's, in nats, up to the sampling error of the test set.
 
     Args:
         model: in evaluation mode, with ``log_prob`` and ``likelihood``.
@@ -32,6 +36,7 @@ def likelihood(
         batch_size: examples scored at once.
         dequantisation_samples: K noises per example, combined as log 1/K sum_k p_k(x), where that is a lower
             bound: see :func:`repeats`.
+        entropy: of the data's density, in nats, where it is known.
 
     Returns:
         The metrics by name. A model without a density, or one whose log-likelihoods are not all finite, has
@@ -64,6 +69,11 @@ def likelihood(
     mean = -values.mean().item()
     error_of_mean = values.std().item() / math.sqrt(len(x)) if len(x) > 1 else None
     result = {"nll": Metric(mean, "nats", kind, standard_error=error_of_mean, n=len(x), details=details)}
+    if entropy is not None:
+        result["kl"] = Metric(
+            mean - entropy, "nats", kind, standard_error=error_of_mean, n=len(x),
+            details=details | {"entropy": entropy},
+        )  # fmt: skip
     if spec.levels is not None:
         scale = spec.dim * math.log(2)
         error_in_bits = None if error_of_mean is None else error_of_mean / scale

@@ -97,6 +97,7 @@ def evaluate(
     *,
     natural: bool,
     settings: Mapping[str, Any],
+    entropy: float | None = None,
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
     """Judge a model by its likelihood, its samples and its speed.
@@ -108,6 +109,7 @@ def evaluate(
         spec: the data.
         natural: whether images are photographs, so that Inception's features mean something.
         settings: see ``conf/evaluation/default.yaml``.
+        entropy: of the data's density, in nats, where it is known.
         clock: seconds, for the speed.
 
     torch's global random state is left as it was.
@@ -119,7 +121,7 @@ def evaluate(
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(chosen.seed)
-            return _evaluate(model, splits, spec, natural, chosen, clock)
+            return _evaluate(model, splits, spec, natural, chosen, entropy, clock)
     finally:
         for module in was_training:
             module.training = True
@@ -131,6 +133,7 @@ def _evaluate(
     spec: DataSpec,
     natural: bool,
     settings: Settings,
+    entropy: float | None,
     clock: Clock,
 ) -> Evaluation:
     test = splits["test"]
@@ -141,6 +144,7 @@ def _evaluate(
         spec,
         batch_size=settings.batch_size,
         dequantisation_samples=settings.dequantisation_samples,
+        entropy=entropy,
     )
     torch.manual_seed(settings.seed)
     samples = generate(model, settings.samples, spec, settings.seed, settings.batch_size)

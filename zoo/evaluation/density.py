@@ -1,0 +1,44 @@
+"""A picture of a density on the plane: the model's on a grid, beside the data's histogram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from zoo.data.spec import DataSpec
+from zoo.evaluation.likelihood import log_probs
+
+SIDE = 96  # cells along each axis
+MARGIN = 0.1  # of the data's width, on every side
+
+
+def density_grid(
+    model: nn.Module, splits: Mapping[str, Tensor], spec: DataSpec, batch_size: int = 2048
+) -> dict[str, np.ndarray] | None:
+    """Densities on a square grid over the data; None unless the data are points of the plane with a density.
+
+    Returns:
+        ``density`` ``(96, 96)`` of the model at the cells' centres, ``data`` ``(96, 96)``, the histogram of
+        the training data as a density (both float16, rows from the lowest y up), and ``extent``: x and y at
+        the outer edges, ``(low, high, low, high)``.
+    """
+    if spec.shape != (2,) or spec.levels is not None or getattr(model, "likelihood", "none") == "none":
+        return None
+    points = splits["train"].double()
+    low, high = points.min(0).values, points.max(0).values
+    centre, half = (low + high) / 2, float((high - low).max()) * (0.5 + MARGIN)
+    edges = torch.linspace(-half, half, SIDE + 1, dtype=torch.float64)
+    middle = (edges[:-1] + edges[1:]) / 2
+    y, x = torch.meshgrid(middle + centre[1], middle + centre[0], indexing="ij")
+    values = log_probs(model, torch.stack([x.flatten(), y.flatten()], 1).float(), batch_size)
+    bins = [(edges + c).numpy() for c in (centre[1], centre[0])]
+    counts, _, _ = np.histogram2d(points[:, 1].numpy(), points[:, 0].numpy(), bins=bins, density=True)
+    extent = [centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half]
+    return {
+        "density": values.exp().view(SIDE, SIDE).numpy().astype(np.float16),
+        "data": counts.astype(np.float16),
+        "extent": np.array([float(e) for e in extent], np.float32),
+    }
