@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.models import noise
 from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.dequantise import UniformDequantisation
@@ -51,17 +55,56 @@ class Flow(GenerativeModel):
         if self.dequantise is not None:
             x = self.dequantise(x)
         z, log_det = self.transform(x, context)
-        return self.base.log_prob(z, context) + log_det
+        return self._sound(self.base.log_prob(z, context) + log_det, "log-density")
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x, _ = self.transform.inverse(self.base.sample(n, temperature, context), context)
+        x = self._sound(x, "samples")
         if self.dequantise is None:
             return x
         assert self.spec.levels is not None
         return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)
 
+    def _sound(self, values: Tensor, what: str) -> Tensor:
+        """In evaluation mode, never a silent NaN (training has its own check, of the loss)."""
+        if not self.training and bool(values.isnan().any()):
+            raise ZooError(
+                f"The {what} of {type(self).__name__} hold NaN: its layers overflow {values.dtype} here. "
+                "Train again with a lower training.lr or model.bound, or evaluate in float64."
+            )
+        return values
+
+    @torch.no_grad()
+    def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Let layers that evaluate with statistics of the whole training set take them.
+
+        A training rule calls this before each validation. Nothing is read where no layer wants it; otherwise
+        the training set is held in memory and passed through layer by layer, once, in evaluation mode.
+
+        Args:
+            batches: examples in data space and, for a conditional model, their labels.
+        """
+        if not any(getattr(m, "statistics", None) == "training set" for m in self.transform.modules()):
+            return
+        xs, contexts = [], []
+        for x, y in batches:
+            x = x.to(device=self.device, dtype=self.dtype)
+            if self.dequantise is not None:
+                with noise.keyed(noise.content_keys(x)):
+                    x = self.dequantise(x)
+            xs.append(x)
+            contexts.append(self.one_hot(y, len(x)) if self.conditional else None)
+        mode = self.training
+        self.transform.eval().collect(xs, contexts)
+        self.transform.train(mode)
+
     def likelihood_details(self) -> dict[str, Any]:
         return {"dequantisation": "uniform"} if self.dequantise is not None else {}
+
+
+def context_size(spec: DataSpec, conditional: bool) -> int:
+    """Length of the one-hot label that a flow's networks are built for; 0 without one."""
+    return int(spec.classes or 0) if conditional else 0
 
 
 def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 1e-6) -> Chain:

@@ -1,29 +1,39 @@
-"""Glow: learned mixing of channels between affine couplings."""
+"""Glow: learned mixing of channels between couplings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from torch import nn
+
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
-from zoo.models.bijections.coupling import AffineCoupling, make_mask
-from zoo.models.bijections.invertible_conv import InvertibleConv1x1
-from zoo.models.bijections.multiscale import MultiScale
-from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.flow import Flow, Preprocessing, preprocess
+from zoo.models.bijections.coupling import (
+    AdditiveCoupling,
+    AffineCoupling,
+    Bound,
+    bounded,
+    make_partition,
+)
+from zoo.models.bijections.invertible_conv import MixingKind, make_mixing
+from zoo.models.bijections.multiscale import squeeze_and_split
+from zoo.models.bijections.reversible import chain
+from zoo.models.distributions import Base
+from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
+from zoo.models.networks.glow_net import GlowNet
 from zoo.models.networks.mlp import MLP
 
 
 class Glow(Flow):
     """Glow (Kingma and Dhariwal 2018, arXiv:1807.03039).
 
-    A step is activation normalisation, an invertible 1x1 convolution and an affine coupling over channels; a
-    level squeezes, makes ``steps`` steps and lets half of the channels leave under a learned prior. Images of
-    odd height or width are not squeezed further; where that leaves a single channel, a checkerboard mask
-    takes the place of the channel mask. On vectors a step mixes with a full linear layer in LU form.
+    A step is activation normalisation, an invertible 1x1 convolution and a coupling over channels; a level
+    squeezes, makes ``steps`` steps and lets half of the channels leave under a learned prior. Images of odd
+    height or width are not squeezed further; where that leaves a single channel, a checkerboard mask takes
+    the place of the channel mask. On vectors a step mixes with a full linear layer.
 
     Args:
         spec: the data; at least 2 dimensions.
@@ -31,10 +41,16 @@ class Glow(Flow):
         steps: steps of a level; on vectors, half of the steps in all.
         hidden: hidden layers of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
-        blocks: its residual blocks (images).
-        bound: soft clamp of each coupling's log-scale; None: no clamp.
+        blocks: its residual blocks; 0: the paper's three convolutions, 3x3, 1x1, 3x3 (images).
+        additive: couplings only shift, in place of the affine ones.
+        bound: of an affine coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
+        mixing: the 1x1 convolution's parameters, ``plu`` or ``full``.
         preprocessing: ``centre`` (the paper's) or ``logit``, for pixels.
         alpha: margin of the logit.
+        base: distribution of the latents; ``diagonal`` is the paper's learned top prior.
+        memory_efficient: recompute activations in training, see
+            :class:`~zoo.models.bijections.reversible.Reversible`.
+        conditional: condition on the label.
 
     Raises:
         ZooError: a single dimension, which leaves nothing to condition on; no level or no step.
@@ -48,44 +64,49 @@ class Glow(Flow):
         hidden: Sequence[int] = (128, 128),
         width: int = 48,
         blocks: int = 1,
-        bound: float | None = 3.0,
+        additive: bool = False,
+        bound: Bound = 3.0,
+        mixing: MixingKind = "plu",
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
+        base: Base = "normal",
+        memory_efficient: bool = False,
+        conditional: bool = False,
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
         if levels < 1 or steps < 1:
             raise ZooError(f"Glow needs levels and steps of at least 1; got {levels} and {steps}.")
+        context = context_size(spec, conditional)
+
+        def network(given: int, out: int) -> nn.Module:
+            if not spec.is_image:
+                return MLP(given, out, hidden, context=context)
+            if blocks == 0:
+                return GlowNet(given, out, width, context=context)
+            return ConvNet(given, out, width, blocks, context=context)
+
+        def level(shape: tuple[int, ...], count: int = steps) -> list[Bijection]:
+            kind = "half" if len(shape) == 1 else "channel" if shape[0] > 1 else "checkerboard"
+            made: list[Bijection] = []
+            for index in range(count):
+                partition = make_partition(kind, shape, flip=index % 2 == 1)  # type: ignore[arg-type]
+                net = network(partition.given, partition.changed * (1 if additive else 2))
+                coupling = (
+                    AdditiveCoupling(partition, net)
+                    if additive
+                    else AffineCoupling(partition, net, bounded(bound), shift_first=True)
+                )
+                made.append(Chain([ActNorm(shape[0]), make_mixing(mixing, shape[0]), coupling]))
+            return [chain(made, memory_efficient)]
+
+        def prior(stay: int, leave: int) -> nn.Module:
+            return ConvNet(stay, 2 * leave, width, 0, context=context)
+
         first = preprocess(spec, preprocessing, alpha)
-        if not spec.is_image:
-            chain: list[Bijection] = [first]
-            for index in range(2 * steps):
-                mask = make_mask("half", spec.shape, flip=index % 2 == 1)
-                network = MLP(spec.dim, 2 * spec.dim, hidden)
-                chain += [
-                    ActNorm(spec.dim),
-                    InvertibleConv1x1(spec.dim),
-                    AffineCoupling(mask, network, bound),
-                ]
-            super().__init__(spec, Chain(chain))
-            return
-
-        def step(shape: tuple[int, ...], flip: bool) -> list[Bijection]:
-            mask = make_mask("channel" if shape[0] > 1 else "checkerboard", shape, flip)
-            network = ConvNet(shape[0], 2 * shape[0], width, blocks)
-            return [ActNorm(shape[0]), InvertibleConv1x1(shape[0]), AffineCoupling(mask, network, bound)]
-
-        def level(shape: tuple[int, ...], left: int) -> MultiScale:
-            c, h, w = shape
-            squeeze = h % 2 == 0 and w % 2 == 0
-            inside = (4 * c, h // 2, w // 2) if squeeze else shape
-            layers: list[Bijection] = [Squeeze()] if squeeze else []
-            for index in range(steps):
-                layers += step(inside, flip=index % 2 == 1)
-            if left == 1 or not squeeze or inside[1] % 2 or inside[2] % 2:
-                return MultiScale(Chain(layers), inside, None, None)
-            stay = (inside[0] + 1) // 2
-            prior = ConvNet(stay, 2 * (inside[0] - stay), width, 0)
-            return MultiScale(Chain(layers), inside, level((stay, *inside[1:]), left - 1), prior)
-
-        super().__init__(spec, Chain([first, level(spec.shape, levels)]), latent_shape=(spec.dim,))
+        if spec.is_image:
+            c, h, w = spec.shape
+            body: list[Bijection] = [squeeze_and_split((c, h, w), levels, level, prior)]
+        else:
+            body = level(spec.shape, 2 * steps)
+        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional)

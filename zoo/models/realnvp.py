@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
-from zoo.models.bijections.coupling import AffineCoupling, make_mask
+from zoo.models.bijections.batchnorm import BatchNorm
+from zoo.models.bijections.coupling import AffineCoupling, Bound, PartitionKind, bounded, make_partition
 from zoo.models.bijections.multiscale import MultiScale
+from zoo.models.bijections.permutation import Permutation
+from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.flow import Flow, Preprocessing, preprocess
+from zoo.models.distributions import Base
+from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
+from zoo.models.networks.evaluations import tick
 from zoo.models.networks.mlp import MLP
+
+Normalisation = Literal["actnorm", "batchnorm", "batchnorm_full", "none"]
 
 
 class RealNVP(Flow):
     """Real NVP (Dinh, Sohl-Dickstein and Bengio 2017, arXiv:1605.08803).
 
-    Vectors: ``layers`` couplings with alternating masks, an activation normalisation before each in place of
-    the paper's batch normalisation. Images: at each scale three couplings with checkerboard masks, a squeeze,
+    Vectors: ``layers`` couplings with alternating masks (the even places are brought to the front once, so
+    that both parts are contiguous). Images: at each scale three couplings with checkerboard masks, a squeeze,
     three with channel masks; then half of the channels leave. The last scale has four checkerboard couplings,
     or four over channels where a single pixel is left. Odd sizes are not halved further.
 
@@ -28,15 +39,24 @@ class RealNVP(Flow):
         spec: the data; vectors have at least 2 dimensions.
         layers: couplings (vectors).
         hidden: hidden layers of a dense conditioner (vectors).
+        separate: scale and shift come from networks of their own, with tanh and with ReLU, as in the baseline
+            of Papamakarios et al. 2017 (vectors).
         scales: at least 1, at most what halving allows (images).
         width: channels of a convolutional conditioner (images).
         blocks: its residual blocks (images).
-        bound: soft clamp of each coupling's log-scale; None: no clamp.
+        bound: of each coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
+        normalisation: ``actnorm`` before each coupling, or ``batchnorm`` after it, evaluated with running
+            averages; ``batchnorm_full``: evaluated with statistics of the whole training set; or ``none``.
         preprocessing: ``logit`` or ``centre``, for pixels.
         alpha: margin of the logit.
+        base: distribution of the latents.
+        memory_efficient: recompute activations in training, see
+            :class:`~zoo.models.bijections.reversible.Reversible`; not with batch normalisation.
+        conditional: condition on the label.
 
     Raises:
-        ZooError: a single dimension, which leaves nothing to condition on; no scale or no layer.
+        ZooError: a single dimension, which leaves nothing to condition on; no scale or no layer; settings
+            that exclude each other.
     """
 
     def __init__(
@@ -44,47 +64,95 @@ class RealNVP(Flow):
         spec: DataSpec,
         layers: int = 8,
         hidden: Sequence[int] = (128, 128),
+        separate: bool = False,
         scales: int = 2,
         width: int = 32,
         blocks: int = 1,
-        bound: float | None = 3.0,
+        bound: Bound = 3.0,
+        normalisation: Normalisation = "actnorm",
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
+        base: Base = "normal",
+        memory_efficient: bool = False,
+        conditional: bool = False,
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
         if scales < 1 or layers < 1:
             raise ZooError(f"RealNVP needs scales and layers of at least 1; got {scales} and {layers}.")
-        if not spec.is_image:
-            chain: list[Bijection] = []
-            for index in range(layers):
-                mask = make_mask("alternating", spec.shape, flip=index % 2 == 1)
-                chain += [ActNorm(spec.dim), AffineCoupling(mask, MLP(spec.dim, 2 * spec.dim, hidden), bound)]
-            super().__init__(spec, Chain([preprocess(spec, preprocessing, alpha), *chain]))
-            return
+        context = context_size(spec, conditional)
 
-        def couplings(kind: str, shape: tuple[int, ...], count: int, flip: bool = False) -> list[Bijection]:
-            made: list[Bijection] = []
+        def couplings(
+            kind: PartitionKind, shape: tuple[int, ...], count: int, network: Callable[[int, int], nn.Module]
+        ) -> Chain:
+            made = []
             for index in range(count):
-                mask = make_mask(kind, shape, flip=flip ^ (index % 2 == 1))  # type: ignore[arg-type]
-                network = ConvNet(shape[0], 2 * shape[0], width, blocks)
-                made += [ActNorm(shape[0]), AffineCoupling(mask, network, bound)]
-            return made
+                partition = make_partition(kind, shape, flip=index % 2 == 1)
+                net = network(partition.given, 2 * partition.changed)
+                before, after = normalise(normalisation, shape[0])
+                made.append(Chain([*before, AffineCoupling(partition, net, bounded(bound)), *after]))
+            return chain(made, memory_efficient)
+
+        def dense(given: int, out: int) -> nn.Module:
+            if separate:
+                return ScaleAndShift(given, out, hidden, context)
+            return MLP(given, out, hidden, context=context)
+
+        def convolutional(given: int, out: int) -> nn.Module:
+            return ConvNet(given, out, width, blocks, context=context)
 
         def scale(shape: tuple[int, int, int], left: int) -> MultiScale:
             c, h, w = shape
             if left == 1 or h % 2 or w % 2:
                 # a checkerboard of one pixel has one part only, which would leave nothing to condition on
-                kind = "checkerboard" if h * w > 1 else "channel"
-                return MultiScale(Chain(couplings(kind, shape, 4)), shape, None, None)
-            squeezed = (4 * c, h // 2, w // 2)
+                kind: PartitionKind = "checkerboard" if h * w > 1 else "channel"
+                return MultiScale(couplings(kind, shape, 4, convolutional), shape, None, None)
+            inside = (4 * c, h // 2, w // 2)
             layers = [
-                *couplings("checkerboard", shape, 3), Squeeze(), *couplings("channel", squeezed, 3)
-            ]  # fmt: skip
+                couplings("checkerboard", shape, 3, convolutional),
+                Squeeze(),
+                couplings("channel", inside, 3, convolutional),
+            ]
             stay = 2 * c
-            prior = ConvNet(stay, 2 * (4 * c - stay), width, 0)
-            return MultiScale(Chain(layers), squeezed, scale((stay, h // 2, w // 2), left - 1), prior)
+            prior = ConvNet(stay, 2 * (4 * c - stay), width, 0, context=context)
+            return MultiScale(Chain(layers), inside, scale((stay, h // 2, w // 2), left - 1), prior)
 
-        c, h, w = spec.shape
-        transform = Chain([preprocess(spec, preprocessing, alpha), scale((c, h, w), scales)])
-        super().__init__(spec, transform, latent_shape=(spec.dim,))
+        first = preprocess(spec, preprocessing, alpha)
+        if spec.is_image:
+            c, h, w = spec.shape
+            body: list[Bijection] = [scale((c, h, w), scales)]
+        else:
+            order = [*range(0, spec.dim, 2), *range(1, spec.dim, 2)]
+            body = [Permutation(order), couplings("half", spec.shape, layers, dense)]
+        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional)
+
+
+def normalise(kind: Normalisation, size: int) -> tuple[list[Bijection], list[Bijection]]:
+    """Normalisation layers before and after a coupling.
+
+    Raises:
+        ZooError: another kind.
+    """
+    if kind == "actnorm":
+        return [ActNorm(size)], []
+    if kind == "batchnorm":
+        return [], [BatchNorm(size)]
+    if kind == "batchnorm_full":
+        return [], [BatchNorm(size, "training set")]
+    if kind == "none":
+        return [], []
+    raise ZooError(f"model.normalisation is actnorm, batchnorm, batchnorm_full or none; got '{kind}'.")
+
+
+class ScaleAndShift(nn.Module):
+    """Raw scales by a tanh network and shifts by a ReLU network, side by side."""
+
+    def __init__(self, given: int, out: int, hidden: Sequence[int], context: int) -> None:
+        super().__init__()
+        self.scale = MLP(given, out // 2, hidden, nn.Tanh, context=context)
+        self.shift = MLP(given, out // 2, hidden, nn.ReLU, context=context)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        tick()  # one evaluation: the two are independent
+        x = x if context is None else torch.cat([x, context], 1)
+        return torch.cat([self.scale.layers(x), self.shift.layers(x)], 1)

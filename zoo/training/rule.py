@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -221,6 +222,16 @@ class Rule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._validation, self._likelihoods = [], []
         self.evaluated.eval()
+        take = getattr(self.evaluated, "on_training_statistics", None)
+        if take is not None:
+            take(self._training_batches())
+
+    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The whole training set with its labels, on every process, for models that evaluate with it."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        x, y = data.splits["train"], data.labels.get("train")
+        for rows in torch.arange(len(x)).split(max(self.batch_size, 1000)):
+            yield x[rows], None if y is None else y[rows]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = unpack(batch)

@@ -35,6 +35,14 @@ class Bijection(nn.Module):
         """Latent to data without the log-determinant, for layers where that is costly."""
         return self.inverse(z, context)[0]
 
+    @torch.no_grad()
+    def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
+        """Take statistics of the whole training set, given as batches, and return what comes out of it.
+
+        Layers without statistics only pass the data on; layers that hold others pass it through each in turn.
+        """
+        return [self(x, context)[0] for x, context in zip(batches, contexts, strict=True)]
+
 
 class Chain(Bijection):
     """Layers one after another, in the order data to latent.
@@ -60,6 +68,11 @@ class Chain(Bijection):
             z, log_det = layer.inverse(z, context)  # type: ignore[operator]
             total = total + log_det
         return z, total
+
+    def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
+        for layer in self.layers:
+            batches = layer.collect(batches, contexts)  # type: ignore[operator]
+        return batches
 
 
 class Inverse(Bijection):

@@ -1,75 +1,240 @@
-"""Affine coupling: one part of the event rescales and shifts the other."""
+"""Couplings: one part of the event decides how the other is changed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from zoo.errors import InvalidData
-from zoo.models.bijections.base import Bijection, sum_event
+from zoo.errors import InvalidData, ZooError
+from zoo.models.bijections.base import Bijection, sum_event, zeros
+
+PartitionKind = Literal["half", "alternating", "channel", "checkerboard"]
+Bound = float | Literal["sigmoid"] | None
 
 
-class AffineCoupling(Bijection):
-    r"""z = x on the mask and z = x exp(s) + t off it, with (s, t) = network(mask x).
+class Partition(nn.Module):
+    """How an event ``(C, ...)`` is divided into a part that conditions and a part that is changed.
 
-    Dinh et al. 2017 (Real NVP), eq. 7-9; log|det| = sum of s off the mask. The raw s of the network is
-    soft-clamped to (-bound, bound) by bound tanh(s/bound), so that one layer stretches a dimension by at most
-    e^bound; ``bound=None`` leaves it as it is.
+    Attributes:
+        given: size along dimension 1 of the part that conditions.
+        changed: size along dimension 1 of the part that is changed.
+    """
 
-    Args:
-        mask: ``(*event)``, true where the event conditions and stays as it is.
-        network: ``(B, *event)`` to ``(B, 2 C, ...)``: raw s first, then t, along dimension 1.
-        bound: of the log-scale.
+    given: int
+    changed: int
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``(B, C, ...)`` to the conditioning part and the changed part."""
+        raise NotImplementedError
+
+    def join(self, given: Tensor, changed: Tensor) -> Tensor:
+        """Undo :meth:`split`."""
+        raise NotImplementedError
+
+    def hide(self, values: Tensor) -> Tensor:
+        """Zero where ``values``, of the changed part's extent, lie outside of it."""
+        return values
+
+
+class Halves(Partition):
+    """Dimension 1 cut in two: the first half (rounded up) conditions; with ``flip`` it is changed."""
+
+    def __init__(self, size: int, flip: bool = False) -> None:
+        super().__init__()
+        self.sizes, self.flip = ((size + 1) // 2, size // 2), flip
+        self.given, self.changed = reversed(self.sizes) if flip else self.sizes
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first, second = x.split(self.sizes, 1)
+        return (second, first) if self.flip else (first, second)
+
+    def join(self, given: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat((changed, given) if self.flip else (given, changed), 1)
+
+
+class Alternating(Partition):
+    """Places 0, 2, 4, ... of dimension 1 condition; with ``flip`` they are changed."""
+
+    order: Tensor
+
+    def __init__(self, size: int, flip: bool = False) -> None:
+        super().__init__()
+        self.flip = flip
+        self.given, self.changed = (size // 2, (size + 1) // 2) if flip else ((size + 1) // 2, size // 2)
+        order = torch.cat([torch.arange(0, size, 2), torch.arange(1, size, 2)]).argsort()
+        self.register_buffer("order", order, persistent=False)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        even, odd = x[:, ::2], x[:, 1::2]
+        return (odd, even) if self.flip else (even, odd)
+
+    def join(self, given: Tensor, changed: Tensor) -> Tensor:
+        return torch.cat((changed, given) if self.flip else (given, changed), 1).index_select(1, self.order)
+
+
+class Checkerboard(Partition):
+    """Pixels of even row + column condition; with ``flip`` they are changed.
+
+    Both parts keep the image's extent, which a convolution needs: the conditioning one with zeros elsewhere.
     """
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor, network: nn.Module, bound: float | None = 3.0) -> None:
+    def __init__(self, shape: tuple[int, int, int], flip: bool = False) -> None:
         super().__init__()
-        self.register_buffer("mask", mask.bool())
-        self.network = network
-        self.bound = bound
+        self.given = self.changed = shape[0]
+        rows, columns = torch.arange(shape[1])[:, None], torch.arange(shape[2])
+        self.register_buffer("mask", (rows + columns) % 2 == int(flip), persistent=False)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self._affine(x, context)
-        return torch.where(self.mask, x, x * log_scale.exp() + shift), sum_event(log_scale)
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x.masked_fill(~self.mask, 0), x
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        log_scale, shift = self._affine(z, context)
-        return torch.where(self.mask, z, (z - shift) * (-log_scale).exp()), -sum_event(log_scale)
+    def join(self, given: Tensor, changed: Tensor) -> Tensor:
+        return torch.where(self.mask, given, changed)
 
-    def _affine(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        kept = x.masked_fill(~self.mask, 0)
-        out = self.network(kept) if context is None else self.network(kept, context)
-        raw, shift = out.chunk(2, 1)
-        log_scale = raw if self.bound is None else self.bound * torch.tanh(raw / self.bound)
-        return log_scale.masked_fill(self.mask, 0), shift
-
-    def extra_repr(self) -> str:
-        return f"bound={self.bound}"
+    def hide(self, values: Tensor) -> Tensor:
+        return values.masked_fill(self.mask, 0)
 
 
-def make_mask(
-    kind: Literal["alternating", "half", "checkerboard", "channel"],
-    shape: tuple[int, ...],
-    flip: bool = False,
-) -> Tensor:
-    """A boolean mask over an event: true is what conditions; ``flip`` swaps the two parts.
+def make_partition(kind: PartitionKind, shape: tuple[int, ...], flip: bool = False) -> Partition:
+    """A partition of events of this shape: ``half`` or ``alternating`` of vectors, ``channel`` or
+    ``checkerboard`` of images; ``flip`` swaps the two parts.
 
     Raises:
-        InvalidData: the event has nothing to split (a single value), or the mask does not fit its shape.
+        InvalidData: the kind does not fit the shape, or would leave a part empty.
     """
-    if kind == "alternating" and len(shape) == 1:
-        mask = torch.arange(shape[0]) % 2 == 0
-    elif kind == "half" and len(shape) == 1:
-        mask = torch.arange(shape[0]) < (shape[0] + 1) // 2
-    elif kind == "checkerboard" and len(shape) == 3:
-        rows, columns = torch.arange(shape[1])[:, None], torch.arange(shape[2])
-        mask = ((rows + columns) % 2 == 0).expand(shape).clone()
-    elif kind == "channel" and len(shape) == 3:
-        mask = (torch.arange(shape[0]) < (shape[0] + 1) // 2)[:, None, None].expand(shape).clone()
-    else:
-        raise InvalidData(f"A {kind} mask does not fit an event of shape {shape}.")
-    return ~mask if flip else mask
+    size = shape[0] if shape else 0
+    if size > 1 and (kind, len(shape)) in (("half", 1), ("channel", 3)):
+        return Halves(size, flip)
+    if size > 1 and (kind, len(shape)) == ("alternating", 1):
+        return Alternating(size, flip)
+    if kind == "checkerboard" and len(shape) == 3 and shape[1] * shape[2] > 1:
+        return Checkerboard((shape[0], shape[1], shape[2]), flip)
+    raise InvalidData(f"A {kind} mask does not divide an event of shape {shape}.")
+
+
+class Coupling(Bijection):
+    """a stays, b becomes f(b; network(a)) for an elementwise bijection f (Dinh et al. 2015, section 3.2).
+
+    The conditioner sees only a and answers only for b; nothing is computed for places that stay. A subclass
+    writes :meth:`apply_to` and :meth:`undo_on`.
+
+    Args:
+        partition: of the event into a and b.
+        network: a, and the context where there is one, to the parameters of f along dimension 1.
+        kept: a bijection of a, applied after the network has read it (Durkan et al. 2019, appendix B.1).
+    """
+
+    def __init__(self, partition: Partition, network: nn.Module, kept: Bijection | None = None) -> None:
+        super().__init__()
+        self.partition, self.network, self.kept = partition, network, kept
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        given, changed = self.partition.split(x)
+        changed, log_slope = self.apply_to(changed, self._answers(given, context))
+        log_det = sum_event(self.partition.hide(log_slope))
+        if self.kept is not None:
+            given, of_kept = self.kept(given, context)
+            log_det = log_det + of_kept
+        return self.partition.join(given, changed), log_det
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        given, changed = self.partition.split(z)
+        of_kept = zeros(z)
+        if self.kept is not None:
+            given, of_kept = self.kept.inverse(given, context)
+        changed, log_slope = self.undo_on(changed, self._answers(given, context))
+        return self.partition.join(given, changed), sum_event(self.partition.hide(log_slope)) + of_kept
+
+    def _answers(self, given: Tensor, context: Tensor | None) -> Tensor:
+        out = self.network(given) if context is None else self.network(given, context)
+        return self.partition.hide(
+            out.to(given.dtype)
+        )  # under autocast the network answers in half precision
+
+    def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """f(b) and ln f'(b), both of b's shape."""
+        raise NotImplementedError
+
+    def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of f at b and the logarithm of the inverse's slope, both of b's shape."""
+        raise NotImplementedError
+
+
+class AdditiveCoupling(Coupling):
+    """f(b) = b + t: volume-preserving (Dinh et al. 2015, NICE, eq. 9)."""
+
+    def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return b + parameters, torch.zeros_like(b)
+
+    def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return b - parameters, torch.zeros_like(b)
+
+
+class AffineCoupling(Coupling):
+    """f(b) = b exp(s) + t with (raw s, t) = network(a), raw s first (Dinh et al. 2017, eq. 7-8).
+
+    Args:
+        partition: of the event into a and b.
+        network: a to raw s and t, stacked along dimension 1.
+        log_scale: raw s to s, see :func:`bounded`; the default is a soft clamp at 3.
+        shift_first: f(b) = (b + t) exp(s), the form of Glow's code.
+        kept: a bijection of a.
+    """
+
+    def __init__(
+        self,
+        partition: Partition,
+        network: nn.Module,
+        log_scale: Callable[[Tensor], Tensor] | None = None,
+        shift_first: bool = False,
+        kept: Bijection | None = None,
+    ) -> None:
+        super().__init__(partition, network, kept)
+        self.log_scale = bounded(3.0) if log_scale is None else log_scale
+        self.shift_first = shift_first
+
+    def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = parameters.chunk(2, 1)
+        s = self.log_scale(raw)
+        return (b + shift) * s.exp() if self.shift_first else torch.addcmul(shift, b, s.exp()), s
+
+    def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = parameters.chunk(2, 1)
+        s = self.log_scale(raw)
+        return b * (-s).exp() - shift if self.shift_first else (b - shift) * (-s).exp(), -s
+
+
+def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
+    """From what a network says to a log-scale.
+
+    A number soft-clamps it: bound tanh(raw / bound), so that one layer stretches by at most e^bound.
+    ``sigmoid`` is ln sigmoid(raw + 2), the scale of Glow's code, which never exceeds 1. None: as it is.
+
+    Raises:
+        ZooError: a bound that is not above zero, or another word.
+    """
+    if bound is None:
+        return _as_it_is
+    if bound == "sigmoid":
+        return _sigmoid
+    if isinstance(bound, str) or not bound > 0:
+        raise ZooError(f"model.bound is a number above 0, sigmoid or null; got '{bound}'.")
+    return partial(_soft_clamp, bound=float(bound))
+
+
+def _as_it_is(raw: Tensor) -> Tensor:
+    return raw
+
+
+def _sigmoid(raw: Tensor) -> Tensor:
+    return F.logsigmoid(raw + 2)
+
+
+def _soft_clamp(raw: Tensor, bound: float) -> Tensor:
+    return bound * torch.tanh(raw / bound)

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.bijections.linear import solve_lu, triangles
 
 
-class InvertibleConv1x1(Bijection):
-    """z = W x at every pixel, W = P L (U + diag(sign exp(log s))), log|det| = H W sum log s.
+class Mixing(Bijection):
+    """z = W x at every pixel, log|det| = H W log|det W|; on vectors ``(B, D)`` a linear layer.
 
-    Kingma & Dhariwal 2018, eq. 9-11: L unit lower and U strictly upper triangular, P a fixed permutation and
-    the signs fixed, from a random rotation. On vectors ``(B, D)`` it is a linear layer in LU form. Cost:
-    O(C^2) a pixel; the inverse is two triangular solves of C x C, made once a call.
+    Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation. A subclass says what W is.
+    """
+
+    def weight(self) -> Tensor:
+        """W, ``(C, C)``, in at least float32."""
+        raise NotImplementedError
+
+    def inverse_weight(self) -> Tensor:
+        """The inverse of W."""
+        raise NotImplementedError
+
+    def log_scale(self) -> Tensor:
+        """log|det W|."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return mix(self.weight(), x), self._log_det(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return mix(self.inverse_weight(), z), -self._log_det(z)
+
+    def _log_det(self, x: Tensor) -> Tensor:
+        return zeros(x) + self.log_scale() * x.shape[2:].numel()
+
+
+class InvertibleConv1x1(Mixing):
+    """W = P L (U + diag(sign exp(log s))), log|det W| = sum log s (Kingma & Dhariwal 2018, eq. 10-11).
+
+    L is unit lower and U strictly upper triangular, P a fixed permutation and the signs fixed. Cost: O(C^2) a
+    pixel; the inverse is two triangular solves of C x C, made once a call.
 
     Args:
         channels: C.
@@ -21,11 +53,12 @@ class InvertibleConv1x1(Bijection):
 
     permutation: Tensor
     sign: Tensor
+    below: Tensor
+    above: Tensor
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        rotation = torch.linalg.qr(torch.randn(channels, channels, dtype=torch.float64))[0]
-        p, lower, upper = torch.linalg.lu(rotation)
+        p, lower, upper = torch.linalg.lu(rotation(channels))
         diagonal = upper.diagonal()
         dtype = torch.get_default_dtype()
         self.register_buffer("permutation", p.to(dtype))
@@ -37,24 +70,72 @@ class InvertibleConv1x1(Bijection):
         self.lower = nn.Parameter(lower[below[0], below[1]].to(dtype))
         self.upper = nn.Parameter(upper[above[0], above[1]].to(dtype))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def weight(self) -> Tensor:
         lower, upper = self._triangles()
-        return self._mix(self.permutation @ lower @ upper, x), self._log_det(x)
+        return self.permutation.to(lower.dtype) @ lower @ upper
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse_weight(self) -> Tensor:
         lower, upper = self._triangles()
-        half = torch.linalg.solve_triangular(lower, self.permutation.T, upper=False, unitriangular=True)
-        return self._mix(torch.linalg.solve_triangular(upper, half, upper=True), z), -self._log_det(z)
+        return solve_lu(lower, upper, self.permutation.T.to(lower.dtype))
+
+    def log_scale(self) -> Tensor:
+        return self.log_s.sum(dtype=torch.promote_types(self.log_s.dtype, torch.float32))
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
-        below, above = torch.unbind(self.below), torch.unbind(self.above)  # type: ignore[arg-type]
-        lower = torch.diag(torch.ones_like(self.log_s)).index_put(below, self.lower)
-        return lower, torch.diag(self.sign * self.log_s.exp()).index_put(above, self.upper)
+        log_s = self.log_s.to(torch.promote_types(self.log_s.dtype, torch.float32))
+        return triangles(self.lower, self.upper, self.sign * log_s.exp(), self.below, self.above)
 
-    @staticmethod
-    def _mix(weight: Tensor, x: Tensor) -> Tensor:
-        return torch.einsum("ij,bj...->bi...", weight, x)
 
-    def _log_det(self, x: Tensor) -> Tensor:
-        total = zeros(x)
-        return total + self.log_s.sum(dtype=total.dtype) * x.shape[2:].numel()
+class FullConv1x1(Mixing):
+    """W itself is the parameter (Kingma & Dhariwal 2018, eq. 9). Cost: O(C^3) a call for its determinant.
+
+    Args:
+        channels: C.
+
+    Raises:
+        ZooError: W has become singular.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.matrix = nn.Parameter(rotation(channels).to(torch.get_default_dtype()))
+
+    def weight(self) -> Tensor:
+        return self.matrix.to(torch.promote_types(self.matrix.dtype, torch.float32))
+
+    def inverse_weight(self) -> Tensor:
+        try:
+            return torch.linalg.inv(self.weight())
+        except torch.linalg.LinAlgError as error:
+            raise ZooError(
+                "A 1x1 convolution's matrix is singular and has no inverse; choose model.mixing=plu."
+            ) from error
+
+    def log_scale(self) -> Tensor:
+        return torch.linalg.slogdet(self.weight())[1]
+
+
+MixingKind = Literal["plu", "full"]
+
+
+def make_mixing(kind: MixingKind, channels: int) -> Mixing:
+    """``plu`` or ``full``.
+
+    Raises:
+        ZooError: another word.
+    """
+    if kind not in ("plu", "full"):
+        raise ZooError(f"model.mixing is plu or full; got '{kind}'.")
+    return InvertibleConv1x1(channels) if kind == "plu" else FullConv1x1(channels)
+
+
+def rotation(size: int) -> Tensor:
+    """A random orthogonal matrix in float64, uniform over them."""
+    q, r = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))
+    return q * r.diagonal().sign()
+
+
+def mix(weight: Tensor, x: Tensor) -> Tensor:
+    """W x along dimension 1 of ``(B, C)`` or ``(B, C, H, W)``."""
+    weight = weight.to(x.dtype)
+    return F.linear(x, weight) if x.ndim == 2 else F.conv2d(x, weight[:, :, None, None])

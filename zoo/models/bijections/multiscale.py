@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
 from torch import Tensor, nn
 
-from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.bijections.base import Bijection, Chain, sum_event
+from zoo.models.bijections.squeeze import Squeeze
 
 
 class MultiScale(Bijection):
@@ -31,16 +34,15 @@ class MultiScale(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, log_det = self.layers(x, context)
-        if self.deeper is None or self.prior is None:
+        if self.deeper is None:
             return x.flatten(1), log_det
-        first, second = x[:, : self.stay], x[:, self.stay :]
-        mean, log_std = self._prior(first, context)
+        first, second = x.split((self.stay, x.shape[1] - self.stay), 1)
+        out, prior_log_det = self._standardise(first, second, context)
         deep, deep_log_det = self.deeper(first, context)
-        out = ((second - mean) * (-log_std).exp()).flatten(1)
-        return torch.cat([out, deep], 1), log_det - sum_event(log_std) + deep_log_det
+        return torch.cat([out, deep], 1), log_det + prior_log_det + deep_log_det
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.deeper is None or self.prior is None:
+        if self.deeper is None:
             return self.layers.inverse(z.view(-1, *self.shape), context)
         leaving = (self.shape[0] - self.stay, *self.shape[1:])
         size = torch.Size(leaving).numel()
@@ -51,7 +53,58 @@ class MultiScale(Bijection):
         x, log_det = self.layers.inverse(torch.cat([first, second], 1), context)
         return x, log_det + sum_event(log_std) + deep_log_det
 
+    @torch.no_grad()
+    def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
+        batches = self.layers.collect(batches, contexts)
+        if self.deeper is None:
+            return [x.flatten(1) for x in batches]
+        deep = self.deeper.collect([x[:, : self.stay] for x in batches], contexts)
+        out = [
+            self._standardise(x[:, : self.stay], x[:, self.stay :], context)[0]
+            for x, context in zip(batches, contexts, strict=True)
+        ]
+        return [torch.cat(pair, 1) for pair in zip(out, deep, strict=True)]
+
+    def _standardise(self, first: Tensor, second: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean, log_std = self._prior(first, context)
+        return ((second - mean) * (-log_std).exp()).flatten(1), -sum_event(log_std)
+
     def _prior(self, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         assert self.prior is not None
-        mean, raw = (self.prior(first) if context is None else self.prior(first, context)).chunk(2, 1)
+        out = self.prior(first) if context is None else self.prior(first, context)
+        mean, raw = out.to(first.dtype).chunk(2, 1)
         return mean, 3 * torch.tanh(raw / 3)  # a factor of at most e^3, like a coupling's
+
+
+def squeeze_and_split(
+    shape: tuple[int, int, int],
+    levels: int,
+    steps: Callable[[tuple[int, int, int]], Sequence[Bijection]],
+    prior: Callable[[int, int], nn.Module],
+    split: bool = True,
+) -> Bijection:
+    """Glow's architecture: at each level a squeeze and the steps, then half of the channels leave.
+
+    A level that cannot halve its height and width is the last one; the first such one does not squeeze.
+
+    Args:
+        shape: of the image.
+        levels: at most; at least 1.
+        steps: shape inside a level to the layers of the level.
+        prior: staying and leaving channels to the network of the split prior.
+        split: half of the channels leave between levels; otherwise all go on to the end.
+
+    Returns:
+        the bijection to flat latents ``(B, D)``.
+    """
+    channels, height, width = shape
+    even = height % 2 == 0 and width % 2 == 0
+    inside = (4 * channels, height // 2, width // 2) if even else shape
+    layers = Chain([*([Squeeze()] if even else []), *steps(inside)])
+    if levels == 1 or not even or inside[1] % 2 or inside[2] % 2:
+        return MultiScale(layers, inside, None, None)
+    stay = (inside[0] + 1) // 2 if split else inside[0]
+    deeper = squeeze_and_split((stay, inside[1], inside[2]), levels - 1, steps, prior, split)
+    if not split:
+        return Chain([layers, deeper])
+    return MultiScale(layers, inside, deeper, prior(stay, inside[0] - stay))

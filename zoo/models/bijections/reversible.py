@@ -76,6 +76,11 @@ class Reversible(Chain):
         return torch.is_grad_enabled() and any(value.requires_grad for value in inputs)
 
 
+def chain(layers: Iterable[Bijection], memory_efficient: bool = False) -> Chain:
+    """A chain of layers, :class:`Reversible` where memory matters more than time."""
+    return Reversible(layers) if memory_efficient else Chain(layers)
+
+
 class _Recompute(torch.autograd.Function):
     """The chain as one node of the graph: saves its output and parameters, recomputes everything else.
 

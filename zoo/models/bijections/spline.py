@@ -1,0 +1,122 @@
+"""Monotone rational-quadratic splines with linear tails (Durkan et al. 2019, arXiv:1906.04032)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.errors import ZooError
+from zoo.models.bijections.base import Bijection, sum_event
+
+SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
+# what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity
+RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
+
+
+def check_spline(bins: int, bound: float) -> None:
+    """Raise :class:`ZooError` unless a spline may have this many bins on [-bound, bound]."""
+    if not 1 <= bins < 1 / SMALLEST or not bound > 0:
+        raise ZooError(
+            f"A spline has 1 to {1 / SMALLEST - 1:.0f} bins and a bound above 0; got {bins}, {bound}."
+        )
+
+
+def knots(raw: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Unconstrained parameters to the knots of a spline on [-bound, bound].
+
+    Args:
+        raw: ``(..., 3 bins - 1)``: widths, heights (softmax), then slopes at the inner knots (softplus).
+        bins: number of bins K.
+        bound: B.
+
+    Returns:
+        x and y of the knots and the slopes there, each ``(..., K + 1)``, in at least float32. The outer knots
+        are exactly (-B, -B) and (B, B), with slope 1, so that the identity continues the spline smoothly.
+    """
+    raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+    widths, heights, slopes = raw.split((bins, bins, bins - 1), -1)
+    slopes = SMALLEST + F.softplus(slopes + RAW_SLOPE)
+    return _places(widths, bound), _places(heights, bound), F.pad(slopes, (1, 1), value=1.0)
+
+
+def _places(raw: Tensor, bound: float) -> Tensor:
+    parts = SMALLEST + (1 - SMALLEST * raw.shape[-1]) * raw.softmax(-1)
+    inner = bound * (2 * parts[..., :-1].cumsum(-1) - 1)
+    return F.pad(F.pad(inner, (1, 0), value=-bound), (0, 1), value=bound)
+
+
+def rational_quadratic(
+    x: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor, inverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """The spline through the knots at ``x``, or its inverse, and the logarithm of its slope, in nats.
+
+    Eq. 4-8 and 25-29 of the paper. Outside the outer knots it is the identity, which fits where those lie on
+    the diagonal. Every branch is computed at a point inside its bin, so that neither a value nor a gradient
+    is undefined, however far out ``x`` lies.
+
+    Args:
+        x: ``(...)``.
+        x_knots, y_knots, slopes: ``(..., K + 1)``, increasing, increasing and positive.
+        inverse: ``x`` is a value of the spline; return where it is taken.
+    """
+    places = y_knots if inverse else x_knots
+    inside = (x >= places[..., 0]) & (x <= places[..., -1])
+    point = torch.minimum(torch.maximum(x.to(places.dtype), places[..., 0]), places[..., -1])
+    index = (point[..., None] >= places[..., 1:-1]).sum(-1, keepdim=True)
+
+    def at(values: Tensor, step: int = 0) -> Tensor:
+        return values.expand(*index.shape[:-1], -1).gather(-1, index + step).squeeze(-1)
+
+    x0, y0, d0, d1 = at(x_knots), at(y_knots), at(slopes), at(slopes, 1)
+    width, height = at(x_knots, 1) - x0, at(y_knots, 1) - y0
+    s = height / width
+    bend = d0 + d1 - 2 * s
+    if inverse:
+        rise = point - y0
+        a, b, c = height * (s - d0) + rise * bend, height * d0 - rise * bend, -s * rise
+        root = (b.square() - 4 * a * c).clamp(min=torch.finfo(b.dtype).tiny).sqrt()
+        t = (2 * c / (-b - root)).clamp(0, 1)  # the form of the solution that cancels nothing
+    else:
+        t = ((point - x0) / width).clamp(0, 1)
+    u = t * (1 - t)
+    below = s + bend * u
+    log_slope = 2 * s.log() + (d1 * t.square() + 2 * s * u + d0 * (1 - t).square()).log() - 2 * below.log()
+    if inverse:
+        y, log_slope = x0 + width * t, -log_slope
+    else:
+        y = y0 + height * (s * t.square() + d0 * u) / below
+    return torch.where(inside, y.to(x.dtype), x), torch.where(inside, log_slope, 0)
+
+
+class ElementwiseSpline(Bijection):
+    """A learned spline for each place of dimension 1, the same for all examples and pixels.
+
+    Args:
+        size: of dimension 1.
+        bins: of each spline.
+        bound: B; outside [-B, B] the identity.
+
+    Raises:
+        ZooError: no bin, too many, or a bound that is not above zero.
+    """
+
+    def __init__(self, size: int, bins: int = 8, bound: float = 3.0) -> None:
+        super().__init__()
+        check_spline(bins, bound)
+        self.bins, self.bound = bins, float(bound)
+        self.raw = nn.Parameter(torch.zeros(size, 3 * bins - 1))
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = rational_quadratic(x, *self._knots(x))
+        return z, sum_event(log_slope)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, log_slope = rational_quadratic(z, *self._knots(z), inverse=True)
+        return x, sum_event(log_slope)
+
+    def _knots(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        raw = self.raw.view(-1, *[1] * (x.ndim - 2), self.raw.shape[-1])
+        return knots(raw, self.bins, self.bound)
