@@ -23,6 +23,7 @@ from zoo.errors import ZooError, unknown
 
 PACKAGE = Path(__file__).resolve().parent
 GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher")
+PUBLISHED = "published/"  # model=published/NAME: sizes of papers, days of an accelerator
 # What does not change the numbers of a run: where files lie, how they are logged, who starts the job.
 _NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
 
@@ -39,9 +40,9 @@ def search_path() -> list[Path]:
     return [shipped("conf"), *([own] if own.is_dir() and own.resolve() != shipped("conf").resolve() else [])]
 
 
-def options(group: str) -> list[str]:
-    """Names that ``group=`` takes."""
-    return sorted({file.stem for root in search_path() for file in (root / group).glob("*.yaml")})
+def options(group: str, folder: str = "") -> list[str]:
+    """Names that ``group=`` takes; those in a folder of the group, such as :data:`PUBLISHED`, with it."""
+    return sorted({folder + f.stem for root in search_path() for f in (root / group / folder).glob("*.yaml")})
 
 
 def searchpath_override() -> list[str]:
@@ -85,7 +86,7 @@ def check_choices(overrides: Sequence[str]) -> None:
         value = override.value()
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [value]
         for name in values:
-            if isinstance(name, str) and name not in options(group):
+            if isinstance(name, str) and name not in options(group) + options(group, PUBLISHED):
                 raise unknown({"data": "data set"}.get(group, group), name, options(group))
 
 
@@ -149,7 +150,7 @@ def identify(config: DictConfig) -> Identity:
     """The identity of a composed configuration (with its ``hydra`` node)."""
     settings = plain(_without(config, _NOT_IDENTITY))
     choices = config.hydra.runtime.choices
-    model, data = str(choices.model), str(choices.data)
+    model, data = str(choices.model).removeprefix(PUBLISHED), str(choices.data)
     data_settings = settings["data"] = dict(settings["data"])
     data_settings.pop("root", None)
     path = data_settings.get("path")

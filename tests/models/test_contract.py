@@ -21,6 +21,8 @@ SPECS = {
     "plane": zoo.DataSpec((2,)),
     "table": zoo.DataSpec((7,)),
 }
+REFUSED = {("pixelcnn_pp", "plane"), ("pixelcnn_pp", "table")}  # it models images of integers
+ON_THE_PLANE = [name for name in MODELS if (name, "plane") not in REFUSED]
 FAMILIES = {"flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"}
 TINY = {"gan", "vae"}
 
@@ -46,6 +48,10 @@ def some_data(spec: zoo.DataSpec, n: int = 6) -> torch.Tensor:
 @pytest.mark.parametrize("name", MODELS)
 def test_contract(name, data):
     spec = SPECS[data]
+    if (name, data) in REFUSED:
+        with pytest.raises(zoo.ZooError):
+            zoo.build(name, spec)
+        return
     model, x = build(name, spec), some_data(spec)
     assert model.family in FAMILIES
     assert model.likelihood in {"exact", "lower bound", "estimate", "none"}
@@ -104,7 +110,7 @@ def test_discrete_mass(name):
         assert abs(masses.mean().item() - 1) < 4 * error + 1e-3
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ON_THE_PLANE)
 def test_density_on_the_plane_integrates_to_one(name):
     model = build(name, SPECS["plane"])
     if model.likelihood == "none":
@@ -120,7 +126,7 @@ def test_density_on_the_plane_integrates_to_one(name):
         assert mass == pytest.approx(1, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", ON_THE_PLANE)
 def test_transform_inverts_and_its_log_det_is_autograds(name):
     model = build(name, SPECS["plane"]).double()
     if not hasattr(model, "transform"):

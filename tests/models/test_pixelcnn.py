@@ -106,6 +106,23 @@ def test_pixelcnn_starts_uniform(spec: DataSpec) -> None:
     torch.testing.assert_close(bits, torch.full_like(bits, math.log2(spec.levels)), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 6), (3, 5, 8)])
+def test_a_walk_gives_the_logits_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:
+    network = perturbed(GatedPixelCNN(shape[0], 5, 9, 3, 3, 5, 9, context), scale=0.3)
+    x = torch.randint(5, (2, *shape), generator=torch.Generator().manual_seed(0)).double()
+    y = normal(2, context) if context else None
+    found = torch.zeros(2, shape[0], 5, *shape[1:], dtype=torch.float64)
+
+    def step(channel: int, row: int, column: int, logits: Tensor) -> Tensor:
+        found[:, channel, :, row, column] = logits
+        return x[:, channel, row, column]
+
+    with torch.no_grad():
+        assert torch.equal(network.generate(2, *shape[1:], step, y), x)
+        torch.testing.assert_close(found, network(x, y), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("shape", [(1, 6, 7), (2, 4, 4)])
 def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperature: float) -> None:

@@ -15,7 +15,6 @@ from zoo.models.base import GenerativeModel
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import sum_event
 from zoo.models.distributions import LOG_2PI
-from zoo.models.networks.evaluations import tick
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE
 
@@ -49,6 +48,7 @@ class PixelCNN(GenerativeModel):
         head: features before its logits.
         hidden: widths of the MADE's hidden layers (vectors only).
         components: Gaussians for each dimension (continuous values only).
+        conditional: every layer is given the label (the paper's eq. 4).
     """
 
     family = "autoregressive"
@@ -63,37 +63,40 @@ class PixelCNN(GenerativeModel):
         head: int = 32,
         hidden: Sequence[int] = (128, 128),
         components: int = 10,
+        conditional: bool = False,
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, conditional)
         self.pixels: GatedPixelCNN | None = None
         self.made: MADE | None = None
         if spec.levels is None:
             if components < 1:
                 raise ValueError(f"A mixture needs at least one component; got {components}.")
             self.network = "MADE-MoG"
-            self.made = MADE(spec.dim, 3 * components, hidden)
+            self.made = MADE(spec.dim, 3 * components, hidden, self.context)
             with torch.no_grad():  # components that start alike would stay alike
                 bias = self.made.output.bias.view(spec.dim, 3, components)
                 bias[:, 1] = torch.linspace(-2, 2, components) if components > 1 else 0.0
         elif spec.is_image:
             self.network = "gated PixelCNN"
             channels = spec.shape[0]
-            self.pixels = GatedPixelCNN(channels, spec.levels, width, layers, kernel, first_kernel, head)
+            self.pixels = GatedPixelCNN(
+                channels, spec.levels, width, layers, kernel, first_kernel, head, self.context
+            )
         else:
             self.network = "MADE-softmax"
-            self.made = MADE(spec.dim, spec.levels, hidden)
+            self.made = MADE(spec.dim, spec.levels, hidden, self.context)
 
     def likelihood_details(self) -> dict[str, Any]:
         return {"network": self.network}
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.pixels is not None:
-            return _softmax_log_prob(self.pixels(x).movedim(2, 1), x)
+            return _softmax_log_prob(self.pixels(x, context).movedim(2, 1), x)
         assert self.made is not None
         if self.spec.levels is not None:
-            return _softmax_log_prob(self.made(self._scale(x)).movedim(2, 1), x)
+            return _softmax_log_prob(self.made(self._scale(x), context).movedim(2, 1), x)
         flat = x.flatten(1)
-        log_weight, mean, log_std = _mixture(self.made(flat), dim=2)
+        log_weight, mean, log_std = _mixture(self.made(flat, context), dim=2)
         standard = (flat[..., None] - mean) * torch.exp(-log_std)
         return sum_event(torch.logsumexp(log_weight - log_std - 0.5 * (standard.square() + LOG_2PI), dim=2))
 
@@ -101,7 +104,13 @@ class PixelCNN(GenerativeModel):
         # One draw for the whole example: its numbers then do not depend on the order of the steps.
         u = noise.uniform(torch.empty(n, *self.spec.shape, dtype=self.dtype, device=self.device))
         if self.pixels is not None:
-            return self._sample_pixels(u, temperature)
+            return self.pixels.generate(
+                n,
+                u.shape[2],
+                u.shape[3],
+                lambda channel, row, column, logits: _draw(logits, u[:, channel, row, column], temperature),
+                context,
+            )
         assert self.made is not None
         columns = u.flatten(1).T
         if self.spec.levels is not None:
@@ -109,7 +118,7 @@ class PixelCNN(GenerativeModel):
             def level(i: int, logits: Tensor) -> Tensor:
                 return self._scale(_draw(logits.T, columns[i], temperature).to(u.dtype))
 
-            x = self.made.generate(n, level)
+            x = self.made.generate(n, level, context)
             return torch.round((x + 1) * ((self.spec.levels - 1) / 2)).view(u.shape)
         normals = noise.normal(u).flatten(1).T
 
@@ -119,29 +128,7 @@ class PixelCNN(GenerativeModel):
             std = torch.exp(log_std.gather(1, k)[:, 0])
             return mean.gather(1, k)[:, 0] + temperature * std * normals[i]
 
-        return self.made.generate(n, value).view(u.shape)
-
-    def _sample_pixels(self, u: Tensor, temperature: float) -> Tensor:
-        """Rows, pixels, channels in turn: the vertical stack once a row, the horizontal one on that row only.
-
-        Both see only what lies within their reach, which is all that the next sub-pixel depends on.
-        """
-        network = self.pixels
-        assert network is not None
-        x = torch.zeros_like(u)
-        _, channels, height, columns = u.shape
-        for row in range(height):
-            window = x[:, :, max(0, row - network.reach - 1) : row + 1]  # its last row is not looked at
-            above = [said[:, :, -1:] for said in network.vertical(network.scale(window))]
-            for column in range(columns):
-                seen = slice(max(0, column - network.reach), column + 1)
-                links = [said[..., seen] for said in above]
-                for channel in range(channels):
-                    tick()
-                    logits = network.horizontal(network.scale(x[:, :, row : row + 1, seen]), links)
-                    chosen = _draw(logits[:, channel, :, 0, -1], u[:, channel, row, column], temperature)
-                    x[:, channel, row, column] = chosen.to(x.dtype)
-        return x
+        return self.made.generate(n, value, context).view(u.shape)
 
     def _scale(self, x: Tensor) -> Tensor:
         assert self.spec.levels is not None

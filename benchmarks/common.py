@@ -1,0 +1,61 @@
+"""What every benchmark shares: interleaved medians, and a record with the machine that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+
+
+def medians(
+    jobs: Mapping[str, Callable[[], object]], repeats: int = 7, seconds: float = 10.0
+) -> dict[str, float]:
+    """Median seconds of each job, measured side by side: one of each in turn, after one unmeasured round.
+
+    Args:
+        jobs: by name.
+        repeats: rounds at most.
+        seconds: no round begins after this long; at least one is measured.
+    """
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for job in jobs.values():
+        job()
+    begun = time.perf_counter()
+    for done in range(repeats):
+        if done and time.perf_counter() - begun > seconds:
+            break
+        for name, job in jobs.items():
+            started = time.perf_counter()
+            job()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
+    """Write ``results/benchmarks/<name>.json``: the rows, versions and hardware."""
+    record = {
+        "benchmark": name,
+        "command": f"python benchmarks/{name}.py",
+        **about,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "hardware": {
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "load": round(os.getloadavg()[0], 2),
+        },
+        "rows": rows,
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    return path
