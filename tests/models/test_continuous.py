@@ -15,7 +15,8 @@ from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching
 from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.field import ConvField, DenseField, PatchField
+from zoo.models.networks.field import DenseField, PatchField
+from zoo.models.networks.unet import UNet
 
 PLANE = zoo.DataSpec((2,))
 TINY = zoo.DataSpec((1, 2, 2), levels=4)
@@ -26,8 +27,8 @@ FIELDS = {
     "43": lambda: DenseField(43, (16,)),
     "patches": lambda: PatchField((2, 4, 4), (8,)),
     "patches-odd": lambda: PatchField((1, 3, 5), (8,)),
-    "u-net": lambda: ConvField((1, 4, 4), 4),
-    "u-net-odd": lambda: ConvField((2, 3, 2), 4),
+    "u-net": lambda: UNet((1, 4, 4), 4),
+    "u-net-odd": lambda: UNet((2, 3, 2), 4),
 }
 SHAPES = {
     "1": (1,), "2": (2,), "3": (3,), "43": (43,), "patches": (2, 4, 4), "patches-odd": (1, 3, 5),

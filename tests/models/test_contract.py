@@ -188,7 +188,9 @@ def test_conditional_contract(name):
         assert not torch.allclose(given[0], given[1]), "the label changes the density"
         mixture = torch.stack(given).logsumexp(0) - math.log(3)
         torch.testing.assert_close(model.log_prob(x), mixture)
-        torch.testing.assert_close(model.log_prob(x, y)[:3], torch.stack(given).diagonal())
+        # an adaptive solver takes the steps that its batch needs
+        loose = {"rtol": 1e-4, "atol": 1e-3} if model.likelihood == "estimate" else {}
+        torch.testing.assert_close(model.log_prob(x, y)[:3], torch.stack(given).diagonal(), **loose)
 
 
 def test_labels_need_a_conditional_model():

@@ -23,15 +23,15 @@ class Run:
     record: Record
     directory: Path
 
-    def curves(self) -> dict[str, list[tuple[float, float]]]:
-        """``{name: [(updates, value), ...]}``; empty where the run left none."""
+    def curves(self, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
+        """``{name: [(updates, value), ...]}``, or against another axis; empty where the run left none."""
         found: dict[str, list[tuple[float, float]]] = {}
         try:
             with (self.directory / CURVES).open(newline="") as stream:
                 for row in csv.DictReader(stream):
                     for name, value in row.items():
                         if "/" in name and value:
-                            found.setdefault(name, []).append((float(row["updates"]), float(value)))
+                            found.setdefault(name, []).append((float(row[axis]), float(value)))
         except (OSError, ValueError, KeyError):
             return {}
         return found

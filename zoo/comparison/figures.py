@@ -287,13 +287,14 @@ def _label(axis: Any, points: Sequence[_Point]) -> None:
         )  # fmt: skip
 
 
+Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]
+
+
 def _curves(runs: Sequence[Run]) -> Any:
     """Validation against updates. Likelihoods share an axis; every other criterion has one of its own."""
-    panels: dict[str, list[tuple[Run, list[tuple[float, float]]]]] = {}
-    several = len({run.record.data for run in runs}) > 1
+    panels: Panels = {}
     for run in runs:
-        curves = run.curves()
-        where = f", {_plain(run.record.data)}" if several else ""
+        where, curves = _where(run, runs), run.curves()
         model = _plain(run.record.model)
         for column, title in (
             ("val/bits_per_dim", f"validation bits/dim{where}"),
@@ -303,6 +304,31 @@ def _curves(runs: Sequence[Run]) -> Any:
             if curves.get(column):
                 panels.setdefault(title, []).append((run, curves[column]))
                 break
+    return _lines(panels, "updates")
+
+
+def _clock(runs: Sequence[Run]) -> Any:
+    """Validation likelihood against seconds of training, for runs whose budget was one of time."""
+    panels: Panels = {}
+    for run in runs:
+        training = run.record.provenance.get("config", {}).get("training") or {}
+        if not training.get("max_seconds"):
+            continue
+        curves = run.curves("update_seconds")
+        for column, unit in (("val/bits_per_dim", "bits/dim"), ("val/nll", "nats/dim")):
+            if curves.get(column):
+                title = f"validation {unit}{_where(run, runs)}"
+                panels.setdefault(title, []).append((run, curves[column]))
+                break
+    return _lines(panels, "seconds of training")
+
+
+def _where(run: Run, runs: Sequence[Run]) -> str:
+    """The data set in a title, where there are several."""
+    return f", {_plain(run.record.data)}" if len({other.record.data for other in runs}) > 1 else ""
+
+
+def _lines(panels: Panels, axis_name: str) -> Any:
     if not panels:
         return None
     names = sorted(panels, key=lambda n: (not n.startswith("validation bits/dim"), n))
@@ -323,7 +349,7 @@ def _curves(runs: Sequence[Run]) -> Any:
         if name.startswith("validation") and len(values) > 4:
             top = values[int(0.9 * (len(values) - 1))]
             axis.set_ylim(values[0] - 0.05 * (top - values[0] + 1e-9), top + 0.1 * (top - values[0] + 1e-9))
-        axis.set(title=name, xlabel="updates")
+        axis.set(title=name, xlabel=axis_name)
         axis.title.set_fontsize(9)
         axis.grid(alpha=0.25)
         axis.legend(fontsize=7, loc="upper right", framealpha=0.9, edgecolor="none")
@@ -337,5 +363,6 @@ DRAWINGS = (
     ("densities", _densities),
     ("speed_vs_quality", _scatter),
     ("curves", _curves),
+    ("clock", _clock),
 )
 PICTURES = ("samples", "densities")  # pixels, not lines

@@ -60,6 +60,10 @@ _FIGURES = {
         "Towards the lower left is better: fast and close to real data.",
     ),
     "curves": ("Learning curves", "Likelihoods share an axis; other criteria cannot, so each has its own."),
+    "clock": (
+        "Against the clock",
+        "Runs with a budget of seconds: likelihood against time spent in updates.",
+    ),
 }
 
 _KINDS = {

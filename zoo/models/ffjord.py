@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
+from zoo.models.base import Family, Likelihood
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Trace
 from zoo.models.bijections.elementwise import Affine
@@ -28,19 +29,25 @@ class ContinuousModel(Flow):
         preprocessing: of integer data: ``logit`` gives all mass to pixel values; ``centre`` is linear, and
             what mass the model puts outside their range is lost. Either is scaled to a size of about one.
         alpha: margin of the logit.
+        conditional: condition the field on the label.
     """
 
-    family = "continuous flow"
-    likelihood = "estimate"
+    family: ClassVar[Family] = "continuous flow"
+    likelihood: Likelihood = "estimate"
 
     def __init__(
-        self, spec: DataSpec, ode: ContinuousFlow, preprocessing: Preprocessing = "logit", alpha: float = 1e-6
+        self,
+        spec: DataSpec,
+        ode: ContinuousFlow,
+        preprocessing: Preprocessing = "logit",
+        alpha: float = 1e-6,
+        conditional: bool = False,
     ) -> None:
         layers: list[Bijection] = [preprocess(spec, preprocessing, alpha)]
         if spec.levels is not None and preprocessing != "none":
             # the state starts and ends at the same scale: less way to go, so fewer steps of the solver
             layers.append(Affine(2.0 if preprocessing == "centre" else 1 / (1 + math.log(spec.levels))))
-        super().__init__(spec, Chain([Chain(layers), ode]))
+        super().__init__(spec, Chain([Chain(layers), ode]), conditional=conditional)
 
     @property
     def before(self) -> Chain:
@@ -53,7 +60,11 @@ class ContinuousModel(Flow):
         return self.transform.get_submodule("layers.1")  # type: ignore[return-value]
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        x, _ = self.before.inverse(self.ode.transport(self.base.sample(n, temperature)))
+        return self._to_data(self.ode.transport(self.base.sample(n, temperature), context))
+
+    def _to_data(self, state: Tensor) -> Tensor:
+        """What the ODE ends in, in data space."""
+        x, _ = self.before.inverse(state)
         if self.dequantise is None or self.spec.levels is None:
             return x
         return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -33,7 +34,7 @@ class ContinuousFlow(Bijection):
     density is as accurate in a batch as alone.
 
     Args:
-        field: ``v(t, x)``, which does not mix rows.
+        field: ``v(t, x)`` or, given a context, ``v(t, x, context)``; it does not mix rows.
         solver: of torchdiffeq: ``dopri5``, or a fixed-step one (``euler``, ``midpoint``, ``rk4``).
         steps: of a fixed-step solver.
         atol: absolute tolerance of a step of dopri5, in units of the state and in nats.
@@ -73,14 +74,23 @@ class ContinuousFlow(Bijection):
         self.last_evaluations = 0
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._with_log_det(x, 0.0, 1.0)
+        return self._with_log_det(x, context, 0.0, 1.0)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self._with_log_det(z, 1.0, 0.0)
+        return self._with_log_det(z, context, 1.0, 0.0)
 
-    def transport(self, z: Tensor) -> Tensor:
+    def transport(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Latent to data without the log-determinant: what sampling needs."""
-        return self._solve(lambda t, state: (self._velocity(t, state[0]),), (z,), 1.0, 0.0)[0]
+        return self.path(z, (1.0, 0.0), context)[-1]
+
+    def path(self, start: Tensor, times: Sequence[float], context: Tensor | None = None) -> list[Tensor]:
+        """The solution from ``start`` at the first of several times (falling or rising) at all of them."""
+        points = [start]
+        for begin, end in itertools.pairwise(times):
+            points += self._solve(
+                lambda t, state: (self._velocity(t, state[0], context),), (points[-1],), begin, end
+            )
+        return points
 
     def trace(self, dim: int, training: bool = False) -> Trace:
         """The trace of events of ``dim`` dimensions."""
@@ -88,7 +98,9 @@ class ContinuousFlow(Bijection):
             return self.train_trace
         return "exact" if dim <= self.exact_dim else "hutchinson"
 
-    def _with_log_det(self, x: Tensor, start: float, end: float) -> tuple[Tensor, Tensor]:
+    def _with_log_det(
+        self, x: Tensor, context: Tensor | None, start: float, end: float
+    ) -> tuple[Tensor, Tensor]:
         if len(x) == 0:
             return x, zeros(x)
         keep = torch.is_grad_enabled()
@@ -104,7 +116,7 @@ class ContinuousFlow(Bijection):
                     point = state[0]
                     if not (live and point.requires_grad):
                         point = point.detach().requires_grad_()
-                    velocity = self._velocity(t, point)
+                    velocity = self._velocity(t, point, context)
                     trace = (
                         _exact_trace(velocity, point, live)
                         if probe is None
@@ -115,9 +127,9 @@ class ContinuousFlow(Bijection):
             z, log_det = self._solve(dynamics, (x, zeros(x).to(x.dtype)), start, end)
         return z, log_det.to(torch.promote_types(log_det.dtype, torch.float32))
 
-    def _velocity(self, t: Tensor, x: Tensor) -> Tensor:
+    def _velocity(self, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
         self.last_evaluations += 1
-        return self.field(t, x)
+        return self.field(t, x) if context is None else self.field(t, x, context)
 
     def _solve(
         self, dynamics: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], start: float, end: float

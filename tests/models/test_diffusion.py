@@ -1,0 +1,349 @@
+"""Diffusion against closed forms: with Gaussian data the optimal denoiser is known, and so is the rest."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo.errors import ZooError
+from zoo.models import diffusion, noise
+from zoo.models.diffusion import (
+    Diffusion,
+    VelocityField,
+    discretised_gaussian_log_prob,
+    schedule_angles,
+)
+
+LINE = zoo.DataSpec((1,))
+SCHEDULES = pytest.mark.parametrize("schedule", ["linear", "cosine"])
+
+
+class Optimal(nn.Module):
+    """The denoiser of x_0 ~ N(0, std^2): E[a e - s x_0 | x_t], or E[e | x_t]."""
+
+    def __init__(self, std, prediction="v"):
+        super().__init__()
+        self.std, self.prediction = std, prediction
+        self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))  # tells the model's dtype
+
+    def forward(self, t, x, context=None):
+        angle = (t * (math.pi / 2)).reshape(-1, *[1] * (x.ndim - 1))
+        a, s = angle.cos(), angle.sin()
+        marginal = (a * self.std) ** 2 + s**2
+        noise_part = s / marginal * x
+        return noise_part if self.prediction == "eps" else (noise_part - s * x) / a
+
+
+def optimal(std=0.5, spec=LINE, prediction="v", **settings):
+    model = Diffusion(spec, prediction=prediction, hidden=(4,), **({"atol": 1e-7, "rtol": 1e-7} | settings))
+    model.ode.field.network = Optimal(std, prediction)
+    return model.double().eval()
+
+
+@SCHEDULES
+@pytest.mark.parametrize("timesteps", [2, 10, 1000])
+def test_a_schedule_loses_signal_step_by_step(schedule, timesteps):
+    angle = schedule_angles(timesteps, schedule)
+    assert angle.shape == (timesteps + 1,)
+    assert angle[0] == 0
+    assert (angle.diff() > 0).all()
+    assert angle[-1] < math.pi / 2
+    if timesteps == 1000:
+        signal = angle.cos().square()
+        assert signal[-1] < 5e-5
+        beta = 1 - signal[1:] / signal[:-1]
+        if schedule == "linear":
+            torch.testing.assert_close(beta, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64))
+        else:
+            place = torch.tensor([1, 500], dtype=torch.float64) / 1000
+            f = (
+                torch.cos((place + 0.008) / 1.008 * math.pi / 2).square()
+                / math.cos(0.008 / 1.008 * math.pi / 2) ** 2
+            )
+            torch.testing.assert_close(signal[[1, 500]], f)
+            assert beta.max() <= 0.999 + 1e-9
+
+
+@SCHEDULES
+def test_steps_compose_to_the_closed_form(schedule):
+    """Mean factor and variance of q(x_t | x_0), by one step q(x_t | x_{t-1}) after another."""
+    angle = schedule_angles(50, schedule)
+    signal = angle.cos().square()
+    factor, variance = 1.0, 0.0
+    for t in range(1, 51):
+        beta = float(1 - signal[t] / signal[t - 1])
+        factor, variance = factor * math.sqrt(1 - beta), (1 - beta) * variance + beta
+        assert factor == pytest.approx(float(angle[t].cos()), rel=1e-9)
+        assert variance == pytest.approx(float(angle[t].sin() ** 2), rel=1e-9)
+        assert diffusion._step_variance(float(angle[t]), float(angle[t - 1]), "large") == pytest.approx(beta)
+
+
+def test_the_posterior_is_bayes():
+    """q(x_s | x_t, x_0) as the product of q(x_t | x_s) and q(x_s | x_0), by quadrature."""
+    angle = schedule_angles(20, "cosine")
+    t, s, x_t, x_0 = float(angle[12]), float(angle[9]), 0.7, -1.3
+    grid = torch.linspace(-8, 8, 200_001, dtype=torch.float64)
+    large = diffusion._step_variance(t, s, "large")
+    log_weight = -0.5 * (x_t - math.cos(t) / math.cos(s) * grid) ** 2 / large
+    log_weight = log_weight - 0.5 * (grid - math.cos(s) * x_0) ** 2 / math.sin(s) ** 2
+    weight = log_weight.softmax(0)
+    mean = float((weight * grid).sum())
+    variance = float((weight * (grid - mean) ** 2).sum())
+    assert diffusion._posterior_mean(t, s, torch.tensor(x_t), torch.tensor(x_0)).item() == pytest.approx(mean)
+    assert diffusion._step_variance(t, s, "small") == pytest.approx(variance)
+
+
+@pytest.mark.parametrize("angle", [0.01, 0.7, 1.55])
+def test_predictions_of_noise_and_velocity_are_each_other(angle):
+    x0, e = torch.randn(2, 5, 3, dtype=torch.float64)
+    phi = torch.tensor(angle, dtype=torch.float64)
+    x, v = phi.cos() * x0 + phi.sin() * e, phi.cos() * e - phi.sin() * x0
+    as_noise = VelocityField(lambda t, x: e, "eps", 1.5).at(phi, x)
+    as_velocity = VelocityField(lambda t, x: v, "v", 1.5).at(phi, x)
+    torch.testing.assert_close(as_noise, v)
+    torch.testing.assert_close(as_velocity, v)
+    torch.testing.assert_close(phi.sin() * x + phi.cos() * as_velocity, e)
+    torch.testing.assert_close(phi.cos() * x - phi.sin() * as_noise, x0)
+
+
+@pytest.mark.parametrize("std", [0.02, 0.3, 4.0])
+@pytest.mark.parametrize("mean", [-40.0, -0.5, 1.2, 7.0, 60.0])
+def test_cut_gaussian_is_a_distribution(mean, std):
+    levels = 9
+    x = torch.arange(levels, dtype=torch.float64)
+    log_mass = discretised_gaussian_log_prob(x, torch.full_like(x, mean), std, levels)
+    assert not torch.isnan(log_mass).any()
+    assert log_mass.exp().sum().item() == pytest.approx(1, abs=1e-12)
+    normal = torch.distributions.Normal(mean, std)
+    inner = normal.cdf(x[1:-1] + 0.5) - normal.cdf(x[1:-1] - 0.5)
+    torch.testing.assert_close(log_mass[1:-1].exp(), inner, rtol=1e-6, atol=1e-10)
+    far = discretised_gaussian_log_prob(torch.tensor(5.0), torch.tensor(60.0), 1.0, levels)
+    assert far.item() == pytest.approx(-0.5 * 54.5**2, rel=0.01), "far in a tail the logarithm stays finite"
+
+
+@pytest.mark.parametrize("prediction", ["v", "eps"])
+def test_ode_of_the_optimal_denoiser_has_the_gaussians_density(prediction):
+    model = optimal(0.5, prediction=prediction)
+    x = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)[:, None]
+    truth = torch.distributions.Normal(0.0, 0.5).log_prob(x).flatten()
+    assert model.likelihood == "estimate"
+    with torch.no_grad():
+        torch.testing.assert_close(model.log_prob(x), truth, rtol=0, atol=5e-4)
+        z, _ = model.transform(x)
+        torch.testing.assert_close(z, x / 0.5, rtol=0, atol=1e-3)
+        torch.testing.assert_close(model.transform.inverse(z)[0], x, rtol=0, atol=1e-5)
+
+
+def chain_variance(model, std):
+    """Variance of the data that the chain itself generates: every step is linear, and adds its own noise."""
+    variance, grid, steps = 1.0, model.grid, len(model.grid) - 1
+    for t in range(steps, 0, -1):
+        here, there = grid[t], grid[t - 1]
+        # E[x_0 | x_t] = c x_t
+        c = math.cos(here) * std**2 / ((math.cos(here) * std) ** 2 + math.sin(here) ** 2)
+        one = torch.ones(())
+        if t > 1:
+            factor = diffusion._posterior_mean(here, there, one, c * one).item()
+            variance = factor**2 * variance + diffusion._step_variance(here, there, model.variance)
+        else:
+            variance = c**2 * variance + model._decoder_std() ** 2
+    return variance
+
+
+@pytest.mark.parametrize("timesteps", [10, 100])
+@pytest.mark.parametrize("variance", ["small", "large"])
+@SCHEDULES
+def test_bound_is_below_the_chains_own_density(schedule, variance, timesteps):
+    std, copies = 0.5, 2000
+    model = optimal(
+        std, timesteps=timesteps, schedule=schedule, variance=variance, likelihood="elbo", terms=None
+    )
+    assert model.likelihood == "lower bound"
+    x = torch.tensor([[0.0], [0.4], [-1.0]], dtype=torch.float64)
+    truth = torch.distributions.Normal(0.0, math.sqrt(chain_variance(model, std))).log_prob(x).flatten()
+    with noise.keyed(noise.keys(1, count=3 * copies)), torch.no_grad():
+        values = model.log_prob(x.repeat(copies, 1)).view(copies, 3)
+    error = values.std(0) / math.sqrt(copies)
+    assert (values.mean(0) < truth + 4 * error).all()
+    assert timesteps == 10 or (values.mean(0) > truth - 1.5).all(), "and not far below"
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+@SCHEDULES
+def test_bound_of_the_optimal_denoiser_is_its_closed_form(schedule, variance):
+    """On average over data, with Var(v | x_t) = std^2 / Var(x_t) and Var(x_0 | x_t) = s^2 Var(v | x_t)."""
+    std, copies = 0.5, 20_000
+    model = optimal(std, timesteps=40, schedule=schedule, variance=variance, likelihood="elbo", terms=None)
+    angle = schedule_angles(40, schedule)
+    spread = std**2 / ((angle.cos() * std).square() + angle.sin().square())
+    weight, constant = diffusion._kl_coefficients(angle, variance)
+    far = angle[-1].sin().square()
+    prior = 0.5 * (far + (angle[-1].cos() * std).square() - 1 - far.log())
+    decoder = model._decoder_std()
+    missed = angle[1].sin().square() * spread[1]
+    first = -0.5 * math.log(2 * math.pi * decoder**2) - 0.5 * missed / decoder**2
+    truth = (first - prior - constant.sum() - (weight * spread[2:]).sum()).item()
+    x = std * torch.randn(copies, 1, dtype=torch.float64)
+    with torch.no_grad():
+        values = model.log_prob(x)
+    assert abs(values.mean().item() - truth) < 4 * values.std().item() / math.sqrt(copies)
+
+
+@pytest.mark.parametrize("prediction", ["v", "eps"])
+def test_a_few_terms_estimate_the_sum_of_all_without_bias(prediction):
+    x, copies = torch.tensor([[0.3]], dtype=torch.float64), 3000
+    means, errors = [], []
+    for terms in (None, 5):
+        model = optimal(0.2, prediction=prediction, timesteps=60, likelihood="elbo", terms=terms)
+        assert model.likelihood_details()["terms"] == (60 if terms is None else 6)
+        with noise.keyed(noise.keys(2, count=copies)), torch.no_grad():
+            values = model.log_prob(x.repeat(copies, 1))
+        means.append(values.mean().item())
+        errors.append(values.std().item() / math.sqrt(copies))
+    assert abs(means[0] - means[1]) < 4 * math.hypot(*errors)
+    assert errors[1] < 0.2
+
+
+def test_the_kl_of_a_step_is_that_of_two_gaussians():
+    for variance in ("small", "large"):
+        angle = schedule_angles(30, "linear")
+        weight, constant = diffusion._kl_coefficients(angle, variance)
+        for t in (2, 9, 30):
+            here, there, x, x0, v = float(angle[t]), float(angle[t - 1]), 0.4, -0.8, 0.25
+            a, s = math.cos(here), math.sin(here)
+            true_v = (a * x - x0) / s
+            mean = [
+                diffusion._posterior_mean(here, there, torch.tensor(x, dtype=torch.float64), torch.tensor(c))
+                for c in (x0, a * x - s * v)
+            ]
+            q, p = (
+                torch.distributions.Normal(m, math.sqrt(diffusion._step_variance(here, there, kind)))
+                for m, kind in zip(mean, ("small", variance), strict=True)
+            )
+            ours = constant[t - 2] + weight[t - 2] * (true_v - v) ** 2
+            assert torch.distributions.kl_divergence(q, p).item() == pytest.approx(ours.item(), rel=1e-4)
+
+
+def test_integer_bound_of_a_perfect_denoiser():
+    """Data that are always level 2: every KL is zero, and the masses of all levels sum to one."""
+    spec = zoo.DataSpec((1, 1, 2), levels=4)
+    model = (
+        Diffusion(spec, timesteps=50, terms=None, unet={"channels": 4, "multipliers": [1]}).double().eval()
+    )
+    state = 2 * 2.5 / 4 - 1
+
+    class Known(nn.Module):
+        def forward(self, t, x, context=None):
+            angle = (t * (math.pi / 2)).reshape(-1, 1, 1, 1)
+            return (angle.cos() * x - state) / angle.sin()
+
+    model.ode.field.network = Known()
+    model.ode.field.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))
+    x = torch.cartesian_prod(*[torch.arange(4)] * 2).view(-1, 1, 1, 2)
+    with torch.no_grad():
+        values = model.log_prob(x)
+    assert values[10].item() == pytest.approx(0, abs=1e-3), "x = (2, 2)"
+    assert values.exp().sum().item() <= 1 + 1e-9
+    assert (model.sample(5) == 2).all()
+
+
+@pytest.mark.parametrize("prediction", ["v", "eps"])
+def test_ddim_becomes_the_ode(prediction):
+    """The map from latent to data of N(0, std^2) is a scaling; DDIM's error falls with its steps."""
+    std, errors = 0.5, {}
+    for steps in (10, 100, 1000):
+        model = optimal(std, prediction=prediction, sampler="ddim", sample_steps=steps)
+        with noise.keyed(noise.keys(0, count=64)):
+            z = model.base.sample(64)
+        x = model.sample(64, seed=0)
+        errors[steps] = (x - std * z).abs().max().item()
+    assert errors[100] < 0.3 * errors[10]
+    assert errors[1000] < 0.3 * errors[100]
+    assert errors[1000] < 5e-3
+    ode = optimal(std, prediction=prediction, sampler="ode")
+    torch.testing.assert_close(ode.sample(64, seed=0), std * z, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+def test_ancestral_samples_have_the_datas_variance(variance):
+    """A step's true variance lies between small and large, so with many steps either fits."""
+    model = optimal(0.5, variance=variance, sampler="ancestral", sample_steps=None, schedule="linear")
+    samples = model.sample(5000, seed=0)
+    assert abs(samples.mean().item()) < 4 * 0.5 / math.sqrt(5000)
+    assert samples.std().item() == pytest.approx(0.5, rel=0.04)
+    few = {}
+    for kind in ("small", "large"):
+        model = optimal(1.0, variance=kind, sampler="ancestral", sample_steps=4, schedule="cosine")
+        few[kind] = model.sample(5000, seed=0).std().item()
+    assert few["small"] < few["large"], "and with few steps they bracket it"
+
+
+def test_guidance_extrapolates_and_labels_are_dropped_in_training():
+    spec = zoo.DataSpec((1, 2, 2), levels=4, classes=3)
+    settings = {"conditional": True, "unet": {"channels": 4, "multipliers": [1]}, "sample_steps": 3}
+    torch.manual_seed(0)
+    model = Diffusion(spec, guidance=2.0, **settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x, label = torch.randn(4, 1, 2, 2), model.one_hot(torch.tensor([0, 1, 2, 0]), 4)
+    angle = torch.tensor(0.8)
+    with torch.no_grad():
+        given, free = (model.velocity.at(angle, x, c) for c in (label, torch.zeros_like(label)))
+        _, guided = model._denoise(angle, x / 100, label, 2.0)
+        given_small, free_small = (
+            model.velocity.at(angle, x / 100, c) for c in (label, torch.zeros_like(label))
+        )
+    assert not torch.allclose(given, free)
+    torch.testing.assert_close(guided, 3 * given_small - 2 * free_small, rtol=1e-4, atol=1e-5)
+
+    heard = []
+    network = model.ode.field.network
+    network.register_forward_pre_hook(lambda module, args: heard.append(args[2]))
+    data, y = torch.randint(4, (500, 1, 2, 2)), torch.randint(3, (500,))
+    model.train().matching_loss(data, y=y)
+    share = (heard[-1].sum(1) == 0).float().mean().item()
+    assert share == pytest.approx(0.1, abs=0.06)
+    model.eval().matching_loss(data, y=y)
+    assert (heard[-1].sum(1) == 1).all()
+    for settings in ({"guidance": 1.0}, {"guidance": 1.0, "conditional": True, "sampler": "ode"}):
+        with pytest.raises(ZooError, match="guidance"):
+            Diffusion(spec, **settings)
+
+
+def test_the_loss_of_the_optimal_denoiser_is_least():
+    x = 0.5 * torch.randn(4000, 1, dtype=torch.float64)
+    for prediction in ("v", "eps"):
+        losses = {}
+        for std in (0.25, 0.5, 1.0):
+            model = optimal(std, prediction=prediction)
+            with noise.keyed(noise.keys(0, count=len(x))):
+                losses[std] = model.matching_loss(x).mean().item()
+        assert min(losses, key=losses.get) == 0.5
+
+
+def test_evaluations_are_counted():
+    from zoo.models.networks.evaluations import count_evaluations
+
+    model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sample_steps=7)
+    with count_evaluations() as counter:
+        model.sample(2)
+    assert counter.count == 7
+    model.sampler = "ode"
+    with count_evaluations() as counter:
+        model.sample(2)
+    assert counter.count == model.ode.last_evaluations > 7
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"schedule": "square"}, {"prediction": "x"}, {"timesteps": 1}, {"sample_steps": 0}, {"terms": 0},
+     {"sampler": "euler"}, {"likelihood": "exact"}, {"field": "dense"}],
+)  # fmt: skip
+def test_settings_that_make_no_sense_are_refused(settings):
+    with pytest.raises(ZooError):
+        Diffusion(LINE, **settings)

@@ -1,0 +1,144 @@
+"""Flow matching: couplings, straightness, labels, and the U-Net it shares with diffusion."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo.config import compose_run, plain
+from zoo.errors import ZooError
+from zoo.factory import instantiate
+from zoo.models import noise
+from zoo.models.flow_matching import FlowMatching, assignment
+from zoo.models.networks.unet import UNet
+
+PLANE = zoo.DataSpec((2,))
+
+
+def test_assignment_is_the_cheapest_of_all():
+    x, e = torch.randn(2, 6, 3)
+    cost = torch.cdist(x, e).square()
+    best = min(
+        itertools.permutations(range(6)), key=lambda p: sum(cost[i, j].item() for i, j in enumerate(p))
+    )
+    assert tuple(assignment(x, e).tolist()) == best
+    many_x, many_e = torch.randn(2, 128, 3)
+    paired = (many_x - many_e[assignment(many_x, many_e)]).square().sum()
+    assert paired < 0.7 * (many_x - many_e).square().sum()
+
+
+class Straight(nn.Module):
+    """The velocity of x_t = (1 - t) (m + s e) + t e, on which every path is a straight line."""
+
+    def __init__(self, mean, std):
+        super().__init__()
+        self.mean, self.std = nn.Parameter(torch.tensor(mean, dtype=torch.float64)), std
+
+    def forward(self, t, x):
+        t = t.reshape(-1, 1)
+        e = (x - (1 - t) * self.mean) / ((1 - t) * self.std + t)
+        return e - (self.mean + self.std * e)
+
+
+class Accelerating(nn.Module):
+    """dx/dt = 2 t b: the chord is b, and int |b - 2 t b|^2 dt = b^2 / 3."""
+
+    def __init__(self, b):
+        super().__init__()
+        self.b = nn.Parameter(torch.tensor(b, dtype=torch.float64))
+
+    def forward(self, t, x):
+        return (2 * t.reshape(-1, 1) * self.b).expand_as(x)
+
+
+def test_straightness_is_zero_on_lines_and_known_on_a_parabola():
+    model = FlowMatching(PLANE, hidden=(4,), atol=1e-8, rtol=1e-8).eval()
+
+    def straightness(field):
+        model.ode.field = field
+        with torch.no_grad(), noise.keyed(noise.keys(0, count=50)):
+            return model.double().diagnostics(torch.zeros(50, 2))["straightness"]
+
+    assert straightness(Straight(3.0, 0.4)).value < 1e-12
+    bend = straightness(Accelerating(1.5))
+    assert bend.value == pytest.approx(1.5**2 / 3, rel=0.02)  # the midpoint rule: 1 - 1/100
+    assert bend.standard_error == pytest.approx(0, abs=1e-9)
+
+
+def test_conditional_matching_learns_each_labels_data():
+    """Label 0 is black, label 1 is white: samples follow the label, and so does the density."""
+    spec = zoo.DataSpec((1, 2, 2), levels=4, classes=2)
+    torch.manual_seed(0)
+    model = FlowMatching(
+        spec, conditional=True, field="patch", patch={"hidden": [16]}, preprocessing="centre",
+        solver="rk4", steps=8,
+    )  # fmt: skip
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    for _ in range(150):
+        y = torch.randint(2, (64,))
+        x = 3 * y[:, None, None, None].expand(64, 1, 2, 2)
+        loss = model.matching_loss(x, y=y).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    y = torch.tensor([0, 1] * 20)
+    samples = model.sample(40, y=y, seed=0).flatten(1).mean(1)
+    assert samples[y == 0].mean() < 0.8
+    assert samples[y == 1].mean() > 2.2
+    x = 3 * y[:, None, None, None].expand(40, 1, 2, 2)
+    with torch.no_grad():
+        assert (model.log_prob(x, y) > model.log_prob(x, 1 - y)).all()
+    with pytest.raises(ZooError, match="independent"):
+        FlowMatching(spec, conditional=True, coupling="minibatch_ot")
+
+
+# The U-Net ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ddpm_cifar10", "iddpm_cifar10", "flow_matching_cifar10"])
+def test_published_sizes(name):
+    """Ho et al. 2020, appendix B: 35.7 million weights (35,746,307 in the authors' programs)."""
+    settings = plain(compose_run([f"model=published/{name}", "data=cifar10"]).model)
+    with torch.device("meta"):
+        model = instantiate(settings, zoo.DataSpec((3, 32, 32), levels=256, classes=10))
+    assert sum(p.numel() for p in model.parameters()) == 35_746_307
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 2), (3, 6, 4), (1, 5, 7), (1, 28, 28), (3, 64, 64)])
+def test_u_net_takes_every_size(shape):
+    net = UNet(shape, channels=4, attention=(4, 14), dropout=0.1, context=3)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    x, t, y = torch.randn(3, *shape), torch.tensor([0.1, 0.1, 0.7]), torch.eye(3)
+    out = net.eval()(t, x, y)
+    assert out.shape == x.shape
+    torch.testing.assert_close(net(t[:1].squeeze(), x[:1], y[:1]), out[:1], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(net(t + 0.1, x, y), out), "time matters"
+    assert not torch.allclose(net(t, x, y.flip(0)), out), "the label matters"
+
+
+def test_u_net_attends_where_it_is_told():
+    def attentions(**settings):
+        net = UNet((1, 16, 16), channels=4, multipliers=(1, 2), blocks=1, **settings)
+        return sum(type(module).__name__ == "_Attention" for module in net.modules())
+
+    assert attentions() == 1, "the middle"
+    assert attentions(attention=[8]) == 1 + 1 + 2
+    assert attentions(attention=[8, 16]) == 1 + 2 * (1 + 2)
+    for wrong in ({"channels": 3}, {"blocks": 0}, {"multipliers": []}, {"dropout": 1.0}):
+        with pytest.raises(ZooError):
+            UNet((1, 4, 4), **wrong)
+
+
+def test_time_embedding_is_ho_et_als():
+    net = UNet((1, 4, 4), channels=8, frequency=1000.0)
+    t, steps = 0.123, 123.0  # their time counts steps
+    theirs = torch.tensor([steps * math.exp(-math.log(10_000) * i / 3) for i in range(4)])
+    torch.testing.assert_close(t * net.frequencies, theirs, rtol=1e-5, atol=0)

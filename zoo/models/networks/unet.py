@@ -1,0 +1,185 @@
+"""The U-Net of diffusion models: a function of a noisy image, a time and perhaps a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.errors import ZooError
+from zoo.models.networks.evaluations import tick
+
+SLOWEST = 0.1  # radians per unit of time, as Ho et al.'s slowest
+
+
+class UNet(nn.Module):
+    """f(t, x) on images: residual blocks at falling, then rising resolutions, joined by skips.
+
+    The network of Ho et al. 2020 (arXiv:2006.11239, appendix B; after Ronneberger et al. 2015). Every level
+    has ``blocks`` residual blocks on the way down and one more on the way up, each of which takes the output
+    of its counterpart beside its own input. The time, as sines and cosines, shifts the channels of every
+    block; a label is a learned vector added to it (Nichol & Dhariwal 2021). With ``channels=128,
+    multipliers=(1, 2, 2, 2), blocks=2, attention=(16,)`` on 3x32x32 it has the published 35.7M weights.
+
+    All activations are smooth, so that it can be the field of an ODE, and no layer mixes rows.
+
+    Args:
+        shape: ``(C, H, W)`` of input and output. From one level to the next both axes are halved where they
+            are even and at least 4, and stay as they are otherwise.
+        channels: channels of the first level.
+        multipliers: of ``channels``, for each level.
+        blocks: residual blocks of a level.
+        attention: sizes of the shorter axis at which every block is followed by self-attention. The lowest
+            level's middle has it always.
+        dropout: share of a block's values that training drops.
+        frequency: the fastest sine of t, in radians per unit of time. Ho et al.'s is 1000 (one per step); an
+            ODE solver takes larger steps where it is less.
+        context: length of the label's one-hot; 0 for none.
+    """
+
+    frequencies: Tensor
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        channels: int = 16,
+        multipliers: Sequence[int] = (1, 2),
+        blocks: int = 1,
+        attention: Sequence[int] = (),
+        dropout: float = 0.0,
+        frequency: float = 10.0,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        if min(channels, blocks, *multipliers) < 1 or not multipliers:
+            raise ZooError("A U-Net needs at least one level, and one channel and one block in each.")
+        if channels % 2 or not 0 <= dropout < 1:
+            raise ZooError("A U-Net needs an even number of channels and a dropout in [0, 1).")
+        colours, *size = shape
+        time = 4 * channels
+        frequencies = torch.logspace(math.log10(frequency), math.log10(SLOWEST), channels // 2)
+        self.register_buffer("frequencies", frequencies, persistent=False)
+        self.time = nn.Sequential(nn.Linear(channels, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
+        self.label = nn.Linear(context, time, bias=False) if context else None
+
+        def block(inside: int, outside: int, attends: bool) -> nn.Module:
+            return _Block(inside, outside, time, dropout, attends)
+
+        self.first = nn.Conv2d(colours, channels, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        width, skips = channels, [channels]
+        plan: list[tuple[int, bool, int]] = []  # of the way up: width, attention, and growth from below
+        for level, multiplier in enumerate(multipliers):
+            attends = min(size) in attention
+            for _ in range(blocks):
+                self.down.append(block(width, channels * multiplier, attends))
+                width = channels * multiplier
+                skips.append(width)
+            factor = 2 if all(side % 2 == 0 and side >= 4 for side in size) else 1
+            plan.append((width, attends, factor))
+            if level < len(multipliers) - 1:
+                self.down.append(_Shrink(width, factor))
+                skips.append(width)
+                size = [side // factor for side in size]
+        self.middle = nn.ModuleList([block(width, width, True), block(width, width, False)])
+        for level in reversed(range(len(multipliers))):
+            target, attends, _ = plan[level]
+            for _ in range(blocks + 1):
+                self.up.append(block(width + skips.pop(), target, attends))
+                width = target
+            if level > 0:
+                self.up.append(_Grow(width, plan[level - 1][2]))
+        self.norm, self.last = _norm(width), _zero(nn.Conv2d(width, colours, 3, padding=1))
+
+    def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, C, H, W)``, and a label, to ``x``'s shape."""
+        tick()
+        angles = t.reshape(-1, 1).to(x.dtype) * self.frequencies
+        time = self.time[:-1](torch.cat([angles.sin(), angles.cos()], 1))
+        if self.label is not None and context is not None:
+            time = time + self.label(context)
+        time = self.time[-1](time)
+        h = self.first(x)
+        skips = [h]
+        for layer in self.down:
+            h = layer(h, time)
+            skips.append(h)
+        for layer in self.middle:
+            h = layer(h, time)
+        for layer in self.up:
+            h = layer(h if isinstance(layer, _Grow) else torch.cat([h, skips.pop()], 1), time)
+        return self.last(F.silu(self.norm(h)))
+
+
+class _Block(nn.Module):
+    """shortcut(x) + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), then perhaps attention."""
+
+    def __init__(self, inside: int, outside: int, time: int, dropout: float, attends: bool) -> None:
+        super().__init__()
+        self.norm_1, self.conv_1 = _norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
+        self.time = nn.Linear(time, outside)
+        self.norm_2, self.conv_2 = _norm(outside), _zero(nn.Conv2d(outside, outside, 3, padding=1))
+        self.dropout = nn.Dropout(dropout)
+        self.shortcut = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
+        self.attention = _Attention(outside) if attends else nn.Identity()
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        h = self.conv_1(F.silu(self.norm_1(x))) + self.time(time)[:, :, None, None]
+        h = self.conv_2(self.dropout(F.silu(self.norm_2(h))))
+        return self.attention(self.shortcut(x) + h)
+
+
+class _Attention(nn.Module):
+    """x + W softmax(q k^T / sqrt(C)) v over all pixels, one head."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.qkv = _norm(width), nn.Conv2d(width, 3 * width, 1)
+        self.out = _zero(nn.Conv2d(width, width, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, 2)
+        # written out: the fused kernels have no second derivative, which a likelihood's gradient needs
+        weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[2]), 2)
+        return x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
+
+
+class _Shrink(nn.Module):
+    """A convolution with a stride."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, stride, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.conv(x)
+
+
+class _Grow(nn.Module):
+    """Each pixel repeated, then a convolution."""
+
+    def __init__(self, width: int, factor: int) -> None:
+        super().__init__()
+        self.factor, self.conv = factor, nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        return self.conv(F.interpolate(x, scale_factor=self.factor) if self.factor > 1 else x)
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    """Groups of at least eight channels: one of few values is nearly constant somewhere, where normalising it
+    makes an ODE's field stiff. At most 32 groups, as Ho et al. have."""
+    return nn.GroupNorm(
+        math.gcd(32, width) if width >= 128 else math.gcd(4, width) if width >= 32 else 1, width
+    )
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    """A layer that starts at zero: every block as the identity, the network as the constant 0."""
+    nn.init.zeros_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
