@@ -96,7 +96,7 @@ def test_discrete_mass(name):
     if model.likelihood == "none":
         return
     x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)
-    draws = {"autoregressive": 1, "continuous flow": 12}.get(model.family, 60)
+    draws = {"autoregressive": 1, "continuous flow": 6, "diffusion": 12}.get(model.family, 60)
     values = []
     for salt in range(draws):
         with noise.keyed(noise.content_keys(x, salt)), torch.no_grad():
