@@ -18,9 +18,9 @@ RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
 
 def check_spline(bins: int, bound: float) -> None:
     """Raise :class:`ZooError` unless a spline may have this many bins on [-bound, bound]."""
-    if not 1 <= bins < 1 / SMALLEST or not bound > 0:
+    if not 2 <= bins < 1 / SMALLEST or not bound > 0:
         raise ZooError(
-            f"A spline has 1 to {1 / SMALLEST - 1:.0f} bins and a bound above 0; got {bins}, {bound}."
+            f"A spline has 2 to {1 / SMALLEST - 1:.0f} bins and a bound above 0; got {bins}, {bound}."
         )
 
 
@@ -100,7 +100,7 @@ class ElementwiseSpline(Bijection):
         bound: B; outside [-B, B] the identity.
 
     Raises:
-        ZooError: no bin, too many, or a bound that is not above zero.
+        ZooError: fewer than two bins, too many, or a bound that is not above zero.
     """
 
     def __init__(self, size: int, bins: int = 8, bound: float = 3.0) -> None:

@@ -21,7 +21,7 @@ class SplineCoupling(Coupling):
         kept: a bijection of a, such as :class:`~zoo.models.bijections.spline.ElementwiseSpline`.
 
     Raises:
-        ZooError: no bin, too many, or a bound that is not above zero.
+        ZooError: fewer than two bins, too many, or a bound that is not above zero.
     """
 
     def __init__(
