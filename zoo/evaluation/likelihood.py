@@ -88,12 +88,14 @@ def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
 
     log 1/K sum_k w_k is on average a lower bound of log P(x) when each weight w_k is an unbiased estimate of
     P(x) (Burda et al. 2016, eq. 8). It is one for a flow's density at x + u with dequantisation noise u
-    (P(x) is its mean over the unit cell) and for an IWAE. It is none for the ELBO, whose exponential may
-    exceed P(x) on average, nor for a density with an estimated trace.
+    (P(x) is its mean over the unit cell), for that density over the noise's own, p(x + u) / q(u | x), where
+    the noise is learned or Gaussian (Ho et al. 2019), and for an IWAE. It is none for the ELBO, whose
+    exponential may exceed P(x) on average, nor for a density with an estimated trace.
     """
     if wanted < 1:
         raise ZooError(f"dequantisation_samples must be at least 1; got {wanted}.")
-    unbiased = (kind == "exact" and "dequantisation" in details) or details.get("bound") == "IWAE"
+    noise_of = {"exact": ("uniform",), "lower bound": ("variational", "gaussian")}
+    unbiased = details.get("dequantisation") in noise_of.get(kind, ()) or details.get("bound") == "IWAE"
     return wanted if unbiased else 1
 
 

@@ -12,8 +12,8 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.base import Family, GenerativeModel
-from zoo.models.bijections.base import Bijection, Chain
-from zoo.models.bijections.dequantise import UniformDequantisation
+from zoo.models.bijections.base import Bijection, Chain, zeros
+from zoo.models.bijections.dequantise import Dequantisation, DequantisationName, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
 from zoo.models.distributions import Base, Distribution, make_base
 
@@ -24,7 +24,8 @@ class Flow(GenerativeModel):
     """log p(x) = log p(z) + log|det dz/dx| with z = transform(x).
 
     On integer data, ``log_prob`` adds uniform noise first, so it is exact for the dequantised density and, on
-    average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3).
+    average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3). Learned noise makes
+    the bound tighter and the dequantised density no longer the model's own: kind ``lower bound``.
 
     Args:
         spec: the data.
@@ -32,6 +33,9 @@ class Flow(GenerativeModel):
         base: distribution of the latents, a name of :func:`~zoo.models.distributions.make_base` or one made.
         latent_shape: shape of the latents, where it differs from the data's.
         conditional: condition the transform's networks, and a learned base, on the label.
+        dequantisation: noise of integer data, a name of
+            :func:`~zoo.models.bijections.dequantise.make_dequantisation`, or one made; without effect on
+            continuous data when given by name.
     """
 
     family: ClassVar[Family] = "flow"
@@ -43,19 +47,27 @@ class Flow(GenerativeModel):
         base: Base | Distribution = "normal",
         latent_shape: tuple[int, ...] | None = None,
         conditional: bool = False,
+        dequantisation: DequantisationName | Dequantisation = "uniform",
     ) -> None:
         super().__init__(spec, conditional)
-        self.dequantise = UniformDequantisation() if spec.levels is not None else None
+        self.dequantise = (
+            make_dequantisation(dequantisation, spec, self.context)
+            if isinstance(dequantisation, str)
+            else dequantisation
+        )
+        if self.dequantise is not None and self.dequantise.name != "uniform":
+            self.likelihood = "lower bound"
         self.transform = transform
         self.base = (
             make_base(base, latent_shape or spec.shape, self.context) if isinstance(base, str) else base
         )
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        log_weight = zeros(x)
         if self.dequantise is not None:
-            x = self.dequantise(x)
+            x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
-        return self._sound(self.base.log_prob(z, context) + log_det, "log-density")
+        return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-density")
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x, _ = self.transform.inverse(self.base.sample(n, temperature, context), context)
@@ -99,7 +111,7 @@ class Flow(GenerativeModel):
         self.transform.train(mode)
 
     def likelihood_details(self) -> dict[str, Any]:
-        return {"dequantisation": "uniform"} if self.dequantise is not None else {}
+        return {"dequantisation": self.dequantise.name} if self.dequantise is not None else {}
 
 
 def context_size(spec: DataSpec, conditional: bool) -> int:

@@ -1,0 +1,166 @@
+"""Noise in front of a flow: densities that integrate to 1, weights whose mean is the probability."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import zoo
+from zoo.evaluation.likelihood import likelihood, repeats
+from zoo.models import noise
+from zoo.models.bijections.base import Chain
+from zoo.models.bijections.dequantise import (
+    GaussianNoise,
+    UniformDequantisation,
+    VariationalDequantisation,
+    make_dequantisation,
+)
+from zoo.models.bijections.elementwise import Affine
+from zoo.models.flow import Flow, preprocess
+
+sys.path.insert(0, str(Path(__file__).parent / "bijections"))
+from contract import roughen
+
+PAIR = zoo.DataSpec((2,), levels=3)
+
+
+def test_the_learned_noise_has_a_density():
+    """q(u | x) integrates to 1 over the unit square, and is the density of what is drawn."""
+    q = roughen(VariationalDequantisation(PAIR), 0.04).double().eval()
+    axis = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
+    u = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        for values in ([0.0, 0.0], [2.0, 1.0]):
+            x = torch.tensor(values, dtype=torch.float64).expand(len(u), 2)
+            density = q.log_prob(u, x).exp()
+            assert density.mean().item() == pytest.approx(1, abs=2e-3)
+            assert density.std() > 0.02, "the noise is not uniform any more"
+            y, log_weight = q.weigh(x)
+            torch.testing.assert_close(-log_weight, q.log_prob(y - x, x), rtol=1e-7, atol=1e-7)
+            # one density over the other has mean 1: E_q[1 / q] is the area of the square
+            ratio = log_weight.exp()
+            assert abs(ratio.mean() - 1) < 4 * ratio.std() / math.sqrt(len(u))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3, 2), (3, 1, 1)])
+def test_learned_noise_starts_uniform_and_stays_in_its_cell(shape):
+    spec = zoo.DataSpec(shape, levels=256)
+    q = VariationalDequantisation(spec)
+    x = torch.randint(256, (2000, *shape)).float()
+    y, log_weight = q.weigh(x)
+    torch.testing.assert_close(log_weight, torch.zeros(len(x)), rtol=0, atol=1e-5)
+    assert torch.equal(q.inverse(y), x)
+    assert (y - x).mean().item() == pytest.approx(0.5, abs=0.02)
+    y, log_weight = roughen(q, 3.0).weigh(x)
+    assert torch.equal(q.inverse(y), x)
+    assert torch.isfinite(log_weight).all()
+
+
+@pytest.mark.parametrize("std", [0.05, 0.4, 6.4, 100.0])
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_the_way_back_from_gaussian_noise_is_a_distribution(std, levels):
+    """Over x, P(x|y) = w q(y|x) / p(y) sums to 1 at every y, also outside the range; samples follow it."""
+    way = GaussianNoise(std, levels)
+    x = torch.arange(levels, dtype=torch.float64)[:, None]
+    for at in (-1.5 * std, 0.5, levels / 3, levels + 2.5 * std):
+        e = (at - 0.5 - x) / std  # the noise that leads from each x to the same y
+
+        def given(like, e=e):
+            return e
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(noise, "normal", given)
+            y, log_weight = way.weigh(x)
+        torch.testing.assert_close(y, torch.full_like(y, at))
+        log_q = -0.5 * (e[:, 0] ** 2 + math.log(2 * math.pi)) - math.log(std)
+        p = (log_weight + log_q).exp()
+        assert p.sum().item() == pytest.approx(1, abs=1e-9)
+        drawn = way.inverse(torch.full((20000,), at, dtype=torch.float64))
+        mean, variance = (p * x[:, 0]).sum(), (p * x[:, 0] ** 2).sum() - (p * x[:, 0]).sum() ** 2
+        assert abs(drawn.mean() - mean) < 4.5 * (variance / 20000).sqrt() + 1e-3
+
+
+def test_gaussian_weights_are_finite_in_float32_far_out(monkeypatch):
+    x = torch.tensor([[0.0, 255.0, 128.0]]).expand(3, 3)
+    far = torch.tensor([-8.0, 0.0, 8.0])[:, None].expand(3, 3)
+    monkeypatch.setattr(noise, "normal", lambda like: far)
+    for std in (0.1, 6.4, 128.0):
+        _, log_weight = GaussianNoise(std, 256).weigh(x)
+        assert torch.isfinite(log_weight).all()
+
+
+def small(spec: zoo.DataSpec, dequantisation) -> Flow:
+    return Flow(spec, preprocess(spec, "logit"), base="diagonal", dequantisation=dequantisation)
+
+
+@pytest.mark.parametrize("name", ["uniform", "variational", "gaussian"])
+def test_weights_average_to_a_probability(name):
+    """Summed over all 9 pairs of 3 levels, the mean weight is 1; the mean log-weight is a bound of less."""
+    if name == "gaussian":
+        inner = Chain([Affine(2 / 3, -1.0)])
+        flow = Flow(PAIR, inner, base="diagonal", dequantisation=GaussianNoise(0.7, 3))
+    else:
+        flow = small(PAIR, name)
+    flow = roughen(flow.double(), 0.3).eval()
+    x = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    values = []
+    with torch.no_grad():
+        for salt in range(1500):
+            with noise.keyed(noise.content_keys(x, salt)):
+                values.append(flow.log_prob(x))
+    values = torch.stack(values)
+    masses = values.exp().sum(1)
+    assert abs(masses.mean() - 1) < 4 * masses.std() / math.sqrt(len(masses))
+    assert masses.std() / math.sqrt(len(masses)) < 0.05
+    # K-sample bounds rise with K towards the probability
+    bounds = [values.view(-1, k, 9).logsumexp(1).mean(0) - math.log(k) for k in (1, 10, 300)]
+    assert bounds[0].exp().sum() < 1
+    assert bounds[0].mean() < bounds[1].mean() < bounds[2].mean()
+    assert (bounds[2] <= values.exp().mean(0).log() + 1e-9).all()
+
+
+def test_learned_noise_makes_the_bound_tighter():
+    """On the same data, trained alike, the variational bound ends above the uniform one."""
+    spec = zoo.DataSpec((2,), levels=2)
+    x = (torch.rand(256, 2) < 0.9).float()
+
+    def trained(name: str) -> float:
+        torch.manual_seed(1)
+        flow = small(spec, name).train()
+        optimiser = torch.optim.Adam(flow.parameters(), 1e-2)
+        for _ in range(300):
+            optimiser.zero_grad()
+            (-flow.log_prob(x).mean()).backward()
+            optimiser.step()
+        with torch.no_grad():
+            return flow.train().log_prob(x.repeat(200, 1)).mean().item()  # fresh noise
+
+    assert trained("variational") > trained("uniform") + 0.01
+
+
+def test_kinds():
+    flow = small(PAIR, "variational")
+    assert flow.likelihood == "lower bound"
+    assert flow.likelihood_details() == {"dequantisation": "variational"}
+    found = likelihood(flow.eval(), torch.tensor([[0, 1], [2, 2]]), PAIR, dequantisation_samples=5)
+    assert found["bits_per_dim"].kind == "lower bound"
+    assert found["bits_per_dim"].details["dequantisation_samples"] == 5
+    assert small(PAIR, "uniform").likelihood == "exact"
+    assert repeats("exact", {"dequantisation": "uniform"}, 7) == 7
+    assert repeats("lower bound", {"dequantisation": "gaussian"}, 7) == 7
+    assert repeats("lower bound", {"dequantisation": "uniform"}, 7) == 1, "an ELBO on dequantised data"
+    assert repeats("estimate", {"dequantisation": "uniform"}, 7) == 1
+    assert repeats("lower bound", {}, 7) == 1
+
+
+def test_names():
+    assert isinstance(make_dequantisation("uniform", PAIR), UniformDequantisation)
+    assert make_dequantisation("variational", zoo.DataSpec((2,))) is None
+    with pytest.raises(zoo.ZooError, match="uniform or variational"):
+        make_dequantisation("gauss", PAIR)
+    with pytest.raises(zoo.ZooError, match="above zero"):
+        GaussianNoise(0.0)

@@ -1,0 +1,136 @@
+"""The transformer that looks back only, all at once or one token at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.errors import ZooError
+from zoo.models.networks.evaluations import tick
+
+
+class CausalTransformer(nn.Module):
+    """Outputs at place t from tokens 1 .. t: layers of attention and feed-forward (Vaswani et al. 2017).
+
+    h = W x + position + V context; then h += attention(norm h), h += W_2 gelu(W_1 norm h) in each layer; the
+    output W_o h starts at zero. :meth:`forward` sees the whole sequence in one pass; :meth:`step` takes one
+    token more and reads the keys and values of those before from a :class:`Cache`, which belongs to the
+    caller: the module itself never changes. Over T tokens, both do about the same arithmetic.
+
+    Args:
+        in_features: of a token.
+        out_features: of the output at each place.
+        length: most tokens.
+        width: of the residual stream.
+        layers: attention and feed-forward pairs.
+        head_width: of one attention head; divides ``width``.
+        context: length of what the output is conditioned on; 0 for nothing. It shifts every token.
+
+    Raises:
+        ZooError: heads that do not fill the width; no layer.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        length: int,
+        width: int = 64,
+        layers: int = 2,
+        head_width: int = 16,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        if layers < 1 or width < 1 or head_width < 1 or width % head_width:
+            raise ZooError(
+                "A transformer has at least one layer, and its width is a multiple of its head_width; "
+                f"got layers={layers}, width={width} and head_width={head_width}."
+            )
+        self.first = nn.Linear(in_features, width)
+        self.position = nn.Parameter(1e-2 * torch.randn(length, width))
+        self.context = nn.Linear(context, width, bias=False) if context else None
+        if self.context is not None:
+            nn.init.normal_(self.context.weight, std=1e-2)
+        self.layers = nn.ModuleList(_Layer(width, width // head_width) for _ in range(layers))
+        self.last = nn.Linear(width, out_features)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, T, in_features)``, and a context ``(B, context)``, to ``(B, T, out_features)``."""
+        tick()
+        h = self._embed(x, 0, context)
+        for layer in self.layers:
+            h = layer(h)
+        return self.last(h)
+
+    def step(self, token: Tensor, cache: Cache, context: Tensor | None = None) -> Tensor:
+        """The next token ``(B, in_features)`` to the output at its place, ``(B, out_features)``.
+
+        The cache is extended by the token; one sequential evaluation.
+        """
+        tick()
+        h = self._embed(token[:, None], cache.length, context)
+        for index, layer in enumerate(self.layers):
+            h = layer(h, cache, index)
+        cache.length += 1
+        return self.last(h)[:, 0]
+
+    def _embed(self, x: Tensor, start: int, context: Tensor | None) -> Tensor:
+        h = self.first(x) + self.position[start : start + x.shape[1]]
+        return h if self.context is None else h + self.context(context)[:, None]
+
+
+class Cache:
+    """Keys and values of the tokens so far, for one run of :meth:`CausalTransformer.step`.
+
+    Where no gradient is recorded they are written into buffers of the final size, which are made once.
+
+    Args:
+        size: most tokens.
+
+    Attributes:
+        length: tokens so far.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size, self.length = size, 0
+        self._kept: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """A layer's ``(B, heads, 1, head_width)`` joins; all ``(B, heads, length + 1, head_width)``."""
+        if torch.is_grad_enabled():  # buffers written in place would spoil what backward needs
+            if self.length:
+                old_key, old_value = self._kept[layer]
+                key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)
+            self._kept[layer] = (key, value)
+            return key, value
+        if self.length == 0:
+            shape = (*key.shape[:2], self.size, key.shape[3])
+            self._kept[layer] = (key.new_empty(shape), value.new_empty(shape))
+        keys, values = self._kept[layer]
+        keys[:, :, self.length], values[:, :, self.length] = key[:, :, 0], value[:, :, 0]
+        return keys[:, :, : self.length + 1], values[:, :, : self.length + 1]
+
+
+class _Layer(nn.Module):
+    """h + attention(norm h), then h + W_2 gelu(W_1 norm h)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_attention, self.norm_dense = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, h: Tensor, cache: Cache | None = None, index: int = 0) -> Tensor:
+        n, length, width = h.shape
+        parts = self.query_key_value(self.norm_attention(h)).view(n, length, 3, self.heads, -1)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        if cache is not None:
+            key, value = cache.extend(index, key, value)
+        seen = F.scaled_dot_product_attention(query, key, value, is_causal=cache is None)
+        h = h + self.mix(seen.transpose(1, 2).reshape(n, length, width))
+        return h + self.dense(self.norm_dense(h))
