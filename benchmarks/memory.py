@@ -1,0 +1,121 @@
+"""Memory of training against depth: activations kept, or recomputed by inversion.
+
+The most that the graphs of one training pass hold (saved tensors, each storage once, parameters left out) in
+MiB, the time of forward and backward, and the relative difference of the gradients in float32 and float64,
+for chains of 2 to 64 steps of Glow. Bytes are counted and not measured, so they are the same on any machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from common import medians, write
+from torch import Tensor, nn
+
+from zoo.models.bijections.actnorm import ActNorm
+from zoo.models.bijections.base import Chain
+from zoo.models.bijections.coupling import AffineCoupling, make_partition
+from zoo.models.bijections.invertible_conv import InvertibleConv1x1
+from zoo.models.bijections.reversible import Reversible
+from zoo.models.networks.glow_net import GlowNet
+
+DEPTHS = (2, 4, 8, 16, 32, 64)
+SHAPE, WIDTH, BATCH = (12, 8, 8), 64, 16
+DTYPES = torch.float32, torch.float64
+
+
+def steps(depth: int) -> nn.ModuleList:
+    """Steps of Glow whose weights are not those of the identity."""
+    torch.manual_seed(0)
+    made = nn.ModuleList()
+    for index in range(depth):
+        partition = make_partition("channel", SHAPE, flip=index % 2 == 1)
+        net = GlowNet(partition.given, 2 * partition.changed, WIDTH)
+        made.append(Chain([ActNorm(SHAPE[0]), InvertibleConv1x1(SHAPE[0]), AffineCoupling(partition, net)]))
+    for parameter in made.parameters():
+        parameter.data.add_(0.01 * torch.randn_like(parameter))
+    return made.eval()
+
+
+def loss(chain: Chain, x: Tensor) -> Tensor:
+    z, log_det = chain(x)
+    return (0.5 * z.flatten(1).square().sum(1) - log_det).mean()
+
+
+def gradient(chain: Chain, x: Tensor) -> Tensor:
+    chain.zero_grad()
+    loss(chain, x).backward()
+    return torch.cat([p.grad.flatten() for p in chain.parameters() if p.grad is not None])
+
+
+def difference(plain: Chain, lean: Chain, x: Tensor) -> float:
+    """Relative difference of the two gradients, with two digits."""
+    expected, actual = gradient(plain, x), gradient(lean, x)
+    return float(f"{((actual - expected).norm() / expected.norm()).item():.1e}")
+
+
+class Held:
+    """Bytes that graphs hold now and held at most; every storage counts once while anything holds it."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.own = {p.untyped_storage().data_ptr() for p in chain.parameters()}
+        self.count: dict[int, int] = {}
+        self.now = self.most = 0
+
+    def pack(self, tensor: Tensor) -> Held.Handle:
+        return Held.Handle(self, tensor)
+
+    class Handle:
+        def __init__(self, held: Held, tensor: Tensor) -> None:
+            self.held, self.tensor = held, tensor
+            storage = tensor.untyped_storage()
+            self.key, self.size = storage.data_ptr(), storage.nbytes()
+            if self.key not in held.own:
+                held.count[self.key] = held.count.get(self.key, 0) + 1
+                if held.count[self.key] == 1:
+                    held.now += self.size
+                    held.most = max(held.most, held.now)
+
+        def __del__(self) -> None:
+            if self.key not in self.held.own:
+                self.held.count[self.key] -= 1
+                if self.held.count[self.key] == 0:
+                    self.held.now -= self.size
+
+
+def peak_mib(chain: Chain, x: Tensor) -> float:
+    """Most that graphs held at one time in forward and backward, the recomputed ones included."""
+    held = Held(chain)
+    with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda handle: handle.tensor):
+        value = loss(chain, x)
+        value.backward()
+    return held.most / 2**20
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    x = torch.randn(BATCH, *SHAPE)
+    rows = []
+    for depth in DEPTHS:
+        layers = steps(depth)
+        plain, lean = Chain(layers).eval(), Reversible(layers).eval()
+        seconds = medians(
+            {"plain": lambda c=plain: gradient(c, x), "lean": lambda c=lean: gradient(c, x)}, 5, 8.0
+        )
+        memory = {name: round(peak_mib(c, x), 3) for name, c in (("plain", plain), ("lean", lean))}
+        errors = [difference(plain.to(dtype), lean.to(dtype), x.to(dtype)) for dtype in DTYPES]
+        row = {
+            "depth": depth,
+            "plain_mib": memory["plain"],
+            "memory_efficient_mib": memory["lean"],
+            "time_ratio": round(seconds["lean"] / seconds["plain"], 2),
+            "gradient_error_float32": errors[0],
+            "gradient_error_float64": errors[1],
+        }
+        rows.append(row)
+        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    about = "peak of saved tensors over forward and backward; time and gradient error against the plain chain"
+    print(write("memory", rows, about=about, shape=SHAPE, width=WIDTH, batch=BATCH))
+
+
+if __name__ == "__main__":
+    main()
