@@ -352,6 +352,39 @@ def test_hierarchical_bounds_are_ordered_below_the_evidence_by_quadrature() -> N
     assert ((masses.mean(1) - evidence.exp()).abs() < 5 * masses.std(1) / 200).all()
 
 
+def with_a_posterior_of_its_own(name: str) -> LatentVariableModel:
+    """A model of vectors whose posterior is far from the prior in its deviations too."""
+    if name == "hierarchical":
+        model = moved(HierarchicalVAE(DataSpec((2,), 4), width=8, latents=1, layers=2), 0.3)
+        with torch.no_grad():
+            for layer, b in zip(model.network.down, (-0.4, 0.2), strict=True):
+                layer.posterior.bias[1] = b
+        return model
+    model = moved(VAE(DataSpec((2,), 4), 2, hidden=8, posterior=name, flow_hidden=(8,)), 0.15)
+    with torch.no_grad():
+        model.encoder.layers[-1].bias[2:4] = torch.tensor([0.4, 0.2])
+    return model
+
+
+@pytest.mark.parametrize("name", ["gaussian", "iaf", "hierarchical"])
+def test_importance_weights_average_to_the_evidence_and_the_divergence_is_their_log_ratios(name: str) -> None:
+    model = with_a_posterior_of_its_own(name)
+    x = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)).double()
+    n = 20_000
+    with torch.no_grad(), noise.keyed(noise.keys(1, count=n)):
+        location, log_scale = model.decode(model.prior_draw(n, 1.0))
+        masses = discretised_logistic_log_prob(x[:, None], location, log_scale, 4).sum(2).exp()
+        for image, mass in zip(x, masses, strict=True):
+            many = image.expand(n, 2)
+            draw = model.draw(model.encode(many))
+            weights = (model.observation.log_prob(many, *model.decode(draw.z)) + draw.log_ratio).exp()
+            spread = math.hypot(weights.std().item(), mass.std().item()) / math.sqrt(n)
+            assert abs(weights.mean() - mass.mean()) < 5 * spread
+            assert spread < 0.05 * mass.mean(), "a sharp test"
+            excess = draw.kl + draw.log_ratio
+            assert abs(excess.mean()) < 5 * excess.std() / math.sqrt(n) + 1e-9
+
+
 @every_spec
 def test_hierarchical_vae_on_every_shape(spec: DataSpec) -> None:
     model = HierarchicalVAE(spec, width=8, latents=2)
@@ -389,6 +422,18 @@ def test_active_units_are_those_that_know_the_example(posterior: str) -> None:
         assert active() == 0
         last.weight[1] = 1.0  # the mean of the second unit, alone, now follows x
         assert active() == 1
+
+
+@pytest.mark.parametrize("make", [VAE, HierarchicalVAE])
+def test_a_conditional_model_is_diagnosed_under_its_likeliest_labels(make: type[LatentVariableModel]) -> None:
+    model = moved(make(DataSpec((1, 2, 2), 4, classes=3), width=8, conditional=True), 0.1)
+    x = all_images()[::9]
+    with torch.no_grad():
+        labels = torch.stack([model.log_prob(x, torch.full((len(x),), y)) for y in range(3)]).argmax(0)
+        found, seen = model.diagnostics(x), model.encode(x, model.one_hot(labels, len(x)))
+        kl = torch.stack([model.draw(seen, model.one_hot(labels, len(x))).kl for _ in range(64)])
+    assert len(labels.unique()) > 1
+    assert found["kl"].value == pytest.approx(kl.mean().item(), rel=0.05)
 
 
 def test_beta_changes_the_training_value_alone() -> None:
