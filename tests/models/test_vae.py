@@ -127,13 +127,15 @@ def trained_on_tiny_images(steps: int = 150) -> VAE:
 
 
 @torch.no_grad()
-def averaged(model: VAE, x: Tensor, salts: int) -> Tensor:
+def drawn(model: LatentVariableModel, x: Tensor, draws: int) -> Tensor:
+    """log_prob under independent noise, ``(draws, B)``."""
+    with noise.keyed(noise.keys(1, count=draws * len(x))):
+        return model.log_prob(torch.cat([x] * draws)).view(draws, len(x))
+
+
+def averaged(model: LatentVariableModel, x: Tensor, draws: int) -> Tensor:
     """Mean of log_prob over independent noise, per example."""
-    total = torch.zeros(len(x), dtype=x.dtype)
-    for salt in range(1, salts + 1):
-        with noise.keyed(noise.content_keys(x, salt=salt)):
-            total += model.log_prob(x)
-    return total / salts
+    return drawn(model, x, draws).mean(0)
 
 
 @pytest.fixture(scope="module")
@@ -259,17 +261,13 @@ def plane(reach: float, steps: int) -> tuple[Tensor, float]:
     return torch.cartesian_prod(axis, axis), 2 * math.log(float(axis[1] - axis[0]))
 
 
-@torch.no_grad()
 def bounds(model: LatentVariableModel, x: Tensor) -> list[tuple[float, float]]:
     """Mean of the bound over ``x`` and its standard error, for K = 1, 8 and 64 importance samples."""
     found = []
-    for copies, salts in ((1, 200), (8, 50), (64, 12)):
+    for copies, draws in ((1, 200), (8, 50), (64, 12)):
         model.importance_samples = copies
-        values = []
-        for salt in range(salts):
-            with noise.keyed(noise.content_keys(x, salt=salt)):
-                values.append(model.log_prob(x).mean())
-        found.append((float(torch.stack(values).mean()), float(torch.stack(values).std()) / math.sqrt(salts)))
+        values = drawn(model, x, draws).mean(1)
+        found.append((float(values.mean()), float(values.std()) / math.sqrt(draws)))
     return found
 
 
