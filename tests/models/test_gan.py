@@ -1,19 +1,26 @@
-"""The GAN's two players."""
+"""The two players of every GAN: shapes, seeds, labels, truncation, norms."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import inspect
+import math
 
 import pytest
 import torch
-from omegaconf import OmegaConf
+from scipy import stats
 from shapes import data, every_spec
+from torch import Tensor, nn
 
+from zoo.config import compose_run, model_settings, plain
 from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, ZooError
-from zoo.models.gan import GAN
-
-CONF = Path(__file__).resolve().parents[2] / "conf" / "model"
+from zoo.factory import instantiate
+from zoo.models import noise
+from zoo.models.gan import GAN, truncated
+from zoo.models.networks.critic import Critic
+from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.networks.style import ModulatedConv, sphere
+from zoo.models.stylegan import StyleGAN
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +28,18 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
+PLAYERS = {
+    "dcgan": lambda spec, **settings: GAN(spec, **settings),
+    "residual": lambda spec, **settings: GAN(spec, **{"architecture": "residual", "width": 16} | settings),
+    "style": lambda spec, **settings: StyleGAN(spec, **{"width": 8} | settings),
+}
+every_player = pytest.mark.parametrize("player", PLAYERS)
+
+
 @every_spec
-def test_gan_on_every_shape(spec: DataSpec) -> None:
-    model = GAN(spec)
+@every_player
+def test_gan_on_every_shape(player: str, spec: DataSpec) -> None:
+    model = PLAYERS[player](spec)
     fakes = model.generate(4)
     assert fakes.shape == (4, *spec.shape)
     if spec.levels is not None:
@@ -43,8 +59,20 @@ def test_gan_on_every_shape(spec: DataSpec) -> None:
         model.log_prob(samples)
 
 
-def test_gan_samples_follow_from_the_seed() -> None:
-    model = GAN(DataSpec((1, 8, 8), 17))
+@every_player
+def test_up_to_64_pixels(player: str) -> None:
+    model = PLAYERS[player](DataSpec((3, 64, 64), 256), width=4, hidden=8)
+    with torch.no_grad(), count_evaluations() as counter:
+        assert model.critic(model.generate(1)).shape == (1,)
+    assert counter.count == 2
+
+
+@every_player
+def test_gan_samples_follow_from_the_seed(player: str) -> None:
+    model = PLAYERS[player](DataSpec((1, 8, 8), 17))
+    for name, p in model.named_parameters():  # the per-pixel noise too
+        if name.endswith("strength"):
+            nn.init.ones_(p)
     samples = model.sample(6, seed=7)
     assert samples.equal(model.sample(6, seed=7))
     assert not samples.equal(model.sample(6, seed=8))
@@ -64,29 +92,256 @@ def test_network_space_round_trip_is_exact(levels: int, dtype: torch.dtype) -> N
     assert model.from_network(y).equal(x)
 
 
-def test_gan_in_double_precision_with_every_critic_norm() -> None:
+@every_player
+def test_double_precision_with_every_critic_norm(player: str) -> None:
     for norm in ("none", "group", "spectral"):
-        model = GAN(DataSpec((1, 8, 8), 17), critic_norm=norm).double()
+        model = PLAYERS[player](DataSpec((1, 8, 8), 17), critic_norm=norm).double()
         x = model.to_network(data(model.spec, 3, torch.float64)).requires_grad_()
         (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
         slope.square().sum().backward()  # a gradient penalty differentiates twice
         assert model.sample(2).dtype == torch.float64
 
 
-def test_gan_refuses_batch_norm() -> None:
-    for key in ("generator_norm", "critic_norm"):
+def test_refusals() -> None:
+    spec = DataSpec((1, 8, 8), 17)
+    for settings in (
+        {"generator_norm": "batch"},
+        {"critic_norm": "batch"},
+        {"architecture": "resnet"},
+        {"latent_dim": 0},
+        {"truncation": 0.0},
+        {"truncation": 1.5},
+        {"conditional": True},  # without labels
+    ):
         with pytest.raises(ZooError):
-            GAN(DataSpec((1, 8, 8), 17), **{key: "batch"})
+            GAN(spec, **settings)
+
+
+# Labels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [DataSpec((1, 8, 8), 17, classes=3), DataSpec((4,), classes=3)], ids=str)
+@every_player
+def test_both_players_see_the_label(player: str, spec: DataSpec) -> None:
+    model = PLAYERS[player](spec, conditional=True)
+    for p in model.parameters():  # conditional norms start as if there were no label
+        p.data += 0.05 * torch.randn_like(p)
+    x = model.to_network(data(spec, 3)).expand(3, *spec.shape)
+    zero, one = (model.one_hot(label, 3) for label in (0, 1))
+    assert not torch.allclose(model.critic(x, zero), model.critic(x, one))
+    with noise.keyed(noise.keys(0, count=3)):
+        first = model.generate(3, context=zero)
+    with noise.keyed(noise.keys(0, count=3)):
+        assert not torch.allclose(model.generate(3, context=one), first)
+
+
+def test_the_critic_judges_by_projection() -> None:
+    features = nn.Linear(5, 6)
+    critic = Critic(features, 6, context=3)
+    x, y = torch.randn(4, 5), torch.tensor([0, 2, 1, 2])
+    f = features(x)
+    expected = f @ critic.head.weight[0] + critic.head.bias + (critic.projection.weight.T[y] * f).sum(1)
+    torch.testing.assert_close(critic(x, nn.functional.one_hot(y, 3).float()), expected)
+
+
+# Truncation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.05, 0.383, 0.9])
+def test_truncated_latents_are_what_drawing_again_leaves(share: float) -> None:
+    z = torch.randn(200_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    bound = stats.norm.ppf((1 + share) / 2)
+    cut = truncated(z, share)
+    assert cut.abs().max() <= bound + 1e-12
+    assert stats.kstest(cut.numpy(), stats.truncnorm(-bound, bound).cdf).pvalue > 1e-3
+    assert (cut.sort().indices == z.sort().indices).all()  # monotone
+    assert truncated(z, 1.0) is z
+    assert truncated(1e3 * z.float(), share).abs().max() <= bound + 1e-6
+
+
+def test_truncation_acts_on_samples_alone_and_is_told() -> None:
+    spec = DataSpec((2,))
+    free, cut = GAN(spec), GAN(spec, truncation=0.1)
+    cut.load_state_dict(free.state_dict())
+    assert cut.sample(500, seed=0).std(0).max() < free.sample(500, seed=0).std(0).min()
+    with noise.keyed(noise.keys(0, count=5)):
+        made = free.generate(5)
+    with noise.keyed(noise.keys(0, count=5)):
+        assert made.equal(cut.generate(5))
+    assert free.likelihood_details() == {}
+    assert cut.likelihood_details() == {"truncation": 0.1}
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_style_truncation_pulls_w_towards_the_mean(conditional: bool) -> None:
+    model = StyleGAN(DataSpec((2,), classes=3), conditional=conditional, truncation=0.3).double()
+    generator = model.generator
+    y = torch.arange(6) % 3 if conditional else None
+    context = model.one_hot(y, 6)
+    seen: list[Tensor] = []
+    hook = generator.pictures[0].scale.register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    samples = model.sample(6, y=y, seed=0)
+    hook.remove()
+    assert samples.shape == (6, 2)
+    with noise.keyed(noise.keys(0, count=6)):
+        z = sphere(model.latents(6, model.latent_dim))
+    with torch.no_grad():
+        w, mean = generator.style(z, context), generator.centre(context)
+        many = sphere(torch.randn(20_000, model.latent_dim, dtype=torch.float64))
+        labels = model.one_hot(torch.zeros(20_000, dtype=torch.long), 20_000) if conditional else None
+        torch.testing.assert_close(mean[0], generator.style(many, labels).mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(seen[0], mean + 0.3 * (w - mean))
+
+
+# The style-based generator ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("demodulate", [True, False])
+def test_modulated_convolution_is_one_kernel_for_each_example(demodulate: bool) -> None:
+    """Karras et al. 2020, eq. 1 and 3, with every example's kernel made."""
+    layer = ModulatedConv(4, 6, 3, 5, demodulate).double()
+    h, w = torch.randn(3, 4, 7, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    for example, style, found in zip(h, w, layer(h, w), strict=True):
+        kernel = layer.weight * layer.scale(style)[None, :, None, None]
+        if demodulate:
+            kernel = kernel / kernel.flatten(1).norm(dim=1)[:, None, None, None]
+        torch.testing.assert_close(found, nn.functional.conv2d(example[None], kernel, padding=1)[0])
+
+
+def test_per_pixel_noise_is_a_rows_own_and_has_a_learned_strength() -> None:
+    model = StyleGAN(DataSpec((1, 8, 8)), width=4)
+    z = torch.zeros(2, model.latent_dim)
+    same = model.generator(z)
+    torch.testing.assert_close(same[0], same[1])  # its strength starts at zero
+    for group in model.generator.layers:
+        for layer in group:
+            nn.init.ones_(layer.strength)
+    grainy = model.generator(z)
+    assert (grainy[0] - grainy[1]).abs().min() > 0
+    calm = model.generator(z, temperature=0.0)
+    torch.testing.assert_close(calm[0], calm[1])
+
+
+# Spectral normalisation -------------------------------------------------------------------------------------
+
+
+def trained(model: GAN, lr: float, steps: int = 60) -> GAN:
+    """After steps that would make an unbounded critic steep."""
+    x = model.to_network(data(model.spec, 64))
+    optimizer = torch.optim.Adam(model.critic.parameters(), lr)
+    for _ in range(steps):
+        with torch.no_grad():
+            fake = model.generate(64)
+        loss = model.critic(fake).mean() - model.critic(x).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model.eval()
+
+
+def layers(model: GAN) -> list[nn.Module]:
+    return [layer for layer in model.critic.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def steepest(model: GAN, n: int = 2000) -> tuple[float, float]:
+    """The largest measured slope of the critic: over pairs of examples, and as a gradient's norm."""
+    x = torch.rand(n, *model.spec.shape) * 4 - 2
+    near = x + 1e-2 * torch.randn_like(x)
+    with torch.no_grad():
+        rise = (model.critic(x) - model.critic(near)).abs() / (x - near).flatten(1).norm(dim=1)
+        far = (model.critic(x) - model.critic(x.flip(0))).abs() / (x - x.flip(0)).flatten(1).norm(dim=1)
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(model.critic(x).sum(), x)
+    return max(rise.max().item(), far[: n // 2].max().item()), slope.flatten(1).norm(dim=1).max().item()
+
+
+def test_spectral_normalisation_makes_a_dense_critic_1_lipschitz() -> None:
+    free, bounded = (trained(GAN(DataSpec((3,)), critic_norm=norm), 1e-2) for norm in ("none", "spectral"))
+    assert max(torch.linalg.matrix_norm(layer.weight, 2) for layer in layers(free)) > 2
+    assert all(torch.linalg.matrix_norm(layer.weight, 2) <= 1.01 for layer in layers(bounded))
+    assert max(steepest(free)) > 3
+    assert 0.1 < max(steepest(bounded)) <= 1.02
+
+
+def operator(layer: nn.Module, shape: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+    """Largest singular value of a layer as a map of inputs of this shape, from its whole matrix."""
+    size = math.prod(shape)
+    with torch.no_grad():
+        columns = layer(torch.eye(size).view(size, *shape)) - layer(torch.zeros(1, *shape))
+    return torch.linalg.matrix_norm(columns.flatten(1), 2).item(), tuple(columns.shape[1:])
+
+
+def test_spectral_normalisation_of_kernels_bounds_the_convolution_up_to_its_taps() -> None:
+    """The paper divides by the norm of the kernel as a matrix (out, in x 9).
+
+    The convolution's own may be larger, by up to sqrt(9), as a pixel takes part in up to nine outputs. The
+    critic's slope then obeys the product of the layers' own norms.
+    """
+    model = trained(GAN(DataSpec((1, 8, 8), 17), width=8, hidden=32, critic_norm="spectral"), 1e-3)
+    shape: tuple[int, ...] = (1, 8, 8)
+    product = 1.0
+    for layer in layers(model):
+        assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2) <= 1.03
+        if isinstance(layer, nn.Linear):
+            product *= torch.linalg.matrix_norm(layer.weight, 2).item()
+        else:
+            own, shape = operator(layer, shape)
+            assert own <= 3 * 1.03
+            product *= own
+    assert 0 < max(steepest(model, 500)) <= product * 1.001
+
+
+# Published sizes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "generator", "critic"),
+    [
+        ("sngan_cifar10", 4_276_739, 1_053_824 + 1),  # as the networks of the paper's code; and a bias
+        ("wgan_gp_resnet_cifar10", None, 1_053_824 + 1),
+        ("wgan_gp_cifar10", None, None),
+    ],
+)
+def test_published_sizes_build(name: str, generator: int | None, critic: int | None) -> None:
+    config = compose_run([f"model=published/{name}", "data=cifar10"])
+    assert config.training.critic_steps == 5
+    assert config.training.ema == 0
+    with torch.device("meta"):
+        model = instantiate(plain(config.model), DataSpec((3, 32, 32), 256))
+    assert generator in (None, sum(p.numel() for p in model.generator.parameters()))
+    assert critic in (None, sum(p.numel() for p in model.critic.parameters()))
 
 
 # Settings ---------------------------------------------------------------------------------------------------
 
 
-def test_the_shipped_settings_are_the_defaults() -> None:
-    settings = OmegaConf.to_container(OmegaConf.load(CONF / "gan.yaml"))
-    assert settings.pop("_target_") == "zoo.models.gan.GAN"
-    assert {"override /training@_global_.training": "adversarial"} in settings.pop("defaults")
-    spec = DataSpec((1, 8, 8), 17)
-    shipped = sum(p.numel() for p in GAN(spec, **settings).parameters())
-    assert shipped == sum(p.numel() for p in GAN(spec).parameters())
-    assert 100_000 < shipped < 300_000
+@pytest.mark.parametrize(("name", "model_class"), [("gan", GAN), ("stylegan", StyleGAN)])
+def test_the_shipped_settings_are_the_defaults(name: str, model_class: type[GAN] | type[StyleGAN]) -> None:
+    settings = model_settings(name, {})
+    assert settings.pop("_target_") == f"{model_class.__module__}.{model_class.__name__}"
+    defaults = {k: p.default for k, p in inspect.signature(model_class).parameters.items() if k != "spec"}
+    assert settings == defaults
+
+
+@pytest.mark.parametrize("name", ["gan", "wgan", "wgan_gp", "sngan", "stylegan"])
+def test_every_named_model_is_small_and_brings_its_rule(name: str) -> None:
+    config = compose_run([f"model={name}"])
+    model = instantiate(plain(config.model), DataSpec((1, 8, 8), 17))
+    assert 90_000 < sum(p.numel() for p in model.parameters()) < 300_000
+    training = config.training
+    assert training._target_.endswith("Adversarial")
+    assert (
+        training.loss,
+        training.optimizer,
+        training.weight_clip is not None,
+        training.gradient_penalty,
+    ) == {
+        "gan": ("non_saturating", "adam", False, 0),
+        "wgan": ("wasserstein", "rmsprop", True, 0),
+        "wgan_gp": ("wasserstein", "adam", False, 10),
+        "sngan": ("hinge", "adam", False, 0),
+        "stylegan": ("non_saturating", "adam", False, 0),
+    }[name]
+    assert (training.r1 > 0) == (name in ("gan", "stylegan"))
+    assert training.betas[0] == (0.5 if name == "gan" else 0.0)
+    assert (config.model.critic_norm == "spectral") == (name == "sngan")

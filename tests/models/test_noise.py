@@ -78,3 +78,18 @@ def test_outside_a_block_torch_draws():
     expected = torch.rand(3, 2)
     torch.manual_seed(5)
     assert torch.equal(noise.uniform(torch.zeros(3, 2)), expected)
+
+
+def test_rows_of_a_block_are_keyed_as_before_and_draw_on():
+    keys = noise.keys(3, count=6)
+    with noise.keyed(keys):
+        noise.normal(torch.zeros(6, 2))
+        whole = noise.normal(torch.zeros(6, 2))
+        after = noise.normal(torch.zeros(6, 2))
+    with noise.keyed(keys):
+        noise.normal(torch.zeros(6, 2))
+        with noise.rows(slice(1, None, 2)):
+            assert noise.normal(torch.zeros(3, 2)).equal(whole[1::2])
+        assert noise.normal(torch.zeros(6, 2)).equal(after)
+    with noise.rows(slice(0, 2)):  # no block, no keys
+        assert not noise.is_keyed()

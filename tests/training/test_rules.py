@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import math
 
-import lightning.pytorch as pl
 import pytest
 import torch
+from fitting import fit
 from torch import nn
 
 import zoo
 from zoo.errors import ZooError
-from zoo.training.adversarial import LOSSES, Adversarial
+from zoo.training.adversarial import Adversarial
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 
 PLANE = zoo.DataSpec((2,))
-
-
-def fit(rule, x, updates, batch=256):
-    def batches():
-        generator = torch.Generator().manual_seed(0)
-        for _ in range(updates):
-            yield x[torch.randint(len(x), (batch * rule.batches_per_update,), generator=generator)]
-
-    class Endless(torch.utils.data.IterableDataset):
-        def __iter__(self):
-            return batches()
-
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(rule, torch.utils.data.DataLoader(Endless(), batch_size=None))
-    return rule.evaluated.eval()
 
 
 def moons(n, seed=0):
@@ -67,32 +49,6 @@ def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
     with torch.no_grad():
         nll = -model.log_prob(test).mean().item()
     assert nll < gaussian_nll(train, test) - 0.05
-
-
-def test_gan_covers_eight_gaussians_better_than_noise():
-    from zoo.config import compose_run
-    from zoo.run import prepare_data
-
-    train = prepare_data(compose_run(["data=8gaussians"])).splits["train"]
-    angle = torch.arange(8) * math.pi / 4
-    centres = 4 / 1.414 * torch.stack([angle.cos(), angle.sin()], 1)
-
-    def covered(x):  # share of points within 3 sigma of a mode, and modes that hold a fair share of them
-        distance, nearest = torch.cdist(x, centres).min(1)
-        close = distance < 3 * 0.5 / 1.414
-        return close.float().mean().item(), int(
-            (torch.bincount(nearest[close], minlength=8) > len(x) / 80).sum()
-        )
-
-    model = zoo.build("gan", PLANE)
-    rule = Adversarial(
-        model, updates=1500, batch_size=256, lr=1e-3, betas=(0.5, 0.999), ema=0.99, r1=0.1, seed=0
-    )
-    samples = fit(rule, train, 1500).sample(2000, seed=0)
-    share, modes = covered(samples)
-    noise_share, _ = covered(train.std(0) * torch.randn(2000, 2))
-    assert share > noise_share + 0.3
-    assert modes == 8
 
 
 class Line(zoo.GenerativeModel):
@@ -199,19 +155,3 @@ def test_nan_stops_training():
     rule = MaximumLikelihood(Bad(PLANE), updates=10, batch_size=4)
     with pytest.raises(zoo.Diverged, match="update 4"):
         fit(rule, torch.randn(50, 2), 10, 4)
-
-
-@pytest.mark.parametrize("name", LOSSES)
-def test_gan_losses_push_the_right_way(name):
-    critic, generator = LOSSES[name]
-    good, bad = torch.full((4,), 0.5), torch.full((4,), -0.5)
-    assert critic(good, bad) < critic(bad, good)
-    assert generator(good) < generator(bad)
-
-
-def test_critic_steps_consume_fresh_batches():
-    model = zoo.build("gan", PLANE)
-    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, seed=0)
-    fit(rule, torch.randn(64, 2), 3, 8)
-    assert rule.updates == 3
-    assert rule.images_seen == 3 * 8 * 4

@@ -1,75 +1,76 @@
-"""The generative adversarial network: a sampler without a density."""
+"""Generative adversarial networks: samplers without a density."""
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.base import GenerativeModel
+from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder, Norm
+from zoo.models.networks.residual import ResidualFeatures, ResidualGenerator
+
+Architecture = Literal["dcgan", "residual"]
 
 
-class Critic(Encoder):
-    """An encoder with one output: ``(B, *shape)`` in network space to logits ``(B,)``."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B,)``: large where the critic takes ``x`` for data."""
-        return super().forward(x).squeeze(1)
-
-
-class GAN(GenerativeModel):
+class AdversarialModel(GenerativeModel):
     """x = G(z) with z ~ N(0, I), fitted against a critic D (Goodfellow et al. 2014).
 
     The training rule plays the game, e.g. max_D E log S(D(x)) + E log(1 - S(D(G(z)))) with S the logistic
-    function; this class holds the two players and the maps between data and *network space*: [-1, 1] for
-    integer data (G ends in a tanh, as in Radford et al. 2016), the data's own values otherwise.
-
-    The networks follow Radford et al.: strided and transposed convolutions, ReLU in G, leaky ReLU in D. But G
-    has group norm where they have batch norm. Batch norm would make a sample depend on the others of its
-    batch, its running statistics would lag behind averaged weights (EMA) and differ between processes (DDP);
-    group norm has none of that, so G is the same function in training and evaluation. D has no norm by
-    default, so that a penalty on its gradient at one example concerns that example alone.
+    function; this class holds the maps between data and *network space*: [-1, 1] for integer data (G ends in
+    a tanh, as in Radford et al. 2016), the data's own values otherwise. A subclass sets the two players,
+    ``generator``, (z, one-hot label) to network space before the tanh, and ``critic``, which judges by
+    projection (Miyato & Koyama 2018).
 
     Args:
         spec: the data.
         latent_dim: length of z.
-        width: channels at the image's own size; double at each halving, up to four times (images only).
-        hidden: units of the hidden layers.
-        depth: hidden layers of each network (vectors only).
-        generator_norm: ``group`` or ``none``, in the generator's convolutions.
-        critic_norm: ``none``, ``group``, or ``spectral`` (Miyato et al. 2018), which bounds D's Lipschitz
-            constant.
+        conditional: sample from and judge each label by itself.
+        truncation: psi in (0, 1]; below 1, samples come from the latents' bulk: z is a standard normal given
+            that every |z_i| <= t, where a normal keeps within t with probability psi. That is the outcome of
+            drawing z_i again until it lies within t (Brock et al. 2019). Training knows nothing of it.
     """
 
     family = "gan"
     likelihood = "none"
     rule = "adversarial"
+    generator: nn.Module
+    critic: Critic
 
     def __init__(
-        self,
-        spec: DataSpec,
-        latent_dim: int = 64,
-        width: int = 24,
-        hidden: int = 96,
-        depth: int = 2,
-        generator_norm: Norm = "group",
-        critic_norm: Norm = "none",
+        self, spec: DataSpec, latent_dim: int = 64, conditional: bool = False, truncation: float = 1.0
     ) -> None:
-        super().__init__(spec)
+        super().__init__(spec, conditional)
         if latent_dim < 1:
             raise ZooError("A GAN needs latent_dim >= 1.")
-        if "batch" in (generator_norm, critic_norm):
-            raise ZooError("A GAN takes no batch norm; use group (or spectral for the critic).")
-        self.latent_dim = latent_dim
-        self.generator = Decoder(latent_dim, spec.shape, 1, width, hidden, depth, generator_norm, "relu")
-        self.critic = Critic(spec.shape, 1, width, hidden, depth, critic_norm, "leaky_relu")
+        if not 0 < truncation <= 1:
+            raise ZooError(f"model.truncation lies in (0, 1], where 1 is none; got {truncation}.")
+        self.latent_dim, self.truncation = latent_dim, truncation
 
-    def generate(self, n: int, temperature: float = 1.0) -> Tensor:
-        """Fakes ``(n, *shape)`` in network space, differentiable in the generator's weights."""
-        fakes = self.generator(temperature * self.latents(n, self.latent_dim))
+    def generate(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        context: Tensor | None = None,
+        truncation: float = 1.0,
+    ) -> Tensor:
+        """Fakes ``(n, *shape)`` in network space, differentiable in the generator's weights.
+
+        Args:
+            n: number of examples.
+            temperature: factor on the latents.
+            context: one-hot labels ``(n, classes)`` of a conditional model.
+            truncation: psi, see the class.
+        """
+        z = truncated(self.latents(n, self.latent_dim), truncation)
+        return self._squash(self.generator(temperature * z, context))
+
+    def _squash(self, fakes: Tensor) -> Tensor:
         return fakes if self.spec.levels is None else torch.tanh(fakes)
 
     def to_network(self, x: Tensor) -> Tensor:
@@ -84,5 +85,101 @@ class GAN(GenerativeModel):
             return y
         return self.spec.quantise((y + 1) * ((self.spec.levels - 1) / 2))
 
+    def likelihood_details(self) -> dict[str, Any]:
+        return {"truncation": self.truncation} if self.truncation < 1 else {}
+
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        return self.from_network(self.generate(n, temperature))
+        return self.from_network(self.generate(n, temperature, context, self.truncation))
+
+
+class Generator(Decoder):
+    """A decoder of the latent and, where there is one, the one-hot label appended to it."""
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, latent_dim)`` and ``(B, context)`` to ``(B, *shape)``, unbounded."""
+        return super().forward(z if context is None else torch.cat([z, context], 1))
+
+
+class GAN(AdversarialModel):
+    """Two players of images or vectors; a WGAN, a WGAN-GP and an SNGAN are settings of it and of its rule.
+
+    Architectures, of images:
+
+    - ``dcgan``: Radford et al. 2016. Strided and transposed convolutions, ReLU in G, leaky ReLU in D; of a
+      conditional model, G sees the one-hot label beside z.
+    - ``residual``: Gulrajani et al. 2017; Miyato et al. 2018. The label scales and shifts
+      what each norm of G returns.
+
+    Vectors pass through dense layers in either.
+
+    G has group norm where the papers have batch norm. Batch norm would make a sample depend on the others of
+    its batch, its running statistics would lag behind averaged weights (EMA) and differ between processes
+    (DDP); group norm has none of that, so G is the same function in training and evaluation. D has no norm by
+    default, so that a penalty on its gradient at one example concerns that example alone.
+
+    Args:
+        spec: the data.
+        latent_dim: length of z.
+        architecture: ``dcgan`` or ``residual`` (images only).
+        width: channels. ``dcgan``: at the image's own size; double at each halving, up to four times.
+            ``residual``: of every block.
+        hidden: units of the hidden layers (vectors, and one in each network of ``dcgan``).
+        depth: hidden layers of each network (vectors only).
+        generator_norm: ``group`` or ``none``, in the generator's convolutions.
+        critic_norm: ``none``, ``group``, or ``spectral`` (Miyato et al. 2018): each weight, a kernel as the
+            matrix (out, in x height x width), is divided by its largest singular value. That bounds D's
+            Lipschitz constant: by 1 for vectors, whose D is dense.
+        critic_width: channels of the critic; the generator's by default.
+        conditional, truncation: as the base class's.
+    """
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        latent_dim: int = 64,
+        architecture: Architecture = "dcgan",
+        width: int = 24,
+        hidden: int = 96,
+        depth: int = 2,
+        generator_norm: Norm = "group",
+        critic_norm: Norm = "none",
+        critic_width: int | None = None,
+        conditional: bool = False,
+        truncation: float = 1.0,
+    ) -> None:
+        super().__init__(spec, latent_dim, conditional, truncation)
+        if "batch" in (generator_norm, critic_norm):
+            raise ZooError("A GAN takes no batch norm; use group (or spectral for the critic).")
+        if architecture not in ("dcgan", "residual"):
+            raise ZooError(f"model.architecture is dcgan or residual; got '{architecture}'.")
+        breadth = width if critic_width is None else critic_width
+        if architecture == "residual" and spec.is_image:
+            self.generator = ResidualGenerator(latent_dim, spec.shape, width, generator_norm, self.context)
+            self.critic = residual_critic(spec, breadth, critic_norm, self.context)
+        else:
+            units = latent_dim + self.context
+            self.generator = Generator(units, spec.shape, 1, width, hidden, depth, generator_norm, "relu")
+            self.critic = plain_critic(spec, breadth, hidden, depth, critic_norm, self.context)
+
+
+def plain_critic(spec: DataSpec, width: int, hidden: int, depth: int, norm: Norm, context: int) -> Critic:
+    """The critic of ``dcgan`` and of vectors: an encoder, its last layer replaced by the critic's head."""
+    *features, last = Encoder(spec.shape, 1, width, hidden, depth, norm, "leaky_relu").layers
+    return Critic(nn.Sequential(*features), last.in_features, norm, context)  # type: ignore[arg-type]
+
+
+def residual_critic(spec: DataSpec, width: int, norm: Norm, context: int) -> Critic:
+    """The critic of ``residual`` and of the style-based generator."""
+    return Critic(ResidualFeatures(spec.shape, width, norm), width, norm, context)
+
+
+def truncated(z: Tensor, share: float) -> Tensor:
+    """Standard normal numbers as those of a normal that is cut to [-t, t], with P(|z| <= t) = ``share``.
+
+    The map is monotone, z -> Q(1/2 + share (P(z) - 1/2)) with the normal's distribution function P and its
+    inverse Q, so the same noise gives neighbouring samples whatever the share.
+    """
+    if share == 1:
+        return z
+    middle = share * 0.5 * torch.erf(z.double() / 2**0.5)
+    return (2**0.5 * torch.erfinv(2 * middle)).to(z.dtype)

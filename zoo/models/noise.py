@@ -82,6 +82,22 @@ def keyed(row_keys: Tensor) -> Iterator[None]:
         _active.reset(token)
 
 
+@contextmanager
+def rows(selection: slice) -> Iterator[None]:
+    """Within the block, noise is for these rows of the active block alone, drawn after what it has drawn."""
+    source = _active.get()
+    if source is None:
+        yield
+        return
+    part = _Source(source.keys[selection], source.draws)
+    token = _active.set(part)
+    try:
+        yield
+    finally:
+        _active.reset(token)
+        source.draws = part.draws
+
+
 def is_keyed() -> bool:
     """Whether a :func:`keyed` block is active."""
     return _active.get() is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -10,26 +10,34 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.training.augment import augmentation
 from zoo.training.rule import Rule, require
+
+Loss = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
+
+
+def _tell_apart(real: Tensor, fake: Tensor) -> Tensor:
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
 
 # Loss of the critic on (real, fake) logits and of the generator on fake logits.
 LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
-    # Goodfellow et al. 2014, section 3
-    "non_saturating": (
-        lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(),
-        lambda fake: F.softplus(-fake).mean(),
+    # Goodfellow et al. 2014, eq. 1: V = -critic's loss, at most 2 JSD(real, fake) - log 4
+    "minimax": (_tell_apart, lambda fake: -F.softplus(fake).mean()),
+    # section 3: the same critic, and a generator whose gradient does not vanish where the critic wins
+    "non_saturating": (_tell_apart, lambda fake: F.softplus(-fake).mean()),
+    # Mao et al. 2017, eq. 9 with a=0, b=c=1
+    "least_squares": (
+        lambda real, fake: 0.5 * ((real - 1).square().mean() + fake.square().mean()),
+        lambda fake: 0.5 * (fake - 1).square().mean(),
     ),
     # Lim & Ye 2017; Miyato et al. 2018, eq. 16-17
     "hinge": (
         lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(),
         lambda fake: -fake.mean(),
     ),
-    # Mao et al. 2017, eq. 9 with a=0, b=c=1
-    "least_squares": (
-        lambda real, fake: 0.5 * ((real - 1).square().mean() + fake.square().mean()),
-        lambda fake: 0.5 * (fake - 1).square().mean(),
-    ),
-    # Arjovsky et al. 2017; the critic's Lipschitz bound is the caller's to keep
+    # Arjovsky et al. 2017: -critic's loss is at most L W1(real, fake) for a critic of Lipschitz constant L
     "wasserstein": (lambda real, fake: fake.mean() - real.mean(), lambda fake: -fake.mean()),
 }
 
@@ -37,36 +45,56 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], T
 class Adversarial(Rule):
     """One update is ``critic_steps`` steps of the critic, each on fresh real data, then one of the generator.
 
+    Loss and regularisers combine freely; spectral normalisation belongs to the model (``critic_norm``). Over
+    several processes every critic step takes the examples that it would in one process.
+
     There is no validation criterion, so the last checkpoint is the one that is evaluated.
 
     Args:
-        model: has ``generate(n)``, ``to_network(x)``, ``generator`` and ``critic``.
+        model: has ``generate(n, context=...)``, ``to_network(x)``, ``generator`` and ``critic``.
         loss: a name in :data:`LOSSES`.
-        critic_steps: critic steps per update.
+        critic_steps: critic steps per update, each on a batch of its own.
         critic_lr: learning rate of the critic; the generator's by default.
+        generator_batches: examples of the generator's step, in batches of ``batch_size``.
+        weight_clip: the critic's weights are kept in [-c, c] (Arjovsky et al. 2017); None: they are not.
+        gradient_penalty: weight of (|grad critic(x)| - 1)^2 at points x drawn between a real and a generated
+            example (Gulrajani et al. 2017, eq. 3).
         r1: weight gamma of the penalty gamma/2 |grad critic(x)|^2 at real x (Mescheder et al. 2018, eq. 9).
+        augment: names in :data:`~zoo.training.augment.AUGMENTATIONS`, applied in this order to all images
+            that the critic sees (Zhao et al. 2020); penalties are taken at the images so changed.
     """
 
-    curves = ("train/loss", "train/critic_loss")
+    curves = ("train/loss", "train/critic_loss", "train/penalty")
 
     def __init__(
         self,
         model: nn.Module,
         *,
-        loss: Literal["non_saturating", "hinge", "least_squares", "wasserstein"] = "non_saturating",
+        loss: Loss = "non_saturating",
         critic_steps: int = 1,
         critic_lr: float | None = None,
+        generator_batches: int = 1,
+        weight_clip: float | None = None,
+        gradient_penalty: float = 0.0,
         r1: float = 0.0,
+        augment: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         require(model, "adversarial", "generator", "critic", "generate", "to_network")
         if loss not in LOSSES:
             raise ZooError(f"training.loss is one of {', '.join(LOSSES)}; got '{loss}'.")
-        if critic_steps < 1:
-            raise ZooError(f"training.critic_steps must be at least 1; got {critic_steps}.")
+        for name, count in (("critic_steps", critic_steps), ("generator_batches", generator_batches)):
+            if count < 1:
+                raise ZooError(f"training.{name} must be at least 1; got {count}.")
+        if weight_clip is not None and not weight_clip > 0:
+            raise ZooError(f"training.weight_clip is a bound above 0, or null; got {weight_clip}.")
+        if augment and not model.spec.is_image:  # type: ignore[union-attr]
+            raise ZooError("training.augment changes images; set it to [] for vectors.")
         super().__init__(model, **settings)
         self.critic_loss, self.generator_loss = LOSSES[loss]
-        self.critic_steps, self.r1 = critic_steps, r1
+        self.critic_steps, self.generator_batches = critic_steps, generator_batches
+        self.weight_clip, self.gradient_penalty, self.r1 = weight_clip, gradient_penalty, r1
+        self.augment = augmentation(augment)
         self.critic_lr = critic_lr if critic_lr is not None else self.lr
 
     @property
@@ -82,23 +110,65 @@ class Adversarial(Rule):
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         model: Any = self.model
-        optimizers: Any = self.optimizers()
-        generator_optimizer, critic_optimizer = optimizers
-        real = model.to_network(x.to(model.dtype))
-        for part in real.chunk(self.critic_steps):
+        context = None if y is None else model.one_hot(y, len(x))
+        real = self.augment(model.to_network(x.to(model.dtype)))
+        with torch.no_grad():  # the generator stands still while the critic steps
+            fake = self.augment(model.generate(len(x), context=context))
+        for step in range(self.critic_steps):
+            rows = slice(step, None, self.critic_steps)
+            with noise.rows(rows):
+                critic_loss, penalty = self._critic_step(
+                    real[rows], fake[rows], None if context is None else context[rows]
+                )
+        with noise.rows(slice(0, None, self.critic_steps)):
+            loss, norm = self._generator_step(
+                len(x) // self.critic_steps, None if context is None else context[:: self.critic_steps]
+            )
+        return {
+            "train/loss": loss,
+            "train/critic_loss": critic_loss,
+            "train/penalty": penalty,
+            "train/gradient_norm": norm,
+        }
+
+    def _critic_step(self, real: Tensor, fake: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        model: Any = self.model
+        real.requires_grad_(self.r1 > 0)
+        on_real = model.critic(real, context)
+        loss = self.critic_loss(on_real, model.critic(fake, context))
+        penalty = torch.zeros_like(loss)
+        if self.r1 > 0:
+            penalty = penalty + 0.5 * self.r1 * _slopes(on_real, real).square().sum(1).mean()
+        if self.gradient_penalty > 0:
+            place = noise.uniform(real.new_empty(len(real), *[1] * (real.ndim - 1)))
+            between = torch.lerp(real.detach(), fake, place).requires_grad_()
+            steepness = _slopes(model.critic(between, context), between).norm(dim=1)
+            penalty = penalty + self.gradient_penalty * (steepness - 1).square().mean()
+        self.descend(loss + penalty, self._optimizer(1), model.critic)
+        if self.weight_clip is not None:
             with torch.no_grad():
-                fake = model.generate(len(x))[: len(part)]
-            part = part.detach().requires_grad_(self.r1 > 0)
-            on_real = model.critic(part)
-            critic_loss = self.critic_loss(on_real, model.critic(fake))
-            penalty = 0.0 * critic_loss
-            if self.r1 > 0:
-                (slope,) = torch.autograd.grad(on_real.sum(), part, create_graph=True)
-                penalty = 0.5 * self.r1 * slope.flatten(1).square().sum(1).mean()
-            self.descend(critic_loss + penalty, critic_optimizer, model.critic)
-        model.critic.requires_grad_(False)  # the generator's step needs no gradient of the critic's weights
-        fake = model.generate(len(x))[: max(1, len(x) // self.critic_steps)]
-        loss = self.generator_loss(model.critic(fake))
-        norm = self.descend(loss, generator_optimizer, model.generator)
+                for weight in model.critic.parameters():
+                    weight.clamp_(-self.weight_clip, self.weight_clip)
+        return loss, penalty
+
+    def _generator_step(self, n: int, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        model: Any = self.model
+        copies = self.generator_batches
+        if context is not None:
+            context = context.repeat(copies, 1)
+        model.critic.requires_grad_(False)  # this step needs no gradient of the critic's weights
+        fake = self.augment(model.generate(copies * n, context=context))
+        loss = self.generator_loss(model.critic(fake, context))
+        norm = self.descend(loss, self._optimizer(0), model.generator)
         model.critic.requires_grad_(True)
-        return {"train/loss": loss, "train/critic_loss": critic_loss, "train/gradient_norm": norm}
+        return loss, norm
+
+    def _optimizer(self, index: int) -> Any:
+        optimizers: Any = self.optimizers()
+        return optimizers[index]
+
+
+def _slopes(logits: Tensor, x: Tensor) -> Tensor:
+    """The gradient of each logit in its own example, ``(B, D)``, itself differentiable."""
+    (slopes,) = torch.autograd.grad(logits.sum(), x, create_graph=True)
+    return slopes.flatten(1)

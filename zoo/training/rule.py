@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
 import torch
@@ -16,6 +16,9 @@ from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models import noise
 from zoo.models.noise import keys
+
+Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
+Schedule = Literal["constant", "cosine", "linear"]
 
 
 class Rule(pl.LightningModule):
@@ -30,12 +33,14 @@ class Rule(pl.LightningModule):
         updates: the budget.
         max_seconds: a second budget, of seconds spent in updates (validation and checkpoints excluded, the
             segments of a resumed run added); training ends, with a validation, when either is used up. How
-            many updates fit is up to the machine, and so is a cosine schedule's way through them: a run under
+            many updates fit is up to the machine, and so is a schedule's way through them: a run under
             a budget of time resumes, but does not repeat, bit for bit. None: no such budget.
         batch_size: examples of the global batch.
         seed: the run's seed.
-        optimizer: ``adam``, ``adamw`` or ``sgd`` with ``lr``, ``betas``, ``weight_decay``.
-        schedule: ``constant`` or ``cosine`` (to zero where the budget ends), after ``warmup`` linear updates.
+        optimizer: ``adam``, ``adamw``, ``rmsprop`` or ``sgd`` with ``lr``, ``betas``, ``weight_decay``. The
+            first of ``betas`` is the momentum of sgd and rmsprop, the second the decay of rmsprop's squares.
+        schedule: ``constant``, ``cosine`` or ``linear`` (to zero where the budget ends), after ``warmup``
+            linear updates.
         clip: largest gradient norm; None for no clipping.
         ema: decay of the averaged weights; 0 for none. They are evaluated where they exist.
         validations: how many validations the budget of updates is divided by.
@@ -53,11 +58,11 @@ class Rule(pl.LightningModule):
         updates: int,
         batch_size: int,
         seed: int = 0,
-        optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+        optimizer: Optimizer = "adam",
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.0,
-        schedule: Literal["constant", "cosine"] = "cosine",
+        schedule: Schedule = "cosine",
         warmup: int = 0,
         clip: float | None = 1.0,
         ema: float = 0.0,
@@ -74,10 +79,10 @@ class Rule(pl.LightningModule):
             raise ZooError(f"training.max_seconds is a time above zero, or null; got {max_seconds}.")
         if not 0 <= ema < 1:
             raise ZooError(f"training.ema is a decay in [0, 1); got {ema}.")
-        if optimizer not in ("adam", "adamw", "sgd") or schedule not in ("constant", "cosine"):
+        if optimizer not in get_args(Optimizer) or schedule not in get_args(Schedule):
             raise ZooError(
-                "training.optimizer is adam, adamw or sgd and training.schedule constant or cosine; "
-                f"got {optimizer} and {schedule}."
+                f"training.optimizer is one of {', '.join(get_args(Optimizer))} and training.schedule one of "
+                f"{', '.join(get_args(Schedule))}; got {optimizer} and {schedule}."
             )
         self.automatic_optimization = False  # one meaning of an update for all rules, two optimisers included
         self.model = model
@@ -136,6 +141,11 @@ class Rule(pl.LightningModule):
         """The configured optimiser over ``parameters``."""
         if self.optimizer_name == "sgd":
             return torch.optim.SGD(parameters, lr=lr, momentum=self.betas[0], weight_decay=self.weight_decay)
+        if self.optimizer_name == "rmsprop":
+            momentum, alpha = self.betas
+            return torch.optim.RMSprop(
+                parameters, lr=lr, alpha=alpha, momentum=momentum, weight_decay=self.weight_decay
+            )
         kind = torch.optim.AdamW if self.optimizer_name == "adamw" else torch.optim.Adam
         return kind(parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay)  # type: ignore[arg-type]
 
@@ -153,12 +163,13 @@ class Rule(pl.LightningModule):
         """Factor on the learning rate at the present update; no state, so resuming cannot shift it."""
         if self.updates < self.warmup:
             return (self.updates + 1) / self.warmup
+        progress = (self.updates - self.warmup) / max(1, self.budget - self.warmup)
+        if self.max_seconds is not None:
+            progress = max(progress, self.update_seconds / self.max_seconds)
+        left = max(0.0, 1 - progress)
         if self.schedule == "cosine":
-            progress = (self.updates - self.warmup) / max(1, self.budget - self.warmup)
-            if self.max_seconds is not None:
-                progress = max(progress, self.update_seconds / self.max_seconds)
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-        return 1.0
+            return 0.5 * (1 - math.cos(math.pi * left))
+        return left if self.schedule == "linear" else 1.0
 
     @property
     def finished(self) -> bool:

@@ -1,0 +1,36 @@
+"""Fit a rule without data modules, files or loggers."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from zoo.training.rule import Rule
+
+
+def batches(x: Tensor, size: int, updates: int, first: int = 0) -> torch.utils.data.DataLoader:
+    """Random batches of ``x`` for the updates ``first .. updates-1``, the same ones whatever the first."""
+
+    class Endless(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            generator = torch.Generator().manual_seed(0)
+            for update in range(updates):
+                batch = x[torch.randint(len(x), (size,), generator=generator)]
+                if update >= first:
+                    yield batch
+
+    return torch.utils.data.DataLoader(Endless(), batch_size=None)
+
+
+def trainer(*callbacks: pl.Callback) -> pl.Trainer:
+    return pl.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+        enable_model_summary=False, callbacks=list(callbacks),
+    )  # fmt: skip
+
+
+def fit(rule: Rule, x: Tensor, updates: int, batch: int = 256) -> nn.Module:
+    """The evaluated model after so many updates."""
+    trainer().fit(rule, batches(x, batch * rule.batches_per_update, updates))
+    return rule.evaluated.eval()

@@ -1,0 +1,386 @@
+"""The adversarial game: what theory says of it, its regularisers, its bookkeeping."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from fitting import batches, fit, trainer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import zoo
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.gan import AdversarialModel, plain_critic
+from zoo.training.adversarial import LOSSES, Adversarial
+
+LINE, PLANE, DIGITS = zoo.DataSpec((1,)), zoo.DataSpec((2,)), zoo.DataSpec((1, 8, 8), 17, classes=10)
+REGULARISERS = {
+    "none": {},
+    "weight clipping": {"weight_clip": 0.1},
+    "gradient penalty": {"gradient_penalty": 10.0},
+    "R1": {"r1": 1.0},
+    "all": {"weight_clip": 0.1, "gradient_penalty": 1.0, "r1": 1.0},
+}
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+class Affine(nn.Module):
+    """z -> scale z + shift."""
+
+    def __init__(self, scale: float, shift: float) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.tensor(scale)), nn.Parameter(torch.tensor(shift))
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.scale * z + self.shift
+
+
+class Duel(AdversarialModel):
+    """A critic of numbers against a generator of N(shift, scale^2), which learning rate 0 holds still."""
+
+    def __init__(self, scale: float, shift: float, norm: str = "none", hidden: int = 48) -> None:
+        super().__init__(LINE, latent_dim=1)
+        self.generator = Affine(scale, shift)
+        self.critic = plain_critic(LINE, 0, hidden, 2, norm, 0)
+
+
+def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
+    """The rule's own updates in a bare loop; returns the last one's values."""
+    players = (rule.model.generator, rule.lr), (rule.model.critic, rule.critic_lr)
+    optimizers = [rule.build_optimizer(player.parameters(), lr) for player, lr in players]
+    for optimizer in optimizers:
+        optimizer.param_groups[0]["base_lr"] = optimizer.param_groups[0]["lr"]
+    rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+    generator = torch.Generator().manual_seed(0)
+    values: dict[str, Tensor] = {}
+    for rule.updates in range(updates):
+        x = real[torch.randint(len(real), (batch * rule.critic_steps,), generator=generator)]
+        with noise.keyed(noise.keys(rule.updates, count=len(x))):
+            values = rule.update(x, None)
+        rule._average()
+    return {name: float(value.detach()) for name, value in values.items()}
+
+
+def duel(model: Duel, real: Tensor, updates: int, batch: int, **settings: object) -> dict[str, float]:
+    """What the rule tells after training the critic alone."""
+    settings = {"critic_lr": 1e-2, "clip": None} | settings
+    rule = Adversarial(model, updates=updates, batch_size=batch, lr=0.0, **settings)
+    return play(rule, real, updates, batch)
+
+
+# Theory -----------------------------------------------------------------------------------------------------
+
+
+def test_a_trained_critic_tells_the_density_ratio_and_its_value_the_divergence() -> None:
+    """Goodfellow et al. 2014, proposition 1 and theorem 1, against quadrature."""
+    torch.manual_seed(0)
+    model = Duel(scale=0.7, shift=1.5)
+    real = torch.randn(50_000, 1)
+    duel(model, real, 700, 1024, loss="minimax")
+    x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    step = x[1] - x[0]
+    p = torch.distributions.Normal(0.0, 1.0).log_prob(x).exp()
+    q = torch.distributions.Normal(1.5, 0.7).log_prob(x).exp()
+    with torch.no_grad():
+        logits = model.critic(x.float()[:, None]).double()
+    error = (torch.sigmoid(logits) - p / (p + q)).abs()
+    assert (error * (p + q) / 2).sum() * step < 0.015
+    value = ((p * F.logsigmoid(logits) + q * F.logsigmoid(-logits)).sum() * step).item()
+    mean = (p + q) / 2
+    jsd = ((torch.special.xlogy(p, p / mean) + torch.special.xlogy(q, q / mean)).sum() * step / 2).item()
+    assert 0.2 < jsd < math.log(2)
+    assert value <= 2 * jsd - math.log(4) + 1e-6  # no critic does better
+    assert value == pytest.approx(2 * jsd - math.log(4), abs=0.004)
+
+
+@pytest.mark.parametrize("distance", [0.25, 1.0, 4.0])
+def test_point_masses_divergence_saturates_where_the_wasserstein_distance_grows(distance: float) -> None:
+    """Arjovsky et al. 2017, example 1: masses at 0 and theta have JSD log 2 and W1 |theta|."""
+    real = torch.zeros(1, 1)
+    classic = duel(Duel(0.0, distance), real, 150, 8, loss="minimax")
+    value = -classic["train/critic_loss"]
+    assert (value + math.log(4)) / 2 == pytest.approx(math.log(2), abs=0.02)
+
+    bounded = duel(Duel(0.0, distance, "spectral"), real, 150, 8, loss="wasserstein")
+    assert -bounded["train/critic_loss"] == pytest.approx(distance, rel=0.03)
+
+    # A penalised critic of slope s gains s theta - lambda (|s| - 1)^2, most at s = 1 + theta / (2 lambda).
+    # On a line there is a false optimum too, near s = -1; so it is linear and starts with the right sign.
+    model = Duel(0.0, distance)
+    model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1)
+    nn.init.constant_(model.critic.head.weight, -0.5)
+    penalised = duel(model, real, 300, 8, loss="wasserstein", gradient_penalty=10.0, schedule="linear")
+    expected = distance * (1 + distance / 20)
+    assert -penalised["train/critic_loss"] == pytest.approx(expected, rel=0.03)
+
+
+def test_the_gradient_penalty_drives_slopes_to_one() -> None:
+    torch.manual_seed(0)
+    model = zoo.build("wgan_gp", PLANE)
+    train = moons()
+    before = slopes(model, train).mean().item()
+    settings = {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 3, "betas": (0.0, 0.9)}
+    rule = Adversarial(model, updates=150, batch_size=256, lr=1e-3, **settings)
+    play(rule, train, 150, 256)
+    after = slopes(model, train)
+    assert abs(before - 1) > 0.3
+    assert after.mean().item() == pytest.approx(1, abs=0.1)
+    assert after.std() < 0.25
+
+
+def slopes(model: AdversarialModel, real: Tensor) -> Tensor:
+    """|grad critic| between real and generated examples."""
+    fake = model.generate(1000).detach()
+    x = torch.lerp(real[:1000], fake, torch.rand(1000, 1)).requires_grad_()
+    return torch.autograd.grad(model.critic(x).sum(), x)[0].norm(dim=1)
+
+
+def moons() -> Tensor:
+    return toy("moons")[0]
+
+
+def toy(name: str) -> tuple[Tensor, Tensor]:
+    from zoo.config import compose_run
+    from zoo.run import prepare_data
+
+    splits = prepare_data(compose_run([f"data={name}"])).splits
+    return splits["train"], splits["test"]
+
+
+def coverage(x: Tensor) -> tuple[int, float]:
+    """Of 8gaussians: modes that hold at least an eighth of their due, and the share within 3 sigma of one."""
+    angle = torch.arange(8) * math.pi / 4
+    centres = 4 / 1.414 * torch.stack([angle.cos(), angle.sin()], 1)
+    distance, nearest = torch.cdist(x, centres).min(1)
+    close = distance < 3 * 0.5 / 1.414
+    counts = torch.bincount(nearest[close], minlength=8)
+    return int((counts > len(x) / 64).sum()), close.float().mean().item()
+
+
+def cover(name: str, updates: int, **settings: object) -> tuple[int, float]:
+    train, _ = toy("8gaussians")
+    model = zoo.build(name, PLANE, latent_dim=2, hidden=128, depth=3)
+    rule = Adversarial(model, updates=updates, batch_size=256, clip=None, ema=0.98, **settings)
+    play(rule, train, updates, 256)
+    return coverage(rule.evaluated.sample(2000, seed=0))
+
+
+def test_coverage_is_what_it_says() -> None:
+    train, test = toy("8gaussians")
+    assert coverage(test)[0] == 8
+    assert coverage(test)[1] == pytest.approx(
+        1 - math.exp(-4.5), abs=0.01
+    )  # within 3 sigma, in two dimensions
+    noise_like = train.std(0) * torch.randn(2000, 2)
+    assert coverage(noise_like)[1] < 0.7
+    assert coverage(test[test[:, 0] > 1])[0] < 5
+
+
+WGAN_GP = {"loss": "wasserstein", "gradient_penalty": 0.1, "betas": (0.5, 0.9), "schedule": "linear"}
+
+
+def test_wgan_gp_covers_eight_gaussians() -> None:
+    modes, share = cover("wgan_gp", 250, critic_steps=3, lr=4e-3, **WGAN_GP)
+    assert modes == 8
+    assert share > 0.8
+
+
+@pytest.mark.slow
+def test_gans_cover_eight_gaussians_well() -> None:
+    modes, share = cover("wgan_gp", 1500, critic_steps=5, lr=1e-3, **WGAN_GP)
+    assert modes == 8
+    assert share > 0.92
+    modes, share = cover("gan", 2000, r1=0.1, lr=1e-3, betas=(0.0, 0.9))
+    assert modes == 8
+    assert share > 0.8
+
+
+# Losses and regularisers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_push_the_right_way(name: str) -> None:
+    critic, generator = LOSSES[name]
+    good, bad = torch.full((4,), 0.5), torch.full((4,), -0.5)
+    assert critic(good, bad) < critic(bad, good)
+    assert generator(good) < generator(bad)
+
+
+@pytest.mark.parametrize("regulariser", REGULARISERS)
+def test_every_loss_takes_every_regulariser(regulariser: str) -> None:
+    for loss, norm in itertools.product(LOSSES, ("none", "spectral")):
+        torch.manual_seed(0)
+        model = zoo.build("gan", PLANE, critic_norm=norm, hidden=8, latent_dim=2)
+        before = [p.clone() for p in model.parameters()]
+        settings = REGULARISERS[regulariser]
+        rule = Adversarial(model, updates=2, batch_size=8, loss=loss, critic_steps=2, lr=1e-3, **settings)
+        fit(rule, torch.randn(64, 2), 2, 8)
+        assert all(math.isfinite(v) for v in rule.latest.values())
+        assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+        if "weight_clip" in settings:
+            assert max(p.abs().max() for p in model.critic.parameters()) <= 0.1
+        penalised = {"gradient_penalty", "r1"} & settings.keys()
+        assert (rule.latest["train/penalty"] > 0) == bool(penalised)
+
+
+def test_penalties_of_a_linear_critic() -> None:
+    """D(x) = a x has slope |a| everywhere: lambda (|a| - 1)^2 and gamma/2 a^2."""
+    for loss in ("hinge", "wasserstein"):
+        model = Duel(1.0, 0.0)
+        model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1)
+        nn.init.constant_(model.critic.head.weight, 3.0)
+        for settings, expected in (
+            ({"gradient_penalty": 5.0}, 5 * 2**2),
+            ({"r1": 4.0}, 4 / 2 * 3**2),
+            ({"gradient_penalty": 5.0, "r1": 4.0}, 38),
+        ):
+            told = duel(model, torch.randn(50, 1), 1, 16, loss=loss, critic_lr=0.0, **settings)
+            assert told["train/penalty"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_refusals() -> None:
+    model = zoo.build("gan", PLANE)
+    for settings, message in (
+        ({"loss": "hing"}, "hinge"),
+        ({"critic_steps": 0}, "critic_steps"),
+        ({"generator_batches": 0}, "generator_batches"),
+        ({"weight_clip": 0.0}, "weight_clip"),
+        ({"augment": ["colour"]}, "images"),
+        ({"optimizer": "lion"}, "rmsprop"),
+        ({"schedule": "step"}, "linear"),
+    ):
+        with pytest.raises(ZooError, match=message):
+            Adversarial(model, updates=1, batch_size=1, **settings)
+    with pytest.raises(ZooError, match="translation"):
+        Adversarial(zoo.build("gan", DIGITS), updates=1, batch_size=1, augment=["rotation"])
+
+
+def test_rmsprop_and_the_linear_schedule() -> None:
+    rule = Adversarial(
+        zoo.build("gan", PLANE), updates=100, batch_size=4, optimizer="rmsprop", betas=(0.0, 0.9),
+        schedule="linear",
+    )  # fmt: skip
+    (group,) = rule._optimizers()[0].param_groups
+    assert (group["alpha"], group["momentum"]) == (0.9, 0.0)
+    factors = []
+    for rule.updates in range(101):
+        factors.append(rule.lr_factor())
+    assert factors == pytest.approx([1 - i / 100 for i in range(101)])
+
+
+# Bookkeeping ------------------------------------------------------------------------------------------------
+
+
+class Witness(AdversarialModel):
+    """Keeps what its critic and generator are shown."""
+
+    def __init__(self) -> None:
+        super().__init__(LINE, latent_dim=1)
+        self.generator = Affine(1.0, 0.0)
+        self.critic = plain_critic(LINE, 0, 4, 1, "none", 0)
+        self.critic.register_forward_hook(
+            lambda module, args, out: self.seen.append(args[0].detach().clone())
+        )
+        self.seen: list[Tensor] = []
+
+
+def test_every_critic_step_has_fresh_data_and_the_generator_fresh_noise() -> None:
+    model = Witness()
+    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2)
+    fit(rule, torch.arange(1000.0, 1960.0)[:, None], 3, 8)
+    assert rule.updates == 3
+    assert rule.images_seen == 3 * 8 * 4  # real examples that the critic has seen
+    steps = model.seen[:9]  # of the first update: (real, fake) x 4, then the generator's
+    assert [len(x) for x in steps] == [8] * 8 + [16]
+    everything = torch.cat(steps).flatten()
+    assert len(everything.unique()) >= 8 * 8 + 16 - 3  # a real example may be drawn twice
+    assert (torch.cat(steps[0:8:2]) >= 1000).all()
+
+
+def test_processes_share_the_work_of_one() -> None:
+    """Critic step j of two ranks takes together what it takes in one process, noise included."""
+    batch, critic_steps = 12, 3
+    x = torch.arange(100.0, 100.0 + batch * critic_steps)[:, None]
+
+    def shown(x: Tensor, first: int) -> list[Tensor]:
+        rule = Adversarial(Witness(), updates=1, batch_size=batch, critic_steps=critic_steps, lr=0.0)
+        optimizers = [
+            rule.build_optimizer(p.parameters(), 0.0) for p in (rule.model.generator, rule.model.critic)
+        ]
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["base_lr"] = 0.0
+        rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+        with noise.keyed(noise.keys(5, count=len(x), first=first)):
+            rule.update(x, None)
+        return rule.model.seen
+
+    alone = shown(x, 0)
+    ranks = zip(shown(x[:18], 0), shown(x[18:], 18), strict=True)
+    for whole, parts in zip(alone, ranks, strict=True):
+        torch.testing.assert_close(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("name", ["sngan", "wgan"])
+def test_a_resumed_game_ends_as_one_that_was_not_stopped(name: str, tmp_path) -> None:
+    """Both players, both optimisers, averaged weights, spectral vectors and counters, bit for bit."""
+    from zoo.config import compose_run, plain
+
+    settings = plain(compose_run([f"model={name}"]).training)
+    del settings["_target_"]
+    settings |= {"updates": 4, "batch_size": 8, "critic_steps": 2, "augment": ["translation", "colour"]}
+    x = torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+
+    def rule() -> Adversarial:
+        torch.manual_seed(2)
+        return Adversarial(zoo.build(name, DIGITS, width=8, latent_dim=4), **settings)
+
+    class SaveAtTwo(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            if pl_module.updates == 2:
+                trainer.save_checkpoint(tmp_path / "cut.ckpt")
+
+    whole, second = rule(), rule()
+    trainer(SaveAtTwo()).fit(whole, batches(x, 16, 4))
+    torch.manual_seed(99)  # a new process starts from any state
+    trainer().fit(second, batches(x, 16, 4, first=2), ckpt_path=tmp_path / "cut.ckpt", weights_only=True)
+    assert (second.updates, second.images_seen) == (whole.updates, whole.images_seen) == (4, 64)
+    expected, found = whole.state_dict(), second.state_dict()
+    assert any(key.startswith("ema.") for key in expected)
+    assert any("parametrizations" in key and key.endswith("_u") for key in expected) == (name == "sngan")
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    for a, b in zip(whole.optimizers(), second.optimizers(), strict=True):
+        for p, q in zip(a.param_groups[0]["params"], b.param_groups[0]["params"], strict=True):
+            assert all(torch.equal(v, b.state[q][k]) for k, v in a.state[p].items())
+
+
+def test_labels_reach_both_players() -> None:
+    """A label that says all there is to say of an image is learned by the conditional generator."""
+    torch.manual_seed(0)
+    spec = zoo.DataSpec((2,), classes=2)
+    y = torch.randint(2, (512,))
+    x = (2.0 * y - 1)[:, None] * torch.tensor([2.0, 2.0]) + 0.1 * torch.randn(512, 2)
+
+    class Pairs(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            generator = torch.Generator().manual_seed(0)
+            for _ in range(150):
+                rows = torch.randint(512, (64,), generator=generator)
+                yield x[rows], y[rows]
+
+    model = zoo.build("gan", spec, conditional=True, hidden=32)
+    rule = Adversarial(
+        model, updates=150, batch_size=64, r1=1.0, lr=2e-3, betas=(0.0, 0.9), clip=None, ema=0.9
+    )
+    trainer().fit(rule, torch.utils.data.DataLoader(Pairs(), batch_size=None))
+    for label in (0, 1):
+        mean = rule.evaluated.sample(200, y=label, seed=0).mean(0)
+        assert (mean * (2 * label - 1)).min() > 0.5  # the data's is 2; without labels it would be 0 for both

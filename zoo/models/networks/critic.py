@@ -1,0 +1,34 @@
+"""The critic's head: from features, and a label where there is one, to a logit."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from zoo.models.networks.encoder import constrain
+from zoo.models.networks.evaluations import tick
+
+
+class Critic(nn.Module):
+    """logit = v . f(x) + b + (V y) . f(x), the last term for labelled data (Miyato & Koyama 2018, eq. 3).
+
+    Args:
+        features: f, from ``(B, *shape)`` in network space to ``(B, length)``.
+        length: of the features.
+        norm: ``spectral`` divides v and V by their largest singular values too.
+        context: length of the one-hot label y; 0 for none.
+    """
+
+    def __init__(self, features: nn.Module, length: int, norm: str = "none", context: int = 0) -> None:
+        super().__init__()
+        self.features = features
+        self.head = constrain(nn.Linear(length, 1), norm)
+        self.projection = constrain(nn.Linear(context, length, bias=False), norm) if context else None
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Logits ``(B,)``: large where the critic takes ``x`` for data (of this label)."""
+        tick()
+        features = self.features(x)
+        logits = self.head(features).squeeze(1)
+        if self.projection is not None and context is not None:
+            logits = logits + (self.projection(context) * features).sum(1)
+        return logits

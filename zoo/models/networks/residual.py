@@ -1,0 +1,154 @@
+"""Residual generator and critic of images, as in WGAN-GP and SNGAN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.models.networks.encoder import Norm, constrain, norm_layer, pyramid
+from zoo.models.networks.evaluations import tick
+
+SMALLEST = 8  # the critic's last two blocks work on images whose sides are no longer than this
+
+
+class ResidualGenerator(nn.Module):
+    """``(B, latent_dim)`` to ``(B, *shape)``, unbounded.
+
+    A linear map to the smallest size of :func:`~zoo.models.networks.encoder.pyramid`, then one
+    :class:`UpBlock` for each size on the way up, norm, ReLU and a last 3x3 convolution (Gulrajani et al.
+    2017, table 7; Miyato et al. 2018, table 4a, of which it has the parameters at 32x32 with ``width`` 256).
+
+    Args:
+        latent_dim: length of the latent.
+        shape: ``(C, H, W)``.
+        width: channels of every block.
+        norm: ``group``, or ``none``.
+        context: length of the one-hot label, which scales and shifts what each norm returns; 0 for none.
+    """
+
+    def __init__(
+        self, latent_dim: int, shape: Sequence[int], width: int = 48, norm: Norm = "group", context: int = 0
+    ) -> None:
+        super().__init__()
+        sizes = pyramid(*shape[1:])[::-1]
+        self.first = nn.Sequential(
+            nn.Linear(latent_dim, width * math.prod(sizes[0])), nn.Unflatten(1, (width, *sizes[0]))
+        )
+        self.blocks = nn.ModuleList(UpBlock(width, size, norm, context) for size in sizes[1:])
+        self.norm = ConditionalNorm(width, norm, context)
+        self.last = convolution(width, shape[0], 3)
+
+    def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        tick()
+        h = self.first(z)
+        for block in self.blocks:
+            h = block(h, context)
+        return self.last(F.relu(self.norm(h, context)))
+
+
+class ConditionalNorm(nn.Module):
+    """A norm, then h -> (1 + g(y)) h + s(y) with a gain and a shift for each channel and label.
+
+    g and s start at zero (Dumoulin et al. 2017; de Vries et al. 2017). Without labels it is the norm alone.
+    """
+
+    def __init__(self, channels: int, norm: Norm, context: int = 0) -> None:
+        super().__init__()
+        self.norm = nn.Sequential(*norm_layer(norm, channels))
+        self.of_label = nn.Linear(context, 2 * channels, bias=False) if context else None
+        if self.of_label is not None:
+            nn.init.zeros_(self.of_label.weight)
+
+    def forward(self, h: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self.norm(h)
+        if self.of_label is None or context is None:
+            return h
+        gain, shift = self.of_label(context)[..., None, None].chunk(2, 1)
+        return (1 + gain) * h + shift
+
+
+class UpBlock(nn.Module):
+    """norm, ReLU, enlarge, 3x3, norm, ReLU, 3x3; beside it enlarge and 1x1. Nearest neighbours enlarge."""
+
+    def __init__(self, channels: int, size: tuple[int, int], norm: Norm, context: int) -> None:
+        super().__init__()
+        self.size = size
+        self.norm_1 = ConditionalNorm(channels, norm, context)
+        self.norm_2 = ConditionalNorm(channels, norm, context)
+        self.conv_1 = convolution(channels, channels, 3, gain=math.sqrt(2))
+        self.conv_2 = convolution(channels, channels, 3, gain=math.sqrt(2))
+        self.skip = convolution(channels, channels, 1)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = F.interpolate(F.relu(self.norm_1(x, context)), self.size)
+        h = self.conv_2(F.relu(self.norm_2(self.conv_1(h), context)))
+        return h + F.interpolate(self.skip(x), self.size)  # 1x1 and enlarging commute; this order is cheaper
+
+
+class ResidualFeatures(nn.Module):
+    """``(B, *shape)`` to ``(B, width)``: a critic's features.
+
+    Blocks that halve the image, once and then until no side is longer than 8, two blocks that do not, ReLU,
+    and the sum over pixels (Miyato et al. 2018, table 4b; Gulrajani et al. 2017, table 7).
+
+    Args:
+        shape: ``(C, H, W)``.
+        width: channels of every block.
+        norm: ``spectral`` on every layer, ``group`` before every ReLU, or ``none``.
+    """
+
+    def __init__(self, shape: Sequence[int], width: int = 32, norm: Norm = "none") -> None:
+        super().__init__()
+        channels, *size = shape
+        blocks: list[nn.Module] = [DownBlock(channels, width, norm, first=True)]
+        size = [(side + 1) // 2 for side in size]
+        while max(size) > SMALLEST:
+            blocks.append(DownBlock(width, width, norm))
+            size = [(side + 1) // 2 for side in size]
+        blocks += [DownBlock(width, width, norm, halve=False) for _ in range(2)]
+        self.blocks = nn.Sequential(*blocks, *norm_layer(norm, width), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(x).sum((2, 3))
+
+
+class DownBlock(nn.Module):
+    """ReLU, 3x3, ReLU, 3x3, halve; beside it 1x1 and halve, or nothing where nothing halves.
+
+    Averages over 2x2 pixels halve; of an odd side the last pixel stands alone. The ``first`` block has no
+    ReLU on the image.
+    """
+
+    def __init__(
+        self, channels: int, width: int, norm: Norm, *, halve: bool = True, first: bool = False
+    ) -> None:
+        super().__init__()
+        self.halve = halve
+        self.branch = nn.Sequential(
+            *([] if first else [*norm_layer(norm, channels), nn.ReLU()]),
+            constrain(convolution(channels, width, 3, gain=math.sqrt(2)), norm),
+            *norm_layer(norm, width),
+            nn.ReLU(),
+            constrain(convolution(width, width, 3, gain=math.sqrt(2)), norm),
+        )
+        self.skip = constrain(convolution(channels, width, 1), norm) if halve else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.halve:
+            return x + self.branch(x)
+        return _halve(self.branch(x)) + self.skip(_halve(x))  # averaging and 1x1 commute
+
+
+def _halve(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def convolution(channels_in: int, channels_out: int, kernel: int, gain: float = 1.0) -> nn.Conv2d:
+    """A convolution that keeps the size, with the papers' initialisation (Glorot & Bengio 2010)."""
+    layer = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
+    nn.init.xavier_uniform_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer

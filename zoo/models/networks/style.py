@@ -1,0 +1,161 @@
+"""The style-based generator: a mapping network, and an image synthesised under its control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.models import noise
+from zoo.models.networks.encoder import pyramid, pyramid_channels
+from zoo.models.networks.evaluations import tick
+
+CENTRE_LATENTS = 1024  # over which the mean of w is taken, for truncation
+
+
+class StyleGenerator(nn.Module):
+    """z -> w by a mapping network; w then scales the channels of every convolution on the way to the image.
+
+    The network of Karras et al. (2020, StyleGAN2), section 2: a learned constant at the smallest size of
+    :func:`~zoo.models.networks.encoder.pyramid`, two :class:`StyleLayer` at every size, and at every size a
+    picture (``C`` channels), all of which are enlarged and added. A vector ``(D,)`` is a picture of one
+    pixel with D channels; its ``depth`` layers are ``hidden`` channels wide.
+
+    Truncation (Karras et al. 2019, appendix B) pulls w towards its mean m: m + psi (w - m). The mean, one for
+    each label, is taken over fixed latents when it is asked for; nothing about it is stored, so it cannot lag
+    behind averaged weights or differ between processes.
+
+    Args:
+        latent_dim: length of z.
+        shape: ``(C, H, W)`` or ``(D,)``.
+        width: channels at the image's own size; double at each halving, up to four times (images only).
+        hidden: length of w, and units of the mapping network.
+        depth: layers of the mapping network.
+        context: length of the one-hot label, which joins z; 0 for none.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        width: int = 24,
+        hidden: int = 64,
+        depth: int = 3,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        self.latent_dim, self.context, self.is_image = latent_dim, context, len(shape) == 3
+        sizes = pyramid(*shape[1:])[::-1] if self.is_image else [(1, 1)]
+        channels = pyramid_channels(len(sizes), width)[::-1] if self.is_image else [hidden]
+        kernel, layers = (3, 2) if self.is_image else (1, depth)
+        mapping: list[nn.Module] = []
+        for units in [latent_dim + context] + [hidden] * (depth - 1):
+            mapping += [nn.Linear(units, hidden), nn.LeakyReLU(0.2)]
+        self.mapping = nn.Sequential(*mapping)
+        self.constant = nn.Parameter(torch.randn(channels[0], *sizes[0]))
+        self.sizes = sizes
+        self.layers, self.pictures = nn.ModuleList(), nn.ModuleList()
+        channels_in = channels[0]
+        for width_here in channels:
+            self.layers.append(
+                nn.ModuleList(
+                    StyleLayer(channels_in if i == 0 else width_here, width_here, kernel, hidden)
+                    for i in range(layers)
+                )
+            )
+            self.pictures.append(ModulatedConv(width_here, shape[0], 1, hidden, demodulate=False))
+            channels_in = width_here
+        self.bias = nn.Parameter(torch.zeros(shape[0], 1, 1))
+
+    def forward(
+        self, z: Tensor, context: Tensor | None = None, temperature: float = 1.0, truncation: float = 1.0
+    ) -> Tensor:
+        """Examples ``(B, *shape)``, unbounded.
+
+        Args:
+            z: latents ``(B, latent_dim)``.
+            context: one-hot labels ``(B, context)``.
+            temperature: factor on the per-pixel noise.
+            truncation: psi.
+        """
+        tick()
+        w = self.style(z, context)
+        if truncation != 1:
+            w = torch.lerp(self.centre(context), w, truncation)
+        h = self.constant.expand(len(z), -1, -1, -1)
+        picture: Tensor | None = None
+        for size, layers, to_picture in zip(self.sizes, self.layers, self.pictures, strict=True):
+            h = F.interpolate(h, size)
+            for layer in layers:  # type: ignore[attr-defined]
+                h = layer(h, w, temperature)
+            part = to_picture(h, w)
+            picture = part if picture is None else part + F.interpolate(picture, size)
+        assert picture is not None
+        picture = picture + self.bias
+        return picture if self.is_image else picture.flatten(1)
+
+    def style(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """w, ``(B, hidden)``."""
+        return self.mapping(z if context is None else torch.cat([z, context], 1))
+
+    def centre(self, context: Tensor | None = None) -> Tensor:
+        """The mean of w, of each example's own label where it has one: ``(1, hidden)`` or ``(B, hidden)``."""
+        like = self.constant
+        with noise.keyed(noise.keys(0, count=CENTRE_LATENTS, device=like.device)):
+            z = sphere(noise.normal(like.new_empty(CENTRE_LATENTS, self.latent_dim)))
+        if context is None:
+            return self.style(z).mean(0, keepdim=True)
+        labels = torch.eye(self.context, dtype=like.dtype, device=like.device)
+        centres = [self.style(z, label.expand(len(z), -1)).mean(0) for label in labels]
+        return context @ torch.stack(centres)
+
+
+def sphere(z: Tensor) -> Tensor:
+    """z scaled to a mean square of one, as the mapping network takes it."""
+    return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
+
+
+class StyleLayer(nn.Module):
+    """A modulated convolution, per-pixel noise of learned strength (zero at first), bias, leaky ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int, style: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv(channels_in, channels_out, kernel, style)
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(channels_out, 1, 1))
+
+    def forward(self, h: Tensor, w: Tensor, temperature: float = 1.0) -> Tensor:
+        h = self.conv(h, w)
+        grain = noise.normal(h.new_empty(len(h), 1, *h.shape[2:]))
+        return math.sqrt(2) * F.leaky_relu(h + temperature * self.strength * grain + self.bias, 0.2)
+
+
+class ModulatedConv(nn.Module):
+    """A convolution with weights K'_oi = s_i K_oi / |s K_o|, where s = A w + b scales the input channels.
+
+    Karras et al. 2020, eq. 1 and 3. |.| runs over input channels and kernel, so that outputs keep unit
+    variance; without ``demodulate`` it is left out. Scaling the input by s and the output by 1 / |s K_o| is
+    the same map, and needs no kernel for each example.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, kernel: int, style: int, demodulate: bool = True
+    ) -> None:
+        super().__init__()
+        self.demodulate = demodulate
+        self.scale = nn.Linear(style, channels_in)
+        nn.init.ones_(self.scale.bias)
+        deviation = 1 / math.sqrt(channels_in * kernel**2)
+        self.weight = nn.Parameter(deviation * torch.randn(channels_out, channels_in, kernel, kernel))
+
+    def forward(self, h: Tensor, w: Tensor) -> Tensor:
+        """``(B, channels_in, H, W)`` and styles ``(B, style)`` to ``(B, channels_out, H, W)``."""
+        scale = self.scale(w)
+        h = F.conv2d(h * scale[..., None, None], self.weight, padding=self.weight.shape[-1] // 2)
+        if self.demodulate:
+            squares = scale.square() @ self.weight.square().sum((2, 3)).T
+            h = h * (squares + 1e-8).rsqrt()[..., None, None]
+        return h
