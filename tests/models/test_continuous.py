@@ -312,3 +312,66 @@ def test_settings_that_make_no_sense_are_refused():
             ContinuousFlow(field, **settings)
     with pytest.raises(ZooError, match="coupling"):
         FlowMatching(PLANE, coupling="random")
+
+
+@pytest.mark.parametrize("context", [0, 3])
+def test_the_divergence_in_closed_form_is_autograds(context):
+    torch.manual_seed(0)
+    field = DenseField(5, (7, 6), context).double()
+    x, t = torch.randn(4, 5, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
+    given = (torch.randn(4, context, dtype=torch.float64),) if context else ()
+    velocity, trace = field.divergence(t, x, *given)
+    torch.testing.assert_close(velocity, field(t, x, *given), rtol=0, atol=1e-14)
+    for i in range(4):
+        one = [c[i : i + 1] for c in given]
+        jacobian = torch.autograd.functional.jacobian(lambda v, one=one: field(t, v[None], *one)[0], x[i])
+        assert abs(jacobian.trace() - trace[i]) < 1e-12
+    assert ContinuousFlow(field).trace(10**6, training=True) == "exact"
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("probe", ["rademacher", "gaussian"])
+def test_penalties_are_those_of_a_linear_field_and_leave_evaluation_be(adjoint, probe):
+    """For v = a x the path is x e^{at}: int |v|^2 = a |x|^2 (e^{2a} - 1) / 2, int |e^T J|^2 = a^2 |e|^2."""
+    a, x = 0.7, torch.randn(3, 4, dtype=torch.float64)
+    settings = {"adjoint": adjoint, "train_trace": "exact", "probe": probe}
+    plain = tight(Linear(a * torch.eye(4, dtype=torch.float64)), **settings)
+    truth = a * x.square().sum(1) * (math.exp(2 * a) - 1) / 2
+    for kinetic, jacobian in ((0.5, 0.0), (0.0, 2.0)):
+        flow = tight(plain.field, kinetic=kinetic, jacobian=jacobian, **settings)
+        with noise.keyed(noise.keys(0, count=3)), torch.no_grad():
+            torch.testing.assert_close(flow(x)[1], plain(x)[1])
+        with noise.keyed(noise.keys(0, count=3)):
+            gap = 4 * a - flow.train()(x)[1]
+        with noise.keyed(noise.keys(0, count=3)):
+            e = noise.rademacher(x) if probe == "rademacher" else noise.normal(x)
+        expected = kinetic * truth + jacobian * a**2 * e.square().sum(1)
+        torch.testing.assert_close(gap.detach(), expected, rtol=1e-5, atol=1e-6)
+        assert torch.autograd.grad(gap.sum(), plain.field.matrix)[0].abs().max() > 0.1
+
+
+def test_zuko_agrees_on_a_continuous_flow():
+    zuko = pytest.importorskip("zuko")
+    torch.manual_seed(0)
+    theirs = zuko.flows.CNF(3, hidden_features=(8,), activation=nn.Tanh, atol=1e-10, rtol=1e-10).double()
+    transform = theirs.eval().transform
+    transform.atol = transform.rtol = 1e-10
+
+    class Field(nn.Module):
+        def forward(self, t, x):
+            return transform.f(t, x)
+
+    x = torch.randn(5, 3, dtype=torch.float64)
+    with torch.no_grad():
+        z, log_det = tight(Field(), atol=1e-9, rtol=1e-9)(x)
+        their_z, their_log_det = transform().call_and_ladj(x)
+    torch.testing.assert_close(z, their_z, rtol=0, atol=1e-6)
+    torch.testing.assert_close(log_det, their_log_det, rtol=0, atol=1e-6)
+
+
+def test_autocast_changes_nothing():
+    model, x = FFJORD(PLANE, hidden=(8, 8)).eval(), torch.randn(3, 2)
+    with torch.no_grad():
+        plain = model.log_prob(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(model.log_prob(x), plain)

@@ -70,7 +70,7 @@ class Flow(GenerativeModel):
         return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-density")
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        x, _ = self.transform.inverse(self.base.sample(n, temperature, context), context)
+        x = self.transform.invert(self.base.sample(n, temperature, context), context)
         x = self._sound(x, "samples")
         if self.dequantise is None:
             return x

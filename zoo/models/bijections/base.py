@@ -69,6 +69,11 @@ class Chain(Bijection):
             total = total + log_det
         return z, total
 
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        for layer in reversed(self.layers):
+            z = layer.invert(z, context)  # type: ignore[operator]
+        return z
+
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
         for layer in self.layers:
             batches = layer.collect(batches, contexts)  # type: ignore[operator]

@@ -44,14 +44,28 @@ class MultiScale(Bijection):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if self.deeper is None:
             return self.layers.inverse(z.view(-1, *self.shape), context)
-        leaving = (self.shape[0] - self.stay, *self.shape[1:])
-        size = torch.Size(leaving).numel()
-        first, deep_log_det = self.deeper.inverse(z[:, size:], context)
+        first, deep_log_det = self.deeper.inverse(z[:, self._leaving.numel() :], context)
+        x, log_std = self._join(z, first, context)
+        x, log_det = self.layers.inverse(x, context)
+        return x, log_det + sum_event(log_std) + deep_log_det
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        if self.deeper is None or self.prior is None:
+            return self.layers.invert(z.view(-1, *self.shape), context)
+        first = self.deeper.invert(z[:, self._leaving.numel() :], context)
+        return self.layers.invert(self._join(z, first, context)[0], context)
+
+    @property
+    def _leaving(self) -> torch.Size:
+        """Shape of what leaves here."""
+        return torch.Size((self.shape[0] - self.stay, *self.shape[1:]))
+
+    def _join(self, z: Tensor, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The output of ``layers`` from the latents and what stayed; and the prior's log deviations."""
         first = first.view(-1, self.stay, *self.shape[1:])
         mean, log_std = self._prior(first, context)
-        second = z[:, :size].view(-1, *leaving) * log_std.exp() + mean
-        x, log_det = self.layers.inverse(torch.cat([first, second], 1), context)
-        return x, log_det + sum_event(log_std) + deep_log_det
+        second = z[:, : self._leaving.numel()].view(-1, *self._leaving) * log_std.exp() + mean
+        return torch.cat([first, second], 1), log_std
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:

@@ -4,34 +4,62 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.bijections.base import Bijection, sum_event, zeros
 
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
+ROWS = 128  # of an exact Jacobian at a time: as many as a processor's cache holds
+RESOLUTION = 2.0**-53  # of the uniform number that a count of terms is drawn with
+
+Estimator = Literal["truncated", "roulette"]
+Gradient = Literal["series", "neumann"]
+Count = Literal["geometric", "poisson"]
 
 
 class InvertibleResidual(Bijection):
     """z = x + g(x) with Lip(g) = L < 1; the inverse is the fixed point of x = z - g(x).
 
-    Behrmann et al. 2019 (arXiv:1811.00995), theorem 1, eq. 4 and algorithms 1-2. With J = dg/dx,
-    log|det dz/dx| = tr ln(I + J) = sum_{k >= 1} (-1)^{k+1} tr(J^k) / k, in nats; the series is cut after
-    ``terms`` and tr(J^k) estimated by Hutchinson's e^T J^k e, with one Rademacher probe e for each row and
-    all k. Events of at most ``exact_dim`` dimensions get the exact value, from the whole Jacobian. The
-    log-determinant is that of the map itself in either mode, and carries gradients for each row.
+    Behrmann et al. 2019 (arXiv:1811.00995), theorem 1, eq. 4 and algorithms 1-2; Chen et al. 2019
+    (arXiv:1906.02735), theorems 1-2. With J = dg/dx, in nats,
+
+        log|det dz/dx| = tr ln(I + J) = sum_{k >= 1} (-1)^{k+1} tr(J^k) / k,
+
+    and tr(J^k) is estimated by Hutchinson's e^T J^k e, with one Rademacher probe e for each row and all k.
+    Small events get the exact value, from the whole Jacobian. Estimators of the series' sum:
+
+    * ``truncated``: the first ``terms``; biased, by at most :meth:`bias_bound`.
+    * ``roulette``: N more terms, N random, each divided by the probability that it is reached (Russian
+      roulette): unbiased in value and gradient. In training all rows share one N, for its cost; in evaluation
+      each row draws its own from its own noise, so that no example's value depends on its batch.
+
+    Gradients of the log-determinant, for each row and under any weights of the rows:
+
+    * ``series``: those of the terms themselves; the graph of all of them is kept.
+    * ``neumann``: d log|det| = tr((I + J)^-1 dJ), estimated by (sum_k w_k (-J^T)^{k-1} e)^T dJ e with the
+      same probe and weights w_k: the graph of one product only. As a function of the weights w_k it is the
+      gradient of the same expectation, and the value remains the estimate of the log-determinant.
+
+    The block leaves autocast: the inverse and the series need g in full precision.
 
     The inverse's log-determinant is minus the forward one at the solution; its gradient is implicit:
     dL/dz = (I + J)^-T dL/dx, itself a fixed point, so that no iterate is stored.
 
     Args:
-        g: the residual branch, with attribute ``lipschitz``, a bound below 1 on its constant.
+        g: the residual branch ``g(x)`` or, given a context, ``g(x, context)``, with attribute ``lipschitz``,
+            a bound below 1 on its constant in x.
         exact_dim: largest dimension whose log-determinant is exact.
-        terms: of the series, in training.
-        eval_terms: of the series, in evaluation.
+        eval_exact_dim: the same in evaluation, where no gradient of it is needed; at least ``exact_dim``.
+        estimator: of larger events: ``truncated`` or ``roulette``.
+        gradient: ``series`` or ``neumann``.
+        terms: of the series that are always summed, in training.
+        eval_terms: the same in evaluation.
+        count: distribution of N: ``geometric``, P(N >= m) = 2^-m, or ``poisson`` of mean 2.
         tolerance: of the inverse in float32: bound on the error of x, relative to max(1, largest |x_i|) of
             the row; scaled by the machine epsilon in other precisions (float64: 2e-9 times it).
         most: iterations after which the inverse gives up.
@@ -39,19 +67,33 @@ class InvertibleResidual(Bijection):
     Attributes:
         last_iterations: of the latest inverse.
         last_residual: the relative change that its last iteration made.
+        last_terms: of the series in the latest forward pass; 0 where it was exact.
     """
 
     def __init__(
         self,
         g: nn.Module,
         exact_dim: int = 8,
+        eval_exact_dim: int = 64,
+        estimator: Estimator = "truncated",
+        gradient: Gradient = "series",
         terms: int = 5,
         eval_terms: int = 20,
+        count: Count = "geometric",
         tolerance: float = 1e-5,
         most: int = 500,
     ) -> None:
         super().__init__()
-        self.g, self.exact_dim, self.terms, self.eval_terms = g, exact_dim, terms, eval_terms
+        for name, value, known in (
+            ("estimator", estimator, ("truncated", "roulette")),
+            ("gradient", gradient, ("series", "neumann")),
+            ("count", count, tuple(_SURVIVAL)),
+        ):
+            if value not in known:
+                raise ZooError(f"model.{name} is {' or '.join(known)}; got '{value}'.")
+        self.g, self.estimator, self.gradient = g, estimator, gradient
+        self.exact_dim, self.eval_exact_dim = exact_dim, max(exact_dim, eval_exact_dim)
+        self.terms, self.eval_terms = terms, eval_terms
         self.tolerance, self.most = tolerance, most
         self.lipschitz = float(getattr(g, "lipschitz", math.nan))
         if min(terms, eval_terms, most) < 1 or not self.lipschitz < 1:
@@ -59,22 +101,28 @@ class InvertibleResidual(Bijection):
                 "A residual block needs at least one term and iteration, and g.lipschitz below 1; "
                 f"got {terms}, {eval_terms}, {most} and {self.lipschitz:g}."
             )
-        self.last_iterations, self.last_residual = 0, 0.0
+        # P(N >= m) for m = 1, 2, .., as far as the draw can tell it from 0
+        chances = [_SURVIVAL[count](m) for m in range(1, 64)] if estimator == "roulette" else []
+        self._survival = tuple(chance for chance in chances if chance >= RESOLUTION)
+        self.last_iterations, self.last_residual, self.last_terms = 0, 0.0, 0
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if len(x) == 0:
+            return x, zeros(x)
         keep = torch.is_grad_enabled()
-        with torch.enable_grad():  # J is needed also where the caller wants no gradient
-            # a view: hooks of x itself must not act on the products below
-            point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
-            out = self.g(point)
-            exact = point[0].numel() <= self.exact_dim if len(x) else False
-            log_det = self._exact(point, out, keep) if exact else self._series(point, out, keep)
-        z = x + out
-        return (z, log_det) if keep else (z.detach(), log_det.detach())
+        exact = x[0].numel() <= (self.exact_dim if self.training else self.eval_exact_dim)
+        self.last_terms = 0
+        with torch.inference_mode(False), torch.autocast(x.device.type, enabled=False):
+            x = x.clone() if x.is_inference() else x
+            if keep or not exact:
+                return self._forward(x, context, exact, keep)
+            given = [None] * len(x.split(ROWS)) if context is None else context.split(ROWS)
+            parts = [self._forward(a, b, exact, keep) for a, b in zip(x.split(ROWS), given, strict=True)]
+            return torch.cat([z for z, _ in parts]), torch.cat([log_det for _, log_det in parts])
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = self.invert(z)
-        return x, -self.forward(x)[1]
+        x = self.invert(z, context)
+        return x, -self.forward(x, context)[1]
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """The inverse without its log-determinant: what sampling needs.
@@ -82,12 +130,15 @@ class InvertibleResidual(Bijection):
         Raises:
             ZooError: no convergence within ``most`` iterations.
         """
-        with torch.no_grad():
-            solution, self.last_iterations, self.last_residual = self._fixed_point(lambda x: z - self.g(x), z)
-        if not torch.is_grad_enabled():
-            return solution
-        point = solution.requires_grad_()
-        out = self.g(point)
+        with torch.autocast(z.device.type, enabled=False):
+            with torch.no_grad():
+                solution, self.last_iterations, self.last_residual = self._fixed_point(
+                    lambda x: z - self._branch(x, context), z
+                )
+            if not torch.is_grad_enabled():
+                return solution
+            point = solution.requires_grad_()
+            out = self._branch(point, context)
         x = z - out
 
         def implicit(grad: Tensor) -> Tensor:
@@ -99,15 +150,67 @@ class InvertibleResidual(Bijection):
         x.register_hook(implicit)
         return x
 
+    def is_exact(self, dim: int) -> bool:
+        """Whether the log-determinant of events of ``dim`` dimensions is exact in evaluation."""
+        return dim <= self.eval_exact_dim
+
     def bias_bound(self, dim: int) -> float:
         """Largest bias in nats of the evaluated log-determinant: D (-ln(1 - L) - sum_{k <= n} L^k / k).
 
-        It follows from |tr(J^k)| <= D L^k; 0 where the log-determinant is exact.
+        It follows from |tr(J^k)| <= D L^k, with n the terms that the estimator may reach; for the roulette
+        these end where a term's chance is 2^-53, the resolution of the number that decides. 0 where exact.
         """
-        if dim <= self.exact_dim:
+        if self.is_exact(dim):
             return 0.0
-        kept = sum(self.lipschitz**k / k for k in range(1, self.eval_terms + 1))
-        return dim * (-math.log1p(-self.lipschitz) - kept)
+        reached = self.eval_terms + len(self._survival)
+        kept = sum(self.lipschitz**k / k for k in range(1, reached + 1))
+        return dim * max(0.0, -math.log1p(-self.lipschitz) - kept)
+
+    def _forward(self, x: Tensor, context: Tensor | None, exact: bool, keep: bool) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():  # J is needed also where the caller wants no gradient
+            # a view: hooks of x itself must not act on the products below
+            point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
+            out = self._branch(point, context)
+            log_det = _exact(point, out, keep) if exact else self._series(point, out, keep)
+        z = x + out
+        return (z, log_det) if keep else (z.detach(), log_det.detach())
+
+    def _branch(self, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.g(x) if context is None else self.g(x, context)
+
+    def _series(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
+        weights = self._weights(x)
+        self.last_terms = len(weights)
+        neumann = keep and self.gradient == "neumann"
+        probe = noise.rademacher(x.detach())
+        product, direction, log_det = probe, torch.zeros_like(probe), zeros(x)
+        for k, weight in enumerate(weights, 1):
+            signed = (-1) ** (k + 1) * weight
+            if neumann:
+                direction = direction + signed.view(-1, *[1] * (x.ndim - 1)).to(x.dtype) * product
+            (product,) = torch.autograd.grad(
+                out, x, product, create_graph=keep and not neumann, retain_graph=True
+            )
+            log_det = log_det + signed / k * sum_event(product * probe)
+        if neumann:
+            (product,) = torch.autograd.grad(out, x, direction, create_graph=True)
+            surrogate = sum_event(product * probe)  # its gradient counts, its value does not
+            log_det = log_det + (surrogate - surrogate.detach())
+        return log_det
+
+    def _weights(self, x: Tensor) -> list[Tensor]:
+        """The factor of each term of the series, ``(1,)`` or ``(B,)``."""
+        fixed = self.terms if self.training else self.eval_terms
+        weights = [zeros(x[:1]) + 1] * fixed
+        if self.estimator == "truncated":
+            return weights
+        wide = torch.float64 if x.device.type != "mps" else torch.float32
+        survival = torch.tensor(self._survival, dtype=wide, device=x.device)
+        extra = (noise.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
+        extra = extra[:1] if self.training else extra
+        for m in range(1, int(extra.max()) + 1):
+            weights.append(((extra >= m) / survival[m - 1]).to(weights[0].dtype))
+        return weights
 
     def _fixed_point(
         self, step: Callable[[Tensor], Tensor], start: Tensor, scale: float = 1.0
@@ -137,20 +240,33 @@ class InvertibleResidual(Bijection):
                 )
         return x, iteration, change
 
-    def _exact(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
-        flat = out.flatten(1)
-        rows = [
-            torch.autograd.grad(flat[:, i].sum(), x, create_graph=keep, retain_graph=True)[0].flatten(1)
-            for i in range(flat.shape[1])
-        ]
-        jacobian = torch.stack(rows, 1)
-        jacobian = jacobian.to(torch.promote_types(x.dtype, torch.float32))
-        return torch.linalg.slogdet(jacobian + torch.eye(len(rows)).to(jacobian))[1]
 
-    def _series(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
-        probe = noise.rademacher(x.detach())
-        product, log_det = probe, zeros(x)
-        for k in range(1, (self.terms if self.training else self.eval_terms) + 1):
-            (product,) = torch.autograd.grad(out, x, product, create_graph=keep, retain_graph=True)
-            log_det = log_det + (-1) ** (k + 1) / k * (product * probe).flatten(1).sum(1)
-        return log_det
+def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:
+    """log|det(I + dout/dx)|, ``(B,)``, from the whole Jacobian."""
+    dim = x[0].numel()
+    if x.ndim == 2 and not keep:  # small products: one batch of them is the fastest (convolutions: it is not)
+        units = torch.eye(dim).to(x)[:, None].expand(dim, *x.shape)
+        (rows,) = torch.autograd.grad(out, x, units, is_grads_batched=True)
+        jacobian = rows.transpose(0, 1)
+    else:
+        columns = out.flatten(1).sum(0)
+        jacobian = torch.stack(
+            [
+                torch.autograd.grad(column, x, create_graph=keep, retain_graph=True)[0].flatten(1)
+                for column in columns
+            ],
+            1,
+        )
+    jacobian = jacobian.to(torch.promote_types(x.dtype, torch.float32))
+    return torch.linalg.slogdet(jacobian + torch.eye(dim).to(jacobian))[1]
+
+
+def _poisson_survival(m: int, mean: float = 2.0) -> float:
+    """P(N >= m), summed from its small end, where a difference from 1 would round to nothing."""
+    return math.exp(-mean) * sum(mean**k / math.factorial(k) for k in reversed(range(m, m + 60)))
+
+
+_SURVIVAL: dict[str, Callable[[int], float]] = {
+    "geometric": lambda m: 2.0**-m,
+    "poisson": _poisson_survival,
+}

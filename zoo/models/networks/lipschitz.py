@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.networks.evaluations import tick
 
+Activation = Literal["elu", "lipswish"]
+
 BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
 MOST_ITERATIONS = 1000
+FIRST_ITERATIONS = 10
+FEWEST_ITERATIONS = 5  # the vectors may begin almost within a smaller eigenspace, which looks like the end
 
 
 class SpectralNorm(nn.Module):
@@ -24,16 +30,21 @@ class SpectralNorm(nn.Module):
     included, not to its kernel reshaped (Gouk et al. 2018, arXiv:1804.04368; Behrmann et al. 2019, section
     2.1). A map that is already below the bound stays as it is.
 
-    In training, a few warm-started power iterations precede every use, and the gradient counts that sigma
-    depends on W. Such a sigma is too small by an unknown amount, so evaluation does not use it: there sigma
-    is an upper bound, found to ``tolerance`` by :meth:`upper_bound`. It depends on W alone (a reloaded model
-    gives the same numbers) and leaves the training vectors be (evaluating does not change training).
+    In training, warm-started power iterations follow every change of W, and the gradient counts that sigma
+    depends on W. After a few ``iterations`` sigma is too small by an unknown amount; with ``train_tolerance``
+    they go on until an eigenvalue of W^T W lies in an interval of that relative width around sigma^2, whose
+    upper end is used. They change nothing while W stays, so a layer that is run twice is the same map.
+
+    Evaluation depends on W alone (a reloaded model gives the same numbers): sigma is an upper bound, found to
+    ``tolerance`` by :meth:`upper_bound`, and the training vector is left be.
 
     Args:
         layer: ``nn.Linear`` or ``nn.Conv2d`` (stride 1, zero padding that keeps the size).
         shape: event shape of the input.
         coefficient: bound on the norm, below 1.
-        iterations: power iterations before each use in training.
+        iterations: power iterations after each change of W in training.
+        train_tolerance: relative width of the interval for sigma^2 in training, in place of ``iterations``
+            (Chen et al. 2019, appendix D, iterate to a tolerance too).
         tolerance: relative width of the interval for sigma^2, in evaluation.
     """
 
@@ -45,30 +56,36 @@ class SpectralNorm(nn.Module):
         shape: tuple[int, ...],
         coefficient: float = 0.9,
         iterations: int = 2,
+        train_tolerance: float | None = None,
         tolerance: float = 1e-3,
     ) -> None:
         super().__init__()
         self.layer, self.shape, self.coefficient = layer, tuple(shape), coefficient
-        self.iterations, self.tolerance = iterations, tolerance
-        self.register_buffer("right", _unit(torch.randn(1, *shape)))
+        self.iterations, self.train_tolerance, self.tolerance = iterations, train_tolerance, tolerance
+        start = torch.randn(1, *shape)
+        self.register_buffer("right", start / start.norm())
         self._known: tuple[tuple[int, int], Tensor] | None = None
-        self._iterate(10)
+        self._iterated: tuple[int, int] | None = None
+        self._margin = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.layer.weight
         if self.training:
-            if torch.is_grad_enabled():
-                self._iterate(self.iterations)
+            if torch.is_grad_enabled() and self._iterated != self._state():
+                # after a start, or a while in evaluation, the vector may be far from the singular one
+                steps = self.iterations if self._iterated else max(self.iterations, FIRST_ITERATIONS)
+                self._iterate(steps, self.train_tolerance)
+                self._iterated = self._state()
             # the gradient of |W v| at fixed v is u v^T, as that of sigma; a copy of v, since the next
-            # forward overwrites v, perhaps before this one's backward
-            sigma = self._map(self.right.clone(), weight).norm()
+            # iteration overwrites v, perhaps before this pass's backward
+            sigma = self._margin * self._map(self.right.clone(), weight).norm()
         else:
             sigma = self._converged()
         factor = self.coefficient / sigma.clamp(min=self.coefficient)
         return self._map(x, weight * factor, self.layer.bias)
 
     def train(self, mode: bool = True) -> SpectralNorm:
-        self._known = None  # also after a change through .data, which no version counter sees
+        self._known = self._iterated = None  # also after a change through .data, which no counter sees
         return super().train(mode)
 
     @torch.no_grad()
@@ -90,25 +107,35 @@ class SpectralNorm(nn.Module):
             values, vectors = torch.linalg.eigh(basis.T @ image)
             top = vectors[:, -1]
             residual = (image @ top - values[-1] * (basis @ top)).norm()
-            # not before a few iterations: the fixed vectors may begin almost within a smaller eigenspace
-            if iteration >= 5 and bool(residual <= self.tolerance * values[-1]):
+            if iteration >= FEWEST_ITERATIONS and bool(residual <= self.tolerance * values[-1]):
                 break
             basis = torch.linalg.qr(image)[0]
         return (values[-1].clamp(min=0) + residual).sqrt()
 
+    def _state(self) -> tuple[int, int]:
+        """What changes with the weight's value."""
+        return self.layer.weight.data_ptr(), self.layer.weight._version
+
     def _converged(self) -> Tensor:
         """The upper bound, computed once for each value of the weight."""
-        weight = self.layer.weight
-        state = (weight.data_ptr(), weight._version)
-        if self._known is None or self._known[0] != state:
-            self._known = state, self.upper_bound().to(weight.dtype)
+        if self._known is None or self._known[0] != self._state():
+            with torch.inference_mode(False):  # it may serve later where gradients flow
+                self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
 
     @torch.no_grad()
-    def _iterate(self, steps: int) -> None:
+    def _iterate(self, steps: int, tolerance: float | None) -> None:
         right, weight = self.right, self.layer.weight
-        for _ in range(steps):
-            right = _unit(self._transpose(_unit(self._map(right, weight)), weight))
+        for step in range(steps if tolerance is None else MOST_ITERATIONS):
+            image = self._map(right, weight)
+            back, square = self._transpose(image, weight), image.square().sum()
+            if tolerance is not None and step >= FEWEST_ITERATIONS:
+                residual = (back - square * right).norm()
+                if bool(residual <= tolerance * square):
+                    self._margin = float((1 + residual / square.clamp(min=_tiny(square))).sqrt())
+                    break
+            norm = back.norm()
+            right = torch.where(norm > 0, back / norm.clamp(min=_tiny(norm)), right)
         self.right.copy_(right)
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -122,39 +149,86 @@ class SpectralNorm(nn.Module):
         return F.linear(y, weight.T)
 
 
-class LipschitzNetwork(nn.Module):
-    """Spectrally normalised layers with ELU between them: Lip at most ``coefficient`` ** layers.
+class LipSwish(nn.Module):
+    """x sigmoid(softplus(b) x) / 1.1 with a learned b, starting at 0.5 (Chen et al. 2019, section 3.3).
 
-    Dense on vectors; on images convolutions 3x3, 1x1, .., 3x3 (Behrmann et al. 2019, section 5). ELU is
-    1-Lipschitz and has a continuous derivative, which a density's gradient needs.
+    The slope of x sigmoid(x) is at most 1.09984, whatever the scale of x; so this is 1-Lipschitz. Unlike
+    ELU's, its second derivative is continuous and does not vanish where the slope is near 1.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(F.softplus(self.scale) * x) / 1.1
+
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"elu": nn.ELU, "lipswish": LipSwish}
+
+
+class LipschitzNetwork(nn.Module):
+    """Spectrally normalised layers, 1-Lipschitz activations between: Lip at most ``coefficient`` ** layers.
+
+    Dense on vectors; on images convolutions 3x3, 1x1, .., 3x3 (Behrmann et al. 2019, section 5). A context
+    shifts the first layer's output, which no constant in x depends on.
 
     Args:
         shape: event shape, of input and output.
         hidden: widths inside.
         coefficient: bound for each layer.
+        activation: ``elu`` or ``lipswish``; either has a continuous derivative, which a density's gradient
+            needs.
+        activate_input: an activation before the first layer too.
+        train_tolerance: see :class:`SpectralNorm`.
+        context: length of what the output is conditioned on; 0 for nothing.
 
     Attributes:
-        lipschitz: the bound on the whole network's constant.
+        lipschitz: the bound on the whole network's constant in x.
+
+    Raises:
+        ZooError: another activation.
     """
 
-    def __init__(self, shape: tuple[int, ...], hidden: Sequence[int], coefficient: float = 0.9) -> None:
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        hidden: Sequence[int],
+        coefficient: float = 0.9,
+        activation: Activation = "elu",
+        activate_input: bool = False,
+        train_tolerance: float | None = None,
+        context: int = 0,
+    ) -> None:
         super().__init__()
+        if activation not in _ACTIVATIONS:
+            raise ZooError(f"model.activation is {' or '.join(_ACTIVATIONS)}; got '{activation}'.")
         widths = [shape[0], *hidden, shape[0]]
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(itertools.pairwise(widths)):
             kernel = 3 if index in (0, len(widths) - 2) else 1
             layer = nn.Linear(a, b) if len(shape) == 1 else nn.Conv2d(a, b, kernel, padding=kernel // 2)
-            layers.append(SpectralNorm(layer, (a, *shape[1:]), coefficient))
+            # a 1x1 convolution's norm is its matrix's, at any size
+            inside = (a, *(shape[1:] if kernel > 1 else [1] * (len(shape) - 1)))
+            layers.append(SpectralNorm(layer, inside, coefficient, train_tolerance=train_tolerance))
         self.layers = nn.ModuleList(layers)
+        first = 0 if activate_input else 1
+        self.activations = nn.ModuleList(
+            _ACTIVATIONS[activation]() if index >= first else nn.Identity() for index in range(len(layers))
+        )
+        self.context = nn.Linear(context, widths[1], bias=False) if context else None
         self.lipschitz = coefficient ** len(layers)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, *shape)`` to the same."""
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """``(B, *shape)``, and a context ``(B, context)``, to ``(B, *shape)``."""
         tick()
-        for index, layer in enumerate(self.layers):
-            x = layer(F.elu(x) if index else x)
+        for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
+            x = layer(activation(x))
+            if index == 0 and self.context is not None:
+                shift = self.context(context)
+                x = x + shift.view(*shift.shape, *[1] * (x.ndim - 2))
         return x
 
 
-def _unit(x: Tensor) -> Tensor:
-    return x / x.norm().clamp(min=torch.finfo(x.dtype).tiny)
+def _tiny(x: Tensor) -> float:
+    return torch.finfo(x.dtype).tiny

@@ -1,0 +1,243 @@
+"""Residual flows: unbiased log-determinants and gradients, converged norms, recomputed activations."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SpectralNorm
+from zoo.models.residual_flow import ResidualFlow
+
+ESTIMATORS = [("truncated", "series"), ("roulette", "series"), ("roulette", "neumann")]
+
+
+class Scale(nn.Module):
+    """g(x) = c x, for which everything is known."""
+
+    def __init__(self, c):
+        super().__init__()
+        self.c, self.lipschitz = nn.Parameter(torch.tensor(c, dtype=torch.float64)), abs(c)
+
+    def forward(self, x):
+        return self.c * x
+
+
+def network(shape, **settings):
+    torch.manual_seed(2)
+    g = LipschitzNetwork(shape, (8, 8), 0.9, **settings)
+    with torch.no_grad():
+        for layer in g.layers:
+            layer.layer.weight.mul_(3)
+    return g.double()
+
+
+def points(n, *shape):
+    return torch.randn(n, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+
+
+def block(g, **settings):
+    return InvertibleResidual(g, exact_dim=0, eval_exact_dim=0, **settings)
+
+
+def test_a_truncated_series_has_its_known_bias_and_the_roulette_none():
+    """For g = c x every probe gives D c^k, so only the number of terms is random."""
+    c, dim, n = 0.6, 5, 20000
+    x = points(n, dim)
+    exact = dim * math.log1p(c)
+    with torch.no_grad():
+        cut = block(Scale(c), eval_terms=3).eval()(x)[1]
+        kept = dim * sum((-1) ** (k + 1) * c**k / k for k in (1, 2, 3))
+        torch.testing.assert_close(cut, torch.full_like(cut, kept))
+        for count in ("geometric", "poisson"):
+            drawn = block(Scale(c), estimator="roulette", count=count, eval_terms=2).eval()(x)[1]
+            assert drawn.std() > 1e-3
+            assert abs(drawn.mean().item() - exact) < 4 * drawn.std().item() / math.sqrt(n)
+            assert abs(drawn.mean().item() - exact) < abs(kept - exact) / 4
+
+
+@pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS[1:])
+def test_training_values_and_weighted_gradients_are_unbiased(estimator, gradient):
+    g, rows, repeats = network((3,), activation="lipswish"), points(2, 3), 150
+    made = block(g, estimator=estimator, gradient=gradient, terms=2).train()
+    weights = torch.tensor([0.0, 2.0], dtype=torch.float64)  # a first row of no weight is a peer's undoing
+    jacobians = [torch.autograd.functional.jacobian(lambda v: made.g(v[None])[0], r, True) for r in rows]
+    truth = torch.linalg.slogdet(torch.stack(jacobians) + torch.eye(3))[1]
+    first = g.layers[0].layer.weight
+    (expected,) = torch.autograd.grad((weights * truth).sum(), first)
+    values, gradients = [], []
+    for _ in range(repeats):  # one count of terms a pass
+        log_det = made(rows.repeat(16, 1))[1].view(16, 2)
+        values.append(log_det.mean(0).detach())
+        gradients.append(torch.autograd.grad((weights * log_det.mean(0)).sum(), first)[0])
+    for found, wanted, errors in ((values, truth.detach(), 4), (gradients, expected, 5)):
+        found = torch.stack(found)
+        error = found.std(0) / math.sqrt(repeats)
+        assert wanted.abs().max() > 1e-2
+        assert ((found.mean(0) - wanted).abs() <= errors * error + 1e-5).all()
+
+
+@pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS)
+def test_the_gradient_does_not_change_the_value(estimator, gradient):
+    made = block(network((4,)), estimator=estimator, gradient=gradient).train()
+    x = points(6, 4)
+    with noise.keyed(noise.keys(1, count=6)), torch.no_grad():
+        value = made(x)[1]
+    with noise.keyed(noise.keys(1, count=6)):
+        torch.testing.assert_close(made(x)[1], value)
+
+
+def test_evaluation_belongs_to_the_example_and_training_shares_the_count():
+    made, x = block(network((4,)), estimator="roulette", terms=2, eval_terms=2), points(64, 4)
+    keys = noise.content_keys(x)
+    with torch.no_grad():
+        with noise.keyed(keys):
+            together = made.eval()(x)[1]
+        most = made.last_terms
+        counts = set()
+        for i in range(12):
+            with noise.keyed(keys[i : i + 1]):
+                alone = made(x[i : i + 1])[1]
+            counts.add(made.last_terms)
+            torch.testing.assert_close(alone[0], together[i])
+        assert len(counts) > 1
+        assert max(counts) <= most
+        with noise.keyed(keys):
+            made.train()(x)
+        assert made.last_terms <= most
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 4, 4), (1, 3, 5)], ids=str)
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_converged_norms_keep_every_layer_below_its_bound(shape, mode):
+    g = network(shape, train_tolerance=1e-3)
+    getattr(g, mode)()
+    g(points(2, *shape))
+    for layer in g.layers:
+        inside = layer.shape if layer.layer.weight.ndim == 2 else (layer.shape[0], *shape[1:])
+        basis = torch.eye(math.prod(inside), dtype=torch.float64).view(-1, *inside)
+        matrix = (layer(basis) - layer(torch.zeros_like(basis))).flatten(1)
+        sigma = torch.linalg.matrix_norm(matrix, 2).item()
+        assert 0.9 * (1 - 2e-3) <= sigma <= 0.9 * (1 + 1e-9)
+
+
+def test_a_layer_of_zeros_recovers():
+    layer = SpectralNorm(nn.Linear(3, 3), (3,)).train()
+    for factor in (0.0, 1.0):
+        with torch.no_grad():
+            layer.layer.weight.copy_(5 * factor * torch.eye(3))
+        layer(torch.ones(1, 3))
+    assert torch.linalg.matrix_norm(layer(torch.eye(3)) - layer(torch.zeros(1, 3)), 2) <= 0.91
+
+
+def test_lipswish_is_one_lipschitz_and_nearly_attains_it():
+    x = torch.linspace(-30, 30, 20001, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(LipSwish().double()(x).sum(), x)
+    assert 0.999 < slope.max() <= 1
+    assert slope.min() > -1
+
+
+def test_normflows_agrees_on_a_block_with_copied_weights():
+    normflows = pytest.importorskip("normflows")
+    torch.manual_seed(0)
+    theirs = normflows.nets.LipschitzMLP([2, 16, 2], init_zeros=False, lipschitz_const=0.9).double()
+    ours = LipschitzNetwork((2,), (16,), 0.9, "lipswish", True).double().eval()
+    linears = [m for m in theirs.modules() if hasattr(m, "compute_weight")]
+    swishes = [m for m in theirs.modules() if hasattr(m, "beta")]
+    with torch.no_grad():
+        for linear, swish, layer, activation in zip(
+            linears, swishes, ours.layers, ours.activations, strict=True
+        ):
+            linear.weight.mul_(0.5 / torch.linalg.matrix_norm(linear.weight, 2))  # below either one's bound
+            layer.layer.weight.copy_(linear.weight)
+            layer.layer.bias.copy_(linear.bias)
+            activation.scale.copy_(swish.beta.squeeze())
+    x = points(6, 2)
+    flow = normflows.flows.Residual(theirs.eval(), reverse=False).double().eval()
+    z, log_det = flow.forward(x)
+    back, back_log_det = InvertibleResidual(ours).eval()(x)
+    torch.testing.assert_close(back, z, rtol=0, atol=1e-6)
+    torch.testing.assert_close(back_log_det.abs(), log_det.abs().to(back), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradient", ["series", "neumann"])
+@pytest.mark.parametrize("shape", [(3,), (1, 4, 4)], ids=str)
+def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
+    spec = DataSpec(shape)
+    settings = {"gradient": gradient, "hidden": (8, 8), "width": 4, "blocks": 2, "exact_dim": 0}
+    torch.manual_seed(0)
+    plain = ResidualFlow(spec, **settings).double().train()
+    saving = ResidualFlow(spec, memory_efficient=True, **settings).double().train()
+    x, weights = points(6, *shape), points(6)
+    plain.log_prob(x)  # sets the activation normalisation
+    saving.load_state_dict(plain.state_dict())
+    saving.train()
+    found = []
+    for flow in (copy.deepcopy(plain).train(), saving):
+        with noise.keyed(noise.keys(3, count=6)):
+            loss = (weights * flow.log_prob(x)).sum()
+        found.append(torch.autograd.grad(loss, list(flow.parameters())))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("settings", [{"split": True}, {"dense_blocks": 1}, {"squeeze_first": False}])
+def test_architectures_invert_and_are_exact_where_small(settings):
+    flow = zoo.build("residual_flow", DataSpec((1, 4, 4), 5, 3), width=4, hidden=[8], blocks=1, **settings)
+    flow = flow.double().eval()
+    assert flow.likelihood_details() == {"dequantisation": "uniform", "log_det": "exact"}
+    x = 4.9 * torch.rand(2, 1, 4, 4, dtype=torch.float64)
+    with torch.no_grad():
+        z, log_det = flow.transform(x)
+        back, back_log_det = flow.transform.inverse(z)
+        torch.testing.assert_close(back, x, rtol=0, atol=1e-8)
+        torch.testing.assert_close(flow.transform.invert(z), back)
+        torch.testing.assert_close(back_log_det, -log_det, rtol=0, atol=1e-8)
+        jacobian = torch.autograd.functional.jacobian(lambda v: flow.transform(v)[0][0], x[:1])
+    truth = torch.linalg.slogdet(jacobian.reshape(16, 16))[1]
+    assert abs(truth - log_det[0]) < 1e-8
+    assert torch.isfinite(flow.log_prob(torch.full((1, 1, 4, 4), 4))).all()
+
+
+def test_details_autocast_inference_mode_and_far_inputs():
+    flow = zoo.build("residual_flow", DataSpec((100,)), blocks=1, scales=1, hidden=[8]).eval()
+    details = flow.likelihood_details()
+    assert details["estimator"] == "roulette"
+    assert details["extra_terms"] == "geometric"
+    assert 0 <= details["bias_bound_nats"] < 2  # 100 dimensions, L = 0.96, 73 terms within reach
+    x = torch.randn(3, 100)
+    with torch.no_grad():
+        plain = flow.log_prob(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            torch.testing.assert_close(flow.log_prob(x), plain)
+        assert torch.isfinite(flow.log_prob(1e4 * x)).all()
+    with torch.inference_mode():
+        torch.testing.assert_close(flow.log_prob(x), plain)
+    flow.log_prob(x).sum().backward()
+
+
+@pytest.mark.parametrize("name", ["estimator", "gradient", "count", "activation"])
+def test_unknown_names_are_refused(name):
+    with pytest.raises(ZooError, match=name):
+        ResidualFlow(DataSpec((3,)), **{name: "magic"})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "blocks"),
+    [("iresnet_mnist", (1, 28, 28), 64), ("iresnet_cifar10", (3, 32, 32), 48),
+     ("residual_flow_mnist", (1, 28, 28), 52), ("residual_flow_cifar10", (3, 32, 32), 52)],
+)  # fmt: skip
+def test_published_sizes_build(name, shape, blocks):
+    with torch.device("meta"):  # nothing is allocated
+        model = zoo.build(f"published/{name}", DataSpec(shape, 256))
+    assert sum(isinstance(m, InvertibleResidual) for m in model.modules()) == blocks
+    assert sum(p.numel() for p in model.parameters()) > 1e5
+    assert model.likelihood == "estimate"
