@@ -41,7 +41,7 @@ lint: $(READY)
 
 # No address of a registry enters the lock file.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --upgrade \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster --upgrade \
 	    --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 
 clean:

@@ -3,43 +3,60 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo.errors import ZooError
+from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
+from zoo.processes import follow_parent, stop_on_signals
 
 TRAIN = "train a model, evaluate it by the protocol, write its record (any Hydra override; -m for several)"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 2 for a mistake that the user can mend, 1 for ours."""
+    """Run one command; returns the exit code: 0, 2 for a mistake that the user can mend, 1 for ours.
+
+    130 and 75 are for what was interrupted or cut off (memory, disk) and the same command resumes.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [a for a in arguments if a != "--debug"]
     try:
         if arguments[:1] == ["train"]:  # all that follows is Hydra's grammar
+            follow_parent()
+            stop_on_signals()
             from zoo.train import main as train
 
             return train(arguments[1:])
         return _dispatch(arguments)
-    except ZooError as error:
-        if debug:
-            traceback.print_exc()
-        print(f"zoo: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
-        print("zoo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
+        _say("interrupted; the same command goes on from where it stopped.")
         return 130
     except BrokenPipeError:
         return 0
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"zoo: {type(error).__name__}: {error} (--debug shows where)", file=sys.stderr)
+        if isinstance(error, CutOff):
+            _say(str(error))
+            return CUT_OFF
+        if isinstance(error, ZooError):
+            _say(str(error))
+            return 2
+        reason = cut_off(error)
+        if reason is not None:
+            _say(f"{reason} The same command goes on from where it stopped.")
+            return CUT_OFF
+        _say(f"{type(error).__name__}: {error} (--debug shows where)")
         return 1
+
+
+def _say(sentence: str) -> None:
+    with contextlib.suppress(OSError):  # the disk that is full may be the one that the log is on
+        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:
@@ -122,7 +139,8 @@ def _sweep(options: argparse.Namespace) -> int:
         return 0
     # only the jobs of this plan: the directory may hold runs of an earlier version of the sweep
     ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]
-    compare(ended, root / "comparison")
+    if ended:
+        compare(ended, root / "comparison")
     return 2 if any(job.state != "finished" for job in jobs) else 0
 
 

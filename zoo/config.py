@@ -96,7 +96,6 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ZooError: an unknown name or a key that does not exist, in one sentence.
     """
-    register()
     check_choices(overrides)
     try:
         with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
@@ -191,13 +190,12 @@ def plain(node: Any) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def register() -> None:
-    """Make ``${zoo.run_id:}`` known to Hydra (for the names of run directories)."""
-    OmegaConf.register_new_resolver("zoo.run_id", _run_id, replace=True)
-
-
 def _run_id(*, _root_: DictConfig) -> str:
     return identify(_root_).run_id
+
+
+# ${zoo.run_id:} names run directories; known on import, so in the processes of a parallel launcher too
+OmegaConf.register_new_resolver("zoo.run_id", _run_id, replace=True)
 
 
 def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:

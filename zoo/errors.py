@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -20,6 +21,38 @@ class NoLikelihood(ZooError, NotImplementedError):
 
 class Diverged(ZooError, ArithmeticError):
     """Training met a value that is not finite; the run is recorded as ``diverged``."""
+
+
+class CutOff(ZooError):
+    """The run was stopped from outside: memory, disk, a lost process. The same command resumes it."""
+
+
+CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again)
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+_NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+LOST = "Another process of this run was lost."
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+
+
+def cut_off(error: BaseException) -> str | None:
+    """Why this error says nothing about the run itself; None for an error of its own.
+
+    A job that meets one of these leaves no record, so that the same command goes on from its last checkpoint.
+    """
+    message = str(error)
+    if isinstance(error, CutOff):
+        return message
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError) and any(text in message.lower() for text in _NO_MEMORY)
+    ):
+        return "The memory ran out; give it more, or lower training.batch_size."
+    if isinstance(error, OSError) and error.errno in _NO_DISK:
+        return f"The disk is full or broken ({error.strerror}); make room."
+    if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in message:
+        return "The disk is full or broken (a checkpoint could not be written); make room."
+    if isinstance(error, RuntimeError) and any(text in message for text in _LOST):
+        return LOST
+    return None
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:

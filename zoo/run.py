@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import fcntl
 import importlib.metadata
 import io
 import logging
@@ -15,8 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +28,12 @@ from torch import Tensor
 
 from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
-from zoo.errors import Diverged, ZooError
+from zoo.errors import LOST, CutOff, Diverged, ZooError, cut_off
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
+from zoo.processes import alone, is_first_rank
 from zoo.record import DENSITY, RECORD, SAMPLES, Record, read, write_atomic
+from zoo.training import distributed
 from zoo.training.callbacks import Checkpoints, Curves, Progress
 from zoo.training.rule import Rule
 
@@ -47,6 +47,10 @@ PACKAGES = (
     "numpy",
     "hydra-core",
 )
+
+
+RANK_ERROR = ".rank-error"  # in a run's directory: why another rank than the first ended
+_NO_RECORD = "cut off"  # the same command resumes
 
 
 def ended(directory: Path, retry_failed: bool = True) -> Record | None:
@@ -73,11 +77,13 @@ def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], No
     """
     identity = identify(config)
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone(directory):
+    with alone(directory):
         done = ended(directory)
         if done is not None:
             return done
-        (directory / RECORD).unlink(missing_ok=True)
+        if is_first_rank():
+            for stale in (RECORD, RANK_ERROR):
+                (directory / stale).unlink(missing_ok=True)
         return _run(config, identity, directory, show)
 
 
@@ -95,12 +101,13 @@ def _run(
         provenance=provenance(identity)
         | {"overrides": [o for o in config.hydra.overrides.task if not o.startswith("hydra.")]},
     )
-    write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
     started = time.perf_counter()
     loggers: list[Any] = []
     picture: Path | None = None
     rule: Rule | None = None
     try:
+        if is_first_rank():
+            write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
         with own_modules():
             data = prepare_data(config)
             pl.seed_everything(identity.seed, verbose=False)
@@ -110,26 +117,36 @@ def _run(
             rule = _rule(config, model, identity.seed)
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             logger_settings = plain(config.logger) | {"group": config.sweep}
-            if _is_first_rank():
+            if is_first_rank():
                 loggers = tracking.start(logger_settings, identity, record.family, directory)
             record.provenance["data"] = data.describe()
             _fit(config, rule, data, directory, identity, loggers, show, record)
-            if not _is_first_rank():
+            if not is_first_rank():
                 return record
             picture = _judge(config, data, directory, record, rule)
         record.status = "finished"
     except Diverged as error:
         record.status, record.reason = "diverged", str(error)
         raise
-    except KeyboardInterrupt:
-        record.reason = "interrupted"
-        raise  # no record: the same command resumes
+    except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
+        record.reason = _NO_RECORD
+        raise KeyboardInterrupt from None
     except Exception as error:
-        record.reason = str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        if not is_first_rank():
+            _tell(error, directory)
+            raise
+        outside = cut_off(error)
+        told = _told(directory) if outside == LOST else None
+        if outside is not None and told is None:
+            record.reason = _NO_RECORD
+            raise CutOff(outside) from error
+        record.reason = told or _sentence(error)
         write_atomic(directory / "error.log", traceback.format_exc())
+        if told is not None:
+            raise ZooError(told) from error
         raise
     finally:
-        if _is_first_rank() and record.reason != "interrupted":
+        if is_first_rank() and record.reason != _NO_RECORD:
             if rule is not None:
                 record.stability |= {"largest_gradient_norm": rule.largest_gradient_norm}
                 record.cost |= {"updates": rule.updates, "images_seen": rule.images_seen}
@@ -141,6 +158,26 @@ def _run(
             checkpoint = record.provenance.get("checkpoint")
             tracking.finish(loggers, record, picture, directory / checkpoint if checkpoint else None)
     return record
+
+
+def _tell(error: Exception, directory: Path) -> None:
+    """Leave word of why this rank ends, for the first rank, which will only see that it is gone."""
+    if cut_off(error) is None:
+        write_atomic(directory / RANK_ERROR, _sentence(error))
+
+
+def _told(directory: Path, patience: float = 3.0) -> str | None:
+    """What another rank says about its own end; None where it had no time to."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if (directory / RANK_ERROR).exists():
+            return (directory / RANK_ERROR).read_text()
+        time.sleep(0.1)
+    return None
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
 
 
 def prepare_data(config: DictConfig) -> Any:
@@ -180,23 +217,25 @@ def _fit(
             record.stability["resumed_at"] = data.start_update
         except ZooError:  # damaged by whatever cut the run off: begin again
             resume = None
-            last.unlink()
+            last.unlink(missing_ok=True)
     data.updates = rule.budget
     data.with_labels = bool(getattr(rule.model, "conditional", False))
     data.batch_size = rule.batch_size * rule.batches_per_update
     data.train_size = len(data.splits["train"])
     curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
     progress = Progress(directory, identity.run_id, show)
+    agreement = distributed.Agreement(identity.config_hash, _processes(config))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     trainer: pl.Trainer = instantiate(
         config.trainer,
+        strategy=_strategy(config),
         max_epochs=1,
         val_check_interval=rule.validate_every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=loggers,
-        callbacks=[curves, Checkpoints(folder), progress],
+        callbacks=[agreement, curves, Checkpoints(folder), progress],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -210,11 +249,14 @@ def _fit(
         trainer.fit(rule, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the first rank evaluates on its own
     elif checkpoint is not None:
         curves.training_seconds = next(
             (s["training_seconds"] for s in checkpoint["callbacks"].values() if "training_seconds" in s), 0.0
         )
-    progress.tell("evaluating", rule)
+    if is_first_rank():
+        progress.tell("evaluating", rule)
     seconds = curves.seconds()
     record.cost |= {
         "parameters": sum(p.numel() for p in rule.model.parameters() if p.requires_grad),
@@ -226,6 +268,36 @@ def _fit(
         "peak_memory_bytes": _peak_memory(),
         "batch_size": rule.batch_size,
     }
+
+
+def _processes(config: DictConfig) -> int | None:
+    """How many processes the configuration asks for; None where Lightning counts the devices itself."""
+    devices, nodes = config.trainer.devices, config.trainer.get("num_nodes", 1)
+    return devices * nodes if isinstance(devices, int) and devices > 0 else None
+
+
+def _strategy(config: DictConfig) -> Any:
+    """How several processes share a run; one process needs nothing.
+
+    Raises:
+        ZooError: a strategy that does not know how rules take their gradients, or another number of processes
+            than were started.
+    """
+    name, wanted, started = (
+        config.trainer.get("strategy", "auto"),
+        _processes(config),
+        os.environ.get("WORLD_SIZE"),
+    )
+    if "RANK" in os.environ and wanted is not None and wanted != int(started or 1):
+        raise ZooError(
+            f"torchrun has started {started} processes, the configuration asks for {wanted}; set trainer=ddp "
+            "trainer.devices= and trainer.num_nodes= to what it starts."
+        )
+    if name == "ddp" or (name == "auto" and wanted != 1):
+        return distributed.Averaging()
+    if name == "auto":
+        return "auto"
+    raise ZooError(f"trainer.strategy is ddp or auto; got '{name}' (docs/sweeps.md says why).")
 
 
 def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> Path | None:
@@ -272,7 +344,7 @@ def reevaluate(directory: Path) -> Record:
     overrides = record.provenance.get("overrides")
     if overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
-    with own_modules(), _alone(directory):
+    with own_modules(), alone(directory):
         config = compose_run(overrides)
         _judge(config, prepare_data(config), directory, record, None)
         record.status, record.reason = "finished", None
@@ -368,26 +440,9 @@ def _peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _is_first_rank() -> bool:
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank() == 0
-    return int(os.environ.get("LOCAL_RANK", "0")) == 0
-
-
 def _quiet() -> None:
     """Silence the notes that Lightning addresses to programmers."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*lightning.*")
-
-
-@contextmanager
-def _alone(directory: Path) -> Iterator[None]:
-    """Hold the run's directory: a second process that trains the same run waits, then finds it done."""
-    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
-        yield  # a rank that the first one started
-        return
-    with (directory / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

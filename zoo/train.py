@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from zoo.config import check_choices, compose_run, options, register, searchpath_override, shipped
-from zoo.errors import ZooError
+from zoo.config import check_choices, compose_run, options, searchpath_override, shipped
+from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
+from zoo.processes import is_first_rank
 from zoo.record import Record
-from zoo.sweep import describe, launch
+from zoo.sweep import objective
+from zoo.sweep.launcher import launch
+from zoo.sweep.show import describe
 
 USAGE = """usage: zoo train [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
 
@@ -27,6 +31,7 @@ comma-separated values make an ordinary Hydra multirun, each job in a process of
   training:  {training} (training.updates= training.batch_size= training.lr= ...)
   trainer:   {trainer}
   logger:    {logger}
+  launcher:  {launcher} (of the jobs of -m)
   also:      seed= data.root= data.path= hydra.run.dir=
 """
 
@@ -36,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [a for a in arguments if not a.startswith("-")]
     if {"-h", "--help"} & set(flags):
-        groups = ("model", "data", "training", "trainer", "logger")
+        groups = ("model", "data", "training", "trainer", "logger", "launcher")
         print(USAGE.format(**{group: ", ".join(options(group)) for group in groups}))
         return 0
     check_choices([o for o in overrides if "=" in o])
@@ -55,8 +60,16 @@ def _train(config: DictConfig) -> int:
     quiet = os.environ.get("ZOO_QUIET") == "1"
     try:
         record = run(config, directory, None if quiet else _Teller())
-    except ZooError as error:
-        raise type(error)(f"{error} The record is in {directory}.") from error
+    except Exception as error:
+        if not is_first_rank():  # the first rank tells it, once
+            return CUT_OFF if cut_off(error) else 2
+        if isinstance(error, CutOff):
+            raise CutOff(f"{error} The same command goes on from where it stopped.") from error
+        if isinstance(error, ZooError):
+            raise type(error)(f"{error} The record is in {directory}.") from error
+        raise
+    if not is_first_rank():
+        return 0
     report(record, directory)
     if record.status != "finished":
         raise ZooError(f"This run has {record.status}: {record.reason}")
@@ -64,42 +77,40 @@ def _train(config: DictConfig) -> int:
 
 
 def _hydra(arguments: Sequence[str]) -> int:
-    """Hand over to Hydra: multiruns, --cfg and the like."""
+    """Hand over to Hydra: multiruns, --cfg and the like.
+
+    A job of a multirun does not train: whichever process Hydra's launcher runs it in starts a fresh one with
+    the job's own overrides and directory, an ordinary single run. So a launcher of Hydra's decides how many
+    jobs run at a time and where, and nothing of one job (process group, device memory, rank) meets another.
+    """
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    register()
-    failures: list[str] = []
+    handle, name = tempfile.mkstemp(prefix="zoo-multirun-")
+    os.close(handle)
+    unfinished = Path(name)  # a file: jobs may run in other processes
 
     def task(config: DictConfig) -> float:
         cfg: Any = HydraConfig.get()
         if cfg.mode != RunMode.MULTIRUN:
             return _train(config)
         directory = Path(cfg.runtime.output_dir)
-        code = launch(list(cfg.overrides.task), directory).wait()
-        if code:
-            failures.append(str(directory))
-        return _objective(directory)
+        if launch(list(cfg.overrides.task), directory).wait():
+            with unfinished.open("a") as stream:
+                stream.write(f"{directory}\n")
+        return objective(directory)  # what a sweeper of Hydra's may minimise
 
     sys.argv = ["zoo train", *arguments, *searchpath_override()]
     task.__module__ = "__main__"
-    hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()
+    try:
+        hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()
+        failures = unfinished.read_text().splitlines()
+    finally:
+        unfinished.unlink(missing_ok=True)
     for directory in failures:
         print(f"zoo: this job did not finish: {directory}", file=sys.stderr)
     return 2 if failures else 0
-
-
-def _objective(directory: Path) -> float:
-    """What a hyper-parameter search minimises: the best validation loss of the run, never a test value."""
-    import csv
-    import math
-
-    try:
-        with (directory / "curves.csv").open(newline="") as stream:
-            return min(float(row["val/loss"]) for row in csv.DictReader(stream) if row["val/loss"])
-    except (OSError, ValueError, KeyError):
-        return math.inf
 
 
 def report(record: Record, directory: Path) -> None:

@@ -41,20 +41,32 @@ class Checkpoints(pl.Callback):
         if better:
             self.best, self.best_updates = loss, pl_module.updates
         last, best = self.directory / "last.ckpt", self.directory / "best.ckpt"
-        fresh = self.directory / ".last.ckpt"
-        trainer.save_checkpoint(fresh)  # every rank takes part
-        if trainer.is_global_zero:
-            if better:
-                copy = self.directory / ".best.ckpt"
-                shutil.copyfile(fresh, copy)
-                os.replace(copy, best)
-            os.replace(fresh, last)
+        fresh, copy = self.directory / ".last.ckpt", self.directory / ".best.ckpt"
+        try:
+            trainer.save_checkpoint(fresh)  # every rank takes part
+            if trainer.is_global_zero:
+                if better:
+                    shutil.copyfile(fresh, copy)
+                    _replace(copy, best)
+                _replace(fresh, last)
+        except BaseException:
+            if trainer.is_global_zero:  # a full disk is not to be filled by half a checkpoint
+                fresh.unlink(missing_ok=True)
+                copy.unlink(missing_ok=True)
+            raise
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_updates": self.best_updates}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.best_updates = state_dict["best"], state_dict["best_updates"]
+
+
+def _replace(fresh: Path, target: Path) -> None:
+    """Put a whole file in another's place: its content is on the disk before its name is."""
+    with fresh.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(fresh, target)
 
 
 class Curves(pl.Callback):
@@ -85,8 +97,8 @@ class Curves(pl.Callback):
             return
         kept = []
         if pl_module.updates and self.file.exists():
-            with self.file.open(newline="") as stream:
-                kept = [row for row in csv.DictReader(stream) if float(row["updates"]) <= pl_module.updates]
+            whole = self.file.read_text().rpartition("\n")[0]  # what follows was cut off while it was written
+            kept = [r for r in csv.DictReader(whole.splitlines()) if float(r["updates"]) <= pl_module.updates]
         lines = [",".join(self.columns)]
         lines += [",".join(row.get(c, "") for c in self.columns) for row in kept]
         write_atomic(self.file, "\n".join(lines) + "\n")
@@ -121,6 +133,9 @@ class Curves(pl.Callback):
             row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
         with self.file.open("a") as stream:
             stream.write(",".join(_number(row.get(c)) for c in self.columns) + "\n")
+            if "val/loss" in row:  # the checkpoint that follows must not know more than the curve
+                stream.flush()
+                os.fsync(stream.fileno())
         for logger in trainer.loggers:
             logger.log_metrics(row, step=rule.updates)
 

@@ -20,10 +20,8 @@ class MaximumLikelihood(Rule):
             raise ZooError(f"{type(model).__name__} has no likelihood to maximise; use training={rule}.")
         super().__init__(model, **settings | {"validate_likelihood": 0})  # its criterion is the likelihood
 
-    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        loss = -self.model.log_prob(x, **given(y)).mean() / x[0].numel()  # type: ignore[operator]
-        norm = self.descend(loss, self.optimizers(), self.model)
-        return {"train/loss": loss, "train/gradient_norm": norm}
+    def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
+        return -self.model.log_prob(x, **given(y)).mean() / x[0].numel()  # type: ignore[operator]
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.negative_log_likelihood(x, y)

@@ -17,10 +17,8 @@ class Matching(Rule):
         require(model, "matching", "matching_loss")
         super().__init__(model, **settings)
 
-    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        loss = self.model.matching_loss(x, **given(y)).mean()  # type: ignore[operator]
-        norm = self.descend(loss, self.optimizers(), self.model)
-        return {"train/loss": loss, "train/gradient_norm": norm}
+    def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
+        return self.model.matching_loss(x, **given(y)).mean()  # type: ignore[operator]
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
         with noise.keyed(noise.content_keys(x)):  # the same times and noise at every validation

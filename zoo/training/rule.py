@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import lightning.pytorch as pl
@@ -16,6 +16,7 @@ from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models import noise
 from zoo.models.noise import keys
+from zoo.training import distributed
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "linear"]
@@ -47,6 +48,10 @@ class Rule(pl.LightningModule):
         validate_likelihood: validation examples whose likelihood is computed at each validation too, by rules
             whose criterion is another one; so that curves of different rules compare. 0: none.
         log_every: updates between two logged values.
+        accumulate: pieces that each process's part of a batch is worked through in, to save memory: the
+            gradients add up to those of the whole batch.
+        compile: let torch compile the loss. The first update compares its gradients with those of the plain
+            code, since a compiler may get them wrong without a word.
     """
 
     curves: tuple[str, ...] = ("train/loss",)
@@ -70,9 +75,16 @@ class Rule(pl.LightningModule):
         validations: int = 20,
         validate_likelihood: int = 0,
         log_every: int = 10,
+        accumulate: int = 1,
+        compile: bool = False,
     ) -> None:
         super().__init__()
-        for name, value, least in (("updates", updates, 1), ("batch_size", batch_size, 1), ("lr", lr, 0.0)):
+        for name, value, least in (
+            ("updates", updates, 1),
+            ("batch_size", batch_size, 1),
+            ("lr", lr, 0.0),
+            ("accumulate", accumulate, 1),
+        ):
             if not value >= least or not math.isfinite(value):
                 raise ZooError(f"training.{name} must be at least {least}; got {value}.")
         if max_seconds is not None and not 0 < max_seconds < math.inf:
@@ -98,6 +110,13 @@ class Rule(pl.LightningModule):
         self.max_seconds, self.validate_likelihood = max_seconds, validate_likelihood
         self.validate_every = max(1, updates // max(1, validations))
         self.log_every = log_every
+        if (accumulate > 1 or compile) and type(self).loss is Rule.loss:
+            raise ZooError(
+                "This rule has several losses; leave training.accumulate=1 training.compile=false."
+            )
+        self.accumulate = accumulate
+        self._compiled = torch.compile(self.loss) if compile else None
+        self._compiled_is_right = False
         self.updates = 0
         self.update_seconds = 0.0
         self.images_seen = 0
@@ -113,6 +132,10 @@ class Rule(pl.LightningModule):
         """Global batches of ``batch_size`` that one update consumes."""
         return 1
 
+    def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The mean of what a rule with one optimiser minimises, over examples ``(B, *shape)``."""
+        raise NotImplementedError
+
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Make one update from this process's part of the batch; return values to log.
 
@@ -120,7 +143,40 @@ class Rule(pl.LightningModule):
             x: examples ``(B, *shape)`` in data space.
             y: their labels ``(B,)`` where the model is conditional.
         """
-        raise NotImplementedError
+        optimizer: Any = self.optimizers()
+        start = noise.position()
+        if self.accumulate > 1 and self.updates == 0:
+            with torch.no_grad():  # layers that are set by their first batch see it whole
+                self.loss(x, y)
+        loss_of = self._checked_loss(x, y)
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=x.device)
+        for piece in range(self.accumulate):
+            rows = slice(piece, None, self.accumulate)
+            noise.rewind(start)  # every row draws what it would in the whole batch
+            with noise.rows(rows):
+                loss = loss_of(x[rows], None if y is None else y[rows]) / self.accumulate
+            self.manual_backward(loss)
+            total += loss.detach()
+        return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
+
+    def _checked_loss(self, x: Tensor, y: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """The compiled loss where one is asked for and its gradients are right, else the plain one."""
+        if self._compiled is None or self._compiled_is_right:
+            return self._compiled or self.loss
+        weights = [p for p in self.model.parameters() if p.requires_grad]
+        start, found = noise.position(), []
+        for loss_of in (self.loss, self._compiled):
+            noise.rewind(start)
+            gradients = torch.autograd.grad(loss_of(x, y), weights, allow_unused=True)
+            found.append(torch.cat([g.flatten() for g in gradients if g is not None]))
+        error = float((found[1] - found[0]).norm() / found[0].norm())
+        if not error < 1e-2:
+            raise ZooError(
+                f"torch.compile gets this model's gradients wrong by {error:.0%}; set training.compile=false."
+            )
+        self._compiled_is_right = True
+        return self._compiled
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
         """Per-example criterion ``(B,)``, lower is better; None where the rule has no criterion."""
@@ -187,7 +243,8 @@ class Rule(pl.LightningModule):
         )
         with noise.keyed(row_keys):
             values = self.update(x, y)
-        self.latest = {name: float(value.detach()) for name, value in values.items()}
+        # the mean over all processes, so that each of them sees when one diverges
+        self.latest = distributed.means({k: float(v.detach()) for k, v in values.items()}, self.device)
         bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(
@@ -211,6 +268,11 @@ class Rule(pl.LightningModule):
         """One optimiser step down ``loss``; returns the gradient norm before clipping."""
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
+        return self.step(optimizer, module)
+
+    def step(self, optimizer: Any, module: nn.Module) -> Tensor:
+        """One optimiser step along the gradients of all processes; returns their norm before clipping."""
+        distributed.average(module.parameters())
         parameters = [p for p in module.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(parameters, self.clip if self.clip is not None else math.inf)
         for group in optimizer.param_groups:
@@ -258,11 +320,12 @@ class Rule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         self.evaluated.train()
         for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
-            if not parts:
-                continue
-            values = torch.cat(parts)
-            total = torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+            total = torch.zeros(2, dtype=torch.float64, device=self.device)  # a process may have no part
+            for values in parts:
+                total += torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
             total = self.trainer.strategy.reduce(total, reduce_op="sum")
+            if total[1] == 0:
+                continue
             mean = float(total[0] / total[1])
             if not math.isfinite(mean):
                 raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")

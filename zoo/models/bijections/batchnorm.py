@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.across import moments
 from zoo.models.bijections.base import Bijection, zeros
 
 Statistics = Literal["running", "training set"]
@@ -52,7 +53,7 @@ class BatchNorm(Bijection):
         if not self.training or not len(x):
             return self._normalise(x, self.mean, self.variance)
         values = x.transpose(0, 1).flatten(1)
-        mean, variance = values.mean(1), values.var(1, correction=0)
+        mean, variance, _ = moments(values)  # of the global batch
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)

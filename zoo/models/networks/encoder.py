@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.errors import ZooError
+from zoo.models.networks.batch_norm import BatchNorm2d
 from zoo.models.networks.evaluations import tick
 
 Norm = Literal["none", "group", "batch", "spectral"]
@@ -38,7 +39,7 @@ def norm_layer(norm: str, channels: int) -> list[nn.Module]:
     if norm == "group":
         return [nn.GroupNorm(math.gcd(8, max(channels // 4, 1)), channels)]  # groups of four channels or more
     if norm == "batch":
-        return [nn.BatchNorm2d(channels)]
+        return [BatchNorm2d(channels)]
     if norm in ("none", "spectral"):
         return []
     raise ZooError(f"norm is none, group, batch or spectral; got '{norm}'.")

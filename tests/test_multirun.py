@@ -1,0 +1,139 @@
+"""Hydra's launchers, Lightning's and torchrun's, as a user starts them: real processes, thus slow."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    "model=maf", "data=moons", "data.train=200", "data.val=40", "data.test=40", "logger=none",
+    "training.updates=12", "training.batch_size=32", "training.validations=3", "evaluation.samples=40",
+    "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.time_limit_seconds=0.1",
+]  # fmt: skip
+DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
+
+
+def command(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "zoo", *arguments],
+        cwd=cwd, text=True, capture_output=True, env=os.environ | environment, check=False, timeout=250,
+    )  # fmt: skip
+
+
+def records(place):
+    return sorted((json.loads(p.read_text()) for p in place.rglob("record.json")), key=lambda r: r["run_id"])
+
+
+def weights(place):
+    (file,) = place.rglob("last.ckpt")
+    return torch.load(file, weights_only=True)["state_dict"]
+
+
+def left_behind(place):
+    """Processes that still work in a directory."""
+    found = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
+@pytest.mark.parametrize("launcher", ["local", "joblib", "submitit_local"])
+def test_every_launcher_makes_a_process_of_each_job(workdir, launcher):
+    if launcher != "local":
+        pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
+    jobs = ["-m", f"launcher={launcher}", *SMALL, *DDP, "trainer.devices=1,2", "model.hidden=[8],[oops]"]
+    done = command("train", *jobs, cwd=workdir)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("this job did not finish") == 2
+    found = records(workdir)
+    assert sorted(r["status"] for r in found) == ["failed", "failed", "finished", "finished"]
+    good = [r for r in found if r["status"] == "finished"]
+    assert {r["provenance"]["config"]["trainer"]["devices"] for r in good} == {1, 2}
+    one, two = (r["metrics"]["nll"]["value"] for r in good)
+    assert one == pytest.approx(two, rel=1e-4)
+
+
+FAULTY = '''
+import os
+from zoo.models.maf import MAF
+
+
+class Faulty(MAF):
+    """A model that fails on the second rank, some updates after the start."""
+
+    calls = 0
+
+    def _log_prob(self, x, context=None):
+        self.calls += 1
+        if self.calls == 8 and os.environ.get("LOCAL_RANK") == "1":
+            raise ValueError("rank one has had enough")
+        return super()._log_prob(x, context)
+'''
+
+
+def test_a_rank_that_fails_ends_the_job_with_one_error(workdir):
+    (workdir / "faulty.py").write_text(FAULTY)
+    (workdir / "conf/model").mkdir(parents=True)
+    (workdir / "conf/model/faulty.yaml").write_text("_target_: faulty.Faulty\n")
+    done = command("train", *SMALL, "model=faulty", *DDP, "hydra.run.dir=runs/it", cwd=workdir)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("zoo: ") == 1
+    assert "rank one has had enough" in done.stderr
+    (record,) = records(workdir)
+    assert record["status"] == "failed"
+    assert "rank one has had enough" in record["reason"]
+    assert not left_behind("hydra.run.dir=runs/it")
+
+
+def test_ranks_die_with_their_job(workdir):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zoo", "train", *SMALL, *DDP, "training.updates=100000",
+         "hydra.run.dir=runs/gone"],
+        cwd=workdir, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(workdir.rglob("progress.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while left_behind("hydra.run.dir=runs/gone") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not left_behind("hydra.run.dir=runs/gone")
+
+
+def test_torchrun_on_two_nodes_trains_like_one_process(workdir):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", str(node),
+             "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(port), "-m", "zoo",
+             "train", *SMALL, *DDP, "trainer.devices=1", "trainer.num_nodes=2", "hydra.run.dir=two"],
+            cwd=workdir, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for node in range(2)
+    ]  # fmt: skip
+    for node in nodes:
+        _, errors = node.communicate(timeout=250)
+        assert node.returncode == 0, errors
+    assert command("train", *SMALL, "trainer=cpu", "hydra.run.dir=one", cwd=workdir).returncode == 0
+    one, two = weights(workdir / "one"), weights(workdir / "two")
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-5)
+
+
+def test_half_precision_and_compilation(workdir):
+    done = command("train", *SMALL, *DDP, "trainer.precision=bf16-mixed", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    done = command("train", *SMALL, "trainer=cpu", "training.compile=true", "training.updates=3", cwd=workdir)
+    assert done.returncode == 0, done.stderr
+    assert [r["status"] for r in records(workdir)] == ["finished", "finished"]

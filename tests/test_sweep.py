@@ -1,0 +1,385 @@
+"""Sweeps survive: whatever is killed, filled up or started twice, the table is that of an undisturbed sweep.
+
+Workers are forked, which spares each of them the import of torch; ``test_cli.py`` has the same paths with
+real commands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import re
+import resource
+import shlex
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from zoo.cli import main
+from zoo.config import check_choices, compose_run, run_dir_override
+from zoo.errors import ZooError
+from zoo.processes import PARENT, is_held
+from zoo.record import read
+from zoo.sweep import objective, plan, sweep
+from zoo.sweep.search import Search
+
+SWEEP = """
+overrides:
+  data: moons
+  data.train: 200
+  data.val: 40
+  data.test: 40
+  logger: none
+  trainer: cpu
+  model.hidden: [8]
+  training.updates: 100
+  training.batch_size: 16
+  training.validations: 10
+  evaluation.samples: 20
+  evaluation.latency_repeats: 1
+  evaluation.throughput_repeats: 1
+  evaluation.throughput_batches: [4]
+  evaluation.time_limit_seconds: 0.01
+grid: {model: [realnvp, maf], seed: [0]}
+"""
+
+
+class Forked:
+    """A launcher whose workers are forks of this process; ``disturb`` may do harm to the first of a run."""
+
+    def __init__(self, disturb=None):
+        self.disturb, self.workers = disturb, []
+
+    def start(self, overrides, directory, threads):
+        parent, pid = os.getpid(), os.fork()
+        if pid == 0:
+            os.setsid()
+            os.environ[PARENT] = str(parent)
+            os.environ["ZOO_QUIET"] = "1"
+            code = 1
+            with contextlib.suppress(BaseException):
+                log = os.open(directory / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.dup2(log, 1), os.dup2(log, 2)
+                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+                torch.set_num_threads(1)
+                if self.disturb is not None:
+                    self.disturb(directory)
+                code = main(["train", *overrides, run_dir_override(directory)])
+                sys.stderr.flush()
+            os._exit(code)
+        self.workers.append(Fork(pid))
+        return self.workers[-1]
+
+
+class Fork:
+    def __init__(self, pid):
+        self.pid, self.code = pid, None
+
+    def poll(self):
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    def interrupt(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGINT)
+
+    def kill(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def run_sweep(place, launcher=None, **settings):
+    """Run the sweep in ``place``; its jobs and what it printed."""
+    printed = io.StringIO()
+    file = place / "mine.yaml"
+    if not file.exists():
+        place.mkdir(exist_ok=True)
+        file.write_text(SWEEP)
+    console = Console(file=printed, width=200)
+    _, jobs = sweep(str(file), out=place / "runs", console=console, launcher=launcher or Forked(), **settings)
+    return jobs, printed.getvalue()
+
+
+def result(place):
+    """All that a sweep's records and checkpoints say and that does not depend on the clock."""
+    found = {}
+    for file in sorted((place / "runs").glob("*/record.json")):
+        record = json.loads(file.read_text())
+        for clocked in ("sampling", "stability"):
+            record.pop(clocked)
+        record["cost"] = {
+            k: record["cost"][k] for k in ("parameters", "updates", "images_seen", "batch_size")
+        }
+        record["provenance"] = {
+            k: v
+            for k, v in record["provenance"].items()
+            if k not in ("finished_at", "git_commit", "hardware")
+        }
+        weights = torch.load(file.parent / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        rows = [line.split(",") for line in (file.parent / "curves.csv").read_text().splitlines()]
+        clock = [i for i, name in enumerate(rows[0]) if name.endswith("_seconds")]
+        curves = [[v for i, v in enumerate(row) if i not in clock] for row in rows]
+        found[record["run_id"]] = record, {k: v.tolist() for k, v in weights.items()}, curves
+    return found
+
+
+def when_under_way(directory, act):
+    """In a thread of a worker: ``act()`` once it has a checkpoint."""
+    import threading
+
+    def wait():
+        while not (directory / "checkpoints/last.ckpt").exists():
+            time.sleep(0.002)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    place = tmp_path_factory.mktemp("undisturbed")
+    jobs, _ = run_sweep(place)
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    return result(place)
+
+
+def killed(directory):
+    when_under_way(directory, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def out_of_memory(directory):
+    """What a real shortage raises, at an update of the training."""
+    from zoo.training.rule import Rule
+
+    average = Rule._average
+
+    def full(self):
+        if self.updates == 25:
+            bytearray(2**62)  # MemoryError
+        average(self)
+
+    Rule._average = full
+
+
+def full_disk(directory):
+    """No file can grow past a small size once a checkpoint is there, as on a disk that is full."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = (100, resource.RLIM_INFINITY)
+    when_under_way(directory, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+
+
+def interrupted(directory):
+    when_under_way(directory, lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+
+@pytest.mark.parametrize(
+    "disturb",
+    [
+        killed,
+        out_of_memory,
+        pytest.param(full_disk, marks=pytest.mark.slow),
+        pytest.param(interrupted, marks=pytest.mark.slow),
+    ],
+)
+def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undisturbed, disturb):
+    first = Forked(lambda directory: disturb(directory) if "realnvp" in directory.name else None)
+    jobs, printed = run_sweep(tmp_path, first)
+    assert [job.state for job in jobs] == ["cut off", "finished"], printed
+    assert "the same command resumes it" in printed
+    finished = next((tmp_path / "runs").glob("maf*/record.json")).stat().st_mtime_ns
+    jobs, printed = run_sweep(tmp_path)
+    assert "2 jobs, 1 done, 1 left" in printed
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    assert read(jobs[0].directory).stability["resumed_at"] > 0
+    assert (jobs[1].directory / "record.json").stat().st_mtime_ns == finished, "it was not touched"
+    assert result(tmp_path) == undisturbed
+
+
+def swept(place, disturb=None):
+    """A sweep in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=run_sweep, args=(place, Forked(disturb)))
+    process.start()
+    return process
+
+
+def until(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_sweep_leaves_no_process_and_loses_nothing(tmp_path, undisturbed, signum):
+    process = swept(tmp_path)
+    until(lambda: list((tmp_path / "runs").glob("*/checkpoints/last.ckpt")))
+    os.kill(process.pid, signum)
+    process.join()
+    (worked,) = (tmp_path / "runs").iterdir()
+    until(lambda: not is_held(worked))  # its worker, which the sweep could not end, ends by itself
+    assert not (worked / "record.json").exists()
+    run_sweep(tmp_path)
+    assert result(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_two_sweeps_of_one_directory_share_its_jobs(tmp_path, undisturbed):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    other = swept(tmp_path)
+    started = Forked()
+    jobs, _ = run_sweep(tmp_path, started)
+    other.join()
+    assert other.exitcode == 0
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    assert result(tmp_path) == undisturbed
+
+
+def test_a_failed_job_is_tried_again_only_when_asked(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("model: [realnvp, maf]", "model: [realnvp]"))
+    (tmp_path / "mine.yaml").open("a").write("when: {model=realnvp: {model.hidden: oops}}\n")
+    jobs, _ = run_sweep(tmp_path)
+    assert jobs[0].state == "failed"
+    record = jobs[0].directory / "record.json"
+    before = record.stat().st_mtime_ns
+    jobs, printed = run_sweep(tmp_path)
+    assert "1 done, 0 left" in printed
+    assert record.stat().st_mtime_ns == before
+    jobs, printed = run_sweep(tmp_path, retry_failed=True)
+    assert "0 done, 1 left" in printed
+    assert jobs[0].state == "failed"
+    assert record.stat().st_mtime_ns > before
+
+
+SEARCH = """
+search:
+  trials: 5
+  batch: 2
+  seed: 3
+  space:
+    training.lr: {low: 1e-4, high: 1e-1, log: true}
+    model.hidden: {choices: [[4], [8, 8]]}
+"""
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_where_it_was_cut_off(tmp_path):
+    pytest.importorskip("optuna")
+    text = SWEEP.replace("model: [realnvp, maf]", "model: [realnvp]") + SEARCH
+    for place in ("whole", "cut"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "mine.yaml").write_text(text)
+    whole, printed = run_sweep(tmp_path / "whole", parallel=2)
+    assert "5 jobs" in printed
+    assert len(whole) == 5
+    assert "Best of 5 trials: val/loss" in printed
+    best = min(objective(job.directory) for job in whole)
+    assert f"val/loss {best:.6g}" in printed
+
+    cut, printed = run_sweep(tmp_path / "cut", Forked(killed))
+    assert [job.state for job in cut] == ["cut off", "cut off"]
+    assert "waits for trials that were cut off" in printed
+    run_sweep(tmp_path / "cut")
+    assert result(tmp_path / "cut") == result(tmp_path / "whole")
+    ran = Forked()
+    run_sweep(tmp_path / "cut", ran)
+    assert not ran.workers, "every trial has been made"
+    _, printed = run_sweep(tmp_path / "cut", dry_run=True)
+    assert "5 jobs, 5 done, 0 left" in printed
+
+
+def test_a_search_learns_and_asks_the_same_again(tmp_path):
+    pytest.importorskip("optuna")
+
+    def make(directory, **more):
+        settings = {"trials": 40, "batch": 4, "space": {"x": {"low": -10.0, "high": 10.0}}} | more
+        return Search(settings, ["model=maf"], directory)
+
+    def play(search):
+        while not search.done:
+            search.tell([(trial, (trial["x"] - 3) ** 2) for trial in search.ask()])
+        return search
+
+    search = play(make(tmp_path / "a"))
+    late, early = search.told[20:], search.told[:8]
+    assert sum(v for _, v in late) / 20 < sum(v for _, v in early) / 8
+    assert search.best[1] < 1
+    assert play(make(tmp_path / "b")).told == search.told
+    half = make(tmp_path / "a")  # resumed: what was proposed is on the disk
+    half.tell(search.told[:8])
+    assert half.ask() == [trial for trial, _ in search.told[8:12]]
+    assert play(make(tmp_path / "c", seed=1)).told != search.told
+    for wrong in ({"trials": 0}, {"space": {"x": {"low": 1}}}, {"sampler": "magic"}, {"trails": 3}):
+        with pytest.raises(ZooError):
+            make(tmp_path, **wrong)
+
+
+def test_the_plan_names_each_run_once(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP + "list: [{model: realnvp, seed: 0}, {model: maf, seed: 1}]\n")
+    found = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    assert len(found.jobs) == found.size == 3
+    jobs, printed = run_sweep(tmp_path, dry_run=True)
+    assert "3 jobs, 0 done, 3 left" in printed
+    assert not (tmp_path / "runs").exists()
+    assert len(jobs) == 3
+
+
+def test_a_truncated_curve_is_mended(tmp_path):
+    import zoo
+    from zoo.training.callbacks import Curves
+    from zoo.training.likelihood import MaximumLikelihood
+
+    curves = Curves(Path(tmp_path))
+    rule = MaximumLikelihood(zoo.build("maf", zoo.DataSpec((2,))), updates=50, batch_size=4)
+    rule.updates = 20
+
+    class Trainer:
+        is_global_zero = True
+
+    curves.file.write_text("updates,train/loss\n10,1.5\n20,1.25\n3")  # the last row was to be 30,...
+    curves.on_fit_start(Trainer(), rule)
+    lines = curves.file.read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["updates", "10", "20"]
+
+
+DOCS = (Path(__file__).resolve().parents[1] / "docs/sweeps.md").read_text()
+LINES = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_the_commands_of_the_documentation_mean_something(line, workdir):
+    """Sweeps are planned, runs composed; ``test_multirun.py`` runs their like."""
+    _, verb, *arguments = shlex.split(line)
+    overrides = [a for a in arguments if "=" in a]
+    if verb == "sweep":
+        if arguments[0] == "search":
+            pytest.importorskip("optuna")
+        _, jobs = sweep(arguments[0], overrides, dry_run=True, console=Console(file=io.StringIO()))
+        assert jobs
+    elif "-m" in arguments:
+        check_choices(overrides)
+        compose_run([o.partition(",")[0] for o in overrides if "joblib" not in o and "submitit" not in o])
+    else:
+        compose_run(overrides)
+
+
+def test_the_yaml_of_the_documentation_is_a_sweep(tmp_path):
+    for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL):
+        (tmp_path / "mine.yaml").write_text(block)
+        assert plan(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1

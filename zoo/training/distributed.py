@@ -1,0 +1,139 @@
+"""Several processes, one model: together they do what one would.
+
+The model is not wrapped in torch's DistributedDataParallel. Its reducer expects one forward pass through the
+wrapper, then one backward pass that reaches every parameter; a rule calls ``model.log_prob``, an adversarial
+one goes backward several times an update, each time through a part of the parameters. Instead a rule averages
+the gradients of the module that it is about to step, once, in :meth:`zoo.training.rule.Rule.step`: any number
+of optimisers, backward passes and accumulated pieces, the same code under every launcher (Lightning's,
+torchrun, Slurm). What that gives up is the overlap of communication with the backward pass.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from torch import distributed, nn
+
+from zoo.errors import CUT_OFF, ZooError
+from zoo.models.across import world
+from zoo.processes import stop_on_signals
+
+GRACE = 15.0  # seconds in which a job whose rank was lost may end by itself
+
+
+class Averaging(DDPStrategy):
+    """Lightning's processes, devices and process group, without its wrapper around the model."""
+
+    def configure_ddp(self) -> None:
+        assert self.model is not None
+        for tensor in self.model.state_dict().values():  # equal by the seed already; now by construction
+            distributed.broadcast(tensor, 0)
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+class _Launcher(_SubprocessScriptLauncher):
+    """Lightning's launcher, which may end a job by SIGKILL; this one lets it say why it ends."""
+
+    def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
+        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
+        if not self.cluster_environment.creates_processes_externally:
+            self._call_children_scripts()
+            threading.Thread(target=self._watch, daemon=True, name="watch-ranks").start()
+        _set_num_threads_if_needed(num_processes=self.num_processes)
+        return function(*args, **kwargs)
+
+    def _watch(self) -> None:
+        """End the job when a rank has failed and rank 0 does not notice, since it waits for that rank."""
+        while all(process.poll() in (None, 0) for process in self.procs):
+            time.sleep(0.5)
+        time.sleep(GRACE)
+        for process in self.procs:
+            process.kill()
+        print("zoo: Another process of this run was lost.", file=sys.stderr, flush=True)
+        os._exit(CUT_OFF)
+
+
+class Agreement(pl.Callback):
+    """Before anything is trained: every process means the same run, and there are as many as configured.
+
+    Args:
+        config_hash: of this process's configuration.
+        expected: the number of processes that the configuration asks for; None where it leaves that open.
+    """
+
+    def __init__(self, config_hash: str, expected: int | None) -> None:
+        self.config_hash, self.expected = config_hash, expected
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        if world() > 1:
+            stop_on_signals()  # Lightning's own handler starts a collective, wherever the others are
+
+    def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+        count = world()
+        if self.expected is not None and count != self.expected:
+            raise ZooError(
+                f"The configuration asks for {self.expected} processes (trainer.devices times "
+                f"trainer.num_nodes), but {count} are at work; start as many as it says."
+            )
+        if pl_module.batch_size % (count * pl_module.accumulate):
+            raise ZooError(
+                f"The global batch of {pl_module.batch_size} cannot be shared by {count} processes in "
+                f"{pl_module.accumulate} pieces; set training.batch_size to a multiple."
+            )
+        if count == 1:
+            return
+        mine = torch.tensor(
+            [int(self.config_hash[i : i + 15], 16) for i in (0, 15, 30, 45)],
+            device=trainer.strategy.root_device,
+        )
+        every = [torch.empty_like(mine) for _ in range(count)]
+        distributed.all_gather(every, mine)
+        odd = [rank for rank, hash_ in enumerate(every) if not torch.equal(hash_, every[0])]
+        if odd:
+            raise ZooError(
+                "The processes of this run were given different configurations (rank "
+                f"{odd[0]} differs from rank 0); start all of them with the same command."
+            )
+
+
+def average(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over all processes; nothing where there is one.
+
+    A parameter that no process has a gradient for stays without, as in one process.
+    """
+    if world() == 1:
+        return
+    parameters = [p for p in parameters if p.requires_grad]
+    if not parameters:
+        return
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    known = torch.tensor([float(p.grad is not None) for p in parameters], device=gradients[0].device)
+    flat = torch.cat([*(g.flatten() for g in gradients), known])
+    distributed.all_reduce(flat)
+    known = flat[len(flat) - len(parameters) :]
+    parts = (flat / world()).split([g.numel() for g in gradients] + [len(parameters)])
+    for parameter, gradient, part, any_ in zip(parameters, gradients, parts, known.tolist(), strict=False):
+        if any_:
+            parameter.grad = gradient.copy_(part.view_as(gradient))
+
+
+def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
+    """The mean of each value over all processes."""
+    if world() == 1:
+        return values
+    total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
+    distributed.all_reduce(total)
+    return dict(zip(values, (total / world()).tolist(), strict=True))
