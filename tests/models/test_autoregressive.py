@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import yaml
 from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from contract import check_bijection
 from torch import Tensor
 
+import zoo
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, MaskedAutoregressive
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
+from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
 from zoo.models.maf import MAF
 from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.made import MADE, spread_degrees
@@ -72,63 +78,237 @@ def test_made_of_one_dimension_depends_on_the_context_alone(context: int) -> Non
         assert not torch.allclose(out, made(normal(5, 1), c + 1))
 
 
-# The masked affine layer and MAF
+def test_made_warns_where_a_narrow_layer_loses_dependencies() -> None:
+    with pytest.warns(UserWarning, match="wider"):
+        assert MADE(50, 1, (8,)).coverage() < 0.99
 
 
-def naive_inverse(layer: MaskedAffineAutoregressive, z: Tensor, context: Tensor | None) -> Tensor:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": ()}, "at least 1"),
+        ({"hidden": (8,), "residual": True}, "equal"),
+        ({"hidden": (8, 9), "residual": True}, "equal"),
+        ({"hidden": (8, 8), "activation": "gelu"}, "relu or tanh"),
+        ({"hidden": (8, 8), "dropout": 0.1}, "residual"),
+    ],
+)
+def test_made_refuses(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(zoo.ZooError, match=message):
+        MADE(3, 2, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize(
+    "settings", [{"activation": "tanh"}, {"hidden": (9, 9, 9), "residual": True}], ids=str
+)
+def test_made_in_other_forms_has_every_dependency(settings: dict[str, object], context: int) -> None:
+    made = perturbed(MADE(7, 2, **{"hidden": (9, 12), "context": context} | settings))  # type: ignore[arg-type]
+    assert made.coverage() == 1
+    slope = torch.zeros(7, 2, 7, dtype=torch.float64)
+    for x in normal(5, 7):  # at one point alone a relu may hide a dependency
+        c = normal(1, context, seed=2) if context else None
+        slope += torch.autograd.functional.jacobian(lambda v, c=c: made(v[None], c)[0], x).abs()
+    for parameter_slope in slope.unbind(1):
+        assert torch.equal(parameter_slope != 0, torch.ones(7, 7).tril(-1).bool())
+
+
+def test_dropout_is_for_training_only() -> None:
+    made = perturbed(MADE(5, 2, (16, 16), residual=True, dropout=0.5))
+    x = normal(3, 5)
+    assert torch.equal(made(x), made(x))
+    made.train()
+    assert not torch.equal(made(x), made(x))
+
+
+# Layers
+
+
+def affine(
+    dim: int, hidden: tuple[int, ...], context: int = 0, **settings: Any
+) -> MaskedAffineAutoregressive:
+    return MaskedAffineAutoregressive(dim, hidden, context)
+
+
+def unbounded(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
+    return MaskedAffineAutoregressive(dim, hidden, context, None)
+
+
+def residual(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
+    widths = (max(hidden),) * 3
+    return MaskedAffineAutoregressive(dim, widths, context, activation="tanh", residual=True)
+
+
+def spline(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedSplineAutoregressive:
+    return MaskedSplineAutoregressive(MADE(dim, 14, (max(hidden),) * 2, context, "tanh", True), bins=5)
+
+
+LAYERS = [affine, unbounded, residual, spline]
+every_layer = pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__name__)
+
+
+def naive_inverse(layer: MaskedAutoregressive, z: Tensor, context: Tensor | None) -> Tensor:
     """D full passes: pass i makes dimension i right."""
     x = torch.zeros_like(z)
     for i in range(z.shape[1]):
-        mean, raw = layer.network(x, context).unbind(2)
-        log_scale = layer.log_scale_bound * torch.tanh(raw / layer.log_scale_bound)
-        x[:, i] = (z * log_scale.exp() + mean)[:, i]
+        x[:, i] = layer.undo_on(z, layer.network(x, context))[0][:, i]
     return x
 
 
-@pytest.mark.parametrize("batch", [1, 33])
+@every_layer
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize(("dim", "hidden"), [(1, (4,)), (2, (3,)), (5, (16, 7)), (20, (8, 30, 5))])
-def test_masked_affine_layer(dim: int, hidden: tuple[int, ...], context: int, batch: int) -> None:
-    layer = perturbed(MaskedAffineAutoregressive(dim, hidden, context=context))
-    x, c = normal(batch, dim), normal(batch, context, seed=2) if context else None
+@pytest.mark.filterwarnings("ignore:MADE with")
+def test_layer_meets_the_contract(make: Any, dim: int, hidden: tuple[int, ...], context: int) -> None:
+    layer = perturbed(make(dim, hidden, context), scale=0.02)
+    x, c = normal(4, dim), normal(4, context, seed=2) if context else None
+    if dim == 1:  # its network does not see x: of some weights the gradient is zero
+        for parameter in layer.parameters():
+            parameter.requires_grad_(False)
+        layer.network.output.bias.requires_grad_()
+    check_bijection(layer, x, c)
+    jac = torch.autograd.functional.jacobian(
+        lambda v: layer(v[None], None if c is None else c[:1])[0][0], x[0]
+    )
+    assert torch.equal(jac.triu(1), torch.zeros_like(jac))
+
+
+@every_layer
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize(("dim", "hidden"), [(1, (4,)), (2, (3,)), (5, (16, 7)), (20, (8, 30, 5))])
+@pytest.mark.filterwarnings("ignore:MADE with")
+def test_incremental_inverse_is_the_naive_one(
+    make: Any, dim: int, hidden: tuple[int, ...], context: int
+) -> None:
+    layer = perturbed(make(dim, hidden, context))
+    for batch in (1, 33, 1, 33, 2):  # the memory of one sweep serves the next
+        z, c = normal(batch, dim, seed=batch), normal(batch, context, seed=2) if context else None
+        with torch.no_grad():
+            with count_evaluations() as counter:
+                x, log_det = layer.inverse(z, c)
+            assert counter.count == dim
+            assert (x - naive_inverse(layer, z, c)).abs().max() <= 1e-10
+            assert (log_det + layer(x, c)[1]).abs().max() <= 1e-10
+        recorded, recorded_log_det = layer.inverse(z, c)
+        assert recorded.requires_grad
+        assert (recorded - x).abs().max() <= 1e-12
+        assert (recorded_log_det - log_det).abs().max() <= 1e-12
+
+
+def test_inverse_follows_its_weights() -> None:
+    """The kept memory holds views of the weights: trained, moved, loaded or copied weights are seen."""
+    layer, z = perturbed(affine(4, (8, 8))), normal(3, 4)
+
+    def check(layer: MaskedAutoregressive, z: Tensor) -> None:
+        with torch.no_grad():
+            torch.testing.assert_close(layer.inverse(z)[0], naive_inverse(layer, z, None))
+
+    check(layer, z)
     with torch.no_grad():
-        z, log_det = layer(x, c)
-        with count_evaluations() as counter:
-            back, back_log_det = layer.inverse(z, c)
-        assert counter.count == dim
-        assert (back - x).abs().max() <= 1e-10
-        assert (log_det + back_log_det).abs().max() <= 1e-10
-        assert (back - naive_inverse(layer, z, c)).abs().max() <= 1e-10
-    for row in range(min(batch, 3)):
-        one = None if c is None else c[row : row + 1]
-        jac = torch.autograd.functional.jacobian(lambda v, one=one: layer(v[None], one)[0][0], x[row])
-        assert abs(torch.linalg.slogdet(jac)[1] - log_det[row]) <= 1e-8
-        assert torch.equal(jac.triu(1), torch.zeros_like(jac))
+        for parameter in layer.parameters():
+            parameter.mul_(1.5)
+    check(layer, z)
+    other = copy.deepcopy(layer)
+    check(perturbed(other), z)
+    check(layer, z)
+    layer.load_state_dict(other.state_dict(), assign=True)
+    check(layer, z)
+    check(layer.float(), z.float())
+    check(pickle.loads(pickle.dumps(layer)), z.float())
+    with torch.inference_mode():
+        layer.double().inverse(z)
+    check(layer, z)
+    with torch.no_grad():
+        first = layer.inverse(z)[0]
+        kept = first.clone()
+        layer.inverse(-z)
+    assert torch.equal(first, kept), "a result must not share the kept memory"
 
 
-def test_inverse_has_the_gradient_of_the_naive_one() -> None:
-    layer = perturbed(MaskedAffineAutoregressive(4, (8, 8)))
+@every_layer
+def test_inverse_has_the_gradient_of_the_naive_one(make: Any) -> None:
+    layer = perturbed(make(4, (8, 8)))
     assert torch.autograd.gradcheck(lambda z: layer.inverse(z), normal(2, 4).requires_grad_())
     z = normal(3, 4)
-    (layer.inverse(z)[0].square().sum() + layer.inverse(z)[1].sum()).backward()
-    ours = {name: p.grad.clone() for name, p in layer.named_parameters() if p.grad is not None}
-    assert len(ours) == len(list(layer.parameters()))
-    # the implicit function theorem, by finite differences on one weight
-    weight, step = layer.network.output.weight, 1e-6
-    values = []
-    with torch.no_grad():
-        for sign in (1, -1):
-            weight[-1, 0] += sign * step
-            x, log_det = layer.inverse(z)
-            values.append(float(x.square().sum() + log_det.sum()))
-            weight[-1, 0] -= sign * step
-    assert abs((values[0] - values[1]) / (2 * step) - float(ours["network.output.weight"][-1, 0])) < 1e-6
+    parameters = dict(layer.named_parameters())
+    x, log_det = layer.inverse(z)
+    ours = torch.autograd.grad(x.square().sum() + log_det.sum(), list(parameters.values()))
+    known: list[Tensor] = []
+    for i in range(4):
+        padded = torch.stack([*known, *[z.new_zeros(3)] * (4 - i)], 1)
+        x, _ = layer.undo_on(z, layer.network(padded))
+        known.append(x[:, i])
+    x = torch.stack(known, 1)
+    loss = x.square().sum() + layer.undo_on(z, layer.network(x))[1].sum()
+    for name, a, b in zip(
+        parameters, ours, torch.autograd.grad(loss, list(parameters.values())), strict=True
+    ):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("make", [affine, residual, spline])  # without a bound a scale overflows
+def test_layer_far_out_and_with_extreme_parameters(make: Any) -> None:
+    layer = perturbed(make(6, (12, 12)))
+    x = torch.cat([1e6 * normal(4, 6), 1e3 * normal(4, 6), torch.zeros(1, 6, dtype=torch.float64)])
+    for push in (0.0, 50.0, -50.0):
+        with torch.no_grad():
+            layer.network.output.bias += push
+            z, log_det = layer(x)
+            back, _ = layer.inverse(z)
+            assert torch.isfinite(z).all()
+            assert torch.isfinite(log_det).all()
+            assert torch.isfinite(back).all()
+            single = copy.deepcopy(layer).float()
+            for value in (*single(x.float()), *single.inverse(x.float())):
+                assert not value.isnan().any()
+            layer.network.output.bias -= push
 
 
 def test_scale_is_bounded_far_from_the_data() -> None:
     layer = perturbed(MaskedAffineAutoregressive(3, (8,), log_scale_bound=2.0))
     _, log_det = layer(1e6 * normal(10, 3))
     assert log_det.abs().max() <= 3 * 2.0
+    with pytest.raises(zoo.ZooError, match="above 0"):
+        MaskedAffineAutoregressive(3, (8,), log_scale_bound=0.0)
+
+
+def test_two_hundred_layers() -> None:
+    model = perturbed(MAF(DataSpec((3,)), layers=200, hidden=(8,)), scale=0.03)
+    x = normal(5, 3)
+    with torch.no_grad():
+        z, log_det = model.transform(x)
+        back, _ = model.transform.inverse(z)
+    assert torch.isfinite(log_det).all()
+    assert (back - x).abs().max() < 1e-8
+
+
+@every_layer
+def test_compiled_density_has_the_eager_gradient(make: Any) -> None:
+    layer = perturbed(make(5, (8, 8), 2))
+    x, c = normal(3, 5).requires_grad_(), normal(3, 2, seed=2)
+    inputs = [x, *layer.parameters()]
+
+    def gradients(run: Any) -> tuple[Tensor, ...]:
+        z, log_det = run(x, c)
+        return torch.autograd.grad(z.square().sum() - log_det.sum(), inputs)
+
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for a, b in zip(gradients(compiled), gradients(layer), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+
+
+@every_layer
+def test_under_autocast_log_dets_are_float32(make: Any) -> None:
+    layer = perturbed(make(5, (32, 32))).float()
+    x = normal(64, 5).float()
+    with torch.no_grad():
+        exact = layer(x)[1]
+        with torch.autocast("cpu", torch.bfloat16):
+            z, log_det = layer(x)
+            back, back_log_det = layer.inverse(z)
+    assert log_det.dtype == back_log_det.dtype == torch.float32
+    assert (log_det - exact).abs().mean() < 0.2
+    assert torch.isfinite(back).all()
 
 
 def test_reverse() -> None:

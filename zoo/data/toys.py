@@ -80,8 +80,17 @@ def swissroll(n: int, rng: Generator) -> np.ndarray:
     return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + rng.normal(0, 1, (n, 2))) / 5
 
 
-# Sampler and differential entropy in nats (ln 32 in closed form for the checkerboard; quadrature to 1e-5 for
-# the others; Monte Carlo, +-0.002, for the pinwheel).
+def maf_figure1(n: int, rng: Generator) -> np.ndarray:
+    """x_2 ~ N(0, 4) and x_1 ~ N(x_2^2 / 4, 1) (Papamakarios et al. 2017, figure 1).
+
+    Gaussian given the other in the order (x_2, x_1), and not in the order (x_1, x_2).
+    """
+    x2 = 2 * rng.normal(size=n)
+    return np.stack([x2**2 / 4 + rng.normal(size=n), x2], 1)
+
+
+# Sampler and differential entropy in nats (in closed form for the checkerboard, ln 32, and for MAF's figure;
+# quadrature to 1e-5 for the others; Monte Carlo, +-0.002, for the pinwheel).
 TOYS: dict[str, tuple[Callable[[int, Generator], np.ndarray], float]] = {
     "moons": (moons, 2.39388),
     "8gaussians": (eight_gaussians, 2.83188),
@@ -91,6 +100,7 @@ TOYS: dict[str, tuple[Callable[[int, Generator], np.ndarray], float]] = {
     "pinwheel": (pinwheel, 2.318),
     "2spirals": (two_spirals, 2.64545),
     "swissroll": (swissroll, 2.66965),
+    "maf_figure1": (maf_figure1, math.log(2 * math.pi * math.e) + math.log(2)),
 }
 
 

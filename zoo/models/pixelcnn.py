@@ -116,14 +116,14 @@ class PixelCNN(GenerativeModel):
         if self.spec.levels is not None:
 
             def level(i: int, logits: Tensor) -> Tensor:
-                return self._scale(_draw(logits.T, columns[i], temperature).to(u.dtype))
+                return self._scale(_draw(logits, columns[i], temperature).to(u.dtype))
 
             x = self.made.generate(n, level, context)
             return torch.round((x + 1) * ((self.spec.levels - 1) / 2)).view(u.shape)
         normals = noise.normal(u).flatten(1).T
 
         def value(i: int, parameters: Tensor) -> Tensor:
-            log_weight, mean, log_std = _mixture(parameters.T, dim=1)
+            log_weight, mean, log_std = _mixture(parameters, dim=1)
             k = _draw(log_weight, columns[i], 1.0)[:, None]
             std = torch.exp(log_std.gather(1, k)[:, 0])
             return mean.gather(1, k)[:, 0] + temperature * std * normals[i]

@@ -7,56 +7,101 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, sum_event
-from zoo.models.networks.made import MADE
+from zoo.models.networks.made import MADE, Activation
 
 
-def soft_clamp(x: Tensor, bound: float) -> Tensor:
+def soft_clamp(x: Tensor, bound: float | Tensor) -> Tensor:
     """bound * tanh(x / bound): close to x near zero, and never beyond ``bound``."""
     return bound * torch.tanh(x / bound)
 
 
-class MaskedAffineAutoregressive(Bijection):
-    """z_i = (x_i - m_i) exp(-s_i) with (m_i, s_i) functions of x_1 .. x_{i-1} (and the context).
+class MaskedAutoregressive(Bijection):
+    """z_i = f(x_i; theta_i) with f increasing and theta_i a function of x_1 .. x_{i-1} (and the context).
 
-    The layer of MAF (Papamakarios et al. 2017, arXiv:1705.07057, eq. 4-5). The Jacobian is triangular:
-    log|det dz/dx| = -sum_i s_i. ``forward`` is one pass of a MADE; ``inverse``, x_i = z_i exp(s_i) + m_i, is
-    D sequential steps, which together compute each hidden unit once. It starts as the identity.
+    The Jacobian is lower triangular, so log|det dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass
+    of a MADE; ``inverse`` is D sequential steps, which together compute each hidden unit once. Both cost
+    about one pass of arithmetic. A subclass says what f is: :meth:`apply_to` and :meth:`undo_on`.
+
+    Args:
+        network: gives theta, P numbers for each dimension; events are ``(D,)``.
+    """
+
+    def __init__(self, network: MADE) -> None:
+        super().__init__()
+        self.network = network
+
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """f at ``x`` ``(...)`` with ``parameters`` ``(..., P)``, and the logarithm of its slope there."""
+        raise NotImplementedError
+
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """The x with f(x) = ``z``, and the logarithm of the slope of f's inverse there."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        z, log_slope = self.apply_to(x, self.network(x, context))
+        return z, sum_event(log_slope)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        columns = z.T.contiguous().unbind(0)
+        log_slopes: list[Tensor] = []
+
+        def step(i: int, parameters: Tensor) -> Tensor:
+            x, log_slope = self.undo_on(columns[i], parameters)
+            log_slopes.append(log_slope)
+            return x
+
+        x = self.network.generate(len(z), step, context)
+        return x, sum_event(torch.stack(log_slopes, dim=1))
+
+
+class MaskedAffineAutoregressive(MaskedAutoregressive):
+    """f(x; m, s) = (x - m) exp(-s), the layer of MAF (Papamakarios et al. 2017, arXiv:1705.07057, eq. 4-5).
+
+    The paper's network gives the log-precision -2 s; here it gives s, soft-clamped. The layer starts as the
+    identity.
 
     Args:
         dim: number of dimensions D; events are ``(D,)``.
-        hidden: widths of the MADE's hidden layers.
+        hidden: widths of the hidden layers of the MADE that gives (m, s).
         context: number of conditioning features; 0 for none.
         log_scale_bound: s is soft-clamped to (-bound, bound), so that one layer stretches a dimension by at
-            most e^bound (5: a factor of 148) and a far outlier cannot overflow.
+            most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's.
+        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
     """
+
+    bound: Tensor | None
 
     def __init__(
         self,
         dim: int,
         hidden: Sequence[int] = (128, 128),
         context: int = 0,
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float | None = 5.0,
+        activation: Activation = "relu",
+        residual: bool = False,
     ) -> None:
-        super().__init__()
-        self.network = MADE(dim, parameters=2, hidden=hidden, context=context)
-        self.log_scale_bound = float(log_scale_bound)
+        super().__init__(MADE(dim, 2, hidden, context, activation, residual))
+        if log_scale_bound is not None and not log_scale_bound > 0:
+            raise ZooError(f"log_scale_bound is above 0, or null for none; got {log_scale_bound}.")
+        self.log_scale_bound = log_scale_bound
+        # a tensor, since arithmetic with a Python number costs twice as much on a tensor of one element
+        bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))
+        self.register_buffer("bound", bound, persistent=False)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        mean, raw = self.network(x, context).unbind(2)
-        log_scale = soft_clamp(raw, self.log_scale_bound)
-        return (x - mean) * torch.exp(-log_scale), -sum_event(log_scale)
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = self._parts(parameters)
+        return (x - mean) * torch.exp(-log_scale), -log_scale
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        columns = z.T.contiguous()
-        log_scales: list[Tensor] = []
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_scale = self._parts(parameters)
+        return torch.addcmul(mean, z, torch.exp(log_scale)), log_scale
 
-        def step(i: int, parameters: Tensor) -> Tensor:
-            log_scales.append(soft_clamp(parameters[1], self.log_scale_bound))
-            return columns[i] * torch.exp(log_scales[-1]) + parameters[0]
-
-        x = self.network.generate(len(z), step, context)
-        return x, sum_event(torch.stack(log_scales, dim=1))
+    def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, raw = parameters.unbind(-1)
+        return mean, raw if self.bound is None else soft_clamp(raw, self.bound)
 
     def extra_repr(self) -> str:
-        return f"log_scale_bound={self.log_scale_bound:g}"
+        return f"log_scale_bound={self.log_scale_bound}"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.errors import ZooError
 from zoo.models.networks.evaluations import tick
+
+Activation = Literal["relu", "tanh"]
+_ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
+_KEEP = 2**20  # a sweep's buffers are kept for the next one up to so many numbers
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
@@ -48,6 +55,13 @@ class MaskedLinear(nn.Linear):
         return F.linear(input, self.weight * self.mask, self.bias)
 
 
+class Stage(NamedTuple):
+    """One masked layer as a step of the network: which stream is added to it, and whether it is activated."""
+
+    skip: int | None
+    active: bool
+
+
 class MADE(nn.Module):
     """Masked autoencoder for distribution estimation (Germain et al. 2015, arXiv:1502.03509).
 
@@ -57,29 +71,64 @@ class MADE(nn.Module):
         out = (V * M_out) h_L + a,
 
     where a hidden unit of degree d is connected to the first d inputs and to units of degree at most d below
-    it, and output i to the units of degree at most i-1. The output layer starts at zero.
+    it, and output i to the units of degree at most i-1. The output layer starts at zero. With ``residual``
+    the hidden layers after the first are residual blocks (ResMADE: Nash and Durkan 2019, arXiv:1904.05626),
+
+        r_1 = (W_1 * M_1) x + b_1 + U c,  r_l = r_{l-1} + B_l relu(A_l relu(r_{l-1})),  out = V r_L + a
+
+    with masked affine maps A_l and B_l; all units with one number have one degree, so sums keep the order.
 
     Degrees are sorted and spread evenly over 1 .. D-1, so every allowed dependency exists when each width is
-    at least D-1; below that a share of about 1/width is lost (:meth:`coverage` gives the rest). With a
-    context c there are units of degree 0 too, so that the first output sees it.
+    at least D-1; below that a share of about 1/width is lost (:meth:`coverage` gives the rest), and a warning
+    says so where it is more than 1 %. With a context c there are units of degree 0 too, so that the first
+    output sees it.
 
     Args:
         dim: number of inputs D.
         parameters: number of outputs P for each input.
-        hidden: widths of the hidden layers.
+        hidden: widths of the hidden layers; equal, and at least two, for ``residual``.
         context: number of conditioning features K, seen by every output; 0 for none.
+        activation: ``relu`` or ``tanh``.
+        residual: residual blocks after the first layer.
+        dropout: share of the units inside a residual block that a training pass leaves out.
+
+    Raises:
+        ZooError: a size below 1, widths that do not fit ``residual``, another activation.
     """
 
     def __init__(
-        self, dim: int, parameters: int = 2, hidden: Sequence[int] = (128, 128), context: int = 0
+        self,
+        dim: int,
+        parameters: int = 2,
+        hidden: Sequence[int] = (128, 128),
+        context: int = 0,
+        activation: Activation = "relu",
+        residual: bool = False,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if dim < 1 or parameters < 1 or not hidden or min(hidden) < 1 or context < 0:
-            raise ValueError(
+            raise ZooError(
                 "MADE needs dim, parameters and every hidden width at least 1; "
                 f"got {dim}, {parameters} and {list(hidden)}."
             )
+        if residual and (len(hidden) < 2 or len(set(hidden)) > 1):
+            raise ZooError(f"Residual blocks need two or more equal hidden widths; got {list(hidden)}.")
+        if activation not in _ACTIVATIONS:
+            raise ZooError(f"MADE's activation is {' or '.join(_ACTIVATIONS)}; got '{activation}'.")
+        if dropout and not residual:
+            raise ZooError("MADE has dropout inside residual blocks only; set residual=true or dropout=0.")
         self.dim, self.parameters_per_dim = dim, parameters
+        self.activation, self.residual = activation, residual
+        if residual:
+            blocks = len(hidden) - 1
+            hidden = [hidden[0]] * (1 + 2 * blocks)
+            self.stages = [Stage(None, True)]
+            for block in range(blocks):
+                self.stages += [Stage(None, True), Stage(2 * block, block < blocks - 1)]
+        else:
+            self.stages = [Stage(None, True)] * len(hidden)
+        self.dropout = nn.Dropout(dropout) if dropout else None
         degrees = [torch.arange(1, dim + 1)]  # an input of degree d is the d-th
         degrees += [spread_degrees(width, dim, lowest=0 if context else 1) for width in hidden]
         self.layers = nn.ModuleList(
@@ -91,17 +140,31 @@ class MADE(nn.Module):
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         # _ends[l][d]: how many units of layer l have degree at most d
         self._ends = [torch.searchsorted(d, torch.arange(dim), right=True).tolist() for d in degrees[1:]]
+        self._sweep: _Sweep | None = None
+        if min(hidden) < dim - 1 and self.coverage() < 0.99:
+            warnings.warn(
+                f"MADE with hidden layers {list(hidden)} for {dim} dimensions keeps {self.coverage():.0%} of "
+                "the dependencies; make the layers wider.",
+                stacklevel=2,
+            )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
         tick()
-        h = x
-        for index, layer in enumerate(self.layers):
-            h = layer(h)
+        activate = _ACTIVATIONS[self.activation][0]
+        state = x
+        streams: list[Tensor] = []
+        for index, (layer, stage) in enumerate(zip(self.layers, self.stages, strict=True)):
+            if stage.skip is not None and self.dropout is not None:
+                state = self.dropout(state)
+            stream = layer(state)
             if index == 0 and self.context is not None:
-                h = h + self.context(context)
-            h = torch.relu(h)
-        return self.output(h).unflatten(1, (self.dim, self.parameters_per_dim))
+                stream = stream + self.context(context)
+            if stage.skip is not None:
+                stream = stream + streams[stage.skip]
+            streams.append(stream)
+            state = activate(stream) if stage.active else stream
+        return self.output(state).unflatten(1, (self.dim, self.parameters_per_dim))
 
     def generate(
         self, rows: int, step: Callable[[int, Tensor], Tensor], context: Tensor | None = None
@@ -110,32 +173,61 @@ class MADE(nn.Module):
 
         Each hidden unit is computed once, as soon as the inputs that it sees are known; all D steps together
         cost about one pass through the network, where D passes would do the same. Units are sorted by degree,
-        so what is known is a prefix of each layer and no mask is needed.
+        so what is known is a prefix of each layer and no mask is needed. Dropout plays no part.
 
         Args:
             rows: batch size B.
-            step: given the index i (from 0) and the parameters ``(P, B)`` of x_i, returns x_i ``(B,)``.
+            step: given the index i (from 0) and the parameters ``(B, P)`` of x_i, returns x_i ``(B,)``. It
+                must not keep the parameters, whose memory is used again.
             context: ``(B, K)``, where the network has one.
         """
-        like = self.output.weight
-        x = _Prefix(self.dim, rows, like)
-        states = [_Prefix(ends[-1], rows, like) for ends in self._ends]
+        tick(self.dim)
         shift = self.context(context).T if self.context is not None else None
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return self._generate_recorded(rows, step, shift)
+        sweep, self._sweep = self._sweep, None  # taken, so that no other thread writes into it
+        if sweep is None or not sweep.fits(self, rows):
+            sweep = _Sweep(self, rows)
+        x = sweep.run(step, shift)
+        if sweep.size <= _KEEP:
+            self._sweep = sweep
+        return x
+
+    def _generate_recorded(
+        self, rows: int, step: Callable[[int, Tensor], Tensor], shift: Tensor | None
+    ) -> Tensor:
+        """:meth:`generate` where autograd needs the earlier states intact: each step makes new tensors."""
+        activate = _ACTIVATIONS[self.activation][0]
+        like = self.output.weight
+        counts = [[end - start for start, end in pairwise([0, *ends])] for ends in self._ends]
+        # one split of each weight, since the gradient of a slice is as large as the whole
+        parts: list[list[Any]] = [
+            [value.split(count) for value in (layer.weight, layer.bias)]  # type: ignore[operator]
+            for layer, count in zip(self.layers, counts, strict=True)
+        ]
+        output = [value.split(self.parameters_per_dim) for value in (self.output.weight, self.output.bias)]
+        columns: list[Tensor] = []
+        known = [like.new_empty(0, rows) for _ in range(1 + len(self.stages))]
         for i in range(self.dim):
-            tick()
-            below = x.known
-            for index, (layer, state, ends) in enumerate(zip(self.layers, states, self._ends, strict=True)):
-                start, end = len(state.known), ends[i]
-                if end > start:
-                    pre = _affine(layer, start, end, below)
-                    if index == 0 and shift is not None:
-                        pre = pre + shift[start:end]
-                    state.append(torch.relu(pre))
-                below = state.known
-            first = i * self.parameters_per_dim
-            parameters = _affine(self.output, first, first + self.parameters_per_dim, below)
-            x.append(step(i, parameters)[None])
-        return x.known.T.contiguous()
+            streams: list[Tensor] = []
+            for index, (stage, (weight, bias), ends) in enumerate(
+                zip(self.stages, parts, self._ends, strict=True)
+            ):
+                if not counts[index][i]:
+                    streams.append(like.new_empty(0, rows))
+                    continue
+                stream = torch.addmm(bias[i][:, None], weight[i][:, : len(known[index])], known[index])
+                if index == 0 and shift is not None:
+                    stream = stream + shift[ends[i] - counts[0][i] : ends[i]]
+                if stage.skip is not None:
+                    stream = stream + streams[stage.skip]
+                streams.append(stream)
+                known[index + 1] = torch.cat([known[index + 1], activate(stream) if stage.active else stream])
+            weight, bias = output
+            parameters = torch.addmm(bias[i][:, None], weight[i][:, : len(known[-1])], known[-1])
+            columns.append(step(i, parameters.T))
+            known[0] = torch.cat([known[0], columns[-1][None]])
+        return torch.stack(columns, 1)
 
     @torch.no_grad()
     def coverage(self) -> float:
@@ -148,25 +240,99 @@ class MADE(nn.Module):
         reach = reach[:: self.parameters_per_dim]
         return float(reach.sum() / math.comb(self.dim, 2))
 
-
-class _Prefix:
-    """Rows that become known in order, ``(known, B)``: feature-major, so the known part is contiguous."""
-
-    def __init__(self, size: int, rows: int, like: Tensor) -> None:
-        # Autograd needs the earlier states intact, so with gradients each step makes a new tensor.
-        self._buffer = None if torch.is_grad_enabled() else like.new_empty(size, rows)
-        self.known = like.new_empty(0, rows)
-
-    def append(self, new: Tensor) -> None:
-        if self._buffer is None:
-            self.known = torch.cat([self.known, new])
-            return
-        start, end = len(self.known), len(self.known) + len(new)
-        self._buffer[start:end] = new
-        self.known = self._buffer[:end]
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_sweep": None}  # views of this very module's weights: no copy has a use
 
 
-def _affine(layer: nn.Module, start: int, end: int, below: Tensor) -> Tensor:
-    """Units ``start:end`` of a masked layer, ``(units, B)``, from all that they may see, ``(known, B)``."""
-    assert isinstance(layer, MaskedLinear)
-    return torch.addmm(layer.bias[start:end, None], layer.weight[start:end, : len(below)], below)
+class _Sweep:
+    """The memory of :meth:`MADE.generate` without gradients, with every slice that it needs made once.
+
+    At batch 1 slicing costs more than arithmetic. The slices of the weights are views, so training may go
+    on between two sweeps; where a weight's memory is another (``.to``, a copy), the sweep does not fit.
+    States are feature-major, ``(units, B)``, or ``(units,)`` where B is 1.
+    """
+
+    def __init__(self, made: MADE, rows: int) -> None:
+        self.key = self._key(made, rows)
+        like, per_dim = made.output.weight, made.parameters_per_dim
+        self.affine = torch.addmv if rows == 1 else torch.addmm
+        self.activate = _ACTIVATIONS[made.activation][1]
+        with torch.inference_mode(False), torch.no_grad():  # usable outside of inference mode too
+
+            def empty(size: int) -> Tensor:
+                return torch.empty(
+                    (size,) if rows == 1 else (size, rows), dtype=like.dtype, device=like.device
+                )
+
+            def units(layer: Any, start: int, end: int, below: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+                bias = layer.bias.detach()[start:end]
+                return (
+                    bias if rows == 1 else bias[:, None],
+                    layer.weight.detach()[start:end, : len(below)],
+                    below,
+                )
+
+            self.x, self.shift = empty(made.dim), empty(len(made.layers[0].bias))  # type: ignore[arg-type]
+            streams = [empty(ends[-1]) for ends in made._ends]
+            # a stream that a later one adds to must outlive its activation
+            kept = {stage.skip for stage in made.stages}
+            states = [
+                empty(len(stream)) if index in kept and stage.active else stream
+                for index, (stream, stage) in enumerate(zip(streams, made.stages, strict=True))
+            ]
+            parameters = empty(made.dim * per_dim)
+            self.size = sum(v.numel() for v in [self.x, self.shift, *streams, *states, parameters])
+            self.steps = []
+            for i in range(made.dim):
+                below, hidden = self.x[:i], []
+                for index, (layer, stage, ends) in enumerate(
+                    zip(made.layers, made.stages, made._ends, strict=True)
+                ):
+                    start, end = ends[i - 1] if i else 0, ends[i]
+                    if end > start:
+                        add = streams[stage.skip][start:end] if stage.skip is not None else None
+                        if index == 0 and made.context is not None:
+                            add = self.shift[start:end]
+                        stream, state = streams[index][start:end], states[index][start:end]
+                        copy = state if state.data_ptr() != stream.data_ptr() else None
+                        hidden.append(
+                            (*units(layer, start, end, below), stream, add, copy, state, stage.active)
+                        )
+                    below = states[index][:end]
+                first = i * per_dim
+                out = parameters[first : first + per_dim]
+                self.steps.append(
+                    (
+                        hidden,
+                        *units(made.output, first, first + per_dim, below),
+                        out,
+                        out.view(per_dim, rows).T,
+                        self.x[i : i + 1] if rows == 1 else self.x[i],
+                    )
+                )
+
+    @staticmethod
+    def _key(made: MADE, rows: int) -> tuple[Any, ...]:
+        weights = [w for layer in [*made.layers, made.output] for w in (layer.weight, layer.bias)]
+        return rows, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
+
+    def fits(self, made: MADE, rows: int) -> bool:
+        """Whether this memory serves a batch of ``rows`` and the weights as they lie now."""
+        return self.key == self._key(made, rows)
+
+    def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> Tensor:
+        affine, activate = self.affine, self.activate
+        if shift is not None:
+            self.shift.copy_(shift.reshape(self.shift.shape))
+        for i, (hidden, bias, weight, below, out, parameters, x_i) in enumerate(self.steps):
+            for b, w, known, stream, add, copy, state, active in hidden:
+                affine(b, w, known, out=stream)
+                if add is not None:
+                    stream.add_(add)
+                if copy is not None:
+                    copy.copy_(stream)
+                if active:
+                    activate(state)
+            affine(bias, weight, below, out=out)
+            x_i.copy_(step(i, parameters))
+        return self.x.reshape(len(self.x), -1).T.clone(memory_format=torch.contiguous_format)

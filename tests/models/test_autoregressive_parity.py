@@ -1,0 +1,137 @@
+"""Masked autoregressive layers equal nflows' and zuko's with the weights copied, unit by unit."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from autoregressive_tools import normal, perturbed
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.models.bijections.autoregressive import MaskedAutoregressive
+from zoo.models.bijections.spline import RAW_SLOPE, rational_quadratic
+from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.networks.made import MADE
+
+DIM, HIDDEN, BINS = 5, 12, 6  # a width that is a multiple of D - 1, so that all have the same degrees
+
+
+class LikeNflows(MaskedAutoregressive):
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        u, shift = parameters.unbind(-1)
+        scale = F.softplus(u) + 1e-3
+        return x * scale + shift, scale.log()
+
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        u, shift = parameters.unbind(-1)
+        scale = F.softplus(u) + 1e-3
+        return (z - shift) / scale, -scale.log()
+
+
+class LikeZuko(MaskedAutoregressive):
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, u = parameters.unbind(-1)
+        s = u / (1 + (u / math.log(1e-3)).abs())
+        return x * s.exp() + shift, s
+
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        shift, u = parameters.unbind(-1)
+        s = u / (1 + (u / math.log(1e-3)).abs())
+        return (z - shift) * (-s).exp(), -s
+
+
+class LikeZukoSpline(MaskedAutoregressive):
+    def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        parts = parameters.split((BINS, BINS, BINS - 1), -1)
+        low = math.log(1e-3)
+        places = [
+            5 * (2 * F.pad((p / (1 + (2 * p / low).abs())).softmax(-1), (1, 0)).cumsum(-1) - 1)
+            for p in parts[:2]
+        ]
+        slopes = (F.pad(parts[2] / (1 + (parts[2] / low).abs()), (1, 1))).exp()
+        return places[0], places[1], slopes
+
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return rational_quadratic(x, *self._knots(parameters))
+
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        return rational_quadratic(z, *self._knots(parameters), inverse=True)
+
+
+@torch.no_grad()
+def copy_weights(made: MADE, layers: list[Any]) -> None:
+    """A peer's masked layers into ours, its units sorted by how much they see, which is by degree."""
+    before = torch.arange(made.dim)
+    for ours, theirs in zip([*made.layers, made.output], layers, strict=True):
+        mask = theirs.mask.double()
+        order = torch.argsort(mask.sum(1), stable=True)
+        if ours is made.output:
+            order = torch.arange(len(mask))
+        assert torch.equal(mask[order][:, before], ours.mask.double())
+        ours.weight.copy_(theirs.weight[order][:, before])
+        ours.bias.copy_(theirs.bias[order])
+        before = order
+
+
+def check(ours: MaskedAutoregressive, peer: Any, inverse: Any) -> None:
+    x = 2 * normal(9, DIM)
+    ours = ours.double().eval()
+    with torch.no_grad():
+        z, log_det = ours(x)
+        their_z, their_log_det = peer(x)
+        assert (z - their_z).abs().max() <= 1e-6
+        assert (log_det - their_log_det).abs().max() <= 1e-6
+        assert (ours.inverse(z)[0] - inverse(their_z)).abs().max() <= 1e-6
+
+
+def nflows_layers(net: Any) -> list[nn.Module]:
+    blocks: list[nn.Module] = []
+    for block in net.blocks:
+        blocks += list(block.linear_layers) if hasattr(block, "linear_layers") else [block.linear]
+    return [net.initial_layer, *blocks, net.final_layer]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_nflows_affine(residual: bool) -> None:
+    from nflows.transforms import MaskedAffineAutoregressiveTransform
+
+    peer = perturbed(
+        MaskedAffineAutoregressiveTransform(DIM, HIDDEN, num_blocks=2, use_residual_blocks=residual)
+    )
+    made = MADE(DIM, 2, (HIDDEN,) * 3, residual=residual).double()
+    layers = nflows_layers(peer.autoregressive_net)
+    if residual:  # within a residual block all layers have one order of the units
+        assert torch.equal(layers[1].mask, layers[2].mask)
+    copy_weights(made, layers)
+    check(LikeNflows(made), peer, lambda z: peer.inverse(z)[0])
+
+
+def test_nflows_spline() -> None:
+    from nflows.transforms import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
+
+    peer = perturbed(
+        MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+            DIM, HIDDEN, num_bins=BINS, tails="linear", tail_bound=3.0, num_blocks=2
+        )
+    )
+    made = MADE(DIM, 3 * BINS - 1, (HIDDEN,) * 3, residual=True).double()
+    copy_weights(made, nflows_layers(peer.autoregressive_net))
+    with torch.no_grad():  # ours adds a constant to the raw slopes, so that zeros give the identity
+        made.output.bias.view(DIM, -1)[:, 2 * BINS :] -= RAW_SLOPE
+    check(MaskedSplineAutoregressive(made, BINS, 3.0), peer, lambda z: peer.inverse(z)[0])
+
+
+@pytest.mark.parametrize("spline", [False, True])
+def test_zuko(spline: bool) -> None:
+    from zuko.flows import MAF, NSF
+
+    settings = {"transforms": 1, "hidden_features": (HIDDEN, HIDDEN)}
+    flow = perturbed(NSF(DIM, bins=BINS, **settings) if spline else MAF(DIM, **settings))
+    transform = flow.transform.transforms[0]
+    made = MADE(DIM, 3 * BINS - 1 if spline else 2, (HIDDEN, HIDDEN)).double()
+    copy_weights(made, [layer for layer in transform.hyper if hasattr(layer, "mask")])
+    ours = (LikeZukoSpline if spline else LikeZuko)(made)
+    check(ours, lambda x: transform().call_and_ladj(x), lambda z: transform().inv(z))
