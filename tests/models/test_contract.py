@@ -112,7 +112,8 @@ def test_discrete_mass(name):
 
 @pytest.mark.parametrize("name", ON_THE_PLANE)
 def test_density_on_the_plane_integrates_to_one(name):
-    model = build(name, SPECS["plane"])
+    # a mixture seen through five layers of ReLUs reaches out of the square as soon as its weights move
+    model = build(name, SPECS["plane"], scale=0.01 if name == "maf_mog" else 0.02)
     if model.likelihood == "none":
         return
     axis = torch.linspace(-12, 12, 241)

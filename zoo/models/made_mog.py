@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,8 +23,10 @@ class MixtureMADE(Distribution):
     """p(z) = prod_i sum_k softmax(w_i)_k N(z_i; m_ik, exp(2 s_ik)), (w, m, s)_i functions of z_1 .. z_{i-1}.
 
     MADE-MoG (Papamakarios et al. 2017, section 4). The density is one network pass; a sample is D sequential
-    steps, each a component drawn and then a normal. Means start spread over (-2, 2): components that start
-    alike would stay alike. Temperature scales the standard deviations.
+    steps, each a component drawn and then a normal. Temperature scales the standard deviations.
+
+    Components that start alike would stay alike, so their means start apart: half of the variance lies
+    between the components and half within, which makes 1 together, as for a standard normal.
 
     Args:
         dim: number of dimensions D.
@@ -54,8 +57,11 @@ class MixtureMADE(Distribution):
         self.log_scale_bound = float(log_scale_bound)
         self.network = MADE(dim, 3 * components, hidden, context, activation, residual)
         with torch.no_grad():
-            means = self.network.output.bias.view(dim, 3, components)[:, 1]
-            means.copy_(torch.linspace(-2, 2, components) if components > 1 else torch.zeros(1))
+            _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)
+            if components > 1:
+                places = torch.linspace(-1, 1, components)
+                mean.copy_(places * (0.5 / places.square().mean()).sqrt())
+                log_std.fill_(0.5 * math.log(0.5))
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         log_weight, mean, log_std = self.mixture(self.network(z, context))
