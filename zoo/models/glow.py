@@ -17,6 +17,7 @@ from zoo.models.bijections.coupling import (
     bounded,
     make_partition,
 )
+from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.invertible_conv import MixingKind, make_mixing
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.reversible import chain
@@ -51,6 +52,7 @@ class Glow(Flow):
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
+        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
         ZooError: a single dimension, which leaves nothing to condition on; no level or no step.
@@ -72,6 +74,7 @@ class Glow(Flow):
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
+        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
@@ -109,4 +112,4 @@ class Glow(Flow):
             body: list[Bijection] = [squeeze_and_split((c, h, w), levels, level, prior)]
         else:
             body = level(spec.shape, 2 * steps)
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional)
+        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)

@@ -10,6 +10,7 @@ from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.coupling import make_partition
+from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.invertible_conv import InvertibleConv1x1
 from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.multiscale import squeeze_and_split
@@ -48,6 +49,7 @@ class NSFCoupling(Flow):
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
+        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
         ZooError: a single dimension, which leaves nothing to condition on; no level, step or bin.
@@ -71,6 +73,7 @@ class NSFCoupling(Flow):
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
+        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=nsf_autoregressive for one.")
@@ -114,4 +117,4 @@ class NSFCoupling(Flow):
 
             made = [Chain([*linear(), coupling(spec.shape, index)]) for index in range(steps)]
             body = [ActNorm(spec.dim), chain([*made, Chain(linear())], memory_efficient)]
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional)
+        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)

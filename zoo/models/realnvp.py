@@ -14,6 +14,7 @@ from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.coupling import AffineCoupling, Bound, PartitionKind, bounded, make_partition
+from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
@@ -53,6 +54,7 @@ class RealNVP(Flow):
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`; not with batch normalisation.
         conditional: condition on the label.
+        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
         ZooError: a single dimension, which leaves nothing to condition on; no scale or no layer; settings
@@ -75,6 +77,7 @@ class RealNVP(Flow):
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
+        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
@@ -124,7 +127,7 @@ class RealNVP(Flow):
         else:
             order = [*range(0, spec.dim, 2), *range(1, spec.dim, 2)]
             body = [Permutation(order), couplings("half", spec.shape, layers, dense)]
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional)
+        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)
 
 
 def normalise(kind: Normalisation, size: int) -> tuple[list[Bijection], list[Bijection]]:
