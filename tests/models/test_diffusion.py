@@ -231,9 +231,8 @@ def test_the_kl_of_a_step_is_that_of_two_gaussians():
 def test_integer_bound_of_a_perfect_denoiser():
     """Data that are always level 2: every KL is zero, and the masses of all levels sum to one."""
     spec = zoo.DataSpec((1, 1, 2), levels=4)
-    model = (
-        Diffusion(spec, timesteps=50, terms=None, unet={"channels": 4, "multipliers": [1]}).double().eval()
-    )
+    unet = {"channels": 4, "multipliers": [1]}
+    model = Diffusion(spec, timesteps=50, terms=None, first_noise=0.0, unet=unet).double().eval()
     state = 2 * 2.5 / 4 - 1
 
     class Known(nn.Module):
@@ -347,3 +346,18 @@ def test_evaluations_are_counted():
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ZooError):
         Diffusion(LINE, **settings)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_first_step_has_noise_of_a_cells_size(schedule):
+    """On 17 levels the schedule's faint beginning is left out; what remains is the same curve, in T steps."""
+    whole, cut = schedule_angles(1000, schedule), schedule_angles(1000, schedule, 0.4 * 2 / 17)
+    assert cut[1].sin().item() == pytest.approx(0.4 * 2 / 17, rel=1e-6)
+    assert cut[0] == whole[0] == 0
+    assert cut[-1] == whole[-1]
+    assert (cut.diff() > 0).all()
+    assert torch.equal(schedule_angles(1000, schedule, 0.4 * 2 / 256), whole)
+    digits = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule=schedule)
+    assert math.sin(digits.grid[1]) == pytest.approx(0.4 * 2 / 17, rel=1e-6)
+    by_ode = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule=schedule, likelihood="ode")
+    assert by_ode.grid == whole.tolist()

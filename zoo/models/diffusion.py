@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +66,9 @@ class Diffusion(ContinuousModel):
         timesteps: T.
         schedule: ``cosine`` (Nichol & Dhariwal, eq. 17) or ``linear`` (beta from 0.1/T to 20/T, as
             Ho et al. have it at T = 1000).
+        first_noise: least standard deviation of the noise in x_1 of integers, in cells. Noise far below a
+            cell shows a network nothing but its own precision, and each halving of it costs the bound up to a
+            bit a dimension; at 256 levels the schedules begin above it. The ODE's density has no cells.
         prediction: ``v`` or ``eps``.
         variance: of p(x_s | x_t): ``small``, that of q(x_s | x_t, x_0), or ``large``, that of q(x_t | x_s).
         likelihood: see above.
@@ -94,6 +98,7 @@ class Diffusion(ContinuousModel):
         spec: DataSpec,
         timesteps: int = 1000,
         schedule: Schedule = "cosine",
+        first_noise: float = 0.4,
         prediction: Prediction = "v",
         variance: Literal["small", "large"] = "small",
         likelihood: Literal["auto", "elbo", "ode"] = "auto",
@@ -121,14 +126,18 @@ class Diffusion(ContinuousModel):
             if value not in CHOICES[name]:
                 raise ZooError(f"model.{name} is {' or '.join(CHOICES[name])}; got '{value}'.")
         counts = (1 if terms is None else terms, 1 if sample_steps is None else sample_steps)
-        if timesteps < 2 or min(counts) < 1:
-            raise ZooError("A diffusion needs timesteps >= 2, terms >= 1 and sample_steps >= 1.")
+        if timesteps < 2 or min(counts) < 1 or not first_noise >= 0:
+            raise ZooError(
+                "A diffusion needs timesteps >= 2, terms >= 1, sample_steps >= 1 and first_noise >= 0."
+            )
         if not 0 <= label_dropout < 1 or (guidance and (not conditional or sampler == "ode")):
             raise ZooError(
                 "model.label_dropout is a share in [0, 1), and model.guidance needs conditional=true and "
                 "sampler ancestral or ddim."
             )
-        angle = schedule_angles(timesteps, schedule)
+        by_bound = likelihood == "elbo" or (likelihood == "auto" and spec.levels is not None)
+        cell = 2 / spec.levels if spec.levels is not None and by_bound else 0.0
+        angle = schedule_angles(timesteps, schedule, first_noise * cell)
         network = make_field(spec, field, hidden, unet, patch, conditional)
         end = min(float(angle[-1]), math.acos(LEAST_SIGNAL))
         ode = ContinuousFlow(
@@ -137,7 +146,7 @@ class Diffusion(ContinuousModel):
         )  # fmt: skip
         super().__init__(spec, ode, "centre", conditional=conditional)
         self.timesteps, self.prediction, self.variance = timesteps, prediction, variance
-        self.by_bound = likelihood == "elbo" or (likelihood == "auto" and spec.levels is not None)
+        self.by_bound = by_bound
         self.likelihood = "lower bound" if self.by_bound else "estimate"
         self.terms = min(terms or timesteps, timesteps - 1)
         self.sampler, self.sample_steps = sampler, min(sample_steps or timesteps, timesteps)
@@ -204,12 +213,10 @@ class Diffusion(ContinuousModel):
         return sum_event(discretised_gaussian_log_prob(x, centre, std * levels / 2, levels))
 
     def _decoder_std(self) -> float:
-        """Standard deviation of p(x | x_1), in units of x_0: that of the noise in x_1 where ``large``; where
-        ``small``, as q(x_0 | x_1, x_0) has none, that of the step before (as in Ho et al.'s programs)."""
-        _, first, second = self.grid[:3]
-        return (
-            math.sqrt(_step_variance(second, first, "small")) if self.variance == "small" else math.sin(first)
-        )
+        """Standard deviation of p(x | x_1), in units of x_0: that of the noise in x_1 where ``large``. Where
+        ``small``, half of its variance, since q(x_0 | x_1, x_0) has none (Ho et al.'s programs take that of
+        the step before, which is 0.54 of it in their schedule)."""
+        return math.sin(self.grid[1]) * (1.0 if self.variance == "large" else math.sqrt(0.5))
 
     def _squared_errors(self, start: Tensor, context: Tensor | None) -> Tensor:
         """sum_{t=2..T} weight_t |v - prediction|^2, or its unbiased estimate, ``(B,)``."""
@@ -310,8 +317,12 @@ class VelocityField(nn.Module):
         return self.network(time, x) if context is None else self.network(time, x, context)
 
 
-def schedule_angles(timesteps: int, schedule: Schedule) -> Tensor:
-    """Angles phi_0 = 0 .. phi_T with cos^2(phi_t) = prod_{i <= t} (1 - beta_i), float64 ``(T + 1,)``."""
+def schedule_angles(timesteps: int, schedule: Schedule, least_noise: float = 0.0) -> Tensor:
+    """Angles phi_0 = 0 .. phi_T with cos^2(phi_t) = prod_{i <= t} (1 - beta_i), float64 ``(T + 1,)``.
+
+    Where the schedule begins with less noise than sin(phi_1) = ``least_noise``, its first part is left out
+    and the rest divided into T steps.
+    """
     if schedule == "linear":
         beta = torch.linspace(0.1 / timesteps, 20 / timesteps, timesteps, dtype=torch.float64, device="cpu")
     else:
@@ -320,6 +331,10 @@ def schedule_angles(timesteps: int, schedule: Schedule) -> Tensor:
         beta = 1 - signal[1:] / signal[:-1]
     log_signal = torch.log1p(-beta.clamp(max=LARGEST_BETA)).cumsum(0)
     angle = torch.atan2((-torch.expm1(log_signal)).sqrt(), (0.5 * log_signal).exp())
+    if angle[0].sin() < least_noise:
+        places = np.arange(timesteps)
+        first = np.interp(math.asin(least_noise), angle.numpy(), places)
+        angle = torch.from_numpy(np.interp(np.linspace(first, places[-1], timesteps), places, angle.numpy()))
     return torch.cat([angle.new_zeros(1), angle])
 
 
