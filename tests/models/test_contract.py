@@ -116,7 +116,8 @@ def test_density_on_the_plane_integrates_to_one(name):
     model = build(name, SPECS["plane"], scale=0.01 if name == "maf_mog" else 0.02)
     if model.likelihood == "none":
         return
-    axis = torch.linspace(-12, 12, 121)
+    smooth = model.family in ("continuous flow", "diffusion")  # and each point costs an ODE
+    axis = torch.linspace(-12, 12, 121 if smooth else 241)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         mass = torch.cat([model.log_prob(part).double().exp() for part in grid.split(4096)]).sum().item()
