@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.factory import build, load
     from zoo.models.base import GenerativeModel
 
-from zoo.errors import Diverged, InvalidData, NoLikelihood, ZooError
+from zoo.errors import Diverged, InvalidData, NoLikelihood, Unsound, ZooError
 
 __version__ = "0.1.0"
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "GenerativeModel",
     "InvalidData",
     "NoLikelihood",
+    "Unsound",
     "ZooError",
     "build",
     "load",

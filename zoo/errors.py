@@ -23,6 +23,10 @@ class Diverged(ZooError, ArithmeticError):
     """Training met a value that is not finite; the run is recorded as ``diverged``."""
 
 
+class Unsound(ZooError, ArithmeticError):
+    """A computation left the floating-point range or did not converge; the protocol makes an empty cell."""
+
+
 class CutOff(ZooError):
     """The run was stopped from outside: memory, disk, a lost process. The same command resumes it."""
 

@@ -28,7 +28,7 @@ from torch import Tensor
 
 from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
-from zoo.errors import LOST, CutOff, Diverged, ZooError, cut_off
+from zoo.errors import LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
 from zoo.processes import alone, is_first_rank
@@ -125,7 +125,7 @@ def _run(
                 return record
             picture = _judge(config, data, directory, record, rule)
         record.status = "finished"
-    except Diverged as error:
+    except (Diverged, Unsound) as error:  # the second from a validation; the protocol makes a cell of it
         record.status, record.reason = "diverged", str(error)
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
@@ -353,7 +353,14 @@ def reevaluate(directory: Path) -> Record:
 
 
 def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | None) -> Path | None:
-    """``samples.npz`` for comparisons and, for images, ``samples.png``; returns the picture."""
+    """``samples.npz`` for comparisons and, for images, ``samples.png``; returns the picture.
+
+    Without any samples there are no such files.
+    """
+    if len(samples) == 0:
+        for name in (SAMPLES, "samples.png"):
+            (directory / name).unlink(missing_ok=True)
+        return None
     dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
     arrays = {
         "samples": samples.detach().cpu().to(dtype).numpy(),

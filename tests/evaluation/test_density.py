@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zoo.data.spec import DataSpec
+from zoo.errors import Unsound
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.likelihood import likelihood
 
@@ -55,3 +56,14 @@ def test_only_densities_on_the_plane_have_a_grid():
     gan = Normal()
     gan.likelihood = "none"
     assert density_grid(gan, {"train": torch.randn(9, 2)}, PLANE) is None
+
+
+def test_a_density_that_cannot_be_computed_beyond_the_data_has_no_grid():
+    class Near(Normal):
+        def log_prob(self, x):
+            if bool((x.abs() > 1).any()):
+                raise Unsound("The ODE is lost.")
+            return super().log_prob(x)
+
+    assert density_grid(Near(), {"train": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}, PLANE) is None
+    assert density_grid(Near(), {"train": torch.tensor([[0.0, 0.0], [0.5, 0.5]])}, PLANE) is not None

@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import NoLikelihood, ZooError
+from zoo.errors import NoLikelihood, Unsound, ZooError
 from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
@@ -19,6 +19,7 @@ from zoo.evaluation.speed import sampling_speed
 from zoo.models import noise
 from zoo.models.networks.evaluations import tick
 from zoo.models.vae import VAE
+from zoo.run import write_samples
 
 SPEC = DataSpec((1, 8, 8), levels=17)
 FAST = {"samples": 100, "latency_repeats": 2, "throughput_batches": [2], "throughput_repeats": 1}
@@ -107,6 +108,66 @@ def test_nonfinite_values_are_counted():
     assert metrics["nll"].value is metrics["fd/digits-cnn"].value is None
     assert metrics["nll"].reason.startswith("2 of 60")
     assert metrics["fd/digits-cnn"].reason.startswith("2 of 100")
+
+
+class Fails(Uniform):
+    """Cannot compute what it is told not to."""
+
+    def __init__(self, *what):
+        super().__init__()
+        self.what = what
+
+    def log_prob(self, x):
+        if "likelihood" in self.what:
+            raise Unsound("The ODE is lost.")
+        tick(7 if len(x) == 50 else 9)
+        return super().log_prob(x)
+
+    def sample(self, n, temperature=1.0):
+        if "samples" in self.what or ("many" in self.what and n > 1):
+            raise Unsound("The fixed point is lost.")
+        return super().sample(n)
+
+
+def test_what_cannot_be_computed_is_an_empty_cell_and_the_rest_is_kept():
+    lost = judge(Fails("likelihood"))
+    for name in ("nll", "bits_per_dim"):
+        metric = lost.metrics[name]
+        assert (metric.value, metric.reason, metric.n, metric.kind) == (None, "The ODE is lost.", 60, "exact")
+    assert lost.metrics["fd/digits-cnn"].value is not None
+    assert len(lost.samples) == 64
+    assert lost.sampling["latency_seconds"] > 0
+    for part in ("samples", "many"):
+        lost = judge(Fails(part))
+        distance = lost.metrics["fd/digits-cnn"]
+        assert (distance.value, distance.reason) == (None, "The fixed point is lost.")
+        assert lost.metrics["bits_per_dim"].value == pytest.approx(math.log2(17), abs=1e-6)
+        assert lost.samples.shape == (0, 1, 8, 8)
+        assert lost.sampling["reason"] == "The fixed point is lost."
+        assert "latency_seconds" not in lost.sampling
+        assert lost.sampling["device"] == "cpu"
+    with pytest.raises(ZooError, match="shape"):  # a mistake is no cell
+        judge(type("Wrong", (Uniform,), {"log_prob": lambda self, x: torch.zeros(1)})())
+
+
+def test_a_model_that_cannot_diagnose_itself_says_so(monkeypatch):
+    def fails(self, x):
+        raise Unsound("The path is lost.")
+
+    monkeypatch.setattr(VAE, "diagnostics", fails)
+    metrics = judge(VAE(SPEC, latent_dim=3)).metrics
+    assert (metrics["diagnostics"].value, metrics["diagnostics"].direction) == (None, "none")
+    assert metrics["diagnostics"].reason == "The path is lost."
+    assert metrics["bits_per_dim"].value is not None
+
+
+def test_evaluations_of_a_likelihood_are_counted_by_batch():
+    metrics = judge(Fails(), batch_size=50).metrics
+    assert metrics["nll"].details["sequential_evaluations"] == 8  # 7 in the batch of 50, 9 in that of 10
+    assert "sequential_evaluations" not in judge(Uniform()).metrics["nll"].details
+    copies = judge(type("Noisy", (Fails,), {"likelihood_details": lambda _: {"dequantisation": "uniform"}})(),
+                   batch_size=50, dequantisation_samples=3)  # fmt: skip
+    assert copies.metrics["nll"].details["sequential_evaluations"] == 8
 
 
 def test_collapse_and_too_few_samples():
@@ -223,3 +284,10 @@ def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
         assert words in reason
     with pytest.raises(ZooError, match="nowhere"):
         select(DataSpec((3, 32, 32), 256), True, inception_weights="nowhere")
+
+
+def test_without_samples_there_is_no_file_of_them(tmp_path):
+    write_samples(tmp_path, torch.zeros(4, 1, 8, 8), SPLITS["test"], 17)
+    assert {path.name for path in tmp_path.iterdir()} == {"samples.npz", "samples.png"}
+    assert write_samples(tmp_path, torch.zeros(0, 1, 8, 8), SPLITS["test"], 17) is None
+    assert not list(tmp_path.iterdir())

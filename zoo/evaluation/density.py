@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
+from zoo.errors import Unsound
 from zoo.evaluation.likelihood import log_probs
 
 SIDE = 96  # cells along each axis
@@ -19,6 +20,8 @@ def density_grid(
     model: nn.Module, splits: Mapping[str, Tensor], spec: DataSpec, batch_size: int = 2048
 ) -> dict[str, np.ndarray] | None:
     """Densities on a square grid over the data; None unless the data are points of the plane with a density.
+
+    A model that cannot compute it on the whole grid (:class:`~zoo.errors.Unsound`) has none either.
 
     Returns:
         ``density`` ``(96, 96)`` of the model at the cells' centres, ``data`` ``(96, 96)``, the histogram of
@@ -33,7 +36,10 @@ def density_grid(
     edges = torch.linspace(-half, half, SIDE + 1, dtype=torch.float64)
     middle = (edges[:-1] + edges[1:]) / 2
     y, x = torch.meshgrid(middle + centre[1], middle + centre[0], indexing="ij")
-    values = log_probs(model, torch.stack([x.flatten(), y.flatten()], 1).float(), batch_size)
+    try:
+        values = log_probs(model, torch.stack([x.flatten(), y.flatten()], 1).float(), batch_size)
+    except Unsound:  # the grid reaches beyond the data, where a model need not hold
+        return None
     bins = [(edges + c).numpy() for c in (centre[1], centre[0])]
     counts, _, _ = np.histogram2d(points[:, 1].numpy(), points[:, 0].numpy(), bins=bins, density=True)
     extent = [centre[0] - half, centre[0] + half, centre[1] - half, centre[1] + half]

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import Unsound, ZooError
 from zoo.models import noise
 from zoo.models.base import Likelihood
+from zoo.models.networks.evaluations import count_evaluations
 from zoo.record import Metric
 
 
@@ -39,8 +40,10 @@ def likelihood(
         entropy: of the data's density, in nats, where it is known.
 
     Returns:
-        The metrics by name. A model without a density, or one whose log-likelihoods are not all finite, has
-        None for a value, with the reason.
+        The metrics by name. A model without a density, or one whose log-likelihoods are not all finite or
+        could not be computed (:class:`~zoo.errors.Unsound`), has None for a value, with the reason. The
+        detail ``sequential_evaluations`` is the mean over batches of a model whose networks report them: a
+        continuous flow's function evaluations in one solve.
     """
     kind: Any = getattr(model, "likelihood", None)
     kinds = get_args(Likelihood)
@@ -58,7 +61,10 @@ def likelihood(
     if len(x) == 0:
         return _empty(spec, kind, details, "There are no test examples.")
     try:
-        values = log_probs(model, x, batch_size, copies)
+        with count_evaluations() as counter:
+            values = log_probs(model, x, batch_size, copies)
+    except Unsound as error:
+        return _empty(spec, kind, details, str(error), len(x))
     except NotImplementedError as error:  # NoLikelihood is one
         reason = str(error) or f"{type(model).__name__} defines no likelihood."
         return _empty(spec, "none", details, reason)
@@ -66,6 +72,9 @@ def likelihood(
     if bad:
         return _empty(spec, kind, details, f"{bad} of {len(x)} log-likelihoods are not finite.", len(x))
 
+    if counter.count:
+        passes = math.ceil(len(x) / batch_size) * copies
+        details["sequential_evaluations"] = round(counter.count / passes, 2)
     mean = -values.mean().item()
     error_of_mean = values.std().item() / math.sqrt(len(x)) if len(x) > 1 else None
     result = {"nll": Metric(mean, "nats", kind, standard_error=error_of_mean, n=len(x), details=details)}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError, unknown
+from zoo.errors import Unsound, ZooError, unknown
 from zoo.evaluation import energy, frechet
 from zoo.evaluation.features import Extractor, select
 from zoo.evaluation.likelihood import likelihood, placement
@@ -74,7 +74,8 @@ class Evaluation:
     Attributes:
         metrics: by name.
         sampling: speed, see :func:`zoo.evaluation.speed.sampling_speed`.
-        samples: the first 64 generated, ``(64, *shape)``, data space, on the CPU.
+        samples: the first 64 generated, ``(64, *shape)``, data space, on the CPU; none where they could not
+            be computed.
     """
 
     metrics: dict[str, Metric] = field(default_factory=dict)
@@ -112,6 +113,9 @@ def evaluate(
         entropy: of the data's density, in nats, where it is known.
         clock: seconds, for the speed.
 
+    What a model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not converge) is
+    a metric without a value, with the reason; the rest is measured all the same.
+
     torch's global random state is left as it was.
     """
     chosen = Settings.of(settings)
@@ -147,7 +151,11 @@ def _evaluate(
         entropy=entropy,
     )
     torch.manual_seed(settings.seed)
-    samples = generate(model, settings.samples, spec, settings.seed, settings.batch_size)
+    failure = None
+    try:
+        samples = generate(model, settings.samples, spec, settings.seed, settings.batch_size)
+    except Unsound as error:
+        samples, failure = torch.empty(0, *spec.shape), str(error)
     metrics |= sample_quality(
         samples,
         splits,
@@ -155,6 +163,7 @@ def _evaluate(
         natural=natural,
         settings=settings,
         device=placement(model)[0],
+        failure=failure,
     )
     metrics |= diagnostics(model, _subset(scored, DIAGNOSED, settings.seed), settings.seed)
     torch.manual_seed(settings.seed)
@@ -175,8 +184,11 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     if not isinstance(model, GenerativeModel) or len(x) == 0:
         return {}
     device, dtype = placement(model)
-    with noise.keyed(noise.keys(seed, count=len(x), device=device)):
-        found = model.diagnostics(x.to(device=device, dtype=dtype))
+    try:
+        with noise.keyed(noise.keys(seed, count=len(x), device=device)):
+            found = model.diagnostics(x.to(device=device, dtype=dtype))
+    except Unsound as error:
+        return {"diagnostics": Metric(None, "1", direction="none", n=len(x), reason=str(error))}
     return {
         name: Metric(value, unit, direction="none", standard_error=error, n=len(x))
         for name, (value, unit, error) in found.items()
@@ -216,11 +228,13 @@ def sample_quality(
     natural: bool,
     settings: Settings,
     device: torch.device | str = "cpu",
+    failure: str | None = None,
 ) -> dict[str, Metric]:
     """How far samples lie from the test split, beside how far as many real training examples do (the floor).
 
     Images: the Fréchet distance in the features that :func:`zoo.evaluation.features.select` chooses. Vectors:
-    the energy distance. Samples that are not finite or all alike have no value, but a reason.
+    the energy distance. Samples that are not finite or all alike, or that could not be drawn (``failure``
+    says why), have no value, but a reason.
     """
     extractor: Extractor | None = None
     if spec.is_image:
@@ -232,7 +246,9 @@ def sample_quality(
     unit = "1" if extractor is not None else "data units"
     metric = Metric(None, unit, n=len(samples))
     bad = int((~torch.isfinite(samples.flatten(1))).any(1).sum())
-    if bad:
+    if failure is not None:
+        metric.reason = failure
+    elif bad:
         metric.reason = f"{bad} of {len(samples)} samples hold values that are not finite."
     elif len(samples) > 1 and bool((samples == samples[:1]).all()):
         metric.reason = f"All {len(samples)} samples are identical."

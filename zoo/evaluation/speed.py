@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.errors import ZooError
+from zoo.errors import Unsound, ZooError
 from zoo.evaluation.likelihood import placement
 from zoo.models.networks.evaluations import count_evaluations
 
@@ -45,6 +45,8 @@ def sampling_speed(
         ``throughput`` (examples/s, of the median call) at ``throughput_batch``, and
         ``throughput_by_batch``; ``sequential_evaluations`` of one ``sample(1)`` (None for a model whose
         networks do not report them); ``device``, ``threads``, ``dtype`` and ``peak_memory_bytes`` (CUDA).
+        Where a sample could not be computed (:class:`~zoo.errors.Unsound`), ``reason`` takes the place of all
+        that would have been measured.
     """
     if latency_repeats < 1 or throughput_repeats < 1 or not throughput_batches or min(throughput_batches) < 1:
         raise ZooError("Speed needs at least one latency repeat, one throughput repeat and one batch size.")
@@ -52,14 +54,28 @@ def sampling_speed(
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    calls, evaluations = timed_calls(model, 1, latency_repeats, time_limit_seconds, clock, device)
+    measured: dict[str, Any]
+    try:
+        calls, evaluations = timed_calls(model, 1, latency_repeats, time_limit_seconds, clock, device)
+        throughputs: dict[int, float] = {}
+        for batch in sorted(set(throughput_batches)):
+            times, _ = timed_calls(model, batch, throughput_repeats, time_limit_seconds, clock, device)
+            throughputs[batch] = batch / max(_quartiles(times)[1], 1e-12)
+            if times[0] > time_limit_seconds:
+                break
+        measured = _summary(calls, throughputs, evaluations)
+    except Unsound as error:
+        measured = {"reason": str(error)}
+    return measured | {
+        "device": torch.cuda.get_device_name(device) if cuda else device.type,
+        "threads": torch.get_num_threads(),
+        "dtype": str(dtype).removeprefix("torch."),
+        "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
+    }
+
+
+def _summary(calls: list[float], throughputs: dict[int, float], evaluations: int) -> dict[str, Any]:
     low, median, high = _quartiles(calls)
-    throughputs: dict[int, float] = {}
-    for batch in sorted(set(throughput_batches)):
-        times, _ = timed_calls(model, batch, throughput_repeats, time_limit_seconds, clock, device)
-        throughputs[batch] = batch / max(_quartiles(times)[1], 1e-12)
-        if times[0] > time_limit_seconds:
-            break
     best = max(throughputs, key=lambda size: throughputs[size])
     return {
         "latency_seconds": median,
@@ -69,10 +85,6 @@ def sampling_speed(
         "throughput_batch": best,
         "throughput_by_batch": {str(size): value for size, value in throughputs.items()},
         "sequential_evaluations": evaluations or None,
-        "device": torch.cuda.get_device_name(device) if cuda else device.type,
-        "threads": torch.get_num_threads(),
-        "dtype": str(dtype).removeprefix("torch."),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
     }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import Unsound
 from zoo.models import noise
 from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain, zeros
@@ -80,7 +80,7 @@ class Flow(GenerativeModel):
     def _sound(self, values: Tensor, what: str) -> Tensor:
         """In evaluation mode, never a silent NaN (training has its own check, of the loss)."""
         if not self.training and bool(values.isnan().any()):
-            raise ZooError(
+            raise Unsound(
                 f"The {what} of {type(self).__name__} hold NaN: its layers overflow {values.dtype} here. "
                 "Train again with a lower training.lr or model.bound, or evaluate in float64."
             )

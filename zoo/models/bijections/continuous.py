@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import Diverged, ZooError
+from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, zeros
 
@@ -239,9 +239,7 @@ class ContinuousFlow(Bijection):
     def _failure(self, what: str) -> ZooError:
         if self.training:
             return Diverged(f"The ODE of the continuous flow {what}; lower training.lr.")
-        return ZooError(
-            f"The ODE of the continuous flow {what}; loosen model.atol and model.rtol or retrain."
-        )
+        return Unsound(f"The ODE of the continuous flow {what}; loosen model.atol and model.rtol or retrain.")
 
     def extra_repr(self) -> str:
         return f"solver={self.solver}, atol={self.atol:g}, rtol={self.rtol:g}, steps={self.steps}"

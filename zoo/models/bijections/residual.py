@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ZooError
+from zoo.errors import Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, zeros
 
@@ -128,7 +128,7 @@ class InvertibleResidual(Bijection):
         """The inverse without its log-determinant: what sampling needs.
 
         Raises:
-            ZooError: no convergence within ``most`` iterations.
+            Unsound: no convergence within ``most`` iterations.
         """
         with torch.autocast(z.device.type, enabled=False):
             with torch.no_grad():
@@ -234,7 +234,7 @@ class InvertibleResidual(Bijection):
             if change <= stop:
                 break
             if iteration == self.most or not math.isfinite(change):
-                raise ZooError(
+                raise Unsound(
                     f"A residual block's inverse did not converge in {iteration} iterations (change "
                     f"{change:.1e}, sought {stop:.1e}); lower model.coefficient or raise model.tolerance."
                 )
