@@ -1,0 +1,89 @@
+"""The scheduler on a simulated cluster: nothing lost, nothing twice; and what failures cost, by two ways."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import pytest
+import scheduler_simulation as simulation
+from restarts import daly_interval, expected_time, young_interval
+from scheduler_simulation import HARSH, Cluster, Work, many, simulate
+
+# so bad that a sweep of 300 jobs meets everything
+WORSE = replace(
+    HARSH, worker_hours=100.0, node_hours=100.0, preempted_hours=40.0, sweep_hours=20.0, full_hours=20.0
+)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_job_is_lost_or_done_twice(seed):
+    outcome = simulate(many(300, WORSE, seed=seed), WORSE, seed=seed)
+    assert outcome.sound, (outcome.lost, outcome.twice, outcome.wrong)
+    causes = ("worker deaths", "node failures", "pre-emptions", "sweep deaths", "full disks met")
+    assert all(outcome.events[cause] > 0 for cause in causes)
+    assert outcome.events["starts"] > 300
+    assert outcome.events["resumed"] > 30
+    assert outcome.commands > 2
+    assert outcome.events.get("started for nothing", 0) == 0
+
+
+def test_the_simulation_notices_a_scheduler_that_forgets(monkeypatch):
+    adopt = simulation.Job.adopt
+    forgets = random.Random(0)
+    monkeypatch.setattr(simulation, "ended", lambda directory: None)
+    monkeypatch.setattr(simulation.Job, "adopt", lambda job, *a: forgets.random() < 0.9 and adopt(job, *a))
+    assert simulate(many(40, WORSE), WORSE).twice
+
+
+def test_the_simulation_notices_a_scheduler_that_takes_a_cut_for_an_end(monkeypatch):
+    monkeypatch.setattr(
+        simulation.scheduler, "_STOPPED", set()
+    )  # then a pre-empted job is recorded as failed
+    outcome = simulate(many(60, WORSE), WORSE)
+    assert outcome.wrong
+
+
+def test_equal_seeds_replay_equally():
+    first, again, other = (simulate(many(30, WORSE), WORSE, seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_the_time_that_passes_is_the_time_that_jobs_need():
+    quiet = Cluster(slots=2, slots_per_node=1)
+    works = [Work(hours, 4) for hours in (1.0, 2.0, 3.0)]
+    outcome = simulate(works, quiet)
+    each = quiet.start_hours + 4 * quiet.write_hours + quiet.leave_hours
+    assert outcome.hours["work"] == pytest.approx(6)
+    assert outcome.hours["occupied"] == pytest.approx(6 + 3 * each, abs=1e-3)
+    assert outcome.hours["lost"] == 0
+    assert outcome.makespan_hours == pytest.approx(1 + 3 + 2 * each, abs=1e-3)
+    assert outcome.expected_hours == pytest.approx(outcome.hours["occupied"], abs=1e-3)
+
+
+def test_simulation_and_closed_form_agree():
+    cluster = Cluster(
+        worker_hours=4.0, preempted_hours=4.0, write_hours=0.05, start_hours=0.1, again_hours=0.1
+    )
+    outcome = simulate([Work(8.0, 10)] * 200, cluster)
+    assert outcome.sound
+    assert outcome.hours["occupied"] == pytest.approx(outcome.expected_hours, rel=0.03)
+    assert outcome.wasted_share > 0.25
+
+
+@pytest.mark.parametrize(("write", "rate"), [(0.05, 0.5), (0.2, 0.5), (0.2, 1.0)])
+def test_dalys_interval_costs_least(write, rate):
+    def cost(interval: float) -> float:  # of many intervals, per hour of work
+        return expected_time(1000 * interval, interval, write, 0.1, rate) / (1000 * interval)
+
+    best = min((cost(10 ** (k / 200)), 10 ** (k / 200)) for k in range(-400, 400))[1]
+    assert daly_interval(write, rate) == pytest.approx(best, rel=0.03)
+    assert abs(daly_interval(write, rate) - best) < abs(young_interval(write, rate) - best)
+
+
+def test_without_failures_time_is_work_and_writing():
+    assert expected_time(10, 3, 0.5, 1, 0) == pytest.approx(10 + 3 * 0.5 + 1)
+    assert expected_time(10, 3, 0.5, 1, 1e-9) == pytest.approx(10 + 3 * 0.5 + 1)
+    assert math.isfinite(expected_time(10, 3, 0.5, 1, 1.0))
