@@ -13,7 +13,8 @@ import pytest
 from fake_records import GAN_REASON, NINE, nine, write
 from rich.console import Console
 
-from zoo.comparison import compare
+from zoo.comparison import compare, figures, render
+from zoo.comparison.collect import collect
 from zoo.comparison.table import number
 from zoo.errors import ZooError
 from zoo.record import Metric
@@ -194,6 +195,23 @@ def test_failures_and_two_data_sets_on_the_page(runs, tmp_path):
     assert "<h2>Failures</h2>" in page
     assert page.count("<table>") == 2
     assert "NLL (nats)" in page
+
+
+def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
+    for name, value in (("PANELS", 3), ("LINES", 4), ("NAMES", 2)):
+        monkeypatch.setattr(figures, name, value)
+    monkeypatch.setattr(render, "ROWS", 4)
+    for index in range(6):
+        for model in ("glow", "maf"):
+            write(tmp_path / "runs", model, "flow", value=2 + index / 9, fd=1.0 + index, key=f"-{index}")
+    runs, _ = collect([tmp_path / "runs"])
+    assert len(figures._few(runs, 12)) == 12
+    assert [run.record.model for run in figures._few(runs, 4)] == ["glow", "maf"]
+    best = figures._best(figures._points(runs, "fd/digits-cnn"))
+    assert [(point.model, point.distance) for point in best] == [("glow", 1.0), ("maf", 1.0)]
+    text = show([tmp_path / "runs"], tmp_path / "out")
+    assert "and 9 more rows" in text  # the floor is one
+    assert len((tmp_path / "out/table.md").read_text().splitlines()) > 12
 
 
 def test_numbers():

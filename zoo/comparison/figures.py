@@ -20,7 +20,8 @@ from zoo.record import DENSITY, SAMPLES
 COLOURS = dict(
     zip(FAMILIES, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
 )
-SHOWN = 16
+SHOWN = 16  # examples in a panel
+PANELS, LINES, NAMES = 100, 500, 60  # at most, in one figure, and in one panel
 INK, PAPER = "#1c2024", "#ffffff"  # the page puts its own colours in their place
 STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -74,6 +75,16 @@ def _first_seeds(runs: Sequence[Run]) -> list[Run]:
     return [group[0] for section in sections(runs).values() for group in groups(section).values()]
 
 
+def _few(runs: Sequence[Run], most: int) -> list[Run]:
+    """As many as a picture has room for: if need be one seed of each configuration, or one of each model."""
+    if len(runs) <= most:
+        return list(runs)
+    firsts = _first_seeds(runs)
+    if len(firsts) <= most:
+        return firsts
+    return list({(run.record.data, run.record.model): run for run in reversed(firsts)}.values())[::-1]
+
+
 def _load(run: Run) -> tuple[np.ndarray, np.ndarray, int] | None:
     try:
         with np.load(run.directory / SAMPLES) as file:
@@ -97,7 +108,7 @@ class _Panel:
 def _samples(runs: Sequence[Run]) -> Any:
     """For each data set real examples, then every model's first samples; a data set begins a row."""
     panels: dict[str, list[_Panel]] = {}
-    for run in _first_seeds(runs):
+    for run in _few(_first_seeds(runs), PANELS):
         data, loaded = run.record.data, _load(run)
         if loaded is None or (loaded[0].ndim != 4 and loaded[0].shape[1:] != (2,)):
             continue
@@ -150,7 +161,7 @@ def _grid(images: np.ndarray, levels: int) -> np.ndarray:
 def _densities(runs: Sequence[Run]) -> Any:
     """A row for each data set on the plane: its histogram, then every model's density, on one scale."""
     found: dict[str, dict[str, tuple[Run, dict[str, np.ndarray]]]] = {}
-    for run in _first_seeds(runs):
+    for run in _few(_first_seeds(runs), PANELS):
         try:
             with np.load(run.directory / DENSITY) as file:
                 arrays = {name: file[name].astype(np.float32) for name in ("density", "data", "extent")}
@@ -246,8 +257,16 @@ def _scatter(runs: Sequence[Run]) -> Any:
         axis.axis("off")
     figure.draw_without_rendering()
     for axis, (_, _, points, _) in zip(axes, panels, strict=False):
-        _label(axis, points)
+        _label(axis, points if len(points) <= NAMES else _best(points))
     return figure
+
+
+def _best(points: Sequence[_Point]) -> list[_Point]:
+    """The nearest to the data of each model: there is no room for every name."""
+    nearest: dict[str, _Point] = {}
+    for point in sorted(points, key=lambda p: p.distance):
+        nearest.setdefault(point.model, point)
+    return list(nearest.values())
 
 
 def _speed_panel(axis: Any, name: str, points: Sequence[_Point], floor: float | None) -> None:
@@ -293,8 +312,9 @@ Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]
 def _curves(runs: Sequence[Run]) -> Any:
     """Validation against updates. Likelihoods share an axis; every other criterion has one of its own."""
     panels: Panels = {}
-    for run in runs:
-        where, curves = _where(run, runs), run.curves()
+    several = _several(runs)
+    for run in _few(runs, LINES):
+        where, curves = _where(run, several), run.curves()
         model = _plain(run.record.model)
         for column, title in (
             ("val/bits_per_dim", f"validation bits/dim{where}"),
@@ -310,22 +330,30 @@ def _curves(runs: Sequence[Run]) -> Any:
 def _clock(runs: Sequence[Run]) -> Any:
     """Validation likelihood against seconds of training, for runs whose budget was one of time."""
     panels: Panels = {}
-    for run in runs:
-        training = run.record.provenance.get("config", {}).get("training") or {}
-        if not training.get("max_seconds"):
-            continue
+    several = _several(runs)
+    timed = [run for run in runs if _training(run).get("max_seconds")]
+    for run in _few(timed, LINES):
         curves = run.curves("update_seconds")
         for column, unit in (("val/bits_per_dim", "bits/dim"), ("val/nll", "nats/dim")):
             if curves.get(column):
-                title = f"validation {unit}{_where(run, runs)}"
+                title = f"validation {unit}{_where(run, several)}"
                 panels.setdefault(title, []).append((run, curves[column]))
                 break
     return _lines(panels, "seconds of training")
 
 
-def _where(run: Run, runs: Sequence[Run]) -> str:
+def _training(run: Run) -> dict[str, Any]:
+    return run.record.provenance.get("config", {}).get("training") or {}
+
+
+def _several(runs: Sequence[Run]) -> bool:
+    """Whether there are several data sets."""
+    return len({run.record.data for run in runs}) > 1
+
+
+def _where(run: Run, several: bool) -> str:
     """The data set in a title, where there are several."""
-    return f", {_plain(run.record.data)}" if len({other.record.data for other in runs}) > 1 else ""
+    return f", {_plain(run.record.data)}" if several else ""
 
 
 def _lines(panels: Panels, axis_name: str) -> Any:
@@ -339,10 +367,12 @@ def _lines(panels: Panels, axis_name: str) -> Any:
     dashes = ("-", "--", ":", "-.")
     for axis, name in zip(axes, names, strict=False):
         order: dict[str, dict[str, int]] = {}
+        named: set[str] = set()
         for run, curve in panels[name]:
             family, model = run.record.family, _plain(run.record.model)
             index = order.setdefault(family, {}).setdefault(model, len(order[family]))
-            label = model if model not in [line.get_label() for line in axis.lines] else "_"
+            label = "_" if model in named else model
+            named.add(model)
             colour = COLOURS.get(family, "#999999")
             axis.plot(*zip(*curve, strict=True), dashes[index % 4], color=colour, label=label, linewidth=1.4)
         values = sorted(v for _, curve in panels[name] for _, v in curve if math.isfinite(v))

@@ -59,7 +59,11 @@ _FIGURES = {
         "Speed against quality",
         "Towards the lower left is better: fast and close to real data.",
     ),
-    "curves": ("Learning curves", "Likelihoods share an axis; other criteria cannot, so each has its own."),
+    "curves": (
+        "Learning curves",
+        "Likelihoods share an axis; other criteria cannot, so each has its own. "
+        "Of very many runs, one of each configuration or model is drawn.",
+    ),
     "clock": (
         "Against the clock",
         "Runs with a budget of seconds: likelihood against time spent in updates.",

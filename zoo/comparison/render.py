@@ -22,8 +22,11 @@ def headings(table: Table) -> list[str]:
     return ["model", "family"] + [c + ARROWS[d] for c, d in zip(table.columns, table.directions, strict=True)]
 
 
+ROWS = 200  # that a terminal is given; the files have all
+
+
 def terminal(table: Table, console: Console) -> None:
-    """Print a table and its notes."""
+    """Print a table and its notes, of a very long one the beginning."""
     finished = all(row.cells[-1].text in ("finished", "") for row in table.rows)
     hidden = {"updates", "images seen"} | ({"status"} if finished else set())  # the files have every column
     shown = [i for i, column in enumerate(table.columns) if column not in hidden]
@@ -36,12 +39,14 @@ def terminal(table: Table, console: Console) -> None:
             justify: Literal["left", "right"] = "left" if left else "right"
             width = len("autoregressive") if index == 1 else None
             rich.add_column(escape(heading), justify=justify, no_wrap=index != 1, min_width=width)
-    for row in table.rows:
+    for row in table.rows[:ROWS]:
         visible = [row.cells[i] for i in shown]
         cells = [f"[bold]{escape(c.shown)}[/]" if c.best else escape(c.shown) for c in visible]
         rich.add_row(f"[bold]{escape(row.name)}[/]", f"[dim]{escape(row.family)}[/]", *cells)
     console.print(rich)
-    for note in table.notes:
+    if len(table.rows) > ROWS:
+        console.print(f"  and {len(table.rows) - ROWS} more rows; zoo compare -o DIR writes them all")
+    for note in table.notes[:ROWS]:
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
 

@@ -47,15 +47,13 @@ class Cell:
         return self.text + self.marks
 
 
-class Footnotes(list[str]):
+class Footnotes(dict[str, int]):
     """Numbered sentences, each once."""
 
     def mark(self, sentence: str) -> str:
         """The superscript number of ``sentence``, which is added where it is new."""
-        sentence = " ".join(sentence.split())
-        if sentence not in self:
-            self.append(sentence)
-        return str(self.index(sentence) + 1).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        number = self.setdefault(" ".join(sentence.split()), len(self) + 1)
+        return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
     def lines(self) -> list[str]:
         """The footnotes as they are printed."""
@@ -180,7 +178,7 @@ def _table(title: str, runs: list[Run], general: list[str]) -> Table:
     columns = [*_metric_columns(runs), *PLAIN]
     usual = [_usual(column, runs) for column in columns]
     order = {family: index for index, family in enumerate(FAMILIES)}
-    names = [model for model, _ in grouped]
+    configurations = Counter(model for model, _ in grouped)
     footnotes = Footnotes()
     rows = []
     for model, key in sorted(grouped, key=lambda g: (order.get(grouped[g][0].record.family, 99), g)):
@@ -196,7 +194,7 @@ def _table(title: str, runs: list[Run], general: list[str]) -> Table:
                 _flag(cell, column, good, settings, footnotes)
             cells.append(cell)
         cells.append(_status(members, footnotes))
-        name = f"{model} ({key[:6]})" if names.count(model) > 1 else model
+        name = f"{model} ({key[:6]})" if configurations[model] > 1 else model
         rows.append(Row(name, members[0].record.family, cells, members))
     for index, column in enumerate(columns):
         _mark_best([row.cells[index] for row in rows], column.direction)
@@ -260,7 +258,8 @@ def _settings(column: Column, run: Run) -> dict[str, Any]:
 def _usual(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """The settings that most finished runs share."""
     found = [s for run in runs if run.record.status == "finished" and (s := _settings(column, run))]
-    return max(found, key=found.count, default={})
+    counts = Counter(map(repr, found))
+    return max(found, key=lambda settings: counts[repr(settings)], default={})
 
 
 def _flag(
