@@ -1,0 +1,90 @@
+"""Ten thousand: seconds to compare as many records, and to plan a sweep of as many jobs.
+
+Records are made up and have what real ones have, curves and samples included. They are compared as by ``zoo
+compare DIR -o OUT``: read, tabled, drawn, written. A sweep is planned as by ``zoo sweep``: every job's
+configuration, identity and directory.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+import yaml
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "comparison")]
+from common import write  # noqa: E402
+from fake_records import NINE  # noqa: E402
+from fake_records import write as write_record  # noqa: E402
+
+from zoo.comparison import compare  # noqa: E402
+from zoo.sweep import plan  # noqa: E402
+
+COUNTS, SEEDS = (1000, 10_000), 5
+MODELS = ("realnvp", "glow", "maf", "vae", "gan")
+
+
+def records(root: Path, count: int) -> None:
+    """``count`` runs: nine models, many configurations, five seeds; one in fifty diverged."""
+    for index in range(count):
+        model = list(NINE)[index // SEEDS % len(NINE)]
+        family, kind, value, distance, latency, evaluations, details = NINE[model]
+        number, seed = index // (SEEDS * len(NINE)), index % SEEDS
+        shift = 0.001 * number + 0.01 * seed
+        write_record(
+            root, model, family, kind, None if value is None else value + shift, seed,
+            "diverged" if index % 50 == 49 else "finished", distance + shift, details, f"-c{number}",
+            latency * (1 + shift), evaluations,
+        )  # fmt: skip
+
+
+def sweep_file(folder: Path, count: int) -> Path:
+    """A grid of ``count`` jobs over models, rates and seeds."""
+    rates = math.ceil(count / len(MODELS) / SEEDS)
+    sweep = {
+        "overrides": {"data": "digits", "training.updates": 1000},
+        "grid": {
+            "model": list(MODELS),
+            "training.lr": [1e-4 * (1 + k) for k in range(rates)],
+            "seed": list(range(SEEDS)),
+        },
+    }
+    file = folder / f"many{count}.yaml"
+    file.write_text(yaml.safe_dump(sweep))
+    return file
+
+
+def main() -> None:
+    rows = []
+    for count in COUNTS:
+        with tempfile.TemporaryDirectory() as folder:
+            runs, out = Path(folder) / "runs", Path(folder) / "out"
+            with mock.patch.object(os, "fsync"):  # made up, and gone in a minute
+                records(runs, count)
+            console = Console(file=io.StringIO(), width=160)
+            took = {}
+            for what, where in (("terminal", None), ("files", out), ("unchanged", out)):
+                begun = time.perf_counter(), time.process_time()
+                compare([runs], where, console=console)
+                took[f"compare_{what}_seconds"] = time.perf_counter() - begun[0]
+                took[f"compare_{what}_cpu_seconds"] = time.process_time() - begun[1]
+            begun = time.perf_counter(), time.process_time()
+            jobs = plan(str(sweep_file(Path(folder), count)), [], Path(folder) / "sweep").jobs
+            took["plan_seconds"] = time.perf_counter() - begun[0]
+            took["plan_cpu_seconds"] = time.process_time() - begun[1]
+        assert len(jobs) == count
+        rows.append({"count": count, **{name: round(value, 2) for name, value in took.items()}})
+        print(rows[-1], flush=True)
+    write("compare_records", rows)
+
+
+if __name__ == "__main__":
+    main()
