@@ -31,6 +31,18 @@ class LikeNflows(MaskedAutoregressive):
         return (z - shift) / scale, -scale.log()
 
 
+class LikeNormflows(MaskedAutoregressive):
+    def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        u, shift = parameters.unbind(-1)
+        scale = torch.sigmoid(u + 2) + 1e-3
+        return x * scale + shift, scale.log()
+
+    def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        u, shift = parameters.unbind(-1)
+        scale = torch.sigmoid(u + 2) + 1e-3
+        return (z - shift) / scale, -scale.log()
+
+
 class LikeZuko(MaskedAutoregressive):
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         shift, u = parameters.unbind(-1)
@@ -107,6 +119,16 @@ def test_nflows_affine(residual: bool) -> None:
         assert torch.equal(layers[1].mask, layers[2].mask)
     copy_weights(made, layers)
     check(LikeNflows(made), peer, lambda z: peer.inverse(z)[0])
+
+
+def test_normflows_affine() -> None:
+    """Its residual form (without residual blocks it leaves out the activation after the first layer)."""
+    from normflows.flows import MaskedAffineAutoregressive
+
+    peer = perturbed(MaskedAffineAutoregressive(DIM, HIDDEN, num_blocks=2))
+    made = MADE(DIM, 2, (HIDDEN,) * 3, residual=True).double()
+    copy_weights(made, nflows_layers(peer.autoregressive_net))
+    check(LikeNormflows(made), peer, lambda z: peer.inverse(z)[0])
 
 
 def test_nflows_spline() -> None:

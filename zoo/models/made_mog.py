@@ -81,7 +81,7 @@ class MixtureMADE(Distribution):
                 mean.gather(-1, chosen)[:, 0], log_std.gather(-1, chosen)[:, 0].exp(), normal[i]
             )
 
-        return self.network.generate(n, step, context)
+        return self.network.generate(n, step, context)[0]
 
     def mixture(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-weights, means and log-deviations ``(..., K)`` of the network's output, in at least float32."""

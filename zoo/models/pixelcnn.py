@@ -118,7 +118,7 @@ class PixelCNN(GenerativeModel):
             def level(i: int, logits: Tensor) -> Tensor:
                 return self._scale(_draw(logits, columns[i], temperature).to(u.dtype))
 
-            x = self.made.generate(n, level, context)
+            x, _ = self.made.generate(n, level, context)
             return torch.round((x + 1) * ((self.spec.levels - 1) / 2)).view(u.shape)
         normals = noise.normal(u).flatten(1).T
 
@@ -128,7 +128,7 @@ class PixelCNN(GenerativeModel):
             std = torch.exp(log_std.gather(1, k)[:, 0])
             return mean.gather(1, k)[:, 0] + temperature * std * normals[i]
 
-        return self.made.generate(n, value, context).view(u.shape)
+        return self.made.generate(n, value, context)[0].view(u.shape)
 
     def _scale(self, x: Tensor) -> Tensor:
         assert self.spec.levels is not None

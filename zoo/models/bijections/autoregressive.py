@@ -22,7 +22,8 @@ class MaskedAutoregressive(Bijection):
 
     The Jacobian is lower triangular, so log|det dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass
     of a MADE; ``inverse`` is D sequential steps, which together compute each hidden unit once. Both cost
-    about one pass of arithmetic. A subclass says what f is: :meth:`apply_to` and :meth:`undo_on`.
+    about one pass of arithmetic. A subclass says what f is: :meth:`apply_to` and :meth:`undo_on`, and where
+    it can, :meth:`solve`, which a step is: one dimension of few rows costs what its operations cost to start.
 
     Args:
         network: gives theta, P numbers for each dimension; events are ``(D,)``.
@@ -40,21 +41,26 @@ class MaskedAutoregressive(Bijection):
         """The x with f(x) = ``z``, and the logarithm of the slope of f's inverse there."""
         raise NotImplementedError
 
+    def solve(self, z: Tensor, parameters: Tensor) -> Tensor:
+        """The x of :meth:`undo_on` alone."""
+        return self.undo_on(z, parameters)[0]
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_slope = self.apply_to(x, self.network(x, context))
         return z, sum_event(log_slope)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x, parameters = self._solve_all(z, context)
+        return x, sum_event(self.undo_on(z, parameters)[1])
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._solve_all(z, context)[0]
+
+    def _solve_all(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         columns = z.T.contiguous().unbind(0)
-        log_slopes: list[Tensor] = []
-
-        def step(i: int, parameters: Tensor) -> Tensor:
-            x, log_slope = self.undo_on(columns[i], parameters)
-            log_slopes.append(log_slope)
-            return x
-
-        x = self.network.generate(len(z), step, context)
-        return x, sum_event(torch.stack(log_slopes, dim=1))
+        return self.network.generate(
+            len(z), lambda i, parameters: self.solve(columns[i], parameters), context
+        )
 
 
 class MaskedAffineAutoregressive(MaskedAutoregressive):
@@ -68,7 +74,9 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         hidden: widths of the hidden layers of the MADE that gives (m, s).
         context: number of conditioning features; 0 for none.
         log_scale_bound: s is soft-clamped to (-bound, bound), so that one layer stretches a dimension by at
-            most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's.
+            most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's;
+            far out z may then overflow, which is a density of 0, or an error of the flow where the layers
+            behind make NaN of it.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
     """
 

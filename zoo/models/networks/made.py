@@ -28,7 +28,7 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
     """
     lowest = min(lowest, dim - 1)  # one dimension has nothing before it
     choices = dim - lowest
-    unit = torch.arange(width)
+    unit = torch.arange(width, device="cpu")  # where a model is built without memory, too
     if width >= choices:
         return lowest + unit * choices // width
     return lowest + torch.round((unit + 1) * (choices + 1) / (width + 1)).to(torch.int64) - 1
@@ -46,9 +46,9 @@ class MaskedLinear(nn.Linear):
     def __init__(self, mask: Tensor) -> None:
         super().__init__(mask.shape[1], mask.shape[0])
         # Not in the state dict: the mask follows from the constructor's arguments.
-        self.register_buffer("mask", mask.to(self.weight.dtype), persistent=False)
+        self.register_buffer("mask", mask.to(self.weight), persistent=False)
         with torch.no_grad():
-            self.weight.uniform_(-1, 1).mul_((6 / mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
+            self.weight.uniform_(-1, 1).mul_((6 / self.mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
             self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
@@ -129,17 +129,18 @@ class MADE(nn.Module):
         else:
             self.stages = [Stage(None, True)] * len(hidden)
         self.dropout = nn.Dropout(dropout) if dropout else None
-        degrees = [torch.arange(1, dim + 1)]  # an input of degree d is the d-th
-        degrees += [spread_degrees(width, dim, lowest=0 if context else 1) for width in hidden]
+        inputs = torch.arange(1, dim + 1, device="cpu")  # an input of degree d is the d-th
+        self._degrees = [spread_degrees(width, dim, lowest=0 if context else 1) for width in hidden]
         self.layers = nn.ModuleList(
-            MaskedLinear(below[None, :] <= above[:, None]) for below, above in pairwise(degrees)
+            MaskedLinear(below[None, :] <= above[:, None])
+            for below, above in pairwise([inputs, *self._degrees])
         )
-        seen = torch.arange(dim).repeat_interleave(parameters)
-        self.output = MaskedLinear(degrees[-1][None, :] <= seen[:, None])
+        seen = torch.arange(dim, device="cpu")
+        self.output = MaskedLinear(self._degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
         nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         # _ends[l][d]: how many units of layer l have degree at most d
-        self._ends = [torch.searchsorted(d, torch.arange(dim), right=True).tolist() for d in degrees[1:]]
+        self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self._degrees]
         self._sweep: _Sweep | None = None
         if min(hidden) < dim - 1 and self.coverage() < 0.99:
             warnings.warn(
@@ -168,8 +169,8 @@ class MADE(nn.Module):
 
     def generate(
         self, rows: int, step: Callable[[int, Tensor], Tensor], context: Tensor | None = None
-    ) -> Tensor:
-        """Fill in x one dimension after another, ``(rows, D)``.
+    ) -> tuple[Tensor, Tensor]:
+        """Fill in x one dimension after another: x ``(rows, D)`` and its parameters ``(rows, D, P)``.
 
         Each hidden unit is computed once, as soon as the inputs that it sees are known; all D steps together
         cost about one pass through the network, where D passes would do the same. Units are sorted by degree,
@@ -188,14 +189,14 @@ class MADE(nn.Module):
         sweep, self._sweep = self._sweep, None  # taken, so that no other thread writes into it
         if sweep is None or not sweep.fits(self, rows):
             sweep = _Sweep(self, rows)
-        x = sweep.run(step, shift)
+        generated = sweep.run(step, shift)
         if sweep.size <= _KEEP:
             self._sweep = sweep
-        return x
+        return generated
 
     def _generate_recorded(
         self, rows: int, step: Callable[[int, Tensor], Tensor], shift: Tensor | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         """:meth:`generate` where autograd needs the earlier states intact: each step makes new tensors."""
         activate = _ACTIVATIONS[self.activation][0]
         like = self.output.weight
@@ -207,6 +208,7 @@ class MADE(nn.Module):
         ]
         output = [value.split(self.parameters_per_dim) for value in (self.output.weight, self.output.bias)]
         columns: list[Tensor] = []
+        parameters: list[Tensor] = []
         known = [like.new_empty(0, rows) for _ in range(1 + len(self.stages))]
         for i in range(self.dim):
             streams: list[Tensor] = []
@@ -224,21 +226,21 @@ class MADE(nn.Module):
                 streams.append(stream)
                 known[index + 1] = torch.cat([known[index + 1], activate(stream) if stage.active else stream])
             weight, bias = output
-            parameters = torch.addmm(bias[i][:, None], weight[i][:, : len(known[-1])], known[-1])
-            columns.append(step(i, parameters.T))
+            parameters.append(torch.addmm(bias[i][:, None], weight[i][:, : len(known[-1])], known[-1]).T)
+            columns.append(step(i, parameters[-1]))
             known[0] = torch.cat([known[0], columns[-1][None]])
-        return torch.stack(columns, 1)
+        return torch.stack(columns, 1), torch.stack(parameters, 1)
 
-    @torch.no_grad()
     def coverage(self) -> float:
         """The share of the allowed dependencies (output i on input j < i) that the masks leave."""
         if self.dim == 1:
             return 1.0
-        reach = torch.eye(self.dim, device=self.output.mask.device)
-        for layer in [*self.layers, self.output]:
-            reach = ((layer.mask.float() @ reach) > 0).float()
-        reach = reach[:: self.parameters_per_dim]
-        return float(reach.sum() / math.comb(self.dim, 2))
+        # the least degree of the units of a layer that see input j; those above it see j too
+        least = torch.arange(1, self.dim + 1, device="cpu")
+        for degrees in self._degrees:
+            place = torch.searchsorted(degrees, least)
+            least = torch.cat([degrees, degrees.new_tensor([self.dim])])[place]
+        return int((self.dim - least).sum()) / math.comb(self.dim, 2)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_sweep": None}  # views of this very module's weights: no copy has a use
@@ -280,8 +282,8 @@ class _Sweep:
                 empty(len(stream)) if index in kept and stage.active else stream
                 for index, (stream, stage) in enumerate(zip(streams, made.stages, strict=True))
             ]
-            parameters = empty(made.dim * per_dim)
-            self.size = sum(v.numel() for v in [self.x, self.shift, *streams, *states, parameters])
+            self.parameters = empty(made.dim * per_dim)
+            self.size = sum(v.numel() for v in [self.x, self.shift, *streams, *states, self.parameters])
             self.steps = []
             for i in range(made.dim):
                 below, hidden = self.x[:i], []
@@ -300,7 +302,7 @@ class _Sweep:
                         )
                     below = states[index][:end]
                 first = i * per_dim
-                out = parameters[first : first + per_dim]
+                out = self.parameters[first : first + per_dim]
                 self.steps.append(
                     (
                         hidden,
@@ -320,19 +322,26 @@ class _Sweep:
         """Whether this memory serves a batch of ``rows`` and the weights as they lie now."""
         return self.key == self._key(made, rows)
 
-    def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> Tensor:
+    def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> tuple[Tensor, Tensor]:
         affine, activate = self.affine, self.activate
         if shift is not None:
             self.shift.copy_(shift.reshape(self.shift.shape))
-        for i, (hidden, bias, weight, below, out, parameters, x_i) in enumerate(self.steps):
-            for b, w, known, stream, add, copy, state, active in hidden:
-                affine(b, w, known, out=stream)
-                if add is not None:
-                    stream.add_(add)
-                if copy is not None:
-                    copy.copy_(stream)
-                if active:
-                    activate(state)
-            affine(bias, weight, below, out=out)
-            x_i.copy_(step(i, parameters))
-        return self.x.reshape(len(self.x), -1).T.clone(memory_format=torch.contiguous_format)
+        with torch.inference_mode():  # its operations start sooner; what is kept is copied outside
+            for i, (hidden, bias, weight, below, out, parameters, x_i) in enumerate(self.steps):
+                for b, w, known, stream, add, copy, state, active in hidden:
+                    affine(b, w, known, out=stream)
+                    if add is not None:
+                        stream.add_(add)
+                    if copy is not None:
+                        copy.copy_(stream)
+                    if active:
+                        activate(state)
+                affine(bias, weight, below, out=out)
+                x_i.copy_(step(i, parameters))
+        dim = len(self.x)
+        x, all_parameters = self.x.view(dim, -1).T, self.parameters.view(dim, -1, self.x[0].numel())
+        contiguous = torch.contiguous_format
+        return (
+            x.clone(memory_format=contiguous),
+            all_parameters.permute(2, 0, 1).clone(memory_format=contiguous),
+        )
