@@ -494,8 +494,9 @@ def many(count: int, cluster: Cluster, mean_hours: float = 8.0, seed: int = 0) -
     return works
 
 
-def planned(plan: dict[str, Any], kind: str) -> tuple[list[Work], Cluster]:
+def planned(kind: str) -> tuple[list[Work], Cluster]:
     """The sweep of ``results/scaling/plan.json``, a node to each job, on an own or a shared cluster."""
+    plan = json.loads((RESULTS / "plan.json").read_text())
     given = {name: item["value"] for name, item in plan["assumptions"].items()}
     nodes = int(given["gpus"] / given["gpus_per_node"])
     cluster = Cluster(
@@ -556,14 +557,14 @@ def markdown(scenarios: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    plan = json.loads((RESULTS / "plan.json").read_text())
-    setups = {
-        "10,000 jobs, harsh": (many(10_000, HARSH), HARSH),
-        "ImageNet64, own": planned(plan, "own"),
-        "ImageNet64, shared": planned(plan, "shared"),
+    setups: dict[str, Callable[[], tuple[list[Work], Cluster]]] = {
+        "10,000 jobs, harsh": lambda: (many(10_000, HARSH), HARSH),
+        "ImageNet64, own": lambda: planned("own"),
+        "ImageNet64, shared": lambda: planned("shared"),
     }
     scenarios = {}
-    for name, (works, cluster) in setups.items():
+    for name, setup in setups.items():
+        works, cluster = setup()
         begun = time.perf_counter()
         outcome = simulate(works, cluster)
         scenarios[name] = {
@@ -574,6 +575,7 @@ def main() -> None:
             "closed_form_wasted_share": 1 - outcome.hours["work"] / outcome.expected_hours,
             "simulated_in_seconds": round(time.perf_counter() - begun, 1),
         }
+        print(f"{name}: {scenarios[name]['simulated_in_seconds']} s", flush=True)
         assert outcome.sound, f"{name}: a job was lost, done twice or recorded wrongly."
     RESULTS.mkdir(parents=True, exist_ok=True)
     record = {"command": "python benchmarks/scheduler_simulation.py", "seed": 0, "scenarios": scenarios}

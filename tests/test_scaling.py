@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import scaling_plan
 import scheduler_simulation as simulation
 from restarts import daly_interval, expected_time, young_interval
 from scheduler_simulation import HARSH, Cluster, Work, many, simulate
@@ -87,3 +90,26 @@ def test_without_failures_time_is_work_and_writing():
     assert expected_time(10, 3, 0.5, 1, 0) == pytest.approx(10 + 3 * 0.5 + 1)
     assert expected_time(10, 3, 0.5, 1, 1e-9) == pytest.approx(10 + 3 * 0.5 + 1)
     assert math.isfinite(expected_time(10, 3, 0.5, 1, 1.0))
+
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_page_shows_what_the_commands_wrote():
+    results = ROOT / "results" / "scaling"
+    plan = json.loads((results / "plan.json").read_text())
+    tables = scaling_plan.markdown(plan)
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    for name, table in tables.items():
+        assert (results / f"{name}.md").read_text() == table
+        assert f"<!-- begin: results/scaling/{name}.md -->\n{table.strip()}\n<!-- end -->" in page
+    assert plan["totals"] == pytest.approx(scaling_plan.totals(plan["rows"]))
+    assert [row["model"] for row in plan["rows"]] == [entry.name for entry in scaling_plan.SWEEP]
+
+
+def test_operations_are_counted_without_computing():
+    entry = scaling_plan.Entry("vae", "small", 1, "", {"width": 8, "hidden": 32})
+    size, once = scaling_plan.operations(entry)
+    assert size > 1000
+    assert scaling_plan.operations(replace(entry, calls=3.0))[1] == 3 * once
+    assert once > 2 * size  # a convolution's weight serves at many places

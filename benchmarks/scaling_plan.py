@@ -1,0 +1,434 @@
+"""Every family on ImageNet64 with five seeds on 64 GPUs: jobs, hours, storage, and what failures cost.
+
+Measured here: the floating-point operations of an update, counted by torch on the models that zoo's own
+configurations describe, and the sizes of records. Assumed: the table ASSUMPTIONS and, where a paper does not
+say how long to train, the epochs of the table SWEEP. All else follows.
+
+    python benchmarks/scaling_plan.py       # writes results/scaling/plan.{json,md}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from restarts import daly_interval, expected_time, young_interval
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+import zoo
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "scaling"
+SHAPE = (3, 64, 64)
+
+
+class Given(NamedTuple):
+    """A number that is put in, not measured."""
+
+    value: float
+    unit: str
+    source: str
+
+
+ASSUMPTIONS = {
+    "gpus": Given(64, "GPUs", "the question"),
+    "gpus_per_node": Given(8, "GPUs", "a usual node; each job has one: trainer=ddp trainer.devices=8"),
+    "seeds": Given(5, "runs of each model", "the question"),
+    "images": Given(1_281_167, "images", "training set of ILSVRC 2012: Russakovsky et al. 2015, table 2"),
+    "peak": Given(989e12, "FLOP/s of a GPU", "H100 SXM, bf16, dense: NVIDIA's data sheet"),
+    "use_transformer": Given(0.40, "of the peak", "assumed for attention and wide matrices"),
+    "use_convolution": Given(0.25, "of the peak", "assumed for convolutions of 64 channels and more"),
+    "use_small": Given(0.10, "of the peak", "assumed for many small or sequential operations"),
+    "scaling": Given(0.90, "of eight GPUs' speed", "assumed for eight GPUs of a node against one"),
+    "beside": Given(0.05, "of training", "assumed for validation and the protocol"),
+    "gpu_hours_per_failure": Given(
+        54 * 24 * 16384 / 419,
+        "GPU-hours",
+        "Llama 3, 3.3.4: 419 unexpected interruptions in 54 days of 16,384",
+    ),
+    "preempted_hours": Given(24, "hours of a job", "assumed for a shared cluster; one's own has none"),
+    "sweep_hours": Given(30 * 24, "hours", "assumed: the sweeping process dies once a month"),
+    "again_hours": Given(1, "hours", "assumed: until somebody, or a timer, gives the same command again"),
+    "start_hours": Given(3 / 60, "hours", "assumed: start, read the checkpoint, compile"),
+    "disk": Given(1e9, "bytes/s", "assumed: one job writing to shared storage"),
+}
+A = {name: given.value for name, given in ASSUMPTIONS.items()}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model of the sweep and how long it trains.
+
+    Attributes:
+        model, settings: as ``zoo.build`` takes them.
+        batch: examples of an update.
+        updates: of the model; None: ``epochs`` of the training set.
+        counted: another model and settings whose operations are counted, where that is the same but quicker.
+        calls: times that an update goes through the counted operations, such as an ODE solver's evaluations.
+        use: which assumption of the GPU's use applies.
+        averaged: whether a moving average of the weights is kept.
+        source: of the size, the batch and the length.
+    """
+
+    model: str
+    use: str
+    batch: int
+    source: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    counted: tuple[str, dict[str, Any]] | None = None
+    updates: int | None = None
+    epochs: float = 100.0
+    calls: float = 1.0
+    averaged: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.model.rpartition("/")[2]
+
+    @property
+    def all_updates(self) -> int:
+        return self.updates or round(self.epochs * A["images"] / self.batch)
+
+
+UNET = {
+    "channels": 128, "multipliers": [1, 2, 3, 4], "blocks": 3, "attention": [16, 8], "dropout": 0.0,
+    "frequency": 1000.0,
+}  # fmt: skip
+UNSTATED = "length assumed: 100 epochs, as TarFlow"
+SWEEP = (
+    Entry(
+        "published/realnvp_cifar10", "convolution", 64,
+        f"Dinh et al. 2017, section 4.1 (batch; 64x64: 2 blocks of 32); {UNSTATED}",
+        {"scales": 4, "width": 32, "blocks": 2},
+    ),
+    Entry(
+        "published/glow_cifar10", "convolution", 128,
+        f"Kingma and Dhariwal 2018, table 4 (4 levels of 48 steps); {UNSTATED}",
+        {"levels": 4, "steps": 48, "memory_efficient": False},
+    ),
+    Entry(
+        "published/nsf_coupling_imagenet64", "convolution", 256,
+        "bayesiains/nsf (batch); length as its CIFAR-10", updates=200_000,
+    ),
+    Entry(
+        "published/tarflow_imagenet64_bpd", "transformer", 256,
+        "apple/ml-tarflow: batch and 100 epochs are stated", epochs=100,
+    ),
+    Entry(
+        "iresnet", "small", 128, f"jhjacobsen/invertible-resnet (batch, width, terms); {UNSTATED}",
+        {"blocks": 48, "width": 512}, ("iresnet", {"blocks": 2, "width": 512}), calls=24,
+    ),
+    Entry(
+        "ffjord", "small", 900,
+        f"rtqichen/ffjord (batch, channels); 150 evaluations of the field an update assumed; {UNSTATED}",
+        {"solver": "euler", "steps": 1, "channels": [64, 64, 64]}, calls=150,
+    ),
+    Entry(
+        "published/flow_matching_cifar10", "convolution", 128, "U-Net and length held equal to diffusion's",
+        {"unet": UNET}, updates=1_500_000, averaged=True,
+    ),
+    Entry(
+        "published/iddpm_cifar10", "convolution", 128,
+        "openai/improved-diffusion, README: ImageNet-64, unconditional", {"unet": UNET},
+        ("published/flow_matching_cifar10", {"unet": UNET}), updates=1_500_000, averaged=True,
+    ),
+    Entry(
+        "published/pixelcnn_pp_cifar10", "convolution", 128, f"openai/pixel-cnn (size, batch); {UNSTATED}",
+        averaged=True,
+    ),
+    Entry(
+        "vae_hierarchical", "convolution", 128, f"width 128, 2 layers at each size assumed; {UNSTATED}",
+        {"width": 128, "latents": 16}, averaged=True,
+    ),
+    Entry(
+        "published/sngan_cifar10", "convolution", 64,
+        "pfnet-research/sngan_projection (size, batch, steps); length as Miyato et al. 2018 on ImageNet",
+        updates=450_000,
+    ),
+)  # fmt: skip
+
+
+# Counting -----------------------------------------------------------------------------------------
+
+
+def operations(entry: Entry) -> tuple[int, float]:
+    """Parameters, and the floating-point operations of one update on one example (a multiply-add is two).
+
+    On the meta device, where nothing is computed; a model that looks at its values is counted on the CPU.
+    """
+    size = sum(p.numel() for p in _on_meta(entry.model, entry.settings).parameters())
+    counted = entry.counted or (entry.model, entry.settings)
+    try:
+        with torch.device("meta"):
+            flops = _count(_on_meta(*counted))
+    except RuntimeError:
+        flops = _count(_build(*counted))
+    return size, flops * entry.calls
+
+
+def _build(name: str, settings: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    model = zoo.build(name, zoo.DataSpec(SHAPE, levels=256), **settings)
+    for module in model.modules():
+        if "initialised" in module._buffers:  # activation normalisation asks before it computes
+            module._buffers["initialised"] = torch.tensor(True, device="cpu")
+    return model
+
+
+def _on_meta(name: str, settings: dict[str, Any]) -> Any:
+    try:
+        with torch.device("meta"):
+            return _build(name, settings)
+    except (RuntimeError, NotImplementedError):  # it counts with values while it is built
+        return _build(name, settings).to("meta")
+
+
+class _NoModules:
+    """Counts are not told apart by module: that needs hooks which forbid ``autograd.grad`` inside a model."""
+
+    parents = frozenset({"Global"})
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+
+def _count(model: Any) -> float:
+    update = _matching if hasattr(model, "matching_loss") else _likelihood
+    if model.likelihood == "none":
+        update = _adversarial
+    x = torch.zeros(1, *SHAPE)
+    if x.device.type == "cpu":
+        update(model, x)  # what is computed once for a whole batch, such as spectral norms, is then known
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+    with counter:
+        update(model, x)
+    return counter.get_total_flops()
+
+
+def _likelihood(model: Any, x: Tensor) -> None:
+    model.log_prob(x).sum().neg().backward()
+
+
+def _matching(model: Any, x: Tensor) -> None:
+    model.matching_loss(x).sum().backward()
+
+
+def _adversarial(model: Any, x: Tensor, critic_steps: int = 5) -> None:
+    """Five steps of the critic on a real and a fake example; one of the generator on two: SNGAN's recipe."""
+    real = model.to_network(x)
+    for _ in range(critic_steps):
+        with torch.no_grad():
+            fake = model.generate(1)
+        (model.critic(fake).sum() - model.critic(real).sum()).backward()
+    model.critic(model.generate(2)).sum().backward()
+
+
+# What follows -------------------------------------------------------------------------------------
+
+
+def write_hours(size: int, entry: Entry) -> float:
+    return checkpoint_bytes(size, entry) / A["disk"] / 3600 + 1 / 3600
+
+
+def checkpoint_bytes(size: int, entry: Entry) -> int:
+    """Weights, two moments and, where there is one, the moving average, in float32."""
+    return 4 * size * (4 if entry.averaged else 3)
+
+
+def failure_rate(preempted: bool) -> float:
+    """Failures per hour of a job on one node."""
+    hardware = A["gpus_per_node"] / A["gpu_hours_per_failure"]
+    return hardware + 1 / A["sweep_hours"] + (1 / A["preempted_hours"] if preempted else 0.0)
+
+
+def row(entry: Entry) -> dict[str, Any]:
+    """One model's part of the plan."""
+    size, flops = operations(entry)
+    update = flops * entry.batch
+    total = update * entry.all_updates
+    gpu_hours = total / (A["peak"] * A[f"use_{entry.use}"]) / 3600 * (1 + A["beside"])
+    hours = gpu_hours / (A["gpus_per_node"] * A["scaling"])
+    write, start = write_hours(size, entry), A["start_hours"]
+    found: dict[str, Any] = {
+        "model": entry.name,
+        "settings": entry.settings,
+        "parameters": size,
+        "flops_per_example": flops,
+        "batch": entry.batch,
+        "updates": entry.all_updates,
+        "total_flops": total,
+        "use": A[f"use_{entry.use}"],
+        "hours": hours,
+        "gpu_hours": hours * A["gpus_per_node"] * A["seeds"],
+        "checkpoint_bytes": checkpoint_bytes(size, entry),
+        "write_hours": write,
+        "source": entry.source,
+    }
+    for name, preempted in (("own", False), ("shared", True)):
+        rate = failure_rate(preempted)
+        count = max(1, round(hours / daly_interval(write, rate)))
+        found[name] = {
+            "young_hours": young_interval(write, rate),
+            "daly_hours": daly_interval(write, rate),
+            "validations": count,
+            "expected_hours": expected_time(hours, hours / count, write, start, rate),
+            "expected_hours_by_default": expected_time(hours, hours / 20, write, start, rate),
+            "failures": hours * rate,
+        }
+    return found
+
+
+def storage(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Bytes on disk: two checkpoints a run, records and curves as measured, 100 samples beside 100 images."""
+    runs = A["seeds"]
+    records = list((ROOT / "results" / "quickstart" / "records").iterdir())
+
+    def mean(name: str) -> float:
+        return sum((folder / name).stat().st_size for folder in records) / len(records)
+
+    logged = [r["updates"] / 10 for r in rows]  # training.log_every
+    lines = [len((f / "curves.csv").read_text().splitlines()) for f in records]
+    line = mean("curves.csv") / (sum(lines) / len(lines))
+    return {
+        "checkpoints": sum(2 * r["checkpoint_bytes"] for r in rows) * runs,
+        "records": mean("record.json") * len(rows) * runs,
+        "curves": line * sum(logged) * runs,
+        "samples": 2 * 100 * math.prod(SHAPE) * len(rows) * runs,
+        "images": A["images"] * math.prod(SHAPE),
+    }
+
+
+def totals(rows: list[dict[str, Any]]) -> dict[str, float]:
+    nodes = A["gpus"] / A["gpus_per_node"]
+    node_hours = sum(r["hours"] for r in rows) * A["seeds"]
+    longest = max(r["hours"] for r in rows)
+    found = {
+        "jobs": len(rows) * A["seeds"],
+        "gpu_hours": node_hours * A["gpus_per_node"],
+        "days_at_least": max(node_hours / nodes, longest) / 24,
+        "longest_job_hours": longest,
+        "total_flops": sum(r["total_flops"] for r in rows) * A["seeds"],
+    }
+    for name in ("own", "shared"):
+        spent = sum(r[name]["expected_hours"] for r in rows) * A["seeds"]
+        default = sum(r[name]["expected_hours_by_default"] for r in rows) * A["seeds"]
+        found[f"{name}_wasted_share"] = 1 - node_hours / spent
+        found[f"{name}_wasted_share_by_default"] = 1 - node_hours / default
+        found[f"{name}_failures"] = sum(r[name]["failures"] for r in rows) * A["seeds"]
+    return found
+
+
+# Telling ------------------------------------------------------------------------------------------
+
+
+def table(head: list[str], lines: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(head) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *lines)) + "\n"
+
+
+def si(value: float, unit: str = "") -> str:
+    """A number in three digits with its prefix.
+
+    >>> si(1_281_167, "B"), si(15.6e6)
+    ('1.28 MB', '15.6 M')
+    """
+    power = min(7, max(0, math.floor(math.log10(abs(value)) / 3))) if value else 0
+    return f"{value / 1000**power:.3g} {['', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'][power]}{unit}".strip()
+
+
+def markdown(plan: dict[str, Any]) -> dict[str, str]:
+    """The tables of docs/scaling.md."""
+    rows, sums, room = plan["rows"], plan["totals"], plan["storage"]
+    head = [
+        "model",
+        "weights",
+        "FLOP/example",
+        "batch",
+        "updates",
+        "FLOP/run",
+        "of peak",
+        "h/run",
+        "GPU-h, all seeds",
+    ]
+    jobs = table(head, [_job(r) for r in rows])
+    head = ["model", "checkpoint", "own: interval (h)", "validations", "failures/run"]
+    head += ["shared: interval (h)", "validations", "failures/run"]
+    saving = table(
+        head,
+        [[r["model"], si(r["checkpoint_bytes"], "B"), *_pace(r["own"]), *_pace(r["shared"])] for r in rows],
+    )
+    whole = table(
+        ["the sweep", ""],
+        [
+            ["jobs", f"{sums['jobs']:.0f}"],
+            ["floating-point operations", si(sums["total_flops"])],
+            ["GPU-hours", f"{sums['gpu_hours']:,.0f}"],
+            ["days on all GPUs, at least", f"{sums['days_at_least']:,.1f}"],
+            ["hours of the longest job", f"{sums['longest_job_hours']:,.1f}"],
+            *([f"{name} on disk", si(size, "B")] for name, size in room.items()),
+            *(
+                [f"{what}, {name} cluster", text]
+                for name in ("own", "shared")
+                for what, text in (
+                    ("failures of jobs", f"{sums[f'{name}_failures']:,.1f}"),
+                    ("time lost to them and to checkpoints", f"{sums[f'{name}_wasted_share']:.2%}"),
+                    (
+                        "the same with validations as they come (20)",
+                        f"{sums[f'{name}_wasted_share_by_default']:.2%}",
+                    ),
+                )
+            ),
+        ],
+    )
+    given = table(
+        ["input", "value", "unit", "source"],
+        [[name, f"{g.value:,.6g}", g.unit, g.source] for name, g in ASSUMPTIONS.items()],
+    )
+    sources = table(["model", "settings beyond its YAML", "source"], [
+        [r["model"], f"`{json.dumps(r['settings'])}`" if r["settings"] else "none", r["source"]] for r in rows
+    ])  # fmt: skip
+    return {"jobs": jobs, "saving": saving, "whole": whole, "assumptions": given, "sources": sources}
+
+
+def _job(r: dict[str, Any]) -> list[str]:
+    size = [r["model"], si(r["parameters"]), si(r["flops_per_example"]), str(r["batch"]), f"{r['updates']:,}"]
+    return [*size, si(r["total_flops"]), f"{r['use']:.0%}", f"{r['hours']:,.1f}", f"{r['gpu_hours']:,.0f}"]
+
+
+def _pace(kind: dict[str, float]) -> list[str]:
+    return [f"{kind['daly_hours']:.2f}", f"{kind['validations']:,}", f"{kind['failures']:.2f}"]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for entry in SWEEP:
+        rows.append(row(entry))
+        print(f"{entry.name}: {si(rows[-1]['flops_per_example'])}FLOP an example", flush=True)
+    plan = {
+        "command": "python benchmarks/scaling_plan.py",
+        "assumptions": {name: given._asdict() for name, given in ASSUMPTIONS.items()},
+        "rows": rows,
+        "totals": totals(rows),
+        "storage": storage(rows),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "plan.json").write_text(json.dumps(plan, indent=1) + "\n")
+    for name, text in markdown(plan).items():
+        (RESULTS / f"{name}.md").write_text(text)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
