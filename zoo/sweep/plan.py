@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from zoo.config import Identity, compose_run, identify, shipped
+from zoo.config import Identity, shipped
 from zoo.errors import ZooError, unknown
+from zoo.identities import Identities
 from zoo.record import RECORD, Record, read
 from zoo.sweep.launcher import Worker
 from zoo.sweep.search import Search
@@ -76,6 +77,7 @@ class Plan:
         jobs: those known at the start; a search proposes more.
         searches: one for each point of the grid, where the sweep searches.
         parallel: jobs at a time that the sweep asks for.
+        identities: finds those of the jobs.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Plan:
     jobs: list[Job]
     searches: list[Search]
     parallel: int
+    identities: Identities = field(default_factory=Identities, repr=False)
 
     @property
     def size(self) -> int:
@@ -92,7 +95,7 @@ class Plan:
     def job(self, overrides: Sequence[str]) -> Job:
         """The job of these overrides."""
         overrides = [*overrides, f"sweep={self.name}"]
-        identity = identify(compose_run(overrides))
+        identity = self.identities.of(overrides)
         return Job(overrides, identity, self.root / identity.run_id)
 
 
