@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -15,7 +16,7 @@ from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching
 from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.field import DenseField, PatchField
+from zoo.models.networks.field import DenseField, PatchField, Stretched
 from zoo.models.networks.unet import UNet
 
 PLANE = zoo.DataSpec((2,))
@@ -25,13 +26,18 @@ FIELDS = {
     "2": lambda: DenseField(2, (16, 16)),
     "3": lambda: DenseField(3, (16,)),
     "43": lambda: DenseField(43, (16,)),
+    "softplus": lambda: DenseField(3, (8, 6), activation="softplus"),
+    "stretched": lambda: Stretched(DenseField(2, (8, 8)), 1.5),
+    "stretched-deep": lambda: Stretched(DenseField(2, (8,)), 1.5),
     "patches": lambda: PatchField((2, 4, 4), (8,)),
+    "patches-softplus": lambda: PatchField((1, 2, 4), (8,), 1, activation="softplus"),
     "patches-odd": lambda: PatchField((1, 3, 5), (8,)),
     "u-net": lambda: UNet((1, 4, 4), 4),
     "u-net-odd": lambda: UNet((2, 3, 2), 4),
 }
 SHAPES = {
-    "1": (1,), "2": (2,), "3": (3,), "43": (43,), "patches": (2, 4, 4), "patches-odd": (1, 3, 5),
+    "1": (1,), "2": (2,), "3": (3,), "43": (43,), "softplus": (3,), "stretched": (2,), "stretched-deep": (2,),
+    "patches-softplus": (1, 2, 4), "patches": (2, 4, 4), "patches-odd": (1, 3, 5),
     "u-net": (1, 4, 4), "u-net-odd": (2, 3, 2),
 }  # fmt: skip
 
@@ -310,14 +316,18 @@ def test_settings_that_make_no_sense_are_refused():
     for settings in ({"solver": "magic"}, {"train_trace": "none"}, {"steps": 0}, {"atol": 0.0}):
         with pytest.raises(ZooError):
             ContinuousFlow(field, **settings)
+    for settings in ({"flows": 0}, {"scales": 0}, {"activation": "relu"}):
+        with pytest.raises(ZooError, match="model"):
+            FFJORD(PLANE, **settings)
     with pytest.raises(ZooError, match="coupling"):
         FlowMatching(PLANE, coupling="random")
 
 
+@pytest.mark.parametrize("activation", ["tanh", "softplus"])
 @pytest.mark.parametrize("context", [0, 3])
-def test_the_divergence_in_closed_form_is_autograds(context):
+def test_the_divergence_in_closed_form_is_autograds(context, activation):
     torch.manual_seed(0)
-    field = DenseField(5, (7, 6), context).double()
+    field = Stretched(DenseField(5, (7, 6), context, activation), 2.0).double()
     x, t = torch.randn(4, 5, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     given = (torch.randn(4, context, dtype=torch.float64),) if context else ()
     velocity, trace = field.divergence(t, x, *given)
@@ -348,6 +358,120 @@ def test_penalties_are_those_of_a_linear_field_and_leave_evaluation_be(adjoint, 
         expected = kinetic * truth + jacobian * a**2 * e.square().sum(1)
         torch.testing.assert_close(gap.detach(), expected, rtol=1e-5, atol=1e-6)
         assert torch.autograd.grad(gap.sum(), plain.field.matrix)[0].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_the_time_is_learned(adjoint):
+    """The flow of v = A x over [0, T] is exp(T A), with the log-determinant T tr A."""
+    matrix = 0.4 * torch.randn(3, 3, dtype=torch.float64)
+    field, x = Stretched(Linear(matrix), 1.7).double(), torch.randn(4, 3, dtype=torch.float64)
+    flow = tight(field, train_trace="exact", adjoint=adjoint).train()
+    z, log_det = flow(x)
+    end = field.root.detach().square()
+    torch.testing.assert_close(z, x @ torch.matrix_exp(end * matrix).T, rtol=0, atol=1e-6)
+    torch.testing.assert_close(log_det, (end * matrix.trace()).expand(4), rtol=0, atol=1e-6)
+    (slope,) = torch.autograd.grad(log_det.sum(), field.root)
+    assert slope.item() == pytest.approx(4 * 2 * field.root.item() * matrix.trace().item(), abs=1e-4)
+    watch = Watch(Linear(matrix))
+    tight(Stretched(watch, 1.7).double())(x)
+    assert min(watch.times) < 1e-12
+    assert max(watch.times) == pytest.approx(1.7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "dims"),
+    [
+        ((2,), {"flows": 3}, [2, 2, 2]),
+        ((1, 4, 4), {"scales": 3}, [16, 16, 8, 8, 4]),  # half of 4x2x2 leaves, then half of 8x1x1
+        ((1, 4, 4), {"scales": 2, "flows": 2, "patch": 1}, [16] * 4 + [8] * 2),
+        ((1, 6, 2), {"scales": 9}, [12, 12, 6]),
+        ((1, 3, 5), {"scales": 2}, [15]),
+        ((1, 3, 4), {"flows": 2}, [12, 12]),
+    ],
+    ids=str,
+)
+def test_flows_in_a_row_and_scales(shape, settings, dims):
+    """Every ODE sees its part; the whole inverts and has autograd's log-determinant."""
+    spec = zoo.DataSpec(shape)
+    if len(shape) == 3:
+        spec = zoo.DataSpec(shape, levels=4, classes=3)
+        settings = settings | {"conditional": True}
+    model = perturbed(
+        FFJORD(spec, (8, 8), (8,), atol=1e-7, rtol=1e-7, exact_dim=64, learn_time=True, **settings), 0.1
+    )
+    seen = []
+    for ode in model.odes:
+        ode.register_forward_hook(lambda _, given, __: seen.append(given[0][0].numel()))
+    x = (
+        torch.randn(2, *shape)
+        if spec.levels is None
+        else torch.randint(4, (2, *shape)) + torch.rand(2, *shape)
+    )
+    x, context = x.double(), None if spec.levels is None else model.one_hot(torch.tensor([0, 2]), 2)
+    with torch.no_grad():
+        z, log_det = model.transform(x, context)
+        back, log_det_back = model.transform.inverse(z, context)
+        assert seen == dims
+        assert z.shape == (2, *model.base.shape)
+        torch.testing.assert_close(model.transform.invert(z, context), back, rtol=0, atol=1e-5)
+        assert model.likelihood_details()["trace"] == "exact"
+    torch.testing.assert_close(back, x, rtol=0, atol=1e-5)
+    torch.testing.assert_close(log_det_back, -log_det, rtol=0, atol=1e-4)
+    row = None if context is None else context[:1]
+    jacobian = torch.autograd.functional.jacobian(
+        lambda latents: model.transform.invert(latents, row).flatten(), z[:1]
+    )
+    truth = torch.linalg.slogdet(jacobian.view(spec.dim, spec.dim))[1]
+    assert abs(log_det_back[0] - truth) < 1e-4
+    spec.check(model.sample(2, seed=0))
+
+
+def test_half_of_the_channels_leave_as_they_are_and_every_scale_learns():
+    model = FFJORD(zoo.DataSpec((1, 4, 4), levels=4), channels=(8,), scales=2)
+    with torch.no_grad():
+        for ode in model.odes:
+            for parameter in ode.parameters():
+                parameter.zero_()
+    x = 4 * torch.rand(3, 1, 4, 4)
+    z, _ = model.transform(x)
+    squeezed = nn.functional.pixel_unshuffle(model.before(x)[0], 2)
+    torch.testing.assert_close(z, torch.cat([squeezed[:, 2:].flatten(1), squeezed[:, :2].flatten(1)], 1))
+    model = FFJORD(zoo.DataSpec((1, 4, 4), levels=4), channels=(8,), scales=2, flows=2, learn_time=True)
+    model.train().log_prob(torch.randint(4, (3, 1, 4, 4))).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def dense_size(dim, *hidden):
+    widths = [dim, *hidden, dim]
+    return sum(a * b + 4 * b for a, b in itertools.pairwise(widths)) + 1  # and the time
+
+
+PUBLISHED = {
+    "power": ((6,), 5, 5 * dense_size(6, 60, 60, 60)),
+    "gas": ((8,), 5, 5 * dense_size(8, 160, 160, 160)),
+    "hepmass": ((21,), 10, 10 * dense_size(21, 210, 210)),
+    "miniboone": ((43,), 1, dense_size(43, 860, 860)),
+    "bsds300": ((63,), 2, 2 * dense_size(63, 1260, 1260, 1260)),
+    "mnist": ((1, 28, 28), 4 + 4 + 2, None),
+    "cifar10": ((3, 32, 32), 4 + 4 + 4 + 2, None),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_sizes_build(name):
+    shape, odes, size = PUBLISHED[name]
+    with torch.device("meta"):
+        model = zoo.build(
+            f"published/ffjord_{name}", zoo.DataSpec(shape, levels=256 if len(shape) == 3 else None)
+        )
+    assert len(model.odes) == odes
+    if size is not None:
+        assert sum(p.numel() for p in model.parameters()) == size
+        assert model.likelihood_details()["trace"] == "exact"
+    else:
+        fields = [ode.field.field for ode in model.odes]
+        assert {field.fold for field in fields} == {(1, 1)}
+        assert [layer.layer.out_channels for layer in fields[0].layers] == [64, 64, 64, shape[0]]
 
 
 def test_zuko_agrees_on_a_continuous_flow():

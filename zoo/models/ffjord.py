@@ -9,23 +9,26 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
 from zoo.models.base import Family, Likelihood
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Probe, Trace
 from zoo.models.bijections.elementwise import Affine
-from zoo.models.flow import Flow, Preprocessing, preprocess
-from zoo.models.networks.field import DenseField, PatchField
+from zoo.models.bijections.multiscale import MultiScale
+from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.networks.field import Activation, DenseField, PatchField, Stretched
 
 
 class ContinuousModel(Flow):
-    """What FFJORD and flow matching share: preprocessing, then one ODE from data to standard normal latents.
+    """What FFJORD and flow matching share: preprocessing, then ODEs from data to standard normal latents.
 
     log p(x) = log N(x(1); 0, I) + integral of tr(dv/dx) over [0, 1] + log|det| of the preprocessing, up to
     the solver's tolerance and, in high dimension, an unbiased estimate of the trace.
 
     Args:
         spec: the data.
-        ode: the flow.
+        flow: the continuous flow; or several, in a bijection that holds them.
         preprocessing: of integer data: ``logit`` gives all mass to pixel values; ``centre`` is linear, and
             what mass the model puts outside their range is lost. Either is scaled to a size of about one.
         alpha: margin of the logit.
@@ -38,7 +41,7 @@ class ContinuousModel(Flow):
     def __init__(
         self,
         spec: DataSpec,
-        ode: ContinuousFlow,
+        flow: Bijection,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
@@ -47,7 +50,8 @@ class ContinuousModel(Flow):
         if spec.levels is not None and preprocessing != "none":
             # the state starts and ends at the same scale: less way to go, so fewer steps of the solver
             layers.append(Affine(2.0 if preprocessing == "centre" else 1 / (1 + math.log(spec.levels))))
-        super().__init__(spec, Chain([Chain(layers), ode]), conditional=conditional)
+        latents = (spec.dim,) if isinstance(flow, MultiScale) else None
+        super().__init__(spec, Chain([Chain(layers), flow]), latent_shape=latents, conditional=conditional)
 
     @property
     def before(self) -> Chain:
@@ -55,12 +59,14 @@ class ContinuousModel(Flow):
         return self.transform.get_submodule("layers.0")  # type: ignore[return-value]
 
     @property
-    def ode(self) -> ContinuousFlow:
-        """The continuous flow."""
-        return self.transform.get_submodule("layers.1")  # type: ignore[return-value]
+    def odes(self) -> list[ContinuousFlow]:
+        """The continuous flows, from data to latents."""
+        return [module for module in self.transform.modules() if isinstance(module, ContinuousFlow)]
 
-    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        return self._to_data(self.ode.transport(self.base.sample(n, temperature), context))
+    @property
+    def ode(self) -> ContinuousFlow:
+        """The continuous flow; of several, the one that sees the data."""
+        return self.odes[0]
 
     def _to_data(self, state: Tensor) -> Tensor:
         """What the ODE ends in, in data space."""
@@ -70,7 +76,7 @@ class ContinuousModel(Flow):
         return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)
 
     def likelihood_details(self) -> dict[str, Any]:
-        ode = self.ode
+        ode = self.ode  # no other sees more dimensions, so none has an exact trace where this has none
         solver: dict[str, Any] = {"solver": ode.solver}
         solver |= {"steps": ode.steps} if ode.solver in FIXED else {"atol": ode.atol, "rtol": ode.rtol}
         trace = "exact" if ode.trace(self.spec.dim) == "exact" else f"hutchinson, 1 {ode.probe} probe"
@@ -82,24 +88,37 @@ class FFJORD(ContinuousModel):
 
     Trained by maximum likelihood through the ODE, with Hutchinson's trace; evaluated with the exact trace
     where the dimension allows. On vectors two hidden layers give the exact trace in closed form, always.
-    Images keep one resolution.
+
+    Images keep one resolution, or have several ``scales``: flows, a squeeze and as many flows again, after
+    which half of the channels leave; the last scale, or one of odd height or width, has flows only.
 
     Args:
         spec: the data.
         hidden: hidden layers of the field (vectors).
         channels: hidden layers of the field (images).
-        patch: pixels a side that the field joins (images).
+        patch: pixels a side that the field joins; 1 for plain convolutions (images).
+        activation: of the field, ``tanh`` or ``softplus``.
+        flows: continuous flows in a row; with ``scales``, in a row at each resolution.
+        scales: at most what halving allows (images).
+        learn_time: learn the time T that each flow takes, which starts at 1.
         solver, steps, atol, rtol, train_tolerance, exact_dim, train_trace, adjoint, probe, kinetic, jacobian:
             see :class:`~zoo.models.bijections.continuous.ContinuousFlow`.
         preprocessing, alpha, conditional: see :class:`ContinuousModel`.
+
+    Raises:
+        ZooError: no flow or no scale.
     """
 
     def __init__(
         self,
         spec: DataSpec,
-        hidden: Sequence[int] = (64, 64, 64),
+        hidden: Sequence[int] = (64, 64),
         channels: Sequence[int] = (64, 64),
         patch: int = 4,
+        activation: Activation = "tanh",
+        flows: int = 1,
+        scales: int = 1,
+        learn_time: bool = False,
         solver: str = "dopri5",
         steps: int = 20,
         atol: float = 1e-5,
@@ -115,15 +134,37 @@ class FFJORD(ContinuousModel):
         alpha: float = 1e-6,
         conditional: bool = False,
     ) -> None:
-        context = int(spec.classes or 0) if conditional else 0
-        field: nn.Module = (
-            PatchField(spec.shape, channels, patch, context)
-            if spec.is_image
-            else DenseField(spec.dim, hidden, context)
-        )
-        ode = ContinuousFlow(
-            field, solver=solver, steps=steps, atol=atol, rtol=rtol, train_tolerance=train_tolerance,
-            exact_dim=exact_dim, train_trace=train_trace, adjoint=adjoint, probe=probe,
-            kinetic=kinetic, jacobian=jacobian,
-        )  # fmt: skip
-        super().__init__(spec, ode, preprocessing, alpha, conditional)
+        if min(flows, scales) < 1:
+            raise ZooError(f"model.flows and model.scales must be at least 1; got {flows} and {scales}.")
+        context = context_size(spec, conditional)
+
+        def ode(shape: tuple[int, ...]) -> ContinuousFlow:
+            field: nn.Module = (
+                PatchField(shape, channels, patch, context, activation)
+                if spec.is_image
+                else DenseField(spec.dim, hidden, context, activation)
+            )
+            return ContinuousFlow(
+                Stretched(field) if learn_time else field,
+                solver=solver, steps=steps, atol=atol, rtol=rtol, train_tolerance=train_tolerance,
+                exact_dim=exact_dim, train_trace=train_trace, adjoint=adjoint, probe=probe,
+                kinetic=kinetic, jacobian=jacobian,
+            )  # fmt: skip
+
+        def row(shape: tuple[int, ...]) -> list[Bijection]:
+            return [ode(shape) for _ in range(flows)]
+
+        def scale(shape: tuple[int, ...], left: int) -> MultiScale:
+            c, h, w = shape
+            if left == 1 or h % 2 or w % 2:
+                return MultiScale(Chain(row(shape)), shape, None, None)
+            inside = (4 * c, h // 2, w // 2)
+            deeper = scale((2 * c, *inside[1:]), left - 1)
+            return MultiScale(Chain([*row(shape), Squeeze(), *row(inside)]), inside, deeper, None)
+
+        flow: Bijection
+        if spec.is_image and scales > 1:
+            flow = scale(spec.shape, scales)
+        else:
+            flow = Chain(row(spec.shape)) if flows > 1 else ode(spec.shape)
+        super().__init__(spec, flow, preprocessing, alpha, conditional)

@@ -7,22 +7,23 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.bijections.base import Bijection, Chain, sum_event
+from zoo.models.bijections.base import Bijection, Chain, sum_event, zeros
 from zoo.models.bijections.squeeze import Squeeze
 
 
 class MultiScale(Bijection):
     """Layers of one scale, then half of the channels leave and the rest goes on into ``deeper``.
 
-    Dinh et al. 2017, section 3.6. What leaves is standardised by a prior learned from what stays, z2 -> (z2 -
-    m(z1)) exp(-s(z1)) (Kingma & Dhariwal 2018, split prior), so that the base of the whole flow remains one
-    standard normal. Latents come out flat, ``(B, D)``: first this scale's, then the deeper ones'.
+    Dinh et al. 2017, section 3.6. What leaves may be standardised by a prior learned from what stays, z2 ->
+    (z2 - m(z1)) exp(-s(z1)) (Kingma & Dhariwal 2018, split prior), so that the base of the whole flow remains
+    one standard normal. Latents come out flat, ``(B, D)``: first this scale's, then the deeper ones'.
 
     Args:
         layers: bijection of this scale, ``(C, H, W)`` to ``shape``.
         shape: event shape after ``layers``.
         deeper: bijection of the channels that stay (the first half, rounded up); None: all leave here.
-        prior: network from the staying channels to twice the leaving ones (m, then s); None with no deeper.
+        prior: network from the staying channels to twice the leaving ones (m, then s); None: what leaves
+            leaves as it is.
     """
 
     def __init__(
@@ -45,12 +46,12 @@ class MultiScale(Bijection):
         if self.deeper is None:
             return self.layers.inverse(z.view(-1, *self.shape), context)
         first, deep_log_det = self.deeper.inverse(z[:, self._leaving.numel() :], context)
-        x, log_std = self._join(z, first, context)
+        x, prior_log_det = self._join(z, first, context)
         x, log_det = self.layers.inverse(x, context)
-        return x, log_det + sum_event(log_std) + deep_log_det
+        return x, log_det + prior_log_det + deep_log_det
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        if self.deeper is None or self.prior is None:
+        if self.deeper is None:
             return self.layers.invert(z.view(-1, *self.shape), context)
         first = self.deeper.invert(z[:, self._leaving.numel() :], context)
         return self.layers.invert(self._join(z, first, context)[0], context)
@@ -61,11 +62,13 @@ class MultiScale(Bijection):
         return torch.Size((self.shape[0] - self.stay, *self.shape[1:]))
 
     def _join(self, z: Tensor, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The output of ``layers`` from the latents and what stayed; and the prior's log deviations."""
+        """The output of ``layers`` from the latents and what stayed; and the prior's log-determinant."""
         first = first.view(-1, self.stay, *self.shape[1:])
+        second = z[:, : self._leaving.numel()].view(-1, *self._leaving)
+        if self.prior is None:
+            return torch.cat([first, second], 1), zeros(z)
         mean, log_std = self._prior(first, context)
-        second = z[:, : self._leaving.numel()].view(-1, *self._leaving) * log_std.exp() + mean
-        return torch.cat([first, second], 1), log_std
+        return torch.cat([first, second * log_std.exp() + mean], 1), sum_event(log_std)
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
@@ -80,6 +83,8 @@ class MultiScale(Bijection):
         return [torch.cat(pair, 1) for pair in zip(out, deep, strict=True)]
 
     def _standardise(self, first: Tensor, second: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if self.prior is None:
+            return second.flatten(1), zeros(second)
         mean, log_std = self._prior(first, context)
         return ((second - mean) * (-log_std).exp()).flatten(1), -sum_event(log_std)
 

@@ -9,16 +9,40 @@ layer mixes rows.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from zoo.errors import ZooError
 from zoo.models.networks.evaluations import tick
+
+Activation = Literal["tanh", "softplus"]
+
+
+class _Smooth(NamedTuple):
+    """A smooth activation and its derivative, each a function of what goes in."""
+
+    value: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
+
+
+_ACTIVATIONS = {
+    "tanh": _Smooth(torch.tanh, lambda x: 1 - torch.tanh(x).square()),
+    "softplus": _Smooth(F.softplus, torch.sigmoid),
+}
+
+
+def _activation(name: str) -> _Smooth:
+    if name not in _ACTIVATIONS:
+        raise ZooError(f"model.activation of a field is {' or '.join(_ACTIVATIONS)}; got '{name}'.")
+    return _ACTIVATIONS[name]
 
 
 class DenseField(nn.Module):
-    """v(t, x) on vectors: gated layers (W x + b) sigmoid(g t + c) + h t with tanh between them.
+    """v(t, x) on vectors: gated layers (W x + b) sigmoid(g t + c) + h t with an activation between them.
 
     The "concatsquash" layer of FFJORD (Grathwohl et al. 2019): time gates and shifts every unit, at the cost
     of three vectors a layer.
@@ -27,17 +51,21 @@ class DenseField(nn.Module):
         dim: D.
         hidden: widths of the hidden layers.
         context: length of the context, which shifts every unit as time does; 0 for none.
+        activation: ``tanh`` or ``softplus``.
     """
 
-    def __init__(self, dim: int, hidden: Sequence[int] = (64, 64), context: int = 0) -> None:
+    def __init__(
+        self, dim: int, hidden: Sequence[int] = (64, 64), context: int = 0, activation: Activation = "tanh"
+    ) -> None:
         super().__init__()
+        self.activation = _activation(activation)
         widths = itertools.pairwise([dim, *hidden, dim])
         self.layers = nn.ModuleList(_Gated(nn.Linear(a, b), b, context) for a, b in widths)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, D)`` to ``(B, D)``."""
         tick()
-        return _gated_stack(self.layers, t, x, context)
+        return _gated_stack(self.layers, self.activation, t, x, context)
 
     @property
     def closed_form(self) -> bool:
@@ -47,20 +75,21 @@ class DenseField(nn.Module):
     def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The velocity and tr(dv/dx), ``(B, D)`` and ``(B,)``, at one time ``()`` for all rows.
 
-        With gates s and slopes d = tanh', dv/dx = S3 W3 D2 S2 W2 D1 S1 W1 has the trace q2^T M q1 with
-        q = d * s for each row and M = W2 * (W1 S3 W3)^T elementwise for all: exact at the cost of one more
-        H x H product, without a vector-Jacobian product.
+        With gates s and the activations' slopes d, dv/dx = S3 W3 D2 S2 W2 D1 S1 W1 has the trace q2^T M q1
+        with q = d * s for each row and M = W2 * (W1 S3 W3)^T elementwise for all: exact at the cost of one
+        more H x H product, without a vector-Jacobian product.
         """
         tick()
         time = t.reshape(1, 1).to(x.dtype)
         first, second, third = self.layers
-        one = torch.tanh(first(time, x, context))
-        two = torch.tanh(second(time, one, context))
+        act, slope = self.activation
+        one = first(time, x, context)
+        two = second(time, act(one), context)
         gates = [torch.sigmoid(layer.gate(time)) for layer in self.layers]  # type: ignore[operator]
-        slope_one, slope_two = (1 - one.square()) * gates[0], (1 - two.square()) * gates[1]
+        slope_one, slope_two = slope(one) * gates[0], slope(two) * gates[1]
         w1, w2, w3 = (layer.layer.weight for layer in self.layers)  # type: ignore[union-attr]
         mixed = w2 * (w1 @ (gates[2].T * w3)).T  # type: ignore[operator]
-        return third(time, two, context), (slope_two * (slope_one @ mixed.T)).sum(1)
+        return third(time, act(two), context), (slope_two * (slope_one @ mixed.T)).sum(1)
 
 
 class PatchField(nn.Module):
@@ -76,12 +105,19 @@ class PatchField(nn.Module):
         hidden: channels of the hidden layers.
         patch: pixels that an axis is folded by, a power of two.
         context: length of the context, which shifts every channel as time does; 0 for none.
+        activation: ``tanh`` or ``softplus``.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], hidden: Sequence[int] = (64, 64), patch: int = 4, context: int = 0
+        self,
+        shape: tuple[int, ...],
+        hidden: Sequence[int] = (64, 64),
+        patch: int = 4,
+        context: int = 0,
+        activation: Activation = "tanh",
     ) -> None:
         super().__init__()
+        self.activation = _activation(activation)
         channels, height, width = shape
         self.fold = (_fold(height, patch), _fold(width, patch))
         folded = channels * self.fold[0] * self.fold[1]
@@ -93,8 +129,38 @@ class PatchField(nn.Module):
         tick()
         (n, c, h, w), (i, j) = x.shape, self.fold
         patches = x.view(n, c, h // i, i, w // j, j).permute(0, 1, 3, 5, 2, 4)
-        out = _gated_stack(self.layers, t, patches.reshape(n, c * i * j, h // i, w // j), context)
+        folded = patches.reshape(n, c * i * j, h // i, w // j)
+        out = _gated_stack(self.layers, self.activation, t, folded, context)
         return out.view(n, c, i, j, h // i, w // j).permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
+
+
+class Stretched(nn.Module):
+    """A field over the times [0, T] with T learned, seen on [0, 1]: T v(T t, x).
+
+    Args:
+        field: v(t, x).
+        end: T at the start; above 0.
+    """
+
+    def __init__(self, field: nn.Module, end: float = 1.0) -> None:
+        super().__init__()
+        self.field = field
+        self.root = nn.Parameter(torch.tensor(end).sqrt())  # T is its square, so that it stays above 0
+
+    def forward(self, t: Tensor, x: Tensor, *context: Tensor) -> Tensor:
+        end = self.root.square()
+        return end * self.field(end * t, x, *context)
+
+    @property
+    def closed_form(self) -> bool:
+        """As the field's own."""
+        return bool(getattr(self.field, "closed_form", False))
+
+    def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As the field's own, of the stretched field."""
+        end = self.root.square()
+        velocity, trace = self.field.divergence(end * t, x, context)  # type: ignore[operator]
+        return end * velocity, end * trace
 
 
 class _Gated(nn.Module):
@@ -116,10 +182,12 @@ class _Gated(nn.Module):
         )
 
 
-def _gated_stack(layers: nn.ModuleList, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
+def _gated_stack(
+    layers: nn.ModuleList, activation: _Smooth, t: Tensor, x: Tensor, context: Tensor | None
+) -> Tensor:
     time = t.reshape(-1, 1).to(x.dtype)
     for index, layer in enumerate(layers):
-        x = layer(time, torch.tanh(x) if index else x, context)
+        x = layer(time, activation.value(x) if index else x, context)
     return x
 
 
