@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from zoo.config import options
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = dict.fromkeys(re.findall(r"```bash\n(.*?)```", README, re.S))
@@ -102,3 +104,9 @@ def test_a_fresh_clone_sets_itself_up(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_every_model_is_in_the_readme():
+    rows = [line for line in README.splitlines() if line.startswith("| `")]
+    named = set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in rows)))
+    assert named == set(options("model"))
