@@ -66,7 +66,8 @@ class Held:
 
     class Handle:
         def __init__(self, held: Held, tensor: Tensor) -> None:
-            self.held, self.tensor = held, tensor
+            # detached: an output that knew its graph would keep it alive, in a circle
+            self.held, self.tensor = held, tensor.detach()
             storage = tensor.untyped_storage()
             self.key, self.size = storage.data_ptr(), storage.nbytes()
             if self.key not in held.own:
