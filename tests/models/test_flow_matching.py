@@ -10,12 +10,14 @@ import torch
 from torch import nn
 
 import zoo
+from zoo import factory
 from zoo.config import compose_run, plain
 from zoo.errors import ZooError
 from zoo.factory import instantiate
 from zoo.models import noise
 from zoo.models.flow_matching import FlowMatching, assignment
 from zoo.models.networks.unet import UNet
+from zoo.sweep.plan import plan
 
 PLANE = zoo.DataSpec((2,))
 
@@ -142,3 +144,17 @@ def test_time_embedding_is_ho_et_als():
     t, steps = 0.123, 123.0  # their time counts steps
     theirs = torch.tensor([steps * math.exp(-math.log(10_000) * i / 3) for i in range(4)])
     torch.testing.assert_close(t * net.frequencies, theirs, rtol=1e-5, atol=0)
+
+
+def test_the_sweep_against_ffjord_trains_the_same_network():
+    """Weights of the same names and shapes on each data set, averaged alike, for the same seconds."""
+    data_specs = {"digits": zoo.DataSpec((1, 8, 8), levels=17), "8gaussians": zoo.DataSpec((2,))}
+    for name, spec in data_specs.items():
+        fields, training = [], []
+        for job in plan("ffjord_vs_matching", [f"data={name}", "seed=0"], None).jobs:
+            config = job.identity.config
+            fields.append(factory.instantiate(config["model"], spec).ode.field)
+            training.append({k: config["training"][k] for k in ("max_seconds", "batch_size", "ema", "lr")})
+        first, second = ({k: v.shape for k, v in field.state_dict().items()} for field in fields)
+        assert first == second
+        assert training[0] == training[1]
