@@ -93,6 +93,19 @@ def test_gaussian_weights_are_finite_in_float32_far_out(monkeypatch):
         assert torch.isfinite(log_weight).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("far", [8.5, 10, 60])
+def test_far_outside_the_range_the_way_back_gives_its_nearest_end(far, dtype):
+    std, n = 6.4, 2000
+    way = GaussianNoise(std, 256)
+    below, above = (torch.full((n,), y, dtype=dtype) for y in (-far * std, 256 + far * std))
+    assert way.inverse(below).max() <= 8  # beyond it, at most exp(-8 * 8.5 / 6.4) of the mass
+    assert way.inverse(below).median() == 0
+    assert way.inverse(above).min() >= 255 - 8
+    assert way.inverse(above).median() == 255
+    assert way.inverse(below).dtype == dtype
+
+
 def small(spec: zoo.DataSpec, dequantisation) -> Flow:
     return Flow(spec, preprocess(spec, "logit"), base="diagonal", dequantisation=dequantisation)
 

@@ -17,6 +17,8 @@ from zoo.models.distributions import LOG_2PI
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
+FARTHEST = 30.0  # standard deviations outside the range where a y is placed at most: Phi(-38) has no digits
+
 DequantisationName = Literal["uniform", "variational"]
 
 
@@ -172,10 +174,13 @@ class GaussianNoise(Dequantisation):
     def inverse(self, y: Tensor) -> Tensor:
         if self.levels is None:
             return y + self.std * noise.normal(y)
-        low, high = (torch.special.ndtr(end.double()) for end in self._ends(y))
-        point = low + (high - low) * noise.uniform(y)
-        x = y + self.std * torch.special.ndtri(point).to(y.dtype)
-        return torch.floor(x).clamp(0, self.levels - 1)
+        wide = y.double().clamp(-FARTHEST * self.std, self.levels + FARTHEST * self.std)
+        low, high = self._ends(wide)
+        low, high, right = _on_the_left(low, high)
+        low, high = (torch.special.log_ndtr(end).exp() for end in (low, high))  # ndtr is 0 below -8.3
+        e = torch.special.ndtri(low + (high - low) * noise.uniform(y))
+        x = wide + self.std * torch.where(right, -e, e)
+        return torch.floor(x).clamp(0, self.levels - 1).to(y.dtype)
 
     def nearest(self, y: Tensor) -> Tensor:
         """The example that a denoised y stands for, without noise."""
@@ -213,7 +218,12 @@ def _standard_normal(v: Tensor) -> Tensor:
 
 def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
     """log[Phi(high) - Phi(low)], elementwise, from the tail on their own side, where digits are left."""
-    right = low + high > 0
-    low, high = torch.where(right, -high, low), torch.where(right, -low, high)
+    low, high, _ = _on_the_left(low, high)
     log_high = torch.special.log_ndtr(high)
     return log_high + torch.log(-torch.expm1(torch.special.log_ndtr(low) - log_high))
+
+
+def _on_the_left(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The interval, mirrored where its middle is above zero, and where that was."""
+    right = low + high > 0
+    return torch.where(right, -high, low), torch.where(right, -low, high), right
