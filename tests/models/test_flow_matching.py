@@ -18,6 +18,7 @@ from zoo.models import noise
 from zoo.models.flow_matching import FlowMatching, assignment
 from zoo.models.networks.unet import UNet
 from zoo.sweep.plan import plan
+from zoo.training.matching import Matching
 
 PLANE = zoo.DataSpec((2,))
 
@@ -32,6 +33,13 @@ def test_assignment_is_the_cheapest_of_all():
     many_x, many_e = torch.randn(2, 128, 3)
     paired = (many_x - many_e[assignment(many_x, many_e)]).square().sum()
     assert paired < 0.7 * (many_x - many_e).square().sum()
+
+
+def test_minibatch_ot_needs_the_batch_in_one_piece():
+    model = zoo.build("flow_matching", PLANE, coupling="minibatch_ot")
+    Matching(model, updates=1, batch_size=4).setup("fit")
+    with pytest.raises(ZooError, match="accumulate=1"):
+        Matching(model, updates=1, batch_size=4, accumulate=2).setup("fit")
 
 
 class Straight(nn.Module):

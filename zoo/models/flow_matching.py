@@ -33,7 +33,7 @@ class FlowMatching(ContinuousModel):
     Args:
         spec: the data.
         coupling: of data and noise within a batch: ``independent``, or ``minibatch_ot`` (the assignment
-            of least squared distance).
+            of least squared distance; the batch is then in one piece and in one process).
         conditional: condition the field on the label.
         field: of images: ``unet``, or the ``patch`` field that FFJORD has.
         hidden: hidden layers of the field (vectors).

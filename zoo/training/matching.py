@@ -6,7 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
 from zoo.models import noise
+from zoo.models.across import world
 from zoo.training.rule import Rule, given, require
 
 
@@ -16,6 +18,13 @@ class Matching(Rule):
     def __init__(self, model: nn.Module, **settings: Any) -> None:
         require(model, "matching", "matching_loss")
         super().__init__(model, **settings)
+
+    def setup(self, stage: str) -> None:
+        if getattr(self.model, "coupling", None) == "minibatch_ot" and max(world(), self.accumulate) > 1:
+            raise ZooError(
+                "model.coupling=minibatch_ot pairs the examples of a whole batch, so it needs one process and "
+                "training.accumulate=1; otherwise use model.coupling=independent."
+            )
 
     def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.model.matching_loss(x, **given(y)).mean()  # type: ignore[operator]
