@@ -22,7 +22,7 @@ class Matching(Rule):
     def setup(self, stage: str) -> None:
         if getattr(self.model, "coupling", None) == "minibatch_ot" and max(world(), self.accumulate) > 1:
             raise ZooError(
-                "model.coupling=minibatch_ot pairs the examples of a whole batch, so it needs one process and "
+                "model.coupling=minibatch_ot pairs the examples of a whole batch; it needs one process and "
                 "training.accumulate=1; otherwise use model.coupling=independent."
             )
 
