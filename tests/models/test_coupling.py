@@ -148,6 +148,12 @@ def test_actnorm_sets_itself_once_and_remembers():
     assert torch.equal(fresh.bias, before)
 
 
+def test_actnorm_keeps_its_digits_at_a_large_mean():
+    x = 1e9 + torch.randn(500, 3, dtype=torch.float64)
+    z, _ = ActNorm(3).double().train()(x)
+    torch.testing.assert_close(z.std(0), torch.ones(3, dtype=torch.float64), atol=5e-3, rtol=0)
+
+
 def test_actnorm_survives_a_constant_channel():
     z, log_det = ActNorm(2).train()(torch.full((4, 2), 3.0))
     assert torch.isfinite(z).all()
@@ -488,19 +494,23 @@ def test_dequantisation_stays_in_its_cell():
     assert abs((y - x).mean().item() - 0.5) < 0.03
 
 
-def test_actnorm_is_the_same_on_all_ranks(monkeypatch):
-    """Two processes with halves of a batch set what one process with all of it sets."""
+@pytest.mark.parametrize("mine", [60, 0, 100])
+def test_actnorm_is_the_same_on_all_ranks(monkeypatch, mine):
+    """Two processes with parts of a batch, or all and nothing, set what one process with all of it sets."""
     x = 5 + 2 * torch.randn(100, 3)
     whole = ActNorm(3).train()
     whole(x)
+    other = x[mine:].double()
+    others = iter([len(other), other.sum(0), (other - x.double().mean(0)).square().sum(0)])
 
     def all_reduce(sums):
-        other = x[60:].double()
-        sums += torch.cat([other.sum(0), other.square().sum(0), torch.tensor([40.0], dtype=torch.float64)])
+        sums += next(others)
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     part = ActNorm(3).train()
-    part(x[:60])
+    part(x[:mine])
+    assert not list(others), "an empty part takes part in every sum"
     torch.testing.assert_close(part.bias, whole.bias)
     torch.testing.assert_close(part.log_scale, whole.log_scale)

@@ -18,12 +18,13 @@ def total(x: Tensor) -> Tensor:
     return _Total.apply(x) if world() > 1 else x
 
 
-def moments(values: Tensor) -> tuple[Tensor, Tensor, int]:
+def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance of each row of ``(C, N)`` over the batch of all processes, and its length.
 
-    The variance is that of the distances from the mean, so that a large mean costs no digits.
+    The variance is that of the distances from the mean, so that a large mean costs no digits. Each process
+    has its part of the batch, which may be empty, and must call this; an empty whole has moments of NaN.
     """
-    count = values.shape[1] * world()  # every process has an equal part
+    count = total(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
     mean = total(values.sum(1)) / count
     variance = total((values - mean[:, None]).square().sum(1)) / count
     return mean, variance, count

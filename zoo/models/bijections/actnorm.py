@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.models.across import moments
 from zoo.models.bijections.base import Bijection, zeros
 
 SMALLEST_STD = 1e-3  # a constant channel is scaled by at most 1000, and the log-determinant stays finite
@@ -33,10 +34,10 @@ class ActNorm(Bijection):
         self._known = False  # spares a look at the device at every step
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        if self.training and not self._known and len(x):
+        if self.training and not self._known:
             if not bool(self.initialised):
                 self._initialise(x.detach())
-            self._known = True
+            self._known = bool(self.initialised)
         return (x + self._wide(self.bias, x)) * self._wide(self.log_scale.exp(), x), self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -46,12 +47,10 @@ class ActNorm(Bijection):
     def _initialise(self, x: Tensor) -> None:
         wide = torch.float64 if x.device.type != "mps" else torch.float32
         values = x.transpose(0, 1).flatten(1).to(wide)
-        count = torch.tensor(float(values.shape[1]), device=x.device, dtype=wide)
-        sums = torch.cat([values.sum(1), values.square().sum(1), count[None]])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(sums)
-        mean, square = (part / sums[-1] for part in sums[:-1].chunk(2))
-        std = (square - mean.square()).clamp(min=0).sqrt().clamp(min=SMALLEST_STD)
+        mean, variance, count = moments(values)  # of all processes, also where this one's part is empty
+        if not count:
+            return
+        std = variance.sqrt().clamp(min=SMALLEST_STD)
         self.bias.copy_(-mean)
         self.log_scale.copy_(-std.log())
         self.initialised.fill_(True)
