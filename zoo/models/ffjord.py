@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.base import Family, Likelihood
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Probe, Trace
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.checks import at_least
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.field import Activation, DenseField, PatchField, Stretched
 
@@ -134,8 +134,7 @@ class FFJORD(ContinuousModel):
         alpha: float = 1e-6,
         conditional: bool = False,
     ) -> None:
-        if min(flows, scales) < 1:
-            raise ZooError(f"model.flows and model.scales must be at least 1; got {flows} and {scales}.")
+        at_least(1, hidden=hidden, channels=channels, patch=patch, flows=flows, scales=scales)
         context = context_size(spec, conditional)
 
         def ode(shape: tuple[int, ...]) -> ContinuousFlow:

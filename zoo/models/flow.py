@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.bijections.dequantise import Dequantisation, DequantisationName, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
+from zoo.models.checks import one_of, within
 from zoo.models.distributions import Base, Distribution, make_base
 
 Preprocessing = Literal["logit", "centre", "none"]
@@ -125,11 +126,14 @@ def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 1e-6
     ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a
     that every implementation uses, so that both ends stay finite). ``centre``: x/levels - 1/2 (Kingma &
     Dhariwal 2018).
+
+    Raises:
+        ZooError: another word, or a margin outside [0, 1/2), also where the data need neither.
     """
+    one_of(get_args(Preprocessing), preprocessing=how)
+    within(0, 0.5, alpha=alpha)
     if spec.levels is None or how == "none":
         return Chain([])
     if how == "centre":
         return Chain([Affine(scale=1 / spec.levels, shift=-0.5)])
-    if how == "logit":
-        return Chain([Affine(scale=(1 - 2 * alpha) / spec.levels, shift=alpha), Logit()])
-    raise ValueError(f"Preprocessing is 'logit', 'centre' or 'none'; got '{how}'.")
+    return Chain([Affine(scale=(1 - 2 * alpha) / spec.levels, shift=alpha), Logit()])

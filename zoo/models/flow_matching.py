@@ -15,7 +15,7 @@ from zoo.models import noise
 from zoo.models.base import Diagnostic
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.ffjord import ContinuousModel
-from zoo.models.flow import Preprocessing
+from zoo.models.flow import Preprocessing, context_size
 from zoo.models.networks.field import DenseField, PatchField
 from zoo.models.networks.unet import UNet
 
@@ -134,7 +134,7 @@ def make_field(
     Raises:
         ZooError: no such field, or settings that it does not have.
     """
-    context = int(spec.classes or 0) if conditional else 0
+    context = context_size(spec, conditional)
     if field not in ("unet", "patch"):
         raise ZooError(f"model.field is unet or patch; got '{field}'.")
     if not spec.is_image:

@@ -16,7 +16,8 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.residual import Gradient, InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.flow import Flow, Preprocessing, preprocess
+from zoo.models.checks import above, at_least
+from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.lipschitz import LipschitzNetwork
 
@@ -61,8 +62,7 @@ class ResidualModel(Flow):
         alpha: float = 1e-6,
         conditional: bool = False,
     ) -> None:
-        if min(blocks, scales) < 1:
-            raise ZooError(f"model.blocks and model.scales must be at least 1; got {blocks} and {scales}.")
+        at_least(1, blocks=blocks, scales=scales)
         sequence = Reversible if memory_efficient else Chain
         made: list[tuple[InvertibleResidual, int]] = []
 
@@ -87,7 +87,7 @@ class ResidualModel(Flow):
             if not split or stay == shape[0]:
                 return Chain([*layers, scale(shape, left - 1, True)])
             deeper = scale((stay, *shape[1:]), left - 1, True)
-            context = int(spec.classes or 0) if conditional else 0
+            context = context_size(spec, conditional)
             prior: nn.Module = ConvNet(stay, 2 * (shape[0] - stay), 32, 0, context=context)
             return MultiScale(Chain(layers), shape, deeper, prior)
 
@@ -155,7 +155,9 @@ class IResNet(ResidualModel):
         conditional: bool = False,
     ) -> None:
         check_coefficient(coefficient)
-        context = int(spec.classes or 0) if conditional else 0
+        at_least(1, hidden=hidden, width=width)
+        above(0, tolerance=tolerance, train_tolerance=train_tolerance)
+        context = context_size(spec, conditional)
 
         def block(shape: tuple[int, ...]) -> InvertibleResidual:
             g = LipschitzNetwork(

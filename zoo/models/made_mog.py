@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import Chain, sum_event
+from zoo.models.checks import above, at_least
 from zoo.models.distributions import LOG_2PI, Distribution
 from zoo.models.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Order, flattened, reorder
@@ -52,8 +52,8 @@ class MixtureMADE(Distribution):
         log_scale_bound: float = 5.0,
     ) -> None:
         super().__init__()
-        if components < 1:
-            raise ZooError(f"A mixture has at least one component; got {components}.")
+        at_least(1, components=components)
+        above(0, log_scale_bound=log_scale_bound)
         self.log_scale_bound = float(log_scale_bound)
         self.network = MADE(dim, 3 * components, hidden, context, activation, residual)
         with torch.no_grad():

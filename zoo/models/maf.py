@@ -14,6 +14,7 @@ from zoo.models.bijections.base import Bijection, Chain, Reshape
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reverse import Reverse
+from zoo.models.checks import at_least
 from zoo.models.distributions import Base, Distribution
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.made import Activation
@@ -105,8 +106,7 @@ def stack(layers: int, layer: Callable[[], list[Bijection]], order: Order, dim: 
     Raises:
         ZooError: no layer, or another order.
     """
-    if layers < 1:
-        raise ZooError(f"An autoregressive flow needs at least one layer; got {layers}.")
+    at_least(1, layers=layers)
     chain: list[Bijection] = []
     for index in range(layers):
         if index > 0 or order == "random":

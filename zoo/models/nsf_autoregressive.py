@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.permutation import Permutation
+from zoo.models.bijections.spline import check_spline
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.checks import at_least, within
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import flattened
@@ -60,8 +61,10 @@ class NSFAutoregressive(Flow):
         base: Base = "normal",
         conditional: bool = False,
     ) -> None:
-        if steps < 1:
-            raise ZooError(f"NSF needs at least one step; got {steps}.")
+        at_least(1, steps=steps, hidden=hidden)
+        at_least(0, blocks=blocks)
+        within(0, 1, dropout=dropout)
+        check_spline(bins, bound)
         context = context_size(spec, conditional)
 
         def mix() -> list[Bijection]:

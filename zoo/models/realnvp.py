@@ -19,6 +19,7 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.checks import at_least
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
@@ -81,8 +82,9 @@ class RealNVP(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
-        if scales < 1 or layers < 1:
-            raise ZooError(f"RealNVP needs scales and layers of at least 1; got {scales} and {layers}.")
+        at_least(1, layers=layers, hidden=hidden, scales=scales, width=width)
+        at_least(0, blocks=blocks)
+        bounded(bound)
         context = context_size(spec, conditional)
 
         def couplings(

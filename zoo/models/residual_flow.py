@@ -7,7 +7,8 @@ from typing import Any
 
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.residual import Count, Estimator, Gradient, InvertibleResidual
-from zoo.models.flow import Preprocessing
+from zoo.models.checks import above, at_least
+from zoo.models.flow import Preprocessing, context_size
 from zoo.models.iresnet import ResidualModel, check_coefficient
 from zoo.models.networks.lipschitz import Activation, LipschitzNetwork
 
@@ -62,7 +63,10 @@ class ResidualFlow(ResidualModel):
         conditional: bool = False,
     ) -> None:
         check_coefficient(coefficient)
-        context = int(spec.classes or 0) if conditional else 0
+        at_least(1, hidden=hidden, width=width)
+        above(0, tolerance=tolerance, train_tolerance=train_tolerance)
+        at_least(0, dense_blocks=dense_blocks)
+        context = context_size(spec, conditional)
 
         def make(widths: Sequence[int]) -> Callable[[tuple[int, ...]], InvertibleResidual]:
             def block(shape: tuple[int, ...]) -> InvertibleResidual:

@@ -15,8 +15,9 @@ from zoo.models.bijections.dequantise import DequantisationName, GaussianNoise
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.patchify import Patchify
 from zoo.models.bijections.transformer_autoregressive import TransformerAutoregressive
+from zoo.models.checks import above, at_least, within
 from zoo.models.distributions import Base
-from zoo.models.flow import Flow, preprocess
+from zoo.models.flow import Flow, context_size, preprocess
 
 Noise = Literal["uniform", "gaussian"]
 Scaling = Literal["logit", "scale"]
@@ -84,8 +85,9 @@ class TarFlow(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("TarFlow needs at least 2 dimensions; use model=maf for one.")
-        if blocks < 1 or patch < 1:
-            raise ZooError(f"TarFlow needs blocks and patch of at least 1; got {blocks} and {patch}.")
+        at_least(1, blocks=blocks, patch=patch, width=width, layers=layers, head_width=head_width)
+        above(0, log_scale_bound=log_scale_bound, noise_std=noise_std)
+        within(0, 0.5, alpha=alpha)
         if noise not in get_args(Noise):
             raise ZooError(f"model.noise is uniform or gaussian; got '{noise}'.")
         if (noise == "gaussian") != (noise_std is not None):
@@ -96,8 +98,7 @@ class TarFlow(Flow):
             raise ZooError(f"model.preprocessing is logit or scale; got '{preprocessing}'.")
         if noise == "gaussian" and spec.levels is not None and preprocessing == "logit":
             raise ZooError("Gaussian noise leaves the range of a logit; set model.preprocessing=scale.")
-        if not 0 <= label_dropout < 1:
-            raise ZooError(f"model.label_dropout is a probability below 1; got {label_dropout}.")
+        within(0, 1, label_dropout=label_dropout)
         if guidance != 0 and not (conditional and label_dropout > 0):
             raise ZooError(
                 "model.guidance needs model.conditional=true and a model.label_dropout above 0 in training."
@@ -112,7 +113,7 @@ class TarFlow(Flow):
         tokens, features = spec.dim, 1
         if spec.is_image and (patches := Patchify(spec.shape, patch)).tokens > 1:
             split, tokens, features = patches, patches.tokens, patches.features
-        context = int(spec.classes or 0) if conditional else 0
+        context = context_size(spec, conditional)
         inner = [
             TransformerAutoregressive(
                 tokens, features, index % 2 == 1, width, layers, head_width, context, log_scale_bound

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.checks import above
 from zoo.models.networks.made import MADE, Activation
 
 
@@ -91,9 +91,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         activation: Activation = "relu",
         residual: bool = False,
     ) -> None:
+        above(0, log_scale_bound=log_scale_bound)
         super().__init__(MADE(dim, 2, hidden, context, activation, residual))
-        if log_scale_bound is not None and not log_scale_bound > 0:
-            raise ZooError(f"log_scale_bound is above 0, or null for none; got {log_scale_bound}.")
         self.log_scale_bound = log_scale_bound
         # a tensor, since arithmetic with a Python number costs twice as much on a tensor of one element
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.checks import above, at_least
 
 FIXED = ("euler", "midpoint", "rk4")
 MOST_STEPS = 2000  # a field that needs more is lost: better one sentence than a run that never ends
@@ -81,10 +82,9 @@ class ContinuousFlow(Bijection):
             raise ZooError(f"model.train_trace is hutchinson or exact; got '{train_trace}'.")
         if probe not in ("rademacher", "gaussian"):
             raise ZooError(f"model.probe is rademacher or gaussian; got '{probe}'.")
-        if min(kinetic, jacobian) < 0:
-            raise ZooError(f"model.kinetic and model.jacobian are at least 0; got {kinetic} and {jacobian}.")
-        if steps < 1 or min(atol, rtol, 1.0 if train_tolerance is None else train_tolerance) <= 0:
-            raise ZooError("A continuous flow needs at least one step and tolerances above zero.")
+        at_least(0, kinetic=kinetic, jacobian=jacobian)
+        at_least(1, steps=steps)
+        above(0, atol=atol, rtol=rtol, train_tolerance=train_tolerance)
         self.field, self.solver, self.steps = field, solver, steps
         self.atol, self.rtol, self.train_tolerance = atol, rtol, train_tolerance
         self.exact_dim, self.train_trace, self.adjoint = exact_dim, train_trace, adjoint

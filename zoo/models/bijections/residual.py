@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, zeros
+from zoo.models.checks import above, at_least
 
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
 ROWS = 128  # of an exact Jacobian at a time: as many as a processor's cache holds
@@ -96,11 +97,10 @@ class InvertibleResidual(Bijection):
         self.terms, self.eval_terms = terms, eval_terms
         self.tolerance, self.most = tolerance, most
         self.lipschitz = float(getattr(g, "lipschitz", math.nan))
-        if min(terms, eval_terms, most) < 1 or not self.lipschitz < 1:
-            raise ZooError(
-                "A residual block needs at least one term and iteration, and g.lipschitz below 1; "
-                f"got {terms}, {eval_terms}, {most} and {self.lipschitz:g}."
-            )
+        at_least(1, terms=terms, eval_terms=eval_terms, most=most)
+        above(0, tolerance=tolerance)
+        if not self.lipschitz < 1:
+            raise ZooError(f"A residual block needs g.lipschitz below 1; got {self.lipschitz:g}.")
         # P(N >= m) for m = 1, 2, .., as far as the draw can tell it from 0
         chances = [_SURVIVAL[count](m) for m in range(1, 64)] if estimator == "roulette" else []
         self._survival = tuple(chance for chance in chances if chance >= RESOLUTION)
