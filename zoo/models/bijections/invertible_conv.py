@@ -16,7 +16,8 @@ from zoo.models.bijections.linear import solve_lu, triangles
 class Mixing(Bijection):
     """z = W x at every pixel, log|det| = H W log|det W|; on vectors ``(B, D)`` a linear layer.
 
-    Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation. A subclass says what W is.
+    Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation. A subclass says what W is. Autocast is
+    off inside: W and its inverse rounded apart would be two maps, neither with this log-determinant.
     """
 
     def weight(self) -> Tensor:
@@ -32,10 +33,12 @@ class Mixing(Bijection):
         raise NotImplementedError
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return mix(self.weight(), x), self._log_det(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return mix(self.weight(), x), self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return mix(self.inverse_weight(), z), -self._log_det(z)
+        with torch.autocast(z.device.type, enabled=False):
+            return mix(self.inverse_weight(), z), -self._log_det(z)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return zeros(x) + self.log_scale() * x.shape[2:].numel()

@@ -16,7 +16,8 @@ class LULinear(Bijection):
 
     log|det| = sum_i ln u_i. It starts as the identity; a fixed permutation before it makes up for the fixed
     order of the pivots (Oliva et al. 2018; Durkan et al. 2019, section 3.2). Cost: O(D^2) a row after O(D^3)
-    a call; the inverse is two triangular solves of D x D, made once a call.
+    a call; the inverse is two triangular solves of D x D, made once a call. Autocast is off inside, as in
+    :class:`~zoo.models.bijections.invertible_conv.Mixing`.
 
     Args:
         features: D.
@@ -34,12 +35,14 @@ class LULinear(Bijection):
         self.bias = nn.Parameter(torch.zeros(features))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        lower, upper = self._triangles()
-        return F.linear(x, (lower @ upper).to(x.dtype), self.bias), self._log_det(x)
+        with torch.autocast(x.device.type, enabled=False):
+            lower, upper = self._triangles()
+            return F.linear(x, (lower @ upper).to(x.dtype), self.bias.to(x.dtype)), self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        weight = solve_lu(*self._triangles())
-        return F.linear(z - self.bias, weight.to(z.dtype)), -self._log_det(z)
+        with torch.autocast(z.device.type, enabled=False):
+            weight = solve_lu(*self._triangles())
+            return F.linear(z - self.bias.to(z.dtype), weight.to(z.dtype)), -self._log_det(z)
 
     def _scale(self) -> Tensor:
         wide = torch.promote_types(self.diagonal.dtype, torch.float32)
