@@ -116,8 +116,13 @@ class GenerativeModel(nn.Module):
                 values.append(self._log_prob(x, self.one_hot(label, len(x))))
             return torch.stack(values).logsumexp(0) - math.log(self.context)
 
-    def one_hot(self, y: Tensor | int | None, n: int) -> Tensor | None:
+    def one_hot(self, y: Tensor | int | None, n: int, values: bool | None = None) -> Tensor | None:
         """Labels ``(n,)``, or one for all, as the context of networks ``(n, classes)``; None for None.
+
+        Args:
+            y: the labels.
+            n: how many.
+            values: check their range; by default not in training, where a GPU would have to be waited for.
 
         Raises:
             InvalidData: another shape, or labels outside ``0 .. classes-1``.
@@ -132,7 +137,8 @@ class GenerativeModel(nn.Module):
             y = y.expand(n)
         if tuple(y.shape) != (n,) or y.is_floating_point():
             raise InvalidData(f"Labels are integers of shape ({n},); got {y.dtype} of {tuple(y.shape)}.")
-        if not self.training and n and not (int(y.min()) >= 0 and int(y.max()) < self.context):
+        values = not self.training if values is None else values
+        if values and n and not (int(y.min()) >= 0 and int(y.max()) < self.context):
             raise InvalidData(f"Labels lie in 0..{self.context - 1}; got {int(y.min())} to {int(y.max())}.")
         return nn.functional.one_hot(y.long(), self.context).to(self.dtype)
 
@@ -179,7 +185,7 @@ class GenerativeModel(nn.Module):
         if y is None and self.conditional:
             draws = noise.uniform(torch.empty(n, 1, device=self.device)).flatten()
             y = (draws * self.context).long().clamp(max=self.context - 1)
-        return self.one_hot(y, n)
+        return self.one_hot(y, n, values=True)
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         raise NotImplementedError

@@ -130,6 +130,8 @@ class Diffusion(ContinuousModel):
             raise ZooError(
                 "A diffusion needs timesteps >= 2, terms >= 1, sample_steps >= 1 and first_noise >= 0."
             )
+        if not guidance >= 0:
+            raise ZooError(f"model.guidance must be at least 0, where 0 is none; got {guidance}.")
         if not 0 <= label_dropout < 1 or (guidance and (not conditional or sampler == "ode")):
             raise ZooError(
                 "model.label_dropout is a share in [0, 1), and model.guidance needs conditional=true and "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import ZooError, positive
 from zoo.models.base import GenerativeModel
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
@@ -16,6 +16,7 @@ from zoo.models.networks.encoder import Encoder, Norm
 from zoo.models.networks.residual import ResidualFeatures, ResidualGenerator
 
 Architecture = Literal["dcgan", "residual"]
+CriticNorm = Literal["none", "group", "spectral"]
 
 
 class AdversarialModel(GenerativeModel):
@@ -34,6 +35,8 @@ class AdversarialModel(GenerativeModel):
         truncation: psi in (0, 1]; below 1, samples come from the latents' bulk: z is a standard normal given
             that every |z_i| <= t, where a normal keeps within t with probability psi. That is the outcome of
             drawing z_i again until it lies within t (Brock et al. 2019). Training knows nothing of it.
+        critic_norm: a subclass's, checked here.
+        sizes: a subclass's, checked here to be at least 1 where they are given.
     """
 
     family = "gan"
@@ -43,11 +46,21 @@ class AdversarialModel(GenerativeModel):
     critic: Critic
 
     def __init__(
-        self, spec: DataSpec, latent_dim: int = 64, conditional: bool = False, truncation: float = 1.0
+        self,
+        spec: DataSpec,
+        latent_dim: int = 64,
+        conditional: bool = False,
+        truncation: float = 1.0,
+        critic_norm: CriticNorm = "none",
+        **sizes: int | None,
     ) -> None:
         super().__init__(spec, conditional)
-        if latent_dim < 1:
-            raise ZooError("A GAN needs latent_dim >= 1.")
+        positive(latent_dim=latent_dim, **sizes)
+        if critic_norm not in get_args(CriticNorm):
+            raise ZooError(
+                f"model.critic_norm is {' or '.join(get_args(CriticNorm))}; got '{critic_norm}'. Batch "
+                "norm would make the verdict on an example depend on the others of its batch."
+            )
         if not 0 < truncation <= 1:
             raise ZooError(f"model.truncation lies in (0, 1], where 1 is none; got {truncation}.")
         self.latent_dim, self.truncation = latent_dim, truncation
@@ -142,14 +155,17 @@ class GAN(AdversarialModel):
         hidden: int = 96,
         depth: int = 2,
         generator_norm: Norm = "group",
-        critic_norm: Norm = "none",
+        critic_norm: CriticNorm = "none",
         critic_width: int | None = None,
         conditional: bool = False,
         truncation: float = 1.0,
     ) -> None:
-        super().__init__(spec, latent_dim, conditional, truncation)
-        if "batch" in (generator_norm, critic_norm):
-            raise ZooError("A GAN takes no batch norm; use group (or spectral for the critic).")
+        super().__init__(
+            spec, latent_dim, conditional, truncation, critic_norm,
+            width=width, hidden=hidden, depth=depth, critic_width=critic_width,
+        )  # fmt: skip
+        if generator_norm not in ("group", "none"):
+            raise ZooError(f"model.generator_norm is group or none; got '{generator_norm}'.")
         if architecture not in ("dcgan", "residual"):
             raise ZooError(f"model.architecture is dcgan or residual; got '{architecture}'.")
         breadth = width if critic_width is None else critic_width

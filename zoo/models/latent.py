@@ -78,6 +78,8 @@ class LatentVariableModel(GenerativeModel):
         super().__init__(spec, conditional)
         if importance_samples < 1:
             raise ZooError(f"A VAE needs importance_samples >= 1; got {importance_samples}.")
+        if not 0 <= beta < math.inf:
+            raise ZooError(f"model.beta must be finite and at least 0; got {beta}.")
         self.beta = beta
         self.importance_samples = importance_samples
         self.sample_pixels = sample_pixels

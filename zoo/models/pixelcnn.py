@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.spec import DataSpec
+from zoo.errors import positive
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.models.bijections.autoregressive import soft_clamp
@@ -69,8 +70,7 @@ class PixelCNN(GenerativeModel):
         self.pixels: GatedPixelCNN | None = None
         self.made: MADE | None = None
         if spec.levels is None:
-            if components < 1:
-                raise ValueError(f"A mixture needs at least one component; got {components}.")
+            positive(components=components)
             self.network = "MADE-MoG"
             self.made = MADE(spec.dim, 3 * components, hidden, self.context)
             with torch.no_grad():  # components that start alike would stay alike

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.models.gan import AdversarialModel, plain_critic, residual_critic
-from zoo.models.networks.encoder import Norm
+from zoo.models.gan import AdversarialModel, CriticNorm, plain_critic, residual_critic
 from zoo.models.networks.style import StyleGenerator, sphere
 
 
@@ -38,12 +37,15 @@ class StyleGAN(AdversarialModel):
         width: int = 24,
         hidden: int = 64,
         depth: int = 3,
-        critic_norm: Norm = "none",
+        critic_norm: CriticNorm = "none",
         critic_width: int | None = None,
         conditional: bool = False,
         truncation: float = 1.0,
     ) -> None:
-        super().__init__(spec, latent_dim, conditional, truncation)
+        super().__init__(
+            spec, latent_dim, conditional, truncation, critic_norm,
+            width=width, hidden=hidden, depth=depth, critic_width=critic_width,
+        )  # fmt: skip
         self.generator = StyleGenerator(latent_dim, spec.shape, width, hidden, depth, self.context)
         critic_width = 2 * width if critic_width is None else critic_width
         if spec.is_image:

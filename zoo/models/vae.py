@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import ZooError, positive
 from zoo.models import noise
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection, Chain
@@ -83,10 +83,10 @@ class VAE(LatentVariableModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
-        if latent_dim < 1 or flow_layers < 1:
-            raise ZooError(
-                f"A VAE needs latent_dim and flow_layers >= 1; got {latent_dim} and {flow_layers}."
-            )
+        positive(
+            latent_dim=latent_dim, width=width, hidden=hidden, depth=depth, flow_layers=flow_layers,
+            components=components,
+        )  # fmt: skip
         if posterior not in get_args(Posterior):
             raise ZooError(f"model.posterior is one of {', '.join(get_args(Posterior))}; got '{posterior}'.")
         self.latent_dim = latent_dim

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -86,6 +87,10 @@ class Adversarial(Rule):
         for name, count in (("critic_steps", critic_steps), ("generator_batches", generator_batches)):
             if count < 1:
                 raise ZooError(f"training.{name} must be at least 1; got {count}.")
+        rates = {"gradient_penalty": gradient_penalty, "r1": r1, "critic_lr": critic_lr or 0.0}
+        for name, rate in rates.items():
+            if not 0 <= rate < math.inf:
+                raise ZooError(f"training.{name} must be finite and at least 0; got {rate}.")
         if weight_clip is not None and not weight_clip > 0:
             raise ZooError(f"training.weight_clip is a bound above 0, or null; got {weight_clip}.")
         if augment and not model.spec.is_image:  # type: ignore[union-attr]

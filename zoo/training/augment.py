@@ -68,8 +68,10 @@ def augmentation(names: Sequence[str]) -> Callable[[Tensor], Tensor]:
     """The named changes, one after another; the identity for none.
 
     Raises:
-        ZooError: a name that is not in :data:`AUGMENTATIONS`.
+        ZooError: a name that is not in :data:`AUGMENTATIONS`, or a name that is no list.
     """
+    if isinstance(names, str):
+        raise ZooError(f"training.augment is a list, such as [colour]; got '{names}'.")
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise ZooError(f"training.augment lists {', '.join(AUGMENTATIONS)}; got '{unknown[0]}'.")

@@ -87,6 +87,8 @@ class Rule(pl.LightningModule):
         ):
             if not value >= least or not math.isfinite(value):
                 raise ZooError(f"training.{name} must be at least {least}; got {value}.")
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ZooError(f"training.betas are two decays in [0, 1); got {list(betas)}.")
         if max_seconds is not None and not 0 < max_seconds < math.inf:
             raise ZooError(f"training.max_seconds is a time above zero, or null; got {max_seconds}.")
         if not 0 <= ema < 1:

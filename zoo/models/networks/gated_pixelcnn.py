@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down
 from zoo.models.networks.evaluations import tick
 
@@ -34,7 +35,7 @@ class GatedPixelCNN(nn.Module):
         width: features of each stack, at least C.
         layers: gated layers.
         kernel: size of the layers' (masked) kernels, odd.
-        first_kernel: size of the first one's.
+        first_kernel: size of the first one's, odd.
         head: features of the hidden 1x1 layer before the logits.
         context: length of the label's one-hot; 0 for none.
     """
@@ -51,10 +52,11 @@ class GatedPixelCNN(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        if min(width, head) < channels or layers < 1 or min(kernel, first_kernel) < 3:
-            raise ValueError(
-                f"A gated PixelCNN needs width and head >= channels ({channels}), a layer and kernels >= 3; "
-                f"got {width}, {head}, {layers}, {kernel} and {first_kernel}."
+        wrong_kernels = any(k < 3 or k % 2 == 0 for k in (kernel, first_kernel))
+        if min(width, head) < channels or layers < 1 or wrong_kernels:
+            raise ZooError(
+                f"A gated PixelCNN needs width and head >= channels ({channels}), layers >= 1 and odd "
+                f"kernels >= 3; got {width}, {head}, {layers}, {kernel} and {first_kernel}."
             )
         self.channels, self.levels = channels, levels
         reaches = [first_kernel // 2] + [kernel // 2] * (layers - 1)
