@@ -10,6 +10,7 @@ import torch
 import yaml
 from torch import nn
 
+import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, Unsound, ZooError
 from zoo.evaluation.features import select
@@ -226,6 +227,25 @@ def test_more_dequantisation_samples_tighten_the_bound():
     assert (many.kind, many.details["dequantisation_samples"]) == ("lower bound", 64)
     elbo = likelihood(VAE(SPEC, latent_dim=2, width=4).eval(), x, spec, dequantisation_samples=4)["nll"]
     assert "dequantisation_samples" not in elbo.details  # the mean of exp(ELBO) bounds nothing
+
+
+TOLD = {
+    "gan": ({"truncation": 0.5}, {"truncation": 0.5}),
+    "diffusion": ({"sampler": "ddim", "sample_steps": 2}, {"sampler": "ddim", "sample_steps": 2}),
+    "flow_matching": ({"solver": "euler", "steps": 2}, {"solver": "euler", "steps": 2}),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_how_samples_are_drawn_is_told_beside_what_is_measured_of_them(name):
+    settings, told = TOLD[name]
+    plane = DataSpec((2,))
+    splits = {split: torch.randn(40, 2) for split in ("train", "test")}
+    model = zoo.build(name, plane, **settings)
+    result = evaluate(model, splits, plane, natural=False, settings=FAST | {"likelihood_examples": 2})
+    assert told.items() <= result.metrics["energy_distance"].details.items()
+    assert told.items() <= result.sampling.items()
+    assert "truncation" not in result.metrics["nll"].details
 
 
 class Slow(nn.Module):

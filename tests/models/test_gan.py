@@ -168,8 +168,8 @@ def test_truncation_acts_on_samples_alone_and_is_told() -> None:
         made = free.generate(5)
     with noise.keyed(noise.keys(0, count=5)):
         assert made.equal(cut.generate(5))
-    assert free.likelihood_details() == {}
-    assert cut.likelihood_details() == {"truncation": 0.1}
+    assert free.sampling_details() == {}
+    assert cut.sampling_details() == {"truncation": 0.1}
 
 
 @pytest.mark.parametrize("conditional", [False, True])

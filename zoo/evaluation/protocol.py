@@ -156,7 +156,8 @@ def _evaluate(
         samples = generate(model, settings.samples, spec, settings.seed, settings.batch_size)
     except Unsound as error:
         samples, failure = torch.empty(0, *spec.shape), str(error)
-    metrics |= sample_quality(
+    drawn = model.sampling_details() if isinstance(model, GenerativeModel) else {}
+    quality = sample_quality(
         samples,
         splits,
         spec,
@@ -165,6 +166,9 @@ def _evaluate(
         device=placement(model)[0],
         failure=failure,
     )
+    for metric in quality.values():
+        metric.details |= drawn
+    metrics |= quality
     metrics |= diagnostics(model, _subset(scored, DIAGNOSED, settings.seed), settings.seed)
     torch.manual_seed(settings.seed)
     sampling = sampling_speed(
@@ -175,7 +179,7 @@ def _evaluate(
         time_limit_seconds=settings.time_limit_seconds,
         clock=clock,
     )
-    return Evaluation(metrics, sampling, samples[:SHOWN])
+    return Evaluation(metrics, sampling | drawn, samples[:SHOWN])
 
 
 @torch.no_grad()

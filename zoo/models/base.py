@@ -197,6 +197,10 @@ class GenerativeModel(nn.Module):
         """What a reader must know beside the kind: dequantisation, solver and tolerance, terms, samples."""
         return {}
 
+    def sampling_details(self) -> dict[str, Any]:
+        """What a reader must know of how samples are drawn, where that is a choice: sampler, steps, ..."""
+        return {}
+
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
         """Numbers by name that a model has to say about itself, given test examples ``(B, *spec.shape)``.
 

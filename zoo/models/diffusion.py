@@ -251,6 +251,12 @@ class Diffusion(ContinuousModel):
             return super().likelihood_details()
         return {"bound": "ELBO", "timesteps": self.timesteps, "terms": self.terms + 1}
 
+    def sampling_details(self) -> dict[str, Any]:
+        if self.sampler == "ode":
+            return {"sampler": "ode", **super().sampling_details()}
+        guidance = {"guidance": self.guidance} if self.guidance else {}
+        return {"sampler": self.sampler, "sample_steps": self.sample_steps, **guidance}
+
     # Sampling -------------------------------------------------------------------------------------------
 
     def _denoise(

@@ -77,10 +77,16 @@ class ContinuousModel(Flow):
 
     def likelihood_details(self) -> dict[str, Any]:
         ode = self.ode  # no other sees more dimensions, so none has an exact trace where this has none
-        solver: dict[str, Any] = {"solver": ode.solver}
-        solver |= {"steps": ode.steps} if ode.solver in FIXED else {"atol": ode.atol, "rtol": ode.rtol}
         trace = "exact" if ode.trace(self.spec.dim) == "exact" else f"hutchinson, 1 {ode.probe} probe"
-        return super().likelihood_details() | solver | {"trace": trace}
+        return super().likelihood_details() | self._solver() | {"trace": trace}
+
+    def sampling_details(self) -> dict[str, Any]:
+        return self._solver()
+
+    def _solver(self) -> dict[str, Any]:
+        ode = self.ode
+        steps = {"steps": ode.steps} if ode.solver in FIXED else {"atol": ode.atol, "rtol": ode.rtol}
+        return {"solver": ode.solver, **steps}
 
 
 class FFJORD(ContinuousModel):

@@ -98,7 +98,7 @@ class AdversarialModel(GenerativeModel):
             return y
         return self.spec.quantise((y + 1) * ((self.spec.levels - 1) / 2))
 
-    def likelihood_details(self) -> dict[str, Any]:
+    def sampling_details(self) -> dict[str, Any]:
         return {"truncation": self.truncation} if self.truncation < 1 else {}
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:

@@ -129,6 +129,9 @@ class LatentVariableModel(GenerativeModel):
         bound = "IWAE" if self.importance_samples > 1 else "ELBO"
         return {"bound": bound, "importance_samples": self.importance_samples}
 
+    def sampling_details(self) -> dict[str, Any]:
+        return {} if self.spec.levels is None else {"sample_pixels": self.sample_pixels}
+
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
         """Posterior collapse: ``active_units``, those with Var_x(E_q[z_i | x]) > 0.01, of ``latent_units``,
         and ``kl``, E_x KL(q || p) in nats.
