@@ -22,7 +22,9 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Mas
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.made_mog import MADEMoG
 from zoo.models.maf import MAF
+from zoo.models.maf_mog import MAFMoG
 from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.made import MADE, spread_degrees
 
@@ -318,6 +320,19 @@ def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
                 density_of_zero += int(log_p == -torch.inf)
                 assert factor > 1 or torch.isfinite(log_p).all()
     assert density_of_zero + errors > 0, "the test must reach an overflow"
+
+
+def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
+    spec, x = DataSpec((3,)), normal(5, 3)
+    free = perturbed(MADEMoG(spec, 2, (8,), log_scale_bound=None), scale=0.05).double()
+    wide = MADEMoG(spec, 2, (8,), log_scale_bound=1e4).double()
+    wide.load_state_dict(free.state_dict())
+    torch.testing.assert_close(free.log_prob(x), wide.log_prob(x))
+    parameters = torch.full((1, 6), 9.0)
+    assert torch.equal(free.base.mixture(parameters)[2], torch.full((1, 2), 9.0))
+    assert torch.isfinite(MAFMoG(spec, 1, (8,), 2, log_scale_bound=None).log_prob(x.float())).all()
+    with pytest.raises(zoo.ZooError, match="log_scale_bound"):
+        MADEMoG(spec, log_scale_bound=0.0)
 
 
 def test_two_hundred_layers() -> None:

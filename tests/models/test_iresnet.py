@@ -143,6 +143,26 @@ def test_training_iterations_reach_the_bound_and_only_with_gradients():
     torch.testing.assert_close(trained, g.eval()(x), rtol=0, atol=5e-3)
 
 
+def test_iterations_are_those_asked_for():
+    model = IResNet(DataSpec((2,)), blocks=1, hidden=(8,), iterations=7)
+    assert {m.iterations for m in model.modules() if isinstance(m, SpectralNorm)} == {7}
+    with pytest.raises(ZooError, match="iterations"):
+        IResNet(DataSpec((2,)), iterations=0)
+
+
+def test_a_change_through_data_counts_after_eval():
+    layer, x = SpectralNorm(torch.nn.Linear(3, 3), (3,)).eval(), torch.eye(3)
+    layer(x)
+    layer.layer.weight.data = 5 * torch.eye(3)
+    layer.eval()
+    assert torch.linalg.matrix_norm(layer(x) - layer(0 * x), 2) <= 0.9 + 1e-6
+
+
+def test_inference_mode_is_no_place_to_build():
+    with torch.inference_mode(), pytest.raises(ZooError, match="outside"):
+        IResNet(DataSpec((2,)), blocks=1)
+
+
 def test_two_training_passes_share_one_backward():
     g = network((2,)).train()
     (g(points(3, (2,))).sum() + g(points(3, (2,))).sum()).backward()

@@ -123,14 +123,14 @@ class IResNet(ResidualModel):
         hidden: widths inside a block (vectors).
         width: channels inside a block (images).
         coefficient: spectral norm of each layer, below 1.
-        train_tolerance: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
+        train_tolerance, iterations: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
         exact_dim, eval_exact_dim, terms, eval_terms, gradient, tolerance: see
             :class:`~zoo.models.bijections.residual.InvertibleResidual`, whose series is ``truncated``.
         blocks, scales, split, memory_efficient, preprocessing, alpha, conditional: see
             :class:`ResidualModel`; the first scale is squeezed.
 
     Raises:
-        ZooError: a coefficient outside (0, 1), or no term.
+        ZooError: a coefficient outside (0, 1), no term, or no power iteration.
     """
 
     def __init__(
@@ -143,6 +143,7 @@ class IResNet(ResidualModel):
         width: int = 32,
         coefficient: float = 0.9,
         train_tolerance: float | None = None,
+        iterations: int = 2,
         exact_dim: int = 8,
         eval_exact_dim: int = 64,
         terms: int = 5,
@@ -162,7 +163,7 @@ class IResNet(ResidualModel):
         def block(shape: tuple[int, ...]) -> InvertibleResidual:
             g = LipschitzNetwork(
                 shape, (width, width) if spec.is_image else hidden, coefficient,
-                train_tolerance=train_tolerance, context=context,
+                train_tolerance=train_tolerance, context=context, iterations=iterations,
             )  # fmt: skip
             return InvertibleResidual(
                 g, exact_dim, eval_exact_dim, "truncated", gradient, terms, eval_terms, tolerance=tolerance

@@ -35,7 +35,7 @@ class MixtureMADE(Distribution):
         context: number of conditioning features; 0 for none.
         activation: ``relu`` or ``tanh``.
         residual: residual blocks, see :class:`~zoo.models.networks.made.MADE`.
-        log_scale_bound: s is soft-clamped to (-bound, bound).
+        log_scale_bound: s is soft-clamped to (-bound, bound); None: no clamp, as in the paper.
 
     Raises:
         ZooError: no component, or a setting that the network refuses.
@@ -49,12 +49,12 @@ class MixtureMADE(Distribution):
         context: int = 0,
         activation: Activation = "relu",
         residual: bool = False,
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float | None = 5.0,
     ) -> None:
         super().__init__()
         at_least(1, components=components)
         above(0, log_scale_bound=log_scale_bound)
-        self.log_scale_bound = float(log_scale_bound)
+        self.log_scale_bound = log_scale_bound
         self.network = MADE(dim, 3 * components, hidden, context, activation, residual)
         with torch.no_grad():
             _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)
@@ -87,7 +87,8 @@ class MixtureMADE(Distribution):
         """Log-weights, means and log-deviations ``(..., K)`` of the network's output, in at least float32."""
         wide = parameters.to(torch.promote_types(parameters.dtype, torch.float32))
         logits, mean, raw = wide.chunk(3, -1)
-        return logits.log_softmax(-1), mean, soft_clamp(raw, self.log_scale_bound)
+        log_std = raw if self.log_scale_bound is None else soft_clamp(raw, self.log_scale_bound)
+        return logits.log_softmax(-1), mean, log_std
 
 
 class MADEMoG(Flow):
@@ -103,7 +104,7 @@ class MADEMoG(Flow):
         activation: ``relu`` or ``tanh``.
         residual: residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
-        log_scale_bound: bound on each |s|.
+        log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
         alpha: margin of the logit preprocessing.
         conditional: condition on the label.
@@ -120,7 +121,7 @@ class MADEMoG(Flow):
         activation: Activation = "relu",
         residual: bool = False,
         order: Order = "natural",
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float | None = 5.0,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,

@@ -23,7 +23,7 @@ class MAFMoG(MAF):
         residual: MADEs of residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: see :class:`~zoo.models.maf.MAF`; the base reads the dimensions as the last layer does.
         batch_norm: batch normalisation after each layer.
-        log_scale_bound: bound on each |s|.
+        log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
         alpha: margin of the logit preprocessing.
         conditional: condition on the label.
@@ -42,7 +42,7 @@ class MAFMoG(MAF):
         residual: bool = False,
         order: Order = "reversed",
         batch_norm: bool = False,
-        log_scale_bound: float = 5.0,
+        log_scale_bound: float | None = 5.0,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from zoo.errors import ZooError
 from zoo.models import noise
+from zoo.models.checks import at_least
 from zoo.models.networks.evaluations import tick
 
 Activation = Literal["elu", "lipswish"]
@@ -36,7 +37,9 @@ class SpectralNorm(nn.Module):
     upper end is used. They change nothing while W stays, so a layer that is run twice is the same map.
 
     Evaluation depends on W alone (a reloaded model gives the same numbers): sigma is an upper bound, found to
-    ``tolerance`` by :meth:`upper_bound`, and the training vector is left be.
+    ``tolerance`` by :meth:`upper_bound`, and the training vector is left be. It is kept while the weight
+    stays, by the count of its changes in place. A change through ``.data`` is not counted: call
+    :meth:`train` or :meth:`eval` after it, else the old sigma serves the new weight.
 
     Args:
         layer: ``nn.Linear`` or ``nn.Conv2d`` (stride 1, zero padding that keeps the size).
@@ -46,6 +49,9 @@ class SpectralNorm(nn.Module):
         train_tolerance: relative width of the interval for sigma^2 in training, in place of ``iterations``
             (Chen et al. 2019, appendix D, iterate to a tolerance too).
         tolerance: relative width of the interval for sigma^2, in evaluation.
+
+    Raises:
+        ZooError: built under ``torch.inference_mode``, whose tensors count no changes.
     """
 
     right: Tensor
@@ -60,6 +66,10 @@ class SpectralNorm(nn.Module):
         tolerance: float = 1e-3,
     ) -> None:
         super().__init__()
+        if layer.weight.is_inference():
+            raise ZooError(
+                "A spectral norm follows its weight's changes; build it outside torch.inference_mode."
+            )
         self.layer, self.shape, self.coefficient = layer, tuple(shape), coefficient
         self.iterations, self.train_tolerance, self.tolerance = iterations, train_tolerance, tolerance
         start = torch.randn(1, *shape)
@@ -180,14 +190,14 @@ class LipschitzNetwork(nn.Module):
         activation: ``elu`` or ``lipswish``; either has a continuous derivative, which a density's gradient
             needs.
         activate_input: an activation before the first layer too.
-        train_tolerance: see :class:`SpectralNorm`.
+        train_tolerance, iterations: see :class:`SpectralNorm`.
         context: length of what the output is conditioned on; 0 for nothing.
 
     Attributes:
         lipschitz: the bound on the whole network's constant in x.
 
     Raises:
-        ZooError: another activation.
+        ZooError: another activation, or no power iteration.
     """
 
     def __init__(
@@ -199,10 +209,12 @@ class LipschitzNetwork(nn.Module):
         activate_input: bool = False,
         train_tolerance: float | None = None,
         context: int = 0,
+        iterations: int = 2,
     ) -> None:
         super().__init__()
         if activation not in _ACTIVATIONS:
             raise ZooError(f"model.activation is {' or '.join(_ACTIVATIONS)}; got '{activation}'.")
+        at_least(1, iterations=iterations)
         widths = [shape[0], *hidden, shape[0]]
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(itertools.pairwise(widths)):
@@ -210,7 +222,7 @@ class LipschitzNetwork(nn.Module):
             layer = nn.Linear(a, b) if len(shape) == 1 else nn.Conv2d(a, b, kernel, padding=kernel // 2)
             # a 1x1 convolution's norm is its matrix's, at any size
             inside = (a, *(shape[1:] if kernel > 1 else [1] * (len(shape) - 1)))
-            layers.append(SpectralNorm(layer, inside, coefficient, train_tolerance=train_tolerance))
+            layers.append(SpectralNorm(layer, inside, coefficient, iterations, train_tolerance))
         self.layers = nn.ModuleList(layers)
         first = 0 if activate_input else 1
         self.activations = nn.ModuleList(
