@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from typing import TypeVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -24,6 +37,12 @@ def perturbed(module: M, scale: float = 0.2, seed: int = 0) -> M:
 
 def normal(*shape: int, seed: int = 1) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def every_image(spec: DataSpec) -> Tensor:
+    assert spec.levels is not None
+    values = itertools.product(range(spec.levels), repeat=spec.dim)
+    return torch.tensor(list(values), dtype=torch.float64).view(-1, *spec.shape)
 
 
 def integral_2d(log_prob, low: float, high: float, steps: int = 400) -> float:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from autoregressive_tools import SPECS, every_image, integral_2d, normal, one_thread, perturbed
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
@@ -20,20 +19,7 @@ from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.pixelcnn import PixelCNN, _draw
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def every_image(spec: DataSpec) -> Tensor:
-    assert spec.levels is not None
-    values = itertools.product(range(spec.levels), repeat=spec.dim)
-    return torch.tensor(list(values), dtype=torch.float64).view(-1, *spec.shape)
+pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
 
 @pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from autoregressive_tools import normal, perturbed
+from autoregressive_tools import every_image, normal, one_thread, perturbed
 from torch import Tensor
 
 import zoo
@@ -23,22 +22,9 @@ from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 from zoo.models.pixelcnn_pp import PixelCNNPP, _weighted
 
+pytestmark = pytest.mark.usefixtures(one_thread.__name__)
+
 by_shape = {"ids": lambda spec: f"{spec.shape}"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def every_image(spec: DataSpec) -> Tensor:
-    assert spec.levels is not None
-    values = itertools.product(range(spec.levels), repeat=spec.dim)
-    return torch.tensor(list(values), dtype=torch.float64).view(-1, *spec.shape)
 
 
 @pytest.mark.parametrize(
