@@ -94,9 +94,7 @@ class GenerativeModel(nn.Module):
             ZooError: labels for a model that is not conditional.
         """
         if self.likelihood == "none":
-            raise NoLikelihood(
-                f"A {self.family} defines no likelihood; judge {type(self).__name__} by its samples."
-            )
+            raise NoLikelihood(f"{type(self).__name__} defines no likelihood: judge it by its samples.")
         self.spec.check(x, values=not self.training)
         x = x.to(device=self.device, dtype=self.dtype)
         if len(x) == 0:

@@ -61,6 +61,9 @@ class Diffusion(ContinuousModel):
       solver at a tolerance. Integers are dequantised, in training too.
     - ``auto``: ``elbo`` of integers, ``ode`` of continuous data.
 
+    A run has one of them: for ``elbo`` the network is trained on integers at the centres of their cells, for
+    ``ode`` on dequantised ones. To have both takes two runs.
+
     Args:
         spec: the data; continuous data should be of a size of about one.
         timesteps: T.
