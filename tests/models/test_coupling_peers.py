@@ -10,12 +10,14 @@ import torch
 from contract import roughen
 from torch import nn
 
+from zoo.data.spec import DataSpec
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.coupling import AffineCoupling, Alternating, Halves, bounded, make_partition
 from zoo.models.bijections.invertible_conv import FullConv1x1
 from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.spline import RAW_SLOPE, ElementwiseSpline, rational_quadratic
 from zoo.models.bijections.spline_coupling import SplineCoupling
+from zoo.models.flow import Flow
 from zoo.models.networks.residual_net import ResidualMLP
 
 EXACT = {"rtol": 0, "atol": 1e-6}
@@ -138,7 +140,7 @@ def test_spline_of_zuko():
 
 
 class ZukoSpline(SplineCoupling):
-    """Zuko's NSF with two passes: the same splines from its own constraint of the parameters."""
+    """Rational splines from zuko's own constraint of the parameters."""
 
     def _knots(self, parameters):
         from zuko.transforms import MonotonicRQSTransform
@@ -151,7 +153,7 @@ class ZukoSpline(SplineCoupling):
 
 
 def test_flows_of_zuko():
-    """Whole flows: Real NVP, and NSF made of couplings; the log-density under a standard normal."""
+    """The transform of a whole Real NVP with its log-density, and one coupling of rational splines."""
     from zuko.flows import RealNVP
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import MonotonicRQSTransform
@@ -169,6 +171,9 @@ def test_flows_of_zuko():
     x = torch.randn(20, dim, dtype=torch.float64)
     t = flow().transform
     agree(Chain(layers), t.call_and_ladj, t.inv.call_and_ladj, x)
+    ours = Flow(DataSpec((dim,)), Chain(layers)).double()
+    with torch.no_grad():
+        torch.testing.assert_close(ours.log_prob(x), flow().log_prob(x), **EXACT)
 
     lazy = GeneralCouplingTransform(
         dim,

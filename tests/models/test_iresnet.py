@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 
+import normflows
 import pytest
 import torch
 from torch import nn
@@ -383,7 +384,6 @@ def test_sampling_walks_the_chain_without_log_determinants():
 
 def test_normflows_agrees_on_a_residual_block():
     """Its block in two dimensions sums the whole determinant; the same branch gives the same numbers."""
-    normflows = pytest.importorskip("normflows")
     branch = normflows.nets.LipschitzMLP([2, 16, 2], init_zeros=False, lipschitz_const=0.9)
     theirs = normflows.flows.Residual(branch, reverse=False).double().eval()
     branch.lipschitz = 0.9**2
