@@ -31,13 +31,6 @@ class CutOff(ZooError):
     """The run was stopped from outside: memory, disk, a lost process. The same command resumes it."""
 
 
-def positive(**sizes: int | None) -> None:
-    """Refuse a model's sizes below 1, by name; None, for a default, passes."""
-    for name, size in sizes.items():
-        if size is not None and not size >= 1:
-            raise ZooError(f"model.{name} must be at least 1; got {size}.")
-
-
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again)
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

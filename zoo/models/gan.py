@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError, positive
+from zoo.errors import ZooError
 from zoo.models.base import GenerativeModel
+from zoo.models.checks import at_least
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder, Norm
@@ -55,7 +56,7 @@ class AdversarialModel(GenerativeModel):
         **sizes: int | None,
     ) -> None:
         super().__init__(spec, conditional)
-        positive(latent_dim=latent_dim, **sizes)
+        at_least(1, latent_dim=latent_dim, **sizes)
         if critic_norm not in get_args(CriticNorm):
             raise ZooError(
                 f"model.critic_norm is {' or '.join(get_args(CriticNorm))}; got '{critic_norm}'. Batch "

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.spec import DataSpec
-from zoo.errors import positive
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import sum_event
+from zoo.models.checks import at_least
 from zoo.models.distributions import LOG_2PI
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE
@@ -70,7 +70,7 @@ class PixelCNN(GenerativeModel):
         self.pixels: GatedPixelCNN | None = None
         self.made: MADE | None = None
         if spec.levels is None:
-            positive(components=components)
+            at_least(1, components=components)
             self.network = "MADE-MoG"
             self.made = MADE(spec.dim, 3 * components, hidden, self.context)
             with torch.no_grad():  # components that start alike would stay alike

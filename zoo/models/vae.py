@@ -8,11 +8,12 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError, positive
+from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.reverse import Reverse
+from zoo.models.checks import at_least
 from zoo.models.distributions import (
     LOG_2PI,
     Distribution,
@@ -83,8 +84,8 @@ class VAE(LatentVariableModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
-        positive(
-            latent_dim=latent_dim, width=width, hidden=hidden, depth=depth, flow_layers=flow_layers,
+        at_least(
+            1, latent_dim=latent_dim, width=width, hidden=hidden, depth=depth, flow_layers=flow_layers,
             components=components,
         )  # fmt: skip
         if posterior not in get_args(Posterior):
