@@ -26,7 +26,8 @@ class Flow(GenerativeModel):
 
     On integer data, ``log_prob`` adds uniform noise first, so it is exact for the dequantised density and, on
     average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3). Learned noise makes
-    the bound tighter and the dequantised density no longer the model's own: kind ``lower bound``.
+    the bound tighter and the dequantised density no longer the model's own: kind ``lower bound``. Where the
+    density underflows, far away from any data, ``log_prob`` is -inf.
 
     Args:
         spec: the data.
@@ -72,18 +73,24 @@ class Flow(GenerativeModel):
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x = self.transform.invert(self.base.sample(n, temperature, context), context)
+        return self._as_data(x)
+
+    def _as_data(self, x: Tensor) -> Tensor:
+        """What the inverse transform gives, in data space and inside its range."""
         x = self._sound(x, "samples")
-        if self.dequantise is None:
-            return x
-        assert self.spec.levels is not None
-        return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)
+        x = x if self.dequantise is None else self.dequantise.inverse(x)
+        return x if self.spec.levels is None else x.clamp(0, self.spec.levels - 1)
 
     def _sound(self, values: Tensor, what: str) -> Tensor:
-        """In evaluation mode, never a silent NaN (training has its own check, of the loss)."""
+        """In evaluation mode, never a silent NaN (training has its own check, of the loss).
+
+        A density of -inf passes: so far out (such as |x| = 1e19, whose square overflows float32) the density
+        is below what the dtype can hold, and 0 is its nearest value.
+        """
         if not self.training and bool(values.isnan().any()):
             raise Unsound(
                 f"The {what} of {type(self).__name__} hold NaN: its layers overflow {values.dtype} here. "
-                "Train again with a lower training.lr or model.bound, or evaluate in float64."
+                "Train again with a lower training.lr, or evaluate in float64."
             )
         return values
 

@@ -151,15 +151,10 @@ class TarFlow(Flow):
                 y, _ = layer.generate(y, context, self.guidance)
             else:
                 y, _ = layer.inverse(y, context)  # type: ignore[operator]
-        y = self._sound(y, "samples")
-        if isinstance(self.dequantise, GaussianNoise):
-            if self.denoise:
-                return self.dequantise.nearest(y + self.dequantise.std**2 * self.score(y, context))
-            return self.dequantise.inverse(y)
-        if self.dequantise is None:
-            return y
-        assert self.spec.levels is not None
-        return self.dequantise.inverse(y).clamp(0, self.spec.levels - 1)
+        if isinstance(self.dequantise, GaussianNoise) and self.denoise:
+            y = self._sound(y, "samples")
+            return self.dequantise.nearest(y + self.dequantise.std**2 * self.score(y, context))
+        return self._as_data(y)
 
     def score(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """grad log p(y) of the flow's density, at noisy or dequantised data ``(B, *shape)``."""

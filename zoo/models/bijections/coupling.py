@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import InvalidData, ZooError
+from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import Bijection, sum_event, zeros
 
 PartitionKind = Literal["half", "alternating", "channel", "checkerboard"]
@@ -225,7 +226,7 @@ def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
         return _sigmoid
     if isinstance(bound, str) or not bound > 0:
         raise ZooError(f"model.bound is a number above 0, sigmoid or null; got '{bound}'.")
-    return partial(_soft_clamp, bound=float(bound))
+    return partial(soft_clamp, bound=float(bound))
 
 
 def _as_it_is(raw: Tensor) -> Tensor:
@@ -234,7 +235,3 @@ def _as_it_is(raw: Tensor) -> Tensor:
 
 def _sigmoid(raw: Tensor) -> Tensor:
     return F.logsigmoid(raw + 2)
-
-
-def _soft_clamp(raw: Tensor, bound: float) -> Tensor:
-    return bound * torch.tanh(raw / bound)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import Bijection, Chain, sum_event, zeros
 from zoo.models.bijections.squeeze import Squeeze
 
@@ -92,7 +93,7 @@ class MultiScale(Bijection):
         assert self.prior is not None
         out = self.prior(first) if context is None else self.prior(first, context)
         mean, raw = out.to(first.dtype).chunk(2, 1)
-        return mean, 3 * torch.tanh(raw / 3)  # a factor of at most e^3, like a coupling's
+        return mean, soft_clamp(raw, 3.0)  # a factor of at most e^3, like a coupling's
 
 
 def squeeze_and_split(

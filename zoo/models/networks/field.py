@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
+from zoo.models.bijections.patchify import fold
 from zoo.models.networks.evaluations import tick
 
 Activation = Literal["tanh", "softplus"]
@@ -95,15 +96,15 @@ class DenseField(nn.Module):
 class PatchField(nn.Module):
     """v(t, x) on images for a likelihood's ODE: gated 3x3 convolutions over patches of pixels.
 
-    Patches become channels first (each axis is folded by ``patch``, or by the largest divisor of it that also
-    divides the axis and leaves two places). An ODE evaluates its field, and differentiates its divergence,
-    dozens of times a step, and convolutions over a coarse grid cost the least for their reach. There is no
-    normalisation layer: where an image is flat, one would make the field stiff.
+    Patches become channels first, each axis folded as :func:`~zoo.models.bijections.patchify.fold` says. An
+    ODE evaluates its field, and differentiates its divergence, dozens of times a step, and convolutions
+    over a coarse grid cost the least for their reach. There is no normalisation layer: where an image is
+    flat, one would make the field stiff.
 
     Args:
         shape: ``(C, H, W)``.
         hidden: channels of the hidden layers.
-        patch: pixels that an axis is folded by, a power of two.
+        patch: pixels that an axis is folded by, at most.
         context: length of the context, which shifts every channel as time does; 0 for none.
         activation: ``tanh`` or ``softplus``.
     """
@@ -119,7 +120,7 @@ class PatchField(nn.Module):
         super().__init__()
         self.activation = _activation(activation)
         channels, height, width = shape
-        self.fold = (_fold(height, patch), _fold(width, patch))
+        self.fold = (fold(height, patch), fold(width, patch))
         folded = channels * self.fold[0] * self.fold[1]
         widths = itertools.pairwise([folded, *hidden, folded])
         self.layers = nn.ModuleList(_Gated(nn.Conv2d(a, b, 3, padding=1), b, context) for a, b in widths)
@@ -189,9 +190,3 @@ def _gated_stack(
     for index, layer in enumerate(layers):
         x = layer(time, activation.value(x) if index else x, context)
     return x
-
-
-def _fold(size: int, patch: int) -> int:
-    while patch > 1 and (size % patch or size // patch < 2):
-        patch //= 2
-    return max(patch, 1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.networks.encoder import pyramid
 from zoo.models.networks.evaluations import tick
 
@@ -121,7 +122,7 @@ class _Layer(nn.Module):
         if features is not None:
             told = self.posterior(F.silu(self.join(F.silu(torch.cat([h, features], 1)))))
         u = choose(torch.zeros_like(mean), told)
-        z = mean + torch.exp(3 * torch.tanh(raw / 3)) * u  # deviations within e^-3 .. e^3
+        z = mean + torch.exp(soft_clamp(raw, 3.0)) * u  # deviations within e^-3 .. e^3
         return self.residual(h + self.enter(z))
 
 
