@@ -1,11 +1,17 @@
-"""A wrong setting of a flow ends in one sentence that names it."""
+"""A wrong setting of a flow ends in one sentence that names it; defaults are the same wherever they stand."""
 
 from __future__ import annotations
 
+import inspect
+
+import hydra
 import pytest
+import torch
 
 import zoo
-from zoo.config import model_settings
+from zoo.config import model_settings, options
+from zoo.models.networks.field import PatchField
+from zoo.models.networks.unet import UNet
 
 IMAGE = zoo.DataSpec((1, 4, 4), levels=4)
 VECTOR = zoo.DataSpec((3,))
@@ -56,3 +62,46 @@ def test_a_wrong_setting_is_named(name, setting, values):
         for value in values:
             with pytest.raises(zoo.ZooError, match=setting):
                 zoo.build(name, spec, **{setting: value})
+
+
+@pytest.mark.parametrize("name", ["ffjord", "iresnet", "made", "residual_flow"])
+def test_a_learned_base_is_trained_and_its_density_integrates_to_one(name):
+    torch.manual_seed(0)
+    small = {"blocks": 1, "scales": 1} if name in ("iresnet", "residual_flow") else {}
+    model = zoo.build(name, zoo.DataSpec((2,)), base="mixture", hidden=[16, 16], **small)
+    model.log_prob(torch.randn(4, 2)).mean().backward()
+    learned = dict(model.base.named_parameters())
+    assert learned
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in learned.values())
+    axis = torch.linspace(-12, 12, 121)
+    with torch.no_grad():
+        density = model.eval().log_prob(torch.cartesian_prod(axis, axis)).double().exp()
+    assert density.sum().item() * float(axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=1e-2)
+    assert zoo.build(name, IMAGE, base="mixture", **small).sample(2, seed=0).shape == (2, 1, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["iresnet", "residual_flow"])
+def test_the_inverse_of_residual_blocks_reports_itself(name):
+    found = zoo.build(name, VECTOR, blocks=2).eval().diagnostics(torch.zeros(5, 3))
+    assert found["inverse_iterations"].value >= 1
+    assert 0 <= found["inverse_residual"].value <= 1e-5
+
+
+NETWORKS = {"unet": UNet, "patch": PatchField}  # whose settings a model passes on
+
+
+def defaults(function):
+    """Default of each parameter, lists for tuples, as YAML has them."""
+    values = {key: p.default for key, p in inspect.signature(function).parameters.items()}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+
+
+@pytest.mark.parametrize("name", [name for name in options("model") if name != "sngan"])  # a size of the gan
+def test_yaml_and_constructor_have_the_same_defaults(name):
+    settings = model_settings(name, {})
+    own = defaults(hydra.utils.get_class(settings.pop("_target_")))
+    for key, network in NETWORKS.items():
+        if own.get(key, 0) is None:
+            passed, of_network = settings.pop(key), defaults(network)
+            assert passed == {part: of_network[part] for part in passed}
+    assert settings == {key: own[key] for key in settings}

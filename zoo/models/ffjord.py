@@ -16,15 +16,16 @@ from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.checks import at_least
+from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.field import Activation, DenseField, PatchField, Stretched
 
 
 class ContinuousModel(Flow):
-    """What FFJORD and flow matching share: preprocessing, then ODEs from data to standard normal latents.
+    """What FFJORD and flow matching share: preprocessing, then ODEs from data to latents.
 
-    log p(x) = log N(x(1); 0, I) + integral of tr(dv/dx) over [0, 1] + log|det| of the preprocessing, up to
-    the solver's tolerance and, in high dimension, an unbiased estimate of the trace.
+    log p(x) = log p(x(1)), of the base, + integral of tr(dv/dx) over [0, 1] + log|det| of the
+    preprocessing, up to the solver's tolerance and, in high dimension, an unbiased estimate of the trace.
 
     Args:
         spec: the data.
@@ -33,6 +34,7 @@ class ContinuousModel(Flow):
             what mass the model puts outside their range is lost. Either is scaled to a size of about one.
         alpha: margin of the logit.
         conditional: condition the field on the label.
+        base: distribution of the latents; what is trained by regression needs the standard normal.
     """
 
     family: ClassVar[Family] = "continuous flow"
@@ -45,13 +47,14 @@ class ContinuousModel(Flow):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        base: Base = "normal",
     ) -> None:
         layers: list[Bijection] = [preprocess(spec, preprocessing, alpha)]
         if spec.levels is not None and preprocessing != "none":
             # the state starts and ends at the same scale: less way to go, so fewer steps of the solver
             layers.append(Affine(2.0 if preprocessing == "centre" else 1 / (1 + math.log(spec.levels))))
         latents = (spec.dim,) if isinstance(flow, MultiScale) else None
-        super().__init__(spec, Chain([Chain(layers), flow]), latent_shape=latents, conditional=conditional)
+        super().__init__(spec, Chain([Chain(layers), flow]), base, latents, conditional)
 
     @property
     def before(self) -> Chain:
@@ -70,10 +73,7 @@ class ContinuousModel(Flow):
 
     def _to_data(self, state: Tensor) -> Tensor:
         """What the ODE ends in, in data space."""
-        x, _ = self.before.inverse(state)
-        if self.dequantise is None or self.spec.levels is None:
-            return x
-        return self.dequantise.inverse(x).clamp(0, self.spec.levels - 1)
+        return self._as_data(self.before.invert(state))
 
     def likelihood_details(self) -> dict[str, Any]:
         ode = self.ode  # no other sees more dimensions, so none has an exact trace where this has none
@@ -109,7 +109,7 @@ class FFJORD(ContinuousModel):
         learn_time: learn the time T that each flow takes, which starts at 1.
         solver, steps, atol, rtol, train_tolerance, exact_dim, train_trace, adjoint, probe, kinetic, jacobian:
             see :class:`~zoo.models.bijections.continuous.ContinuousFlow`.
-        preprocessing, alpha, conditional: see :class:`ContinuousModel`.
+        preprocessing, alpha, conditional, base: see :class:`ContinuousModel`.
 
     Raises:
         ZooError: no flow or no scale.
@@ -139,6 +139,7 @@ class FFJORD(ContinuousModel):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        base: Base = "normal",
     ) -> None:
         at_least(1, hidden=hidden, channels=channels, patch=patch, flows=flows, scales=scales)
         context = context_size(spec, conditional)
@@ -172,4 +173,4 @@ class FFJORD(ContinuousModel):
             flow = scale(spec.shape, scales)
         else:
             flow = Chain(row(spec.shape)) if flows > 1 else ode(spec.shape)
-        super().__init__(spec, flow, preprocessing, alpha, conditional)
+        super().__init__(spec, flow, preprocessing, alpha, conditional, base)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
+from zoo.models.base import Diagnostic
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain, Reshape
 from zoo.models.bijections.multiscale import MultiScale
@@ -17,6 +18,7 @@ from zoo.models.bijections.residual import Gradient, InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.checks import above, at_least
+from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.lipschitz import LipschitzNetwork
@@ -43,6 +45,7 @@ class ResidualModel(Flow):
         preprocessing: ``logit`` or ``centre``, for pixels.
         alpha: margin of the logit.
         conditional: condition the blocks on the label.
+        base: distribution of the latents.
 
     Raises:
         ZooError: no block or no scale.
@@ -61,6 +64,7 @@ class ResidualModel(Flow):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        base: Base = "normal",
     ) -> None:
         at_least(1, blocks=blocks, scales=scales)
         sequence = Reversible if memory_efficient else Chain
@@ -97,7 +101,7 @@ class ResidualModel(Flow):
             else stack([block] * (blocks * scales), spec.shape)
         )
         transform = Chain([preprocess(spec, preprocessing, alpha), body])
-        super().__init__(spec, transform, latent_shape=(spec.dim,), conditional=conditional)
+        super().__init__(spec, transform, base, (spec.dim,), conditional)
         self._blocks = made
         exact = all(residual.is_exact(dim) for residual, dim in made)
         self.likelihood = "exact" if exact else "estimate"
@@ -114,6 +118,20 @@ class ResidualModel(Flow):
             "bias_bound_nats": sum(residual.bias_bound(dim) for residual, dim in self._blocks),
         }
 
+    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
+        """How hard the inverse is, over as many samples as there are examples.
+
+        ``inverse_iterations``: of the fixed point, the most that a block took. ``inverse_residual``: the
+        largest change that a block's last iteration made, relative to the size of the row.
+        """
+        context = self._labels(None, len(x))
+        self.transform.invert(self.base.sample(len(x), context=context), context)
+        blocks = [residual for residual, _ in self._blocks]
+        return {
+            "inverse_iterations": Diagnostic(float(max(block.last_iterations for block in blocks))),
+            "inverse_residual": Diagnostic(max(block.last_residual for block in blocks)),
+        }
+
 
 class IResNet(ResidualModel):
     """Invertible residual network (Behrmann et al. 2019, arXiv:1811.00995).
@@ -126,7 +144,7 @@ class IResNet(ResidualModel):
         train_tolerance, iterations: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
         exact_dim, eval_exact_dim, terms, eval_terms, gradient, tolerance: see
             :class:`~zoo.models.bijections.residual.InvertibleResidual`, whose series is ``truncated``.
-        blocks, scales, split, memory_efficient, preprocessing, alpha, conditional: see
+        blocks, scales, split, memory_efficient, preprocessing, alpha, conditional, base: see
             :class:`ResidualModel`; the first scale is squeezed.
 
     Raises:
@@ -154,6 +172,7 @@ class IResNet(ResidualModel):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        base: Base = "normal",
     ) -> None:
         check_coefficient(coefficient)
         at_least(1, hidden=hidden, width=width)
@@ -171,7 +190,7 @@ class IResNet(ResidualModel):
 
         super().__init__(
             spec, block, blocks, scales, split=split, memory_efficient=memory_efficient,
-            preprocessing=preprocessing, alpha=alpha, conditional=conditional,
+            preprocessing=preprocessing, alpha=alpha, conditional=conditional, base=base,
         )  # fmt: skip
 
 

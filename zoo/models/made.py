@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Chain
+from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Order, flattened, reorder
 from zoo.models.networks.made import Activation
@@ -29,6 +30,7 @@ class GaussianMADE(Flow):
         log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
         alpha: margin of the logit preprocessing.
+        base: distribution of the latents.
         conditional: condition on the label.
 
     Raises:
@@ -45,9 +47,10 @@ class GaussianMADE(Flow):
         log_scale_bound: float | None = 5.0,
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
+        base: Base = "normal",
         conditional: bool = False,
     ) -> None:
         context = context_size(spec, conditional)
         layer = MaskedAffineAutoregressive(spec.dim, hidden, context, log_scale_bound, activation, residual)
         chain = Chain([*flattened(spec, preprocessing, alpha), *reorder(order, spec.dim), layer])
-        super().__init__(spec, chain, latent_shape=(spec.dim,), conditional=conditional)
+        super().__init__(spec, chain, base, (spec.dim,), conditional)

@@ -8,6 +8,7 @@ from typing import Any
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.residual import Count, Estimator, Gradient, InvertibleResidual
 from zoo.models.checks import above, at_least
+from zoo.models.distributions import Base
 from zoo.models.flow import Preprocessing, context_size
 from zoo.models.iresnet import ResidualModel, check_coefficient
 from zoo.models.networks.lipschitz import Activation, LipschitzNetwork
@@ -29,8 +30,8 @@ class ResidualFlow(ResidualModel):
         train_tolerance: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
         exact_dim, eval_exact_dim, estimator, gradient, terms, eval_terms, count, tolerance: see
             :class:`~zoo.models.bijections.residual.InvertibleResidual`.
-        blocks, scales, squeeze_first, split, memory_efficient, preprocessing, alpha, conditional: see
-            :class:`~zoo.models.iresnet.ResidualModel`.
+        blocks, scales, squeeze_first, split, memory_efficient, preprocessing, alpha, conditional,
+            base: see :class:`~zoo.models.iresnet.ResidualModel`.
 
     Raises:
         ZooError: a coefficient outside (0, 1), no block, scale or term.
@@ -61,6 +62,7 @@ class ResidualFlow(ResidualModel):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        base: Base = "normal",
     ) -> None:
         check_coefficient(coefficient)
         at_least(1, hidden=hidden, width=width)
@@ -79,7 +81,7 @@ class ResidualFlow(ResidualModel):
 
         super().__init__(
             spec, make((width, width) if spec.is_image else hidden), blocks, scales, squeeze_first, split,
-            [make(hidden)] * dense_blocks, memory_efficient, preprocessing, alpha, conditional,
+            [make(hidden)] * dense_blocks, memory_efficient, preprocessing, alpha, conditional, base,
         )  # fmt: skip
         self.count = count
 
