@@ -284,6 +284,7 @@ def test_compiles_as_one_graph_with_equal_gradients():
         ("tarflow_mnist", (1, 28, 28), 4, 128, 4),
         ("tarflow_imagenet64_bpd", (3, 64, 64), 8, 768, 8),
         ("tarflow_imagenet64_fid", (3, 64, 64), 8, 768, 8),
+        ("tarflow_imagenet128", (3, 128, 128), 8, 1024, 8),
     ],
 )
 def test_published_sizes(name, shape, blocks, width, layers):
