@@ -291,6 +291,27 @@ def test_spectral_normalisation_of_kernels_bounds_the_convolution_up_to_its_taps
     assert 0 < max(steepest(model, 500)) <= product * 1.001
 
 
+def test_spectral_normalisation_bounds_every_layer_of_the_residual_critic() -> None:
+    """By the root of its taps, the label's projection included; by 1 only what has a single tap."""
+    spec = DataSpec((1, 8, 8), 17, classes=3)
+    model = GAN(spec, architecture="residual", width=6, critic_norm="spectral", conditional=True)
+    seen: dict[nn.Module, tuple[int, ...]] = {}
+    for layer in model.critic.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.normal_(layer.parametrizations.weight.original)
+            layer.register_forward_hook(lambda m, args, out: seen.update({m: tuple(args[0].shape[1:])}))
+    with torch.no_grad():
+        for _ in range(50):  # each finds the singular vectors better
+            model.critic(torch.randn(2, 1, 8, 8), torch.eye(3)[:2])
+        model.eval()
+        for layer, shape in seen.items():
+            assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+            taps = math.prod(layer.kernel_size) if isinstance(layer, nn.Conv2d) else 1
+            assert operator(layer, shape)[0] <= 1.02 * math.sqrt(taps)
+    assert any(operator(layer, shape)[0] > 1.2 for layer, shape in seen.items())  # so 1 bounds no such critic
+    assert len(seen) > 8
+
+
 # Published sizes --------------------------------------------------------------------------------------------
 
 
