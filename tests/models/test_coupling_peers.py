@@ -54,6 +54,8 @@ def nflows_scale(u):
 @pytest.mark.parametrize("dim", [2, 7])
 @pytest.mark.parametrize("kind", ["half", "alternating"])
 def test_affine_coupling_of_nflows(dim, kind):
+    from nflows.distributions import StandardNormal
+    from nflows.flows import Flow as TheirFlow
     from nflows.transforms.coupling import AffineCouplingTransform
 
     net = roughen(ResidualMLP((dim + 1) // 2, 2 * (dim // 2), 16, 1), 0.3).double()
@@ -65,7 +67,12 @@ def test_affine_coupling_of_nflows(dim, kind):
     half = dim // 2
     order = [*range(half, 2 * half), *range(half)]  # theirs: shift, then scale
     ours = AffineCoupling(partition, Ordered(net, order), nflows_scale)
-    agree(ours, theirs.forward, theirs.inverse, torch.randn(9, dim, dtype=torch.float64))
+    x = torch.randn(9, dim, dtype=torch.float64)
+    agree(ours, theirs.forward, theirs.inverse, x)
+    whole = Flow(DataSpec((dim,)), Chain([ours])).double()
+    with torch.no_grad():
+        expected = TheirFlow(theirs, StandardNormal([dim])).double().log_prob(x)
+        torch.testing.assert_close(whole.log_prob(x), expected, **EXACT)
 
 
 class _WithContext(nn.Module):
