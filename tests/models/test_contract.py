@@ -15,6 +15,7 @@ from zoo.models import noise
 from zoo.models.base import GenerativeModel
 
 MODELS = options("model")
+DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
 SPECS = {
     "2x2": zoo.DataSpec((1, 2, 2), levels=4),
     "digits": zoo.DataSpec((1, 8, 8), levels=17),
@@ -49,13 +50,14 @@ def some_data(spec: zoo.DataSpec, n: int = 6) -> torch.Tensor:
 
 @pytest.mark.parametrize("data", SPECS)
 @pytest.mark.parametrize("name", MODELS)
-def test_contract(name, data):
+@pytest.mark.parametrize("device", DEVICES)
+def test_contract(name, data, device):
     spec = SPECS[data]
     if (name, data) in REFUSED:
         with pytest.raises(zoo.ZooError):
             zoo.build(name, spec)
         return
-    model, x = build(name, spec), some_data(spec)
+    model, x = build(name, spec).to(device), some_data(spec)
     assert model.family in FAMILIES
     assert model.likelihood in {"exact", "lower bound", "estimate", "none"}
     samples = model.sample(3, seed=7)

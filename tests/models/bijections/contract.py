@@ -49,7 +49,8 @@ def check_bijection(
 ) -> None:
     """Assert the contract of :class:`Bijection` at ``x`` ``(B, *event)``, in evaluation mode.
 
-    In each dtype, for the first row alone and for all: ``inverse`` undoes ``forward``; the log-determinant is
+    In each dtype (and on a CUDA device in float64), for the first row alone and for all: ``inverse`` undoes
+    ``forward``; the log-determinant is
     autograd's, has shape ``(B,)`` and at least float32; the two log-determinants sum to zero; no row depends
     on another. Every parameter, ``x`` and ``context`` receive a finite gradient, and a copy made from the
     state dict maps alike. The bijection itself is left as it was.
@@ -63,13 +64,16 @@ def check_bijection(
         log_det_error: largest deviation from autograd's log-determinant; by dtype where None.
     """
     assert len(x) >= 2, "the contract compares a row alone with a batch"
-    for dtype in dtypes:
+    places = [("cpu", dtype) for dtype in dtypes]
+    if torch.cuda.is_available() and torch.float64 in dtypes:
+        places.append(("cuda", torch.float64))  # no TF32 there, so that the same errors are allowed
+    for device, dtype in places:
         of_inverse, of_log_det = TOLERANCES[dtype]
         of_inverse = of_inverse if inverse_error is None else inverse_error
         of_log_det = of_log_det if log_det_error is None else log_det_error
-        made = copy.deepcopy(bijection).to(dtype).eval()
-        points = x.to(dtype)
-        given = None if context is None else context.to(dtype)
+        made = copy.deepcopy(bijection).to(device, dtype).eval()
+        points = x.to(device, dtype)
+        given = None if context is None else context.to(device, dtype)
         with torch.no_grad():
             z, log_det = made(points, given)
             back, back_log_det = made.inverse(z, given)
