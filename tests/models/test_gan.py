@@ -364,5 +364,5 @@ def test_every_named_model_is_small_and_brings_its_rule(name: str) -> None:
         "stylegan": ("non_saturating", "adam", False, 0),
     }[name]
     assert (training.r1 > 0) == (name in ("gan", "stylegan"))
-    assert training.betas[0] == (0.5 if name == "gan" else 0.0)
+    assert training.betas[0] == 0.0
     assert (config.model.critic_norm == "spectral") == (name == "sngan")
