@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.config import compose_run, identify, options, run_dir_override
+from zoo.config import check_choices, compose_run, identify, options, run_dir_override
 from zoo.errors import ZooError
 from zoo.sweep import expand, find
 
@@ -77,3 +77,8 @@ def test_find(workdir):
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text("grid: {seed: [0]}")
     assert find("mine") == workdir / "sweeps/mine.yaml"
+
+
+def test_a_misspelt_published_size_is_offered_the_nearest_one():
+    with pytest.raises(ZooError, match="did you mean published/glow_cifar10"):
+        check_choices(["model=published/glow_cifr10"])

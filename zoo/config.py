@@ -87,7 +87,8 @@ def check_choices(overrides: Sequence[str]) -> None:
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [value]
         for name in values:
             if isinstance(name, str) and name not in options(group) + options(group, PUBLISHED):
-                raise unknown({"data": "data set"}.get(group, group), name, options(group))
+                near = options(group, PUBLISHED if name.startswith(PUBLISHED) else "")
+                raise unknown({"data": "data set"}.get(group, group), name, near)
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
