@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import zoo
+from zoo.cli import main
 
 SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
          "evaluation.latency_repeats=2", "training.validations=3"]  # fmt: skip
@@ -225,3 +226,11 @@ def test_a_foreign_model_joins_by_one_yaml(workdir):
     done = command("compare", "runs", cwd=workdir)
     assert "zuko_maf" in done.stdout
     assert "maf" in done.stdout
+
+
+def test_a_tilde_within_an_override_is_the_home_folder(workdir, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(workdir))
+    monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
+    assert main(["train", "data=mnist", "data.root=~/none", "logger=none", "hydra.run.dir=run"]) == 2
+    assert f"MNIST is not at {workdir}/none/MNIST" in capsys.readouterr().err
+    assert main(["sweep", "families", "data=mnist", "data.root=~/none", "seed=0", "--dry-run"]) == 0

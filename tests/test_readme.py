@@ -22,7 +22,12 @@ COMMANDS = [
     line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("zoo ")
 ]
 SMALL = ["training.updates=4", "training.batch_size=16", "training.validations=1", "logger=none"]
-JUDGE = ["evaluation.samples=40", "evaluation.latency_repeats=1", "evaluation.time_limit_seconds=0.2"]
+JUDGE = [
+    "evaluation.samples=40",
+    "evaluation.likelihood_examples=200",
+    "evaluation.latency_repeats=1",
+    "evaluation.time_limit_seconds=0.2",
+]
 
 
 def zoo(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:

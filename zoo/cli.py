@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
-    arguments = [a for a in arguments if a != "--debug"]
+    arguments = [_at_home(a) for a in arguments if a != "--debug"]
     try:
         if arguments[:1] == ["train"]:  # all that follows is Hydra's grammar
             follow_parent()
@@ -57,6 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _say(sentence: str) -> None:
     with contextlib.suppress(OSError):  # the disk that is full may be the one that the log is on
         print(f"zoo: {sentence}", file=sys.stderr)
+
+
+def _at_home(argument: str) -> str:
+    """``key=~/folder`` with the home folder in place of ``~``: no shell does that within a word."""
+    key, equals, value = argument.partition("=")
+    return f"{key}={os.path.expanduser(value)}" if equals and value.startswith("~/") else argument
 
 
 def _dispatch(arguments: list[str]) -> int:
