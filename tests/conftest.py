@@ -10,7 +10,7 @@ import pytest
 # for each other on a busy core make a command several times slower. Before torch, which reads it once.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-import torch  # noqa: E402
+import torch
 
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
