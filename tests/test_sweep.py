@@ -336,6 +336,25 @@ def test_the_plan_names_each_run_once(tmp_path):
     assert len(jobs) == 3
 
 
+def test_a_sweep_says_how_many_threads_a_job_has(tmp_path, monkeypatch):
+    given = []
+
+    class Counting:
+        def start(self, overrides, directory, threads):
+            given.append(threads)
+            raise OSError("no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for name, line in {"shared": "jobs: 2", "fixed": "jobs: 2\nthreads: 1"}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
+        sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
+    assert given == [4, 4, 1, 1]
+    (tmp_path / "wrong.yaml").write_text("threads: many\n" + SWEEP)
+    with pytest.raises(ZooError, match="threads"):
+        sweep("wrong.yaml")
+
+
 def test_a_truncated_curve_is_mended(tmp_path):
     import zoo
     from zoo.training.callbacks import Curves

@@ -77,6 +77,7 @@ class Plan:
         jobs: those known at the start; a search proposes more.
         searches: one for each point of the grid, where the sweep searches.
         parallel: jobs at a time that the sweep asks for.
+        threads: of each job's arithmetic; None: the machine's cores shared out.
         identities: finds those of the jobs.
     """
 
@@ -85,6 +86,7 @@ class Plan:
     jobs: list[Job]
     searches: list[Search]
     parallel: int
+    threads: int | None = None
     identities: Identities = field(default_factory=Identities, repr=False)
 
     @property
@@ -126,7 +128,7 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
     Raises:
         ZooError: a key that a sweep does not have, or a grid that is not lists.
     """
-    allowed = {"description", "jobs", "overrides", "grid", "list", "when", "search"}
+    allowed = {"description", "jobs", "threads", "overrides", "grid", "list", "when", "search"}
     for key in sweep:
         if key not in allowed:
             raise unknown("sweep setting", key, allowed)
@@ -174,7 +176,10 @@ def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     except yaml.YAMLError as error:
         raise ZooError(f"The sweep {file} is not valid YAML: {' '.join(str(error).split())}.") from None
     root = (out or Path("runs") / file.stem).absolute()
-    found = Plan(file.stem, root, [], [], int(sweep.get("jobs", 1)))
+    threads = sweep.get("threads")
+    if threads is not None and not (isinstance(threads, int) and threads >= 1):
+        raise ZooError(f"The threads of a sweep's jobs are a whole number from 1; {file} has {threads!r}.")
+    found = Plan(file.stem, root, [], [], int(sweep.get("jobs", 1)), threads)
     points = expand(sweep, extra)
     if sweep.get("search"):
         fixed = {o.partition("=")[0] for o in extra}

@@ -138,7 +138,7 @@ class _Work:
     def __init__(self, found: Plan, count: int, launcher: Launcher, console: Console) -> None:
         self.count, self.launcher = count, launcher
         # by what was asked for, not by what is left: a restart must not change the arithmetic
-        self.threads = max(1, (os.cpu_count() or 1) // count)
+        self.threads = found.threads or max(1, (os.cpu_count() or 1) // count)
         self.show: Show = show(found, console)
 
     def do(self, left: list[Job]) -> None:
