@@ -60,7 +60,9 @@ class Record:
     Attributes:
         sampling: ``latency_seconds`` (batch 1, median), ``latency_quartiles``, ``throughput`` (examples/s at
             ``throughput_batch``), ``sequential_evaluations``, ``device``, ``threads``, ``dtype``.
-        stability: ``largest_gradient_norm`` (before clipping); after a resume, ``resumed_at`` (an update).
+        stability: ``largest_gradient_norm`` (before clipping), ``loss_spikes``, ``gradient_spikes``,
+            ``non_finite_steps``, ``updates_watched``, ``oscillation`` and ``oscillation_of``, see
+            ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an update).
         cost: ``parameters``, ``updates``, ``images_seen``, ``train_seconds``, ``examples_per_second``,
             ``peak_memory_bytes``, ``evaluation_seconds``.
         provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware``,

@@ -148,7 +148,7 @@ def _run(
     finally:
         if is_first_rank() and record.reason != _NO_RECORD:
             if rule is not None:
-                record.stability |= {"largest_gradient_norm": rule.largest_gradient_norm}
+                record.stability |= rule.stability.report()
                 record.cost |= {"updates": rule.updates, "images_seen": rule.images_seen}
             record.cost["total_seconds"] = time.perf_counter() - started
             record.provenance["finished_at"] = datetime.datetime.now(datetime.UTC).isoformat(

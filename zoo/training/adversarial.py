@@ -66,6 +66,7 @@ class Adversarial(Rule):
     """
 
     curves = ("train/loss", "train/critic_loss", "train/penalty")
+    losses = ("train/loss", "train/critic_loss")
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class Adversarial(Rule):
             between = torch.lerp(real.detach(), fake, place).requires_grad_()
             steepness = _slopes(model.critic(between, context), between).norm(dim=1)
             penalty = penalty + self.gradient_penalty * (steepness - 1).square().mean()
-        self.descend(loss + penalty, self._optimizer(1), model.critic)
+        self.descend(loss + penalty, self._optimizer(1), model.critic, "critic")
         if self.weight_clip is not None:
             with torch.no_grad():
                 for weight in model.critic.parameters():
@@ -164,7 +165,7 @@ class Adversarial(Rule):
         model.critic.requires_grad_(False)  # this step needs no gradient of the critic's weights
         fake = self.augment(model.generate(copies * n, context=context))
         loss = self.generator_loss(model.critic(fake, context))
-        norm = self.descend(loss, self._optimizer(0), model.generator)
+        norm = self.descend(loss, self._optimizer(0), model.generator, "generator")
         model.critic.requires_grad_(True)
         return loss, norm
 

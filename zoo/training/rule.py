@@ -17,6 +17,7 @@ from zoo.errors import Diverged, ZooError
 from zoo.models import noise
 from zoo.models.noise import keys
 from zoo.training import distributed
+from zoo.training.stability import Stability
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "linear"]
@@ -55,6 +56,7 @@ class Rule(pl.LightningModule):
     """
 
     curves: tuple[str, ...] = ("train/loss",)
+    losses: tuple[str, ...] = ("train/loss",)  # of each player: whose spikes are counted
 
     def __init__(
         self,
@@ -122,7 +124,7 @@ class Rule(pl.LightningModule):
         self.updates = 0
         self.update_seconds = 0.0
         self.images_seen = 0
-        self.largest_gradient_norm = 0.0
+        self.stability = Stability()
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
@@ -247,6 +249,7 @@ class Rule(pl.LightningModule):
             values = self.update(x, y)
         # the mean over all processes, so that each of them sees when one diverges
         self.latest = distributed.means({k: float(v.detach()) for k, v in values.items()}, self.device)
+        self.stability.update({name: self.latest[name] for name in self.losses if name in self.latest})
         bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
         if bad:
             raise Diverged(
@@ -266,22 +269,24 @@ class Rule(pl.LightningModule):
             return seconds
         return float(self.trainer.strategy.reduce(torch.tensor(seconds, device=self.device), reduce_op="max"))
 
-    def descend(self, loss: Tensor, optimizer: Any, module: nn.Module) -> Tensor:
+    def descend(self, loss: Tensor, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
         """One optimiser step down ``loss``; returns the gradient norm before clipping."""
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        return self.step(optimizer, module)
+        return self.step(optimizer, module, player)
 
-    def step(self, optimizer: Any, module: nn.Module) -> Tensor:
-        """One optimiser step along the gradients of all processes; returns their norm before clipping."""
+    def step(self, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
+        """One optimiser step along the gradients of all processes; returns their norm before clipping.
+
+        ``player`` names whose gradients they are, where several are trained: spikes are counted for each.
+        """
         distributed.average(module.parameters())
         parameters = [p for p in module.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(parameters, self.clip if self.clip is not None else math.inf)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * self.lr_factor()
-        if bool(torch.isfinite(norm)):  # a step along NaN would leave nothing to look at
+        if self.stability.step(player, float(norm)):  # a step along NaN would leave nothing to look at
             optimizer.step()
-            self.largest_gradient_norm = max(self.largest_gradient_norm, float(norm))
         return norm
 
     @torch.no_grad()
@@ -332,6 +337,8 @@ class Rule(pl.LightningModule):
             if not math.isfinite(mean):
                 raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")
             self.latest[name] = mean
+        if "val/loss" in self.latest:
+            self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
 
     # What a checkpoint holds ----------------------------------------------------------------------------
 
@@ -342,7 +349,7 @@ class Rule(pl.LightningModule):
             "updates": self.updates,
             "images_seen": self.images_seen,
             "update_seconds": self.update_seconds,
-            "largest_gradient_norm": self.largest_gradient_norm,
+            "stability": self.stability.state_dict(),
             "weights": "ema" if self.ema is not None else "raw",
         }
 
@@ -350,7 +357,10 @@ class Rule(pl.LightningModule):
         about = checkpoint["zoo"]
         self.updates, self.images_seen = about["updates"], about["images_seen"]
         self.update_seconds = about.get("update_seconds", 0.0)  # absent before there was a budget of time
-        self.largest_gradient_norm = about["largest_gradient_norm"]
+        if "stability" in about:  # absent before there was more than the largest gradient
+            self.stability.load_state_dict(about["stability"])
+        else:
+            self.stability.largest_gradient_norm = about["largest_gradient_norm"]
 
 
 def unpack(batch: Batch) -> tuple[Tensor, Tensor | None]:

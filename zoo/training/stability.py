@@ -1,0 +1,177 @@
+"""How steadily a run trains: spikes, steps that came to nothing, oscillation of the criterion."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+WINDOW = 100  # values that a spike is measured against
+LEAST = 20  # values that must have come before one can be told
+DEVIATIONS = 5.0
+LOSS_RISE, GRADIENT_RISE = 0.1, 1.0  # of the size of the median: a tenth above it; twice as large
+_SCALE = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
+
+
+class Spikes:
+    """Count the spikes of a sequence, one value at a time.
+
+    A value is high when it lies above the median m of the last 100 by more than 5 of their standard
+    deviations, taken as 1.4826 times the median absolute deviation, and by more than ``rise`` times abs(m).
+    The first of a row of high values is a spike; the others belong to it. A normal distribution has one in
+    some millions. The first 20 values cannot be judged.
+
+    Args:
+        rise: the least height, relative to the median's size.
+    """
+
+    def __init__(self, rise: float) -> None:
+        self.rise, self.count = rise, 0
+        self.recent: deque[float] = deque(maxlen=WINDOW)
+        self._high = False
+
+    def see(self, value: float) -> None:
+        """Take the next value; one that is not finite is left out."""
+        if not math.isfinite(value):
+            return
+        high = False
+        if len(self.recent) >= LEAST:
+            median = _median(self.recent)
+            above = value - median
+            if above > self.rise * abs(median):
+                high = above > DEVIATIONS * _SCALE * _median([abs(v - median) for v in self.recent])
+        self.count += high and not self._high
+        self._high = high
+        self.recent.append(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {"count": self.count, "high": self._high, "recent": list(self.recent)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        self.count, self._high = state["count"], state["high"]
+        self.recent = deque(state["recent"], maxlen=WINDOW)
+
+
+class Stability:
+    """What a record says of one run's training; fed by the rule with numbers that it has at hand anyway.
+
+    Over several processes the losses are means and the gradients those of the whole batch, so each of them
+    counts the same. The state is part of the checkpoint: a resumed run counts what one in one piece would.
+
+    Attributes:
+        largest_gradient_norm: before clipping, of all that were finite.
+        non_finite_steps: updates in which a loss or a gradient was not finite, of either player; a step along
+            such a gradient is left out.
+        updates_watched: updates seen.
+    """
+
+    def __init__(self) -> None:
+        self.largest_gradient_norm = 0.0
+        self.non_finite_steps = 0
+        self.updates_watched = 0
+        self._losses: dict[str, Spikes] = {}
+        self._gradients: dict[str, Spikes] = {}
+        self._criterion: dict[str, list[list[float]]] = {}
+        self._skipped = False
+
+    def step(self, player: str, norm: float) -> bool:
+        """Take the gradient norm, before clipping, of an optimiser's step; whether the step can be made."""
+        if not math.isfinite(norm):
+            self._skipped = True
+            return False
+        self.largest_gradient_norm = max(self.largest_gradient_norm, norm)
+        self._gradients.setdefault(player, Spikes(GRADIENT_RISE)).see(norm)
+        return True
+
+    def update(self, losses: Mapping[str, float]) -> None:
+        """Take an update's losses, by name."""
+        self.updates_watched += 1
+        self.non_finite_steps += self._skipped or not all(map(math.isfinite, losses.values()))
+        self._skipped = False
+        for name, value in losses.items():
+            self._losses.setdefault(name, Spikes(LOSS_RISE)).see(value)
+
+    def validation(self, name: str, updates: int, value: float) -> None:
+        """Take what a validation found."""
+        self._criterion.setdefault(name, []).append([updates, value])
+
+    def report(self) -> dict[str, Any]:
+        """The ``stability`` of a record: the attributes, and
+
+        ``loss_spikes`` and ``gradient_spikes``: by the definition of :class:`Spikes`, rises 0.1 and 1,
+        of both players together where there are two. ``oscillation``: see :func:`oscillation`, of the curve
+        ``oscillation_of``; None without three validations in the last third of training.
+        """
+        name, points = next(iter(self._criterion.items()), (None, []))
+        return {
+            "largest_gradient_norm": self.largest_gradient_norm,
+            "loss_spikes": sum(spikes.count for spikes in self._losses.values()),
+            "gradient_spikes": sum(spikes.count for spikes in self._gradients.values()),
+            "non_finite_steps": self.non_finite_steps + self._skipped,
+            "updates_watched": self.updates_watched,
+            "oscillation": oscillation(points),
+            "oscillation_of": name,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {
+            "largest_gradient_norm": self.largest_gradient_norm,
+            "non_finite_steps": self.non_finite_steps,
+            "updates_watched": self.updates_watched,
+            "losses": {name: spikes.state_dict() for name, spikes in self._losses.items()},
+            "gradients": {name: spikes.state_dict() for name, spikes in self._gradients.items()},
+            "criterion": {name: [list(p) for p in points] for name, points in self._criterion.items()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        for name in ("largest_gradient_norm", "non_finite_steps", "updates_watched"):
+            setattr(self, name, state[name])
+        self._losses = _restored(LOSS_RISE, state["losses"])
+        self._gradients = _restored(GRADIENT_RISE, state["gradients"])
+        self._criterion = {name: [list(p) for p in points] for name, points in state["criterion"].items()}
+
+
+def _restored(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:
+    found = {name: Spikes(rise) for name in states}
+    for name, spikes in found.items():
+        spikes.load_state_dict(states[name])
+    return found
+
+
+def oscillation(points: list[list[float]]) -> float | None:
+    """How much a criterion still swings when training ends, in units of the way that it has come.
+
+    The residual standard deviation (n - 2 degrees of freedom) of the validations in the last third of the
+    updates about their own straight line, over the difference between the largest and the smallest
+    validation of the whole run. 0: it settles, or moves steadily; about 0.5: it never settles.
+
+    Args:
+        points: ``[updates, value]`` of each validation, in order.
+
+    Returns:
+        None with fewer than three validations in the last third, or where no two values differ.
+    """
+    if not points:
+        return None
+    end = points[-1][0]
+    late = [(u, v) for u, v in points if u > 2 / 3 * end]
+    way = max(v for _, v in points) - min(v for _, v in points)
+    if len(late) < 3 or way == 0:
+        return None
+    n = len(late)
+    u_mean, v_mean = sum(u for u, _ in late) / n, sum(v for _, v in late) / n
+    spread = sum((u - u_mean) ** 2 for u, _ in late)
+    slope = sum((u - u_mean) * (v - v_mean) for u, v in late) / spread
+    residual = sum((v - v_mean - slope * (u - u_mean)) ** 2 for u, v in late)
+    return math.sqrt(residual / (n - 2)) / way
+
+
+def _median(values: Any) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
