@@ -70,6 +70,41 @@ def test_expand():
         expand({"grid": {"seed": 3}}, [])
 
 
+def test_a_job_keeps_what_it_says_itself():
+    sweep = {
+        "overrides": {"training.lr": 1},
+        "grid": {"training.lr": [2]},
+        "variants": [{"model": "gan"}, {"model": "gan", "training.ema": 0}, {"model": "vae"}],
+        "when": {"model=gan": {"training.lr": 3, "training.ema": 9}},
+    }
+    assert expand(sweep, []) == [
+        ["training.lr=2", "model=gan", "training.ema=9"],
+        ["training.lr=2", "model=gan", "training.ema=0"],
+        ["training.lr=2", "model=vae"],
+    ]
+
+
+def test_blocks_are_sweeps_one_after_the_other():
+    second = {"overrides": {"updates": 3}, "when": {"model=gan": {"lr": 5}}, "list": [{"model": "gan"}]}
+    sweep = {
+        "overrides": {"data": "digits", "updates": 10},
+        "when": {"model=gan": {"lr": 1, "ema": 2}},
+        "blocks": [{"grid": {"seed": [0, 1], "model": ["gan", "vae"]}}, second],
+    }
+    assert list(map(" ".join, expand(sweep, ["logger=none"]))) == [
+        "data=digits updates=10 seed=0 model=gan lr=1 ema=2 logger=none",
+        "data=digits updates=10 seed=0 model=vae logger=none",
+        "data=digits updates=10 seed=1 model=gan lr=1 ema=2 logger=none",
+        "data=digits updates=10 seed=1 model=vae logger=none",
+        "data=digits updates=3 model=gan lr=5 ema=2 logger=none",
+    ]
+    assert len(expand(sweep, ["seed=7"])) == 3
+    with pytest.raises(ZooError, match="did you mean grid"):
+        expand({"blocks": [{"gird": {}}]}, [])
+    with pytest.raises(ZooError, match="whole sweep"):
+        expand({"blocks": [{"jobs": 2}]}, [])
+
+
 def test_find(workdir):
     assert find("quickstart").name == "quickstart.yaml"
     with pytest.raises(ZooError, match="did you mean quickstart"):

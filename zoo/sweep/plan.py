@@ -19,6 +19,8 @@ from zoo.sweep.launcher import Worker
 from zoo.sweep.search import Search
 
 ENDED = ("finished", "diverged", "failed")
+WHOLE = {"jobs", "threads", "search"}  # settings of a whole sweep; the others are of its blocks too
+SETTINGS = WHOLE | {"description", "overrides", "grid", "variants", "list", "when", "blocks"}
 
 
 @dataclass
@@ -121,17 +123,21 @@ def find(name: str) -> Path:
 def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
     """The overrides of every job of a sweep (of a search: of every point that it starts from).
 
-    ``overrides`` go to every job, ``grid`` (key: list) spans a product, ``list`` names single jobs as
-    mappings, ``when`` (``"model=gan"``: mapping) adds to the jobs that have that override. ``extra`` comes
-    from the command line: it replaces a grid's axis of the same key, and otherwise wins over everything.
+    ``overrides`` go to every job, ``grid`` (key: list) spans a product, in which ``variants`` (a list of
+    mappings) is one more axis, ``list`` names single jobs as mappings, ``when`` (``"model=gan"``: mapping)
+    gives the jobs that have that override others, save those that the job names itself. ``blocks`` is a list
+    of such sweeps, one after the other, which have their parent's ``overrides`` and ``when`` besides their
+    own. ``extra`` comes from the command line: it replaces a grid's axis of the same key, and otherwise wins
+    over everything.
 
     Raises:
         ZooError: a key that a sweep does not have, or a grid that is not lists.
     """
-    allowed = {"description", "jobs", "threads", "overrides", "grid", "list", "when", "search"}
     for key in sweep:
-        if key not in allowed:
-            raise unknown("sweep setting", key, allowed)
+        if key not in SETTINGS:
+            raise unknown("sweep setting", key, SETTINGS)
+    if "blocks" in sweep:
+        return [job for block in sweep["blocks"] for job in expand(_within(sweep, block), extra)]
     fixed = dict(text.partition("=")[::2] for text in extra)
     grid: dict[str, Any] = dict(sweep.get("grid") or {})
     for key in [*grid, *(k for k, v in fixed.items() if "," in v and v[0] not in "[{'\"" and k not in grid)]:
@@ -139,8 +145,12 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
             grid[key] = [v for v in fixed.pop(key).split(",") if v]
         if not isinstance(grid[key], list) or not grid[key]:
             raise ZooError(f"The grid of a sweep holds lists; '{key}' has {grid[key]!r}.")
+    axes = [[{key: value} for value in values] for key, values in grid.items()]
+    axes += [sweep["variants"]] if sweep.get("variants") else []
     points = (
-        [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())] if grid else []
+        [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*axes)]
+        if axes
+        else []
     )
     points += [dict(point) for point in sweep.get("list") or []]
     if not points:
@@ -151,10 +161,24 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
         for condition, more in (sweep.get("when") or {}).items():
             key, _, value = condition.partition("=")
             if str(settings.get(key)) == value:
-                settings |= more
+                settings = settings | more | point
         settings |= fixed
         jobs.append([f"{key}={text(value)}" for key, value in settings.items()])
     return jobs
+
+
+def _within(sweep: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
+    """A block with what its sweep gives to every job; where both speak of a key, the block is right."""
+    for key in block:
+        if key in WHOLE:
+            raise ZooError(f"'{key}' is a setting of a whole sweep, not of one of its blocks.")
+    when = dict(sweep.get("when") or {})
+    for condition, more in (block.get("when") or {}).items():
+        when[condition] = when.get(condition, {}) | more
+    return block | {
+        "overrides": (sweep.get("overrides") or {}) | (block.get("overrides") or {}),
+        "when": when,
+    }
 
 
 def text(value: Any) -> str:
