@@ -137,14 +137,14 @@ def test_density_on_the_plane_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", ON_THE_PLANE)
 def test_transform_inverts_and_its_log_det_is_autograds(name):
-    model = build(name, SPECS["plane"], scale=0.05).double()
+    # weights further off make bins so flat that rounding z alone moves x by more than is allowed; what the
+    # inverse of such a spline can do is held in test_spline.py
+    model = build(name, SPECS["plane"], scale=0.02 if name == "nsf_autoregressive" else 0.05).double()
     if not hasattr(model, "transform"):
         return
     # float64 rounds here; a solver of ODEs or of a fixed point stops at its own tolerance
     solved = model.family in ("continuous flow", "diffusion")
     of_x, of_log_det = (2e-4, 2e-3) if solved else (1e-4, 1e-4) if name in RESIDUAL else (1e-10, 1e-8)
-    if name == "nsf_autoregressive":
-        of_x = of_log_det = 1e-7  # single points near a knot keep half of the digits
     x = torch.randn(5, 2, dtype=torch.float64)
     z, log_det = model.transform.forward(x)
     back, back_log_det = model.transform.inverse(z)

@@ -48,6 +48,23 @@ def test_slope_is_autograds_and_continuous_at_knots():
         torch.testing.assert_close(log_below, log_slope, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "scale"),
+    [(torch.float32, 1.0), (torch.float32, 3.0)] + [(torch.float64, s) for s in (1, 10, 50)],
+)
+def test_the_inverse_loses_no_more_than_the_rounding_of_its_argument(dtype, scale):
+    """A value rounded by eps B is that of a point eps B / slope away; no inverse could tell them apart."""
+    places = some_knots(scale, 200, dtype)
+    near = places[0][:, 1:-1].T + BOUND * 1e-5 * torch.randn(BINS - 1, 200, dtype=dtype)
+    x = torch.cat([BOUND * (2 * torch.rand(400, 200, dtype=dtype) - 1), near.clamp(-BOUND, BOUND)])
+    y, log_slope = rational_quadratic(x, *places)
+    back, _ = rational_quadratic(y, *places, inverse=True)
+    rounding = torch.finfo(dtype).eps * BOUND * (1 + (-log_slope).exp())
+    assert ((back - x).abs() / rounding).max() < 8
+    again, _ = rational_quadratic(back, *places)
+    assert ((again - y).abs() / (torch.finfo(dtype).eps * BOUND * (1 + log_slope.exp()))).max() < 8
+
+
 @pytest.mark.parametrize("inverse", [False, True])
 def test_gradients_by_finite_differences(inverse):
     raw = torch.randn(5, 3 * BINS - 1, dtype=torch.float64, requires_grad=True)
