@@ -15,6 +15,7 @@ from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.ffjord import FFJORD
+from zoo.models.flow import Flow
 from zoo.models.flow_matching import FlowMatching
 from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.field import DenseField, PatchField, Stretched
@@ -494,6 +495,8 @@ def test_zuko_agrees_on_a_continuous_flow():
         ):
             torch.testing.assert_close(found[0], expected[0], rtol=0, atol=1e-6)
             torch.testing.assert_close(found[1], expected[1], rtol=0, atol=1e-6)
+        whole = Flow(zoo.DataSpec((3,)), ours, "diagonal").double().eval().log_prob(x)
+        torch.testing.assert_close(whole, theirs().log_prob(x), rtol=0, atol=1e-6)
 
 
 def test_autocast_changes_nothing():

@@ -11,10 +11,12 @@ from contract import roughen
 from torch import nn
 
 from zoo.data.spec import DataSpec
+from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.coupling import AffineCoupling, Alternating, Halves, bounded, make_partition
 from zoo.models.bijections.invertible_conv import FullConv1x1
 from zoo.models.bijections.linear import LULinear
+from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.spline import RAW_SLOPE, ElementwiseSpline, rational_quadratic
 from zoo.models.bijections.spline_coupling import SplineCoupling
 from zoo.models.flow import Flow
@@ -215,13 +217,8 @@ def test_lu_of_nflows(dim):
     agree(ours, theirs.forward, theirs.inverse, torch.randn(9, dim, dtype=torch.float64))
 
 
-def test_block_of_normflows_glow():
-    from normflows.flows import GlowBlock
-
-    from zoo.models.bijections.actnorm import ActNorm
-
-    channels = 6
-    block = roughen(GlowBlock(channels, 8, init_zeros=False), 0.2).double().eval()
+def glow_step(block, channels):
+    """A step of ours with the weights of their block."""
     coupling, mixing, norm = block.flows
     norm.data_dep_init_done.fill_(1)
     ours = Chain([ActNorm(channels), FullConv1x1(channels), _glow_coupling(coupling, channels)]).double()
@@ -230,7 +227,55 @@ def test_block_of_normflows_glow():
         ours.layers[0].bias.copy_(-norm.t.flatten())
         probe = torch.eye(channels, dtype=torch.float64)[:, :, None, None]
         ours.layers[1].matrix.copy_(mixing.inverse(probe)[0][:, :, 0, 0].T)
-    agree(ours.eval(), block.inverse, block.forward, torch.randn(4, channels, 3, 2, dtype=torch.float64))
+    return ours.eval()
+
+
+def test_block_of_normflows_glow():
+    from normflows.flows import GlowBlock
+
+    channels = 6
+    block = roughen(GlowBlock(channels, 8, init_zeros=False), 0.2).double().eval()
+    x = torch.randn(4, channels, 3, 2, dtype=torch.float64)
+    agree(glow_step(block, channels), block.inverse, block.forward, x)
+
+
+class _Constant(nn.Module):
+    """A split prior that is blind to what stays."""
+
+    def __init__(self, mean, log_std):
+        super().__init__()
+        raw = 3 * torch.atanh(log_std / 3)  # ours bounds the log-deviation by 3 tanh(./3)
+        self.values = nn.Parameter(torch.cat([mean, raw], 1))
+
+    def forward(self, x):
+        return self.values.expand(len(x), *self.values.shape[1:])
+
+
+def test_whole_glow_of_normflows():
+    """Two levels of two steps, learned normals where channels leave and at the end: one log-density."""
+    from normflows import MultiscaleFlow
+    from normflows.distributions import DiagGaussian
+    from normflows.flows import GlowBlock, Merge, Squeeze
+
+    inside = {(4, 4, 4): 1, (8, 2, 2): 0}  # shape inside a level, by its place in their lists
+    levels = {
+        index: [*(GlowBlock(shape[0], 8, init_zeros=False) for _ in range(2)), Squeeze()]
+        for shape, index in inside.items()
+    }
+    bases = [DiagGaussian((8, 2, 2)), DiagGaussian((2, 4, 4))]
+    theirs = MultiscaleFlow(bases, [levels[0], levels[1]], [Merge()], class_cond=False)
+    theirs = roughen(theirs, 0.1).double().eval()
+
+    def steps(shape):
+        return [glow_step(block, shape[0]) for block in reversed(levels[inside[shape]][:2])]
+
+    body = squeeze_and_split((1, 8, 8), 2, steps, lambda *_: _Constant(bases[1].loc, bases[1].log_scale))
+    ours = Flow(DataSpec((1, 8, 8)), body, "diagonal", (64,)).double().eval()
+    x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
+    with torch.no_grad():  # latents of ours: what has left, standardised, then the deepest
+        ours.base.mean[:, 32:].copy_(bases[0].loc.flatten())
+        ours.base.log_std[:, 32:].copy_(bases[0].log_scale.flatten())
+        torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x, None), **EXACT)
 
 
 class _Negated(nn.Module):

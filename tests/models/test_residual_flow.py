@@ -14,7 +14,10 @@ import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
+from zoo.models.bijections.actnorm import ActNorm
+from zoo.models.bijections.base import Chain
 from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.flow import Flow
 from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
 
@@ -146,9 +149,8 @@ def test_lipswish_is_one_lipschitz_and_nearly_attains_it():
     assert slope.min() > -1
 
 
-def test_normflows_agrees_on_a_block_with_copied_weights():
-    torch.manual_seed(0)
-    theirs = normflows.nets.LipschitzMLP([2, 16, 2], init_zeros=False, lipschitz_const=0.9).double()
+def copied_block(theirs):
+    """A residual branch of ours with the weights of their LipschitzMLP, scaled below the bound of either."""
     ours = LipschitzNetwork((2,), (16,), 0.9, "lipswish", True).double().eval()
     linears = [m for m in theirs.modules() if hasattr(m, "compute_weight")]
     swishes = [m for m in theirs.modules() if hasattr(m, "beta")]
@@ -156,19 +158,51 @@ def test_normflows_agrees_on_a_block_with_copied_weights():
         for linear, swish, layer, activation in zip(
             linears, swishes, ours.layers, ours.activations, strict=True
         ):
-            linear.weight.mul_(0.5 / torch.linalg.matrix_norm(linear.weight, 2))  # below either one's bound
+            linear.weight.mul_(0.5 / torch.linalg.matrix_norm(linear.weight, 2))
             layer.layer.weight.copy_(linear.weight)
             layer.layer.bias.copy_(linear.bias)
             activation.scale.copy_(swish.beta.squeeze())
+    return InvertibleResidual(ours).eval()
+
+
+def their_branch():
+    return normflows.nets.LipschitzMLP([2, 16, 2], init_zeros=False, lipschitz_const=0.9).double().eval()
+
+
+def test_normflows_agrees_on_a_block_with_copied_weights():
+    torch.manual_seed(0)
+    theirs = their_branch()
+    block = copied_block(theirs)
     x = points(6, 2)
-    flow = normflows.flows.Residual(theirs.eval(), reverse=False).double().eval()
-    block = InvertibleResidual(ours).eval()
+    flow = normflows.flows.Residual(theirs, reverse=False).double().eval()
     # their fixed point stops at 1e-5
     for mine, other, error in ((block, flow.forward, 1e-6), (block.inverse, flow.inverse, 1e-5)):
         found, log_det = mine(x)
         expected, expected_log_det = other(x)
         torch.testing.assert_close(found, expected.detach(), rtol=0, atol=error)
         torch.testing.assert_close(log_det, expected_log_det.detach().to(log_det), rtol=0, atol=error)
+
+
+def test_normflows_agrees_on_the_density_of_a_whole_flow():
+    """Three times an activation normalisation and a block, in the plane, where their determinant is whole."""
+    torch.manual_seed(0)
+    branches = [their_branch() for _ in range(3)]
+    layers, flows = [], []
+    for branch in branches:
+        norm = normflows.flows.ActNorm((2,))
+        norm.data_dep_init_done.fill_(1)
+        own = ActNorm(2)
+        with torch.no_grad():
+            for theirs, ours in ((norm.s, own.log_scale), (norm.t, own.bias)):
+                theirs.normal_(0, 0.3)
+                ours.copy_(-theirs.flatten())
+        layers += [own, copied_block(branch)]
+        flows += [norm, normflows.flows.Residual(branch)]
+    base = normflows.distributions.DiagGaussian(2, trainable=False)
+    theirs = normflows.NormalizingFlow(base, flows[::-1]).double().eval()
+    ours = Flow(DataSpec((2,)), Chain(layers)).double().eval()
+    x = points(20, 2)
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).detach(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("gradient", ["series", "neumann"])
