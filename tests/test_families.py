@@ -1,0 +1,30 @@
+"""The sweep of all families is a fair fight: comparable weights, and the same number of real images seen."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from zoo.config import compose_run, options, plain
+from zoo.data.spec import DataSpec
+from zoo.factory import instantiate
+from zoo.run import _rule
+from zoo.sweep.plan import expand, find
+
+JOBS = {
+    next(o for o in job if o.startswith("model=")).removeprefix("model="): job
+    for job in expand(yaml.safe_load(find("families").read_text()), ["seed=0"])
+}
+
+
+def test_every_family_takes_part():
+    assert sorted(JOBS) == sorted(options("model"))
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
+    config = compose_run(JOBS[name])
+    model = instantiate(plain(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
+    rule = _rule(config, model, 0)
+    assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
+    assert rule.budget * rule.batch_size * rule.batches_per_update == 5000 * 128
