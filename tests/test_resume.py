@@ -66,7 +66,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, 
     for part in ("state_dict", "optimizer_states"):
         assert same(one[part], two[part]), part
     assert len(one["optimizer_states"]) == (1 if name == "diffusion" else 2)
-    counters = ("updates", "images_seen", "largest_gradient_norm")
-    assert [one["zoo"][key] for key in counters] == [two["zoo"][key] for key in counters]
+    counters = ("updates", "images_seen", "stability")
+    assert all(same(one["zoo"][key], two["zoo"][key]) for key in counters)
     assert same(whole.metrics, record.metrics)
     assert read(tmp_path / "cut").cost["images_seen"] == whole.cost["images_seen"]
