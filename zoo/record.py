@@ -33,8 +33,8 @@ class Metric:
         value: the number, or None where there is none (then ``reason`` says why).
         unit: ``nats``, ``bits/dim``, ``1`` for a plain number, ...
         kind: ``exact``, ``lower bound`` (of the log-likelihood), ``estimate`` or ``none``.
-        direction: ``lower`` or ``higher``: which is better; ``none``: a diagnostic, which ranks nothing and
-            is no column of a comparison.
+        direction: ``lower`` or ``higher``: which is better; ``one``: the nearer to 1 the better; ``none``: a
+            diagnostic, which ranks nothing and is no column of a comparison.
         standard_error: over the ``n`` examples; None where it was not estimated.
         n: number of examples.
         split: the data split that the value is about, or the reference split of a sample metric.

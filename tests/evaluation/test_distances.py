@@ -14,10 +14,11 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from zoo.data.digits import Digits
 from zoo.errors import ZooError
 from zoo.evaluation import frechet
+from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.energy import energy_distance
-from zoo.evaluation.features import DIGITS_WEIGHTS, digits_cnn, load_digits_cnn, sha256, to_uint8
+from zoo.evaluation.features import classifier, sha256, to_uint8
 from zoo.evaluation.frechet import FrechetAccumulator, frechet_distance
-from zoo.evaluation.train_digits_classifier import accuracy
+from zoo.evaluation.train_classifier import accuracy
 
 
 @pytest.fixture(scope="module")
@@ -104,16 +105,16 @@ def test_to_uint8():
 
 
 def test_shipped_classifier(digits):
-    model, metadata = load_digits_cnn()
+    model, metadata = SHIPPED["digits-cnn"].load()
     for split in ("val", "test"):
         reached = accuracy(model, digits.splits[split], digits.labels[split])
         assert reached > 0.95
         assert reached == pytest.approx(float(metadata[f"{split}_accuracy"]), abs=0.006)
-    assert digits_cnn().sha256 == sha256(DIGITS_WEIGHTS)
+    assert classifier("digits-cnn", digits.spec).sha256 == sha256(SHIPPED["digits-cnn"].path)
 
 
 def test_floor_is_far_below_noise(digits):
-    extractor = digits_cnn()
+    extractor = classifier("digits-cnn", digits.spec)
     test, train = (extractor(digits.splits[s]) for s in ("test", "train"))
     noise = extractor(torch.randint(17, (1000, 1, 8, 8)))
     assert frechet.between(train, test) * 20 < frechet.between(noise, test)

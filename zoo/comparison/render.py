@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 
 from zoo.comparison.table import Table
 
-ARROWS = {"lower": " ↓", "higher": " ↑", "": ""}
+ARROWS = {"lower": " ↓", "higher": " ↑", "one": " →1", "": ""}
 
 
 def headings(table: Table) -> list[str]:

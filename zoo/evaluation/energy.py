@@ -7,8 +7,6 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 
-LARGEST = 2000  # examples of each set: the cost is their product
-
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
     """2 E|X-Y| - E|X-X'| - E|Y-Y'| (Székely & Rizzo 2013, eq. 1), in the data's units.

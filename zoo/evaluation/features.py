@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import ZooError, unknown
+from zoo.evaluation.classifiers import SHIPPED, Classifier
 
-DIGITS_SPEC = DataSpec(shape=(1, 8, 8), levels=17)
-DIGITS_WEIGHTS = Path(__file__).parent / "weights" / "digits-cnn.safetensors"
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION = "inception-v3-compat"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends in the first digits of its checksum
+EXTRACTORS = (*SHIPPED, INCEPTION)
 
 
 @dataclass(frozen=True)
@@ -47,41 +48,11 @@ class Extractor:
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, dtype=torch.float64)
 
 
-class DigitsCNN(nn.Module):
-    """A classifier of 8x8 digits with grey values 0..16 whose last hidden layer gives 32 features.
-
-    SiLU keeps every feature alive, so that their covariance has full rank. Weights and accuracy:
-    ``python -m zoo.evaluation.train_digits_classifier``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.SiLU(),
-            nn.Conv2d(32, 32, 3, padding=1),
-            nn.SiLU(),
-            nn.Flatten(),
-            nn.Linear(32 * 4 * 4, 32),
-            nn.SiLU(),
-        )
-        self.head = nn.Linear(32, 10)
-
-    def features(self, x: Tensor) -> Tensor:
-        """Features ``(B, 32)`` of digits ``(B, 1, 8, 8)`` with values 0..16."""
-        return self.body(x.to(self.head.weight.dtype) / 8 - 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, 10)``."""
-        return self.head(self.features(x))
-
-
 def select(
     spec: DataSpec,
     natural: bool,
     *,
+    name: str | None = None,
     inception_weights: str | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Extractor | None, str]:
@@ -90,82 +61,122 @@ def select(
     Args:
         spec: the data.
         natural: whether the images are photographs, which Inception was trained to tell apart.
+        name: one of :data:`EXTRACTORS`. By default the shipped classifier of digits or of MNIST's images
+            where the shape is theirs; for photographs Inception where its weights are at hand; else the
+            shipped classifier of CIFAR-10's images where the shape is theirs.
         inception_weights: path of Inception's weights; by default the torch hub's folder is searched.
         device: where to compute.
-    """
-    if not spec.is_image:
-        return None, "Features are for images; vectors are compared by their energy distance."
-    if spec.shape == DIGITS_SPEC.shape and spec.levels == DIGITS_SPEC.levels:
-        return digits_cnn(), ""
-    if not natural:
-        return None, "No feature extractor fits these images: Inception was trained on photographs."
-    if spec.levels is None or spec.shape[0] not in (1, 3):
-        return None, "Inception reads grey or RGB images of integer levels only."
-    hub = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    weights = Path(inception_weights).expanduser() if inception_weights else hub
-    if not weights.is_file():
-        if inception_weights:
-            raise ZooError(f"There are no Inception weights at {weights} (evaluation.inception_weights).")
-        return None, (
-            f"FID needs Inception's weights: put {INCEPTION_FILE} into $TORCH_HOME/hub/checkpoints, "
-            "or give its path as evaluation.inception_weights."
-        )
-    return inception(weights, spec.levels, device), ""
-
-
-@functools.cache
-def digits_cnn() -> Extractor:
-    """The small classifier's features. Images are first brought to the nearest level.
 
     Raises:
-        ZooError: the weights that ship with the package are missing.
+        ZooError: an unknown name, or weights that are not where they should be, or damaged.
     """
-    model, metadata = load_digits_cnn()
-    return Extractor(
-        name="digits-cnn",
-        key="fd/digits-cnn",
-        dim=32,
-        sha256=sha256(DIGITS_WEIGHTS),
-        function=lambda x: model.features(DIGITS_SPEC.quantise(x.cpu().float())),
-        details={"classifier_val_accuracy": float(metadata["val_accuracy"])},
+    if name is not None and name not in EXTRACTORS:
+        raise unknown("feature extractor", name, EXTRACTORS)
+    if not spec.is_image:
+        return None, "Features are for images; vectors are compared by their energy distance."
+    if name in SHIPPED:
+        wanted = SHIPPED[name].spec
+        if _fits(name, spec):
+            return classifier(name, spec), ""
+        return None, f"{name} reads images of shape {wanted.shape} with {wanted.levels} levels only."
+    if name is None:
+        for small in ("digits-cnn", "mnist-cnn"):
+            if _fits(small, spec):
+                return classifier(small, spec), ""
+    if spec.levels is None or spec.shape[0] not in (1, 3):
+        return None, "Features of photographs are for grey or RGB images of integer levels only."
+    if name is None and not natural:
+        if _fits("cifar-cnn", spec):
+            return classifier("cifar-cnn", spec), ""
+        return None, (
+            "No feature extractor fits these images: Inception was trained on photographs "
+            f"(evaluation.extractor={INCEPTION} compares in its features all the same)."
+        )
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
+    weights = Path(inception_weights).expanduser() if inception_weights else hub
+    if weights.is_file():
+        return inception(weights, spec.levels, device), ""
+    if inception_weights:
+        raise ZooError(f"There are no Inception weights at {weights} (evaluation.inception_weights).")
+    if name is None and _fits("cifar-cnn", spec):
+        return classifier("cifar-cnn", spec), ""
+    return None, (
+        f"FID needs Inception's weights: put {INCEPTION_FILE} into $TORCH_HOME/hub/checkpoints, "
+        "or give its path as evaluation.inception_weights."
     )
 
 
-def load_digits_cnn() -> tuple[DigitsCNN, dict[str, str]]:
-    """The shipped classifier, in evaluation mode, and its file's metadata."""
-    from safetensors import SafetensorError, safe_open
+def _fits(name: str, spec: DataSpec) -> bool:
+    """Whether a shipped classifier reads images of this kind; bytes can be made of any levels."""
+    if name not in SHIPPED:
+        return False
+    wanted = SHIPPED[name].spec
+    return spec.shape == wanted.shape and (
+        spec.levels == wanted.levels or (wanted.levels == 256 and spec.levels is not None)
+    )
 
-    model = DigitsCNN()
-    try:
-        with safe_open(str(DIGITS_WEIGHTS), framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise ZooError(
-            f"The digit classifier's weights cannot be read ({error}); "
-            "make them with: python -m zoo.evaluation.train_digits_classifier"
-        ) from None
-    return model.eval().requires_grad_(False), metadata
+
+def classifier(name: str, spec: DataSpec) -> Extractor:
+    """A shipped classifier's features, on the CPU. Images are first brought to the nearest level.
+
+    Raises:
+        ZooError: the weights that ship with the package are missing or damaged.
+    """
+    model, metadata, checksum = _loaded(name)
+    levels = spec.levels
+    assert levels is not None
+
+    def function(x: Tensor) -> Tensor:
+        return model.features(
+            spec.quantise(x.cpu().float()) if levels == model.levels else to_uint8(x.cpu(), levels)
+        )
+
+    details = {"classifier_val_accuracy": float(metadata["val_accuracy"])}
+    return Extractor(name, f"fd/{name}", SHIPPED[name].dim, checksum, function, details)
+
+
+@functools.cache
+def _loaded(name: str) -> tuple[Classifier, dict[str, str], str]:
+    model, metadata = SHIPPED[name].load()
+    return model, metadata, sha256(SHIPPED[name].path)
 
 
 @functools.lru_cache(maxsize=1)
 def inception(weights: Path, levels: int, device: torch.device | str = "cpu") -> Extractor:
     """The 2048 pool features of the Inception network of Heusel et al. (2017), as torch-fidelity holds it.
 
-    It resizes to 299x299 itself, bilinearly and without antialiasing, as the original's graph did.
+    It resizes to 299x299 itself, bilinearly and without antialiasing, as the original's graph did. Only the
+    published weights, known by their checksum, give what is called FID; any others
+    ``fd/inception-v3-compat``.
+
+    Raises:
+        ZooError: the file holds no such weights.
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    network = FeatureExtractorInceptionV3(
-        "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-    ).to(device)
+    try:
+        torch.load(
+            weights, map_location="cpu", weights_only=True
+        )  # plain tensors, before the library unpickles
+        network = FeatureExtractorInceptionV3(
+            INCEPTION, ["2048"], feature_extractor_weights_path=str(weights)
+        )
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
+        raise ZooError(
+            f"The Inception weights {weights} cannot be read ({' '.join(str(error).split())[:120]}); "
+            f"replace them with {INCEPTION_FILE} as torch-fidelity publishes it."
+        ) from None
+    network = network.to(device)
+    checksum = sha256(weights)
+    published = checksum.startswith(Path(INCEPTION_FILE).stem.rpartition("-")[2])
 
     def function(x: Tensor) -> Tensor:
         pixels = to_uint8(x, levels).to(device)
         return network(pixels.expand(-1, 3, -1, -1))[0]
 
     details = {"layer": "2048", "resize": "299, bilinear, no antialiasing (TensorFlow 1)"}
-    return Extractor("inception-v3-compat", "fid", 2048, sha256(weights), function, details)
+    key = "fid" if published else f"fd/{INCEPTION}"
+    return Extractor(INCEPTION, key, 2048, checksum, function, details)
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:

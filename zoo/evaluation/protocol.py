@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -14,57 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
-from zoo.errors import Unsound, ZooError, unknown
-from zoo.evaluation import energy, frechet
-from zoo.evaluation.features import Extractor, select
+from zoo.errors import Unsound, ZooError
+from zoo.evaluation.context import Context, subset
+from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import likelihood, placement
+from zoo.evaluation.metrics import measure
+from zoo.evaluation.settings import Settings
 from zoo.evaluation.speed import Clock, sampling_speed
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.record import Metric
 
-VERSION = 1  # raise it whenever the code changes what a number means
+VERSION = 2  # raise it whenever the code changes what a number means
 SHOWN = 64
 DIAGNOSED = 1000  # test examples that a model's own diagnostics see
-BOOTSTRAP_DIM = 256  # with more features the bootstrap takes minutes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The values of ``conf/evaluation/default.yaml``, which explains them."""
-
-    seed: int = 0
-    samples: int = 1000
-    likelihood_examples: int | None = None
-    dequantisation_samples: int = 1
-    batch_size: int = 256
-    latency_repeats: int = 20
-    throughput_batches: tuple[int, ...] = (16, 64, 256)
-    throughput_repeats: int = 5
-    time_limit_seconds: float = 5.0
-    inception_weights: str | None = None
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from plain values; what is not named keeps its default.
-
-        Raises:
-            ZooError: a setting that does not exist, or a value out of range.
-        """
-        names = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise unknown("evaluation setting", str(name), names)
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if "time_limit_seconds" in plain:
-            plain["time_limit_seconds"] = float(plain["time_limit_seconds"])  # 5 and 5.0 are one protocol
-        settings = cls(**plain)
-        for name in ("samples", "batch_size", "dequantisation_samples"):
-            if getattr(settings, name) < 1:
-                raise ZooError(f"evaluation.{name} must be at least 1; got {getattr(settings, name)}.")
-        if settings.likelihood_examples is not None and settings.likelihood_examples < 1:
-            raise ZooError("evaluation.likelihood_examples must be at least 1, or null for all of the test.")
-        return settings
 
 
 @dataclass
@@ -85,8 +47,7 @@ class Evaluation:
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that name the protocol: its version and its settings, save machine paths."""
-    values = dataclasses.asdict(Settings.of(settings)) | {"version": VERSION}
-    del values["inception_weights"]
+    values = Settings.of(settings).identity() | {"version": VERSION}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -141,7 +102,7 @@ def _evaluate(
     clock: Clock,
 ) -> Evaluation:
     test = splits["test"]
-    scored = _subset(test, settings.likelihood_examples, settings.seed)
+    scored = subset(test, settings.likelihood_examples, settings.seed)
     metrics = likelihood(
         model,
         scored,
@@ -157,19 +118,18 @@ def _evaluate(
     except Unsound as error:
         samples, failure = torch.empty(0, *spec.shape), str(error)
     drawn = model.sampling_details() if isinstance(model, GenerativeModel) else {}
-    quality = sample_quality(
-        samples,
-        splits,
+    extractor, no_extractor = select(
         spec,
-        natural=natural,
-        settings=settings,
+        natural,
+        name=settings.extractor,
+        inception_weights=settings.inception_weights,
         device=placement(model)[0],
-        failure=failure,
     )
-    for metric in quality.values():
-        metric.details |= drawn
-    metrics |= quality
-    metrics |= diagnostics(model, _subset(scored, DIAGNOSED, settings.seed), settings.seed)
+    context = Context(
+        samples, splits, spec, settings, extractor, no_extractor, natural, model=model, failure=failure
+    )
+    metrics |= measure(context, drawn)
+    metrics |= diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
     torch.manual_seed(settings.seed)
     sampling = sampling_speed(
         model,
@@ -222,98 +182,3 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
             )
         parts.append(part.detach().cpu())
     return torch.cat(parts)
-
-
-def sample_quality(
-    samples: Tensor,
-    splits: Mapping[str, Tensor],
-    spec: DataSpec,
-    *,
-    natural: bool,
-    settings: Settings,
-    device: torch.device | str = "cpu",
-    failure: str | None = None,
-) -> dict[str, Metric]:
-    """How far samples lie from the test split, beside how far as many real training examples do (the floor).
-
-    Images: the Fréchet distance in the features that :func:`zoo.evaluation.features.select` chooses. Vectors:
-    the energy distance. Samples that are not finite or all alike, or that could not be drawn (``failure``
-    says why), have no value, but a reason.
-    """
-    extractor: Extractor | None = None
-    if spec.is_image:
-        extractor, reason = select(spec, natural, inception_weights=settings.inception_weights, device=device)
-        if extractor is None:
-            name = "fid" if natural else "fd"
-            return {name: Metric(None, "1", n=len(samples), reason=reason)}
-    key = extractor.key if extractor is not None else "energy_distance"
-    unit = "1" if extractor is not None else "data units"
-    metric = Metric(None, unit, n=len(samples))
-    bad = int((~torch.isfinite(samples.flatten(1))).any(1).sum())
-    if failure is not None:
-        metric.reason = failure
-    elif bad:
-        metric.reason = f"{bad} of {len(samples)} samples hold values that are not finite."
-    elif len(samples) > 1 and bool((samples == samples[:1]).all()):
-        metric.reason = f"All {len(samples)} samples are identical."
-    else:
-        try:
-            if extractor is not None:
-                _frechet(metric, extractor, samples, splits, spec, settings)
-            else:
-                _energy(metric, samples, splits, settings)
-        except ZooError as error:
-            metric.reason = str(error)
-    return {key: metric}
-
-
-def _frechet(
-    metric: Metric,
-    extractor: Extractor,
-    samples: Tensor,
-    splits: Mapping[str, Tensor],
-    spec: DataSpec,
-    settings: Settings,
-) -> None:
-    metric.details = {
-        "extractor": extractor.name,
-        "weights_sha256": extractor.sha256,
-        "dim": extractor.dim,
-        "reference_n": len(splits["test"]),
-        **extractor.details,
-    }
-    outside = int((spec.quantise(samples) != samples).flatten(1).any(1).sum())
-    if outside:
-        metric.details["samples_not_on_levels"] = outside
-    real = _subset(splits["train"], len(samples), settings.seed)
-    reference, ours, floor = (extractor(x, settings.batch_size) for x in (splits["test"], samples, real))
-    value = frechet.between(ours, reference)
-    if extractor.dim <= BOOTSTRAP_DIM:
-        metric.standard_error = frechet.bootstrap_error(ours, reference, seed=settings.seed)
-    metric.value = value
-    metric.details |= _floor(lambda: frechet.between(floor, reference), len(real))
-
-
-def _energy(metric: Metric, samples: Tensor, splits: Mapping[str, Tensor], settings: Settings) -> None:
-    reference = _subset(splits["test"], energy.LARGEST, settings.seed)
-    drawn = samples[: energy.LARGEST]
-    real = _subset(splits["train"], len(drawn), settings.seed)
-    metric.n = len(drawn)
-    metric.details = {"reference_n": len(reference)}
-    metric.value = energy.energy_distance(drawn, reference)
-    metric.details |= _floor(lambda: energy.energy_distance(real, reference), len(real))
-
-
-def _floor(compute: Any, n: int) -> dict[str, Any]:
-    """The distance of ``n`` real training examples from the test split, or why there is none."""
-    try:
-        return {"floor": compute(), "floor_n": n, "floor_split": "train"}
-    except ZooError as error:
-        return {"floor": None, "floor_reason": str(error)}
-
-
-def _subset(x: Tensor, n: int | None, seed: int) -> Tensor:
-    """``n`` rows without repetition, the same for every model; all of them where there are no more."""
-    if n is None or n >= len(x):
-        return x
-    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]]

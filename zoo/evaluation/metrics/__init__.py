@@ -1,0 +1,200 @@
+"""The metrics, one file each.
+
+A file beside this one declares what it measures and how::
+
+    @metric("spread", unit="grey levels", direction="higher", needs=("samples", "pixels"))
+    def spread(context: Context) -> Value:
+        '''One sentence that a reader of the table understands.'''
+        return Value(context.pixels("samples").double().std().item())
+
+and is thereby part of the protocol: :func:`definitions` finds every file, in the order of their names, and
+:func:`measure` computes those whose needs the model and the data meet. There is no list to edit.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zoo.errors import ZooError
+from zoo.evaluation.context import Context
+from zoo.record import Metric
+
+Direction = Literal["lower", "higher", "one", "none"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What a metric found: the number, its error over the draw of examples, and what controls it.
+
+    ``n`` is the number of samples behind it, where that is not all of them.
+    """
+
+    value: float
+    standard_error: float | None = None
+    n: int | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that metrics are computed from.
+
+    Attributes:
+        fits: whether data and model are of this kind at all; otherwise the metric does not exist for them.
+        missing: why it is not to be had all the same: then the metric is an empty cell with that reason.
+    """
+
+    fits: Callable[[Context], bool]
+    missing: Callable[[Context], str | None] = lambda context: None
+
+
+NEEDS = {
+    "samples": Need(lambda context: True, Context.flaw),
+    "points": Need(lambda context: not context.spec.is_image),
+    "pixels": Need(lambda context: context.spec.is_image and context.spec.levels is not None),
+    "features": Need(
+        lambda context: context.spec.is_image,
+        lambda context: None if context.extractor is not None else context.no_extractor,
+    ),
+    "training set": Need(
+        lambda context: True,
+        lambda context: None if len(context.splits.get("train", ())) else "There are no training examples.",
+    ),
+    "model": Need(lambda context: context.model is not None),
+}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A metric as its file declares it.
+
+    Attributes:
+        name: in the record; where it is computed from features, the extractor's follows: ``kid/digits-cnn``.
+        compute: the function.
+        unit: ``1`` for a plain number.
+        direction: ``lower`` or ``higher``: which is better; ``one``: the nearer to 1 the better; ``none``: it
+            ranks nothing.
+        kind: see :class:`zoo.record.Metric`.
+        needs: names of :data:`NEEDS`.
+        floor: the split whose real examples take the samples' place for the value that a perfect model could
+            reach with as many samples; None where there is no such value.
+    """
+
+    name: str
+    compute: Callable[[Context], Value]
+    unit: str
+    direction: Direction
+    kind: str
+    needs: tuple[str, ...]
+    floor: str | None
+
+    def key(self, context: Context) -> str:
+        """The metric's name in the record."""
+        if "features" not in self.needs:
+            return self.name
+        extractor = context.extractor
+        if self.name == "fd":
+            return extractor.key if extractor is not None else "fid" if context.natural else "fd"
+        return f"{self.name}/{extractor.name}" if extractor is not None else self.name
+
+
+def metric(
+    name: str,
+    *,
+    needs: tuple[str, ...],
+    unit: str = "1",
+    direction: Direction = "lower",
+    kind: str = "estimate",
+    floor: str | None = "train",
+) -> Callable[[Callable[[Context], Value]], Definition]:
+    """Declare the decorated function a metric; see :class:`Definition`."""
+    for need in needs:
+        if need not in NEEDS:
+            raise ValueError(f"The metric '{name}' needs '{need}'; known are {', '.join(NEEDS)}.")
+    return lambda compute: Definition(
+        name, compute, unit, direction, kind, needs, floor if "samples" in needs else None
+    )
+
+
+@functools.cache
+def definitions() -> tuple[Definition, ...]:
+    """Every metric in this package's files, in the order of their names.
+
+    Raises:
+        ZooError: two files declare the same name.
+    """
+    found: dict[str, Definition] = {}
+    for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
+        for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
+            if isinstance(value, Definition) and found.setdefault(value.name, value) is not value:
+                raise ZooError(f"Two files of zoo/evaluation/metrics declare '{value.name}'; rename one.")
+    return tuple(found.values())
+
+
+def measure(context: Context, drawn: dict[str, Any] | None = None) -> dict[str, Metric]:
+    """All metrics that fit the model and the data, by their names in the record.
+
+    What cannot be computed soundly is a metric without a value, with the reason; the others are measured all
+    the same.
+
+    Args:
+        context: the model, its samples and the real data.
+        drawn: how the samples were drawn, told beside everything that is measured of them.
+    """
+    return dict(_measure(context, drawn or {}))
+
+
+def _measure(context: Context, drawn: dict[str, Any]) -> Iterator[tuple[str, Metric]]:
+    for definition in definitions():
+        needs = [NEEDS[name] for name in definition.needs]
+        if not all(need.fits(context) for need in needs):
+            continue
+        of_samples = "samples" in definition.needs
+        result = Metric(
+            None,
+            definition.unit,
+            definition.kind,
+            definition.direction,
+            n=len(context.samples) if of_samples else 0,
+            reason=next(filter(None, (need.missing(context) for need in needs)), None),
+        )
+        if result.reason is None:
+            _fill(result, definition, context)
+        if of_samples:
+            result.details |= drawn
+        yield definition.key(context), result
+
+
+def _fill(result: Metric, definition: Definition, context: Context) -> None:
+    if "features" in definition.needs:
+        result.details |= context.about_features()
+    try:
+        found = definition.compute(context)
+    except ZooError as error:
+        result.reason = str(error)
+        return
+    if not math.isfinite(found.value):
+        result.reason = f"The value is {found.value}, no number."
+        return
+    result.value, result.standard_error = found.value, found.standard_error
+    result.n = result.n if found.n is None else found.n
+    result.details |= found.details
+    if definition.floor is not None:
+        result.details |= _floor(definition, context, result.n)
+
+
+def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
+    """The metric of ``n`` real examples in the samples' place, or why there is none."""
+    split = str(definition.floor)
+    try:
+        real = context.real(split)
+        found = definition.compute(real)
+        return {"floor": found.value, "floor_n": min(n, len(real.samples)), "floor_split": split}
+    except ZooError as error:
+        return {"floor": None, "floor_reason": str(error)}

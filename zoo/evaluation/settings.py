@@ -1,0 +1,65 @@
+"""The protocol's settings: the values of ``conf/evaluation/default.yaml``, checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import ZooError, unknown
+
+MACHINE = ("inception_weights",)  # where files lie: no part of the protocol
+
+AT_LEAST = {
+    "samples": 1,
+    "batch_size": 1,
+    "dequantisation_samples": 1,
+    "pairwise_examples": 2,
+    "training_examples": 1,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of ``conf/evaluation/default.yaml``, which explains them."""
+
+    seed: int = 0
+    samples: int = 1000
+    pairwise_examples: int = 2000
+    training_examples: int = 10_000
+    likelihood_examples: int | None = None
+    dequantisation_samples: int = 1
+    batch_size: int = 256
+    latency_repeats: int = 20
+    throughput_batches: tuple[int, ...] = (16, 64, 256)
+    throughput_repeats: int = 5
+    time_limit_seconds: float = 5.0
+    extractor: str | None = None
+    inception_weights: str | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Settings from plain values; what is not named keeps its default.
+
+        Raises:
+            ZooError: a setting that does not exist, or a value out of range.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for name in values:
+            if name not in names:
+                raise unknown("evaluation setting", str(name), names)
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if "time_limit_seconds" in plain:
+            plain["time_limit_seconds"] = float(plain["time_limit_seconds"])  # 5 and 5.0 are one protocol
+        settings = cls(**plain)
+        for name, least in AT_LEAST.items():
+            if getattr(settings, name) < least:
+                raise ZooError(f"evaluation.{name} must be at least {least}; got {getattr(settings, name)}.")
+        if settings.likelihood_examples is not None and settings.likelihood_examples < 1:
+            raise ZooError("evaluation.likelihood_examples must be at least 1, or null for all of the test.")
+        return settings
+
+    def identity(self) -> dict[str, Any]:
+        """What names the protocol: every setting save the paths of this machine."""
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in MACHINE}

@@ -1,0 +1,164 @@
+"""Sharpness as numbers: how much fine structure images have, and the blur that would take as much away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.evaluation.features import to_uint8
+
+SIGMAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # pixels
+CUT_OFF = 0.25  # cycles per pixel, half of what a grid can hold
+ROUNDS = 200
+ROUNDING = 1e-9  # energy that only rounding errors have; one grey value is 1
+
+
+@dataclass(frozen=True)
+class Fineness:
+    """A number of a set of images that blur lowers.
+
+    Attributes:
+        parts: bytes ``(N, C, H, W)`` to what is averaged over images, ``(N, K)``.
+        whole: those means ``(..., K)`` to the number ``(...)``.
+    """
+
+    parts: Callable[[Tensor], Tensor]
+    whole: Callable[[Tensor], Tensor]
+
+    def __call__(self, pixels: Tensor) -> float:
+        """The number for a set of images."""
+        return self.whole(self.parts(pixels).mean(0)).item()
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Mean over the channels, ``(N, H, W)``, float64."""
+    return pixels.to(torch.float64).mean(1)
+
+
+def laplacian_variance(pixels: Tensor) -> Tensor:
+    """Variance over an image's inner pixels of up + down + left + right - 4 centre, ``(N, 1)``.
+
+    The focus measure of Pech-Pacheco et al. (2000), on grey values.
+
+    Raises:
+        ZooError: images lower or narrower than 4 pixels.
+    """
+    x = grey(pixels)
+    if min(x.shape[1:]) < 4:
+        raise ZooError("Sharpness is measured on images of at least 4x4 pixels.")
+    inner = x[:, 1:-1, 1:-1]
+    laplacian = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:] - 4 * inner
+    return laplacian.flatten(1).var(1, correction=0)[:, None]
+
+
+def spectral_energy(pixels: Tensor) -> Tensor:
+    """Energy above :data:`CUT_OFF` cycles per pixel, and all energy but the mean's: ``(N, 2)``.
+
+    Of the cosine transform of grey values, which sees an image continued by its mirror, so that opposite
+    edges that do not meet are no fine structure; orthonormal, so that all energies sum to the grey values'
+    squares.
+
+    Raises:
+        ZooError: images lower or narrower than 4 pixels.
+    """
+    x = grey(pixels)
+    if min(x.shape[1:]) < 4:
+        raise ZooError("Sharpness is measured on images of at least 4x4 pixels.")
+    height, width = x.shape[1:]
+    energy = (cosines(height) @ x @ cosines(width).T).square()
+    energy = energy * (energy > ROUNDING)
+    rows, columns = (torch.arange(n, dtype=torch.float64) / (2 * n) for n in (height, width))
+    radius = (rows[:, None].square() + columns.square()).sqrt()
+    return torch.stack([(energy * (radius >= CUT_OFF)).sum((1, 2)), (energy * (radius > 0)).sum((1, 2))], 1)
+
+
+def cosines(n: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II), ``(n, n)``: row k has k / (2n) cycles per pixel."""
+    k, position = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+    basis = torch.cos(math.pi * k * (position + 0.5) / n) * math.sqrt(2 / n)
+    basis[0] /= math.sqrt(2)
+    return basis
+
+
+LAPLACIAN = Fineness(laplacian_variance, lambda means: means[..., 0])
+SPECTRUM = Fineness(spectral_energy, lambda means: means[..., 0] / means[..., 1])
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """Images ``(N, C, H, W)`` under a Gaussian of ``sigma`` pixels, cut at 4 sigma, mirrored at the edges."""
+    return blurring(x.shape[-2], sigma) @ x.to(torch.float64) @ blurring(x.shape[-1], sigma).T
+
+
+def blurring(n: int, sigma: float) -> Tensor:
+    """The matrix ``(n, n)`` that blurs a line of ``n`` pixels."""
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1)
+    weights = torch.exp(-0.5 * (offsets.double() / sigma).square()) if sigma else torch.ones(1).double()
+    source = (torch.arange(n)[:, None] + offsets) % (2 * n)
+    source = torch.where(source < n, source, 2 * n - 1 - source)
+    matrix = torch.zeros(n, n, dtype=torch.float64)
+    return matrix.scatter_add_(1, source, (weights / weights.sum()).expand(n, -1).contiguous())
+
+
+def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]:
+    """The number for real images blurred by each of :data:`SIGMAS`, relative to them as they are.
+
+    Blurred images are brought to the data's levels again, as samples are.
+
+    Args:
+        fineness: the number.
+        real: in data space, ``(N, C, H, W)``.
+        spec: the data.
+    """
+    assert spec.levels is not None
+    values = [fineness(to_uint8(spec.quantise(blur(real, sigma)), spec.levels)) for sigma in SIGMAS]
+    return [value / values[0] for value in values]
+
+
+def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
+    """The blur in pixels that takes real images to ``value``, and a remark where the curve does not reach it.
+
+    Linear between the curve's points; of a curve that rises somewhere, its running minimum.
+    """
+    lowest = torch.cummin(torch.tensor(curve, dtype=torch.float64), 0).values.tolist()
+    if value > lowest[0]:
+        return 0.0, "sharper than real images"
+    for i in range(1, len(lowest)):
+        if value >= lowest[i]:
+            fall = lowest[i - 1] - lowest[i]
+            part = (lowest[i - 1] - value) / fall if fall > 0 else 0.0
+            return SIGMAS[i - 1] + part * (SIGMAS[i] - SIGMAS[i - 1]), None
+    return SIGMAS[-1], f"blurrier than real images under {SIGMAS[-1]:g} pixels"
+
+
+def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> tuple[float, float]:
+    """The number for ``ours`` over that for ``reference``, and its standard error.
+
+    The error is that of the draw of both sets, by resampling their images.
+
+    Args:
+        fineness: the number.
+        ours, reference: bytes ``(N, C, H, W)`` and ``(M, C, H, W)``.
+        seed: of the resampling.
+
+    Raises:
+        ZooError: a reference without any structure.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts, real = fineness.parts(ours), fineness.parts(reference)
+    sharp = fineness.whole(real.mean(0))
+    if not sharp > 0:
+        raise ZooError("Real images without fine structure are no measure of sharpness.")
+
+    def resampled(x: Tensor) -> Tensor:
+        rows = torch.randint(len(x), (ROUNDS, len(x)), generator=generator)
+        return fineness.whole(torch.stack([x[row].mean(0) for row in rows]))
+
+    error = (resampled(parts) / resampled(real)).std().item()
+    return (fineness.whole(parts.mean(0)) / sharp).item(), error

@@ -1,0 +1,147 @@
+"""``python -m zoo.evaluation.train_classifier digits [data.root=...]``: features' weights.
+
+Writes the classifier's file in ``zoo/evaluation/weights``, with its accuracies in the metadata. Trained on
+the training split alone; the epoch is chosen by the validation split. Seeded, one thread: seconds for digits,
+minutes for the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zoo.data.digits import Digits
+from zoo.data.module import DataModule
+from zoo.errors import ZooError
+from zoo.evaluation.classifiers import SHIPPED, Classifier, Shipped
+from zoo.evaluation.features import sha256
+
+DECAY, SEED = 1e-2, 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one classifier is trained: on which data, for how long, with which pictures moved and mirrored."""
+
+    classifier: Shipped
+    data: Callable[[str | None], DataModule]
+    source: str
+    epochs: int
+    batch_size: int
+    rate: float
+    shift: int = 0
+    mirror: bool = False
+
+
+RECIPES = {
+    "digits": Recipe(
+        SHIPPED["digits-cnn"],
+        lambda root: Digits(),
+        "digits (scikit-learn), train split",
+        epochs=30,
+        batch_size=64,
+        rate=2e-3,
+    ),
+}
+
+
+def train(recipe: Recipe, data: DataModule) -> tuple[Classifier, dict[str, str]]:
+    """The classifier at its best epoch and the metadata to store with it."""
+    splits, labels = data.splits, data.labels
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        model = recipe.classifier.build()
+        optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=DECAY)
+        x, y = splits["train"], labels["train"].long()
+        steps = recipe.epochs * -(-len(x) // recipe.batch_size)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=steps)
+        best, state = (-1.0, float("-inf")), model.state_dict()
+        for _ in range(recipe.epochs):
+            model.train()
+            for rows in torch.randperm(len(x)).split(recipe.batch_size):
+                batch = augmented(x[rows].float(), recipe)
+                loss = F.cross_entropy(model(batch), y[rows], label_smoothing=0.05)
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+            model.eval()
+            reached = _score(model, splits["val"], labels["val"])
+            if reached > best:
+                best, state = reached, {k: v.clone() for k, v in model.state_dict().items()}
+    model.load_state_dict(state)
+    metadata = {
+        "command": recipe.classifier.command,
+        "data": recipe.source,
+        "seed": str(SEED),
+        "val_accuracy": f"{best[0]:.4f}",
+        "test_accuracy": f"{accuracy(model, splits['test'], labels['test']):.4f}",
+    }
+    return model.eval(), metadata
+
+
+def augmented(x: Tensor, recipe: Recipe) -> Tensor:
+    """Images ``(B, C, H, W)``, each batch shifted by a few pixels, each image mirrored or not."""
+    if recipe.shift:
+        down, right = torch.randint(-recipe.shift, recipe.shift + 1, (2,)).tolist()
+        height, width = x.shape[2:]
+        padded = F.pad(x, [recipe.shift] * 4)
+        top, left = recipe.shift + down, recipe.shift + right
+        x = padded[:, :, top : top + height, left : left + width]
+    if recipe.mirror:
+        x = torch.where(torch.rand(len(x), 1, 1, 1) < 0.5, x.flip(3), x)
+    return x
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, x: Tensor, y: Tensor) -> float:
+    """Share of images ``(N, C, H, W)`` that are told right."""
+    return (_logits(model, x).argmax(1) == y).double().mean().item()
+
+
+@torch.no_grad()
+def _score(model: Classifier, x: Tensor, y: Tensor) -> tuple[float, float]:
+    logits = _logits(model, x)
+    return (logits.argmax(1) == y).double().mean().item(), -F.cross_entropy(logits, y.long()).item()
+
+
+def _logits(model: Classifier, x: Tensor) -> Tensor:
+    return torch.cat([model(part.float()) for part in x.split(1000)])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, write, tell."""
+    from safetensors.torch import save_file
+
+    parser = argparse.ArgumentParser(description="Train a classifier whose features compare images.")
+    parser.add_argument("name", choices=RECIPES, help="its data")
+    parser.add_argument("root", nargs="?", default="", help="data.root=FOLDER of the data sets")
+    parser.add_argument("--output", type=Path, help="the file to write; by default the package's own")
+    chosen = parser.parse_args(arguments)
+    if chosen.root and not chosen.root.startswith("data.root="):
+        parser.error(f"'{chosen.root}' is not data.root=FOLDER")
+    recipe = RECIPES[chosen.name]
+    torch.set_num_threads(1)
+    data = recipe.data(chosen.root.removeprefix("data.root=") or None)
+    try:
+        data.setup()
+    except ZooError as error:
+        parser.error(str(error))
+    model, metadata = train(recipe, data)
+    output = chosen.output or recipe.classifier.path
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, str(output), metadata=metadata)
+    print(
+        f"{output}: validation accuracy {metadata['val_accuracy']}, test accuracy "
+        f"{metadata['test_accuracy']}, sha256 {sha256(output)}"
+    )
+
+
+if __name__ == "__main__":
+    main()
