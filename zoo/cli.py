@@ -105,6 +105,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=_compare)
 
+    claims = commands.add_parser(
+        "claims", help="the lecture's sentences, each with its measurement and verdict"
+    )
+    claims.add_argument("paths", nargs="+", type=Path, metavar="RESULTS", help="directories that hold runs")
+    claims.add_argument("-o", "--out", type=Path, metavar="DIR", help="write page, table and figures there")
+    claims.set_defaults(run=_claims)
+
     evaluate = commands.add_parser("evaluate", help="judge a finished run again by the present protocol")
     evaluate.add_argument("run_dir", type=Path, metavar="RUN")
     evaluate.set_defaults(run=_evaluate)
@@ -156,6 +163,12 @@ def _compare(options: argparse.Namespace) -> int:
     if options.archive and options.out is None:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
     return compare(options.paths, options.out, archive=options.archive)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from zoo.comparison.claims import claims
+
+    return claims(options.paths, options.out)
 
 
 def _evaluate(options: argparse.Namespace) -> int:

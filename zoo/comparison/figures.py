@@ -55,7 +55,8 @@ def _rank(family: str) -> int:
     return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
 
 
-def _figure(width: float, height: float) -> Any:
+def canvas(width: float, height: float) -> Any:
+    """An empty figure, in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -64,7 +65,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """A name that matplotlib neither typesets (``$``) nor leaves out of a legend (a leading ``_``)."""
     text = " ".join(text.split()).replace("$", r"\$")
     return text if not text.startswith("_") else f" {text}"
@@ -121,7 +122,7 @@ def _samples(runs: Sequence[Run]) -> Any:
         return None
     columns = min(5, max(map(len, panels.values())))
     heights = [math.ceil(len(own) / columns) for own in panels.values()]
-    figure = _figure(2.1 * columns, 2.35 * sum(heights))
+    figure = canvas(2.1 * columns, 2.35 * sum(heights))
     axes = figure.subplots(sum(heights), columns, squeeze=False)
     for axis in axes.flatten():
         axis.axis("off")
@@ -135,9 +136,9 @@ def _samples(runs: Sequence[Run]) -> Any:
 
 def _show(axis: Any, panel: _Panel) -> None:
     colour = COLOURS.get(panel.family, INK)
-    axis.set_title(f"{_plain(panel.title)}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
+    axis.set_title(f"{plain_text(panel.title)}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
     where = {"transform": axis.transAxes, "ha": "center", "va": "bottom"}
-    axis.text(0.5, 1.01, _plain(panel.family), fontsize=7, color="#666666", **where)
+    axis.text(0.5, 1.01, plain_text(panel.family), fontsize=7, color="#666666", **where)
     if panel.values.ndim == 4:
         picture = _grid(panel.values[:SHOWN], panel.levels)
         axis.imshow(picture, interpolation="nearest", vmin=0, vmax=1, cmap="gray")
@@ -171,7 +172,7 @@ def _densities(runs: Sequence[Run]) -> Any:
     if not found:
         return None
     models = list(dict.fromkeys(model for row in found.values() for model in row))
-    figure = _figure(1.35 * (1 + len(models)), 1.45 * len(found) + 0.3)
+    figure = canvas(1.35 * (1 + len(models)), 1.45 * len(found) + 0.3)
     axes = figure.subplots(len(found), 1 + len(models), squeeze=False)
     for axis in axes.flatten():
         axis.set(xticks=[], yticks=[])
@@ -183,7 +184,7 @@ def _densities(runs: Sequence[Run]) -> Any:
         top = float(np.quantile(truth[truth > 0], 0.97))
         look = {"origin": "lower", "cmap": "magma", "vmin": 0.0, "vmax": top, "interpolation": "nearest"}
         row[0].imshow(truth, **look)
-        row[0].set_ylabel(_plain(data), fontsize=9, fontweight="bold")
+        row[0].set_ylabel(plain_text(data), fontsize=9, fontweight="bold")
         for axis, model in zip(row[1:], models, strict=True):
             if model not in own:
                 axis.axis("off")
@@ -197,7 +198,7 @@ def _densities(runs: Sequence[Run]) -> Any:
     axes[0, 0].set_title("data", fontsize=9, fontweight="bold")
     for axis, model in zip(axes[0, 1:], models, strict=True):
         family = next(row[model][0].record.family for row in found.values() if model in row)
-        axis.set_title(_plain(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
+        axis.set_title(plain_text(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
     return figure
 
 
@@ -230,7 +231,7 @@ def _points(runs: Sequence[Run], name: str) -> list[_Point]:
         if values and speeds:
             record = group[0].record
             seconds = 1 / statistics.fmean(speeds)
-            points.append(_Point(seconds, statistics.fmean(values), _plain(record.model), record.family))
+            points.append(_Point(seconds, statistics.fmean(values), plain_text(record.model), record.family))
     return points
 
 
@@ -245,11 +246,11 @@ def _scatter(runs: Sequence[Run]) -> Any:
         return None
     columns = min(2, len(panels))
     rows = math.ceil(len(panels) / columns)
-    figure = _figure(6.4 * columns, 4.2 * rows)
+    figure = canvas(6.4 * columns, 4.2 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (data, name, points, members) in zip(axes, panels, strict=False):
         if len(panels) > 1:
-            axis.set_title(_plain(data), fontsize=9)
+            axis.set_title(plain_text(data), fontsize=9)
         floors = [m.details.get("floor") for run in members if (m := run.record.metrics.get(name))]
         floor = next((f for f in floors if isinstance(f, int | float)), None)
         _speed_panel(axis, name, points, floor)
@@ -274,7 +275,7 @@ def _speed_panel(axis: Any, name: str, points: Sequence[_Point], floor: float | 
     for family in dict.fromkeys(p.family for p in points):
         own = [(p.seconds, p.distance) for p in points if p.family == family]
         colour = COLOURS.get(family, "#999999")
-        label = _plain(family)
+        label = plain_text(family)
         axis.scatter(*zip(*own, strict=True), s=42, color=colour, label=label, zorder=3, edgecolors=PAPER)
     axis.margins(x=0.14, y=0.1)
     if floor is not None and (floor > 0 or axis.get_yscale() == "linear"):
@@ -283,7 +284,7 @@ def _speed_panel(axis: Any, name: str, points: Sequence[_Point], floor: float | 
         text = f"real data, {number(floor)}"
         axis.annotate(text, (0.995, floor), xycoords=where, ha="right", va="bottom", fontsize=8)
     axis.set(xlabel="seconds per sample, at the best batch (left is faster)")
-    axis.set(ylabel=f"{_plain(name)} (lower is better)")
+    axis.set(ylabel=f"{plain_text(name)} (lower is better)")
     axis.grid(alpha=0.25, which="major")
     axis.legend(fontsize=8, loc="best", framealpha=0.9, edgecolor="none")
 
@@ -315,7 +316,7 @@ def _curves(runs: Sequence[Run]) -> Any:
     several = _several(runs)
     for run in _few(runs, LINES):
         where, curves = _where(run, several), run.curves()
-        model = _plain(run.record.model)
+        model = plain_text(run.record.model)
         for column, title in (
             ("val/bits_per_dim", f"validation bits/dim{where}"),
             ("val/loss", f"validation loss of {model}{where}"),
@@ -353,7 +354,7 @@ def _several(runs: Sequence[Run]) -> bool:
 
 def _where(run: Run, several: bool) -> str:
     """The data set in a title, where there are several."""
-    return f", {_plain(run.record.data)}" if several else ""
+    return f", {plain_text(run.record.data)}" if several else ""
 
 
 def _lines(panels: Panels, axis_name: str) -> Any:
@@ -362,14 +363,14 @@ def _lines(panels: Panels, axis_name: str) -> Any:
     names = sorted(panels, key=lambda n: (not n.startswith("validation bits/dim"), n))
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    figure = _figure(3.8 * columns, 2.9 * rows)
+    figure = canvas(3.8 * columns, 2.9 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
     dashes = ("-", "--", ":", "-.")
     for axis, name in zip(axes, names, strict=False):
         order: dict[str, dict[str, int]] = {}
         named: set[str] = set()
         for run, curve in panels[name]:
-            family, model = run.record.family, _plain(run.record.model)
+            family, model = run.record.family, plain_text(run.record.model)
             index = order.setdefault(family, {}).setdefault(model, len(order[family]))
             label = "_" if model in named else model
             named.add(model)

@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zoo.comparison.collect import Run
@@ -91,16 +91,26 @@ def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
     sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
     sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
-    count = f"{len(runs)} runs of {len(models)} models"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>zoo: comparison</title>'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_CSS}</style></head><body><main><h1>Generative models, compared</h1>"
-        f'<p class="lead">{count}, each trained by its own rule and judged by one protocol. '
-        "Click a heading to sort.</p>"
-        + "".join(sections)
-        + f"</main><script>{_SCRIPT}</script></body></html>\n"
+    lead = (
+        f'<p class="lead">{len(runs)} runs of {len(models)} models, each trained by its own rule and judged by one '
+        "protocol. Click a heading to sort.</p>"
     )
+    return shell("Generative models, compared", lead + "".join(sections))
+
+
+def shell(title: str, body: str, css: str = "") -> str:
+    """A whole page that fetches nothing."""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>zoo: {html.escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<style>{_CSS}{css}</style></head><body><main><h1>{html.escape(title)}</h1>{body}"
+        f"</main><script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def pictures(figures: Mapping[str, Path]) -> dict[str, str]:
+    """Figures by name, as HTML."""
+    return {name: _picture(file, name) for name, file in figures.items()}
 
 
 def _picture(png: Path, title: str) -> str:

@@ -1,0 +1,55 @@
+"""``zoo claims``: the lecture's sentences, each with its measurement and its verdict. Imports no torch.
+
+``ledger`` holds the sentences, ``evidence`` finds runs that may be compared, ``statistics`` has the tests.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zoo.comparison.claims.ledger import decide
+from zoo.comparison.collect import collect
+from zoo.record import write_atomic
+
+__all__ = ["claims", "decide"]
+
+
+def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
+    """Judge every claim by the runs under ``paths``: on the terminal, then files into ``out``.
+
+    Args:
+        paths: directories that hold runs, at any depth.
+        out: where ``claims.html``, ``claims.md``, ``claims.csv`` and ``claims/*.svg`` go; None: nowhere.
+        console: where to print.
+
+    Returns:
+        0.
+
+    Raises:
+        ZooError: a path that does not exist, or no record under any of them.
+    """
+    from zoo.comparison.claims import render
+
+    runs, warnings = collect(paths)
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    decisions = decide(runs)
+    render.terminal(decisions, console)
+    if out is None:
+        return 0
+    from zoo.comparison import page
+    from zoo.comparison.claims import figures
+
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = figures.draw(decisions, out / "claims")
+    write_atomic(out / "claims.md", render.markdown(decisions, drawn, out))
+    write_atomic(out / "claims.csv", render.csv_text(decisions))
+    body = render.section(decisions, page.pictures(drawn))
+    write_atomic(out / "claims.html", page.shell("The lecture's claims", body, render.CSS))
+    console.print(f"page: {out / 'claims.html'}", markup=False, soft_wrap=True, highlight=False)
+    return 0

@@ -1,0 +1,190 @@
+"""What the claims are decided from: studies of comparable runs, and groups of seeds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from zoo.comparison.collect import Run
+from zoo.comparison.figures import quality_metric
+from zoo.comparison.table import groups, kind_of
+
+AUTOREGRESSIVE_FLOWS = ("made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow")
+
+
+def is_autoregressive(run: Run) -> bool:
+    """Whether a model draws one dimension after the other, be it a flow."""
+    return run.record.family == "autoregressive" or run.record.model in AUTOREGRESSIVE_FLOWS
+
+
+def value(run: Run, key: str) -> float | None:
+    """A number of a record: ``metrics.fd/digits-cnn``, ``sampling.latency_seconds``, ``cost.parameters``."""
+    room, _, name = key.partition(".")
+    if room == "metrics":
+        metric = run.record.metrics.get(name)
+        found = metric.value if metric is not None else None
+    else:
+        found = getattr(run.record, room).get(name)
+    return float(found) if isinstance(found, int | float) else None
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """The configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
+    config = run.record.provenance.get("config")
+    return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")}) if config else {}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, branch in tree.items():
+        found |= (
+            _flat(branch, f"{prefix}{key}.") if isinstance(branch, Mapping) else {f"{prefix}{key}": branch}
+        )
+    return found
+
+
+@dataclass
+class Group:
+    """The runs of one configuration, which differ in their seeds."""
+
+    model: str
+    runs: list[Run]
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        self.runs = sorted(self.runs, key=lambda run: run.record.seed)
+        self.label = self.label or self.model
+
+    @property
+    def family(self) -> str:
+        """That of the model; a run that failed early did not know it."""
+        return next((r.record.family for r in self.runs if r.record.family != "unknown"), "unknown")
+
+    @property
+    def finished(self) -> list[Run]:
+        """Without those that diverged or failed."""
+        return [run for run in self.runs if run.record.status == "finished"]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """See :func:`settings`."""
+        return settings(self.runs[0])
+
+    def values(self, key: str) -> list[float]:
+        """A number of every finished run that has it."""
+        return [v for run in self.finished if (v := value(run, key)) is not None]
+
+    def kinds(self, metric: str) -> set[str]:
+        """The kinds of a likelihood over the seeds."""
+        return {kind_of(m) for run in self.finished if (m := run.record.metrics.get(metric)) is not None}
+
+    def named(self, label: str) -> Group:
+        """The same under another name."""
+        return Group(self.model, self.runs, label)
+
+
+def differing(a: Group, b: Group) -> set[str]:
+    """The settings in which two groups differ."""
+    absent = object()
+    keys = {*a.settings, *b.settings}
+    return {k for k in keys if a.settings.get(k, absent) != b.settings.get(k, absent)}
+
+
+@dataclass
+class Study:
+    """Runs that may be compared: one data set, one size of example, one protocol."""
+
+    data: str
+    protocol: str
+    runs: list[Run] = field(default_factory=list)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Every configuration."""
+        return [Group(model, runs) for (model, _), runs in groups(self.runs).items()]
+
+    @cached_property
+    def quality(self) -> str | None:
+        """The distance between samples and data that most runs have, as a key of :func:`value`."""
+        name = quality_metric(self.runs)
+        return f"metrics.{name}" if name else None
+
+    def of(self, model: str, where: Callable[[dict[str, Any]], bool] | None = None) -> list[Group]:
+        """The configurations of a model that fulfil a condition on their settings."""
+        return [g for g in self.groups if g.model == model and (where is None or where(g.settings))]
+
+    def plain(self, model: str) -> Group | None:
+        """The configuration that stands for a model.
+
+        It is the one that most others differ from in one setting alone (what a study varies, it varies from
+        there); of several the one with most seeds, then the one that is trained most like other models, then
+        the one with the fewest overrides.
+        """
+        own = self.of(model)
+
+        def weight(group: Group) -> tuple[int, int, int, int]:
+            near = sum(len(differing(group, other)) == 1 for other in own if other is not group)
+            known = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
+            alike = sum(self._training[item] for item in known.items())
+            overrides = group.runs[0].record.provenance.get("overrides") or []
+            return near, len({run.record.seed for run in group.runs}), alike, -len(overrides)
+
+        return max(own, key=weight, default=None)
+
+    @cached_property
+    def _training(self) -> Counter[tuple[str, Any]]:
+        """How often each numerical setting of training occurs."""
+        return Counter(
+            item
+            for group in self.groups
+            for item in group.settings.items()
+            if item[0].startswith("training.") and isinstance(item[1], int | float)
+        )
+
+    def plains(self, family: str | None = None) -> list[Group]:
+        """The configuration that stands for each model, of one family or all."""
+        models = dict.fromkeys(group.model for group in self.groups)
+        found = [group for model in models if (group := self.plain(model)) is not None]
+        return [group for group in found if family is None or group.family == family]
+
+    def pair(
+        self, model: str, key: str, base: Callable[[dict[str, Any]], bool] | None = None
+    ) -> list[tuple[Group, Group]]:
+        """A model's plain configuration (or those that fulfil ``base``), each beside one that differs from it
+        in ``key`` alone."""
+        plain = self.plain(model)
+        firsts = self.of(model, base) if base else ([plain] if plain else [])
+        return [(a, b) for a in firsts for b in self.of(model) if b is not a and differing(a, b) == {key}]
+
+    def rates(self, like: Group) -> dict[float, Group]:
+        """The configurations that differ from ``like`` in the learning rate at most, by that rate."""
+        own = [g for g in self.of(like.model) if differing(g, like) <= {"training.lr"}]
+        return {float(g.settings["training.lr"]): g for g in own if "training.lr" in g.settings}
+
+
+def studies(runs: Sequence[Run]) -> list[Study]:
+    """The runs by what makes them comparable, the study with most runs first.
+
+    A run that ended before its protocol was known joins those that were configured like it.
+    """
+    known = {_configured(run): _comparable(run) for run in runs if run.record.provenance.get("protocol_hash")}
+    found: dict[tuple[str, ...], Study] = {}
+    for run in runs:
+        own = _comparable(run)
+        key = own if own[-1] else known.get(_configured(run), own)
+        found.setdefault(key, Study(run.record.data, key[-1])).runs.append(run)
+    return sorted(found.values(), key=lambda study: -len(study.runs))
+
+
+def _comparable(run: Run) -> tuple[str, ...]:
+    provenance = run.record.provenance
+    shape = (provenance.get("data") or {}).get("shape")
+    return run.record.data, str(shape), str(provenance.get("protocol_hash") or "")
+
+
+def _configured(run: Run) -> tuple[str, ...]:
+    config = run.record.provenance.get("config") or {}
+    return run.record.data, str(config.get("data")), str(config.get("evaluation"))
