@@ -23,6 +23,15 @@ def reference_splitmix(x: int) -> int:
 def test_mix_is_splitmix64(value):
     signed = value - 2**64 if value >= 2**63 else value
     assert int(noise.mix(torch.tensor(signed))) % 2**64 == reference_splitmix(value)
+    assert noise.mix_integer(signed) % 2**64 == noise.mix_integer(value) % 2**64 == reference_splitmix(value)
+
+
+def test_keys_are_splitmix_of_their_stream_and_row():
+    golden, stream = 0x9E3779B97F4A7C15, 0
+    for counter in (7, -1, 2**40):
+        stream = reference_splitmix((stream + counter + golden) % 2**64)
+    expected = [reference_splitmix((stream + golden * row) % 2**64) for row in (2, 3, 4)]
+    assert [key % 2**64 for key in noise.keys(7, -1, 2**40, count=3, first=2).tolist()] == expected
 
 
 def draw(kind, rows=20000, columns=3, dtype=torch.float64, seed=0):

@@ -52,16 +52,31 @@ def mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
+def mix_integer(x: int) -> int:
+    """:func:`mix` of one number, in plain integers: it costs less than a dozen tensors."""
+    word = 2**64 - 1
+    x &= word
+    x = (x ^ x >> 30) * _MULTIPLIER_1 & word
+    x = (x ^ x >> 27) * _MULTIPLIER_2 & word
+    return _signed(x ^ x >> 31)
+
+
+def stream(*counters: int) -> int:
+    """The stream of random numbers that these counters name."""
+    name = 0
+    for counter in counters:
+        name = mix_integer(name + int(counter) + _GOLDEN)
+    return name
+
+
 def keys(*counters: int, count: int, first: int = 0, device: torch.device | str | None = None) -> Tensor:
     """Keys ``(count,)`` of the rows ``first, first+1, ...`` of the stream named by ``counters``.
 
     >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
     True
     """
-    stream = torch.zeros((), dtype=torch.int64, device=device)
-    for counter in counters:
-        stream = mix(stream + _signed(int(counter) % 2**64) + _GOLDEN)
-    return mix(stream + _GOLDEN * torch.arange(first, first + count, dtype=torch.int64, device=device))
+    rows = torch.arange(first, first + count, dtype=torch.int64, device=device)
+    return mix(stream(*counters) + _GOLDEN * rows)
 
 
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:

@@ -375,7 +375,7 @@ def given(y: Tensor | None) -> dict[str, Tensor]:
 
 def hash_seed(*counters: int) -> int:
     """A seed for torch's own generator from several counters."""
-    return int(keys(*counters, count=1)[0]) % 2**63
+    return noise.mix_integer(noise.stream(*counters)) % 2**63
 
 
 def require(model: nn.Module, rule: str, *names: str) -> None:
