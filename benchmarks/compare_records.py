@@ -1,8 +1,8 @@
 """Ten thousand: seconds to compare as many records, and to plan a sweep of as many jobs.
 
-Records are made up and have what real ones have, curves and samples included. They are compared as by ``zoo
-compare DIR -o OUT``: read, tabled, drawn, written. A sweep is planned as by ``zoo sweep``: every job's
-configuration, identity and directory.
+Records are made up, with curves and samples, and as large as a real one, whose provenance they have. They are
+compared as by ``zoo compare DIR -o OUT``: read, tabled, drawn, written. A sweep is planned as by ``zoo
+sweep``: every job's configuration, identity and directory.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from fake_records import NINE  # noqa: E402
 from fake_records import write as write_record  # noqa: E402
 
 from zoo.comparison import compare  # noqa: E402
+from zoo.record import read  # noqa: E402
 from zoo.sweep import plan  # noqa: E402
 
+REAL = read(sorted((ROOT / "results/quickstart/records").glob("glow-*"))[0])
 COUNTS, SEEDS = (1000, 10_000), 5
 MODELS = ("realnvp", "glow", "maf", "vae", "gan")
 
@@ -39,11 +41,17 @@ def records(root: Path, count: int) -> None:
         family, kind, value, distance, latency, evaluations, details = NINE[model]
         number, seed = index // (SEEDS * len(NINE)), index % SEEDS
         shift = 0.001 * number + 0.01 * seed
-        write_record(
+        record = write_record(
             root, model, family, kind, None if value is None else value + shift, seed,
             "diverged" if index % 50 == 49 else "finished", distance + shift, details, f"-c{number}",
             latency * (1 + shift), evaluations,
         )  # fmt: skip
+        record.provenance = REAL.provenance | record.provenance | {"config": REAL.provenance["config"]}
+        record.cost = REAL.cost | record.cost
+        if record.status == "finished":
+            record.sampling = REAL.sampling | record.sampling
+            record.metrics = REAL.metrics | record.metrics
+        record.write(root / record.run_id)
 
 
 def sweep_file(folder: Path, count: int) -> Path:

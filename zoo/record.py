@@ -92,6 +92,9 @@ class Record:
         return write_atomic(Path(directory) / RECORD, self.to_json())
 
 
+_RECORD_FIELDS, _METRIC_FIELDS = (frozenset(f.name for f in dataclasses.fields(c)) for c in (Record, Metric))
+
+
 def read(path: str | Path) -> Record:
     """Read a record from its file or its run's directory.
 
@@ -101,7 +104,7 @@ def read(path: str | Path) -> Record:
     path = Path(path)
     file = path / RECORD if path.is_dir() else path
     try:
-        raw = json.loads(file.read_text())
+        raw = json.loads(file.read_bytes())
     except FileNotFoundError:
         raise ZooError(f"There is no record at {file}; give the directory of a run that has ended.") from None
     except (OSError, ValueError) as error:
@@ -112,13 +115,11 @@ def read(path: str | Path) -> Record:
         found = raw.get("schema") if isinstance(raw, dict) else None
         raise ZooError(f"The record {file} has schema {found}, this zoo reads {SCHEMA}; run the job again.")
     try:
-        known = {f.name for f in dataclasses.fields(Record)}
-        metric_fields = {f.name for f in dataclasses.fields(Metric)}
         metrics = {
-            name: Metric(**{k: v for k, v in metric.items() if k in metric_fields})
+            name: Metric(**{k: v for k, v in metric.items() if k in _METRIC_FIELDS})
             for name, metric in raw.get("metrics", {}).items()
         }
-        record = Record(**{k: v for k, v in raw.items() if k in known} | {"metrics": metrics})
+        record = Record(**{k: v for k, v in raw.items() if k in _RECORD_FIELDS} | {"metrics": metrics})
         if record.status not in STATUSES:
             raise ValueError(f"status '{record.status}'")
         return record

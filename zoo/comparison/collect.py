@@ -83,13 +83,20 @@ def _check(record: Record, directory: Path) -> None:
 
 
 def _walk(path: Path) -> Iterator[Path]:
+    """The runs at or below a folder, or that of a file; a run holds no other."""
     if path.is_file():
         path = path.parent
-    for folder, below, files in os.walk(path):
-        below[:] = sorted(name for name in below if not name.startswith(".") and name != "checkpoints")
-        if RECORD in files:
-            yield Path(folder)
-            below.clear()  # a run holds no other
+    if (path / RECORD).exists():
+        yield path
+        return
+    try:
+        with os.scandir(path) as entries:
+            below = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for name in below:
+        if not name.startswith(".") and name != "checkpoints":
+            yield from _walk(path / name)
 
 
 def fingerprint(runs: Sequence[Run]) -> str:
@@ -101,8 +108,10 @@ def fingerprint(runs: Sequence[Run]) -> str:
         digest.update(source.read_bytes())
     for run in sorted(runs, key=lambda r: r.record.run_id):
         for name in FILES:
-            file = run.directory / name
-            digest.update(file.read_bytes() if file.exists() else b"-")
+            try:
+                digest.update((run.directory / name).read_bytes())
+            except FileNotFoundError:
+                digest.update(b"-")
     return digest.hexdigest()
 
 

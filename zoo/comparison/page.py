@@ -30,7 +30,7 @@ td:first-child{font-weight:600}td:nth-child(2){color:var(--dim)}td.best{font-wei
 tr.floor td{color:var(--dim);font-weight:400;font-style:italic}ul.notes{color:var(--dim);font-size:13px;padding-left:18px}
 figure{margin:0;border:1px solid var(--line);border-radius:8px;padding:8px;width:fit-content;max-width:100%}
 figure.pixels{background:#fff}figure img,figure svg{display:block;max-width:100%;height:auto}
-details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer}pre{overflow-x:auto;background:var(--soft);
+details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);
 padding:12px;border-radius:6px;font-size:12px}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px}
 dt{font-weight:600}dd{margin:0;color:var(--dim)}
 """
@@ -43,6 +43,8 @@ const key=r=>{const c=r.cells[i],v=c.dataset.value;return v===undefined?c.textCo
 [...b.rows].filter(r=>!r.classList.contains('floor')).sort((p,q)=>{const a=key(p),c=key(q);if(a===null)return 1;if(c===null)return -1;
 const o=typeof a==='number'?a-c:a.localeCompare(c);return up?o:-o}).forEach(r=>b.insertBefore(r,b.querySelector('.floor')))};
 h.addEventListener('click',sort);h.addEventListener('keydown',e=>{if(e.key==='Enter')sort()})}));
+document.addEventListener('toggle',e=>{const p=e.target.querySelector('pre');
+try{p.textContent=JSON.stringify(JSON.parse(p.textContent),null,1)}catch{}},true);
 """
 
 _FIGURES = {
@@ -180,6 +182,6 @@ def _provenance(run: Run) -> str:
     reason = f" — {html.escape(record.reason)}" if record.reason else ""
     facts = {k: v for k, v in record.provenance.items() if k != "config"}
     facts |= {"config": record.provenance.get("config"), "cost": record.cost, "sampling": record.sampling}
-    text = html.escape(json.dumps(facts, indent=1, default=str))
+    text = html.escape(json.dumps(facts, default=str), quote=False)  # indented when it is opened
     name = f"{html.escape(record.run_id)} · seed {html.escape(str(record.seed))} · {record.status}{reason}"
     return f"<details><summary>{name}</summary><pre>{text}</pre></details>"

@@ -103,7 +103,8 @@ def _search(found: Plan, work: _Work, retry_failed: bool, console: Console) -> N
         batches = [search.ask() for search in active]
         jobs = [[found.job(s.overrides(t)) for t in batch] for s, batch in zip(active, batches, strict=True)]
         fresh = {job.directory: job for batch in jobs for job in batch}
-        found.jobs += [j for j in fresh.values() if j.directory not in {k.directory for k in found.jobs}]
+        known = {job.directory for job in found.jobs}
+        found.jobs += [job for job in fresh.values() if job.directory not in known]
         work.do([job for job in fresh.values() if not job.adopt(retry_failed)])
         going: list[Search] = []
         for search, trials, batch in zip(active, batches, jobs, strict=True):
