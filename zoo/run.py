@@ -297,7 +297,10 @@ def _strategy(config: DictConfig) -> Any:
         return distributed.Averaging()
     if name == "auto":
         return "auto"
-    raise ZooError(f"trainer.strategy is ddp or auto; got '{name}' (docs/sweeps.md says why).")
+    raise ZooError(
+        f"trainer.strategy is ddp or auto; got '{name}', which would shard or wrap the model, while rules "
+        "average their gradients themselves (docs/sweeps.md); use trainer=ddp."
+    )
 
 
 def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> Path | None:

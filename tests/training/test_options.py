@@ -1,0 +1,119 @@
+"""Precision, accumulation, compilation and strategies: each option does what it says, or refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo.cli
+from zoo.config import compose_run
+from zoo.errors import ZooError
+from zoo.record import read
+from zoo.run import run
+from zoo.training.likelihood import MaximumLikelihood
+
+SMALL = [
+    "model=maf", "data=moons", "data.train=200", "data.val=40", "data.test=40", "trainer=cpu", "logger=none",
+    "training.updates=6", "training.batch_size=24", "training.validations=1", "training.warmup=0",
+    "training.schedule=constant", "evaluation.samples=30", "evaluation.latency_repeats=1",
+    "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
+    "evaluation.time_limit_seconds=0.01",
+]  # fmt: skip
+
+
+@pytest.fixture
+def trained(workdir):
+    """Weights after six updates with these overrides."""
+
+    def train(*overrides):
+        place = workdir / str(len(list(workdir.iterdir())))
+        run(compose_run([*SMALL, *overrides]), place)
+        return torch.load(place / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+    return train
+
+
+@pytest.fixture
+def dtypes(monkeypatch):
+    """The types of the layers' results in training."""
+    seen, loss = set(), MaximumLikelihood.loss
+
+    def watched(rule, x, y):
+        layers = [m for m in rule.model.modules() if isinstance(m, torch.nn.Linear)]
+        hooks = [m.register_forward_hook(lambda _, __, out: seen.add(out.dtype)) for m in layers]
+        try:
+            return loss(rule, x, y)
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    monkeypatch.setattr(MaximumLikelihood, "loss", watched)
+    return seen
+
+
+def difference(one, two):
+    assert one.keys() == two.keys()
+    return max(float((one[k].double() - two[k].double()).abs().max()) for k in one)
+
+
+@pytest.mark.parametrize("model", ["realnvp", "glow"])
+def test_half_precision_computes_in_it_and_keeps_whole_weights(trained, dtypes, model):
+    plain = trained(f"model={model}")
+    assert dtypes == {torch.float32}
+    dtypes.clear()
+    half = trained(f"model={model}", "trainer.precision=bf16-mixed")
+    assert dtypes == {torch.bfloat16}
+    assert all(v.dtype == torch.float32 for v in half.values() if v.is_floating_point())
+    assert 1e-6 < difference(plain, half) < 0.02  # six steps of Adam are 0.006 long
+
+
+def test_accumulation_works_in_pieces_and_changes_no_result(trained, monkeypatch):
+    sizes, loss = [], MaximumLikelihood.loss
+    monkeypatch.setattr(
+        MaximumLikelihood, "loss", lambda rule, x, y: (sizes.append(len(x)), loss(rule, x, y))[1]
+    )
+    plain = trained("model=vae")  # it draws noise
+    assert sizes == [24] * 6
+    sizes.clear()
+    pieces = trained("model=vae", "training.accumulate=3")
+    assert sizes == [24] + [8] * 18  # the first batch whole once, for layers that it sets
+    assert difference(plain, pieces) < 1e-4
+
+
+def test_a_compiled_loss_is_used_once_its_gradients_are_right(trained, monkeypatch):
+    plain = trained()
+    calls = []
+    monkeypatch.setattr(torch, "compile", lambda f: lambda x, y: (calls.append(len(x)), f(x, y))[1])
+    compiled = trained("training.compile=true")
+    assert len(calls) == 7  # compared with the plain one at the first update, then six updates
+    assert difference(plain, compiled) == 0
+
+
+def test_a_compiler_that_gets_gradients_wrong_is_refused(trained, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda f: lambda x, y: 1.1 * f(x, y))
+    with pytest.raises(ZooError, match=r"gradients wrong by 10%; set training\.compile=false"):
+        trained("training.compile=true")
+
+
+@pytest.mark.slow
+def test_torch_compiles_it(trained):
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    plain, compiled = trained(), trained("training.compile=true")
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    assert difference(plain, compiled) < 1e-4
+
+
+@pytest.mark.parametrize(("trainer", "strategy"), [("cpu", "fsdp"), ("ddp", "fsdp"), ("ddp", "deepspeed")])
+def test_sharding_is_refused_in_one_sentence(workdir, monkeypatch, capsys, trainer, strategy):
+    for name in ("follow_parent", "stop_on_signals"):  # this process is not a job's own
+        monkeypatch.setattr(zoo.cli, name, lambda: None)
+    overrides = [*SMALL, f"trainer={trainer}", "trainer.accelerator=cpu", f"trainer.strategy={strategy}"]
+    assert zoo.cli.main(["train", *overrides, "hydra.run.dir=here"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"zoo: trainer.strategy is ddp or auto; got '{strategy}'")
+    assert "use trainer=ddp" in line
+    assert read(workdir / "here").status == "failed"
+    assert not (workdir / "here/checkpoints/last.ckpt").exists()
