@@ -158,6 +158,10 @@ def identify(config: DictConfig) -> Identity:
         data_settings["path"] = str(Path(path).expanduser().resolve())
         data_settings["content"] = _stamp(Path(data_settings["path"]))
         data = f"{data}:{Path(path).stem}"
+    if data_settings.get("side") is None:  # its own size, as before there were others
+        data_settings.pop("side", None)
+    else:
+        data = f"{data}:{data_settings['side']}"
     settings |= {"choices": {"model": model, "data": data}}
     seed = int(settings.pop("seed"))
     without_seed = _hash(settings)

@@ -3,8 +3,10 @@
 A run's directory holds ``record.json`` (this), ``curves.csv`` (one row per logged update: ``updates``,
 ``images_seen``, ``wall_seconds``, ``device_seconds`` and named values such as ``train/loss``, ``val/loss``)
 and ``samples.npz`` (``samples`` and ``real``: uint8 ``(N, C, H, W)`` for images, float32 ``(N, D)`` for
-vectors; ``levels``, 0 where continuous). Points of the plane leave ``density.npz`` too: the model's density
-on a grid beside the data's histogram (``density``, ``data``, ``extent``).
+vectors; ``levels``, 0 where continuous). A model with a likelihood leaves ``likelihood.npz``: ``values``,
+log p of each scored example in nats, float32 ``(n,)``, and ``indices``, its place in the test split. Points
+of the plane leave ``density.npz`` too: the model's density on a grid beside the data's histogram
+(``density``, ``data``, ``extent``).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from zoo.errors import ZooError
 
 SCHEMA = 1
 RECORD, CURVES, SAMPLES, DENSITY = "record.json", "curves.csv", "samples.npz", "density.npz"
+LIKELIHOOD = "likelihood.npz"
 STATUSES = ("finished", "diverged", "failed")
 
 

@@ -32,7 +32,7 @@ from zoo.errors import LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
 from zoo.processes import alone, is_first_rank
-from zoo.record import DENSITY, RECORD, SAMPLES, Record, read, write_atomic
+from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training import distributed
 from zoo.training.callbacks import Checkpoints, Curves, Progress
 from zoo.training.rule import Rule
@@ -329,6 +329,10 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         "checkpoint_updates": about["updates"],
         "weights": about["weights"],
     }
+    if result.likelihoods is not None:
+        write_arrays(directory / LIKELIHOOD, result.likelihoods)
+    else:
+        (directory / LIKELIHOOD).unlink(missing_ok=True)
     grid = density_grid(model, data.splits, data.spec)
     if grid is not None:
         write_arrays(directory / DENSITY, grid)

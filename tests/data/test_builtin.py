@@ -38,6 +38,42 @@ def test_exports_are_lazy():
         _ = zoo.data.nothing
 
 
+def test_digits_of_other_sizes():
+    own = Digits()
+    own.setup()
+    for side in (4, 8, 16, 32):
+        data = Digits(side=side)
+        data.setup()
+        assert data.spec.to_dict() == {"shape": [1, side, side], "levels": 17, "classes": 10}
+        assert torch.equal(data.labels["test"], own.labels["test"])
+        for x, y in zip(data.splits.values(), own.splits.values(), strict=True):
+            assert x.dtype == torch.uint8
+            torch.testing.assert_close(x.double().mean(), y.double().mean(), atol=0.3, rtol=0)
+    small, x = Digits(side=4), own.splits["train"].double()
+    small.setup()
+    means = (x[..., ::2, ::2] + x[..., 1::2, ::2] + x[..., ::2, 1::2] + x[..., 1::2, 1::2]) / 4
+    assert torch.equal(small.splits["train"].double(), (means + 0.5).floor())
+    big = Digits(side=16)
+    big.setup()
+    corner = x[0, 0, :2, :2]
+    inside = (9 * corner[0, 0] + 3 * corner[0, 1] + 3 * corner[1, 0] + corner[1, 1]) / 16
+    assert big.splits["train"][0, 0, 1, 1] == (inside + 0.5).floor()
+    with pytest.raises(ZooError, match=r"data\.side"):
+        Digits(side=7)
+
+
+def test_the_size_of_digits_is_part_of_a_run_and_its_own_size_is_the_run_it_was():
+    from zoo.config import compose_run, identify
+
+    own, other = (identify(compose_run(["data=digits", f"data.side={s}"])) for s in ("null", 16))
+    assert own.data == "digits"
+    assert "side" not in own.config["data"]
+    assert other.data == "digits:16"
+    assert other.config["data"]["side"] == 16
+    assert other.config_hash != own.config_hash
+    assert "digits_16" in other.run_id
+
+
 def test_digits():
     data, again = Digits(), Digits()
     data.setup()

@@ -311,3 +311,20 @@ def test_without_samples_there_is_no_file_of_them(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"samples.npz", "samples.png"}
     assert write_samples(tmp_path, torch.zeros(0, 1, 8, 8), SPLITS["test"], 17) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_the_values_of_examples_are_kept():
+    class Level(Uniform):
+        def log_prob(self, x):
+            return -x.flatten(1).double().sum(1)
+
+    for asked, n in ((None, 60), (25, 25)):
+        result = judge(Level(), likelihood_examples=asked)
+        values, rows = result.likelihoods["values"], result.likelihoods["indices"]
+        assert values.shape == rows.shape == (n,)
+        assert len(set(rows.tolist())) == n
+        assert -values.mean() == pytest.approx(result.metrics["nll"].value)
+        expected = -SPLITS["test"][torch.from_numpy(rows).long()].flatten(1).double().sum(1)
+        assert values.tolist() == expected.tolist(), "each value is that of the example its index names"
+    assert judge(Gan()).likelihoods is None
+    assert judge(Broken()).likelihoods is None

@@ -160,3 +160,8 @@ def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
     assert whole["oscillation_of"] == "val/loss"
     assert 0 < whole["oscillation"] < 1
     assert whole["loss_spikes"] >= 0
+    with np.load(tmp_path / "whole/likelihood.npz") as kept:
+        assert -kept["values"].mean() == pytest.approx(
+            read(tmp_path / "whole").metrics["nll"].value, rel=1e-5
+        )
+        assert kept["indices"].tolist() == list(range(20))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.record import CURVES, DENSITY, RECORD, SAMPLES, Record, read
+from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read
 
-FILES = (RECORD, CURVES, SAMPLES, DENSITY)  # what a comparison reads of a run
+FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # what a comparison reads of a run
 
 
 @dataclass

@@ -16,7 +16,12 @@ from zoo.models.networks.evaluations import count_evaluations
 from zoo.record import Metric
 
 
-def likelihood(
+def likelihood(model: nn.Module, x: Tensor, spec: DataSpec, **settings: Any) -> dict[str, Metric]:
+    """The metrics of :func:`score` alone."""
+    return score(model, x, spec, **settings)[0]
+
+
+def score(
     model: nn.Module,
     x: Tensor,
     spec: DataSpec,
@@ -24,7 +29,7 @@ def likelihood(
     batch_size: int = 256,
     dequantisation_samples: int = 1,
     entropy: float | None = None,
-) -> dict[str, Metric]:
+) -> tuple[dict[str, Metric], Tensor | None]:
     """The metrics ``nll`` (nats per example) and, for integer data, ``bits_per_dim`` = nll / (D ln 2).
 
     Where the data's entropy H is known there is ``kl`` too, nll - H: the Kullback-Leibler divergence from the
@@ -40,10 +45,11 @@ def likelihood(
         entropy: of the data's density, in nats, where it is known.
 
     Returns:
-        The metrics by name. A model without a density, or one whose log-likelihoods are not all finite or
-        could not be computed (:class:`~zoo.errors.Unsound`), has None for a value, with the reason. The
-        detail ``sequential_evaluations`` is the mean over batches of a model whose networks report them: a
-        continuous flow's function evaluations in one solve.
+        The metrics by name, and log p of each example, float64 ``(N,)``, in nats, where it could be computed:
+        two models are compared by their differences. A model without a density, or one whose log-likelihoods
+        are not all finite or could not be computed (:class:`~zoo.errors.Unsound`), has None for a value, with
+        the reason. The detail ``sequential_evaluations`` is the mean over batches of a model whose networks
+        report them: a continuous flow's function evaluations in one solve.
     """
     kind: Any = getattr(model, "likelihood", None)
     kinds = get_args(Likelihood)
@@ -59,18 +65,19 @@ def likelihood(
         details["dequantisation_samples"] = copies
 
     if len(x) == 0:
-        return _empty(spec, kind, details, "There are no test examples.")
+        return _empty(spec, kind, details, "There are no test examples."), None
     try:
         with count_evaluations() as counter:
             values = log_probs(model, x, batch_size, copies)
     except Unsound as error:
-        return _empty(spec, kind, details, str(error), len(x))
+        return _empty(spec, kind, details, str(error), len(x)), None
     except NotImplementedError as error:  # NoLikelihood is one
         reason = str(error) or f"{type(model).__name__} defines no likelihood."
-        return _empty(spec, "none", details, reason)
+        return _empty(spec, "none", details, reason), None
     bad = int((~torch.isfinite(values)).sum())
     if bad:
-        return _empty(spec, kind, details, f"{bad} of {len(x)} log-likelihoods are not finite.", len(x))
+        reason = f"{bad} of {len(x)} log-likelihoods are not finite."
+        return _empty(spec, kind, details, reason, len(x)), None
 
     if counter.count:
         passes = math.ceil(len(x) / batch_size) * copies
@@ -89,7 +96,7 @@ def likelihood(
         result["bits_per_dim"] = Metric(
             mean / scale, "bits/dim", kind, standard_error=error_in_bits, n=len(x), details=dict(details)
         )
-    return result
+    return result, values
 
 
 def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:

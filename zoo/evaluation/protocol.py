@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +17,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.features import select
-from zoo.evaluation.likelihood import likelihood, placement
+from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
 from zoo.evaluation.speed import Clock, sampling_speed
@@ -38,11 +39,13 @@ class Evaluation:
         sampling: speed, see :func:`zoo.evaluation.speed.sampling_speed`.
         samples: the first 64 generated, ``(64, *shape)``, data space, on the CPU; none where they could not
             be computed.
+        likelihoods: ``values`` and ``indices`` as ``likelihood.npz`` holds them; None without a likelihood.
     """
 
     metrics: dict[str, Metric] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
     samples: Tensor = field(default_factory=lambda: torch.empty(0))
+    likelihoods: dict[str, np.ndarray] | None = None
 
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:
@@ -103,7 +106,7 @@ def _evaluate(
 ) -> Evaluation:
     test = splits["test"]
     scored = subset(test, settings.likelihood_examples, settings.seed)
-    metrics = likelihood(
+    metrics, values = score(
         model,
         scored,
         spec,
@@ -139,7 +142,11 @@ def _evaluate(
         time_limit_seconds=settings.time_limit_seconds,
         clock=clock,
     )
-    return Evaluation(metrics, sampling | drawn, samples[:SHOWN])
+    result = Evaluation(metrics, sampling | drawn, samples[:SHOWN])
+    if values is not None:
+        scored_rows = subset(torch.arange(len(test)), settings.likelihood_examples, settings.seed)
+        result.likelihoods = {"values": values.float().numpy(), "indices": scored_rows.int().numpy()}
+    return result
 
 
 @torch.no_grad()

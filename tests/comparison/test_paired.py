@@ -1,0 +1,63 @@
+"""Paired differences of two runs, from the values of their examples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from fake_records import write
+
+from zoo.comparison.collect import FILES, Run, collect
+from zoo.comparison.paired import paired
+from zoo.record import LIKELIHOOD, Metric, read
+
+
+def leave(root, model, values, indices, **settings):
+    write(root, model, "flow", **settings)
+    run = next(r for r in collect([root])[0] if r.record.model == model)
+    np.savez_compressed(run.directory / LIKELIHOOD, values=values, indices=indices)
+    return run
+
+
+def test_the_mean_and_error_of_differences_over_common_examples(tmp_path):
+    rng = np.random.default_rng(0)
+    hard = rng.normal(-100, 30, 500)  # what both models find hard cancels
+    a = leave(tmp_path, "realnvp", (hard + rng.normal(1, 0.5, 500)).astype(np.float32), np.arange(500))
+    order = rng.permutation(500)[:300]
+    b = leave(tmp_path, "glow", hard[order].astype(np.float32), order.astype(np.int32))
+    found = paired(a, b)
+    with np.load(a.directory / LIKELIHOOD) as arrays:
+        change = arrays["values"][order].astype(float) - hard[order].astype(np.float32)
+    assert found.n == 300
+    assert found.mean == pytest.approx(change.mean(), rel=1e-6)
+    assert found.standard_error == pytest.approx(change.std(ddof=1) / math.sqrt(300), rel=1e-6)
+    assert found.standard_error < 0.05, "unpaired, it would be above 2"
+    a.record.metrics["nll"] = Metric(1.0, "nats", "exact")
+    b.record.metrics["nll"] = Metric(1.0, "nats", "estimate")
+    assert paired(a, b).kinds == ("exact", "estimate")
+    assert paired(b, a).mean == pytest.approx(-found.mean)
+    assert LIKELIHOOD in FILES
+
+
+def test_nothing_to_compare_is_none(tmp_path):
+    values, indices = np.zeros(10, np.float32), np.arange(10)
+    a = leave(tmp_path, "realnvp", values, indices)
+    b = leave(tmp_path, "glow", values, indices)
+    assert paired(a, b).mean == 0
+    b.record.provenance["data"] = {"fingerprint": "another"}
+    assert paired(a, b) is None
+    b = Run(read(b.directory), b.directory)
+    for wrong in (
+        {"values": values, "indices": indices + 100},
+        {"values": values, "indices": np.zeros(10, int)},
+        {"values": values * np.nan, "indices": indices},
+        {"values": values[:5], "indices": indices},
+        {"other": values},
+    ):
+        np.savez_compressed(b.directory / LIKELIHOOD, **wrong)
+        assert paired(a, b) is None
+    (b.directory / LIKELIHOOD).write_bytes(b"damaged")
+    assert paired(a, b) is None
+    (b.directory / LIKELIHOOD).unlink()
+    assert paired(a, b) is None
