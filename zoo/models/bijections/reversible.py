@@ -14,17 +14,19 @@ from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, Chain, zeros
 
+KEEP = 8  # of so many layers one input is kept, so that the rounding of inverses does not add up with depth
 Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map, and what undoes it
 
 
 class Reversible(Chain):
     """A :class:`Chain` whose memory in training does not grow with its depth (Gomez et al. 2017).
 
-    Only the output is kept. The backward pass goes from the last layer to the first: undo the layer, run it
-    once more with gradients, back-propagate through it alone, forget it. Gradients are those of the plain
-    chain, of parameters, input and context, for any function of value and log-determinants (weights for each
-    example, several terms), up to the rounding of the inverses; the cost is one inverse and one more forward
-    pass a layer. Memory holds one layer's activations at a time, so make a layer of what belongs together:
+    The output is kept, and the input of every eighth layer. The backward pass goes from the last layer to the
+    first: undo the layer, run it once more with gradients, back-propagate through it alone, forget it.
+    Gradients are those of the plain chain, of parameters, input and context, for any function of value and
+    log-determinants (weights for each example, several terms), up to the rounding of at most seven inverses;
+    the cost is about one inverse and one more forward pass a layer. Memory holds one layer's activations at
+    a time and an eighth of the layers' inputs, so make a layer of what belongs together:
 
     >>> from zoo.models.bijections.actnorm import ActNorm
     >>> from zoo.models.bijections.permutation import Permutation
@@ -92,28 +94,36 @@ class _Recompute(torch.autograd.Function):
         ctx: Any, steps: list[Step], x: Tensor, context: Tensor | None, *parameters: Tensor
     ) -> tuple[Tensor, Tensor]:
         ctx.steps, ctx.scenes = steps, []
-        total, value = zeros(x), x
-        for apply, _ in steps:
+        total, value, kept = zeros(x), x, []
+        for index, (apply, _) in enumerate(steps):
+            if index % KEEP == 0:
+                kept.append(value)
             ctx.scenes.append(_Scene(x.device))
             value, log_det = apply(value, context)
             total = total + log_det
         if value is x:  # an empty chain: an output of the node must not be its input
             value = x.clone()
-        ctx.save_for_backward(value, context, *parameters)
+        ctx.save_for_backward(value, context, *kept, *parameters)
         return value, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
-        value, context, *parameters = ctx.saved_tensors
+        value, context, *rest = ctx.saved_tensors
+        count = len(range(0, len(ctx.steps), KEEP))
+        kept, parameters = rest[:count], rest[count:]
         value = value.detach()
         context = None if context is None else context.detach().requires_grad_(ctx.needs_input_grad[2])
         wanted = [*parameters, *([context] if context is not None and context.requires_grad else [])]
         totals: list[Tensor | None] = [None] * len(wanted)
-        for (apply, undo), scene in zip(reversed(ctx.steps), reversed(ctx.scenes), strict=True):
-            with torch.no_grad(), scene.again():
-                value = undo(value, context).detach()
-            point = value.requires_grad_()
+        for index in reversed(range(len(ctx.steps))):
+            (apply, undo), scene = ctx.steps[index], ctx.scenes[index]
+            if index % KEEP == 0:
+                value = kept.pop()
+            else:
+                with torch.no_grad(), scene.again():
+                    value = undo(value, context)
+            point = value.detach().requires_grad_()
             with torch.enable_grad(), scene.again():
                 outputs = apply(point, context)
             pairs = [
