@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -247,7 +248,7 @@ class MADE(nn.Module):
 
 
 class _Sweep:
-    """The memory of :meth:`MADE.generate` without gradients, with every slice that it needs made once.
+    """The memory of :meth:`MADE.generate` without gradients, with every operation on its slices made once.
 
     At batch 1 slicing costs more than arithmetic. The slices of the weights are views, so training may go
     on between two sweeps; where a weight's memory is another (``.to``, a copy), the sweep does not fit.
@@ -257,61 +258,48 @@ class _Sweep:
     def __init__(self, made: MADE, rows: int) -> None:
         self.key = self._key(made, rows)
         like, per_dim = made.output.weight, made.parameters_per_dim
-        self.affine = torch.addmv if rows == 1 else torch.addmm
-        self.activate = _ACTIVATIONS[made.activation][1]
+        add_product = torch.Tensor.addmv_ if rows == 1 else torch.Tensor.addmm_
+        activate = _ACTIVATIONS[made.activation][1]
         with torch.inference_mode(False), torch.no_grad():  # usable outside of inference mode too
 
             def empty(size: int) -> Tensor:
-                return torch.empty(
-                    (size,) if rows == 1 else (size, rows), dtype=like.dtype, device=like.device
-                )
+                shape = (size,) if rows == 1 else (size, rows)
+                return torch.empty(shape, dtype=like.dtype, device=like.device)
 
-            def units(layer: Any, start: int, end: int, below: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-                bias = layer.bias.detach()[start:end]
-                return (
-                    bias if rows == 1 else bias[:, None],
-                    layer.weight.detach()[start:end, : len(below)],
-                    below,
-                )
-
-            self.x, self.shift = empty(made.dim), empty(len(made.layers[0].bias))  # type: ignore[arg-type]
-            streams = [empty(ends[-1]) for ends in made._ends]
+            layers = [*made.layers, made.output]
+            biases = [layer.bias.detach() for layer in layers]
+            self.biases = biases if rows == 1 else [bias[:, None] for bias in biases]
+            weights = [layer.weight.detach() for layer in layers]
+            self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
             # a stream that a later one adds to must outlive its activation
             kept = {stage.skip for stage in made.stages}
             states = [
                 empty(len(stream)) if index in kept and stage.active else stream
-                for index, (stream, stage) in enumerate(zip(streams, made.stages, strict=True))
+                for index, (stream, stage) in enumerate(zip(self.streams, made.stages, strict=False))
             ]
-            self.parameters = empty(made.dim * per_dim)
-            self.size = sum(v.numel() for v in [self.x, self.shift, *streams, *states, self.parameters])
-            self.steps = []
+            self.size = sum(v.numel() for v in [self.x, *self.streams, *states])
+            self.steps: list[tuple[list[Callable[[], object]], Tensor, Tensor]] = []
             for i in range(made.dim):
-                below, hidden = self.x[:i], []
-                for index, (layer, stage, ends) in enumerate(
-                    zip(made.layers, made.stages, made._ends, strict=True)
-                ):
+                below, run = self.x[:i], list[Callable[[], object]]()
+                for index, (stage, ends) in enumerate(zip(made.stages, made._ends, strict=True)):
                     start, end = ends[i - 1] if i else 0, ends[i]
                     if end > start:
-                        add = streams[stage.skip][start:end] if stage.skip is not None else None
-                        if index == 0 and made.context is not None:
-                            add = self.shift[start:end]
-                        stream, state = streams[index][start:end], states[index][start:end]
-                        copy = state if state.data_ptr() != stream.data_ptr() else None
-                        hidden.append(
-                            (*units(layer, start, end, below), stream, add, copy, state, stage.active)
+                        stream, state = self.streams[index][start:end], states[index][start:end]
+                        run.append(
+                            partial(add_product, stream, weights[index][start:end, : len(below)], below)
                         )
+                        if stage.skip is not None:
+                            run.append(partial(stream.add_, self.streams[stage.skip][start:end]))
+                        if states[index] is not self.streams[index]:
+                            run.append(partial(state.copy_, stream))
+                        if stage.active:
+                            run.append(partial(activate, state))
                     below = states[index][:end]
-                first = i * per_dim
-                out = self.parameters[first : first + per_dim]
-                self.steps.append(
-                    (
-                        hidden,
-                        *units(made.output, first, first + per_dim, below),
-                        out,
-                        out.view(per_dim, rows).T,
-                        self.x[i : i + 1] if rows == 1 else self.x[i],
-                    )
-                )
+                places = slice(i * per_dim, (i + 1) * per_dim)
+                out = self.streams[-1][places]
+                run.append(partial(add_product, out, weights[-1][places, : len(below)], below))
+                x_i = self.x[i : i + 1] if rows == 1 else self.x[i]
+                self.steps.append((run, out.view(per_dim, rows).T, x_i))
 
     @staticmethod
     def _key(made: MADE, rows: int) -> tuple[Any, ...]:
@@ -323,23 +311,17 @@ class _Sweep:
         return self.key == self._key(made, rows)
 
     def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        affine, activate = self.affine, self.activate
-        if shift is not None:
-            self.shift.copy_(shift.reshape(self.shift.shape))
         with torch.inference_mode():  # its operations start sooner; what is kept is copied outside
-            for i, (hidden, bias, weight, below, out, parameters, x_i) in enumerate(self.steps):
-                for b, w, known, stream, add, copy, state, active in hidden:
-                    affine(b, w, known, out=stream)
-                    if add is not None:
-                        stream.add_(add)
-                    if copy is not None:
-                        copy.copy_(stream)
-                    if active:
-                        activate(state)
-                affine(bias, weight, below, out=out)
+            for stream, bias in zip(self.streams, self.biases, strict=True):
+                stream.copy_(bias)
+            if shift is not None:
+                self.streams[0].add_(shift.reshape(self.streams[0].shape))
+            for i, (operations, parameters, x_i) in enumerate(self.steps):
+                for operation in operations:
+                    operation()
                 x_i.copy_(step(i, parameters))
         dim = len(self.x)
-        x, all_parameters = self.x.view(dim, -1).T, self.parameters.view(dim, -1, self.x[0].numel())
+        x, all_parameters = self.x.view(dim, -1).T, self.streams[-1].view(dim, -1, self.x[0].numel())
         contiguous = torch.contiguous_format
         return (
             x.clone(memory_format=contiguous),
