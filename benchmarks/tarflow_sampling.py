@@ -25,6 +25,7 @@ def naive(block: TransformerAutoregressive, z: Tensor) -> Tensor:
 
 @torch.no_grad()
 def main() -> None:
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = []
     for tokens in (16, 64, 256):
@@ -38,15 +39,24 @@ def main() -> None:
                 "cached": lambda block=block, z=z: block.inverse(z),
                 "naive": lambda block=block, z=z: naive(block, z),
                 "density": lambda block=block, z=z: block(z),
-            }
+            },
+            repeats=5,
         )
-        ratio = seconds["naive"] / seconds["cached"]
-        rows.append({"tokens": tokens, "seconds": seconds, "naive_over_cached": ratio})
+        ratio = round(seconds["naive"] / seconds["cached"], 2)
+        rounded = {name: round(value, 5) for name, value in seconds.items()}
+        rows.append({"tokens": tokens, "seconds": rounded, "naive_over_cached": ratio})
         print(
             f"{tokens:5d} tokens: cached {seconds['cached']:.4f} s, naive {seconds['naive']:.4f} s, "
-            f"ratio {ratio:.1f}; a density {seconds['density']:.4f} s"
+            f"ratio {ratio:.1f}; a density {seconds['density']:.4f} s",
+            flush=True,
         )
-    about = {"batch": BATCH, "features": FEATURES, "width": WIDTH, "layers": LAYERS}
+    about = {
+        "about": "seconds to invert one block",
+        "batch": BATCH,
+        "features": FEATURES,
+        "width": WIDTH,
+        "layers": LAYERS,
+    }
     print(write("tarflow_sampling", rows, **about))
 
 

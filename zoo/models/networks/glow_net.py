@@ -39,4 +39,5 @@ class GlowNet(nn.Module):
         h = self.first(x)
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]
-        return self.last(F.relu(self.middle(F.relu(h)))) * (3 * self.log_scale).exp()
+        h = F.relu(self.middle(F.relu(h, inplace=True)), inplace=True)
+        return self.last(h) * (3 * self.log_scale).exp()
