@@ -18,6 +18,7 @@ import heapq
 import itertools
 import json
 import math
+import os
 import random
 import statistics
 import tempfile
@@ -153,13 +154,14 @@ class Machines:
     works: dict[str, Work]
     seed: int
     now: float = 0.0
+    ended: int = 0
     hours: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     completed: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
-        self.agenda: list[tuple[float, int, Callable[[], None]]] = []
+        self.agenda: list[tuple[float, int, Callable[[], None], Worker | None]] = []
         self.order = itertools.count()
         self.free = list(range(self.about.slots))
         self.down: dict[int, float] = {}
@@ -181,20 +183,26 @@ class Machines:
         return self.now * HOUR
 
     def sleep(self, seconds: float) -> None:
-        """Pass at least this long, and on to the next thing that happens."""
-        target = self.now + seconds / HOUR
-        if self.agenda:
-            target = max(target, self.agenda[0][0])
-        self.pass_until(target)
+        """Pass at least this long, and on until a worker ends: in between a scheduler sees nothing new."""
+        ended = self.ended
+        self.pass_until(self.now + seconds / HOUR)
+        while self.ended == ended and (self.running or self.waiting):
+            self.pass_until(self._next())
 
     def pass_until(self, target: float) -> None:
-        while self.agenda and self.agenda[0][0] <= target:
-            self.now, _, happens = heapq.heappop(self.agenda)
+        while self._next() <= target:
+            self.now, _, happens, _ = heapq.heappop(self.agenda)
             happens()
         self.now = max(self.now, target)
 
-    def _at(self, when: float, happens: Callable[[], None]) -> None:
-        heapq.heappush(self.agenda, (when, next(self.order), happens))
+    def _next(self) -> float:
+        """When the next thing happens, if any does; what waited for a worker that is gone does not."""
+        while self.agenda and (worker := self.agenda[0][3]) is not None and worker.code is not None:
+            heapq.heappop(self.agenda)
+        return self.agenda[0][0] if self.agenda else math.inf
+
+    def _at(self, when: float, happens: Callable[[], None], worker: Worker | None = None) -> None:
+        heapq.heappush(self.agenda, (when, next(self.order), happens, worker))
 
     def _wait(self, mean: float) -> float:
         return self.random.expovariate(1 / mean)
@@ -278,21 +286,21 @@ class Machines:
         self._at(
             first + work.until_end - worker.saved * work.interval + count * write,
             lambda: self._record(worker),
+            worker,
         )
         for mean, code, name in (
             (self.about.worker_hours, KILLED, "worker deaths"),
             (self.about.preempted_hours, PREEMPTED, "pre-emptions"),
         ):
             if math.isfinite(mean):
-                self._at(self.now + self._wait(mean), partial(self.end, worker, code, name))
+                self._at(self.now + self._wait(mean), partial(self.end, worker, code, name), worker)
         for begin, over in self.full[bisect.bisect_left(self.full, (first - self.about.full_for_hours,)) :]:
             number = max(1, math.ceil((begin - first) / step))
             if number > count:
                 break
             if begin <= first + number * step < over:
-                self._at(
-                    first + number * step - 1e-6, lambda: self.end(worker, self._no_room(), "full disks met")
-                )
+                end = partial(self.end, worker, self._no_room(), "full disks met")
+                self._at(first + number * step - 1e-6, end, worker)
                 break
 
     @staticmethod
@@ -315,13 +323,14 @@ class Machines:
         self.completed[name] += 1
         self.hours["work"] += worker.work.until_end
         leave = self.now + self.about.leave_hours
-        self._at(leave, lambda: self.end(worker, 0 if status == "finished" else 2))
+        self._at(leave, partial(self.end, worker, 0 if status == "finished" else 2), worker)
 
     def end(self, worker: Worker, code: int, name: str = "") -> None:
         """The process is gone; what it saved stays."""
         if worker.code is not None:
             return
         worker.code = code
+        self.ended += 1
         if worker.slot is None:  # it never began
             with contextlib.suppress(ValueError):
                 self.waiting.remove(worker)
@@ -383,6 +392,7 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
     commands = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
+        stack.enter_context(mock.patch.object(os, "fsync"))  # the simulation's own disk need not last
         for name, substitute in {
             "time": machines,
             "plan": lambda *_: _plan(root, named, cluster.slots),

@@ -98,13 +98,27 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_the_page_shows_what_the_commands_wrote():
     results = ROOT / "results" / "scaling"
     plan = json.loads((results / "plan.json").read_text())
-    tables = scaling_plan.markdown(plan)
+    scenarios = json.loads((results / "simulation.json").read_text())["scenarios"]
+    tables = scaling_plan.markdown(plan) | {"simulation": simulation.markdown(scenarios)}
     page = (ROOT / "docs" / "scaling.md").read_text()
     for name, table in tables.items():
         assert (results / f"{name}.md").read_text() == table
         assert f"<!-- begin: results/scaling/{name}.md -->\n{table.strip()}\n<!-- end -->" in page
     assert plan["totals"] == pytest.approx(scaling_plan.totals(plan["rows"]))
     assert [row["model"] for row in plan["rows"]] == [entry.name for entry in scaling_plan.SWEEP]
+
+
+def test_the_long_replay_lost_nothing():
+    scenarios = json.loads((ROOT / "results/scaling/simulation.json").read_text())["scenarios"]
+    harsh, *planned = scenarios.values()
+    assert harsh["outcome"]["jobs"] == 10_000
+    assert {scenario["outcome"]["jobs"] for scenario in planned} == {len(scaling_plan.SWEEP) * 5}
+    for scenario in scenarios.values():
+        outcome = scenario["outcome"]
+        assert outcome["lost"] == outcome["twice"] == outcome["wrong"] == []
+        assert outcome["hours"]["work"] > 0
+        assert outcome["wasted_share"] == pytest.approx(scenario["closed_form_wasted_share"], rel=1 / 6)
+    assert harsh["outcome"]["events"]["resumed"] > 1000
 
 
 def test_operations_are_counted_without_computing():
