@@ -189,7 +189,7 @@ def test_style_truncation_pulls_w_towards_the_mean(conditional: bool) -> None:
         w, mean = generator.style(z, context), generator.centre(context)
         many = sphere(torch.randn(20_000, model.latent_dim, dtype=torch.float64))
         labels = model.one_hot(torch.zeros(20_000, dtype=torch.long), 20_000) if conditional else None
-        torch.testing.assert_close(mean[0], generator.style(many, labels).mean(0), atol=0.02, rtol=0)
+        torch.testing.assert_close(mean[0], generator.style(many, labels).mean(0), atol=0.15, rtol=0)
     torch.testing.assert_close(seen[0], mean + 0.3 * (w - mean))
 
 
@@ -220,6 +220,17 @@ def test_per_pixel_noise_is_a_rows_own_and_has_a_learned_strength() -> None:
     assert (grainy[0] - grainy[1]).abs().min() > 0
     calm = model.generator(z, temperature=0.0)
     torch.testing.assert_close(calm[0], calm[1])
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 16), (2,)], ids=str)
+def test_a_fresh_style_generator_makes_as_many_pictures_as_latents(shape: tuple[int, ...]) -> None:
+    """w has unit variance at the start, and styles that of w: latents differ as pixels do."""
+    model = StyleGAN(DataSpec(shape))
+    with torch.no_grad():
+        w = model.generator.style(sphere(torch.randn(256, model.latent_dim)))
+        pictures = model.generate(256)
+    assert 0.5 < w.square().mean() < 2
+    assert pictures.std(0).mean() > 0.3 * pictures.std()
 
 
 # Spectral normalisation -------------------------------------------------------------------------------------

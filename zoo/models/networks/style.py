@@ -53,7 +53,10 @@ class StyleGenerator(nn.Module):
         kernel, layers = (3, 2) if self.is_image else (1, depth)
         mapping: list[nn.Module] = []
         for units in [latent_dim + context] + [hidden] * (depth - 1):
-            mapping += [nn.Linear(units, hidden), nn.LeakyReLU(0.2)]
+            layer = nn.Linear(units, hidden)
+            nn.init.kaiming_normal_(layer.weight, 0.2)  # w of unit variance, as the paper's layers give it:
+            nn.init.zeros_(layer.bias)  # under torch's own start all latents would make one picture
+            mapping += [layer, nn.LeakyReLU(0.2)]
         self.mapping = nn.Sequential(*mapping)
         self.constant = nn.Parameter(torch.randn(channels[0], *sizes[0]))
         self.sizes = sizes
@@ -147,6 +150,7 @@ class ModulatedConv(nn.Module):
         super().__init__()
         self.demodulate = demodulate
         self.scale = nn.Linear(style, channels_in)
+        nn.init.normal_(self.scale.weight, std=1 / math.sqrt(style))
         nn.init.ones_(self.scale.bias)
         deviation = 1 / math.sqrt(channels_in * kernel**2)
         self.weight = nn.Parameter(deviation * torch.randn(channels_out, channels_in, kernel, kernel))
