@@ -105,7 +105,7 @@ def main() -> None:
         layers = steps(depth)
         plain, lean = Chain(layers).eval(), Reversible(layers).eval()
         seconds = medians(
-            {"plain": lambda c=plain: gradient(c, x), "lean": lambda c=lean: gradient(c, x)}, 5, 8.0
+            {"plain": lambda c=plain: gradient(c, x), "lean": lambda c=lean: gradient(c, x)}, 3, 4.0
         )
         memory = {name: round(peak_mib(c, x), 3) for name, c in (("plain", plain), ("lean", lean))}
         single = gradient(plain, x), gradient(lean, x)
