@@ -20,9 +20,9 @@ from scipy import stats
 from zoo.cli import main
 from zoo.comparison.claims import claims, ledger
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.evidence import Group, studies
 from zoo.comparison.claims.ledger import CLAIMS, REFUTED, SUPPORTED, UNDECIDED, decide
 from zoo.comparison.collect import Run
+from zoo.comparison.studies import Group, studies
 from zoo.record import Metric, Record
 
 FD = "fd/digits-cnn"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from zoo.comparison import compare, figures, render
 from zoo.comparison.collect import collect
 from zoo.comparison.table import number
 from zoo.errors import ZooError
-from zoo.record import Metric
+from zoo.record import Metric, read
 
 
 @pytest.fixture
@@ -105,6 +106,83 @@ def test_a_diagnostic_is_no_column(runs):
     assert "active" not in show([runs])
 
 
+def test_the_nearest_to_one_is_best(tmp_path):
+    for model, sharpness in {"maf": 0.5, "glow": 1.9, "vae": 0.3}.items():
+        record = write(tmp_path / "runs", model, "flow")
+        record.metrics["sharpness"] = Metric(sharpness, "1", direction="one", n=1000)
+        record.write(tmp_path / "runs" / record.run_id)
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert "sharpness →1" in table
+    assert "**1.9**" in line(table, "glow"), "1.9 times is nearer than half"
+    assert "**" not in line(table, "maf").split("|")[5]
+
+
+def test_details_of_samples_have_a_table_of_their_own(runs, tmp_path):
+    for directory in runs.iterdir():
+        record = read(directory)
+        for name in ("kid/x", "precision/x", "recall/x", "sharpness/spectrum"):
+            record.metrics[name] = Metric(0.5, "1", details={"floor": 0.1})
+        record.write(directory)
+    text = show([runs], tmp_path / "out")
+    assert "kid/x" not in text, "the terminal has the main table"
+    main, details = (tmp_path / "out/table.md").read_text().split("**digits: samples in detail**")
+    assert "kid/x" not in main
+    assert "| model | family | kid/x ↓ | precision/x ↓ | recall/x ↓ | spectrum ↓ | status |" in details
+    assert "real data (floor)" in details
+
+
+def test_configurations_are_named_by_what_sets_them_apart(tmp_path):
+    for key, settings in {
+        "": {"ema": 0.9, "lr": 1},
+        "-a": {"ema": 0, "lr": 1},
+        "-b": {"ema": 0.9, "lr": 2},
+    }.items():
+        record = write(tmp_path, "gan", "gan", key=key)
+        record.provenance["config"] |= {"training": settings}
+        record.write(tmp_path / record.run_id)
+    text = show([tmp_path])
+    assert [name in text for name in ("gan (ema 0) ", "gan (lr 2) ", "gan  ")] == [True] * 3
+
+
+def test_stability(tmp_path):
+    root = tmp_path / "runs"
+    for model, values in {"maf": (1.0, 1.2, 1.4), "glow": (2.0, 2.0, 2.0)}.items():
+        for seed, value in enumerate(values):
+            record = write(root, model, "flow", value=value, seed=seed, fd=2 * value)
+            record.stability = {"loss_spikes": seed, "gradient_spikes": 0, "non_finite_steps": 0,
+                                "updates_watched": 1000, "oscillation": 0.25}  # fmt: skip
+            record.metrics["nll"] = Metric(value * 44, "nats", "exact", n=4)
+            record.write(root / record.run_id)
+            indices, values_of = np.arange(4), -44 * value + np.array([1.0, -1.0, 2.0, -2.0])
+            np.savez(
+                root / record.run_id / "likelihood.npz", values=values_of.astype(np.float32), indices=indices
+            )
+    write(root, "maf", "flow", seed=3, status="diverged")
+    write(root, "vae", "vae")
+    show([root], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text().split("**digits: stability**")[1]
+    assert "| 3 of 4 | 17 % [3] | 17 % [3] | 1 | 0 | 0 | 0.25 |" in line(table, "maf")
+    assert "best of its kind" in line(table, "maf")
+    assert "0 % [3]" in line(table, "glow")
+    assert "35.2" in line(table, "glow"), "nats, paired by example"
+    assert "| n=1 | n=1 |" in line(table, "vae")
+    assert "learning rates" not in table
+    assert "(n=1)" in (tmp_path / "out/table.md").read_text()
+
+
+def test_the_spread_over_learning_rates(tmp_path):
+    for index, rate in enumerate((0.001, 0.01, 0.1)):
+        record = write(tmp_path / "runs", "maf", "flow", fd=math.e**index, key=f"-{rate}", seed=0)
+        record.provenance["config"] |= {"training": {"lr": rate}}
+        record.write(tmp_path / "runs" / record.run_id)
+        write(tmp_path / "runs", "glow", "flow", seed=index)
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text().split("**digits: stability**")[1]
+    assert "1 [1]¹" in line(table, "maf"), "of logarithms 0, 1, 2"
+    assert "¹ at learning rates 0.001, 0.01, 0.1" in table
+
+
 def test_failures_are_rows(runs):
     write(runs, "maf", "flow", status="diverged")
     text = show([runs])
@@ -183,7 +261,7 @@ def test_hostile_names(tmp_path):
     show([tmp_path / "runs"], tmp_path / "out", archive=True)
     assert not list(tmp_path.parent.glob("escaped"))
     assert not (tmp_path / "escaped").exists()
-    assert all(row.startswith(("%", "\\")) or "&" in row
+    assert all(not row or row.startswith(("%", "\\")) or "&" in row
                for row in (tmp_path / "out/table.tex").read_text().splitlines())  # fmt: skip
 
 

@@ -42,7 +42,8 @@ def compare(
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     tables = build(runs)
     for table in tables:
-        render.terminal(table, console)
+        if not table.beside:
+            render.terminal(table, console)
     if out is None:
         return 0
     out.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.table import FAMILIES, MARKS, groups, number, sections
+from zoo.comparison.studies import groups, quality_metric, sections
+from zoo.comparison.table import FAMILIES, MARKS, number
 from zoo.record import DENSITY, SAMPLES
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
@@ -201,17 +202,6 @@ def _densities(runs: Sequence[Run]) -> Any:
         family = next(row[model][0].record.family for row in found.values() if model in row)
         axis.set_title(plain_text(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
     return figure
-
-
-def quality_metric(runs: Sequence[Run]) -> str | None:
-    """The distance between samples and data that most runs have."""
-    counts: dict[str, int] = {}
-    for run in runs:
-        for name, metric in run.record.metrics.items():
-            distance = name.startswith("fd/") or name in ("fid", "energy_distance")
-            if distance and metric.value is not None:
-                counts[name] = counts.get(name, 0) + 1
-    return max(counts, key=lambda name: (counts[name], name), default=None)
 
 
 @dataclass

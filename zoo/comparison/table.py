@@ -10,6 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.paired import paired
+from zoo.comparison.studies import (
+    Group,
+    Study,
+    kind_of,
+    sections,
+    sensitivities,
+    value,
+)
 from zoo.record import STATUSES, Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
@@ -79,6 +88,7 @@ class Table:
     directions: list[str]
     rows: list[Row]
     notes: list[str]
+    beside: bool = False  # of a data set whose main table stands before it
 
 
 @dataclass(frozen=True)
@@ -103,25 +113,6 @@ PLAIN = (
 )
 
 
-def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs by data set and protocol; one that failed before it knew joins its data set's others."""
-    found: dict[tuple[str, str], list[Run]] = {}
-    ended = {r.record.data: r.record.provenance.get("protocol_hash") for r in runs if r.record.metrics}
-    for run in runs:
-        protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
-        found.setdefault((run.record.data, str(protocol)), []).append(run)
-    return dict(sorted(found.items()))
-
-
-def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs by model and configuration: what differs in the seed alone is one group."""
-    found: dict[tuple[str, str], list[Run]] = {}
-    for run in runs:
-        key = str(run.record.provenance.get("config_hash_without_seed") or "")
-        found.setdefault((run.record.model, key), []).append(run)
-    return found
-
-
 def build(runs: Sequence[Run]) -> list[Table]:
     """One table for each data set and protocol; values of different protocols never share a column."""
     split = sections(runs)
@@ -129,10 +120,19 @@ def build(runs: Sequence[Run]) -> list[Table]:
     tables = []
     for (data, protocol), members in split.items():
         if protocols[data] == 1:
-            tables.append(_table(data, members, []))
+            title, general = data, []
         else:
-            apart = f"{data} was judged under {protocols[data]} protocols: their values are not comparable"
-            tables.append(_table(f"{data} (protocol {protocol[:8] or 'unknown'})", members, [apart]))
+            title = f"{data} (protocol {protocol[:8] or 'unknown'})"
+            general = [
+                f"{data} was judged under {protocols[data]} protocols: their values are not comparable"
+            ]
+        study = Study(data, protocol, members)
+        main, details = _metric_columns(members)
+        tables.append(_table(title, study, [*main, *PLAIN], general))
+        if details:
+            tables.append(_table(f"{title}: samples in detail", study, details, [], beside=True))
+        if (stability := _stability(f"{title}: stability", study)) is not None:
+            tables.append(stability)
     overview = _divergences(runs)
     return [overview, *tables] if overview is not None else tables
 
@@ -173,29 +173,37 @@ def _divergences(runs: Sequence[Run]) -> Table | None:
     )
 
 
-def _table(title: str, runs: list[Run], general: list[str]) -> Table:
-    grouped = groups(runs)
-    columns = [*_metric_columns(runs), *PLAIN]
-    usual = [_usual(column, runs) for column in columns]
+def _ordered(study: Study) -> list[Group]:
+    """A study's configurations by family and name, the one that stands for a model first."""
     order = {family: index for index, family in enumerate(FAMILIES)}
-    configurations = Counter(model for model, _ in grouped)
+
+    def place(group: Group) -> tuple[int, str, bool, str]:
+        name = study.name(group)
+        return order.get(group.family, 99), group.model, name != group.model, name
+
+    return sorted(study.groups, key=place)
+
+
+def _table(
+    title: str, study: Study, columns: Sequence[Column], general: Sequence[str], beside: bool = False
+) -> Table:
+    runs = study.runs
+    usual = [_usual(column, runs) for column in columns]
     footnotes = Footnotes()
     rows = []
-    for model, key in sorted(grouped, key=lambda g: (order.get(grouped[g][0].record.family, 99), g)):
-        members = grouped[model, key]
-        good = [run for run in members if run.record.status == "finished"]
+    for group in _ordered(study):
+        good = group.finished
         cells = []
         for column, settings in zip(columns, usual, strict=True):
             if column.room == "metrics":
                 cell = _metric_cell(column, good, footnotes)
             else:
-                cell = _plain_cell(column, good or (members if column.room == "cost" else []))
+                cell = _plain_cell(column, good or (group.runs if column.room == "cost" else []))
             if cell.value is not None:
                 _flag(cell, column, good, settings, footnotes)
             cells.append(cell)
-        cells.append(_status(members, footnotes))
-        name = f"{model} ({key[:6]})" if configurations[model] > 1 else model
-        rows.append(Row(name, members[0].record.family, cells, members))
+        cells.append(_status(group.runs, footnotes))
+        rows.append(Row(study.name(group), group.family, cells, group.runs))
     for index, column in enumerate(columns):
         _mark_best([row.cells[index] for row in rows], column.direction)
     measured = [
@@ -210,7 +218,142 @@ def _table(title: str, runs: list[Run], general: list[str]) -> Table:
         [column.direction for column in columns] + [""],
         rows,
         [*general, *_captions(measured), *footnotes.lines()],
+        beside,
     )
+
+
+WATCHED = (
+    ("loss spikes", "loss_spikes"),
+    ("gradient spikes", "gradient_spikes"),
+    ("skipped steps", "non_finite_steps"),
+)
+
+
+def _stability(title: str, study: Study) -> Table | None:
+    """How much a model depends on its seed and on the learning rate, and how steadily it trains.
+
+    None where every model has a single run that tells nothing of its training.
+    """
+    watched = any(run.record.stability.get("updates_watched") for run in study.runs)
+    seeded = any(len(group.runs) > 1 for group in study.groups)
+    if not watched and not seeded:
+        return None
+    likelihood = next(
+        (n for n in ("bits_per_dim", "nll") if any(n in r.record.metrics for r in study.runs)), None
+    )
+    spreads = [
+        (f"{heading(n)} spread", n) for n in (likelihood, (study.quality or "").partition(".")[2]) if n
+    ]
+    best = _best_likelihoods(study)
+    footnotes = Footnotes()
+    columns = [
+        "finished",
+        *(h for h, _ in spreads),
+        *(h for h, _ in WATCHED),
+        "oscillation",
+        "rate sensitivity",
+    ]
+    columns += ["nats behind the best"] if best else []
+    rows = []
+    for group in _ordered(study):
+        done, all_runs = len(group.finished), len(group.runs)
+        cells = [Cell(f"{done} of {all_runs}", done / all_runs, "plain", seeds=all_runs)]
+        cells += [_spread(group.values(f"metrics.{name}")) for _, name in spreads]
+        for _, key in WATCHED:
+            seen = [(v, n) for run in group.runs if (v := value(run, f"stability.{key}")) is not None
+                    and (n := value(run, "stability.updates_watched"))]  # fmt: skip
+            rate = 1000 * sum(v for v, _ in seen) / sum(n for _, n in seen) if seen else None
+            cells.append(Cell("—") if rate is None else Cell(number(rate), rate, "plain"))
+        swings = group.values("stability.oscillation")
+        cells.append(
+            Cell(number(statistics.fmean(swings)), statistics.fmean(swings), "plain") if swings else Cell("—")
+        )
+        cells.append(_rate_sensitivity(study, group, footnotes))
+        if best:
+            cells.append(_behind(group, best, footnotes))
+        cells.append(_status(group.runs, footnotes))
+        rows.append(Row(study.name(group), group.family, cells, group.runs))
+    directions = ["higher", *["lower"] * (len(columns) - 1)]
+    keep = [i for i in range(len(columns)) if any(row.cells[i].value is not None for row in rows)]
+    for row in rows:
+        row.cells = [*(row.cells[i] for i in keep), row.cells[-1]]
+    several = "spread: standard deviation over seeds relative to the mean, [seeds]; n=1 has none"
+    notes = [several if seeded else "One run each (n=1): there is no spread over seeds"]
+    if watched:
+        notes.append(
+            "spikes and skipped steps: in 1,000 updates; oscillation: of the validation criterion, over the "
+            "last third of training; criteria of different kinds do not compare"
+        )
+    if "rate sensitivity" in [columns[i] for i in keep]:
+        notes.append(
+            "rate sensitivity: standard deviation over learning rates of the log distance, mean over seeds; "
+            "compare models with the same rates"
+        )
+    if best:
+        notes.append(
+            "nats behind the best: mean over test examples of the paired difference from the best of "
+            "the same kind, seeds paired in order, ± its standard error over examples"
+        )
+    return Table(
+        title,
+        [columns[i] for i in keep] + ["status"],
+        [directions[i] for i in keep] + [""],
+        rows,
+        [*notes, *footnotes.lines()],
+        beside=True,
+    )
+
+
+def _spread(values: Sequence[float]) -> Cell:
+    if not values:
+        return Cell("—")
+    if len(values) == 1 or statistics.fmean(values) == 0:
+        return Cell("n=1" if len(values) == 1 else "—")
+    spread = statistics.stdev(values) / abs(statistics.fmean(values))
+    return Cell(f"{100 * spread:.2g} % [{len(values)}]", spread, "plain", seeds=len(values))
+
+
+def _rate_sensitivity(study: Study, group: Group, footnotes: Footnotes) -> Cell:
+    found = sensitivities(study, [group])
+    if found is None or not found[1][0]:
+        return Cell("—")
+    rates, (spreads,) = found
+    mark = footnotes.mark(f"at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
+    mean = statistics.fmean(spreads)
+    return Cell(f"{number(mean)} [{len(spreads)}]", mean, "plain", seeds=len(spreads), marks=mark)
+
+
+def _best_likelihoods(study: Study) -> dict[str, Group]:
+    """Of each kind the configuration with the least nats, where there are others to compare."""
+    by_kind: dict[str, list[Group]] = {}
+    for group in study.groups:
+        kinds = group.kinds("nll")
+        if len(kinds) == 1 and group.values("metrics.nll"):
+            by_kind.setdefault(kinds.pop(), []).append(group)
+    return {
+        kind: min(own, key=lambda g: statistics.fmean(g.values("metrics.nll")))
+        for kind, own in by_kind.items()
+        if len(own) > 1 and any(paired(own[0].finished[0], other.finished[0]) for other in own[1:])
+    }
+
+
+def _behind(group: Group, best: dict[str, Group], footnotes: Footnotes) -> Cell:
+    """How many nats an example a model lies behind the best of its kind, over the same test examples."""
+    kinds = group.kinds("nll")
+    leader = best.get(kinds.pop()) if len(kinds) == 1 else None
+    if leader is None or not group.finished:
+        return Cell("—")
+    if leader.runs == group.runs:
+        return Cell("best of its kind", 0.0, "plain")
+    found = [
+        d for a, b in zip(leader.finished, group.finished, strict=False) if (d := paired(a, b)) is not None
+    ]
+    if not found:
+        return Cell("—")
+    gap = statistics.fmean(d.mean for d in found)
+    # seeds score the same examples, so their errors do not average out
+    error = statistics.fmean(d.standard_error for d in found)
+    return Cell(f"{number(gap, error)} [{len(found)}]", gap, "plain", spread=error, seeds=len(found))
 
 
 def _captions(cells: Sequence[Cell]) -> list[str]:
@@ -276,8 +419,24 @@ def _flag(
             cell.marks += mark if mark not in cell.marks else ""
 
 
-def _metric_columns(runs: Sequence[Run]) -> list[Column]:
-    """Likelihood first (bits/dim where there are pixels, otherwise nats), then the sample metrics."""
+HEADINGS = {
+    "bits_per_dim": "bits/dim",
+    "nll": "NLL (nats)",
+    "kl": "KL (nats)",
+    "energy_distance": "energy dist.",
+    "sharpness/spectrum": "spectrum",
+}
+MAIN = (*LIKELIHOODS, "fid", "energy_distance", "sharpness")  # and the Fréchet distances
+
+
+def heading(name: str) -> str:
+    """A metric as a column's heading."""
+    return HEADINGS.get(name, name)
+
+
+def _metric_columns(runs: Sequence[Run]) -> tuple[list[Column], list[Column]]:
+    """The main table's metrics (likelihood first, in bits/dim where there are pixels, otherwise in nats; then
+    the distance and the sharpness of samples), and those that are told in a table of their own."""
     found: dict[str, Metric] = {}
     for run in runs:
         for name, metric in run.record.metrics.items():
@@ -287,20 +446,9 @@ def _metric_columns(runs: Sequence[Run]) -> list[Column]:
     names += ["nll"] if "nll" in found and not names else []
     names += sorted(name for name in found if name not in ("bits_per_dim", "nll"))
     names.sort(key=lambda n: n not in LIKELIHOODS)  # stable
-    headings = {
-        "bits_per_dim": "bits/dim",
-        "nll": "NLL (nats)",
-        "kl": "KL (nats)",
-        "energy_distance": "energy dist.",
-    }
-    return [Column(headings.get(n, n), n, "metrics", found[n].direction) for n in names]
-
-
-def kind_of(metric: Metric) -> str:
-    """The kind that ranks are made within: a dequantised flow's ``exact`` is one of its own."""
-    if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":
-        return "exact†"
-    return metric.kind
+    columns = [Column(heading(n), n, "metrics", found[n].direction) for n in names]
+    main = [c for c in columns if c.key in MAIN or c.key.startswith("fd/")]
+    return main, [c for c in columns if c not in main]
 
 
 def _metric_cell(column: Column, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
@@ -343,15 +491,21 @@ def _plain_cell(column: Column, runs: Sequence[Run]) -> Cell:
 
 
 def _mark_best(cells: Sequence[Cell], direction: str) -> None:
-    if direction not in ("lower", "higher"):
+    if direction not in ("lower", "higher", "one"):
         return
     for kind in {cell.kind for cell in cells if cell.value is not None} - {"mixed"}:
         rivals = [c for c in cells if c.kind == kind and c.value is not None and not c.odd]
         if len(rivals) > 1:
-            values = [cell.value for cell in rivals if cell.value is not None]
-            winner = min(values) if direction == "lower" else max(values)
-            for cell in rivals:
-                cell.best = cell.value == winner
+            losses = [_loss(cell.value or 0.0, direction) for cell in rivals]
+            for cell, loss in zip(rivals, losses, strict=True):
+                cell.best = loss == min(losses)
+
+
+def _loss(found: float, direction: str) -> float:
+    """What is the less the better; of a ratio that should be 1, twice is as far away as half."""
+    if direction == "one":
+        return abs(math.log(found)) if found > 0 else math.inf
+    return found if direction == "lower" else -found
 
 
 def _floor(columns: Sequence[Column], runs: Sequence[Run]) -> Row | None:

@@ -1,6 +1,6 @@
 """``zoo claims``: the lecture's sentences, each with its measurement and its verdict. Imports no torch.
 
-``ledger`` holds the sentences, ``evidence`` finds runs that may be compared, ``statistics`` has the tests.
+``ledger`` holds the sentences, ``statistics`` has the tests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The lecture's sentences, what decides each, and what has been found: docs/claims.md explains them.
 
-A claim is a function of a :class:`~zoo.comparison.claims.evidence.Study` that yields parts, each a measured
+A claim is a function of a :class:`~zoo.comparison.studies.Study` that yields parts, each a measured
 sentence with a test, and what is missing, with what would have to be run. To add one, write such a function
 and decorate it with :func:`claim`.
 """
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.evidence import Group, Study, differing, is_autoregressive, studies, value
 from zoo.comparison.claims.statistics import LEVEL, Outcome
 from zoo.comparison.collect import Run
+from zoo.comparison.studies import Group, Study, differing, is_autoregressive, sensitivities, studies, value
 from zoo.comparison.table import number
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -167,7 +167,7 @@ def decide(runs: Sequence[Run], claims: Sequence[Claim] = CLAIMS) -> list[Decisi
     about = studies(runs)
     for one in claims:
         if one.everything:
-            decisions = [_decision(one, " ".join(sorted({r.record.data for r in runs})), "", runs)]
+            decisions = [_decision(one, "all data", "", runs)]
         else:
             decisions = [_decision(one, study.data, study.protocol, study) for study in about]
         telling = [d for d in decisions if any(part.decides for part in d.parts)]
@@ -462,33 +462,6 @@ def _widest(study: Study, found: Sequence[Group]) -> Group | None:
 
 def _named(group: Group | None, label: str) -> Group | None:
     return group.named(label) if group is not None else None
-
-
-def sensitivities(
-    study: Study, groups: Sequence[Group | None]
-) -> tuple[list[float], list[list[float]]] | None:
-    """How much the distance depends on the learning rate.
-
-    Returns:
-        The rates that all groups were run at, and for each group, of each seed, the standard deviation over
-        them of the logarithm of the distance; a run that did not finish counts as far as the farthest.
-    """
-    key = study.quality
-    if key is None or any(g is None for g in groups):
-        return None
-    grids = [study.rates(g) for g in groups if g is not None]
-    rates = sorted(set.intersection(*[set(grid) for grid in grids]))
-    if len(rates) < 3:
-        return None
-    seen = [v for grid in grids for rate in rates for v in grid[rate].values(key) if v > 0]
-    spreads = []
-    for grid in grids:
-        by_seed: list[list[float]] = []
-        for seed in sorted(set.intersection(*[{r.record.seed for r in grid[rate].runs} for rate in rates])):
-            runs = [next(r for r in grid[rate].runs if r.record.seed == seed) for rate in rates]
-            by_seed.append([v if (v := value(r, key)) and v > 0 else max(seen) for r in runs])
-        spreads.append([plain.stdev(map(math.log, values)) for values in by_seed])
-    return rates, spreads
 
 
 def _sensitivity(study: Study, a: Group | None, b: Group | None, decides: bool = True) -> Found:

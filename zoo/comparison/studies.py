@@ -1,7 +1,9 @@
-"""What the claims are decided from: studies of comparable runs, and groups of seeds."""
+"""Runs that may be compared, and groups of runs that differ in their seeds alone."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,8 +11,45 @@ from functools import cached_property
 from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.comparison.figures import quality_metric
-from zoo.comparison.table import groups, kind_of
+from zoo.record import Metric
+
+
+def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs by data set and protocol; one that failed before it knew joins its data set's others."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    ended = {r.record.data: r.record.provenance.get("protocol_hash") for r in runs if r.record.metrics}
+    for run in runs:
+        protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
+        found.setdefault((run.record.data, str(protocol)), []).append(run)
+    return dict(sorted(found.items()))
+
+
+def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """The runs by model and configuration: what differs in the seed alone is one group."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = str(run.record.provenance.get("config_hash_without_seed") or "")
+        found.setdefault((run.record.model, key), []).append(run)
+    return found
+
+
+def kind_of(metric: Metric) -> str:
+    """The kind that ranks are made within: a dequantised flow's ``exact`` is one of its own."""
+    if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":
+        return "exact†"
+    return metric.kind
+
+
+def quality_metric(runs: Sequence[Run]) -> str | None:
+    """The distance between samples and data that most runs have."""
+    counts: dict[str, int] = {}
+    for run in runs:
+        for name, metric in run.record.metrics.items():
+            distance = name.startswith("fd/") or name in ("fid", "energy_distance")
+            if distance and metric.value is not None:
+                counts[name] = counts.get(name, 0) + 1
+    return max(counts, key=lambda name: (counts[name], name), default=None)
+
 
 AUTOREGRESSIVE_FLOWS = ("made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow")
 
@@ -104,7 +143,7 @@ class Study:
     @cached_property
     def groups(self) -> list[Group]:
         """Every configuration."""
-        return [Group(model, runs) for (model, _), runs in groups(self.runs).items()]
+        return [Group(model, members) for (model, _), members in groups(self.runs).items()]
 
     @cached_property
     def quality(self) -> str | None:
@@ -159,10 +198,48 @@ class Study:
         firsts = self.of(model, base) if base else ([plain] if plain else [])
         return [(a, b) for a in firsts for b in self.of(model) if b is not a and differing(a, b) == {key}]
 
+    def name(self, group: Group) -> str:
+        """A model's name, with what sets this configuration apart from the one that stands for the model."""
+        plain = self.plain(group.model)
+        if plain is None or plain.runs == group.runs:
+            return group.model
+        changes = sorted(differing(group, plain))
+        if 0 < len(changes) <= 4:
+            short = [f"{key.rpartition('.')[2]} {group.settings.get(key, 'unset')}" for key in changes]
+            return f"{group.model} ({', '.join(short)})"
+        return f"{group.model} ({str(group.runs[0].record.provenance.get('config_hash_without_seed'))[:6]})"
+
     def rates(self, like: Group) -> dict[float, Group]:
         """The configurations that differ from ``like`` in the learning rate at most, by that rate."""
         own = [g for g in self.of(like.model) if differing(g, like) <= {"training.lr"}]
         return {float(g.settings["training.lr"]): g for g in own if "training.lr" in g.settings}
+
+
+def sensitivities(
+    study: Study, groups: Sequence[Group | None]
+) -> tuple[list[float], list[list[float]]] | None:
+    """How much the distance depends on the learning rate.
+
+    Returns:
+        The rates that all groups were run at, and for each group, of each seed, the standard deviation over
+        them of the logarithm of the distance; a run that did not finish counts as far as the farthest.
+    """
+    key = study.quality
+    if key is None or any(g is None for g in groups):
+        return None
+    grids = [study.rates(g) for g in groups if g is not None]
+    rates = sorted(set.intersection(*[set(grid) for grid in grids]))
+    if len(rates) < 3:
+        return None
+    seen = [v for grid in grids for rate in rates for v in grid[rate].values(key) if v > 0]
+    spreads = []
+    for grid in grids:
+        by_seed: list[list[float]] = []
+        for seed in sorted(set.intersection(*[{r.record.seed for r in grid[rate].runs} for rate in rates])):
+            runs = [next(r for r in grid[rate].runs if r.record.seed == seed) for rate in rates]
+            by_seed.append([v if (v := value(r, key)) and v > 0 else max(seen) for r in runs])
+        spreads.append([statistics.stdev(map(math.log, values)) for values in by_seed])
+    return rates, spreads
 
 
 def studies(runs: Sequence[Run]) -> list[Study]:
