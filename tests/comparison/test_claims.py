@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import math
 import random
@@ -24,6 +25,7 @@ from zoo.comparison.claims.ledger import CLAIMS, REFUTED, SUPPORTED, UNDECIDED, 
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Group, studies
 from zoo.record import Metric, Record
+from zoo.sweep import plan
 
 FD = "fd/digits-cnn"
 GAN = {"training": {"lr": 0.001, "betas": [0.0, 0.99], "ema": 0.99, "r1": 1.0, "augment": []}}
@@ -491,3 +493,42 @@ def test_every_claim_is_explained():
     text = (Path(__file__).parents[2] / "docs/claims.md").read_text()
     for one in CLAIMS:
         assert f"## {one.sentence}" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["claims_digits", "claims_mnist"])
+def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name):
+    """Records of all its jobs, as if they had run: nothing is missing but what other sweeps are for."""
+    source = random.Random(0)
+    families = dict.fromkeys(("gan", "wgan", "wgan_gp", "sngan", "stylegan"), "gan")
+    families |= dict.fromkeys(("vae", "vae_hierarchical"), "vae")
+    families |= dict.fromkeys(("pixelcnn", "pixelcnn_pp"), "autoregressive")
+    families |= dict.fromkeys(("ffjord", "flow_matching"), "continuous flow") | {"diffusion": "diffusion"}
+    runs = []
+    for job in plan(name, [], None).jobs:
+        identity = job.identity
+        side = identity.config["data"].get("side") or 8
+        draw = functools.partial(source.lognormvariate, 0, 0.1)
+        names = (FD, "bits_per_dim", "sharpness", "precision/x", "recall/x")
+        channels = identity.config["model"].get("channels") or [64]
+        record = Record(
+            run_id=identity.run_id, model=identity.model, data=identity.data,
+            seed=identity.seed, family=families.get(identity.model, "flow"), status="finished",
+            metrics={key: Metric(draw(), "1", n=100) for key in names},
+            sampling={"latency_seconds": draw(), "sequential_evaluations": 8},
+            cost={"parameters": 10 * channels[0], "updates": 1},
+            provenance={"config": identity.config, "data": {"shape": [1, side, side]},
+                        "config_hash_without_seed": identity.config_hash_without_seed,
+                        "protocol_hash": repr(identity.config["evaluation"])},
+        )  # fmt: skip
+        runs.append(Run(record, Path("nowhere")))
+    lacking = {d.claim.key for d in decide(runs) if any(missing.decides for missing in d.missing)}
+    assert lacking == ({"matching-efficient"} if name == "claims_digits" else {"autoregressive"})
+    for study in studies(runs):
+        if study.plain("gan") and len(study.runs) > 60:
+            assert study.plain("gan").settings["training.r1"] == 1.0
+            assert study.plain("realnvp").settings["training.lr"] == (
+                0.002 if name == "claims_digits" else 0.001
+            )
+            assert study.plain("ffjord").settings["model.channels"] == [64, 64]
+            assert not study.plain("flow_matching").settings["training.max_seconds"]

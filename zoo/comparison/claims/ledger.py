@@ -688,8 +688,8 @@ def coupling_autoregressive(study: Study) -> Iterator[Found]:
 def discrete_continuous(study: Study) -> Iterator[Found]:
     a, b = study.plain("ffjord"), study.plain("realnvp")
     sizes = [g.values("cost.parameters") if g is not None else [] for g in (a, b)]
-    if not all(sizes) or a is None or b is None:
-        yield Missing("ffjord and realnvp")
+    if a is None or b is None or not all(sizes) or len(a.finished) < LEAST or len(b.finished) < LEAST:
+        yield Missing(f"ffjord and realnvp, {LEAST} finished seeds each")
         return
     fewer = sizes[0][0] < sizes[1][0]
     yield Part(
@@ -785,20 +785,20 @@ def likelihood_quality(study: Study) -> Iterator[Found]:
     by_kind: dict[str, list[Group]] = {}
     for group in study.plains():
         kinds = group.kinds(metric)
-        if len(kinds) == 1 and group.values(f"metrics.{metric}") and group.values(quality):
+        if (
+            len(kinds) == 1
+            and min(len(group.values(f"metrics.{metric}")), len(group.values(quality))) >= LEAST
+        ):
             by_kind.setdefault(kinds.pop(), []).append(group)
     kind, models = max(by_kind.items(), key=lambda item: len(item[1]), default=("", []))
     if len(models) < 4:
-        yield Missing("four or more models whose likelihoods are of one kind")
+        yield Missing(f"four or more models whose likelihoods are of one kind, {LEAST} finished seeds each")
         return
     likelihoods = [plain.fmean(g.values(f"metrics.{metric}")) for g in models]
     distances = [plain.fmean(g.values(quality)) for g in models]
     correlation = tests.spearman(likelihoods, distances)
     points = [(g.label, g.family, a, b) for g, a, b in zip(models, likelihoods, distances, strict=True)]
     sure = _inversions(models, f"metrics.{metric}", quality)
-    tested = [g for g in models if min(len(g.values(quality)), len(g.values(f"metrics.{metric}"))) >= LEAST]
-    if len(tested) < 2:
-        yield Missing(f"two models of one kind, {LEAST} finished seeds each")
     told = "; ".join(f"{a.label} has the better likelihood and the worse samples of {a.label} and {b.label} "
                      f"({p(adjusted)})" for a, b, adjusted in sure[:3])  # fmt: skip
     agrees = correlation.p < LEVEL and correlation.estimate > 0
@@ -822,8 +822,6 @@ def _inversions(models: Sequence[Group], likelihood: str, quality: str) -> list[
     for i, a in enumerate(models):
         for b in models[i + 1 :]:
             samples = [(g.values(likelihood), g.values(quality)) for g in (a, b)]
-            if any(len(s) < LEAST for sample in samples for s in sample):
-                continue
             nats = tests.welch(samples[0][0], samples[1][0])
             gap = tests.ratio(tests.welch, samples[0][1], samples[1][1])
             inverted = (nats.estimate < 0) == (gap.estimate > 1)
