@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow results lint lock clean
+.PHONY: setup quickstart test test-slow results bench lint lock clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -33,6 +33,19 @@ test-slow: $(READY)
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
 	$(BIN)/python results/embed.py README.md results/quickstart/table.md
+
+# Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
+# What fails is told at the end, and does not keep the others from running.
+BENCHMARKS := $(filter-out $(addprefix benchmarks/,common.py restarts.py table.py),$(wildcard benchmarks/*.py))
+bench: $(READY)
+	@failed=; for script in $(BENCHMARKS); do \
+	    echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script || failed="$$failed $$script"; \
+	done; \
+	$(BIN)/python benchmarks/table.py || failed="$$failed benchmarks/table.py"; \
+	for name in whole jobs sources saving simulation assumptions; do \
+	    $(BIN)/python results/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 lint: $(READY)
 	$(BIN)/ruff format .

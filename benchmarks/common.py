@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import platform
@@ -47,7 +48,9 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
         "command": f"python benchmarks/{name}.py",
         **about,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "hardware": {
+            "cpu": processor(),
             "machine": platform.machine(),
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads(),
@@ -59,3 +62,13 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path
+
+
+def processor() -> str:
+    """The processor's own name, or the machine's kind where it tells none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

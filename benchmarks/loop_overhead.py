@@ -1,0 +1,107 @@
+"""The loop of ``zoo train`` against a bare one: the same model, batches and steps.
+
+The bare loop is what one writes for one model: loss, backward, clip, step. zoo's is Lightning's trainer with
+the callbacks for curves, checkpoints and progress, and a rule that keys the noise to every example, checks
+and averages. ``keyed`` is the bare loop with zoo's noise, which ends with zoo's weights; that is checked. A
+ratio is zoo's time of an update by the other's. What the loop costs hardly depends on the model, so the small
+ones show it best. Updates from the twentieth on are timed, in turns, on one thread.
+"""
+
+from __future__ import annotations
+
+import csv
+import statistics
+import tempfile
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import lightning.pytorch as pl
+import torch
+from common import write
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from zoo import factory
+from zoo.config import compose_run, plain
+from zoo.models import noise
+from zoo.run import prepare_data, run
+
+CASES = {
+    "moons, realnvp": ["data=moons", "model=realnvp"],
+    "digits, vae": ["data=digits", "model=vae"],
+    "digits, glow": ["data=digits", "model=glow"],
+}
+UPDATES, WARM, ROUNDS = 160, 20, 3
+SETTINGS = [
+    *(f"training.updates={UPDATES}", "training.validations=1", "training.schedule=constant"),
+    *("training.warmup=0", "trainer=cpu", "logger=none"),
+    *("evaluation.samples=50", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1"),
+    "evaluation.time_limit_seconds=0.1",
+]
+Weights = dict[str, Tensor]
+
+
+def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
+    """Seconds of an update in a plain loop, and the weights that it ends with."""
+    data, seed = prepare_data(config), int(config.seed)
+    data.updates = UPDATES
+    pl.seed_everything(seed, verbose=False)
+    model = factory.instantiate(plain(config.model), data.spec)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=config.training.lr, betas=tuple(config.training.betas))
+    for update, x in enumerate(data.train_dataloader()):
+        if update == WARM:
+            begun = time.perf_counter()
+        rows = noise.keyed(noise.keys(seed, update, count=len(x))) if keyed else nullcontext()
+        with rows:
+            loss = -model.log_prob(x).mean() / x[0].numel()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.training.clip)
+        optimizer.step()
+    return (time.perf_counter() - begun) / (UPDATES - WARM), model.state_dict()
+
+
+def zoo(config: DictConfig) -> tuple[float, Weights]:
+    """The same of ``zoo train``, by the clock of its own curves."""
+    with tempfile.TemporaryDirectory() as folder:
+        run(config, Path(folder))
+        with (Path(folder) / "curves.csv").open(newline="") as stream:
+            clock = {int(row["updates"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
+        checkpoint = torch.load(Path(folder) / "checkpoints" / "last.ckpt", weights_only=True)
+    last = max(updates for updates in clock if updates < UPDATES)  # the very last row has a validation in it
+    prefix = "model."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    return (clock[last] - clock[WARM]) / (last - WARM), weights
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rows = []
+    for name, overrides in CASES.items():
+        config = compose_run([*overrides, *SETTINGS])
+        times: dict[str, list[float]] = {"bare": [], "keyed": [], "zoo": []}
+        for _ in range(ROUNDS):
+            times["bare"].append(bare(config, keyed=False)[0])
+            seconds, expected = bare(config, keyed=True)
+            times["keyed"].append(seconds)
+            seconds, weights = zoo(config)
+            times["zoo"].append(seconds)
+            torch.testing.assert_close(weights, expected, rtol=1e-5, atol=1e-6)
+        seconds = {loop: statistics.median(values) for loop, values in times.items()}
+        row = {
+            "case": name,
+            **{f"{loop}_ms": round(1e3 * value, 3) for loop, value in seconds.items()},
+            "ratio": round(seconds["zoo"] / seconds["bare"], 3),
+            "ratio_to_keyed": round(seconds["zoo"] / seconds["keyed"], 3),
+        }
+        rows.append(row)
+        print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+    print(
+        write("loop_overhead", rows, about="milliseconds of an update; ratios are zoo's by the bare loop's")
+    )
+
+
+if __name__ == "__main__":
+    main()

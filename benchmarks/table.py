@@ -1,0 +1,129 @@
+"""results/benchmarks/table.md from the JSON files beside it: what was compared, where and when.
+
+``x by y`` is the time of x by that of y (or bytes, where it says so): above 1, y takes less. Of several
+settings the least and the most are shown. Every number comes from the file that the benchmark of its name
+wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
+
+
+class Line(NamedTuple):
+    """A line of the table: what is compared, the value of a row or a quotient of two, and in which rows."""
+
+    compared: str
+    value: str
+    rows: dict[str, Any] = {}  # noqa: RUF012
+
+
+PEERS = ("nflows", "normflows", "zuko")
+TASKS = {"density": "density", "train": "training step", "sample": "sampling"}
+LINES = {
+    "compare_records": [
+        Line("seconds of zoo compare -o DIR, 10,000 records", "compare_files_seconds", {"count": 10_000}),
+        Line("seconds of planning a sweep of 10,000 jobs", "plan_seconds", {"count": 10_000}),
+    ],
+    "continuous": [
+        Line(f"FFJORD, {TASKS[job]}, {peer} by zoo", "1/closed_by_this", {"job": job, "trace": peer})
+        for job in ("density", "train")
+        for peer in ("zuko", "torchdiffeq")
+    ],
+    "coupling": [
+        Line(f"coupling flows, {what}, {peer} by zoo", "1/ratio", {"task": task, "peer": peer})
+        for task, what in TASKS.items()
+        for peer in PEERS
+    ],
+    "job_overhead": [
+        Line("zoo train less its evaluation by a bare script, 100 updates", "ratio", {"updates": 100}),
+        Line("the same, 1,000 updates", "ratio", {"updates": 1000}),
+        Line("seconds that it adds", "added_seconds"),
+    ],
+    "loop_overhead": [
+        Line("an update of zoo train by one of a bare loop", "ratio"),
+        Line("the same, the bare loop with zoo's noise", "ratio_to_keyed"),
+    ],
+    "maf_sampling": [
+        Line(f"sampling a masked autoregressive layer, {peer} by zoo", f"ratios.{peer}") for peer in PEERS
+    ],
+    "memory": [
+        Line("bytes held by graphs of Glow, kept by recomputed", "plain_mib/memory_efficient_mib"),
+        Line("training step of the same, recomputed by kept", "time_ratio"),
+    ],
+    "pixelcnn_sampling": [Line("sampling, a whole pass for each pixel by a walk that recalls", "factor")],
+    "residual_memory": [
+        Line("bytes held by graphs of a residual flow, kept by recomputed", "plain_mib/memory_efficient_mib"),
+        Line("training step of the same, recomputed by kept", "time_ratio"),
+    ],
+    "startup": [
+        Line(f"seconds of {command}", "seconds", {"command": command})
+        for command in ("zoo --help", "zoo compare, 9 records", "zoo claims, 9 records", "import torch")
+    ],
+    "tarflow_sampling": [
+        Line("inverse of a block, every token from the start by cached", "naive_over_cached")
+    ],
+}
+RATIOS = ("ratio", "factor", "_over_")  # in the names of what a benchmark without lines writes
+
+
+def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
+    """Every number of a row by its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from numbers(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+def found(name: str, record: dict[str, Any]) -> dict[str, list[float]]:
+    """What a benchmark compared, with the values over its settings.
+
+    Raises:
+        SystemExit: it has nothing of what is to be shown.
+    """
+    values: dict[str, list[float]] = {}
+    for row in record["rows"]:
+        known = dict(numbers(row)) | {"1": 1.0}
+        for line in LINES.get(name, []):
+            parts = line.value.split("/")
+            if all(row.get(key) == value for key, value in line.rows.items()) and known.keys() >= set(parts):
+                value = known[parts[0]] / math.prod(known[part] for part in parts[1:])
+                values.setdefault(line.compared, []).append(value)
+        if name not in LINES:
+            for path in known:
+                if any(word in path for word in RATIOS):
+                    about = f"{record['about'].rstrip('.')}: " if record.get("about") else ""
+                    values.setdefault(about + path, []).append(known[path])
+    missing = [line.compared for line in LINES.get(name, []) if line.compared not in values]
+    if missing or not values:
+        raise SystemExit(
+            f"{name}.json has no {missing or 'ratio'}; benchmarks/table.py says what to show of it."
+        )
+    return values
+
+
+def table() -> str:
+    """The table as Markdown."""
+    text = ["| benchmark | compared | least | most | hardware | date |", "|---|---|---:|---:|---|---|"]
+    for file in sorted(RESULTS.glob("*.json")):
+        record = json.loads(file.read_text())
+        hardware = record["hardware"]
+        where = (
+            f"{hardware.get('cpu', hardware['machine'])}, {hardware['threads']} of {hardware['cpus']} cores"
+        )
+        for compared, values in found(file.stem, record).items():
+            extremes = f"{min(values):.3g} | {max(values):.3g}"
+            text.append(f"| {file.stem} | {compared} | {extremes} | {where} | {record.get('date', '')} |")
+    return "\n".join(text) + "\n"
+
+
+if __name__ == "__main__":
+    (RESULTS / "table.md").write_text(table())
+    print(table(), end="")
