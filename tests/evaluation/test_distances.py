@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from zoo.data.digits import Digits
+from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.evaluation import frechet
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.features import classifier, sha256, to_uint8
 from zoo.evaluation.frechet import FrechetAccumulator, frechet_distance
-from zoo.evaluation.train_classifier import accuracy
+from zoo.evaluation.train_classifier import RECIPES, accuracy, main
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,36 @@ def test_shipped_classifier(digits):
         assert reached > 0.95
         assert reached == pytest.approx(float(metadata[f"{split}_accuracy"]), abs=0.006)
     assert classifier("digits-cnn", digits.spec).sha256 == sha256(SHIPPED["digits-cnn"].path)
+
+
+def test_the_classifier_of_mnist_reads_other_peoples_digits(digits):
+    """It never saw these, smaller and by other hands, nor grey values that are not MNIST's."""
+    shipped = SHIPPED["mnist-cnn"]
+    model, metadata = shipped.load()
+    assert float(metadata["val_accuracy"]) > 0.97
+    assert shipped.path.stat().st_size < 300_000
+    x = F.interpolate(digits.splits["test"].float() * 255 / 16, size=20, mode="bicubic").clamp(0, 255)
+    assert accuracy(model, F.pad(x, [4] * 4), digits.labels["test"]) > 0.6
+    binary = DataSpec((1, 28, 28), levels=2)
+    bits = torch.randint(2, (3, 1, 28, 28))
+    ours = classifier("mnist-cnn", binary)(bits)
+    torch.testing.assert_close(ours, classifier("mnist-cnn", shipped.spec)(bits * 255))
+    assert ours.shape == (3, 64)
+
+
+def test_the_classifiers_command_trains(tmp_path, monkeypatch, capsys):
+    short = dataclasses.replace(RECIPES["digits"], epochs=2, shift=1, mirror=True)
+    monkeypatch.setitem(RECIPES, "digits", short)
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
+    for file in files:
+        main(["digits", "--output", str(file)])
+    (one, about), (other, _) = (SHIPPED["digits-cnn"].load(file) for file in files)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert float(about["val_accuracy"]) > 0.3
+    assert sha256(files[0]) in capsys.readouterr().out
+    monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
+    with pytest.raises(SystemExit):
+        main(["mnist", f"data.root={tmp_path}"])  # nothing there, and nothing may be fetched
 
 
 def test_floor_is_far_below_noise(digits):

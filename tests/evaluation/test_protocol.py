@@ -295,9 +295,12 @@ def test_settings():
 def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert select(SPEC, False)[0].key == "fd/digits-cnn"
+    for levels in (2, 256):
+        assert select(DataSpec((1, 28, 28), levels), False)[0].key == "fd/mnist-cnn"
     for spec, natural, words in [
-        (DataSpec((1, 28, 28), 256), False, "photographs"),
-        (DataSpec((3, 32, 32), 256), True, "TORCH_HOME"),
+        (DataSpec((1, 20, 20), 256), False, "photographs"),
+        (DataSpec((3, 64, 64), 256), True, "TORCH_HOME"),
+        (DataSpec((3, 64, 64), None), True, "integer levels"),
     ]:
         extractor, reason = select(spec, natural)
         assert extractor is None

@@ -115,5 +115,12 @@ SHIPPED = {
             lambda: _layers([(1, 16, 1), (16, 32, 2), (32, 32, 1)], 32 * 4 * 4, 32),
             "python -m zoo.evaluation.train_digits_classifier",
         ),
+        Shipped(
+            "mnist-cnn",
+            DataSpec((1, 28, 28), levels=256, classes=10),
+            64,
+            lambda: _layers([(1, 16, 2), (16, 32, 2), (32, 48, 2)], 48 * 4 * 4, 64),
+            "python -m zoo.evaluation.train_classifier mnist data.root=...",
+        ),
     )
 }

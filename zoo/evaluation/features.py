@@ -142,9 +142,12 @@ def _loaded(name: str) -> tuple[Classifier, dict[str, str], str]:
 
 
 @functools.lru_cache(maxsize=1)
-def inception(weights: Path, levels: int, device: torch.device | str = "cpu") -> Extractor:
+def inception(
+    weights: Path, levels: int, device: torch.device | str = "cpu", layer: str = "2048"
+) -> Extractor:
     """The 2048 pool features of the Inception network of Heusel et al. (2017), as torch-fidelity holds it.
 
+    ``layer`` may be an earlier one, 64, 192 or 768, for sets of fewer than 2049 images.
     It resizes to 299x299 itself, bilinearly and without antialiasing, as the original's graph did. Only the
     published weights, known by their checksum, give what is called FID; any others
     ``fd/inception-v3-compat``.
@@ -157,10 +160,8 @@ def inception(weights: Path, levels: int, device: torch.device | str = "cpu") ->
     try:
         torch.load(
             weights, map_location="cpu", weights_only=True
-        )  # plain tensors, before the library unpickles
-        network = FeatureExtractorInceptionV3(
-            INCEPTION, ["2048"], feature_extractor_weights_path=str(weights)
-        )
+        )  # tensors alone, before torch-fidelity reads
+        network = FeatureExtractorInceptionV3(INCEPTION, [layer], feature_extractor_weights_path=str(weights))
     except Exception as error:  # what a damaged file raises depends on where it is damaged
         raise ZooError(
             f"The Inception weights {weights} cannot be read ({' '.join(str(error).split())[:120]}); "
@@ -174,9 +175,10 @@ def inception(weights: Path, levels: int, device: torch.device | str = "cpu") ->
         pixels = to_uint8(x, levels).to(device)
         return network(pixels.expand(-1, 3, -1, -1))[0]
 
-    details = {"layer": "2048", "resize": "299, bilinear, no antialiasing (TensorFlow 1)"}
-    key = "fid" if published else f"fd/{INCEPTION}"
-    return Extractor(INCEPTION, key, 2048, checksum, function, details)
+    details = {"layer": layer, "resize": "299, bilinear, no antialiasing (TensorFlow 1)"}
+    name = INCEPTION if layer == "2048" else f"{INCEPTION}-{layer}"
+    key = "fid" if published and layer == "2048" else f"fd/{name}"
+    return Extractor(name, key, int(layer), checksum, function, details)
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:

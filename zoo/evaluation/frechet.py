@@ -27,6 +27,8 @@ class FrechetAccumulator:
 
     def update(self, features: Tensor) -> FrechetAccumulator:
         """Add features ``(B, D)``."""
+        if features.ndim != 2 or features.shape[1] != len(self.sum):
+            raise ZooError(f"Statistics of {len(self.sum)} features were given {tuple(features.shape)}.")
         features = features.detach().to(device="cpu", dtype=torch.float64)
         self.n += len(features)
         self.sum += features.sum(0)
@@ -34,7 +36,9 @@ class FrechetAccumulator:
         return self
 
     def merge(self, other: FrechetAccumulator) -> FrechetAccumulator:
-        """Add what another accumulator has seen."""
+        """Add what another accumulator has seen, which may be nothing."""
+        if len(other.sum) != len(self.sum):
+            raise ZooError(f"Statistics of {len(self.sum)} and {len(other.sum)} features cannot be merged.")
         self.n += other.n
         self.sum += other.sum
         self.outer += other.outer

@@ -1,4 +1,4 @@
-"""``python -m zoo.evaluation.train_classifier digits [data.root=...]``: features' weights.
+"""``python -m zoo.evaluation.train_classifier digits|mnist [data.root=...]``: features' weights.
 
 Writes the classifier's file in ``zoo/evaluation/weights``, with its accuracies in the metadata. Trained on
 the training split alone; the epoch is chosen by the validation split. Seeded, one thread: seconds for digits,
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zoo.data.digits import Digits
 from zoo.data.module import DataModule
+from zoo.data.torchvision_sets import MNIST
 from zoo.errors import ZooError
 from zoo.evaluation.classifiers import SHIPPED, Classifier, Shipped
 from zoo.evaluation.features import sha256
@@ -47,6 +48,15 @@ RECIPES = {
         epochs=30,
         batch_size=64,
         rate=2e-3,
+    ),
+    "mnist": Recipe(
+        SHIPPED["mnist-cnn"],
+        lambda root: MNIST(root=root),
+        "MNIST, train split",
+        epochs=3,
+        batch_size=128,
+        rate=2e-3,
+        shift=2,
     ),
 }
 

@@ -1,0 +1,71 @@
+"""A trained run as torch-fidelity takes it, so that its own commands judge the same samples.
+
+>>> from torch_fidelity import calculate_metrics
+>>> calculate_metrics(  # doctest: +SKIP
+...     input1=generator("runs/gan-cifar10-s0-..."), input1_model_num_samples=50_000,
+...     input2="cifar10-train", fid=True, kid=True, prc=True,
+... )
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch_fidelity import GenerativeModelBase
+
+from zoo import factory
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.evaluation.features import to_uint8
+from zoo.models import noise
+
+
+class Generator(GenerativeModelBase):
+    """A model as a function from torch-fidelity's noise to RGB images of bytes.
+
+    A row of noise is the key of all that the model draws for its sample: so the samples follow from
+    torch-fidelity's seed, whatever the batch size, for every family. They are no smooth function of the
+    noise; its perceptual path length (``ppl``) means nothing for them.
+
+    Args:
+        model: a zoo model.
+        spec: the data that it models: grey or RGB images of integer levels.
+
+    Raises:
+        ZooError: data that are no such images.
+    """
+
+    z_size = 4  # normal numbers enough that no two samples share a key
+    z_type = "normal"
+    num_classes = 0
+
+    def __init__(self, model: nn.Module, spec: DataSpec) -> None:
+        super().__init__()
+        if not spec.is_image or spec.levels is None or spec.shape[0] not in (1, 3):
+            raise ZooError(
+                f"torch-fidelity judges grey or RGB images of integer levels; these data are {spec.shape}."
+            )
+        self.model, self.levels = model.eval(), spec.levels
+
+    @torch.no_grad()
+    def forward(self, z: Tensor) -> Tensor:
+        """Noise ``(B, 4)`` to images ``(B, 3, H, W)``, uint8."""
+        with noise.keyed(noise.content_keys(z)):
+            samples = self.model.sample(len(z))  # type: ignore[operator]
+        return to_uint8(samples, self.levels).expand(-1, 3, -1, -1)
+
+
+def generator(run: str | Path, device: torch.device | str | None = None) -> Generator:
+    """The model of a run's directory or checkpoint, for ``calculate_metrics(input1=...)``.
+
+    Args:
+        run: as in :func:`zoo.load`.
+        device: the CPU by default; torch-fidelity moves it where ``cuda=True`` asks for that.
+
+    Raises:
+        ZooError: nothing there, or a model of other data than images.
+    """
+    model = factory.load(run, device=device)
+    return Generator(model, model.spec)
