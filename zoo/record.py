@@ -67,7 +67,8 @@ class Record:
             ``non_finite_steps``, ``updates_watched``, ``oscillation`` and ``oscillation_of``, see
             ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an update).
         cost: ``parameters``, ``updates``, ``images_seen``, ``train_seconds``, ``examples_per_second``,
-            ``peak_memory_bytes``, ``evaluation_seconds``.
+            ``peak_memory_bytes``, ``evaluation_seconds``, ``compiled``, ``flops_per_example`` (of an update,
+            by torch's counter; else None and ``flops_reason``; ``sampling`` has its own).
         provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware``,
             ``protocol_hash``, ``checkpoint``, ``weights``, ``data``, ``finished_at``.
     """

@@ -267,6 +267,8 @@ def _fit(
         "examples_per_second": rule.images_seen / seconds if seconds else None,
         "peak_memory_bytes": _peak_memory(),
         "batch_size": rule.batch_size,
+        "compiled": rule.compiled,
+        **rule.flops,
     }
 
 
@@ -317,6 +319,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         natural=bool(getattr(data, "natural", False)),
         settings=settings,
         entropy=getattr(data, "entropy", None),
+        modes=getattr(data, "modes", None),
     )
     record.metrics, record.sampling = result.metrics, result.sampling
     record.cost["evaluation_seconds"] = time.perf_counter() - started

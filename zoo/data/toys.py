@@ -103,9 +103,13 @@ TOYS: dict[str, tuple[Callable[[int, Generator], np.ndarray], float]] = {
     "maf_figure1": (maf_figure1, math.log(2 * math.pi * math.e) + math.log(2)),
 }
 
+_ANGLES = torch.arange(8) * (math.pi / 4)
+MODES = {"8gaussians": (4 / 1.414 * torch.stack([_ANGLES.cos(), _ANGLES.sin()], 1), 0.5 / 1.414)}
+
 
 class Toy(DataModule):
-    """A 2-D density by name, with :attr:`entropy` in nats.
+    """A 2-D density by name, with :attr:`entropy` in nats and, of a mixture of Gaussians, its :attr:`modes`:
+    centres ``(K, 2)`` and standard deviation.
 
     Raises:
         ZooError: unknown name.
@@ -127,6 +131,7 @@ class Toy(DataModule):
         self.data_seed = data_seed
         self.split_rule = f"independent draws, data seed {data_seed}"
         self.entropy = TOYS[name][1]
+        self.modes = MODES.get(name)
 
     def read(self) -> None:
         self.spec = DataSpec((2,))

@@ -32,6 +32,7 @@ class Context:
         natural: whether images are photographs.
         model: in evaluation mode.
         failure: why the samples could not be drawn.
+        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has such.
     """
 
     samples: Tensor
@@ -43,6 +44,7 @@ class Context:
     natural: bool = False
     model: nn.Module | None = None
     failure: str | None = None
+    modes: tuple[Tensor, float] | None = None
     _of_samples: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     _of_real: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 

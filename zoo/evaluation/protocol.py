@@ -20,7 +20,7 @@ from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
-from zoo.evaluation.speed import Clock, sampling_speed
+from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.record import Metric
@@ -63,6 +63,7 @@ def evaluate(
     natural: bool,
     settings: Mapping[str, Any],
     entropy: float | None = None,
+    modes: tuple[Tensor, float] | None = None,
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
     """Judge a model by its likelihood, its samples and its speed.
@@ -75,6 +76,7 @@ def evaluate(
         natural: whether images are photographs, so that Inception's features mean something.
         settings: see ``conf/evaluation/default.yaml``.
         entropy: of the data's density, in nats, where it is known.
+        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has such.
         clock: seconds, for the speed.
 
     What a model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not converge) is
@@ -89,7 +91,7 @@ def evaluate(
     try:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(chosen.seed)
-            return _evaluate(model, splits, spec, natural, chosen, entropy, clock)
+            return _evaluate(model, splits, spec, natural, chosen, entropy, modes, clock)
     finally:
         for module in was_training:
             module.training = True
@@ -102,6 +104,7 @@ def _evaluate(
     natural: bool,
     settings: Settings,
     entropy: float | None,
+    modes: tuple[Tensor, float] | None,
     clock: Clock,
 ) -> Evaluation:
     test = splits["test"]
@@ -129,7 +132,16 @@ def _evaluate(
         device=placement(model)[0],
     )
     context = Context(
-        samples, splits, spec, settings, extractor, no_extractor, natural, model=model, failure=failure
+        samples,
+        splits,
+        spec,
+        settings,
+        extractor,
+        no_extractor,
+        natural,
+        model=model,
+        failure=failure,
+        modes=modes,
     )
     metrics |= measure(context, drawn)
     metrics |= diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
@@ -142,6 +154,7 @@ def _evaluate(
         time_limit_seconds=settings.time_limit_seconds,
         clock=clock,
     )
+    sampling |= sampling_flops(model, settings.seed, settings.time_limit_seconds, sampling)
     result = Evaluation(metrics, sampling | drawn, samples[:SHOWN])
     if values is not None:
         scored_rows = subset(torch.arange(len(test)), settings.likelihood_examples, settings.seed)
@@ -161,8 +174,8 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     except Unsound as error:
         return {"diagnostics": Metric(None, "1", direction="none", n=len(x), reason=str(error))}
     return {
-        name: Metric(value, unit, direction="none", standard_error=error, n=len(x))
-        for name, (value, unit, error) in found.items()
+        name: Metric(value, unit, direction="none", standard_error=error, n=len(x) if n is None else n)
+        for name, (value, unit, error, n) in found.items()
     }
 
 

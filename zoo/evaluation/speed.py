@@ -6,7 +6,7 @@ Every call is timed from start to end with the device's queue empty at both, aft
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch import nn
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.likelihood import placement
 from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.networks.flops import count_flops
 
 Clock = Callable[[], float]
 
@@ -44,7 +45,8 @@ def sampling_speed(
         ``latency_seconds`` (median at batch 1), ``latency_quartiles`` and ``latency_repeats``;
         ``throughput`` (examples/s, of the median call) at ``throughput_batch``, and
         ``throughput_by_batch``; ``sequential_evaluations`` of one ``sample(1)`` (None for a model whose
-        networks do not report them); ``device``, ``threads``, ``dtype`` and ``peak_memory_bytes`` (CUDA).
+        networks do not report them); ``device``, ``threads``, ``dtype``,
+        ``compiled`` (whether a part of the model is) and ``peak_memory_bytes`` (CUDA; else None and why).
         Where a sample could not be computed (:class:`~zoo.errors.Unsound`), ``reason`` takes the place of all
         that would have been measured.
     """
@@ -70,8 +72,23 @@ def sampling_speed(
         "device": torch.cuda.get_device_name(device) if cuda else device.type,
         "threads": torch.get_num_threads(),
         "dtype": str(dtype).removeprefix("torch."),
+        "compiled": any(getattr(m, "_compiled_call_impl", None) is not None for m in model.modules()),
         "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
+        **({} if cuda else {"peak_memory_reason": "torch keeps count of CUDA's memory only"}),
     }
+
+
+@torch.no_grad()
+def sampling_flops(
+    model: nn.Module, seed: int, time_limit_seconds: float, measured: Mapping[str, Any]
+) -> dict[str, Any]:
+    """``flops_per_example`` of ``sample(1)``, see :func:`~zoo.models.networks.flops.count_flops`, or None and
+    ``flops_reason``: also where a call takes longer than the limit, since counting slows it down further."""
+    if measured.get("latency_seconds", time_limit_seconds) > time_limit_seconds:
+        return {"flops_per_example": None, "flops_reason": "One call takes longer than time_limit_seconds."}
+    torch.manual_seed(seed)
+    flops, reason = count_flops(lambda: model.sample(1))  # type: ignore[operator]
+    return {"flops_per_example": flops} | ({"flops_reason": reason} if reason else {})
 
 
 def _summary(calls: list[float], throughputs: dict[int, float], evaluations: int) -> dict[str, Any]:

@@ -24,11 +24,13 @@ class Diagnostic(NamedTuple):
         value: the number.
         unit: ``1`` for a plain number, ``nats``, ...
         standard_error: over the examples; None where it was not estimated.
+        n: examples behind it; None: all that were given.
     """
 
     value: float
     unit: str = "1"
     standard_error: float | None = None
+    n: int | None = None
 
 
 class GenerativeModel(nn.Module):

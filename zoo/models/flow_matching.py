@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.base import Diagnostic
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.ffjord import ContinuousModel
 from zoo.models.flow import Preprocessing, context_size
@@ -20,7 +18,6 @@ from zoo.models.networks.field import DenseField, PatchField
 from zoo.models.networks.unet import UNet
 
 Field = Literal["unet", "patch"]
-CHORDS = 10  # times at which a path's velocity is compared with its chord
 
 
 class FlowMatching(ContinuousModel):
@@ -95,30 +92,6 @@ class FlowMatching(ContinuousModel):
         wide = t.view(-1, *[1] * (x.ndim - 1))
         velocity = self._velocity(t.flatten(), (1 - wide) * x + wide * e, context)
         return (velocity - (e - x)).square().flatten(1).mean(1)
-
-    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
-        """``straightness`` of the paths that samples take, per dimension, in squared units of the state.
-
-        S = E int_0^1 |(x(1) - x(0)) - v(t, x(t))|^2 dt / D (Liu et al. 2022, arXiv:2209.03003, section 3): 0
-        where every path is a straight line run through at constant speed, which one Euler step would follow
-        exactly. Paths are solved from as many latents as there are examples, and seen at 10 times, the
-        midpoints of equal intervals.
-        """
-        n = len(x)
-        context = self._labels(None, n)
-        z = self.base.sample(n)
-        times = torch.cat([torch.ones(1), 1 - (torch.arange(CHORDS) + 0.5) / CHORDS, torch.zeros(1)])
-        path = self.ode.path(z, times.tolist(), context)
-        chord = path[0] - path[-1]
-        bend = torch.zeros(n, dtype=torch.float64, device=x.device)
-        for time, point in zip(times[1:-1].to(z), path[1:-1], strict=True):
-            bend += (chord - self._velocity(time, point, context)).square().flatten(1).mean(1).double()
-        bend /= CHORDS
-        error = float(bend.std()) / math.sqrt(n) if n > 1 else None
-        return {"straightness": Diagnostic(float(bend.mean()), "1", error)}
-
-    def _velocity(self, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
-        return self.ode.field(t, x) if context is None else self.ode.field(t, x, context)
 
 
 def make_field(

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models import noise
+from zoo.models.networks.flops import count_flops
 from zoo.models.noise import keys
 from zoo.training import distributed
 from zoo.training.stability import Stability
@@ -121,10 +122,12 @@ class Rule(pl.LightningModule):
         self.accumulate = accumulate
         self._compiled = torch.compile(self.loss) if compile else None
         self._compiled_is_right = False
+        self._counting = False
         self.updates = 0
         self.update_seconds = 0.0
         self.images_seen = 0
         self.stability = Stability()
+        self.flops: dict[str, Any] = {"flops_per_example": None, "flops_reason": "Training had ended before."}
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
@@ -263,6 +266,39 @@ class Rule(pl.LightningModule):
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
 
+    def on_train_end(self) -> None:
+        """Count the operations of one more update, which changes nothing: the record's ``flops_per_example``.
+
+        Its examples are the first of the training set; runs of several processes are not counted. See
+        :func:`~zoo.models.networks.flops.count_flops` for what the counter does not see.
+        """
+        data = getattr(self.trainer, "datamodule", None)
+        if data is None or not self.updates or self.trainer.interrupted:
+            return
+        if self.trainer.world_size > 1:
+            self.flops["flops_reason"] = "Operations are counted in a single process only."
+            return
+        size = self.batch_size * self.batches_per_update
+        x, y = unpack(data.take("train", torch.arange(size) % len(data.splits["train"])))
+        x, y = x.to(self.device), None if y is None else y.to(self.device)
+        kept = copy.deepcopy(self.model.state_dict())
+        compiled, self._compiled, self._counting = self._compiled, None, True
+        try:
+            with noise.keyed(keys(self.seed, count=len(x), device=self.device)):
+                flops, reason = count_flops(lambda: self.update(x, y))
+        finally:
+            self._compiled, self._counting = compiled, False
+            self.model.load_state_dict(kept)
+        self.model.zero_grad(set_to_none=True)
+        self.flops = {"flops_per_example": None if flops is None else flops / len(x)}
+        if reason is not None:
+            self.flops["flops_reason"] = reason
+
+    @property
+    def compiled(self) -> bool:
+        """Whether torch compiles the loss."""
+        return self._compiled is not None
+
     def _slowest(self, seconds: float) -> float:
         """The longest time of any process, so that all of them stop after the same update."""
         if self.max_seconds is None or self.trainer.world_size == 1:
@@ -280,6 +316,8 @@ class Rule(pl.LightningModule):
 
         ``player`` names whose gradients they are, where several are trained: spikes are counted for each.
         """
+        if self._counting:
+            return torch.zeros((), device=self.device)
         distributed.average(module.parameters())
         parameters = [p for p in module.parameters() if p.grad is not None]
         norm = nn.utils.clip_grad_norm_(parameters, self.clip if self.clip is not None else math.inf)

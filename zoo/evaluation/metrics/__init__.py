@@ -66,6 +66,7 @@ NEEDS = {
         lambda context: True,
         lambda context: None if len(context.splits.get("train", ())) else "There are no training examples.",
     ),
+    "modes": Need(lambda context: context.modes is not None),
     "model": Need(lambda context: context.model is not None),
 }
 
