@@ -131,8 +131,21 @@ def test_the_classifier_of_mnist_reads_other_peoples_digits(digits):
     assert ours.shape == (3, 64)
 
 
+def test_the_classifier_of_cifar_is_small_and_says_what_it_reached():
+    shipped = SHIPPED["cifar-cnn"]
+    model, metadata = shipped.load()
+    assert 0.5 < float(metadata["val_accuracy"]) < 1
+    assert shipped.path.stat().st_size < 300_000
+    assert model.head.weight.dtype == torch.float32
+    x = torch.randint(256, (9, 3, 32, 32))
+    found = classifier("cifar-cnn", shipped.spec)(x)
+    assert found.shape == (9, 64)
+    assert torch.linalg.matrix_rank(found - found.mean(0)) == 8
+    assert (found - classifier("cifar-cnn", shipped.spec)(x.flip(2))).abs().max() > 1e-3
+
+
 def test_the_classifiers_command_trains(tmp_path, monkeypatch, capsys):
-    short = dataclasses.replace(RECIPES["digits"], epochs=2, shift=1, mirror=True)
+    short = dataclasses.replace(RECIPES["digits"], epochs=2, shift=1, mirror=True, half=True)
     monkeypatch.setitem(RECIPES, "digits", short)
     files = [tmp_path / name for name in ("a.safetensors", "b.safetensors")]
     for file in files:

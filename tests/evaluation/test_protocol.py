@@ -295,6 +295,7 @@ def test_settings():
 def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert select(SPEC, False)[0].key == "fd/digits-cnn"
+    assert select(DataSpec((3, 32, 32), 256), True)[0].key == "fd/cifar-cnn"
     for levels in (2, 256):
         assert select(DataSpec((1, 28, 28), levels), False)[0].key == "fd/mnist-cnn"
     for spec, natural, words in [

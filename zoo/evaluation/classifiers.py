@@ -122,5 +122,12 @@ SHIPPED = {
             lambda: _layers([(1, 16, 2), (16, 32, 2), (32, 48, 2)], 48 * 4 * 4, 64),
             "python -m zoo.evaluation.train_classifier mnist data.root=...",
         ),
+        Shipped(
+            "cifar-cnn",
+            DataSpec((3, 32, 32), levels=256, classes=10),
+            64,
+            lambda: _layers([(3, 24, 2), (24, 48, 2), (48, 64, 2)], 64 * 4 * 4, 64),
+            "python -m zoo.evaluation.train_classifier cifar10 data.root=...",
+        ),
     )
 }

@@ -108,8 +108,6 @@ def select(
 
 def _fits(name: str, spec: DataSpec) -> bool:
     """Whether a shipped classifier reads images of this kind; bytes can be made of any levels."""
-    if name not in SHIPPED:
-        return False
     wanted = SHIPPED[name].spec
     return spec.shape == wanted.shape and (
         spec.levels == wanted.levels or (wanted.levels == 256 and spec.levels is not None)
