@@ -54,8 +54,8 @@ lint: $(READY)
 
 # No address of a registry enters the lock file.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster --upgrade \
-	    --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster \
+	    --extra workspace --upgrade --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache

@@ -127,6 +127,22 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--device", default="cpu")
     sample.set_defaults(run=_sample)
 
+    sync = commands.add_parser("sync", help="upload to W&B what offline runs have kept for it")
+    sync.add_argument("paths", nargs="*", type=Path, metavar="RUNS", help="directories that hold runs (runs)")
+    sync.set_defaults(run=_sync)
+
+    workspace = commands.add_parser(
+        "workspace", help="a W&B workspace of a project: families, cost against quality, samples, curves"
+    )
+    workspace.add_argument("project", metavar="PROJECT", help="at W&B")
+    workspace.add_argument("--entity", metavar="NAME", help="user or team; your default one if not given")
+    workspace.add_argument(
+        "--quality", action="append", metavar="METRIC", help="set against costs (bits_per_dim, nll, ...)"
+    )
+    workspace.add_argument("--dry-run", action="store_true", help="print the specification; send nothing")
+    workspace.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the specification there")
+    workspace.set_defaults(run=_workspace)
+
     doctor = commands.add_parser(
         "doctor", help="what this machine has: devices, data, weights, W&B, versions"
     )
@@ -183,6 +199,19 @@ def _sample(options: argparse.Namespace) -> int:
     from zoo.train import sample
 
     return sample(options.run_dir, options.n, options.out, options.temperature, options.seed, options.device)
+
+
+def _sync(options: argparse.Namespace) -> int:
+    from zoo.sync import sync
+
+    return sync(options.paths)
+
+
+def _workspace(options: argparse.Namespace) -> int:
+    from zoo.workspace import QUALITIES, workspace
+
+    qualities = options.quality or QUALITIES
+    return workspace(options.project, options.entity, qualities, options.dry_run, options.out)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from zoo.config import compose_run, options
 from zoo.errors import ZooError
-from zoo.tracking import wandb_mode
+from zoo.login import wandb_mode
 
 PACKAGES = (
     "torch",

@@ -25,6 +25,7 @@ from zoo.errors import ZooError
 SCHEMA = 1
 RECORD, CURVES, SAMPLES, DENSITY = "record.json", "curves.csv", "samples.npz", "density.npz"
 LIKELIHOOD = "likelihood.npz"
+AXES = ("updates", "images_seen", "device_seconds")  # in every row of the curves; any of them is an x axis
 STATUSES = ("finished", "diverged", "failed")
 
 

@@ -28,9 +28,10 @@ from torch import Tensor
 
 from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
-from zoo.errors import LOST, CutOff, Diverged, Unsound, ZooError, cut_off
+from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
+from zoo.login import by_agent
 from zoo.processes import alone, is_first_rank
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training import distributed
@@ -80,6 +81,11 @@ def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], No
     with alone(directory):
         done = ended(directory)
         if done is not None:
+            if is_first_rank() and by_agent():  # which waits for the results of a run of its own
+                loggers = _track(config, identity, directory)
+                tracking.tell_family(loggers, done.family)
+                tracking.replay(loggers, directory)
+                tracking.finish(loggers, done, directory)
             return done
         if is_first_rank():
             for stale in (RECORD, RANK_ERROR):
@@ -103,33 +109,32 @@ def _run(
     )
     started = time.perf_counter()
     loggers: list[Any] = []
-    picture: Path | None = None
     rule: Rule | None = None
     try:
         if is_first_rank():
             write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
+            loggers = _track(config, identity, directory)
         with own_modules():
             data = prepare_data(config)
             pl.seed_everything(identity.seed, verbose=False)
             settings = plain(config.model)
             model = factory.instantiate(settings, data.spec)
             record.family = str(getattr(model, "family", "unknown"))
+            tracking.tell_family(loggers, record.family)
             rule = _rule(config, model, identity.seed)
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
-            logger_settings = plain(config.logger) | {"group": config.sweep}
-            if is_first_rank():
-                loggers = tracking.start(logger_settings, identity, record.family, directory)
             record.provenance["data"] = data.describe()
             _fit(config, rule, data, directory, identity, loggers, show, record)
             if not is_first_rank():
                 return record
-            picture = _judge(config, data, directory, record, rule)
+            _judge(config, data, directory, record, rule)
         record.status = "finished"
     except (Diverged, Unsound) as error:  # the second from a validation; the protocol makes a cell of it
         record.status, record.reason = "diverged", str(error)
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning makes the second of the first
         record.reason = _NO_RECORD
+        tracking.break_off(loggers, tracking.INTERRUPTED)
         raise KeyboardInterrupt from None
     except Exception as error:
         if not is_first_rank():
@@ -139,6 +144,7 @@ def _run(
         told = _told(directory) if outside == LOST else None
         if outside is not None and told is None:
             record.reason = _NO_RECORD
+            tracking.break_off(loggers, CUT_OFF)
             raise CutOff(outside) from error
         record.reason = told or _sentence(error)
         write_atomic(directory / "error.log", traceback.format_exc())
@@ -155,9 +161,13 @@ def _run(
                 timespec="seconds"
             )
             record.write(directory)
-            checkpoint = record.provenance.get("checkpoint")
-            tracking.finish(loggers, record, picture, directory / checkpoint if checkpoint else None)
+            tracking.finish(loggers, record, directory)
     return record
+
+
+def _track(config: DictConfig, identity: Identity, directory: Path) -> list[Any]:
+    settings = plain(config.logger) | {"group": config.sweep}
+    return tracking.start(settings, identity, protocol_hash(plain(config.evaluation)), directory)
 
 
 def _tell(error: Exception, directory: Path) -> None:
@@ -305,7 +315,7 @@ def _strategy(config: DictConfig) -> Any:
     )
 
 
-def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> Path | None:
+def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> None:
     """Evaluate the chosen checkpoint by the protocol; write samples; fill the record."""
     device = rule.device if rule is not None else torch.device("cpu")
     model = factory.load(directory, device=device if device.type != "meta" else None)
@@ -339,7 +349,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
     grid = density_grid(model, data.splits, data.spec)
     if grid is not None:
         write_arrays(directory / DENSITY, grid)
-    return write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
+    write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
 
 
 def reevaluate(directory: Path) -> Record:
