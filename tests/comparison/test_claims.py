@@ -19,6 +19,7 @@ from rich.console import Console
 from scipy import stats
 
 from zoo.cli import main
+from zoo.comparison import compare
 from zoo.comparison.claims import claims, ledger
 from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.ledger import CLAIMS, REFUTED, SUPPORTED, UNDECIDED, decide
@@ -532,3 +533,16 @@ def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name):
             )
             assert study.plain("ffjord").settings["model.channels"] == [64, 64]
             assert not study.plain("flow_matching").settings["training.max_seconds"]
+
+
+def test_the_comparison_has_the_claims_that_its_runs_decide(tmp_path):
+    for index, run in enumerate(blur(0.4, spread=0.02)):
+        run.record.write(tmp_path / "runs" / str(index))
+    compare([tmp_path / "runs"], tmp_path / "out", console=Console(file=io.StringIO()))
+    page = (tmp_path / "out/index.html").read_text()
+    assert "The lecture's claims" in page
+    assert "VAEs are blurry." in page
+    assert "Truncating" not in page
+    nine(tmp_path / "others")
+    compare([tmp_path / "others"], tmp_path / "more", console=Console(file=io.StringIO()))
+    assert "claims" not in (tmp_path / "more/index.html").read_text()

@@ -65,13 +65,13 @@ def compare(
 
 
 def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
-    from zoo.comparison import figures, page, render
+    from zoo.comparison import claims, figures, page, render
 
     write_atomic(out / "table.md", "\n\n".join(render.markdown(t) for t in tables) + "\n")
     write_atomic(out / "table.tex", "\n\n".join(render.latex(t) for t in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
-    write_atomic(out / "index.html", page.build(runs, tables, drawn))
+    write_atomic(out / "index.html", page.build(runs, tables, drawn, claims.section(runs, out)))
 
 
 def _archive(runs: list[Run], folder: Path) -> list[str]:

@@ -104,7 +104,7 @@ def fingerprint(runs: Sequence[Run]) -> str:
     import zoo
 
     digest = hashlib.sha256(zoo.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(source.read_bytes())
     for run in sorted(runs, key=lambda r: r.record.run_id):
         for name in FILES:

@@ -33,6 +33,11 @@ figure.pixels{background:#fff}figure img,figure svg{display:block;max-width:100%
 details{border-top:1px solid var(--line);padding:8px 0}summary{cursor:pointer}pre{white-space:pre-wrap;overflow-wrap:anywhere;background:var(--soft);
 padding:12px;border-radius:6px;font-size:12px}dl{display:grid;grid-template-columns:max-content 1fr;gap:4px 16px}
 dt{font-weight:600}dd{margin:0;color:var(--dim)}
+article{border-top:1px solid var(--line);padding:14px 0 18px}article h3{margin:0 0 6px;font-size:16px}
+.verdict{display:inline-block;padding:1px 9px;border-radius:9px;font-size:12px;font-weight:600;color:#fff;background:#8a6d00;margin-left:8px}
+.verdict.supported{background:#00795a}.verdict.not{background:#b0382c}article p{margin:4px 0;max-width:100ch}
+article .beside,article .test{color:var(--dim);font-size:13px}article details{border:0;padding:4px 0;font-size:13px}
+td.text{white-space:normal;text-align:left;min-width:20ch}
 """
 
 _SCRIPT = """
@@ -81,15 +86,15 @@ _KINDS = {
 }
 
 
-def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]) -> str:
-    """The page as text; pictures are inside it, nothing is fetched."""
+def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path], claims: str = "") -> str:
+    """The page as text; pictures are inside it, nothing is fetched. ``claims``: their section."""
     models = sorted({run.record.model for run in runs})
     sections = [_table(table) for table in tables]
     for name, (title, lead) in _FIGURES.items():
         if name in figures:
             picture = _picture(figures[name], title)
             sections.append(f'<h2 id="{name}">{title}</h2><p class="lead">{lead}</p>{picture}')
-    sections.append(_failures(runs))
+    sections += [claims, _failures(runs)]
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
     sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
     sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
@@ -100,12 +105,12 @@ def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]
     return shell("Generative models, compared", lead + "".join(sections))
 
 
-def shell(title: str, body: str, css: str = "") -> str:
+def shell(title: str, body: str) -> str:
     """A whole page that fetches nothing."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>zoo: {html.escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<style>{_CSS}{css}</style></head><body><main><h1>{html.escape(title)}</h1>{body}"
+        f"<style>{_CSS}</style></head><body><main><h1>{html.escape(title)}</h1>{body}"
         f"</main><script>{_SCRIPT}</script></body></html>\n"
     )
 

@@ -7,7 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import xor
 from typing import Any
 
 from zoo.comparison.collect import Run
@@ -132,6 +133,22 @@ def differing(a: Group, b: Group) -> set[str]:
     return {k for k in keys if a.settings.get(k, absent) != b.settings.get(k, absent)}
 
 
+def _but_rate(group: Group) -> int:
+    """A mark that groups share which differ in the learning rate alone."""
+    others = sorted((k, repr(v)) for k, v in group.settings.items() if k != "training.lr")
+    return hash((group.model, tuple(others)))
+
+
+def _neighbours(groups: Sequence[Group]) -> list[int]:
+    """For each group how many of the others differ from it in the value of one setting alone."""
+    items = [[(key, hash((key, repr(v)))) for key, v in group.settings.items()] for group in groups]
+    wholes = [reduce(xor, (mark for _, mark in own), 0) for own in items]
+    # two that differ in one setting are alike once that is taken away
+    rests = [[(key, whole ^ mark) for key, mark in own] for own, whole in zip(items, wholes, strict=True)]
+    counts = Counter(rest for own in rests for rest in own)
+    return [sum(counts[rest] - 1 for rest in own) for own in rests]
+
+
 @dataclass
 class Study:
     """Runs that may be compared: one data set, one size of example, one protocol."""
@@ -162,16 +179,24 @@ class Study:
         there); of several the one with most seeds, then the one that is trained most like other models, then
         the one with the fewest overrides.
         """
-        own = self.of(model)
+        return self._plain.get(model)
 
-        def weight(group: Group) -> tuple[int, int, int, int]:
-            near = sum(len(differing(group, other)) == 1 for other in own if other is not group)
-            known = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
-            alike = sum(self._training[item] for item in known.items())
-            overrides = group.runs[0].record.provenance.get("overrides") or []
-            return near, len({run.record.seed for run in group.runs}), alike, -len(overrides)
+    @cached_property
+    def _plain(self) -> dict[str, Group]:
+        by_model: dict[str, list[Group]] = {}
+        for group in self.groups:
+            by_model.setdefault(group.model, []).append(group)
+        found = {}
+        for model, own in by_model.items():
+            near = _neighbours(own)
+            found[model] = own[max(range(len(own)), key=lambda i: (near[i], *self._weight(own[i])))]
+        return found
 
-        return max(own, key=weight, default=None)
+    def _weight(self, group: Group) -> tuple[int, int, int]:
+        numbers = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
+        alike = sum(self._training[item] for item in numbers.items())
+        overrides = group.runs[0].record.provenance.get("overrides") or []
+        return len({run.record.seed for run in group.runs}), alike, -len(overrides)
 
     @cached_property
     def _training(self) -> Counter[tuple[str, Any]]:
@@ -211,8 +236,16 @@ class Study:
 
     def rates(self, like: Group) -> dict[float, Group]:
         """The configurations that differ from ``like`` in the learning rate at most, by that rate."""
-        own = [g for g in self.of(like.model) if differing(g, like) <= {"training.lr"}]
-        return {float(g.settings["training.lr"]): g for g in own if "training.lr" in g.settings}
+        own = self._rates.get(_but_rate(like), [])
+        return {float(g.settings["training.lr"]): g for g in own}
+
+    @cached_property
+    def _rates(self) -> dict[int, list[Group]]:
+        found: dict[int, list[Group]] = {}
+        for group in self.groups:
+            if "training.lr" in group.settings:
+                found.setdefault(_but_rate(group), []).append(group)
+        return found
 
 
 def sensitivities(

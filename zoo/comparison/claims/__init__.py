@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.comparison.claims.ledger import decide
-from zoo.comparison.collect import collect
+from zoo.comparison.collect import Run, collect
 from zoo.record import write_atomic
 
-__all__ = ["claims", "decide"]
+__all__ = ["claims", "decide", "section"]
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
@@ -50,6 +50,18 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     write_atomic(out / "claims.md", render.markdown(decisions, drawn, out))
     write_atomic(out / "claims.csv", render.csv_text(decisions))
     body = render.section(decisions, page.pictures(drawn))
-    write_atomic(out / "claims.html", page.shell("The lecture's claims", body, render.CSS))
+    write_atomic(out / "claims.html", page.shell("The lecture's claims", body))
     console.print(f"page: {out / 'claims.html'}", markup=False, soft_wrap=True, highlight=False)
     return 0
+
+
+def section(runs: Sequence[Run], out: Path) -> str:
+    """What runs decide, as a part of a page whose figures go below ``out``; empty where that is nothing."""
+    from zoo.comparison import page
+    from zoo.comparison.claims import figures, render
+
+    telling = [decision for decision in decide(runs) if decision.tells]
+    if not telling:
+        return ""
+    drawn = figures.draw(telling, out / "claims")
+    return f'<h2 id="claims">The lecture\'s claims</h2>{render.section(telling, page.pictures(drawn))}'

@@ -124,6 +124,11 @@ class Decision:
         return SUPPORTED if verdicts and set(verdicts) == {SUPPORTED} and not lacking else UNDECIDED
 
     @property
+    def tells(self) -> bool:
+        """Whether anything that decides was measured."""
+        return any(part.decides for part in self.parts)
+
+    @property
     def measured(self) -> str:
         """What was measured, then what is missing for a verdict."""
         return " ".join([*(part.sentence for part in self.parts if part.decides), *self.lacks])
@@ -170,8 +175,7 @@ def decide(runs: Sequence[Run], claims: Sequence[Claim] = CLAIMS) -> list[Decisi
             decisions = [_decision(one, "all data", "", runs)]
         else:
             decisions = [_decision(one, study.data, study.protocol, study) for study in about]
-        telling = [d for d in decisions if any(part.decides for part in d.parts)]
-        found += telling or decisions[:1]
+        found += [decision for decision in decisions if decision.tells] or decisions[:1]
     return found
 
 

@@ -24,13 +24,6 @@ LEAD = (
     f"{LEVEL:.0%} over training seeds, at least {LEAST} a side, and not corrected for there being many claims. "
     "What is compared has one data set and one protocol; verdicts are about the models and budgets that were run."
 )
-CSS = """
-article{border-top:1px solid var(--line);padding:14px 0 18px}article h3{margin:0 0 6px;font-size:16px}
-.verdict{display:inline-block;padding:1px 9px;border-radius:9px;font-size:12px;font-weight:600;color:#fff;background:#8a6d00;margin-left:8px}
-.verdict.supported{background:#00795a}.verdict.not{background:#b0382c}article p{margin:4px 0;max-width:100ch}
-article .beside,article .test{color:var(--dim);font-size:13px}article details{border:0;padding:4px 0;font-size:13px}
-td.text{white-space:normal;text-align:left;min-width:20ch}
-"""
 
 
 def terminal(decisions: Sequence[Decision], console: Console) -> None:
