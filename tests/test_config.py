@@ -18,6 +18,11 @@ from zoo.sweep import expand, find
         (["model.hiden=3"], "no setting called 'model.hiden'"),
         (["training.updates"], "not an override"),
         (["model=glow,realnpv"], "no model called 'realnpv'"),
+        (["training=3"], "no training called '3'"),
+        (["model=maf", "model.hidden.a=1"], r"reaches into a list; write the whole of it, model.hidden="),
+        (["+training.betas.x=1"], "reaches into a list"),
+        (["seed=one"], "seed is a whole number; got 'one'"),
+        (["~seed"], "seed is a whole number; got None"),
     ],
 )
 def test_mistakes_get_one_sentence(overrides, message):

@@ -86,9 +86,9 @@ def check_choices(overrides: Sequence[str]) -> None:
         value = override.value()
         values = list(override.sweep_iterator()) if override.is_sweep_override() else [value]
         for name in values:
-            if isinstance(name, str) and name not in options(group) + options(group, PUBLISHED):
-                near = options(group, PUBLISHED if name.startswith(PUBLISHED) else "")
-                raise unknown({"data": "data set"}.get(group, group), name, near)
+            if isinstance(name, str | int) and str(name) not in options(group) + options(group, PUBLISHED):
+                near = options(group, PUBLISHED if str(name).startswith(PUBLISHED) else "")
+                raise unknown({"data": "data set"}.get(group, group), str(name), near)
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
@@ -102,8 +102,9 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
         with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
             config = compose("config", [*searchpath_override(), *overrides], return_hydra_config=True)
             OmegaConf.resolve(_without(config, ["hydra"]))
+            whole_seed(config.get("seed"))
             return config
-    except (hydra.errors.HydraException, OmegaConfBaseException) as error:
+    except (hydra.errors.HydraException, OmegaConfBaseException, ValueError) as error:
         raise ZooError(_sentence(str(error), overrides)) from None
 
 
@@ -111,12 +112,21 @@ def _sentence(message: str, overrides: Sequence[str]) -> str:
     """Hydra's message as one sentence that a person can act on."""
     match = re.search(r"Could not override '([^']+)'", message)
     if match:
-        key = match.group(1)
-        with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
-            choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
-            known = _keys(compose("config", [*searchpath_override(), *choices]))
-        return str(unknown("setting", key, known)) + " (A new key is written with a leading +.)"
+        known = _keys(_chosen(overrides))
+        return str(unknown("setting", match.group(1), known)) + " (A new key is written with a leading +.)"
+    if "invalid literal for int" in message or "Error merging override" in message:
+        for text in overrides:
+            parent = text.partition("=")[0].lstrip("+~").rpartition(".")[0]
+            if parent and OmegaConf.is_list(OmegaConf.select(_chosen(overrides), parent)):
+                return f"'{text}' reaches into a list; write the whole of it, {parent}=[...]."
     return " ".join(message.split()[:60])
+
+
+def _chosen(overrides: Sequence[str]) -> DictConfig:
+    """The configuration of the choices of groups among the overrides."""
+    with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
+        choices = [o for o in overrides if o.partition("=")[0] in GROUPS]
+        return compose("config", [*searchpath_override(), *choices])
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:
@@ -166,6 +176,14 @@ def identify(config: DictConfig) -> Identity:
     seed = int(settings.pop("seed"))
     without_seed = _hash(settings)
     return Identity(model, data, seed, settings | {"seed": seed}, _hash([without_seed, seed]), without_seed)
+
+
+def whole_seed(value: Any) -> int:
+    """A seed as a number, or a :class:`ZooError`."""
+    try:
+        return int(str(value))
+    except ValueError:
+        raise ZooError(f"seed is a whole number; got {value!r}.") from None
 
 
 def _stamp(path: Path) -> list[Any]:

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from zoo.config import _NOT_IDENTITY, GROUPS, Identity, _hash, _without, compose_run, identify
+from zoo.config import _NOT_IDENTITY, GROUPS, Identity, _hash, _without, compose_run, identify, whole_seed
 
 Scalar = bool | int | float | str | None
 
@@ -71,7 +71,7 @@ class Identities:
                 return identify(compose_run(overrides))  # Hydra knows what to make of it, or how to refuse it
             if part.keys[0] not in _NOT_IDENTITY and part.keys != ("data", "root"):
                 settings = _put(settings, part.keys, part.value)
-        seed = int(settings["seed"])
+        seed = whole_seed(settings["seed"])
         without_seed = _hash({k: v for k, v in settings.items() if k != "seed"})
         config = settings | {"seed": seed}
         return Identity(
