@@ -218,6 +218,36 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def asked_on_rank_one(rank):
+    from zoo.training.rule import Rule
+
+    average = Rule._average
+
+    def ask(self):
+        if self.updates == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        average(self)
+
+    if rank == 1:
+        Rule._average = ask
+    return ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+
+
+def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
+    overrides = ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+    (cut,) = in_ranks([(asked_on_rank_one, tmp_path / "cut")])
+    assert cut == ["CutOff: Asked to end, with a checkpoint at update 2 of 6."] * 2
+    assert not (tmp_path / "cut/record.json").exists()
+    again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
+    assert again == whole == [None, None]
+    assert read(tmp_path / "cut").stability["resumed_at"] == 2
+    one, two = (
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("cut", "whole")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
 def test_other_strategies_are_refused():
     from zoo.run import _strategy
 

@@ -19,7 +19,10 @@ PATIENCE = 20.0  # seconds that a process gets to end itself before it is killed
 RANK_VARIABLES = {
     *("LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
 }
+# What asks a process to end: a person or Slurm by the first; before a job's time is over Slurm by the second.
+ENDING = (signal.SIGTERM, signal.SIGUSR2)
 
 
 def is_first_rank() -> bool:
@@ -30,16 +33,17 @@ def is_first_rank() -> bool:
     return all(int(os.environ.get(name, "0")) == 0 for name in places)
 
 
-def child_environment() -> dict[str, str]:
-    """The environment of a job of its own: without this process's rank, and knowing whose child it is."""
-    inherited = {k: v for k, v in os.environ.items() if k not in RANK_VARIABLES}
+def child_environment(rank: bool = False) -> dict[str, str]:
+    """The environment of a job that knows whose child it is; with this process's rank only where asked."""
+    inherited = {k: v for k, v in os.environ.items() if rank or k not in RANK_VARIABLES}
     return inherited | {PARENT: str(os.getpid())}
 
 
 def stop_on_signals() -> None:
     """Let SIGTERM end this process as Ctrl-C does: with what it has kept, and with its own children ended."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+        for signum in ENDING:
+            signal.signal(signum, _interrupt)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

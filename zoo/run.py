@@ -35,7 +35,7 @@ from zoo.login import by_agent
 from zoo.processes import alone, is_first_rank
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training import distributed
-from zoo.training.callbacks import Checkpoints, Curves, Progress
+from zoo.training.callbacks import Checkpoints, Curves, Ending, Progress
 from zoo.training.rule import Rule
 
 PACKAGES = (
@@ -234,6 +234,7 @@ def _fit(
     data.train_size = len(data.splits["train"])
     curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
     progress = Progress(directory, identity.run_id, show)
+    checkpoints = Checkpoints(folder)
     agreement = distributed.Agreement(identity.config_hash, _processes(config))
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
@@ -245,7 +246,7 @@ def _fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=loggers,
-        callbacks=[agreement, curves, Checkpoints(folder), progress],
+        callbacks=[agreement, curves, checkpoints, Ending(checkpoints), progress],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,

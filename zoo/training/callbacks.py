@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import shutil
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,10 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from zoo.errors import CutOff
+from zoo.processes import ENDING
 from zoo.record import CURVES, write_atomic
+from zoo.training import distributed
 from zoo.training.rule import Rule
 
 AXES = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
@@ -40,6 +45,10 @@ class Checkpoints(pl.Callback):
         better = loss is not None and (self.best is None or loss < self.best)
         if better:
             self.best, self.best_updates = loss, pl_module.updates
+        self.save(trainer, better)
+
+    def save(self, trainer: pl.Trainer, better: bool = False) -> None:
+        """Write ``last.ckpt``, and the same as ``best.ckpt`` where it is better than all before."""
         last, best = self.directory / "last.ckpt", self.directory / "best.ckpt"
         fresh, copy = self.directory / ".last.ckpt", self.directory / ".best.ckpt"
         try:
@@ -67,6 +76,45 @@ def _replace(fresh: Path, target: Path) -> None:
     with fresh.open("rb") as stream:
         os.fsync(stream.fileno())
     os.replace(fresh, target)
+
+
+class Ending(pl.Callback):
+    """When the process is asked to end (SIGTERM; Slurm's signal before a time-out), do so with a checkpoint.
+
+    The update at hand is finished first; of several processes all end after the same one.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints, self.asked = checkpoints, False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # in place of Lightning's own handlers, one of which starts a collective wherever the others are;
+        # Lightning puts back those from before
+        if threading.current_thread() is threading.main_thread():
+            for signum in ENDING:
+                signal.signal(signum, self._ask)
+
+    def _ask(self, signum: int, frame: object) -> None:
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Rule)
+        if pl_module.validates:
+            return  # then its checkpoint is the one
+        agrees = trainer.world_size == 1 or pl_module.updates % pl_module.log_every == 0
+        if agrees and distributed.any_of(self.asked, pl_module.device):
+            self.checkpoints.save(trainer)
+            self._end(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, Rule)
+        if not pl_module.finished and distributed.any_of(self.asked, pl_module.device):
+            self._end(pl_module)
+
+    def _end(self, rule: Rule) -> None:
+        raise CutOff(f"Asked to end, with a checkpoint at update {rule.updates} of {rule.budget}.")
 
 
 class Curves(pl.Callback):
@@ -108,8 +156,7 @@ class Curves(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, Rule)
         # A validating update is logged with its validation.
-        validates = pl_module.updates % pl_module.validate_every == 0 or pl_module.finished
-        if pl_module.updates % pl_module.log_every == 0 and not validates:
+        if pl_module.updates % pl_module.log_every == 0 and not pl_module.validates:
             self._write(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

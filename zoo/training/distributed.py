@@ -26,7 +26,6 @@ from torch import distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
 from zoo.models.across import world
-from zoo.processes import stop_on_signals
 
 GRACE = 15.0  # seconds in which a job whose rank was lost may end by itself
 
@@ -76,10 +75,6 @@ class Agreement(pl.Callback):
 
     def __init__(self, config_hash: str, expected: int | None) -> None:
         self.config_hash, self.expected = config_hash, expected
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        if world() > 1:
-            stop_on_signals()  # Lightning's own handler starts a collective, wherever the others are
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
         count = world()
@@ -137,3 +132,12 @@ def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
     total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
     distributed.all_reduce(total)
     return dict(zip(values, (total / world()).tolist(), strict=True))
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """Whether it holds in any process; all of them have to ask."""
+    if world() == 1:
+        return flag
+    told = torch.tensor(int(flag), device=device)
+    distributed.all_reduce(told, distributed.ReduceOp.MAX)
+    return bool(told)

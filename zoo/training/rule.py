@@ -241,6 +241,11 @@ class Rule(pl.LightningModule):
             self.max_seconds is not None and self.update_seconds >= self.max_seconds
         )
 
+    @property
+    def validates(self) -> bool:
+        """Whether a validation, and with it a checkpoint, follows the update just made."""
+        return self.updates % self.validate_every == 0 or self.finished
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         started = time.perf_counter()
         x, y = unpack(batch)
