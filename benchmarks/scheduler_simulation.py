@@ -39,6 +39,7 @@ from zoo.config import Identity
 from zoo.errors import CUT_OFF, cut_off
 from zoo.record import RECORD, Record, read
 from zoo.run import ended
+from zoo.sweep.launcher import Local
 from zoo.sweep.plan import Job, Plan
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "scaling"
@@ -124,6 +125,7 @@ class Worker:
     saved: int = 0  # intervals in the checkpoint that it started from
     recorded: bool = False
     code: int | None = None
+    queued = False  # the machines' affair
 
     def poll(self) -> int | None:
         return self.code
@@ -147,7 +149,7 @@ class Worker:
 
 
 @dataclass
-class Machines:
+class Machines(Local):
     """The clock and the cluster; as the scheduler's launcher it starts workers, as its ``time`` it passes."""
 
     about: Cluster

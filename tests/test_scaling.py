@@ -41,9 +41,7 @@ def test_the_simulation_notices_a_scheduler_that_forgets(monkeypatch):
 
 
 def test_the_simulation_notices_a_scheduler_that_takes_a_cut_for_an_end(monkeypatch):
-    monkeypatch.setattr(
-        simulation.scheduler, "_STOPPED", set()
-    )  # then a pre-empted job is recorded as failed
+    monkeypatch.setattr(simulation.scheduler, "STOPPED", set())  # then a pre-empted job is recorded as failed
     outcome = simulate(many(60, WORSE), WORSE)
     assert outcome.wrong
 

@@ -29,6 +29,7 @@ from zoo.errors import ZooError
 from zoo.processes import PARENT, is_held
 from zoo.record import read
 from zoo.sweep import objective, plan, sweep
+from zoo.sweep.launcher import Local
 from zoo.sweep.search import Search
 
 SWEEP = """
@@ -52,7 +53,7 @@ grid: {model: [realnvp, maf], seed: [0]}
 """
 
 
-class Forked:
+class Forked(Local):
     """A launcher whose workers are forks of this process; ``disturb`` may do harm to the first of a run."""
 
     def __init__(self, disturb=None):
@@ -80,6 +81,8 @@ class Forked:
 
 
 class Fork:
+    queued = False
+
     def __init__(self, pid):
         self.pid, self.code = pid, None
 
@@ -180,8 +183,18 @@ def full_disk(directory):
     when_under_way(directory, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
 
 
-def interrupted(directory):
-    when_under_way(directory, lambda: os.kill(os.getpid(), signal.SIGTERM))
+def asked_to_end(directory):
+    """In the middle of an update, between two validations."""
+    from zoo.training.rule import Rule
+
+    average = Rule._average
+
+    def ask(self):
+        if self.updates == 25:
+            os.kill(os.getpid(), signal.SIGTERM)
+        average(self)
+
+    Rule._average = ask
 
 
 @pytest.mark.parametrize(
@@ -189,8 +202,8 @@ def interrupted(directory):
     [
         killed,
         out_of_memory,
+        asked_to_end,
         pytest.param(full_disk, marks=pytest.mark.slow),
-        pytest.param(interrupted, marks=pytest.mark.slow),
     ],
 )
 def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undisturbed, disturb):
@@ -202,7 +215,8 @@ def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undistu
     jobs, printed = run_sweep(tmp_path)
     assert "2 jobs, 1 done, 1 left" in printed
     assert [job.state for job in jobs] == ["finished", "finished"]
-    assert read(jobs[0].directory).stability["resumed_at"] > 0
+    resumed = read(jobs[0].directory).stability["resumed_at"]
+    assert resumed == 25 if disturb is asked_to_end else resumed % 10 == 0 < resumed
     assert (jobs[1].directory / "record.json").stat().st_mtime_ns == finished, "it was not touched"
     assert result(tmp_path) == undisturbed
 
@@ -245,6 +259,13 @@ def test_two_sweeps_of_one_directory_share_its_jobs(tmp_path, undisturbed):
     assert other.exitcode == 0
     assert [job.state for job in jobs] == ["finished", "finished"]
     assert result(tmp_path) == undisturbed
+
+
+def test_a_launcher_that_a_sweep_cannot_use_is_refused(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    with pytest.raises(ZooError, match="launcher=local or launcher=slurm; got joblib"):
+        sweep("quickstart", ["launcher=joblib"], out=tmp_path, console=Console(file=io.StringIO()))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_job_is_tried_again_only_when_asked(tmp_path):
@@ -339,7 +360,7 @@ def test_the_plan_names_each_run_once(tmp_path):
 def test_a_sweep_says_how_many_threads_a_job_has(tmp_path, monkeypatch):
     given = []
 
-    class Counting:
+    class Counting(Local):
         def start(self, overrides, directory, threads):
             given.append(threads)
             raise OSError("no room")
@@ -386,6 +407,8 @@ def test_the_commands_of_the_documentation_mean_something(line, workdir):
     """Sweeps are planned, runs composed; ``test_multirun.py`` runs their like."""
     _, verb, *arguments = shlex.split(line)
     overrides = [a for a in arguments if "=" in a]
+    if "launcher=slurm" in overrides:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     if verb == "sweep":
         if arguments[0] == "search":
             pytest.importorskip("optuna")

@@ -32,6 +32,8 @@ class CutOff(ZooError):
 
 
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again)
+# Exit codes of a run that will be resumed; 120 is Python's when the last words of a log cannot be written.
+STOPPED = {CUT_OFF, 120, 130, 143}
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 LOST = "Another process of this run was lost."

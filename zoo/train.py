@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -87,20 +88,30 @@ def _hydra(arguments: Sequence[str]) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    handle, name = tempfile.mkstemp(prefix="zoo-multirun-")
+    from zoo.sweep import slurm
+
+    handle, name = tempfile.mkstemp(prefix=".zoo-multirun-", dir=Path.cwd())
     os.close(handle)
-    unfinished = Path(name)  # a file: jobs may run in other processes
+    unfinished = Path(name)  # a file, and here: jobs may run in other processes, on other machines
 
     def task(config: DictConfig) -> float:
         cfg: Any = HydraConfig.get()
         if cfg.mode != RunMode.MULTIRUN:
             return _train(config)
-        directory = Path(cfg.runtime.output_dir)
-        if launch(list(cfg.overrides.task), directory).wait():
+        directory, overrides = Path(cfg.runtime.output_dir).absolute(), list(cfg.overrides.task)
+        if slurm.inside():
+            code = slurm.Train(
+                overrides, directory, cfg.launcher.cpus_per_task, cfg.launcher.max_num_timeout
+            )()
+        else:
+            code = launch(overrides, directory).wait()
+        if code and is_first_rank():
             with unfinished.open("a") as stream:
                 stream.write(f"{directory}\n")
         return objective(directory)  # what a sweeper of Hydra's may minimise
 
+    if shutil.which("squeue") and any(a.startswith("launcher=") for a in arguments):
+        slurm.without_accounting()
     sys.argv = ["zoo train", *arguments, *searchpath_override()]
     task.__module__ = "__main__"
     try:

@@ -13,16 +13,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo.errors import CUT_OFF, ZooError, cut_off
+from zoo.errors import STOPPED, ZooError, cut_off
 from zoo.processes import PATIENCE, is_held, stop_on_signals
 from zoo.record import Record
 from zoo.sweep.launcher import LOG, Launcher, Local
 from zoo.sweep.plan import Job, Plan, plan
 from zoo.sweep.search import Search, objective
 from zoo.sweep.show import Show, show
-
-# Exit codes of a run that will be resumed; 120 is Python's when the last words of a log cannot be written.
-_STOPPED = {CUT_OFF, 120, 130, 143}
 
 
 def sweep(
@@ -47,11 +44,10 @@ def sweep(
         parallel: jobs at a time; the sweep's own ``jobs``, or 1.
         dry_run: only print the plan.
         retry_failed: run failed jobs again.
-        launcher: starts the jobs; processes of this machine by default.
+        launcher: starts the jobs; that of the jobs' ``launcher=`` by default.
     """
     console = console or Console()
     found = plan(name, extra, out)
-    count = max(1, parallel or found.parallel)
     done = 0 if dry_run else sum(job.adopt(retry_failed) for job in found.jobs)
     if dry_run:
         _preview(found, retry_failed, console)
@@ -59,12 +55,33 @@ def sweep(
     trials = " (trials that have run are found as the search goes on)" if found.searches else ""
     console.print(_head(found, done) + trials)
     stop_on_signals()
-    work = _Work(found, count, launcher or Local(), console)
+    launcher = launcher or _launcher(found)
+    work = _Work(found, max(1, parallel or launcher.parallel or found.parallel), launcher, console)
     if found.searches:
         _search(found, work, retry_failed, console)
     else:
         work.do([job for job in found.jobs if not job.ended])
     return found.root, found.jobs
+
+
+def _launcher(found: Plan) -> Launcher:
+    """What the jobs name as their launcher.
+
+    Raises:
+        ZooError: not one launcher for all, or one that only ``zoo train -m`` can use.
+    """
+    every = [job.overrides for job in found.jobs] + [search.point for search in found.searches]
+    names = {dict(o.partition("=")[::2] for o in overrides).get("launcher", "local") for overrides in every}
+    if names <= {"local"}:
+        return Local()
+    from zoo.sweep import slurm
+
+    if len(names) == 1 and slurm.is_meant(every[0]):
+        return slurm.Slurm(every[0])
+    raise ZooError(
+        "A sweep starts all its jobs itself or through Slurm, launcher=local or launcher=slurm; got "
+        f"{', '.join(sorted(names))} (the other launchers are for zoo train -m)."
+    )
 
 
 def _head(found: Plan, done: int) -> str:
@@ -137,7 +154,7 @@ class _Work:
     """Keeps jobs going; on an interrupt stops them all and keeps what they have."""
 
     def __init__(self, found: Plan, count: int, launcher: Launcher, console: Console) -> None:
-        self.count, self.launcher = count, launcher
+        self.count, self.launcher, self.console = count, launcher, console
         # by what was asked for, not by what is left: a restart must not change the arithmetic
         self.threads = found.threads or max(1, (os.cpu_count() or 1) // count)
         self.show: Show = show(found, console)
@@ -151,7 +168,7 @@ class _Work:
             try:
                 while waiting or running:
                     self._fill(waiting, running)
-                    time.sleep(0.2)
+                    time.sleep(self.launcher.pace)
                     for job in list(running):
                         _look(job)
                         assert job.worker is not None
@@ -172,7 +189,11 @@ class _Work:
             if len(running) >= self.count:
                 return
             job = waiting.popleft()
-            if is_held(job.directory):
+            job.worker = self.launcher.attach(job.directory)
+            if job.worker is not None:
+                job.state, job.started = "starting", time.monotonic()
+                running.append(job)
+            elif is_held(job.directory):
                 job.state = "elsewhere"
                 _look(job)
                 waiting.append(job)
@@ -187,6 +208,11 @@ class _Work:
                     self.show.ended(job)
 
     def _stop(self, running: list[Job]) -> None:
+        if self.launcher.lasting:
+            self.console.print(
+                f"{len(running)} jobs go on without this sweep; the same command follows them."
+            )
+            return
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not leave a job behind
         try:
             workers = [job.worker for job in running if job.worker is not None]
@@ -211,10 +237,12 @@ def _start(job: Job, launcher: Launcher, threads: int) -> None:
 def _look(job: Job) -> None:
     if job.started:
         job.seconds = time.monotonic() - job.started
+    if job.worker is not None and job.worker.queued:
+        job.state = "queued"
     try:
         job.progress = json.loads((job.directory / "progress.json").read_text())
         if job.worker is not None:
-            job.state = job.progress["phase"]
+            job.state = "queued" if job.worker.queued else job.progress["phase"]
     except (OSError, ValueError, KeyError):
         pass
 
@@ -224,7 +252,7 @@ def _close(job: Job, code: int) -> None:
     if job.adopt():
         return
     last = _last_line(job.directory / LOG)
-    if code < 0 or code in _STOPPED:
+    if code < 0 or code in STOPPED:
         what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
         job.state, job.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
         return

@@ -87,7 +87,7 @@ class Ending(pl.Callback):
     def __init__(self, checkpoints: Checkpoints) -> None:
         self.checkpoints, self.asked = checkpoints, False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # in place of Lightning's own handlers, one of which starts a collective wherever the others are;
         # Lightning puts back those from before
         if threading.current_thread() is threading.main_thread():

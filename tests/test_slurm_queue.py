@@ -1,0 +1,115 @@
+"""The sweep's side of Slurm, against commands that play its queue; ``test_slurm.py`` has the real one."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from zoo.errors import CUT_OFF, ZooError
+from zoo.processes import child_environment
+from zoo.sweep.slurm import FOLDER, Slurm, is_meant, settings
+
+pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+
+JOB = ["model=maf", "data=moons", "launcher=slurm", "hydra.launcher.partition=gpu"]
+
+COMMANDS = {
+    "srun": "",
+    "squeue": 'test -e "$PLACE/down" && exit 1; cat "$PLACE/queue"',
+    "sbatch": """
+        grep -q partition=nowhere "$1" && { echo "invalid partition specified: nowhere" >&2; exit 1; }
+        number=$(($(wc -l < "$PLACE/queue") + 1))
+        name=$(sed -n "s/#SBATCH --job-name=//p" "$1" | tr -d "'")
+        echo "$number|PENDING|$name" >> "$PLACE/queue"
+        cp "$1" "$PLACE/$number.sh"
+        echo "Submitted batch job $number"
+    """,
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder whose ``queue`` the commands read and write; a run's directory in it."""
+    (tmp_path / "bin").mkdir()
+    for name, text in COMMANDS.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    (tmp_path / "queue").touch()
+    (tmp_path / "run").mkdir()
+    return tmp_path
+
+
+def queue(place, *change):
+    file = place / "queue"
+    if change:
+        file.write_text(file.read_text().replace(*change))
+    return file.read_text().splitlines()
+
+
+def test_a_job_is_submitted_once_and_found_again(place):
+    job = Slurm(JOB, every=0).start(JOB, place / "run", 1)
+    assert job.poll() is None
+    assert job.queued
+    script = (place / "1.sh").read_text()
+    for option in ("--partition=gpu", "--cpus-per-task=4", "--signal=USR2@120", "--requeue", "--time=1440"):
+        assert f"#SBATCH {option}" in script
+    other = Slurm(JOB, every=0)  # of a sweep that was started anew, or at the same time
+    assert other.attach(place / "elsewhere" / "run") is None, "the same run of another sweep is another job"
+    assert (
+        other.attach(place / "run").number == other.start(JOB, place / "run", 1).number == job.number == "1"
+    )
+    assert len(queue(place)) == 1
+    queue(place, "PENDING", "RUNNING")
+    assert job.poll() is None
+    assert not job.queued
+
+
+def test_a_job_ends_with_the_exit_code_of_its_run(place):
+    job = Slurm(JOB, every=0).start(JOB, place / "run", 1)
+    (place / "run" / FOLDER / "1_0_result.pkl").write_bytes(pickle.dumps(("success", 2)))
+    assert job.poll() == 2
+
+
+def test_a_job_that_slurm_ends_is_cut_off_and_submitted_again(place):
+    launcher = Slurm(JOB, every=0)
+    job = launcher.start(JOB, place / "run", 1)
+    queue(place, "PENDING", "CANCELLED")
+    assert job.poll() == CUT_OFF
+    assert "Slurm's job 1 has ended (CANCELLED)" in (place / "run" / "log.txt").read_text()
+    assert launcher.attach(place / "run") is None
+    assert launcher.start(JOB, place / "run", 1).number == "2"
+
+
+def test_a_job_goes_on_while_slurm_does_not_answer(place):
+    launcher = Slurm(JOB, every=0)
+    job = launcher.start(JOB, place / "run", 1)
+    (place / "other").mkdir()
+    (place / "down").touch()
+    queue(place, "PENDING", "CANCELLED")
+    assert job.poll() is None
+    with pytest.raises(OSError, match="does not answer"):
+        launcher.start(JOB, place / "other", 1)
+    (place / "down").unlink()
+    assert job.poll() == CUT_OFF
+
+
+def test_only_the_ranks_of_a_job_know_their_task(monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert not {"SLURM_PROCID", "SLURM_NTASKS"} & child_environment().keys(), "a sweep inside an allocation"
+    assert child_environment(rank=True)["SLURM_PROCID"] == "1"
+
+
+def test_mistakes_get_one_sentence(place, monkeypatch):
+    nowhere = [*JOB, "hydra.launcher.partition=nowhere"]
+    with pytest.raises(ZooError, match=r"Slurm refuses a job: .*invalid partition specified: nowhere"):
+        Slurm(nowhere).start(nowhere, place / "run", 1)
+    with pytest.raises(ZooError, match=r"trainer\.devices=auto and trainer\.num_nodes=1 must be numbers"):
+        settings([*JOB, "trainer.devices=auto"])
+    assert not is_meant(["launcher=submitit_local"])
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ZooError, match="login node"):
+        Slurm(JOB)
