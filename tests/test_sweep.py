@@ -351,6 +351,8 @@ def test_the_plan_names_each_run_once(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP + "list: [{model: realnvp, seed: 0}, {model: maf, seed: 1}]\n")
     found = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
     assert len(found.jobs) == found.size == 3
+    assert [job.identity.run_id[:8] for job in found.jobs] == ["realnvp-", "maf-moon", "maf-moon"]
+    assert [job.identity.seed for job in found.jobs] == [0, 0, 1]  # where each was named first
     jobs, printed = run_sweep(tmp_path, dry_run=True)
     assert "3 jobs, 0 done, 3 left" in printed
     assert not (tmp_path / "runs").exists()

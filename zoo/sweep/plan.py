@@ -212,5 +212,5 @@ def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
             found.job(search.point)  # a mistake shows before anything runs
     else:
         jobs = [found.job(point) for point in points]
-        found.jobs = list({job.identity.run_id: job for job in reversed(jobs)}.values())[::-1]
+        found.jobs = list({job.identity.run_id: job for job in jobs}.values())  # where first named
     return found

@@ -436,10 +436,10 @@ BARE = "the GAN without its tricks (momentum, no averaged weights, no R1)"
 def gan_unstable(study: Study) -> Iterator[Found]:
     bare = _named(_widest(study, study.of("gan", _tricks)), "gan without tricks")
     flows = [study.plain(name) for name in ("realnvp", "maf")]
-    for flow in flows:
-        yield _sensitivity(study, bare, flow)
-    yield _sensitivity(study, study.plain("gan"), flows[0], decides=False)
-    yield _sensitivity(study, study.plain("vae"), flows[0], decides=False)
+    for flow, name in zip(flows, ("realnvp", "maf"), strict=True):
+        yield _sensitivity(study, bare, flow, (BARE, name))
+    for name in ("gan", "vae"):
+        yield _sensitivity(study, study.plain(name), flows[0], (name, "realnvp"), decides=False)
     gans = study.plains("gan") + ([bare] if bare is not None else [])
     others = [g for g in study.plains() if g.family not in ("gan", "unknown")]
     yield from _ended(study)
@@ -468,13 +468,14 @@ def _named(group: Group | None, label: str) -> Group | None:
     return group.named(label) if group is not None else None
 
 
-def _sensitivity(study: Study, a: Group | None, b: Group | None, decides: bool = True) -> Found:
+def _sensitivity(
+    study: Study, a: Group | None, b: Group | None, names: tuple[str, str], decides: bool = True
+) -> Found:
     """Whether the result of ``a`` depends more on the learning rate than that of ``b``."""
-    labels = [g.label if g is not None else BARE for g in (a, b)]
     found = sensitivities(study, [a, b])
     if found is None or a is None or b is None or min(map(len, found[1])) < LEAST:
         return Missing(
-            f"{labels[0]} and {labels[1]} at 3 or more common learning rates, {LEAST} seeds each",
+            f"{names[0]} and {names[1]} at 3 or more common learning rates, {LEAST} seeds each",
             decides=decides,
         )
     rates, spreads = found
