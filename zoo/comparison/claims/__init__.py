@@ -23,7 +23,8 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
 
     Args:
         paths: directories that hold runs, at any depth.
-        out: where ``claims.html``, ``claims.md``, ``claims.csv`` and ``claims/*.svg`` go; None: nowhere.
+        out: where ``claims.html``, ``claims.md``, ``verdicts.md`` (its table alone), ``claims.csv`` and
+            ``claims/*.svg`` go; None: nowhere.
         console: where to print.
 
     Returns:
@@ -48,6 +49,7 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     out.mkdir(parents=True, exist_ok=True)
     drawn = figures.draw(decisions, out / "claims")
     write_atomic(out / "claims.md", render.markdown(decisions, drawn, out))
+    write_atomic(out / "verdicts.md", render.verdicts(decisions))
     write_atomic(out / "claims.csv", render.csv_text(decisions))
     body = render.section(decisions, page.pictures(drawn))
     write_atomic(out / "claims.html", page.shell("The lecture's claims", body))

@@ -45,14 +45,20 @@ def terminal(decisions: Sequence[Decision], console: Console) -> None:
     console.print(table)
 
 
-def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Path) -> str:
-    """A table of verdicts, then a section for each claim."""
-    lines = ["# Claims", "", LEAD, "", "| claim | data | verdict | n |", "|---|---|---|---|"]
+def verdicts(decisions: Sequence[Decision]) -> str:
+    """The table of verdicts in Markdown, without a heading."""
+    lines = ["| claim | data | verdict | n |", "|---|---|---|---|"]
     for decision in decisions:
         n = "; ".join(dict.fromkeys(part.n for part in decision.parts if part.decides))
         lines.append(
             f"| {_md(decision.claim.sentence)} | {_md(decision.data)} | **{decision.verdict}** | {_md(n) or '0'} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Path) -> str:
+    """A table of verdicts, then a section for each claim."""
+    lines = ["# Claims", "", LEAD, "", verdicts(decisions).rstrip()]
     for decision in decisions:
         lines += [
             "",
