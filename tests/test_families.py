@@ -28,3 +28,11 @@ def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
     rule = _rule(config, model, 0)
     assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
     assert rule.budget * rule.batch_size * rule.batches_per_update == 5000 * 128
+
+
+@pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
+def test_a_short_wgan_does_not_keep_the_rate_of_a_long_one(name):
+    """Rates published for 100,000 updates or more hardly move a model in 1,000; both sweeps say the same."""
+    claims = yaml.safe_load(find("claims_digits").read_text())["when"][f"model={name}"]
+    ours = compose_run(JOBS[name]).training.lr
+    assert compose_run([f"model={name}"]).training.lr < ours == claims["training.lr"]
