@@ -171,6 +171,35 @@ def test_stability(tmp_path):
     assert "(n=1)" in (tmp_path / "out/table.md").read_text()
 
 
+def test_invertibility_has_a_table_of_its_own_for_flows(tmp_path):
+    root = tmp_path / "runs"
+    for seed, error in enumerate((2e-5, 3e-5)):
+        record = write(root, "maf", "flow", seed=seed)
+        record.metrics["invertibility/float32"] = Metric(error, "levels", direction="none")
+        record.metrics["log_det_error"] = Metric(None, "nats", direction="none", reason="Too large.")
+        record.write(root / record.run_id)
+    record = write(root, "ffjord", "continuous flow", "estimate")
+    record.metrics["invertibility/float32"] = Metric(0.5, "levels", direction="none")
+    estimated = {"estimator_deviation_nats": 4.75, "looser": "half the steps", "looser_change_nats": -0.25}
+    record.metrics["nll"] = Metric(80.0, "nats", "estimate", details=estimated)
+    record.write(root / record.run_id)
+    write(root, "vae", "vae", "lower bound")
+    assert "float32" not in show([root], tmp_path / "out"), "the terminal has the main table"
+    main, table = (tmp_path / "out/table.md").read_text().split("**digits: invertibility**")
+    assert "float32" not in main
+    heads = (
+        "| error, float32 | log-det error (nats) | sd of estimate (nats) | change, looser (nats) | status |"
+    )
+    assert heads in table, "what nobody has is left out"
+    assert "| 3e-05 | —¹ | — | — | 2 finished |" in line(table, "maf")
+    assert "| 0.5 | — | 4.8 | -0.25² | finished |" in line(table, "ffjord")
+    assert "¹ Too large." in table
+    assert "² half the steps" in table
+    assert "vae" not in table
+    assert "**" not in table, "nothing is ranked"
+    assert "invertibility" in (tmp_path / "out/index.html").read_text()
+
+
 def test_the_spread_over_learning_rates(tmp_path):
     for index, rate in enumerate((0.001, 0.01, 0.1)):
         record = write(tmp_path / "runs", "maf", "flow", fd=math.e**index, key=f"-{rate}", seed=0)

@@ -133,6 +133,8 @@ def build(runs: Sequence[Run]) -> list[Table]:
             tables.append(_table(f"{title}: samples in detail", study, details, [], beside=True))
         if (stability := _stability(f"{title}: stability", study)) is not None:
             tables.append(stability)
+        if (invertibility := _invertibility(f"{title}: invertibility", study)) is not None:
+            tables.append(invertibility)
     overview = _divergences(runs)
     return [overview, *tables] if overview is not None else tables
 
@@ -302,6 +304,71 @@ def _stability(title: str, study: Study) -> Table | None:
         [*notes, *footnotes.lines()],
         beside=True,
     )
+
+
+INVERTIBILITY = (
+    ("error, float32", "invertibility/float32"),
+    ("error, bfloat16", "invertibility/bfloat16"),
+    ("log-det error (nats)", "log_det_error"),
+    ("Lipschitz", "lipschitz"),
+)
+ESTIMATION = (
+    ("sd of estimate (nats)", "estimator_deviation_nats"),
+    ("change, looser (nats)", "looser_change_nats"),
+    ("bias bound (nats)", "bias_bound_nats"),
+)
+
+
+def _invertibility(title: str, study: Study) -> Table | None:
+    """How exactly flows come back from their latents, and how much estimates err; None without flows."""
+    footnotes = Footnotes()
+    rows = []
+    for group in _ordered(study):
+        records = [run.record for run in group.finished]
+        if not any(name in record.metrics for record in records for _, name in INVERTIBILITY):
+            continue
+        cells = []
+        for _, name in INVERTIBILITY:
+            metrics = [record.metrics[name] for record in records if name in record.metrics]
+            reason = next((metric.reason for metric in metrics if metric.reason), None)
+            cells.append(_largest([m.value for m in metrics if m.value is not None]))
+            if reason:
+                cells[-1].marks += footnotes.mark(reason)
+        scored = [record.metrics["nll"].details for record in records if "nll" in record.metrics]
+        for _, name in ESTIMATION:
+            cells.append(_largest([details[name] for details in scored if name in details]))
+            if name == "looser_change_nats" and cells[-1].value is not None:
+                cells[-1].marks += footnotes.mark(next(d["looser"] for d in scored if "looser" in d))
+        cells.append(_status(group.runs, footnotes))
+        rows.append(Row(study.name(group), group.family, cells, group.runs))
+    if not rows:
+        return None
+    columns = [heading for heading, _ in (*INVERTIBILITY, *ESTIMATION)]
+    keep = [
+        i for i in range(len(columns)) if any(row.cells[i].text != "—" or row.cells[i].marks for row in rows)
+    ]
+    for row in rows:
+        row.cells = [*(row.cells[i] for i in keep), row.cells[-1]]
+    notes = [
+        "error: the largest of an example after the way to its latents and back, in levels or data units; "
+        "log-det: against the whole Jacobian; everything is the largest over seeds, and ranks nothing"
+    ]
+    return Table(
+        title,
+        [columns[i] for i in keep] + ["status"],
+        [""] * (len(keep) + 1),
+        rows,
+        [*notes, *footnotes.lines()],
+        beside=True,
+    )
+
+
+def _largest(values: Sequence[float]) -> Cell:
+    """The value farthest from 0."""
+    if not values:
+        return Cell("—")
+    value = max(values, key=abs)
+    return Cell(f"{value:.2g}", value, "plain", seeds=len(values))
 
 
 def _spread(values: Sequence[float]) -> Cell:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
+from zoo.evaluation.flows import estimation
 from zoo.models import noise
 from zoo.models.base import Likelihood
 from zoo.models.networks.evaluations import count_evaluations
@@ -82,6 +83,11 @@ def score(
     if counter.count:
         passes = math.ceil(len(x) / batch_size) * copies
         details["sequential_evaluations"] = round(counter.count / passes, 2)
+    if kind == "estimate":
+        try:
+            details |= estimation(model, x, values, log_probs)
+        except Unsound as error:
+            details["estimation_reason"] = str(error)
     mean = -values.mean().item()
     error_of_mean = values.std().item() / math.sqrt(len(x)) if len(x) > 1 else None
     result = {"nll": Metric(mean, "nats", kind, standard_error=error_of_mean, n=len(x), details=details)}

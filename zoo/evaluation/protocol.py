@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
+from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import placement, score
@@ -145,6 +146,7 @@ def _evaluate(
     )
     metrics |= measure(context, drawn)
     metrics |= diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
+    metrics |= flows.report(model, scored, settings.seed)
     torch.manual_seed(settings.seed)
     sampling = sampling_speed(
         model,

@@ -1,0 +1,92 @@
+"""What a run's evaluation depends on: one checkpoint, and a seed of its own."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo import factory
+from zoo.config import compose_run
+from zoo.record import read
+from zoo.run import reevaluate, run
+
+SMALL = [
+    "data=digits", "model=maf", "model.layers=1", "model.hidden=[64]", "logger=none", "trainer=cpu",
+    "training.updates=2", "training.batch_size=8", "training.validations=2", "evaluation.samples=40",
+    "evaluation.likelihood_examples=8", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
+    "evaluation.throughput_batches=[4]", "evaluation.training_examples=50",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("roles") / "run"
+    run(compose_run(SMALL), directory)
+    return directory
+
+
+@pytest.fixture
+def trained(finished, tmp_path):
+    """A copy of a finished run, to do with as one likes."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def judged(directory, *overrides):
+    """The metrics, likelihoods and samples of a run under other overrides, by the same weights."""
+    record = read(directory)
+    record.provenance["overrides"] = [*SMALL, *overrides]
+    record.write(directory)
+    metrics = reevaluate(directory).metrics
+    return metrics, np.load(directory / "likelihood.npz"), np.load(directory / "samples.npz")["samples"]
+
+
+def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
+    for name, change in (("best", 0.1), ("last", 0.2)):
+        file = trained / f"checkpoints/{name}.ckpt"
+        checkpoint = torch.load(file, weights_only=True)
+        for key, value in checkpoint["state_dict"].items():
+            if value.is_floating_point():
+                checkpoint["state_dict"][key] = value + change
+        torch.save(checkpoint, file)
+    loaded, load = [], factory.load
+    monkeypatch.setattr(
+        factory, "load", lambda *given, **more: loaded.append(load(*given, **more)) or loaded[-1]
+    )
+    record = reevaluate(trained)
+    assert len(loaded) == 1, "one model for likelihood, samples, speed and diagnostics"
+    assert record.provenance["checkpoint"] == "checkpoints/best.ckpt"
+    best, last = (zoo.load(trained / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
+    likelihoods = np.load(trained / "likelihood.npz")
+    test = zoo.run.prepare_data(compose_run(SMALL)).splits["test"][
+        torch.from_numpy(likelihoods["indices"]).long()
+    ]
+    with torch.no_grad():
+        values = [model.log_prob(test.float()) for model in (best, last)]
+    assert likelihoods["values"] == pytest.approx(values[0].numpy(), rel=1e-4)
+    assert abs(values[1] - values[0]).max() > 0.01
+    assert record.metrics["nll"].value == pytest.approx(-float(values[0].mean()), rel=1e-4)
+    samples = np.load(trained / "samples.npz")["samples"]
+    assert np.array_equal(samples, best.sample(len(samples), seed=0).numpy())
+
+
+def test_the_training_seed_has_no_part_in_evaluation(trained):
+    metrics, likelihoods, samples = judged(trained)
+    again, likelihoods_again, samples_again = judged(trained, "seed=7")
+    assert again == metrics
+    assert np.array_equal(likelihoods["indices"], likelihoods_again["indices"])
+    assert np.array_equal(likelihoods["values"], likelihoods_again["values"])
+    assert np.array_equal(samples, samples_again)
+    _, other, drawn = judged(trained, "evaluation.seed=1")
+    assert not np.array_equal(likelihoods["indices"], other["indices"]), "other test examples"
+    assert not np.array_equal(samples, drawn)
+    both = [
+        dict(zip(found["indices"].tolist(), found["values"].tolist(), strict=True))
+        for found in (likelihoods, other)
+    ]
+    assert all(
+        both[1][index] == pytest.approx(both[0][index], rel=1e-5) for index in both[0].keys() & both[1].keys()
+    )

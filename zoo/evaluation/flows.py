@@ -1,0 +1,298 @@
+"""How invertible a flow is in floating point, and how much its estimates err."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.bijections.base import Chain, zeros
+from zoo.models.bijections.continuous import FIXED, ContinuousFlow
+from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.bijections.reversible import Reversible
+from zoo.models.flow import Flow
+from zoo.models.networks.flops import count_flops
+from zoo.record import Metric
+
+EXAMPLES = 8  # put through and back
+LARGEST_JACOBIAN = 192  # dimensions
+JACOBIANS = 2  # examples
+MOST_OPERATIONS = 1e10  # of all Jacobians together: a second or two of one core
+ITERATIONS = 20  # of the power method
+PROBED = 16  # examples whose likelihood is estimated again
+LOOSER = 10.0
+
+Found = tuple[float, dict[str, Any]]
+
+
+@torch.no_grad()
+def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
+    """Diagnostics of a flow, which rank nothing; of any other model, nothing.
+
+    ``invertibility/float32``: the largest abs(x' - x) over 8 examples and all dimensions, x' being what the
+    inverse makes of the transform's latents of x, in levels or data units (integers are dequantised first).
+    ``invertibility/bfloat16``: the same under autocast, as ``trainer.precision=bf16-mixed`` has it: products
+    and convolutions in bfloat16, weights and the rest in float32. (A cast of everything would measure that
+    bfloat16 cannot tell neighbouring levels apart.) ``latent_change`` is the largest difference that autocast
+    makes to a latent. A coupling may come back exactly all the same: its network is asked the same on both
+    ways. ODEs leave autocast and are not asked twice; residual blocks leave it too.
+    ``log_det_error``: largest difference, in nats over 2 examples, of the transform's log-determinant and
+    log|det| of its whole Jacobian by autograd; for an estimated trace or series it holds that estimate's
+    noise.
+    ``lipschitz``: see :func:`lipschitz`.
+
+    A conditional model is asked under its first label. A part that cannot be computed is a metric without a
+    value, with the reason.
+    """
+    if not isinstance(model, Flow) or len(x) == 0:
+        return {}
+    parts: dict[str, Callable[[Flow, Tensor, Tensor | None], Found]] = {"invertibility/float32": _error}
+    if not any(isinstance(module, ContinuousFlow) for module in model.modules()):
+        parts["invertibility/bfloat16"] = _error_in_bfloat16
+    parts["log_det_error"] = _log_det_error
+    if any(isinstance(module, InvertibleResidual) for module in model.modules()):
+        parts["lipschitz"] = lipschitz
+    levels = "levels" if model.spec.levels is not None else "data units"
+    units = {"log_det_error": "nats", "lipschitz": "1"}
+    found = {}
+    for name, compute in parts.items():
+        given = x[: JACOBIANS if name == "log_det_error" else EXAMPLES]
+        metric = found[name] = Metric(None, units.get(name, levels), direction="none", n=len(given))
+        try:
+            y, context, _ = _prepared(model, given, _labels(model)[0])
+            with noise.keyed(noise.keys(seed, count=len(given), device=y.device)):
+                value, metric.details = compute(model, y, context)
+        except (RuntimeError, NotImplementedError, TypeError, ValueError, ArithmeticError, ZooError) as error:
+            metric.reason = " ".join(str(error).split())[:240] or type(error).__name__
+            continue
+        if math.isfinite(value):
+            metric.value = value
+        else:
+            metric.reason = f"The value is {value}, no number."
+    return found
+
+
+def _labels(model: Flow) -> list[int | None]:
+    """The labels that a model may be asked under."""
+    return [*range(model.context)] if model.conditional else [None]
+
+
+def _prepared(model: Flow, x: Tensor, label: int | None) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Examples as the transform takes them, each with the noise of its likelihood; the label as the networks
+    take it; what the noise adds to the log-likelihood."""
+    x = x.to(device=model.device, dtype=model.dtype)
+    context = model.one_hot(label, len(x))
+    if model.dequantise is None:
+        return x, context, zeros(x)
+    with noise.keyed(noise.content_keys(x)):
+        x, log_weight = model.dequantise.weigh(x, context)
+    return x, context, log_weight
+
+
+def _error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
+    with _values_alone(model):
+        z, _ = model.transform(x, context)
+    again = model.transform.invert(z, context)
+    return _largest(again, x), {"dtype": str(x.dtype).removeprefix("torch.")}
+
+
+def _error_in_bfloat16(model: Flow, x: Tensor, context: Tensor | None) -> Found:
+    with _values_alone(model):
+        usual, _ = model.transform(x, context)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            z, _ = model.transform(x, context)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        again = model.transform.invert(z, context)
+    return _largest(again, x), {"latent_change": _largest(z, usual)}
+
+
+def _largest(a: Tensor, b: Tensor) -> float:
+    return float((a.float() - b.float()).abs().max())
+
+
+def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
+    dim = x[0].numel()
+    if dim > LARGEST_JACOBIAN:
+        raise ValueError(
+            f"The whole Jacobian is computed up to {LARGEST_JACOBIAN} dimensions; these are {dim}."
+        )
+    with _values_alone(model):
+        operations = dim * (count_flops(lambda: model.transform(x, context))[0] or 0)
+        if operations > MOST_OPERATIONS:
+            raise ValueError(
+                f"The whole Jacobian would take {operations:.0e} operations, more than {MOST_OPERATIONS:.0e}."
+            )
+        with torch.enable_grad():
+            point = x.clone().requires_grad_()
+            z = model.transform(point, context)[0].flatten(1)
+            if z.shape[1] != dim:
+                raise ValueError(
+                    f"The latents have {z.shape[1]} dimensions, the data {dim}: no square Jacobian."
+                )
+            jacobian = _jacobian(z, point)
+    _, log_det = model.transform(x, context)
+    true = torch.linalg.slogdet(jacobian.double())[1]
+    return float((log_det.double() - true).abs().max()), {"dim": dim}
+
+
+def _jacobian(z: Tensor, x: Tensor) -> Tensor:
+    """dz/dx ``(B, D, D)`` of ``z`` ``(B, D)``, rows being latents."""
+    units = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(z.shape[1], *z.shape)
+    try:
+        (rows,) = torch.autograd.grad(z, x, units, is_grads_batched=True, retain_graph=True)
+    except RuntimeError:  # a layer with a gradient of its own that knows no batches of them
+        rows = torch.stack([torch.autograd.grad(z, x, unit, retain_graph=True)[0] for unit in units])
+    return rows.flatten(2).transpose(0, 1)
+
+
+@contextmanager
+def _values_alone(model: nn.Module) -> Iterator[None]:
+    """Within the block costly layers give their value, in a way that plain autograd sees through, and 0 for a
+    log-determinant: no divergence, series or adjoint, and nothing recomputed."""
+    changed: list[nn.Module] = []
+
+    def replace(module: nn.Module, value: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]) -> None:
+        module.forward = value
+        changed.append(module)
+
+    try:
+        for module in model.modules():
+            if isinstance(module, ContinuousFlow):
+                replace(module, partial(_end_of_path, module))
+            elif isinstance(module, InvertibleResidual):
+                replace(module, partial(_residual, module))
+            elif isinstance(module, Reversible):
+                replace(module, partial(Chain.forward, module))
+        yield
+    finally:
+        for module in changed:
+            del module.forward
+
+
+def _end_of_path(ode: ContinuousFlow, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    adjoint, ode.adjoint = ode.adjoint, False  # each row of a Jacobian would be a solve of its own
+    try:
+        return ode.path(x, (0.0, 1.0), context)[-1], zeros(x)
+    finally:
+        ode.adjoint = adjoint
+
+
+def _residual(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    with torch.autocast(x.device.type, enabled=False):
+        return x + _branch(block, x, context), zeros(x)
+
+
+def _branch(block: InvertibleResidual, x: Tensor, context: Tensor | None) -> Tensor:
+    return block.g(x) if context is None else block.g(x, context)
+
+
+def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Found:
+    """The largest |dg/dx|_2 of a residual block at the examples, by 20 power iterations: from below.
+
+    The detail ``bound`` is what the blocks' spectral normalisation promises from above, ``by_block`` the
+    value of each block, in the order of the flow.
+    """
+    blocks = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
+    seen: dict[int, tuple[Any, ...]] = {}
+    hooks = [
+        block.register_forward_pre_hook(lambda module, given: seen.__setitem__(id(module), given))
+        for block in blocks
+    ]
+    try:
+        with _values_alone(model):
+            model.transform(x, context)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    found = [_norm(block, *seen[id(block)]) for block in blocks if id(block) in seen]
+    return max(found), {"bound": max(block.lipschitz for block in blocks), "by_block": found}
+
+
+def _norm(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -> float:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        out = _branch(block, x, context)
+        dummy = torch.zeros_like(out, requires_grad=True)
+        (back,) = torch.autograd.grad(out, x, dummy, create_graph=True)  # J^T dummy, linear in dummy
+        v = noise.normal(x.detach())
+        norm = torch.zeros(len(x), device=x.device)
+        for _ in range(ITERATIONS):
+            v = v / v.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, *[1] * (x.ndim - 1))
+            (forward,) = torch.autograd.grad(back, dummy, v, retain_graph=True)
+            norm = forward.flatten(1).norm(dim=1)
+            (v,) = torch.autograd.grad(out, x, forward, retain_graph=True)
+    return float(norm.max())
+
+
+@torch.no_grad()
+def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[..., Tensor]) -> dict[str, Any]:
+    """What an estimated likelihood says of its own error, over the first 16 examples.
+
+    ``estimator_deviation_nats``: standard deviation of an example's value over the probes of its trace or
+    series, from a second draw, the noise of dequantisation being the same. ``looser``: what was computed
+    with less care (10 times the tolerances, half the solver's steps, half the series' terms) and
+    ``looser_change_nats``, ``looser_change_error``: by how much the mean log-likelihood changes and the
+    standard error of that.
+
+    Args:
+        model: a flow whose kind is ``estimate``.
+        x: examples in data space.
+        values: their log-likelihoods, float64 ``(N,)``.
+        again: ``(model, x)`` to ``values``, with the noise that they were computed with.
+    """
+    if not isinstance(model, Flow) or model.likelihood != "estimate" or len(x) < 2:
+        return {}
+    x, values = x[:PROBED], values[:PROBED]
+    deviation = float(((_other_draw(model, x) - values).square().mean() / 2).sqrt())
+    found: dict[str, Any] = {"estimator_deviation_nats": deviation, "estimator_n": len(x)}
+    with _looser(model) as what:
+        if what:
+            change = again(model, x) - values
+            error = float(change.std()) / math.sqrt(len(x))
+            found |= {
+                "looser": what, "looser_change_nats": float(change.mean()), "looser_change_error": error,
+            }  # fmt: skip
+    return found
+
+
+def _other_draw(model: Flow, x: Tensor) -> Tensor:
+    """log p of the same dequantised examples by other probes, float64 ``(N,)`` on the CPU."""
+    values = []
+    for label in _labels(model):
+        point, context, log_weight = _prepared(model, x, label)
+        with noise.keyed(noise.content_keys(point, salt=1)):
+            z, log_det = model.transform(point, context)
+        values.append(model.base.log_prob(z, context) + log_det + log_weight)
+    return torch.stack(values).double().logsumexp(0).cpu() - math.log(len(values))
+
+
+@contextmanager
+def _looser(model: nn.Module) -> Iterator[str]:
+    """Less care within the block; what that means, or nothing where there is nothing to loosen."""
+    changes: list[tuple[nn.Module, str, Any]] = []
+    what = ""
+    for module in model.modules():
+        if isinstance(module, ContinuousFlow) and module.solver in FIXED:
+            changes.append((module, "steps", max(1, module.steps // 2)))
+            what = "half the steps"
+        elif isinstance(module, ContinuousFlow):
+            changes += [(module, name, getattr(module, name) * LOOSER) for name in ("atol", "rtol")]
+            what = "10 times the tolerances"
+        elif isinstance(module, InvertibleResidual):
+            changes.append((module, "eval_terms", max(1, module.eval_terms // 2)))
+            what = "half the terms"
+    kept = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    try:
+        for module, name, value in changes:
+            setattr(module, name, value)
+        yield what
+    finally:
+        for module, name, value in kept:
+            setattr(module, name, value)
