@@ -18,6 +18,7 @@ from torch import Tensor
 
 import zoo
 from zoo.data.spec import DataSpec
+from zoo.errors import Unsound
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, MaskedAutoregressive
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
@@ -320,6 +321,19 @@ def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
                 density_of_zero += int(log_p == -torch.inf)
                 assert factor > 1 or torch.isfinite(log_p).all()
     assert density_of_zero + errors > 0, "the test must reach an overflow"
+
+
+def test_samples_that_overflow_are_an_error_not_infinite() -> None:
+    """Three scales of e^50 lie beyond float32. A density of 0 far out stays an answer."""
+    model = MAF(DataSpec((1,)), 3, (4,), log_scale_bound=None).eval()
+    with torch.no_grad():
+        for layer in model.transform.modules():
+            if isinstance(layer, MaskedAffineAutoregressive):
+                layer.network.output.bias.fill_(50.0)
+    with pytest.raises(Unsound, match="samples"):
+        model.sample(3, seed=0)
+    plain = MAF(DataSpec((1,)), 1, (4,)).eval()
+    assert plain.log_prob(torch.full((1, 1), 1e30)).item() == -torch.inf
 
 
 def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:

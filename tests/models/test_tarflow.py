@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 
 import zoo
 from zoo.config import shipped
+from zoo.errors import Unsound
 from zoo.factory import instantiate
 from zoo.models import noise
 from zoo.models.bijections.base import Chain
@@ -197,6 +198,16 @@ def test_gaussian_noise_is_reported_as_a_bound():
         model.denoise = denoise
         spec.check(model.sample(5, seed=0))
     assert isinstance(model.dequantise, GaussianNoise)
+
+
+def test_a_denoising_step_that_overflows_is_an_error(monkeypatch):
+    """Rounding and the range of pixels would make an example of it."""
+    spec = zoo.DataSpec((1, 2, 2), levels=4)
+    model = zoo.build("tarflow", spec, **SMALL, preprocessing="scale", noise="gaussian", noise_std=1.0).eval()
+    for value in (math.inf, math.nan):
+        monkeypatch.setattr(model, "score", lambda y, context, value=value: torch.full_like(y, value))
+        with pytest.raises(Unsound, match="samples"):
+            model.sample(2, seed=0)
 
 
 @pytest.mark.parametrize(

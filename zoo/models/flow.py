@@ -69,7 +69,7 @@ class Flow(GenerativeModel):
         if self.dequantise is not None:
             x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
-        return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-density")
+        return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-densities", True)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x = self.transform.invert(self.base.sample(n, temperature, context), context)
@@ -81,16 +81,21 @@ class Flow(GenerativeModel):
         x = x if self.dequantise is None else self.dequantise.inverse(x)
         return x if self.spec.levels is None else x.clamp(0, self.spec.levels - 1)
 
-    def _sound(self, values: Tensor, what: str) -> Tensor:
-        """In evaluation mode, never a silent NaN (training has its own check, of the loss).
+    def _sound(self, values: Tensor, what: str, may_vanish: bool = False) -> Tensor:
+        """In evaluation mode, never a silent NaN or infinity (training has its own check, of the loss).
 
-        A density of -inf passes: so far out (such as |x| = 1e19, whose square overflows float32) the density
-        is below what the dtype can hold, and 0 is its nearest value.
+        A log-density may be -inf: so far out (such as |x| = 1e19, whose square overflows float32) the density
+        is below what the dtype can hold, and 0 is its nearest value. No sample is infinite.
         """
-        if not self.training and bool(values.isnan().any()):
+        if self.training:
+            return values
+        sound = values.isfinite()
+        if may_vanish:
+            sound |= values == -torch.inf
+        if not bool(sound.all()):
             raise Unsound(
-                f"The {what} of {type(self).__name__} hold NaN: its layers overflow {values.dtype} here. "
-                "Train again with a lower training.lr, or evaluate in float64."
+                f"The {what} of {type(self).__name__} hold NaN or infinity: its layers overflow "
+                f"{values.dtype} here. Train again with a lower training.lr, or evaluate in float64."
             )
         return values
 

@@ -152,8 +152,8 @@ class TarFlow(Flow):
             else:
                 y, _ = layer.inverse(y, context)  # type: ignore[operator]
         if isinstance(self.dequantise, GaussianNoise) and self.denoise:
-            y = self._sound(y, "samples")
-            return self.dequantise.nearest(y + self.dequantise.std**2 * self.score(y, context))
+            clean = y + self.dequantise.std**2 * self.score(y, context)
+            return self.dequantise.nearest(self._sound(clean, "samples"))
         return self._as_data(y)
 
     def score(self, y: Tensor, context: Tensor | None = None) -> Tensor:
