@@ -165,6 +165,25 @@ def test_adjoint_gradients_are_the_direct_ones(trace):
         torch.testing.assert_close(adjoint, direct, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("direction", ["forward", "inverse", "invert"])
+def test_adjoint_gradients_reach_the_context(direction):
+    """Of a learned embedding, so that the context is no leaf of the graph."""
+    torch.manual_seed(4)
+    field, embedding = DenseField(3, (8,), context=2).double(), torch.randn(3, 2, dtype=torch.float64)
+    x = torch.randn(3, 3, dtype=torch.float64)
+
+    def gradient(adjoint):
+        flow = tight(field, train_trace="exact", adjoint=adjoint, atol=1e-9, rtol=1e-9).train()
+        learned = embedding.clone().requires_grad_()
+        found = getattr(flow, direction)(x, learned.tanh())
+        parts = [found] if direction == "invert" else [found[0].square(), found[1]]
+        return torch.autograd.grad(sum(part.sum() for part in parts), learned)[0]
+
+    direct = gradient(False)
+    assert direct.norm() > 0.1
+    torch.testing.assert_close(gradient(True), direct, rtol=1e-5, atol=1e-6)
+
+
 def test_gradients_of_the_log_det_are_those_of_differences():
     matrix = 0.3 * torch.randn(2, 2, dtype=torch.float64)
     field = Linear(matrix)

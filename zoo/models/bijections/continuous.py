@@ -109,7 +109,7 @@ class ContinuousFlow(Bijection):
         points = [start]
         for begin, end in itertools.pairwise(times):
             points += self._solve(
-                lambda t, state: (self._velocity(t, state[0], context),), (points[-1],), begin, end
+                lambda t, state: (self._velocity(t, state[0], context),), (points[-1],), begin, end, context
             )
         return points
 
@@ -165,7 +165,7 @@ class ContinuousFlow(Bijection):
                 return change if live else tuple(part.detach() for part in change)
 
             start_at = (x, *[zeros(x).to(x.dtype)] * (2 if kinetic or jacobian else 1))
-            z, log_det, *penalties = self._solve(dynamics, start_at, start, end)
+            z, log_det, *penalties = self._solve(dynamics, start_at, start, end, context)
             for penalty in penalties:
                 log_det = log_det - penalty
         return z, log_det.to(torch.promote_types(log_det.dtype, torch.float32))
@@ -175,16 +175,26 @@ class ContinuousFlow(Bijection):
         return self.field(t, x) if context is None else self.field(t, x, context)
 
     def _solve(
-        self, dynamics: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], start: float, end: float
+        self,
+        dynamics: Callable[..., tuple[Tensor, ...]],
+        state: tuple[Tensor, ...],
+        start: float,
+        end: float,
+        context: Tensor | None,
     ) -> tuple[Tensor, ...]:
         self.last_evaluations = 0
         if len(state[0]) == 0:
             return state
         with torch.autocast(state[0].device.type, enabled=False):
-            return self._solve_in_full_precision(dynamics, state, start, end)
+            return self._solve_in_full_precision(dynamics, state, start, end, context)
 
     def _solve_in_full_precision(
-        self, dynamics: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], start: float, end: float
+        self,
+        dynamics: Callable[..., tuple[Tensor, ...]],
+        state: tuple[Tensor, ...],
+        start: float,
+        end: float,
+        context: Tensor | None,
     ) -> tuple[Tensor, ...]:
         from torchdiffeq import odeint, odeint_adjoint
 
@@ -195,12 +205,14 @@ class ContinuousFlow(Bijection):
             settings |= {"atol": loose or self.atol, "rtol": loose or self.rtol}
         try:
             if self.adjoint and torch.is_grad_enabled():
-                weights = tuple(p for p in self.field.parameters() if p.requires_grad)
+                # all that the dynamics hold besides the state: what is not named here gets no gradient
+                held = (*self.field.parameters(), *(() if context is None else (context,)))
+                named = tuple(tensor for tensor in held if tensor.requires_grad)
                 back = {k: v for k, v in settings["options"].items() if k != "norm"}
                 if "step_t" in back and start > end:
                     back["step_t"] = -time  # torchdiffeq negates a decreasing time, but not for the adjoint
                 solution = odeint_adjoint(
-                    dynamics, state, time, adjoint_params=weights, adjoint_options=back, **settings
+                    dynamics, state, time, adjoint_params=named, adjoint_options=back, **settings
                 )
             else:
                 solution = odeint(dynamics, state, time, **settings)
