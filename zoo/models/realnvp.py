@@ -34,7 +34,9 @@ class RealNVP(Flow):
 
     Vectors: ``layers`` couplings with alternating masks (the even places are brought to the front once, so
     that both parts are contiguous). Images: at each scale three couplings with checkerboard masks, a squeeze,
-    three with channel masks; then half of the channels leave. The last scale has four checkerboard couplings,
+    three with channel masks; then half of the channels leave. What leaves is standardised by a mean and a
+    scale that a small convolution gives from what stays: a learned prior, as Glow's. The paper has none, and
+    here it starts as none. The last scale has four checkerboard couplings,
     or four over channels where a single pixel is left. Odd sizes are not halved further.
 
     Args:

@@ -30,7 +30,8 @@ class ContinuousFlow(Bijection):
 
     The trace is exact (the field's closed form ``divergence`` where it has one, or D vector-Jacobian
     products), or Hutchinson's estimate e^T (dv/dx) e with one probe e for each row, drawn once a solve: along
-    a fixed probe the estimate is a smooth function of time, and forward and inverse cancel.
+    a fixed probe the estimate is a smooth function of time. Log-dets of forward and inverse cancel only under
+    one noise key: with probes of their own each is unbiased and their sum is not zero.
 
     Two penalties on the way from data to latents make training's ODE cheap to solve (Finlay et al. 2020,
     arXiv:2002.02798, eq. 8-9). They are integrated along the same solve and, in training mode only, taken off
