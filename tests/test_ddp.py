@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import multiprocessing
 import os
@@ -11,19 +12,27 @@ import signal
 import socket
 import time
 
+import numpy as np
 import pytest
 import torch
 
+import zoo
 from zoo.config import compose_run
-from zoo.errors import ZooError
-from zoo.record import read
-from zoo.run import run
+from zoo.data.spec import DataSpec
+from zoo.errors import Unsound, ZooError
+from zoo.evaluation import likelihood
+from zoo.evaluation.likelihood import log_probs
+from zoo.evaluation.protocol import generate
+from zoo.evaluation.shares import in_batches
+from zoo.models.networks.evaluations import count_evaluations
+from zoo.record import LIKELIHOOD, SAMPLES, read
+from zoo.run import reevaluate, run
 
 SMALL = [
     "logger=none", "training.updates=6", "training.batch_size=24", "training.validations=2",
     "training.warmup=0", "training.schedule=constant", "evaluation.samples=30",
     "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
-    "evaluation.time_limit_seconds=0.01",
+    "evaluation.time_limit_seconds=0.01", "evaluation.batch_size=16",
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 MOONS = ["data=moons", "data.train=200", "data.val=25", "data.test=40"]
@@ -155,6 +164,147 @@ def check_equal(pairs, name):
     assert records[0]["cost"]["images_seen"] == records[1]["cost"]["images_seen"]
 
 
+@pytest.mark.parametrize("name", ["batch statistics of a flow", "matching", "critic steps"])
+def test_one_process_finds_in_a_checkpoint_what_two_have_found(pairs, name):
+    directory = pairs[1] / name
+    before, arrays = read(directory), held(directory)
+    assert arrays[SAMPLES, "samples"].shape[0] == 30
+    after = reevaluate(directory)
+    assert after.metrics == before.metrics
+    assert all(np.array_equal(value, arrays[key]) for key, value in held(directory).items())
+
+
+def held(directory):
+    """The arrays of a run: likelihoods and samples."""
+    return {
+        (name, key): value
+        for name in (LIKELIHOOD, SAMPLES)
+        if (directory / name).exists()
+        for key, value in np.load(directory / name).items()
+    }
+
+
+def as_member(rank, world, port, questions, answers):
+    """One process of a group, which answers questions without any training."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    found = []
+    for question in questions:
+        try:
+            found.append(question(rank))
+        except Exception as error:
+            found.append((type(error), str(error), "".join(getattr(error, "__notes__", []))))
+    answers.put((rank, found))
+    torch.distributed.barrier()
+
+
+def in_group(questions, world, timeout=60):
+    """What each process of a group answers, question by question."""
+    context = multiprocessing.get_context("fork")
+    answers, port = context.Queue(), free_port()
+    processes = [
+        context.Process(target=as_member, args=(rank, world, port, questions, answers))
+        for rank in range(world)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(answers.get(timeout=timeout) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+    return [[found[rank][i] for rank in range(world)] for i in range(len(questions))]
+
+
+GREY = DataSpec((1, 8, 8), levels=17)
+SHARED = {
+    "flow": ("realnvp", GREY, {"width": 4}),
+    "diffusion": ("diffusion", GREY, {"terms": 2, "sample_steps": 3}),
+    "fixed steps": ("ffjord", DataSpec((2,)), {"hidden": [8], "solver": "rk4", "steps": 2}),
+    "steps that depend on the batch": ("ffjord", DataSpec((2,)), {"hidden": [8]}),
+}
+
+
+@functools.cache  # made once, before there are processes
+def with_random_weights(name):
+    model_name, spec, settings = SHARED[name]
+    torch.manual_seed(0)
+    model = zoo.build(model_name, spec, **settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # many models begin as the identity
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def answers(name, n):
+    """Log-likelihoods, samples and evaluations, four examples at a time."""
+    model, spec = with_random_weights(name), SHARED[name][1]
+    torch.manual_seed(n)
+    x = torch.randn(n, *spec.shape) if spec.levels is None else torch.randint(17, (n, *spec.shape))
+    with count_evaluations() as counter:
+        values, samples = log_probs(model, x, 4), generate(model, n, spec, 3, 4)
+    return values.numpy(), samples.numpy(), counter.count
+
+
+def test_processes_share_out_what_one_would_compute():
+    cases = [(name, n) for name in SHARED for n in (13, 3)]  # four batches; one, so that some have none
+    alone = [answers(*case) for case in cases]
+    together = in_group([lambda _, case=case: answers(*case) for case in cases], 3)
+    for case, (values, samples, count), of_ranks in zip(cases, alone, together, strict=True):
+        assert len(values) == len(samples) == case[1]
+        for rank in of_ranks:
+            assert np.array_equal(rank[0], values), case
+            assert np.array_equal(rank[1], samples), case
+            assert rank[2] == count > 0
+
+
+class Foreign(torch.nn.Module):
+    """A model that is not zoo's, whose noise is torch's."""
+
+    def sample(self, n):
+        return torch.randn(n, 2)
+
+
+def foreign_samples(rank):
+    torch.manual_seed(0)
+    return generate(Foreign(), 13, DataSpec((2,)), 3, 4).numpy()
+
+
+def test_another_librarys_model_is_not_shared_out_since_it_draws_from_torch():
+    (found,) = in_group([foreign_samples], 2)
+    assert all(np.array_equal(samples, foreign_samples(0)) for samples in found)
+
+
+class Spoilt(Exception):
+    """An exception that does not survive a journey to another process."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} {where}")
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere"),
+    [
+        (Unsound("It overflows."), (Unsound, "It overflows.")),
+        (NotImplementedError("No density."), (NotImplementedError, "No density.")),
+        (Spoilt("a", "b"), (ZooError, "Spoilt: a b")),
+    ],
+)
+def test_an_error_of_one_process_is_raised_by_all(error, elsewhere):
+    def fail(rows):
+        if rows.start == 8:
+            raise error
+        return torch.zeros(4)
+
+    model = zoo.build("realnvp", DataSpec((2,)), hidden=[4])
+    ((first, second, third),) = in_group([lambda _: in_batches(model, 12, 4, fail)], 3)
+    assert first[:2] == second[:2] == elsewhere
+    assert "In process 2" in first[2]
+    assert "raise error" in first[2]
+    assert third == (type(error), str(error), "")
+
+
 def different_seeds(rank):
     return ["model=maf", *MOONS, *SMALL, *TWO, f"seed={rank}"]
 
@@ -246,6 +396,50 @@ def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
         for name in ("cut", "whole")
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def on_rank_one(what):
+    """A run of two processes, of which the second does this instead of scoring a batch."""
+
+    def overrides(rank):
+        if rank == 1:
+            likelihood._checked = lambda values, batch: what()
+        return ["model=maf", *MOONS, *SMALL, *TWO]
+
+    return overrides
+
+
+def raise_(error):
+    raise error
+
+
+def test_what_one_process_cannot_compute_is_a_flagged_cell(tmp_path):
+    overrides = on_rank_one(lambda: raise_(Unsound("It overflows.")))
+    (errors,) = in_ranks([(overrides, tmp_path)])
+    assert errors == [None, None]
+    record = read(tmp_path)
+    assert record.status == "finished"
+    assert (record.metrics["nll"].value, record.metrics["nll"].reason) == (None, "It overflows.")
+    assert np.load(tmp_path / SAMPLES)["samples"].shape == (30, 2)
+
+
+def test_an_error_of_one_process_in_the_evaluation_ends_the_run_with_one_record(tmp_path):
+    overrides = on_rank_one(lambda: raise_(ValueError("nothing is left")))
+    (errors,) = in_ranks([(overrides, tmp_path)])
+    assert errors == ["ValueError: nothing is left"] * 2
+    record = read(tmp_path)
+    assert (record.status, record.reason) == ("failed", "ValueError: nothing is left")
+    assert "In process 1" in (tmp_path / "error.log").read_text()
+
+
+def test_a_process_killed_in_the_evaluation_cuts_the_job_off_and_the_rest_is_judged_later(tmp_path):
+    overrides = on_rank_one(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    (cut,) = in_ranks([(overrides, tmp_path)])
+    assert cut == ["CutOff: Another process of this run was lost.", None]
+    assert not (tmp_path / "record.json").exists()
+    (again,) = in_ranks([(["model=maf", *MOONS, *SMALL, *TWO], tmp_path)])
+    assert again == [None, None]
+    assert read(tmp_path).status == "finished"
 
 
 def test_other_strategies_are_refused():

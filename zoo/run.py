@@ -32,6 +32,7 @@ from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_o
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_hash
 from zoo.login import by_agent
+from zoo.models.across import world
 from zoo.processes import alone, is_first_rank
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training import distributed
@@ -124,10 +125,11 @@ def _run(
             rule = _rule(config, model, identity.seed)
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             record.provenance["data"] = data.describe()
-            _fit(config, rule, data, directory, identity, loggers, show, record)
+            device = _fit(config, rule, data, directory, identity, loggers, show, record)
+            if is_first_rank() or world() > 1:  # without a group nothing was trained, and one is enough
+                _judge(config, data, directory, record, device)
             if not is_first_rank():
                 return record
-            _judge(config, data, directory, record, rule)
         record.status = "finished"
     except (Diverged, Unsound) as error:  # the second from a validation; the protocol makes a cell of it
         record.status, record.reason = "diverged", str(error)
@@ -215,8 +217,8 @@ def _fit(
     loggers: list[Any],
     show: Callable[[dict[str, Any]], None] | None,
     record: Record,
-) -> None:
-    """Train to the budget, from the last checkpoint where there is one."""
+) -> torch.device:
+    """Train to the budget, from the last checkpoint where there is one; returns this process's device."""
     folder = directory / "checkpoints"
     folder.mkdir(exist_ok=True)
     last = folder / "last.ckpt"
@@ -260,8 +262,6 @@ def _fit(
         trainer.fit(rule, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # the first rank evaluates on its own
     elif checkpoint is not None:
         curves.training_seconds = next(
             (s["training_seconds"] for s in checkpoint["callbacks"].values() if "training_seconds" in s), 0.0
@@ -281,6 +281,7 @@ def _fit(
         "compiled": rule.compiled,
         **rule.flops,
     }
+    return trainer.strategy.root_device  # rule.device is the CPU by now: Lightning has moved it there
 
 
 def _processes(config: DictConfig) -> int | None:
@@ -316,10 +317,14 @@ def _strategy(config: DictConfig) -> Any:
     )
 
 
-def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule: Rule | None) -> None:
-    """Evaluate the chosen checkpoint by the protocol; write samples; fill the record."""
-    device = rule.device if rule is not None else torch.device("cpu")
-    model = factory.load(directory, device=device if device.type != "meta" else None)
+def _judge(config: DictConfig, data: Any, directory: Path, record: Record, device: torch.device) -> None:
+    """Evaluate the chosen checkpoint by the protocol; write samples; fill the record.
+
+    All processes of a group take part; only the first writes, and fills its record.
+    """
+    distributed.wait()  # until the first has written the checkpoint
+    model = factory.load(directory, device=device)
+    distributed.same_weights(model)  # a network's file system may show an older checkpoint elsewhere
     settings = plain(config.evaluation)
     started = time.perf_counter()
     torch.manual_seed(0)
@@ -332,6 +337,8 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, rule:
         entropy=getattr(data, "entropy", None),
         modes=getattr(data, "modes", None),
     )
+    if not is_first_rank():
+        return
     record.metrics, record.sampling = result.metrics, result.sampling
     record.cost["evaluation_seconds"] = time.perf_counter() - started
     best = directory / "checkpoints" / "best.ckpt"
@@ -367,7 +374,7 @@ def reevaluate(directory: Path) -> Record:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
     with own_modules(), alone(directory):
         config = compose_run(overrides)
-        _judge(config, prepare_data(config), directory, record, None)
+        _judge(config, prepare_data(config), directory, record, torch.device("cpu"))
         record.status, record.reason = "finished", None
         record.write(directory)
     return record

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.flows import estimation
+from zoo.evaluation.shares import in_batches
 from zoo.models import noise
 from zoo.models.base import Likelihood
 from zoo.models.networks.evaluations import count_evaluations
@@ -85,7 +86,7 @@ def score(
         details["sequential_evaluations"] = round(counter.count / passes, 2)
     if kind == "estimate":
         try:
-            details |= estimation(model, x, values, log_probs)
+            details |= estimation(model, x, values, _of_batch)  # by each process for itself
         except Unsound as error:
             details["estimation_reason"] = str(error)
     mean = -values.mean().item()
@@ -123,15 +124,19 @@ def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
 
 @torch.no_grad()
 def log_probs(model: nn.Module, x: Tensor, batch_size: int = 256, copies: int = 1) -> Tensor:
-    """Log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats; the same for every batch size."""
+    """Log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats; the same for every batch size.
+
+    Several processes share the examples out, and each has all the values.
+    """
+    return in_batches(model, len(x), batch_size, lambda rows: _of_batch(model, x[rows], copies))
+
+
+def _of_batch(model: nn.Module, batch: Tensor, copies: int = 1) -> Tensor:
     device, dtype = placement(model)
-    parts = []
-    for batch in x.split(batch_size):
-        batch = batch.to(device=device, dtype=dtype)
-        draws = [_checked(model.log_prob(batch), batch) if copies == 1 else _salted(model, batch, 0)]  # type: ignore[operator]
-        draws += [_salted(model, batch, salt) for salt in range(1, copies)]
-        parts.append(torch.stack(draws).logsumexp(0) - math.log(copies) if copies > 1 else draws[0])
-    return torch.cat(parts)
+    batch = batch.to(device=device, dtype=dtype)
+    draws = [_checked(model.log_prob(batch), batch) if copies == 1 else _salted(model, batch, 0)]  # type: ignore[operator]
+    draws += [_salted(model, batch, salt) for salt in range(1, copies)]
+    return torch.stack(draws).logsumexp(0) - math.log(copies) if copies > 1 else draws[0]
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:

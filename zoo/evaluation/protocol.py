@@ -21,6 +21,7 @@ from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
+from zoo.evaluation.shares import first_goes_on, in_batches
 from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
@@ -83,6 +84,10 @@ def evaluate(
     What a model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not converge) is
     a metric without a value, with the reason; the rest is measured all the same.
 
+    Several processes of one process group all call it with the same model. They share the examples that are
+    scored and the samples that are drawn, with the values of one process; then the group ends, and the first
+    process goes on alone, so that no other disturbs its timing. The others get an empty evaluation.
+
     torch's global random state is left as it was.
     """
     chosen = Settings.of(settings)
@@ -124,6 +129,8 @@ def _evaluate(
         samples = generate(model, settings.samples, spec, settings.seed, settings.batch_size)
     except Unsound as error:
         samples, failure = torch.empty(0, *spec.shape), str(error)
+    if not first_goes_on():
+        return Evaluation()
     drawn = model.sampling_details() if isinstance(model, GenerativeModel) else {}
     extractor, no_extractor = select(
         spec,
@@ -186,14 +193,14 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
     """``n`` examples on the CPU, ``(n, *spec.shape)``, drawn ``batch_size`` at a time.
 
     A zoo model gives ``model.sample(n, seed=seed)`` whatever the batch size; any other draws from torch's
-    global generator.
+    global generator. Several processes share the samples out, and each has them all.
     """
     device, _ = placement(model)
-    parts = []
-    for first in range(0, n, batch_size):
-        count = min(batch_size, n - first)
+
+    def work(rows: slice) -> Tensor:
+        count = rows.stop - rows.start
         if isinstance(model, GenerativeModel):
-            with noise.keyed(noise.keys(seed, count=count, first=first, device=device)):
+            with noise.keyed(noise.keys(seed, count=count, first=rows.start, device=device)):
                 part = model.sample(count)
         else:
             part = model.sample(count)  # type: ignore[operator]
@@ -202,5 +209,6 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
                 f"sample({count}) must have shape {(count, *spec.shape)}; "
                 f"{type(model).__name__} returned {tuple(part.shape)}."
             )
-        parts.append(part.detach().cpu())
-    return torch.cat(parts)
+        return part.detach().cpu()
+
+    return in_batches(model, n, batch_size, work)

@@ -35,8 +35,7 @@ class Averaging(DDPStrategy):
 
     def configure_ddp(self) -> None:
         assert self.model is not None
-        for tensor in self.model.state_dict().values():  # equal by the seed already; now by construction
-            distributed.broadcast(tensor, 0)
+        same_weights(self.model)  # equal by the seed already; now by construction
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
@@ -102,6 +101,19 @@ class Agreement(pl.Callback):
                 "The processes of this run were given different configurations (rank "
                 f"{odd[0]} differs from rank 0); start all of them with the same command."
             )
+
+
+def wait() -> None:
+    """Wait until every process has come here."""
+    if world() > 1:
+        distributed.barrier()
+
+
+def same_weights(module: nn.Module) -> None:
+    """Give every process the first one's weights and buffers."""
+    if world() > 1:
+        for tensor in module.state_dict().values():
+            distributed.broadcast(tensor, 0)
 
 
 def average(parameters: Iterable[nn.Parameter]) -> None:
