@@ -32,6 +32,7 @@ class Planted(Bijection):
     def __init__(self, weight, inverse=0.0, log_det=0.0, latents=None, raises=False):
         super().__init__()
         self.weight = nn.Parameter(weight)
+        self.under_autocast = []
         self.inverse_error, self.log_det_error, self.latents, self.raises = inverse, log_det, latents, raises
 
     def forward(self, x, context=None):
@@ -41,6 +42,7 @@ class Planted(Bijection):
         ) + self.weight.det().abs().log() + wrong
 
     def invert(self, z, context=None):
+        self.under_autocast.append(torch.is_autocast_enabled("cpu"))
         if self.raises:
             raise Unsound("The way back\nis lost.")
         x = torch.linalg.solve(self.weight, z.float().T).T
@@ -124,6 +126,12 @@ def test_layers_with_gradients_of_their_own_are_seen_through_and_left_as_they_we
     assert not any("forward" in vars(module) for module in model.modules())
     assert all(m.adjoint for m in model.modules() if isinstance(m, ContinuousFlow))
     assert torch.equal(model.log_prob(x), before)
+
+
+def test_the_way_back_is_under_autocast_too():
+    model = planted()
+    flows.report(model, examples(POINTS), 0)
+    assert model.transform.under_autocast == [False, True]
 
 
 def test_bfloat16_takes_effect():
