@@ -18,6 +18,7 @@ from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
 from zoo.evaluation.speed import sampling_speed
 from zoo.models import noise
+from zoo.models.diffusion import Diffusion
 from zoo.models.networks.evaluations import tick
 from zoo.models.vae import VAE
 from zoo.run import write_samples
@@ -94,6 +95,16 @@ def test_diagnostics_reach_the_record_and_rank_nothing():
     assert kl.unit == "nats"
     assert kl.standard_error > 0
     assert "active_units" not in judge(Uniform()).metrics
+
+
+def test_a_diffusions_record_has_the_odes_density_beside_the_bound():
+    metrics = judge(
+        Diffusion(SPEC, unet={"channels": 4, "multipliers": [1]}, steps=2, solver="euler")
+    ).metrics
+    bound, beside = metrics["bits_per_dim"], metrics["bits_per_dim/ode"]
+    assert (bound.kind, bound.direction) == ("lower bound", "lower")
+    assert (beside.kind, beside.direction, beside.n) == ("estimate", "none", 50)
+    assert beside.details["solver"] == "euler"
 
 
 def test_no_likelihood_is_an_empty_cell():

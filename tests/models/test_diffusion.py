@@ -361,3 +361,48 @@ def test_the_first_step_has_noise_of_a_cells_size(schedule):
     assert math.sin(digits.grid[1]) == pytest.approx(0.4 * 2 / 17, rel=1e-6)
     by_ode = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule=schedule, likelihood="ode")
     assert by_ode.grid == whole.tolist()
+
+
+@pytest.mark.parametrize(("prediction", "conditional"), [("v", False), ("eps", True)])
+def test_one_network_has_the_bound_and_the_odes_density(prediction, conditional):
+    """What stands beside the bound is the log_prob of a model by the ODE with the same weights."""
+    spec = zoo.DataSpec((1, 2, 2), levels=17, classes=2)
+    settings = {
+        "solver": "rk4",
+        "steps": 2,
+        "terms": 1,
+        "prediction": prediction,
+        "conditional": conditional,
+        "unet": {"channels": 4, "multipliers": [1]},
+    }
+    torch.manual_seed(0)
+    by_bound = Diffusion(spec, **settings).eval()
+    for parameter in by_bound.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    by_ode = Diffusion(spec, likelihood="ode", **settings).eval()
+    by_ode.load_state_dict(by_bound.state_dict())
+    x = torch.randint(17, (60, 1, 2, 2)).float()
+    with torch.no_grad():
+        bound = by_bound.log_prob(x)
+        with noise.keyed(noise.keys(3, count=60)):
+            found = by_bound.diagnostics(x)
+            assert set(by_ode.diagnostics(x)) == {"straightness"}
+        truth = -by_ode.log_prob(x[:50]).double() / (4 * math.log(2))
+        assert by_bound.log_prob(x).equal(bound)
+    assert set(found) == {"straightness", "bits_per_dim/ode"}
+    value, unit, error, n, details = found["bits_per_dim/ode"]
+    assert (unit, n, details) == ("bits/dim", 50, by_ode.likelihood_details())
+    assert details["dequantisation"] == "uniform"
+    assert {"solver", "steps", "trace"} <= set(details)
+    assert value == pytest.approx(truth.mean().item(), abs=1e-6)
+    assert error == pytest.approx(truth.std().item() / math.sqrt(50), rel=1e-4)
+
+
+def test_the_odes_density_of_continuous_data_is_in_nats_beside_its_bound():
+    model = optimal(0.5, likelihood="elbo")
+    x = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)[:, None]
+    with torch.no_grad(), noise.keyed(noise.keys(0, count=7)):
+        value, unit, _, n, _ = model.diagnostics(x)["nll/ode"]
+    truth = -torch.distributions.Normal(0.0, 0.5).log_prob(x).mean().item()
+    assert (unit, n) == ("nats", 7)
+    assert value == pytest.approx(truth, abs=5e-4)

@@ -183,8 +183,15 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     except Unsound as error:
         return {"diagnostics": Metric(None, "1", direction="none", n=len(x), reason=str(error))}
     return {
-        name: Metric(value, unit, direction="none", standard_error=error, n=len(x) if n is None else n)
-        for name, (value, unit, error, n) in found.items()
+        name: Metric(
+            value,
+            unit,
+            direction="none",
+            standard_error=error,
+            n=len(x) if n is None else n,
+            details=details or {},
+        )
+        for name, (value, unit, error, n, details) in found.items()
     }
 
 

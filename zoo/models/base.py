@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -25,12 +26,14 @@ class Diagnostic(NamedTuple):
         unit: ``1`` for a plain number, ``nats``, ...
         standard_error: over the examples; None where it was not estimated.
         n: examples behind it; None: all that were given.
+        details: what controls the value; None for nothing.
     """
 
     value: float
     unit: str = "1"
     standard_error: float | None = None
     n: int | None = None
+    details: dict[str, Any] | None = None
 
 
 class GenerativeModel(nn.Module):
@@ -107,14 +110,20 @@ class GenerativeModel(nn.Module):
                 noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
             )
         with noise.keyed(row_keys) if row_keys is not None else nullcontext():
-            if not self.conditional or y is not None:
-                return self._log_prob(x, self.one_hot(y, len(x)))
-            draws = noise.position()  # the same noise for every label: one density at one point
-            values = []
-            for label in range(self.context):
-                noise.rewind(draws)
-                values.append(self._log_prob(x, self.one_hot(label, len(x))))
-            return torch.stack(values).logsumexp(0) - math.log(self.context)
+            return self._of_labels(self._log_prob, x, y)
+
+    def _of_labels(
+        self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None = None
+    ) -> Tensor:
+        """A log-density of ``(x, context)`` given labels; without them, a conditional model's mixture."""
+        if not self.conditional or y is not None:
+            return log_prob(x, self.one_hot(y, len(x)))
+        draws = noise.position()  # the same noise for every label: one density at one point
+        values = []
+        for label in range(self.context):
+            noise.rewind(draws)
+            values.append(log_prob(x, self.one_hot(label, len(x))))
+        return torch.stack(values).logsumexp(0) - math.log(self.context)
 
     def one_hot(self, y: Tensor | int | None, n: int, values: bool | None = None) -> Tensor | None:
         """Labels ``(n,)``, or one for all, as the context of networks ``(n, classes)``; None for None.
