@@ -19,6 +19,7 @@ from zoo.models import noise
 from zoo.models.gan import GAN, truncated
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.networks.lipschitz import SpectralNorm
 from zoo.models.networks.style import ModulatedConv, sphere
 from zoo.models.stylegan import StyleGAN
 
@@ -94,7 +95,7 @@ def test_network_space_round_trip_is_exact(levels: int, dtype: torch.dtype) -> N
 
 @every_player
 def test_double_precision_with_every_critic_norm(player: str) -> None:
-    for norm in ("none", "group", "spectral"):
+    for norm in ("none", "group", "spectral", "lipschitz"):
         model = PLAYERS[player](DataSpec((1, 8, 8), 17), critic_norm=norm).double()
         x = model.to_network(data(model.spec, 3, torch.float64)).requires_grad_()
         (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
@@ -321,6 +322,45 @@ def test_spectral_normalisation_bounds_every_layer_of_the_residual_critic() -> N
             assert operator(layer, shape)[0] <= 1.02 * math.sqrt(taps)
     assert any(operator(layer, shape)[0] > 1.2 for layer, shape in seen.items())  # so 1 bounds no such critic
     assert len(seen) > 8
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 5, 7), (1, 1, 2)], ids=str)
+@every_player
+def test_true_norms_bound_every_layer_and_the_whole_critic_by_1(
+    player: str, shape: tuple[int, ...], training: bool
+) -> None:
+    """Of weights far too large, in training as in evaluation: each layer's matrix has norm 1 or 1/2."""
+    spec = DataSpec(shape, 17, classes=3)
+    model = PLAYERS[player](spec, critic_norm="lipschitz", conditional=True, width=6)
+    seen: dict[nn.Module, tuple[int, ...]] = {}
+    bounded = [layer for layer in model.critic.modules() if isinstance(layer, SpectralNorm)]
+    assert {id(layer.layer) for layer in bounded} == {id(layer) for layer in layers(model)}
+    for layer in bounded:
+        nn.init.normal_(layer.layer.weight)
+        layer.register_forward_hook(lambda m, args, out: seen.update({m: tuple(args[0].shape[1:])}))
+    model.train(training)
+    x, y = 3 * torch.rand(40, *shape) - 1, torch.eye(3)[torch.arange(40) % 3]
+    for _ in range(2):
+        x = x.detach().requires_grad_()
+        logits = model.critic(x, y)
+        (slope,) = torch.autograd.grad(logits.sum(), x)
+    assert 0 < slope.flatten(1).norm(dim=1).max() <= 1.02
+    change = (logits[3:] - logits[:-3]).abs() / (x[3:] - x[:-3]).flatten(1).norm(dim=1)  # of equal labels
+    assert change.max() <= 1.02
+    for layer, size in seen.items():
+        if isinstance(layer.layer, nn.Conv2d) and layer.layer.kernel_size == (1, 1):
+            size = (size[0], 1, 1)
+        assert 0.97 <= operator(layer, size)[0] / layer.coefficient <= 1.02
+    assert len(seen) == len(bounded) > 3
+
+
+def test_true_norms_hold_for_a_trained_critic() -> None:
+    """What is trained to be as steep as it can has a slope, of at most 1."""
+    flat = trained(GAN(DataSpec((3,)), critic_norm="lipschitz"), 1e-2)
+    assert 0.1 < max(steepest(flat)) <= 1.02
+    image = trained(GAN(DataSpec((1, 4, 4), 17), width=8, hidden=16, critic_norm="lipschitz"), 1e-2, 20)
+    assert 0.01 < max(steepest(image, 200)) <= 1.02
 
 
 # Published sizes --------------------------------------------------------------------------------------------

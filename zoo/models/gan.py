@@ -14,10 +14,11 @@ from zoo.models.checks import at_least
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder, Norm
+from zoo.models.networks.lipschitz import SpectralNorm
 from zoo.models.networks.residual import ResidualFeatures, ResidualGenerator
 
 Architecture = Literal["dcgan", "residual"]
-CriticNorm = Literal["none", "group", "spectral"]
+CriticNorm = Literal["none", "group", "spectral", "lipschitz"]
 
 
 class AdversarialModel(GenerativeModel):
@@ -140,9 +141,11 @@ class GAN(AdversarialModel):
         hidden: units of the hidden layers (vectors, and one in each network of ``dcgan``).
         depth: hidden layers of each network (vectors only).
         generator_norm: ``group`` or ``none``, in the generator's convolutions.
-        critic_norm: ``none``, ``group``, or ``spectral`` (Miyato et al. 2018): each weight, a kernel as the
-            matrix (out, in x height x width), is divided by its largest singular value. That bounds D's
-            Lipschitz constant: by 1 for vectors, whose D is dense.
+        critic_norm: ``none``, ``group``, ``spectral`` or ``lipschitz``. ``spectral`` (Miyato et al. 2018)
+            divides each weight, a kernel as the matrix (out, in x height x width), by its largest singular
+            value. That bounds D's Lipschitz constant by 1 for vectors, whose D is dense; a convolution's may
+            be as large as the root of its taps, 3 for a 3x3 kernel. ``lipschitz`` bounds the norm of each
+            convolution itself, and the constant of every D by 1, given any label.
         critic_width: channels of the critic; the generator's by default.
         conditional, truncation: as the base class's.
     """
@@ -182,7 +185,8 @@ class GAN(AdversarialModel):
 def plain_critic(spec: DataSpec, width: int, hidden: int, depth: int, norm: Norm, context: int) -> Critic:
     """The critic of ``dcgan`` and of vectors: an encoder, its last layer replaced by the critic's head."""
     *features, last = Encoder(spec.shape, 1, width, hidden, depth, norm, "leaky_relu").layers
-    return Critic(nn.Sequential(*features), last.in_features, norm, context)  # type: ignore[arg-type]
+    units = (last.layer if isinstance(last, SpectralNorm) else last).in_features
+    return Critic(nn.Sequential(*features), units, norm, context)  # type: ignore[arg-type]
 
 
 def residual_critic(spec: DataSpec, width: int, norm: Norm, context: int) -> Critic:

@@ -14,15 +14,19 @@ class Critic(nn.Module):
     Args:
         features: f, from ``(B, *shape)`` in network space to ``(B, length)``.
         length: of the features.
-        norm: ``spectral`` divides v and V by their largest singular values too.
+        norm: ``spectral`` divides v and V by their largest singular values too; ``lipschitz`` bounds them
+            so that the logit's constant is at most that of f (with a label each has half).
         context: length of the one-hot label y; 0 for none.
     """
 
     def __init__(self, features: nn.Module, length: int, norm: str = "none", context: int = 0) -> None:
         super().__init__()
         self.features = features
-        self.head = constrain(nn.Linear(length, 1), norm)
-        self.projection = constrain(nn.Linear(context, length, bias=False), norm) if context else None
+        bound = 0.5 if context else 1.0
+        self.head = constrain(nn.Linear(length, 1), norm, (length,), bound)
+        self.projection = (
+            constrain(nn.Linear(context, length, bias=False), norm, (context,), bound) if context else None
+        )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Logits ``(B,)``: large where the critic takes ``x`` for data (of this label)."""

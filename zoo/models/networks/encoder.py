@@ -12,11 +12,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 from zoo.errors import ZooError
 from zoo.models.networks.batch_norm import BatchNorm2d
 from zoo.models.networks.evaluations import tick
+from zoo.models.networks.lipschitz import SpectralNorm
 
-Norm = Literal["none", "group", "batch", "spectral"]
+Norm = Literal["none", "group", "batch", "spectral", "lipschitz"]
 Activation = Literal["relu", "leaky_relu", "silu", "elu"]
 
 SMALLEST = 4  # sides no longer than this are not halved further
+TRAIN_TOLERANCE = 0.02  # of the square of a layer's norm in training, so 1% of the norm
 WIDEST = 4  # channels double with each halving, up to this multiple of the width
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -40,14 +42,29 @@ def norm_layer(norm: str, channels: int) -> list[nn.Module]:
         return [nn.GroupNorm(math.gcd(8, max(channels // 4, 1)), channels)]  # groups of four channels or more
     if norm == "batch":
         return [BatchNorm2d(channels)]
-    if norm in ("none", "spectral"):
+    if norm in ("none", "spectral", "lipschitz"):
         return []
-    raise ZooError(f"norm is none, group, batch or spectral; got '{norm}'.")
+    raise ZooError(f"norm is none, group, batch, spectral or lipschitz; got '{norm}'.")
 
 
-def constrain(layer: nn.Module, norm: str) -> nn.Module:
-    """The layer itself, its weight divided by its largest singular value where ``norm`` says spectral."""
-    return spectral_norm(layer) if norm == "spectral" else layer
+def constrain(
+    layer: nn.Module, norm: str, shape: Sequence[int] | None = None, bound: float = 1.0
+) -> nn.Module:
+    """The layer itself, or bounded where ``norm`` says so.
+
+    ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its largest
+    singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the map itself, a convolution of
+    inputs of ``shape``, at most ``bound``, in training too: see
+    :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
+    """
+    if norm == "spectral":
+        return spectral_norm(layer)
+    if norm != "lipschitz":
+        return layer
+    if shape is None:
+        raise ZooError("norm=lipschitz is for critics and encoders; choose group, batch, spectral or none.")
+    assert isinstance(layer, nn.Linear | nn.Conv2d)
+    return SpectralNorm(layer, tuple(shape), bound, train_tolerance=TRAIN_TOLERANCE)
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
@@ -79,8 +96,9 @@ class Encoder(nn.Module):
         width: channels of the first convolution (images only).
         hidden: units of a hidden layer.
         depth: number of hidden layers (vectors only).
-        norm: ``group`` or ``batch`` after each convolution (vectors: nothing), ``spectral`` on every layer
-            (Miyato et al. 2018), or ``none``.
+        norm: ``group`` or ``batch`` after each convolution (vectors: nothing), ``spectral`` or ``lipschitz``
+            on every layer (:func:`constrain`), or ``none``. With ``lipschitz`` the constant of the whole is
+            at most 1 if the activation's is.
         activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
     """
 
@@ -104,7 +122,10 @@ class Encoder(nn.Module):
             for size, channels_out in zip(sizes, channels, strict=True):
                 stride = tuple(1 if a == b else 2 for a, b in zip(size_in, size, strict=True))
                 convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)  # type: ignore[arg-type]
-                layers += [constrain(convolution, norm), *norm_layer(norm, channels_out)]
+                layers += [
+                    constrain(convolution, norm, (channels_in, *size_in)),
+                    *norm_layer(norm, channels_out),
+                ]
                 layers += [activation_layer(activation)]
                 channels_in, size_in = channels_out, size
             layers += [nn.Flatten()]
@@ -113,9 +134,9 @@ class Encoder(nn.Module):
             norm_layer(norm, hidden)  # refuses an unknown name
             (units,) = shape
         for _ in range(depth):
-            layers += [constrain(nn.Linear(units, hidden), norm), activation_layer(activation)]
+            layers += [constrain(nn.Linear(units, hidden), norm, (units,)), activation_layer(activation)]
             units = hidden
-        layers += [constrain(nn.Linear(units, features), norm)]
+        layers += [constrain(nn.Linear(units, features), norm, (units,))]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:

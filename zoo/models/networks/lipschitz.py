@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 from zoo.errors import ZooError
 from zoo.models import noise
@@ -42,9 +43,9 @@ class SpectralNorm(nn.Module):
     :meth:`train` or :meth:`eval` after it, else the old sigma serves the new weight.
 
     Args:
-        layer: ``nn.Linear`` or ``nn.Conv2d`` (stride 1, zero padding that keeps the size).
+        layer: ``nn.Linear`` or ``nn.Conv2d`` (zero padding, any stride, no dilation, no groups).
         shape: event shape of the input.
-        coefficient: bound on the norm, below 1.
+        coefficient: bound on the norm; below 1 where the map is to be a contraction.
         iterations: power iterations after each change of W in training.
         train_tolerance: relative width of the interval for sigma^2 in training, in place of ``iterations``
             (Chen et al. 2019, appendix D, iterate to a tolerance too).
@@ -150,12 +151,13 @@ class SpectralNorm(nn.Module):
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if isinstance(self.layer, nn.Conv2d):
-            return F.conv2d(x, weight, bias, padding=self.layer.padding)
+            return F.conv2d(x, weight, bias, self.layer.stride, self.layer.padding)
         return F.linear(x, weight, bias)
 
     def _transpose(self, y: Tensor, weight: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Conv2d):
-            return F.conv_transpose2d(y, weight, padding=self.layer.padding)  # type: ignore[arg-type]
+            size = (len(y), *self.shape)
+            return conv2d_input(size, weight, y, self.layer.stride, self.layer.padding)
         return F.linear(y, weight.T)
 
 

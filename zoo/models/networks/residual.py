@@ -97,22 +97,25 @@ class ResidualFeatures(nn.Module):
     Args:
         shape: ``(C, H, W)``.
         width: channels of every block.
-        norm: ``spectral`` on every layer, ``group`` before every ReLU, or ``none``.
+        norm: ``spectral`` on every layer, ``group`` before every ReLU, or ``none``; or ``lipschitz``, whose
+            features have a constant of at most 1: every layer has one, and what adds up (a block's two ways,
+            the pixels) is divided by as much as it may add.
     """
 
     def __init__(self, shape: Sequence[int], width: int = 32, norm: Norm = "none") -> None:
         super().__init__()
         channels, *size = shape
-        blocks: list[nn.Module] = [DownBlock(channels, width, norm, first=True)]
+        blocks: list[nn.Module] = [DownBlock(channels, width, norm, size, first=True)]
         size = [(side + 1) // 2 for side in size]
         while max(size) > SMALLEST:
-            blocks.append(DownBlock(width, width, norm))
+            blocks.append(DownBlock(width, width, norm, size))
             size = [(side + 1) // 2 for side in size]
-        blocks += [DownBlock(width, width, norm, halve=False) for _ in range(2)]
+        blocks += [DownBlock(width, width, norm, size, halve=False) for _ in range(2)]
         self.blocks = nn.Sequential(*blocks, *norm_layer(norm, width), nn.ReLU())
+        self.share = 1 / math.sqrt(math.prod(size)) if norm == "lipschitz" else 1.0  # of n numbers: sqrt(n)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(x).sum((2, 3))
+        return self.share * self.blocks(x).sum((2, 3))
 
 
 class DownBlock(nn.Module):
@@ -123,23 +126,35 @@ class DownBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, width: int, norm: Norm, *, halve: bool = True, first: bool = False
+        self,
+        channels: int,
+        width: int,
+        norm: Norm,
+        size: Sequence[int],
+        *,
+        halve: bool = True,
+        first: bool = False,
     ) -> None:
         super().__init__()
         self.halve = halve
+        # the average of k numbers has norm 1 / sqrt(k); k is least in the corner of odd sides
+        averaged = math.prod(2 - side % 2 for side in size) if halve else 1
+        self.share = math.sqrt(averaged) / 2 if norm == "lipschitz" else 1.0
         self.branch = nn.Sequential(
             *([] if first else [*norm_layer(norm, channels), nn.ReLU()]),
-            constrain(convolution(channels, width, 3, gain=math.sqrt(2)), norm),
+            constrain(convolution(channels, width, 3, gain=math.sqrt(2)), norm, (channels, *size)),
             *norm_layer(norm, width),
             nn.ReLU(),
-            constrain(convolution(width, width, 3, gain=math.sqrt(2)), norm),
+            constrain(convolution(width, width, 3, gain=math.sqrt(2)), norm, (width, *size)),
         )
-        self.skip = constrain(convolution(channels, width, 1), norm) if halve else nn.Identity()
+        self.skip = (
+            constrain(convolution(channels, width, 1), norm, (channels, 1, 1)) if halve else nn.Identity()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.halve:
-            return x + self.branch(x)
-        return _halve(self.branch(x)) + self.skip(_halve(x))  # averaging and 1x1 commute
+            return self.share * (x + self.branch(x))
+        return self.share * (_halve(self.branch(x)) + self.skip(_halve(x)))  # averaging and 1x1 commute
 
 
 def _halve(x: Tensor) -> Tensor:
