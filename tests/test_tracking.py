@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import wandb
 import yaml
 from fake_wandb import Server
@@ -22,7 +24,7 @@ from zoo.cli import main
 from zoo.config import compose_run, identify
 from zoo.errors import CutOff, Diverged, ZooError
 from zoo.processes import alone
-from zoo.record import AXES, DENSITY, SAMPLES
+from zoo.record import AXES, DENSITY, SAMPLES, read
 from zoo.run import run
 from zoo.sync import segments
 from zoo.training.callbacks import Curves
@@ -269,6 +271,89 @@ def test_trouble_with_wandb_is_not_the_runs(workdir, monkeypatch, capsys):
     tracking.finish(loggers, _record("finished"), workdir)
     assert "its record has it" in capsys.readouterr().err
     assert of_kind(written(workdir), "exit")[0].get("exit_code", 0) == 0
+
+
+KILLER = r"""
+import os, signal, sys
+from pathlib import Path
+from zoo.cli import main
+from zoo.training.callbacks import Curves
+
+write = Curves._write
+
+def writing(self, trainer, rule):
+    if rule.updates == 4:
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                line = file.read_bytes()
+            except OSError:
+                continue
+            if b"wandb-core" in line and f"--pid\0{os.getpid()}\0".encode() in line:
+                os.kill(int(file.parent.name), signal.SIGKILL)
+                print("killed", flush=True)
+    write(self, trainer, rule)
+
+Curves._write = writing
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+def test_a_run_outlives_the_service_of_wandb(workdir):
+    overrides = ["model=realnvp", *TINY]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, *overrides, "hydra.run.dir=killed"],
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert "killed" in done.stdout
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("W&B did not take all of") == 1
+    plain = run(compose_run([*overrides, "logger=none"]), workdir / "plain")
+    record = read(workdir / "killed")
+    assert record.status == "finished"
+    assert record.metrics == plain.metrics
+    one, two = (
+        torch.load(workdir / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("killed", "plain")
+    )
+    for name, weights in one.items():
+        assert torch.equal(weights, two[name]), name
+    assert [row["updates"] for row in tracking.curves(workdir / "killed")] == [2, 4, 6, 8, 10, 12]
+
+
+class Faulty:
+    """A run at W&B that does as it is told until ``fault`` comes in between."""
+
+    project, id = "zoo", "this-run"
+
+    def __init__(self, fault: Any) -> None:
+        self.fault, self.asked = fault, 0
+
+    def log(self, *_: Any, **__: Any) -> None:
+        self.asked += 1
+        self.fault()
+
+
+@pytest.mark.parametrize("fault", [lambda: 1 / 0, lambda: sys.exit(1), lambda: time.sleep(30)])
+def test_one_fault_of_wandb_is_told_and_the_last(fault, monkeypatch, capsys):
+    monkeypatch.setattr(wandb, "teardown", lambda _: time.sleep(30))
+    monkeypatch.setattr(tracking, "_CLOSE", 0.05)
+    at_wandb = Faulty(fault)
+    logger = tracking.Wandb(at_wandb)
+    logger.ask(lambda run: run.log(), 0.05)
+    logger.log_metrics({"train/loss": 1.0}, step=3)
+    tracking.tell_family([logger], "flow")
+    tracking.break_off([logger], 75)
+    assert at_wandb.asked == 1
+    assert capsys.readouterr().err.count("W&B did not take all of this-run") == 1
+
+
+def test_a_machine_where_wandb_does_not_work(workdir, monkeypatch, capsys):
+    def broken(**_: Any) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    monkeypatch.setattr(wandb, "init", broken)
+    assert begin([], workdir) == []
+    assert "W&B does not work here (Connection lost)" in capsys.readouterr().err
 
 
 def test_an_unreachable_server_leaves_an_offline_run(workdir, monkeypatch, capsys):

@@ -1,7 +1,8 @@
 """Where a run is logged beside its record: Weights & Biases, Lightning's CSV files, or nowhere.
 
 ``docs/wandb.md`` says what W&B gets and how it is read there. The record and the curves on disk stay the
-source of truth: what goes wrong with W&B costs no run.
+source of truth: what goes wrong with W&B costs no run. So a run at W&B is spoken to through :meth:`Wandb.ask`
+alone, which waits for so long and no longer, and after one fault goes on without it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,9 @@ from zoo.record import AXES, CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Recor
 BEST = "val/best_loss"  # of a finished run: what a W&B sweep minimises
 INTERRUPTED = 130
 _LONGEST = 128  # of an id, for W&B; a tag may have half of that
+# Seconds that W&B gets: to take something; to take and upload all at a run's end; to close, in a process that
+# was asked to end and has 20 s for that.
+_ANSWER, _UPLOAD, _CLOSE = 60.0, 900.0, 8.0
 
 
 def job_id(run_id: str) -> str:
@@ -42,21 +48,33 @@ class Wandb(Logger):
 
     def __init__(self, run: Any, upload_checkpoint: bool = False) -> None:
         super().__init__()
-        self.run, self.upload_checkpoint = run, upload_checkpoint
+        self.upload_checkpoint = upload_checkpoint
+        self._run: Any = run  # None once it has failed
+        self._name, self._version = str(run.project), str(run.id)
 
     @property
     def name(self) -> str:
-        return str(self.run.project)
+        return self._name
 
     @property
     def version(self) -> str:
-        return str(self.run.id)
+        return self._version
+
+    def ask(self, act: Callable[[Any], object], seconds: float = _ANSWER) -> None:
+        """Do something with the run at W&B; where that fails or lasts too long, say so and go on without."""
+        if self._run is None:
+            return
+        trouble = _within(seconds, act, self._run)
+        if trouble is not None:
+            self._run = None
+            _warn(f"W&B did not take all of {self.version} ({_line(trouble)}); its record has it.")
+            _let_go()
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the run has its configuration from the start."""
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        self.run.log(dict(metrics), step=step)
+        self.ask(lambda run: run.log(dict(metrics), step=step))
 
 
 def start(settings: Mapping[str, Any], identity: Identity, protocol: str, directory: Path) -> list[Logger]:
@@ -82,13 +100,21 @@ def start(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
     if axis not in AXES:
         raise ZooError(f"logger.x_axis is one of {', '.join(AXES)}; got '{axis}'.")
     run = _init(settings, identity, protocol, directory)
+    if run is None:
+        return []
+    logger = Wandb(run, bool(settings.get("upload_checkpoint")))
+    logger.ask(lambda run: _define_axes(run, axis))
+    return [logger]
+
+
+def _define_axes(run: Any, axis: str) -> None:
     for column in (*AXES, "wall_seconds"):
         run.define_metric(column, hidden=True)  # no panel of its own
     run.define_metric("*", step_metric=axis)
-    return [Wandb(run, bool(settings.get("upload_checkpoint")))]
 
 
 def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, directory: Path) -> Any:
+    """The run at W&B, offline where its server does not answer; None where W&B does not work here at all."""
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
@@ -113,14 +139,23 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
         "settings": wandb.Settings(console="off", disable_git=True, disable_code=True),
     }
     mode = wandb_mode()
+    if mode == "online":
+        try:
+            return wandb.init(**about, mode="online")
+        except Exception as error:
+            _warn(f"W&B cannot be reached ({_line(error)}); this run is kept offline, for `zoo sync`.")
+            _let_go()  # its service still holds the id
+            mode = "offline"
     try:
         return wandb.init(**about, mode=mode)  # type: ignore[arg-type]
-    except wandb.Error as error:
-        if mode != "online":
-            raise
-        _warn(f"W&B cannot be reached ({_line(error)}); this run is kept offline, for `zoo sync`.")
-        wandb.teardown(1)  # its service still holds the id
-        return wandb.init(**about, mode="offline")
+    except wandb.errors.UsageError:
+        raise  # a project that cannot be, say
+    except Exception as error:
+        _warn(
+            f"W&B does not work here ({_line(error)}); this run is not logged there, its record has it all."
+        )
+        _let_go()
+        return None
 
 
 def _tags(*names: str) -> list[str]:
@@ -130,8 +165,12 @@ def _tags(*names: str) -> list[str]:
 def tell_family(loggers: list[Logger], family: str) -> None:
     """Tag a run with its model's family, once the model is there to say it."""
     for logger in _wandb(loggers):
-        logger.run.tags = tuple(dict.fromkeys([*logger.run.tags, *_tags(family)]))  # a vae's family is vae
-        logger.run.config.update({"family": family})
+        logger.ask(lambda run: _tell_family(run, family))
+
+
+def _tell_family(run: Any, family: str) -> None:
+    run.tags = tuple(dict.fromkeys([*run.tags, *_tags(family)]))  # a vae's family is vae
+    run.config.update({"family": family})
 
 
 def replay(loggers: list[Logger], directory: Path) -> None:
@@ -159,23 +198,27 @@ def finish(loggers: list[Logger], record: Record, directory: Path) -> None:
         directory: with the record, the curves, samples and densities, and the checkpoint.
     """
     for logger in _wandb(loggers):
-        run = logger.run
-        try:
-            _log_end(run, record, directory)
-            _log_artifacts(run, record, directory, logger.upload_checkpoint)
-        except Exception as error:  # the record is written; W&B's troubles are not the run's
-            _warn(f"W&B did not take all of {record.run_id} ({_line(error)}); its record has it.")
-        finally:
-            run.finish(exit_code=0 if record.status == "finished" else 1)
+        logger.ask(partial(_end, record, directory, logger.upload_checkpoint), _UPLOAD)
+
+
+def _end(record: Record, directory: Path, upload_checkpoint: bool, run: Any) -> None:
+    try:
+        _log_end(run, record, directory)
+        _log_artifacts(run, record, directory, upload_checkpoint)
+    finally:
+        run.finish(exit_code=0 if record.status == "finished" else 1)
 
 
 def break_off(loggers: list[Logger], exit_code: int) -> None:
     """Close a run that the same command resumes: as pre-empted where a person ended it, else as failed."""
     for logger in _wandb(loggers):
-        with contextlib.suppress(Exception):  # the disk may be full
-            if exit_code == INTERRUPTED:
-                logger.run.mark_preempting()
-            logger.run.finish(exit_code=exit_code)
+        logger.ask(lambda run: _break_off(run, exit_code), _CLOSE)
+
+
+def _break_off(run: Any, exit_code: int) -> None:
+    if exit_code == INTERRUPTED:
+        run.mark_preempting()
+    run.finish(exit_code=exit_code)
 
 
 def _wandb(loggers: list[Logger]) -> Iterator[Wandb]:
@@ -267,8 +310,34 @@ def _log_artifacts(run: Any, record: Record, directory: Path, upload_checkpoint:
     run.log_artifact(artifact)
 
 
+def _within(seconds: float, act: Callable[..., object], *arguments: Any) -> BaseException | None:
+    """What goes wrong with ``act(*arguments)``, which may wait for ever for a service that is gone."""
+    troubles: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            act(*arguments)
+        except BaseException as trouble:  # it exits where its service does
+            troubles.append(trouble)
+
+    thread = threading.Thread(target=work, daemon=True, name="wandb-request")
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        return TimeoutError(f"no answer in {seconds:g} s")
+    return troubles[0] if troubles else None
+
+
+def _let_go() -> None:
+    """End what wandb has at work in this process: at exit it would wait for a service that may be gone."""
+    import wandb
+
+    _within(_CLOSE, wandb.teardown, 1)
+
+
 def _warn(sentence: str) -> None:
-    print(f"zoo: {sentence}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the disk that is full may be the one that the log is on
+        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def _line(error: BaseException) -> str:
