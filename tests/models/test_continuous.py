@@ -468,6 +468,7 @@ def dense_size(dim, *hidden):
 
 
 PUBLISHED = {
+    "toy": ((2,), 1, dense_size(2, 64, 64, 64)),
     "power": ((6,), 5, 5 * dense_size(6, 60, 60, 60)),
     "gas": ((8,), 5, 5 * dense_size(8, 160, 160, 160)),
     "hepmass": ((21,), 10, 10 * dense_size(21, 210, 210)),

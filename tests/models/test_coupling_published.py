@@ -10,7 +10,12 @@ from zoo.config import PUBLISHED, options
 
 IMAGES = {"cifar10": (3, 32, 32), "imagenet64": (3, 64, 64)}
 TABLES = {"power": 6, "gas": 8, "hepmass": 21, "miniboone": 43, "bsds300": 63}
-STATED = {"glow_cifar10": 44e6, "nsf_coupling_cifar10": 11.8e6, "nsf_coupling_imagenet64": 15.6e6}
+STATED = {
+    "glow_cifar10": 44e6,
+    "glow_imagenet64": 110.9e6,
+    "nsf_coupling_cifar10": 11.8e6,
+    "nsf_coupling_imagenet64": 15.6e6,
+}
 PREFIXES = ("glow_", "realnvp_", "realnvp10_", "nsf_coupling_")
 COUPLINGS = [
     name for name in options("model", PUBLISHED) if name.removeprefix(PUBLISHED).startswith(PREFIXES)

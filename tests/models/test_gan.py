@@ -384,6 +384,36 @@ def test_published_sizes_build(name: str, generator: int | None, critic: int | N
     assert critic in (None, sum(p.numel() for p in model.critic.parameters()))
 
 
+@pytest.mark.parametrize(
+    ("name", "spec", "batch_size", "updates", "penalty"),
+    [
+        ("wgan_gp_mnist", DataSpec((1, 28, 28), 256), 50, 200_000, 10.0),
+        ("wgan_gp_toy", DataSpec((2,)), 256, 100_000, 0.1),
+    ],
+)
+def test_published_wgan_gps_of_mnist_and_toys(
+    name: str, spec: DataSpec, batch_size: int, updates: int, penalty: float
+) -> None:
+    config = compose_run([f"model=published/{name}", "data=mnist" if spec.is_image else "data=8gaussians"])
+    training = config.training
+    assert (training.batch_size, training.updates, training.gradient_penalty) == (
+        batch_size,
+        updates,
+        penalty,
+    )
+    assert (list(training.betas), training.lr, training.critic_steps) == ([0.5, 0.9], 1e-4, 5)
+    with torch.device("meta"):
+        model = instantiate(plain(config.model), spec)
+    inside = [layer.weight.shape for layer in layers(model)]
+    if spec.is_image:
+        assert [shape[0] for shape in inside[:3]] == [64, 128, 256]
+    else:  # as the paper: 3 hidden layers of 512
+        assert inside == [(512, 2), (512, 512), (512, 512), (1, 512)]
+        hidden = 2 * (512 * 512 + 512)
+        assert sum(p.numel() for p in model.critic.parameters()) == 2 * 512 + 512 + hidden + 512 + 1
+        assert sum(p.numel() for p in model.generator.parameters()) == 2 * 512 + 512 + hidden + 2 * 512 + 2
+
+
 # Settings ---------------------------------------------------------------------------------------------------
 
 
