@@ -93,9 +93,11 @@ def test_inverse_and_log_det(name):
         z, log_det = flow(x)
         back, log_det_back = flow.inverse(z)
     assert (z - x).abs().max() > 1e-2, "a field that moves nothing tests nothing"
-    # the tolerance is of a step; the U-net's normalisation, steep at this tiny width, amplifies it on the way
-    assert (back - x).abs().max() < (100 if name.startswith("u-net") else 10) * tolerance
-    assert (log_det + log_det_back).abs().max() < (1e-4 if name.startswith("u-net") else 1e-6)
+    # the tolerance is of a step; the U-net's normalisation, steep at its tiny width, amplifies it on the way,
+    # to about 12 times (the other fields: to 2 at most)
+    error = (20 if name.startswith("u-net") else 10) * tolerance
+    assert (back - x).abs().max() < error
+    assert (log_det + log_det_back).abs().max() < error
     assert log_det.abs().min() > 1e-3
     # the solution's own derivative, by autograd through the solver, knows nothing of the divergence
     jacobian = torch.autograd.functional.jacobian(lambda row: flow.transport(row).flatten(), z[:1])

@@ -29,6 +29,7 @@ ON_THE_PLANE = [name for name in MODELS if (name, "plane") not in REFUSED]
 FAMILIES = {"flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"}
 TINY = {"gan", "vae"}
 RESIDUAL = {"iresnet", "residual_flow"}
+SOLVER_TOLERANCE = 1e-5  # atol and rtol of every model that solves an ODE
 
 
 def build(name: str, spec: zoo.DataSpec, scale: float = 0.02) -> GenerativeModel:
@@ -137,14 +138,15 @@ def test_density_on_the_plane_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", ON_THE_PLANE)
 def test_transform_inverts_and_its_log_det_is_autograds(name):
+    """At weights a little off their start, where rounding is not amplified; test_trained.py has others."""
     # weights further off make bins so flat that rounding z alone moves x by more than is allowed; what the
     # inverse of such a spline can do is held in test_spline.py
     model = build(name, SPECS["plane"], scale=0.02 if name == "nsf_autoregressive" else 0.05).double()
     if not hasattr(model, "transform"):
         return
-    # float64 rounds here; a solver of ODEs or of a fixed point stops at its own tolerance
+    # float64 rounds here, and a fixed point is solved to that; a solver of ODEs stops at its own tolerance
     solved = model.family in ("continuous flow", "diffusion")
-    of_x, of_log_det = (2e-4, 2e-3) if solved else (1e-4, 1e-4) if name in RESIDUAL else (1e-10, 1e-8)
+    of_x, of_log_det = (10 * SOLVER_TOLERANCE, 10 * SOLVER_TOLERANCE) if solved else (1e-10, 1e-8)
     x = torch.randn(5, 2, dtype=torch.float64)
     z, log_det = model.transform.forward(x)
     back, back_log_det = model.transform.inverse(z)
