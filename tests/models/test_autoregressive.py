@@ -412,6 +412,7 @@ def data_space(spec: DataSpec, batch: int) -> Tensor:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.shape}")
 @pytest.mark.parametrize("batch", [1, 9])
 def test_maf_inverts_and_its_log_det_is_the_jacobians(spec: DataSpec, batch: int) -> None:
+    """With small layers moved at random by little; test_trained.py says why, and has wide ones as trained."""
     model = perturbed(MAF(spec, layers=5, hidden=(32, 24)), scale=0.05)
     x = data_space(spec, batch)
     with torch.no_grad():

@@ -116,6 +116,11 @@ def smooth(name):
 @pytest.mark.parametrize("shape", [(2,), (5,), (1, 2, 2), (1, 3, 3), (3, 1, 1), (2, 4, 2), (1, 4, 4)])
 @pytest.mark.parametrize("batch", [1, 4])
 def test_exact_inverse_and_log_det(name, shape, batch):
+    """With weights moved at random, by as much as the conditioning of so many layers allows.
+
+    Random layers stretch what the next ones squeeze, and rounding comes back enlarged without end: no bound
+    could tell a wrong inverse from a right one. Weights that are trained are test_trained.py's.
+    """
     if name == "maf":  # five wide layers that each stretch by up to e^5: more would lose the digits compared
         model = perturbed(name, DataSpec(shape), amount=0.03)
     elif name == "nsf_coupling":  # likewise: slopes of a spline reach 1e-3
