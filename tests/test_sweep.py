@@ -427,3 +427,84 @@ def test_the_yaml_of_the_documentation_is_a_sweep(tmp_path):
     for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL):
         (tmp_path / "mine.yaml").write_text(block)
         assert plan(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1
+
+
+@pytest.fixture
+def on_gpus(tmp_path, monkeypatch):
+    """Start jobs that do nothing but show which GPUs they see; ends them all."""
+    stub = tmp_path / "stub"
+    stub.write_text('#!/bin/sh\necho "sees ${CUDA_VISIBLE_DEVICES-all}"\nexec sleep 60\n')
+    stub.chmod(0o755)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(sys, "executable", str(stub))
+    workers = []
+
+    def begin(launcher, *overrides):
+        directory = tmp_path / str(len(workers))
+        directory.mkdir(exist_ok=True)
+        worker = launcher.start(overrides, directory, 1)
+        if worker is None:
+            return "waits", None
+        workers.append(worker)
+        until(lambda: (directory / "log.txt").read_text())
+        return (directory / "log.txt").read_text().split()[1], worker
+
+    yield begin
+    for worker in workers:
+        worker.kill()
+
+
+def test_jobs_share_the_gpus_out(on_gpus):
+    launcher = Local(["3", "5", "GPU-c"])
+    one, first = on_gpus(launcher)
+    two, _ = on_gpus(launcher, "trainer.devices=1")
+    assert (one, two) == ("3", "5")
+    pair = ["trainer=ddp", "trainer.devices=2"]
+    assert on_gpus(launcher, *pair)[0] == "waits"
+    assert on_gpus(launcher, "trainer.devices=auto")[0] == "waits"
+    assert on_gpus(launcher, "trainer=cpu")[0] == "all"
+    first.kill()
+    both, pair_worker = on_gpus(launcher, *pair)
+    assert both == "3,GPU-c", "what a killed job had is free"
+    assert on_gpus(launcher)[0] == "5", "no job of one beside a job of several"
+    pair_worker.kill()
+    assert [on_gpus(launcher)[0] for _ in range(3)] == ["3", "GPU-c", "3"], "the least used: 5 has two jobs"
+    assert on_gpus(Local([]))[0] == "all"
+
+
+def test_a_sweep_sees_the_gpus_that_it_may_use(tmp_path, monkeypatch):
+    for chosen, seen in {"2,GPU-7": ["2", "GPU-7"], "": [], "-1": [], "1,-1,0": ["1"]}.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert Local().devices == seen
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    smi = tmp_path / "nvidia-smi"
+    smi.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho '  MIG 1g: y'\necho 'GPU 1: A (UUID: z)'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert Local().devices == ["0", "1"]
+
+
+def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
+    asked, started = [], []
+
+    class Over:
+        queued = False
+
+        def poll(self):
+            return 75
+
+    class Narrow(Local):
+        pace = 0.01
+
+        def start(self, overrides, directory, threads):
+            asked.append(directory.name)
+            if len(asked) % 3:
+                return None
+            started.append(directory.name)
+            return Over()
+
+    jobs, _ = run_sweep(tmp_path, launcher=Narrow([]), parallel=2)
+    first, second = (job.directory.name for job in jobs)
+    assert asked == [first] * 3 + [second] * 3
+    assert started == [first, second]
+    assert [job.state for job in jobs] == ["cut off", "cut off"]

@@ -201,7 +201,9 @@ class _Work:
                 self.show.ended(job)
             else:
                 try:
-                    _start(job, self.launcher, self.threads)
+                    if not _start(job, self.launcher, self.threads):
+                        waiting.appendleft(job)  # its turn comes; nobody overtakes it
+                        return
                     running.append(job)
                 except OSError as error:
                     job.state, job.reason = "cut off", cut_off(error) or str(error)
@@ -227,11 +229,16 @@ class _Work:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _start(job: Job, launcher: Launcher, threads: int) -> None:
+def _start(job: Job, launcher: Launcher, threads: int) -> bool:
+    """Start a job; whether the launcher has room for it now."""
     job.directory.mkdir(parents=True, exist_ok=True)
     (job.directory / "progress.json").unlink(missing_ok=True)
     job.worker = launcher.start(job.overrides, job.directory, threads)
+    if job.worker is None:
+        job.state = "waiting"
+        return False
     job.state, job.started = "starting", time.monotonic()
+    return True
 
 
 def _look(job: Job) -> None:
