@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import time
 
 import pytest
 
 from zoo.errors import CUT_OFF, ZooError
-from zoo.processes import child_environment
-from zoo.sweep.slurm import FOLDER, Slurm, is_meant, settings
+from zoo.processes import ENDING, child_environment
+from zoo.sweep import slurm
+from zoo.sweep.slurm import FOLDER, Slurm, Train, is_meant, settings
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 
@@ -18,6 +22,7 @@ COMMANDS = {
     "srun": "",
     "squeue": 'test -e "$PLACE/down" && exit 1; cat "$PLACE/queue"',
     "sbatch": """
+        test -e "$PLACE/unreached" && { echo "Unable to contact slurm controller" >&2; exit 1; }
         grep -q partition=nowhere "$1" && { echo "invalid partition specified: nowhere" >&2; exit 1; }
         number=$(($(wc -l < "$PLACE/queue") + 1))
         name=$(sed -n "s/#SBATCH --job-name=//p" "$1" | tr -d "'")
@@ -90,10 +95,60 @@ def test_a_job_goes_on_while_slurm_does_not_answer(place):
     (place / "down").touch()
     queue(place, "PENDING", "CANCELLED")
     assert job.poll() is None
-    with pytest.raises(OSError, match="does not answer"):
-        launcher.start(JOB, place / "other", 1)
+    assert launcher.start(JOB, place / "other", 1) is None
     (place / "down").unlink()
     assert job.poll() == CUT_OFF
+    assert launcher.start(JOB, place / "other", 1).number == "2"
+
+
+def test_a_sweep_waits_for_slurm_and_gives_up_after_minutes(place, monkeypatch):
+    launcher = Slurm(JOB, every=1.0)
+    now = time.monotonic()
+    monkeypatch.setattr(slurm.time, "monotonic", lambda: now)
+    (place / "down").touch()
+    asked = 0
+    for second in range(600):
+        now = launcher.queue.answered + second
+        assert launcher.start(JOB, place / "run", 1) is None
+        asked += launcher.queue.asked == now
+    assert 5 < asked < 20, "ever more rarely"
+    now = launcher.queue.answered + 601
+    with pytest.raises(ZooError, match="Slurm has not answered for 10 minutes"):
+        launcher.start(JOB, place / "run", 1)
+    (place / "down").unlink()
+    (place / "unreached").touch()  # squeue has answered, sbatch does not
+    now += 100
+    assert launcher.start(JOB, place / "run", 1) is None
+    (place / "unreached").unlink()
+    now += 100
+    assert launcher.start(JOB, place / "run", 1).number == "1"
+    assert launcher.queue.pause == 1.0
+
+
+@pytest.mark.parametrize(("rank", "code"), [("1", 0), ("0", CUT_OFF)])
+def test_only_the_first_rank_says_that_a_job_was_cut_off(rank, code, tmp_path, monkeypatch):
+    class Run:
+        poll = terminate = lambda self: None
+
+        def wait(self):
+            os.kill(os.getpid(), signal.SIGUSR2)  # the job's time is nearly over
+            return CUT_OFF
+
+    def leave(code):
+        raise SystemExit(code)
+
+    kept = {signum: signal.getsignal(signum) for signum in ENDING}
+    monkeypatch.setattr(slurm, "launch", lambda *_, **__: Run())
+    monkeypatch.setattr(slurm.os, "_exit", leave)
+    monkeypatch.setattr(Train, "_requeue", lambda self: True)
+    monkeypatch.setenv("SLURM_PROCID", rank)
+    try:
+        with pytest.raises(SystemExit) as end:
+            Train([], tmp_path, 1, 3)()
+    finally:
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+    assert end.value.code == code
 
 
 def test_only_the_ranks_of_a_job_know_their_task(monkeypatch):

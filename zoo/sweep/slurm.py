@@ -28,6 +28,8 @@ from zoo.sweep.launcher import LOG, launch
 
 FOLDER = ".submitit"  # in a run's directory
 GRACE = 30.0  # seconds that a shared file system may take to show what a job wrote last
+SILENCE = 600.0  # seconds without an answer of Slurm's after which a sweep ends; its jobs go on
+_UNREACHED = ("unable to contact slurm", "socket timed out", "connection refused", "zero bytes were")
 # States that a job does not come back from; whatever else squeue says, it waits or is at work.
 OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
 OVER |= {"BOOT_FAIL", "DEADLINE", "REVOKED"}
@@ -55,17 +57,28 @@ class Slurm:
         self.pace = min(1.0, every)
         self.queue = Queue(every)
 
-    def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Submitted:
-        """Submit a run, unless that was done meanwhile; its threads are its own ``cpus_per_task``."""
+    def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Submitted | None:
+        """Submit a run, unless that was done meanwhile; its threads are its own ``cpus_per_task``.
+
+        Returns:
+            None while Slurm does not answer: the job waits.
+
+        Raises:
+            ZooError: Slurm refuses the job, or has not answered for :data:`SILENCE`.
+        """
         import submitit
         from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
+        if not self.queue.fresh():
+            self._bear_with()
+            return None
         folder = directory / FOLDER
         with (directory / f"{FOLDER}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another sweep may be about to submit it
             self.queue.look()
             if self.queue.ids is None:
-                raise OSError("Slurm does not answer")
+                self._bear_with()
+                return None
             if (found := self.attach(directory)) is not None:
                 return found
             shutil.rmtree(folder, ignore_errors=True)  # of jobs that are over
@@ -79,8 +92,20 @@ class Slurm:
                 )
                 job = executor.submit(Train(list(overrides), directory, cpus, requeues))
             except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
+                if any(text in str(error).lower() for text in _UNREACHED):
+                    self.queue.silent()
+                    self._bear_with()
+                    return None
                 raise ZooError(f"Slurm refuses a job: {_last(str(error))}") from None
         return Submitted(self.queue, directory, str(job.job_id))
+
+    def _bear_with(self) -> None:
+        """Go on without an answer, but not for ever."""
+        if time.monotonic() - self.queue.answered > SILENCE:
+            raise ZooError(
+                f"Slurm has not answered for {SILENCE / 60:.0f} minutes; what is in its queue goes on, and "
+                "the same command submits the rest once squeue works again."
+            )
 
     def attach(self, directory: Path) -> Submitted | None:
         number = (self.queue.ids or {}).get(_name(directory)) if self.queue.fresh() else None
@@ -94,16 +119,18 @@ class Queue:
         states: of each job by its number; those that ended some minutes ago are not among them any more.
         ids: number of the job that waits or is at work by its name; None while Slurm does not answer.
         looks: how many answers there were.
+        answered: when the last one came, or when the first was asked for; on the monotonic clock.
     """
 
     def __init__(self, every: float) -> None:
-        self.every, self.asked, self.looks = every, -1e9, 0
+        self.every, self.pause, self.asked, self.looks = every, every, -1e9, 0
+        self.answered = time.monotonic()
         self.states: dict[str, str] = {}
         self.ids: dict[str, str] | None = None
 
     def fresh(self) -> bool:
-        """Ask again where the last answer is old; whether there is an answer."""
-        if time.monotonic() - self.asked > self.every:
+        """Ask again where the last answer is old, ever more rarely while none comes; whether there is one."""
+        if time.monotonic() - self.asked > self.pause:
             self.look()
         return self.ids is not None
 
@@ -112,13 +139,18 @@ class Queue:
         command = ["squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%j"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         self.asked = time.monotonic()
-        if answer.returncode:  # the controller is busy or starts anew: its jobs go on
-            self.ids = None
+        if answer.returncode:
+            self.silent()
             return
         rows = [line.split("|", 2) for line in answer.stdout.splitlines()]
         self.states = {number: state for number, state, _ in rows}
         self.ids = {name: number for number, state, name in rows if state not in OVER}
         self.looks += 1
+        self.pause, self.answered = self.every, self.asked
+
+    def silent(self) -> None:
+        """No answer: the controller is busy or starts anew, and its jobs go on. Leave it alone for longer."""
+        self.ids, self.pause = None, min(2 * self.pause, 60.0)
 
 
 class Submitted:
@@ -212,7 +244,11 @@ class Train:
         code = process.wait()
         if not asked or (code >= 0 and code not in STOPPED):
             return code
-        if is_first_rank() and not self._requeue():
+        if not is_first_rank():
+            os._exit(
+                0
+            )  # by another code KillOnBadExit would end the first rank before it has requeued the job
+        if not self._requeue():
             return code
         os._exit(CUT_OFF)  # without a result: the job starts again, or Slurm knows why it does not
 
