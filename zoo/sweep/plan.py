@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
 
-from zoo.config import Identity, shipped
+from zoo.config import _NOT_IDENTITY, Identity, shipped
 from zoo.errors import ZooError, unknown
 from zoo.identities import Identities
 from zoo.record import RECORD, Record, read
@@ -127,44 +130,80 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
     mappings) is one more axis, ``list`` names single jobs as mappings, ``when`` (``"model=gan"``: mapping)
     gives the jobs that have that override others, save those that the job names itself. ``blocks`` is a list
     of such sweeps, one after the other, which have their parent's ``overrides`` and ``when`` besides their
-    own. ``extra`` comes from the command line: it replaces a grid's axis of the same key, and otherwise wins
-    over everything.
+    own. ``extra`` comes from the command line and wins over everything, so ``when`` asks for what it leaves;
+    several values of a key replace a grid's axis or add one.
 
     Raises:
         ZooError: a key that a sweep does not have, or a grid that is not lists.
     """
+    return _expand(sweep, extra, set())
+
+
+def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[list[str]]:
+    """:func:`expand`; adds to ``met`` the conditions of ``when`` that a job meets."""
     for key in sweep:
         if key not in SETTINGS:
             raise unknown("sweep setting", key, SETTINGS)
     if "blocks" in sweep:
-        return [job for block in sweep["blocks"] for job in expand(_within(sweep, block), extra)]
-    fixed = dict(text.partition("=")[::2] for text in extra)
-    grid: dict[str, Any] = dict(sweep.get("grid") or {})
-    for key in [*grid, *(k for k, v in fixed.items() if "," in v and v[0] not in "[{'\"" and k not in grid)]:
-        if key in fixed:  # several values on the command line span an axis, known to the sweep or new
-            grid[key] = [v for v in fixed.pop(key).split(",") if v]
-        if not isinstance(grid[key], list) or not grid[key]:
-            raise ZooError(f"The grid of a sweep holds lists; '{key}' has {grid[key]!r}.")
-    axes = [[{key: value} for value in values] for key, values in grid.items()]
-    axes += [sweep["variants"]] if sweep.get("variants") else []
-    points = (
-        [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*axes)]
-        if axes
-        else []
-    )
-    points += [dict(point) for point in sweep.get("list") or []]
-    if not points:
-        points = [{}]
+        return [job for block in sweep["blocks"] for job in _expand(_within(sweep, block), extra, met)]
+    given = {override.partition("=")[0]: _values(override) for override in extra}
+    fixed = {key: values[0] for key, values in given.items() if len(values) == 1}
+    several = {key: values for key, values in given.items() if len(values) > 1}
+    grid: dict[str, Any] = {}
+    for key, values in (sweep.get("grid") or {}).items():
+        if not isinstance(values, list) or not values:
+            raise ZooError(f"The grid of a sweep holds lists; '{key}' has {values!r}.")
+        grid[key] = given.get(key) or [text(value) for value in values]
+    variants = [_texts(variant, given) for variant in sweep.get("variants") or []]
+    single = [_texts(point, given) for point in sweep.get("list") or []]
+    points = []
+    if grid or variants or not single:
+        points += _product([*_axes(grid | several), *([variants] if variants else [])])
+    points += [point | part for point in single for part in _product(_axes(several))]
+    common = _texts(sweep.get("overrides") or {})
+    when = {condition: _texts(more) for condition, more in (sweep.get("when") or {}).items()}
     jobs = []
     for point in points:
-        settings = dict(sweep.get("overrides") or {}) | point
-        for condition, more in (sweep.get("when") or {}).items():
+        settings = common | point
+        for condition, more in when.items():
             key, _, value = condition.partition("=")
-            if str(settings.get(key)) == value:
+            found = (settings | fixed).get(key)
+            if found is not None and _meaning(found) == _meaning(value):
+                met.add(condition)
                 settings = settings | more | point
-        settings |= fixed
-        jobs.append([f"{key}={text(value)}" for key, value in settings.items()])
+        jobs.append([f"{key}={value}" for key, value in (settings | fixed).items()])
     return jobs
+
+
+def _values(override: str) -> list[str]:
+    """What an override of the command line gives its key, each as Hydra reads it; several span an axis.
+
+    Raises:
+        ZooError: values that cannot be listed.
+    """
+    key, _, value = override.partition("=")
+    parsed = _parsed(override)
+    if parsed is None or not parsed.is_sweep_override():
+        return [value]  # composing says what is wrong with it, if anything is
+    if key.lstrip("+").partition(".")[0] in _NOT_IDENTITY:  # such jobs would be one and the same run
+        return [_quoted(value)]
+    try:
+        return list(parsed.sweep_string_iterator())
+    except HydraException:
+        raise ZooError(f"A sweep cannot list the values of '{override}'; write {key}=1,2,3.") from None
+
+
+def _texts(settings: dict[str, Any], without: Container[str] = ()) -> dict[str, str]:
+    return {key: text(value) for key, value in settings.items() if key not in without}
+
+
+def _axes(grid: dict[str, list[str]]) -> list[list[dict[str, str]]]:
+    return [[{key: value} for value in values] for key, values in grid.items()]
+
+
+def _product(axes: list[list[dict[str, str]]]) -> list[dict[str, str]]:
+    """Every choice of one from each axis, later axes being right; a single empty one of no axes."""
+    return [{k: v for part in parts for k, v in part.items()} for parts in itertools.product(*axes)]
 
 
 def _within(sweep: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +224,43 @@ def text(value: Any) -> str:
     """A value as Hydra's command line reads it."""
     if value is None:
         return "null"
-    return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_inner, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_inner(v)}' for key, v in value.items())}}}"
+    return _plain(value) if isinstance(value, str) else str(value)
+
+
+def _inner(value: Any) -> str:
+    return QuotedString(value, Quote.double).with_quotes() if isinstance(value, str) else text(value)
+
+
+@cache
+def _plain(value: str) -> str:
+    """A text of YAML, in quotes where Hydra would read neither it nor a number, which 1e-4 is not to YAML."""
+    parsed = _parsed(f"key={value}")
+    read = None if parsed is None else parsed.value()
+    return value if read == value or type(read) in (int, float) else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    return QuotedString(value, Quote.single).with_quotes()
+
+
+@cache
+def _meaning(value: str) -> str:
+    """The same for every way to write a value on Hydra's command line."""
+    parsed = _parsed(f"key={value}")
+    return value if parsed is None else repr(parsed.value())
+
+
+def _parsed(override: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(override)
+    except HydraException:
+        return None
 
 
 def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
