@@ -21,6 +21,9 @@ MANY = [
     ["model=maf", "model.log_scale_bound=${training.lr}", "training.lr=0.5"],
     ["model=realnvp", "model.bound=true", "model.base=a b", "seed=07"],
     ["model=published/glow_cifar10", "data=cifar10", "model.steps=48"],
+    ["model=maf", "model.hidden=[64, 64]", "training.betas=[0.5, 0.99]", "seed=2"],
+    ["model=maf", "model.hidden=[]", "training.betas=[1e-1,null,true,'a, b',[2,x]]", "training.lr=[1]"],
+    ["model=gan", "training.augment=[translation]", "training.augment=null"],
     [],
 ]
 
@@ -68,9 +71,16 @@ def test_what_differs_in_plain_values_is_composed_once(identities, monkeypatch):
     monkeypatch.setattr(module, "compose_run", lambda o: composed.append(o) or compose_run(o))
     fresh = Identities()
     found = {
-        fresh.of(["model=maf", f"seed={seed}", f"training.lr={lr}"]).run_id
+        fresh.of(["model=maf", f"seed={seed}", f"training.lr={lr}", f"model.hidden=[64, {seed}]"]).run_id
         for seed in range(50)
         for lr in (0.1, 0.2, 0.3)
     }
     assert len(found) == 150
     assert len(composed) == 1
+
+
+def test_an_identity_has_its_own_lists(identities):
+    overrides = ["model=maf", "model.hidden=[64, 64]"]
+    first = identities.of(overrides)
+    first.config["model"]["hidden"].append(1)
+    assert identities.of(overrides).config["model"]["hidden"] == [64, 64]

@@ -8,6 +8,7 @@ composed once for each choice of groups, and the values are put in here.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, NamedTuple
@@ -19,14 +20,14 @@ from omegaconf import OmegaConf
 
 from zoo.config import _NOT_IDENTITY, GROUPS, Identity, _hash, _without, compose_run, identify, whole_seed
 
-Scalar = bool | int | float | str | None
+Plain = bool | int | float | str | list[Any] | None  # a list holds plain values
 
 
 class _Change(NamedTuple):
     """A plain override ``a.b=value``."""
 
     keys: tuple[str, ...]
-    value: Scalar
+    value: Plain
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Identities:
             if not (base.fixed and _is_leaf(base.settings, part.keys)):
                 return identify(compose_run(overrides))  # Hydra knows what to make of it, or how to refuse it
             if part.keys[0] not in _NOT_IDENTITY and part.keys != ("data", "root"):
-                settings = _put(settings, part.keys, part.value)
+                settings = _put(settings, part.keys, deepcopy(part.value))
         seed = whole_seed(settings["seed"])
         without_seed = _hash({k: v for k, v in settings.items() if k != "seed"})
         config = settings | {"seed": seed}
@@ -98,10 +99,16 @@ def _read(text: str) -> _Change | Literal["choice", "other"]:
         return "other"
     if key in (*GROUPS, "data.path") or key.startswith("hydra"):
         return "choice"
-    value = override.value()
-    if "/" in key or "[" in key or not isinstance(value, bool | int | float | str | None) or "${" in text:
+    value: Any = override.value()
+    if "/" in key or "[" in key or not _is_plain(value) or "${" in text:
         return "other"
     return _Change(tuple(key.split(".")), value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str | None)
 
 
 def _is_leaf(settings: dict[str, Any], keys: Sequence[str]) -> bool:
@@ -112,7 +119,7 @@ def _is_leaf(settings: dict[str, Any], keys: Sequence[str]) -> bool:
     return isinstance(node, dict) and keys[-1] in node and not isinstance(node[keys[-1]], dict)
 
 
-def _put(settings: dict[str, Any], keys: Sequence[str], value: Scalar) -> dict[str, Any]:
+def _put(settings: dict[str, Any], keys: Sequence[str], value: Plain) -> dict[str, Any]:
     """The settings with one value changed; what is not on the way to it is shared."""
     head, *rest = keys
     return settings | {head: _put(settings[head], rest, value) if rest else value}
