@@ -97,7 +97,7 @@ def _read(text: str) -> _Change | Literal["choice", "other"]:
     key = override.key_or_group
     if override.type != OverrideType.CHANGE or override.package or override.is_sweep_override():
         return "other"
-    if key in (*GROUPS, "data.path") or key.startswith("hydra"):
+    if key in (*GROUPS, "data.path", "data.side") or key.startswith("hydra"):  # they name the data
         return "choice"
     value: Any = override.value()
     if "/" in key or "[" in key or not _is_plain(value) or "${" in text:
