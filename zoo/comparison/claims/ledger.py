@@ -429,6 +429,7 @@ def _tricks(settings: dict[str, Any]) -> bool:
     return not settings.get("training.r1") and not settings.get("training.ema") and betas[0] > 0
 
 
+FAR = 3.0  # times the other's distance: a model that far off at its best rate has not learned
 BARE = "the GAN without its tricks (momentum, no averaged weights, no R1)"
 
 
@@ -480,16 +481,31 @@ def _sensitivity(
         )
     rates, spreads = found
     outcome = tests.welch(*spreads)
+    best = [_best(study, g, rates) for g in (a, b)]
+    learned = max(best) <= FAR * min(best)
+    caveat = ""
+    if not learned:
+        caveat = (
+            f" Their best mean distances, {number(best[0])} and {number(best[1])}, are over {FAR:g} times "
+            "apart: one learned at no rate, and the spread of failures says nothing of stability."
+        )
     rows = [(g.label, g.family, v) for g, v in zip((a, b), spreads, strict=True)]
     return Part(
         f"Over learning rates {', '.join(f'{rate:g}' for rate in rates)} the standard deviation of log "
         f"{quality_name(study)} is {mean_text(spreads[0])} for {a.label}, "
-        f"{mean_text(spreads[1])} for {b.label} ({p(outcome)}).",
-        judge(outcome, "higher"),
+        f"{mean_text(spreads[1])} for {b.label} ({p(outcome)}).{caveat}",
+        judge(outcome, "higher") if learned else UNDECIDED,
         f"Welch's t of each seed's spread over the rates, two-sided at {LEVEL:.0%}, {LEAST} seeds a side",
         counts(*spreads), outcome, Dots(f"spread of log {quality_name(study)} over rates", rows),
         [run for g in (a, b) for rate in rates for run in study.rates(g)[rate].runs], decides,
     )  # fmt: skip
+
+
+def _best(study: Study, group: Group, rates: Sequence[float]) -> float:
+    """The smallest, over learning rates, of a model's mean distances; infinite where no run finished."""
+    grid = study.rates(group)
+    found = [v for rate in rates if (v := grid[rate].values(study.quality or ""))]
+    return min((plain.mean(values) for values in found), default=math.inf)
 
 
 def _ended(study: Study) -> Iterator[Part]:
