@@ -88,12 +88,13 @@ def test_diagnostics_reach_the_record_and_rank_nothing():
     with torch.no_grad():  # a posterior N(m(x), 1) whose last two units are the prior
         last = model.encoder.layers[-1]
         last.weight[1:], last.bias[1:] = 0, 0
-    units, kl = (judge(model).metrics[name] for name in ("active_units", "kl"))
+    units, rate = (judge(model).metrics[name] for name in ("active_units", "rate"))
     mean, _ = model.posterior(SPLITS["test"].float())
     assert (units.value, units.direction, units.n) == (float(mean[:, 0].var() > 0.01), "none", 60)
-    assert kl.value == pytest.approx(0.5 * mean[:, 0].square().mean().item(), rel=1e-4)
-    assert kl.unit == "nats"
-    assert kl.standard_error > 0
+    assert rate.value == pytest.approx(0.5 * mean[:, 0].square().mean().item(), rel=1e-4)
+    assert rate.unit == "nats"
+    assert rate.standard_error > 0
+    assert "kl" not in judge(model).metrics  # that is the divergence from the data
     assert "active_units" not in judge(Uniform()).metrics
 
 

@@ -392,7 +392,7 @@ def test_hierarchical_vae_on_every_shape(spec: DataSpec) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     with torch.no_grad():
         found = model.diagnostics(x)
-    assert found["kl"].value == found["active_units"].value == 0, "the posterior starts as the prior"
+    assert found["rate"].value == found["active_units"].value == 0, "the posterior starts as the prior"
     assert found["latent_units"].value >= 4
     moved(model, 0.1)
     for copies in (1, 3):
@@ -431,7 +431,7 @@ def test_a_conditional_model_is_diagnosed_under_its_likeliest_labels(make: type[
         found, seen = model.diagnostics(x), model.encode(x, model.one_hot(labels, len(x)))
         kl = torch.stack([model.draw(seen, model.one_hot(labels, len(x))).kl for _ in range(64)])
     assert len(labels.unique()) > 1
-    assert found["kl"].value == pytest.approx(kl.mean().item(), rel=0.05)
+    assert found["rate"].value == pytest.approx(kl.mean().item(), rel=0.05)
 
 
 def test_beta_changes_the_training_value_alone() -> None:

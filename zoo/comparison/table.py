@@ -139,9 +139,15 @@ def build(runs: Sequence[Run]) -> list[Table]:
     return [overview, *tables] if overview is not None else tables
 
 
+def _diverges(run: Run) -> bool:
+    """Whether a run has a divergence from its data's density; records of before call a VAE's rate ``kl``."""
+    kl = run.record.metrics.get("kl")
+    return kl is not None and kl.direction != "none"
+
+
 def _divergences(runs: Sequence[Run]) -> Table | None:
     """Models against the data sets whose entropies are known; None with fewer than two of those."""
-    known = [run for run in runs if "kl" in run.record.metrics]
+    known = [run for run in runs if _diverges(run)]
     names = list(dict.fromkeys(run.record.data for run in sorted(known, key=lambda run: run.record.data)))
     if len(names) < 2:
         return None

@@ -134,7 +134,7 @@ class LatentVariableModel(GenerativeModel):
 
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
         """Posterior collapse: ``active_units``, those with Var_x(E_q[z_i | x]) > 0.01, of ``latent_units``,
-        and ``kl``, E_x KL(q || p) in nats.
+        and ``rate``, E_x KL(q || p) in nats (Alemi et al. 2018).
 
         A unit that the posterior leaves at its prior has the same mean for every x (Burda et al. 2016,
         section 5.2). The variance is the covariance over x of two independent averages over draws, which the
@@ -154,7 +154,7 @@ class LatentVariableModel(GenerativeModel):
         return {
             "active_units": Diagnostic(int(((first * second).mean(0) > ACTIVE).sum())),
             "latent_units": Diagnostic(units.shape[2]),
-            "kl": Diagnostic(float(kl.mean()), "nats", error),
+            "rate": Diagnostic(float(kl.mean()), "nats", error),
         }
 
 
