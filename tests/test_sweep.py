@@ -378,6 +378,20 @@ def test_a_sweep_says_how_many_threads_a_job_has(tmp_path, monkeypatch):
         sweep("wrong.yaml")
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["jobs: many", "jobs: -3", "threads: 0", "- model=vae", "grid: [1, 2]", "list: {model: vae}",
+     "overrides: [a]", "blocks: 3", "variants: [1]", "when: {model=gan: 3}", "search: 5",
+     "grid: {seed: [0]}\nblocks: [{grid: {seed: [1]}}]"],
+)  # fmt: skip
+def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path, capsys, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(line + "\n")
+    assert main(["sweep", "mine.yaml", "--dry-run"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert main(["sweep", "quickstart", "--dry-run", "--jobs", "0"]) == 2
+
+
 def test_a_truncated_curve_is_mended(tmp_path):
     import zoo
     from zoo.training.callbacks import Curves

@@ -263,6 +263,35 @@ def _parsed(override: str) -> Override | None:
         return None
 
 
+def _check(sweep: Any, file: Path) -> None:
+    """Refuse what is no sweep by its form, in a sentence that names the setting."""
+    if not isinstance(sweep, dict):
+        raise ZooError(f"A sweep is a mapping of settings (docs/sweeps.md); {file} holds a {_kind(sweep)}.")
+    for key in ("jobs", "threads"):
+        value = sweep.get(key, 1)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ZooError(f"The {key} of a sweep are a whole number from 1; {file} has {value!r}.")
+    for key in ("overrides", "grid", "when", "search"):
+        value = sweep.get(key) or {}
+        if not isinstance(value, dict):
+            raise ZooError(f"'{key}' of a sweep is a mapping; {file} has a {_kind(value)}.")
+        for name, more in value.items() if key == "when" else ():
+            if not isinstance(more, dict):
+                raise ZooError(f"'when' of a sweep gives mappings; '{name}' in {file} has {more!r}.")
+    for key in ("list", "variants", "blocks"):
+        value = sweep.get(key) or []
+        if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+            raise ZooError(f"'{key}' of a sweep is a list of mappings; {file} has {value!r}.")
+    if "blocks" in sweep and (beside := [key for key in ("grid", "list", "variants") if key in sweep]):
+        raise ZooError(f"'{beside[0]}' beside 'blocks' in {file} would be ignored; put it into a block.")
+    for block in sweep.get("blocks") or []:
+        _check(block, file)
+
+
+def _kind(value: Any) -> str:
+    return {list: "list", str: "text", int: "number", float: "number"}.get(type(value), type(value).__name__)
+
+
 def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     """What there is to do for a sweep.
 
@@ -274,11 +303,9 @@ def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
         sweep = yaml.safe_load(file.read_text()) or {}
     except yaml.YAMLError as error:
         raise ZooError(f"The sweep {file} is not valid YAML: {' '.join(str(error).split())}.") from None
+    _check(sweep, file)
     root = (out or Path("runs") / file.stem).absolute()
-    threads = sweep.get("threads")
-    if threads is not None and not (isinstance(threads, int) and threads >= 1):
-        raise ZooError(f"The threads of a sweep's jobs are a whole number from 1; {file} has {threads!r}.")
-    found = Plan(file.stem, root, [], [], int(sweep.get("jobs", 1)), threads)
+    found = Plan(file.stem, root, [], [], sweep.get("jobs", 1), sweep.get("threads"))
     points = expand(sweep, extra)
     if sweep.get("search"):
         fixed = {o.partition("=")[0] for o in extra}

@@ -47,6 +47,8 @@ def sweep(
         launcher: starts the jobs; that of the jobs' ``launcher=`` by default.
     """
     console = console or Console()
+    if parallel is not None and parallel < 1:
+        raise ZooError(f"--jobs is how many run at a time, at least 1; got {parallel}.")
     found = plan(name, extra, out)
     done = 0 if dry_run else sum(job.adopt(retry_failed) for job in found.jobs)
     if dry_run:
@@ -56,7 +58,7 @@ def sweep(
     console.print(_head(found, done) + trials)
     stop_on_signals()
     launcher = launcher or _launcher(found)
-    work = _Work(found, max(1, parallel or launcher.parallel or found.parallel), launcher, console)
+    work = _Work(found, parallel or launcher.parallel or found.parallel, launcher, console)
     if found.searches:
         _search(found, work, retry_failed, console)
     else:
