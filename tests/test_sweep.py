@@ -392,6 +392,27 @@ def test_what_is_no_sweep_is_refused_in_a_sentence(tmp_path, capsys, monkeypatch
     assert main(["sweep", "quickstart", "--dry-run", "--jobs", "0"]) == 2
 
 
+def test_a_condition_that_meets_no_job_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whens = ["model=mfa: {training.lr: 0.1}", "model=maf: {training.lr: 0.1}", "data=moons: {}", "seed=7: {}"]
+    Path("mine.yaml").write_text(SWEEP + "when:\n  " + "\n  ".join(whens) + "\n")
+    assert main(["sweep", "mine.yaml", "--dry-run", "seed=7"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
+    assert told == ["note: no job meets the condition 'model=mfa' of 'when'."]
+    assert main(["sweep", "mine.yaml", "--dry-run", "model=realnvp"]) == 0  # maf is left out on purpose
+    assert "model=maf" not in capsys.readouterr().out.partition("Sweep")[0]
+
+
+def test_the_plan_can_be_pasted(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text(SWEEP.replace("[8]", "[8, 8]"))
+    assert main(["sweep", "mine.yaml", "--dry-run"]) == 0
+    (line, _) = [text for text in capsys.readouterr().out.splitlines() if "zoo train" in text]
+    given = shlex.split(line)[3:]
+    assert "model.hidden=[8, 8]" in given
+    assert compose_run(given).model.hidden == [8, 8]
+
+
 def test_a_truncated_curve_is_mended(tmp_path):
     import zoo
     from zoo.training.callbacks import Curves

@@ -18,6 +18,7 @@ from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
 from zoo.evaluation.speed import sampling_speed
 from zoo.models import noise
+from zoo.models.base import Diagnostic
 from zoo.models.diffusion import Diffusion
 from zoo.models.networks.evaluations import tick
 from zoo.models.vae import VAE
@@ -81,6 +82,12 @@ def test_uniform_model_reads_log2_levels():
     assert result.sampling["sequential_evaluations"] is None
     assert result.samples.shape == (64, 1, 8, 8)
     assert torch.equal(result.samples, judge(model).samples)
+
+
+def test_what_a_model_calls_its_own_replaces_no_measurement(monkeypatch):
+    honest = judge(VAE(SPEC)).metrics["bits_per_dim"]
+    monkeypatch.setattr(VAE, "diagnostics", lambda self, x: {"bits_per_dim": Diagnostic(0.0, "bits/dim")})
+    assert judge(VAE(SPEC)).metrics["bits_per_dim"].direction == honest.direction == "lower"
 
 
 def test_diagnostics_reach_the_record_and_rank_nothing():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from zoo.comparison.collect import FILES, Run, collect, fingerprint, folder_name
+from zoo.comparison.collect import FILES, Run, fingerprint, folder_name, gather
 from zoo.comparison.table import Table, build
 from zoo.record import write_atomic
 
@@ -36,10 +35,7 @@ def compare(
     """
     from zoo.comparison import render
 
-    runs, warnings = collect(paths)
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    runs, console = gather(paths, console)
     tables = build(runs)
     for table in tables:
         if not table.beside:

@@ -6,9 +6,12 @@ import csv
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from rich.console import Console
 
 from zoo.errors import ZooError
 from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read
@@ -64,6 +67,19 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
             f"There is no readable record under {where}; train something first, e.g. zoo train{hint}."
         )
     return list(runs.values()), warnings
+
+
+def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[Run], Console]:
+    """The runs under ``paths``, what cannot be read told on the console, and the console.
+
+    Raises:
+        ZooError: as :func:`collect`.
+    """
+    runs, warnings = collect(paths)
+    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    return runs, console
 
 
 def _check(record: Record, directory: Path) -> None:

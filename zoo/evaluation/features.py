@@ -156,9 +156,8 @@ def inception(
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     try:
-        torch.load(
-            weights, map_location="cpu", weights_only=True
-        )  # tensors alone, before torch-fidelity reads
+        # tensors alone, before torch-fidelity reads the file
+        torch.load(weights, map_location="cpu", weights_only=True)
         network = FeatureExtractorInceptionV3(INCEPTION, [layer], feature_extractor_weights_path=str(weights))
     except Exception as error:  # what a damaged file raises depends on where it is damaged
         raise ZooError(

@@ -152,8 +152,9 @@ def _evaluate(
         modes=modes,
     )
     metrics |= measure(context, drawn)
-    metrics |= diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
-    metrics |= flows.report(model, scored, settings.seed)
+    said = diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
+    said |= flows.report(model, scored, settings.seed)
+    metrics = said | metrics  # what is measured stands, whatever a model calls its own
     torch.manual_seed(settings.seed)
     sampling = sampling_speed(
         model,

@@ -83,6 +83,7 @@ class Plan:
         searches: one for each point of the grid, where the sweep searches.
         parallel: jobs at a time that the sweep asks for.
         threads: of each job's arithmetic; None: the machine's cores shared out.
+        unmet: conditions of ``when`` that no job meets.
         identities: finds those of the jobs.
     """
 
@@ -92,6 +93,7 @@ class Plan:
     searches: list[Search]
     parallel: int
     threads: int | None = None
+    unmet: list[str] = field(default_factory=list)
     identities: Identities = field(default_factory=Identities, repr=False)
 
     @property
@@ -137,6 +139,16 @@ def expand(sweep: dict[str, Any], extra: Sequence[str]) -> list[list[str]]:
         ZooError: a key that a sweep does not have, or a grid that is not lists.
     """
     return _expand(sweep, extra, set())
+
+
+def unmet(sweep: dict[str, Any], extra: Sequence[str]) -> list[str]:
+    """The conditions of ``when`` that no job meets, with the command line or without it: a misspelt one."""
+    met: set[str] = set()
+    _expand(sweep, extra, met)
+    _expand(sweep, [], met)
+    blocks = sweep.get("blocks") or []
+    every = [condition for part in [sweep, *blocks] for condition in part.get("when") or {}]
+    return [condition for condition in dict.fromkeys(every) if condition not in met]
 
 
 def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[list[str]]:
@@ -307,6 +319,7 @@ def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     root = (out or Path("runs") / file.stem).absolute()
     found = Plan(file.stem, root, [], [], sweep.get("jobs", 1), sweep.get("threads"))
     points = expand(sweep, extra)
+    found.unmet = unmet(sweep, extra)
     if sweep.get("search"):
         fixed = {o.partition("=")[0] for o in extra}
         found.searches = [Search(sweep["search"], point, root, fixed) for point in points]

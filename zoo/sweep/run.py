@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 import time
 from collections import deque
@@ -50,6 +51,10 @@ def sweep(
     if parallel is not None and parallel < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {parallel}.")
     found = plan(name, extra, out)
+    for condition in found.unmet:
+        console.print(
+            f"note: no job meets the condition '{condition}' of 'when'.", style="yellow", markup=False
+        )
     done = 0 if dry_run else sum(job.adopt(retry_failed) for job in found.jobs)
     if dry_run:
         _preview(found, retry_failed, console)
@@ -108,7 +113,9 @@ def _preview(found: Plan, retry_failed: bool, console: Console) -> None:
     done = sum(job.adopt(retry_failed) for job in jobs)
     console.print(_head(found, done))
     for job in jobs:
-        console.print(f"  {job.state:9} zoo train {' '.join(job.overrides)}", highlight=False, soft_wrap=True)
+        console.print(
+            f"  {job.state:9} zoo train {shlex.join(job.overrides)}", highlight=False, soft_wrap=True
+        )
     if size > len(jobs):
         console.print(f"  and {size - len(jobs)} trials that the search will propose")
     found.jobs, found.searches = jobs, []

@@ -245,9 +245,7 @@ class Train:
         if not asked or (code >= 0 and code not in STOPPED):
             return code
         if not is_first_rank():
-            os._exit(
-                0
-            )  # by another code KillOnBadExit would end the first rank before it has requeued the job
+            os._exit(0)  # with another code KillOnBadExit ends the first rank before it has requeued the job
         if not self._requeue():
             return code
         os._exit(CUT_OFF)  # without a result: the job starts again, or Slurm knows why it does not

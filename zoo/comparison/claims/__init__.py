@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from zoo.comparison.claims.ledger import decide
-from zoo.comparison.collect import Run, collect
+from zoo.comparison.collect import Run, gather
 from zoo.record import write_atomic
 
 __all__ = ["claims", "decide", "section"]
@@ -35,10 +34,7 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     """
     from zoo.comparison.claims import render
 
-    runs, warnings = collect(paths)
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    runs, console = gather(paths, console)
     decisions = decide(runs)
     render.terminal(decisions, console)
     if out is None:
