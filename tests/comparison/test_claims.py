@@ -444,7 +444,7 @@ def test_a_group_knows_its_family_although_a_run_failed_early():
 
 def everything():
     return [
-        *rates(1.5, 0.1), *blur(0.4), *scaling(lambda d: d),
+        *rates(1.0, 0.1), *blur(0.4), *scaling(lambda d: d),
         *gan({"model.truncation": 0.7}, fd=around(3), **{"precision/x": around(0.9)}),
     ]  # fmt: skip
 
