@@ -36,7 +36,7 @@ test-slow: $(READY)
 # The committed comparison and the README's table, from the runs of `make quickstart` on this machine.
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
-	$(BIN)/python results/embed.py README.md results/quickstart/table.md
+	$(BIN)/python results/embed.py README.md results/quickstart/summary.md
 
 # Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
 # What fails is told at the end, and does not keep the others from running.

@@ -1,6 +1,6 @@
 """Put a table that ``zoo compare`` wrote into a Markdown page, between its two markers.
 
-python results/embed.py README.md results/quickstart/table.md
+python results/embed.py README.md results/quickstart/summary.md
 """
 
 from __future__ import annotations

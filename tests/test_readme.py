@@ -86,7 +86,7 @@ def test_python_block_runs(place):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("table", ["quickstart/table.md", "claims/verdicts.md"])
+@pytest.mark.parametrize("table", ["quickstart/summary.md", "claims/verdicts.md"])
 def test_the_tables_are_those_that_were_made(table):
     assert (ROOT / "results" / table).read_text().strip() in README
 

@@ -127,6 +127,8 @@ def test_details_of_samples_have_a_table_of_their_own(runs, tmp_path):
     text = show([runs], tmp_path / "out")
     assert "kid/x" not in text, "the terminal has the main table"
     main, details = (tmp_path / "out/table.md").read_text().split("**digits: samples in detail**")
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert summary.strip() == main.strip(), "without what stands beside"
     assert "kid/x" not in main
     assert "| model | family | kid/x ↓ | precision/x ↓ | recall/x ↓ | spectrum ↓ | status |" in details
     assert "real data (floor)" in details

@@ -22,7 +22,8 @@ def compare(
 
     Args:
         paths: directories that hold runs, at any depth.
-        out: where ``index.html``, ``table.{md,tex,csv}`` and the figures go; None: only the terminal.
+        out: where ``index.html``, ``table.{md,tex,csv}``, ``summary.md`` (what the terminal shows) and the
+            figures go; None: only the terminal.
         archive: also copy records, curves and samples into ``out/records``, so that the comparison can be
             made again from there.
         console: where to print.
@@ -63,7 +64,10 @@ def compare(
 def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
     from zoo.comparison import claims, figures, page, render
 
-    write_atomic(out / "table.md", "\n\n".join(render.markdown(t) for t in tables) + "\n")
+    texts = [render.markdown(t) for t in tables]
+    write_atomic(out / "table.md", "\n\n".join(texts) + "\n")
+    main = [text for text, table in zip(texts, tables, strict=True) if not table.beside]
+    write_atomic(out / "summary.md", "\n\n".join(main) + "\n")
     write_atomic(out / "table.tex", "\n\n".join(render.latex(t) for t in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
