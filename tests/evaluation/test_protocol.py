@@ -309,6 +309,16 @@ def test_settings():
     assert protocol_hash({"samples": 7}) != protocol_hash({})
     with pytest.raises(ZooError, match="samples"):
         Settings.of({"sample": 3})
+    assert protocol_hash({"time_limit_seconds": 5}) == protocol_hash({})
+    wrong = [
+        ("samples", 0), ("samples", "many"), ("samples", True), ("likelihood_examples", 0),
+        ("likelihood_examples", 2.5), ("latency_repeats", 0), ("throughput_batches", []),
+        ("throughput_batches", [0]), ("throughput_batches", 3), ("time_limit_seconds", "x"),
+        ("time_limit_seconds", -1), ("extractor", "digit-cnn"), ("inception_weights", 3),
+    ]  # fmt: skip
+    for name, value in wrong:
+        with pytest.raises(ZooError, match="digits-cnn" if name == "extractor" else rf"evaluation\.{name}"):
+            Settings.of({name: value})
 
 
 def test_an_extractor_or_a_reason(monkeypatch, tmp_path):

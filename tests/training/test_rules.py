@@ -145,6 +145,9 @@ def test_refusals():
         MaximumLikelihood(Line(PLANE), updates=0, batch_size=1)
     with pytest.raises(ZooError, match="decay"):
         MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, ema=1.0)
+    for wrong in ({"clip": 0.0}, {"clip": -1.0}, {"warmup": -1}, {"log_every": 0}, {"weight_decay": -0.1}):
+        with pytest.raises(ZooError, match=rf"training\.{next(iter(wrong))}"):
+            MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, **wrong)
 
 
 def test_nan_stops_training():

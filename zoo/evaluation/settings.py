@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 from zoo.errors import ZooError, unknown
+from zoo.evaluation.features import EXTRACTORS
 
 MACHINE = ("inception_weights",)  # where files lie: no part of the protocol
 
@@ -17,6 +18,9 @@ AT_LEAST = {
     "dequantisation_samples": 1,
     "pairwise_examples": 2,
     "training_examples": 1,
+    "latency_repeats": 1,
+    "throughput_repeats": 1,
+    "time_limit_seconds": 0,
 }
 
 
@@ -43,23 +47,38 @@ class Settings:
         """Settings from plain values; what is not named keeps its default.
 
         Raises:
-            ZooError: a setting that does not exist, or a value out of range.
+            ZooError: a setting that does not exist, or a value of another kind or out of range; so that it
+                is known before training.
         """
         names = [f.name for f in dataclasses.fields(cls)]
         for name in values:
             if name not in names:
                 raise unknown("evaluation setting", str(name), names)
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if "time_limit_seconds" in plain:
+        if isinstance(plain.get("time_limit_seconds"), int):
             plain["time_limit_seconds"] = float(plain["time_limit_seconds"])  # 5 and 5.0 are one protocol
+        for name, hint in get_type_hints(cls).items():
+            if name in plain and not _is(plain[name], hint):
+                kind = str(getattr(hint, "__name__", hint)) if get_origin(hint) is not tuple else "[int, ...]"
+                raise ZooError(f"evaluation.{name} is of the kind {kind}; got {values[name]!r}.")
         settings = cls(**plain)
         for name, least in AT_LEAST.items():
             if getattr(settings, name) < least:
                 raise ZooError(f"evaluation.{name} must be at least {least}; got {getattr(settings, name)}.")
         if settings.likelihood_examples is not None and settings.likelihood_examples < 1:
             raise ZooError("evaluation.likelihood_examples must be at least 1, or null for all of the test.")
+        if min(settings.throughput_batches, default=0) < 1:
+            raise ZooError("evaluation.throughput_batches are batch sizes of at least 1, and at least one.")
+        if settings.extractor is not None and settings.extractor not in EXTRACTORS:
+            raise unknown("feature extractor", settings.extractor, EXTRACTORS)
         return settings
 
     def identity(self) -> dict[str, Any]:
         """What names the protocol: every setting save the paths of this machine."""
         return {k: v for k, v in dataclasses.asdict(self).items() if k not in MACHINE}
+
+
+def _is(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_is(v, int) for v in value)
+    return isinstance(value, hint) and not isinstance(value, bool)

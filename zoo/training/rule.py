@@ -87,11 +87,17 @@ class Rule(pl.LightningModule):
             ("batch_size", batch_size, 1),
             ("lr", lr, 0.0),
             ("accumulate", accumulate, 1),
+            ("warmup", warmup, 0),
+            ("weight_decay", weight_decay, 0.0),
+            ("validations", validations, 0),
+            ("log_every", log_every, 1),
         ):
             if not value >= least or not math.isfinite(value):
                 raise ZooError(f"training.{name} must be at least {least}; got {value}.")
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ZooError(f"training.betas are two decays in [0, 1); got {list(betas)}.")
+        if clip is not None and not 0 < clip < math.inf:
+            raise ZooError(f"training.clip is a norm above zero, or null for no clipping; got {clip}.")
         if max_seconds is not None and not 0 < max_seconds < math.inf:
             raise ZooError(f"training.max_seconds is a time above zero, or null; got {max_seconds}.")
         if not 0 <= ema < 1:
