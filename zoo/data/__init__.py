@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.data.digits import Digits
+    from zoo.data.imagenet import ImageNet
     from zoo.data.module import DataModule
     from zoo.data.spec import DataSpec
     from zoo.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
@@ -19,6 +20,7 @@ _LAZY = {
     "DataSpec": "spec",
     "Digits": "digits",
     "FashionMNIST": "torchvision_sets",
+    "ImageNet": "imagenet",
     "Images": "user",
     "MNIST": "torchvision_sets",
     "Table": "user",
@@ -31,6 +33,7 @@ __all__ = [
     "DataSpec",
     "Digits",
     "FashionMNIST",
+    "ImageNet",
     "Images",
     "Table",
     "Toy",

@@ -74,7 +74,7 @@ class DataModule(pl.LightningDataModule):
             "name": self.name,
             "sizes": {split: len(x) for split, x in self.splits.items()},
             "split_rule": self.split_rule,
-            "fingerprint": hashlib.sha256(train.numpy().tobytes()).hexdigest()[:16],
+            "fingerprint": hashlib.sha256(train.numpy().data).hexdigest()[:16],
             **self.spec.to_dict(),
         }
 
