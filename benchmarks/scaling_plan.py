@@ -1,8 +1,9 @@
 """Every family on ImageNet64 with five seeds on 64 GPUs: jobs, hours, storage, and what failures cost.
 
 Measured here: the floating-point operations of an update, counted by torch on the models that zoo's own
-configurations describe, and the sizes of records. Assumed: the table ASSUMPTIONS and, where a paper does not
-say how long to train, the epochs of the table SWEEP. All else follows.
+configurations describe, and the sizes of records. Sizes, batches and lengths are those of the sweep itself,
+sweeps/imagenet64.yaml. Assumed: the table ASSUMPTIONS and, where a paper does not say how long to train, 100
+epochs. All else follows.
 
     python benchmarks/scaling_plan.py       # writes results/scaling/plan.{json,md}
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+import yaml
 from restarts import daly_interval, expected_time, young_interval
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -26,6 +28,7 @@ import zoo
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "scaling"
 SHAPE = (3, 64, 64)
+PLANNED = yaml.safe_load((ROOT / "sweeps" / "imagenet64.yaml").read_text())
 
 
 class Given(NamedTuple):
@@ -38,8 +41,12 @@ class Given(NamedTuple):
 
 ASSUMPTIONS = {
     "gpus": Given(64, "GPUs", "the question"),
-    "gpus_per_node": Given(8, "GPUs", "a usual node; each job has one: trainer=ddp trainer.devices=8"),
-    "seeds": Given(5, "runs of each model", "the question"),
+    "gpus_per_node": Given(
+        PLANNED["overrides"]["trainer.devices"],
+        "GPUs",
+        "a usual node; each job has one: trainer=ddp trainer.devices=8",
+    ),
+    "seeds": Given(len(PLANNED["grid"]["seed"]), "runs of each model", "the question"),
     "images": Given(1_281_167, "images", "training set of ILSVRC 2012: Russakovsky et al. 2015, table 2"),
     "peak": Given(989e12, "FLOP/s of a GPU", "H100 SXM, bf16, dense: NVIDIA's data sheet"),
     "use_transformer": Given(0.40, "of the peak", "assumed for attention and wide matrices"),
@@ -68,12 +75,12 @@ class Entry:
     Attributes:
         model, settings: as ``zoo.build`` takes them.
         batch: examples of an update.
-        updates: of the model; None: ``epochs`` of the training set.
+        updates: of the model.
+        averaged: whether a moving average of the weights is kept.
+        use: which assumption of the GPU's use applies.
+        source: of the size, the batch and the length.
         counted: another model and settings whose operations are counted, where that is the same but quicker.
         calls: times that an update goes through the counted operations, such as an ODE solver's evaluations.
-        use: which assumption of the GPU's use applies.
-        averaged: whether a moving average of the weights is kept.
-        source: of the size, the batch and the length.
     """
 
     model: str
@@ -82,8 +89,7 @@ class Entry:
     source: str
     settings: dict[str, Any] = field(default_factory=dict)
     counted: tuple[str, dict[str, Any]] | None = None
-    updates: int | None = None
-    epochs: float = 100.0
+    updates: int = 1
     calls: float = 1.0
     averaged: bool = False
 
@@ -91,67 +97,70 @@ class Entry:
     def name(self) -> str:
         return self.model.rpartition("/")[2]
 
-    @property
-    def all_updates(self) -> int:
-        return self.updates or round(self.epochs * A["images"] / self.batch)
+
+def planned(
+    model: str, use: str, source: str, counted: tuple[str, dict[str, Any]] | None = None, calls: float = 1.0
+) -> Entry:
+    """A model of the sweep with the settings, the batch and the length that the sweep gives it."""
+    given = PLANNED["when"][f"model={model}"]
+    settings = {key.removeprefix("model."): v for key, v in given.items() if key.startswith("model.")}
+    batch, updates = given["training.batch_size"], given["training.updates"]
+    return Entry(model, use, batch, source, settings, counted, updates, calls, "training.ema" in given)
 
 
-UNET = {
-    "channels": 128, "multipliers": [1, 2, 3, 4], "blocks": 3, "attention": [16, 8], "dropout": 0.0,
-    "frequency": 1000.0,
-}  # fmt: skip
+UNET = PLANNED["when"]["model=published/iddpm_cifar10"]["model.unet"]
 UNSTATED = "length assumed: 100 epochs, as TarFlow"
-SWEEP = (
-    Entry(
-        "published/realnvp_cifar10", "convolution", 64,
-        f"Dinh et al. 2017, section 4.1 (batch; 64x64: 2 blocks of 32); {UNSTATED}",
-        {"scales": 4, "width": 32, "blocks": 2},
-    ),
-    Entry(
-        "published/glow_cifar10", "convolution", 128,
-        f"Kingma and Dhariwal 2018, table 4 (4 levels of 48 steps); {UNSTATED}",
-        {"levels": 4, "steps": 48, "memory_efficient": False},
-    ),
-    Entry(
-        "published/nsf_coupling_imagenet64", "convolution", 256,
-        "bayesiains/nsf (batch); length as its CIFAR-10", updates=200_000,
-    ),
-    Entry(
-        "published/tarflow_imagenet64_bpd", "transformer", 256,
-        "apple/ml-tarflow: batch and 100 epochs are stated", epochs=100,
-    ),
-    Entry(
-        "iresnet", "small", 128, f"jhjacobsen/invertible-resnet (batch, width, terms); {UNSTATED}",
-        {"blocks": 48, "width": 512}, ("iresnet", {"blocks": 2, "width": 512}), calls=24,
-    ),
-    Entry(
-        "ffjord", "small", 900,
-        f"rtqichen/ffjord (batch, channels); 150 evaluations of the field an update assumed; {UNSTATED}",
-        {"solver": "euler", "steps": 1, "channels": [64, 64, 64]}, calls=150,
-    ),
-    Entry(
-        "published/flow_matching_cifar10", "convolution", 128, "U-Net and length held equal to diffusion's",
-        {"unet": UNET}, updates=1_500_000, averaged=True,
-    ),
-    Entry(
-        "published/iddpm_cifar10", "convolution", 128,
-        "openai/improved-diffusion, README: ImageNet-64, unconditional", {"unet": UNET},
-        ("published/flow_matching_cifar10", {"unet": UNET}), updates=1_500_000, averaged=True,
-    ),
-    Entry(
-        "published/pixelcnn_pp_cifar10", "convolution", 128, f"openai/pixel-cnn (size, batch); {UNSTATED}",
-        averaged=True,
-    ),
-    Entry(
-        "vae_hierarchical", "convolution", 128, f"width 128, 2 layers at each size assumed; {UNSTATED}",
-        {"width": 128, "latents": 16}, averaged=True,
-    ),
-    Entry(
-        "published/sngan_cifar10", "convolution", 64,
-        "pfnet-research/sngan_projection (size, batch, steps); length as Miyato et al. 2018 on ImageNet",
-        updates=450_000,
-    ),
-)  # fmt: skip
+ENTRIES = {
+    found.model: found
+    for found in (
+        planned(
+            "published/realnvp_cifar10", "convolution",
+            f"Dinh et al. 2017, section 4.1 (batch; 64x64: 2 blocks of 32); {UNSTATED}",
+        ),
+        planned(
+            "published/glow_cifar10", "convolution",
+            f"Kingma and Dhariwal 2018, table 4 (4 levels of 48 steps); {UNSTATED}",
+        ),
+        planned(
+            "published/nsf_coupling_imagenet64", "convolution",
+            "bayesiains/nsf (batch); length as its CIFAR-10",
+        ),
+        planned(
+            "published/tarflow_imagenet64_bpd", "transformer",
+            "apple/ml-tarflow: batch and 100 epochs are stated",
+        ),
+        planned(
+            "iresnet", "small", f"jhjacobsen/invertible-resnet (batch, width, terms); {UNSTATED}",
+            ("iresnet", {"blocks": 2, "width": 512}), calls=24,
+        ),
+        planned(
+            "ffjord", "small",
+            "rtqichen/ffjord (batch of 900, channels); 150 evaluations of the field an update assumed; "
+            f"{UNSTATED}",
+            ("ffjord", {"solver": "euler", "steps": 1, "channels": [64, 64, 64]}), calls=150,
+        ),
+        planned(
+            "published/flow_matching_cifar10", "convolution",
+            "U-Net and length held equal to diffusion's",
+        ),
+        planned(
+            "published/iddpm_cifar10", "convolution",
+            "openai/improved-diffusion, README: ImageNet-64, unconditional",
+            ("published/flow_matching_cifar10", {"unet": UNET}),
+        ),
+        planned(
+            "published/pixelcnn_pp_cifar10", "convolution", f"openai/pixel-cnn (size, batch); {UNSTATED}",
+        ),
+        planned(
+            "vae_hierarchical", "convolution", f"width 128, 2 layers at each size assumed; {UNSTATED}",
+        ),
+        planned(
+            "published/sngan_cifar10", "convolution",
+            "pfnet-research/sngan_projection (size, batch, steps); length as Miyato et al. 2018 on ImageNet",
+        ),
+    )
+}  # fmt: skip
+SWEEP = tuple(ENTRIES[model] for model in PLANNED["grid"]["model"])
 
 
 # Counting -----------------------------------------------------------------------------------------
@@ -255,7 +264,7 @@ def row(entry: Entry) -> dict[str, Any]:
     """One model's part of the plan."""
     size, flops = operations(entry)
     update = flops * entry.batch
-    total = update * entry.all_updates
+    total = update * entry.updates
     gpu_hours = total / (A["peak"] * A[f"use_{entry.use}"]) / 3600 * (1 + A["beside"])
     hours = gpu_hours / (A["gpus_per_node"] * A["scaling"])
     write, start = write_hours(size, entry), A["start_hours"]
@@ -265,7 +274,7 @@ def row(entry: Entry) -> dict[str, Any]:
         "parameters": size,
         "flops_per_example": flops,
         "batch": entry.batch,
-        "updates": entry.all_updates,
+        "updates": entry.updates,
         "total_flops": total,
         "use": A[f"use_{entry.use}"],
         "hours": hours,

@@ -14,6 +14,9 @@ import scheduler_simulation as simulation
 from restarts import daly_interval, expected_time, young_interval
 from scheduler_simulation import HARSH, Cluster, Work, many, simulate
 
+from zoo.config import compose_run
+from zoo.sweep.plan import plan
+
 # so bad that a sweep of 300 jobs meets everything
 WORSE = replace(
     HARSH, worker_hours=100.0, node_hours=100.0, preempted_hours=40.0, sweep_hours=20.0, full_hours=20.0
@@ -104,6 +107,18 @@ def test_the_page_shows_what_the_commands_wrote():
         assert f"<!-- begin: results/scaling/{name}.md -->\n{table.strip()}\n<!-- end -->" in page
     assert plan["totals"] == pytest.approx(scaling_plan.totals(plan["rows"]))
     assert [row["model"] for row in plan["rows"]] == [entry.name for entry in scaling_plan.SWEEP]
+
+
+def test_the_sweep_is_one_that_can_be_started():
+    jobs = plan("imagenet64", ["seed=0"], None).jobs
+    configs = [compose_run(job.overrides) for job in jobs]
+    assert [f"{c.hydra.runtime.choices.model}" for c in configs] == [e.model for e in scaling_plan.SWEEP]
+    for config, entry in zip(configs, scaling_plan.SWEEP, strict=True):
+        assert (config.training.batch_size, config.training.updates) == (entry.batch, entry.updates)
+        assert entry.batch % config.trainer.devices == 0
+        assert (config.training.ema > 0) == entry.averaged
+        for name, value in entry.settings.items():
+            assert config.model[name] == value
 
 
 def test_the_long_replay_lost_nothing():
