@@ -342,9 +342,76 @@ def test_a_search_learns_and_asks_the_same_again(tmp_path):
     half.tell(search.told[:8])
     assert half.ask() == [trial for trial, _ in search.told[8:12]]
     assert play(make(tmp_path / "c", seed=1)).told != search.told
-    for wrong in ({"trials": 0}, {"space": {"x": {"low": 1}}}, {"sampler": "magic"}, {"trails": 3}):
-        with pytest.raises(ZooError):
-            make(tmp_path, **wrong)
+
+
+def refused(search):
+    """The sentence by which a sweep with this search is refused, before anything runs."""
+    Path("mine.yaml").write_text(f"overrides: {{data: moons}}\nsearch: {search}\n")
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed):
+        assert main(["sweep", "mine.yaml"]) == 2
+    assert not Path("runs").exists()
+    assert printed.getvalue().count("\n") == 1
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("search", "word"),
+    [
+        ("", "trials"), ("{}", "trials"), ("{space: SPACE}", "trials"),
+        ("{trials: abc, space: SPACE}", "trials"), ("{trials: 0, space: SPACE}", "trials"),
+        ("{trials: 2.5, space: SPACE}", "trials"), ("{trials: true, space: SPACE}", "trials"),
+        ("{trials: 2, batch: 0, space: SPACE}", "batch"), ("{trials: 2, seed: x, space: SPACE}", "seed"),
+        ("{trials: 2, sampler: magic, space: SPACE}", "tpe or random"),
+        ("{trails: 2, space: SPACE}", "did you mean trials"), ("{3: 2, space: SPACE}", "'3'"),
+        ("{trials: 2}", "space"), ("{trials: 2, space: {}}", "space"),
+        ("{trials: 2, space: [seed]}", "space"),
+        ("{trials: 2, space: {3: {choices: [1]}}}", "space"),
+        ("{trials: 2, space: {training.lrr: {choices: [1]}}}", "did you mean training.lr"),
+        ("{trials: 2, space: {model: {choices: [maf, mfa]}}}", "did you mean maf"),  # not the first choice
+    ],
+)  # fmt: skip
+def test_what_is_no_search_is_refused_before_anything_runs(workdir, search, word):
+    assert word in refused(search.replace("SPACE", "{seed: {low: 0, high: 9}}"))
+
+
+@pytest.mark.parametrize(
+    ("axis", "rule"),
+    [
+        ("5", "`low` and `high`"), ("{low: 1}", "`low` and `high`"),
+        ("{low: 0.1, high: 1, stp: 1}", "perhaps `log` or `step`"), ("{choices: [1], low: 1}", "alone"),
+        ("{choices: []}", "as its `choices`"), ("{choices: 3}", "as its `choices`"),
+        ("{choices: [2020-01-01]}", "as its `choices`"),
+        ("{low: 0.1, high: 0.01}", "not below"), ("{low: a, high: 1}", "numbers"),
+        ("{low: .nan, high: 1}", "numbers"), ("{low: 0.1, high: .inf}", "numbers"),
+        ("{low: false, high: true}", "numbers"), ("{low: 0.1, high: 1, log: yess}", "`log: false`"),
+        ("{low: 0, high: 1, log: true}", "above 0"), ("{low: -1e-3, high: 1, log: true}", "above 0"),
+        ("{low: 0.1, high: 1, step: 0}", "above 0"), ("{low: 0.1, high: 1, step: a}", "above 0"),
+        ("{low: 0.1, high: 1, step: 0.1, log: true}", "not both"),
+    ],
+)  # fmt: skip
+def test_what_is_no_axis_of_a_search_is_refused(workdir, axis, rule):
+    sentence = refused(f"{{trials: 2, space: {{seed: {{low: 0, high: 9}}, training.lr: {axis}}}}}")
+    assert "The axis training.lr of a search must have" in sentence
+    assert rule in sentence
+
+
+def test_a_search_with_every_key_given_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("search: {trials: 2, space: {training.lr: {low: 1e-3, high: 1}}}\n")
+    assert main(["sweep", "mine.yaml", "training.lr=0.1"]) == 2
+    assert "nothing is left to search" in capsys.readouterr().err
+
+
+def test_a_step_that_is_no_whole_number_makes_a_range_of_fractions(tmp_path):
+    pytest.importorskip("optuna")
+    space = {"x": {"low": 0, "high": 1, "step": 0.25}, "n": {"low": 0, "high": 10, "step": 5}}
+    search = Search({"trials": 12, "batch": 12, "sampler": "random", "space": space}, [], tmp_path)
+    trials = search.ask()
+    assert {trial["x"] for trial in trials} <= {0, 0.25, 0.5, 0.75, 1}
+    assert any(0 < trial["x"] < 1 for trial in trials)
+    assert {trial["n"] for trial in trials} <= {0, 5, 10}
+    assert all(isinstance(trial["n"], int) for trial in trials)
 
 
 def test_the_plan_names_each_run_once(tmp_path):

@@ -155,7 +155,7 @@ def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[
     """:func:`expand`; adds to ``met`` the conditions of ``when`` that a job meets."""
     for key in sweep:
         if key not in SETTINGS:
-            raise unknown("sweep setting", key, SETTINGS)
+            raise unknown("sweep setting", str(key), SETTINGS)
     if "blocks" in sweep:
         return [job for block in sweep["blocks"] for job in _expand(_within(sweep, block), extra, met)]
     given = {override.partition("=")[0]: _values(override) for override in extra}
@@ -320,11 +320,11 @@ def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     found = Plan(file.stem, root, [], [], sweep.get("jobs", 1), sweep.get("threads"))
     points = expand(sweep, extra)
     found.unmet = unmet(sweep, extra)
-    if sweep.get("search"):
+    if "search" in sweep:
         fixed = {o.partition("=")[0] for o in extra}
-        found.searches = [Search(sweep["search"], point, root, fixed) for point in points]
-        for search in found.searches:
-            found.job(search.point)  # a mistake shows before anything runs
+        found.searches = [Search(sweep["search"] or {}, point, root, fixed) for point in points]
+        for overrides in (o for search in found.searches for o in search.extremes()):
+            found.job(overrides)  # a mistake shows before anything runs
     else:
         jobs = [found.job(point) for point in points]
         found.jobs = list({job.identity.run_id: job for job in jobs}.values())  # where first named

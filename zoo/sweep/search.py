@@ -21,6 +21,8 @@ from zoo.errors import ZooError, unknown
 from zoo.record import CURVES, write_atomic
 
 SETTINGS = {"trials", "batch", "sampler", "seed", "space"}
+SAMPLERS = ("tpe", "random")
+RANGE = {"low", "high", "log", "step"}
 Trial = dict[str, Any]
 
 
@@ -46,29 +48,20 @@ class Search:
         fixed: keys given on the command line, which are not searched.
 
     Raises:
-        ZooError: a setting that a search does not have.
+        ZooError: a setting that a search does not have, or that makes no sense.
     """
 
     def __init__(
         self, settings: dict[str, Any], point: Sequence[str], directory: Path, fixed: set[str] | None = None
     ) -> None:
-        for key in settings:
-            if key not in SETTINGS:
-                raise unknown("setting of a search", key, SETTINGS)
-        self.trials = int(settings.get("trials", 0))
-        self.batch = int(settings.get("batch", 4))
-        self.seed = int(settings.get("seed", 0))
-        self.sampler = settings.get("sampler", "tpe")
-        self.space = {k: v for k, v in (settings.get("space") or {}).items() if k not in (fixed or set())}
-        if self.trials < 1 or self.batch < 1 or self.sampler not in ("tpe", "random") or not self.space:
+        _check(settings)
+        self.trials, self.batch = settings["trials"], settings.get("batch", 4)
+        self.seed, self.sampler = settings.get("seed", 0), settings.get("sampler", "tpe")
+        self.space = {k: v for k, v in settings["space"].items() if k not in (fixed or set())}
+        if not self.space:
             raise ZooError(
-                "A search has `trials` and a `batch` of 1 or more, a `sampler` (tpe or random) and a `space`."
+                "The command line fixes every key of the search's space, so nothing is left to search."
             )
-        for key, axis in self.space.items():
-            if not isinstance(axis, dict) or not ({"choices"} == set(axis) or {"low", "high"} <= set(axis)):
-                raise ZooError(
-                    f"The axis {key} of a search has `low` and `high`, or `choices`; got {axis!r}."
-                )
         self.point = list(point)
         self.told: list[tuple[Trial, float]] = []
         kept = [self.point, self.space, self.batch, self.seed, self.sampler]
@@ -94,6 +87,13 @@ class Search:
             if keep:
                 write_atomic(self.file, json.dumps({"point": self.point, "asked": asked}, indent=1) + "\n")
         return asked[first : first + count]
+
+    def extremes(self) -> list[list[str]]:
+        """Overrides in which every end of a range and every choice occurs, to find out which do not exist."""
+        values = {key: axis.get("choices") or [axis["low"], axis["high"]] for key, axis in self.space.items()}
+        longest = max(map(len, values.values()))
+        trials = [{key: ends[min(i, len(ends) - 1)] for key, ends in values.items()} for i in range(longest)]
+        return [self.overrides(trial) for trial in trials]
 
     def tell(self, results: Sequence[tuple[Trial, float]]) -> None:
         """The objectives of the batch; infinite for a trial that diverged or failed."""
@@ -145,13 +145,76 @@ class Search:
         ]
 
 
+def _check(settings: dict[str, Any]) -> None:
+    """Refuse what is no search, in a sentence that names the setting."""
+    for key in settings:
+        if key not in SETTINGS:
+            raise unknown("setting of a search", str(key), SETTINGS)
+    for key, default, least in (("trials", None, 1), ("batch", 4, 1), ("seed", 0, 0)):
+        value = settings.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ZooError(f"The {key} of a search must be a whole number from {least}; got {value!r}.")
+    sampler, space = settings.get("sampler", "tpe"), settings.get("space")
+    if sampler not in SAMPLERS:
+        raise ZooError(f"The sampler of a search is {' or '.join(SAMPLERS)}; got {sampler!r}.")
+    if not isinstance(space, dict) or not space or not all(isinstance(key, str) for key in space):
+        raise ZooError(
+            f"The space of a search maps keys to `low` and `high`, or to `choices`; got {space!r}."
+        )
+    for key, axis in space.items():
+        if rule := _broken(axis):
+            raise ZooError(f"The axis {key} of a search must have {rule}; got {axis!r}.")
+
+
+def _broken(axis: Any) -> str | None:
+    """What an axis must have and does not; None for a sound one."""
+    if not isinstance(axis, dict) or not ({"choices"} == set(axis) or {"low", "high"} <= set(axis) <= RANGE):
+        return "`low` and `high`, and perhaps `log` or `step`, or `choices` alone"
+    if "choices" in axis:
+        choices = axis["choices"]
+        sound = isinstance(choices, list) and choices and _is_plain(choices)
+        return None if sound else "a list of numbers, texts, lists or mappings as its `choices`"
+    low, high, log, step = _number(axis["low"]), _number(axis["high"]), axis.get("log"), axis.get("step")
+    if low is None or high is None or low > high:
+        return "numbers as `low` and `high`, the second not below the first"
+    if log not in (None, False, True):
+        return "`log: true` or `log: false`"
+    if log and low <= 0:
+        return "a `low` above 0 beside `log: true`"
+    if log and step is not None:
+        return "`log: true` or a `step`, not both"
+    if step is not None and not (_number(step) or 0) > 0:
+        return "a number above 0 as its `step`"
+    return None
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether JSON, in which the trials are kept, can hold it; YAML's dates it cannot."""
+    try:
+        json.dumps(value, sort_keys=True)
+    except TypeError:
+        return False
+    return True
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, which YAML may read as a text (1e-4); None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
 def _axis(optuna: Any, axis: dict[str, Any]) -> Any:
     """Optuna's distribution; choices, which may be lists, by their number."""
     if "choices" in axis:
         return optuna.distributions.CategoricalDistribution(list(range(len(axis["choices"]))))
     low, high, log, step = axis["low"], axis["high"], bool(axis.get("log")), axis.get("step")
-    if isinstance(low, int) and isinstance(high, int):
-        return optuna.distributions.IntDistribution(low, high, log=log, step=int(step or 1))
+    if all(isinstance(value, int) for value in (low, high, 1 if step is None else step)):
+        return optuna.distributions.IntDistribution(low, high, log=log, step=step or 1)
     return optuna.distributions.FloatDistribution(  # YAML reads 1e-4 as a text
         float(low), float(high), log=log, step=None if step is None else float(step)
     )
