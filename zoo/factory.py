@@ -10,7 +10,7 @@ import torch
 
 from zoo.config import model_settings, own_modules
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import ZooError, cut_off
 
 if TYPE_CHECKING:
     from zoo.models.base import GenerativeModel
@@ -81,7 +81,8 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Any:
         model.load_state_dict(state)
     except RuntimeError as error:
         raise ZooError(
-            f"The checkpoint {path} does not fit its model: {str(error).splitlines()[0]}"
+            f"The checkpoint {path} does not fit {about['model']['_target_']} as it is now; load it with the "
+            "code that made it, or train the run again."
         ) from error
     return model.to(device or "cpu").eval()
 
@@ -91,13 +92,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     Raises:
         ZooError: no such file, not one of zoo's, or damaged.
+        PermissionError, MemoryError, ...: the file may be sound; it is the machine that does not give it.
     """
     if not path.exists():
         raise ZooError(f"There is no checkpoint at {path}.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["zoo"]["spec"], checkpoint["state_dict"]
-    except Exception as error:
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise ZooError(f"The checkpoint {path} is damaged or not one of zoo's ({reason}).") from error
+    except Exception as error:  # what a damaged file raises depends on where it is damaged
+        if isinstance(error, PermissionError) or cut_off(error) is not None:
+            raise
+        raise ZooError(
+            f"The checkpoint {path} cannot be read, since it is damaged or not one of zoo's; give another, "
+            "or delete it and train the run again."
+        ) from error
     return checkpoint

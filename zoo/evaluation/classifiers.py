@@ -91,9 +91,8 @@ class Shipped:
                 raise ValueError("some weights are not finite")
         except (OSError, SafetensorError, RuntimeError, ValueError) as error:
             raise ZooError(
-                f"The weights of {self.name} cannot be read ({' '.join(str(error).split())[:200]}); "
-                f"make them with: {self.command}"
-            ) from None
+                f"The weights of {self.name} are missing or damaged; make them with: {self.command}"
+            ) from error
         return model.eval().requires_grad_(False), metadata
 
 

@@ -161,9 +161,9 @@ def inception(
         network = FeatureExtractorInceptionV3(INCEPTION, [layer], feature_extractor_weights_path=str(weights))
     except Exception as error:  # what a damaged file raises depends on where it is damaged
         raise ZooError(
-            f"The Inception weights {weights} cannot be read ({' '.join(str(error).split())[:120]}); "
-            f"replace them with {INCEPTION_FILE} as torch-fidelity publishes it."
-        ) from None
+            f"The Inception weights {weights} cannot be read; replace them with {INCEPTION_FILE} as "
+            "torch-fidelity publishes it."
+        ) from error
     network = network.to(device)
     checksum = sha256(weights)
     published = checksum.startswith(Path(INCEPTION_FILE).stem.rpartition("-")[2])

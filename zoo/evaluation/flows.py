@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -70,7 +71,7 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
             with noise.keyed(noise.keys(seed, count=len(given), device=y.device)):
                 value, metric.details = compute(model, y, context)
         except (ZooError, RuntimeError) as error:  # the second: an operation that autograd or autocast lacks
-            metric.reason = " ".join(str(error).split())[:240] or type(error).__name__
+            metric.reason = shorten(str(error), 240, placeholder=" ...") or type(error).__name__
             continue
         if math.isfinite(value):
             metric.value = value

@@ -1,0 +1,75 @@
+"""Checkpoints that cannot be loaded: a whole sentence for each, and none is blamed for the machine."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo
+from zoo.config import compose_run
+from zoo.data.spec import DataSpec
+from zoo.errors import CutOff, ZooError
+from zoo.factory import read_checkpoint
+from zoo.run import run
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """What a checkpoint of zoo's holds, as far as loading goes."""
+    settings = {"_target_": "zoo.models.realnvp.RealNVP", "hidden": [4]}
+    model = zoo.build("realnvp", DataSpec((2,)), hidden=[4])
+    about = {"spec": {"shape": [2], "levels": None, "classes": None}, "model": settings, "weights": "model"}
+    state = {f"model.{key}": value for key, value in model.state_dict().items()}
+    path = tmp_path_factory.mktemp("checkpoint") / "sound.ckpt"
+    torch.save({"zoo": about, "state_dict": state}, path)
+    assert zoo.load(path).sample(3).shape == (3, 2)
+    return path
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut", "pickle", "another's", "list"])
+def test_what_is_no_checkpoint_is_told_in_a_whole_sentence(checkpoint, tmp_path, damage):
+    path = tmp_path / "bad.ckpt"
+    if damage in ("empty", "text"):
+        path.write_text("" if damage == "empty" else "not a checkpoint")
+    elif damage == "cut":
+        path.write_bytes(checkpoint.read_bytes()[:-1000])
+    else:  # the first is what only an unsafe reader would load
+        others = {"pickle": torch.nn.Identity(), "another's": {"state_dict": {}}, "list": [1]}
+        torch.save(others[damage], path)
+    with pytest.raises(ZooError) as told:
+        zoo.load(path)
+    assert str(told.value) == (
+        f"The checkpoint {path} cannot be read, since it is damaged or not one of zoo's; give another, or "
+        "delete it and train the run again."
+    )
+
+
+def test_a_checkpoint_of_other_code_is_told(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    content["zoo"]["model"]["hidden"] = [5]
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(
+        ZooError, match=r"does not fit zoo\.models\.realnvp\.RealNVP as it is now; load it .*\.$"
+    ):
+        zoo.load(tmp_path / "other.ckpt")
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
+def test_a_sound_checkpoint_is_not_blamed_for_the_machine(checkpoint, monkeypatch, error):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+        read_checkpoint(checkpoint)
+
+
+def test_a_run_without_memory_keeps_its_checkpoint(checkpoint, workdir, monkeypatch):
+    last = workdir / "r/checkpoints/last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.write_bytes(checkpoint.read_bytes())
+
+    def load(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(CutOff, match="memory"):
+        run(compose_run(["model=realnvp", "data=moons", "logger=none", "model.hidden=[4]"]), workdir / "r")
+    assert last.read_bytes() == checkpoint.read_bytes()
