@@ -30,6 +30,11 @@ LINES = {
     "compare_records": [
         Line("seconds of zoo compare -o DIR, 10,000 records", "compare_files_seconds", {"count": 10_000}),
         Line("seconds of planning a sweep of 10,000 jobs", "plan_seconds", {"count": 10_000}),
+        Line(
+            "the same, the sweep toys: nearly every job of choices of its own",
+            "plan_seconds",
+            {"sweep": "toys"},
+        ),
     ],
     "continuous": [
         Line(f"FFJORD, {TASKS[job]}, {peer} by zoo", "1/closed_by_this", {"job": job, "trace": peer})
