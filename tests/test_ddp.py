@@ -46,6 +46,7 @@ CASES = {
     "batch statistics": ["model=vae", "data=digits", "model.norm=batch", "model.width=4", *PLAIN],
     "two optimisers, averaged weights": ["model=gan", *MOONS, "model.hidden=8", "training.ema=0.9"],
     "critic steps": ["model=gan", *MOONS, "model.hidden=8", "training.critic_steps=2"],
+    "clipped weights": ["model=wgan", *MOONS, "model.hidden=8"],
     "matching": ["model=flow_matching", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3"],
     "adjoint": ["model=ffjord", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3",
                 "model.adjoint=true"],
@@ -57,6 +58,8 @@ ON_IMAGES = {
                          "training.augment=[colour,translation,cutout]"],
     # its critic's loss has no bound: steps of 0.05 would blow up what rounds differently
     "wgan_gp": ["model=wgan_gp", *DIGITS[:-1], "training.lr=0.001", "model.width=4", "model.latent_dim=4"],
+    "stylegan": ["model=stylegan", *DIGITS, "model.width=4", "model.latent_dim=4", "model.hidden=8",
+                 "training.ema=0.9", "training.r1=1", "model.truncation=0.7"],
     "diffusion": ["model=diffusion", *DIGITS, "model.unet.channels=4", "model.terms=2",
                   "model.sample_steps=2", "model.conditional=true"],
     "pixelcnn_pp": ["model=pixelcnn_pp", *DIGITS, "model.width=4", "model.components=2"],
