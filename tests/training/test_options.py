@@ -101,8 +101,23 @@ def test_a_compiler_that_gets_gradients_wrong_is_refused(trained, monkeypatch):
         trained("training.compile=true")
 
 
+def test_a_compiler_that_fails_is_told_in_a_sentence(trained, monkeypatch):
+    import torch._dynamo.exc
+
+    def fails(x, y):
+        raise torch._dynamo.exc.TorchDynamoException("ImportError: kernel.so: file too short\nand much more")
+
+    monkeypatch.setattr(torch, "compile", lambda f: fails)
+    with pytest.raises(
+        ZooError, match=r"failed \(ImportError: kernel\.so: file too short\); .*compile=false"
+    ):
+        trained("training.compile=true")
+
+
 @pytest.mark.slow
-def test_torch_compiles_it(trained):
+def test_torch_compiles_it(trained, tmp_path_factory, monkeypatch):
+    cache = tmp_path_factory.mktemp("inductor")  # files of others may be cut off
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
     import torch._dynamo
 
     torch._dynamo.reset()

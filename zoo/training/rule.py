@@ -181,7 +181,16 @@ class Rule(pl.LightningModule):
         start, found = noise.position(), []
         for loss_of in (self.loss, self._compiled):
             noise.rewind(start)
-            gradients = torch.autograd.grad(loss_of(x, y), weights, allow_unused=True)
+            try:
+                gradients = torch.autograd.grad(loss_of(x, y), weights, allow_unused=True)
+            except RuntimeError as failure:
+                if not type(failure).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                    raise
+                raise ZooError(
+                    f"torch.compile failed ({str(failure).strip().splitlines()[0]}); a compiler that was cut "
+                    "off may have left a damaged file: delete torchinductor's folder of temporary files and "
+                    "train again, or set training.compile=false."
+                ) from failure
             found.append(torch.cat([g.flatten() for g in gradients if g is not None]))
         error = float((found[1] - found[0]).norm() / found[0].norm())
         if not error < 1e-2:
