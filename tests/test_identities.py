@@ -23,6 +23,7 @@ MANY = [
     ["model=published/glow_cifar10", "data=cifar10", "model.steps=48"],
     ["model=maf", "data=digits", "data.side=4", "evaluation.throughput_batches=[16]"],
     ["model=maf", "data=digits", "data.side=null"],
+    ["model=maf", "evaluation.dinov2_weights=/elsewhere", "evaluation.extractor=dinov2"],
     ["model=maf", "model.hidden=[64, 64]", "training.betas=[0.5, 0.99]", "seed=2"],
     ["model=maf", "model.hidden=[]", "training.betas=[1e-1,null,true,'a, b',[2,x]]", "training.lr=[1]"],
     ["model=gan", "training.augment=[translation]", "training.augment=null"],

@@ -26,6 +26,7 @@ GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launc
 PUBLISHED = "published/"  # model=published/NAME: sizes of papers, days of an accelerator
 # What does not change the numbers of a run: where files lie, how they are logged, who starts the job.
 _NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
+_PLACES = (("data", "root"), ("evaluation", "dinov2_weights"))  # nor these settings of what does
 
 
 def shipped(folder: str) -> Path:
@@ -161,8 +162,9 @@ def identify(config: DictConfig) -> Identity:
     settings = plain(_without(config, _NOT_IDENTITY))
     choices = config.hydra.runtime.choices
     model, data = str(choices.model).removeprefix(PUBLISHED), str(choices.data)
-    data_settings = settings["data"] = dict(settings["data"])
-    data_settings.pop("root", None)
+    for group, name in _PLACES:
+        settings[group] = {k: v for k, v in settings[group].items() if k != name}
+    data_settings = settings["data"]
     path = data_settings.get("path")
     if path:
         data_settings["path"] = str(Path(path).expanduser().resolve())

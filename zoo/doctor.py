@@ -5,13 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 
 from zoo.config import compose_run, options
 from zoo.errors import ZooError
+from zoo.evaluation.classifiers import SHIPPED
+from zoo.evaluation.features import PUBLISHED
 from zoo.login import wandb_mode
 
 PACKAGES = (
@@ -50,16 +54,25 @@ def doctor(root: Path | None = None) -> int:
         except (ZooError, OSError) as error:
             console.print(f"  {name:14} [yellow]absent[/] {error}", markup=True, soft_wrap=True)
     console.print("[bold]Weights[/]")
-    inception = Path(torch.hub.get_dir()) / "checkpoints" / "weights-inception-2015-12-05-6726825d.pth"
-    state = (
-        "[green]ok[/]"
-        if inception.exists()
-        else "[yellow]absent[/]: natural images get no FID until it is at"
-    )
-    console.print(f"  Inception-v3 {state} {inception}", soft_wrap=True)
-    console.print("  digits-cnn [green]ok[/] (ships in the package)")
+    for line in weights():
+        console.print(f"  {line}", soft_wrap=True)
     console.print(f"[bold]W&B[/]\n  {wandb_mode()}")
     console.print("[bold]Versions[/]")
     for package in PACKAGES:
         console.print(f"  {package:14} {importlib.metadata.version(package)}")
     return 0
+
+
+def weights() -> Iterator[str]:
+    """A line for each feature extractor: whether its weights are there."""
+    for name, shipped in SHIPPED.items():
+        try:
+            accuracy = float(shipped.load()[1]["val_accuracy"])
+            state = f"[green]ok[/] in the package; tells {accuracy:.1%} of its validation images right"
+        except ZooError as error:
+            state = f"[red]unreadable[/] {escape(str(error))}"
+        yield f"{name:20} {state}"
+    for name, published in PUBLISHED.items():
+        there = published.path().is_file()
+        state = "[green]ok[/]" if there else f"[yellow]absent[/] no {published.metric} until it is at"
+        yield f"{name:20} {state} {escape(str(published.path()))}"

@@ -18,7 +18,17 @@ from hydra.core.override_parser.types import OverrideType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from zoo.config import _NOT_IDENTITY, GROUPS, Identity, _hash, _without, compose_run, identify, whole_seed
+from zoo.config import (
+    _NOT_IDENTITY,
+    _PLACES,
+    GROUPS,
+    Identity,
+    _hash,
+    _without,
+    compose_run,
+    identify,
+    whole_seed,
+)
 
 Plain = bool | int | float | str | list[Any] | None  # a list holds plain values
 
@@ -70,7 +80,7 @@ class Identities:
                 continue
             if not (base.fixed and _is_leaf(base.settings, part.keys)):
                 return identify(compose_run(overrides))  # Hydra knows what to make of it, or how to refuse it
-            if part.keys[0] not in _NOT_IDENTITY and part.keys != ("data", "root"):
+            if part.keys[0] not in _NOT_IDENTITY and part.keys not in _PLACES:
                 settings = _put(settings, part.keys, deepcopy(part.value))
         seed = whole_seed(settings["seed"])
         without_seed = _hash({k: v for k, v in settings.items() if k != "seed"})

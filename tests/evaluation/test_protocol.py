@@ -306,6 +306,8 @@ def test_settings():
     shipped = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/evaluation/default.yaml").read_text())
     assert Settings.of(shipped) == Settings()
     assert protocol_hash(shipped) == protocol_hash({}) == protocol_hash({"inception_weights": "elsewhere"})
+    assert protocol_hash(shipped) == protocol_hash({"dinov2_weights": "elsewhere"})
+    assert protocol_hash(shipped) == "dd22c2f79803"  # of the committed results; to change it is to judge anew
     assert protocol_hash({"samples": 7}) != protocol_hash({})
     with pytest.raises(ZooError, match="samples"):
         Settings.of({"sample": 3})
@@ -315,6 +317,7 @@ def test_settings():
         ("likelihood_examples", 2.5), ("latency_repeats", 0), ("throughput_batches", []),
         ("throughput_batches", [0]), ("throughput_batches", 3), ("time_limit_seconds", "x"),
         ("time_limit_seconds", -1), ("extractor", "digit-cnn"), ("inception_weights", 3),
+        ("dinov2_weights", 3),
     ]  # fmt: skip
     for name, value in wrong:
         with pytest.raises(ZooError, match="digits-cnn" if name == "extractor" else rf"evaluation\.{name}"):

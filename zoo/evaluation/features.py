@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,60 @@ from torch import Tensor
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, unknown
+from zoo.evaluation import dinov2 as vit
 from zoo.evaluation.classifiers import SHIPPED, Classifier
 
 INCEPTION = "inception-v3-compat"
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"  # ends in the first digits of its checksum
-EXTRACTORS = (*SHIPPED, INCEPTION)
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+DINOV2 = "dinov2"
+DINOV2_FILE = "dinov2_vitl14_pretrain.pth"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network whose weights others publish, and that are a file of this machine.
+
+    Attributes:
+        title: what people call it.
+        metric: its Fréchet distance.
+        file: the published file's name.
+        sha256: the first digits of its checksum.
+        publisher: whose file it is.
+        setting: of the evaluation, that may say where it is.
+    """
+
+    title: str
+    metric: str
+    file: str
+    sha256: str
+    publisher: str
+    setting: str
+
+    def path(self, given: str | None = None) -> Path:
+        """Where the weights should be: as given, or else in the torch hub's folder."""
+        return Path(given).expanduser() if given else Path(torch.hub.get_dir()) / "checkpoints" / self.file
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[None]:
+        """Turn whatever reading the weights raises, which depends on the damage, into a sentence."""
+        try:
+            yield
+        except Exception as error:
+            raise ZooError(
+                f"The {self.title} weights {path} cannot be read; replace them with {self.file} as "
+                f"{self.publisher} publishes it."
+            ) from error
+
+
+PUBLISHED = {
+    INCEPTION: Published(
+        "Inception", "FID", INCEPTION_FILE, "6726825d", "torch-fidelity", "inception_weights"
+    ),
+    DINOV2: Published(
+        "DINOv2", f"fd/{DINOV2}", DINOV2_FILE, "d5383ea8", "facebookresearch/dinov2", "dinov2_weights"
+    ),
+}
+EXTRACTORS = (*SHIPPED, *PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -54,6 +104,7 @@ def select(
     *,
     name: str | None = None,
     inception_weights: str | None = None,
+    dinov2_weights: str | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Extractor | None, str]:
     """The extractor in which images of this kind are compared, or None with the reason.
@@ -65,6 +116,7 @@ def select(
             where the shape is theirs; for photographs Inception where its weights are at hand; else the
             shipped classifier of CIFAR-10's images where the shape is theirs.
         inception_weights: path of Inception's weights; by default the torch hub's folder is searched.
+        dinov2_weights: path of DINOv2's weights; likewise.
         device: where to compute.
 
     Raises:
@@ -92,17 +144,21 @@ def select(
             "No feature extractor fits these images: Inception was trained on photographs "
             f"(evaluation.extractor={INCEPTION} compares in its features all the same)."
         )
-    hub = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    weights = Path(inception_weights).expanduser() if inception_weights else hub
+    chosen = name or INCEPTION
+    given = {INCEPTION: inception_weights, DINOV2: dinov2_weights}[chosen]
+    published = PUBLISHED[chosen]
+    weights = published.path(given)
     if weights.is_file():
-        return inception(weights, spec.levels, device), ""
-    if inception_weights:
-        raise ZooError(f"There are no Inception weights at {weights} (evaluation.inception_weights).")
+        return {INCEPTION: inception, DINOV2: dinov2}[chosen](weights, spec.levels, device), ""
+    if given:
+        raise ZooError(
+            f"There are no {published.title} weights at {weights} (evaluation.{published.setting})."
+        )
     if name is None and _fits("cifar-cnn", spec):
         return classifier("cifar-cnn", spec), ""
     return None, (
-        f"FID needs Inception's weights: put {INCEPTION_FILE} into $TORCH_HOME/hub/checkpoints, "
-        "or give its path as evaluation.inception_weights."
+        f"{published.metric} needs {published.title}'s weights: put {published.file} into "
+        f"$TORCH_HOME/hub/checkpoints, or give its path as evaluation.{published.setting}."
     )
 
 
@@ -155,18 +211,13 @@ def inception(
     """
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-    try:
+    with PUBLISHED[INCEPTION].reading(weights):
         # tensors alone, before torch-fidelity reads the file
         torch.load(weights, map_location="cpu", weights_only=True)
         network = FeatureExtractorInceptionV3(INCEPTION, [layer], feature_extractor_weights_path=str(weights))
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
-        raise ZooError(
-            f"The Inception weights {weights} cannot be read; replace them with {INCEPTION_FILE} as "
-            "torch-fidelity publishes it."
-        ) from error
     network = network.to(device)
     checksum = sha256(weights)
-    published = checksum.startswith(Path(INCEPTION_FILE).stem.rpartition("-")[2])
+    published = checksum.startswith(PUBLISHED[INCEPTION].sha256)
 
     def function(x: Tensor) -> Tensor:
         pixels = to_uint8(x, levels).to(device)
@@ -176,6 +227,32 @@ def inception(
     name = INCEPTION if layer == "2048" else f"{INCEPTION}-{layer}"
     key = "fid" if published and layer == "2048" else f"fd/{name}"
     return Extractor(name, key, int(layer), checksum, function, details)
+
+
+@functools.lru_cache(maxsize=1)
+def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Extractor:
+    """The class token of DINOv2's Vision Transformer, in which Stein et al. (2023) compare images.
+
+    They take the ViT-L/14 of Oquab et al. (2023), with 1024 features; the smaller ones are read too. The
+    record tells which it was, and whether the file is the published one of ViT-L/14.
+
+    Raises:
+        ZooError: the file holds no such weights.
+    """
+    with PUBLISHED[DINOV2].reading(weights):
+        network = vit.load(weights).to(device)
+    checksum = sha256(weights)
+
+    def function(x: Tensor) -> Tensor:
+        few = to_uint8(x, levels).split(32)  # of 256 images at once the largest network makes gigabytes
+        return torch.cat([network(vit.shown(pixels).to(device)) for pixels in few])
+
+    details = {
+        "network": f"ViT of width {network.width}, depth {network.depth}, patch {network.patch}",
+        "published_weights": checksum.startswith(PUBLISHED[DINOV2].sha256),
+        "resize": f"{vit.SIDE}, bicubic, antialiased, not rounded",
+    }
+    return Extractor(DINOV2, f"fd/{DINOV2}", network.width, checksum, function, details)
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:

@@ -137,6 +137,7 @@ def _evaluate(
         natural,
         name=settings.extractor,
         inception_weights=settings.inception_weights,
+        dinov2_weights=settings.dinov2_weights,
         device=placement(model)[0],
     )
     context = Context(

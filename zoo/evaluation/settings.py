@@ -10,7 +10,7 @@ from typing import Any, get_origin, get_type_hints
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.features import EXTRACTORS
 
-MACHINE = ("inception_weights",)  # where files lie: no part of the protocol
+MACHINE = ("inception_weights", "dinov2_weights")  # where files lie: no part of the protocol
 
 AT_LEAST = {
     "samples": 1,
@@ -41,6 +41,7 @@ class Settings:
     time_limit_seconds: float = 5.0
     extractor: str | None = None
     inception_weights: str | None = None
+    dinov2_weights: str | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from zoo.errors import ZooError
 from zoo.evaluation.context import Context
+from zoo.evaluation.features import INCEPTION
 from zoo.record import Metric
 
 Direction = Literal["lower", "higher", "one", "none"]
@@ -101,7 +102,9 @@ class Definition:
             return self.name
         extractor = context.extractor
         if self.name == "fd":
-            return extractor.key if extractor is not None else "fid" if context.natural else "fd"
+            if extractor is not None:
+                return extractor.key
+            return "fid" if context.natural and context.settings.extractor in (None, INCEPTION) else "fd"
         return f"{self.name}/{extractor.name}" if extractor is not None else self.name
 
 

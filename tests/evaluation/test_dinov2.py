@@ -1,0 +1,218 @@
+"""DINOv2 against transformers' with the same weights and Pillow's resizing (``make_dinov2_fixture.py``)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from make_dinov2_fixture import FIXTURE, HIDDEN, WIDTH, pictures, tiny_state
+from PIL import Image
+from torch import nn
+
+from zoo.data.spec import DataSpec
+from zoo.doctor import weights as doctors_lines
+from zoo.errors import NoLikelihood, ZooError
+from zoo.evaluation import dinov2
+from zoo.evaluation.classifiers import SHIPPED
+from zoo.evaluation.features import DINOV2, DINOV2_FILE, PUBLISHED, select, sha256
+from zoo.evaluation.protocol import evaluate
+
+SPEC = DataSpec((3, 8, 8), levels=17)
+BYTES = DataSpec((3, 20, 13), levels=256)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Tiny weights in the form of the published file."""
+    path = tmp_path_factory.mktemp("dinov2") / DINOV2_FILE
+    torch.save(tiny_state(), path)
+    return path
+
+
+def extractor_of(path, spec=BYTES, natural=True):
+    found, _ = select(spec, natural, name=DINOV2, dinov2_weights=str(path))
+    return found
+
+
+def test_features_are_those_of_transformers(weights):
+    """From bytes to resized pixels to patches with interpolated positions to the class token."""
+    expected = np.load(FIXTURE)
+    assert set(expected) == set(pictures())
+    for name, images in pictures().items():
+        extractor = extractor_of(weights, DataSpec(images.shape[1:], levels=256))
+        found = extractor(torch.from_numpy(images))
+        assert found.shape == (len(images), extractor.dim) == (len(images), WIDTH)
+        torch.testing.assert_close(found, torch.from_numpy(expected[name]).double(), rtol=0, atol=1e-5)
+
+
+def test_images_are_shown_as_pillow_resizes_them():
+    mean, std = (np.array(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    for shape in [(3, 32, 32), (3, 224, 224), (1, 28, 28), (3, 300, 7), (1, 500, 400)]:
+        image = torch.randint(256, shape, dtype=torch.uint8)
+        channels = [
+            np.asarray(Image.fromarray(c.float().numpy()).resize((224, 224), Image.Resampling.BICUBIC))
+            for c in image.expand(3, -1, -1)
+        ]
+        expected = torch.from_numpy((np.stack(channels).clip(0, 255) / 255 - mean) / std).float()
+        torch.testing.assert_close(dinov2.shown(image[None])[0], expected, rtol=0, atol=2e-6)
+
+
+def test_an_images_features_are_its_own(weights):
+    """Whatever the batch, and the same again; images of few levels are those of their bytes."""
+    extractor = extractor_of(weights, SPEC)
+    x = torch.randint(17, (35, 3, 8, 8)).float()  # more than go through the network at once
+    found = extractor(x)
+    assert torch.equal(found, extractor(x))
+    for size in (1, 9):
+        torch.testing.assert_close(extractor(x, batch_size=size), found, rtol=0, atol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 0.1
+    assert len(extractor(torch.empty(0, 3, 8, 8))) == 0
+    in_bytes = extractor_of(weights, replace(SPEC, levels=256))
+    torch.testing.assert_close(in_bytes(torch.floor(x * 255 / 16 + 0.5)), found, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "published_bytes"),
+    [(384, 12, 88_283_115), (768, 12, 346_378_731), (1024, 24, 1_217_586_395)],
+)
+def test_the_published_sizes(width, depth, published_bytes):
+    """Sizes come from the weights' shapes; the numbers of a published file fill it, save for their names."""
+    with torch.device("meta"):
+        state = dinov2.VisionTransformer(width, depth, 4 * width, 14, 37).state_dict()
+    state["mask_token"] = torch.empty(1, width, device="meta")
+    network = dinov2.build(state)
+    assert (network.width, network.depth, network.patch, network.grid) == (width, depth, 14, 37)
+    assert network.blocks[-1].mlp.fc1.out_features == 4 * width
+    names_and_headers = published_bytes - 4 * sum(weight.numel() for weight in state.values())
+    assert 0 < names_and_headers < 600 * len(state)
+
+
+def test_the_record_tells_the_file_and_the_network(weights):
+    extractor = extractor_of(weights)
+    assert (extractor.name, extractor.key, extractor.sha256) == (DINOV2, "fd/dinov2", sha256(weights))
+    assert extractor.details == {
+        "network": f"ViT of width {WIDTH}, depth 2, patch 14",
+        "published_weights": False,
+        "resize": "224, bicubic, antialiased, not rounded",
+    }
+
+
+@dataclass
+class Trap:
+    """What only an unsafe reader would spring."""
+
+    path: Path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def damaged(state, damage):
+    if damage == "keys":
+        return {"fc.weight": torch.zeros(2)}
+    if damage == "list":
+        return [1, 2]
+    if damage == "shape":
+        return state | {"blocks.1.mlp.fc2.weight": torch.zeros(WIDTH, HIDDEN + 1)}
+    if damage == "missing":
+        return {name: weight for name, weight in state.items() if name != "blocks.1.ls2.gamma"}
+    if damage == "registers":  # another network: it has tokens more
+        return state | {"register_tokens": torch.zeros(1, 4, WIDTH)}
+    if damage == "giant":  # another network: its hidden layer is gated
+        return {
+            name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): w for name, w in state.items()
+        }
+    if damage == "grid":
+        return state | {"pos_embed": state["pos_embed"][:, :-1]}
+    if damage == "heads":
+        return tiny_state(width=96)
+    if damage == "patch":
+        return tiny_state(patch=15)
+    return state | {"norm.bias": torch.full((WIDTH,), math.nan)}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["cut", "text", "pickle", "keys", "list", "shape", "missing", "registers", "giant", "grid", "heads",
+     "patch", "nan"],
+)  # fmt: skip
+def test_other_weights_are_refused(weights, tmp_path, damage):
+    path = tmp_path / "weights.pth"
+    if damage == "cut":
+        path.write_bytes(weights.read_bytes()[:-1000])
+    elif damage == "text":
+        path.write_text("not found")
+    elif damage == "pickle":
+        torch.save(tiny_state() | {"mask_token": Trap(tmp_path / "sprung")}, path)
+    else:
+        torch.save(damaged(tiny_state(), damage), path)
+    with pytest.raises(ZooError, match=rf"DINOv2 weights .*cannot be read.*{DINOV2_FILE}") as error:
+        extractor_of(path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_weights_are_looked_for_where_the_settings_say_or_in_the_hub(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    extractor, reason = select(BYTES, True, name=DINOV2)
+    assert extractor is None
+    for words in (f"fd/dinov2 needs DINOv2's weights: put {DINOV2_FILE}", "evaluation.dinov2_weights"):
+        assert words in reason
+    with pytest.raises(ZooError, match=r"no DINOv2 weights at nowhere \(evaluation\.dinov2_weights\)"):
+        extractor_of("nowhere")
+    assert any(f"{DINOV2} " in line and "absent" in line for line in doctors_lines())
+    path = PUBLISHED[DINOV2].path()
+    path.parent.mkdir(parents=True)
+    path.write_bytes(weights.read_bytes())
+    assert path.is_relative_to(tmp_path)
+    assert select(BYTES, False, name=DINOV2)[0].sha256 == sha256(weights)
+    assert select(BYTES, True)[0] is None  # nobody gets it unasked
+    for spec in (DataSpec((2, 8, 8), 256), DataSpec((3, 8, 8), None), DataSpec((2,))):
+        assert select(spec, True, name=DINOV2)[0] is None
+    assert any(f"{DINOV2} " in line and "ok" in line and str(path) in line for line in doctors_lines())
+
+
+def test_the_doctor_tells_of_every_extractor(monkeypatch, tmp_path):
+    lines = list(doctors_lines())
+    assert [line.split()[0] for line in lines] == [*SHIPPED, *PUBLISHED]
+    assert all("ok" in line and "%" in line for line in lines[: len(SHIPPED)])
+    monkeypatch.setattr("zoo.evaluation.classifiers.WEIGHTS", tmp_path)
+    assert all("unreadable" in line for line in list(doctors_lines())[: len(SHIPPED)])
+
+
+class Noise(nn.Module):
+    family, likelihood = "gan", "none"
+
+    def log_prob(self, x):
+        raise NoLikelihood("It has none.")
+
+    def sample(self, n, temperature=1.0):
+        return torch.randint(17, (n, *SPEC.shape)).float()
+
+
+FAST = {"samples": 70, "latency_repeats": 1, "throughput_batches": [1], "throughput_repeats": 1}
+
+
+def test_the_protocol_in_its_features(tmp_path, monkeypatch):
+    path = tmp_path / "tiny.pth"
+    torch.save(tiny_state(width=64, depth=1, hidden=8, patch=56, grid=2), path)
+    real = torch.nn.functional.interpolate(torch.randint(9, (70, 3, 2, 2)).float(), size=8)
+    splits = {"train": real.flip(3), "test": real}
+    chosen = {**FAST, "extractor": DINOV2, "dinov2_weights": str(path)}
+    found = evaluate(Noise(), splits, SPEC, natural=True, settings=chosen).metrics
+    assert "fid" not in found
+    for name in ("fd", "kid", "precision", "recall", "density", "coverage", "memorisation"):
+        assert found[f"{name}/dinov2"].value is not None, found[f"{name}/dinov2"].reason
+    distance = found["fd/dinov2"]
+    assert distance.value > distance.details["floor"] > 0
+    assert (distance.details["extractor"], distance.details["dim"]) == (DINOV2, 64)
+    assert distance.details["weights_sha256"] == sha256(path)
+    assert not distance.details["published_weights"]
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    absent = evaluate(Noise(), splits, SPEC, natural=True, settings=FAST | {"extractor": DINOV2}).metrics
+    assert "fid" not in absent  # what was asked for is another distance
+    assert (absent["fd"].value, absent["fd"].reason[:9]) == (None, "fd/dinov2")
