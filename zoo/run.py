@@ -30,7 +30,8 @@ from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
 from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
-from zoo.evaluation.protocol import evaluate, protocol_hash
+from zoo.evaluation.protocol import evaluate, extractor_for, protocol_hash
+from zoo.evaluation.settings import Settings
 from zoo.login import by_agent
 from zoo.models.across import world
 from zoo.processes import alone, is_first_rank
@@ -117,6 +118,8 @@ def _run(
             loggers = _track(config, identity, directory)
         with own_modules():
             data = prepare_data(config)
+            natural = bool(getattr(data, "natural", False))
+            extractor_for(Settings.of(plain(config.evaluation)), data.spec, natural)  # or it says now why not
             pl.seed_everything(identity.seed, verbose=False)
             settings = plain(config.model)
             model = factory.instantiate(settings, data.spec)

@@ -20,6 +20,8 @@ from zoo.evaluation import dinov2
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import DINOV2, DINOV2_FILE, PUBLISHED, select, sha256
 from zoo.evaluation.protocol import evaluate
+from zoo.record import read
+from zoo.run import run
 
 SPEC = DataSpec((3, 8, 8), levels=17)
 BYTES = DataSpec((3, 20, 13), levels=256)
@@ -216,3 +218,12 @@ def test_the_protocol_in_its_features(tmp_path, monkeypatch):
     absent = evaluate(Noise(), splits, SPEC, natural=True, settings=FAST | {"extractor": DINOV2}).metrics
     assert "fid" not in absent  # what was asked for is another distance
     assert (absent["fd"].value, absent["fd"].reason[:9]) == (None, "fd/dinov2")
+
+
+def test_weights_that_are_missing_are_told_before_training(tmp_path):
+    overrides = ["model=vae", "training.updates=1", "evaluation.extractor=dinov2"]
+    config = compose_run([*overrides, "evaluation.dinov2_weights=nowhere", "logger=none"])
+    with pytest.raises(ZooError, match="no DINOv2 weights at nowhere"):
+        run(config, tmp_path)
+    assert read(tmp_path).status == "failed"
+    assert not (tmp_path / "checkpoints").exists()

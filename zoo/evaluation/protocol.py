@@ -17,7 +17,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
-from zoo.evaluation.features import select
+from zoo.evaluation.features import Extractor, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
@@ -30,6 +30,20 @@ from zoo.record import Metric
 VERSION = 2  # raise it whenever the code changes what a number means
 SHOWN = 64
 DIAGNOSED = 1000  # test examples that a model's own diagnostics see
+
+
+def extractor_for(
+    settings: Settings, spec: DataSpec, natural: bool, device: torch.device | str = "cpu"
+) -> tuple[Extractor | None, str]:
+    """The extractor that these settings mean, or None with the reason: see :func:`select`, which raises."""
+    return select(
+        spec,
+        natural,
+        name=settings.extractor,
+        inception_weights=settings.inception_weights,
+        dinov2_weights=settings.dinov2_weights,
+        device=device,
+    )
 
 
 @dataclass
@@ -132,14 +146,7 @@ def _evaluate(
     if not first_goes_on():
         return Evaluation()
     drawn = model.sampling_details() if isinstance(model, GenerativeModel) else {}
-    extractor, no_extractor = select(
-        spec,
-        natural,
-        name=settings.extractor,
-        inception_weights=settings.inception_weights,
-        dinov2_weights=settings.dinov2_weights,
-        device=placement(model)[0],
-    )
+    extractor, no_extractor = extractor_for(settings, spec, natural, placement(model)[0])
     context = Context(
         samples,
         splits,
