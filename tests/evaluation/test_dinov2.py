@@ -13,6 +13,7 @@ from make_dinov2_fixture import FIXTURE, HIDDEN, WIDTH, pictures, tiny_state
 from PIL import Image
 from torch import nn
 
+from zoo.config import compose_run
 from zoo.data.spec import DataSpec
 from zoo.doctor import weights as doctors_lines
 from zoo.errors import NoLikelihood, ZooError
