@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,10 +17,19 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 torch.set_num_threads(1)
 
+from zoo.processes import PARENT  # noqa: E402
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _followed_by_none() -> Iterator[None]:
+    """A command that ran in this process is not what the processes of later tests belong to."""
+    yield
+    os.environ.pop(PARENT, None)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def follow_parent(every: float = 0.5) -> None:
     os.environ[PARENT] = str(os.getpid())  # of the processes that this one will start: its ranks
     if starter is None and "TORCHELASTIC_RUN_ID" in os.environ:
         starter = str(os.getppid())  # torchrun's agent
-    if starter is None:
+    if starter is None or int(starter) == os.getpid():  # the second: its own word, of a command before
         return
     parent = int(starter)
 
