@@ -18,7 +18,9 @@ import zoo
 from zoo.cli import main
 
 SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
-         "evaluation.latency_repeats=2", "training.validations=3"]  # fmt: skip
+         "evaluation.latency_repeats=2", "evaluation.throughput_repeats=1",
+         "evaluation.time_limit_seconds=0.1", "training.validations=3"]  # fmt: skip
+MOONS = ["data=moons", "data.train=500", "data.val=100", "data.test=100"]
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,15 +35,12 @@ def only_run(root: Path) -> Path:
     return record.parent
 
 
-def refused(*arguments: str, cwd: Path) -> str:
-    """The sentence of a refused command."""
-    done = command(*arguments, cwd=cwd)
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
-    *progress, sentence = done.stderr.strip().splitlines()
-    assert sentence.startswith("zoo: ")
-    assert all(" · update " in line for line in progress), done.stderr
-    return sentence
+def sentence(errors: str) -> str:
+    """What a refused command says, besides its progress."""
+    *progress, last = errors.strip().splitlines()
+    assert last.startswith("zoo: "), errors
+    assert all(" · update " in line for line in progress), errors
+    return last
 
 
 def test_help_and_compare_need_no_torch(workdir):
@@ -72,10 +71,8 @@ def test_train_sample_evaluate_compare(workdir):
     assert {"latency_seconds", "throughput", "sequential_evaluations"} <= set(record["sampling"])
     assert record["provenance"]["config"]["training"]["updates"] == 12
 
-    again = time.monotonic()
     assert command("train", "model=realnvp", *SMALL, cwd=workdir).returncode == 0
     assert json.loads((run / "record.json").read_text()) == record, "a finished run is not touched"
-    assert time.monotonic() - again < 60
 
     model = zoo.load(run)
     assert not model.training
@@ -98,25 +95,29 @@ def test_train_sample_evaluate_compare(workdir):
     }
 
 
-def test_mistakes(workdir):
-    assert "did you mean realnvp" in refused("train", "model=realnpv", cwd=workdir)
-    assert "did you mean training.updates" in refused("train", "training.update=3", cwd=workdir)
-    assert "did you mean quickstart" in refused("sweep", "quickstrat", cwd=workdir)
-    assert "nowhere" in refused("compare", "nowhere", cwd=workdir)
-    assert "nowhere" in refused("sample", "nowhere", cwd=workdir)
-    assert "data.path" in refused("train", "data=images", *SMALL, cwd=workdir)
-    assert "nothere.csv" in refused("train", "data=table", "data.path=nothere.csv", *SMALL, cwd=workdir)
-    assert "training=adversarial" in refused(
-        "train", "model=gan", "training=maximum_likelihood", *SMALL, cwd=workdir
-    )
+def test_mistakes(workdir, capsys):
+    done = command("train", "model=realnpv", cwd=workdir)
+    assert done.returncode == 2
+    assert "did you mean realnvp" in sentence(done.stderr)
     (workdir / "bad.ckpt").write_bytes(b"not a checkpoint")
-    assert "damaged" in refused("sample", "bad.ckpt", cwd=workdir)
+    for words, arguments in {  # in this process, which spares the start of another
+        "did you mean training.updates": ["train", "training.update=3"],
+        "did you mean quickstart": ["sweep", "quickstrat"],
+        "There is no directory nowhere": ["compare", "nowhere"],
+        "There is no checkpoint at nowhere": ["sample", "nowhere"],
+        "damaged": ["sample", "bad.ckpt"],
+        "data.path": ["train", "data=images", *SMALL],
+        "nothere.csv": ["train", "data=table", "data.path=nothere.csv", *SMALL],
+        "training=adversarial": ["train", "model=gan", "training=maximum_likelihood", *SMALL],
+    }.items():
+        assert main(arguments) == 2
+        assert words in sentence(capsys.readouterr().err)
 
 
-def test_divergence_is_a_result(workdir):
+def test_divergence_is_a_result(workdir, capsys):
     wild = ["training.lr=1e30", "training.clip=null", "training.optimizer=sgd"]
-    sentence = refused("train", "model=realnvp", "data=moons", *SMALL, *wild, cwd=workdir)
-    assert "diverged at update" in sentence
+    assert main(["train", "model=realnvp", *MOONS, *SMALL, *wild]) == 2
+    assert "diverged at update" in sentence(capsys.readouterr().err)
     record = json.loads((only_run(workdir / "runs") / "record.json").read_text())
     assert record["status"] == "diverged"
     assert "update" in record["reason"]
@@ -124,7 +125,7 @@ def test_divergence_is_a_result(workdir):
 
 
 def test_multirun_is_a_process_per_job(workdir):
-    done = command("train", "-m", "model=realnvp,vae", "data=moons", *SMALL, cwd=workdir)
+    done = command("train", "-m", "model=realnvp,vae", *MOONS, *SMALL, cwd=workdir)
     assert done.returncode == 0, done.stderr
     records = [json.loads(p.read_text()) for p in workdir.rglob("record.json")]
     assert {r["model"] for r in records} == {"realnvp", "vae"}
@@ -133,25 +134,26 @@ def test_multirun_is_a_process_per_job(workdir):
 
 SWEEP = """
 overrides:
-  {data: moons, logger: none, training.updates: 12, evaluation.samples: 40, evaluation.latency_repeats: 2}
+  {data: moons, data.train: 500, data.val: 100, data.test: 100, logger: none, training.updates: 12,
+   evaluation.samples: 40, evaluation.latency_repeats: 2, evaluation.time_limit_seconds: 0.1}
 grid: {model: [realnvp, gan]}
 list: [{model: realnvp, model.hidden: oops}]
 """
 
 
-def test_sweep_goes_on_past_a_failure_and_skips_what_is_done(workdir):
+def test_sweep_goes_on_past_a_failure_and_skips_what_is_done(workdir, capsys):
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text(SWEEP)
-    plan = command("sweep", "mine", "--dry-run", cwd=workdir)
-    assert "3 jobs, 0 done, 3 left" in plan.stdout
+    assert main(["sweep", "mine", "--dry-run"]) == 0
+    assert "3 jobs, 0 done, 3 left" in capsys.readouterr().out
     assert not (workdir / "runs").exists()
-    done = command("sweep", "mine", cwd=workdir)
-    assert done.returncode == 2
+    assert main(["sweep", "mine"]) == 2
     records = {p: p.read_bytes() for p in workdir.rglob("record.json")}
     assert sorted(json.loads(r)["status"] for r in records.values()) == ["failed", "finished", "finished"]
     assert (workdir / "runs/mine/comparison/index.html").exists()
-    again = command("sweep", "mine", cwd=workdir)
-    assert "3 done, 0 left" in again.stdout
+    capsys.readouterr()
+    assert main(["sweep", "mine"]) == 2
+    assert "3 done, 0 left" in capsys.readouterr().out
     assert records == {p: p.read_bytes() for p in workdir.rglob("record.json")}
 
 
@@ -215,17 +217,17 @@ class Zuko(torch.nn.Module):
 '''
 
 
-def test_a_foreign_model_joins_by_one_yaml(workdir):
+def test_a_foreign_model_joins_by_one_yaml(workdir, monkeypatch, capsys):
     pytest.importorskip("zuko")
     (workdir / "adapter.py").write_text(FOREIGN)
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/zuko_maf.yaml").write_text("_target_: adapter.Zuko\ntransforms: 2\nhidden: [32]\n")
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the working directory joins it
     for model in ("zuko_maf", "maf"):
-        done = command("train", f"model={model}", "data=moons", *SMALL, cwd=workdir)
-        assert done.returncode == 0, done.stderr
-    done = command("compare", "runs", cwd=workdir)
-    assert "zuko_maf" in done.stdout
-    assert "maf" in done.stdout
+        assert main(["train", f"model={model}", *MOONS, *SMALL]) == 0
+    capsys.readouterr()
+    assert main(["compare", "runs"]) == 0
+    assert {"zuko_maf", "maf"} <= set(capsys.readouterr().out.split())
 
 
 def test_a_tilde_within_an_override_is_the_home_folder(workdir, monkeypatch, capsys):
@@ -233,4 +235,4 @@ def test_a_tilde_within_an_override_is_the_home_folder(workdir, monkeypatch, cap
     monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
     assert main(["train", "data=mnist", "data.root=~/none", "logger=none", "hydra.run.dir=run"]) == 2
     assert f"MNIST is not at {workdir}/none/MNIST" in capsys.readouterr().err
-    assert main(["sweep", "families", "data=mnist", "data.root=~/none", "seed=0", "--dry-run"]) == 0
+    assert main(["sweep", "families", "model=maf", "data=mnist", "data.root=~/none", "--dry-run"]) == 0

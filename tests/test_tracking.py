@@ -17,7 +17,8 @@ import torch
 import wandb
 import yaml
 from fake_wandb import Server
-from test_cli import SMALL
+from test_cli import MOONS, SMALL
+from wandb.util import get_core_path
 
 from zoo import tracking
 from zoo.cli import main
@@ -29,31 +30,46 @@ from zoo.run import run
 from zoo.sync import segments
 from zoo.training.callbacks import Curves
 
-QUICK = ["evaluation.throughput_repeats=1", "evaluation.time_limit_seconds=0.05",
+QUICK = ["evaluation.latency_repeats=1", "evaluation.throughput_batches=[4]",
          "evaluation.likelihood_examples=40"]  # fmt: skip
-TINY = ["data=moons", "data.train=500", "data.test=100", "data.val=100", "model.hidden=[8]", "logger=wandb",
+TINY = ["model=realnvp", *MOONS, "model.hidden=[8]", "model.layers=2", "logger=wandb",
         "training.log_every=2", *SMALL[1:], *QUICK]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def _no_account(monkeypatch, tmp_path):
+    leave_account(monkeypatch, tmp_path)
+
+
+def leave_account(patch: pytest.MonkeyPatch, home: Path) -> None:
     """Nobody is logged in, and wandb keeps its files here."""
     for name in list(os.environ):
         if name.startswith("WANDB_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+            patch.delenv(name)
+    patch.setenv("WANDB_MODE", "offline")
+    patch.setenv("WANDB_SILENT", "true")
+    patch.setenv("NETRC", str(home / "no-netrc"))
     for name in ("DATA", "CACHE", "CONFIG"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / "wandb-home"))
+        patch.setenv(f"WANDB_{name}_DIR", str(home / "wandb-home"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that nothing disturbed; what the others are held against."""
+    place = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        leave_account(patch, place)
+        run(compose_run(TINY), place / "r")
+    return place / "r"
 
 
 def inspect(segment: Path) -> list[dict[str, Any]]:
-    """The records of a run's file, by wandb's own reader."""
-    reader = Path(sys.executable).with_name("wandb")
+    """The records of a run's file, by wandb's own reader: `wandb leet inspect --json`, without its start."""
+    reader = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
     done = subprocess.run(
-        [str(reader), "leet", "inspect", "--json", str(segment)], capture_output=True, text=True, check=True
-    )
+        [*reader, "--run-file", str(segment), str(segment.parents[1])],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
@@ -119,11 +135,10 @@ def test_a_run_of_images(workdir):
     assert of_kind(records, "exit")[0].get("exit_code", 0) == 0
 
 
-def test_rows_axes_and_density(workdir):
-    finished = run(compose_run(["model=realnvp", *TINY]), workdir / "r")
-    assert finished.status == "finished"
-    records = written(workdir / "r")
-    with (workdir / "r/curves.csv").open() as stream:
+def test_rows_axes_and_density(finished):
+    assert read(finished).status == "finished"
+    records = written(finished)
+    with (finished / "curves.csv").open() as stream:
         curves = list(csv.DictReader(stream))
     logged = rows(records)
     assert [row["updates"] for row in logged] == [2, 4, 6, 8, 10, 12] == [int(c["updates"]) for c in curves]
@@ -143,7 +158,7 @@ def test_rows_axes_and_density(workdir):
     record, checkpoint = of_kind(records, "artifact")
     assert {entry["path"] for entry in record["manifest"]["contents"]} == {"record.json", "curves.csv"}
     (entry,) = checkpoint["manifest"]["contents"]
-    assert entry["ref"] == (workdir / "r" / finished.provenance["checkpoint"]).resolve().as_uri()
+    assert entry["ref"] == (finished / read(finished).provenance["checkpoint"]).resolve().as_uri()
 
 
 def test_choosing_an_axis_and_uploading_the_checkpoint(workdir):
@@ -204,7 +219,7 @@ def run_into(
         if rule.updates == update:
             raise error
 
-    config = compose_run(["model=realnvp", *TINY])
+    config = compose_run(TINY)
     with monkeypatch.context() as patch:
         patch.setattr(Curves, "_write", failing)
         with pytest.raises(told or type(error)):
@@ -212,16 +227,16 @@ def run_into(
 
 
 def test_an_interrupted_run_is_one_run(workdir, monkeypatch):
-    directory, overrides = workdir / "runs/r", ["model=realnvp", *TINY]
+    directory = workdir / "runs/r"
     run_into(KeyboardInterrupt(), 6, directory, monkeypatch)
     (first,) = segments(directory)
-    run(compose_run(overrides), directory)
-    run(compose_run(overrides), directory)  # done: nothing begins
+    run(compose_run(TINY), directory)
+    run(compose_run(TINY), directory)  # done: nothing begins
     one, two = sorted(segments(directory))
     assert one == first
     before, after = inspect(one), inspect(two)
     ids = {of_kind(records, "run")[0]["run_id"] for records in (before, after)}
-    assert ids == {identify(compose_run(overrides)).run_id}
+    assert ids == {identify(compose_run(TINY)).run_id}
     assert [row["updates"] for row in rows(before)] == [2, 4, 6]
     assert [row["updates"] for row in rows(after)] == [6, 8, 10, 12], "from the checkpoint at update 4 on"
     assert of_kind(before, "preempting"), "a person ended it: no failure"
@@ -260,7 +275,7 @@ def test_failures_are_marked(workdir, monkeypatch):
     code, final = end(workdir / "diverged")
     assert (code, final["status"]) == (1, "diverged")
     with pytest.raises(ZooError):  # before there is a model
-        run(compose_run(["model=realnvp", *TINY, "data.name=nothing"]), workdir / "no-data")
+        run(compose_run([*TINY, "data.name=nothing"]), workdir / "no-data")
     code, final = end(workdir / "no-data")
     assert (code, final["status"]) == (1, "failed")
 
@@ -298,22 +313,20 @@ sys.exit(main(["train", *sys.argv[1:]]))
 """
 
 
-def test_a_run_outlives_the_service_of_wandb(workdir):
-    overrides = ["model=realnvp", *TINY]
+def test_a_run_outlives_the_service_of_wandb(workdir, finished):
     done = subprocess.run(
-        [sys.executable, "-c", KILLER, *overrides, "hydra.run.dir=killed"],
+        [sys.executable, "-c", KILLER, *TINY, "hydra.run.dir=killed"],
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert "killed" in done.stdout
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("W&B did not take all of") == 1
-    plain = run(compose_run([*overrides, "logger=none"]), workdir / "plain")
     record = read(workdir / "killed")
     assert record.status == "finished"
-    assert record.metrics == plain.metrics
+    assert record.metrics == read(finished).metrics
     one, two = (
-        torch.load(workdir / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
-        for name in ("killed", "plain")
+        torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for directory in (workdir / "killed", finished)
     )
     for name, weights in one.items():
         assert torch.equal(weights, two[name]), name
@@ -377,7 +390,7 @@ def test_an_agent_chooses_the_run(workdir, monkeypatch):
     parameters.write_text(yaml.safe_dump({"wandb_version": 1, "training.lr": {"value": 0.002}}))
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep-1")
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(parameters))
-    overrides = ["model=realnvp", *TINY, "training.lr=0.002"]
+    overrides = [*TINY, "training.lr=0.002"]
     records = {}
     for name in ("agents-first", "agents-second"):  # the second asks for the same job
         monkeypatch.setenv("WANDB_RUN_ID", name)
