@@ -9,14 +9,17 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import multiprocessing
 import os
 import re
 import resource
 import shlex
 import signal
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,11 +29,14 @@ from rich.console import Console
 from zoo.cli import main
 from zoo.config import check_choices, compose_run, run_dir_override
 from zoo.errors import ZooError
-from zoo.processes import PARENT, is_held
+from zoo.processes import PARENT, alone, is_held
 from zoo.record import read
+from zoo.run import run
 from zoo.sweep import objective, plan, sweep
 from zoo.sweep.launcher import Local
+from zoo.sweep.run import _close as account_for
 from zoo.sweep.search import Search
+from zoo.sweep.show import show
 
 SWEEP = """
 overrides:
@@ -95,7 +101,7 @@ class Fork:
 
     def interrupt(self):
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGINT)
+            os.kill(self.pid, signal.SIGTERM)
 
     def kill(self):
         if self.poll() is None:
@@ -284,6 +290,82 @@ def test_a_failed_job_is_tried_again_only_when_asked(tmp_path):
     assert record.stat().st_mtime_ns > before
 
 
+def test_a_terminal_shows_reasons_as_they_are(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    found = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    printed = io.StringIO()
+    with show(found, Console(file=printed, width=200, force_terminal=True)) as shown:
+        job = found.jobs[0]
+        job.state, job.reason = "failed", "cannot read the prior in [/data/prior.npz] of [blue]"
+        shown.ended(job)
+        shown.update()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed.getvalue())
+    assert "cannot read the prior in [/data/prior.npz] of [blue]" in text
+
+
+@pytest.mark.parametrize(("code", "state"), [(-signal.SIGKILL, "cut off"), (-signal.SIGSEGV, "failed")])
+def test_a_job_that_crashes_has_failed_and_one_that_is_killed_has_not(tmp_path, code, state):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    job = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
+    job.directory.mkdir(parents=True)
+    account_for(job, code)
+    assert job.state == state
+    assert signal.Signals(-code).name in job.reason
+    assert (job.directory / "record.json").exists() == (state == "failed")
+
+
+def test_what_another_process_tried_meanwhile_is_not_tried_again(tmp_path):
+    """Two sweeps start the same job at once; the second waits for the first, whose failure stands."""
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("[8]", "oops"))
+    job = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
+    config = compose_run(job.overrides)
+    with pytest.raises(ZooError, match="oops"):
+        run(config, job.directory)
+    record = job.directory / "record.json"
+    told = record.read_bytes()
+    record.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        with alone(job.directory):
+            second = pool.submit(run, config, job.directory)
+            time.sleep(0.5)  # it waits
+            record.write_bytes(told)
+        with pytest.raises(ZooError, match="oops"):
+            second.result()
+    assert record.read_bytes() == told
+    with pytest.raises(ZooError, match="oops"):
+        run(config, job.directory)  # a later one tries again
+    assert record.read_bytes() != told
+
+
+def test_a_directory_keeps_the_run_that_it_holds(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    jobs, _ = run_sweep(tmp_path, Forked(lambda d: asked_to_end(d) if "realnvp" in d.name else None))
+    states = [job.state for job in jobs]
+    assert states == ["cut off", "finished"]
+    for job in jobs:
+        kept = {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()}
+        for other in ("seed=1", "training.lr=0.5"):
+            with pytest.raises(ZooError, match=r"holds a run with other settings; leave out hydra\.run\.dir"):
+                run(compose_run([*job.overrides, other]), job.directory)
+        assert {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()} == kept
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_leaves_a_checkpoint_of_each_job_at_hand(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("updates: 100", "updates: 100000"))
+    command = [sys.executable, "-m", "zoo", "sweep", "mine.yaml", "--jobs", "2", "-o", "runs"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    def under_way():
+        progress = list((tmp_path / "runs").glob("*/progress.json"))
+        return len(progress) == 2 and all(json.loads(f.read_text())["updates"] > 10 for f in progress)
+
+    until(under_way)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert len(list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))) == 2
+
+
 SEARCH = """
 search:
   trials: 5
@@ -342,6 +424,16 @@ def test_a_search_learns_and_asks_the_same_again(tmp_path):
     half.tell(search.told[:8])
     assert half.ask() == [trial for trial, _ in search.told[8:12]]
     assert play(make(tmp_path / "c", seed=1)).told != search.told
+
+
+def test_a_search_keeps_away_from_what_diverges(tmp_path):
+    pytest.importorskip("optuna")
+    space = {"x": {"low": 0.0, "high": 10.0}}
+    search = Search({"trials": 60, "batch": 4, "space": space}, ["model=maf"], tmp_path)
+    while not search.done:  # a tenth of the space is sound
+        search.tell([(t, 1 - t["x"] if t["x"] < 1 else math.inf) for t in search.ask()])
+    late = [value for _, value in search.told[30:]]
+    assert sum(map(math.isfinite, late)) > len(late) / 3
 
 
 def refused(search):
@@ -478,6 +570,9 @@ def test_the_plan_can_be_pasted(tmp_path, capsys, monkeypatch):
     given = shlex.split(line)[3:]
     assert "model.hidden=[8, 8]" in given
     assert compose_run(given).model.hidden == [8, 8]
+    lists = "training.augment=[translation,cutout]"
+    assert main(["sweep", "quickstart", "--dry-run", "model=gan", lists]) == 0
+    assert f"'{lists}'" in capsys.readouterr().out  # no markup of a terminal
 
 
 def test_a_truncated_curve_is_mended(tmp_path):

@@ -52,7 +52,7 @@ def doctor(root: Path | None = None) -> int:
             sizes = {split: len(x) for split, x in prepare_data(compose_run(overrides)).splits.items()}
             console.print(f"  {name:14} [green]ok[/] {sizes}")
         except (ZooError, OSError) as error:
-            console.print(f"  {name:14} [yellow]absent[/] {error}", markup=True, soft_wrap=True)
+            console.print(f"  {name:14} [yellow]absent[/] {escape(str(error))}", markup=True, soft_wrap=True)
     console.print("[bold]Weights[/]")
     for line in weights():
         console.print(f"  {line}", soft_wrap=True)

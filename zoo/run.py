@@ -76,12 +76,18 @@ def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], No
         show: told how far the run is.
 
     Raises:
-        ZooError: a mistake that the user can mend. It is recorded as ``failed`` (or ``diverged``) first.
+        ZooError: a mistake that the user can mend. It is recorded as ``failed`` (or ``diverged``) first;
+            but in a directory that holds a run with other settings nothing is touched.
     """
     identity = identify(config)
     directory.mkdir(parents=True, exist_ok=True)
+    before = _written(directory)
     with alone(directory):
-        done = ended(directory)
+        _refuse_another(identity, directory)
+        # What failed is tried again, but not what another process tried while this one waited for it.
+        done = ended(directory, retry_failed=_written(directory) == before)
+        if done is not None and done.status == "failed":
+            raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
         if done is not None:
             if is_first_rank() and by_agent():  # which waits for the results of a run of its own
                 loggers = _track(config, identity, directory)
@@ -93,6 +99,34 @@ def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], No
             for stale in (RECORD, RANK_ERROR):
                 (directory / stale).unlink(missing_ok=True)
         return _run(config, identity, directory, show)
+
+
+def _written(directory: Path) -> int | None:
+    """When the record was written, if there is one."""
+    try:
+        return (directory / RECORD).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _refuse_another(identity: Identity, directory: Path) -> None:
+    """A result or a checkpoint that is another run's must be neither taken for this one's nor overwritten."""
+    record = ended(directory)
+    if record is not None:
+        other = record.provenance.get("config_hash") != identity.config_hash
+    elif (directory / "checkpoints" / "last.ckpt").exists():
+        try:
+            kept = yaml.safe_load((directory / "config.yaml").read_text())
+        except (OSError, yaml.YAMLError):
+            kept = None
+        other = kept != yaml.safe_load(yaml.safe_dump(identity.config))
+    else:
+        return
+    if other:
+        raise ZooError(
+            f"{directory} holds a run with other settings; leave out hydra.run.dir, so that every run gets a "
+            "directory of its own, or give another one."
+        )
 
 
 def _run(

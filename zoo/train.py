@@ -13,6 +13,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 
 from zoo.config import check_choices, compose_run, options, searchpath_override, shipped
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
@@ -67,7 +68,8 @@ def _train(config: DictConfig) -> int:
         if isinstance(error, CutOff):
             raise CutOff(f"{error} The same command goes on from where it stopped.") from error
         if isinstance(error, ZooError):
-            raise type(error)(f"{error} The record is in {directory}.") from error
+            where = "" if str(directory) in str(error) else f" The record is in {directory}."
+            raise type(error)(f"{error}{where}") from error
         raise
     if not is_first_rank():
         return 0
@@ -127,7 +129,7 @@ def _hydra(arguments: Sequence[str]) -> int:
 def report(record: Record, directory: Path) -> None:
     """A run's result in a few lines."""
     console = Console(highlight=False)
-    console.print(f"[bold]{record.run_id}[/] {record.status}", soft_wrap=True)
+    console.print(f"[bold]{escape(record.run_id)}[/] {record.status}", soft_wrap=True)
     for name, metric in record.metrics.items():
         if metric.value is None:
             console.print(f"  {name:18} none: {metric.reason}", markup=False, soft_wrap=True)

@@ -141,7 +141,7 @@ class Process:
         return self.process.poll()
 
     def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGTERM)  # which makes a checkpoint first
 
     def kill(self) -> None:
         if self.process.poll() is None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from zoo.errors import STOPPED, ZooError, cut_off
 from zoo.processes import PATIENCE, is_held, stop_on_signals
@@ -21,6 +22,9 @@ from zoo.sweep.launcher import LOG, Launcher, Local
 from zoo.sweep.plan import Job, Plan, plan
 from zoo.sweep.search import Search, objective
 from zoo.sweep.show import Show, show
+
+# What ends a process by a fault of its own, which it will have again.
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
 
 def sweep(
@@ -93,8 +97,8 @@ def _launcher(found: Plan) -> Launcher:
 
 def _head(found: Plan, done: int) -> str:
     return (
-        f"Sweep [bold]{found.name}[/]: {found.size} jobs, {done} done, {found.size - done} left; "
-        f"runs in {_short(found.root)}"
+        f"Sweep [bold]{escape(found.name)}[/]: {found.size} jobs, {done} done, {found.size - done} left; "
+        f"runs in {escape(_short(found.root))}"
     )
 
 
@@ -114,7 +118,10 @@ def _preview(found: Plan, retry_failed: bool, console: Console) -> None:
     console.print(_head(found, done))
     for job in jobs:
         console.print(
-            f"  {job.state:9} zoo train {shlex.join(job.overrides)}", highlight=False, soft_wrap=True
+            f"  {job.state:9} zoo train {shlex.join(job.overrides)}",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
     if size > len(jobs):
         console.print(f"  and {size - len(jobs)} trials that the search will propose")
@@ -143,7 +150,8 @@ def _search(found: Plan, work: _Work, retry_failed: bool, console: Console) -> N
                 going.append(search)
             elif search.best is not None:
                 best = ", ".join(f"{k}={v}" for k, v in search.best[0].items())
-                console.print(f"Best of {len(search.told)} trials: val/loss {search.best[1]:.6g} with {best}")
+                told = f"Best of {len(search.told)} trials: val/loss {search.best[1]:.6g} with {best}"
+                console.print(told, markup=False)
         active = going
 
 
@@ -268,11 +276,12 @@ def _close(job: Job, code: int) -> None:
     if job.adopt():
         return
     last = _last_line(job.directory / LOG)
-    if code < 0 or code in STOPPED:
+    if (code < 0 and -code not in CRASHES) or code in STOPPED:
         what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
         job.state, job.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
         return
-    job.state, job.reason = "failed", last or f"exit code {code}"
+    crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
+    job.state, job.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"
     if is_held(job.directory):
         return  # another process is at work on it and will say how it ends
     identity = job.identity

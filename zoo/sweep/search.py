@@ -128,12 +128,12 @@ class Search:
             else optuna.samplers.TPESampler(seed=seed, constant_liar=True)  # trials of a batch differ
         )
         study = optuna.create_study(sampler=sampler)
+        # The samplers would pass over a failed trial, and propose its like again.
+        worst = max((value for _, value in self.told if math.isfinite(value)), default=0.0) + 1
         for trial, value in self.told:
-            ok = math.isfinite(value)
             study.add_trial(
                 optuna.trial.create_trial(
-                    state=optuna.trial.TrialState.COMPLETE if ok else optuna.trial.TrialState.FAIL,
-                    value=value if ok else None,
+                    value=min(value, worst),
                     params={key: _code(self.space[key], trial[key]) for key in axes},
                     distributions=axes,
                 )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from zoo.sweep.plan import Job, Plan
@@ -88,7 +89,8 @@ class _Screen:
     def ended(self, job: Job) -> None:
         colour = {"finished": "green", "diverged": "yellow"}.get(job.state, "red")
         self.live.console.print(
-            f"[{colour}]{job.state:9}[/] {job.identity.run_id} [dim]{job.seconds:.0f} s[/] {job.reason}"
+            f"[{colour}]{job.state:9}[/] {job.identity.run_id} [dim]{job.seconds:.0f} s[/] "
+            f"{escape(job.reason)}"
         )
 
     def update(self) -> None:
@@ -103,7 +105,9 @@ class _Screen:
                 p = job.progress
                 share = p["updates"] / max(1, p["budget"]) if p else 0.0
                 detail = describe(p) if p and job.state == "training" else f"{job.state} {job.seconds:.0f} s"
-                table.add_row(f"{job.identity.model} [dim]seed {job.identity.seed}[/]", _bar(share), detail)
+                table.add_row(
+                    f"{escape(job.identity.model)} [dim]seed {job.identity.seed}[/]", _bar(share), detail
+                )
         return table
 
 
