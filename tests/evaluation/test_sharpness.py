@@ -23,6 +23,7 @@ from zoo.evaluation.sharpness import (
     laplacian_variance,
     relative,
     spectral_energy,
+    unseen,
 )
 
 
@@ -88,8 +89,21 @@ def test_a_blur_is_read_back():
             details = found[name].details
             assert details["blur_sigma"] == pytest.approx(sigma, abs=0.06)
             assert details["calibration"]["sigma"] == list(SIGMAS)
-            assert "blur_remark" not in details
+            assert ("blur_remark" in details) == (name == "sharpness/spectrum" and sigma > 0.5)
+            assert details["unseen_blur"] == 0.3  # seventeen levels
             assert details["floor"] == pytest.approx(1, abs=0.05)
+
+
+def test_a_blur_that_cannot_be_read_back_is_remarked():
+    """The spectrum of digits under strong blur rises again: 4 pixels have the value of less than one."""
+    data = Digits()
+    data.setup()
+    train = data.splits["train"][:500].double()
+    for sigma in (2.0, 3.0, 4.0):
+        samples = data.spec.quantise(blur(train, sigma)).float()
+        details = measure(Context(samples, data.splits, data.spec))["sharpness/spectrum"].details
+        assert details["blur_sigma"] < 1.5
+        assert details["blur_remark"] == "or above 1.5 pixels: such blur has these values too"
 
 
 def test_beyond_the_curve_it_says_so():
@@ -98,9 +112,12 @@ def test_beyond_the_curve_it_says_so():
     assert as_blurred(1.0, curve) == (0.0, None)
     assert as_blurred(0.95, curve) == (pytest.approx(0.1), None)
     assert as_blurred(0.7, curve) == (pytest.approx(0.35), None)  # past the rise: from 0.9 to 0.5
-    sigma, remark = as_blurred(0.1, curve)
-    assert sigma == SIGMAS[-1]
-    assert remark.startswith("blurrier")
+    assert as_blurred(0.4, curve) == (SIGMAS[4], "or above 0.5 pixels: such blur has these values too")
+    assert as_blurred(0.1, curve) == (SIGMAS[4], "blurrier than real images under 0.5 pixels")
+    falls = [1.0, 1.0, *(0.9**i for i in range(1, len(SIGMAS) - 1))]
+    assert as_blurred(0.1, falls) == (SIGMAS[-1], "blurrier than real images under 4 pixels")
+    assert as_blurred(falls[-1], falls) == (pytest.approx(SIGMAS[-1]), None)
+    assert (unseen(falls), unseen(curve), unseen([1.0] * len(SIGMAS))) == (SIGMAS[1], 0.0, SIGMAS[-1])
 
 
 def test_images_that_are_too_small():

@@ -122,19 +122,30 @@ def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]
 
 
 def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
-    """The blur in pixels that takes real images to ``value``, and a remark where the curve does not reach it.
+    """The least blur in pixels that takes real images to ``value``, and a remark where that is not all.
 
-    Linear between the curve's points; of a curve that rises somewhere, its running minimum.
+    Linear between the curve's points up to its lowest; where it rises on the way, of its running minimum.
+    Behind its lowest point (what little structure is left has a spectrum of its own, and levels of grey)
+    more blur has the same values once more: the remark says so.
     """
-    lowest = torch.cummin(torch.tensor(curve, dtype=torch.float64), 0).values.tolist()
+    turn = min(range(len(curve)), key=lambda i: curve[i])
+    lowest = torch.cummin(torch.tensor(curve[: turn + 1], dtype=torch.float64), 0).values.tolist()
     if value > lowest[0]:
         return 0.0, "sharper than real images"
-    for i in range(1, len(lowest)):
-        if value >= lowest[i]:
-            fall = lowest[i - 1] - lowest[i]
-            part = (lowest[i - 1] - value) / fall if fall > 0 else 0.0
-            return SIGMAS[i - 1] + part * (SIGMAS[i] - SIGMAS[i - 1]), None
-    return SIGMAS[-1], f"blurrier than real images under {SIGMAS[-1]:g} pixels"
+    if value < lowest[turn]:
+        return SIGMAS[turn], f"blurrier than real images under {SIGMAS[turn]:g} pixels"
+    i = next(i for i in range(turn + 1) if value >= lowest[i])
+    fall = lowest[i - 1] - lowest[i] if i else 0.0
+    part = (lowest[i - 1] - value) / fall if fall > 0 else 0.0
+    sigma = SIGMAS[i - 1] + part * (SIGMAS[i] - SIGMAS[i - 1]) if i else 0.0
+    again = value <= max(curve[turn + 1 :], default=-math.inf)
+    return sigma, f"or above {SIGMAS[turn]:g} pixels: such blur has these values too" if again else None
+
+
+def unseen(curve: list[float]) -> float:
+    """The largest blur in pixels that leaves real images of these levels as they are."""
+    changed = next((i for i, value in enumerate(curve) if value != curve[0]), len(curve))
+    return SIGMAS[changed - 1]
 
 
 def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> tuple[float, float]:

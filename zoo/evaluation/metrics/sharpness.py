@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.metrics import Value, metric
-from zoo.evaluation.sharpness import LAPLACIAN, SIGMAS, SPECTRUM, Fineness, as_blurred, calibration, relative
+from zoo.evaluation.sharpness import (
+    LAPLACIAN,
+    SIGMAS,
+    SPECTRUM,
+    Fineness,
+    as_blurred,
+    calibration,
+    relative,
+    unseen,
+)
 
 
 @metric("sharpness", direction="one", needs=("samples", "pixels"))
@@ -42,6 +51,7 @@ def compared(context: Context, fineness: Fineness) -> Value:
     sigma, remark = as_blurred(value, curve)
     details = {
         "blur_sigma": sigma,
+        "unseen_blur": unseen(curve),
         "calibration": {"sigma": list(SIGMAS), "value": curve},
         "reference_n": len(reference),
     }
