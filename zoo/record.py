@@ -63,7 +63,8 @@ class Record:
 
     Attributes:
         sampling: ``latency_seconds`` (batch 1, median), ``latency_quartiles``, ``throughput`` (examples/s at
-            ``throughput_batch``), ``sequential_evaluations``, ``device``, ``threads``, ``dtype``.
+            ``throughput_batch``), ``sequential_evaluations``, both also ``_by_batch``, ``device``,
+            ``threads``, ``dtype``.
         stability: ``largest_gradient_norm`` (before clipping), ``loss_spikes``, ``gradient_spikes``,
             ``non_finite_steps``, ``updates_watched``, ``oscillation`` and ``oscillation_of``, see
             ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an update).

@@ -80,6 +80,7 @@ def test_uniform_model_reads_log2_levels():
     assert distance.details["reference_n"] == 60
     assert distance.details["dim"] == 32
     assert result.sampling["sequential_evaluations"] is None
+    assert result.sampling["sequential_evaluations_by_batch"] == {"2": None}
     assert result.samples.shape == (64, 1, 8, 8)
     assert torch.equal(result.samples, judge(model).samples)
 
@@ -292,6 +293,23 @@ def test_speed_by_a_fake_clock():
     assert (speed["throughput"], speed["throughput_batch"]) == (pytest.approx(5), 20)
     assert speed["sequential_evaluations"] == 5
     assert model.calls == [1] * 4 + [10] * 3 + [20] * 3
+
+
+def test_depth_is_counted_at_each_batch():
+    class Adaptive(Slow):
+        """Takes a step more for every ten examples, as a solver whose worst example decides."""
+
+        def sample(self, n, temperature=1.0):
+            tick(n // 10)
+            return super().sample(n, temperature)
+
+    model = Adaptive()
+    options = {"latency_repeats": 2, "throughput_batches": [20, 10], "throughput_repeats": 2}
+    speed = sampling_speed(model, **options, time_limit_seconds=1000, clock=lambda: model.now)
+    assert speed["sequential_evaluations"] == 5
+    assert speed["sequential_evaluations_by_batch"] == {"10": 6, "20": 7}
+    assert list(speed["throughput_by_batch"]) == list(speed["sequential_evaluations_by_batch"])
+    assert model.calls == [1] * 3 + [10] * 3 + [20] * 3  # nothing is sampled for the sake of the count
 
 
 def test_time_limit_ends_slow_samplers():

@@ -45,7 +45,8 @@ def sampling_speed(
         ``latency_seconds`` (median at batch 1), ``latency_quartiles`` and ``latency_repeats``;
         ``throughput`` (examples/s, of the median call) at ``throughput_batch``, and
         ``throughput_by_batch``; ``sequential_evaluations`` of one ``sample(1)`` (None for a model whose
-        networks do not report them); ``device``, ``threads``, ``dtype``,
+        networks do not report them) and ``sequential_evaluations_by_batch``, of the first call at each batch
+        (that of an adaptive solver or a fixed point grows with it); ``device``, ``threads``, ``dtype``,
         ``compiled`` (whether a part of the model is) and ``peak_memory_bytes`` (CUDA; else None and why).
         Where a sample could not be computed (:class:`~zoo.errors.Unsound`), ``reason`` takes the place of all
         that would have been measured.
@@ -60,12 +61,15 @@ def sampling_speed(
     try:
         calls, evaluations = timed_calls(model, 1, latency_repeats, time_limit_seconds, clock, device)
         throughputs: dict[int, float] = {}
+        depths: dict[int, int] = {}
         for batch in sorted(set(throughput_batches)):
-            times, _ = timed_calls(model, batch, throughput_repeats, time_limit_seconds, clock, device)
+            times, depths[batch] = timed_calls(
+                model, batch, throughput_repeats, time_limit_seconds, clock, device
+            )
             throughputs[batch] = batch / max(_quartiles(times)[1], 1e-12)
             if times[0] > time_limit_seconds:
                 break
-        measured = _summary(calls, throughputs, evaluations)
+        measured = _summary(calls, throughputs, evaluations, depths)
     except Unsound as error:
         measured = {"reason": str(error)}
     return measured | {
@@ -91,7 +95,9 @@ def sampling_flops(
     return {"flops_per_example": flops} | ({"flops_reason": reason} if reason else {})
 
 
-def _summary(calls: list[float], throughputs: dict[int, float], evaluations: int) -> dict[str, Any]:
+def _summary(
+    calls: list[float], throughputs: dict[int, float], evaluations: int, depths: dict[int, int]
+) -> dict[str, Any]:
     low, median, high = _quartiles(calls)
     best = max(throughputs, key=lambda size: throughputs[size])
     return {
@@ -102,6 +108,7 @@ def _summary(calls: list[float], throughputs: dict[int, float], evaluations: int
         "throughput_batch": best,
         "throughput_by_batch": {str(size): value for size, value in throughputs.items()},
         "sequential_evaluations": evaluations or None,
+        "sequential_evaluations_by_batch": {str(size): count or None for size, count in depths.items()},
     }
 
 
