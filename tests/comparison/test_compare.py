@@ -16,6 +16,7 @@ from rich.console import Console
 
 from zoo.comparison import compare, figures, render
 from zoo.comparison.collect import collect
+from zoo.comparison.studies import named
 from zoo.comparison.table import number
 from zoo.errors import ZooError
 from zoo.record import Metric, read
@@ -145,6 +146,82 @@ def test_configurations_are_named_by_what_sets_them_apart(tmp_path):
         record.write(tmp_path / record.run_id)
     text = show([tmp_path])
     assert [name in text for name in ("gan (ema 0) ", "gan (lr 2) ", "gan  ")] == [True] * 3
+
+
+def test_figures_call_configurations_as_the_tables_do(tmp_path):
+    for key, rate in {"": 1, "-b": 2}.items():
+        for seed in (0, 1):
+            record = write(tmp_path, "gan", "gan", key=key, seed=seed)
+            record.provenance["config"] |= {"training": {"lr": rate}}
+            record.write(tmp_path / record.run_id)
+    names = {"gan", "gan (lr 2)"}
+    assert all(name + " " in show([tmp_path]) for name in names)
+    runs = named(collect([tmp_path])[0])
+    tiles = {axis.get_title().strip() for axis in figures._samples(runs).axes}
+    assert names < tiles
+    assert names == {text.get_text() for text in figures._scatter(runs).axes[0].texts} - {"real data, 0.5"}
+
+
+def test_sampling_against_batch(tmp_path):
+    for seed, latency in enumerate((0.1, 0.2, 0.9)):
+        record = write(tmp_path, "ffjord", "continuous flow", seed=seed, latency=latency, evaluations=20)
+        record.sampling |= {"throughput_by_batch": {"16": 16.0, "64": 32.0},
+                            "sequential_evaluations_by_batch": {"16": 30 + seed, "64": 40}}  # fmt: skip
+        record.write(tmp_path / record.run_id)
+    before = write(tmp_path, "vae", "vae", latency=0.5, evaluations=1)
+    before.sampling["throughput_by_batch"] = {"16": 32.0}
+    before.write(tmp_path / before.run_id)
+    write(tmp_path, "glow", "flow")  # latency alone is no curve
+    out = tmp_path / "out"
+    show([tmp_path], out)
+    assert "Sampling against batch" in (out / "index.html").read_text()
+    assert all((out / f"sampling_vs_batch.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
+    seconds, depth, beside = figures._batches(collect([tmp_path])[0]).axes
+    lines = {line.get_label(): line.get_xydata().tolist() for line in seconds.lines}
+    assert lines == {"ffjord": [[1, 0.2], [16, 1], [64, 2]], "vae": [[1, 0.5], [16, 0.5]]}
+    lines = {line.get_label(): line.get_xydata().tolist() for line in depth.lines}
+    assert lines == {"ffjord": [[1, 20], [16, 31], [64, 40]]}, "a record of before has no such line"
+    assert seconds.get_xscale() == seconds.get_yscale() == depth.get_yscale() == "log"
+    assert len(beside.get_legend().get_texts()) == 2
+
+
+def test_a_single_point_is_no_learning_curve(tmp_path):
+    for model in ("maf", "glow"):
+        write(tmp_path, model, "flow")
+    write(tmp_path, "gan", "gan", "none", value=None)
+    for model in ("glow", "gan"):
+        file = tmp_path / f"{model}-digits-s0/curves.csv"
+        file.write_text("\n".join(file.read_text().splitlines()[:2]) + "\n")
+    runs, _ = collect([tmp_path])
+    panels = [axis for axis in figures._curves(runs).axes if axis.lines]
+    assert [axis.get_title() for axis in figures._curves(runs).axes] == ["validation bits/dim"]
+    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["maf"]
+    assert figures._curves([run for run in runs if run.record.model != "maf"]) is None
+
+
+def test_a_handful_of_updates_crowns_nobody(tmp_path):
+    for model, updates in {"maf": 5, "glow": 7}.items():
+        record = write(tmp_path / "runs", model, "flow", value=1.0 + updates)
+        record.cost["updates"] = updates
+        record.write(tmp_path / "runs" / record.run_id)
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert "- trained for 5 to 7 updates: a measurement of speed, not of quality" in table
+    assert "**" not in line(table, "maf") + line(table, "glow")
+    assert "bold" not in table
+    write(tmp_path / "runs", "vae", "vae")
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert "measurement of speed" not in table
+    assert "**" in line(table, "maf")
+
+
+def test_wide_tables_wrap_and_show_that_they_scroll(runs, tmp_path):
+    show([runs], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    assert re.search(r"\.scroll\{overflow-x:auto", page)
+    assert re.search(r"\.scroll::-webkit-scrollbar\{height:", page), "a bar that stays in sight"
+    assert "td:first-child{white-space:normal" in page, "long names of configurations take several lines"
 
 
 def test_stability(tmp_path):

@@ -21,10 +21,18 @@ FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # what a comparison read
 
 @dataclass
 class Run:
-    """A record and the directory that it lies in."""
+    """A record and the directory that it lies in.
+
+    Attributes:
+        name: what a comparison calls it: the model, with what sets its configuration apart.
+    """
 
     record: Record
     directory: Path
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.record.model
 
     def curves(self, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
         """``{name: [(updates, value), ...]}``, or against another axis; empty where the run left none."""

@@ -1,11 +1,12 @@
-"""The figures: samples beside real data, learning curves, speed against quality."""
+"""The figures: samples beside real data, learning curves, speed against quality and against the batch."""
 
 from __future__ import annotations
 
 import math
 import statistics
+import textwrap
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import groups, quality_metric, sections
+from zoo.comparison.studies import Group, Study, groups, named, quality_metric, sections
 from zoo.comparison.table import FAMILIES, MARKS, number
 from zoo.record import DENSITY, SAMPLES
 
@@ -22,7 +23,7 @@ COLOURS = dict(
     zip(FAMILIES, ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999"), strict=True)
 )
 SHOWN = 16  # examples in a panel
-PANELS, LINES, NAMES = 100, 500, 60  # at most, in one figure, and in one panel
+PANELS, LINES, NAMES = 100, 500, 25  # at most, in one figure, and in one panel
 INK, PAPER = "#1c2024", "#ffffff"  # the page puts its own colours in their place
 STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
@@ -36,7 +37,7 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
     import matplotlib
 
     finished = sorted(
-        (run for run in runs if run.record.status == "finished"),
+        (run for run in named(runs) if run.record.status == "finished"),
         key=lambda run: (_rank(run.record.family), run.record.model, run.record.seed),
     )
     drawn = {}
@@ -119,7 +120,7 @@ def _samples(runs: Sequence[Run]) -> Any:
         low, high = float(real.min()) - 0.5, float(real.max()) + 0.5
         if data not in panels:
             panels[data] = [_Panel(f"real {data}", "test split", real, levels, low, high)]
-        panels[data].append(_Panel(run.record.model, run.record.family, samples, levels, low, high))
+        panels[data].append(_Panel(run.name, run.record.family, samples, levels, low, high))
     if not panels:
         return None
     columns = min(5, max(map(len, panels.values())))
@@ -138,7 +139,8 @@ def _samples(runs: Sequence[Run]) -> Any:
 
 def _show(axis: Any, panel: _Panel) -> None:
     colour = COLOURS.get(panel.family, INK)
-    axis.set_title(f"{plain_text(panel.title)}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
+    title = textwrap.fill(plain_text(panel.title), 26)
+    axis.set_title(f"{title}\n", fontsize=9, fontweight="bold", color=colour, pad=-2)
     where = {"transform": axis.transAxes, "ha": "center", "va": "bottom"}
     axis.text(0.5, 1.01, plain_text(panel.family), fontsize=7, color="#666666", **where)
     if panel.values.ndim == 4:
@@ -211,6 +213,7 @@ class _Point:
     seconds: float
     distance: float
     model: str
+    label: str
     family: str
 
 
@@ -220,9 +223,9 @@ def _points(runs: Sequence[Run], name: str) -> list[_Point]:
         values = [m.value for run in group if (m := run.record.metrics.get(name)) and m.value is not None]
         speeds = [float(speed) for run in group if (speed := run.record.sampling.get("throughput"))]
         if values and speeds:
-            record = group[0].record
-            seconds = 1 / statistics.fmean(speeds)
-            points.append(_Point(seconds, statistics.fmean(values), plain_text(record.model), record.family))
+            record, label = group[0].record, textwrap.fill(plain_text(group[0].name), 26)
+            where = (1 / statistics.fmean(speeds), statistics.fmean(values))
+            points.append(_Point(*where, record.model, label, record.family))
     return points
 
 
@@ -285,17 +288,92 @@ def _label(axis: Any, points: Sequence[_Point]) -> None:
     taken = [tuple(axis.transData.transform((p.seconds, p.distance))) for p in points]
     for point in sorted(points, key=lambda p: -p.distance):
         px, py = axis.transData.transform((point.seconds, point.distance))
-        half = 3.4 * len(point.model)  # pixels, about, at 100 dots an inch
-        places = ((half + 9, 0.0), (-half - 9, 0.0), (0.0, 13.0), (0.0, -13.0))
+        lines = point.label.split("\n")
+        half = 3.4 * max(map(len, lines))  # pixels, about, at 100 dots an inch
+        tall = 5.5 * (len(lines) - 1)
+        places = ((half + 9, 0.0), (-half - 9, 0.0), (0.0, 13.0 + tall), (0.0, -13.0 - tall))
         crowds = [
-            sum(abs(px + dx - a) < half + 8 and abs(py + dy - b) < 11 for a, b in taken) for dx, dy in places
+            sum(abs(px + dx - a) < half + 8 and abs(py + dy - b) < 11 + tall for a, b in taken)
+            for dx, dy in places
         ]
         dx, dy = places[crowds.index(min(crowds))]
         taken += [(px + dx, py + dy), (px + dx - half, py + dy), (px + dx + half, py + dy)]
         axis.annotate(
-            point.model, (point.seconds, point.distance), xytext=(0.72 * dx, 0.72 * dy),
+            point.label, (point.seconds, point.distance), xytext=(0.72 * dx, 0.72 * dy),
             textcoords="offset points", fontsize=8, ha="center", va="center",
         )  # fmt: skip
+
+
+MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.")
+
+
+def _batches(runs: Sequence[Run]) -> Any:
+    """Seconds of a call, and network evaluations in sequence, against its batch: a row for each data set.
+
+    A line is the configuration that stands for a model, the median over its seeds.
+    """
+    split = sections(runs)
+    rows = []
+    for (data, protocol), members in split.items():
+        alone = sum(name == data for name, _ in split) == 1
+        title = data if alone else f"{data} (protocol {protocol[:8] or 'unknown'})"
+        lines = [
+            (g, _median(g, _seconds), _median(g, _depths)) for g in Study(data, protocol, members).plains()
+        ]
+        lines = [line for line in lines if len(line[1]) > 1]
+        if lines:
+            rows.append((title, lines))
+    if not rows:
+        return None
+    figure = canvas(10.4, 3.4 * len(rows))
+    axes = figure.subplots(len(rows), 3, squeeze=False, width_ratios=(1.0, 1.0, 0.3))
+    for (*own, beside), (title, lines) in zip(axes, rows, strict=True):
+        order: dict[str, int] = {}
+        for group, *curves in lines:
+            index = order[group.family] = order.get(group.family, -1) + 1
+            colour, style = COLOURS.get(group.family, "#999999"), MARKERS[index % 5] + DASHES[index % 4]
+            name = plain_text(group.runs[0].name)
+            for axis, curve in zip(own, curves, strict=True):
+                if len(curve) > 1:
+                    axis.plot(*zip(*curve, strict=True), style, color=colour, label=name, linewidth=1.4, ms=4)
+        beside.axis("off")
+        beside.legend(*own[0].get_legend_handles_labels(), fontsize=7, loc="upper left", edgecolor="none")
+        for axis, what in zip(own, ("seconds of a call", "sequential evaluations"), strict=True):
+            if not axis.lines:
+                axis.axis("off")
+                continue
+            axis.set(xscale="log", yscale="log", xlabel="batch", ylabel=what)
+            sizes = sorted({size for line in axis.lines for size in line.get_xdata()})
+            axis.set_xticks(sizes, labels=[f"{size:g}" for size in sizes])
+            axis.minorticks_off()
+            axis.set_title(plain_text(title), fontsize=9)
+            axis.grid(alpha=0.25)
+    return figure
+
+
+def _seconds(sampling: dict[str, Any]) -> dict[int, float]:
+    """Of one call, by batch."""
+    found = {
+        int(size): int(size) / value for size, value in (sampling.get("throughput_by_batch") or {}).items()
+    }
+    return found | ({1: sampling["latency_seconds"]} if sampling.get("latency_seconds") else {})
+
+
+def _depths(sampling: dict[str, Any]) -> dict[int, float]:
+    """Sequential evaluations by batch; records of before know them at batch 1 alone, which is no curve."""
+    found = {
+        int(size): count for size, count in (sampling.get("sequential_evaluations_by_batch") or {}).items()
+    }
+    found[1] = sampling.get("sequential_evaluations")
+    return {size: count for size, count in found.items() if count}
+
+
+def _median(group: Group, measured: Callable[[dict[str, Any]], dict[int, float]]) -> list[tuple[int, float]]:
+    found: dict[int, list[float]] = {}
+    for run in group.finished:
+        for size, value in measured(run.record.sampling).items():
+            found.setdefault(size, []).append(value)
+    return [(size, statistics.median(values)) for size, values in sorted(found.items())]
 
 
 Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]
@@ -349,6 +427,12 @@ def _where(run: Run, several: bool) -> str:
 
 
 def _lines(panels: Panels, axis_name: str) -> Any:
+    """A panel for each title; a single point is no curve."""
+    found = {
+        title: [(run, curve) for run, curve in own if sum(math.isfinite(value) for _, value in curve) > 1]
+        for title, own in panels.items()
+    }
+    panels = {title: own for title, own in found.items() if own}
     if not panels:
         return None
     names = sorted(panels, key=lambda n: (not n.startswith("validation bits/dim"), n))
@@ -356,7 +440,6 @@ def _lines(panels: Panels, axis_name: str) -> Any:
     rows = math.ceil(len(names) / columns)
     figure = canvas(3.8 * columns, 2.9 * rows)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
-    dashes = ("-", "--", ":", "-.")
     for axis, name in zip(axes, names, strict=False):
         order: dict[str, dict[str, int]] = {}
         named: set[str] = set()
@@ -366,7 +449,7 @@ def _lines(panels: Panels, axis_name: str) -> Any:
             label = "_" if model in named else model
             named.add(model)
             colour = COLOURS.get(family, "#999999")
-            axis.plot(*zip(*curve, strict=True), dashes[index % 4], color=colour, label=label, linewidth=1.4)
+            axis.plot(*zip(*curve, strict=True), DASHES[index % 4], color=colour, label=label, linewidth=1.4)
         values = sorted(v for _, curve in panels[name] for _, v in curve if math.isfinite(v))
         if name.startswith("validation") and len(values) > 4:
             top = values[int(0.9 * (len(values) - 1))]
@@ -384,6 +467,7 @@ DRAWINGS = (
     ("samples", _samples),
     ("densities", _densities),
     ("speed_vs_quality", _scatter),
+    ("sampling_vs_batch", _batches),
     ("curves", _curves),
     ("clock", _clock),
 )

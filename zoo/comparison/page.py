@@ -18,12 +18,14 @@ _CSS = """
 :root{color-scheme:light dark;--ink:#1c2024;--dim:#60656c;--line:#e2e4e8;--paper:#fff;--soft:#f6f7f9;--accent:#0072b2}
 @media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa0a6;--line:#33373c;--paper:#15181b;--soft:#1d2125;--accent:#56b4e9}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.55 system-ui,sans-serif}
-main{max-width:1280px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
+main{max-width:1480px;margin:0 auto;padding:40px 24px 80px}h1{font-size:30px;margin:0 0 4px;letter-spacing:-.02em}
 h2{font-size:19px;margin:44px 0 10px}p.lead{color:var(--dim);margin:0 0 8px;max-width:80ch}
-.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%;font-size:13.5px}
-th,td{padding:7px 8px;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
+.scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}table{border-collapse:collapse;width:100%;font-size:13px}
+.scroll::-webkit-scrollbar{height:11px}.scroll::-webkit-scrollbar-thumb{background:var(--dim);border-radius:6px}
+th,td{padding:6px 7px;text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}
 th{background:var(--soft);font-weight:600;font-size:12.5px;cursor:pointer;user-select:none;position:sticky;top:0}
 th:hover,th:focus-visible{color:var(--accent)}th[aria-sort]{color:var(--accent);box-shadow:inset 0 -2px var(--accent)}
+th{white-space:normal}td:first-child{white-space:normal;min-width:22ch}
 th:first-child,td:first-child{position:sticky;left:0;z-index:1}td:first-child{background:var(--paper)}td[title]{cursor:help}td{border-top:1px solid var(--line)}tr:hover td{background:var(--soft)}
 th:nth-child(-n+2),td:nth-child(-n+2),th:last-child,td:last-child{text-align:left}
 td:first-child{font-weight:600}td:nth-child(2){color:var(--dim)}td.best{font-weight:700;color:var(--accent)}
@@ -65,6 +67,11 @@ _FIGURES = {
     "speed_vs_quality": (
         "Speed against quality",
         "Towards the lower left is better: fast and close to real data.",
+    ),
+    "sampling_vs_batch": (
+        "Sampling against batch",
+        "Seconds of one call (the latency at batch 1), and how many passes of a network wait for one another in it: "
+        "medians over seeds, of the configuration that stands for each model.",
     ),
     "curves": (
         "Learning curves",

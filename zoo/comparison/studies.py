@@ -6,7 +6,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import xor
 from typing import Any
@@ -147,6 +147,15 @@ def _neighbours(groups: Sequence[Group]) -> list[int]:
     rests = [[(key, whole ^ mark) for key, mark in own] for own, whole in zip(items, wholes, strict=True)]
     counts = Counter(rest for own in rests for rest in own)
     return [sum(counts[rest] - 1 for rest in own) for own in rests]
+
+
+def named(runs: Sequence[Run]) -> list[Run]:
+    """The runs under the names that their rows have in the tables."""
+    found = []
+    for (data, protocol), members in sections(runs).items():
+        study = Study(data, protocol, members)
+        found += [replace(run, name=study.name(group)) for group in study.groups for run in group.runs]
+    return found
 
 
 @dataclass

@@ -22,6 +22,7 @@ from zoo.comparison.studies import (
 from zoo.record import STATUSES, Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
+BRIEF = 20  # updates: what is trained for fewer has learned nothing that could be ranked
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
 )
@@ -212,8 +213,10 @@ def _table(
             cells.append(cell)
         cells.append(_status(group.runs, footnotes))
         rows.append(Row(study.name(group), group.family, cells, group.runs))
+    brief = _brief(runs)
     for index, column in enumerate(columns):
-        _mark_best([row.cells[index] for row in rows], column.direction)
+        if not brief:
+            _mark_best([row.cells[index] for row in rows], column.direction)
     measured = [
         cell for row in rows for cell, c in zip(row.cells, columns, strict=False) if c.room == "metrics"
     ]
@@ -225,9 +228,19 @@ def _table(
         [column.heading for column in columns] + ["status"],
         [column.direction for column in columns] + [""],
         rows,
-        [*general, *_captions(measured), *footnotes.lines()],
+        [*general, *brief, *_captions(measured, ranked=not brief), *footnotes.lines()],
         beside,
     )
+
+
+def _brief(runs: Sequence[Run]) -> list[str]:
+    """A note, where every run has so few updates that its quality says nothing; else none."""
+    updates = [n for run in runs if (n := value(run, "cost.updates")) is not None]
+    if len(updates) < len(runs) or max(updates) >= BRIEF:
+        return []
+    few, most = f"{min(updates):g}", f"{max(updates):g}"
+    budget = most if few == most else f"{few} to {most}"
+    return [f"trained for {budget} updates: a measurement of speed, not of quality"]
 
 
 WATCHED = (
@@ -429,16 +442,17 @@ def _behind(group: Group, best: dict[str, Group], footnotes: Footnotes) -> Cell:
     return Cell(f"{number(gap, error)} [{len(found)}]", gap, "plain", spread=error, seeds=len(found))
 
 
-def _captions(cells: Sequence[Cell]) -> list[str]:
-    """What ± and the marks mean, of those that occur."""
+def _captions(cells: Sequence[Cell], ranked: bool = True) -> list[str]:
+    """What ±, bold print and the marks mean, of those that occur."""
+    bold = "; best of its kind in bold" if ranked else ""
     seeds = {cell.seeds for cell in cells if cell.value is not None}
     several = "± standard deviation over n seeds, [n] in brackets"
     if seeds <= {1}:
-        lines = ["One seed each (n=1): ± is the standard error over test examples; best of its kind in bold"]
+        lines = [f"One seed each (n=1): ± is the standard error over test examples{bold}"]
     elif 1 in seeds:
-        lines = [f"{several}; else (n=1) the standard error over test examples; best of its kind in bold"]
+        lines = [f"{several}; else (n=1) the standard error over test examples{bold}"]
     else:
-        lines = [f"{several}; best of its kind in bold"]
+        lines = [f"{several}{bold}"]
     kinds = {cell.kind for cell in cells}
     if kinds & {"lower bound", "estimate"}:
         lines.append(
