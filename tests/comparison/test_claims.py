@@ -20,10 +20,11 @@ from scipy import stats
 
 from zoo.cli import main
 from zoo.comparison import compare
-from zoo.comparison.claims import claims, ledger
+from zoo.comparison.claims import claims, figures, ledger
 from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.ledger import CLAIMS, REFUTED, SUPPORTED, UNDECIDED, decide
 from zoo.comparison.collect import Run
+from zoo.comparison.figures import canvas
 from zoo.comparison.studies import Group, studies
 from zoo.record import Metric, Record
 from zoo.sweep import plan
@@ -210,6 +211,30 @@ def test_autoregressive():
     assert "at 3 or more sizes" in decision.measured
 
 
+def test_the_depth_of_untrained_solvers_is_no_finding():
+    def told(updates):
+        runs = scaling(lambda d: d)
+        for run in runs:
+            run.record.cost["updates"] = updates
+        (line,) = [p for p in judged("autoregressive", runs).parts if "solvers" in p.sentence]
+        assert not line.decides
+        return line.sentence
+
+    assert "These networks are untrained (at most 5 updates)" in told(5)
+    assert "untrained" not in told(300)
+
+
+def test_times_of_the_others_are_told_and_not_called_flat():
+    decision = judged("autoregressive", scaling(lambda d: d))
+    (line,) = [
+        p for p in decision.parts if p.sentence.startswith("Times of the others, which are not tested")
+    ]
+    assert not line.decides
+    assert all(f"({model})" in line.sentence for model in ("realnvp", "gan", "ffjord"))
+    assert "grows" in line.sentence
+    assert "realnvp" not in decision.measured.partition("Time of one sample")[2]
+
+
 def blur(vae, others=1.0, spread=0.05):
     runs = simulate("vae", "vae", sharpness=around(vae))
     for salt, (model, family) in enumerate((("gan", "gan"), ("realnvp", "flow"), ("glow", "flow"))):
@@ -233,35 +258,71 @@ def test_flows_parallel_sharp():
     assert verdict("flows-parallel-sharp", blur(0.4)[:3]) == UNDECIDED
 
 
-def rates(spread_gan, spread_flow, lost=0, level=5):
+def rates(spread_gan, spread_flow, lost=(), level=5, lost_flow=()):
+    """``lost``: at which of the three rates the bare GAN diverges (``lost_flow``: the flows)."""
     runs = []
     for index, lr in enumerate((0.0005, 0.002, 0.008)):
         far = math.exp(index - 1)
-        status = "diverged" if index == 2 and lost else "finished"
+        status, other = ("diverged" if index in gone else "finished" for gone in (lost, lost_flow))
         runs += gan(BARE | {"training.lr": lr}, fd=around(level * far**spread_gan, salt=index), status=status)
         runs += gan({"training.lr": lr}, fd=around(5, salt=index + 3))
         for model in ("realnvp", "maf"):
             number = around(5 * far**spread_flow, salt=index + 6)
-            runs += simulate(model, "flow", config={"training.lr": lr}, fd=number)
+            runs += simulate(model, "flow", config={"training.lr": lr}, fd=number, status=other)
     return runs
 
 
 def test_gan_unstable():
-    decision = judged("gan-unstable", rates(1.0, 0.1))
+    decision = judged("gan-unstable", rates(1.5, 0.1))  # whose best distance is a quarter of the flows'
     assert decision.verdict == SUPPORTED
     assert "learning rates 0.0005, 0.002, 0.008" in decision.measured
+    assert "learned at no rate" not in decision.measured
+    assert verdict("gan-unstable", rates(1.5, 0.1, level=200)) == SUPPORTED
     assert verdict("gan-unstable", rates(0.1, 1.0)) == REFUTED
-    useless = judged("gan-unstable", rates(0.1, 1.0, level=200))  # everywhere alike, as a failure is
-    assert useless.verdict == UNDECIDED
-    assert "learned at no rate" in useless.measured
+    assert verdict("gan-unstable", rates(0.1, 1.5, level=0.1)) == REFUTED, "steady and the better one"
     assert verdict("gan-unstable", rates(0.0, 0.0)) == UNDECIDED
-    assert verdict("gan-unstable", [r for r in rates(1.0, 0.1) if r.record.model != "maf"]) == UNDECIDED
-    beside = [p.sentence for p in judged("gan-unstable", rates(1.0, 0.1, lost=True)).parts]
+    assert verdict("gan-unstable", [r for r in rates(1.5, 0.1) if r.record.model != "maf"]) == UNDECIDED
+    beside = [p.sentence for p in judged("gan-unstable", rates(1.5, 0.1, lost=[2])).parts]
     assert any(s.startswith("3 of 18 runs of GANs and 0 of 18 of flows") for s in beside)
 
 
+def test_a_gan_that_learned_at_no_rate_is_not_called_stable(monkeypatch):
+    useless = judged("gan-unstable", rates(0.1, 1.0, level=200))  # everywhere alike, as a failure is
+    assert useless.verdict == UNDECIDED
+    assert "gan without tricks is 181.6, over 3 times the" in useless.measured
+    assert "it learned at no rate" in useless.measured
+    monkeypatch.setattr(ledger, "FAR", math.inf)
+    assert verdict("gan-unstable", rates(0.1, 1.0, level=200)) == REFUTED
+
+
+@pytest.mark.parametrize("lost", [[2], [0, 1], [0, 1, 2]])
+def test_divergence_is_the_extreme_of_instability(lost):
+    decision = judged("gan-unstable", rates(0.1, 1.0, lost=lost))
+    assert decision.verdict == SUPPORTED
+    assert "without bound at 3 seeds (a run diverged) for gan without tricks" in decision.measured
+    assert verdict("gan-unstable", rates(1.5, 0.1, lost_flow=lost)) == REFUTED
+    assert verdict("gan-unstable", rates(0.1, 1.0, lost=lost, lost_flow=lost)) == UNDECIDED
+
+
+def test_seeds_that_diverged_are_never_evidence_of_steadiness():
+    def some(runs, *seeds):
+        for run in runs:
+            training = run.record.provenance["config"]["training"]
+            bare = run.record.model == "gan" and training["ema"] == 0
+            if bare and training["lr"] == 0.008 and run.record.seed in seeds:
+                run.record.status, run.record.metrics = "diverged", {}
+        return runs
+
+    assert verdict("gan-unstable", some(rates(1.5, 0.1), 1)) == SUPPORTED
+    assert verdict("gan-unstable", some(rates(0.1, 1.0), 1)) == UNDECIDED
+    decision = judged(
+        "gan-unstable", rates(1, 1, lost=[0, 1, 2], lost_flow=[0, 1, 2]) + simulate("vae", "vae", fd=3)
+    )
+    assert "needs a finished run of" in decision.measured
+
+
 def test_a_run_that_was_lost_counts_as_the_farthest():
-    study = studies(rates(0.0, 0.0, lost=True))[0]
+    study = studies(rates(0.0, 0.0, lost=[2]))[0]
     bare = next(g for g in study.of("gan") if g.settings["training.ema"] == 0.0)
     _, (spreads, plain) = ledger.sensitivities(study, [bare, study.of("realnvp")[0]])
     assert len(spreads) == len(plain) == 3
@@ -282,6 +343,21 @@ def test_wgan_and_what_mends_it():
     assert [verdict(key, zoo(3, 3, sn=3)) for key in keys] == [UNDECIDED] * 3
     few = [r for r in zoo(20, 4) if (r.record.model, r.record.seed) != ("wgan", 0)]
     assert verdict("wgan", few) == UNDECIDED, "two seeds are too few"
+
+
+def test_two_collapsed_generators_are_told_to_be_so():
+    def zoo(plain, spectral, floor=1.0):
+        runs = [*gan(fd=around(plain)), *gan({"model.critic_norm": "spectral"}, fd=around(spectral, salt=3))]
+        for run in runs:
+            run.record.metrics[FD].details["floor"] = floor
+        return runs
+
+    decision = judged("spectral-norm", zoo(200, 200))
+    assert decision.verdict == UNDECIDED
+    assert "Both are collapsed, 204 and 201 times the 1 of real examples" in decision.measured
+    assert judged("spectral-norm", zoo(200, 100)).verdict == SUPPORTED, "a remark changes no verdict"
+    assert "collapsed" not in judged("spectral-norm", zoo(200, 20)).measured
+    assert "collapsed" not in judged("spectral-norm", zoo(200, 200, floor=None)).measured
 
 
 @pytest.mark.parametrize(
@@ -333,16 +409,29 @@ def test_coupling_and_autoregressive():
 
 
 def test_discrete_and_continuous():
-    def study(fd, parameters):
+    """One small and bad flow beside a large and good one says nothing: quality has to be matched."""
+
+    def study(fd, parameters, spread=0.05):
         return [
-            *simulate("ffjord", "continuous flow", fd=around(fd), parameters=parameters, latency=around(0.1)),
-            *simulate("realnvp", "flow", fd=around(3, salt=1), parameters=1000, latency=around(0.01, salt=2)),
+            *simulate("ffjord", "continuous flow", fd=around(fd, spread), parameters=parameters),
+            *simulate("realnvp", "flow", fd=around(3, salt=1), parameters=1000),
         ]
 
-    assert verdict("discrete-continuous", study(1, 500)) == SUPPORTED
-    assert verdict("discrete-continuous", study(9, 500)) == REFUTED
-    assert verdict("discrete-continuous", study(3, 500)) == UNDECIDED
-    assert verdict("discrete-continuous", study(1, 5000)) == UNDECIDED
+    key = "discrete-continuous"
+    assert [verdict(key, study(fd, 500)) for fd in (1, 3)] == [SUPPORTED] * 2
+    assert [verdict(key, study(fd, 5000)) for fd in (9, 3)] == [REFUTED] * 2
+    assert verdict(key, study(9, 1000)) == REFUTED
+    for fd, parameters, seen in (
+        (9, 500, "fewer parameters and is worse"),
+        (1, 5000, "no fewer parameters and is better"),
+    ):
+        decision = judged(key, study(fd, parameters))
+        assert decision.verdict == UNDECIDED
+        assert f"Quality was not matched: the continuous flow has {seen}" in decision.measured
+    for parameters in (500, 5000):
+        decision = judged(key, study(3, parameters, spread=0.5))
+        assert decision.verdict == UNDECIDED, "not found to be worse is not found to be the same"
+        assert "beyond doubt" in decision.measured
 
 
 def test_field_width():
@@ -473,6 +562,30 @@ def test_files(tmp_path):
     for picture in re.findall(r"\]\((.*?)\)", markdown):
         assert (tmp_path / "out" / picture).exists()
     assert "Undecided: needs" in markdown
+
+
+def test_what_is_missing_beside_is_told_with_its_reason(tmp_path):
+    """GANs have no validation criterion that could oscillate."""
+    runs = [*gan(fd=around(3)), *gan({"training.betas": [0.5, 0.99]}, fd=around(9, salt=1))]
+    for index, run in enumerate(runs):
+        run.record.stability |= {"oscillation": None, "oscillation_of": None}
+        run.record.write(tmp_path / "runs" / str(index))
+    claims([tmp_path / "runs"], tmp_path / "out", console=Console(file=io.StringIO()))
+    line = "Beside it, not measured: oscillation of the criterion, since GANs are validated by none."
+    for name in ("claims.html", "claims.md", "claims.csv"):
+        assert line in (tmp_path / "out" / name).read_text()
+    assert judged("momentum-off", runs).verdict == SUPPORTED
+    assert line not in judged("momentum-off", runs).measured
+
+
+def test_a_legend_covers_no_curve():
+    curves = [(f"model {i}", "flow", [1.0, 10.0], [1.0, 10.0 + i]) for i in range(9)]
+    figure = canvas(4.7, 2.6)
+    axis = figure.subplots()
+    figures._show(axis, ledger.Lines("D", "seconds", curves))
+    figure.draw_without_rendering()
+    assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
+    assert axis.get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_partial_results_say_what_is_missing(tmp_path):

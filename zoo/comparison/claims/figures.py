@@ -26,7 +26,8 @@ def draw(decisions: Sequence[Decision], out: Path) -> dict[str, Path]:
                 continue
             out.mkdir(parents=True, exist_ok=True)
             tall = max(0.5 + 0.26 * len(p.rows) if isinstance(p, Dots) else 2.6 for p in panels)
-            figure = canvas(3.7 * len(panels), max(1.5, tall))
+            wide = sum(4.7 if isinstance(p, Lines) else 3.7 for p in panels)
+            figure = canvas(wide, max(1.5, tall))
             for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
                 _show(axis, panel)
             file = out / f"{name(decision)}.png"
@@ -56,7 +57,7 @@ def _show(axis: Any, panel: Panel) -> None:
             }
             axis.loglog(x, y, label=plain_text(label), **style)
         axis.set(xlabel=panel.x, ylabel=panel.y)
-        axis.legend(fontsize=6, framealpha=0.9, edgecolor="none")
+        axis.legend(fontsize=6, edgecolor="none", loc="upper left", bbox_to_anchor=(1, 1))
     else:
         _scatter(axis, panel)
     axis.grid(alpha=0.25)

@@ -71,7 +71,7 @@ def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Pa
             test = f" *{_md(part.test)}; n = {_md(part.n)}.*" if part.test else ""
             role = f" ({part.verdict})" if part.decides else ""
             lines.append(f"- {_md(part.sentence)}{role}{test}")
-        lines += [f"- {_md(lack)}" for lack in decision.lacks]
+        lines += [f"- {_md(lack)}" for lack in (*decision.lacks, *decision.untold)]
         if name(decision) in figures:
             picture = figures[name(decision)].with_suffix(".svg").relative_to(out)
             lines += ["", f"![{_md(decision.claim.sentence)}]({picture.as_posix()})"]
@@ -108,6 +108,8 @@ def csv_text(decisions: Sequence[Decision]) -> str:
             writer.writerow([*head, part.sentence, part.decides, finding, part.test, part.n, *numbers, runs])
         for lack in decision.lacks:
             writer.writerow([*head, lack, True, "undecided", "", "0", "", "", "", "", ""])
+        for lack in decision.untold:
+            writer.writerow([*head, lack, False, "", "", "0", "", "", "", "", ""])
     return stream.getvalue()
 
 
@@ -124,7 +126,7 @@ def _article(decision: Decision, pictures: Mapping[str, str]) -> str:
         sentences.append(f"<p{style}>{html.escape(part.sentence)}{finding}</p>")
         if part.test:
             sentences.append(f"<p class=test>{html.escape(part.test)}; n = {html.escape(part.n)}</p>")
-    lacks = [f"<p class=beside>{html.escape(lack)}</p>" for lack in decision.lacks]
+    lacks = [f"<p class=beside>{html.escape(lack)}</p>" for lack in (*decision.lacks, *decision.untold)]
     runs = ", ".join(html.escape(_origin(run)) for run in decision.runs)
     records = f"<details><summary>{len(decision.runs)} records</summary>{runs}</details>" if runs else ""
     return (
