@@ -6,6 +6,7 @@ import itertools
 import math
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 from fitting import batches, fit, trainer
@@ -17,6 +18,7 @@ from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.gan import AdversarialModel, plain_critic
 from zoo.training.adversarial import LOSSES, Adversarial
+from zoo.training.augment import AUGMENTATIONS
 
 LINE, PLANE, DIGITS = zoo.DataSpec((1,)), zoo.DataSpec((2,)), zoo.DataSpec((1, 8, 8), 17, classes=10)
 REGULARISERS = {
@@ -207,12 +209,83 @@ def test_gans_cover_eight_gaussians_well() -> None:
 # Losses and regularisers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_push_the_right_way(name: str) -> None:
-    critic, generator = LOSSES[name]
-    good, bad = torch.full((4,), 0.5), torch.full((4,), -0.5)
-    assert critic(good, bad) < critic(bad, good)
-    assert generator(good) < generator(bad)
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logit))
+
+
+GAMES = {  # what the papers minimise, of real and generated logits
+    "minimax": (
+        lambda real, fake: -np.mean(np.log(sigmoid(real))) - np.mean(np.log(1 - sigmoid(fake))),
+        lambda fake: np.mean(np.log(1 - sigmoid(fake))),
+    ),
+    "non_saturating": (
+        lambda real, fake: -np.mean(np.log(sigmoid(real))) - np.mean(np.log(1 - sigmoid(fake))),
+        lambda fake: -np.mean(np.log(sigmoid(fake))),
+    ),
+    "least_squares": (
+        lambda real, fake: np.mean((real - 1) ** 2) / 2 + np.mean(fake**2) / 2,
+        lambda fake: np.mean((fake - 1) ** 2) / 2,
+    ),
+    "hinge": (
+        lambda real, fake: -np.mean(np.minimum(0, real - 1)) - np.mean(np.minimum(0, -fake - 1)),
+        lambda fake: -np.mean(fake),
+    ),
+    "wasserstein": (
+        lambda real, fake: np.mean(fake) - np.mean(real),
+        lambda fake: -np.mean(fake),
+    ),
+}
+
+
+def test_every_loss_is_tested() -> None:
+    assert GAMES.keys() == LOSSES.keys()
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_losses_are_those_of_the_papers(name: str) -> None:
+    real = np.array([-3.0, -0.5, 0.0, 0.7, 1.5, 4.0])  # on both sides of the hinge
+    fake = np.array([-4.0, -1.5, -0.2, 0.3, 1.2, 2.5])
+    told = [torch.from_numpy(logits) for logits in (real, fake)]
+    rule = Adversarial(Witness(), updates=1, batch_size=1, loss=name)
+    assert rule.critic_loss(*told).item() == pytest.approx(GAMES[name][0](real, fake), rel=1e-12)
+    assert rule.generator_loss(told[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
+
+
+def test_the_critic_sees_augmented_images_alone_and_the_generator_learns_through_them(monkeypatch) -> None:
+    model = zoo.build("gan", DIGITS, width=4, hidden=8, latent_dim=2)
+    seen: list[Tensor] = []
+    model.critic.register_forward_hook(lambda module, args, out: seen.append(args[0].detach().clone()))
+
+    def gradient_and_sight(augment: list[str]) -> tuple[list[Tensor], list[Tensor]]:
+        rule = Adversarial(model, updates=1, batch_size=4, lr=0.0, r1=0.0, augment=augment)
+        gradients: list[Tensor] = []
+
+        def descend(loss: Tensor, optimizer: object, player: nn.Module, name: str) -> Tensor:
+            if name == "generator":
+                gradients.extend(torch.autograd.grad(loss, list(player.parameters())))
+            return loss.new_zeros(())
+
+        monkeypatch.setattr(rule, "descend", descend)
+        monkeypatch.setattr(rule, "_optimizer", lambda index: None)
+        seen.clear()
+        x = torch.randint(17, (4, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+        with noise.keyed(noise.keys(3, count=4)):
+            rule.update(x, None)
+        return gradients, list(seen)
+
+    monkeypatch.setitem(AUGMENTATIONS, "colour", lambda x: x + 3)
+    monkeypatch.setitem(AUGMENTATIONS, "cutout", lambda x: 0 * x)
+    plain, plain_sight = gradient_and_sight([])
+    shifted, shifted_sight = gradient_and_sight(["colour"])
+    assert len(plain_sight) == 3  # real, generated, and generated anew for the generator
+    for before, after in zip(plain_sight, shifted_sight, strict=True):
+        assert before.abs().max() <= 1
+        torch.testing.assert_close(after, before + 3)
+    assert all(gradient.abs().max() > 0 for gradient in plain)
+    assert sum(gradient.abs().sum() for gradient in shifted) > 0
+    hidden, hidden_sight = gradient_and_sight(["colour", "cutout"])  # nothing of the generator is left to see
+    assert all((x == 0).all() for x in hidden_sight)
+    assert all((gradient == 0).all() for gradient in hidden)
 
 
 @pytest.mark.parametrize("regulariser", REGULARISERS)
