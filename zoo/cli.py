@@ -112,8 +112,16 @@ def _parser() -> argparse.ArgumentParser:
     claims.add_argument("-o", "--out", type=Path, metavar="DIR", help="write page, table and figures there")
     claims.set_defaults(run=_claims)
 
-    evaluate = commands.add_parser("evaluate", help="judge a finished run again by the present protocol")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="judge a finished run again by the present protocol",
+        description="Judge a finished run again by the present protocol, with the evaluation's settings that "
+        "its record holds and the overrides given here, which the record then keeps.",
+    )
     evaluate.add_argument("run_dir", type=Path, metavar="RUN")
+    evaluate.add_argument(
+        "overrides", nargs="*", metavar="evaluation.KEY=VALUE", help="such as evaluation.samples=5000"
+    )
     evaluate.set_defaults(run=_evaluate)
 
     sample = commands.add_parser("sample", help="draw from a trained run or checkpoint")
@@ -191,7 +199,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     from zoo.run import reevaluate
     from zoo.train import report
 
-    report(reevaluate(options.run_dir), options.run_dir)
+    report(reevaluate(options.run_dir, options.overrides), options.run_dir)
     return 0
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -397,21 +397,38 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, devic
     write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
 
 
-def reevaluate(directory: Path) -> Record:
+def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
     """Judge a finished run again by the present protocol, from its checkpoint; rewrite its record.
 
+    Args:
+        directory: the run.
+        changes: overrides of ``evaluation.*``, which the record keeps; all else is as the run had it.
+
     Raises:
-        ZooError: not a run, or one that has no checkpoint.
+        ZooError: not a run, or one that has no checkpoint; a change of anything but the evaluation.
     """
     from zoo.config import compose_run
 
+    for text in changes:
+        if not text.startswith("evaluation.") or "=" not in text:
+            raise ZooError(
+                f"'{text}' cannot change after training; give evaluation.KEY=VALUE, or train anew."
+            )
     record = read(directory)
     overrides = record.provenance.get("overrides")
     if overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
     with own_modules(), alone(directory):
-        config = compose_run(overrides)
+        config = compose_run([*overrides, *changes])
         _judge(config, prepare_data(config), directory, record, torch.device("cpu"))
+        if changes:
+            identity = identify(config)
+            record.provenance |= {
+                "overrides": [*overrides, *changes],
+                "config": identity.config,
+                "config_hash": identity.config_hash,
+                "config_hash_without_seed": identity.config_hash_without_seed,
+            }
         record.status, record.reason = "finished", None
         record.write(directory)
     return record

@@ -10,6 +10,7 @@ import torch
 
 import zoo
 from zoo import factory
+from zoo.cli import main
 from zoo.config import compose_run
 from zoo.record import read
 from zoo.run import reevaluate, run
@@ -42,6 +43,25 @@ def judged(directory, *overrides):
     record.write(directory)
     metrics = reevaluate(directory).metrics
     return metrics, np.load(directory / "likelihood.npz"), np.load(directory / "samples.npz")["samples"]
+
+
+def test_evaluation_alone_may_change_after_training(trained, capsys):
+    before = read(trained)
+    for refused in ("training.updates=5", "evaluation.samples"):
+        assert main(["evaluate", str(trained), refused]) == 2
+        assert f"'{refused}'" in capsys.readouterr().err
+    assert main(["evaluate", str(trained), "evaluation.sampels=9"]) == 2
+    assert "evaluation.samples" in capsys.readouterr().err
+    assert read(trained) == before
+    assert main(["evaluate", str(trained), "evaluation.samples=35"]) == 0
+    after = read(trained)
+    assert after.metrics["fd/digits-cnn"].n == 35
+    assert after.provenance["config"]["evaluation"]["samples"] == 35
+    for name in ("protocol_hash", "config_hash", "config_hash_without_seed"):
+        assert after.provenance[name] != before.provenance[name]
+    again = reevaluate(trained)  # by what the record has kept
+    assert again.provenance["protocol_hash"] == after.provenance["protocol_hash"]
+    assert again.metrics["fd/digits-cnn"].n == 35
 
 
 def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
