@@ -17,6 +17,7 @@ from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.distributions import MixtureOfNormals, StandardNormal
 from zoo.models.flow import Flow
 from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
@@ -268,13 +269,43 @@ def test_unknown_names_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "blocks"),
-    [("iresnet_mnist", (1, 28, 28), 64), ("iresnet_cifar10", (3, 32, 32), 48),
-     ("residual_flow_mnist", (1, 28, 28), 52), ("residual_flow_cifar10", (3, 32, 32), 52)],
-)  # fmt: skip
-def test_published_sizes_build(name, shape, blocks):
+    ("name", "shape", "blocks", "width", "coefficient", "terms", "estimator", "base"),
+    [
+        ("iresnet_mnist", (1, 28, 28), 64, 32, 0.9, 10, "truncated", StandardNormal),
+        ("iresnet_cifar10", (3, 32, 32), 48, 512, 0.9, 5, "truncated", MixtureOfNormals),
+        ("residual_flow_mnist", (1, 28, 28), 48, 512, 0.98, 2, "roulette", StandardNormal),
+        ("residual_flow_cifar10", (3, 32, 32), 48, 512, 0.98, 2, "roulette", StandardNormal),
+    ],
+)
+def test_published_sizes_build(name, shape, blocks, width, coefficient, terms, estimator, base):
     with torch.device("meta"):  # nothing is allocated
         model = zoo.build(f"published/{name}", DataSpec(shape, 256))
-    assert sum(isinstance(m, InvertibleResidual) for m in model.modules()) == blocks
-    assert sum(p.numel() for p in model.parameters()) > 1e5
+    residuals = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
+    dense = [r for r in residuals if isinstance(r.g.layers[0].layer, torch.nn.Linear)]
+    convolutional = [r for r in residuals if r not in dense]
+    assert len(convolutional) == blocks
+    for block in convolutional:
+        channels = block.g.layers[0].layer.in_channels
+        maps = [(m.layer.in_channels, m.layer.out_channels, m.layer.kernel_size) for m in block.g.layers]
+        assert maps == [
+            (channels, width, (3, 3)),
+            (width, width, (1, 1)),
+            (width, channels, (3, 3)),
+        ]
+    assert len(dense) == (4 if estimator == "roulette" else 0)
+    for block in dense:
+        assert [m.layer.out_features for m in block.g.layers] == [
+            128,
+            128,
+            block.g.layers[0].layer.in_features,
+        ]
+    for block in residuals:
+        assert {m.coefficient for m in block.g.layers} == {coefficient}
+        assert block.lipschitz == pytest.approx(coefficient**3)
+        assert (block.terms, block.eval_terms, block.estimator) == (terms, 20, estimator)
+        if estimator == "truncated":  # 5 power iterations, of the script
+            assert {(m.iterations, m.train_tolerance) for m in block.g.layers} == {(5, None)}
+        else:
+            assert {m.train_tolerance for m in block.g.layers} == {1e-3}
+    assert type(model.base) is base
     assert model.likelihood == "estimate"
