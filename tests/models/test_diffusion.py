@@ -17,6 +17,7 @@ from zoo.models.diffusion import (
     discretised_gaussian_log_prob,
     schedule_angles,
 )
+from zoo.models.networks.dropout import Dropout
 
 LINE = zoo.DataSpec((1,))
 SCHEDULES = pytest.mark.parametrize("schedule", ["linear", "cosine"])
@@ -406,3 +407,35 @@ def test_the_odes_density_of_continuous_data_is_in_nats_beside_its_bound():
     truth = -torch.distributions.Normal(0.0, 0.5).log_prob(x).mean().item()
     assert (unit, n) == ("nats", 7)
     assert value == pytest.approx(truth, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["diffusion", "flow_matching"])
+def test_the_unets_dropout_is_each_examples_own(name):
+    """Pieces of a batch, or ranks, drop what the whole batch does; evaluation drops nothing."""
+    torch.manual_seed(0)
+    spec = zoo.DataSpec((1, 4, 4), levels=4)
+    model = zoo.build(name, spec, unet={"channels": 8, "multipliers": [1], "dropout": 0.5})
+    with torch.no_grad():
+        for weight in model.parameters():  # last layers start at zero
+            weight.add_(0.1 * torch.randn_like(weight))
+    x = torch.randint(4, (6, 1, 4, 4)).float()
+
+    def losses(rows: slice) -> torch.Tensor:
+        with noise.keyed(noise.keys(1, count=6)[rows]), torch.no_grad():
+            return model.matching_loss(x[rows])
+
+    whole = losses(slice(None))
+    for rows in (slice(0, None, 2), slice(3, 6)):
+        torch.testing.assert_close(losses(rows), whole[rows])
+    torch.testing.assert_close(losses(slice(None)), whole)
+    model.eval()
+    assert (losses(slice(None)) - whole).abs().min() > 1e-4
+
+
+def test_dropout_keeps_its_share_and_the_mean():
+    layer = Dropout(0.25)
+    x = torch.ones(100, 50, 20)
+    dropped = layer(x)
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert torch.equal(layer.eval()(x), x)

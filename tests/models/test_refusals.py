@@ -28,6 +28,28 @@ MODELS = [
     ("pixelcnn", IMAGES, {"layers": 0}),
     *[("pixelcnn", IMAGES, {kernel: size}) for kernel in ("kernel", "first_kernel") for size in (1, 4)],
     ("pixelcnn", NUMBERS, {"components": 0}),
+    *[("gan", IMAGES, wrong) for wrong in ({"width": 2.5}, {"truncation": "a"}, {"truncation": 1.5})],
+    *[("vae", IMAGES, {name: 1.5}) for name in ("latent_dim", "importance_samples", "flow_hidden")],
+    ("vae", IMAGES, {"beta": "a"}),
+    ("vae_hierarchical", IMAGES, {"width": "a"}),
+    *[("pixelcnn", IMAGES, wrong) for wrong in ({"layers": 1.5}, {"kernel": 3.0}, {"width": "a"})],
+    *[("pixelcnn_pp", IMAGES, wrong) for wrong in ({"width": "a"}, {"dropout": 1.0})],
+    *[("diffusion", IMAGES, {"timesteps": steps}) for steps in ("a", 2.5, 1)],
+    *[("diffusion", IMAGES, {name: value}) for name in ("terms", "sample_steps") for value in (1.5, 0)],
+    *[("diffusion", IMAGES, {"first_noise": cells}) for cells in (9, math.inf, -1.0)],
+    ("diffusion", IMAGES, {"guidance": math.inf, "conditional": True}),
+    ("diffusion", IMAGES, {"guidance": 1.0, "conditional": True, "label_dropout": 0.0}),
+    *[
+        (m, IMAGES, {network: wrong})
+        for m in ("diffusion", "flow_matching")
+        for network, wrong in (
+            *[("unet", {"frequency": fastest}) for fastest in (0, -1, math.inf)],
+            *[("unet", {"channels": channels}) for channels in (0, 3, 2.0)],
+            *[("unet", {"multipliers": multipliers}) for multipliers in ([], [0], [1.5])],
+            *[("unet", wrong) for wrong in ({"foo": 1}, {"blocks": 0}, {"attention": [0]}, {"dropout": 1.0})],
+            *[("patch", wrong) for wrong in ({"foo": 1}, {"patch": 0}, {"hidden": [0]})],
+        )
+    ],
 ]
 RULES = [
     *[
@@ -37,6 +59,11 @@ RULES = [
     ],
     *[({"betas": betas}, "betas") for betas in ((-0.1, 0.9), (0.0, math.nan), (0.0, 1.0), (0.9,))],
     ({"augment": "colour"}, "a list"),
+    ({"augment": None}, "a list"),
+    ({"critic_steps": 1.5}, "critic_steps"),
+    ({"generator_batches": 1.5}, "generator_batches"),
+    *[({name: "abc"}, name) for name in ("gradient_penalty", "weight_clip", "r1", "critic_lr")],
+    ({"r1": None}, "r1"),
 ]
 
 

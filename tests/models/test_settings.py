@@ -16,8 +16,8 @@ from zoo.models.networks.unet import UNet
 IMAGE = zoo.DataSpec((1, 4, 4), levels=4)
 VECTOR = zoo.DataSpec((3,))
 FLOWS = (
-    "ffjord", "glow", "iaf", "iresnet", "made", "made_mog", "maf", "maf_mog", "nsf_autoregressive",
-    "nsf_coupling", "realnvp", "residual_flow", "tarflow",
+    "diffusion", "ffjord", "flow_matching", "glow", "iaf", "iresnet", "made", "made_mog", "maf",
+    "maf_mog", "nsf_autoregressive", "nsf_coupling", "realnvp", "residual_flow", "tarflow",
 )  # fmt: skip
 WRONG = {
     "preprocessing": ["linear"],
@@ -40,6 +40,8 @@ WRONG = {
     "bins": [0],
     "terms": [0],
     "eval_terms": [0],
+    "timesteps": [1],
+    "sample_steps": [0],
     "tolerance": [0.0, -1e-3],
     "train_tolerance": [0.0],
     "atol": [0.0],

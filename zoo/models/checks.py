@@ -2,27 +2,44 @@
 
 A setting of None, where a model has such a one, is not checked; of a sequence, every element is.
 
->>> at_least(1, layers=2, hidden=[64, 0])
+>>> whole(1, layers=2, hidden=[64, 0])
 Traceback (most recent call last):
-zoo.errors.ZooError: model.hidden must be at least 1; got [64, 0].
+zoo.errors.ZooError: model.hidden must be a whole number, at least 1; got [64, 0].
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import Any
 
 from zoo.errors import ZooError
 
 
+def whole(least: int, **settings: Any) -> None:
+    """Raise ZooError where a setting is no whole number (1.0 is none), or one below ``least``."""
+    _check(settings, lambda value: is_whole(value, least), f"be a whole number, at least {least}")
+
+
+def is_whole(value: Any, least: float = -math.inf) -> bool:
+    """Whether a value is a whole number by its type, true and false apart, and at least ``least``."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def switch(**settings: Any) -> None:
+    """Raise ZooError where a setting is neither true nor false, such as a word, which would count as true."""
+    _check(settings, lambda value: isinstance(value, bool), "be true or false")
+
+
 def at_least(least: float, **settings: Any) -> None:
-    """Raise ZooError where a setting is below ``least``."""
-    _check(settings, lambda value: value >= least, f"be at least {least}")
+    """Raise ZooError where a setting is below ``least``, or not finite."""
+    _check(settings, lambda value: least <= value < math.inf, f"be finite and at least {least}")
 
 
 def above(bound: float, **settings: Any) -> None:
-    """Raise ZooError where a setting is not above ``bound``."""
-    _check(settings, lambda value: value > bound, f"be above {bound}")
+    """Raise ZooError where a setting is not above ``bound``, or not finite."""
+    _check(settings, lambda value: bound < value < math.inf, f"be finite and above {bound}")
 
 
 def within(low: float, high: float, **settings: Any) -> None:

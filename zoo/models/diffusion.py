@@ -16,6 +16,7 @@ from zoo.models import noise
 from zoo.models.base import Diagnostic
 from zoo.models.bijections.base import sum_event
 from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.checks import at_least, whole, within
 from zoo.models.distributions import LOG_2PI
 from zoo.models.ffjord import ContinuousModel
 from zoo.models.flow_matching import Field, make_field
@@ -84,7 +85,7 @@ class Diffusion(ContinuousModel):
         conditional: condition the network on the label.
         label_dropout: share of a conditional model's training examples without their label.
         guidance: w of classifier-free guidance in the first two samplers, (1 + w) v(x, y) - w v(x) (Ho &
-            Salimans 2022, eq. 6).
+            Salimans 2022, eq. 6); above 0 it needs a model trained with ``label_dropout`` above 0.
         field, hidden, unet, patch: the network, see :class:`~zoo.models.flow_matching.FlowMatching`.
         solver, steps, atol, rtol, exact_dim: see :class:`~zoo.models.bijections.continuous.ContinuousFlow`.
 
@@ -131,17 +132,16 @@ class Diffusion(ContinuousModel):
         for name, value in chosen.items():
             if value not in CHOICES[name]:
                 raise ZooError(f"model.{name} is {' or '.join(CHOICES[name])}; got '{value}'.")
-        counts = (1 if terms is None else terms, 1 if sample_steps is None else sample_steps)
-        if timesteps < 2 or min(counts) < 1 or not first_noise >= 0:
+        whole(2, timesteps=timesteps)
+        whole(1, terms=terms, sample_steps=sample_steps)
+        at_least(0, first_noise=first_noise, guidance=guidance)
+        within(0, 1, label_dropout=label_dropout)
+        if guidance and (not conditional or sampler == "ode"):
+            raise ZooError("model.guidance needs conditional=true and sampler ancestral or ddim.")
+        if guidance and not label_dropout:
             raise ZooError(
-                "A diffusion needs timesteps >= 2, terms >= 1, sample_steps >= 1 and first_noise >= 0."
-            )
-        if not guidance >= 0:
-            raise ZooError(f"model.guidance must be at least 0, where 0 is none; got {guidance}.")
-        if not 0 <= label_dropout < 1 or (guidance and (not conditional or sampler == "ode")):
-            raise ZooError(
-                "model.label_dropout is a share in [0, 1), and model.guidance needs conditional=true and "
-                "sampler ancestral or ddim."
+                "model.guidance leads away from the prediction without a label, which label_dropout=0 never "
+                "trains; set model.label_dropout above 0, such as 0.1."
             )
         by_bound = likelihood == "elbo" or (likelihood == "auto" and spec.levels is not None)
         cell = 2 / spec.levels if spec.levels is not None and by_bound else 0.0
@@ -355,6 +355,9 @@ def schedule_angles(timesteps: int, schedule: Schedule, least_noise: float = 0.0
 
     Where the schedule begins with less noise than sin(phi_1) = ``least_noise``, its first part is left out
     and the rest divided into T steps.
+
+    Raises:
+        ZooError: even the last step has no more noise than that.
     """
     if schedule == "linear":
         beta = torch.linspace(0.1 / timesteps, 20 / timesteps, timesteps, dtype=torch.float64, device="cpu")
@@ -364,6 +367,10 @@ def schedule_angles(timesteps: int, schedule: Schedule, least_noise: float = 0.0
         beta = 1 - signal[1:] / signal[:-1]
     log_signal = torch.log1p(-beta.clamp(max=LARGEST_BETA)).cumsum(0)
     angle = torch.atan2((-torch.expm1(log_signal)).sqrt(), (0.5 * log_signal).exp())
+    if not least_noise < float(angle[-1].sin()):
+        raise ZooError(
+            "model.first_noise must be below the noise of the last step; the default is 0.4 cells."
+        )
     if angle[0].sin() < least_noise:
         places = np.arange(timesteps)
         first = np.interp(math.asin(least_noise), angle.numpy(), places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.checks import whole
 from zoo.models.ffjord import ContinuousModel
 from zoo.models.flow import Preprocessing, context_size
 from zoo.models.networks.field import DenseField, PatchField
@@ -110,11 +112,23 @@ def make_field(
     context = context_size(spec, conditional)
     if field not in ("unet", "patch"):
         raise ZooError(f"model.field is unet or patch; got '{field}'.")
+    whole(1, hidden=hidden)
+    own = {"unet": _settings_of(UNet, "unet", unet), "patch": _settings_of(PatchField, "patch", patch)}
+    whole(1, **{f"patch.{name}": own["patch"].get(name) for name in ("hidden", "patch")})
     if not spec.is_image:
         return DenseField(spec.dim, hidden, context)
-    if field == "unet":
-        return UNet(spec.shape, **(unet or {}), context=context)
-    return PatchField(spec.shape, **(patch or {}), context=context)
+    network = UNet if field == "unet" else PatchField
+    return network(spec.shape, **own[field], context=context)
+
+
+def _settings_of(network: type[nn.Module], name: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The settings given for a network, none that it does not have."""
+    known = [key for key in inspect.signature(network).parameters if key not in ("shape", "context")]
+    given = {} if given is None else given
+    if not isinstance(given, Mapping) or any(key not in known for key in given):
+        got = list(given) if isinstance(given, Mapping) else repr(given)
+        raise ZooError(f"model.{name} has the settings {', '.join(known)}; got {got}.")
+    return given
 
 
 @torch.no_grad()

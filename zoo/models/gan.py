@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.base import GenerativeModel
-from zoo.models.checks import at_least
+from zoo.models.checks import above, whole
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder, Norm
@@ -38,7 +38,7 @@ class AdversarialModel(GenerativeModel):
             that every |z_i| <= t, where a normal keeps within t with probability psi. That is the outcome of
             drawing z_i again until it lies within t (Brock et al. 2019). Training knows nothing of it.
         critic_norm: a subclass's, checked here.
-        sizes: a subclass's, checked here to be at least 1 where they are given.
+        sizes: a subclass's, checked here to be whole and at least 1 where they are given.
     """
 
     family = "gan"
@@ -57,13 +57,14 @@ class AdversarialModel(GenerativeModel):
         **sizes: int | None,
     ) -> None:
         super().__init__(spec, conditional)
-        at_least(1, latent_dim=latent_dim, **sizes)
+        whole(1, latent_dim=latent_dim, **sizes)
         if critic_norm not in get_args(CriticNorm):
             raise ZooError(
                 f"model.critic_norm is {' or '.join(get_args(CriticNorm))}; got '{critic_norm}'. Batch "
                 "norm would make the verdict on an example depend on the others of its batch."
             )
-        if not 0 < truncation <= 1:
+        above(0, truncation=truncation)
+        if truncation > 1:
             raise ZooError(f"model.truncation lies in (0, 1], where 1 is none; got {truncation}.")
         self.latent_dim, self.truncation = latent_dim, truncation
 
@@ -140,9 +141,10 @@ class GAN(AdversarialModel):
             ``residual``: of every block.
         hidden: units of the hidden layers (vectors, and one in each network of ``dcgan``).
         depth: hidden layers of each network (vectors only).
-        generator_norm: ``group`` or ``none``, in the generator's convolutions.
-        critic_norm: ``none``, ``group``, ``spectral`` or ``lipschitz``. ``spectral`` (Miyato et al. 2018)
-            divides each weight, a kernel as the matrix (out, in x height x width), by its largest singular
+        generator_norm: ``group`` or ``none``, in the generator's convolutions (images only).
+        critic_norm: ``none``, ``group`` (after convolutions: images only), ``spectral`` or ``lipschitz`` (of
+            every layer, of vectors too). ``spectral`` (Miyato et al. 2018) divides
+            each weight, a kernel as the matrix (out, in x height x width), by its largest singular
             value. That bounds D's Lipschitz constant by 1 for vectors, whose D is dense; a convolution's may
             be as large as the root of its taps, 3 for a 3x3 kernel. ``lipschitz`` bounds the norm of each
             convolution itself, and the constant of every D by 1, given any label.

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.base import Diagnostic, GenerativeModel
+from zoo.models.checks import at_least, whole
 from zoo.models.observation import Observation
 
 ACTIVE = 0.01  # Burda et al. 2016, section 5.2: the variance above which a latent unit is in use
@@ -76,10 +76,8 @@ class LatentVariableModel(GenerativeModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, conditional)
-        if importance_samples < 1:
-            raise ZooError(f"A VAE needs importance_samples >= 1; got {importance_samples}.")
-        if not 0 <= beta < math.inf:
-            raise ZooError(f"model.beta must be finite and at least 0; got {beta}.")
+        whole(1, importance_samples=importance_samples)
+        at_least(0, beta=beta)
         self.beta = beta
         self.importance_samples = importance_samples
         self.sample_pixels = sample_pixels

@@ -14,7 +14,7 @@ from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import sum_event
-from zoo.models.checks import at_least
+from zoo.models.checks import whole
 from zoo.models.distributions import LOG_2PI
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE
@@ -67,10 +67,11 @@ class PixelCNN(GenerativeModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, conditional)
+        whole(1, width=width, layers=layers, head=head, hidden=hidden, components=components)
+        whole(3, kernel=kernel, first_kernel=first_kernel)
         self.pixels: GatedPixelCNN | None = None
         self.made: MADE | None = None
         if spec.levels is None:
-            at_least(1, components=components)
             self.network = "MADE-MoG"
             self.made = MADE(spec.dim, 3 * components, hidden, self.context)
             with torch.no_grad():  # components that start alike would stay alike

@@ -12,6 +12,7 @@ from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
 from zoo.models.bijections.base import sum_event
+from zoo.models.checks import whole, within
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 from zoo.models.observation import (
     SMALLEST_BIN_SCALE,
@@ -63,10 +64,8 @@ class PixelCNNPP(GenerativeModel):
         super().__init__(spec, conditional)
         if not spec.is_image or spec.levels is None:
             raise ZooError("PixelCNN++ models images of integers; use model=pixelcnn for other data.")
-        if min(width, blocks, scales, components) < 1 or not 0 <= dropout < 1:
-            raise ZooError(
-                "PixelCNN++ needs width, blocks, scales and components >= 1 and dropout in [0, 1)."
-            )
+        whole(1, width=width, blocks=blocks, scales=scales, components=components)
+        within(0, 1, dropout=dropout)
         self.components, self.levels = components, spec.levels
         channels = spec.shape[0]
         self.pairs = channels * (channels - 1) // 2

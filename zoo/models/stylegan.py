@@ -24,7 +24,8 @@ class StyleGAN(AdversarialModel):
         width: channels at the image's own size; double at each halving, up to four times (images only).
         hidden: length of w; units of the mapping network and, for vectors, of every layer.
         depth: layers of the mapping network and, for vectors, of the generator and the critic.
-        critic_norm: ``none``, ``group``, ``spectral`` or ``lipschitz``, as in :class:`~zoo.models.gan.GAN`.
+        critic_norm: ``none``, ``group`` (images only), ``spectral`` or ``lipschitz``, as in
+            :class:`~zoo.models.gan.GAN`.
         critic_width: channels of the residual critic; twice ``width`` by default.
         conditional: sample from and judge each label by itself.
         truncation: psi in (0, 1]; below 1, samples have w pulled towards its mean by this factor.

@@ -13,7 +13,7 @@ from zoo.models import noise
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.reverse import Reverse
-from zoo.models.checks import at_least
+from zoo.models.checks import whole
 from zoo.models.distributions import (
     LOG_2PI,
     Distribution,
@@ -53,7 +53,8 @@ class VAE(LatentVariableModel):
         width: channels at the image's own size; double at each halving, up to four times (images only).
         hidden: units of the hidden layers.
         depth: hidden layers of each network (vectors only).
-        norm: ``group``, ``batch`` or ``none``, in the convolutions.
+        norm: ``group`` or ``batch``, after the convolutions (images only); ``spectral``, of every layer of
+            the encoder and the decoder; or ``none``.
         activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
         posterior: ``gaussian`` or ``iaf``.
         prior: ``normal``, ``mixture`` or ``flow``.
@@ -84,9 +85,9 @@ class VAE(LatentVariableModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
-        at_least(
+        whole(
             1, latent_dim=latent_dim, width=width, hidden=hidden, depth=depth, flow_layers=flow_layers,
-            components=components,
+            flow_hidden=flow_hidden, components=components,
         )  # fmt: skip
         if posterior not in get_args(Posterior):
             raise ZooError(f"model.posterior is one of {', '.join(get_args(Posterior))}; got '{posterior}'.")

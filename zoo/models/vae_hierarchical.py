@@ -9,6 +9,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import sum_event
+from zoo.models.checks import whole
 from zoo.models.latent import Draw, LatentVariableModel
 from zoo.models.networks.ladder import Ladder
 from zoo.models.observation import soft_bound
@@ -50,8 +51,7 @@ class HierarchicalVAE(LatentVariableModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
-        if min(width, latents, layers) < 1:
-            raise ZooError(f"width, latents and layers are at least 1; got {width}, {latents} and {layers}.")
+        whole(1, width=width, latents=latents, layers=layers)
         self.network = Ladder(spec.shape, 2, width, latents, layers, self.context)
         if len(self.network.down) < 2:
             raise ZooError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 from zoo.errors import ZooError
 from zoo.models import noise
+from zoo.models.checks import is_whole
 from zoo.training.augment import augmentation
 from zoo.training.rule import Rule, require
 
@@ -86,14 +88,16 @@ class Adversarial(Rule):
         if loss not in LOSSES:
             raise ZooError(f"training.loss is one of {', '.join(LOSSES)}; got '{loss}'.")
         for name, count in (("critic_steps", critic_steps), ("generator_batches", generator_batches)):
-            if count < 1:
-                raise ZooError(f"training.{name} must be at least 1; got {count}.")
-        rates = {"gradient_penalty": gradient_penalty, "r1": r1, "critic_lr": critic_lr or 0.0}
+            if not is_whole(count, 1):
+                raise ZooError(f"training.{name} must be a whole number, at least 1; got {count!r}.")
+        rates = {"gradient_penalty": gradient_penalty, "r1": r1}
+        if critic_lr is not None:
+            rates["critic_lr"] = critic_lr
         for name, rate in rates.items():
-            if not 0 <= rate < math.inf:
-                raise ZooError(f"training.{name} must be finite and at least 0; got {rate}.")
-        if weight_clip is not None and not weight_clip > 0:
-            raise ZooError(f"training.weight_clip is a bound above 0, or null; got {weight_clip}.")
+            if not isinstance(rate, Real) or not 0 <= rate < math.inf:
+                raise ZooError(f"training.{name} must be finite and at least 0; got {rate!r}.")
+        if weight_clip is not None and not (isinstance(weight_clip, Real) and weight_clip > 0):
+            raise ZooError(f"training.weight_clip is a bound above 0, or null; got {weight_clip!r}.")
         if augment and not model.spec.is_image:  # type: ignore[union-attr]
             raise ZooError("training.augment changes images; set it to [] for vectors.")
         super().__init__(model, **settings)

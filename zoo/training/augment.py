@@ -70,8 +70,8 @@ def augmentation(names: Sequence[str]) -> Callable[[Tensor], Tensor]:
     Raises:
         ZooError: a name that is not in :data:`AUGMENTATIONS`, or a name that is no list.
     """
-    if isinstance(names, str):
-        raise ZooError(f"training.augment is a list, such as [colour]; got '{names}'.")
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise ZooError(f"training.augment is a list, such as [colour]; got {names!r}.")
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise ZooError(f"training.augment lists {', '.join(AUGMENTATIONS)}; got '{unknown[0]}'.")

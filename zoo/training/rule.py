@@ -51,7 +51,7 @@ class Rule(pl.LightningModule):
             whose criterion is another one; so that curves of different rules compare. 0: none.
         log_every: updates between two logged values.
         accumulate: pieces that each process's part of a batch is worked through in, to save memory: the
-            gradients add up to those of the whole batch.
+            gradients add up to those of the whole batch, but for batch norm and torch's own dropout.
         compile: let torch compile the loss. The first update compares its gradients with those of the plain
             code, since a compiler may get them wrong without a word.
     """

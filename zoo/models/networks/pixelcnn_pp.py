@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models import noise
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down, shift_right
+from zoo.models.networks.dropout import Dropout
 from zoo.models.networks.evaluations import tick
 
 
@@ -286,7 +286,7 @@ class _Block(nn.Module):
         self.second = conv(2 * width, 2 * width, kernel)
         self.across = nn.Conv2d(2 * width, width, 1) if hears_across else None
         self.label = nn.Linear(context, 2 * width, bias=False) if context else None
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         with torch.no_grad():
             self.second.weight.mul_(0.1)  # blocks start near the identity
 
@@ -305,8 +305,8 @@ class _Block(nn.Module):
         if word is not None:
             h = h + word
         h = _concat_elu(h)
-        if self.training and self.dropout > 0 and walk is None:  # a sampler drops nothing
-            h = h * (noise.uniform(h) >= self.dropout) / (1 - self.dropout)
+        if walk is None:  # a sampler drops nothing
+            h = self.dropout(h)
         content, gate = self.second(h, walk).chunk(2, 1)
         if self.label is not None:
             shift, lift = self.label(context)[:, :, None, None].chunk(2, 1)

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
+from zoo.models.checks import above, whole, within
+from zoo.models.networks.dropout import Dropout
 from zoo.models.networks.evaluations import tick
 
 SLOWEST = 0.1  # radians per unit of time, as Ho et al.'s slowest
@@ -38,6 +40,9 @@ class UNet(nn.Module):
         frequency: the fastest sine of t, in radians per unit of time. Ho et al.'s is 1000 (one per step); an
             ODE solver takes larger steps where it is less.
         context: length of the label's one-hot; 0 for none.
+
+    Raises:
+        ZooError: a setting out of range.
     """
 
     frequencies: Tensor
@@ -54,10 +59,14 @@ class UNet(nn.Module):
         context: int = 0,
     ) -> None:
         super().__init__()
-        if min(channels, blocks, *multipliers) < 1 or not multipliers:
-            raise ZooError("A U-Net needs at least one level, and one channel and one block in each.")
-        if channels % 2 or not 0 <= dropout < 1:
-            raise ZooError("A U-Net needs an even number of channels and a dropout in [0, 1).")
+        sizes = {"channels": channels, "multipliers": multipliers, "blocks": blocks, "attention": attention}
+        whole(1, **{f"unet.{name}": size for name, size in sizes.items()})
+        within(0, 1, **{"unet.dropout": dropout})
+        above(0, **{"unet.frequency": frequency})
+        if channels % 2:
+            raise ZooError(f"model.unet.channels must be even; got {channels}.")
+        if not multipliers:
+            raise ZooError("model.unet.multipliers must have one number for each level; got none.")
         colours, *size = shape
         time = 4 * channels
         frequencies = torch.logspace(math.log10(frequency), math.log10(SLOWEST), channels // 2)
@@ -122,7 +131,7 @@ class _Block(nn.Module):
         self.norm_1, self.conv_1 = _norm(inside), nn.Conv2d(inside, outside, 3, padding=1)
         self.time = nn.Linear(time, outside)
         self.norm_2, self.conv_2 = _norm(outside), _zero(nn.Conv2d(outside, outside, 3, padding=1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.shortcut = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
         self.attention = _Attention(outside) if attends else nn.Identity()
 
