@@ -405,7 +405,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
         changes: overrides of ``evaluation.*``, which the record keeps; all else is as the run had it.
 
     Raises:
-        ZooError: not a run, or one that has no checkpoint; a change of anything but the evaluation.
+        ZooError: not a run, or one that was not trained to the end; a change of anything but the evaluation.
     """
     from zoo.config import compose_run
 
@@ -420,6 +420,17 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
     with own_modules(), alone(directory):
         config = compose_run([*overrides, *changes])
+        last = directory / "checkpoints" / "last.ckpt"
+        whole = record.status == "finished" or (  # it may have failed while it was judged
+            record.status == "failed"
+            and last.exists()
+            and factory.read_checkpoint(last)["zoo"]["updates"] >= config.training.updates
+        )
+        if not whole:
+            raise ZooError(
+                f"The run in {directory} has {record.status} before its training ended ({record.reason}), so "
+                "there is nothing to judge."
+            )
         _judge(config, prepare_data(config), directory, record, torch.device("cpu"))
         if changes:
             identity = identify(config)

@@ -12,6 +12,7 @@ import zoo
 from zoo import factory
 from zoo.cli import main
 from zoo.config import compose_run
+from zoo.errors import ZooError
 from zoo.record import read
 from zoo.run import reevaluate, run
 
@@ -62,6 +63,26 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
     again = reevaluate(trained)  # by what the record has kept
     assert again.provenance["protocol_hash"] == after.provenance["protocol_hash"]
     assert again.metrics["fd/digits-cnn"].n == 35
+
+
+def test_only_what_was_trained_to_the_end_is_judged(trained):
+    def ended(status, updates=2):
+        file = trained / "checkpoints/last.ckpt"
+        checkpoint = torch.load(file, weights_only=True)
+        checkpoint["zoo"]["updates"] = updates
+        torch.save(checkpoint, file)
+        record = read(trained)
+        record.status, record.reason = status, "for a test"
+        record.write(trained)
+        return record
+
+    for status, updates in (("diverged", 2), ("failed", 1)):
+        record = ended(status, updates)
+        with pytest.raises(ZooError, match=rf"has {status} before its training ended \(for a test\)"):
+            reevaluate(trained)
+        assert read(trained) == record
+    ended("failed")  # while it was judged, say
+    assert reevaluate(trained).status == "finished"
 
 
 def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
