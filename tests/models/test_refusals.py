@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 import zoo
-from zoo.errors import ZooError
+from zoo.errors import InvalidData, ZooError
 from zoo.training.adversarial import Adversarial
 
 IMAGES, NUMBERS = zoo.DataSpec((1, 8, 8), 17, classes=10), zoo.DataSpec((2,))
@@ -50,6 +51,77 @@ MODELS = [
             *[("patch", wrong) for wrong in ({"foo": 1}, {"patch": 0}, {"hidden": [0]})],
         )
     ],
+    # never infinite: an inverse within infinity of the truth is none
+    *[
+        (m, NUMBERS, {name: math.inf})
+        for m, name in (
+            ("iresnet", "tolerance"),
+            ("iresnet", "train_tolerance"),
+            ("residual_flow", "tolerance"),
+            ("ffjord", "atol"),
+            ("ffjord", "rtol"),
+            ("ffjord", "train_tolerance"),
+            ("ffjord", "kinetic"),
+            ("ffjord", "jacobian"),
+            ("maf", "log_scale_bound"),
+            ("made_mog", "log_scale_bound"),
+            ("tarflow", "log_scale_bound"),
+            ("realnvp", "bound"),
+            ("glow", "bound"),
+            ("nsf_coupling", "bound"),
+            ("nsf_autoregressive", "bound"),
+        )
+    ],
+    *[("tarflow", IMAGES, {"guidance": w, "conditional": True}) for w in (-0.5, math.nan, math.inf)],
+    ("diffusion", IMAGES, {"guidance": math.inf, "conditional": True}),
+    # whole numbers, and by their type
+    *[
+        (m, NUMBERS, {name: value})
+        for m, name in (
+            ("ffjord", "steps"),
+            ("ffjord", "exact_dim"),
+            ("ffjord", "flows"),
+            ("iresnet", "terms"),
+            ("iresnet", "iterations"),
+            ("iresnet", "blocks"),
+            ("iresnet", "eval_exact_dim"),
+            ("residual_flow", "dense_blocks"),
+            ("realnvp", "layers"),
+            ("glow", "steps"),
+            ("nsf_coupling", "bins"),
+            ("nsf_autoregressive", "steps"),
+            ("maf", "layers"),
+            ("made_mog", "components"),
+            ("tarflow", "blocks"),
+            ("vae", "depth"),
+            ("gan", "latent_dim"),
+        )
+        for value in ((1.5, True, 2.0) if m == "realnvp" else (1.5,))
+    ],
+    *[(m, NUMBERS, {"hidden": [8.5]}) for m in ("made", "maf", "made_mog", "iaf", "realnvp", "iresnet")],
+    # true or false: a word is neither
+    *[
+        (m, NUMBERS, {name: "no"})
+        for m, name in (
+            ("realnvp", "memory_efficient"),
+            ("realnvp", "separate"),
+            ("glow", "memory_efficient"),
+            ("glow", "additive"),
+            ("nsf_coupling", "memory_efficient"),
+            ("nsf_coupling", "unconditional"),
+            ("nsf_coupling", "multi_scale"),
+            ("nsf_autoregressive", "linear"),
+            ("iresnet", "memory_efficient"),
+            ("residual_flow", "split"),
+            ("residual_flow", "squeeze_first"),
+            ("ffjord", "adjoint"),
+            ("ffjord", "learn_time"),
+            ("maf", "batch_norm"),
+            ("maf", "residual"),
+            ("tarflow", "denoise"),
+        )
+    ],
+    *[(m, IMAGES, {"conditional": "yes"}) for m in ("realnvp", "maf", "tarflow", "pixelcnn", "vae")],
 ]
 RULES = [
     *[
@@ -69,8 +141,9 @@ RULES = [
 
 @pytest.mark.parametrize(("name", "spec", "settings"), MODELS, ids=str)
 def test_a_model_refuses(name: str, spec: zoo.DataSpec, settings: dict) -> None:
-    with pytest.raises(ZooError, match=next(iter(settings)).split("_")[-1]):
+    with pytest.raises(ZooError, match=next(iter(settings)).split("_")[-1]) as refusal:
         zoo.build(name, spec, **settings)
+    assert str(refusal.value).count("\n") == 0
 
 
 @pytest.mark.parametrize(("settings", "message"), RULES, ids=str)
@@ -85,3 +158,48 @@ def test_samples_of_a_label_that_is_not_there(training: bool) -> None:
     for y in (12, -1, torch.tensor([0, 10])):
         with pytest.raises(ZooError, match=r"0\.\.9"):
             model.sample(2, y=y)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *[({"n": n}, "whole number") for n in (1.5, True, -1, "2")],
+        *[({"n": 2, "seed": seed}, "seed") for seed in (1.5, True, "a")],
+        *[({"n": 2, "temperature": t}, "temperature") for t in (-0.1, math.nan, math.inf, "a")],
+        *[({"n": 2, "y": y}, "Labels") for y in ("a", ["a", "b"], [[1], [1, 2]], [0.5, 1.0], [True, False])],
+    ],
+    ids=str,
+)
+def test_a_draw_refuses(arguments: dict, message: str) -> None:
+    model = zoo.build("maf", zoo.DataSpec((2,), classes=3), layers=1, hidden=[4], conditional=True)
+    with pytest.raises(InvalidData, match=message):
+        model.sample(**arguments)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_complex_numbers_are_no_data(training: bool) -> None:
+    model = zoo.build("maf", NUMBERS, layers=1, hidden=[4]).train(training)
+    with pytest.raises(InvalidData, match="complex64"):
+        model.log_prob(torch.zeros(3, 2, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        *[({"shape": shape}, "shape") for shape in ((2.5,), (True,), ("2",), (0,), (1, 8.0, 8), (2, 2))],
+        *[({"shape": (2,), "levels": levels}, "levels") for levels in (2.5, True, 1, "2", math.nan)],
+        *[({"shape": (2,), "classes": classes}, "classes") for classes in (0, 2.5, True, "3")],
+    ],
+    ids=str,
+)
+def test_a_spec_refuses(about: dict, message: str) -> None:
+    with pytest.raises(InvalidData, match=message):
+        zoo.DataSpec(**about)
+
+
+def test_whole_numbers_of_numpy_are_whole() -> None:
+    spec = zoo.DataSpec((np.int64(2),), np.int64(5), np.uint8(3))
+    assert spec == zoo.DataSpec((2,), 5, 3)
+    assert {type(size) for size in (*spec.shape, spec.levels, spec.classes)} == {int}
+    model = zoo.build("maf", NUMBERS, layers=np.int64(1), hidden=[np.int32(4)])
+    assert model.sample(np.int64(3), np.float32(0.5), seed=np.int64(1)).shape == (3, 2)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import InvalidData
+from zoo.models.checks import is_whole
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,25 @@ class DataSpec:
     classes: int | None = None
 
     def __post_init__(self) -> None:
-        shape = tuple(int(s) for s in self.shape)
-        object.__setattr__(self, "shape", shape)
-        if len(shape) not in (1, 3) or min(shape) < 1:
+        shape = tuple(self.shape)
+        if len(shape) not in (1, 3) or not all(is_whole(size, 1) for size in shape):
             raise InvalidData(
-                f"A data shape is (D,) for vectors or (C, H, W) for images, all at least 1; got {shape}."
+                f"A data shape is (D,) for vectors or (C, H, W) for images, whole numbers of at least 1; "
+                f"got {shape}."
             )
-        if self.levels is not None and self.levels < 2:
+        if self.levels is not None and not is_whole(self.levels, 2):
             raise InvalidData(
-                f"Discrete data needs at least 2 levels; got {self.levels} (None means continuous)."
+                f"Discrete data needs a whole number of levels, at least 2; got {self.levels!r} "
+                "(None means continuous)."
             )
+        if self.classes is not None and not is_whole(self.classes, 1):
+            raise InvalidData(
+                f"Labels need a whole number of classes, at least 1; got {self.classes!r} (None: no labels)."
+            )
+        plain: dict[str, Any] = {"shape": tuple(int(size) for size in shape)}  # numpy's numbers are no JSON
+        plain |= {name: int(n) for name in ("levels", "classes") if (n := getattr(self, name)) is not None}
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     @property
     def dim(self) -> int:
@@ -63,6 +73,8 @@ class DataSpec:
                 f"The model expects a batch of shape (B, {', '.join(map(str, self.shape))}); "
                 f"got {tuple(x.shape)}."
             )
+        if x.is_complex():
+            raise InvalidData(f"The model expects real numbers; got a batch of {x.dtype}.")
         if not values or x.numel() == 0:
             return
         if self.levels is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from numbers import Real
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, NoLikelihood, ZooError
 from zoo.models import noise
+from zoo.models.checks import is_whole, switch
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
 Likelihood = Literal["exact", "lower bound", "estimate", "none"]
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Diagnostic(NamedTuple):
@@ -56,7 +59,7 @@ class GenerativeModel(nn.Module):
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
-        ZooError: conditional on data without labels.
+        ZooError: conditional on data without labels, or neither true nor false.
     """
 
     family: ClassVar[Family]
@@ -65,9 +68,10 @@ class GenerativeModel(nn.Module):
 
     def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
+        switch(conditional=conditional)
         if conditional and (spec.classes or 0) < 2:
             raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
-        self.spec, self.conditional = spec, bool(conditional)
+        self.spec, self.conditional = spec, conditional
         self.context = int(spec.classes or 0) if conditional else 0
 
     @property
@@ -141,10 +145,13 @@ class GenerativeModel(nn.Module):
             return None
         if not self.conditional:
             raise ZooError(f"This {type(self).__name__} knows no labels; build it with conditional=true.")
-        y = torch.as_tensor(y, device=self.device)
+        try:
+            y = torch.as_tensor(y, device=self.device)
+        except (TypeError, ValueError) as error:  # words, None, rows of several lengths
+            raise InvalidData(f"Labels are integers of shape ({n},); got {y!r}.") from error
         if y.ndim == 0:
             y = y.expand(n)
-        if tuple(y.shape) != (n,) or y.is_floating_point():
+        if tuple(y.shape) != (n,) or y.dtype not in _INTEGERS:
             raise InvalidData(f"Labels are integers of shape ({n},); got {y.dtype} of {tuple(y.shape)}.")
         values = not self.training if values is None else values
         if values and n and not (int(y.min()) >= 0 and int(y.max()) < self.context):
@@ -175,12 +182,18 @@ class GenerativeModel(nn.Module):
             seed: the seed itself; with neither, torch's global generator supplies one.
 
         Raises:
-            ValueError: both ``generator`` and ``seed`` are given, ``n`` is negative, or the temperature is.
+            ValueError: both ``generator`` and ``seed`` are given.
+            InvalidData: ``n`` is no whole number or negative, the temperature is negative or not finite, the
+                seed is no whole number, or a label none of the data's.
         """
         if generator is not None and seed is not None:
             raise ValueError("Give sample() a generator or a seed, not both.")
-        if n < 0 or temperature < 0:
-            raise ValueError(f"sample() needs n >= 0 and temperature >= 0; got {n} and {temperature}.")
+        if not is_whole(n, 0):
+            raise InvalidData(f"sample() draws a whole number n >= 0 of examples; got {n!r}.")
+        if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+            raise InvalidData(f"sample() needs a finite temperature >= 0; got {temperature!r}.")
+        if seed is not None and not is_whole(seed):
+            raise InvalidData(f"A seed of sample() is a whole number; got {seed!r}.")
         if n == 0:
             return torch.empty(0, *self.spec.shape, dtype=self.dtype, device=self.device)
         seed = _seed(generator) if seed is None else seed

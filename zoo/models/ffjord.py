@@ -17,7 +17,7 @@ from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Probe, Trace
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import at_least
+from zoo.models.checks import switch, whole
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.field import Activation, DenseField, PatchField, Stretched
@@ -174,7 +174,8 @@ class FFJORD(ContinuousModel):
         conditional: bool = False,
         base: Base = "normal",
     ) -> None:
-        at_least(1, hidden=hidden, channels=channels, patch=patch, flows=flows, scales=scales)
+        whole(1, hidden=hidden, channels=channels, patch=patch, flows=flows, scales=scales)
+        switch(learn_time=learn_time)
         context = context_size(spec, conditional)
 
         def ode(shape: tuple[int, ...]) -> ContinuousFlow:

@@ -21,7 +21,7 @@ from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.invertible_conv import MixingKind, make_mixing
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.reversible import chain
-from zoo.models.checks import at_least
+from zoo.models.checks import switch, whole
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
@@ -79,8 +79,9 @@ class Glow(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
-        at_least(1, levels=levels, steps=steps, hidden=hidden, width=width)
-        at_least(0, blocks=blocks)
+        whole(1, levels=levels, steps=steps, hidden=hidden, width=width)
+        whole(0, blocks=blocks)
+        switch(additive=additive, memory_efficient=memory_efficient)
         bounded(bound)
         context = context_size(spec, conditional)
 

@@ -17,7 +17,7 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.residual import Gradient, InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import above, at_least
+from zoo.models.checks import above, switch, whole
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
@@ -66,7 +66,8 @@ class ResidualModel(Flow):
         conditional: bool = False,
         base: Base = "normal",
     ) -> None:
-        at_least(1, blocks=blocks, scales=scales)
+        whole(1, blocks=blocks, scales=scales)
+        switch(squeeze_first=squeeze_first, split=split, memory_efficient=memory_efficient)
         sequence = Reversible if memory_efficient else Chain
         made: list[tuple[InvertibleResidual, int]] = []
 
@@ -175,7 +176,7 @@ class IResNet(ResidualModel):
         base: Base = "normal",
     ) -> None:
         check_coefficient(coefficient)
-        at_least(1, hidden=hidden, width=width)
+        whole(1, hidden=hidden, width=width)
         above(0, tolerance=tolerance, train_tolerance=train_tolerance)
         context = context_size(spec, conditional)
 

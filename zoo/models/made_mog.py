@@ -12,7 +12,7 @@ from zoo.data.spec import DataSpec
 from zoo.models import noise
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import Chain, sum_event
-from zoo.models.checks import above, at_least
+from zoo.models.checks import above, whole
 from zoo.models.distributions import LOG_2PI, Distribution
 from zoo.models.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Order, flattened, reorder
@@ -52,7 +52,7 @@ class MixtureMADE(Distribution):
         log_scale_bound: float | None = 5.0,
     ) -> None:
         super().__init__()
-        at_least(1, components=components)
+        whole(1, components=components)
         above(0, log_scale_bound=log_scale_bound)
         self.log_scale_bound = log_scale_bound
         self.network = MADE(dim, 3 * components, hidden, context, activation, residual)

@@ -14,7 +14,7 @@ from zoo.models.bijections.base import Bijection, Chain, Reshape
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reverse import Reverse
-from zoo.models.checks import at_least
+from zoo.models.checks import switch, whole
 from zoo.models.distributions import Base, Distribution
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.made import Activation
@@ -88,6 +88,8 @@ class MAF(Flow):
         base: Base | Distribution = "normal",
         conditional: bool = False,
     ) -> None:
+        switch(batch_norm=batch_norm)
+
         def layer() -> list[Bijection]:
             context = context_size(spec, conditional)
             made = MaskedAffineAutoregressive(
@@ -106,7 +108,7 @@ def stack(layers: int, layer: Callable[[], list[Bijection]], order: Order, dim: 
     Raises:
         ZooError: no layer, or another order.
     """
-    at_least(1, layers=layers)
+    whole(1, layers=layers)
     chain: list[Bijection] = []
     for index in range(layers):
         if index > 0 or order == "random":

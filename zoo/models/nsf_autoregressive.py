@@ -11,7 +11,7 @@ from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.spline import check_spline
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
-from zoo.models.checks import at_least, within
+from zoo.models.checks import switch, whole, within
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import flattened
@@ -61,8 +61,9 @@ class NSFAutoregressive(Flow):
         base: Base = "normal",
         conditional: bool = False,
     ) -> None:
-        at_least(1, steps=steps, hidden=hidden)
-        at_least(0, blocks=blocks)
+        whole(1, steps=steps, hidden=hidden)
+        whole(0, blocks=blocks)
+        switch(linear=linear)
         within(0, 1, dropout=dropout)
         check_spline(bins, bound)
         context = context_size(spec, conditional)

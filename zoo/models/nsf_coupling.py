@@ -18,7 +18,7 @@ from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.spline import ElementwiseSpline, check_spline
 from zoo.models.bijections.spline_coupling import SplineCoupling
-from zoo.models.checks import at_least, within
+from zoo.models.checks import switch, whole, within
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
@@ -78,8 +78,9 @@ class NSFCoupling(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=nsf_autoregressive for one.")
-        at_least(1, steps=steps, hidden=hidden, width=width, levels=levels)
-        at_least(0, blocks=blocks)
+        whole(1, steps=steps, hidden=hidden, width=width, levels=levels)
+        whole(0, blocks=blocks)
+        switch(unconditional=unconditional, multi_scale=multi_scale, memory_efficient=memory_efficient)
         within(0, 1, dropout=dropout)
         check_spline(bins, bound)
         context = context_size(spec, conditional)

@@ -19,7 +19,7 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import at_least
+from zoo.models.checks import switch, whole
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
@@ -84,8 +84,9 @@ class RealNVP(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
-        at_least(1, layers=layers, hidden=hidden, scales=scales, width=width)
-        at_least(0, blocks=blocks)
+        whole(1, layers=layers, hidden=hidden, scales=scales, width=width)
+        whole(0, blocks=blocks)
+        switch(separate=separate, memory_efficient=memory_efficient)
         bounded(bound)
         context = context_size(spec, conditional)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.residual import Count, Estimator, Gradient, InvertibleResidual
-from zoo.models.checks import above, at_least
+from zoo.models.checks import above, whole
 from zoo.models.distributions import Base
 from zoo.models.flow import Preprocessing, context_size
 from zoo.models.iresnet import ResidualModel, check_coefficient
@@ -65,9 +65,9 @@ class ResidualFlow(ResidualModel):
         base: Base = "normal",
     ) -> None:
         check_coefficient(coefficient)
-        at_least(1, hidden=hidden, width=width)
+        whole(1, hidden=hidden, width=width)
         above(0, tolerance=tolerance, train_tolerance=train_tolerance)
-        at_least(0, dense_blocks=dense_blocks)
+        whole(0, dense_blocks=dense_blocks)
         context = context_size(spec, conditional)
 
         def make(widths: Sequence[int]) -> Callable[[tuple[int, ...]], InvertibleResidual]:

@@ -15,7 +15,7 @@ from zoo.models.bijections.dequantise import DequantisationName, GaussianNoise
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.patchify import Patchify
 from zoo.models.bijections.transformer_autoregressive import TransformerAutoregressive
-from zoo.models.checks import above, at_least, within
+from zoo.models.checks import above, at_least, switch, whole, within
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, context_size, preprocess
 
@@ -85,7 +85,8 @@ class TarFlow(Flow):
     ) -> None:
         if spec.dim < 2:
             raise ZooError("TarFlow needs at least 2 dimensions; use model=maf for one.")
-        at_least(1, blocks=blocks, patch=patch, width=width, layers=layers, head_width=head_width)
+        whole(1, blocks=blocks, patch=patch, width=width, layers=layers, head_width=head_width)
+        switch(denoise=denoise)
         above(0, log_scale_bound=log_scale_bound, noise_std=noise_std)
         within(0, 0.5, alpha=alpha)
         if noise not in get_args(Noise):
@@ -99,6 +100,7 @@ class TarFlow(Flow):
         if noise == "gaussian" and spec.levels is not None and preprocessing == "logit":
             raise ZooError("Gaussian noise leaves the range of a logit; set model.preprocessing=scale.")
         within(0, 1, label_dropout=label_dropout)
+        at_least(0, guidance=guidance)
         if guidance != 0 and not (conditional and label_dropout > 0):
             raise ZooError(
                 "model.guidance needs model.conditional=true and a model.label_dropout above 0 in training."

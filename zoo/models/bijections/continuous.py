@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, zeros
-from zoo.models.checks import above, at_least
+from zoo.models.checks import above, at_least, switch, whole
 
 FIXED = ("euler", "midpoint", "rk4")
 MOST_STEPS = 2000  # a field that needs more is lost: better one sentence than a run that never ends
@@ -84,7 +84,9 @@ class ContinuousFlow(Bijection):
         if probe not in ("rademacher", "gaussian"):
             raise ZooError(f"model.probe is rademacher or gaussian; got '{probe}'.")
         at_least(0, kinetic=kinetic, jacobian=jacobian)
-        at_least(1, steps=steps)
+        whole(1, steps=steps)
+        whole(0, exact_dim=exact_dim)
+        switch(adjoint=adjoint)
         above(0, atol=atol, rtol=rtol, train_tolerance=train_tolerance)
         self.field, self.solver, self.steps = field, solver, steps
         self.atol, self.rtol, self.train_tolerance = atol, rtol, train_tolerance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -218,14 +219,14 @@ def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
     ``sigmoid`` is ln sigmoid(raw + 2), the scale of Glow's code, which never exceeds 1. None: as it is.
 
     Raises:
-        ZooError: a bound that is not above zero, or another word.
+        ZooError: a bound that is not above zero or not finite, or another word.
     """
     if bound is None:
         return _as_it_is
     if bound == "sigmoid":
         return _sigmoid
-    if isinstance(bound, str) or not bound > 0:
-        raise ZooError(f"model.bound is a number above 0, sigmoid or null; got '{bound}'.")
+    if isinstance(bound, str) or not 0 < bound < math.inf:
+        raise ZooError(f"model.bound is a finite number above 0, sigmoid or null; got '{bound}'.")
     return partial(soft_clamp, bound=float(bound))
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, zeros
-from zoo.models.checks import above, at_least
+from zoo.models.checks import above, whole
 
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
 ROWS = 128  # of an exact Jacobian at a time: as many as a processor's cache holds
@@ -97,7 +97,8 @@ class InvertibleResidual(Bijection):
         self.terms, self.eval_terms = terms, eval_terms
         self.tolerance, self.most = tolerance, most
         self.lipschitz = float(getattr(g, "lipschitz", math.nan))
-        at_least(1, terms=terms, eval_terms=eval_terms, most=most)
+        whole(1, terms=terms, eval_terms=eval_terms, most=most)
+        whole(0, exact_dim=exact_dim, eval_exact_dim=eval_exact_dim)
         above(0, tolerance=tolerance)
         if not self.lipschitz < 1:
             raise ZooError(f"A residual block needs g.lipschitz below 1; got {self.lipschitz:g}.")

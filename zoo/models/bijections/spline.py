@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.checks import is_whole
 
 SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
 # what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity
@@ -18,9 +19,9 @@ RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
 
 def check_spline(bins: int, bound: float) -> None:
     """Raise :class:`ZooError` unless a spline may have this many bins on [-bound, bound]."""
-    if not 2 <= bins < 1 / SMALLEST or not bound > 0:
+    if not (is_whole(bins, 2) and bins < 1 / SMALLEST and 0 < bound < math.inf):
         raise ZooError(
-            f"A spline has 2 to {1 / SMALLEST - 1:.0f} bins and a bound above 0; got {bins}, {bound}."
+            f"A spline has 2 to {1 / SMALLEST - 1:.0f} bins and a finite bound above 0; got {bins}, {bound}."
         )
 
 

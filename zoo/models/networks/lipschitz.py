@@ -14,7 +14,7 @@ from torch.nn.grad import conv2d_input
 
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.checks import at_least
+from zoo.models.checks import whole
 from zoo.models.networks.evaluations import tick
 
 Activation = Literal["elu", "lipswish"]
@@ -216,7 +216,7 @@ class LipschitzNetwork(nn.Module):
         super().__init__()
         if activation not in _ACTIVATIONS:
             raise ZooError(f"model.activation is {' or '.join(_ACTIVATIONS)}; got '{activation}'.")
-        at_least(1, iterations=iterations)
+        whole(1, iterations=iterations)
         widths = [shape[0], *hidden, shape[0]]
         layers: list[nn.Module] = []
         for index, (a, b) in enumerate(itertools.pairwise(widths)):

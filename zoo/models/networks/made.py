@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
+from zoo.models.checks import switch, whole
 from zoo.models.networks.evaluations import tick
 
 Activation = Literal["relu", "tanh"]
@@ -108,9 +109,11 @@ class MADE(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if dim < 1 or parameters < 1 or not hidden or min(hidden) < 1 or context < 0:
+        whole(1, hidden=hidden)
+        switch(residual=residual)
+        if dim < 1 or parameters < 1 or not hidden or context < 0:
             raise ZooError(
-                "MADE needs dim, parameters and every hidden width at least 1; "
+                "MADE needs dim and parameters of at least 1, and a hidden layer; "
                 f"got {dim}, {parameters} and {list(hidden)}."
             )
         if residual and (len(hidden) < 2 or len(set(hidden)) > 1):
