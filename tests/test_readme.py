@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_answers import kinds
 import torchvision.datasets
 
 from zoo.cli import main
@@ -112,9 +113,13 @@ def test_python_block_runs(place):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("table", ["quickstart/summary.md", "claims/verdicts.md"])
+@pytest.mark.parametrize("table", ["quickstart/summary.md", "claims/verdicts.md", "toys/kinds.md"])
 def test_the_tables_are_those_that_were_made(table):
     assert (ROOT / "results" / table).read_text().strip() in README
+
+
+def test_the_toys_known_answers_follow_from_their_records():
+    assert kinds(ROOT / "results" / "toys") == (ROOT / "results" / "toys" / "kinds.md").read_text()
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def _refuse_another(identity: Identity, directory: Path) -> None:
         try:
             kept = yaml.safe_load((directory / "config.yaml").read_text())
         except (OSError, yaml.YAMLError):
-            kept = None
+            return  # nothing says whose it is
         other = kept != yaml.safe_load(yaml.safe_dump(identity.config))
     else:
         return

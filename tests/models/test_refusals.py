@@ -73,7 +73,6 @@ MODELS = [
         )
     ],
     *[("tarflow", IMAGES, {"guidance": w, "conditional": True}) for w in (-0.5, math.nan, math.inf)],
-    ("diffusion", IMAGES, {"guidance": math.inf, "conditional": True}),
     # whole numbers, and by their type
     *[
         (m, NUMBERS, {name: value})

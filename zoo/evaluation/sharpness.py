@@ -132,7 +132,7 @@ def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
     lowest = torch.cummin(torch.tensor(curve[: turn + 1], dtype=torch.float64), 0).values.tolist()
     if value > lowest[0]:
         return 0.0, "sharper than real images"
-    if value < lowest[turn]:
+    if not value >= lowest[turn]:  # nor is NaN, which the metric refuses
         return SIGMAS[turn], f"blurrier than real images under {SIGMAS[turn]:g} pixels"
     i = next(i for i in range(turn + 1) if value >= lowest[i])
     fall = lowest[i - 1] - lowest[i] if i else 0.0
