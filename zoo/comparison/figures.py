@@ -46,7 +46,7 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             figure = make(finished)
             if figure is None:
                 continue
-            figure.savefig(out / f"{name}.png", dpi=200)
+            figure.savefig(out / f"{name}.png", dpi=140)
             if name not in PICTURES:
                 figure.set_layout_engine("none")  # as it was laid out for the other
                 figure.savefig(out / f"{name}.svg", metadata={"Date": None})
