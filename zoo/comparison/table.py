@@ -395,7 +395,7 @@ def _spread(values: Sequence[float]) -> Cell:
         return Cell("—")
     if len(values) == 1 or statistics.fmean(values) == 0:
         return Cell("n=1" if len(values) == 1 else "—")
-    spread = statistics.stdev(values) / abs(statistics.fmean(values))
+    spread = deviation(values) / abs(statistics.fmean(values))
     return Cell(f"{100 * spread:.2g} % [{len(values)}]", spread, "plain", seeds=len(values))
 
 
@@ -473,6 +473,12 @@ def _status(members: Sequence[Run], footnotes: Footnotes) -> Cell:
     return cell
 
 
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of two values or more; in floating point, as the library's exact one is slow."""
+    mean = statistics.fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
 def _settings(column: Column, run: Run) -> dict[str, Any]:
     """What has to agree for two values of a column to be comparable."""
     if column.room == "sampling" and column.key != "sequential_evaluations":
@@ -488,8 +494,9 @@ def _settings(column: Column, run: Run) -> dict[str, Any]:
 def _usual(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """The settings that most finished runs share."""
     found = [s for run in runs if run.record.status == "finished" and (s := _settings(column, run))]
-    counts = Counter(map(repr, found))
-    return max(found, key=lambda settings: counts[repr(settings)], default={})
+    names = list(map(repr, found))
+    counts = Counter(names)
+    return found[max(range(len(found)), key=lambda i: counts[names[i]])] if found else {}
 
 
 def _flag(
@@ -498,6 +505,8 @@ def _flag(
     """Mark a cell whose value was measured otherwise than the rest of its column."""
     for run in runs:
         settings = _settings(column, run)
+        if settings == usual:
+            continue
         differing = [k for k in dict.fromkeys([*settings, *usual]) if settings.get(k) != usual.get(k)]
         if settings and differing:
             here = ", ".join(f"{k} {settings.get(k)} instead of {usual.get(k)}" for k in differing)
@@ -550,7 +559,7 @@ def _metric_cell(column: Column, runs: Sequence[Run], footnotes: Footnotes) -> C
     kind = kinds[0] if len(kinds) == 1 else "mixed"
     several = len(values) > 1
     mean = statistics.fmean(values)
-    spread = statistics.stdev(values) if several else valued[0].standard_error
+    spread = deviation(values) if several else valued[0].standard_error
     text = number(mean, spread) + (f" [{len(values)}]" if several else "")
     marks = ""
     if likelihood:
