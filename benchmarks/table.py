@@ -28,7 +28,8 @@ PEERS = ("nflows", "normflows", "zuko")
 TASKS = {"density": "density", "train": "training step", "sample": "sampling"}
 LINES = {
     "compare_records": [
-        Line("seconds of zoo compare -o DIR, 10,000 records", "compare_files_seconds", {"count": 10_000}),
+        Line("seconds of zoo compare, 10,000 records", "compare_terminal_seconds", {"count": 10_000}),
+        Line("the same with -o DIR: pages, tables, figures", "compare_files_seconds", {"count": 10_000}),
         Line("seconds of planning a sweep of 10,000 jobs", "plan_seconds", {"count": 10_000}),
         Line(
             "the same, the sweep toys: nearly every job of choices of its own",

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from known_answers import kinds
 import torchvision.datasets
+from known_answers import kinds
 
 from zoo.cli import main
 from zoo.config import options
