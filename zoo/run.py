@@ -112,16 +112,13 @@ def _written(directory: Path) -> int | None:
 def _refuse_another(identity: Identity, directory: Path) -> None:
     """A result or a checkpoint that is another run's must be neither taken for this one's nor overwritten."""
     record = ended(directory)
-    if record is not None:
-        other = record.provenance.get("config_hash") != identity.config_hash
-    elif (directory / "checkpoints" / "last.ckpt").exists():
-        try:
-            kept = yaml.safe_load((directory / "config.yaml").read_text())
-        except (OSError, yaml.YAMLError):
-            return  # nothing says whose it is
-        other = kept != yaml.safe_load(yaml.safe_dump(identity.config))
-    else:
+    if record is None and not (directory / "checkpoints" / "last.ckpt").exists():
         return
+    try:  # as it was trained: a record that was judged again by other settings has these in its own
+        kept = yaml.safe_load((directory / "config.yaml").read_text())
+        other = kept != yaml.safe_load(yaml.safe_dump(identity.config))
+    except (OSError, yaml.YAMLError):  # then a checkpoint alone does not say whose it is
+        other = record is not None and record.provenance.get("config_hash") != identity.config_hash
     if other:
         raise ZooError(
             f"{directory} holds a run with other settings; leave out hydra.run.dir, so that every run gets a "

@@ -63,6 +63,9 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
     again = reevaluate(trained)  # by what the record has kept
     assert again.provenance["protocol_hash"] == after.provenance["protocol_hash"]
     assert again.metrics["fd/digits-cnn"].n == 35
+    assert run(compose_run(SMALL), trained) == again, "the command that trained it finds it done"
+    with pytest.raises(ZooError, match="other settings"):
+        run(compose_run([*SMALL, "seed=5"]), trained)
 
 
 def test_only_what_was_trained_to_the_end_is_judged(trained):
