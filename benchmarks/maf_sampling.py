@@ -24,7 +24,7 @@ from zoo.models.bijections.autoregressive import MaskedAutoregressive
 from zoo.models.networks.made import MADE
 
 WIDTHS = {8: 100, 21: 512, 43: 512, 63: 512, 784: 1024}
-TWO, FLOOR, LIMIT = (torch.tensor(value) for value in (2.0, 1e-3, math.log(1e-3)))  # as zoo's own bound is one
+TWO, FLOOR, LIMIT = map(torch.tensor, (2.0, 1e-3, math.log(1e-3)))  # as zoo has its own bound
 
 
 class AsNflows(MaskedAutoregressive):
