@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
 import json
 import multiprocessing
@@ -165,6 +166,12 @@ def check_equal(pairs, name):
         if value["value"] is not None:
             assert records[1]["metrics"][metric]["value"] == pytest.approx(value["value"], rel=1e-3, abs=1e-4)
     assert records[0]["cost"]["images_seen"] == records[1]["cost"]["images_seen"]
+    curves = [list(csv.DictReader((root / name / "curves.csv").read_text().splitlines())) for root in pairs]
+    assert len(curves[0]) == len(curves[1])
+    for one, two in zip(*curves, strict=True):
+        for column in (c for c in one if c.startswith("val/") and one[c]):
+            assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-3, abs=1e-4), column
+    assert any(row.get("val/loss") or row.get("val/energy_distance") for row in curves[0])
 
 
 @pytest.mark.parametrize("name", ["batch statistics of a flow", "matching", "critic steps"])

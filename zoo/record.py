@@ -66,8 +66,9 @@ class Record:
             ``throughput_batch``), ``sequential_evaluations``, both also ``_by_batch``, ``device``,
             ``threads``, ``dtype``.
         stability: ``largest_gradient_norm`` (before clipping), ``loss_spikes``, ``gradient_spikes``,
-            ``non_finite_steps``, ``updates_watched``, ``oscillation`` and ``oscillation_of``, see
-            ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an update).
+            ``non_finite_steps``, ``updates_watched``, ``oscillation`` and ``oscillation_of``,
+            ``oscillations`` by curve, see ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an
+            update).
         cost: ``parameters``, ``updates``, ``images_seen``, ``train_seconds``, ``examples_per_second``,
             ``peak_memory_bytes``, ``evaluation_seconds``, ``compiled``, ``flops_per_example`` (of an update,
             by torch's counter; else None and ``flops_reason``; ``sampling`` has its own).

@@ -15,6 +15,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from zoo import factory, tracking
 from zoo.config import Identity, identify, own_modules, plain
 from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
-from zoo.evaluation.protocol import evaluate, extractor_for, protocol_hash
+from zoo.evaluation.protocol import distance_to, evaluate, extractor_for, protocol_hash
 from zoo.evaluation.settings import Settings
 from zoo.login import by_agent
 from zoo.models.across import world
@@ -157,6 +158,8 @@ def _run(
             record.family = str(getattr(model, "family", "unknown"))
             tracking.tell_family(loggers, record.family)
             rule = _rule(config, model, identity.seed)
+            held_out = data.splits["val"][: rule.validate_samples]
+            rule.sample_distance = partial(distance_to, held_out, data.spec, int(config.evaluation.seed))
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             record.provenance["data"] = data.describe()
             device = _fit(config, rule, data, directory, identity, loggers, show, record)

@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.login import logged_in
 from zoo.record import AXES, write_atomic
 
-CURVES = ("train/loss", "val/loss", "val/nll", "val/bits_per_dim")
+CURVES = ("train/loss", "val/loss", "val/nll", "val/bits_per_dim", "val/energy_distance")
 QUALITIES = ("bits_per_dim", "nll", "fd/digits-cnn")  # lower is better
 COSTS = {
     "sampling/latency_seconds": "the seconds of one sample",

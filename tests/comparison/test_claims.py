@@ -284,6 +284,16 @@ def test_gan_unstable():
     assert verdict("gan-unstable", [r for r in rates(1.5, 0.1) if r.record.model != "maf"]) == UNDECIDED
     beside = [p.sentence for p in judged("gan-unstable", rates(1.5, 0.1, lost=[2])).parts]
     assert any(s.startswith("3 of 18 runs of GANs and 0 of 18 of flows") for s in beside)
+    runs = rates(1.5, 0.1)
+    for run in runs:
+        bare = run.record.model == "gan" and run.record.provenance["config"]["training"]["r1"] == 0
+        run.record.stability["oscillations"] = {
+            "val/energy_distance": around(0.3 if bare else 0.1)(run.record.seed)
+        }
+    swings = [p for p in judged("gan-unstable", runs).parts if p.sentence.startswith("Oscillation")]
+    assert [p.verdict for p in swings] == [SUPPORTED] * 2
+    assert not any(p.decides for p in swings)
+    assert "of the distance of samples: realnvp 0.1" in swings[0].sentence
 
 
 def test_a_gan_that_learned_at_no_rate_is_not_called_stable(monkeypatch):
@@ -564,14 +574,14 @@ def test_files(tmp_path):
     assert "Undecided: needs" in markdown
 
 
-def test_what_is_missing_beside_is_told_with_its_reason(tmp_path):
-    """GANs have no validation criterion that could oscillate."""
+def test_what_is_missing_beside_is_told(tmp_path):
+    """Runs that were trained without training.validate_samples have no such curve."""
     runs = [*gan(fd=around(3)), *gan({"training.betas": [0.5, 0.99]}, fd=around(9, salt=1))]
     for index, run in enumerate(runs):
-        run.record.stability |= {"oscillation": None, "oscillation_of": None}
+        run.record.stability |= {"oscillation": None, "oscillation_of": None, "oscillations": {}}
         run.record.write(tmp_path / "runs" / str(index))
     claims([tmp_path / "runs"], tmp_path / "out", console=Console(file=io.StringIO()))
-    line = "Beside it, not measured: oscillation of the criterion, since GANs are validated by none."
+    line = "Beside it, not measured: oscillation of the distance of samples"
     for name in ("claims.html", "claims.md", "claims.csv"):
         assert line in (tmp_path / "out" / name).read_text()
     assert judged("momentum-off", runs).verdict == SUPPORTED

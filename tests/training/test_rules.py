@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import math
 
 import pytest
 import torch
-from fitting import fit
+from fitting import batches, fit, trainer
 from torch import nn
 
 import zoo
-from zoo.errors import ZooError
+from zoo.errors import Diverged, ZooError
 from zoo.training.adversarial import Adversarial
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
@@ -118,6 +119,56 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
     # what was cut off after its last update has no budget left to train with
     (tmp_path / "record.json").unlink()
     assert run(compose_run(settings), tmp_path).cost["updates"] == 7
+
+
+def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
+    """GANs have no other: the kept weights give the last value again, and theirs is the oscillation."""
+    from zoo.config import compose_run
+    from zoo.evaluation.energy import energy_distance
+    from zoo.factory import load
+    from zoo.models import noise
+    from zoo.record import read
+    from zoo.run import prepare_data, run
+
+    settings = [
+        "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
+        "model.hidden=8", "training.updates=12", "training.validations=12", "training.batch_size=16",
+        "evaluation.samples=20", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
+        "evaluation.throughput_batches=[1]", "evaluation.seed=3",
+    ]  # fmt: skip
+    found = {}
+    for model, own in {"gan": [], "maf": ["model.hidden=[8]", "training.validate_samples=20"]}.items():
+        config = compose_run([*settings, f"model={model}", *own])
+        run(config, tmp_path / model)
+        with (tmp_path / model / "curves.csv").open() as file:
+            found[model] = [float(r["val/energy_distance"]) for r in csv.DictReader(file)]
+        assert len(found[model]) == len(set(found[model])) == 12
+    stability = {model: read(tmp_path / model).stability for model in found}
+    assert stability["gan"]["oscillation_of"] == "val/energy_distance"
+    assert stability["maf"]["oscillation_of"] == "val/loss", "the criterion, where there is one"
+    assert set(stability["maf"]["oscillations"]) == {"val/loss", "val/energy_distance"}
+    assert 0 < stability["gan"]["oscillation"] == stability["gan"]["oscillations"]["val/energy_distance"] < 1
+    model = load(tmp_path / "gan/checkpoints/last.ckpt")
+    with noise.keyed(noise.keys(3, count=30)):
+        samples = model.sample(30)
+    real = prepare_data(compose_run([*settings, "model=gan"])).splits["val"]
+    assert found["gan"][-1] == pytest.approx(energy_distance(samples, real), rel=1e-5)
+
+
+def test_a_distance_that_is_not_finite_is_a_divergence():
+    from functools import partial
+
+    from zoo.evaluation.protocol import distance_to
+
+    rule = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
+    rule.sample_distance = partial(distance_to, torch.randn(5, 2), PLANE, 0)
+    rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
+    x = torch.randn(20, 2)
+    with pytest.raises(Diverged, match="distance of samples is nan at update 0"):
+        trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    for wrong in (1, -2, 2.5, True):
+        with pytest.raises(ZooError, match=r"training.validate_samples is 0, .*at least 2"):
+            MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=wrong)
 
 
 def test_the_schedule_follows_whichever_budget_is_further_used_up():

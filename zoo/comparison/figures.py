@@ -389,6 +389,7 @@ def _curves(runs: Sequence[Run]) -> Any:
         for column, title in (
             ("val/bits_per_dim", f"validation bits/dim{where}"),
             ("val/loss", f"validation loss of {model}{where}"),
+            ("val/energy_distance", f"validation energy distance{where}"),
             ("train/loss", f"training loss of {model}{where}"),
         ):
             if curves.get(column):

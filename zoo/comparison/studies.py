@@ -67,7 +67,9 @@ def value(run: Run, key: str) -> float | None:
         metric = run.record.metrics.get(name)
         found = metric.value if metric is not None else None
     else:
-        found = getattr(run.record, room).get(name)
+        found = getattr(run.record, room)
+        for part in name.split("."):  # stability.oscillations.val/energy_distance
+            found = found.get(part) if isinstance(found, dict) else None
     return float(found) if isinstance(found, int | float) else None
 
 

@@ -302,8 +302,9 @@ def _stability(title: str, study: Study) -> Table | None:
     notes = [several if seeded else "One run each (n=1): there is no spread over seeds"]
     if watched:
         notes.append(
-            "spikes and skipped steps: in 1,000 updates; oscillation: of the validation criterion, over the "
-            "last third of training; criteria of different kinds do not compare"
+            "spikes and skipped steps: in 1,000 updates; oscillation: of the validation criterion (GANs: "
+            "the energy distance of samples), over the last third of training; criteria of different kinds do "
+            "not compare"
         )
     if "rate sensitivity" in [columns[i] for i in keep]:
         notes.append(

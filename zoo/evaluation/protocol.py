@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
+from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.features import Extractor, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
@@ -228,3 +230,12 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
         return part.detach().cpu()
 
     return in_batches(model, n, batch_size, work)
+
+
+def distance_to(real: Tensor, spec: DataSpec, seed: int, model: nn.Module) -> float:
+    """Energy distance, in the data's units, of ``real`` and as many samples: the same latents at each call.
+
+    NaN where a sample is not finite. Several processes share the samples out; each has the same distance.
+    """
+    samples = generate(model, len(real), spec, seed)
+    return energy_distance(samples, real) if bool(torch.isfinite(samples).all()) else math.nan

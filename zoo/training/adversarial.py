@@ -51,7 +51,8 @@ class Adversarial(Rule):
     Loss and regularisers combine freely; spectral normalisation belongs to the model (``critic_norm``). Over
     several processes every critic step takes the examples that it would in one process.
 
-    There is no validation criterion, so the last checkpoint is the one that is evaluated.
+    There is no validation criterion, so the last checkpoint is the one that is evaluated. What training does
+    is seen in the distance of samples (``validate_samples``).
 
     Args:
         model: has ``generate(n, context=...)``, ``to_network(x)``, ``generator`` and ``critic``.

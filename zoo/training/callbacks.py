@@ -141,6 +141,8 @@ class Curves(pl.Callback):
         self.columns = [*AXES, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
             self.columns.append("val/bits_per_dim")
+        if pl_module.validate_samples:
+            self.columns.append("val/energy_distance")
         if not trainer.is_global_zero:
             return
         kept = []

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models import noise
+from zoo.models.checks import is_whole
 from zoo.models.networks.flops import count_flops
 from zoo.models.noise import keys
 from zoo.training import distributed
@@ -49,6 +50,9 @@ class Rule(pl.LightningModule):
         validations: how many validations the budget of updates is divided by.
         validate_likelihood: validation examples whose likelihood is computed at each validation too, by rules
             whose criterion is another one; so that curves of different rules compare. 0: none.
+        validate_samples: samples, the same latents each time, whose energy distance to as many validation
+            examples is a curve too (:attr:`sample_distance`). It chooses no checkpoint; its oscillation is
+            reported where the rule has no criterion. 0: none.
         log_every: updates between two logged values.
         accumulate: pieces that each process's part of a batch is worked through in, to save memory: the
             gradients add up to those of the whole batch, but for batch norm and torch's own dropout.
@@ -58,6 +62,9 @@ class Rule(pl.LightningModule):
 
     curves: tuple[str, ...] = ("train/loss",)
     losses: tuple[str, ...] = ("train/loss",)  # of each player: whose spikes are counted
+    # Energy distance of the evaluated model's samples to validation examples, `validate_samples` of each, the
+    # same in every process; NaN where a sample is not finite. Set per run: training does not judge by itself.
+    sample_distance: Callable[[nn.Module], float] | None = None
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Rule(pl.LightningModule):
         max_seconds: float | None = None,
         validations: int = 20,
         validate_likelihood: int = 0,
+        validate_samples: int = 0,
         log_every: int = 10,
         accumulate: int = 1,
         compile: bool = False,
@@ -94,6 +102,10 @@ class Rule(pl.LightningModule):
         ):
             if not value >= least or not math.isfinite(value):
                 raise ZooError(f"training.{name} must be at least {least}; got {value}.")
+        if not is_whole(validate_samples, 0) or validate_samples == 1:
+            raise ZooError(
+                f"training.validate_samples is 0, for no distance, or at least 2; got {validate_samples!r}."
+            )
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ZooError(f"training.betas are two decays in [0, 1); got {list(betas)}.")
         if clip is not None and not 0 < clip < math.inf:
@@ -119,6 +131,7 @@ class Rule(pl.LightningModule):
         )
         self.schedule, self.warmup, self.clip, self.decay = schedule, warmup, clip, ema
         self.max_seconds, self.validate_likelihood = max_seconds, validate_likelihood
+        self.validate_samples = validate_samples
         self.validate_every = max(1, updates // max(1, validations))
         self.log_every = log_every
         if (accumulate > 1 or compile) and type(self).loss is Rule.loss:
@@ -383,7 +396,7 @@ class Rule(pl.LightningModule):
             self._likelihoods.append(part.detach().double())
 
     def on_validation_epoch_end(self) -> None:
-        self.evaluated.train()
+        found = {}
         for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
             total = torch.zeros(2, dtype=torch.float64, device=self.device)  # a process may have no part
             for values in parts:
@@ -391,12 +404,19 @@ class Rule(pl.LightningModule):
             total = self.trainer.strategy.reduce(total, reduce_op="sum")
             if total[1] == 0:
                 continue
-            mean = float(total[0] / total[1])
+            found[name] = float(total[0] / total[1])
+        if self.validate_samples:
+            assert self.sample_distance is not None
+            found["val/energy_distance"] = self.sample_distance(self.evaluated)
+        self.evaluated.train()
+        for name, mean in found.items():
             if not math.isfinite(mean):
-                raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")
-            self.latest[name] = mean
-        if "val/loss" in self.latest:
-            self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
+                what = "The distance of samples" if name == "val/energy_distance" else "Validation loss"
+                raise Diverged(f"{what} is {mean} at update {self.updates}; lower training.lr.")
+        self.latest |= found
+        for name in ("val/loss", "val/energy_distance"):  # the criterion first, where there is one
+            if name in found:
+                self.stability.validation(name, self.updates, found[name])
 
     # What a checkpoint holds ----------------------------------------------------------------------------
 

@@ -74,7 +74,7 @@ class Stability:
         self.updates_watched = 0
         self._losses: dict[str, Spikes] = {}
         self._gradients: dict[str, Spikes] = {}
-        self._criterion: dict[str, list[list[float]]] = {}
+        self._curves: dict[str, list[list[float]]] = {}
         self._skipped = False
 
     def step(self, player: str, norm: float) -> bool:
@@ -96,24 +96,27 @@ class Stability:
 
     def validation(self, name: str, updates: int, value: float) -> None:
         """Take what a validation found."""
-        self._criterion.setdefault(name, []).append([updates, value])
+        self._curves.setdefault(name, []).append([updates, value])
 
     def report(self) -> dict[str, Any]:
         """The ``stability`` of a record: the attributes, and
 
         ``loss_spikes`` and ``gradient_spikes``: by the definition of :class:`Spikes`, rises 0.1 and 1,
-        of both players together where there are two. ``oscillation``: see :func:`oscillation`, of the curve
-        ``oscillation_of``; None without three validations in the last third of training.
+        of both players together where there are two. ``oscillations``: see :func:`oscillation`, by curve;
+        None without three validations in the last third of training. ``oscillation``: the first of them, of
+        the curve ``oscillation_of``, which is the criterion where there is one.
         """
-        name, points = next(iter(self._criterion.items()), (None, []))
+        swings = {name: oscillation(points) for name, points in self._curves.items()}
+        name = next(iter(swings), None)
         return {
             "largest_gradient_norm": self.largest_gradient_norm,
             "loss_spikes": sum(spikes.count for spikes in self._losses.values()),
             "gradient_spikes": sum(spikes.count for spikes in self._gradients.values()),
             "non_finite_steps": self.non_finite_steps + self._skipped,
             "updates_watched": self.updates_watched,
-            "oscillation": oscillation(points),
+            "oscillation": swings[name] if name is not None else None,
             "oscillation_of": name,
+            "oscillations": swings,
         }
 
     def state_dict(self) -> dict[str, Any]:
@@ -124,7 +127,7 @@ class Stability:
             "updates_watched": self.updates_watched,
             "losses": {name: spikes.state_dict() for name, spikes in self._losses.items()},
             "gradients": {name: spikes.state_dict() for name, spikes in self._gradients.items()},
-            "criterion": {name: [list(p) for p in points] for name, points in self._criterion.items()},
+            "criterion": {name: [list(p) for p in points] for name, points in self._curves.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -133,7 +136,7 @@ class Stability:
             setattr(self, name, state[name])
         self._losses = _restored(LOSS_RISE, state["losses"])
         self._gradients = _restored(GRADIENT_RISE, state["gradients"])
-        self._criterion = {name: [list(p) for p in points] for name, points in state["criterion"].items()}
+        self._curves = {name: [list(p) for p in points] for name, points in state["criterion"].items()}
 
 
 def _restored(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:

@@ -474,6 +474,8 @@ def gan_unstable(study: Study) -> Iterator[Found]:
         yield _sensitivity(study, bare, flow, (BARE, name))
     for name in ("gan", "vae"):
         yield _sensitivity(study, study.plain(name), flows[0], (name, "realnvp"), decides=False)
+    for flow, name in zip(flows, ("realnvp", "maf"), strict=True):
+        yield _oscillation(flow, bare, (name, "gan without tricks"))
     gans = study.plains("gan") + ([bare] if bare is not None else [])
     others = [g for g in study.plains() if g.family not in ("gan", "unknown")]
     yield from _ended(study)
@@ -741,12 +743,9 @@ def _metric(study: Study, start: str) -> str | None:
 
 
 def _oscillation(a: Group | None, b: Group | None, names: tuple[str, str]) -> Found:
-    what = "oscillation of the criterion"
-    runs = [run for g in (a, b) if g is not None for run in g.finished]
-    if runs and all("oscillation" in r.record.stability and not r.record.stability.get("oscillation_of")
-                    for r in runs):  # fmt: skip
-        return Missing(f"{what}, since GANs are validated by none", run="", decides=False)
-    return compare(a, b, "stability.oscillation", "lower", what, names, decides=False)
+    """Whether the distance of samples swings less in the training of ``a``, the curve that families share."""
+    what = "oscillation of the distance of samples"
+    return compare(a, b, "stability.oscillations.val/energy_distance", "lower", what, names, decides=False)
 
 
 def _likelihood(a: Group | None, b: Group | None, direction: str, decides: bool = True) -> Found:
