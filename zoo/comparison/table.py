@@ -303,8 +303,8 @@ def _stability(title: str, study: Study) -> Table | None:
     if watched:
         notes.append(
             "spikes and skipped steps: in 1,000 updates; oscillation: of the validation criterion (GANs: "
-            "the energy distance of samples), over the last third of training; criteria of different kinds do "
-            "not compare"
+            "the energy distance of samples), over the last third of training; criteria of different kinds "
+            "do not compare"
         )
     if "rate sensitivity" in [columns[i] for i in keep]:
         notes.append(
