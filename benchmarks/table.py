@@ -57,7 +57,13 @@ LINES = {
         Line("the same, the bare loop with zoo's noise", "ratio_to_keyed"),
     ],
     "maf_sampling": [
-        Line(f"sampling a masked autoregressive layer, {peer} by zoo", f"ratios.{peer}") for peer in PEERS
+        *(Line(f"sampling a masked autoregressive layer, {peer} by zoo", f"ratios.{peer}") for peer in PEERS),
+        *(
+            Line(f"the same of {dim} dimensions, one at a time, {peer} by zoo", f"ratios.{peer}", rows)
+            for dim in (43, 784)
+            for rows in [{"dim": dim, "batch": 1}]
+            for peer in PEERS
+        ),
     ],
     "memory": [
         Line("bytes held by graphs of Glow, kept by recomputed", "plain_mib/memory_efficient_mib"),

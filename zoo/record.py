@@ -73,7 +73,8 @@ class Record:
             ``peak_memory_bytes``, ``evaluation_seconds``, ``compiled``, ``flops_per_example`` (of an update,
             by torch's counter; else None and ``flops_reason``; ``sampling`` has its own).
         provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware``,
-            ``protocol_hash``, ``checkpoint``, ``weights``, ``data``, ``finished_at``.
+            ``protocol_hash``, ``checkpoint``, ``weights``, ``data``, ``finished_at``; of a run that was
+            judged again, ``judged_again``: commit, versions and hardware of that.
     """
 
     run_id: str

@@ -431,9 +431,11 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 f"The run in {directory} has {record.status} before its training ended ({record.reason}), so "
                 "there is nothing to judge."
             )
+        identity = identify(config)
         _judge(config, prepare_data(config), directory, record, torch.device("cpu"))
+        by = provenance(identity)
+        record.provenance["judged_again"] = {key: by[key] for key in ("git_commit", "versions", "hardware")}
         if changes:
-            identity = identify(config)
             record.provenance |= {
                 "overrides": [*overrides, *changes],
                 "config": identity.config,

@@ -61,6 +61,7 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
     for name in ("protocol_hash", "config_hash", "config_hash_without_seed"):
         assert after.provenance[name] != before.provenance[name]
     again = reevaluate(trained)  # by what the record has kept
+    assert set(again.provenance["judged_again"]) == {"git_commit", "versions", "hardware"}
     assert again.provenance["protocol_hash"] == after.provenance["protocol_hash"]
     assert again.metrics["fd/digits-cnn"].n == 35
     assert run(compose_run(SMALL), trained) == again, "the command that trained it finds it done"
