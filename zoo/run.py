@@ -159,6 +159,11 @@ def _run(
             tracking.tell_family(loggers, record.family)
             rule = _rule(config, model, identity.seed)
             held_out = data.splits["val"][: rule.validate_samples]
+            if rule.validate_samples and len(held_out) < 2:
+                raise ZooError(
+                    f"training.validate_samples={rule.validate_samples} needs two validation examples; there "
+                    f"are {len(held_out)}. Set it to 0, or raise data.val."
+                )
             rule.sample_distance = partial(distance_to, held_out, data.spec, int(config.evaluation.seed))
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             record.provenance["data"] = data.describe()

@@ -79,6 +79,9 @@ def test_the_floor_is_the_metric_of_real_examples():
     for name in ("fd/plain", "kid/plain", "recall/plain", "sharpness"):
         assert ours[name].details["floor"] == real[name].value
     assert len(whole.real("train").samples) == len(whole.samples)
+    few = measure(context(training_examples=6))  # for neighbours alone
+    assert few["fd/plain"].details["floor"] == ours["fd/plain"].details["floor"]
+    assert few["fd/plain"].details["floor_n"] == 23
 
 
 def reach(x, k):

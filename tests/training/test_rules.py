@@ -11,7 +11,7 @@ from fitting import batches, fit, trainer
 from torch import nn
 
 import zoo
-from zoo.errors import Diverged, ZooError
+from zoo.errors import Unsound, ZooError
 from zoo.training.adversarial import Adversarial
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
@@ -143,6 +143,11 @@ def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
         with (tmp_path / model / "curves.csv").open() as file:
             found[model] = [float(r["val/energy_distance"]) for r in csv.DictReader(file)]
         assert len(found[model]) == len(set(found[model])) == 12
+    run(compose_run([*settings, "model=gan", "training.lr=0", "training.ema=0"]), tmp_path / "still")
+    with (tmp_path / "still/curves.csv").open() as file:
+        assert len({r["val/energy_distance"] for r in csv.DictReader(file)}) == 1, "the same latents"
+    with pytest.raises(ZooError, match=r"needs two validation examples; there are 1\. .*data\.val"):
+        run(compose_run([*settings, "model=gan", "data.val=1"]), tmp_path / "one")
     stability = {model: read(tmp_path / model).stability for model in found}
     assert stability["gan"]["oscillation_of"] == "val/energy_distance"
     assert stability["maf"]["oscillation_of"] == "val/loss", "the criterion, where there is one"
@@ -155,17 +160,28 @@ def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
     assert found["gan"][-1] == pytest.approx(energy_distance(samples, real), rel=1e-5)
 
 
-def test_a_distance_that_is_not_finite_is_a_divergence():
+def test_a_distance_that_is_not_finite_is_a_gap_and_ends_no_run():
     from functools import partial
 
     from zoo.evaluation.protocol import distance_to
 
     rule = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
     rule.sample_distance = partial(distance_to, torch.randn(5, 2), PLANE, 0)
-    rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
+    rule.evaluated.sample = lambda n, temperature=1.0: torch.randn(n, 2)
     x = torch.randn(20, 2)
-    with pytest.raises(Diverged, match="distance of samples is nan at update 0"):
-        trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    assert math.isfinite(rule.latest["val/energy_distance"])
+    rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
+    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+
+    def unsound(n, temperature=1.0):
+        raise Unsound("Samples overflow.")
+
+    rule.evaluated.sample = unsound
+    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    assert "val/energy_distance" not in rule.latest
+    assert rule.stability.report()["oscillation_of"] == "val/loss"
+    assert len(rule.stability.state_dict()["criterion"]["val/energy_distance"]) == 1
     for wrong in (1, -2, 2.5, True):
         with pytest.raises(ZooError, match=r"training.validate_samples is 0, .*at least 2"):
             MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=wrong)

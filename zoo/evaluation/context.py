@@ -153,7 +153,10 @@ class Context:
         return self.once(("real", split, SAMPLES), lambda: self._real(split))
 
     def _real(self, split: str) -> Context:
-        drawn = subset(self.examples(split), len(self.samples), self.settings.seed)
+        self.examples(split)  # or it says why not
+        # of the whole split: training_examples is about neighbours, and a floor has as many examples as there
+        # are samples
+        drawn = subset(self.splits[split], len(self.samples), self.settings.seed)
         twin = dataclasses.replace(self, samples=drawn)
         object.__setattr__(twin, "_of_real", self._of_real)
         return twin

@@ -151,7 +151,8 @@ def oscillation(points: list[list[float]]) -> float | None:
 
     The residual standard deviation (n - 2 degrees of freedom) of the validations in the last third of the
     updates about their own straight line, over the difference between the largest and the smallest
-    validation of the whole run. 0: it settles, or moves steadily; about 0.5: it never settles.
+    validation of the whole run. 0: it settles, or moves steadily; 0.5: it swings between its extremes to the
+    end (noise without any trend: about 0.3).
 
     Args:
         points: ``[updates, value]`` of each validation, in order.

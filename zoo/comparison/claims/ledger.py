@@ -834,9 +834,10 @@ def discrete_continuous(study: Study) -> Iterator[Found]:
 def _matched(fewer: bool, ratio: Outcome) -> tuple[str, str]:
     """The verdict on fewer parameters at the same quality, from the ratio of distances, and a remark."""
     better, worse = (ratio.p < LEVEL and (ratio.estimate > 1) == up for up in (False, True))
-    if fewer and (better or (not worse and ratio.high < MARGIN)):
+    same = ratio.low > 1 / MARGIN and ratio.high < MARGIN
+    if fewer and (better or same):
         return SUPPORTED, ""
-    if not fewer and (worse or (not better and ratio.low > 1 / MARGIN and ratio.high < MARGIN)):
+    if not fewer and (worse or same):
         return REFUTED, ""
     seen = "worse" if worse else "better" if better else "neither better nor the same beyond doubt"
     return UNDECIDED, (
