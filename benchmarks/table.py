@@ -68,6 +68,9 @@ LINES = {
     "memory": [
         Line("bytes held by graphs of Glow, kept by recomputed", "plain_mib/memory_efficient_mib"),
         Line("training step of the same, recomputed by kept", "time_ratio"),
+        Line("relative error of the gradients, float64, worst of seeds", "gradient_error_float64_worst"),
+        Line("the same, float32", "gradient_error_float32_worst"),
+        Line("the same of the kept graph itself, against float64", "plain_float32_against_float64_worst"),
     ],
     "pixelcnn_sampling": [Line("sampling, a whole pass for each pixel by a walk that recalls", "factor")],
     "residual_memory": [

@@ -23,7 +23,8 @@ def test_values_are_those_of_the_rows_meant():
     values = table.found("coupling", {"rows": rows})
     assert values["coupling flows, density, nflows by zoo"] == pytest.approx([2.0, 1.25])
     assert values["coupling flows, sampling, zuko by zoo"] == [4.0]
-    values = table.found("memory", {"rows": [{"plain_mib": 6.0, "memory_efficient_mib": 2, "time_ratio": 2}]})
+    row = {"plain_mib": 6.0, "memory_efficient_mib": 2, "time_ratio": 2}
+    values = table.found("residual_memory", {"rows": [row]})
     assert list(values.values()) == [[3.0], [2.0]]
 
 

@@ -396,6 +396,17 @@ def test_under_autocast_log_dets_are_float32(make: Any) -> None:
     torch.testing.assert_close(back_log_det, -exact, rtol=0, atol=1e-3)
 
 
+@every_layer
+def test_under_autocast_the_log_det_is_that_of_the_map_applied(make: Any) -> None:
+    """No parameter depends on the only input: the slope is a quotient."""
+    layer = perturbed(make(1, (32, 32)), 0.3).float()
+    low, high = torch.full((1, 1), -1e-2), torch.full((1, 1), 1e-2)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        (below, _), (above, _), (_, log_det) = layer(low), layer(high), layer(torch.zeros(1, 1))
+    assert above.dtype == torch.float32
+    torch.testing.assert_close(((above - below) / 2e-2).log().view(1), log_det, rtol=0, atol=6e-4)
+
+
 def test_reverse() -> None:
     x = normal(2, 2, 3)
     z, log_det = Reverse()(x)

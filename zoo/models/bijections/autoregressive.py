@@ -46,7 +46,8 @@ class MaskedAutoregressive(Bijection):
         return self.undo_on(z, parameters)[0]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        z, log_slope = self.apply_to(x, self.network(x, context))
+        # out of autocast, or the slope would be that of a map by other rounding
+        z, log_slope = self.apply_to(x, self.network(x, context).to(x.dtype))
         return z, sum_event(log_slope)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
