@@ -100,6 +100,40 @@ def test_values_measured_otherwise_are_flagged_and_not_ranked(runs, tmp_path):
     assert cells[4].strip() == "0.1¹"
 
 
+def test_timings_show_what_they_vary_by(tmp_path):
+    """Over seeds their deviation; of one run the quartiles of its calls, or that there was one."""
+
+    def timed(model, seed, **sampling):
+        record = write(tmp_path / "runs", model, "flow", seed=seed)
+        record.sampling |= sampling
+        record.write(tmp_path / "runs" / record.run_id)
+
+    for seed, seconds in enumerate((0.010, 0.012, 0.014)):
+        timed("maf", seed, latency_seconds=seconds, latency_quartiles=[seconds] * 2, latency_repeats=9)
+    timed("glow", 0, latency_seconds=0.02, latency_quartiles=[0.018, 0.025], latency_repeats=9)
+    timed("vae", 0, latency_seconds=0.03, latency_quartiles=[0.03, 0.03], latency_repeats=1)
+    text = show([tmp_path / "runs"])
+    assert "12.0 ± 2.0 [3]" in line(text, "maf")
+    assert "20 (18 to 25)" in line(text, "glow")
+    assert "30 (n=1)" in line(text, "vae")
+    assert "latency of one run: the median of its calls, their quartiles in parentheses" in text
+
+
+@pytest.mark.parametrize("other", ["cpu", "compiled"])
+def test_speeds_of_other_processors_and_of_compiled_code_are_not_ranked(tmp_path, other):
+    root = tmp_path / "runs"
+    for model in ("maf", "glow", "vae"):
+        record = write(root, model, "flow")
+        record.sampling |= {"device": "cpu", "latency_seconds": 0.001 if model == "vae" else 0.01}
+        record.sampling["compiled"] = model == "vae" and other == "compiled"
+        cpu = "slow" if model == "vae" and other == "cpu" else "usual"
+        record.provenance["hardware"] = {"cpu": cpu}
+        record.write(root / record.run_id)
+    text = show([root], tmp_path / "out")
+    assert {"cpu": "cpu slow instead of usual", "compiled": "compiled True instead of False"}[other] in text
+    assert "**1" not in line((tmp_path / "out/table.md").read_text(), "vae").split("|")[5]
+
+
 def test_a_diagnostic_is_no_column(runs):
     record = write(runs, "maf", "flow")
     record.metrics["active_units"] = Metric(7.0, "1", direction="none")

@@ -220,6 +220,9 @@ def _table(
     measured = [
         cell for row in rows for cell, c in zip(row.cells, columns, strict=False) if c.room == "metrics"
     ]
+    one = [cell for row in rows for cell in row.cells if cell.seeds == 1]
+    timed = any(cell.note.startswith("latency_quartiles") for cell in one)
+    calls = ["latency of one run: the median of its calls, their quartiles in parentheses"] * timed
     floor = _floor(columns, runs)
     if floor is not None:
         rows.append(floor)
@@ -228,7 +231,7 @@ def _table(
         [column.heading for column in columns] + ["status"],
         [column.direction for column in columns] + [""],
         rows,
-        [*general, *brief, *_captions(measured, ranked=not brief), *footnotes.lines()],
+        [*general, *brief, *_captions(measured, ranked=not brief), *calls, *footnotes.lines()],
         beside,
     )
 
@@ -483,7 +486,10 @@ def deviation(values: Sequence[float]) -> float:
 def _settings(column: Column, run: Run) -> dict[str, Any]:
     """What has to agree for two values of a column to be comparable."""
     if column.room == "sampling" and column.key != "sequential_evaluations":
-        return {name: run.record.sampling.get(name) for name in ("device", "threads", "dtype")}
+        found = {name: run.record.sampling.get(name) for name in ("device", "threads", "dtype")}
+        hardware = run.record.provenance.get("hardware") or {}
+        cpu = {"cpu": hardware.get("cpu")} if found["device"] == "cpu" else {}
+        return found | cpu | {"compiled": bool(run.record.sampling.get("compiled"))}
     metric = run.record.metrics.get(column.key) if column.room == "metrics" else None
     if metric is None or metric.value is None:
         return {}
@@ -516,6 +522,12 @@ def _flag(
             cell.marks += mark if mark not in cell.marks else ""
 
 
+SPEED = ("device", "threads", "dtype", "compiled", "peak_memory_bytes")
+TIMINGS = {  # what varies from one measurement to the next, and what of the record stands behind it
+    "latency_seconds": ("latency_quartiles", "latency_repeats", *SPEED),
+    "throughput": ("throughput_batch", *SPEED),
+    "train_seconds": ("device_seconds", "peak_memory_bytes", "compiled"),
+}
 HEADINGS = {
     "bits_per_dim": "bits/dim",
     "nll": "NLL (nats)",
@@ -575,16 +587,25 @@ def _metric_cell(column: Column, runs: Sequence[Run], footnotes: Footnotes) -> C
 
 
 def _plain_cell(column: Column, runs: Sequence[Run]) -> Cell:
-    values = [
-        float(v) * column.factor
-        for run in runs
-        if (v := getattr(run.record, column.room).get(column.key)) is not None
-    ]
+    """A number without a sampling error: of timings, the spread over seeds, or the quartiles of one run's."""
+    rooms = [room for run in runs if (room := getattr(run.record, column.room)).get(column.key) is not None]
+    values = [float(room[column.key]) * column.factor for room in rooms]
     if not values:
         return Cell("—")
     value = statistics.fmean(values)
-    whole = column.room == "cost" and column.key != "train_seconds"
-    return Cell(f"{value:,.0f}" if whole else number(value), value, "plain")
+    if column.key not in TIMINGS:
+        return Cell(f"{value:,.0f}" if column.room == "cost" else number(value), value, "plain")
+    facts = (f"{key}: {rooms[0][key]}" for key in TIMINGS[column.key] if rooms[0].get(key) is not None)
+    note = "; ".join([*facts, *(["the first seed's"] if len(values) > 1 else [])])
+    if len(values) > 1:
+        spread = deviation(values)
+        text = f"{number(value, spread)} [{len(values)}]"
+        return Cell(text, value, "plain", note=note, spread=spread, seeds=len(values))
+    text, repeats = number(value), rooms[0].get("latency_repeats")
+    if column.key == "latency_seconds" and repeats is not None:
+        low, high = (number(q * column.factor) for q in rooms[0]["latency_quartiles"])
+        text += f" ({low} to {high})" if repeats > 1 else " (n=1)"
+    return Cell(text, value, "plain", note=note)
 
 
 def _mark_best(cells: Sequence[Cell], direction: str) -> None:
