@@ -23,11 +23,12 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Mas
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.made import GaussianMADE
 from zoo.models.made_mog import MADEMoG
 from zoo.models.maf import MAF
 from zoo.models.maf_mog import MAFMoG
 from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.made import MADE, spread_degrees
+from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -405,6 +406,53 @@ def test_under_autocast_the_log_det_is_that_of_the_map_applied(make: Any) -> Non
         (below, _), (above, _), (_, log_det) = layer(low), layer(high), layer(torch.zeros(1, 1))
     assert above.dtype == torch.float32
     torch.testing.assert_close(((above - below) / 2e-2).log().view(1), log_det, rtol=0, atol=6e-4)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("context", [0, 2])
+def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual: bool) -> None:
+    made = perturbed(MADE(7, 3, (40, 40), context, residual=residual, draw=1))
+    x, c = normal(7), normal(1, context, seed=2) if context else None
+    jacobian = torch.autograd.functional.jacobian(lambda x: made(x[None], c)[0], x)
+    depends = jacobian.abs().sum(1) > 0
+    assert torch.equal(depends, torch.ones(7, 7, dtype=torch.bool).tril(-1)), "all of it, and no more"
+    rows, own = normal(4, 7), c.expand(4, -1) if c is not None else None
+    with torch.no_grad():
+        filled, parameters = made.generate(4, lambda i, _: rows[:, i], own)
+        torch.testing.assert_close(parameters, made(rows, own), rtol=1e-12, atol=1e-12)
+    assert torch.equal(filled, rows)
+
+
+def test_degrees_are_drawn_uniformly_from_those_below_and_not_spread() -> None:
+    drawn = drawn_degrees(20000, 11, 3, seed=5)
+    counts = torch.bincount(drawn, minlength=11)
+    assert not counts[:3].any()
+    expected = 20000 / 8
+    assert float((counts[3:] - expected).square().sum() / expected) < 24.3, "chi-square of 7, 0.1 %"
+    first, second = MADE(300, hidden=(16, 2000), draw=0)._degrees
+    assert int(second[0]) >= int(first[0]) > 1, "from the least degree of the layer below"
+    assert not torch.equal(first, MADE(300, hidden=(16, 2000), draw=1)._degrees[0])
+
+
+@pytest.mark.parametrize("make", [MAF, GaussianMADE, MADEMoG, MAFMoG])
+def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) -> None:
+    spec, x = DataSpec((6,)), normal(5, 6)
+    torch.manual_seed(1)
+    model = perturbed(make(spec, hidden=(30, 30), degrees="random"))
+    torch.manual_seed(2)
+    again = make(spec, hidden=(30, 30), degrees="random").double()
+    assert [m._degrees[0].tolist() for m in again.modules() if isinstance(m, MADE)] == [
+        m._degrees[0].tolist() for m in model.modules() if isinstance(m, MADE)
+    ]
+    draws = {tuple(m._degrees[0].tolist()) for m in model.modules() if isinstance(m, MADE)}
+    assert len(draws) == sum(isinstance(m, MADE) for m in model.modules()), "each layer draws its own"
+    again.load_state_dict(model.state_dict())
+    torch.testing.assert_close(again.log_prob(x), model.log_prob(x), rtol=0, atol=0)
+    spread = make(spec, hidden=(30, 30)).double()
+    spread.load_state_dict({k: v for k, v in model.state_dict().items() if "mask" not in k}, strict=False)
+    assert (spread.log_prob(x) - model.log_prob(x)).abs().min() > 0
+    with pytest.raises(zoo.ZooError, match=r"model\.degrees is spread or random; got 'drawn'"):
+        make(spec, degrees="drawn")
 
 
 def test_reverse() -> None:

@@ -9,7 +9,7 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Chain
 from zoo.models.distributions import Base
 from zoo.models.flow import Flow, Preprocessing, context_size
-from zoo.models.maf import Order, flattened, reorder
+from zoo.models.maf import Degrees, Order, draw, flattened, reorder
 from zoo.models.networks.made import Activation
 
 
@@ -27,6 +27,7 @@ class GaussianMADE(Flow):
         activation: ``relu`` or ``tanh``.
         residual: residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        degrees: see :class:`~zoo.models.maf.MAF`.
         log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
         alpha: margin of the logit preprocessing.
@@ -49,8 +50,11 @@ class GaussianMADE(Flow):
         alpha: float = 1e-6,
         base: Base = "normal",
         conditional: bool = False,
+        degrees: Degrees = "spread",
     ) -> None:
         context = context_size(spec, conditional)
-        layer = MaskedAffineAutoregressive(spec.dim, hidden, context, log_scale_bound, activation, residual)
+        layer = MaskedAffineAutoregressive(
+            spec.dim, hidden, context, log_scale_bound, activation, residual, draw(degrees, 0)
+        )
         chain = Chain([*flattened(spec, preprocessing, alpha), *reorder(order, spec.dim), layer])
         super().__init__(spec, chain, base, (spec.dim,), conditional)

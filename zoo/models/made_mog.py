@@ -15,7 +15,7 @@ from zoo.models.bijections.base import Chain, sum_event
 from zoo.models.checks import above, whole
 from zoo.models.distributions import LOG_2PI, Distribution
 from zoo.models.flow import Flow, Preprocessing, context_size
-from zoo.models.maf import Order, flattened, reorder
+from zoo.models.maf import Degrees, Order, draw, flattened, reorder
 from zoo.models.networks.made import MADE, Activation
 
 
@@ -34,7 +34,7 @@ class MixtureMADE(Distribution):
         hidden: widths of the MADE's hidden layers.
         context: number of conditioning features; 0 for none.
         activation: ``relu`` or ``tanh``.
-        residual: residual blocks, see :class:`~zoo.models.networks.made.MADE`.
+        residual, draw: see :class:`~zoo.models.networks.made.MADE`.
         log_scale_bound: s is soft-clamped to (-bound, bound); None: no clamp, as in the paper.
 
     Raises:
@@ -50,12 +50,13 @@ class MixtureMADE(Distribution):
         activation: Activation = "relu",
         residual: bool = False,
         log_scale_bound: float | None = 5.0,
+        draw: int | None = None,
     ) -> None:
         super().__init__()
         whole(1, components=components)
         above(0, log_scale_bound=log_scale_bound)
         self.log_scale_bound = log_scale_bound
-        self.network = MADE(dim, 3 * components, hidden, context, activation, residual)
+        self.network = MADE(dim, 3 * components, hidden, context, activation, residual, draw=draw)
         with torch.no_grad():
             _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)
             if components > 1:
@@ -104,6 +105,7 @@ class MADEMoG(Flow):
         activation: ``relu`` or ``tanh``.
         residual: residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        degrees: see :class:`~zoo.models.maf.MAF`.
         log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
         alpha: margin of the logit preprocessing.
@@ -125,8 +127,11 @@ class MADEMoG(Flow):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        degrees: Degrees = "spread",
     ) -> None:
         context = context_size(spec, conditional)
-        base = MixtureMADE(spec.dim, components, hidden, context, activation, residual, log_scale_bound)
+        base = MixtureMADE(
+            spec.dim, components, hidden, context, activation, residual, log_scale_bound, draw(degrees, 0)
+        )
         chain = Chain([*flattened(spec, preprocessing, alpha), *reorder(order, spec.dim)])
         super().__init__(spec, chain, base, conditional=conditional)

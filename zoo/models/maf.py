@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Literal, get_args
 
 import torch
@@ -20,6 +21,7 @@ from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.made import Activation
 
 Order = Literal["natural", "reversed", "random"]
+Degrees = Literal["spread", "random"]
 
 
 def reorder(order: Order, dim: int) -> list[Bijection]:
@@ -37,6 +39,17 @@ def reorder(order: Order, dim: int) -> list[Bijection]:
     if order == "random":
         return [Permutation(torch.randperm(dim))]
     raise ZooError(f"model.order is one of {', '.join(get_args(Order))}; got '{order}'.")
+
+
+def draw(degrees: Degrees, layer: int) -> int | None:
+    """The seed that a layer's MADE draws its hidden degrees with, a layer's own; None for spread ones.
+
+    Raises:
+        ZooError: other degrees.
+    """
+    if degrees not in get_args(Degrees):
+        raise ZooError(f"model.degrees is {' or '.join(get_args(Degrees))}; got '{degrees}'.")
+    return layer if degrees == "random" else None
 
 
 def flattened(spec: DataSpec, preprocessing: Preprocessing, alpha: float) -> list[Bijection]:
@@ -62,6 +75,7 @@ class MAF(Flow):
         residual: MADEs of residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random`` (drawn for
             each layer, the first too) or ``natural`` (the same for all).
+        degrees: of the hidden units of each MADE: ``spread`` evenly, or ``random``, the paper's for images.
         batch_norm: batch normalisation after each layer.
         log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
@@ -87,13 +101,17 @@ class MAF(Flow):
         alpha: float = 1e-6,
         base: Base | Distribution = "normal",
         conditional: bool = False,
+        degrees: Degrees = "spread",
     ) -> None:
         switch(batch_norm=batch_norm)
 
+        seeds = count()
+
         def layer() -> list[Bijection]:
             context = context_size(spec, conditional)
+            seed = draw(degrees, next(seeds))
             made = MaskedAffineAutoregressive(
-                spec.dim, hidden, context, log_scale_bound, activation, residual
+                spec.dim, hidden, context, log_scale_bound, activation, residual, seed
             )
             after: list[Bijection] = [BatchNorm(spec.dim, "training set")] if batch_norm else []
             return [made, *after]

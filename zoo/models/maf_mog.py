@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from zoo.data.spec import DataSpec
 from zoo.models.flow import Preprocessing, context_size
 from zoo.models.made_mog import MixtureMADE
-from zoo.models.maf import MAF, Order
+from zoo.models.maf import MAF, Degrees, Order, draw
 from zoo.models.networks.made import Activation
 
 
@@ -21,6 +21,7 @@ class MAFMoG(MAF):
         components: Gaussians for each dimension of the base.
         activation: ``relu`` or ``tanh``.
         residual: MADEs of residual blocks, see :class:`~zoo.models.networks.made.MADE`.
+        degrees: see :class:`~zoo.models.maf.MAF`.
         order: see :class:`~zoo.models.maf.MAF`; the base reads the dimensions as the last layer does.
         batch_norm: batch normalisation after each layer.
         log_scale_bound: bound on each |s|; None for none.
@@ -46,6 +47,7 @@ class MAFMoG(MAF):
         preprocessing: Preprocessing = "logit",
         alpha: float = 1e-6,
         conditional: bool = False,
+        degrees: Degrees = "spread",
     ) -> None:
         context = context_size(spec, conditional)
         super().__init__(
@@ -59,6 +61,16 @@ class MAFMoG(MAF):
             log_scale_bound,
             preprocessing,
             alpha,
-            MixtureMADE(spec.dim, components, hidden, context, activation, residual, log_scale_bound),
+            MixtureMADE(
+                spec.dim,
+                components,
+                hidden,
+                context,
+                activation,
+                residual,
+                log_scale_bound,
+                draw(degrees, layers),
+            ),
             conditional,
+            degrees,
         )

@@ -78,7 +78,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's;
             far out z may then overflow, which is a density of 0, or an error of the flow where the layers
             behind make NaN of it.
-        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, draw: see :class:`~zoo.models.networks.made.MADE`.
     """
 
     bound: Tensor | None
@@ -91,9 +91,10 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         log_scale_bound: float | None = 5.0,
         activation: Activation = "relu",
         residual: bool = False,
+        draw: int | None = None,
     ) -> None:
         above(0, log_scale_bound=log_scale_bound)
-        super().__init__(MADE(dim, 2, hidden, context, activation, residual))
+        super().__init__(MADE(dim, 2, hidden, context, activation, residual, draw=draw))
         self.log_scale_bound = log_scale_bound
         # a tensor, since arithmetic with a Python number costs twice as much on a tensor of one element
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from zoo.errors import ZooError
 from zoo.models.checks import switch, whole
 from zoo.models.networks.evaluations import tick
+from zoo.models.noise import stream
 
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
@@ -34,6 +35,17 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
     if width >= choices:
         return lowest + unit * choices // width
     return lowest + torch.round((unit + 1) * (choices + 1) / (width + 1)).to(torch.int64) - 1
+
+
+def drawn_degrees(width: int, dim: int, lowest: int, seed: int) -> Tensor:
+    """Sorted degrees ``(width,)``, each uniform in ``lowest .. dim-1`` (Germain et al. 2015, section 4.2).
+
+    Units of a layer have no order of their own, so sorting changes nothing but their names. The draw is a
+    function of the seed: a model that is built again has the masks that its weights were trained with.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(min(lowest, dim - 1), dim, (width,), generator=generator, device="cpu")
+    return drawn.sort().values
 
 
 class MaskedLinear(nn.Linear):
@@ -93,6 +105,8 @@ class MADE(nn.Module):
         activation: ``relu`` or ``tanh``.
         residual: residual blocks after the first layer.
         dropout: share of the units inside a residual block that a training pass leaves out.
+        draw: seed that the degrees of the hidden units are drawn with; None: they are spread evenly. Residual
+            layers share one draw.
 
     Raises:
         ZooError: a size below 1, widths that do not fit ``residual``, another activation.
@@ -107,6 +121,7 @@ class MADE(nn.Module):
         activation: Activation = "relu",
         residual: bool = False,
         dropout: float = 0.0,
+        draw: int | None = None,
     ) -> None:
         super().__init__()
         whole(1, hidden=hidden)
@@ -134,7 +149,17 @@ class MADE(nn.Module):
             self.stages = [Stage(None, True)] * len(hidden)
         self.dropout = nn.Dropout(dropout) if dropout else None
         inputs = torch.arange(1, dim + 1, device="cpu")  # an input of degree d is the d-th
-        self._degrees = [spread_degrees(width, dim, lowest=0 if context else 1) for width in hidden]
+        lowest = 0 if context else 1
+        self._degrees: list[Tensor] = []
+        for index, width in enumerate(hidden):
+            if draw is None:
+                degrees = spread_degrees(width, dim, lowest)
+            elif residual and index:
+                degrees = self._degrees[0]
+            else:
+                degrees = drawn_degrees(width, dim, lowest, seed=stream(draw, index))
+                lowest = int(degrees[0])
+            self._degrees.append(degrees)
         self.layers = nn.ModuleList(
             MaskedLinear(below[None, :] <= above[:, None])
             for below, above in pairwise([inputs, *self._degrees])
