@@ -273,6 +273,7 @@ def test_unknown_names_are_refused(name):
     [
         ("iresnet_mnist", (1, 28, 28), 64, 32, 0.9, 10, "truncated", StandardNormal),
         ("iresnet_cifar10", (3, 32, 32), 48, 512, 0.9, 5, "truncated", MixtureOfNormals),
+        ("iresnet_cifar10_paper", (3, 32, 32), 96, 512, 0.9, 5, "truncated", MixtureOfNormals),
         ("residual_flow_mnist", (1, 28, 28), 48, 512, 0.98, 2, "roulette", StandardNormal),
         ("residual_flow_cifar10", (3, 32, 32), 48, 512, 0.98, 2, "roulette", StandardNormal),
     ],

@@ -75,7 +75,7 @@ class MAF(Flow):
         residual: MADEs of residual blocks, see :class:`~zoo.models.networks.made.MADE`.
         order: of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random`` (drawn for
             each layer, the first too) or ``natural`` (the same for all).
-        degrees: of the hidden units of each MADE: ``spread`` evenly, or ``random``, the paper's for images.
+        degrees: of the hidden units of each MADE: ``spread`` evenly, or ``random``, the paper's on CIFAR-10.
         batch_norm: batch normalisation after each layer.
         log_scale_bound: bound on each |s|; None for none.
         preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
