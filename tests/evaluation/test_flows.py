@@ -332,3 +332,29 @@ def test_the_report_reaches_the_record():
     assert {"estimator_deviation_nats", "looser_change_nats", "bias_bound_nats"} <= set(
         found["bits_per_dim"].details
     )
+
+
+def test_flows_of_convolutions_have_their_log_det_checked_on_a_crop():
+    spec = DataSpec((3, 16, 20), 256)
+    x = torch.randint(256, (3, *spec.shape), generator=torch.Generator().manual_seed(0)).float()
+    torch.manual_seed(0)
+    model = zoo.build("glow", spec, steps=2).eval()
+    with torch.no_grad():  # rough weights would make a Jacobian that float32 cannot hold
+        for parameter in model.parameters():
+            parameter.add_(0.01 * torch.randn_like(parameter))
+    found = flows.report(model, x, 0)["log_det_error"]
+    assert found.details == {"dim": 192, "crop": [3, 8, 8]}
+    assert 0 < found.value < 1e-2
+    forward = type(model.transform).forward
+
+    def wrong(self, x, context=None):
+        z, log_det = forward(self, x, context)
+        return z, log_det + 0.5 * (self is model.transform)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(model.transform), "forward", wrong)
+        assert flows.report(model, x, 0)["log_det_error"].value == pytest.approx(0.5, abs=1e-2)
+    taken = flows._crop(torch.arange(3 * 16 * 20).view(1, 3, 16, 20))
+    assert torch.equal(taken[0, 0, 0, :2], torch.tensor([4 * 20 + 6, 4 * 20 + 7]))
+    maf = zoo.build("maf", spec, hidden=[8], layers=1)
+    assert "takes no crop" in flows.report(maf, x, 0)["log_det_error"].reason
