@@ -12,7 +12,7 @@ import zoo
 from zoo.data.toys import Toy
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import measure
-from zoo.evaluation.speed import sampling_flops, sampling_speed
+from zoo.evaluation.speed import sampling_flops, sampling_speed, timed_calls
 from zoo.models.networks.flops import count_flops
 
 PLANE = zoo.DataSpec((2,))
@@ -52,6 +52,25 @@ def test_operations_of_a_linear_layer():
     none, reason = count_flops(lambda: torch.zeros(2) @ torch.zeros(3))
     assert none is None
     assert "does not get through" in reason
+
+
+def test_the_clock_is_read_when_the_device_has_done_its_work(monkeypatch):
+    """Before it starts, what was queued by others; before it stops, what the sample has queued."""
+    happened = []
+
+    class Queueing(nn.Module):
+        def sample(self, n):
+            happened.append("sample")
+            return torch.zeros(n, 1)
+
+    def clock():
+        happened.append("clock")
+        return float(len(happened))
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: happened.append(f"wait {device}"))
+    timed_calls(Queueing(), 2, 3, 1e9, clock, torch.device("cuda"))
+    one = ["wait cuda", "clock", "sample", "wait cuda", "clock"]
+    assert happened == 4 * one, "the first warms up, three count"
 
 
 def test_whether_a_sampler_is_compiled_is_told():
