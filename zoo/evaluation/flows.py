@@ -23,9 +23,10 @@ from zoo.models.networks.flops import count_flops
 from zoo.record import Metric
 
 EXAMPLES = 8  # put through and back
-LARGEST_JACOBIAN = 192  # dimensions
-JACOBIANS = 2  # examples
-MOST_OPERATIONS = 1e10  # of all Jacobians together: a second or two of one core
+LARGEST_CROP = 192  # dimensions
+JACOBIANS = 2  # examples; of more dimensions: one
+ROWS = 192  # of a Jacobian that are computed together
+MOST_OPERATIONS = {"cpu": 2e11, "cuda": 1e13}  # of all Jacobians together: some ten seconds of one core
 ITERATIONS = 20  # of the power method
 PROBED = 16  # examples whose likelihood is estimated again
 LOOSER = 10.0
@@ -46,8 +47,8 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     ways. ODEs leave autocast and are not asked twice; residual blocks leave it too.
     ``log_det_error``: largest difference, in nats over 2 examples, of the transform's log-determinant and
     log|det| of its whole Jacobian by autograd; for an estimated trace or series it holds that estimate's
-    noise. Of images of more than 192 dimensions, on their middle (``crop`` in the details), which flows of
-    convolutions take.
+    noise. Of more than 192 dimensions, one example, and the middle of an image alone (``crop`` in the
+    details) where the flow takes that, as those of convolutions do.
     ``lipschitz``: see :func:`lipschitz`.
 
     A conditional model is asked under its first label. A part that cannot be computed is a metric without a
@@ -65,7 +66,8 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     units = {"log_det_error": "nats", "lipschitz": "1"}
     found = {}
     for name, compute in parts.items():
-        given = x[: JACOBIANS if name == "log_det_error" else EXAMPLES]
+        jacobians = JACOBIANS if model.spec.dim <= LARGEST_CROP else 1
+        given = x[: jacobians if name == "log_det_error" else EXAMPLES]
         metric = found[name] = Metric(None, units.get(name, levels), direction="none", n=len(given))
         try:
             y, context, _ = _prepared(model, given, _labels(model)[0])
@@ -120,23 +122,14 @@ def _largest(a: Tensor, b: Tensor) -> float:
 
 
 def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
-    whole, details = x[0].numel(), {}
-    if whole > LARGEST_JACOBIAN:
-        x = _crop(x)
-        details = {"crop": list(x.shape[1:])}
-        try:
-            model.transform(x, context)
-        except (ZooError, RuntimeError) as error:  # its layers are made for images of one size
-            raise ZooError(
-                f"The Jacobian is computed up to {LARGEST_JACOBIAN} dimensions; these are {whole}, and this "
-                "flow takes no crop."
-            ) from error
+    x, details = _small(model, x, context)
     dim = x[0].numel()
     with _values_alone(model):
         operations = dim * (count_flops(lambda: model.transform(x, context))[0] or 0)
-        if operations > MOST_OPERATIONS:
+        most = MOST_OPERATIONS.get(x.device.type, MOST_OPERATIONS["cpu"])
+        if operations > most:
             raise ZooError(
-                f"The whole Jacobian would take {operations:.0e} operations, more than {MOST_OPERATIONS:.0e}."
+                f"The whole Jacobian would take {operations:.1e} operations, more than {most:.0e}."
             )
         with torch.enable_grad():
             point = x.clone().requires_grad_()
@@ -151,30 +144,34 @@ def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
     return float((log_det.double() - true).abs().max()), {"dim": dim, **details}
 
 
-def _crop(x: Tensor) -> Tensor:
-    """The middle of images, as large a square as the Jacobian allows, its side a power of two for squeezes.
-
-    Raises:
-        ZooError: vectors, or not even 2 x 2 pixels are few enough.
-    """
+def _small(model: Flow, x: Tensor, context: Tensor | None) -> tuple[Tensor, dict[str, Any]]:
+    """The middle of large images where the flow takes that, its side a power of two for squeezes; or all."""
     sides = [
         side
         for side in (8, 4, 2)
-        if x.ndim == 4 and side <= min(x.shape[2:]) and x.shape[1] * side**2 <= LARGEST_JACOBIAN
+        if x.ndim == 4 and side <= min(x.shape[2:]) and x.shape[1] * side**2 <= LARGEST_CROP
     ]
-    if not sides:
-        raise ZooError(
-            f"The Jacobian is computed up to {LARGEST_JACOBIAN} dimensions; these are {x[0].numel()}."
-        )
+    if x[0].numel() <= LARGEST_CROP or not sides:
+        return x, {}
     top, left = ((size - sides[0]) // 2 for size in x.shape[2:])
-    return x[:, :, top : top + sides[0], left : left + sides[0]]
+    crop = x[:, :, top : top + sides[0], left : left + sides[0]]
+    try:
+        model.transform(crop, context)
+    except (ZooError, RuntimeError):  # its layers are made for images of one size
+        return x, {}
+    return crop, {"crop": list(crop.shape[1:])}
 
 
 def _jacobian(z: Tensor, x: Tensor) -> Tensor:
     """dz/dx ``(B, D, D)`` of ``z`` ``(B, D)``, rows being latents."""
     units = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(z.shape[1], *z.shape)
     try:
-        (rows,) = torch.autograd.grad(z, x, units, is_grads_batched=True, retain_graph=True)
+        rows = torch.cat(
+            [
+                torch.autograd.grad(z, x, part, is_grads_batched=True, retain_graph=True)[0]
+                for part in units.split(ROWS)
+            ]
+        )
     except RuntimeError:  # a layer with a gradient of its own that knows no batches of them
         rows = torch.stack([torch.autograd.grad(z, x, unit, retain_graph=True)[0] for unit in units])
     return rows.flatten(2).transpose(0, 1)
