@@ -1,6 +1,6 @@
-"""Put a table that ``zoo compare`` wrote into a Markdown page, between its two markers.
+"""Put tables of results into a Markdown page, each between the two markers that name it.
 
-python results/embed.py README.md results/quickstart/summary.md
+python results/embed.py README.md results/quickstart/summary.md results/toys/kinds.md
 """
 
 from __future__ import annotations
@@ -20,5 +20,6 @@ def embed(page: str, table: str, name: str) -> str:
 
 
 if __name__ == "__main__":
-    page, table = map(Path, sys.argv[1:3])
-    page.write_text(embed(page.read_text(), table.read_text(), str(table)))
+    page = Path(sys.argv[1])
+    for table in sys.argv[2:]:
+        page.write_text(embed(page.read_text(), Path(table).read_text(), table))
