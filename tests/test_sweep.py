@@ -27,11 +27,11 @@ import torch
 from rich.console import Console
 
 from zoo.cli import main
-from zoo.config import check_choices, compose_run, run_dir_override
+from zoo.config import check_choices, compose_run, identify, run_dir_override
 from zoo.errors import ZooError
 from zoo.processes import PARENT, alone, is_held
 from zoo.record import read
-from zoo.run import run
+from zoo.run import provenance, run
 from zoo.sweep import objective, plan, sweep
 from zoo.sweep.launcher import Local
 from zoo.sweep.run import _close as account_for
@@ -628,9 +628,9 @@ def test_the_yaml_of_the_documentation_is_a_sweep(tmp_path):
 
 @pytest.fixture
 def on_gpus(tmp_path, monkeypatch):
-    """Start jobs that do nothing but show which GPUs they see; ends them all."""
+    """Start jobs that do nothing but show which GPUs they see, and beside how many; ends them all."""
     stub = tmp_path / "stub"
-    stub.write_text('#!/bin/sh\necho "sees ${CUDA_VISIBLE_DEVICES-all}"\nexec sleep 60\n')
+    stub.write_text('#!/bin/sh\necho "sees ${CUDA_VISIBLE_DEVICES-all} of ${ZOO_JOBS-}"\nexec sleep 60\n')
     stub.chmod(0o755)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(sys, "executable", str(stub))
@@ -667,6 +667,15 @@ def test_jobs_share_the_gpus_out(on_gpus):
     pair_worker.kill()
     assert [on_gpus(launcher)[0] for _ in range(3)] == ["3", "GPU-c", "3"], "the least used: 5 has two jobs"
     assert on_gpus(Local([]))[0] == "all"
+
+
+def test_a_job_is_told_how_many_share_the_machine(on_gpus, tmp_path, monkeypatch):
+    on_gpus(Local([], jobs=7))
+    assert (tmp_path / "0" / "log.txt").read_text().split() == ["sees", "all", "of", "7"]
+    config = compose_run(["model=realnvp", "data=moons"])
+    for jobs, told in {"7": 7, None: None}.items():
+        monkeypatch.setenv("ZOO_JOBS", jobs) if jobs else monkeypatch.delenv("ZOO_JOBS")
+        assert provenance(identify(config))["hardware"]["jobs"] == told
 
 
 def test_a_sweep_sees_the_gpus_that_it_may_use(tmp_path, monkeypatch):

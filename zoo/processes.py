@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PARENT = "ZOO_PARENT"  # the process that started this one
+JOBS = "ZOO_JOBS"  # how many jobs of a sweep are at work on this machine at a time
 LOCK = ".lock"
 PATIENCE = 20.0  # seconds that a process gets to end itself before it is killed
 

@@ -70,11 +70,13 @@ class Record:
             ``oscillations`` by curve, see ``zoo/training/stability.py``; after a resume, ``resumed_at`` (an
             update).
         cost: ``parameters``, ``updates``, ``images_seen``, ``train_seconds``, ``examples_per_second``,
-            ``peak_memory_bytes``, ``evaluation_seconds``, ``compiled``, ``flops_per_example`` (of an update,
-            by torch's counter; else None and ``flops_reason``; ``sampling`` has its own).
-        provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware``,
-            ``protocol_hash``, ``checkpoint``, ``weights``, ``data``, ``finished_at``; of a run that was
-            judged again, ``judged_again``: commit, versions and hardware of that.
+            ``peak_memory_bytes``, ``evaluation_seconds``, ``total_seconds`` (of the last process alone, where
+            the run was resumed), ``compiled``, ``flops_per_example`` (of an update, by torch's counter; else
+            None and ``flops_reason``; ``sampling`` has its own).
+        provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware`` (with
+            ``jobs``, how many its sweep ran on this machine at a time; None: unknown), ``protocol_hash``,
+            ``checkpoint``, ``weights``, ``data``, ``finished_at``; of a run that was judged again,
+            ``judged_again``: commit, versions and hardware of that.
     """
 
     run_id: str

@@ -35,7 +35,7 @@ from zoo.evaluation.protocol import distance_to, evaluate, extractor_for, protoc
 from zoo.evaluation.settings import Settings
 from zoo.login import by_agent
 from zoo.models.across import world
-from zoo.processes import alone, is_first_rank
+from zoo.processes import JOBS, alone, is_first_rank
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.training import distributed
 from zoo.training.callbacks import Checkpoints, Curves, Ending, Progress
@@ -515,6 +515,7 @@ def provenance(identity: Identity) -> dict[str, Any]:
             "cpu": _cpu(),
             "cores": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "jobs": int(os.environ[JOBS]) if JOBS in os.environ else None,
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         },
     }

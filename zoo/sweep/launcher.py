@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 from zoo.config import compose_run, run_dir_override
-from zoo.processes import child_environment
+from zoo.processes import JOBS, child_environment
 
 LOG = "log.txt"
 
@@ -65,13 +65,15 @@ class Local:
 
     Args:
         devices: the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; those that this process sees by default.
+        jobs: how many share this machine at a time, which their records tell.
     """
 
     lasting = False
     parallel: int | None = None
     pace = 0.2
 
-    def __init__(self, devices: Sequence[str] | None = None) -> None:
+    def __init__(self, devices: Sequence[str] | None = None, jobs: int = 1) -> None:
+        self.jobs = jobs
         self.devices = visible_devices() if devices is None else list(devices)
         self.at_work: list[tuple[Process, list[str]]] = []
 
@@ -83,7 +85,7 @@ class Local:
         if devices is None:
             return None
         with (directory / LOG).open("ab") as log:
-            worker = Process(launch(overrides, directory, log, threads, devices=devices))
+            worker = Process(launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs))
         self.at_work.append((worker, devices))
         return worker
 
@@ -156,6 +158,7 @@ def launch(
     threads: int | None = None,
     rank: bool = False,
     devices: Sequence[str] = (),
+    jobs: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one run in a fresh process; it never shares an interpreter, a device or a process group.
 
@@ -166,11 +169,14 @@ def launch(
         threads: of its arithmetic.
         rank: whether it is the rank of a run that this process was started as.
         devices: the GPUs that it sees; without any, those that this process sees.
+        jobs: how many are at work on this machine at a time, where that is known.
     """
     overrides = [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]
     environment = child_environment(rank)
     if threads:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    if jobs:
+        environment[JOBS] = str(jobs)
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
     if log is not None:

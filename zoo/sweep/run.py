@@ -66,7 +66,7 @@ def sweep(
     trials = " (trials that have run are found as the search goes on)" if found.searches else ""
     console.print(_head(found, done) + trials)
     stop_on_signals()
-    launcher = launcher or _launcher(found)
+    launcher = launcher or _launcher(found, parallel or found.parallel)
     work = _Work(found, parallel or launcher.parallel or found.parallel, launcher, console)
     if found.searches:
         _search(found, work, retry_failed, console)
@@ -75,7 +75,7 @@ def sweep(
     return found.root, found.jobs
 
 
-def _launcher(found: Plan) -> Launcher:
+def _launcher(found: Plan, jobs: int) -> Launcher:
     """What the jobs name as their launcher.
 
     Raises:
@@ -84,7 +84,7 @@ def _launcher(found: Plan) -> Launcher:
     every = [job.overrides for job in found.jobs] + [search.point for search in found.searches]
     names = {dict(o.partition("=")[::2] for o in overrides).get("launcher", "local") for overrides in every}
     if names <= {"local"}:
-        return Local()
+        return Local(jobs=jobs)
     from zoo.sweep import slurm
 
     if len(names) == 1 and slurm.is_meant(every[0]):
