@@ -10,6 +10,7 @@ from contract import roughen
 
 import zoo
 from zoo.data.spec import DataSpec
+from zoo.models import noise
 from zoo.models.bijections.coupling import AffineCoupling, Halves
 from zoo.models.bijections.spline_coupling import SplineCoupling
 from zoo.models.networks.mlp import MLP
@@ -77,6 +78,20 @@ def test_a_flow_is_one_graph_with_the_eager_gradient(name, shape):
     compiled_value, compiled_gradient = gradients(model, loss, compiled)
     torch.testing.assert_close(compiled_value, value)
     assert relative_error(compiled_gradient, gradient) < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["realnvp", "nsf_autoregressive"])
+def test_a_density_is_one_graph_where_its_noise_is_keyed(name):
+    torch._dynamo.reset()
+    model = zoo.build(name, DataSpec((1, 4, 4), levels=17)).train()
+    x = torch.randint(17, (8, 1, 4, 4))
+    compiled = torch.compile(model.log_prob, backend="aot_eager", fullgraph=True, dynamic=False)
+    with noise.keyed(noise.keys(1, count=len(x))):
+        expected = model.log_prob(x)
+    with noise.keyed(noise.keys(1, count=len(x))):
+        torch.testing.assert_close(compiled(x), expected)
+        assert noise.position() == 1, "the draws of a compiled density are counted"
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -102,3 +103,13 @@ def test_rows_of_a_block_are_keyed_as_before_and_draw_on():
         assert noise.normal(torch.zeros(6, 2)).equal(after)
     with noise.rows(slice(0, 2)):  # no block, no keys
         assert not noise.is_keyed()
+
+
+def test_noise_is_that_of_the_block_in_every_thread():
+    """Backward on a GPU, where activations are recomputed, is a thread of its own."""
+    like = torch.empty(3, 2)
+    with noise.keyed(noise.keys(5, count=3)), ThreadPoolExecutor(1) as pool:
+        there = pool.submit(noise.uniform, like).result()
+        assert noise.position() == 1
+        noise.rewind(0)
+        assert torch.equal(noise.uniform(like), there)

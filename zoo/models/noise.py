@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +37,10 @@ class _Source:
     draws: int = 0
 
 
-_active: ContextVar[_Source | None] = ContextVar("zoo_noise", default=None)
+_active: _Source | None = (
+    None  # no context variable: torch 2.11 cannot compile one, and backward on a GPU, which
+)
+# is a thread of its own, would not see it
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -88,68 +90,68 @@ def content_keys(x: Tensor, salt: int = 0) -> Tensor:
 
 
 @contextmanager
-def keyed(row_keys: Tensor) -> Iterator[None]:
-    """Within the block, noise for row ``i`` follows from ``row_keys[i]``."""
-    token = _active.set(_Source(row_keys))
+def _from(source: _Source | None) -> Iterator[None]:
+    global _active
+    before, _active = _active, source
     try:
         yield
     finally:
-        _active.reset(token)
+        _active = before
+
+
+@contextmanager
+def keyed(row_keys: Tensor) -> Iterator[None]:
+    """Within the block, noise for row ``i`` follows from ``row_keys[i]``."""
+    with _from(_Source(row_keys)):
+        yield
 
 
 @contextmanager
 def rows(selection: slice) -> Iterator[None]:
     """Within the block, noise is for these rows of the active block alone, drawn after what it has drawn."""
-    source = _active.get()
+    source = _active
     if source is None:
         yield
         return
     part = _Source(source.keys[selection], source.draws)
-    token = _active.set(part)
     try:
-        yield
+        with _from(part):
+            yield
     finally:
-        _active.reset(token)
         source.draws = part.draws
 
 
 def is_keyed() -> bool:
     """Whether a :func:`keyed` block is active."""
-    return _active.get() is not None
+    return _active is not None
 
 
 def position() -> int:
     """How many draws the active block has made; 0 outside."""
-    source = _active.get()
-    return source.draws if source is not None else 0
+    return _active.draws if _active is not None else 0
 
 
 def rewind(draws: int) -> None:
     """Go back to a :func:`position` of the active block: the same numbers come again."""
-    source = _active.get()
-    if source is not None:
-        source.draws = draws
+    if _active is not None:
+        _active.draws = draws
 
 
 def capture() -> tuple[Tensor, int] | None:
     """Where the noise stands: keys and position of the active block; None outside."""
-    source = _active.get()
-    return (source.keys, source.draws) if source is not None else None
+    return (_active.keys, _active.draws) if _active is not None else None
 
 
 @contextmanager
 def replay(state: tuple[Tensor, int] | None) -> Iterator[None]:
     """Within the block, the noise that followed a :func:`capture` comes again (None: torch's generator)."""
-    token = _active.set(None if state is None else _Source(*state))
-    try:
+    with _from(None if state is None else _Source(*state)):
         yield
-    finally:
-        _active.reset(token)
 
 
 def _bits(like: Tensor) -> Tensor | None:
     """64 random bits for each element of ``like``, or None outside a keyed block."""
-    source = _active.get()
+    source = _active
     if source is None:
         return None
     rows, count = like.shape[0], source.keys.shape[0]

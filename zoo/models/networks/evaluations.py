@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 
 
@@ -24,22 +23,21 @@ class Counter:
     count: int = 0
 
 
-_active: ContextVar[Counter | None] = ContextVar("zoo_evaluations", default=None)
+_active: Counter | None = None  # global for the reasons that the noise has, see noise.py
 
 
 def tick(count: int = 1) -> None:
     """Report ``count`` sequential evaluations."""
-    counter = _active.get()
-    if counter is not None:
-        counter.count += count
+    if _active is not None:
+        _active.count += count
 
 
 @contextmanager
 def count_evaluations() -> Iterator[Counter]:
     """Count the evaluations made within the block."""
-    counter = Counter()
-    token = _active.set(counter)
+    global _active
+    before, _active = _active, Counter()
     try:
-        yield counter
+        yield _active
     finally:
-        _active.reset(token)
+        _active = before
