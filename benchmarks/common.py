@@ -17,6 +17,12 @@ import torch
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
+def wait() -> None:
+    """Until the GPU, where one is at work, has done what it was told."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def medians(
     jobs: Mapping[str, Callable[[], object]], repeats: int = 7, seconds: float = 10.0
 ) -> dict[str, float]:
@@ -35,8 +41,10 @@ def medians(
         if done and time.perf_counter() - begun > seconds:
             break
         for name, job in jobs.items():
+            wait()
             started = time.perf_counter()
             job()
+            wait()
             times[name].append(time.perf_counter() - started)
     return {name: statistics.median(values) for name, values in times.items()}
 
@@ -55,6 +63,7 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
             "cpus": os.cpu_count(),
             "threads": torch.get_num_threads(),
             "load": round(os.getloadavg()[0], 2),
+            "accelerator": torch.cuda.get_device_name() if torch.cuda.is_initialized() else None,
         },
         "rows": rows,
     }

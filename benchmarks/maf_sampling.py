@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from common import medians, write
+from common import medians, wait, write
 from nflows.transforms import MaskedAffineAutoregressiveTransform
 from normflows.flows import MaskedAffineAutoregressive
 from torch import Tensor, nn
@@ -68,10 +68,12 @@ def same_weights(made: MADE, layers: list[nn.Module]) -> None:
         theirs.mask.copy_(ours.mask)
 
 
-def pairs(dim: int, width: int) -> dict[str, tuple[MaskedAutoregressive, Callable[[Tensor], Tensor]]]:
+def pairs(
+    dim: int, width: int, device: str = "cpu"
+) -> dict[str, tuple[MaskedAutoregressive, Callable[[Tensor], Tensor]]]:
     """Zoo's layer and the peer's sampler, by peer."""
     torch.manual_seed(0)
-    made = MADE(dim, 2, (width, width)).eval()
+    made = MADE(dim, 2, (width, width)).eval().to(device)
     with torch.no_grad():
         made.output.weight.normal_().mul_(0.3 / math.sqrt(width))
         made.output.bias.normal_(0, 0.1)
@@ -80,9 +82,9 @@ def pairs(dim: int, width: int) -> dict[str, tuple[MaskedAutoregressive, Callabl
         return [net.initial_layer, net.blocks[0].linear, net.final_layer]
 
     settings = {"num_blocks": 1, "use_residual_blocks": False}
-    nflows = MaskedAffineAutoregressiveTransform(dim, width, **settings).eval()
-    normflows = MaskedAffineAutoregressive(dim, width, **settings).eval()
-    zuko = MaskedAutoregressiveTransform(dim, hidden_features=(width, width)).eval()
+    nflows = MaskedAffineAutoregressiveTransform(dim, width, **settings).eval().to(device)
+    normflows = MaskedAffineAutoregressive(dim, width, **settings).eval().to(device)
+    zuko = MaskedAutoregressiveTransform(dim, hidden_features=(width, width)).eval().to(device)
     same_weights(made, of_blocks(nflows.autoregressive_net))
     same_weights(made, of_blocks(normflows.autoregressive_net))
     net = normflows.autoregressive_net  # has no activation between its first layer and a plain block
@@ -109,8 +111,10 @@ def compare(made: dict[str, Any], z: Tensor, calls: int) -> dict[str, float]:
     """Median seconds by sampler, their samples being equal. A peer that takes a second or more runs once."""
     jobs, slow = {}, {}
     for name, (layer, peer) in made.items():
+        wait()
         started = time.perf_counter()
         samples = peer(z)
+        wait()
         passed = time.perf_counter() - started
         torch.testing.assert_close(layer.inverse(z)[0], samples, rtol=1e-3, atol=1e-3, msg=name)
         if passed >= 1:
