@@ -4,11 +4,13 @@ Memory is the most that CUDA's allocator held above what was there before a trai
 kept or recomputed by inversion (memory.py counts the same in bytes of graphs). A compiled pass has the whole
 transform, from dequantised data to latents, as one graph of inductor's (``fullgraph``), against the same pass
 of plain code: density and gradients in float32 (TF32 off) and under bf16 autocast. Sampling is that of
-maf_sampling.py. Without CUDA nothing is measured and nothing written.
+maf_sampling.py. Each writes a file of its own; ``python benchmarks/gpu.py memory`` makes one. Without CUDA
+nothing is measured and nothing written.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -56,7 +58,7 @@ def memory() -> Iterator[dict[str, Any]]:
         seconds = medians(
             {"plain": lambda c=plain: gradient(c, x), "lean": lambda c=lean: gradient(c, x)}, 5, 3.0
         )
-        row: dict[str, Any] = {"measured": "memory", "depth": depth}
+        row: dict[str, Any] = {"depth": depth}
         row |= {
             "plain_mib": round(peak_mib(plain, x), 2),
             "memory_efficient_mib": round(peak_mib(lean, x), 2),
@@ -90,7 +92,7 @@ def compiled() -> Iterator[dict[str, Any]]:
         torch._dynamo.reset()
         model, x = built(name)
         fast = torch.compile(model.transform, fullgraph=True, dynamic=False)
-        row: dict[str, Any] = {"measured": "compile", "model": name}
+        row: dict[str, Any] = {"model": name}
         single, _ = densities(model, model.transform, x, False)
         for dtype in ("float32", "bfloat16"):
             half = dtype == "bfloat16"
@@ -134,7 +136,6 @@ def sampling() -> Iterator[dict[str, Any]]:
         for batch in (1, 256):
             times = compare(made, torch.randn(batch, dim, device="cuda"), calls=1)
             yield {
-                "measured": "sampling",
                 "dim": dim,
                 "hidden": [width, width],
                 "batch": batch,
@@ -143,18 +144,25 @@ def sampling() -> Iterator[dict[str, Any]]:
             }
 
 
+PARTS: dict[str, tuple[str, Callable[[], Iterator[dict[str, Any]]]]] = {
+    "memory": ("most memory of training Glow's steps, kept or recomputed by inversion", memory),
+    "compile": ("density and gradients of plain and of compiled transforms", compiled),
+    "sampling": ("sampling one masked affine autoregressive layer, same weights", sampling),
+}
+
+
 def main() -> None:
     if not torch.cuda.is_available():
         print("There is no CUDA device here, so nothing is measured.")
         return
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    rows = []
-    for part in (memory, compiled, sampling):
+    for name in sys.argv[1:] or PARTS:
+        about, part = PARTS[name]
+        rows = []
         for row in part():
             rows.append(row)
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
-        path = write("gpu", rows, about=__doc__.split("\n")[0], shape=SHAPE, batch=BATCH)
-    print(path)
+            write(f"gpu_{name}", rows, command=f"python benchmarks/gpu.py {name}", about=about)
 
 
 if __name__ == "__main__":

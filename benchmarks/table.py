@@ -47,24 +47,23 @@ LINES = {
         for task, what in TASKS.items()
         for peer in PEERS
     ],
-    "gpu": [
+    "gpu_compile": [
+        Line("density and gradient of flows, plain by compiled, float32", "speedup_float32"),
+        Line("the same, bfloat16", "speedup_bfloat16"),
+        Line("relative error of the compiled gradients, float32", "compiled_gradient_error_float32"),
+    ],
+    "gpu_memory": [
         Line("memory of training Glow, kept by recomputed", "plain_mib/memory_efficient_mib"),
         Line("training step of the same, recomputed by kept", "time_ratio"),
         Line("relative error of the gradients, float64", "gradient_error_float64"),
         Line("the same, float32", "gradient_error_float32"),
-        Line("density and gradient, plain by compiled, float32", "speedup_float32"),
-        Line("the same, bfloat16", "speedup_bfloat16"),
-        Line("relative error of the compiled gradients, float32", "compiled_gradient_error_float32"),
-        *(
-            Line(
-                f"sampling a masked autoregressive layer of {dim} dimensions, {peer} by zoo",
-                f"ratios.{peer}",
-                rows,
-            )
-            for dim in (43, 784)
-            for rows in [{"dim": dim}]
-            for peer in PEERS
-        ),
+    ],
+    "gpu_sampling": [
+        Line(
+            f"sampling a masked autoregressive layer of {dim}, {peer} by zoo", f"ratios.{peer}", {"dim": dim}
+        )
+        for dim in (43, 784)
+        for peer in PEERS
     ],
     "job_overhead": [
         Line("zoo train less its evaluation by a bare script, 100 updates", "ratio", {"updates": 100}),

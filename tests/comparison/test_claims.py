@@ -654,9 +654,7 @@ def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name):
     for study in studies(runs):
         if study.plain("gan") and len(study.runs) > 60:
             assert study.plain("gan").settings["training.r1"] == 1.0
-            assert study.plain("realnvp").settings["training.lr"] == (
-                0.002 if name == "claims_digits" else 0.001
-            )
+            assert study.plain("realnvp").settings["training.lr"] == 0.002
             assert study.plain("ffjord").settings["model.channels"] == [64, 64]
             assert not study.plain("flow_matching").settings["training.max_seconds"]
 

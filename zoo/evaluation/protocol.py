@@ -27,6 +27,7 @@ from zoo.evaluation.shares import first_goes_on, in_batches
 from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
 from zoo.models import noise
 from zoo.models.base import GenerativeModel
+from zoo.models.precision import full_float32
 from zoo.record import Metric
 
 VERSION = 3  # raise it whenever the code changes what a number means
@@ -111,7 +112,8 @@ def evaluate(
     was_training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with generators, full_float32(device):
             torch.manual_seed(chosen.seed)
             return _evaluate(model, splits, spec, natural, chosen, entropy, modes, clock)
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, NoLikelihood, ZooError
 from zoo.models import noise
 from zoo.models.checks import is_whole, switch
+from zoo.models.precision import full_float32
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
 Likelihood = Literal["exact", "lower bound", "estimate", "none"]
@@ -113,7 +114,7 @@ class GenerativeModel(nn.Module):
             row_keys = (
                 noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
             )
-        with noise.keyed(row_keys) if row_keys is not None else nullcontext():
+        with self._arithmetic(), noise.keyed(row_keys) if row_keys is not None else nullcontext():
             return self._of_labels(self._log_prob, x, y)
 
     def _of_labels(
@@ -197,10 +198,14 @@ class GenerativeModel(nn.Module):
         if n == 0:
             return torch.empty(0, *self.spec.shape, dtype=self.dtype, device=self.device)
         seed = _seed(generator) if seed is None else seed
-        if noise.is_keyed():
+        keyed = (
+            nullcontext() if noise.is_keyed() else noise.keyed(noise.keys(seed, count=n, device=self.device))
+        )
+        with self._arithmetic(), keyed:
             return self._sample(n, temperature, self._labels(y, n))
-        with noise.keyed(noise.keys(seed, count=n, device=self.device)):
-            return self._sample(n, temperature, self._labels(y, n))
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.training else full_float32(self.device)
 
     def _labels(self, y: Tensor | int | None, n: int) -> Tensor | None:
         """The context of samples: of the given labels, or of labels drawn with the samples' own noise."""
