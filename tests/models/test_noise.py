@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -113,3 +114,20 @@ def test_noise_is_that_of_the_block_in_every_thread():
         assert noise.position() == 1
         noise.rewind(0)
         assert torch.equal(noise.uniform(like), there)
+
+
+@pytest.mark.slow
+def test_a_compiler_makes_no_index_of_more_than_32_bits(tmp_path, monkeypatch):
+    """Triton refuses one, and it is inductor that writes it: ``arange`` times a constant."""
+    from torch._inductor.utils import run_and_get_code
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    like = torch.empty(8, 5)
+    with noise.keyed(noise.keys(1, count=4)):
+        expected = noise.uniform(like)
+    with noise.keyed(noise.keys(1, count=4)):
+        found, code = run_and_get_code(torch.compile(noise.uniform, fullgraph=True), like)
+    assert torch.equal(found, expected)
+    assert "arange" in code[0]
+    assert not re.search(r"\d{10,}L*\)?\s*\*\s*\(?x\d", code[0])

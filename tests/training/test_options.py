@@ -101,11 +101,25 @@ def test_a_compiler_that_gets_gradients_wrong_is_refused(trained, monkeypatch):
         trained("training.compile=true")
 
 
-def test_a_compiler_that_fails_is_told_in_a_sentence(trained, monkeypatch):
+def test_rounding_to_bfloat16_is_no_wrong_gradient(trained, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda f: lambda x, y: 1.05 * f(x, y))
+    trained("training.compile=true", "trainer.precision=bf16-mixed")
+    with pytest.raises(ZooError, match="wrong by 5%"):
+        trained("training.compile=true")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ImportError: kernel.so: file too short\nand much more",
+        "In a subprocess:\n\nTraceback\n  SomeError: x\nImportError: kernel.so: file too short\n",
+    ],
+)
+def test_a_compiler_that_fails_is_told_in_a_sentence(trained, monkeypatch, message):
     import torch._dynamo.exc
 
     def fails(x, y):
-        raise torch._dynamo.exc.TorchDynamoException("ImportError: kernel.so: file too short\nand much more")
+        raise torch._dynamo.exc.TorchDynamoException(message)
 
     monkeypatch.setattr(torch, "compile", lambda f: fails)
     with pytest.raises(

@@ -47,6 +47,12 @@ def _shift(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
 
 
+def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
+    """``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
+    # not arange(1, count + 1) * _GOLDEN: inductor makes it an index, of 32 bits on a GPU, and Triton refuses
+    return -_GOLDEN * ~torch.arange(count, dtype=torch.int64, device=device)
+
+
 def mix(x: Tensor) -> Tensor:
     """SplitMix64's finaliser on int64, wrapping: a bijection whose output bits look independent."""
     x = (x ^ _shift(x, 30)) * _MULTIPLIER_1
@@ -77,16 +83,16 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
     >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
     True
     """
-    rows = torch.arange(first, first + count, dtype=torch.int64, device=device)
-    return mix(stream(*counters) + _GOLDEN * rows)
+    start = stream(*counters) + _GOLDEN * (int(first) - 1)
+    return mix(_signed(start % 2**64) + _golden_multiples(count, device))
 
 
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:
     """Keys ``(B,)`` that hash the values of each row, so that noise belongs to the example itself."""
     flat = x.detach().flatten(1)
     words = flat.to(torch.float64).view(torch.int64) if flat.numel() else flat.to(torch.int64)
-    place = torch.arange(words.shape[1], dtype=torch.int64, device=x.device)
-    return mix(mix(words + mix(_GOLDEN * (place + 1))).sum(1) + mix(torch.full_like(words[:, 0], salt)))
+    places = mix(_golden_multiples(words.shape[1], x.device))
+    return mix(mix(words + places).sum(1) + mix(torch.full_like(words[:, 0], salt)))
 
 
 @contextmanager
@@ -159,13 +165,12 @@ def _bits(like: Tensor) -> Tensor | None:
         raise ValueError(f"Noise for {rows} rows was asked for under {count} keys; rows must be a multiple.")
     row_keys = source.keys.to(like.device)
     if rows != count:  # repeated rows (x repeated K times) are different rows
-        copies = torch.arange(rows // count, dtype=torch.int64, device=like.device)
-        row_keys = mix(row_keys + _GOLDEN * copies[:, None]).flatten()
+        copies = _golden_multiples(rows // count, like.device) - _GOLDEN
+        row_keys = mix(row_keys + copies[:, None]).flatten()
     source.draws += 1
     row_keys = mix(row_keys + _signed(source.draws * 0xD1342543DE82EF95 % 2**64))
     size = like[0].numel() if rows else 0
-    place = torch.arange(1, size + 1, dtype=torch.int64, device=like.device)
-    return mix(row_keys[:, None] + _GOLDEN * place).view(like.shape)
+    return mix(row_keys[:, None] + _golden_multiples(size, like.device)).view(like.shape)
 
 
 def uniform(like: Tensor) -> Tensor:

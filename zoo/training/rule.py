@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
@@ -23,6 +24,13 @@ from zoo.training.stability import Stability
 
 Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
 Schedule = Literal["constant", "cosine", "linear"]
+
+
+def _cause(failure: Exception) -> str:
+    """The line of a compiler's long message that names an exception: the last, which is the innermost."""
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()] or [type(failure).__name__]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Unsupported)\b.*\w", line)]
+    return (named or lines[:1])[-1]
 
 
 class Rule(pl.LightningModule):
@@ -200,13 +208,14 @@ class Rule(pl.LightningModule):
                 if not type(failure).__module__.startswith(("torch._dynamo", "torch._inductor")):
                     raise
                 raise ZooError(
-                    f"torch.compile failed ({str(failure).strip().splitlines()[0]}); a compiler that was cut "
-                    "off may have left a damaged file: delete torchinductor's folder of temporary files and "
-                    "train again, or set training.compile=false."
+                    f"torch.compile failed ({_cause(failure)}); set training.compile=false, or, since a "
+                    "compiler that was cut off may have left a damaged file, delete the temporary files of "
+                    "torchinductor and train again."
                 ) from failure
             found.append(torch.cat([g.flatten() for g in gradients if g is not None]))
         error = float((found[1] - found[0]).norm() / found[0].norm())
-        if not error < 1e-2:
+        rounded = torch.is_autocast_enabled(x.device.type) or weights[0].dtype.itemsize < 4
+        if not error < (0.1 if rounded else 0.01):  # fused, fewer values are rounded to 8 bits in between
             raise ZooError(
                 f"torch.compile gets this model's gradients wrong by {error:.0%}; set training.compile=false."
             )
