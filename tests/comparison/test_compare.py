@@ -450,6 +450,20 @@ def test_no_torch(runs):
     assert done.stdout.strip().endswith("False")
 
 
+@pytest.mark.parametrize("values", [(0.05, 0.3), (0.3, 0.05)])
+def test_the_nearest_configuration_is_the_density_drawn(tmp_path, values):
+    for width, value in enumerate(values):
+        record = write(tmp_path, "maf", "flow", value=value, key=f"-{width}", data="rings")
+        record.metrics["kl"] = Metric(value, "nats", "exact", n=100)
+        record.write(tmp_path / record.run_id)
+        grid = np.ones((8, 8), np.float16)
+        np.savez(tmp_path / record.run_id / "density.npz", density=grid, data=grid, extent=np.zeros(4))
+    found, _ = collect([tmp_path])
+    assert len(found) == 2
+    labels = [axis.get_xlabel() for axis in figures._densities(found).axes]
+    assert labels == ["", "0.050"]
+
+
 def test_divergences_gather_the_toys(tmp_path):
     for data, values in {"moons": (0.05, 0.3), "rings": (0.4, 0.2)}.items():
         for model, value in zip(("maf", "realnvp"), values, strict=True):

@@ -46,12 +46,22 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             figure = make(finished)
             if figure is None:
                 continue
-            figure.savefig(out / f"{name}.png", dpi=140)
+            drawn[name] = out / f"{name}.png"
+            figure.savefig(drawn[name], dpi=140)
             if name not in PICTURES:
+                _few_colours(drawn[name])
                 figure.set_layout_engine("none")  # as it was laid out for the other
                 figure.savefig(out / f"{name}.svg", metadata={"Date": None})
-            drawn[name] = out / f"{name}.png"
     return drawn
+
+
+def _few_colours(png: Path) -> None:
+    """A drawing of lines on a palette of 256: a third of the bytes, and results are kept in git."""
+    from PIL import Image
+
+    with Image.open(png) as drawing:
+        few = drawing.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(png, optimize=True)
 
 
 def _rank(family: str) -> int:
@@ -164,7 +174,10 @@ def _grid(images: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _densities(runs: Sequence[Run]) -> Any:
-    """A row for each data set on the plane: its histogram, then every model's density, on one scale."""
+    """A row for each data set on the plane: its histogram, then every model's density, on one scale.
+
+    Of several configurations of a model it is the one with the least divergence.
+    """
     found: dict[str, dict[str, tuple[Run, dict[str, np.ndarray]]]] = {}
     for run in _few(_first_seeds(runs), PANELS):
         try:
@@ -172,7 +185,9 @@ def _densities(runs: Sequence[Run]) -> Any:
                 arrays = {name: file[name].astype(np.float32) for name in ("density", "data", "extent")}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             continue
-        found.setdefault(run.record.data, {}).setdefault(run.record.model, (run, arrays))
+        row = found.setdefault(run.record.data, {})
+        if run.record.model not in row or _divergence(run) < _divergence(row[run.record.model][0]):
+            row[run.record.model] = (run, arrays)
     if not found:
         return None
     models = list(dict.fromkeys(model for row in found.values() for model in row))
@@ -195,15 +210,20 @@ def _densities(runs: Sequence[Run]) -> Any:
                 continue
             run, arrays = own[model]
             axis.imshow(np.nan_to_num(arrays["density"], posinf=top), **look)
-            divergence = run.record.metrics.get("kl")
-            if divergence is not None and divergence.value is not None:
-                mark = MARKS.get(divergence.kind, "")
-                axis.set_xlabel(f"{mark}{divergence.value:.3f}", fontsize=7, labelpad=1)
+            if math.isfinite(divergence := _divergence(run)):
+                mark = MARKS.get(run.record.metrics["kl"].kind, "")
+                axis.set_xlabel(f"{mark}{divergence:.3f}", fontsize=7, labelpad=1)
     axes[0, 0].set_title("data", fontsize=9, fontweight="bold")
     for axis, model in zip(axes[0, 1:], models, strict=True):
         family = next(row[model][0].record.family for row in found.values() if model in row)
         axis.set_title(plain_text(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
     return figure
+
+
+def _divergence(run: Run) -> float:
+    """From the data's density, in nats; infinite where it is not known."""
+    metric = run.record.metrics.get("kl")
+    return math.inf if metric is None or metric.value is None else metric.value
 
 
 @dataclass
