@@ -437,7 +437,8 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 "there is nothing to judge."
             )
         identity = identify(config)
-        _judge(config, prepare_data(config), directory, record, torch.device("cpu"))
+        gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        _judge(config, prepare_data(config), directory, record, torch.device("cuda" if gpu else "cpu"))
         by = provenance(identity)
         record.provenance["judged_again"] = {key: by[key] for key in ("git_commit", "versions", "hardware")}
         if changes:

@@ -135,3 +135,19 @@ def test_the_training_seed_has_no_part_in_evaluation(trained):
     assert all(
         both[1][index] == pytest.approx(both[0][index], rel=1e-5) for index in both[0].keys() & both[1].keys()
     )
+
+
+def test_a_run_is_judged_again_on_a_gpu_where_there_is_one(trained, monkeypatch):
+    seen = []
+    monkeypatch.setattr("zoo.run._judge", lambda *given: seen.append(given[-1].type))
+    monkeypatch.setattr(
+        "zoo.run.provenance", lambda identity: dict.fromkeys(("git_commit", "versions", "hardware"))
+    )
+    for gpu in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
+        reevaluate(trained)
+    record = read(trained)
+    record.provenance["overrides"] = ["trainer=auto" if o == "trainer=cpu" else o for o in SMALL]
+    record.write(trained)
+    reevaluate(trained)
+    assert seen == ["cpu", "cpu", "cuda"]
