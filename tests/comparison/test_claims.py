@@ -418,6 +418,24 @@ def test_coupling_and_autoregressive():
     assert "likelihoods of one kind" in decision.measured
 
 
+def test_latencies_of_two_devices_are_not_compared():
+    def study(seeds):
+        runs = [
+            *simulate("maf", "flow", bits=around(1.5, 0.01), latency=around(0.02), seeds=seeds),
+            *simulate("realnvp", "flow", bits=around(2, 0.01), latency=around(0.002), seeds=seeds),
+        ]
+        for run in runs:
+            run.record.sampling["device"] = "a card" if run.record.seed else "cpu"
+        return runs
+
+    decision = judged("coupling-autoregressive", study(3))
+    assert decision.verdict == UNDECIDED
+    assert "maf and realnvp, 3 finished seeds on one device" in decision.missing[0].needs
+    decision = judged("coupling-autoregressive", study(4))
+    assert decision.verdict == SUPPORTED
+    assert decision.parts[1].n == "3 and 3"
+
+
 def test_discrete_and_continuous():
     """One small and bad flow beside a large and good one says nothing: quality has to be matched."""
 

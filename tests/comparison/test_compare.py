@@ -100,6 +100,20 @@ def test_values_measured_otherwise_are_flagged_and_not_ranked(runs, tmp_path):
     assert cells[4].strip() == "0.1¹"
 
 
+def test_times_of_unlike_machines_have_no_mean(tmp_path):
+    for seed, (latency, device) in enumerate([(0.002, "a card"), (0.004, "a card"), (9.0, "cpu")]):
+        record = write(tmp_path / "runs", "maf", "flow", seed=seed, latency=latency)
+        record.sampling["device"] = device
+        record.cost["train_seconds"] = 1000 * latency
+        record.write(tmp_path / "runs" / record.run_id)
+    text = show([tmp_path / "runs"], tmp_path / "out")
+    assert "without 1 of 3 seeds, measured otherwise: device cpu instead of a card" in text
+    cells = [c.strip() for c in line((tmp_path / "out/table.md").read_text(), "maf").split("|")]
+    assert "3.0 ± 1.4 [2]¹" in cells
+    assert cells.count("3.0 ± 1.4 [2]¹") == 2, "of the latency in ms, and of the seconds of training"
+    assert any("[3]" in cell for cell in cells), "what does not depend on the machine has all seeds"
+
+
 def test_timings_show_what_they_vary_by(tmp_path):
     """Over seeds their deviation; of one run the quartiles of its calls, or that there was one."""
 

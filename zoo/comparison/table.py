@@ -201,15 +201,18 @@ def _table(
     footnotes = Footnotes()
     rows = []
     for group in _ordered(study):
-        good = group.finished
         cells = []
         for column, settings in zip(columns, usual, strict=True):
+            good = group.finished
             if column.room == "metrics":
                 cell = _metric_cell(column, good, footnotes)
             else:
+                alike = [run for run in good if _settings(column, run) == settings]
+                good = alike or good  # no mean over the times of unlike machines
                 cell = _plain_cell(column, good or (group.runs if column.room == "cost" else []))
             if cell.value is not None:
                 _flag(cell, column, good, settings, footnotes)
+                _tell_left_out(cell, column, group.finished, good, footnotes)
             cells.append(cell)
         cells.append(_status(group.runs, footnotes))
         rows.append(Row(study.name(group), group.family, cells, group.runs))
@@ -485,11 +488,14 @@ def deviation(values: Sequence[float]) -> float:
 
 def _settings(column: Column, run: Run) -> dict[str, Any]:
     """What has to agree for two values of a column to be comparable."""
-    if column.room == "sampling" and column.key != "sequential_evaluations":
-        found = {name: run.record.sampling.get(name) for name in ("device", "threads", "dtype")}
+    timed = column.room == "sampling" and column.key != "sequential_evaluations"
+    if timed or (column.key == "train_seconds" and "device" in run.record.sampling):
+        names = ("device", "threads", "dtype") if timed else ("device",)
+        found = {name: run.record.sampling.get(name) for name in names}
         hardware = run.record.provenance.get("hardware") or {}
         cpu = {"cpu": hardware.get("cpu")} if found["device"] == "cpu" else {}
-        return found | cpu | {"compiled": bool(run.record.sampling.get("compiled"))}
+        compiled = (run.record.sampling if timed else run.record.cost).get("compiled")
+        return found | cpu | {"compiled": bool(compiled)}
     metric = run.record.metrics.get(column.key) if column.room == "metrics" else None
     if metric is None or metric.value is None:
         return {}
@@ -514,12 +520,28 @@ def _flag(
         settings = _settings(column, run)
         if settings == usual:
             continue
-        differing = [k for k in dict.fromkeys([*settings, *usual]) if settings.get(k) != usual.get(k)]
-        if settings and differing:
-            here = ", ".join(f"{k} {settings.get(k)} instead of {usual.get(k)}" for k in differing)
+        if settings:
+            here = _unlike(settings, usual)
             cell.odd = True
             mark = footnotes.mark(f"measured otherwise than the rest of its column, so not ranked: {here}")
             cell.marks += mark if mark not in cell.marks else ""
+
+
+def _unlike(settings: dict[str, Any], usual: dict[str, Any]) -> str:
+    """In what two measurements differ, in words."""
+    differing = [k for k in dict.fromkeys([*settings, *usual]) if settings.get(k) != usual.get(k)]
+    both = [k for k in differing if settings.get(k) is not None and usual.get(k) is not None] or differing
+    return ", ".join(f"{k} {settings.get(k)} instead of {usual.get(k)}" for k in both)
+
+
+def _tell_left_out(
+    cell: Cell, column: Column, runs: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
+) -> None:
+    """Say how many seeds a cell is without, since their times are another machine's."""
+    out = [run for run in runs if run not in shown]
+    if out:
+        why = _unlike(_settings(column, out[0]), _settings(column, shown[0]))
+        cell.marks += footnotes.mark(f"without {len(out)} of {len(runs)} seeds, measured otherwise: {why}")
 
 
 SPEED = ("device", "threads", "dtype", "compiled", "peak_memory_bytes")

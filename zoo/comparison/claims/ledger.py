@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import statistics as plain
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,7 @@ from zoo.comparison.table import number
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 LEAST = 3  # seeds on each side of a test
+LATENCY = "sampling.latency_seconds"
 SHARP = 0.8  # within this factor of real images' sharpness is sharp
 LEVEL_SLOPE = 0.1  # depth that grows more slowly than D to this power does not grow
 MARGIN = 1.25  # distances within this factor of each other are of the same quality
@@ -250,10 +252,15 @@ def compare(
 ) -> Found:
     """Whether a positive number of ``a`` is ``lower`` or ``higher`` than that of ``b``, by its logarithm."""
     groups = [g.named(n) if g is not None else Group("", [], n) for g, n in zip((a, b), names, strict=True)]
+    if key == LATENCY:
+        groups = [Group(g.model, _on_one_device(g.runs, groups), g.label) for g in groups]
     values = [[v * factor for v in g.values(key)] if key and g.runs else [] for g in groups]
     short = [g.label for g, v in zip(groups, values, strict=True) if len([x for x in v if x > 0]) < LEAST]
     if short:
-        return Missing(f"{what} of {' and '.join(short)}, {LEAST} finished seeds", decides=decides)
+        return Missing(
+            f"{what} of {' and '.join(short)}, {LEAST} finished seeds" + " on one device" * (key == LATENCY),
+            decides=decides,
+        )
     if any(x <= 0 for v in values for x in v):
         return Missing(f"positive values of {what}", decides=decides)
     outcome = tests.ratio(tests.welch, *values)
@@ -266,6 +273,16 @@ def compare(
     used = [run for g in groups for run in g.finished]
     verdict = judge(outcome, direction, 1.0)
     return Part(sentence, verdict, WELCH, counts(*values), outcome, panel, used, decides)
+
+
+def _on_one_device(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
+    """Of some runs those whose speed was measured where that of most runs of the groups was."""
+    devices = Counter(_device(run) for group in groups for run in group.finished)
+    return [run for run in runs if not devices or _device(run) == devices.most_common(1)[0][0]]
+
+
+def _device(run: Run) -> str:
+    return str(run.record.sampling.get("device"))
 
 
 def quality_name(study: Study) -> str:
@@ -316,7 +333,7 @@ def autoregressive(runs: Sequence[Run]) -> Iterator[Found]:
                 + _untrained([r for r in used if r.record.family in {f for _, f, _ in rest}]),
                 UNDECIDED, SCALING, _sizes(depths), rest[0][2], None, used, decides=False,
             )  # fmt: skip
-    latencies = _scalings(runs, "sampling.latency_seconds")
+    latencies = _scalings(runs, LATENCY)
     slow = [(m, f, o) for m, f, _, _, o, ar, _ in latencies if ar]
     others = [(m, f, o) for m, f, _, _, o, ar, _ in latencies if not ar and f in ONE_PASS]
     if len(slow) < 2 or len(others) < 2:
@@ -359,6 +376,7 @@ def _scalings(runs: Sequence[Run], key: str) -> list[Scaling]:
     """Model, family, sizes, means, exponent, whether it is autoregressive, runs: of models seen at 3 sizes or
     more that differ in the data's size alone."""
     found: dict[tuple[str, ...], list[Run]] = {}
+    runs = _on_one_device(runs, [Group("", list(runs))]) if key == LATENCY else runs
     for run in runs:
         shape = (run.record.provenance.get("data") or {}).get("shape")
         if shape and run.record.status == "finished" and (value(run, key) or 0) > 0:
@@ -785,7 +803,7 @@ def coupling_autoregressive(study: Study) -> Iterator[Found]:
         yield compare(
             a,
             b,
-            "sampling.latency_seconds",
+            LATENCY,
             "higher",
             "latency of one sample",
             (one, other),
@@ -821,7 +839,7 @@ def discrete_continuous(study: Study) -> Iterator[Found]:
     yield compare(
         a,
         b,
-        "sampling.latency_seconds",
+        LATENCY,
         "higher",
         "latency of one sample",
         ("ffjord", "realnvp"),
@@ -875,9 +893,7 @@ def field_width(study: Study) -> Iterator[Found]:
     )
     yield _likelihood(small, large, "higher")
     names = (large.label, small.label)
-    yield compare(
-        large, small, "sampling.latency_seconds", "higher", "latency of one sample", names, True, 1e3, " ms"
-    )
+    yield compare(large, small, LATENCY, "higher", "latency of one sample", names, True, 1e3, " ms")
     yield _better(study, small, large, names[::-1], "higher", decides=False)
 
 
@@ -897,8 +913,11 @@ def matching_efficient(study: Study) -> Iterator[Found]:
         return
     seconds = [g.settings["training.max_seconds"] for g in (ffjord, matching)]
     sizes = [max(g.values("cost.parameters"), default=0) for g in (ffjord, matching)]
-    if seconds[0] != seconds[1] or not 0.8 < sizes[0] / max(sizes[1], 1) < 1.25:
-        yield Missing("ffjord and flow_matching with the same field and budget of seconds", run)
+    devices = {_device(run) for g in (ffjord, matching) for run in g.finished}
+    if seconds[0] != seconds[1] or len(devices) > 1 or not 0.8 < sizes[0] / max(sizes[1], 1) < 1.25:
+        yield Missing(
+            "ffjord and flow_matching with the same field and budget of seconds, on one device", run
+        )
         return
     yield Part(
         f"The same field ({sizes[0]:,.0f} and {sizes[1]:,.0f} parameters), {seconds[0]:g} seconds each: "
