@@ -436,6 +436,19 @@ def test_latencies_of_two_devices_are_not_compared():
     assert decision.parts[1].n == "3 and 3"
 
 
+def test_what_is_missing_is_told_with_the_sweep_of_its_data():
+    for data in ("digits", "mnist"):
+        runs = [
+            *simulate("maf", "flow", data=data, bits=around(2.5, 0.01)),
+            *simulate("realnvp", "flow", data=data, bits=around(2, 0.01)),
+        ]
+        (lacks,) = judged("coupling-autoregressive", runs).lacks
+        assert lacks.startswith("Not measured: latency"), "what is there refutes it"
+        assert lacks.endswith(f"run `zoo sweep claims_{data}`.")
+        (lacks,) = judged("truncation", runs).lacks
+        assert lacks.startswith("Undecided: needs")
+
+
 def test_discrete_and_continuous():
     """One small and bad flow beside a large and good one says nothing: quality has to be matched."""
 

@@ -144,17 +144,23 @@ class Decision:
         commands: dict[str, list[str]] = {}
         for missing in self.missing:
             if missing.decides:
-                commands.setdefault(missing.run, []).append(missing.needs)
-        return [f"Undecided: needs {'; '.join(needs)}: run `{run}`." for run, needs in commands.items()]
+                commands.setdefault(self._command(missing), []).append(missing.needs)
+        lead = "Undecided: needs" if self.verdict == UNDECIDED else "Not measured:"
+        return [f"{lead} {'; '.join(needs)}: run `{run}`." for run, needs in commands.items()]
 
     @property
     def untold(self) -> list[str]:
         """What would be told beside, and is missing."""
         return [
-            f"Beside it, not measured: {missing.needs}" + (f": run `{missing.run}`." if missing.run else ".")
+            f"Beside it, not measured: {missing.needs}"
+            + (f": run `{self._command(missing)}`." if missing.run else ".")
             for missing in self.missing
             if not missing.decides
         ]
+
+    def _command(self, missing: Missing) -> str:
+        """What brings the runs that are missing, of the data that the rest is of."""
+        return "zoo sweep claims_mnist" if (missing.run, self.data) == (SWEEP, "mnist") else missing.run
 
     @property
     def tests(self) -> list[str]:
