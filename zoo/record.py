@@ -73,10 +73,10 @@ class Record:
             ``peak_memory_bytes``, ``evaluation_seconds``, ``total_seconds`` (of the last process alone, where
             the run was resumed), ``compiled``, ``flops_per_example`` (of an update, by torch's counter; else
             None and ``flops_reason``; ``sampling`` has its own).
-        provenance: ``config``, ``config_hash``, ``command``, ``git_commit``, ``versions``, ``hardware`` (with
-            ``jobs``, how many its sweep ran on this machine at a time; None: unknown), ``protocol_hash``,
-            ``checkpoint``, ``weights``, ``data``, ``finished_at``; of a run that was judged again,
-            ``judged_again``: commit, versions and hardware of that.
+        provenance: ``config``, ``config_hash``, ``overrides`` (``zoo train``'s), ``git_commit``,
+            ``versions``, ``hardware`` (with ``jobs``, how many its sweep ran on this machine at a time; None:
+            unknown), ``protocol_hash``, ``checkpoint``, ``weights``, ``data``, ``finished_at``; of a run that
+            was judged again, ``judged_again``: commit, versions and hardware of that.
     """
 
     run_id: str
