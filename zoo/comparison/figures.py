@@ -48,20 +48,24 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
                 continue
             drawn[name] = out / f"{name}.png"
             figure.savefig(drawn[name], dpi=140)
+            _few_colours(drawn[name])
             if name not in PICTURES:
-                _few_colours(drawn[name])
                 figure.set_layout_engine("none")  # as it was laid out for the other
                 figure.savefig(out / f"{name}.svg", metadata={"Date": None})
     return drawn
 
 
 def _few_colours(png: Path) -> None:
-    """A drawing of lines on a palette of 256: a third of the bytes, and results are kept in git."""
+    """A picture on a palette of 256: a third of the bytes, since results are kept in git.
+
+    Photographs in colour stay as they are.
+    """
     from PIL import Image
 
-    with Image.open(png) as drawing:
-        few = drawing.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-    few.save(png, optimize=True)
+    with Image.open(png) as picture:
+        colours = picture.convert("RGB")
+    if colours.getcolors(8192) is not None:
+        colours.quantize(256, dither=Image.Dither.NONE).save(png, optimize=True)
 
 
 def _rank(family: str) -> int:
