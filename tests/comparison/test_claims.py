@@ -436,6 +436,18 @@ def test_latencies_of_two_devices_are_not_compared():
     assert decision.parts[1].n == "3 and 3"
 
 
+@pytest.mark.parametrize("changed", [{"threads": 4}, {"dtype": "float64"}, {"compiled": True}])
+def test_latencies_measured_otherwise_are_not_compared(changed):
+    runs = [
+        *simulate("maf", "flow", bits=around(1.5, 0.01), latency=around(0.02)),
+        *simulate("realnvp", "flow", bits=around(2, 0.01), latency=around(0.002)),
+    ]
+    assert verdict("coupling-autoregressive", runs) == SUPPORTED
+    for run in runs[:3]:
+        run.record.sampling |= changed
+    assert verdict("coupling-autoregressive", runs) == UNDECIDED
+
+
 def test_what_is_missing_is_told_with_the_sweep_of_its_data():
     for data in ("digits", "mnist"):
         runs = [

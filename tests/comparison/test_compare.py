@@ -368,6 +368,25 @@ def test_damaged_record_is_a_warning(runs):
     assert "broken/record.json" in text
 
 
+@pytest.mark.parametrize(
+    "place",
+    ["sampling.latency_seconds", "sampling.latency_quartiles", "cost.parameters", "provenance.config",
+     "provenance.data", "provenance.hardware", "stability", "metrics.n", "metrics.direction", "metrics.kind"],
+)  # fmt: skip
+def test_a_word_in_the_place_of_a_number_is_a_warning(runs, place):
+    odd = write(runs, "odd", "flow")
+    room, _, name = place.partition(".")
+    if room == "metrics":
+        setattr(odd.metrics["bits_per_dim"], name, 5 if name == "kind" else "many")
+    elif name:
+        getattr(odd, room)[name] = "fast"
+    else:
+        setattr(odd, room, "x")
+    odd.write(runs / odd.run_id)
+    text = show([runs])
+    assert f"warning: The record {runs / odd.run_id}" in text.replace("\n", "")
+
+
 def test_nothing_to_compare(tmp_path):
     with pytest.raises(ZooError, match="no directory"):
         show([tmp_path / "nowhere"])

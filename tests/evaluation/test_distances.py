@@ -165,3 +165,13 @@ def test_floor_is_far_below_noise(digits):
     noise = extractor(torch.randint(17, (1000, 1, 8, 8)))
     assert frechet.between(train, test) * 20 < frechet.between(noise, test)
     torch.testing.assert_close(extractor(digits.splits["test"], batch_size=7), test, rtol=0, atol=1e-5)
+
+
+def test_a_distance_whose_draws_have_none_keeps_its_value_without_an_error():
+    """Of nearly constant samples some bootstrap draws are constant; the samples themselves are not."""
+    features = torch.zeros(60, 4)
+    features[0] = 1.0
+    reference = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    assert math.isnan(frechet.bootstrap_error(features, reference, seed=0))
+    spread = torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
+    assert 0 < frechet.bootstrap_error(spread, reference, seed=0) < 1

@@ -334,6 +334,7 @@ def test_settings():
         ("samples", 0), ("samples", "many"), ("samples", True), ("likelihood_examples", 0),
         ("likelihood_examples", 2.5), ("latency_repeats", 0), ("throughput_batches", []),
         ("throughput_batches", [0]), ("throughput_batches", 3), ("time_limit_seconds", "x"),
+        ("time_limit_seconds", math.nan), ("time_limit_seconds", math.inf),
         ("time_limit_seconds", -1), ("extractor", "digit-cnn"), ("inception_weights", 3),
         ("dinov2_weights", 3),
     ]  # fmt: skip

@@ -105,9 +105,11 @@ def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path]
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
     sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
     sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
+    protocols = {run.record.provenance.get("protocol_hash") for run in runs}
+    count = "one protocol" if len(protocols) == 1 else f"{len(protocols)} settings of the protocol"
     lead = (
-        f'<p class="lead">{len(runs)} runs of {len(models)} models, each trained by its own rule and judged by one '
-        "protocol. Click a heading to sort.</p>"
+        f'<p class="lead">{len(runs)} runs of {len(models)} models, each trained by its own rule and judged by '
+        f"{count}. Click a heading to sort.</p>"
     )
     return shell("Generative models, compared", lead + "".join(sections))
 

@@ -486,16 +486,21 @@ def deviation(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
+def timed_by(run: Run) -> dict[str, Any]:
+    """What has to agree for two speeds of sampling to be comparable."""
+    sampling, hardware = run.record.sampling, run.record.provenance.get("hardware") or {}
+    found = {name: sampling.get(name) for name in ("device", "threads", "dtype")}
+    cpu = {"cpu": hardware.get("cpu")} if found["device"] == "cpu" else {}
+    return found | cpu | {"compiled": bool(sampling.get("compiled"))}
+
+
 def _settings(column: Column, run: Run) -> dict[str, Any]:
     """What has to agree for two values of a column to be comparable."""
-    timed = column.room == "sampling" and column.key != "sequential_evaluations"
-    if timed or (column.key == "train_seconds" and "device" in run.record.sampling):
-        names = ("device", "threads", "dtype") if timed else ("device",)
-        found = {name: run.record.sampling.get(name) for name in names}
-        hardware = run.record.provenance.get("hardware") or {}
-        cpu = {"cpu": hardware.get("cpu")} if found["device"] == "cpu" else {}
-        compiled = (run.record.sampling if timed else run.record.cost).get("compiled")
-        return found | cpu | {"compiled": bool(compiled)}
+    if column.room == "sampling" and column.key != "sequential_evaluations":
+        return timed_by(run)
+    if column.key == "train_seconds" and "device" in run.record.sampling:
+        machine = {key: value for key, value in timed_by(run).items() if key in ("device", "cpu")}
+        return machine | {"compiled": bool(run.record.cost.get("compiled"))}
     metric = run.record.metrics.get(column.key) if column.room == "metrics" else None
     if metric is None or metric.value is None:
         return {}
@@ -624,8 +629,9 @@ def _plain_cell(column: Column, runs: Sequence[Run]) -> Cell:
         text = f"{number(value, spread)} [{len(values)}]"
         return Cell(text, value, "plain", note=note, spread=spread, seeds=len(values))
     text, repeats = number(value), rooms[0].get("latency_repeats")
-    if column.key == "latency_seconds" and repeats is not None:
-        low, high = (number(q * column.factor) for q in rooms[0]["latency_quartiles"])
+    quartiles = rooms[0].get("latency_quartiles")
+    if column.key == "latency_seconds" and repeats is not None and quartiles:
+        low, high = (number(q * column.factor) for q in quartiles)
         text += f" ({low} to {high})" if repeats > 1 else " (n=1)"
     return Cell(text, value, "plain", note=note)
 

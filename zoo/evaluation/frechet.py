@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -114,12 +116,18 @@ def between(first: Tensor, second: Tensor) -> float:
 
 
 def bootstrap_error(features: Tensor, reference: Tensor, *, seed: int, rounds: int = 20) -> float:
-    """Standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them."""
+    """Standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them.
+
+    NaN where a draw has no distance, as of nearly constant samples whose few others were not drawn.
+    """
     generator = torch.Generator().manual_seed(seed)
     target = FrechetAccumulator(reference.shape[1]).update(reference).statistics()
     values = []
     for _ in range(rounds):
         rows = torch.randint(len(features), (len(features),), generator=generator)
-        drawn = FrechetAccumulator(features.shape[1]).update(features[rows]).statistics()
+        try:
+            drawn = FrechetAccumulator(features.shape[1]).update(features[rows]).statistics()
+        except ZooError:
+            return math.nan
         values.append(frechet_distance(*drawn, *target))
     return torch.tensor(values, dtype=torch.float64).std().item()

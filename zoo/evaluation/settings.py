@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_origin, get_type_hints
@@ -64,8 +65,10 @@ class Settings:
                 raise ZooError(f"evaluation.{name} is of the kind {kind}; got {values[name]!r}.")
         settings = cls(**plain)
         for name, least in AT_LEAST.items():
-            if getattr(settings, name) < least:
-                raise ZooError(f"evaluation.{name} must be at least {least}; got {getattr(settings, name)}.")
+            if not least <= getattr(settings, name) < math.inf:
+                raise ZooError(
+                    f"evaluation.{name} must be at least {least}, and finite; got {getattr(settings, name)}."
+                )
         if settings.likelihood_examples is not None and settings.likelihood_examples < 1:
             raise ZooError("evaluation.likelihood_examples must be at least 1, or null for all of the test.")
         if min(settings.throughput_batches, default=0) < 1:

@@ -18,7 +18,7 @@ from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.statistics import LEVEL, Outcome
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Group, Study, differing, is_autoregressive, sensitivities, studies, value
-from zoo.comparison.table import number
+from zoo.comparison.table import number, timed_by
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 LEAST = 3  # seeds on each side of a test
@@ -282,13 +282,14 @@ def compare(
 
 
 def _on_one_device(runs: Sequence[Run], groups: Sequence[Group]) -> list[Run]:
-    """Of some runs those whose speed was measured where that of most runs of the groups was."""
+    """Of some runs those whose speed was measured as that of most runs of the groups was."""
     devices = Counter(_device(run) for group in groups for run in group.finished)
     return [run for run in runs if not devices or _device(run) == devices.most_common(1)[0][0]]
 
 
 def _device(run: Run) -> str:
-    return str(run.record.sampling.get("device"))
+    """The device, and all else that has to agree for two times to be comparable."""
+    return repr(timed_by(run))
 
 
 def quality_name(study: Study) -> str:

@@ -186,7 +186,9 @@ def _fill(result: Metric, definition: Definition, context: Context) -> None:
     if not math.isfinite(found.value):
         result.reason = f"The value is {found.value}, no number."
         return
-    result.value, result.standard_error = found.value, found.standard_error
+    result.value = found.value
+    if found.standard_error is not None and math.isfinite(found.standard_error):
+        result.standard_error = found.standard_error
     result.n = result.n if found.n is None else found.n
     result.details |= found.details
     if definition.floor is not None:
