@@ -301,7 +301,8 @@ def test_a_constant_reference_and_an_empty_one():
     assert "no train examples" in found["fd/plain"].details["floor_reason"]
 
 
-def test_a_reference_of_another_shape_or_with_nan_is_an_error():
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_a_reference_of_another_shape_or_with_nan_is_an_error(split):
     base = context()
     for x, words in [
         (torch.zeros(17, 1, 4, 5), "shape"),
@@ -309,7 +310,7 @@ def test_a_reference_of_another_shape_or_with_nan_is_an_error():
         (images(17, 3).index_fill(0, torch.tensor([0]), math.nan), "not finite"),
     ]:
         with pytest.raises(InvalidData, match=words):
-            measure(dataclasses.replace(base, splits={**base.splits, "test": x}))
+            measure(dataclasses.replace(base, splits={**base.splits, split: x}))
 
 
 def test_features_that_are_not_finite_and_values_that_are_none():

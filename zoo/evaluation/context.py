@@ -124,7 +124,10 @@ class Context:
         """
         if self.failure is not None:
             return self.failure
-        return self.once(("flaw", SAMPLES), lambda: self._flaw(SAMPLES) or self._flaw("test"))
+        train = ["train"] if len(self.splits.get("train", ())) else []
+        return self.once(
+            ("flaw", SAMPLES), lambda: next(filter(None, map(self._flaw, [SAMPLES, "test", *train])), None)
+        )
 
     def _flaw(self, name: str) -> str | None:
         try:
