@@ -88,15 +88,22 @@ def test_frechet_refuses(features, words):
 
 def test_energy_distance():
     x, y = torch.randn(2000, 1), torch.randn(2000, 1)
-    assert abs(energy_distance(x, y)) < 0.01
+    assert abs(energy_distance(x, y)[0]) < 0.01
     # X - Y ~ N(d, 2): E|X-Y| is a folded normal's mean
     d, s = 1.5, math.sqrt(2)
     folded = s * math.sqrt(2 / math.pi) * math.exp(-(d**2) / 4) + d * math.erf(d / 2)
-    assert energy_distance(x, y + d) == pytest.approx(2 * folded - 4 / math.sqrt(math.pi), abs=0.08)
+    assert energy_distance(x, y + d)[0] == pytest.approx(2 * folded - 4 / math.sqrt(math.pi), abs=0.08)
     with pytest.raises(ZooError, match="two examples"):
         energy_distance(x[:1], y)
     with pytest.raises(ZooError, match="finite"):
         energy_distance(x / 0, y)
+
+
+def test_the_error_of_an_energy_distance_is_its_spread_over_draws():
+    found = [energy_distance(torch.randn(60, 2), torch.randn(80, 2) + 0.7) for _ in range(300)]
+    values, errors = torch.tensor(found, dtype=torch.float64).unbind(1)
+    assert errors.square().mean().sqrt() == pytest.approx(values.std().item(), rel=0.15)
+    assert math.isnan(energy_distance(torch.randn(2, 2), torch.randn(9, 2))[1])
 
 
 def test_to_uint8():

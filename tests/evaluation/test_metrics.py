@@ -17,6 +17,7 @@ from zoo.evaluation.features import Extractor
 from zoo.evaluation.metrics import NEEDS, Definition, Value, definitions, measure, metric
 from zoo.evaluation.metrics.kid import mmd
 from zoo.evaluation.metrics.memorisation import closer
+from zoo.evaluation.neighbours import share
 from zoo.evaluation.settings import Settings
 
 SPEC = DataSpec((1, 4, 4), levels=256)
@@ -103,7 +104,7 @@ def test_neighbourhood_metrics_by_brute_force():
     for name, value in expected.items():
         assert value > 0
         assert found[f"{name}/plain"].value == pytest.approx(value, abs=1e-12)
-    n, p = 23, expected["precision"]
+    n, p = 27, (23 * expected["precision"] + 2) / 27  # two successes and two failures more
     assert found["precision/plain"].standard_error == pytest.approx(math.sqrt(p * (1 - p) / n))
 
 
@@ -269,6 +270,7 @@ def test_too_few_samples_for_the_features():
     ("samples", "words"),
     [
         (torch.full((23, 1, 4, 4), 7.0), "All 23 samples are identical"),
+        (7 + 0.01 * images(23, 4) / 15, "All 23 samples are identical"),  # as bytes, which are judged
         (images(23, 4).index_fill(0, torch.tensor([2, 5]), math.nan), "2 of 23 samples"),
         (images(23, 4).index_fill(0, torch.tensor([2]), math.inf), "1 of 23 samples"),
         (torch.empty(0, 1, 4, 4), "no samples"),
@@ -276,6 +278,16 @@ def test_too_few_samples_for_the_features():
 )
 def test_samples_that_are_none(samples, words):
     assert all(words in reason for reason in reasons(measure(context(samples))).values())
+
+
+@pytest.mark.parametrize(("true", "n"), [(0, 20), (20, 20), (7, 20), (1, 1000)])
+def test_a_share_has_an_error_where_all_or_none_are_true(true, n):
+    value, error = share(torch.arange(n) < true)
+    assert value == true / n
+    # about half of the reach of Wilson's interval, by its own formula
+    z = 1.959964
+    reach = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
+    assert reach / z / 1.01 < error < 1.6 * reach / z
 
 
 def test_images_without_structure_have_no_spectrum():

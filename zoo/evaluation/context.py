@@ -143,7 +143,10 @@ class Context:
             )
         if bad:
             return f"{bad} of {len(x)} {name} hold values that are not finite."
-        if len(x) > 1 and bool((x == x[:1]).all()):
+        seen = (
+            x if not self.spec.is_image or self.spec.levels is None else self.pixels(name)
+        )  # as it is judged
+        if len(seen) > 1 and bool((seen == seen[:1]).all()):
             return f"All {len(x)} {name if name == SAMPLES else f'{name} examples'} are identical."
         return None
 

@@ -6,13 +6,15 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.evaluation.discrepancy import discrepancy
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
-    """2 E|X-Y| - E|X-X'| - E|Y-Y'| (Székely & Rizzo 2013, eq. 1), in the data's units.
+def energy_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
+    """2 E|X-Y| - E|X-X'| - E|Y-Y'| (Székely & Rizzo 2013, eq. 1), in the data's units, and its error.
 
     Each mean is over pairs of different examples, so the estimate is unbiased: around zero, and now and then
-    below it, where the distributions agree.
+    below it, where the distributions agree. The error is that of the draw of both sets, see
+    :func:`~zoo.evaluation.discrepancy.discrepancy`.
 
     Args:
         x: ``(N, D)``, N at least 2.
@@ -26,16 +28,10 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
         raise ZooError(f"An energy distance needs two examples in each set; got {len(x)} and {len(y)}.")
     if not bool(torch.isfinite(x).all() and torch.isfinite(y).all()):
         raise ZooError("An energy distance needs finite values; some are NaN or infinite.")
-    return 2 * _distances(x, y) / (len(x) * len(y)) - _within(x) - _within(y)
+    return discrepancy(*(-_distances(a, b) for a, b in ((x, x), (y, y), (x, y), (y, x))))
 
 
-def _within(x: Tensor) -> float:
-    return _distances(x, x) / (len(x) * (len(x) - 1))
-
-
-def _distances(x: Tensor, y: Tensor) -> float:
-    """The sum of all |x_i - y_j|."""
-    return sum(
-        torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist").sum().item()
-        for rows in x.split(500)
-    )
+def _distances(x: Tensor, y: Tensor) -> Tensor:
+    """For each of ``(N, D)`` the sum of its distances to all of ``(M, D)``, ``(N,)``."""
+    blocks = (torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist") for rows in x.split(500))
+    return torch.cat([block.sum(1) for block in blocks])

@@ -44,6 +44,11 @@ def _block(x: Tensor, y: Tensor) -> Tensor:
 
 
 def share(yes: Tensor) -> tuple[float, float]:
-    """The share of a Boolean ``(N,)`` that is true, and its binomial standard error."""
-    value = yes.double().mean().item()
-    return value, math.sqrt(value * (1 - value) / len(yes))
+    """The share of a Boolean ``(N,)`` that is true, and its standard error.
+
+    The error is that of the share with two successes and two failures more (Agresti & Coull 1998): the plain
+    binomial one is zero where all or none are true, however few they are.
+    """
+    n = len(yes)
+    adjusted = (yes.sum().item() + 2) / (n + 4)
+    return yes.double().mean().item(), math.sqrt(adjusted * (1 - adjusted) / (n + 4))

@@ -12,6 +12,5 @@ def energy_distance(context: Context) -> Value:
     """How far points lie from the test split (Székely & Rizzo 2013): see :mod:`zoo.evaluation.energy`."""
     limit, seed = context.settings.pairwise_examples, context.settings.seed
     reference, drawn = subset(context.examples("test"), limit, seed), context.samples[:limit]
-    return Value(
-        energy.energy_distance(drawn, reference), n=len(drawn), details={"reference_n": len(reference)}
-    )
+    value, error = energy.energy_distance(drawn, reference)
+    return Value(value, error, n=len(drawn), details={"reference_n": len(reference)})

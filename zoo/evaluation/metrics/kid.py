@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.evaluation.context import Context
+from zoo.evaluation.discrepancy import discrepancy
 from zoo.evaluation.metrics import Value, metric
 
 
@@ -43,17 +42,8 @@ def mmd(x: Tensor, y: Tensor) -> tuple[float, float]:
     if min(n, m) < 3:
         raise ZooError(f"A kernel distance needs three examples in each set; got {n} and {m}.")
     within_x, within_y, across = (_kernel(a, b) for a, b in ((x, x), (y, y), (x, y)))
-    rows_x = within_x.sum(1) - within_x.diagonal()
-    rows_y = within_y.sum(1) - within_y.diagonal()
-    own_x, own_y, cross = rows_x.sum(), rows_y.sum(), across.sum()
-    value = own_x / (n * (n - 1)) + own_y / (m * (m - 1)) - 2 * cross / (n * m)
-    # the value without one example, for each: its own terms are a row and a column
-    without_x = (own_x - 2 * rows_x) / ((n - 1) * (n - 2)) + own_y / (m * (m - 1))
-    without_x = without_x - 2 * (cross - across.sum(1)) / ((n - 1) * m)
-    without_y = (own_y - 2 * rows_y) / ((m - 1) * (m - 2)) + own_x / (n * (n - 1))
-    without_y = without_y - 2 * (cross - across.sum(0)) / (n * (m - 1))
-    variance = sum((len(values) - 1) * values.var(correction=0).item() for values in (without_x, without_y))
-    return value.item(), math.sqrt(variance)
+    rows_x, rows_y = (within.sum(1) - within.diagonal() for within in (within_x, within_y))
+    return discrepancy(rows_x, rows_y, across.sum(1), across.sum(0))
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:
