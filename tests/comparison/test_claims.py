@@ -235,10 +235,15 @@ def test_times_of_the_others_are_told_and_not_called_flat():
     assert "realnvp" not in decision.measured.partition("Time of one sample")[2]
 
 
-def blur(vae, others=1.0, spread=0.05):
+def blur(vae, others=1.0, spread=0.05, spectrum=1.0, fd=10.0):
     runs = simulate("vae", "vae", sharpness=around(vae))
     for salt, (model, family) in enumerate((("gan", "gan"), ("realnvp", "flow"), ("glow", "flow"))):
-        runs += simulate(model, family, sharpness=around(others, spread, salt + 1), depth=8)
+        fine = {"sharpness": around(others, spread, salt + 1), "depth": 8}
+        fine["sharpness/spectrum"] = around(spectrum, spread, salt + 5)
+        runs += simulate(model, family, **fine, **({} if fd is None else {"fd": around(fd, 0.05, salt)}))
+    for run in runs:
+        if FD in run.record.metrics:
+            run.record.metrics[FD].details["floor"] = 1.0
     return runs
 
 
@@ -256,6 +261,37 @@ def test_flows_parallel_sharp():
     assert verdict("flows-parallel-sharp", blur(0.4, others=0.5, spread=0.02)) == REFUTED
     assert verdict("flows-parallel-sharp", blur(0.4, others=0.8, spread=0.2)) == UNDECIDED
     assert verdict("flows-parallel-sharp", blur(0.4)[:3]) == UNDECIDED
+
+
+def test_noise_is_not_called_sharp():
+    assert verdict("flows-parallel-sharp", blur(0.4, spread=0.02, spectrum=2.0)) == REFUTED
+    far = judged("flows-parallel-sharp", blur(0.4, spread=0.02, fd=70.0))
+    assert far.verdict == UNDECIDED
+    assert re.search("are (6|7). times as far from real examples as these are from each other", far.measured)
+    unknown = judged("flows-parallel-sharp", blur(0.4, spread=0.02, fd=None))
+    assert unknown.verdict == UNDECIDED
+    assert "no distance says" in unknown.measured
+    assert verdict("flows-parallel-sharp", blur(0.4, others=0.5, spread=0.02, fd=70.0)) == REFUTED
+
+
+def restricted(size=5000, updates=1000, far=2.0, near=1.0, discrete=("realnvp", "maf", "residual_flow")):
+    runs = simulate("ffjord", "continuous flow", fd=around(near), parameters=4800, updates=1000)
+    for salt, model in enumerate(discrete):
+        spent = {"parameters": size, "updates": updates}
+        runs += simulate(model, "flow", fd=around(far, salt=salt + 1), **spent)
+    return runs
+
+
+def test_restricted_architecture():
+    assert verdict("restricted-architecture", restricted()) == SUPPORTED
+    assert verdict("restricted-architecture", restricted(far=0.5)) == REFUTED
+    assert verdict("restricted-architecture", restricted(far=1.0)) == UNDECIDED
+    assert verdict("restricted-architecture", restricted(discrete=["realnvp", "maf"])) == UNDECIDED
+    for unlike in ({"size": 4700}, {"size": 6100}, {"updates": 900}):
+        decision = judged("restricted-architecture", restricted(**unlike))
+        assert (decision.verdict, decision.parts) == (UNDECIDED, [])
+    # unbiased distances may be below zero
+    assert verdict("restricted-architecture", restricted(near=-0.01, far=0.5)) == SUPPORTED
 
 
 def rates(spread_gan, spread_flow, lost=(), level=5, lost_flow=()):
@@ -364,10 +400,19 @@ def test_two_collapsed_generators_are_told_to_be_so():
 
     decision = judged("spectral-norm", zoo(200, 200))
     assert decision.verdict == UNDECIDED
-    assert "Both are collapsed, 204 and 201 times the 1 of real examples" in decision.measured
+    assert "Both are collapsed, 204 and 201 times as far as real examples" in decision.measured
     assert judged("spectral-norm", zoo(200, 100)).verdict == SUPPORTED, "a remark changes no verdict"
     assert "collapsed" not in judged("spectral-norm", zoo(200, 20)).measured
     assert "collapsed" not in judged("spectral-norm", zoo(200, 200, floor=None)).measured
+    bare = {"training.r1": 0.0}
+    both = [
+        *zoo(20, 10),
+        *gan(bare, fd=200.0),
+        *gan(bare | {"model.critic_norm": "spectral"}, fd=around(250)),
+    ]
+    decision = judged("spectral-norm", both)
+    assert decision.verdict == SUPPORTED, "by the GAN that the study varies from"
+    assert [p.decides for p in decision.parts] == [True, False]
 
 
 @pytest.mark.parametrize(

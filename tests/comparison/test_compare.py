@@ -126,10 +126,14 @@ def test_timings_show_what_they_vary_by(tmp_path):
         timed("maf", seed, latency_seconds=seconds, latency_quartiles=[seconds] * 2, latency_repeats=9)
     timed("glow", 0, latency_seconds=0.02, latency_quartiles=[0.018, 0.025], latency_repeats=9)
     timed("vae", 0, latency_seconds=0.03, latency_quartiles=[0.03, 0.03], latency_repeats=1)
+    for seed, repeats in enumerate((1, 4)):
+        timed("diffusion", seed, latency_seconds=2 + seed, latency_quartiles=[2] * 2, latency_repeats=repeats)
     text = show([tmp_path / "runs"])
     assert "12.0 ± 2.0 [3]" in line(text, "maf")
     assert "20 (18 to 25)" in line(text, "glow")
     assert "30 (n=1)" in line(text, "vae")
+    assert "[2]¹" in line(text, "diffusion")
+    assert "¹ calls timed in each run: 1 to 4" in text
     assert "latency of one run: the median of its calls, their quartiles in parentheses" in text
 
 
@@ -328,14 +332,20 @@ def test_invertibility_has_a_table_of_its_own_for_flows(tmp_path):
 
 
 def test_the_spread_over_learning_rates(tmp_path):
-    for index, rate in enumerate((0.001, 0.01, 0.1)):
-        record = write(tmp_path / "runs", "maf", "flow", fd=math.e**index, key=f"-{rate}", seed=0)
+    def run(model, rate, fd):
+        record = write(tmp_path / "runs", model, "flow", fd=fd, key=f"-{rate}", seed=0)
         record.provenance["config"] |= {"training": {"lr": rate}}
         record.write(tmp_path / "runs" / record.run_id)
+
+    for index, rate in enumerate((0.001, 0.01, 0.1)):
+        run("maf", rate, math.e**index)
+        run("realnvp", rate, math.e ** (2 * index))
         write(tmp_path / "runs", "glow", "flow", seed=index)
+    run("realnvp", 1, 1e6)  # a rate that the others were not run at
     show([tmp_path / "runs"], tmp_path / "out")
     table = (tmp_path / "out/table.md").read_text().split("**digits: stability**")[1]
     assert "1 [1]¹" in line(table, "maf"), "of logarithms 0, 1, 2"
+    assert "2 [1]¹" in line(table, "realnvp"), "of the same rates"
     assert "¹ at learning rates 0.001, 0.01, 0.1" in table
 
 
@@ -448,6 +458,10 @@ def test_failures_and_two_data_sets_on_the_page(runs, tmp_path):
     assert "<h2>Failures</h2>" in page
     assert page.count("<table>") == 2
     assert "NLL (nats)" in page
+    assert page.index('<h2 id="moons">') < page.index('<h2 id="digits">'), "the most runs come first"
+    links = re.findall(r'<a href="#([^"]+)">', page)
+    assert {"digits", "moons", "curves", "provenance"} <= set(links)
+    assert all(re.search(rf'id="?{re.escape(name)}["> ]', page) for name in links)
 
 
 def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):

@@ -40,6 +40,8 @@ article{border-top:1px solid var(--line);padding:14px 0 18px}article h3{margin:0
 .verdict.supported{background:#00795a}.verdict.not{background:#b0382c}article p{margin:4px 0;max-width:100ch}
 article .beside,article .test{color:var(--dim);font-size:13px}article details{border:0;padding:4px 0;font-size:13px}
 td.text{white-space:normal;text-align:left;min-width:20ch}
+nav{display:flex;flex-wrap:wrap;gap:2px 18px;font-size:13px;margin:10px 0 0}a{color:var(--accent);text-decoration:none}a:hover{text-decoration:underline}
+td a{font-weight:600}
 """
 
 _SCRIPT = """
@@ -93,25 +95,42 @@ _KINDS = {
 }
 
 
-def build(runs: Sequence[Run], tables: Sequence[Table], figures: dict[str, Path], claims: str = "") -> str:
-    """The page as text; pictures are inside it, nothing is fetched. ``claims``: their section."""
+def build(
+    runs: Sequence[Run],
+    tables: Sequence[Table],
+    figures: dict[str, Path],
+    claims: tuple[str, str] = ("", ""),
+) -> str:
+    """The page as text; pictures are inside it, nothing is fetched. ``claims``: their verdicts and what these
+    are by."""
     models = sorted({run.record.model for run in runs})
-    sections = [_table(table) for table in tables]
+    verdicts, articles = claims
+    sections = [verdicts, *(_table(table) for table in tables)]
     for name, (title, lead) in _FIGURES.items():
         if name in figures:
             picture = _picture(figures[name], title)
             sections.append(f'<h2 id="{name}">{title}</h2><p class="lead">{lead}</p>{picture}')
-    sections += [claims, _failures(runs)]
+    sections += [articles, _failures(runs)]
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
-    sections.append(f"<h2>How to read it</h2><dl>{kinds}</dl>")
-    sections.append("<h2>Provenance</h2>" + "".join(_provenance(run) for run in runs))
+    sections.append(f"<h2 id=kinds>How to read it</h2><dl>{kinds}</dl>")
+    sections.append("<h2 id=provenance>Provenance</h2>" + "".join(_provenance(run) for run in runs))
     protocols = {run.record.provenance.get("protocol_hash") for run in runs}
     count = "one protocol" if len(protocols) == 1 else f"{len(protocols)} settings of the protocol"
     lead = (
         f'<p class="lead">{len(runs)} runs of {len(models)} models, each trained by its own rule and judged by '
         f"{count}. Click a heading to sort.</p>"
     )
-    return shell("Generative models, compared", lead + "".join(sections))
+    links = {"verdicts": "The lecture's claims"} if verdicts else {}
+    links |= {_anchor(table): table.title for table in tables if not table.beside}
+    links |= {name: title for name, (title, _) in _FIGURES.items() if name in figures}
+    links |= {"kinds": "How to read it", "provenance": "Provenance"}
+    nav = "".join(f'<a href="#{name}">{html.escape(title)}</a>' for name, title in links.items())
+    return shell("Generative models, compared", f"{lead}<nav>{nav}</nav>" + "".join(sections))
+
+
+def _anchor(table: Table) -> str:
+    """A table's title as what a link can name."""
+    return re.sub(r"[^\w-]+", "-", table.title).strip("-")
 
 
 def shell(title: str, body: str) -> str:
@@ -172,7 +191,8 @@ def _table(table: Table) -> str:
     body = "".join(_row(row) for row in table.rows)
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in table.notes)
     return (
-        f"<h2>{html.escape(table.title)}</h2><div class=scroll><table><thead><tr>{head}</tr></thead>"
+        f'<h2 id="{_anchor(table)}">{html.escape(table.title)}</h2><div class=scroll>'
+        f"<table><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody></table></div><ul class=notes>{notes}</ul>"
     )
 

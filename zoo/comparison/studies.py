@@ -16,13 +16,13 @@ from zoo.record import Metric
 
 
 def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs by data set and protocol; one that failed before it knew joins its data set's others."""
+    """The runs by data set and protocol, most runs first; one that failed early joins its data set's."""
     found: dict[tuple[str, str], list[Run]] = {}
     ended = {r.record.data: r.record.provenance.get("protocol_hash") for r in runs if r.record.metrics}
     for run in runs:
         protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
         found.setdefault((run.record.data, str(protocol)), []).append(run)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
 def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
@@ -259,20 +259,33 @@ class Study:
         return found
 
 
+def common_rates(study: Study) -> list[float] | None:
+    """The rates at which all were run that were run at three or more; None where they are fewer than 3."""
+    several = [set(rates) for group in study.groups if len(rates := study.rates(group)) >= 3]
+    shared = sorted(set.intersection(*several)) if several else []
+    return shared if len(shared) >= 3 else None
+
+
 def sensitivities(
-    study: Study, groups: Sequence[Group | None]
+    study: Study, groups: Sequence[Group | None], rates: Sequence[float] | None = None
 ) -> tuple[list[float], list[list[float]]] | None:
     """How much the distance depends on the learning rate.
 
+    Args:
+        study: that they are of.
+        groups: models' configurations.
+        rates: the learning rates that count, three or more; None: all that the groups share.
+
     Returns:
-        The rates that all groups were run at, and for each group, of each seed, the standard deviation over
+        The rates, and for each group, of each seed, the standard deviation over
         them of the logarithm of the distance; a run that did not finish counts as far as the farthest.
     """
     key = study.quality
     if key is None or any(g is None for g in groups):
         return None
     grids = [study.rates(g) for g in groups if g is not None]
-    rates = sorted(set.intersection(*[set(grid) for grid in grids]))
+    shared = set.intersection(*[set(grid) for grid in grids])
+    rates = sorted(shared if rates is None else shared.intersection(rates))
     if len(rates) < 3:
         return None
     seen = [v for grid in grids for rate in rates for v in grid[rate].values(key) if v > 0]

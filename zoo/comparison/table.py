@@ -14,6 +14,7 @@ from zoo.comparison.paired import paired
 from zoo.comparison.studies import (
     Group,
     Study,
+    common_rates,
     kind_of,
     sections,
     sensitivities,
@@ -22,6 +23,7 @@ from zoo.comparison.studies import (
 from zoo.record import STATUSES, Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
+FEW_CALLS = 5  # behind a latency: fewer are told
 BRIEF = 20  # updates: what is trained for fewer has learned nothing that could be ranked
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
@@ -212,6 +214,7 @@ def _table(
                 cell = _plain_cell(column, good or (group.runs if column.room == "cost" else []))
             if cell.value is not None:
                 _flag(cell, column, good, settings, footnotes)
+                _tell_few_calls(cell, column, good, footnotes)
                 _tell_left_out(cell, column, group.finished, good, footnotes)
             cells.append(cell)
         cells.append(_status(group.runs, footnotes))
@@ -272,6 +275,7 @@ def _stability(title: str, study: Study) -> Table | None:
         (f"{heading(n)} spread", n) for n in (likelihood, (study.quality or "").partition(".")[2]) if n
     ]
     best = _best_likelihoods(study)
+    rates = common_rates(study)
     footnotes = Footnotes()
     columns = [
         "finished",
@@ -295,7 +299,7 @@ def _stability(title: str, study: Study) -> Table | None:
         cells.append(
             Cell(number(statistics.fmean(swings)), statistics.fmean(swings), "plain") if swings else Cell("—")
         )
-        cells.append(_rate_sensitivity(study, group, footnotes))
+        cells.append(_rate_sensitivity(study, group, rates, footnotes))
         if best:
             cells.append(_behind(group, best, footnotes))
         cells.append(_status(group.runs, footnotes))
@@ -406,12 +410,14 @@ def _spread(values: Sequence[float]) -> Cell:
     return Cell(f"{100 * spread:.2g} % [{len(values)}]", spread, "plain", seeds=len(values))
 
 
-def _rate_sensitivity(study: Study, group: Group, footnotes: Footnotes) -> Cell:
-    found = sensitivities(study, [group])
+def _rate_sensitivity(
+    study: Study, group: Group, rates: Sequence[float] | None, footnotes: Footnotes
+) -> Cell:
+    found = sensitivities(study, [group], rates)
     if found is None or not found[1][0]:
         return Cell("—")
-    rates, (spreads,) = found
-    mark = footnotes.mark(f"at learning rates {', '.join(f'{rate:g}' for rate in rates)}")
+    used, (spreads,) = found
+    mark = footnotes.mark(f"at learning rates {', '.join(f'{rate:g}' for rate in used)}")
     mean = statistics.fmean(spreads)
     return Cell(f"{number(mean)} [{len(spreads)}]", mean, "plain", seeds=len(spreads), marks=mark)
 
@@ -547,6 +553,14 @@ def _tell_left_out(
     if out:
         why = _unlike(_settings(column, out[0]), _settings(column, shown[0]))
         cell.marks += footnotes.mark(f"without {len(out)} of {len(runs)} seeds, measured otherwise: {why}")
+
+
+def _tell_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: Footnotes) -> None:
+    """Say where a latency over seeds is of fewer calls than a median needs; one run's says so itself."""
+    calls = [n for run in runs if (n := run.record.sampling.get("latency_repeats")) is not None]
+    if column.key == "latency_seconds" and cell.seeds > 1 and calls and min(calls) < FEW_CALLS:
+        few = f"{min(calls)}" + (f" to {max(calls)}" if max(calls) > min(calls) else "")
+        cell.marks += footnotes.mark(f"calls timed in each run: {few}")
 
 
 SPEED = ("device", "threads", "dtype", "compiled", "peak_memory_bytes")

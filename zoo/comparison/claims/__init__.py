@@ -53,13 +53,15 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     return 0
 
 
-def section(runs: Sequence[Run], out: Path) -> str:
-    """What runs decide, as a part of a page whose figures go below ``out``; empty where that is nothing."""
+def section(runs: Sequence[Run], out: Path) -> tuple[str, str]:
+    """What runs decide, as two parts of a page whose figures go below ``out``: the verdicts, each with a link
+    to what it is by, and that. Both are empty where nothing is decided."""
     from zoo.comparison import page
     from zoo.comparison.claims import figures, render
 
     telling = [decision for decision in decide(runs) if decision.tells]
     if not telling:
-        return ""
+        return "", ""
     drawn = figures.draw(telling, out / "claims")
-    return f'<h2 id="claims">The lecture\'s claims</h2>{render.section(telling, page.pictures(drawn))}'
+    heading = '<h2 id="claims">The lecture\'s claims, one by one</h2>'
+    return render.overview(telling), heading + render.section(telling, page.pictures(drawn))

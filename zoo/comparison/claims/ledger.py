@@ -320,7 +320,7 @@ def autoregressive(runs: Sequence[Run]) -> Iterator[Found]:
         grows = [o.low > LEVEL_SLOPE for _, _, o in slow]
         constant = [o.high < LEVEL_SLOPE for _, _, o in slow]
         verdict = SUPPORTED if all(grows) else REFUTED if any(constant) else UNDECIDED
-        curves = [(m, f, x, y) for m, f, x, y, *_ in depths]
+        curves = [(m, _coloured(f, ar), x, y) for m, f, x, y, _, ar, _ in depths]
         yield Part(
             f"Sequential network evaluations of a sample grow with its dimensions D as {_powers(slow)}.",
             verdict, SCALING, _sizes(depths), slow[0][2],
@@ -347,7 +347,7 @@ def autoregressive(runs: Sequence[Run]) -> Iterator[Found]:
         yield Missing(f"seconds a sample of {lack}", decides=False)
         return
     outcome = tests.welch([o.estimate for *_, o in slow], [o.estimate for *_, o in others])
-    rows = [(m, f, x, [1e3 * v for v in y]) for m, f, x, y, *_ in latencies]
+    rows = [(m, _coloured(f, ar), x, [1e3 * v for v in y]) for m, f, x, y, _, ar, _ in latencies]
     yield Part(
         f"Time of one sample grows as {_powers(slow)}: exponents larger by {number(outcome.estimate)} than "
         f"those of families that draw all dimensions at once ({p(outcome)}).",
@@ -362,6 +362,11 @@ def autoregressive(runs: Sequence[Run]) -> Iterator[Found]:
         + (f"; that of {', '.join(rising)} grows" if rising else "") + ".",
         UNDECIDED, SCALING.partition(",")[0] + ", its 95 % interval", _sizes(latencies), decides=False,
     )  # fmt: skip
+
+
+def _coloured(family: str, is_drawn_one_by_one: bool) -> str:
+    """The family whose colour a model has in this claim's figure: autoregressive flows that of their side."""
+    return "autoregressive" if is_drawn_one_by_one else family
 
 
 def _untrained(runs: Sequence[Run]) -> str:
@@ -636,19 +641,40 @@ def flows_parallel_sharp(study: Study) -> Iterator[Found]:
         SUPPORTED if all(d < pixels for d in depths) else REFUTED,
         "a count: fewer than the dimensions", "exact", runs=[r for g in enough for r in g.finished],
     )  # fmt: skip
+    panel: Panel | None = _sharpness_panel(study)
     for group in enough:
-        values = group.values("metrics.sharpness")
-        outcome = tests.ratio(tests.mean_of, values)
-        inside = outcome.low > SHARP and outcome.high < 1 / SHARP
-        outside = outcome.high < SHARP or outcome.low > 1 / SHARP
-        yield Part(
-            f"Sharpness of {group.label}: {number(outcome.estimate)} times that of real images, "
-            f"{interval(outcome)}.",
-            SUPPORTED if inside else REFUTED if outside else UNDECIDED,
-            f"equivalence: the 95 % t interval of log sharpness lies within {SHARP:g} to {1 / SHARP:g}",
-            str(len(values)), outcome, _sharpness_panel(study) if group is enough[0] else None,
-            group.finished,
+        for metric, what in (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness")):
+            found = _as_sharp_as_real(study, group, metric, what)
+            yield replace(found, panel=panel) if isinstance(found, Part) else found
+            panel = None
+
+
+def _as_sharp_as_real(study: Study, group: Group, metric: str, what: str) -> Found:
+    """Whether a measure of sharpness is that of real images, of samples that resemble these at all."""
+    values = group.values(f"metrics.{metric}")
+    if len(values) < LEAST:
+        return Missing(f"{what.lower()} of {group.label}, {LEAST} finished seeds")
+    outcome = tests.ratio(tests.mean_of, values)
+    inside = outcome.low > SHARP and outcome.high < 1 / SHARP
+    outside = outcome.high < SHARP or outcome.low > 1 / SHARP
+    verdict = SUPPORTED if inside else REFUTED if outside else UNDECIDED
+    far, remark = _floors(study, group), ""
+    if verdict == SUPPORTED and not far <= COLLAPSED:
+        verdict = UNDECIDED
+        remark = " But no distance says that these are images" if math.isnan(far) else (
+            f" But the samples are {far:.0f} times as far from real examples as these are from each other"
         )  # fmt: skip
+        remark += ", and noise has fine structure too."
+    return Part(
+        f"{what} of {group.label}: {number(outcome.estimate)} times that of real images, "
+        f"{interval(outcome)}.{remark}",
+        verdict,
+        f"equivalence: the 95 % t interval of its logarithm lies within {SHARP:g} to {1 / SHARP:g}, of "
+        f"samples at most {COLLAPSED:g} times as far from real examples as these are from each other",
+        str(len(values)),
+        outcome,
+        runs=group.finished,
+    )
 
 
 @claim("wgan", "The WGAN's empirical results are not very good.")
@@ -668,10 +694,16 @@ def gradient_penalty(study: Study) -> Iterator[Found]:
 
 @claim("spectral-norm", "Spectral normalisation of the critic improves a GAN.")
 def spectral_norm(study: Study) -> Iterator[Found]:
-    pairs = study.pair("gan", "model.critic_norm", lambda s: s.get("model.critic_norm") == "none")
-    best = max(pairs, key=lambda pair: len(pair[1].finished), default=(None, None))
-    yield _better(study, best[1], best[0], ("gan, spectral critic", "gan, plain critic"))
+    names = ("spectral critic", "plain critic")
+    yield _better(study, *trick(study, "model.critic_norm", lambda norm: norm == "none", names), names)
+    for plain_critic, spectral in study.pair("gan", "model.critic_norm", _no_penalty):
+        sides = (spectral.named("spectral critic without R1"), plain_critic.named("plain critic without R1"))
+        yield _better(study, *sides, (sides[0].label, sides[1].label), decides=False)
     yield _better(study, study.plain("sngan"), study.plain("wgan"), ("sngan", "wgan"), decides=False)
+
+
+def _no_penalty(settings: dict[str, Any]) -> bool:
+    return settings.get("model.critic_norm") == "none" and not settings.get("training.r1")
 
 
 def _better(
@@ -688,19 +720,22 @@ def _better(
     return replace(found, sentence=found.sentence + _collapsed(study, a, b))
 
 
-def _collapsed(study: Study, a: Group, b: Group) -> str:
-    """A remark where neither side is anywhere near real examples' distance, the metric's floor."""
+def _floors(study: Study, group: Group) -> float:
+    """A model's mean distance over that of real examples, the metric's floor; NaN where one is unknown."""
     name = (study.quality or "").partition(".")[2]
-    metrics = [m for g in (a, b) for run in g.finished if (m := run.record.metrics.get(name)) is not None]
+    metrics = [m for run in group.finished if (m := run.record.metrics.get(name)) is not None]
     floors = [v for m in metrics if isinstance(v := m.details.get("floor"), int | float) and v > 0]
-    if not floors:
-        return ""
-    floor = plain.fmean(floors)
-    far = [plain.fmean(g.values(f"metrics.{name}")) / floor for g in (a, b)]
-    if min(far) <= COLLAPSED:
+    values = group.values(f"metrics.{name}")
+    return plain.fmean(values) / plain.fmean(floors) if floors and values else math.nan
+
+
+def _collapsed(study: Study, a: Group, b: Group) -> str:
+    """A remark where neither side is anywhere near real examples' distance."""
+    far = [_floors(study, g) for g in (a, b)]
+    if not min(far) > COLLAPSED or any(map(math.isnan, far)):
         return ""
     return (
-        f" Both are collapsed, {far[0]:.0f} and {far[1]:.0f} times the {number(floor)} of real examples: the "
+        f" Both are collapsed, {far[0]:.0f} and {far[1]:.0f} times as far as real examples: the "
         "test has no power to say what it does to a generator that learns."
     )
 
@@ -884,6 +919,44 @@ def _scatter(study: Study, key: str, axis: str) -> Panel | None:
         and (y := g.values(quality))
     ]
     return Scatter(axis, quality_name(study), points)
+
+
+@claim(
+    "restricted-architecture", "A discrete flow's architecture is restricted, a continuous flow's is free."
+)
+def restricted_architecture(study: Study) -> Iterator[Found]:
+    """Each kind of discrete flow, with at least as many parameters, against a continuous one."""
+    free = study.plain("ffjord")
+    for name, restriction in RESTRICTED.items():
+        a, b = free, study.plain(name)
+        lack = Missing(f"ffjord and {name} of as many parameters and updates, {LEAST} finished seeds each")
+        sizes = [max(g.values("cost.parameters"), default=math.nan) if g else math.nan for g in (a, b)]
+        budgets = [{*g.values("cost.updates")} if g else set() for g in (a, b)]
+        if a is None or b is None or not 1 <= sizes[1] / sizes[0] <= MARGIN or budgets[0] != budgets[1]:
+            yield lack
+            continue
+        samples = [g.values(study.quality or "") for g in (a, b)]
+        if min(map(len, samples)) < LEAST:
+            yield lack
+            continue
+        outcome = tests.welch(*samples)  # not of logarithms: an unbiased distance may be zero
+        rows = [(g.label, g.family, v) for g, v in zip((a, b), samples, strict=True)]
+        yield Part(
+            f"{name} ({restriction}; {sizes[1]:,.0f} parameters): {quality_name(study)} "
+            f"{mean_text(samples[1])}; ffjord (any field; {sizes[0]:,.0f}): {mean_text(samples[0])} "
+            f"(difference {number(outcome.estimate)}, {interval(outcome)}).",
+            judge(outcome, "lower"),
+            f"Welch's t, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side; parameters of the discrete "
+            f"flow 1 to {MARGIN:g} times the continuous one's, updates the same",
+            counts(*samples), outcome, Dots(quality_name(study), rows), a.finished + b.finished,
+        )  # fmt: skip
+
+
+RESTRICTED = {
+    "realnvp": "half of the dimensions pass each layer as they are",
+    "maf": "triangular Jacobians",
+    "residual_flow": "Lipschitz constants below 1",
+}
 
 
 @claim("field-width", "A continuous flow with a small f is not expressive, one with a large f is slow.")

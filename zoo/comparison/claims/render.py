@@ -113,6 +113,20 @@ def csv_text(decisions: Sequence[Decision]) -> str:
     return stream.getvalue()
 
 
+def overview(decisions: Sequence[Decision]) -> str:
+    """The verdicts alone as HTML, each with a link to its article."""
+    rows = "".join(
+        f'<tr><td><a href="#{name(d)}">{html.escape(d.claim.sentence)}</a></td><td>{html.escape(d.data)}</td>'
+        f'<td><span class="verdict {d.verdict}">{d.verdict}</span></td></tr>'
+        for d in decisions
+    )
+    head = "<tr><th tabindex=0>claim</th><th tabindex=0>data</th><th tabindex=0>verdict</th></tr>"
+    return (
+        "<h2 id=verdicts>The lecture's claims</h2><div class=scroll>"
+        f"<table><thead>{head}</thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
 def section(decisions: Sequence[Decision], pictures: Mapping[str, str]) -> str:
     """The ledger as a part of a page; ``pictures``: HTML by the decision's name."""
     return f'<p class="lead">{html.escape(LEAD)}</p>' + "".join(_article(d, pictures) for d in decisions)
