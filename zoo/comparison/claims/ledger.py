@@ -927,9 +927,12 @@ def _scatter(study: Study, key: str, axis: str) -> Panel | None:
 def restricted_architecture(study: Study) -> Iterator[Found]:
     """Each kind of discrete flow, with at least as many parameters, against a continuous one."""
     free = study.plain("ffjord")
+    run = f"{SWEEP}` and give its runs too, `zoo claims ... runs/claims_digits"  # whatever data this is about
     for name, restriction in RESTRICTED.items():
         a, b = free, study.plain(name)
-        lack = Missing(f"ffjord and {name} of as many parameters and updates, {LEAST} finished seeds each")
+        lack = Missing(
+            f"ffjord and {name} of as many parameters and updates, {LEAST} finished seeds each", run
+        )
         sizes = [max(g.values("cost.parameters"), default=math.nan) if g else math.nan for g in (a, b)]
         budgets = [{*g.values("cost.updates")} if g else set() for g in (a, b)]
         if a is None or b is None or not 1 <= sizes[1] / sizes[0] <= MARGIN or budgets[0] != budgets[1]:
