@@ -649,6 +649,10 @@ def test_files(tmp_path):
     assert "<b>-" not in page.replace("<b>supported", "")
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
     assert page.count("<svg") >= 3
+    drawn = {file.name: file.read_bytes() for file in (tmp_path / "out/claims").glob("*.svg")}
+    claims([tmp_path / "runs"], tmp_path / "out", console=console)
+    assert (tmp_path / "out/claims.html").read_text() == page
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out/claims").glob("*.svg")} == drawn
     rows = list(csv.DictReader((tmp_path / "out/claims.csv").open()))
     assert {row["claim"] for row in rows} == {one.key for one in CLAIMS}
     row = next(r for r in rows if r["claim"] == "gan-unstable")

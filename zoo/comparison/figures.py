@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 import textwrap
 import zipfile
@@ -51,8 +52,20 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             _few_colours(drawn[name])
             if name not in PICTURES:
                 figure.set_layout_engine("none")  # as it was laid out for the other
-                figure.savefig(out / f"{name}.svg", metadata={"Date": None})
+                save_svg(figure, out / f"{name}.svg")
     return drawn
+
+
+def save_svg(figure: Any, file: Path) -> None:
+    """Write a figure as SVG, the same bytes each time and of the same figure.
+
+    matplotlib names some of its clipping paths after where they lie in memory; here they are numbered.
+    """
+    figure.savefig(file, metadata={"Date": None})
+    text = file.read_text()
+    for index, name in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text))):
+        text = text.replace(name, f"{file.stem}-clip{index}")
+    file.write_text(text)
 
 
 def _few_colours(png: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.comparison.claims.ledger import Decision, Dots, Lines, Panel, Scatter
-from zoo.comparison.figures import COLOURS, INK, PAPER, STYLE, canvas, plain_text
+from zoo.comparison.figures import COLOURS, INK, PAPER, STYLE, canvas, plain_text, save_svg
 
 PANELS = 3  # of one claim, at most
 
@@ -32,7 +32,7 @@ def draw(decisions: Sequence[Decision], out: Path) -> dict[str, Path]:
                 _show(axis, panel)
             file = out / f"{name(decision)}.png"
             figure.savefig(file, dpi=160)
-            figure.savefig(file.with_suffix(".svg"), metadata={"Date": None})
+            save_svg(figure, file.with_suffix(".svg"))
             drawn[name(decision)] = file
     return drawn
 
