@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import json
 import math
 import re
 import subprocess
@@ -462,6 +464,21 @@ def test_failures_and_two_data_sets_on_the_page(runs, tmp_path):
     links = re.findall(r'<a href="#([^"]+)">', page)
     assert {"digits", "moons", "curves", "provenance"} <= set(links)
     assert all(re.search(rf'id="?{re.escape(name)}["> ]', page) for name in links)
+
+
+def test_provenance_says_once_what_all_runs_share(runs, tmp_path):
+    for seed in (0, 1):
+        record = write(tmp_path / "more", "maf", "flow", seed=seed)
+        record.provenance["config"] |= {"training": {"lr": 0.1, "updates": 7 + seed}, "empty": {}}
+        record.write(tmp_path / "more" / record.run_id)
+    show([tmp_path / "more"], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    shared, *own = (json.loads(html.unescape(t)) for t in re.findall(r"<pre>(.*?)</pre>", page))
+    assert shared["config"]["training"] == {"lr": 0.1}
+    assert shared["versions"] == {"zoo": "0.1.0"}
+    assert [o["config"]["training"] for o in own] == [{"updates": 7}, {"updates": 8}]
+    assert all("versions" not in o and "cost" not in o for o in own)
+    assert "shared by all 2 runs" in page
 
 
 def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):

@@ -8,11 +8,13 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.figures import INK, PAPER
 from zoo.comparison.render import headings
 from zoo.comparison.table import Row, Table
+from zoo.record import Record
 
 _CSS = """
 :root{color-scheme:light dark;--ink:#1c2024;--dim:#60656c;--line:#e2e4e8;--paper:#fff;--soft:#f6f7f9;--accent:#0072b2}
@@ -113,7 +115,7 @@ def build(
     sections += [articles, _failures(runs)]
     kinds = "".join(f"<dt>{mark}</dt><dd>{text}</dd>" for mark, text in _KINDS.items())
     sections.append(f"<h2 id=kinds>How to read it</h2><dl>{kinds}</dl>")
-    sections.append("<h2 id=provenance>Provenance</h2>" + "".join(_provenance(run) for run in runs))
+    sections.append("<h2 id=provenance>Provenance</h2>" + _provenance(runs))
     protocols = {run.record.provenance.get("protocol_hash") for run in runs}
     count = "one protocol" if len(protocols) == 1 else f"{len(protocols)} settings of the protocol"
     lead = (
@@ -211,11 +213,49 @@ def _row(row: Row) -> str:
     return f"<tr{floor}>{''.join(cells)}</tr>"
 
 
-def _provenance(run: Run) -> str:
-    record = run.record
-    reason = f" — {html.escape(record.reason)}" if record.reason else ""
+def _provenance(runs: Sequence[Run]) -> str:
+    """What all runs share, once, then what each has of its own."""
+    facts = [_facts(run.record) for run in runs]
+    common = _common(facts) if len(runs) > 1 else {}
+    parts = [_details(f"shared by all {len(runs)} runs", common)] if common else []
+    for run, own in zip(runs, facts, strict=True):
+        record = run.record
+        reason = f" — {record.reason}" if record.reason else ""
+        name = f"{record.run_id} · seed {record.seed} · {record.status}{reason}"
+        parts.append(_details(name, _without(own, common)))
+    return "".join(parts)
+
+
+def _facts(record: Record) -> dict[str, Any]:
     facts = {k: v for k, v in record.provenance.items() if k != "config"}
     facts |= {"config": record.provenance.get("config"), "cost": record.cost, "sampling": record.sampling}
+    return facts
+
+
+def _common(trees: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The part of nested dictionaries that is the same in all."""
+    found = {}
+    for key, value in trees[0].items():
+        others = [tree.get(key) for tree in trees[1:]]
+        if isinstance(value, dict) and all(isinstance(other, dict) for other in others):
+            if shared := _common([value, *others]):  # type: ignore[list-item]
+                found[key] = shared
+        elif all(key in tree for tree in trees) and all(other == value for other in others):
+            found[key] = value
+    return found
+
+
+def _without(tree: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a nested dictionary without its common part."""
+    found = {}
+    for key, value in tree.items():
+        if key not in common:
+            found[key] = value
+        elif isinstance(value, dict) and (rest := _without(value, common[key])):
+            found[key] = rest
+    return found
+
+
+def _details(name: str, facts: dict[str, Any]) -> str:
     text = html.escape(json.dumps(facts, default=str), quote=False)  # indented when it is opened
-    name = f"{html.escape(record.run_id)} · seed {html.escape(str(record.seed))} · {record.status}{reason}"
-    return f"<details><summary>{name}</summary><pre>{text}</pre></details>"
+    return f"<details><summary>{html.escape(name)}</summary><pre>{text}</pre></details>"
