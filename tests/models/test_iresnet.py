@@ -395,3 +395,27 @@ def test_normflows_agrees_on_a_residual_block():
         z, log_det = theirs.inverse(x)
     torch.testing.assert_close(back, z, rtol=0, atol=1e-10)
     torch.testing.assert_close(back_log_det, log_det.to(torch.float64), rtol=0, atol=1e-6)
+
+
+class Rounded(nn.Module):
+    """A contraction whose every evaluation is off by some rounding, never the same way twice."""
+
+    lipschitz = 0.94
+
+    def __init__(self, error: float) -> None:
+        super().__init__()
+        self.error, self.calls = error, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return 0.9 * x + self.error * (-1) ** self.calls
+
+
+def test_rounding_may_leave_ten_times_the_tolerance_and_no_more():
+    x = torch.linspace(-1, 1, 20).view(10, 2)
+    block = InvertibleResidual(Rounded(2e-7))
+    with torch.no_grad():
+        assert (block.invert(1.9 * x) - x).abs().max() < 10 * block.tolerance
+        assert block.last_residual > 10 * torch.finfo(torch.float32).eps
+        with pytest.raises(Unsound, match="did not converge in 500 iterations"):
+            InvertibleResidual(Rounded(1e-6)).invert(1.9 * x)

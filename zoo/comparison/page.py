@@ -174,7 +174,7 @@ def _failures(runs: Sequence[Run]) -> str:
 
 
 def _origin(run: Run) -> str:
-    """A run's provenance on one line, for a tooltip."""
+    """Where a run comes from, on one line for a tooltip; machine and versions stand in the provenance."""
     record, provenance = run.record, run.record.provenance
     facts = [f"seed {record.seed}", record.status]
     if config := provenance.get("config_hash"):
@@ -183,8 +183,6 @@ def _origin(run: Run) -> str:
         facts.append(f"commit {str(commit)[:10]}")
     if command := provenance.get("command") or provenance.get("overrides"):
         facts.append(command if isinstance(command, str) else " ".join(map(str, command)))
-    tables = [t for name in ("versions", "hardware") if isinstance(t := provenance.get(name), dict)]
-    facts += [", ".join(f"{k} {v}" for k, v in t.items() if v is not None) for t in tables]
     return " · ".join(facts)
 
 

@@ -14,6 +14,7 @@ from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, zeros
 from zoo.models.checks import above, whole
 
+SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
 ROWS = 128  # of an exact Jacobian at a time: as many as a processor's cache holds
 RESOLUTION = 2.0**-53  # of the uniform number that a count of terms is drawn with
@@ -62,7 +63,8 @@ class InvertibleResidual(Bijection):
         eval_terms: the same in evaluation.
         count: distribution of N: ``geometric``, P(N >= m) = 2^-m, or ``poisson`` of mean 2.
         tolerance: of the inverse in float32: bound on the error of x, relative to max(1, largest |x_i|) of
-            the row; scaled by the machine epsilon in other precisions (float64: 2e-9 times it).
+            the row; scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times it
+            is accepted where rounding in g alone keeps the iterates from coming to rest.
         most: iterations after which the inverse gives up.
 
     Attributes:
@@ -225,14 +227,16 @@ class InvertibleResidual(Bijection):
         tolerance = self.tolerance * epsilon / torch.finfo(torch.float32).eps
         # contraction: after a change d, the solution is at most d L / (1 - L) away
         stop = max(tolerance * (1 - self.lipschitz), FLOOR * epsilon)
+        hidden = SLACK * tolerance * (1 - self.lipschitz) / self.lipschitz if self.lipschitz > 0 else stop
         smallest = max(scale, torch.finfo(start.dtype).tiny)
-        x, iteration, change = start.detach().clone(), 0, 0.0
+        x, iteration, change, due = start.detach().clone(), 0, 0.0, math.inf
         while x.numel():
             following = step(x)
             size = following.abs().flatten(1).amax(1).clamp(min=smallest)
             change = float(((following - x).abs().flatten(1).amax(1) / size).max())
             x, iteration = following, iteration + 1
-            if change <= stop:
+            due = (change if iteration == 1 else due) * self.lipschitz  # what it would be without rounding
+            if change <= stop or (due <= stop and change <= hidden):
                 break
             if iteration == self.most or not math.isfinite(change):
                 raise Unsound(
