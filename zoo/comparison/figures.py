@@ -49,7 +49,7 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             if figure is None:
                 continue
             drawn[name] = out / f"{name}.png"
-            figure.savefig(drawn[name], dpi=140)
+            figure.savefig(drawn[name], dpi=140 if name in PICTURES else 100)  # the SVG is there for details
             _few_colours(drawn[name])
             if name not in PICTURES:
                 figure.set_layout_engine("none")  # as it was laid out for the other
