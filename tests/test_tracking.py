@@ -323,7 +323,8 @@ def test_a_run_outlives_the_service_of_wandb(workdir, finished):
     assert done.stderr.count("W&B did not take all of") == 1
     record = read(workdir / "killed")
     assert record.status == "finished"
-    assert record.metrics == read(finished).metrics
+    values, alone = ({k: m.value for k, m in r.metrics.items()} for r in (record, read(finished)))
+    assert values == pytest.approx(alone, rel=1e-9)  # of two processes: sums may differ in the last bit
     one, two = (
         torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for directory in (workdir / "killed", finished)
