@@ -90,7 +90,8 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:
     """Keys ``(B,)`` that hash the values of each row, so that noise belongs to the example itself."""
     flat = x.detach().flatten(1)
-    words = flat.to(torch.float64).view(torch.int64) if flat.numel() else flat.to(torch.int64)
+    # -0.0 is 0.0
+    words = (flat.to(torch.float64) + 0.0).view(torch.int64) if flat.numel() else flat.to(torch.int64)
     places = mix(_golden_multiples(words.shape[1], x.device))
     return mix(mix(words + places).sum(1) + mix(torch.full_like(words[:, 0], salt)))
 

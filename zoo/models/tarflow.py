@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models import noise as noises
-from zoo.models.bijections.base import Bijection, Chain, Inverse, Reshape
+from zoo.models.bijections.base import Bijection, Chain, Inverse, Reshape, usable
 from zoo.models.bijections.dequantise import DequantisationName, GaussianNoise
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.patchify import Patchify
@@ -158,9 +158,15 @@ class TarFlow(Flow):
             return self.dequantise.nearest(self._sound(clean, "samples"))
         return self._as_data(y)
 
+    def sampling_details(self) -> dict[str, Any]:
+        """What sets samples apart from draws of the density that is scored."""
+        denoised = isinstance(self.dequantise, GaussianNoise) and self.denoise
+        guided = {"guidance": self.guidance} if self.guidance else {}
+        return ({"denoised": True} if denoised else {}) | guided
+
     def score(self, y: Tensor, context: Tensor | None = None) -> Tensor:
         """grad log p(y) of the flow's density, at noisy or dequantised data ``(B, *shape)``."""
         with torch.inference_mode(False), torch.enable_grad():
-            y = y.clone().requires_grad_()
+            y, context = y.clone().requires_grad_(), usable(context)
             z, log_det = self.transform(y, context)
             return torch.autograd.grad((self.base.log_prob(z, context) + log_det).sum(), y)[0]

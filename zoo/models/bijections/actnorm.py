@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
 from zoo.models.across import moments
 from zoo.models.bijections.base import Bijection, zeros
 
@@ -50,6 +51,11 @@ class ActNorm(Bijection):
         mean, variance, count = moments(values)  # of all processes, also where this one's part is empty
         if not count:
             return
+        if count < 2:
+            raise ZooError(
+                "Activation normalisation starts from the spread of the first batch, and one value has none; "
+                "raise training.batch_size."
+            )
         std = variance.sqrt().clamp(min=SMALLEST_STD)
         self.bias.copy_(-mean)
         self.log_scale.copy_(-std.log())

@@ -52,7 +52,7 @@ class MaskedAutoregressive(Bijection):
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x, parameters = self._solve_all(z, context)
-        return x, sum_event(self.undo_on(z, parameters)[1])
+        return x, sum_event(self.undo_on(z, parameters.to(z.dtype))[1])
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return self._solve_all(z, context)[0]
@@ -60,7 +60,7 @@ class MaskedAutoregressive(Bijection):
     def _solve_all(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         columns = z.T.contiguous().unbind(0)
         return self.network.generate(
-            len(z), lambda i, parameters: self.solve(columns[i], parameters), context
+            len(z), lambda i, parameters: self.solve(columns[i], parameters.to(z.dtype)), context
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -116,3 +116,12 @@ def zeros(x: Tensor) -> Tensor:
 def sum_event(x: Tensor) -> Tensor:
     """Sum over all but the batch dimension, in at least float32."""
     return x.to(torch.promote_types(x.dtype, torch.float32)).flatten(1).sum(1)
+
+
+@overload
+def usable(x: Tensor) -> Tensor: ...
+@overload
+def usable(x: Tensor | None) -> Tensor | None: ...
+def usable(x: Tensor | None) -> Tensor | None:
+    """A tensor that autograd may keep, called outside of inference mode: one made inside is copied."""
+    return x.clone() if x is not None and x.is_inference() else x

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models import noise
-from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.checks import above, at_least, switch, whole
 
 FIXED = ("euler", "midpoint", "rk4")
@@ -137,7 +137,7 @@ class ContinuousFlow(Bijection):
         keep = torch.is_grad_enabled()
         # the divergence needs autograd even where the caller has switched it off, inference mode included
         with torch.inference_mode(False), torch.set_grad_enabled(keep):
-            x = x.clone() if x.is_inference() else x
+            x, context = usable(x), usable(context)
             exact = self.trace(x[0].numel(), self.training) == "exact"
             kinetic, jacobian = (self.kinetic, self.jacobian) if penalise else (0.0, 0.0)
             draw = noise.rademacher if self.probe == "rademacher" else noise.normal

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.errors import Unsound, ZooError
 from zoo.models import noise
-from zoo.models.bijections.base import Bijection, sum_event, zeros
+from zoo.models.bijections.base import Bijection, sum_event, usable, zeros
 from zoo.models.checks import above, whole
 
 SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
@@ -116,7 +116,7 @@ class InvertibleResidual(Bijection):
         exact = x[0].numel() <= (self.exact_dim if self.training else self.eval_exact_dim)
         self.last_terms = 0
         with torch.inference_mode(False), torch.autocast(x.device.type, enabled=False):
-            x = x.clone() if x.is_inference() else x
+            x, context = usable(x), usable(context)
             if keep or not exact:
                 return self._forward(x, context, exact, keep)
             given = [None] * len(x.split(ROWS)) if context is None else context.split(ROWS)

@@ -1,0 +1,66 @@
+"""Labels under ``torch.inference_mode``, whose tensors autograd refuses to keep, and other small print."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.models import noise
+from zoo.models.bijections.actnorm import ActNorm
+from zoo.models.iaf import IAF
+
+
+@pytest.mark.parametrize("name", ["iresnet", "residual_flow", "ffjord", "flow_matching"])
+def test_the_density_given_a_label(name):
+    model = zoo.build(name, DataSpec((4,), None, 3), conditional=True).eval()
+    x, y = torch.randn(3, 4), torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        expected = model.log_prob(x, y), model.log_prob(x)
+    with torch.inference_mode():
+        torch.testing.assert_close((model.log_prob(x, y), model.log_prob(x)), expected)
+
+
+def test_denoised_samples_of_a_label_and_what_is_said_of_them():
+    spec = DataSpec((1, 2, 2), 4, 3)
+    settings = {"width": 8, "blocks": 2, "layers": 1, "head_width": 4, "patch": 1, "preprocessing": "scale"}
+    model = zoo.build(
+        "tarflow", spec, **settings, noise="gaussian", noise_std=0.1, conditional=True, guidance=1.5
+    ).eval()
+    y = torch.tensor([0, 1, 2])
+    with torch.no_grad():
+        expected = model.sample(3, seed=1, y=y)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.sample(3, seed=1, y=y), expected)
+    assert model.sampling_details() == {"denoised": True, "guidance": 1.5}
+    assert zoo.build("tarflow", spec, **settings).sampling_details() == {}
+
+
+def test_one_value_has_no_spread_to_start_from():
+    with pytest.raises(ZooError, match=r"training\.batch_size"):
+        ActNorm(3)(torch.randn(1, 3))
+    ActNorm(3)(torch.randn(1, 3, 2, 2))  # four pixels have
+
+
+def test_minus_zero_has_the_noise_of_zero():
+    assert torch.equal(noise.content_keys(torch.zeros(2, 3)), noise.content_keys(-torch.zeros(2, 3)))
+
+
+def test_iaf_under_autocast_scores_the_map_that_it_applies():
+    torch.manual_seed(0)
+    layer = IAF(DataSpec((6,)), layers=1, hidden=[16]).double()
+    flow = next(m for m in layer.modules() if type(m).__name__ == "MaskedAffineAutoregressive").float()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    z = torch.randn(6)
+
+    def inverse(value):
+        with torch.autocast("cpu", torch.bfloat16):
+            return flow.inverse(value[None])
+
+    jacobian = torch.autograd.functional.jacobian(lambda value: inverse(value)[0][0], z)
+    slopes = jacobian.diagonal().abs().log().sum()
+    torch.testing.assert_close(inverse(z)[1][0], slopes, rtol=0, atol=1e-4)
