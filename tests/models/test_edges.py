@@ -7,7 +7,7 @@ import torch
 
 import zoo
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
+from zoo.errors import InvalidData, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.iaf import IAF
@@ -64,3 +64,19 @@ def test_iaf_under_autocast_scores_the_map_that_it_applies():
     jacobian = torch.autograd.functional.jacobian(lambda value: inverse(value)[0][0], z)
     slopes = jacobian.diagonal().abs().log().sum()
     torch.testing.assert_close(inverse(z)[1][0], slopes, rtol=0, atol=1e-4)
+
+
+def test_a_batch_is_a_tensor():
+    with pytest.raises(InvalidData, match="a tensor; got list"):
+        zoo.build("maf", DataSpec((2,))).log_prob([[0.0, 1.0]])
+
+
+def test_an_overflow_inside_is_no_vanishing_density():
+    model = zoo.build("realnvp", DataSpec((2,)), layers=1).eval()
+    x = torch.ones(3, 2)
+    with torch.no_grad():
+        assert torch.equal(model.log_prob(1e20 * x), torch.full((3,), -torch.inf))
+        for parameter in model.parameters():
+            parameter.fill_(1e30)
+        with pytest.raises(Unsound, match="latents"):
+            model.log_prob(x)

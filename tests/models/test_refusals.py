@@ -23,6 +23,8 @@ MODELS = [
     *[(m, IMAGES, {"critic_width": 0}) for m in ("gan", "stylegan")],
     *[(m, IMAGES, {"critic_norm": "batch"}) for m in ("gan", "stylegan")],
     ("gan", IMAGES, {"generator_norm": "spectral"}),
+    *[("realnvp", IMAGES, {"alpha": alpha}) for alpha in (0.0, 0.5, True)],
+    ("tarflow", NUMBERS, {"log_scale_bound": True}),
     ("vae", IMAGES, {"components": 0}),
     *[("vae", IMAGES, {"beta": beta}) for beta in (-1.0, math.nan, math.inf)],
     *[("diffusion", IMAGES, {"guidance": w, "conditional": True}) for w in (-0.5, math.nan)],

@@ -68,6 +68,8 @@ class DataSpec:
             x: the batch.
             values: look at the values too (on an accelerator this waits for the device).
         """
+        if not isinstance(x, Tensor):
+            raise InvalidData(f"The model expects a batch as a tensor; got {type(x).__name__}.")
         if tuple(x.shape[1:]) != self.shape or x.ndim != len(self.shape) + 1:
             raise InvalidData(
                 f"The model expects a batch of shape (B, {', '.join(map(str, self.shape))}); "

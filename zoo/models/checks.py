@@ -34,22 +34,35 @@ def switch(**settings: Any) -> None:
 
 def at_least(least: float, **settings: Any) -> None:
     """Raise ZooError where a setting is below ``least``, or not finite."""
-    _check(settings, lambda value: least <= value < math.inf, f"be finite and at least {least}")
+    _check(
+        settings,
+        lambda value: _number(value) and least <= value < math.inf,
+        f"be finite and at least {least}",
+    )
 
 
 def above(bound: float, **settings: Any) -> None:
     """Raise ZooError where a setting is not above ``bound``, or not finite."""
-    _check(settings, lambda value: bound < value < math.inf, f"be finite and above {bound}")
+    _check(
+        settings, lambda value: _number(value) and bound < value < math.inf, f"be finite and above {bound}"
+    )
 
 
 def within(low: float, high: float, **settings: Any) -> None:
     """Raise ZooError where a setting lies outside of [low, high)."""
-    _check(settings, lambda value: low <= value < high, f"be at least {low} and below {high}")
+    _check(
+        settings, lambda value: _number(value) and low <= value < high, f"be at least {low} and below {high}"
+    )
 
 
 def one_of(known: Sequence[str], **settings: Any) -> None:
     """Raise ZooError where a setting is none of the known words."""
     _check(settings, lambda value: value in known, f"be {', '.join(known[:-1])} or {known[-1]}")
+
+
+def _number(value: Any) -> bool:
+    """Whether a value is a number; true and false would count as 1 and 0."""
+    return not isinstance(value, bool)
 
 
 def _check(settings: dict[str, Any], holds: Callable[[Any], bool], what: str) -> None:

@@ -15,7 +15,7 @@ from zoo.models.base import Family, GenerativeModel
 from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.bijections.dequantise import Dequantisation, DequantisationName, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
-from zoo.models.checks import one_of, within
+from zoo.models.checks import above, one_of, within
 from zoo.models.distributions import Base, Distribution, make_base
 
 Preprocessing = Literal["logit", "centre", "none"]
@@ -69,6 +69,7 @@ class Flow(GenerativeModel):
         if self.dequantise is not None:
             x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
+        z = self._sound(z, "latents")  # were they infinite, the density would pass for a vanishing one
         return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-densities", True)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
@@ -84,7 +85,7 @@ class Flow(GenerativeModel):
     def _sound(self, values: Tensor, what: str, may_vanish: bool = False) -> Tensor:
         """In evaluation mode, never a silent NaN or infinity (training has its own check, of the loss).
 
-        A log-density may be -inf: so far out (such as |x| = 1e19, whose square overflows float32) the density
+        A log-density may be -inf: so far out (such as |x| = 1e20, whose square overflows float32) the density
         is below what the dtype can hold, and 0 is its nearest value. No sample is infinite.
         """
         if self.training:
@@ -140,10 +141,13 @@ def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 1e-6
     Dhariwal 2018).
 
     Raises:
-        ZooError: another word, or a margin outside [0, 1/2), also where the data need neither.
+        ZooError: another word, or a margin outside [0, 1/2), also where the data need neither; the margin 0
+            where a logit needs one (noise may be 0).
     """
     one_of(get_args(Preprocessing), preprocessing=how)
     within(0, 0.5, alpha=alpha)
+    if spec.levels is not None and how == "logit":
+        above(0, alpha=alpha)
     if spec.levels is None or how == "none":
         return Chain([])
     if how == "centre":
