@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ import pytest
 from fake_records import GAN_REASON, NINE, nine, write
 from rich.console import Console
 
-from zoo.comparison import compare, figures, render
+from zoo.comparison import compare, figures, pack, render
 from zoo.comparison.collect import collect
 from zoo.comparison.studies import named
 from zoo.comparison.table import number
@@ -545,6 +546,12 @@ def test_divergences_gather_the_toys(tmp_path):
     assert "| **0.050 ± 0.010** | 0.400 ± 0.010 |" in line(table, "maf")
     assert "| 0.300 ± 0.010 | **0.200 ± 0.010** |" in line(table, "realnvp")
     assert (tmp_path / "out/densities.png").exists()
-    assert (tmp_path / f"out/records/{record.run_id}/density.npz").exists()
+    archived = tmp_path / f"out/records/{record.run_id}/density.npz"
+    np.testing.assert_array_equal(np.load(archived)["density"], grid)
+    assert archived.stat().st_size < (directory / "density.npz").stat().st_size
+    assert pack(archived) == archived.read_bytes(), "packed once, the same for ever"
+    archived.write_bytes(archived.read_bytes()[:-200])
+    assert pack(archived) == archived.read_bytes(), "a damaged file is copied as it is"
+    shutil.copy(directory / "density.npz", archived)
     again = show([tmp_path / "out/records"], tmp_path / "again")
     assert "Divergence from" in again
