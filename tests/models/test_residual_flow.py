@@ -19,7 +19,7 @@ from zoo.models.bijections.base import Chain
 from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.distributions import MixtureOfNormals, StandardNormal
 from zoo.models.flow import Flow
-from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SpectralNorm
+from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos, SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
 
 ESTIMATORS = [("truncated", "series"), ("roulette", "series"), ("roulette", "neumann")]
@@ -150,6 +150,40 @@ def test_lipswish_is_one_lipschitz_and_nearly_attains_it():
     assert slope.min() > -1
 
 
+def test_a_pair_of_waves_has_slopes_of_norm_one():
+    x = torch.linspace(-30, 30, 2001, dtype=torch.float64)[:, None]
+    activation = SinCos().double()
+    jacobian = torch.func.vmap(torch.func.jacrev(lambda v: activation(v[None])[0]))(x)
+    torch.testing.assert_close(jacobian.norm(dim=(1, 2)), torch.ones(2001, dtype=torch.float64))
+    assert activation(torch.zeros(1, 1, dtype=torch.float64)).abs().max() == 0
+
+
+@pytest.mark.parametrize("context", [0, 3])
+@pytest.mark.parametrize("activate_input", [True, False])
+@pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
+@pytest.mark.parametrize("dim", [1, 2, 5])
+def test_the_jacobian_that_comes_with_the_output_is_autograds(dim, activation, activate_input, context):
+    g = network((dim,), activation=activation, activate_input=activate_input, context=context).eval()
+    x = 3 * points(4, dim)
+    given = (points(4, context),) if context else ()
+    with torch.no_grad():
+        out, jacobian = g.linearise(x, *given)
+        torch.testing.assert_close(out, g(x, *given), rtol=0, atol=1e-12)
+    expected = torch.func.vmap(torch.func.jacrev(lambda *row: g(*[v[None] for v in row])[0]))(x, *given)
+    assert expected.abs().max() > 0.01
+    torch.testing.assert_close(jacobian, expected, rtol=0, atol=1e-12)
+    assert torch.linalg.matrix_norm(jacobian, 2).max() <= g.lipschitz
+
+
+@pytest.mark.parametrize("far", [1e4, 1e30])
+@pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
+def test_slopes_hold_far_outside(activation, far):
+    g = LipschitzNetwork((2,), (8, 8), 0.9, activation, True).eval()
+    x = torch.tensor([[far, -far], [-far, far]])
+    jacobian = g.linearise(x)[1]
+    assert torch.linalg.matrix_norm(jacobian, 2).max() <= g.lipschitz * (1 + 1e-5)
+
+
 def copied_block(theirs):
     """A residual branch of ours with the weights of their LipschitzMLP, scaled below the bound of either."""
     ours = LipschitzNetwork((2,), (16,), 0.9, "lipswish", True).double().eval()
@@ -227,7 +261,9 @@ def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
 
 
-@pytest.mark.parametrize("settings", [{"split": True}, {"dense_blocks": 1}, {"squeeze_first": False}])
+@pytest.mark.parametrize(
+    "settings", [{"split": True}, {"dense_blocks": 1, "activation": "sincos"}, {"squeeze_first": False}]
+)
 def test_architectures_invert_and_are_exact_where_small(settings):
     flow = zoo.build("residual_flow", DataSpec((1, 4, 4), 5, 3), width=4, hidden=[8], blocks=1, **settings)
     flow = flow.double().eval()

@@ -26,7 +26,8 @@ class ResidualFlow(ResidualModel):
         width: channels inside a block (images).
         dense_blocks: dense blocks at the end (images).
         coefficient: spectral norm of each layer, below 1.
-        activation: ``lipswish`` or ``elu``, before every layer.
+        activation: ``lipswish``, ``elu`` or ``sincos`` (no paper's: its pairs of waves lose no slope), before
+            every layer.
         train_tolerance: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
         exact_dim, eval_exact_dim, estimator, gradient, terms, eval_terms, count, tolerance: see
             :class:`~zoo.models.bijections.residual.InvertibleResidual`.

@@ -168,6 +168,10 @@ class InvertibleResidual(Bijection):
         return dim * max(0.0, -math.log1p(-self.lipschitz) - kept)
 
     def _forward(self, x: Tensor, context: Tensor | None, exact: bool, keep: bool) -> tuple[Tensor, Tensor]:
+        if exact and x.ndim == 2 and hasattr(self.g, "linearise"):
+            with torch.set_grad_enabled(keep):
+                out, jacobian = self.g.linearise(x, context)  # type: ignore[operator]
+                return x + out, _log_det(jacobian)
         with torch.enable_grad():  # J is needed also where the caller wants no gradient
             # a view: hooks of x itself must not act on the products below
             point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
@@ -258,8 +262,13 @@ def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:
             ],
             1,
         )
-    jacobian = jacobian.to(torch.promote_types(x.dtype, torch.float32))
-    return torch.linalg.slogdet(jacobian + torch.eye(dim).to(jacobian))[1]
+    return _log_det(jacobian)
+
+
+def _log_det(jacobian: Tensor) -> Tensor:
+    """log|det(I + J)|, ``(B,)``, of ``(B, D, D)``."""
+    jacobian = jacobian.to(torch.promote_types(jacobian.dtype, torch.float32))
+    return torch.linalg.slogdet(jacobian + torch.eye(jacobian.shape[1]).to(jacobian))[1]
 
 
 def _poisson_survival(m: int, mean: float = 2.0) -> float:
