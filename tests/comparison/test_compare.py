@@ -441,6 +441,23 @@ def test_unchanged_inputs_are_not_drawn_again_and_an_archive_stands_alone(runs, 
     assert "is of an earlier comparison" in show([runs / "vae-digits-s0"], out, archive=True)
 
 
+def test_an_archive_holds_what_a_figure_can_show_of_a_long_curve(tmp_path):
+    file = tmp_path / "curves.csv"
+    rows = [f"{i},{i / 2},{i if i % 777 == 0 else ''}" for i in range(1, 5001)]
+    file.write_text("\n".join(["updates,train/loss,val/loss", *rows]) + "\n")
+    thin = pack(file)
+    kept = list(csv.DictReader(io.StringIO(thin.decode())))
+    assert 250 <= len(kept) <= 270
+    assert [row["val/loss"] for row in kept if row["val/loss"]] == [str(777 * k) for k in range(1, 7)]
+    assert kept[-1]["updates"] == "5000"
+    assert {f"{r['updates']},{r['train/loss']},{r['val/loss']}" for r in kept} <= set(rows)
+    file.write_bytes(thin)
+    assert pack(file) == thin
+    for few in ("", "updates,val/loss\n", "updates,val/loss\n1,2\n3"):
+        file.write_text(few)
+        assert pack(file).decode() == few
+
+
 def test_hostile_names(tmp_path):
     record = write(tmp_path / "runs", "$x_{", "flow")
     record.run_id = "../../escaped"

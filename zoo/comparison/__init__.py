@@ -12,9 +12,11 @@ from rich.console import Console
 
 from zoo.comparison.collect import FILES, Run, fingerprint, folder_name, gather
 from zoo.comparison.table import Table, build
-from zoo.record import write_atomic
+from zoo.record import CURVES, write_atomic
 
 __all__ = ["compare"]
+
+POINTS = 250  # of a curve, about, in an archive
 
 
 def compare(
@@ -90,18 +92,36 @@ def _archive(runs: list[Run], folder: Path) -> list[str]:
 
 
 def pack(file: Path) -> bytes:
-    """What an archive holds of a file: arrays by LZMA, a sixth less than by deflate; numpy reads both."""
+    """What an archive holds of a file: arrays by LZMA, a sixth less than by deflate (numpy reads both).
+
+    Of a long curve it holds the points that a figure can show, among them all on validation data.
+    """
     content = file.read_bytes()
-    if file.suffix != ".npz":
-        return content
+    if file.name == CURVES:
+        return b"".join(_thin(content.splitlines(keepends=True)))
+    return _compress(content) if file.suffix == ".npz" else content
+
+
+def _thin(lines: list[bytes]) -> list[bytes]:
+    names, step, last = lines[:1], max(1, len(lines) // POINTS), len(lines) - 1
+    validation = [name.startswith(b"val/") for name in b"".join(names).split(b",")]
+
+    def told(index: int) -> bool:
+        values = zip(validation, lines[index].strip().split(b","), strict=False)
+        return index % step == 0 or index == last or any(value for wanted, value in values if wanted)
+
+    return names + [lines[index] for index in range(1, len(lines)) if told(index)]
+
+
+def _compress(npz: bytes) -> bytes:
     packed = io.BytesIO()
     try:
         with (
-            zipfile.ZipFile(io.BytesIO(content)) as source,
+            zipfile.ZipFile(io.BytesIO(npz)) as source,
             zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as target,
         ):
             for name in source.namelist():
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_LZMA)
     except (zipfile.BadZipFile, zlib.error, EOFError):  # damaged, and none of an archive's business
-        return content
+        return npz
     return packed.getvalue()

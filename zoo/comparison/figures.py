@@ -49,12 +49,25 @@ def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:
             if figure is None:
                 continue
             drawn[name] = out / f"{name}.png"
-            figure.savefig(drawn[name], dpi=140 if name in PICTURES else 100)  # the SVG is there for details
-            _few_colours(drawn[name])
+            save_png(figure, drawn[name], 140 if name in PICTURES else 100)  # the SVG is there for details
             if name not in PICTURES:
                 figure.set_layout_engine("none")  # as it was laid out for the other
                 save_svg(figure, out / f"{name}.svg")
     return drawn
+
+
+def save_png(figure: Any, file: Path, dpi: int) -> None:
+    """Write a figure as PNG on a palette of 256: a third of the bytes, since results are kept in git.
+
+    Photographs in colour stay as they are.
+    """
+    from PIL import Image
+
+    figure.savefig(file, dpi=dpi)
+    with Image.open(file) as picture:
+        colours = picture.convert("RGB")
+    if colours.getcolors(8192) is not None:
+        colours.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
 def save_svg(figure: Any, file: Path) -> None:
@@ -73,19 +86,6 @@ def save_svg(figure: Any, file: Path) -> None:
 def _hundredths(attribute: str) -> str:
     """Coordinates to a hundredth of a point, finer than any screen: half of a drawing's bytes."""
     return re.sub(r"(\.\d\d)\d+", r"\1", attribute)
-
-
-def _few_colours(png: Path) -> None:
-    """A picture on a palette of 256: a third of the bytes, since results are kept in git.
-
-    Photographs in colour stay as they are.
-    """
-    from PIL import Image
-
-    with Image.open(png) as picture:
-        colours = picture.convert("RGB")
-    if colours.getcolors(8192) is not None:
-        colours.quantize(256, dither=Image.Dither.NONE).save(png, optimize=True)
 
 
 def _rank(family: str) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.comparison.claims.ledger import Decision, Dots, Lines, Panel, Scatter
-from zoo.comparison.figures import COLOURS, INK, PAPER, STYLE, canvas, plain_text, save_svg
+from zoo.comparison.figures import COLOURS, INK, PAPER, STYLE, canvas, plain_text, save_png, save_svg
 
 PANELS = 3  # of one claim, at most
 
@@ -31,7 +31,7 @@ def draw(decisions: Sequence[Decision], out: Path) -> dict[str, Path]:
             for axis, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
                 _show(axis, panel)
             file = out / f"{name(decision)}.png"
-            figure.savefig(file, dpi=160)
+            save_png(figure, file, 160)
             save_svg(figure, file.with_suffix(".svg"))
             drawn[name(decision)] = file
     return drawn
