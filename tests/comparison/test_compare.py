@@ -20,7 +20,7 @@ from rich.console import Console
 from zoo.comparison import compare, figures, pack, render
 from zoo.comparison.collect import collect
 from zoo.comparison.studies import named
-from zoo.comparison.table import number
+from zoo.comparison.table import build, number
 from zoo.errors import ZooError
 from zoo.record import Metric, read
 
@@ -544,6 +544,20 @@ def test_the_nearest_configuration_is_the_density_drawn(tmp_path, values):
     assert len(found) == 2
     labels = [axis.get_xlabel() for axis in figures._densities(found).axes]
     assert labels == ["", "0.050"]
+
+
+def test_the_least_of_several_configurations_is_told_as_such(tmp_path):
+    for key, seeds in {"-a": (0.3, 0.5), "-b": (0.1, 0.3)}.items():
+        for seed, value in enumerate(seeds):
+            record = write(tmp_path, "maf", "flow", seed=seed, key=key, data="rings")
+            record.metrics["kl"] = Metric(value, "nats", "exact", n=100)
+            record.write(tmp_path / record.run_id)
+    record = write(tmp_path, "maf", "flow", data="moons")
+    record.metrics["kl"] = Metric(0.2, "nats", "exact", n=100)
+    record.write(tmp_path / record.run_id)
+    overview = build(collect([tmp_path])[0])[0]
+    assert [cell.shown for cell in overview.rows[0].cells][:2] == ["0.2", "0.20 ± 0.14 [2]¹"]
+    assert "¹ the least of several configurations, so not ranked" in overview.notes
 
 
 def test_divergences_gather_the_toys(tmp_path):

@@ -148,6 +148,12 @@ def _diverges(run: Run) -> bool:
     return kl is not None and kl.direction != "none"
 
 
+def _mean_divergence(runs: Sequence[Run]) -> float:
+    kl = [run.record.metrics["kl"].value for run in runs if "kl" in run.record.metrics]
+    values = [value for value in kl if value is not None]
+    return statistics.fmean(values) if values else math.inf
+
+
 def _divergences(runs: Sequence[Run]) -> Table | None:
     """Models against the data sets whose entropies are known; None with fewer than two of those."""
     known = [run for run in runs if _diverges(run)]
@@ -163,11 +169,16 @@ def _divergences(runs: Sequence[Run]) -> Table | None:
         cells = []
         for data in names:
             good = [r for r in members if r.record.data == data and r.record.status == "finished"]
-            configurations = {str(r.record.provenance.get("config_hash_without_seed")) for r in good}
-            cell = _metric_cell(column, good, footnotes)
+            configurations: dict[str, list[Run]] = {}
+            for run in good:
+                config = str(run.record.provenance.get("config_hash_without_seed"))
+                configurations.setdefault(config, []).append(run)
+            cell = _metric_cell(
+                column, min(configurations.values(), key=_mean_divergence, default=[]), footnotes
+            )
             if len(configurations) > 1:
                 cell.odd = True
-                cell.marks += footnotes.mark("over several configurations, so not ranked")
+                cell.marks += footnotes.mark("the least of several configurations, so not ranked")
             cells.append(cell)
         cells.append(_status(members, footnotes))
         rows.append(Row(model, members[0].record.family, cells, members))
