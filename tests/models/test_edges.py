@@ -10,6 +10,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
+from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.iaf import IAF
 
 
@@ -42,6 +43,11 @@ def test_one_value_has_no_spread_to_start_from():
     with pytest.raises(ZooError, match=r"training\.batch_size"):
         ActNorm(3)(torch.randn(1, 3))
     ActNorm(3)(torch.randn(1, 3, 2, 2))  # four pixels have
+    layer = BatchNorm(3).train()
+    with pytest.raises(ZooError, match=r"training\.batch_size"):
+        layer(torch.randn(1, 3))
+    layer(torch.randn(1, 3, 2, 2))
+    layer.eval()(torch.randn(1, 3))
 
 
 def test_minus_zero_has_the_noise_of_zero():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models.across import moments
+from zoo.models.across import moments, world
 from zoo.models.bijections.base import Bijection, zeros
 
 Statistics = Literal["running", "training set"]
@@ -30,7 +30,7 @@ class BatchNorm(Bijection):
         epsilon: added to the variance.
 
     Raises:
-        ZooError: other statistics.
+        ZooError: other statistics; in training, a batch of one value.
     """
 
     reversible: ClassVar[bool] = False
@@ -53,6 +53,11 @@ class BatchNorm(Bijection):
         if not self.training or not len(x):
             return self._normalise(x, self.mean, self.variance)
         values = x.transpose(0, 1).flatten(1)
+        if values.shape[1] * world() < 2:
+            raise ZooError(
+                "Batch normalisation divides by the spread of a batch, and one value has none; raise "
+                "training.batch_size, or lower training.accumulate."
+            )
         mean, variance, _ = moments(values)  # of the global batch
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
