@@ -175,6 +175,22 @@ def test_the_jacobian_that_comes_with_the_output_is_autograds(dim, activation, a
     assert torch.linalg.matrix_norm(jacobian, 2).max() <= g.lipschitz
 
 
+@pytest.mark.parametrize("activation", ["lipswish", "sincos"])
+def test_density_on_the_plane_integrates_to_one(activation):
+    torch.manual_seed(0)
+    flow = ResidualFlow(DataSpec((2,)), blocks=3, scales=1, hidden=[16, 16], activation=activation).double()
+    flow.train().log_prob(torch.randn(64, 2))  # sets the activation normalisation
+    flow.eval()
+    with torch.no_grad():
+        for block in flow.transform.modules():
+            if isinstance(block, SpectralNorm):
+                block.layer.weight.mul_(4)  # every layer at its bound
+        axis = torch.linspace(-12, 12, 401, dtype=torch.float64)
+        points = torch.cartesian_prod(axis, axis)
+        total = sum(flow.log_prob(part).exp().sum() for part in points.split(50_000))
+    assert abs(total * (axis[1] - axis[0]) ** 2 - 1) < 1e-3
+
+
 @pytest.mark.parametrize("far", [1e4, 1e30])
 @pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
 def test_slopes_hold_far_outside(activation, far):
