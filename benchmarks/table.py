@@ -91,6 +91,14 @@ LINES = {
         Line("the same of the kept graph itself, against float64", "plain_float32_against_float64_worst"),
     ],
     "pixelcnn_sampling": [Line("sampling, a whole pass for each pixel by a walk that recalls", "factor")],
+    "residual_exact": [
+        Line(
+            f"exact log-determinant of a residual block, {TASKS[job]}, differentiated by carried along",
+            "ratio",
+            {"job": job},
+        )
+        for job in ("density", "train")
+    ],
     "residual_memory": [
         Line("bytes held by graphs of a residual flow, kept by recomputed", "plain_mib/memory_efficient_mib"),
         Line("training step of the same, recomputed by kept", "time_ratio"),
