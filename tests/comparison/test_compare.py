@@ -18,7 +18,7 @@ from fake_records import GAN_REASON, NINE, nine, write
 from rich.console import Console
 
 from zoo.comparison import compare, figures, pack, render
-from zoo.comparison.collect import collect
+from zoo.comparison.collect import Run, collect
 from zoo.comparison.studies import named
 from zoo.comparison.table import build, number
 from zoo.errors import ZooError
@@ -451,8 +451,12 @@ def test_an_archive_holds_what_a_figure_can_show_of_a_long_curve(tmp_path):
     assert [row["val/loss"] for row in kept if row["val/loss"]] == [str(777 * k) for k in range(1, 7)]
     assert kept[-1]["updates"] == "5000"
     assert {f"{r['updates']},{r['train/loss']},{r['val/loss']}" for r in kept} <= set(rows)
-    file.write_bytes(thin)
-    assert pack(file) == thin
+    for every in (777, 25):
+        rows = [f"{i},{i / 2},{i if i % every == 0 else ''}" for i in range(1, 10_001)]
+        file.write_text("\n".join(["updates,train/loss,val/loss", *rows]) + "\n")
+        thin = pack(file)
+        file.write_bytes(thin)
+        assert pack(file) == thin, "the same for ever"
     for few in ("", "updates,val/loss\n", "updates,val/loss\n1,2\n3"):
         file.write_text(few)
         assert pack(file).decode() == few
@@ -560,6 +564,46 @@ def test_the_least_of_several_configurations_is_told_as_such(tmp_path):
     assert "¹ the least of several configurations, so not ranked" in overview.notes
 
 
+def toy(directory, model, family, value, key="", seed=0, direction="lower", **changes):
+    """A run on the rings with a divergence (its direction "none": a rate)."""
+    record = write(directory, model, family, seed=seed, key=key, data="rings")
+    record.metrics["kl"] = Metric(value, "nats", "exact", direction=direction, n=100)
+    record.provenance |= changes
+    record.write(directory / record.run_id)
+    return record
+
+
+def overview(directory):
+    record = write(directory, "maf", "flow", data="moons")
+    record.metrics["kl"] = Metric(0.2, "nats", "exact", n=100)
+    record.write(directory / record.run_id)
+    return {row.name: row.cells[1].shown for row in build(collect([directory])[0])[0].rows}
+
+
+def test_the_overview_pools_no_protocols_and_takes_no_rate_for_a_divergence(tmp_path):
+    toy(tmp_path, "maf", "flow", 0.1, protocol_hash="one")
+    other = toy(tmp_path / "other", "maf", "flow", 0.5, protocol_hash="two")
+    other.run_id += "-other"
+    other.write(tmp_path / "other" / other.run_id)
+    shutil.rmtree(tmp_path / "other" / other.run_id.removesuffix("-other"))
+    toy(tmp_path, "vae", "vae", 0.4, key="new")
+    toy(tmp_path, "vae", "vae", 0.01, key="old", direction="none")
+    shown = overview(tmp_path)
+    assert shown["maf"] == "0.1¹"
+    assert shown["vae"] == "0.4"
+
+
+def test_table_and_picture_agree_on_the_nearest_configuration(tmp_path):
+    for key, values in {"-a": (0.05, 0.9), "-b": (0.2, 0.2)}.items():
+        for seed, value in enumerate(values):
+            record = toy(tmp_path, "maf", "flow", value, key=key, seed=seed)
+            grid = np.ones((8, 8), np.float16)
+            np.savez(tmp_path / record.run_id / "density.npz", density=grid, data=grid, extent=np.zeros(4))
+    labels = [axis.get_xlabel() for axis in figures._densities(collect([tmp_path])[0]).axes]
+    assert labels == ["", "0.200"]
+    assert overview(tmp_path)["maf"].startswith("0.2")
+
+
 def test_divergences_gather_the_toys(tmp_path):
     for data, values in {"moons": (0.05, 0.3), "rings": (0.4, 0.2)}.items():
         for model, value in zip(("maf", "realnvp"), values, strict=True):
@@ -581,8 +625,12 @@ def test_divergences_gather_the_toys(tmp_path):
     np.testing.assert_array_equal(np.load(archived)["density"], grid)
     assert archived.stat().st_size < (directory / "density.npz").stat().st_size
     assert pack(archived) == archived.read_bytes(), "packed once, the same for ever"
-    archived.write_bytes(archived.read_bytes()[:-200])
-    assert pack(archived) == archived.read_bytes(), "a damaged file is copied as it is"
+    whole = archived.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:-200], whole[:middle] + bytes(20) + whole[middle + 20 :]):
+        archived.write_bytes(damaged)
+        assert pack(archived) == damaged, "a damaged file is copied as it is"
+    assert Run(record, archived.parent).arrays("density.npz") is None
     shutil.copy(directory / "density.npz", archived)
     again = show([tmp_path / "out/records"], tmp_path / "again")
     assert "Divergence from" in again

@@ -191,6 +191,15 @@ def test_density_on_the_plane_integrates_to_one(activation):
     assert abs(total * (axis[1] - axis[0]) ** 2 - 1) < 1e-3
 
 
+def test_slopes_of_lipswish_are_numbers_where_its_argument_overflows():
+    activation, x = LipSwish(), torch.tensor([[3e38, -3e38]])
+    with torch.no_grad():
+        activation.scale.fill_(4.0)
+    value, slope = activation.linearise(x)
+    torch.testing.assert_close(slope, torch.tensor([[1 / 1.1, 0.0]]))
+    torch.testing.assert_close(value, activation(x))
+
+
 @pytest.mark.parametrize("far", [1e4, 1e30])
 @pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
 def test_slopes_hold_far_outside(activation, far):
@@ -275,6 +284,43 @@ def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
         found.append(torch.autograd.grad(loss, list(flow.parameters())))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("activation", ["lipswish", "sincos"])
+def test_recomputed_activations_are_those_of_the_same_map_where_the_log_det_is_exact(activation):
+    torch.manual_seed(0)
+    plain = ResidualFlow(DataSpec((2,)), hidden=(8, 8), blocks=3, activation=activation).double().train()
+    plain.log_prob(points(6, 2))
+    with torch.no_grad():
+        for layer in plain.modules():
+            if isinstance(layer, SpectralNorm):
+                layer.layer.weight.mul_(6)  # far above the bound, as after a long step
+    saving = ResidualFlow(
+        DataSpec((2,)), hidden=(8, 8), blocks=3, activation=activation, memory_efficient=True
+    ).double()
+    saving.load_state_dict(plain.state_dict())
+    found = []
+    for flow in (copy.deepcopy(plain).train(), saving.train()):
+        values = flow.log_prob(points(6, 2))
+        found.append((values, *torch.autograd.grad((values * points(6)).sum(), list(flow.parameters()))))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
+    fresh = copy.deepcopy(plain).train()
+    with torch.no_grad():
+        torch.testing.assert_close(fresh.log_prob(points(6, 2)), found[0][0].detach())
+
+
+@pytest.mark.parametrize("rate", [-200.0, -10.0, 0.5, 3.0])
+def test_a_pair_of_waves_is_accurate_at_any_rate(rate):
+    activation, x = SinCos(), torch.linspace(-3, 3, 7)[:, None]
+    with torch.no_grad():
+        activation.scale.fill_(rate)
+    found = activation(x)
+    expected = copy.deepcopy(activation).double()(x.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(activation.linearise(x)[0], found)
+    found.sum().backward()
+    assert activation.scale.grad.isfinite()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -103,14 +104,16 @@ def pack(file: Path) -> bytes:
 
 
 def _thin(lines: list[bytes]) -> list[bytes]:
-    names, step, last = lines[:1], max(1, len(lines) // POINTS), len(lines) - 1
-    validation = [name.startswith(b"val/") for name in b"".join(names).split(b",")]
+    validation = [name.startswith(b"val/") for name in b"".join(lines[:1]).split(b",")]
 
-    def told(index: int) -> bool:
-        values = zip(validation, lines[index].strip().split(b","), strict=False)
-        return index % step == 0 or index == last or any(value for wanted, value in values if wanted)
+    def measured(line: bytes) -> bool:
+        values = zip(validation, line.strip().split(b","), strict=False)
+        return any(value for wanted, value in values if wanted)
 
-    return names + [lines[index] for index in range(1, len(lines)) if told(index)]
+    others = [index for index in range(1, len(lines)) if not measured(lines[index])]
+    step = max(1, len(others) // POINTS)
+    dropped = set(others) - set(others[::step]) - {len(lines) - 1}
+    return [line for index, line in enumerate(lines) if index not in dropped]
 
 
 def _compress(npz: bytes) -> bytes:
@@ -122,6 +125,11 @@ def _compress(npz: bytes) -> bytes:
         ):
             for name in source.namelist():
                 target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_LZMA)
-    except (zipfile.BadZipFile, zlib.error, EOFError):  # damaged, and none of an archive's business
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+    ):  # damaged, and none of an archive's business
         return npz
     return packed.getvalue()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import lzma
 import os
 import re
 import sys
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from zoo.errors import ZooError
@@ -47,6 +51,14 @@ class Run:
         except (OSError, ValueError, KeyError):
             return {}
         return found
+
+    def arrays(self, name: str) -> dict[str, np.ndarray] | None:
+        """The arrays of a file ``.npz`` of the run; None where there is none or it is damaged."""
+        try:
+            with np.load(self.directory / name) as content:
+                return dict(content)
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, lzma.LZMAError):
+            return None
 
 
 def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -6,7 +6,6 @@ import math
 import re
 import statistics
 import textwrap
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, Study, groups, named, quality_metric, sections
+from zoo.comparison.studies import (
+    Group,
+    Study,
+    divergence_of,
+    groups,
+    named,
+    nearest,
+    quality_metric,
+    sections,
+)
 from zoo.comparison.table import FAMILIES, MARKS, number
 from zoo.record import DENSITY, SAMPLES
 
@@ -124,11 +132,10 @@ def _few(runs: Sequence[Run], most: int) -> list[Run]:
 
 
 def _load(run: Run) -> tuple[np.ndarray, np.ndarray, int] | None:
-    try:
-        with np.load(run.directory / SAMPLES) as file:
-            return file["samples"], file["real"], int(file["levels"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    arrays = run.arrays(SAMPLES) or {}
+    if not {"samples", "real", "levels"} <= arrays.keys():
         return None
+    return arrays["samples"], arrays["real"], int(arrays["levels"])
 
 
 @dataclass
@@ -203,20 +210,19 @@ def _densities(runs: Sequence[Run]) -> Any:
     Of several configurations of a model it is the one with the least divergence.
     """
     found: dict[str, dict[str, tuple[Run, dict[str, np.ndarray]]]] = {}
-    for run in _few(_first_seeds(runs), PANELS):
-        try:
-            with np.load(run.directory / DENSITY) as file:
-                arrays = {name: file[name].astype(np.float32) for name in ("density", "data", "extent")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            continue
-        row = found.setdefault(run.record.data, {})
-        if run.record.model not in row or _divergence(run) < _divergence(row[run.record.model][0]):
-            row[run.record.model] = (run, arrays)
+    models: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        models.setdefault((run.record.data, run.record.model), []).append(run)
+    for run in _few([nearest(alike)[0] for alike in models.values()], PANELS):
+        arrays = run.arrays(DENSITY) or {}
+        if {"density", "data", "extent"} <= arrays.keys():
+            wide = {name: array.astype(np.float32) for name, array in arrays.items()}
+            found.setdefault(run.record.data, {})[run.record.model] = (run, wide)
     if not found:
         return None
-    models = list(dict.fromkeys(model for row in found.values() for model in row))
-    figure = canvas(1.35 * (1 + len(models)), 1.45 * len(found) + 0.3)
-    axes = figure.subplots(len(found), 1 + len(models), squeeze=False)
+    columns = list(dict.fromkeys(model for row in found.values() for model in row))
+    figure = canvas(1.35 * (1 + len(columns)), 1.45 * len(found) + 0.3)
+    axes = figure.subplots(len(found), 1 + len(columns), squeeze=False)
     for axis in axes.flatten():
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
@@ -228,26 +234,20 @@ def _densities(runs: Sequence[Run]) -> Any:
         look = {"origin": "lower", "cmap": "magma", "vmin": 0.0, "vmax": top, "interpolation": "nearest"}
         row[0].imshow(truth, **look)
         row[0].set_ylabel(plain_text(data), fontsize=9, fontweight="bold")
-        for axis, model in zip(row[1:], models, strict=True):
+        for axis, model in zip(row[1:], columns, strict=True):
             if model not in own:
                 axis.axis("off")
                 continue
             run, arrays = own[model]
             axis.imshow(np.nan_to_num(arrays["density"], posinf=top), **look)
-            if math.isfinite(divergence := _divergence(run)):
+            if (divergence := divergence_of(run)) is not None:
                 mark = MARKS.get(run.record.metrics["kl"].kind, "")
                 axis.set_xlabel(f"{mark}{divergence:.3f}", fontsize=7, labelpad=1)
     axes[0, 0].set_title("data", fontsize=9, fontweight="bold")
-    for axis, model in zip(axes[0, 1:], models, strict=True):
+    for axis, model in zip(axes[0, 1:], columns, strict=True):
         family = next(row[model][0].record.family for row in found.values() if model in row)
         axis.set_title(plain_text(model), fontsize=7.5, fontweight="bold", color=COLOURS.get(family, INK))
     return figure
-
-
-def _divergence(run: Run) -> float:
-    """From the data's density, in nats; infinite where it is not known."""
-    metric = run.record.metrics.get("kl")
-    return math.inf if metric is None or metric.value is None else metric.value
 
 
 @dataclass

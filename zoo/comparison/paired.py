@@ -53,10 +53,9 @@ def paired(a: Run, b: Run) -> Difference | None:
 
 def _scores(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
     """Values and indices of a run's examples; None where it left none, or a damaged file."""
-    try:
-        with np.load(run.directory / LIKELIHOOD) as arrays:
-            values, indices = arrays["values"], arrays["indices"]
-    except (OSError, ValueError, KeyError):
+    arrays = run.arrays(LIKELIHOOD) or {}
+    if not {"values", "indices"} <= arrays.keys():
         return None
+    values, indices = arrays["values"], arrays["indices"]
     sound = values.shape == indices.shape and values.ndim == 1 and np.isfinite(values).all()
     return (values, indices) if sound and len(np.unique(indices)) == len(indices) else None

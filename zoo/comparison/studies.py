@@ -34,6 +34,23 @@ def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return found
 
 
+def divergence_of(run: Run) -> float | None:
+    """From the data's density, in nats, where it is known; records of before call a VAE's rate ``kl``."""
+    kl = run.record.metrics.get("kl")
+    return None if kl is None or kl.direction == "none" else kl.value
+
+
+def nearest(runs: Sequence[Run]) -> list[Run]:
+    """Of a model's runs on one data set those of the configuration and protocol of least mean divergence."""
+    alike = [group for section in sections(runs).values() for group in groups(section).values()]
+
+    def mean(group: Sequence[Run]) -> float:
+        values = [value for run in group if (value := divergence_of(run)) is not None]
+        return statistics.fmean(values) if values else math.inf
+
+    return min(alike, key=mean)
+
+
 def kind_of(metric: Metric) -> str:
     """The kind that ranks are made within: a dequantised flow's ``exact`` is one of its own."""
     if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":

@@ -15,7 +15,9 @@ from zoo.comparison.studies import (
     Group,
     Study,
     common_rates,
+    divergence_of,
     kind_of,
+    nearest,
     sections,
     sensitivities,
     value,
@@ -142,21 +144,9 @@ def build(runs: Sequence[Run]) -> list[Table]:
     return [overview, *tables] if overview is not None else tables
 
 
-def _diverges(run: Run) -> bool:
-    """Whether a run has a divergence from its data's density; records of before call a VAE's rate ``kl``."""
-    kl = run.record.metrics.get("kl")
-    return kl is not None and kl.direction != "none"
-
-
-def _mean_divergence(runs: Sequence[Run]) -> float:
-    kl = [run.record.metrics["kl"].value for run in runs if "kl" in run.record.metrics]
-    values = [value for value in kl if value is not None]
-    return statistics.fmean(values) if values else math.inf
-
-
 def _divergences(runs: Sequence[Run]) -> Table | None:
     """Models against the data sets whose entropies are known; None with fewer than two of those."""
-    known = [run for run in runs if _diverges(run)]
+    known = [run for run in runs if divergence_of(run) is not None]
     names = list(dict.fromkeys(run.record.data for run in sorted(known, key=lambda run: run.record.data)))
     if len(names) < 2:
         return None
@@ -168,23 +158,20 @@ def _divergences(runs: Sequence[Run]) -> Table | None:
         members = [run for run in runs if run.record.model == model and run.record.data in names]
         cells = []
         for data in names:
-            good = [r for r in members if r.record.data == data and r.record.status == "finished"]
-            configurations: dict[str, list[Run]] = {}
-            for run in good:
-                config = str(run.record.provenance.get("config_hash_without_seed"))
-                configurations.setdefault(config, []).append(run)
-            cell = _metric_cell(
-                column, min(configurations.values(), key=_mean_divergence, default=[]), footnotes
-            )
-            if len(configurations) > 1:
+            good = [r for r in known if r.record.model == model and r.record.data == data]
+            good = [run for run in good if run.record.status == "finished"]
+            chosen = nearest(good) if good else []
+            cell = _metric_cell(column, chosen, footnotes)
+            if len(chosen) < len(good):
                 cell.odd = True
                 cell.marks += footnotes.mark("the least of several configurations, so not ranked")
             cells.append(cell)
         cells.append(_status(members, footnotes))
-        rows.append(Row(model, members[0].record.family, cells, members))
+        rows.append(Row(model, Group(model, members).family, cells, members))
     rows.sort(key=lambda row: (order.get(row.family, 99), row.name))
-    for index in range(len(names)):
-        _mark_best([row.cells[index] for row in rows], column.direction)
+    for index, data in enumerate(names):
+        if not _brief([run for run in runs if run.record.data == data]):
+            _mark_best([row.cells[index] for row in rows], column.direction)
     measured = [cell for row in rows for cell in row.cells[:-1]]
     return Table(
         "Divergence from the data's density, KL = NLL - entropy (nats)",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 from zoo.errors import ZooError
@@ -56,13 +56,15 @@ def within(low: float, high: float, **settings: Any) -> None:
 
 
 def one_of(known: Sequence[str], **settings: Any) -> None:
-    """Raise ZooError where a setting is none of the known words."""
-    _check(settings, lambda value: value in known, f"be {', '.join(known[:-1])} or {known[-1]}")
+    """Raise ZooError where a setting is none of the known words; None and a list are none."""
+    for name, value in settings.items():
+        if not (isinstance(value, str) and value in known):
+            raise ZooError(f"model.{name} must be {', '.join(known[:-1])} or {known[-1]}; got {value!r}.")
 
 
 def _number(value: Any) -> bool:
-    """Whether a value is a number; true and false would count as 1 and 0."""
-    return not isinstance(value, bool)
+    """Whether a value is a real number; true and false would count as 1 and 0."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check(settings: dict[str, Any], holds: Callable[[Any], bool], what: str) -> None:

@@ -26,8 +26,8 @@ class ResidualFlow(ResidualModel):
         width: channels inside a block (images).
         dense_blocks: dense blocks at the end (images).
         coefficient: spectral norm of each layer, below 1.
-        activation: ``lipswish``, ``elu`` or ``sincos`` (no paper's: its pairs of waves lose no slope), before
-            every layer.
+        activation: before every layer: ``lipswish``, ``elu`` or ``sincos`` (not the paper's: pairs of waves,
+            which lose no slope).
         train_tolerance: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
         exact_dim, eval_exact_dim, estimator, gradient, terms, eval_terms, count, tolerance: see
             :class:`~zoo.models.bijections.residual.InvertibleResidual`.

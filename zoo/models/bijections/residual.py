@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import Unsound, ZooError
 from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, usable, zeros
-from zoo.models.checks import above, whole
+from zoo.models.checks import above, one_of, whole
 
 SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
@@ -87,13 +87,9 @@ class InvertibleResidual(Bijection):
         most: int = 500,
     ) -> None:
         super().__init__()
-        for name, value, known in (
-            ("estimator", estimator, ("truncated", "roulette")),
-            ("gradient", gradient, ("series", "neumann")),
-            ("count", count, tuple(_SURVIVAL)),
-        ):
-            if value not in known:
-                raise ZooError(f"model.{name} is {' or '.join(known)}; got '{value}'.")
+        one_of(("truncated", "roulette"), estimator=estimator)
+        one_of(("series", "neumann"), gradient=gradient)
+        one_of(tuple(_SURVIVAL), count=count)
         self.g, self.estimator, self.gradient = g, estimator, gradient
         self.exact_dim, self.eval_exact_dim = exact_dim, max(exact_dim, eval_exact_dim)
         self.terms, self.eval_terms = terms, eval_terms
@@ -171,9 +167,11 @@ class InvertibleResidual(Bijection):
 
     def _forward(self, x: Tensor, context: Tensor | None, exact: bool, keep: bool) -> tuple[Tensor, Tensor]:
         if exact and x.ndim == 2 and hasattr(self.g, "linearise"):
-            with torch.set_grad_enabled(keep):
+            # in training with gradients even where none are wanted: spectral norms follow the weights then
+            with torch.set_grad_enabled(keep or self.training):
                 out, jacobian = self.g.linearise(x, context)  # type: ignore[operator]
-                return x + out, _log_det(jacobian)
+                z, log_det = x + out, _log_det(jacobian)
+            return (z, log_det) if keep else (z.detach(), log_det.detach())
         with torch.enable_grad():  # J is needed also where the caller wants no gradient
             # a view: hooks of x itself must not act on the products below
             point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
@@ -272,7 +270,8 @@ def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:
 def _log_det(jacobian: Tensor) -> Tensor:
     """log|det(I + J)|, ``(B,)``, of ``(B, D, D)``."""
     jacobian = jacobian.to(torch.promote_types(jacobian.dtype, torch.float32))
-    return torch.linalg.slogdet(jacobian + torch.eye(jacobian.shape[1]).to(jacobian))[1]
+    unit = torch.eye(jacobian.shape[1], dtype=jacobian.dtype, device=jacobian.device)
+    return torch.linalg.slogdet(jacobian + unit)[1]
 
 
 def _poisson_survival(m: int, mean: float = 2.0) -> float:

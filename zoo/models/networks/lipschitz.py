@@ -14,7 +14,7 @@ from torch.nn.grad import conv2d_input
 
 from zoo.errors import ZooError
 from zoo.models import noise
-from zoo.models.checks import whole
+from zoo.models.checks import one_of, whole
 from zoo.models.networks.evaluations import tick
 
 Activation = Literal["elu", "lipswish", "sincos"]
@@ -22,6 +22,8 @@ Activation = Literal["elu", "lipswish", "sincos"]
 BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
 MOST_ITERATIONS = 1000
 FIRST_ITERATIONS = 10
+FAR = 1e4  # where a sigmoid is 0 or 1 to the last bit, in float64 too
+SLOWEST = 1e-3  # rate of a wave: a straight line, for data of any ordinary scale
 FEWEST_ITERATIONS = 5  # the vectors may begin almost within a smaller eigenspace, which looks like the end
 
 
@@ -195,7 +197,8 @@ class LipSwish(Pointwise):
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scaled = F.softplus(self.scale) * x
         gate = torch.sigmoid(scaled)
-        return x * gate / 1.1, gate * (1 + scaled * (1 - gate)) / 1.1
+        bend = scaled.clamp(-FAR, FAR) * (1 - gate)  # an infinite product would be no number times 0
+        return x * gate / 1.1, gate * (1 + bend) / 1.1
 
 
 class ELU(Pointwise):
@@ -224,13 +227,17 @@ class SinCos(Pointwise):
         self.scale = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        rate = F.softplus(self.scale)
-        return torch.cat([torch.sin(rate * x), torch.cos(rate * x) - 1], 1) / rate
+        rate = self._rate()
+        return torch.cat([torch.sin(rate * x), -2 * torch.sin(rate * x / 2).square()], 1) / rate
 
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        rate = F.softplus(self.scale)
+        rate = self._rate()
         sin, cos = torch.sin(rate * x), torch.cos(rate * x)
-        return torch.cat([sin, cos - 1], 1) / rate, torch.cat([cos, -sin], 1)
+        half = -2 * torch.sin(rate * x / 2).square()  # cos - 1, of which a small rate would leave nothing
+        return torch.cat([sin, half], 1) / rate, torch.cat([cos, -sin], 1)
+
+    def _rate(self) -> Tensor:
+        return F.softplus(self.scale).clamp(min=SLOWEST)
 
 
 _ACTIVATIONS: dict[str, type[Pointwise]] = {"elu": ELU, "lipswish": LipSwish, "sincos": SinCos}
@@ -271,8 +278,7 @@ class LipschitzNetwork(nn.Module):
         iterations: int = 2,
     ) -> None:
         super().__init__()
-        if activation not in _ACTIVATIONS:
-            raise ZooError(f"model.activation is one of {', '.join(_ACTIVATIONS)}; got '{activation}'.")
+        one_of(tuple(_ACTIVATIONS), activation=activation)
         whole(1, iterations=iterations)
         widths = [shape[0], *hidden, shape[0]]
         layers: list[nn.Module] = []
