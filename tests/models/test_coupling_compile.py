@@ -69,6 +69,16 @@ def test_a_coupling_is_one_graph_with_the_eager_gradient(kind):
 
 
 @pytest.mark.slow
+def test_a_density_in_training_is_compiled_call_after_call():
+    """Each call has a seed of its own, which a compiler at the second call takes for a number that varies."""
+    torch._dynamo.reset()
+    flow = zoo.build("realnvp", zoo.DataSpec((2,)), layers=2, hidden=[8]).train()
+    compiled, x = torch.compile(flow.log_prob), torch.randn(16, 2)
+    for _ in range(3):
+        torch.testing.assert_close(compiled(x), flow.log_prob(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape"), [("realnvp", (5,)), ("nsf_coupling", (5,)), ("glow", (1, 4, 4))])
 def test_a_flow_is_one_graph_with_the_eager_gradient(name, shape):
     torch._dynamo.reset()

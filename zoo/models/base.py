@@ -111,9 +111,7 @@ class GenerativeModel(nn.Module):
             return x.new_zeros(0)
         row_keys = None
         if not noise.is_keyed():
-            row_keys = (
-                noise.keys(_seed(), count=len(x), device=x.device) if self.training else noise.content_keys(x)
-            )
+            row_keys = _fresh_keys(len(x), x.device) if self.training else noise.content_keys(x)
         with self._arithmetic(), noise.keyed(row_keys) if row_keys is not None else nullcontext():
             return self._of_labels(self._log_prob, x, y)
 
@@ -239,6 +237,11 @@ class GenerativeModel(nn.Module):
     def latents(self, n: int, *shape: int) -> Tensor:
         """Standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
         return noise.normal(torch.empty(n, *shape, dtype=self.dtype, device=self.device))
+
+
+@torch.compiler.disable  # a compiler would compute with the seed, whose 64 bits are too many for it
+def _fresh_keys(count: int, device: torch.device) -> Tensor:
+    return noise.keys(_seed(), count=count, device=device)
 
 
 def _seed(generator: torch.Generator | None = None) -> int:
