@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +33,7 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
     """The model of a composed ``model`` node: its ``_target_`` called with ``spec`` and the other settings.
 
     Raises:
-        ZooError: the target cannot be imported, or does not take these settings.
+        ZooError: the target cannot be imported, or does not take these settings (null where none may be).
     """
     from hydra.utils import get_class
 
@@ -44,6 +46,11 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
             model_class = get_class(target)
     except Exception as error:
         raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
+    for name, parameter in inspect.signature(model_class).parameters.items():
+        hint = parameter.annotation
+        null = name in settings and settings[name] is None
+        if null and hint is not parameter.empty and not {"None", "Any"} & set(re.findall(r"\w+", str(hint))):
+            raise ZooError(f"model.{name} has no null: it is of type {getattr(hint, '__name__', hint)}.")
     try:
         return model_class(spec=spec, **settings)
     except TypeError as error:

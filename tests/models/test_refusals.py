@@ -27,6 +27,10 @@ MODELS = [
     ("tarflow", NUMBERS, {"log_scale_bound": True}),
     *[("realnvp", IMAGES, {"preprocessing": how}) for how in (None, ["none"], "sine")],
     *[("residual_flow", NUMBERS, {"activation": word}) for word in (None, ["sincos"], "sine")],
+    *[
+        ("residual_flow", NUMBERS, {name: None})
+        for name in ("terms", "tolerance", "base", "hidden", "blocks", "alpha", "coefficient", "exact_dim")
+    ],
     *[("residual_flow", NUMBERS, {name: "often"}) for name in ("estimator", "gradient", "count")],
     ("vae", IMAGES, {"components": 0}),
     *[("vae", IMAGES, {"beta": beta}) for beta in (-1.0, math.nan, math.inf)],
