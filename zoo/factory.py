@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import torch
 
@@ -46,15 +44,22 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
             model_class = get_class(target)
     except Exception as error:
         raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
-    for name, parameter in inspect.signature(model_class).parameters.items():
-        hint = parameter.annotation
-        null = name in settings and settings[name] is None
-        if null and hint is not parameter.empty and not {"None", "Any"} & set(re.findall(r"\w+", str(hint))):
+    for name, hint in _hints(model_class).items():
+        if name in settings and settings[name] is None and type(None) not in get_args(hint):
             raise ZooError(f"model.{name} has no null: it is of type {getattr(hint, '__name__', hint)}.")
     try:
         return model_class(spec=spec, **settings)
     except TypeError as error:
         raise ZooError(f"{target} does not take these settings: {error}.") from error
+
+
+def _hints(model_class: type) -> dict[str, Any]:
+    """The types of a model's settings, as far as it tells them."""
+    try:
+        hints = get_type_hints(model_class.__init__)  # type: ignore[misc]
+    except Exception:  # names that only a type checker imports
+        return {}
+    return {name: hint for name, hint in hints.items() if hint is not Any}
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Any:
