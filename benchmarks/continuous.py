@@ -17,10 +17,10 @@ import torch
 from common import medians, write
 from torch import Tensor, nn
 
-from zoo.models import noise
 from zoo.models.bijections.continuous import ContinuousFlow
-from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.field import DenseField
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
+from zoo.models.networks.vector_field import DenseField
 
 DIMS, HIDDEN, BATCH, TOLERANCE = (2, 8, 43), (64, 64), 256, 1e-5
 Map = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -94,13 +94,13 @@ def contestants(field: DenseField, dim: int) -> tuple[dict[str, Map], list[nn.Mo
 
 
 def density(run: Map, x: Tensor) -> tuple[Tensor, Tensor]:
-    with torch.no_grad(), noise.keyed(noise.keys(0, count=len(x))):
+    with torch.no_grad(), rng.keyed(rng.keys(0, count=len(x))):
         return run(x)
 
 
 def step(run: Map, field: nn.Module, x: Tensor) -> None:
     field.zero_grad()
-    with noise.keyed(noise.keys(0, count=len(x))):
+    with rng.keyed(rng.keys(0, count=len(x))):
         z, log_det = run(x)
     (0.5 * z.square().sum(1) - log_det).mean().backward()
 

@@ -24,7 +24,7 @@ from torch import Tensor
 import zoo
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.reversible import Reversible
-from zoo.models.flow import Flow
+from zoo.models.families.flow import Flow
 
 MIB = 2**20
 DEPTHS, SHAPE, BATCH = (2, 4, 8, 16, 32, 64), (12, 32, 32), 64

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from zoo import factory
 from zoo.config import compose_run, plain
-from zoo.models import noise
-from zoo.run import prepare_data, run
+from zoo.models.core import rng
+from zoo.running.run import prepare_data, run
 
 CASES = {
     "moons, realnvp": ["data=moons", "model=realnvp"],
@@ -53,7 +53,7 @@ def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
     for update, x in enumerate(data.train_dataloader()):
         if update == WARM:
             begun = time.perf_counter()
-        rows = noise.keyed(noise.keys(seed, update, count=len(x))) if keyed else nullcontext()
+        rows = rng.keyed(rng.keys(seed, update, count=len(x))) if keyed else nullcontext()
         with rows:
             loss = -model.log_prob(x).mean() / x[0].numel()
         optimizer.zero_grad(set_to_none=True)

@@ -13,7 +13,7 @@ from memory import gradient, peak_mib, relative
 from torch import Tensor, nn
 
 import zoo
-from zoo.models import noise
+from zoo.models.core import rng
 
 DEPTHS = (2, 4, 8, 16, 32)
 SHAPE, WIDTH, BATCH = (3, 16, 16), 32, 8
@@ -33,7 +33,7 @@ class Body(nn.Module):
         self.layers = model.transform.get_submodule("layers.1")
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        with noise.keyed(noise.keys(1, count=len(x))):
+        with rng.keyed(rng.keys(1, count=len(x))):
             return self.layers(x)
 
 

@@ -1,7 +1,7 @@
 """Replay the sweep's scheduler on a simulated cluster that keeps breaking: nothing lost, nothing done twice.
 
 The decisions are zoo's own code: :func:`zoo.sweep.sweep` with its loop (what is done, what is left, what an
-exit code means), :func:`zoo.run.ended` (what a worker does in a directory that has a record),
+exit code means), :func:`zoo.running.run.ended` (what a worker does in a directory that has a record),
 :mod:`zoo.record` and :func:`zoo.errors.cut_off`. Records are files, read and written by it. Simulated are the
 clock, the GPUs and what happens on them: a worker computes, saves, dies alone, with its node or with its
 sweep, is pre-empted, meets a full disk, diverges, fails, or ends. Its checkpoint is a file too.
@@ -38,7 +38,7 @@ import zoo.sweep.run as scheduler
 from zoo.config import Identity
 from zoo.errors import CUT_OFF, cut_off
 from zoo.record import RECORD, Record, read
-from zoo.run import ended
+from zoo.running.run import ended
 from zoo.sweep.launcher import Local
 from zoo.sweep.plan import Job, Plan
 
@@ -273,7 +273,7 @@ class Machines(Local):
         worker.slot, worker.began = slot, self.now
         self.running[slot] = worker
         self.events["starts"] += 1
-        if ended(worker.directory) is not None:  # as zoo.run.run does first
+        if ended(worker.directory) is not None:  # as zoo.running.run.run does first
             self.events["started for nothing"] += 1
             self.end(worker, 0)
             return

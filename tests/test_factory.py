@@ -10,7 +10,7 @@ from zoo.config import compose_run
 from zoo.data.spec import DataSpec
 from zoo.errors import CutOff, ZooError
 from zoo.factory import read_checkpoint
-from zoo.run import run
+from zoo.running.run import run
 
 
 @pytest.fixture(scope="module")

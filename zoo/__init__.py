@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.data.spec import DataSpec
     from zoo.factory import build, load
-    from zoo.models.base import GenerativeModel
+    from zoo.models.core.model import GenerativeModel
 
 from zoo.errors import Diverged, InvalidData, NoLikelihood, Unsound, ZooError
 
@@ -34,7 +34,7 @@ __all__ = [
 # Loaded when first asked for: the commands that only read records must not wait for torch.
 _LAZY = {
     "DataSpec": "zoo.data.spec",
-    "GenerativeModel": "zoo.models.base",
+    "GenerativeModel": "zoo.models.core.model",
     "build": "zoo.factory",
     "load": "zoo.factory",
 }

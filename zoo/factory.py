@@ -13,7 +13,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, cut_off
 
 if TYPE_CHECKING:
-    from zoo.models.base import GenerativeModel
+    from zoo.models.core.model import GenerativeModel
 
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
 

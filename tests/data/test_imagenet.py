@@ -9,7 +9,7 @@ import torch
 from zoo.config import compose_run
 from zoo.data.imagenet import OFFICIAL, PARTS, ImageNet
 from zoo.errors import ZooError
-from zoo.run import prepare_data
+from zoo.running.run import prepare_data
 
 RNG = np.random.default_rng(0)
 

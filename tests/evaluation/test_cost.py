@@ -13,7 +13,7 @@ from zoo.data.toys import Toy
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.speed import sampling_flops, sampling_speed, timed_calls
-from zoo.models.networks.flops import count_flops
+from zoo.models.core.flops import count_flops
 
 PLANE = zoo.DataSpec((2,))
 
@@ -90,7 +90,7 @@ def test_whether_a_sampler_is_compiled_is_told():
 )
 def test_a_run_counts_the_operations_of_an_update_and_is_not_changed_by_it(tmp_path, settings, critics):
     from zoo.config import compose_run
-    from zoo.run import run
+    from zoo.running.run import run
 
     common = [
         "data=moons", "data.train=100", "data.val=10", "data.test=20", "logger=none", "trainer=cpu",
@@ -98,7 +98,7 @@ def test_a_run_counts_the_operations_of_an_update_and_is_not_changed_by_it(tmp_p
         "evaluation.samples=20", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
         "evaluation.throughput_batches=[1]",
     ]  # fmt: skip
-    from zoo.training.rule import Rule
+    from zoo.training.module import Rule
 
     seen = {}
     end = Rule.on_train_end
@@ -150,10 +150,10 @@ def test_modes_are_counted():
 
 @pytest.mark.parametrize("name", ["ffjord", "diffusion", "flow_matching"])
 def test_continuous_models_tell_how_straight_their_paths_are(name):
-    from zoo.models import noise
+    from zoo.models.core import rng
 
     model = zoo.build(name, PLANE).eval()
-    with torch.no_grad(), noise.keyed(noise.keys(0, count=200)):
+    with torch.no_grad(), rng.keyed(rng.keys(0, count=200)):
         found = model.diagnostics(torch.zeros(200, 2))["straightness"]
     assert 0 < found.value < 100
     assert found.n == 128

@@ -13,16 +13,16 @@ from make_dinov2_fixture import FIXTURE, HIDDEN, WIDTH, pictures, tiny_state
 from PIL import Image
 from torch import nn
 
+from zoo.cli.doctor import weights as doctors_lines
 from zoo.config import compose_run
 from zoo.data.spec import DataSpec
-from zoo.doctor import weights as doctors_lines
 from zoo.errors import NoLikelihood, ZooError
 from zoo.evaluation import dinov2
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import DINOV2, DINOV2_FILE, PUBLISHED, select, sha256
 from zoo.evaluation.protocol import evaluate
 from zoo.record import read
-from zoo.run import run
+from zoo.running.run import run
 
 SPEC = DataSpec((3, 8, 8), levels=17)
 BYTES = DataSpec((3, 20, 13), levels=256)

@@ -14,11 +14,11 @@ from zoo.errors import Unsound
 from zoo.evaluation import flows
 from zoo.evaluation.likelihood import likelihood, log_probs
 from zoo.evaluation.protocol import evaluate
-from zoo.models import noise
 from zoo.models.bijections.base import Bijection, zeros
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.bijections.residual import InvertibleResidual
-from zoo.models.flow import Flow
+from zoo.models.core import rng
+from zoo.models.families.flow import Flow
 from zoo.models.vae import VAE
 
 POINTS = DataSpec((3,))
@@ -318,7 +318,7 @@ def test_a_series_that_ends_early_errs_by_its_bound_at_most():
     random *= rate / torch.linalg.matrix_norm(random, 2)
     block.g.weight.data = random
     true = torch.linalg.slogdet(torch.eye(dim) + random)[1]
-    with noise.keyed(noise.keys(0, count=4000)):
+    with rng.keyed(rng.keys(0, count=4000)):
         found = block(torch.randn(4000, dim))[1]
     assert abs(found.mean() - true) < block.bias_bound(dim) + 4 * found.std() / math.sqrt(4000)
 

@@ -17,12 +17,12 @@ from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
 from zoo.evaluation.speed import sampling_speed
-from zoo.models import noise
-from zoo.models.base import Diagnostic
+from zoo.models.core import rng
+from zoo.models.core.model import Diagnostic
+from zoo.models.core.nfe import tick
 from zoo.models.diffusion import Diffusion
-from zoo.models.networks.evaluations import tick
 from zoo.models.vae import VAE
-from zoo.run import write_samples
+from zoo.running.run import write_samples
 
 SPEC = DataSpec((1, 8, 8), levels=17)
 FAST = {"samples": 100, "latency_repeats": 2, "throughput_batches": [2], "throughput_repeats": 1}
@@ -231,7 +231,7 @@ class Dequantised(Uniform):
     """p(x + u) proportional to u: its mean over the cell is 1/2, the mean of its logarithm -1."""
 
     def log_prob(self, x):
-        return noise.uniform(x[:, 0, 0, :1].double())[:, 0].log()
+        return rng.uniform(x[:, 0, 0, :1].double())[:, 0].log()
 
     def likelihood_details(self):
         return {"dequantisation": "uniform"}

@@ -14,7 +14,7 @@ from zoo.cli import main
 from zoo.config import compose_run
 from zoo.errors import ZooError
 from zoo.record import read
-from zoo.run import reevaluate, run
+from zoo.running.run import reevaluate, run
 
 SMALL = [
     "data=digits", "model=maf", "model.layers=1", "model.hidden=[64]", "logger=none", "trainer=cpu",
@@ -106,7 +106,7 @@ def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
     assert record.provenance["checkpoint"] == "checkpoints/best.ckpt"
     best, last = (zoo.load(trained / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     likelihoods = np.load(trained / "likelihood.npz")
-    test = zoo.run.prepare_data(compose_run(SMALL)).splits["test"][
+    test = zoo.running.run.prepare_data(compose_run(SMALL)).splits["test"][
         torch.from_numpy(likelihoods["indices"]).long()
     ]
     with torch.no_grad():
@@ -139,9 +139,9 @@ def test_the_training_seed_has_no_part_in_evaluation(trained):
 
 def test_a_run_is_judged_again_on_a_gpu_where_there_is_one(trained, monkeypatch):
     seen = []
-    monkeypatch.setattr("zoo.run._judge", lambda *given: seen.append(given[-1].type))
+    monkeypatch.setattr("zoo.running.run._judge", lambda *given: seen.append(given[-1].type))
     monkeypatch.setattr(
-        "zoo.run.provenance", lambda identity: dict.fromkeys(("git_commit", "versions", "hardware"))
+        "zoo.running.run.provenance", lambda identity: dict.fromkeys(("git_commit", "versions", "hardware"))
     )
     for gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)

@@ -23,11 +23,11 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Mas
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.made import GaussianMADE
 from zoo.models.made_mog import MADEMoG
 from zoo.models.maf import MAF
 from zoo.models.maf_mog import MAFMoG
-from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
 
 

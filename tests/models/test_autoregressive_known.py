@@ -17,7 +17,7 @@ from zoo.config import PUBLISHED, model_settings, options
 from zoo.data.spec import DataSpec
 from zoo.data.toys import TOYS
 from zoo.models.bijections.permutation import Permutation
-from zoo.models.flow import Flow
+from zoo.models.families.flow import Flow
 from zoo.models.made import GaussianMADE
 from zoo.models.made_mog import MADEMoG, MixtureMADE
 from zoo.models.maf import MAF, Order

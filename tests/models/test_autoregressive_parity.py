@@ -17,7 +17,7 @@ from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.spline import RAW_SLOPE, rational_quadratic
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
-from zoo.models.flow import Flow
+from zoo.models.families.flow import Flow
 from zoo.models.networks.made import MADE
 
 DIM, HIDDEN, BINS = 5, 12, 6  # a width that is a multiple of D - 1, so that all have the same degrees

@@ -12,14 +12,14 @@ from torch import nn
 
 import zoo
 from zoo.errors import Diverged, Unsound, ZooError
-from zoo.models import noise
 from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
+from zoo.models.families.flow import Flow
 from zoo.models.ffjord import FFJORD
-from zoo.models.flow import Flow
 from zoo.models.flow_matching import FlowMatching
-from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.field import DenseField, PatchField, Stretched
 from zoo.models.networks.unet import UNet
+from zoo.models.networks.vector_field import DenseField, PatchField, Stretched
 
 PLANE = zoo.DataSpec((2,))
 TINY = zoo.DataSpec((1, 2, 2), levels=4)
@@ -145,10 +145,10 @@ def test_hutchinson_is_unbiased_and_fixed_within_a_solve():
         values = estimate(x.expand(n, *x.shape[1:]))[1]
         assert values.std() > 1e-3
         assert abs(values.mean().item() - truth) < 4 * values.std().item() / math.sqrt(n) + 1e-4
-        keys = noise.keys(1, count=1)
-        with noise.keyed(keys):
+        keys = rng.keys(1, count=1)
+        with rng.keyed(keys):
             z, log_det = estimate(x)
-        with noise.keyed(keys):
+        with rng.keyed(keys):
             assert abs(estimate.inverse(z)[1] + log_det) < 1e-3, "the same probe cancels"
 
 
@@ -159,7 +159,7 @@ def test_adjoint_gradients_are_the_direct_ones(trace):
     def gradients(adjoint):
         flow = tight(field, train_trace=trace, adjoint=adjoint, atol=1e-9, rtol=1e-9).train()
         point = x.clone().requires_grad_()
-        with noise.keyed(noise.keys(0, count=3)):
+        with rng.keyed(rng.keys(0, count=3)):
             z, log_det = flow(point)
         return torch.autograd.grad((z.square().sum(1) + log_det).sum(), [point, *field.parameters()])
 
@@ -271,7 +271,7 @@ def test_the_optimal_velocity_minimises_the_matching_loss_and_has_the_density_of
     losses = {}
     for factor in (0.7, 1.0, 1.3):
         model.ode.field = Optimal(s, factor)
-        with noise.keyed(noise.keys(0, count=len(x))):
+        with rng.keyed(rng.keys(0, count=len(x))):
             loss = model.matching_loss(x)
         assert loss.shape == (4000,)
         losses[factor] = loss.mean().item()
@@ -372,12 +372,12 @@ def test_penalties_are_those_of_a_linear_field_and_leave_evaluation_be(adjoint, 
     truth = a * x.square().sum(1) * (math.exp(2 * a) - 1) / 2
     for kinetic, jacobian in ((0.5, 0.0), (0.0, 2.0)):
         flow = tight(plain.field, kinetic=kinetic, jacobian=jacobian, **settings)
-        with noise.keyed(noise.keys(0, count=3)), torch.no_grad():
+        with rng.keyed(rng.keys(0, count=3)), torch.no_grad():
             torch.testing.assert_close(flow(x)[1], plain(x)[1])
-        with noise.keyed(noise.keys(0, count=3)):
+        with rng.keyed(rng.keys(0, count=3)):
             gap = 4 * a - flow.train()(x)[1]
-        with noise.keyed(noise.keys(0, count=3)):
-            e = noise.rademacher(x) if probe == "rademacher" else noise.normal(x)
+        with rng.keyed(rng.keys(0, count=3)):
+            e = rng.rademacher(x) if probe == "rademacher" else rng.normal(x)
         expected = kinetic * truth + jacobian * a**2 * e.square().sum(1)
         torch.testing.assert_close(gap.detach(), expected, rtol=1e-5, atol=1e-6)
         assert torch.autograd.grad(gap.sum(), plain.field.matrix)[0].abs().max() > 0.1

@@ -11,8 +11,8 @@ import torch
 
 import zoo
 from zoo.config import model_settings, options
-from zoo.models import noise
-from zoo.models.base import GenerativeModel
+from zoo.models.core import rng
+from zoo.models.core.model import GenerativeModel
 
 MODELS = options("model")
 DEVICES = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
@@ -106,7 +106,7 @@ def test_discrete_mass(name):
     draws = 20 if name in RESIDUAL else draws  # a whole Jacobian a row and block
     values = []
     for salt in range(draws):
-        with noise.keyed(noise.content_keys(x, salt)), torch.no_grad():
+        with rng.keyed(rng.content_keys(x, salt)), torch.no_grad():
             values.append(model.log_prob(x).double())
     values = torch.stack(values)
     bound = values.mean(0).exp().sum().item()  # Jensen: the mean of log p(x+u) is below log P(x)

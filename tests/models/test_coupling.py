@@ -14,7 +14,6 @@ from torch import nn
 import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, Unsound, ZooError
-from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.batchnorm import BatchNorm
@@ -27,8 +26,9 @@ from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.spline_coupling import SplineCoupling
 from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.networks.convnet import ConvNet
-from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.glow_net import GlowNet
 from zoo.models.networks.mlp import MLP
 from zoo.models.networks.residual_net import ResidualConvNet, ResidualMLP
@@ -294,7 +294,7 @@ def test_mass_of_all_small_images_is_one(name):
     total = 0.0
     with torch.no_grad():
         for salt in range(100):
-            with noise.keyed(noise.content_keys(images, salt)):
+            with rng.keyed(rng.content_keys(images, salt)):
                 total += model.log_prob(images).exp().sum().item() / 100
     assert abs(total - 1) < 0.04
 

@@ -10,9 +10,9 @@ from contract import roughen
 
 import zoo
 from zoo.data.spec import DataSpec
-from zoo.models import noise
 from zoo.models.bijections.coupling import AffineCoupling, Halves
 from zoo.models.bijections.spline_coupling import SplineCoupling
+from zoo.models.core import rng
 from zoo.models.networks.mlp import MLP
 
 NAMES = ["realnvp", "glow", "nsf_coupling"]
@@ -97,11 +97,11 @@ def test_a_density_is_one_graph_where_its_noise_is_keyed(name):
     model = zoo.build(name, DataSpec((1, 4, 4), levels=17)).train()
     x = torch.randint(17, (8, 1, 4, 4))
     compiled = torch.compile(model.log_prob, backend="aot_eager", fullgraph=True, dynamic=False)
-    with noise.keyed(noise.keys(1, count=len(x))):
+    with rng.keyed(rng.keys(1, count=len(x))):
         expected = model.log_prob(x)
-    with noise.keyed(noise.keys(1, count=len(x))):
+    with rng.keyed(rng.keys(1, count=len(x))):
         torch.testing.assert_close(compiled(x), expected)
-        assert noise.position() == 1, "the draws of a compiled density are counted"
+        assert rng.position() == 1, "the draws of a compiled density are counted"
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.spline import RAW_SLOPE, ElementwiseSpline, rational_quadratic
 from zoo.models.bijections.spline_coupling import SplineCoupling
-from zoo.models.flow import Flow
+from zoo.models.families.flow import Flow
 from zoo.models.networks.residual_net import ResidualMLP
 
 EXACT = {"rtol": 0, "atol": 1e-6}

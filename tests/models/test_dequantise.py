@@ -11,7 +11,6 @@ import torch
 
 import zoo
 from zoo.evaluation.likelihood import likelihood, repeats
-from zoo.models import noise
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.dequantise import (
     GaussianNoise,
@@ -20,7 +19,8 @@ from zoo.models.bijections.dequantise import (
     make_dequantisation,
 )
 from zoo.models.bijections.elementwise import Affine
-from zoo.models.flow import Flow, preprocess
+from zoo.models.core import rng
+from zoo.models.families.flow import Flow, preprocess
 
 sys.path.insert(0, str(Path(__file__).parent / "bijections"))
 from contract import roughen
@@ -73,7 +73,7 @@ def test_the_way_back_from_gaussian_noise_is_a_distribution(std, levels):
             return e
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(noise, "normal", given)
+            patch.setattr(rng, "normal", given)
             y, log_weight = way.weigh(x)
         torch.testing.assert_close(y, torch.full_like(y, at))
         log_q = -0.5 * (e[:, 0] ** 2 + math.log(2 * math.pi)) - math.log(std)
@@ -87,7 +87,7 @@ def test_the_way_back_from_gaussian_noise_is_a_distribution(std, levels):
 def test_gaussian_weights_are_finite_in_float32_far_out(monkeypatch):
     x = torch.tensor([[0.0, 255.0, 128.0]]).expand(3, 3)
     far = torch.tensor([-8.0, 0.0, 8.0])[:, None].expand(3, 3)
-    monkeypatch.setattr(noise, "normal", lambda like: far)
+    monkeypatch.setattr(rng, "normal", lambda like: far)
     for std in (0.1, 6.4, 128.0):
         _, log_weight = GaussianNoise(std, 256).weigh(x)
         assert torch.isfinite(log_weight).all()
@@ -123,7 +123,7 @@ def test_weights_average_to_a_probability(name):
     values = []
     with torch.no_grad():
         for salt in range(1500):
-            with noise.keyed(noise.content_keys(x, salt)):
+            with rng.keyed(rng.content_keys(x, salt)):
                 values.append(flow.log_prob(x))
     values = torch.stack(values)
     masses = values.exp().sum(1)

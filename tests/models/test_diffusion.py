@@ -10,7 +10,8 @@ from torch import nn
 
 import zoo
 from zoo.errors import ZooError
-from zoo.models import diffusion, noise
+from zoo.models import diffusion
+from zoo.models.core import rng
 from zoo.models.diffusion import (
     Diffusion,
     VelocityField,
@@ -166,7 +167,7 @@ def test_bound_is_below_the_chains_own_density(schedule, variance, timesteps):
     assert model.likelihood == "lower bound"
     x = torch.tensor([[0.0], [0.4], [-1.0]], dtype=torch.float64)
     truth = torch.distributions.Normal(0.0, math.sqrt(chain_variance(model, std))).log_prob(x).flatten()
-    with noise.keyed(noise.keys(1, count=3 * copies)), torch.no_grad():
+    with rng.keyed(rng.keys(1, count=3 * copies)), torch.no_grad():
         values = model.log_prob(x.repeat(copies, 1)).view(copies, 3)
     error = values.std(0) / math.sqrt(copies)
     assert (values.mean(0) < truth + 4 * error).all()
@@ -201,7 +202,7 @@ def test_a_few_terms_estimate_the_sum_of_all_without_bias(prediction):
     for terms in (None, 5):
         model = optimal(0.2, prediction=prediction, timesteps=60, likelihood="elbo", terms=terms)
         assert model.likelihood_details()["terms"] == (60 if terms is None else 6)
-        with noise.keyed(noise.keys(2, count=copies)), torch.no_grad():
+        with rng.keyed(rng.keys(2, count=copies)), torch.no_grad():
             values = model.log_prob(x.repeat(copies, 1))
         means.append(values.mean().item())
         errors.append(values.std().item() / math.sqrt(copies))
@@ -257,7 +258,7 @@ def test_ddim_becomes_the_ode(prediction):
     std, errors = 0.5, {}
     for steps in (10, 100, 1000):
         model = optimal(std, prediction=prediction, sampler="ddim", sample_steps=steps)
-        with noise.keyed(noise.keys(0, count=64)):
+        with rng.keyed(rng.keys(0, count=64)):
             z = model.base.sample(64)
         x = model.sample(64, seed=0)
         errors[steps] = (x - std * z).abs().max().item()
@@ -321,13 +322,13 @@ def test_the_loss_of_the_optimal_denoiser_is_least():
         losses = {}
         for std in (0.25, 0.5, 1.0):
             model = optimal(std, prediction=prediction)
-            with noise.keyed(noise.keys(0, count=len(x))):
+            with rng.keyed(rng.keys(0, count=len(x))):
                 losses[std] = model.matching_loss(x).mean().item()
         assert min(losses, key=losses.get) == 0.5
 
 
 def test_evaluations_are_counted():
-    from zoo.models.networks.evaluations import count_evaluations
+    from zoo.models.core.nfe import count_evaluations
 
     model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sample_steps=7)
     with count_evaluations() as counter:
@@ -385,7 +386,7 @@ def test_one_network_has_the_bound_and_the_odes_density(prediction, conditional)
     x = torch.randint(17, (60, 1, 2, 2)).float()
     with torch.no_grad():
         bound = by_bound.log_prob(x)
-        with noise.keyed(noise.keys(3, count=60)):
+        with rng.keyed(rng.keys(3, count=60)):
             found = by_bound.diagnostics(x)
             assert set(by_ode.diagnostics(x)) == {"straightness"}
         truth = -by_ode.log_prob(x[:50]).double() / (4 * math.log(2))
@@ -402,7 +403,7 @@ def test_one_network_has_the_bound_and_the_odes_density(prediction, conditional)
 def test_the_odes_density_of_continuous_data_is_in_nats_beside_its_bound():
     model = optimal(0.5, likelihood="elbo")
     x = torch.linspace(-1.5, 1.5, 7, dtype=torch.float64)[:, None]
-    with torch.no_grad(), noise.keyed(noise.keys(0, count=7)):
+    with torch.no_grad(), rng.keyed(rng.keys(0, count=7)):
         value, unit, _, n, _ = model.diagnostics(x)["nll/ode"]
     truth = -torch.distributions.Normal(0.0, 0.5).log_prob(x).mean().item()
     assert (unit, n) == ("nats", 7)
@@ -421,7 +422,7 @@ def test_the_unets_dropout_is_each_examples_own(name):
     x = torch.randint(4, (6, 1, 4, 4)).float()
 
     def losses(rows: slice) -> torch.Tensor:
-        with noise.keyed(noise.keys(1, count=6)[rows]), torch.no_grad():
+        with rng.keyed(rng.keys(1, count=6)[rows]), torch.no_grad():
             return model.matching_loss(x[rows])
 
     whole = losses(slice(None))

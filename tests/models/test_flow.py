@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import zoo
-from zoo.models import noise
-from zoo.models.flow import Flow, preprocess
+from zoo.models.core import rng
+from zoo.models.families.flow import Flow, preprocess
 
 N, TEMPERATURE, SEED = 5, 0.6, 11
 SMALL = {
@@ -37,8 +37,8 @@ def test_temperature_scales_the_latents_of_samples(name: str, base: str) -> None
         for parameter in flow.parameters():
             parameter += 0.2 * torch.randn_like(parameter)
         latents, _ = flow.transform(flow.sample(N, TEMPERATURE, seed=SEED))
-        with noise.keyed(noise.keys(SEED, count=N)):
-            draw = noise.normal(torch.empty(N, 3, dtype=torch.float64))
+        with rng.keyed(rng.keys(SEED, count=N)):
+            draw = rng.normal(torch.empty(N, 3, dtype=torch.float64))
         if base == "diagonal":
             mean, log_std, _ = flow.base._given(None)
             expected = mean[:, 0] + TEMPERATURE * log_std[:, 0].exp() * draw

@@ -14,10 +14,10 @@ from zoo import factory
 from zoo.config import compose_run, plain
 from zoo.errors import ZooError
 from zoo.factory import instantiate
-from zoo.models import noise
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching, assignment
-from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.unet import UNet
 from zoo.sweep.plan import plan
 from zoo.training.matching import Matching
@@ -73,7 +73,7 @@ def test_straightness_is_zero_on_lines_and_known_on_a_parabola():
 
     def straightness(field):
         model.ode.field = field
-        with torch.no_grad(), noise.keyed(noise.keys(0, count=50)):
+        with torch.no_grad(), rng.keyed(rng.keys(0, count=50)):
             return model.double().diagnostics(torch.zeros(50, 2))["straightness"]
 
     assert straightness(Straight(3.0, 0.4)).value < 1e-12

@@ -15,10 +15,10 @@ from zoo.config import compose_run, model_settings, plain
 from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, ZooError
 from zoo.factory import instantiate
-from zoo.models import noise
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.gan import GAN, truncated
 from zoo.models.networks.critic import Critic
-from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.lipschitz import SpectralNorm
 from zoo.models.networks.style import ModulatedConv, sphere
 from zoo.models.stylegan import StyleGAN
@@ -130,9 +130,9 @@ def test_both_players_see_the_label(player: str, spec: DataSpec) -> None:
     x = model.to_network(data(spec, 3)).expand(3, *spec.shape)
     zero, one = (model.one_hot(label, 3) for label in (0, 1))
     assert not torch.allclose(model.critic(x, zero), model.critic(x, one))
-    with noise.keyed(noise.keys(0, count=3)):
+    with rng.keyed(rng.keys(0, count=3)):
         first = model.generate(3, context=zero)
-    with noise.keyed(noise.keys(0, count=3)):
+    with rng.keyed(rng.keys(0, count=3)):
         assert not torch.allclose(model.generate(3, context=one), first)
 
 
@@ -165,9 +165,9 @@ def test_truncation_acts_on_samples_alone_and_is_told() -> None:
     free, cut = GAN(spec), GAN(spec, truncation=0.1)
     cut.load_state_dict(free.state_dict())
     assert cut.sample(500, seed=0).std(0).max() < free.sample(500, seed=0).std(0).min()
-    with noise.keyed(noise.keys(0, count=5)):
+    with rng.keyed(rng.keys(0, count=5)):
         made = free.generate(5)
-    with noise.keyed(noise.keys(0, count=5)):
+    with rng.keyed(rng.keys(0, count=5)):
         assert made.equal(cut.generate(5))
     assert free.sampling_details() == {}
     assert cut.sampling_details() == {"truncation": 0.1}
@@ -184,7 +184,7 @@ def test_style_truncation_pulls_w_towards_the_mean(conditional: bool) -> None:
     samples = model.sample(6, y=y, seed=0)
     hook.remove()
     assert samples.shape == (6, 2)
-    with noise.keyed(noise.keys(0, count=6)):
+    with rng.keyed(rng.keys(0, count=6)):
         z = sphere(model.latents(6, model.latent_dim))
     with torch.no_grad():
         w, mean = generator.style(z, context), generator.centre(context)

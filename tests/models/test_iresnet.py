@@ -13,10 +13,10 @@ from torch import nn
 import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
-from zoo.models import noise
 from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.iresnet import IResNet
-from zoo.models.networks.evaluations import count_evaluations
 from zoo.models.networks.lipschitz import LipschitzNetwork, SpectralNorm
 
 COEFFICIENT = 0.9
@@ -342,7 +342,7 @@ def test_mass_of_small_images(preprocessing):
     masses = []
     with torch.no_grad():
         for salt in range(100):
-            with noise.keyed(noise.content_keys(x, salt)):
+            with rng.keyed(rng.content_keys(x, salt)):
                 masses.append(flow.log_prob(x).exp().sum())
     masses = torch.stack(masses)
     error = masses.std().item() / 10
@@ -377,7 +377,7 @@ def test_sampling_walks_the_chain_without_log_determinants():
         x = flow.sample(3, seed=0)
     blocks = [m for m in flow.modules() if isinstance(m, InvertibleResidual)]
     assert counter.count == sum(b.last_iterations for b in blocks)
-    with noise.keyed(noise.keys(0, count=3)), torch.no_grad():
+    with rng.keyed(rng.keys(0, count=3)), torch.no_grad():
         y, _ = flow.transform.inverse(flow.base.sample(3))
     assert torch.equal(x, flow.dequantise.inverse(y).clamp(0, 4))
 

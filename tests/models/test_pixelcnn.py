@@ -14,8 +14,8 @@ from autoregressive_tools import SPECS, every_image, integral_2d, normal, one_th
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.models import noise
-from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.pixelcnn import PixelCNN, _draw
 
@@ -117,8 +117,8 @@ def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperatu
     assert model.pixels is not None
     x = torch.zeros(5, *shape, dtype=torch.float64)
     with torch.no_grad():
-        with noise.keyed(noise.keys(11, count=5)):
-            u = noise.uniform(x)
+        with rng.keyed(rng.keys(11, count=5)):
+            u = rng.uniform(x)
         for i, j, c in itertools.product(range(shape[1]), range(shape[2]), range(shape[0])):
             x[:, c, i, j] = _draw(model.pixels(x)[:, c, :, i, j], u[:, c, i, j], temperature).double()
     assert torch.equal(model.sample(5, temperature, seed=11), x)

@@ -17,8 +17,8 @@ import zoo
 from zoo.config import model_settings
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 from zoo.models.pixelcnn_pp import PixelCNNPP, _weighted
 
@@ -94,8 +94,8 @@ def test_samples_as_full_passes_would(spec: DataSpec, temperature: float) -> Non
     channels, *size = spec.shape
     x = torch.zeros(3, *spec.shape, dtype=torch.float64)
     with torch.no_grad():
-        with noise.keyed(noise.keys(11, count=3)):
-            u = noise.uniform(torch.empty(3, channels + 1, *size, dtype=torch.float64))
+        with rng.keyed(rng.keys(11, count=3)):
+            u = rng.uniform(torch.empty(3, channels + 1, *size, dtype=torch.float64))
         for i, j in itertools.product(*map(range, size)):
             x[..., i, j] = model._draw(model.network(model._scale(x))[..., i, j], u[..., i, j], temperature)
     assert torch.equal(model.sample(3, temperature, seed=11), x)

@@ -13,12 +13,12 @@ from torch import nn
 import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.residual import InvertibleResidual
-from zoo.models.distributions import MixtureOfNormals, StandardNormal
-from zoo.models.flow import Flow
+from zoo.models.core import rng
+from zoo.models.core.distributions import MixtureOfNormals, StandardNormal
+from zoo.models.families.flow import Flow
 from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos, SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
 
@@ -94,28 +94,28 @@ def test_training_values_and_weighted_gradients_are_unbiased(estimator, gradient
 def test_the_gradient_does_not_change_the_value(estimator, gradient):
     made = block(network((4,)), estimator=estimator, gradient=gradient).train()
     x = points(6, 4)
-    with noise.keyed(noise.keys(1, count=6)), torch.no_grad():
+    with rng.keyed(rng.keys(1, count=6)), torch.no_grad():
         value = made(x)[1]
-    with noise.keyed(noise.keys(1, count=6)):
+    with rng.keyed(rng.keys(1, count=6)):
         torch.testing.assert_close(made(x)[1], value)
 
 
 def test_evaluation_belongs_to_the_example_and_training_shares_the_count():
     made, x = block(network((4,)), estimator="roulette", terms=2, eval_terms=2), points(64, 4)
-    keys = noise.content_keys(x)
+    keys = rng.content_keys(x)
     with torch.no_grad():
-        with noise.keyed(keys):
+        with rng.keyed(keys):
             together = made.eval()(x)[1]
         most = made.last_terms
         counts = set()
         for i in range(12):
-            with noise.keyed(keys[i : i + 1]):
+            with rng.keyed(keys[i : i + 1]):
                 alone = made(x[i : i + 1])[1]
             counts.add(made.last_terms)
             torch.testing.assert_close(alone[0], together[i])
         assert len(counts) > 1
         assert max(counts) <= most
-        with noise.keyed(keys):
+        with rng.keyed(keys):
             made.train()(x)
         assert made.last_terms <= most
 
@@ -279,7 +279,7 @@ def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
     saving.train()
     found = []
     for flow in (copy.deepcopy(plain).train(), saving):
-        with noise.keyed(noise.keys(3, count=6)):
+        with rng.keyed(rng.keys(3, count=6)):
             loss = (weights * flow.log_prob(x)).sum()
         found.append(torch.autograd.grad(loss, list(flow.parameters())))
     for a, b in zip(*found, strict=True):

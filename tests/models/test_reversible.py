@@ -10,11 +10,11 @@ from contract import check_bijection, roughen
 from torch import nn
 
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain, sum_event
 from zoo.models.bijections.invertible_conv import InvertibleConv1x1
 from zoo.models.bijections.reversible import Reversible
+from zoo.models.core import rng
 
 
 class Conditioned(Bijection):
@@ -30,7 +30,7 @@ class Conditioned(Bijection):
     def _affine(self, first, context):
         first = first if context is None else torch.cat([first, context], 1)
         s, t = self.net(first).chunk(2, 1)
-        return s + (0.1 * noise.normal(s) if self.noisy else 0), t
+        return s + (0.1 * rng.normal(s) if self.noisy else 0), t
 
     def forward(self, x, context=None):
         first, second = x.chunk(2, 1)
@@ -134,7 +134,7 @@ def test_dropout_and_noise_repeat(keyed):
         chain(data)  # actnorm sets itself
         x = data.clone().requires_grad_()
         if keyed:
-            with noise.keyed(noise.keys(5, count=4)):
+            with rng.keyed(rng.keys(5, count=4)):
                 loss = LOSSES["likelihood"](*chain(x))
         else:
             loss = LOSSES["likelihood"](*chain(x))

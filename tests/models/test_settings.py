@@ -10,8 +10,8 @@ import torch
 
 import zoo
 from zoo.config import model_settings, options
-from zoo.models.networks.field import PatchField
 from zoo.models.networks.unet import UNet
+from zoo.models.networks.vector_field import PatchField
 
 IMAGE = zoo.DataSpec((1, 4, 4), levels=4)
 VECTOR = zoo.DataSpec((3,))

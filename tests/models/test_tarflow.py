@@ -15,13 +15,13 @@ import zoo
 from zoo.config import shipped
 from zoo.errors import Unsound
 from zoo.factory import instantiate
-from zoo.models import noise
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.dequantise import GaussianNoise
 from zoo.models.bijections.patchify import Patchify, fold
 from zoo.models.bijections.transformer_autoregressive import TransformerAutoregressive
+from zoo.models.core import rng
+from zoo.models.core.nfe import count_evaluations
 from zoo.models.networks.causal_transformer import Cache, CausalTransformer
-from zoo.models.networks.evaluations import count_evaluations
 
 sys.path.insert(0, str(Path(__file__).parent / "bijections"))
 from contract import check_bijection, roughen
@@ -173,7 +173,7 @@ def test_denoising_is_the_posterior_mean_of_a_gaussian():
     y = torch.randn(6, 2, dtype=torch.float64)
     expected = torch.stack([y[:, 0] * 0.75, 0.7 + (y[:, 1] - 0.7) * (1 - 0.25 / std**2)], 1)
     torch.testing.assert_close(y + 0.25 * model.score(y), expected, rtol=0, atol=1e-10)
-    with noise.keyed(noise.keys(3, count=6)):
+    with rng.keyed(rng.keys(3, count=6)):
         z = model.base.sample(6)
     noisy = torch.stack([z[:, 0], z[:, 1] * std + 0.7], 1)
     expected = torch.stack([noisy[:, 0] * 0.75, 0.7 + (noisy[:, 1] - 0.7) * (1 - 0.25 / std**2)], 1)
@@ -190,7 +190,7 @@ def test_gaussian_noise_is_reported_as_a_bound():
     x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)
     masses = []
     for salt in range(60):
-        with noise.keyed(noise.content_keys(x, salt)), torch.no_grad():
+        with rng.keyed(rng.content_keys(x, salt)), torch.no_grad():
             masses.append(model.log_prob(x).double().exp().sum())
     masses = torch.stack(masses)
     assert abs(masses.mean() - 1) < 4 * masses.std() / math.sqrt(60) + 1e-3

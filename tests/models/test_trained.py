@@ -17,8 +17,8 @@ import torch
 import zoo
 from zoo.data import Digits
 from zoo.data.module import DataModule
-from zoo.models import noise
-from zoo.models.flow import Flow
+from zoo.models.core import rng
+from zoo.models.families.flow import Flow
 
 FLOWS = ["realnvp", "glow", "nsf_coupling", "maf", "maf_mog", "iaf", "nsf_autoregressive", "tarflow"]
 
@@ -54,7 +54,7 @@ def test_a_trained_flow_inverts(name: str) -> None:
     for dtype, error, log_det_error in ((torch.float64, 1e-10, 1e-10), (torch.float32, 1e-4, 1e-3)):
         flow = copy.deepcopy(model).to(dtype)
         assert flow.dequantise is not None
-        with torch.no_grad(), noise.keyed(noise.content_keys(images)):
+        with torch.no_grad(), rng.keyed(rng.content_keys(images)):
             x = flow.dequantise(images.to(dtype))
             z, log_det = flow.transform(x)
             back, back_log_det = flow.transform.inverse(z)

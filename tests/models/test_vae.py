@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
-from zoo.models import noise
-from zoo.models.distributions import Transformed
-from zoo.models.latent import LatentVariableModel
+from zoo.models.core import rng
+from zoo.models.core.distributions import Transformed
+from zoo.models.core.nfe import count_evaluations
+from zoo.models.families.decoder_likelihood import discretised_logistic_log_prob
+from zoo.models.families.latent import LatentVariableModel
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder
-from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.observation import discretised_logistic_log_prob
 from zoo.models.vae import VAE
 from zoo.models.vae_hierarchical import HierarchicalVAE
 
@@ -129,7 +129,7 @@ def trained_on_tiny_images(steps: int = 150) -> VAE:
 @torch.no_grad()
 def drawn(model: LatentVariableModel, x: Tensor, draws: int) -> Tensor:
     """log_prob under independent noise, ``(draws, B)``."""
-    with noise.keyed(noise.keys(1, count=draws * len(x))):
+    with rng.keyed(rng.keys(1, count=draws * len(x))):
         return model.log_prob(torch.cat([x] * draws)).view(draws, len(x))
 
 
@@ -312,11 +312,11 @@ def test_the_density_of_an_iaf_draw_is_that_of_its_change_of_variables(dim: int)
     seen = model.encode(torch.randn(1, 3, dtype=torch.float64))
     mean, log_std, features = (t.detach() for t in seen)
     assert model.flow is not None
-    key = noise.keys(3, count=1)
-    with noise.keyed(key):
+    key = rng.keys(3, count=1)
+    with rng.keyed(key):
         draw = model.draw(seen)
-    with noise.keyed(key):
-        e = noise.normal(mean)
+    with rng.keyed(key):
+        e = rng.normal(mean)
 
     def push(noise_: Tensor) -> Tensor:
         return model.flow(mean + log_std.exp() * noise_[None], features)[0][0]
@@ -344,7 +344,7 @@ def test_hierarchical_bounds_are_ordered_below_the_evidence_by_quadrature() -> N
     assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
     assert_ordered(bounds(model, x), evidence.mean().item())
     # The prior's own draws see the same evidence.
-    with noise.keyed(noise.keys(1, count=40_000)), torch.no_grad():
+    with rng.keyed(rng.keys(1, count=40_000)), torch.no_grad():
         mean, log_scale = model.decode(model.prior_draw(40_000, 1.0))
     masses = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).sum(2).exp()
     assert ((masses.mean(1) - evidence.exp()).abs() < 5 * masses.std(1) / 200).all()
@@ -369,7 +369,7 @@ def test_importance_weights_average_to_the_evidence_and_the_divergence_is_their_
     model = with_a_posterior_of_its_own(name)
     x = torch.cartesian_prod(torch.arange(4.0), torch.arange(4.0)).double()
     n = 20_000
-    with torch.no_grad(), noise.keyed(noise.keys(1, count=n)):
+    with torch.no_grad(), rng.keyed(rng.keys(1, count=n)):
         location, log_scale = model.decode(model.prior_draw(n, 1.0))
         masses = discretised_logistic_log_prob(x[:, None], location, log_scale, 4).sum(2).exp()
         for image, mass in zip(x, masses, strict=True):
@@ -414,7 +414,7 @@ def test_active_units_are_those_that_know_the_example(posterior: str) -> None:
         last.bias.zero_()
 
         def active() -> float:
-            with noise.keyed(noise.keys(0, count=len(x))):
+            with rng.keyed(rng.keys(0, count=len(x))):
                 return model.diagnostics(x)["active_units"].value
 
         assert active() == 0
@@ -441,7 +441,7 @@ def test_beta_changes_the_training_value_alone() -> None:
     values = {}
     for mode, beta in itertools.product((True, False), (0.0, 1.0, 4.0)):
         model.train(mode).beta = beta
-        with noise.keyed(noise.keys(5, count=len(x))):
+        with rng.keyed(rng.keys(5, count=len(x))):
             values[mode, beta] = model.log_prob(x)
     assert values[False, 0.0].equal(values[False, 4.0])
     torch.testing.assert_close(values[True, 1.0], values[False, 1.0])

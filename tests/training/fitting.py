@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from zoo.training.rule import Rule
+from zoo.training.module import Rule
 
 
 def batches(x: Tensor, size: int, updates: int, first: int = 0) -> torch.utils.data.DataLoader:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import zoo
 from zoo.errors import ZooError
-from zoo.models import noise
+from zoo.models.core import rng
 from zoo.models.gan import AdversarialModel, plain_critic
 from zoo.training.adversarial import LOSSES, Adversarial
 from zoo.training.augment import AUGMENTATIONS
@@ -66,7 +66,7 @@ def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str,
     values: dict[str, Tensor] = {}
     for rule.updates in range(updates):
         x = real[torch.randint(len(real), (batch * rule.critic_steps,), generator=generator)]
-        with noise.keyed(noise.keys(rule.updates, count=len(x))):
+        with rng.keyed(rng.keys(rule.updates, count=len(x))):
             values = rule.update(x, None)
         rule._average()
     return {name: float(value.detach()) for name, value in values.items()}
@@ -152,7 +152,7 @@ def moons() -> Tensor:
 
 def toy(name: str) -> tuple[Tensor, Tensor]:
     from zoo.config import compose_run
-    from zoo.run import prepare_data
+    from zoo.running.run import prepare_data
 
     splits = prepare_data(compose_run([f"data={name}"])).splits
     return splits["train"], splits["test"]
@@ -269,7 +269,7 @@ def test_the_critic_sees_augmented_images_alone_and_the_generator_learns_through
         monkeypatch.setattr(rule, "_optimizer", lambda index: None)
         seen.clear()
         x = torch.randint(17, (4, 1, 8, 8), generator=torch.Generator().manual_seed(0))
-        with noise.keyed(noise.keys(3, count=4)):
+        with rng.keyed(rng.keys(3, count=4)):
             rule.update(x, None)
         return gradients, list(seen)
 
@@ -392,7 +392,7 @@ def test_processes_share_the_work_of_one() -> None:
         for optimizer in optimizers:
             optimizer.param_groups[0]["base_lr"] = 0.0
         rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
-        with noise.keyed(noise.keys(5, count=len(x), first=first)):
+        with rng.keyed(rng.keys(5, count=len(x), first=first)):
             rule.update(x, None)
         return rule.model.seen
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.models import noise
+from zoo.models.core import rng
 from zoo.training.augment import AUGMENTATIONS, augmentation, colour, cutout, translation
 
 SHAPES = [(1, 8, 8), (3, 32, 32), (3, 5, 7), (1, 1, 1), (1, 28, 28)]
@@ -17,25 +17,25 @@ def test_keeps_shape_has_a_gradient_and_follows_the_key(name: str, shape: tuple[
     change = augmentation([name])
     torch.manual_seed(0)
     x = torch.rand(6, *shape, dtype=torch.float64).requires_grad_()
-    keys = noise.keys(3, count=6)
-    with noise.keyed(keys):
+    keys = rng.keys(3, count=6)
+    with rng.keyed(keys):
         y = change(x)
     assert y.shape == x.shape
     assert y.dtype == x.dtype
-    with noise.keyed(keys[2:4]):
+    with rng.keyed(keys[2:4]):
         torch.testing.assert_close(change(x[2:4]), y[2:4])  # whatever else is in the batch
     y.sum().backward()
     assert x.grad.isfinite().all()
-    with noise.keyed(noise.keys(4, count=6)):
+    with rng.keyed(rng.keys(4, count=6)):
         assert x.numel() < 10 or not torch.equal(change(x), y)
 
 
 def test_nothing_is_the_identity_and_changes_compose() -> None:
     x = torch.rand(3, 3, 8, 8)
     assert augmentation([])(x) is x
-    with noise.keyed(noise.keys(1, count=3)):
+    with rng.keyed(rng.keys(1, count=3)):
         both = augmentation(["translation", "cutout"])(x)
-    with noise.keyed(noise.keys(1, count=3)):
+    with rng.keyed(rng.keys(1, count=3)):
         torch.testing.assert_close(cutout(translation(x)), both)
 
 
@@ -87,6 +87,6 @@ def test_colour_moves_brightness_saturation_and_contrast() -> None:
     assert 0 <= saturation.min() < 0.05
     assert 1.95 < saturation.max() <= 2 + 1e-9
     grey = torch.randn(3, 1, 4, 4)
-    with noise.keyed(noise.keys(0, count=3)):  # a grey image has no saturation to change
+    with rng.keyed(rng.keys(0, count=3)):  # a grey image has no saturation to change
         y = colour(grey)
     assert torch.linalg.matrix_rank(torch.stack([grey[0].flatten(), y[0].flatten(), torch.ones(16)])) == 2

@@ -9,7 +9,7 @@ import zoo.cli
 from zoo.config import compose_run
 from zoo.errors import ZooError
 from zoo.record import read
-from zoo.run import run
+from zoo.running.run import run
 from zoo.training.likelihood import MaximumLikelihood
 
 SMALL = [
@@ -24,7 +24,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def only_updates(monkeypatch):
     """No operations are counted at the end of training, which takes one more update, outside autocast."""
-    monkeypatch.setattr("zoo.training.rule.count_flops", lambda update: (None, "Not here."))
+    monkeypatch.setattr("zoo.training.module.count_flops", lambda update: (None, "Not here."))
 
 
 @pytest.fixture

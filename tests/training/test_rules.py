@@ -21,7 +21,7 @@ PLANE = zoo.DataSpec((2,))
 
 def moons(n, seed=0):
     from zoo.config import compose_run
-    from zoo.run import prepare_data
+    from zoo.running.run import prepare_data
 
     data = prepare_data(compose_run(["data=moons"]))
     generator = torch.Generator().manual_seed(seed)
@@ -96,9 +96,9 @@ class Clock:
 
 def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
     from zoo.config import compose_run
-    from zoo.run import run
+    from zoo.running.run import run
 
-    monkeypatch.setattr("zoo.training.rule.time.perf_counter", Clock())
+    monkeypatch.setattr("zoo.training.module.time.perf_counter", Clock())
     settings = [
         "model=flow_matching", "data=moons", "logger=none", "trainer=cpu", "training.batch_size=16",
         "training.updates=1000", "training.max_seconds=7", "training.validations=500", "training.log_every=1",
@@ -126,9 +126,9 @@ def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
     from zoo.config import compose_run
     from zoo.evaluation.energy import energy_distance
     from zoo.factory import load
-    from zoo.models import noise
+    from zoo.models.core import rng
     from zoo.record import read
-    from zoo.run import prepare_data, run
+    from zoo.running.run import prepare_data, run
 
     settings = [
         "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
@@ -154,7 +154,7 @@ def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
     assert set(stability["maf"]["oscillations"]) == {"val/loss", "val/energy_distance"}
     assert 0 < stability["gan"]["oscillation"] == stability["gan"]["oscillations"]["val/energy_distance"] < 1
     model = load(tmp_path / "gan/checkpoints/last.ckpt")
-    with noise.keyed(noise.keys(3, count=30)):
+    with rng.keyed(rng.keys(3, count=30)):
         samples = model.sample(30)
     real = prepare_data(compose_run([*settings, "model=gan"])).splits["val"]
     assert found["gan"][-1] == pytest.approx(energy_distance(samples, real)[0], rel=1e-5)

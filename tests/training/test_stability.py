@@ -131,8 +131,8 @@ def test_both_players_are_watched_and_a_step_of_nan_is_counted():
 def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
     from zoo.config import compose_run
     from zoo.record import read
-    from zoo.run import run
-    from zoo.training.rule import Rule
+    from zoo.running.run import run
+    from zoo.training.module import Rule
 
     settings = [
         "model=realnvp", "data=moons", "data.train=200", "data.val=20", "data.test=20", "logger=none",

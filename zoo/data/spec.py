@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.checks import is_whole
 from zoo.errors import InvalidData
-from zoo.models.checks import is_whole
 
 
 @dataclass(frozen=True)

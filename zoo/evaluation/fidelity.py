@@ -19,7 +19,7 @@ from zoo import factory
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.evaluation.features import to_uint8
-from zoo.models import noise
+from zoo.models.core import rng
 
 
 class Generator(GenerativeModelBase):
@@ -52,7 +52,7 @@ class Generator(GenerativeModelBase):
     @torch.no_grad()
     def forward(self, z: Tensor) -> Tensor:
         """Noise ``(B, 4)`` to images ``(B, 3, H, W)``, uint8."""
-        with noise.keyed(noise.content_keys(z)):
+        with rng.keyed(rng.content_keys(z)):
             samples = self.model.sample(len(z))  # type: ignore[operator]
         return to_uint8(samples, self.levels).expand(-1, 3, -1, -1)
 

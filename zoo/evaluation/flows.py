@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.base import Chain, zeros
 from zoo.models.bijections.continuous import FIXED, ContinuousFlow
 from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
-from zoo.models.flow import Flow
-from zoo.models.networks.flops import count_flops
+from zoo.models.core import rng
+from zoo.models.core.flops import count_flops
+from zoo.models.families.flow import Flow
 from zoo.record import Metric
 
 EXAMPLES = 8  # put through and back
@@ -71,7 +71,7 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
         metric = found[name] = Metric(None, units.get(name, levels), direction="none", n=len(given))
         try:
             y, context, _ = _prepared(model, given, _labels(model)[0])
-            with noise.keyed(noise.keys(seed, count=len(given), device=y.device)):
+            with rng.keyed(rng.keys(seed, count=len(given), device=y.device)):
                 value, metric.details = compute(model, y, context)
         except (ZooError, RuntimeError) as error:  # the second: an operation that autograd or autocast lacks
             metric.reason = shorten(str(error), 240, placeholder=" ...") or type(error).__name__
@@ -95,7 +95,7 @@ def _prepared(model: Flow, x: Tensor, label: int | None) -> tuple[Tensor, Tensor
     context = model.one_hot(label, len(x))
     if model.dequantise is None:
         return x, context, zeros(x)
-    with noise.keyed(noise.content_keys(x)):
+    with rng.keyed(rng.content_keys(x)):
         x, log_weight = model.dequantise.weigh(x, context)
     return x, context, log_weight
 
@@ -246,7 +246,7 @@ def _norm(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -
         out = _branch(block, x, context)
         dummy = torch.zeros_like(out, requires_grad=True)
         (back,) = torch.autograd.grad(out, x, dummy, create_graph=True)  # J^T dummy, linear in dummy
-        v = noise.normal(x.detach())
+        v = rng.normal(x.detach())
         norm = torch.zeros(len(x), device=x.device)
         for _ in range(ITERATIONS):
             v = v / v.flatten(1).norm(dim=1).clamp(min=1e-30).view(-1, *[1] * (x.ndim - 1))
@@ -292,7 +292,7 @@ def _other_draw(model: Flow, x: Tensor) -> Tensor:
     values = []
     for label in _labels(model):
         point, context, log_weight = _prepared(model, x, label)
-        with noise.keyed(noise.content_keys(point, salt=1)):
+        with rng.keyed(rng.content_keys(point, salt=1)):
             z, log_det = model.transform(point, context)
         values.append(model.base.log_prob(z, context) + log_det + log_weight)
     return torch.stack(values).double().logsumexp(0).cpu() - math.log(len(values))

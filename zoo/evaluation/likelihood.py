@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
+from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.flows import estimation
-from zoo.evaluation.shares import in_batches
-from zoo.models import noise
-from zoo.models.base import Likelihood
-from zoo.models.networks.evaluations import count_evaluations
+from zoo.models.core import rng
+from zoo.models.core.model import Likelihood
+from zoo.models.core.nfe import count_evaluations
 from zoo.record import Metric
 
 
@@ -148,7 +148,7 @@ def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 
 def _salted(model: nn.Module, batch: Tensor, salt: int) -> Tensor:
-    with noise.keyed(noise.content_keys(batch, salt=salt)):
+    with rng.keyed(rng.content_keys(batch, salt=salt)):
         return _checked(model.log_prob(batch), batch)  # type: ignore[operator]
 
 

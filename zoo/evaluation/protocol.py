@@ -18,16 +18,16 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
+from zoo.evaluation.distributed import first_goes_on, in_batches
 from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.features import Extractor, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
-from zoo.evaluation.shares import first_goes_on, in_batches
 from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
-from zoo.models import noise
-from zoo.models.base import GenerativeModel
-from zoo.models.precision import full_float32
+from zoo.models.core import rng
+from zoo.models.core.model import GenerativeModel
+from zoo.models.core.precision import full_float32
 from zoo.record import Metric
 
 VERSION = 4  # raise it whenever the code changes what a number means
@@ -191,7 +191,7 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
         return {}
     device, dtype = placement(model)
     try:
-        with noise.keyed(noise.keys(seed, count=len(x), device=device)):
+        with rng.keyed(rng.keys(seed, count=len(x), device=device)):
             found = model.diagnostics(x.to(device=device, dtype=dtype))
     except Unsound as error:
         return {"diagnostics": Metric(None, "1", direction="none", n=len(x), reason=str(error))}
@@ -220,7 +220,7 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
     def work(rows: slice) -> Tensor:
         count = rows.stop - rows.start
         if isinstance(model, GenerativeModel):
-            with noise.keyed(noise.keys(seed, count=count, first=rows.start, device=device)):
+            with rng.keyed(rng.keys(seed, count=count, first=rows.start, device=device)):
                 part = model.sample(count)
         else:
             part = model.sample(count)  # type: ignore[operator]

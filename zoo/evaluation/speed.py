@@ -14,8 +14,8 @@ from torch import nn
 
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.likelihood import placement
-from zoo.models.networks.evaluations import count_evaluations
-from zoo.models.networks.flops import count_flops
+from zoo.models.core.flops import count_flops
+from zoo.models.core.nfe import count_evaluations
 
 Clock = Callable[[], float]
 
@@ -86,7 +86,7 @@ def sampling_speed(
 def sampling_flops(
     model: nn.Module, seed: int, time_limit_seconds: float, measured: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """``flops_per_example`` of ``sample(1)``, see :func:`~zoo.models.networks.flops.count_flops`, or None and
+    """``flops_per_example`` of ``sample(1)``, see :func:`~zoo.models.core.flops.count_flops`, or None and
     ``flops_reason``: also where a call takes longer than the limit, since counting slows it down further."""
     if measured.get("latency_seconds", time_limit_seconds) > time_limit_seconds:
         return {"flops_per_example": None, "flops_reason": "One call takes longer than time_limit_seconds."}

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import at_least, whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.base import Diagnostic
 from zoo.models.bijections.base import sum_event
 from zoo.models.bijections.continuous import ContinuousFlow
-from zoo.models.checks import at_least, whole, within
-from zoo.models.distributions import LOG_2PI
+from zoo.models.core import rng
+from zoo.models.core.distributions import LOG_2PI
+from zoo.models.core.model import Diagnostic
 from zoo.models.ffjord import ContinuousModel
 from zoo.models.flow_matching import Field, make_field
 
@@ -182,12 +182,12 @@ class Diffusion(ContinuousModel):
         x, context = x.to(device=self.device, dtype=self.dtype), self.one_hot(y, len(x))
         x = self._state(x)
         flat = x.flatten(1)[:, :1]
-        step = 1 + (noise.uniform(flat) * self.timesteps).long().clamp(max=self.timesteps - 1).flatten()
-        e = noise.normal(x)
+        step = 1 + (rng.uniform(flat) * self.timesteps).long().clamp(max=self.timesteps - 1).flatten()
+        e = rng.normal(x)
         angle = self.angles[step].to(x.dtype)
         a, s = _wide(angle.cos(), x), _wide(angle.sin(), x)
         if context is not None and self.training:
-            context = context * (noise.uniform(flat) >= self.label_dropout)
+            context = context * (rng.uniform(flat) >= self.label_dropout)
         target = e if self.prediction == "eps" else a * e - s * x
         return (self.velocity.predict(angle, a * x + s * e, context) - target).square().flatten(1).mean(1)
 
@@ -213,7 +213,7 @@ class Diffusion(ContinuousModel):
     def _decoder(self, x: Tensor, start: Tensor, context: Tensor | None) -> Tensor:
         """log p(x | x_1) with x_1 drawn from q, ``(B,)``."""
         first, std, levels = self.grid[1], self._decoder_std(), self.spec.levels
-        noisy = math.cos(first) * start + math.sin(first) * noise.normal(start)
+        noisy = math.cos(first) * start + math.sin(first) * rng.normal(start)
         mean, _ = self._denoise(first, noisy, context)
         if levels is None:
             return sum_event(-0.5 * (((x - mean) / std).square() + LOG_2PI) - math.log(std))
@@ -230,7 +230,7 @@ class Diffusion(ContinuousModel):
         """sum_{t=2..T} weight_t |v - prediction|^2, or its unbiased estimate, ``(B,)``."""
         n, total = len(start), torch.zeros(len(start), dtype=torch.float64, device=start.device)
         every = self.terms == self.timesteps - 1
-        where = noise.uniform(start.flatten(1)[:, :1]).flatten()
+        where = rng.uniform(start.flatten(1)[:, :1]).flatten()
         for first in range(0, self.terms, COPIES_AT_ONCE):
             copies = min(COPIES_AT_ONCE, self.terms - first)
             part = torch.arange(first, first + copies, device=start.device)[:, None]
@@ -244,7 +244,7 @@ class Diffusion(ContinuousModel):
             angle = self.angles[index.flatten() + 2].to(start.dtype)
             # copies outside, examples inside: the order in which the noise keeps to its example
             x = start.repeat(copies, *[1] * (start.ndim - 1))
-            e = noise.normal(x)
+            e = rng.normal(x)
             a, s = _wide(angle.cos(), x), _wide(angle.sin(), x)
             labels = None if context is None else context.repeat(copies, 1)
             _, predicted = self._denoise(angle, a * x + s * e, labels)
@@ -267,7 +267,7 @@ class Diffusion(ContinuousModel):
         if not self.by_bound:
             return found
         x = x[:ODE_EXAMPLES]
-        with noise.keyed(noise.content_keys(x)):
+        with rng.keyed(rng.content_keys(x)):
             nats = -self._of_labels(super()._log_prob, x).double()
         name, unit, scale = "nll/ode", "nats", 1.0
         if self.spec.levels is not None:
@@ -314,7 +314,7 @@ class Diffusion(ContinuousModel):
             else:
                 mean = _posterior_mean(here, there, x, clean)
                 std = math.sqrt(_step_variance(here, there, self.variance))
-                x = mean + temperature * std * noise.normal(x)
+                x = mean + temperature * std * rng.normal(x)
         return self._to_data(x)
 
 

@@ -9,18 +9,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import switch, whole
 from zoo.data.spec import DataSpec
-from zoo.models import noise
-from zoo.models.base import Diagnostic, Family, Likelihood
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.continuous import FIXED, ContinuousFlow, Probe, Trace
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import switch, whole
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
-from zoo.models.networks.field import Activation, DenseField, PatchField, Stretched
+from zoo.models.core import rng
+from zoo.models.core.distributions import Base
+from zoo.models.core.model import Diagnostic, Family, Likelihood
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.networks.vector_field import Activation, DenseField, PatchField, Stretched
 
 PATHS = 128  # whose straightness is measured
 CHORDS = 10  # times at which a path's velocity is compared with its chord
@@ -100,7 +100,7 @@ class ContinuousModel(Flow):
         if len(self.odes) > 1:
             return {}
         n = min(len(x), PATHS)
-        with noise.rows(slice(0, n)):
+        with rng.rows(slice(0, n)):
             context = self._labels(None, n)
             z = self.base.sample(n, context=context)
         times = torch.cat([torch.ones(1), 1 - (torch.arange(CHORDS) + 0.5) / CHORDS, torch.zeros(1)])

@@ -9,15 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.continuous import ContinuousFlow
-from zoo.models.checks import whole
+from zoo.models.core import rng
+from zoo.models.families.flow import Preprocessing, context_size
 from zoo.models.ffjord import ContinuousModel
-from zoo.models.flow import Preprocessing, context_size
-from zoo.models.networks.field import DenseField, PatchField
 from zoo.models.networks.unet import UNet
+from zoo.models.networks.vector_field import DenseField, PatchField
 
 Field = Literal["unet", "patch"]
 
@@ -37,7 +37,7 @@ class FlowMatching(ContinuousModel):
         field: of images: ``unet``, or the ``patch`` field that FFJORD has.
         hidden: hidden layers of the field (vectors).
         unet: settings of :class:`~zoo.models.networks.unet.UNet`.
-        patch: settings of :class:`~zoo.models.networks.field.PatchField`.
+        patch: settings of :class:`~zoo.models.networks.vector_field.PatchField`.
         solver, steps, atol, rtol, exact_dim: see :class:`~zoo.models.bijections.continuous.ContinuousFlow`.
         preprocessing, alpha: see :class:`~zoo.models.ffjord.ContinuousModel`.
     """
@@ -77,7 +77,7 @@ class FlowMatching(ContinuousModel):
         """Regression error of each example, shape ``(B,)``, in squared units of the preprocessed data.
 
         |v(t, x_t) - (e - x)|^2 / D with t uniform on [0, 1) and e standard normal, both from
-        :mod:`zoo.models.noise` (Lipman et al. 2023, eq. 23, with their time reversed).
+        :mod:`zoo.models.core.rng` (Lipman et al. 2023, eq. 23, with their time reversed).
 
         Args:
             x: ``(B, *spec.shape)`` in data space.
@@ -87,10 +87,10 @@ class FlowMatching(ContinuousModel):
         if self.dequantise is not None:
             x = self.dequantise(x)
         x, _ = self.before(x)
-        e = noise.normal(x)
+        e = rng.normal(x)
         if self.coupling == "minibatch_ot":
             e = e[assignment(x, e)]
-        t = noise.uniform(x.flatten(1)[:, :1])
+        t = rng.uniform(x.flatten(1)[:, :1])
         wide = t.view(-1, *[1] * (x.ndim - 1))
         velocity = self._velocity(t.flatten(), (1 - wide) * x + wide * e, context)
         return (velocity - (e - x)).square().flatten(1).mean(1)

@@ -7,10 +7,10 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import above, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.base import GenerativeModel
-from zoo.models.checks import above, whole
+from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Encoder, Norm

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from zoo.checks import switch, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
@@ -21,9 +22,8 @@ from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.invertible_conv import MixingKind, make_mixing
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.reversible import chain
-from zoo.models.checks import switch, whole
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.glow_net import GlowNet
 from zoo.models.networks.mlp import MLP

@@ -8,18 +8,18 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.checks import above, switch, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.base import Diagnostic
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain, Reshape
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.residual import Gradient, InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import above, switch, whole
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.distributions import Base
+from zoo.models.core.model import Diagnostic
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.lipschitz import LipschitzNetwork
 

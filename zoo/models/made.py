@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Chain
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Degrees, Order, draw, flattened, reorder
 from zoo.models.networks.made import Activation
 

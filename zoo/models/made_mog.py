@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.checks import above, whole
 from zoo.data.spec import DataSpec
-from zoo.models import noise
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import Chain, sum_event
-from zoo.models.checks import above, whole
-from zoo.models.distributions import LOG_2PI, Distribution
-from zoo.models.flow import Flow, Preprocessing, context_size
+from zoo.models.core import rng
+from zoo.models.core.distributions import LOG_2PI, Distribution
+from zoo.models.families.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Degrees, Order, draw, flattened, reorder
 from zoo.models.networks.made import MADE, Activation
 
@@ -71,8 +71,8 @@ class MixtureMADE(Distribution):
 
     def sample(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
         like = self.network.output.bias
-        uniform = noise.uniform(like.new_empty(n, self.network.dim)).T[..., None]
-        normal = temperature * noise.normal(like.new_empty(n, self.network.dim)).T
+        uniform = rng.uniform(like.new_empty(n, self.network.dim)).T[..., None]
+        normal = temperature * rng.normal(like.new_empty(n, self.network.dim)).T
 
         def step(i: int, parameters: Tensor) -> Tensor:
             log_weight, mean, log_std = self.mixture(parameters)

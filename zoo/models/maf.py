@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
+from zoo.checks import switch, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
@@ -15,9 +16,8 @@ from zoo.models.bijections.base import Bijection, Chain, Reshape
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reverse import Reverse
-from zoo.models.checks import switch, whole
-from zoo.models.distributions import Base, Distribution
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.distributions import Base, Distribution
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.made import Activation
 
 Order = Literal["natural", "reversed", "random"]

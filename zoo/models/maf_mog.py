@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.data.spec import DataSpec
-from zoo.models.flow import Preprocessing, context_size
+from zoo.models.families.flow import Preprocessing, context_size
 from zoo.models.made_mog import MixtureMADE
 from zoo.models.maf import MAF, Degrees, Order, draw
 from zoo.models.networks.made import Activation

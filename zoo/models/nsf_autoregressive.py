@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from zoo.checks import switch, whole, within
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
@@ -11,9 +12,8 @@ from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.spline import check_spline
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
-from zoo.models.checks import switch, whole, within
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import flattened
 from zoo.models.networks.made import MADE, Activation
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from zoo.checks import switch, whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
@@ -18,9 +19,8 @@ from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.spline import ElementwiseSpline, check_spline
 from zoo.models.bijections.spline_coupling import SplineCoupling
-from zoo.models.checks import switch, whole, within
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.residual_net import ResidualConvNet, ResidualMLP
 

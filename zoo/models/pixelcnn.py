@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.checks import whole
 from zoo.data.spec import DataSpec
-from zoo.models import noise
-from zoo.models.base import GenerativeModel
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import sum_event
-from zoo.models.checks import whole
-from zoo.models.distributions import LOG_2PI
+from zoo.models.core import rng
+from zoo.models.core.distributions import LOG_2PI
+from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE
 
@@ -103,7 +103,7 @@ class PixelCNN(GenerativeModel):
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         # One draw for the whole example: its numbers then do not depend on the order of the steps.
-        u = noise.uniform(torch.empty(n, *self.spec.shape, dtype=self.dtype, device=self.device))
+        u = rng.uniform(torch.empty(n, *self.spec.shape, dtype=self.dtype, device=self.device))
         if self.pixels is not None:
             return self.pixels.generate(
                 n,
@@ -121,7 +121,7 @@ class PixelCNN(GenerativeModel):
 
             x, _ = self.made.generate(n, level, context)
             return torch.round((x + 1) * ((self.spec.levels - 1) / 2)).view(u.shape)
-        normals = noise.normal(u).flatten(1).T
+        normals = rng.normal(u).flatten(1).T
 
         def value(i: int, parameters: Tensor) -> Tensor:
             log_weight, mean, log_std = _mixture(parameters, dim=1)

@@ -7,18 +7,18 @@ import math
 import torch
 from torch import Tensor
 
+from zoo.checks import whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.base import GenerativeModel
 from zoo.models.bijections.base import sum_event
-from zoo.models.checks import whole, within
-from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
-from zoo.models.observation import (
+from zoo.models.core import rng
+from zoo.models.core.model import GenerativeModel
+from zoo.models.families.decoder_likelihood import (
     SMALLEST_BIN_SCALE,
     discretised_logistic_log_prob,
     soft_bound,
 )
+from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 
 
 class PixelCNNPP(GenerativeModel):
@@ -90,7 +90,7 @@ class PixelCNNPP(GenerativeModel):
         channels = self.spec.shape[0]
         # One draw for the whole example: its numbers then do not depend on the order of the steps.
         like = torch.empty(n, channels + 1, *self.spec.shape[1:], dtype=self.dtype, device=self.device)
-        u = noise.uniform(like)
+        u = rng.uniform(like)
 
         def step(row: int, column: int, output: Tensor) -> Tensor:
             return self._scale(self._draw(output, u[:, :, row, column], temperature))

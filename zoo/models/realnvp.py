@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import switch, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
@@ -19,11 +20,10 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
-from zoo.models.checks import switch, whole
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.distributions import Base
+from zoo.models.core.nfe import tick
+from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
-from zoo.models.networks.evaluations import tick
 from zoo.models.networks.mlp import MLP
 
 Normalisation = Literal["actnorm", "batchnorm", "batchnorm_full", "none"]

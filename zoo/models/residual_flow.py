@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from zoo.checks import above, whole
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.residual import Count, Estimator, Gradient, InvertibleResidual
-from zoo.models.checks import above, whole
-from zoo.models.distributions import Base
-from zoo.models.flow import Preprocessing, context_size
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Preprocessing, context_size
 from zoo.models.iresnet import ResidualModel, check_coefficient
 from zoo.models.networks.lipschitz import Activation, LipschitzNetwork
 

@@ -7,17 +7,17 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from zoo.checks import above, at_least, switch, whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise as noises
 from zoo.models.bijections.base import Bijection, Chain, Inverse, Reshape, usable
 from zoo.models.bijections.dequantise import DequantisationName, GaussianNoise
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.patchify import Patchify
 from zoo.models.bijections.transformer_autoregressive import TransformerAutoregressive
-from zoo.models.checks import above, at_least, switch, whole, within
-from zoo.models.distributions import Base
-from zoo.models.flow import Flow, context_size, preprocess
+from zoo.models.core import rng
+from zoo.models.core.distributions import Base
+from zoo.models.families.flow import Flow, context_size, preprocess
 
 Noise = Literal["uniform", "gaussian"]
 Scaling = Literal["logit", "scale"]
@@ -141,7 +141,7 @@ class TarFlow(Flow):
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.training and context is not None and self.label_dropout > 0:
-            kept = noises.uniform(context[:, :1]) >= self.label_dropout
+            kept = rng.uniform(context[:, :1]) >= self.label_dropout
             context = context * kept
         return super()._log_prob(x, context)
 

@@ -7,24 +7,24 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
+from zoo.checks import whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.reverse import Reverse
-from zoo.models.checks import whole
-from zoo.models.distributions import (
+from zoo.models.core import rng
+from zoo.models.core.distributions import (
     LOG_2PI,
     Distribution,
     MixtureOfNormals,
     StandardNormal,
     Transformed,
 )
-from zoo.models.latent import Draw, LatentVariableModel, with_label
+from zoo.models.families.decoder_likelihood import soft_bound
+from zoo.models.families.latent import Draw, LatentVariableModel, with_label
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Activation, Encoder, Norm
-from zoo.models.observation import soft_bound
 
 LOG_STD_BOUND = 7.0  # posterior: standard deviations from e^-7 to e^7
 
@@ -62,7 +62,7 @@ class VAE(LatentVariableModel):
         flow_hidden: widths of the hidden layers of each of them.
         components: normals of the mixture.
         beta, importance_samples, sample_pixels, conditional: as
-            :class:`~zoo.models.latent.LatentVariableModel`'s.
+            :class:`~zoo.models.families.latent.LatentVariableModel`'s.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class VAE(LatentVariableModel):
 
     def draw(self, seen: tuple[Tensor, ...], context: Tensor | None = None) -> Draw:
         mean, log_std, *features = seen
-        e = noise.normal(mean)
+        e = rng.normal(mean)
         z = mean + log_std.exp() * e
         log_q = -(0.5 * (e.square() + LOG_2PI) + log_std).sum(1)
         units = mean

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.checks import whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.base import sum_event
-from zoo.models.checks import whole
-from zoo.models.latent import Draw, LatentVariableModel
-from zoo.models.networks.ladder import Ladder
-from zoo.models.observation import soft_bound
+from zoo.models.core import rng
+from zoo.models.families.decoder_likelihood import soft_bound
+from zoo.models.families.latent import Draw, LatentVariableModel
+from zoo.models.networks.hierarchical_vae import Ladder
 
 LOG_STD_BOUND = 5.0  # posterior deviations, relative to the prior's, from e^-5 to e^5
 
@@ -21,9 +21,9 @@ class HierarchicalVAE(LatentVariableModel):
     r"""p(x) = E p(x | h(z_1..z_L)) with p(z) = p(z_1) p(z_2 | z_1) ... p(z_L | z_1 .. z_{L-1}), top first.
 
     Every conditional is a diagonal Gaussian whose parameters come down the
-    :class:`~zoo.models.networks.ladder.Ladder`; the posterior comes down the same way and is relative to the
-    prior. In the standardised latents u = (z - m)/s of a layer, where the prior is N(0, I) and the posterior
-    N(a, diag e^{2b}),
+    :class:`~zoo.models.networks.hierarchical_vae.Ladder`; the posterior comes down the same way and is
+    relative to the prior. In the standardised latents u = (z - m)/s of a layer, where the prior is
+    N(0, I) and the posterior N(a, diag e^{2b}),
 
         KL_l = 1/2 sum(a^2 + e^{2b} - 1 - 2b),    KL(q || p) = E sum_l KL_l,
 
@@ -36,7 +36,7 @@ class HierarchicalVAE(LatentVariableModel):
         latents: latents at each place of each layer (vectors: of each layer).
         layers: stochastic layers at each size of the pyramid; at least two in all.
         beta, importance_samples, sample_pixels, conditional: as
-            :class:`~zoo.models.latent.LatentVariableModel`'s.
+            :class:`~zoo.models.families.latent.LatentVariableModel`'s.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class HierarchicalVAE(LatentVariableModel):
             assert told is not None
             a, raw = told.chunk(2, 1)
             b = soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND)
-            e = noise.normal(like)
+            e = rng.normal(like)
             u = a + b.exp() * e
             kls.append(sum_event(0.5 * (a.square() + (2 * b).exp() - 1 - 2 * b)))
             log_ratios.append(sum_event(0.5 * (e.square() - u.square()) + b))
@@ -79,7 +79,7 @@ class HierarchicalVAE(LatentVariableModel):
         return Draw(h, torch.stack(kls).sum(0), torch.stack(log_ratios).sum(0), torch.cat(units, 1))
 
     def prior_draw(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        return self.network.descend(n, lambda like, _: temperature * noise.normal(like), context=context)
+        return self.network.descend(n, lambda like, _: temperature * rng.normal(like), context=context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return self.observation.parameters(self.network.decode(z))

@@ -15,8 +15,8 @@ from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from zoo.config import _NOT_IDENTITY, Identity, shipped
+from zoo.config.identities import Identities
 from zoo.errors import ZooError, unknown
-from zoo.identities import Identities
 from zoo.record import RECORD, Record, read
 from zoo.sweep.launcher import Worker
 from zoo.sweep.search import Search

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import is_whole
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.checks import is_whole
+from zoo.models.core import rng
 from zoo.training.augment import augmentation
-from zoo.training.rule import Rule, require
+from zoo.training.module import Rule, require
 
 Loss = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
 
@@ -127,11 +127,11 @@ class Adversarial(Rule):
             fake = self.augment(model.generate(len(x), context=context))
         for step in range(self.critic_steps):
             rows = slice(step, None, self.critic_steps)
-            with noise.rows(rows):
+            with rng.rows(rows):
                 critic_loss, penalty = self._critic_step(
                     real[rows], fake[rows], None if context is None else context[rows]
                 )
-        with noise.rows(slice(0, None, self.critic_steps)):
+        with rng.rows(slice(0, None, self.critic_steps)):
             loss, norm = self._generator_step(
                 len(x) // self.critic_steps, None if context is None else context[:: self.critic_steps]
             )
@@ -151,7 +151,7 @@ class Adversarial(Rule):
         if self.r1 > 0:
             penalty = penalty + 0.5 * self.r1 * _slopes(on_real, real).square().sum(1).mean()
         if self.gradient_penalty > 0:
-            place = noise.uniform(real.new_empty(len(real), *[1] * (real.ndim - 1)))
+            place = rng.uniform(real.new_empty(len(real), *[1] * (real.ndim - 1)))
             between = torch.lerp(real.detach(), fake, place).requires_grad_()
             steepness = _slopes(model.critic(between, context), between).norm(dim=1)
             penalty = penalty + self.gradient_penalty * (steepness - 1).square().mean()

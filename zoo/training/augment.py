@@ -1,7 +1,7 @@
 """Differentiable augmentation: what the critic sees, real or generated, changed at random.
 
 Zhao et al. 2020 (arXiv:2006.10738), section 3.3. Every function takes images ``(B, C, H, W)`` in network
-space, is differentiable in them, and draws its numbers, a few for each image, from :mod:`zoo.models.noise`.
+space, is differentiable in them, and draws a few numbers for each image from :mod:`zoo.models.core.rng`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.models import noise
+from zoo.models.core import rng
 
 SHIFT = 1 / 8  # translation: the largest shift, as a share of the side
 HOLE = 1 / 2  # cutout: the side of the square, as a share of the image's
@@ -24,7 +24,7 @@ def colour(x: Tensor) -> Tensor:
 
     Saturation scales distances from the pixel's grey, contrast those from the image's mean.
     """
-    brightness, saturation, contrast = noise.uniform(x.new_empty(len(x), 3, 1, 1, 1)).unbind(1)
+    brightness, saturation, contrast = rng.uniform(x.new_empty(len(x), 3, 1, 1, 1)).unbind(1)
     x = x + brightness - 0.5
     grey = x.mean(1, keepdim=True)
     x = grey + 2 * saturation * (x - grey)
@@ -36,7 +36,7 @@ def translation(x: Tensor) -> Tensor:
     """Shift by up to an eighth of each side, a whole number of pixels; zeros come in."""
     height, width = x.shape[2:]
     down, right = (int(side * SHIFT + 0.5) for side in (height, width))
-    draws = noise.uniform(x.new_empty(len(x), 2))
+    draws = rng.uniform(x.new_empty(len(x), 2))
     rows = (draws[:, :1] * (2 * down + 1)).long() + torch.arange(height, device=x.device)
     columns = (draws[:, 1:] * (2 * right + 1)).long() + torch.arange(width, device=x.device)
     padded = F.pad(x, (right, right, down, down))
@@ -46,7 +46,7 @@ def translation(x: Tensor) -> Tensor:
 
 def cutout(x: Tensor) -> Tensor:
     """Zero a rectangle of half each side, its centre anywhere in the image."""
-    draws = noise.uniform(x.new_empty(len(x), 2))
+    draws = rng.uniform(x.new_empty(len(x), 2))
     inside = []
     for axis, side in enumerate(x.shape[2:]):
         extent = int(side * HOLE + 0.5)

@@ -20,7 +20,7 @@ from zoo.errors import CutOff
 from zoo.processes import ENDING
 from zoo.record import CURVES, write_atomic
 from zoo.training import distributed
-from zoo.training.rule import Rule
+from zoo.training.module import Rule
 
 AXES = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
 PROGRESS = "progress.json"

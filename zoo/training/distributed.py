@@ -3,8 +3,8 @@
 The model is not wrapped in torch's DistributedDataParallel. Its reducer expects one forward pass through the
 wrapper, then one backward pass that reaches every parameter; a rule calls ``model.log_prob``, an adversarial
 one goes backward several times an update, each time through a part of the parameters. Instead a rule averages
-the gradients of the module that it is about to step, once, in :meth:`zoo.training.rule.Rule.step`: any number
-of optimisers, backward passes and accumulated pieces, the same code under every launcher (Lightning's,
+the gradients of the module that it is about to step, once, in :meth:`zoo.training.module.Rule.step`: any
+number of optimisers, backward passes and accumulated pieces, the same code under every launcher (Lightning's,
 torchrun, Slurm). What that gives up is the overlap of communication with the backward pass.
 """
 
@@ -25,7 +25,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from torch import distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
-from zoo.models.across import world
+from zoo.models.core.distributed import world
 
 GRACE = 15.0  # seconds in which a job whose rank was lost may end by itself
 

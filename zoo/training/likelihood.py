@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.training.rule import Rule, given, require
+from zoo.training.module import Rule, given, require
 
 
 class MaximumLikelihood(Rule):

@@ -7,9 +7,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.across import world
-from zoo.training.rule import Rule, given, require
+from zoo.models.core import rng
+from zoo.models.core.distributed import world
+from zoo.training.module import Rule, given, require
 
 
 class Matching(Rule):
@@ -30,5 +30,5 @@ class Matching(Rule):
         return self.model.matching_loss(x, **given(y)).mean()  # type: ignore[operator]
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
-        with noise.keyed(noise.content_keys(x)):  # the same times and noise at every validation
+        with rng.keyed(rng.content_keys(x)):  # the same times and noise at every validation
             return self.evaluated.matching_loss(x, **given(y))  # type: ignore[operator]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models.across import moments
 from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.core.distributed import moments
 
 SMALLEST_STD = 1e-3  # a constant channel is scaled by at most 1000, and the log-determinant stays finite
 

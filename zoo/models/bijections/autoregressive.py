@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo.checks import above
 from zoo.models.bijections.base import Bijection, sum_event
-from zoo.models.checks import above
 from zoo.models.networks.made import MADE, Activation
 
 

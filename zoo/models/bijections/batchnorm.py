@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models.across import moments, world
 from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.core.distributed import moments, world
 
 Statistics = Literal["running", "training set"]
 

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import above, at_least, switch, whole
 from zoo.errors import Diverged, Unsound, ZooError
-from zoo.models import noise
 from zoo.models.bijections.base import Bijection, usable, zeros
-from zoo.models.checks import above, at_least, switch, whole
+from zoo.models.core import rng
 
 FIXED = ("euler", "midpoint", "rk4")
 MOST_STEPS = 2000  # a field that needs more is lost: better one sentence than a run that never ends
@@ -140,7 +140,7 @@ class ContinuousFlow(Bijection):
             x, context = usable(x), usable(context)
             exact = self.trace(x[0].numel(), self.training) == "exact"
             kinetic, jacobian = (self.kinetic, self.jacobian) if penalise else (0.0, 0.0)
-            draw = noise.rademacher if self.probe == "rademacher" else noise.normal
+            draw = rng.rademacher if self.probe == "rademacher" else rng.normal
             probe = None if exact and not jacobian else draw(x)
 
             def dynamics(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

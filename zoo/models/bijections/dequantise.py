@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.autoregressive import soft_clamp
 from zoo.models.bijections.base import sum_event, zeros
-from zoo.models.distributions import LOG_2PI
+from zoo.models.core import rng
+from zoo.models.core.distributions import LOG_2PI
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
@@ -57,7 +57,7 @@ class UniformDequantisation(Dequantisation):
     name = "uniform"
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return _within_cell(x, noise.uniform(x)), zeros(x)
+        return _within_cell(x, rng.uniform(x)), zeros(x)
 
 
 class VariationalDequantisation(Dequantisation):
@@ -107,7 +107,7 @@ class VariationalDequantisation(Dequantisation):
         )
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        v = noise.normal(x)
+        v = rng.normal(x)
         log_q = _standard_normal(v)
         for index in range(len(self.networks)):
             shift, log_scale = self._affine(index, v, x, context)
@@ -162,7 +162,7 @@ class GaussianNoise(Dequantisation):
         self.std, self.levels = float(std), levels
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        e = noise.normal(x)
+        e = rng.normal(x)
         if self.levels is None:
             return x + self.std * e, zeros(x)
         y = x + 0.5 + self.std * e
@@ -173,12 +173,12 @@ class GaussianNoise(Dequantisation):
 
     def inverse(self, y: Tensor) -> Tensor:
         if self.levels is None:
-            return y + self.std * noise.normal(y)
+            return y + self.std * rng.normal(y)
         wide = y.double().clamp(-FARTHEST * self.std, self.levels + FARTHEST * self.std)
         low, high = self._ends(wide)
         low, high, right = _on_the_left(low, high)
         low, high = (torch.special.log_ndtr(end).exp() for end in (low, high))  # ndtr is 0 below -8.3
-        e = torch.special.ndtri(low + (high - low) * noise.uniform(y))
+        e = torch.special.ndtri(low + (high - low) * rng.uniform(y))
         x = wide + self.std * torch.where(right, -e, e)
         return torch.floor(x).clamp(0, self.levels - 1).to(y.dtype)
 

@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import above, one_of, whole
 from zoo.errors import Unsound, ZooError
-from zoo.models import noise
 from zoo.models.bijections.base import Bijection, sum_event, usable, zeros
-from zoo.models.checks import above, one_of, whole
+from zoo.models.core import rng
 
 SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
@@ -187,7 +187,7 @@ class InvertibleResidual(Bijection):
         weights = self._weights(x)
         self.last_terms = len(weights)
         neumann = keep and self.gradient == "neumann"
-        probe = noise.rademacher(x.detach())
+        probe = rng.rademacher(x.detach())
         product, direction, log_det = probe, torch.zeros_like(probe), zeros(x)
         for k, weight in enumerate(weights, 1):
             signed = (-1) ** (k + 1) * weight
@@ -211,7 +211,7 @@ class InvertibleResidual(Bijection):
             return weights
         wide = torch.float64 if x.device.type != "mps" else torch.float32
         survival = torch.tensor(self._survival, dtype=wide, device=x.device)
-        extra = (noise.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
+        extra = (rng.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
         extra = extra[:1] if self.training else extra
         for m in range(1, int(extra.max()) + 1):
             weights.append(((extra >= m) / survival[m - 1]).to(weights[0].dtype))

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from zoo.errors import ZooError
-from zoo.models import noise
 from zoo.models.bijections.base import Bijection, Chain, zeros
+from zoo.models.core import rng
 
 KEEP = 8  # of so many layers one input is kept, so that the rounding of inverses does not add up with depth
 Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map, and what undoes it
@@ -35,7 +35,7 @@ class Reversible(Chain):
 
     Without gradients it is the plain chain, and its state dict is that of the plain chain: a checkpoint of
     one loads into the other. A layer is undone by :meth:`Bijection.invert` and run again by its ``forward``,
-    in training mode, under the random numbers (torch's generator and :mod:`zoo.models.noise`) and the
+    in training mode, under the random numbers (torch's generator and :mod:`zoo.models.core.rng`) and the
     autocast of its first run; so dropout and trace probes repeat. What a layer must meet: ``invert`` undoes
     ``forward`` also in training mode; a layer that cannot (batch normalisation, whose batch statistics are
     gone) says so by ``reversible = False``. A layer with state that a forward pass changes must give the same
@@ -149,7 +149,7 @@ class _Scene:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.noise = noise.capture()
+        self.noise = rng.capture()
         self.cpu = torch.get_rng_state()
         self.accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self.autocast = (torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type))
@@ -162,7 +162,7 @@ class _Scene:
             torch.set_rng_state(self.cpu)
             if self.accelerator is not None:
                 torch.cuda.set_rng_state(self.accelerator, self.device)
-            stack.enter_context(noise.replay(self.noise))
+            stack.enter_context(rng.replay(self.noise))
             enabled, dtype = self.autocast
             stack.enter_context(torch.autocast(self.device.type, dtype=dtype, enabled=enabled))
             yield

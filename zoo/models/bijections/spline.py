@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import is_whole
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, sum_event
-from zoo.models.checks import is_whole
 
 SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
 # what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.across import moments, world
+from zoo.models.core.distributed import moments, world
 
 
 class BatchNorm2d(nn.BatchNorm2d):

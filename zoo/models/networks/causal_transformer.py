@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.models.networks.evaluations import tick
+from zoo.models.core.nfe import tick
 
 
 class CausalTransformer(nn.Module):

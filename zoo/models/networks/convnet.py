@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.networks.evaluations import tick
+from zoo.models.core.nfe import tick
 
 
 class ConvNet(nn.Module):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from zoo.models.core.nfe import tick
 from zoo.models.networks.encoder import constrain
-from zoo.models.networks.evaluations import tick
 
 
 class Critic(nn.Module):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from zoo.models.core.nfe import tick
 from zoo.models.networks.encoder import (
     Activation,
     Norm,
@@ -16,7 +17,6 @@ from zoo.models.networks.encoder import (
     pyramid,
     pyramid_channels,
 )
-from zoo.models.networks.evaluations import tick
 
 
 class Decoder(nn.Module):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zoo.models import noise
+from zoo.models.core import rng
 
 
 class Dropout(nn.Module):
     """Values kept with probability 1 - ``share`` and divided by it, in training (Srivastava et al. 2014).
 
-    The mask comes from :mod:`zoo.models.noise`: an example's is the same whatever the number of processes and
-    of pieces that its batch is worked through in.
+    The mask comes from :mod:`zoo.models.core.rng`: an example's is the same whatever the number of processes
+    and of pieces that its batch is worked through in.
 
     Args:
         share: of the values dropped, in [0, 1).
@@ -25,4 +25,4 @@ class Dropout(nn.Module):
         """``(B, ...)`` to the same shape."""
         if not self.training or self.share == 0:
             return x
-        return x * (noise.uniform(x) >= self.share) / (1 - self.share)
+        return x * (rng.uniform(x) >= self.share) / (1 - self.share)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.errors import ZooError
+from zoo.models.core.nfe import tick
 from zoo.models.networks.batch_norm import BatchNorm2d
-from zoo.models.networks.evaluations import tick
 from zoo.models.networks.lipschitz import SpectralNorm
 
 Norm = Literal["none", "group", "batch", "spectral", "lipschitz"]

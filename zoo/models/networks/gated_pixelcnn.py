@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.core.nfe import tick
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down
-from zoo.models.networks.evaluations import tick
 
 
 class GatedPixelCNN(nn.Module):

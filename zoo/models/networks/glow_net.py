@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.networks.evaluations import tick
+from zoo.models.core.nfe import tick
 
 
 class GlowNet(nn.Module):

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
+from zoo.checks import one_of, whole
 from zoo.errors import ZooError
-from zoo.models import noise
-from zoo.models.checks import one_of, whole
-from zoo.models.networks.evaluations import tick
+from zoo.models.core import rng
+from zoo.models.core.nfe import tick
 
 Activation = Literal["elu", "lipswish", "sincos"]
 
@@ -115,8 +115,8 @@ class SpectralNorm(nn.Module):
         weight = self.layer.weight
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
         dim = math.prod(self.shape)
-        with noise.keyed(noise.keys(0, count=dim, device=weight.device)):
-            basis = torch.linalg.qr(noise.normal(weight.new_empty(dim, min(BLOCK, dim))))[0]
+        with rng.keyed(rng.keys(0, count=dim, device=weight.device)):
+            basis = torch.linalg.qr(rng.normal(weight.new_empty(dim, min(BLOCK, dim))))[0]
         for iteration in range(MOST_ITERATIONS):
             image = self._transpose(self._map(basis.T.reshape(-1, *self.shape), weight), weight)
             image = image.flatten(1).T

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import switch, whole
 from zoo.errors import ZooError
-from zoo.models.checks import switch, whole
-from zoo.models.networks.evaluations import tick
-from zoo.models.noise import stream
+from zoo.models.core.nfe import tick
+from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}

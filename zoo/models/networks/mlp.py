@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.networks.evaluations import tick
+from zoo.models.core.nfe import tick
 
 
 class MLP(nn.Module):

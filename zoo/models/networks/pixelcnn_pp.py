@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.core.nfe import tick
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down, shift_right
 from zoo.models.networks.dropout import Dropout
-from zoo.models.networks.evaluations import tick
 
 
 class PixelCNNPP(nn.Module):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.core.nfe import tick
 from zoo.models.networks.encoder import Norm, constrain, norm_layer, pyramid
-from zoo.models.networks.evaluations import tick
 
 SMALLEST = 8  # the critic's last two blocks work on images whose sides are no longer than this
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.networks.evaluations import tick
+from zoo.models.core.nfe import tick
 
 
 class _Residual(nn.Module):

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models import noise
+from zoo.models.core import rng
+from zoo.models.core.nfe import tick
 from zoo.models.networks.encoder import pyramid, pyramid_channels
-from zoo.models.networks.evaluations import tick
 
 CENTRE_LATENTS = 1024  # over which the mean of w is taken, for truncation
 
@@ -107,8 +107,8 @@ class StyleGenerator(nn.Module):
     def centre(self, context: Tensor | None = None) -> Tensor:
         """The mean of w, of each example's own label where it has one: ``(1, hidden)`` or ``(B, hidden)``."""
         like = self.constant
-        with noise.keyed(noise.keys(0, count=CENTRE_LATENTS, device=like.device)):
-            z = sphere(noise.normal(like.new_empty(CENTRE_LATENTS, self.latent_dim)))
+        with rng.keyed(rng.keys(0, count=CENTRE_LATENTS, device=like.device)):
+            z = sphere(rng.normal(like.new_empty(CENTRE_LATENTS, self.latent_dim)))
         if context is None:
             return self.style(z).mean(0, keepdim=True)
         labels = torch.eye(self.context, dtype=like.dtype, device=like.device)
@@ -132,7 +132,7 @@ class StyleLayer(nn.Module):
 
     def forward(self, h: Tensor, w: Tensor, temperature: float = 1.0) -> Tensor:
         h = self.conv(h, w)
-        grain = noise.normal(h.new_empty(len(h), 1, *h.shape[2:]))
+        grain = rng.normal(h.new_empty(len(h), 1, *h.shape[2:]))
         return math.sqrt(2) * F.leaky_relu(h + temperature * self.strength * grain + self.bias, 0.2)
 
 

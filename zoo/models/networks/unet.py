@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import above, whole, within
 from zoo.errors import ZooError
-from zoo.models.checks import above, whole, within
+from zoo.models.core.nfe import tick
 from zoo.models.networks.dropout import Dropout
-from zoo.models.networks.evaluations import tick
 
 SLOWEST = 0.1  # radians per unit of time, as Ho et al.'s slowest
 

@@ -1,0 +1,89 @@
+"""Identities found without composing each run are those of composing it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from zoo.config import compose_run, identify
+from zoo.config.identities import Identities
+from zoo.errors import ZooError
+
+MANY = [
+    ["model=glow", "data=digits", "seed=3", "training.lr=0.0005", "training.updates=1_000", "sweep=x"],
+    ["model=glow", "data=digits", "seed=4", "training.lr=5e-4", "sweep=y"],
+    ["data=digits", "training.lr=1", "model=glow", "training.lr=0.1"],  # the last wins
+    ["model=gan", "training.r1=0", "model.width=8", "training.clip=null"],
+    ["model=diffusion", "model.unet.channels=8", "model.solver='rk4'", "training.ema=0"],
+    ["model=diffusion", "model.unet={channels: 8}"],  # merged by Hydra
+    ["model=glow", "model.hidden=[32,32]", "+model.own=1", "logger=wandb", "logger.project=mine"],
+    ["model=maf", "data.root=/somewhere", "hydra.run.dir=/elsewhere"],
+    ["model=maf", "model.log_scale_bound=${training.lr}", "training.lr=0.5"],
+    ["model=realnvp", "model.bound=true", "model.base=a b", "seed=07"],
+    ["model=published/glow_cifar10", "data=cifar10", "model.steps=48"],
+    ["model=maf", "data=digits", "data.side=4", "evaluation.throughput_batches=[16]"],
+    ["model=maf", "data=digits", "data.side=null"],
+    ["model=maf", "evaluation.dinov2_weights=/elsewhere", "evaluation.extractor=dinov2"],
+    ["model=maf", "model.hidden=[64, 64]", "training.betas=[0.5, 0.99]", "seed=2"],
+    ["model=maf", "model.hidden=[]", "training.betas=[1e-1,null,true,'a, b',[2,x]]", "training.lr=[1]"],
+    ["model=gan", "training.augment=[translation]", "training.augment=null"],
+    [],
+]
+
+
+@pytest.fixture(scope="module")
+def identities():
+    return Identities()
+
+
+@pytest.mark.parametrize("overrides", MANY, ids=" ".join)
+def test_every_identity_is_the_composed_one(identities, overrides):
+    expected = identify(compose_run(overrides))
+    for _ in range(2):  # the second time from what is remembered
+        assert identities.of(overrides) == expected
+        assert identities.of(overrides).run_id == expected.run_id
+
+
+def test_a_change_leaves_the_others_alone(identities):
+    before = identities.of(["model=glow", "seed=1"])
+    identities.of(["model=glow", "model.width=7", "seed=2"])
+    assert identities.of(["model=glow", "seed=1"]) == before
+    assert identities.of(["model=glow", "seed=2"]).config_hash_without_seed == before.config_hash_without_seed
+
+
+def test_own_data_is_part_of_the_identity(identities, tmp_path):
+    for rows in (8, 9):
+        np.save(tmp_path / f"{rows}.npy", np.zeros((rows, 2)))
+        overrides = ["model=maf", "data=table", f"data.path={tmp_path}/{rows}.npy", "seed=5"]
+        assert identities.of(overrides) == identify(compose_run(overrides))
+
+
+@pytest.mark.parametrize("wrong", ["model=glw", "training.lrr=1", "model.unet.a=1", "nonsense", "model="])
+def test_mistakes_are_refused_as_ever(identities, wrong):
+    with pytest.raises(ZooError) as expected:
+        compose_run(["model=glow", wrong])
+    with pytest.raises(ZooError) as found:
+        identities.of(["model=glow", wrong])
+    assert str(found.value) == str(expected.value)
+
+
+def test_what_differs_in_plain_values_is_composed_once(identities, monkeypatch):
+    import zoo.config.identities as module
+
+    composed = []
+    monkeypatch.setattr(module, "compose_run", lambda o: composed.append(o) or compose_run(o))
+    fresh = Identities()
+    found = {
+        fresh.of(["model=maf", f"seed={seed}", f"training.lr={lr}", f"model.hidden=[64, {seed}]"]).run_id
+        for seed in range(50)
+        for lr in (0.1, 0.2, 0.3)
+    }
+    assert len(found) == 150
+    assert len(composed) == 1
+
+
+def test_an_identity_has_its_own_lists(identities):
+    overrides = ["model=maf", "model.hidden=[64, 64]"]
+    first = identities.of(overrides)
+    first.config["model"]["hidden"].append(1)
+    assert identities.of(overrides).config["model"]["hidden"] == [64, 64]

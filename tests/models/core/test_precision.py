@@ -1,0 +1,37 @@
+"""On a GPU models are judged in float32, not in TF32; what comes of it is in ``test_contract.py``."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo
+from zoo.models.core import model as base
+from zoo.models.core.precision import full_float32
+
+cudnn = torch.backends.cudnn
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_convolutions_are_float32_and_deterministic_within_the_block_alone(tf32):
+    cudnn.allow_tf32, before = tf32, cudnn.allow_tf32
+    try:
+        with full_float32(torch.device("cuda")), full_float32(torch.device("cuda")):
+            assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == (False, True, False)
+        assert (cudnn.allow_tf32, cudnn.deterministic) == (tf32, False)
+        with full_float32(torch.device("cpu")):
+            assert cudnn.allow_tf32 is tf32
+    finally:
+        cudnn.allow_tf32 = before
+
+
+def test_models_use_it_in_evaluation_and_not_in_training(monkeypatch):
+    monkeypatch.setattr(base, "full_float32", lambda device: full_float32(torch.device("cuda")))
+    model = zoo.build("realnvp", zoo.DataSpec((2,)))
+    seen = []
+    model.transform.register_forward_hook(lambda *_: seen.append(cudnn.allow_tf32))
+    monkeypatch.setattr(model, "_sample", lambda n, *_: seen.append(cudnn.allow_tf32))
+    model.eval().log_prob(torch.zeros(1, 2))
+    model.sample(1, seed=0)
+    model.train().log_prob(torch.zeros(2, 2))
+    assert seen == [False, False, True]

@@ -1,0 +1,133 @@
+"""Counter-based noise: the right distribution, and a function of its key only."""
+
+from __future__ import annotations
+
+import math
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from zoo.models.core import rng
+
+
+def reference_splitmix(x: int) -> int:
+    mask = 2**64 - 1
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+@pytest.mark.parametrize("value", [0, 1, 2**63, 2**64 - 1, 0x9E3779B97F4A7C15, 123456789])
+def test_mix_is_splitmix64(value):
+    signed = value - 2**64 if value >= 2**63 else value
+    assert int(rng.mix(torch.tensor(signed))) % 2**64 == reference_splitmix(value)
+    assert rng.mix_integer(signed) % 2**64 == rng.mix_integer(value) % 2**64 == reference_splitmix(value)
+
+
+def test_keys_are_splitmix_of_their_stream_and_row():
+    golden, stream = 0x9E3779B97F4A7C15, 0
+    for counter in (7, -1, 2**40):
+        stream = reference_splitmix((stream + counter + golden) % 2**64)
+    expected = [reference_splitmix((stream + golden * row) % 2**64) for row in (2, 3, 4)]
+    assert [key % 2**64 for key in rng.keys(7, -1, 2**40, count=3, first=2).tolist()] == expected
+
+
+def draw(kind, rows=20000, columns=3, dtype=torch.float64, seed=0):
+    with rng.keyed(rng.keys(seed, count=rows)):
+        return getattr(rng, kind)(torch.zeros(rows, columns, dtype=dtype))
+
+
+def test_distributions():
+    assert stats.kstest(draw("uniform").flatten().numpy(), "uniform").pvalue > 1e-3
+    assert stats.kstest(draw("normal").flatten().numpy(), "norm").pvalue > 1e-3
+    signs = draw("rademacher")
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert abs(signs.mean().item()) < 4 / math.sqrt(signs.numel())
+
+
+def test_columns_rows_and_draws_are_uncorrelated():
+    with rng.keyed(rng.keys(3, count=20000)):
+        first, second = (rng.normal(torch.zeros(20000, 2, dtype=torch.float64)) for _ in range(2))
+    together = torch.cat([first, second, first.roll(1, 0)], 1).numpy()
+    off = np.corrcoef(together.T) - np.eye(6)
+    assert abs(off).max() < 4 / math.sqrt(20000)
+
+
+def test_rows_do_not_depend_on_the_batch():
+    x = torch.randn(7, 3)
+    with rng.keyed(rng.content_keys(x)):
+        whole = rng.normal(x)
+    with rng.keyed(rng.content_keys(x[2:4])):
+        assert torch.equal(rng.normal(x[2:4]), whole[2:4])
+    with rng.keyed(rng.content_keys(x, salt=1)):
+        assert not torch.equal(rng.normal(x), whole)
+
+
+def test_repeated_rows_get_noise_of_their_own():
+    keys = rng.keys(0, count=4)
+    with rng.keyed(keys):
+        tall = rng.uniform(torch.zeros(12, 2))
+    assert len(tall.unique(dim=0)) == 12
+    with rng.keyed(keys), pytest.raises(ValueError, match="multiple"):
+        rng.uniform(torch.zeros(5, 2))
+
+
+def test_uniform_stays_below_one_in_every_dtype():
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        values = draw("uniform", dtype=dtype)
+        assert values.dtype == dtype
+        assert values.min() >= 0
+        assert values.max() < 1
+
+
+def test_outside_a_block_torch_draws():
+    torch.manual_seed(5)
+    expected = torch.rand(3, 2)
+    torch.manual_seed(5)
+    assert torch.equal(rng.uniform(torch.zeros(3, 2)), expected)
+
+
+def test_rows_of_a_block_are_keyed_as_before_and_draw_on():
+    keys = rng.keys(3, count=6)
+    with rng.keyed(keys):
+        rng.normal(torch.zeros(6, 2))
+        whole = rng.normal(torch.zeros(6, 2))
+        after = rng.normal(torch.zeros(6, 2))
+    with rng.keyed(keys):
+        rng.normal(torch.zeros(6, 2))
+        with rng.rows(slice(1, None, 2)):
+            assert rng.normal(torch.zeros(3, 2)).equal(whole[1::2])
+        assert rng.normal(torch.zeros(6, 2)).equal(after)
+    with rng.rows(slice(0, 2)):  # no block, no keys
+        assert not rng.is_keyed()
+
+
+def test_noise_is_that_of_the_block_in_every_thread():
+    """Backward on a GPU, where activations are recomputed, is a thread of its own."""
+    like = torch.empty(3, 2)
+    with rng.keyed(rng.keys(5, count=3)), ThreadPoolExecutor(1) as pool:
+        there = pool.submit(rng.uniform, like).result()
+        assert rng.position() == 1
+        rng.rewind(0)
+        assert torch.equal(rng.uniform(like), there)
+
+
+@pytest.mark.slow
+def test_a_compiler_makes_no_index_of_more_than_32_bits(tmp_path, monkeypatch):
+    """Triton refuses one, and it is inductor that writes it: ``arange`` times a constant."""
+    from torch._inductor.utils import run_and_get_code
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    like = torch.empty(8, 5)
+    with rng.keyed(rng.keys(1, count=4)):
+        expected = rng.uniform(like)
+    with rng.keyed(rng.keys(1, count=4)):
+        found, code = run_and_get_code(torch.compile(rng.uniform, fullgraph=True), like)
+    assert torch.equal(found, expected)
+    assert "arange" in code[0]
+    assert not re.search(r"\d{10,}L*\)?\s*\*\s*\(?x\d", code[0])

@@ -1,0 +1,459 @@
+"""Several processes do what one would: weights, evaluation, noise; and they fail together."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import functools
+import json
+import multiprocessing
+import os
+import queue
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import zoo
+from zoo.config import compose_run
+from zoo.data.spec import DataSpec
+from zoo.errors import Unsound, ZooError
+from zoo.evaluation import likelihood
+from zoo.evaluation.distributed import in_batches
+from zoo.evaluation.likelihood import log_probs
+from zoo.evaluation.protocol import generate
+from zoo.models.core.nfe import count_evaluations
+from zoo.record import LIKELIHOOD, SAMPLES, read
+from zoo.running.run import reevaluate, run
+
+SMALL = [
+    "logger=none", "training.updates=6", "training.batch_size=24", "training.validations=2",
+    "training.warmup=0", "training.schedule=constant", "evaluation.samples=30",
+    "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
+    "evaluation.time_limit_seconds=0.01", "evaluation.batch_size=16",
+]  # fmt: skip
+TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
+MOONS = ["data=moons", "data.train=200", "data.val=25", "data.test=40"]
+# Adam makes a step of full length of a gradient that is zero but for rounding, which the biases before a
+# normalisation have; there plain descent shows what the gradients are.
+PLAIN = ["training.optimizer=sgd", "training.lr=0.05"]
+CASES = {
+    "maximum likelihood, actnorm": ["model=glow", *MOONS, "model.hidden=[8]", *PLAIN],
+    "batch statistics of a flow": ["model=realnvp", *MOONS, "model.hidden=[8]",
+                                   "model.normalisation=batchnorm", *PLAIN],
+    "batch statistics": ["model=vae", "data=digits", "model.norm=batch", "model.width=4", *PLAIN],
+    "two optimisers, averaged weights": ["model=gan", *MOONS, "model.hidden=8", "training.ema=0.9"],
+    "critic steps": ["model=gan", *MOONS, "model.hidden=8", "training.critic_steps=2"],
+    "clipped weights": ["model=wgan", *MOONS, "model.hidden=8"],
+    "matching": ["model=flow_matching", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3"],
+    "adjoint": ["model=ffjord", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3",
+                "model.adjoint=true"],
+    "accumulation": ["model=maf", *MOONS, "training.accumulate=2"],
+}  # fmt: skip
+DIGITS = ["data=digits", "evaluation.likelihood_examples=8", *PLAIN]
+ON_IMAGES = {
+    "sngan, augmented": ["model=sngan", *DIGITS, "model.width=4", "model.latent_dim=4",
+                         "training.augment=[colour,translation,cutout]"],
+    # its critic's loss has no bound: steps of 0.05 would blow up what rounds differently
+    "wgan_gp": ["model=wgan_gp", *DIGITS[:-1], "training.lr=0.001", "model.width=4", "model.latent_dim=4"],
+    "stylegan": ["model=stylegan", *DIGITS, "model.width=4", "model.latent_dim=4", "model.hidden=8",
+                 "training.ema=0.9", "training.r1=1", "model.truncation=0.7"],
+    "diffusion": ["model=diffusion", *DIGITS, "model.unet.channels=4", "model.terms=2",
+                  "model.sample_steps=2", "model.conditional=true"],
+    "pixelcnn_pp": ["model=pixelcnn_pp", *DIGITS, "model.width=4", "model.components=2"],
+    "vae_hierarchical": ["model=vae_hierarchical", *DIGITS, "model.width=4"],
+}  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def as_rank(rank, world, ports, tasks, results):
+    """One rank as torchrun starts it; its tasks one after another."""
+    torch.set_num_threads(1)
+    found = []
+    for port, (overrides, directory) in zip(ports, tasks, strict=True):
+        os.environ.update(
+            RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
+            GROUP_RANK="0", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), TORCHELASTIC_RUN_ID="test",
+        )  # fmt: skip
+        if callable(overrides):
+            overrides = overrides(rank)
+        try:
+            run(compose_run(overrides), directory)
+            found.append(None)
+        except Exception as error:
+            found.append(f"{type(error).__name__}: {error}")
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # as the end of the process would
+    results.put((rank, found))
+
+
+def in_ranks(tasks, world=2, timeout=150):
+    """Run ``(overrides, directory)`` after another in forked ranks; what each rank raised, task by task."""
+    context = multiprocessing.get_context("fork")
+    ports, results = [free_port() for _ in tasks], context.Queue()
+    processes = [
+        context.Process(target=as_rank, args=(rank, world, ports, tasks, results)) for rank in range(world)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        found, deadline = {}, time.monotonic() + timeout
+        while len(found) < world and time.monotonic() < deadline:
+            with contextlib.suppress(queue.Empty):
+                rank, errors = results.get(timeout=0.2)
+                found[rank] = errors
+            if any(p.exitcode == -signal.SIGKILL for p in processes) and len(found) == world - 1:
+                break  # one was killed
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+    return [[found.get(rank, [None] * len(tasks))[i] for rank in range(world)] for i in range(len(tasks))]
+
+
+def by_one_and_by_two(cases, place):
+    """Every case trained by one process and by two; where their runs are."""
+    one, two = place / "one", place / "two"
+    for name, overrides in cases.items():
+        whole = [o for o in overrides if "accumulate" not in o]
+        run(compose_run([*whole, *SMALL, "trainer=cpu"]), one / name)
+    errors = in_ranks([([*o, *SMALL, *TWO], two / name) for name, o in cases.items()])
+    assert errors == [[None, None]] * len(cases)
+    return one, two
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    return by_one_and_by_two(CASES, tmp_path_factory.mktemp("ddp"))
+
+
+@pytest.fixture(scope="module")
+def pairs_on_images(tmp_path_factory):
+    return by_one_and_by_two(ON_IMAGES, tmp_path_factory.mktemp("ddp-images"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_train_and_evaluate_like_one(pairs, name):
+    check_equal(pairs, name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ON_IMAGES)
+def test_two_processes_train_and_evaluate_image_models_like_one(pairs_on_images, name):
+    check_equal(pairs_on_images, name)
+
+
+def check_equal(pairs, name):
+    checkpoints = [
+        torch.load(root / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for root in pairs
+    ]
+    assert checkpoints[0].keys() == checkpoints[1].keys()
+    for key, value in checkpoints[0].items():
+        torch.testing.assert_close(
+            checkpoints[1][key], value, atol=1e-5, rtol=1e-5, msg=lambda m, k=key: f"{k}: {m}"
+        )
+    records = [json.loads((root / name / "record.json").read_text()) for root in pairs]
+    assert {r["status"] for r in records} == {"finished"}
+    for metric, value in records[0]["metrics"].items():
+        if value["value"] is not None:
+            assert records[1]["metrics"][metric]["value"] == pytest.approx(value["value"], rel=1e-3, abs=1e-4)
+    assert records[0]["cost"]["images_seen"] == records[1]["cost"]["images_seen"]
+    curves = [list(csv.DictReader((root / name / "curves.csv").read_text().splitlines())) for root in pairs]
+    assert len(curves[0]) == len(curves[1])
+    for one, two in zip(*curves, strict=True):
+        for column in (c for c in one if c.startswith("val/") and one[c]):
+            assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-3, abs=1e-4), column
+    assert any(row.get("val/loss") or row.get("val/energy_distance") for row in curves[0])
+
+
+@pytest.mark.parametrize("name", ["batch statistics of a flow", "matching", "critic steps"])
+def test_one_process_finds_in_a_checkpoint_what_two_have_found(pairs, name):
+    directory = pairs[1] / name
+    before, arrays = read(directory), held(directory)
+    assert arrays[SAMPLES, "samples"].shape[0] == 30
+    after = reevaluate(directory)
+    assert after.metrics == before.metrics
+    assert all(np.array_equal(value, arrays[key]) for key, value in held(directory).items())
+
+
+def held(directory):
+    """The arrays of a run: likelihoods and samples."""
+    return {
+        (name, key): value
+        for name in (LIKELIHOOD, SAMPLES)
+        if (directory / name).exists()
+        for key, value in np.load(directory / name).items()
+    }
+
+
+def as_member(rank, world, port, questions, answers):
+    """One process of a group, which answers questions without any training."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    found = []
+    for question in questions:
+        try:
+            found.append(question(rank))
+        except Exception as error:
+            found.append((type(error), str(error), "".join(getattr(error, "__notes__", []))))
+    answers.put((rank, found))
+    torch.distributed.barrier()
+
+
+def in_group(questions, world, timeout=60):
+    """What each process of a group answers, question by question."""
+    context = multiprocessing.get_context("fork")
+    answers, port = context.Queue(), free_port()
+    processes = [
+        context.Process(target=as_member, args=(rank, world, port, questions, answers))
+        for rank in range(world)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        found = dict(answers.get(timeout=timeout) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+    return [[found[rank][i] for rank in range(world)] for i in range(len(questions))]
+
+
+GREY = DataSpec((1, 8, 8), levels=17)
+SHARED = {
+    "flow": ("realnvp", GREY, {"width": 4}),
+    "diffusion": ("diffusion", GREY, {"terms": 2, "sample_steps": 3}),
+    "fixed steps": ("ffjord", DataSpec((2,)), {"hidden": [8], "solver": "rk4", "steps": 2}),
+    "steps that depend on the batch": ("ffjord", DataSpec((2,)), {"hidden": [8]}),
+}
+
+
+@functools.cache  # made once, before there are processes
+def with_random_weights(name):
+    model_name, spec, settings = SHARED[name]
+    torch.manual_seed(0)
+    model = zoo.build(model_name, spec, **settings).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # many models begin as the identity
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+def answers(name, n):
+    """Log-likelihoods, samples and evaluations, four examples at a time."""
+    model, spec = with_random_weights(name), SHARED[name][1]
+    torch.manual_seed(n)
+    x = torch.randn(n, *spec.shape) if spec.levels is None else torch.randint(17, (n, *spec.shape))
+    with count_evaluations() as counter:
+        values, samples = log_probs(model, x, 4), generate(model, n, spec, 3, 4)
+    return values.numpy(), samples.numpy(), counter.count
+
+
+def test_processes_share_out_what_one_would_compute():
+    cases = [(name, n) for name in SHARED for n in (13, 3)]  # four batches; one, so that some have none
+    alone = [answers(*case) for case in cases]
+    together = in_group([lambda _, case=case: answers(*case) for case in cases], 3)
+    for case, (values, samples, count), of_ranks in zip(cases, alone, together, strict=True):
+        assert len(values) == len(samples) == case[1]
+        for rank in of_ranks:
+            assert np.array_equal(rank[0], values), case
+            assert np.array_equal(rank[1], samples), case
+            assert rank[2] == count > 0
+
+
+class Foreign(torch.nn.Module):
+    """A model that is not zoo's, whose noise is torch's."""
+
+    def sample(self, n):
+        return torch.randn(n, 2)
+
+
+def foreign_samples(rank):
+    torch.manual_seed(0)
+    return generate(Foreign(), 13, DataSpec((2,)), 3, 4).numpy()
+
+
+def test_another_librarys_model_is_not_shared_out_since_it_draws_from_torch():
+    (found,) = in_group([foreign_samples], 2)
+    assert all(np.array_equal(samples, foreign_samples(0)) for samples in found)
+
+
+class Spoilt(Exception):
+    """An exception that does not survive a journey to another process."""
+
+    def __init__(self, what, where):
+        super().__init__(f"{what} {where}")
+
+
+@pytest.mark.parametrize(
+    ("error", "elsewhere"),
+    [
+        (Unsound("It overflows."), (Unsound, "It overflows.")),
+        (NotImplementedError("No density."), (NotImplementedError, "No density.")),
+        (Spoilt("a", "b"), (ZooError, "Spoilt: a b")),
+    ],
+)
+def test_an_error_of_one_process_is_raised_by_all(error, elsewhere):
+    def fail(rows):
+        if rows.start == 8:
+            raise error
+        return torch.zeros(4)
+
+    model = zoo.build("realnvp", DataSpec((2,)), hidden=[4])
+    ((first, second, third),) = in_group([lambda _: in_batches(model, 12, 4, fail)], 3)
+    assert first[:2] == second[:2] == elsewhere
+    assert "In process 2" in first[2]
+    assert "raise error" in first[2]
+    assert third == (type(error), str(error), "")
+
+
+def different_seeds(rank):
+    return ["model=maf", *MOONS, *SMALL, *TWO, f"seed={rank}"]
+
+
+def fails_on_rank_one(rank):
+    from zoo.training.module import Rule
+
+    def fail(self):
+        raise ValueError("nothing is left")
+
+    if rank == 1:
+        Rule._average = fail
+    return ["model=maf", *MOONS, *SMALL, *TWO]
+
+
+def test_processes_that_do_not_fit_together_are_refused_before_anything_is_trained(tmp_path):
+    uneven = ["model=maf", *MOONS, *SMALL, *TWO, "training.batch_size=25"]
+    three = ["model=maf", *MOONS, *SMALL, *TWO, "trainer.devices=3"]
+    tasks = [(different_seeds, tmp_path / "a"), (uneven, tmp_path / "b"), (three, tmp_path / "c")]
+    paired = ["model=flow_matching", "model.coupling=minibatch_ot", *MOONS, *SMALL, *TWO]
+    tasks += [(fails_on_rank_one, tmp_path / "d"), (paired, tmp_path / "e")]
+    different, uneven_errors, three_errors, failed, paired_errors = in_ranks(tasks)
+    assert all("different configurations (rank 1 differs" in error for error in different)
+    assert all("cannot be shared by 2 processes" in error for error in uneven_errors)
+    assert all("started 2 processes, the configuration asks for 3" in error for error in three_errors)
+    assert all("coupling=minibatch_ot" in error for error in paired_errors)
+    assert failed == ["ZooError: ValueError: nothing is left", "ValueError: nothing is left"]
+    record = read(tmp_path / "d")
+    assert record.status == "failed"
+    assert record.reason == "ValueError: nothing is left"
+    assert not (tmp_path / "a/checkpoints/last.ckpt").exists()
+
+
+def dies_on_rank_one(rank):
+    from zoo.training.module import Rule
+
+    average = Rule._average
+
+    def die(self):
+        if self.updates == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        average(self)
+
+    if rank == 1:
+        Rule._average = die
+    return ["model=maf", *MOONS, *SMALL, *TWO]
+
+
+def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
+    overrides = ["model=maf", *MOONS, *SMALL, *TWO]
+    (cut,) = in_ranks([(dies_on_rank_one, tmp_path / "cut")])
+    assert cut == ["CutOff: Another process of this run was lost.", None]
+    assert not (tmp_path / "cut/record.json").exists()
+    again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
+    assert again == whole == [None, None]
+    assert read(tmp_path / "cut").stability["resumed_at"] == 3
+    one, two = (
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("cut", "whole")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def asked_on_rank_one(rank):
+    from zoo.training.module import Rule
+
+    average = Rule._average
+
+    def ask(self):
+        if self.updates == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        average(self)
+
+    if rank == 1:
+        Rule._average = ask
+    return ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+
+
+def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
+    overrides = ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+    (cut,) = in_ranks([(asked_on_rank_one, tmp_path / "cut")])
+    assert cut == ["CutOff: Asked to end, with a checkpoint at update 2 of 6."] * 2
+    assert not (tmp_path / "cut/record.json").exists()
+    again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
+    assert again == whole == [None, None]
+    assert read(tmp_path / "cut").stability["resumed_at"] == 2
+    one, two = (
+        torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in ("cut", "whole")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def on_rank_one(what):
+    """A run of two processes, of which the second does this instead of scoring a batch."""
+
+    def overrides(rank):
+        if rank == 1:
+            likelihood._checked = lambda values, batch: what()
+        return ["model=maf", *MOONS, *SMALL, *TWO]
+
+    return overrides
+
+
+def raise_(error):
+    raise error
+
+
+def test_what_one_process_cannot_compute_is_a_flagged_cell(tmp_path):
+    overrides = on_rank_one(lambda: raise_(Unsound("It overflows.")))
+    (errors,) = in_ranks([(overrides, tmp_path)])
+    assert errors == [None, None]
+    record = read(tmp_path)
+    assert record.status == "finished"
+    assert (record.metrics["nll"].value, record.metrics["nll"].reason) == (None, "It overflows.")
+    assert np.load(tmp_path / SAMPLES)["samples"].shape == (30, 2)
+
+
+def test_an_error_of_one_process_in_the_evaluation_ends_the_run_with_one_record(tmp_path):
+    overrides = on_rank_one(lambda: raise_(ValueError("nothing is left")))
+    (errors,) = in_ranks([(overrides, tmp_path)])
+    assert errors == ["ValueError: nothing is left"] * 2
+    record = read(tmp_path)
+    assert (record.status, record.reason) == ("failed", "ValueError: nothing is left")
+    assert "In process 1" in (tmp_path / "error.log").read_text()
+
+
+def test_a_process_killed_in_the_evaluation_cuts_the_job_off_and_the_rest_is_judged_later(tmp_path):
+    overrides = on_rank_one(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    (cut,) = in_ranks([(overrides, tmp_path)])
+    assert cut == ["CutOff: Another process of this run was lost.", None]
+    assert not (tmp_path / "record.json").exists()
+    (again,) = in_ranks([(["model=maf", *MOONS, *SMALL, *TWO], tmp_path)])
+    assert again == [None, None]
+    assert read(tmp_path).status == "finished"
+
+
+def test_other_strategies_are_refused():
+    from zoo.running.run import _strategy
+
+    with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp'"):
+        _strategy(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]))

@@ -1,0 +1,72 @@
+"""A run that is cut off and started again ends in the weights of one that was not, bit for bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zoo.config import compose_run
+from zoo.record import read
+from zoo.running.run import run
+from zoo.training.module import Rule
+
+SMALL = [
+    "data=digits", "logger=none", "trainer=cpu", "training.updates=6", "training.batch_size=8",
+    "training.validations=2", "evaluation.samples=20", "evaluation.likelihood_examples=8",
+    "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
+    "evaluation.time_limit_seconds=0.01",
+]  # fmt: skip
+# a rate that falls, dropped labels, augmentation, several critic steps: all that could lose its place
+CASES = {
+    "wgan_gp": ["model=wgan_gp", "model.width=4", "model.latent_dim=4", "training.schedule=cosine",
+                "training.critic_steps=2"],
+    "sngan": ["model=sngan", "model.width=4", "model.latent_dim=4", "model.conditional=true",
+              "training.augment=[colour,translation,cutout]"],
+    "diffusion": ["model=diffusion", "model.conditional=true", "model.label_dropout=0.5",
+                  "model.unet.channels=4", "model.unet.dropout=0.2", "model.terms=2", "model.sample_steps=2"],
+}  # fmt: skip
+
+
+def last(directory):
+    return torch.load(directory / "checkpoints/last.ckpt", weights_only=True)
+
+
+def same(a, b):
+    """Equal all the way down, tensors bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, name):
+    config = compose_run([*CASES[name], *SMALL])
+    whole = run(config, tmp_path / "whole")
+    average = Rule._average
+
+    def interrupt(self):
+        if self.updates == 5:  # two updates past the validation, which the second start has to make again
+            raise KeyboardInterrupt
+        average(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Rule, "_average", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(config, tmp_path / "cut")
+    assert last(tmp_path / "cut")["zoo"]["updates"] == 3
+    torch.manual_seed(99)  # a new process starts from any state
+    record = run(config, tmp_path / "cut")
+    assert (record.status, record.stability["resumed_at"]) == ("finished", 3)
+    one, two = last(tmp_path / "whole"), last(tmp_path / "cut")
+    assert one["zoo"]["weights"] == "ema"
+    for part in ("state_dict", "optimizer_states"):
+        assert same(one[part], two[part]), part
+    assert len(one["optimizer_states"]) == (1 if name == "diffusion" else 2)
+    counters = ("updates", "images_seen", "stability")
+    assert all(same(one["zoo"][key], two["zoo"][key]) for key in counters)
+    assert same(whole.metrics, record.metrics)
+    assert read(tmp_path / "cut").cost["images_seen"] == whole.cost["images_seen"]

@@ -1,0 +1,248 @@
+"""The contract that every generative model meets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Real
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from zoo.checks import is_whole, switch
+from zoo.data.spec import DataSpec
+from zoo.errors import InvalidData, NoLikelihood, ZooError
+from zoo.models.core import rng
+from zoo.models.core.precision import full_float32
+
+Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
+Likelihood = Literal["exact", "lower bound", "estimate", "none"]
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+
+
+class Diagnostic(NamedTuple):
+    """One number about a model that helps to understand it and ranks nothing, such as active units.
+
+    Attributes:
+        value: the number.
+        unit: ``1`` for a plain number, ``nats``, ...
+        standard_error: over the examples; None where it was not estimated.
+        n: examples behind it; None: all that were given.
+        details: what controls the value; None for nothing.
+    """
+
+    value: float
+    unit: str = "1"
+    standard_error: float | None = None
+    n: int | None = None
+    details: dict[str, Any] | None = None
+
+
+class GenerativeModel(nn.Module):
+    """A distribution over examples of ``spec.shape``.
+
+    A subclass sets :attr:`family` and :attr:`likelihood` and writes ``_sample`` and, where the family has a
+    density, ``_log_prob``. Randomness in either comes from :mod:`zoo.models.core.rng`, whose key is set here.
+
+    A *conditional* model is p(x | y) for labels y = 0 .. classes-1, all equally likely beforehand; so it is a
+    density of x too, p(x) = 1/K sum_y p(x | y), and meets the same contract where no labels are given.
+
+    Args:
+        spec: the data.
+        conditional: condition on the label.
+
+    Attributes:
+        family: the family that comparisons group by.
+        likelihood: what ``log_prob`` returns: ``exact``, a ``lower bound``, an ``estimate`` or ``none``.
+        rule: the training rule that fits the model, a name under ``conf/training/``.
+        context: length K of the one-hot label that networks are conditioned on; 0 without labels.
+
+    Raises:
+        ZooError: conditional on data without labels, or neither true nor false.
+    """
+
+    family: ClassVar[Family]
+    likelihood: Likelihood = "exact"
+    rule: ClassVar[str] = "maximum_likelihood"
+
+    def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
+        super().__init__()
+        switch(conditional=conditional)
+        if conditional and (spec.classes or 0) < 2:
+            raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
+        self.spec, self.conditional = spec, conditional
+        self.context = int(spec.classes or 0) if conditional else 0
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating dtype of the weights, in which the model computes."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
+
+    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Log-likelihood of each example in data space, in nats, shape ``(B,)``.
+
+        In evaluation mode this is a function of its arguments alone: any noise that the model needs
+        (dequantisation, trace probes, a VAE's latents) is keyed by the example's own values, so that batch
+        size, order and device do not matter. In training mode the noise is fresh. A
+        :func:`zoo.models.core.rng.keyed` block around the call decides in either mode.
+
+        Args:
+            x: ``(B, *spec.shape)``; integers ``0..levels-1`` (any dtype) where ``spec.levels`` is set.
+            y: labels ``(B,)`` of a conditional model, which give log p(x | y). Without them it returns
+                log p(x), the mixture over all labels (the cost is that of all of them).
+
+        Raises:
+            NoLikelihood: the family has no density (GAN).
+            InvalidData: ``x`` or ``y`` has another shape, or (in evaluation mode) values outside its range.
+            ZooError: labels for a model that is not conditional.
+        """
+        if self.likelihood == "none":
+            raise NoLikelihood(f"{type(self).__name__} defines no likelihood: judge it by its samples.")
+        self.spec.check(x, values=not self.training)
+        x = x.to(device=self.device, dtype=self.dtype)
+        if len(x) == 0:
+            return x.new_zeros(0)
+        row_keys = None
+        if not rng.is_keyed():
+            row_keys = _fresh_keys(len(x), x.device) if self.training else rng.content_keys(x)
+        with self._arithmetic(), rng.keyed(row_keys) if row_keys is not None else nullcontext():
+            return self._of_labels(self._log_prob, x, y)
+
+    def _of_labels(
+        self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None = None
+    ) -> Tensor:
+        """A log-density of ``(x, context)`` given labels; without them, a conditional model's mixture."""
+        if not self.conditional or y is not None:
+            return log_prob(x, self.one_hot(y, len(x)))
+        draws = rng.position()  # the same noise for every label: one density at one point
+        values = []
+        for label in range(self.context):
+            rng.rewind(draws)
+            values.append(log_prob(x, self.one_hot(label, len(x))))
+        return torch.stack(values).logsumexp(0) - math.log(self.context)
+
+    def one_hot(self, y: Tensor | int | None, n: int, values: bool | None = None) -> Tensor | None:
+        """Labels ``(n,)``, or one for all, as the context of networks ``(n, classes)``; None for None.
+
+        Args:
+            y: the labels.
+            n: how many.
+            values: check their range; by default not in training, where a GPU would have to be waited for.
+
+        Raises:
+            InvalidData: another shape, or labels outside ``0 .. classes-1``.
+            ZooError: labels for a model that is not conditional.
+        """
+        if y is None:
+            return None
+        if not self.conditional:
+            raise ZooError(f"This {type(self).__name__} knows no labels; build it with conditional=true.")
+        try:
+            y = torch.as_tensor(y, device=self.device)
+        except (TypeError, ValueError) as error:  # words, None, rows of several lengths
+            raise InvalidData(f"Labels are integers of shape ({n},); got {y!r}.") from error
+        if y.ndim == 0:
+            y = y.expand(n)
+        if tuple(y.shape) != (n,) or y.dtype not in _INTEGERS:
+            raise InvalidData(f"Labels are integers of shape ({n},); got {y.dtype} of {tuple(y.shape)}.")
+        values = not self.training if values is None else values
+        if values and n and not (int(y.min()) >= 0 and int(y.max()) < self.context):
+            raise InvalidData(f"Labels lie in 0..{self.context - 1}; got {int(y.min())} to {int(y.max())}.")
+        return nn.functional.one_hot(y.long(), self.context).to(self.dtype)
+
+    @torch.no_grad()
+    def sample(
+        self,
+        n: int,
+        temperature: float = 1.0,
+        *,
+        y: Tensor | int | None = None,
+        generator: torch.Generator | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Draw ``n`` examples, ``(n, *spec.shape)``, in data space and inside its range.
+
+        Sample ``i`` depends on the seed and on ``i`` only: ``sample(8, seed=0)[:4]`` is ``sample(4, seed=0)``
+        (up to the rounding of batched arithmetic).
+
+        Args:
+            n: number of examples.
+            temperature: factor on the standard deviation of the latents (autoregressive models: divides the
+                logits); 1 samples the model itself.
+            y: labels ``(n,)`` of a conditional model, or one for all; without them each is drawn at random.
+            generator: supplies the seed, and so advances by one draw.
+            seed: the seed itself; with neither, torch's global generator supplies one.
+
+        Raises:
+            ValueError: both ``generator`` and ``seed`` are given.
+            InvalidData: ``n`` is no whole number or negative, the temperature is negative or not finite, the
+                seed is no whole number, or a label none of the data's.
+        """
+        if generator is not None and seed is not None:
+            raise ValueError("Give sample() a generator or a seed, not both.")
+        if not is_whole(n, 0):
+            raise InvalidData(f"sample() draws a whole number n >= 0 of examples; got {n!r}.")
+        if not (isinstance(temperature, Real) and 0 <= temperature < math.inf):
+            raise InvalidData(f"sample() needs a finite temperature >= 0; got {temperature!r}.")
+        if seed is not None and not is_whole(seed):
+            raise InvalidData(f"A seed of sample() is a whole number; got {seed!r}.")
+        if n == 0:
+            return torch.empty(0, *self.spec.shape, dtype=self.dtype, device=self.device)
+        seed = _seed(generator) if seed is None else seed
+        keyed = nullcontext() if rng.is_keyed() else rng.keyed(rng.keys(seed, count=n, device=self.device))
+        with self._arithmetic(), keyed:
+            return self._sample(n, temperature, self._labels(y, n))
+
+    def _arithmetic(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.training else full_float32(self.device)
+
+    def _labels(self, y: Tensor | int | None, n: int) -> Tensor | None:
+        """The context of samples: of the given labels, or of labels drawn with the samples' own noise."""
+        if y is None and self.conditional:
+            draws = rng.uniform(torch.empty(n, 1, device=self.device)).flatten()
+            y = (draws * self.context).long().clamp(max=self.context - 1)
+        return self.one_hot(y, n, values=True)
+
+    def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def likelihood_details(self) -> dict[str, Any]:
+        """What a reader must know beside the kind: dequantisation, solver and tolerance, terms, samples."""
+        return {}
+
+    def sampling_details(self) -> dict[str, Any]:
+        """What a reader must know of how samples are drawn, where that is a choice: sampler, steps, ..."""
+        return {}
+
+    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
+        """Numbers by name that a model has to say about itself, given test examples ``(B, *spec.shape)``.
+
+        The protocol calls it in evaluation mode, without gradients and under keyed noise, and keeps what it
+        finds among the record's metrics. A model without any returns none.
+        """
+        return {}
+
+    def latents(self, n: int, *shape: int) -> Tensor:
+        """Standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
+        return rng.normal(torch.empty(n, *shape, dtype=self.dtype, device=self.device))
+
+
+@torch.compiler.disable  # a compiler would compute with the seed, whose 64 bits are too many for it
+def _fresh_keys(count: int, device: torch.device) -> Tensor:
+    return rng.keys(_seed(), count=count, device=device)
+
+
+def _seed(generator: torch.Generator | None = None) -> int:
+    """A seed from a generator, wherever it lives; torch's global one by default."""
+    device = generator.device if generator is not None else "cpu"
+    return int(torch.randint(2**62, (), generator=generator, device=device))

@@ -1,0 +1,140 @@
+"""``zoo workspace``: the comparison as a W&B workspace. Needs the extra ``zoo[workspace]``; imports no torch.
+
+The panels speak of what :mod:`zoo.tracking.logger` logs, under its names: curves against our own axes, final
+metrics and costs from a run's summary, pictures and histograms from its last row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError
+from zoo.record import AXES, write_atomic
+from zoo.tracking.login import logged_in
+
+CURVES = ("train/loss", "val/loss", "val/nll", "val/bits_per_dim", "val/energy_distance")
+QUALITIES = ("bits_per_dim", "nll", "fd/digits-cnn")  # lower is better
+COSTS = {
+    "sampling/latency_seconds": "the seconds of one sample",
+    "sampling/sequential_evaluations": "sequential evaluations",
+    "cost/device_seconds": "device seconds of training",
+}
+HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
+PICTURES = ("samples", "density", *HISTOGRAMS)
+GROUPS = ("family", "choices.model")  # keys of the configuration; seeds are averaged within a model
+
+
+def workspace(
+    project: str,
+    entity: str | None = None,
+    qualities: Sequence[str] = QUALITIES,
+    dry_run: bool = False,
+    out: Path | None = None,
+) -> int:
+    """Save a workspace of a project's runs at W&B and print its address; returns 0.
+
+    Args:
+        project: at W&B.
+        entity: user or team; None: the default one of who is logged in.
+        qualities: metrics that the Pareto view sets against costs, lower is better.
+        dry_run: build it and print its specification; nothing is sent.
+        out: where the specification is written too (instead of printed, on a dry run).
+
+    Raises:
+        ZooError: the extra is not installed, no key, or W&B refuses.
+    """
+    view = build(project, entity or "", qualities)
+    text = json.dumps(specification(view), indent=1) + "\n"
+    if out is not None:
+        write_atomic(out, text)
+    if dry_run:
+        print(text if out is None else out, end="" if out is None else "\n")
+        return 0
+    if not logged_in():
+        raise ZooError(
+            "This machine is not logged in to W&B; run `wandb login`, set WANDB_API_KEY, or look at the "
+            "specification with --dry-run."
+        )
+    import wandb
+
+    try:
+        view.entity = entity or wandb.Api().default_entity
+        view.save()
+    except Exception as error:  # what a server refuses comes in many types
+        raise ZooError(f"W&B did not take the workspace: {error}") from error
+    print(view.url)
+    return 0
+
+
+def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) -> Any:
+    """The workspace, unsaved: families compared, speed against quality, samples, curves.
+
+    Raises:
+        ZooError: the extra is not installed.
+    """
+    try:
+        import wandb_workspaces.reports.v2 as wr
+        import wandb_workspaces.workspaces as ws
+        from wandb_workspaces import expr
+    except ImportError:
+        raise ZooError("`zoo workspace` needs wandb-workspaces: pip install 'zoo[workspace]'.") from None
+
+    def families() -> Iterator[Any]:
+        for name in (*qualities, *COSTS):
+            yield wr.BarPlot(title=name, metrics=[name])
+
+    def pareto() -> Iterator[Any]:
+        for quality in qualities:
+            for cost, title in COSTS.items():
+                yield wr.ScatterPlot(
+                    title=f"{quality} against {title}",
+                    x=wr.SummaryMetric(cost),
+                    y=wr.SummaryMetric(quality),
+                    log_x=True,
+                    running_ymin=True,  # the best that anyone reaches at this cost or less: the front
+                )
+
+    def pictures() -> Iterator[Any]:
+        for name in PICTURES:
+            yield wr.MediaBrowser(title=name, media_keys=[name], num_columns=4)
+
+    def curves() -> Iterator[Any]:
+        for name in CURVES:
+            for axis in AXES:
+                yield wr.LinePlot(title=f"{name} over {axis}", x=axis, y=[name], log_x=True)
+
+    sections = {
+        "Families": families,
+        "Pareto: cost against quality": pareto,
+        "Samples and densities": pictures,
+        "Curves": curves,
+    }
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name="zoo",
+        sections=[
+            ws.Section(
+                name=name,
+                panels=list(panels()),
+                is_open=True,
+                panel_settings=ws.SectionPanelSettings(x_axis=AXES[0]),
+            )
+            for name, panels in sections.items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis=AXES[0], max_runs=100),
+        runset_settings=ws.RunsetSettings(
+            groupby=[expr.Config(name) for name in GROUPS],
+            pinned_columns=["config:family.value", "config:seed.value", "summary:status"]
+            + [f"summary:{name}" for name in (*qualities, *COSTS)],
+        ),
+    )
+
+
+def specification(view: Any) -> dict[str, Any]:
+    """What would be sent: the view with its nested ``spec``, as plain JSON values."""
+    # the library has no public name for it, and saving sends this very text
+    return json.loads(view._to_model().model_dump_json(by_alias=True, exclude_none=True))
