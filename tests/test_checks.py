@@ -1,0 +1,72 @@
+"""Settings are held against their annotations, and a wrong one is told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import pytest
+
+from zoo.checks import Positive, PositiveFloat, checked, describe, settings
+from zoo.errors import ZooError
+
+
+@settings
+class Solver:
+    method: Literal["dopri5", "rk4"] = "dopri5"
+    atol: PositiveFloat = 1e-5
+    steps: Positive = 20
+
+
+@checked("model")
+def build(
+    *,
+    hidden: Sequence[Positive] = (1, 2),
+    solver: Solver = Solver(),  # noqa: B008
+    bound: float | Literal["sigmoid"] | None = 3.0,
+    flag: bool = False,
+) -> Solver:
+    return solver
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"hidden": [64, 0]}, "model.hidden must be a list of whole numbers, each at least 1; got [64, 0]."),
+        ({"hidden": [1.0]}, "each at least 1; got [1.0]."),
+        ({"hidden": "ab"}, "got 'ab'."),
+        ({"hidden": None}, "got null."),
+        ({"bound": "x"}, "model.bound must be a number or sigmoid or null; got 'x'."),
+        ({"bound": True}, "got True."),
+        ({"bound": float("nan")}, "got nan."),
+        ({"flag": 1}, "model.flag must be true or false; got 1."),
+        ({"solver": {"atol": -1}}, "model.solver.atol must be a number, above 0; got -1."),
+        ({"solver": {"steps": "3"}}, "model.solver.steps must be a whole number, at least 1; got '3'."),
+        ({"solver": {"method": "x"}}, "model.solver.method must be dopri5 or rk4; got 'x'."),
+        ({"solver": {"step": 3}}, "There is no setting of model.solver called 'step'; did you mean steps?"),
+        ({"solver": None}, "model.solver must be a mapping of settings; got null."),
+        ({"solvers": {}}, "There is no setting of model called 'solvers'; did you mean solver?"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_it_may_be(values, sentence):
+    with pytest.raises(ZooError) as error:
+        build(**values)
+    assert sentence in str(error.value)
+
+
+def test_right_settings_arrive_as_they_are():
+    assert build(hidden=(3,), bound="sigmoid", flag=True) == Solver()
+    assert build(bound=None, solver={"steps": 3}) == Solver(steps=3)
+    assert build(solver=Solver(method="rk4")).method == "rk4"
+
+
+def test_a_settings_object_is_checked_and_frozen():
+    with pytest.raises(ZooError, match=r"steps must be a whole number, at least 1; got 0\."):
+        Solver(steps=0)
+    with pytest.raises(AttributeError):
+        Solver().steps = 3  # type: ignore[misc]
+
+
+def test_an_annotation_is_described_in_words():
+    assert describe(Sequence[PositiveFloat]) == "a list of numbers, each above 0"
+    assert describe(int | None) == "a whole number or null"
