@@ -60,6 +60,17 @@ def test_right_settings_arrive_as_they_are():
     assert build(solver=Solver(method="rk4")).method == "rk4"
 
 
+@checked("model")
+def build_fixed_step(*, solver: Solver = Solver(method="rk4", steps=8)) -> Solver:  # noqa: B008
+    return solver
+
+
+def test_a_mapping_changes_the_fields_of_the_parameters_own_default():
+    assert build_fixed_step(solver={"atol": 1e-3}) == Solver(method="rk4", steps=8, atol=1e-3)
+    with pytest.raises(ZooError, match=r"model\.solver\.steps must be a whole number"):
+        build_fixed_step(solver={"steps": 0})
+
+
 def test_a_settings_object_is_checked_and_frozen():
     with pytest.raises(ZooError, match=r"steps must be a whole number, at least 1; got 0\."):
         Solver(steps=0)

@@ -75,8 +75,8 @@ def settings(cls: type[_T]) -> type[_T]:
 def checked(section: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     """Decorate a function so that its arguments are held against its annotations before it runs.
 
-    A mapping given for a parameter that is a settings object is made into one. Parameters without an
-    annotation, and those annotated ``Any``, are not checked.
+    A mapping given for a parameter that is a settings object is made into one: the parameter's default with
+    these fields replaced. Parameters without an annotation, and those annotated ``Any``, are not checked.
 
     Args:
         section: what the settings belong to in the configuration: ``model``, ``training``, ...
@@ -94,7 +94,8 @@ def checked(section: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
             hints = _hints(function)
             for name, value in bound.arguments.items():
                 if name in hints:
-                    bound.arguments[name] = _value(hints[name], value, f"{section}.{name}")
+                    default = signature.parameters[name].default
+                    bound.arguments[name] = _value(hints[name], value, f"{section}.{name}", default)
             return function(*bound.args, **bound.kwargs)
 
         return call
@@ -126,15 +127,17 @@ def _adapter(hint: Any) -> TypeAdapter[Any] | None:
         return None
 
 
-def _value(hint: Any, value: Any, name: str) -> Any:
+def _value(hint: Any, value: Any, name: str, default: Any = None) -> Any:
     """The value of a setting: a settings object where a mapping was given for one, else the value itself.
+
+    Fields that the mapping lacks are taken from ``default`` where it is a settings object.
 
     Raises:
         ZooError: it is not what the annotation says.
     """
     made_from = _settings_class(hint)
     if made_from is not None and isinstance(value, Mapping):
-        return _build(made_from, value, name)
+        return _build(made_from, value, name, default)
     if made_from is not None:
         if isinstance(value, made_from) or (value is None and type(None) in get_args(hint)):
             return value
@@ -156,13 +159,13 @@ def _settings_class(hint: Any) -> type | None:
     return found[0] if len(found) == 1 and {*options} <= {found[0], type(None)} else None
 
 
-def _build(cls: Any, values: Mapping[str, Any], name: str) -> Any:
+def _build(cls: Any, values: Mapping[str, Any], name: str, default: Any = None) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]
     for key in values:
         if key not in known:
             raise unknown(f"setting of {name}", str(key), known)
     try:
-        return cls(**values)
+        return dataclasses.replace(default, **values) if isinstance(default, cls) else cls(**values)
     except ZooError as error:  # it names its field alone
         raise ZooError(f"{name}.{error}") from None
 

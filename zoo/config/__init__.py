@@ -7,7 +7,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -224,7 +224,9 @@ OmegaConf.register_new_resolver("zoo.run_id", _run_id, replace=True)
 
 
 def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The resolved ``conf/model/<name>.yaml`` with keyword overrides, as plain values.
+    """Return the resolved ``conf/model/<name>.yaml`` with keyword overrides, as plain values.
+
+    An override that is a mapping changes the values it names in its node, as it would on the command line.
 
     Raises:
         ZooError: no such model, or a keyword that the model does not have.
@@ -234,4 +236,17 @@ def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     for key in overrides:
         if key not in settings:
             raise unknown(f"setting of {name}", key, [k for k in settings if k != "_target_"])
-    return settings | overrides
+    return merged(settings, overrides)
+
+
+def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with nested overrides: mappings are merged, all other values replaced.
+
+    >>> merged({"solver": {"steps": 20, "atol": 1e-5}, "flows": 1}, {"solver": {"steps": 8}})
+    {'solver': {'steps': 8, 'atol': 1e-05}, 'flows': 1}
+    """
+    found = dict(settings)
+    for key, value in overrides.items():
+        nested = isinstance(value, Mapping) and isinstance(found.get(key), Mapping)
+        found[key] = merged(found[key], value) if nested else value
+    return found
