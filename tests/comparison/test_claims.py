@@ -593,18 +593,18 @@ def test_likelihood_and_quality():
 # what is compared with what
 
 
-def test_the_plain_configuration_is_the_one_that_others_vary():
+def test_the_baseline_is_the_configuration_that_others_vary():
     runs = [*gan({"training.ema": 0.0}), *gan(), *gan({"training.betas": [0.5, 0.99]}), *gan(BARE)]
     study = studies(runs)[0]
-    assert study.plain("gan").settings["training.ema"] == 0.99
+    assert study.baseline("gan").settings["training.ema"] == 0.99
     assert [b.settings["training.ema"] for _, b in study.pair("gan", "training.ema")] == [0.0]
     runs += simulate("gan", "gan", 5, config={"training.lr": 1.0})
-    assert studies(runs)[0].plain("gan").settings["training.ema"] == 0.99
+    assert studies(runs)[0].baseline("gan").settings["training.ema"] == 0.99
     rates = [run for lr in (1, 3, 2) for run in simulate("maf", "flow", config={"training.lr": lr})]
     others = simulate("vae", "vae", config={"training.lr": 2})
-    assert studies(rates + others)[0].plain("maf").settings["training.lr"] == 2, "trained like the others"
+    assert studies(rates + others)[0].baseline("maf").settings["training.lr"] == 2, "trained like the others"
     more = simulate("maf", "flow", 5, config={"training.lr": 4})
-    assert studies(rates + others + more)[0].plain("maf").settings["training.lr"] == 4, "most seeds"
+    assert studies(rates + others + more)[0].baseline("maf").settings["training.lr"] == 4, "most seeds"
 
 
 def test_a_run_that_diverged_joins_its_protocol():
@@ -744,11 +744,11 @@ def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name):
     lacking = {d.claim.key for d in decide(runs) if any(missing.decides for missing in d.missing)}
     assert lacking == ({"matching-efficient"} if name == "claims_digits" else {"autoregressive"})
     for study in studies(runs):
-        if study.plain("gan") and len(study.runs) > 60:
-            assert study.plain("gan").settings["training.r1"] == 1.0
-            assert study.plain("realnvp").settings["training.lr"] == 0.002
-            assert study.plain("ffjord").settings["model.channels"] == [64, 64]
-            assert not study.plain("flow_matching").settings["training.max_seconds"]
+        if study.baseline("gan") and len(study.runs) > 60:
+            assert study.baseline("gan").settings["training.r1"] == 1.0
+            assert study.baseline("realnvp").settings["training.lr"] == 0.002
+            assert study.baseline("ffjord").settings["model.channels"] == [64, 64]
+            assert not study.baseline("flow_matching").settings["training.max_seconds"]
 
 
 def test_the_comparison_has_the_claims_that_its_runs_decide(tmp_path):

@@ -362,7 +362,7 @@ def _batches(runs: Sequence[Run]) -> Any:
         alone = sum(name == data for name, _ in split) == 1
         title = data if alone else f"{data} (protocol {protocol[:8] or 'unknown'})"
         lines = [
-            (g, _median(g, _seconds), _median(g, _depths)) for g in Study(data, protocol, members).plains()
+            (g, _median(g, _seconds), _median(g, _depths)) for g in Study(data, protocol, members).baselines()
         ]
         lines = [line for line in lines if len(line[1]) > 1]
         if lines:

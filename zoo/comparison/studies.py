@@ -12,6 +12,7 @@ from operator import xor
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.quantities import Quantity, metric_value
 from zoo.record import Metric
 
 
@@ -77,19 +78,6 @@ def is_autoregressive(run: Run) -> bool:
     return run.record.family == "autoregressive" or run.record.model in AUTOREGRESSIVE_FLOWS
 
 
-def value(run: Run, key: str) -> float | None:
-    """A number of a record: ``metrics.fd/digits-cnn``, ``sampling.latency_seconds``, ``cost.parameters``."""
-    room, _, name = key.partition(".")
-    if room == "metrics":
-        metric = run.record.metrics.get(name)
-        found = metric.value if metric is not None else None
-    else:
-        found = getattr(run.record, room)
-        for part in name.split("."):  # stability.oscillations.val/energy_distance
-            found = found.get(part) if isinstance(found, dict) else None
-    return float(found) if isinstance(found, int | float) else None
-
-
 def settings(run: Run) -> dict[str, Any]:
     """The configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
     config = run.record.provenance.get("config")
@@ -132,9 +120,11 @@ class Group:
         """See :func:`settings`."""
         return settings(self.runs[0])
 
-    def values(self, key: str) -> list[float]:
-        """A number of every finished run that has it."""
-        return [v for run in self.finished if (v := value(run, key)) is not None]
+    def values(self, quantity: Quantity | None) -> list[float]:
+        """Return the quantity of every finished run that has it; empty for None."""
+        if quantity is None:
+            return []
+        return [v for run in self.finished if (v := quantity.of(run.record)) is not None]
 
     def kinds(self, metric: str) -> set[str]:
         """The kinds of a likelihood over the seeds."""
@@ -191,26 +181,26 @@ class Study:
         return [Group(model, members) for (model, _), members in groups(self.runs).items()]
 
     @cached_property
-    def quality(self) -> str | None:
-        """The distance between samples and data that most runs have, as a key of :func:`value`."""
+    def quality(self) -> Quantity | None:
+        """The distance between samples and data that most runs have."""
         name = quality_metric(self.runs)
-        return f"metrics.{name}" if name else None
+        return metric_value(name) if name else None
 
     def of(self, model: str, where: Callable[[dict[str, Any]], bool] | None = None) -> list[Group]:
         """The configurations of a model that fulfil a condition on their settings."""
         return [g for g in self.groups if g.model == model and (where is None or where(g.settings))]
 
-    def plain(self, model: str) -> Group | None:
+    def baseline(self, model: str) -> Group | None:
         """The configuration that stands for a model.
 
         It is the one that most others differ from in one setting alone (what a study varies, it varies from
         there); of several the one with most seeds, then the one that is trained most like other models, then
         the one with the fewest overrides.
         """
-        return self._plain.get(model)
+        return self._baselines.get(model)
 
     @cached_property
-    def _plain(self) -> dict[str, Group]:
+    def _baselines(self) -> dict[str, Group]:
         by_model: dict[str, list[Group]] = {}
         for group in self.groups:
             by_model.setdefault(group.model, []).append(group)
@@ -236,27 +226,29 @@ class Study:
             if item[0].startswith("training.") and isinstance(item[1], int | float)
         )
 
-    def plains(self, family: str | None = None) -> list[Group]:
+    def baselines(self, family: str | None = None) -> list[Group]:
         """The configuration that stands for each model, of one family or all."""
         models = dict.fromkeys(group.model for group in self.groups)
-        found = [group for model in models if (group := self.plain(model)) is not None]
+        found = [group for model in models if (group := self.baseline(model)) is not None]
         return [group for group in found if family is None or group.family == family]
 
     def pair(
         self, model: str, key: str, base: Callable[[dict[str, Any]], bool] | None = None
     ) -> list[tuple[Group, Group]]:
-        """A model's plain configuration (or those that fulfil ``base``), each beside one that differs from it
-        in ``key`` alone."""
-        plain = self.plain(model)
-        firsts = self.of(model, base) if base else ([plain] if plain else [])
+        """Return pairs of a model's configurations that differ in ``key`` alone.
+
+        The first of each pair is the model's baseline, or any configuration that fulfils ``base``.
+        """
+        baseline = self.baseline(model)
+        firsts = self.of(model, base) if base else ([baseline] if baseline else [])
         return [(a, b) for a in firsts for b in self.of(model) if b is not a and differing(a, b) == {key}]
 
     def name(self, group: Group) -> str:
         """A model's name, with what sets this configuration apart from the one that stands for the model."""
-        plain = self.plain(group.model)
-        if plain is None or plain.runs == group.runs:
+        baseline = self.baseline(group.model)
+        if baseline is None or baseline.runs == group.runs:
             return group.model
-        changes = sorted(differing(group, plain))
+        changes = sorted(differing(group, baseline))
         if 0 < len(changes) <= 4:
             short = [f"{key.rpartition('.')[2]} {group.settings.get(key, 'unset')}" for key in changes]
             return f"{group.model} ({', '.join(short)})"
@@ -297,21 +289,21 @@ def sensitivities(
         The rates, and for each group, of each seed, the standard deviation over
         them of the logarithm of the distance; a run that did not finish counts as far as the farthest.
     """
-    key = study.quality
-    if key is None or any(g is None for g in groups):
+    quality = study.quality
+    if quality is None or any(g is None for g in groups):
         return None
     grids = [study.rates(g) for g in groups if g is not None]
     shared = set.intersection(*[set(grid) for grid in grids])
     rates = sorted(shared if rates is None else shared.intersection(rates))
     if len(rates) < 3:
         return None
-    seen = [v for grid in grids for rate in rates for v in grid[rate].values(key) if v > 0]
+    seen = [v for grid in grids for rate in rates for v in grid[rate].values(quality) if v > 0]
     spreads = []
     for grid in grids:
         by_seed: list[list[float]] = []
         for seed in sorted(set.intersection(*[{r.record.seed for r in grid[rate].runs} for rate in rates])):
             runs = [next(r for r in grid[rate].runs if r.record.seed == seed) for rate in rates]
-            by_seed.append([v if (v := value(r, key)) and v > 0 else max(seen) for r in runs])
+            by_seed.append([v if (v := quality.of(r.record)) and v > 0 else max(seen) for r in runs])
         spreads.append([statistics.stdev(map(math.log, values)) for values in by_seed])
     return rates, spreads
 

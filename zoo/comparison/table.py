@@ -11,6 +11,16 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.paired import paired
+from zoo.comparison.quantities import (
+    GRADIENT_SPIKES,
+    LOSS_SPIKES,
+    NLL,
+    NON_FINITE_STEPS,
+    OSCILLATION,
+    UPDATES,
+    UPDATES_WATCHED,
+    metric_value,
+)
 from zoo.comparison.studies import (
     Group,
     Study,
@@ -20,7 +30,6 @@ from zoo.comparison.studies import (
     nearest,
     sections,
     sensitivities,
-    value,
 )
 from zoo.record import STATUSES, Metric
 
@@ -242,7 +251,7 @@ def _table(
 
 def _brief(runs: Sequence[Run]) -> list[str]:
     """A note, where every run has so few updates that its quality says nothing; else none."""
-    updates = [n for run in runs if (n := value(run, "cost.updates")) is not None]
+    updates = [n for run in runs if (n := UPDATES.of(run.record)) is not None]
     if len(updates) < len(runs) or max(updates) >= BRIEF:
         return []
     few, most = f"{min(updates):g}", f"{max(updates):g}"
@@ -251,9 +260,9 @@ def _brief(runs: Sequence[Run]) -> list[str]:
 
 
 WATCHED = (
-    ("loss spikes", "loss_spikes"),
-    ("gradient spikes", "gradient_spikes"),
-    ("skipped steps", "non_finite_steps"),
+    ("loss spikes", LOSS_SPIKES),
+    ("gradient spikes", GRADIENT_SPIKES),
+    ("skipped steps", NON_FINITE_STEPS),
 )
 
 
@@ -270,7 +279,7 @@ def _stability(title: str, study: Study) -> Table | None:
         (n for n in ("bits_per_dim", "nll") if any(n in r.record.metrics for r in study.runs)), None
     )
     spreads = [
-        (f"{heading(n)} spread", n) for n in (likelihood, (study.quality or "").partition(".")[2]) if n
+        (f"{heading(n)} spread", n) for n in (likelihood, study.quality.name if study.quality else None) if n
     ]
     best = _best_likelihoods(study)
     rates = common_rates(study)
@@ -287,13 +296,13 @@ def _stability(title: str, study: Study) -> Table | None:
     for group in _ordered(study):
         done, all_runs = len(group.finished), len(group.runs)
         cells = [Cell(f"{done} of {all_runs}", done / all_runs, "plain", seeds=all_runs)]
-        cells += [_spread(group.values(f"metrics.{name}")) for _, name in spreads]
-        for _, key in WATCHED:
-            seen = [(v, n) for run in group.runs if (v := value(run, f"stability.{key}")) is not None
-                    and (n := value(run, "stability.updates_watched"))]  # fmt: skip
+        cells += [_spread(group.values(metric_value(name))) for _, name in spreads]
+        for _, quantity in WATCHED:
+            seen = [(v, n) for run in group.runs if (v := quantity.of(run.record)) is not None
+                    and (n := UPDATES_WATCHED.of(run.record))]  # fmt: skip
             rate = 1000 * sum(v for v, _ in seen) / sum(n for _, n in seen) if seen else None
             cells.append(Cell("—") if rate is None else Cell(number(rate), rate, "plain"))
-        swings = group.values("stability.oscillation")
+        swings = group.values(OSCILLATION)
         cells.append(
             Cell(number(statistics.fmean(swings)), statistics.fmean(swings), "plain") if swings else Cell("—")
         )
@@ -425,10 +434,10 @@ def _best_likelihoods(study: Study) -> dict[str, Group]:
     by_kind: dict[str, list[Group]] = {}
     for group in study.groups:
         kinds = group.kinds("nll")
-        if len(kinds) == 1 and group.values("metrics.nll"):
+        if len(kinds) == 1 and group.values(NLL):
             by_kind.setdefault(kinds.pop(), []).append(group)
     return {
-        kind: min(own, key=lambda g: statistics.fmean(g.values("metrics.nll")))
+        kind: min(own, key=lambda g: statistics.fmean(g.values(NLL)))
         for kind, own in by_kind.items()
         if len(own) > 1 and any(paired(own[0].finished[0], other.finished[0]) for other in own[1:])
     }

@@ -17,12 +17,28 @@ from typing import Any
 from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.statistics import LEVEL, Outcome
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, Study, differing, is_autoregressive, sensitivities, studies, value
+from zoo.comparison.quantities import (
+    BITS_PER_DIM,
+    GRADIENT_SPIKES,
+    IMAGES_SEEN,
+    LATENCY,
+    LOSS_SPIKES,
+    NLL,
+    NON_FINITE_STEPS,
+    PARAMETERS,
+    SEQUENTIAL_EVALUATIONS,
+    SHARPNESS,
+    UPDATES,
+    UPDATES_WATCHED,
+    Quantity,
+    metric_value,
+    oscillation_of,
+)
+from zoo.comparison.studies import Group, Study, differing, is_autoregressive, sensitivities, studies
 from zoo.comparison.table import number, timed_by
 
 SUPPORTED, REFUTED, UNDECIDED = "supported", "not supported", "undecided"
 LEAST = 3  # seeds on each side of a test
-LATENCY = "sampling.latency_seconds"
 SHARP = 0.8  # within this factor of real images' sharpness is sharp
 LEVEL_SLOPE = 0.1  # depth that grows more slowly than D to this power does not grow
 MARGIN = 1.25  # distances within this factor of each other are of the same quality
@@ -248,7 +264,7 @@ WELCH = f"Welch's t on logarithms, two-sided at {LEVEL:.0%}, at least {LEAST} se
 def compare(
     a: Group | None,
     b: Group | None,
-    key: str | None,
+    key: Quantity | None,
     direction: str,
     what: str,
     names: tuple[str, str],
@@ -294,7 +310,7 @@ def _device(run: Run) -> str:
 
 def quality_name(study: Study) -> str:
     """What the study's distance is called in a sentence."""
-    return (study.quality or "").partition(".")[2] or "Fréchet distance"
+    return study.quality.name if study.quality else "Fréchet distance"
 
 
 # ------------------------------------------------------------------------------------------------------------
@@ -309,7 +325,7 @@ SCALING = (
 
 @claim("autoregressive", "Autoregressive generation cannot be parallelised.", everything=True)
 def autoregressive(runs: Sequence[Run]) -> Iterator[Found]:
-    depths = _scalings(runs, "sampling.sequential_evaluations")
+    depths = _scalings(runs, SEQUENTIAL_EVALUATIONS)
     slow = [(m, f, o) for m, f, _, _, o, ar, _ in depths if ar]
     one_pass = [(m, f, o) for m, f, _, _, o, ar, _ in depths if not ar and f in ONE_PASS]
     used = [run for *_, own in depths for run in own]
@@ -371,7 +387,7 @@ def _coloured(family: str, is_drawn_one_by_one: bool) -> str:
 
 def _untrained(runs: Sequence[Run]) -> str:
     """A remark on solvers' depths where the networks that they solve are (nearly) as initialised."""
-    updates = max((v for run in runs if (v := value(run, "cost.updates")) is not None), default=math.inf)
+    updates = max((v for run in runs if (v := UPDATES.of(run.record)) is not None), default=math.inf)
     if updates >= UNTRAINED:
         return ""
     return (
@@ -384,21 +400,21 @@ ONE_PASS = ("flow", "vae", "gan")
 Scaling = tuple[str, str, list[float], list[float], Outcome, bool, list[Run]]
 
 
-def _scalings(runs: Sequence[Run], key: str) -> list[Scaling]:
+def _scalings(runs: Sequence[Run], key: Quantity) -> list[Scaling]:
     """Model, family, sizes, means, exponent, whether it is autoregressive, runs: of models seen at 3 sizes or
     more that differ in the data's size alone."""
     found: dict[tuple[str, ...], list[Run]] = {}
     runs = _on_one_device(runs, [Group("", list(runs))]) if key == LATENCY else runs
     for run in runs:
         shape = (run.record.provenance.get("data") or {}).get("shape")
-        if shape and run.record.status == "finished" and (value(run, key) or 0) > 0:
+        if shape and run.record.status == "finished" and (key.of(run.record) or 0) > 0:
             found.setdefault(_without_size(run), []).append(run)
     scalings = []
     for own in found.values():
         sizes: dict[float, list[float]] = {}
         for run in own:
             size = math.prod(run.record.provenance["data"]["shape"])
-            sizes.setdefault(float(size), []).append(value(run, key) or 0.0)
+            sizes.setdefault(float(size), []).append(key.of(run.record) or 0.0)
         if len(sizes) >= 3:
             x = sorted(sizes)
             y = [plain.fmean(sizes[size]) for size in x]
@@ -433,13 +449,13 @@ def _sizes(scalings: Sequence[Scaling]) -> str:
     return f"{len(scalings)} models at {', '.join(f'{size:.0f}' for size in scalings[0][2])} dimensions"
 
 
-SHARPNESS = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at least {LEAST} seeds"
+SHARPNESS_TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at least {LEAST} seeds"
 
 
 @claim("vae-blurry", "VAEs are blurry.")
 def vae_blurry(study: Study) -> Iterator[Found]:
-    vae = study.plain("vae")
-    values = vae.values("metrics.sharpness") if vae is not None else []
+    vae = study.baseline("vae")
+    values = vae.values(SHARPNESS) if vae is not None else []
     if vae is None or len(values) < LEAST:
         yield Missing(f"sharpness of vae, {LEAST} finished seeds")
     else:
@@ -451,25 +467,25 @@ def vae_blurry(study: Study) -> Iterator[Found]:
         yield Part(
             f"The VAE's samples have {number(outcome.estimate)} times the sharpness of real images"
             f"{as_blurred} ({interval(outcome)}).",
-            judge(outcome, "lower", 1.0), SHARPNESS, str(len(values)), outcome,
+            judge(outcome, "lower", 1.0), SHARPNESS_TEST, str(len(values)), outcome,
             _sharpness_panel(study), vae.finished,
         )  # fmt: skip
     for rival in ("gan", "realnvp", "glow"):
         yield compare(
             vae,
-            study.plain(rival),
-            "metrics.sharpness",
+            study.baseline(rival),
+            SHARPNESS,
             "lower",
             "sharpness",
             ("vae", rival),
             rival != "glow",
         )
-    other = study.plain("vae_hierarchical")
-    if other is not None and len(other.values("metrics.sharpness")) >= LEAST:
-        outcome = tests.ratio(tests.mean_of, other.values("metrics.sharpness"))
+    other = study.baseline("vae_hierarchical")
+    if other is not None and len(other.values(SHARPNESS)) >= LEAST:
+        outcome = tests.ratio(tests.mean_of, other.values(SHARPNESS))
         yield Part(
             f"The hierarchical VAE's samples: {number(outcome.estimate)} times ({p(outcome)}).",
-            judge(outcome, "lower", 1.0), SHARPNESS, str(len(other.finished)), outcome, None,
+            judge(outcome, "lower", 1.0), SHARPNESS_TEST, str(len(other.finished)), outcome, None,
             other.finished, False,
         )  # fmt: skip
 
@@ -480,7 +496,7 @@ def _detail(run: Run, metric: str, name: str) -> Any:
 
 
 def _sharpness_panel(study: Study) -> Dots:
-    rows = [(g.label, g.family, v) for g in study.plains() if (v := g.values("metrics.sharpness"))]
+    rows = [(g.label, g.family, v) for g in study.baselines() if (v := g.values(SHARPNESS))]
     return Dots("sharpness (real images: 1)", sorted(rows, key=lambda row: -plain.fmean(row[2])), 1.0)
 
 
@@ -499,23 +515,23 @@ BARE = "the GAN without its tricks (momentum, no averaged weights, no R1)"
 @claim("gan-unstable", "GAN training is unstable, flow training is stable.")
 def gan_unstable(study: Study) -> Iterator[Found]:
     bare = _named(_widest(study, study.of("gan", _tricks)), "gan without tricks")
-    flows = [study.plain(name) for name in ("realnvp", "maf")]
+    flows = [study.baseline(name) for name in ("realnvp", "maf")]
     for flow, name in zip(flows, ("realnvp", "maf"), strict=True):
         yield _sensitivity(study, bare, flow, (BARE, name))
     for name in ("gan", "vae"):
-        yield _sensitivity(study, study.plain(name), flows[0], (name, "realnvp"), decides=False)
+        yield _sensitivity(study, study.baseline(name), flows[0], (name, "realnvp"), decides=False)
     for flow, name in zip(flows, ("realnvp", "maf"), strict=True):
         yield _oscillation(flow, bare, (name, "gan without tricks"))
-    gans = study.plains("gan") + ([bare] if bare is not None else [])
-    others = [g for g in study.plains() if g.family not in ("gan", "unknown")]
+    gans = study.baselines("gan") + ([bare] if bare is not None else [])
+    others = [g for g in study.baselines() if g.family not in ("gan", "unknown")]
     yield from _ended(study)
     for key, what in (
-        ("stability.loss_spikes", "loss spikes"),
-        ("stability.gradient_spikes", "gradient spikes"),
-        ("stability.non_finite_steps", "steps without a finite loss or gradient"),
+        (LOSS_SPIKES, "loss spikes"),
+        (GRADIENT_SPIKES, "gradient spikes"),
+        (NON_FINITE_STEPS, "steps without a finite loss or gradient"),
     ):
         counted = [[(v, w) for g in side for run in g.runs
-                    if (v := value(run, key)) is not None and (w := value(run, "stability.updates_watched"))]
+                    if (v := key.of(run.record)) is not None and (w := UPDATES_WATCHED.of(run.record))]
                    for side in (gans, others)]  # fmt: skip
         if all(counted):
             shares = [1000 * sum(v for v, _ in side) / sum(w for _, w in side) for side in counted]
@@ -606,7 +622,7 @@ def _diverged(study: Study, group: Group, rates: Sequence[float]) -> list[bool]:
 def _best(study: Study, group: Group, rates: Sequence[float]) -> float:
     """The smallest, over learning rates, of a model's mean distances; infinite where no run finished."""
     grid = study.rates(group)
-    found = [v for rate in rates if (v := grid[rate].values(study.quality or ""))]
+    found = [v for rate in rates if (v := grid[rate].values(study.quality))]
     return min((plain.mean(values) for values in found), default=math.inf)
 
 
@@ -627,14 +643,14 @@ def _ended(study: Study) -> Iterator[Part]:
 
 @claim("flows-parallel-sharp", "Flows generate in parallel and sharply.")
 def flows_parallel_sharp(study: Study) -> Iterator[Found]:
-    coupling = [g for name in ("realnvp", "glow", "nsf_coupling") if (g := study.plain(name)) is not None]
-    enough = [g for g in coupling if len(g.values("metrics.sharpness")) >= LEAST]
+    coupling = [g for name in ("realnvp", "glow", "nsf_coupling") if (g := study.baseline(name)) is not None]
+    enough = [g for g in coupling if len(g.values(SHARPNESS)) >= LEAST]
     if not enough:
         yield Missing(f"sharpness of a coupling flow, {LEAST} finished seeds")
         return
     shape = (enough[0].finished[0].record.provenance.get("data") or {}).get("shape") or [0]
     pixels = math.prod(shape)
-    depths = [max(g.values("sampling.sequential_evaluations"), default=math.nan) for g in enough]
+    depths = [max(g.values(SEQUENTIAL_EVALUATIONS), default=math.nan) for g in enough]
     told = ", ".join(f"{g.label} {d:.0f}" for g, d in zip(enough, depths, strict=True))
     yield Part(
         f"Sequential network evaluations of one sample of {pixels} dimensions: {told}.",
@@ -643,15 +659,15 @@ def flows_parallel_sharp(study: Study) -> Iterator[Found]:
     )  # fmt: skip
     panel: Panel | None = _sharpness_panel(study)
     for group in enough:
-        for metric, what in (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness")):
-            found = _as_sharp_as_real(study, group, metric, what)
+        for name, what in (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness")):
+            found = _as_sharp_as_real(study, group, name, what)
             yield replace(found, panel=panel) if isinstance(found, Part) else found
             panel = None
 
 
-def _as_sharp_as_real(study: Study, group: Group, metric: str, what: str) -> Found:
+def _as_sharp_as_real(study: Study, group: Group, name: str, what: str) -> Found:
     """Whether a measure of sharpness is that of real images, of samples that resemble these at all."""
-    values = group.values(f"metrics.{metric}")
+    values = group.values(metric_value(name))
     if len(values) < LEAST:
         return Missing(f"{what.lower()} of {group.label}, {LEAST} finished seeds")
     outcome = tests.ratio(tests.mean_of, values)
@@ -679,15 +695,15 @@ def _as_sharp_as_real(study: Study, group: Group, metric: str, what: str) -> Fou
 
 @claim("wgan", "The WGAN's empirical results are not very good.")
 def wgan(study: Study) -> Iterator[Found]:
-    yield _better(study, study.plain("wgan"), study.plain("gan"), ("wgan", "gan"), "higher")
-    yield _spent(study.plain("wgan"), study.plain("gan"))
+    yield _better(study, study.baseline("wgan"), study.baseline("gan"), ("wgan", "gan"), "higher")
+    yield _spent(study.baseline("wgan"), study.baseline("gan"))
 
 
 @claim("gradient-penalty", "A gradient penalty mends what clipping the WGAN's weights breaks.")
 def gradient_penalty(study: Study) -> Iterator[Found]:
-    yield _better(study, study.plain("wgan_gp"), study.plain("wgan"), ("wgan_gp", "wgan"))
+    yield _better(study, study.baseline("wgan_gp"), study.baseline("wgan"), ("wgan_gp", "wgan"))
     yield compare(
-        study.plain("wgan_gp"), study.plain("wgan"), "metrics.sharpness", "higher", "sharpness",
+        study.baseline("wgan_gp"), study.baseline("wgan"), SHARPNESS, "higher", "sharpness",
         ("wgan_gp", "wgan"), decides=False,
     )  # fmt: skip
 
@@ -699,7 +715,7 @@ def spectral_norm(study: Study) -> Iterator[Found]:
     for plain_critic, spectral in study.pair("gan", "model.critic_norm", _no_penalty):
         sides = (spectral.named("spectral critic without R1"), plain_critic.named("plain critic without R1"))
         yield _better(study, *sides, (sides[0].label, sides[1].label), decides=False)
-    yield _better(study, study.plain("sngan"), study.plain("wgan"), ("sngan", "wgan"), decides=False)
+    yield _better(study, study.baseline("sngan"), study.baseline("wgan"), ("sngan", "wgan"), decides=False)
 
 
 def _no_penalty(settings: dict[str, Any]) -> bool:
@@ -722,10 +738,12 @@ def _better(
 
 def _floors(study: Study, group: Group) -> float:
     """A model's mean distance over that of real examples, the metric's floor; NaN where one is unknown."""
-    name = (study.quality or "").partition(".")[2]
+    if study.quality is None:
+        return math.nan
+    name = study.quality.name
     metrics = [m for run in group.finished if (m := run.record.metrics.get(name)) is not None]
     floors = [v for m in metrics if isinstance(v := m.details.get("floor"), int | float) and v > 0]
-    values = group.values(f"metrics.{name}")
+    values = group.values(study.quality)
     return plain.fmean(values) / plain.fmean(floors) if floors and values else math.nan
 
 
@@ -745,10 +763,10 @@ def _spent(a: Group | None, b: Group | None) -> Found:
     if a is None or b is None or not a.finished or not b.finished:
         return Missing("runs of both", decides=False)
     told = [
-        f"{g.label} {plain.fmean(g.values('cost.updates')):,.0f} updates and "
-        f"{plain.fmean(g.values('cost.images_seen')):,.0f} real images"
+        f"{g.label} {plain.fmean(g.values(UPDATES)):,.0f} updates and "
+        f"{plain.fmean(g.values(IMAGES_SEEN)):,.0f} real images"
         for g in (a, b)
-        if g.values("cost.updates") and g.values("cost.images_seen")
+        if g.values(UPDATES) and g.values(IMAGES_SEEN)
     ]
     return Part(f"Spent: {', '.join(told)}.", UNDECIDED, "", counts(a.runs, b.runs), decides=False)
 
@@ -796,41 +814,40 @@ def truncation(study: Study) -> Iterator[Found]:
     yield compare(*pair, _metric(study, "recall"), "lower", "recall", names)
 
 
-def _metric(study: Study, start: str) -> str | None:
+def _metric(study: Study, start: str) -> Quantity | None:
     """The study's metric of this name, whatever its extractor."""
     names = sorted({n for run in study.runs for n in run.record.metrics if n.partition("/")[0] == start})
-    return f"metrics.{names[0]}" if names else None
+    return metric_value(names[0]) if names else None
 
 
 def _oscillation(a: Group | None, b: Group | None, names: tuple[str, str]) -> Found:
     """Whether the distance of samples swings less in the training of ``a``, the curve that families share."""
     what = "oscillation of the distance of samples"
-    return compare(a, b, "stability.oscillations.val/energy_distance", "lower", what, names, decides=False)
+    return compare(a, b, oscillation_of("val/energy_distance"), "lower", what, names, decides=False)
 
 
 def _likelihood(a: Group | None, b: Group | None, direction: str, decides: bool = True) -> Found:
     """Bits/dim (or nats) of two groups, if they are of one kind."""
     if a is None or b is None:
         return Missing("the likelihood of both models", decides=decides)
-    metric = "bits_per_dim" if a.values("metrics.bits_per_dim") else "nll"
-    kinds = a.kinds(metric) | b.kinds(metric)
+    likelihood = BITS_PER_DIM if a.values(BITS_PER_DIM) else NLL
+    kinds = a.kinds(likelihood.name) | b.kinds(likelihood.name)
     if len(kinds) > 1:
         return Missing(
             f"likelihoods of one kind ({a.label} and {b.label}: {', '.join(sorted(kinds))})", decides=decides
         )
-    samples = [g.values(f"metrics.{metric}") for g in (a, b)]
+    samples = [g.values(likelihood) for g in (a, b)]
     short = [g.label for g, s in zip((a, b), samples, strict=True) if len(s) < LEAST]
     if short:
         return Missing(f"likelihood of {' and '.join(short)}, {LEAST} finished seeds", decides=decides)
-    unit = "bits/dim" if metric == "bits_per_dim" else "nats"
     outcome = tests.welch(*samples)
     rows = [(g.label, g.family, s) for g, s in zip((a, b), samples, strict=True)]
     return Part(
         f"Test likelihood ({kinds.pop()}): {a.label} {mean_text(samples[0])}, "
-        f"{b.label} {mean_text(samples[1])} {unit} "
+        f"{b.label} {mean_text(samples[1])} {likelihood.unit} "
         f"(difference {number(outcome.estimate)}, {interval(outcome)}; lower is better).",
         judge(outcome, direction), f"Welch's t, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side",
-        counts(*samples), outcome, Dots(unit, rows), a.finished + b.finished, decides,
+        counts(*samples), outcome, Dots(likelihood.unit, rows), a.finished + b.finished, decides,
     )  # fmt: skip
 
 
@@ -840,7 +857,7 @@ def _likelihood(a: Group | None, b: Group | None, direction: str, decides: bool 
 )
 def coupling_autoregressive(study: Study) -> Iterator[Found]:
     for decides, one, other in ((True, "maf", "realnvp"), (False, "nsf_autoregressive", "nsf_coupling")):
-        a, b = study.plain(one), study.plain(other)
+        a, b = study.baseline(one), study.baseline(other)
         yield _likelihood(a, b, "lower", decides)
         yield compare(
             a,
@@ -859,8 +876,8 @@ def coupling_autoregressive(study: Study) -> Iterator[Found]:
     "discrete-continuous", "A continuous flow needs fewer parameters than a discrete one of the same quality."
 )
 def discrete_continuous(study: Study) -> Iterator[Found]:
-    a, b = study.plain("ffjord"), study.plain("realnvp")
-    sizes = [g.values("cost.parameters") if g is not None else [] for g in (a, b)]
+    a, b = study.baseline("ffjord"), study.baseline("realnvp")
+    sizes = [g.values(PARAMETERS) if g is not None else [] for g in (a, b)]
     if a is None or b is None or not all(sizes) or len(a.finished) < LEAST or len(b.finished) < LEAST:
         yield Missing(f"ffjord and realnvp, {LEAST} finished seeds each")
         return
@@ -876,7 +893,7 @@ def discrete_continuous(study: Study) -> Iterator[Found]:
             verdict=verdict,
             test=f"{WELCH}, beside a count; the same quality: the 95 % interval within {1 / MARGIN:g} to "
             f"{MARGIN:g}",
-            panel=_scatter(study, "cost.parameters", "parameters"),
+            panel=_scatter(study, PARAMETERS, "parameters"),
         )
     yield compare(
         a,
@@ -906,14 +923,14 @@ def _matched(fewer: bool, ratio: Outcome) -> tuple[str, str]:
     )
 
 
-def _scatter(study: Study, key: str, axis: str) -> Panel | None:
+def _scatter(study: Study, key: Quantity, axis: str) -> Panel | None:
     """Every flow's quality against another number."""
     quality = study.quality
     if quality is None:
         return None
     points = [
         (g.label, g.family, plain.fmean(x), plain.fmean(y))
-        for g in study.plains()
+        for g in study.baselines()
         if g.family in ("flow", "continuous flow", "diffusion")
         and (x := g.values(key))
         and (y := g.values(quality))
@@ -926,19 +943,19 @@ def _scatter(study: Study, key: str, axis: str) -> Panel | None:
 )
 def restricted_architecture(study: Study) -> Iterator[Found]:
     """Each kind of discrete flow, with at least as many parameters, against a continuous one."""
-    free = study.plain("ffjord")
+    free = study.baseline("ffjord")
     run = f"{SWEEP}` and give its runs too, `zoo claims ... runs/claims_digits"  # whatever data this is about
     for name, restriction in RESTRICTED.items():
-        a, b = free, study.plain(name)
+        a, b = free, study.baseline(name)
         lack = Missing(
             f"ffjord and {name} of as many parameters and updates, {LEAST} finished seeds each", run
         )
-        sizes = [max(g.values("cost.parameters"), default=math.nan) if g else math.nan for g in (a, b)]
-        budgets = [{*g.values("cost.updates")} if g else set() for g in (a, b)]
+        sizes = [max(g.values(PARAMETERS), default=math.nan) if g else math.nan for g in (a, b)]
+        budgets = [{*g.values(UPDATES)} if g else set() for g in (a, b)]
         if a is None or b is None or not 1 <= sizes[1] / sizes[0] <= MARGIN or budgets[0] != budgets[1]:
             yield lack
             continue
-        samples = [g.values(study.quality or "") for g in (a, b)]
+        samples = [g.values(study.quality) for g in (a, b)]
         if min(map(len, samples)) < LEAST:
             yield lack
             continue
@@ -964,8 +981,8 @@ RESTRICTED = {
 
 @claim("field-width", "A continuous flow with a small f is not expressive, one with a large f is slow.")
 def field_width(study: Study) -> Iterator[Found]:
-    widths = sorted(study.of("ffjord"), key=lambda g: max(g.values("cost.parameters"), default=0))
-    base = study.plain("ffjord")
+    widths = sorted(study.of("ffjord"), key=lambda g: max(g.values(PARAMETERS), default=0))
+    base = study.baseline("ffjord")
     axis = "model.channels" if base is not None and "model.channels" in base.settings else "model.hidden"
     widths = [g for g in widths if base is not None and differing(g, base) <= {axis}]
     if len(widths) < 2:
@@ -995,7 +1012,7 @@ def matching_efficient(study: Study) -> Iterator[Found]:
         yield Missing("ffjord and flow_matching trained for equal seconds", run)
         return
     seconds = [g.settings["training.max_seconds"] for g in (ffjord, matching)]
-    sizes = [max(g.values("cost.parameters"), default=0) for g in (ffjord, matching)]
+    sizes = [max(g.values(PARAMETERS), default=0) for g in (ffjord, matching)]
     devices = {_device(run) for g in (ffjord, matching) for run in g.finished}
     if seconds[0] != seconds[1] or len(devices) > 1 or not 0.8 < sizes[0] / max(sizes[1], 1) < 1.25:
         yield Missing(
@@ -1004,8 +1021,8 @@ def matching_efficient(study: Study) -> Iterator[Found]:
         return
     yield Part(
         f"The same field ({sizes[0]:,.0f} and {sizes[1]:,.0f} parameters), {seconds[0]:g} seconds each: "
-        f"{plain.fmean(ffjord.values('cost.updates') or [0]):,.0f} updates of FFJORD's likelihood, "
-        f"{plain.fmean(matching.values('cost.updates') or [0]):,.0f} of flow matching.",
+        f"{plain.fmean(ffjord.values(UPDATES) or [0]):,.0f} updates of FFJORD's likelihood, "
+        f"{plain.fmean(matching.values(UPDATES) or [0]):,.0f} of flow matching.",
         UNDECIDED, "", counts(ffjord.runs, matching.runs), decides=False, runs=ffjord.runs + matching.runs,
     )  # fmt: skip
     yield _likelihood(matching, ffjord, "lower")
@@ -1015,44 +1032,44 @@ def matching_efficient(study: Study) -> Iterator[Found]:
 def likelihood_quality(study: Study) -> Iterator[Found]:
     """Decided by inversions: two models of one kind, one with better likelihood and worse samples."""
     quality = study.quality
-    metric = "bits_per_dim" if any("bits_per_dim" in r.record.metrics for r in study.runs) else "nll"
+    likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
     if quality is None:
         yield Missing("a distance between samples and data")
         return
     by_kind: dict[str, list[Group]] = {}
-    for group in study.plains():
-        kinds = group.kinds(metric)
-        if (
-            len(kinds) == 1
-            and min(len(group.values(f"metrics.{metric}")), len(group.values(quality))) >= LEAST
-        ):
+    for group in study.baselines():
+        kinds = group.kinds(likelihood.name)
+        if len(kinds) == 1 and min(len(group.values(likelihood)), len(group.values(quality))) >= LEAST:
             by_kind.setdefault(kinds.pop(), []).append(group)
     kind, models = max(by_kind.items(), key=lambda item: len(item[1]), default=("", []))
     if len(models) < 4:
         yield Missing(f"four or more models whose likelihoods are of one kind, {LEAST} finished seeds each")
         return
-    likelihoods = [plain.fmean(g.values(f"metrics.{metric}")) for g in models]
+    likelihoods = [plain.fmean(g.values(likelihood)) for g in models]
     distances = [plain.fmean(g.values(quality)) for g in models]
     correlation = tests.spearman(likelihoods, distances)
     points = [(g.label, g.family, a, b) for g, a, b in zip(models, likelihoods, distances, strict=True)]
-    sure = _inversions(models, f"metrics.{metric}", quality)
+    sure = _inversions(models, likelihood, quality)
     told = "; ".join(f"{a.label} has the better likelihood and the worse samples of {a.label} and {b.label} "
                      f"({p(adjusted)})" for a, b, adjusted in sure[:3])  # fmt: skip
     agrees = correlation.p < LEVEL and correlation.estimate > 0
     yield Part(
-        f"Over {len(models)} models of kind {kind} {metric} and {quality_name(study)} have the rank "
+        f"Over {len(models)} models of kind {kind} {likelihood.name} and {quality_name(study)} have the rank "
         "correlation "
         f"{correlation.estimate:.2f} ({interval(correlation)}); "
         + (f"{len(sure)} pairs are inverted: {told}." if sure else "no pair is inverted beyond doubt."),
         SUPPORTED if sure else REFUTED if agrees else UNDECIDED,
         f"inverted pairs by two Welch tests each, the larger p, Holm-corrected, at {LEVEL:.0%}; else "
         "Spearman's rank correlation by permutation",
-        f"{len(models)} models", correlation, Scatter(f"{metric} ({kind})", quality_name(study), points),
+        f"{len(models)} models", correlation,
+        Scatter(f"{likelihood.name} ({kind})", quality_name(study), points),
         [r for g in models for r in g.finished],
     )  # fmt: skip
 
 
-def _inversions(models: Sequence[Group], likelihood: str, quality: str) -> list[tuple[Group, Group, float]]:
+def _inversions(
+    models: Sequence[Group], likelihood: Quantity, quality: Quantity
+) -> list[tuple[Group, Group, float]]:
     """Pairs whose first has lower nats and the larger distance, with their adjusted p, the surest first."""
     found: list[tuple[Group, Group, float]] = []
     chances = []
