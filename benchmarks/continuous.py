@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.vector_field import DenseField
 
 DIMS, HIDDEN, BATCH, TOLERANCE = (2, 8, 43), (64, 64), 256, 1e-5
@@ -128,7 +128,7 @@ def main() -> None:
             work = density_jobs(runs, x) if job == "density" else training_jobs(runs, field, x)
             seconds = medians(work, 5, 12.0)
             for name, run in runs.items():
-                with count_evaluations() as counter:
+                with count_nfe() as counter:
                     log_det = density(run, x)[1]
                 row = {
                     "dim": dim,

@@ -18,8 +18,8 @@ from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
 from zoo.evaluation.speed import sampling_speed
 from zoo.models.core import rng
-from zoo.models.core.model import Diagnostic
-from zoo.models.core.nfe import tick
+from zoo.models.core.capabilities import Diagnostic
+from zoo.models.core.nfe import add_nfe
 from zoo.models.diffusion import Diffusion
 from zoo.models.vae import VAE
 from zoo.running.run import write_samples
@@ -141,7 +141,7 @@ class Fails(Uniform):
     def log_prob(self, x):
         if "likelihood" in self.what:
             raise Unsound("The ODE is lost.")
-        tick(7 if len(x) == 50 else 9)
+        add_nfe(7 if len(x) == 50 else 9)
         return super().log_prob(x)
 
     def sample(self, n, temperature=1.0):
@@ -280,7 +280,7 @@ class Slow(nn.Module):
     def sample(self, n, temperature=1.0):
         self.now += 2 + n / 10
         self.calls.append(n)
-        tick(5)
+        add_nfe(5)
         return torch.zeros(n, 2)
 
 
@@ -300,7 +300,7 @@ def test_depth_is_counted_at_each_batch():
         """Takes a step more for every ten examples, as a solver whose worst example decides."""
 
         def sample(self, n, temperature=1.0):
-            tick(n // 10)
+            add_nfe(n // 10)
             return super().sample(n, temperature)
 
     model = Adaptive()

@@ -23,7 +23,7 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, Mas
 from zoo.models.bijections.base import Bijection
 from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.made import GaussianMADE
 from zoo.models.made_mog import MADEMoG
 from zoo.models.maf import MAF
@@ -217,7 +217,7 @@ def test_incremental_inverse_is_the_naive_one(
     for batch in (1, 33, 1, 33, 2):  # the memory of one sweep serves the next
         z, c = normal(batch, dim, seed=batch), normal(batch, context, seed=2) if context else None
         with torch.no_grad():
-            with count_evaluations() as counter:
+            with count_nfe() as counter:
                 x, log_det = layer.inverse(z, c)
             assert counter.count == dim
             assert (x - naive_inverse(layer, z, c)).abs().max() <= 1e-10
@@ -490,7 +490,7 @@ def test_maf_density_integrates_to_one() -> None:
 
 
 def test_maf_costs_one_pass_a_layer() -> None:
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         MAF(DataSpec((6,)), layers=4, hidden=(8,)).log_prob(torch.zeros(2, 6))
     assert counter.count == 4
 
@@ -499,7 +499,7 @@ def test_maf_costs_one_pass_a_layer() -> None:
 def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
     model = MAF(spec, layers=2, hidden=(16,))
     large = spec.dim > 100
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         x = model.sample(2 if large else 4, seed=3)
     assert counter.count == 2 * spec.dim
     spec.check(x)

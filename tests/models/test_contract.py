@@ -162,9 +162,9 @@ def test_training_reaches_every_parameter(name):
     spec = SPECS["digits"]
     model = build(name, spec).train()
     x = some_data(spec, 8)
-    if model.rule == "matching":
+    if model.objective == "matching":
         model.matching_loss(x.float()).mean().backward()
-    elif model.rule == "maximum_likelihood":
+    elif model.objective == "maximum_likelihood":
         model.log_prob(x).mean().backward()
     else:
         model.critic(model.generate(4)).sum().backward()

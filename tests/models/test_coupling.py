@@ -27,7 +27,7 @@ from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.spline_coupling import SplineCoupling
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.glow_net import GlowNet
 from zoo.models.networks.mlp import MLP
@@ -324,7 +324,7 @@ def test_every_shape_samples_in_range_and_trains_every_parameter(name, shape, le
 
 
 def test_conditioners_count_and_start_at_zero():
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         assert not MLP(3, 4)(torch.randn(2, 3)).any()
         assert not ConvNet(2, 4, 8, 1)(torch.randn(2, 2, 3, 3)).any()
         assert not GlowNet(2, 4, 8)(torch.randn(2, 2, 3, 3)).any()

@@ -101,7 +101,7 @@ def test_a_density_is_one_graph_where_its_noise_is_keyed(name):
         expected = model.log_prob(x)
     with rng.keyed(rng.keys(1, count=len(x))):
         torch.testing.assert_close(compiled(x), expected)
-        assert rng.position() == 1, "the draws of a compiled density are counted"
+        assert rng.tell() == 1, "the draws of a compiled density are counted"
 
 
 @pytest.mark.slow

@@ -328,14 +328,14 @@ def test_the_loss_of_the_optimal_denoiser_is_least():
 
 
 def test_evaluations_are_counted():
-    from zoo.models.core.nfe import count_evaluations
+    from zoo.models.core.nfe import count_nfe
 
     model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sample_steps=7)
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         model.sample(2)
     assert counter.count == 7
     model.sampler = "ode"
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         model.sample(2)
     assert counter.count == model.ode.last_evaluations > 7
 

@@ -15,7 +15,7 @@ from zoo.config import compose_run, plain
 from zoo.errors import ZooError
 from zoo.factory import instantiate
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching, assignment
 from zoo.models.networks.unet import UNet
@@ -190,7 +190,7 @@ def test_matching_makes_more_of_as_many_evaluations_than_the_likelihood():
         fields.append({name: p.clone() for name, p in model.ode.field.named_parameters()})
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         updates[kind] = 0
-        with count_evaluations() as counter:
+        with count_nfe() as counter:
             while counter.count < 800:
                 x = points(128)
                 loss = model.matching_loss(x) if kind is FlowMatching else -model.log_prob(x)

@@ -16,7 +16,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, ZooError
 from zoo.factory import instantiate
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.gan import GAN, truncated
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.lipschitz import SpectralNorm
@@ -63,7 +63,7 @@ def test_gan_on_every_shape(player: str, spec: DataSpec) -> None:
 @every_player
 def test_up_to_64_pixels(player: str) -> None:
     model = PLAYERS[player](DataSpec((3, 64, 64), 256), width=4, hidden=8)
-    with torch.no_grad(), count_evaluations() as counter:
+    with torch.no_grad(), count_nfe() as counter:
         assert model.critic(model.generate(1)).shape == (1,)
     assert counter.count == 2
 

@@ -15,7 +15,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.iresnet import IResNet
 from zoo.models.networks.lipschitz import LipschitzNetwork, SpectralNorm
 
@@ -207,7 +207,7 @@ def test_inverse_has_the_gradient_of_the_inverse_function():
     bijection = block((3,))
     z = points(4, (3,)).requires_grad_()
     weights = points(4, (3,))
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         x, log_det = bijection.inverse(z)
     assert counter.count == bijection.last_iterations + 2  # its gradient and its log-determinant: one each
     loss = (weights * x).sum() + log_det.sum()
@@ -373,7 +373,7 @@ def test_every_shape(shape, levels):
 
 def test_sampling_walks_the_chain_without_log_determinants():
     flow = model((1, 4, 4), 5)
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         x = flow.sample(3, seed=0)
     blocks = [m for m in flow.modules() if isinstance(m, InvertibleResidual)]
     assert counter.count == sum(b.last_iterations for b in blocks)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from zoo.data.spec import DataSpec
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.pixelcnn import PixelCNN, _draw
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
     model = PixelCNN(spec, layers=2, hidden=(16,))
     large = spec.dim > 100
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         x = model.sample(2 if large else 4, seed=3)
     assert counter.count == spec.dim
     spec.check(x)

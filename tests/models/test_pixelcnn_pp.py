@@ -18,7 +18,7 @@ from zoo.config import model_settings
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 from zoo.models.pixelcnn_pp import PixelCNNPP, _weighted
 
@@ -81,7 +81,7 @@ def test_a_walk_gives_the_outputs_of_a_whole_pass(shape: tuple[int, int, int], c
         found[:, :, row, column] = output
         return x[:, :, row, column]
 
-    with torch.no_grad(), count_evaluations() as counter:
+    with torch.no_grad(), count_nfe() as counter:
         assert torch.equal(network.generate(2, step, y), x)
         assert counter.count == shape[1] * shape[2]
         torch.testing.assert_close(found, network(x, y), rtol=1e-9, atol=1e-9)

@@ -11,10 +11,11 @@ from torch import nn
 
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
-from zoo.models.bijections.base import Bijection, Chain, sum_event
+from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.invertible_conv import InvertibleConv1x1
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.core import rng
+from zoo.models.core.functional import sum_event
 
 
 class Conditioned(Bijection):

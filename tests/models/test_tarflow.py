@@ -17,10 +17,11 @@ from zoo.errors import Unsound
 from zoo.factory import instantiate
 from zoo.models.bijections.base import Chain
 from zoo.models.bijections.dequantise import GaussianNoise
-from zoo.models.bijections.patchify import Patchify, fold
+from zoo.models.bijections.patchify import Patchify
 from zoo.models.bijections.transformer_autoregressive import TransformerAutoregressive
 from zoo.models.core import rng
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.functional import patch_side
+from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.causal_transformer import Cache, CausalTransformer
 
 sys.path.insert(0, str(Path(__file__).parent / "bijections"))
@@ -65,7 +66,13 @@ def test_patches(shape):
     i, j = split.fold
     assert torch.equal(z[1, 0].view(shape[0], i, j), x[1, :, :i, :j]), "the first token is the corner patch"
     assert torch.equal(z[1, 1].view(shape[0], i, j)[:, 0, 0], x[1, :, 0, j]), "the second lies to its right"
-    assert (fold(1, 4), fold(2, 4), fold(7, 4), fold(28, 4), fold(6, 4)) == (1, 1, 1, 4, 3)
+    assert (patch_side(1, 4), patch_side(2, 4), patch_side(7, 4), patch_side(28, 4), patch_side(6, 4)) == (
+        1,
+        1,
+        1,
+        4,
+        3,
+    )
 
 
 @pytest.mark.parametrize("gradients", [False, True])
@@ -94,7 +101,7 @@ def test_cached_sampling_equals_naive_and_costs_a_step_a_token():
         for t in range(1, 6):  # naive: the whole network for every token
             mean, log_scale = flow._affine(flow.network(x[:, :-1], y), x)
             x[:, t] = z[:, t] * log_scale[:, t - 1].exp() + mean[:, t - 1]
-        with count_evaluations() as counter:
+        with count_nfe() as counter:
             cached, _ = flow.inverse(z, y)
     torch.testing.assert_close(cached, x, rtol=0, atol=1e-10)
     assert counter.count == 5

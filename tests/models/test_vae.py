@@ -17,7 +17,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
 from zoo.models.core import rng
 from zoo.models.core.distributions import Transformed
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.models.families.decoder_likelihood import discretised_logistic_log_prob
 from zoo.models.families.latent import LatentVariableModel
 from zoo.models.networks.decoder import Decoder
@@ -42,7 +42,7 @@ def _seeded() -> None:
 def test_encoder_and_decoder_on_any_shape(shape: tuple[int, ...], norm: str) -> None:
     encoder = Encoder(shape, 6, width=8, hidden=16, norm=norm)
     decoder = Decoder(6, shape, 2, width=8, hidden=16, norm=norm)
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         features = encoder(torch.randn(3, *shape))
         output = decoder(features)
     assert counter.count == 2

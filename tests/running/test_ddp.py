@@ -25,7 +25,7 @@ from zoo.evaluation import likelihood
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 from zoo.record import LIKELIHOOD, SAMPLES, read
 from zoo.running.run import reevaluate, run
 
@@ -252,7 +252,7 @@ def answers(name, n):
     model, spec = with_random_weights(name), SHARED[name][1]
     torch.manual_seed(n)
     x = torch.randn(n, *spec.shape) if spec.levels is None else torch.randint(17, (n, *spec.shape))
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         values, samples = log_probs(model, x, 4), generate(model, n, spec, 3, 4)
     return values.numpy(), samples.numpy(), counter.count
 

@@ -43,7 +43,7 @@ def gaussian_nll(train, test):
 def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
     train, test = moons(1000)
     model = zoo.build(name, PLANE)
-    rule_class = Matching if model.rule == "matching" else MaximumLikelihood
+    rule_class = Matching if model.objective == "matching" else MaximumLikelihood
     rule = rule_class(model, updates=updates, batch_size=256, lr=lr, seed=0)
     model = fit(rule, train, updates)
     assert rule.updates == updates

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound
 from zoo.evaluation.likelihood import log_probs
+from zoo.models.core.capabilities import declared
 
 SIDE = 96  # cells along each axis
 MARGIN = 0.1  # of the data's width, on every side
@@ -28,7 +29,7 @@ def density_grid(
         the training data as a density (both float16, rows from the lowest y up), and ``extent``: x and y at
         the outer edges, ``(low, high, low, high)``.
     """
-    if spec.shape != (2,) or spec.levels is not None or getattr(model, "likelihood", "none") == "none":
+    if spec.shape != (2,) or spec.levels is not None or declared(model).likelihood in (None, "none"):
         return None
     points = splits["train"].double()
     low, high = points.min(0).values, points.max(0).values

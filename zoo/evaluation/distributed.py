@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, distributed, nn
 
 from zoo.errors import ZooError
-from zoo.models.core.distributed import world
+from zoo.models.core.distributed import world_size
 from zoo.models.core.model import GenerativeModel
-from zoo.models.core.nfe import count_evaluations, tick
+from zoo.models.core.nfe import add_nfe, count_nfe
 
 
 def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice], Tensor]) -> Tensor:
@@ -32,12 +32,12 @@ def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice]
         work: what the model answers for these rows, ``(rows, ...)``.
     """
     batches = [slice(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
-    if world() == 1 or not isinstance(model, GenerativeModel):
+    if world_size() == 1 or not isinstance(model, GenerativeModel):
         return torch.cat([work(rows).cpu() for rows in batches])
-    rank, ranks = distributed.get_rank(), world()
+    rank, ranks = distributed.get_rank(), world_size()
     mine = batches[rank * len(batches) // ranks : (rank + 1) * len(batches) // ranks]
     parts, error = [], None
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         try:
             parts = [work(rows).cpu() for rows in mine]
         except Exception as raised:  # the others wait for this process
@@ -47,7 +47,7 @@ def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice]
     for other, (_, _, theirs) in enumerate(every):
         if theirs is not None:
             raise error if error is not None and other == rank else theirs
-    tick(sum(count for _, count, _ in every))
+    add_nfe(sum(count for _, count, _ in every))
     return torch.cat([part for parts, _, _ in every for part in parts])
 
 

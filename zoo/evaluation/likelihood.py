@@ -13,8 +13,8 @@ from zoo.errors import Unsound, ZooError
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.flows import estimation
 from zoo.models.core import rng
-from zoo.models.core.model import Likelihood
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.capabilities import HasLikelihoodDetails, Likelihood, declared, offers
+from zoo.models.core.nfe import count_nfe
 from zoo.record import Metric
 
 
@@ -53,13 +53,13 @@ def score(
         the reason. The detail ``sequential_evaluations`` is the mean over batches of a model whose networks
         report them: a continuous flow's function evaluations in one solve.
     """
-    kind: Any = getattr(model, "likelihood", None)
-    kinds = get_args(Likelihood)
-    if kind not in kinds:
-        raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {', '.join(kinds)}.")
-    describe = getattr(model, "likelihood_details", None)
-    details: dict[str, Any] = dict(describe()) if callable(describe) else {}
-    if getattr(model, "conditional", False):
+    declaration = declared(model)
+    kind = declaration.likelihood
+    if kind is None:
+        kinds = ", ".join(get_args(Likelihood))
+        raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {kinds}.")
+    details = dict(model.likelihood_details()) if offers(model, HasLikelihoodDetails) else {}
+    if declaration.conditional:
         details["labels"] = f"mixture over {spec.classes} equally likely labels"
     copies = repeats(kind, details, dequantisation_samples)
     if copies > 1:
@@ -69,7 +69,7 @@ def score(
     if len(x) == 0:
         return _empty(spec, kind, details, "There are no test examples."), None
     try:
-        with count_evaluations() as counter:
+        with count_nfe() as counter:
             values = log_probs(model, x, batch_size, copies)
     except Unsound as error:
         return _empty(spec, kind, details, str(error), len(x)), None

@@ -15,7 +15,7 @@ from torch import nn
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.likelihood import placement
 from zoo.models.core.flops import count_flops
-from zoo.models.core.nfe import count_evaluations
+from zoo.models.core.nfe import count_nfe
 
 Clock = Callable[[], float]
 
@@ -128,7 +128,7 @@ def timed_calls(
         _synchronise(device)
         return clock() - started
 
-    with count_evaluations() as counter:
+    with count_nfe() as counter:
         first = call()
     if first > limit:
         return [first], counter.count

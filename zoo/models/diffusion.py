@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from zoo.checks import at_least, whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.bijections.base import sum_event
 from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.core import rng
+from zoo.models.core.capabilities import Diagnostic
 from zoo.models.core.distributions import LOG_2PI
-from zoo.models.core.model import Diagnostic
+from zoo.models.core.functional import sum_event
 from zoo.models.ffjord import ContinuousModel
 from zoo.models.flow_matching import Field, make_field
 
@@ -94,7 +94,7 @@ class Diffusion(ContinuousModel):
     """
 
     family = "diffusion"
-    rule = "matching"
+    objective = "matching"
 
     angles: Tensor
     weights: Tensor

@@ -17,8 +17,8 @@ from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core import rng
+from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
 from zoo.models.core.distributions import Base
-from zoo.models.core.model import Diagnostic, Family, Likelihood
 from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.vector_field import Activation, DenseField, PatchField, Stretched
 
@@ -44,6 +44,7 @@ class ContinuousModel(Flow):
 
     family: ClassVar[Family] = "continuous flow"
     likelihood: Likelihood = "estimate"
+    sampling: SamplingOrder = "solver"
 
     def __init__(
         self,

@@ -42,7 +42,7 @@ class FlowMatching(ContinuousModel):
         preprocessing, alpha: see :class:`~zoo.models.ffjord.ContinuousModel`.
     """
 
-    rule = "matching"
+    objective = "matching"
 
     def __init__(
         self,
@@ -72,6 +72,7 @@ class FlowMatching(ContinuousModel):
         ode = ContinuousFlow(network, solver=solver, steps=steps, atol=atol, rtol=rtol, exact_dim=exact_dim)
         super().__init__(spec, ode, preprocessing, alpha, conditional)
         self.coupling = coupling
+        self.whole_batch = coupling == "minibatch_ot"
 
     def matching_loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Regression error of each example, shape ``(B,)``, in squared units of the preprocessed data.

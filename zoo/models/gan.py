@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from zoo.checks import above, whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
+from zoo.models.core.functional import from_symmetric, to_symmetric
 from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.critic import Critic
 from zoo.models.networks.decoder import Decoder
@@ -43,7 +44,8 @@ class AdversarialModel(GenerativeModel):
 
     family = "gan"
     likelihood = "none"
-    rule = "adversarial"
+    sampling = "parallel"
+    objective = "adversarial"
     generator: nn.Module
     critic: Critic
 
@@ -91,15 +93,13 @@ class AdversarialModel(GenerativeModel):
 
     def to_network(self, x: Tensor) -> Tensor:
         """Data to network space: 2x/(levels-1) - 1 of integers, continuous values as they are."""
-        if self.spec.levels is None:
-            return x
-        return x * (2 / (self.spec.levels - 1)) - 1
+        return to_symmetric(x, self.spec.levels)
 
     def from_network(self, y: Tensor) -> Tensor:
         """Network space to data, integers rounded to the nearest level: undoes :meth:`to_network` exactly."""
         if self.spec.levels is None:
             return y
-        return self.spec.quantise((y + 1) * ((self.spec.levels - 1) / 2))
+        return self.spec.quantise(from_symmetric(y, self.spec.levels))
 
     def sampling_details(self) -> dict[str, Any]:
         return {"truncation": self.truncation} if self.truncation < 1 else {}

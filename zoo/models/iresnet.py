@@ -17,8 +17,8 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.residual import Gradient, InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.core.capabilities import Diagnostic
 from zoo.models.core.distributions import Base
-from zoo.models.core.model import Diagnostic
 from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.lipschitz import LipschitzNetwork
@@ -103,6 +103,7 @@ class ResidualModel(Flow):
         )
         transform = Chain([preprocess(spec, preprocessing, alpha), body])
         super().__init__(spec, transform, base, (spec.dim,), conditional)
+        self.sampling = "solver"
         self._blocks = made
         exact = all(residual.is_exact(dim) for residual, dim in made)
         self.likelihood = "exact" if exact else "estimate"

@@ -38,6 +38,8 @@ class GaussianMADE(Flow):
         ZooError: another order, or a setting that the network refuses.
     """
 
+    sampling = "sequential"
+
     def __init__(
         self,
         spec: DataSpec,

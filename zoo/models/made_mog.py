@@ -10,10 +10,10 @@ from torch import Tensor
 
 from zoo.checks import above, whole
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import Chain, sum_event
+from zoo.models.bijections.base import Chain
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI, Distribution
+from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.families.flow import Flow, Preprocessing, context_size
 from zoo.models.maf import Degrees, Order, draw, flattened, reorder
 from zoo.models.networks.made import MADE, Activation
@@ -114,6 +114,8 @@ class MADEMoG(Flow):
     Raises:
         ZooError: another order, or a setting that the network refuses.
     """
+
+    sampling = "sequential"
 
     def __init__(
         self,

@@ -87,6 +87,8 @@ class MAF(Flow):
         ZooError: no layer, or a setting that its layers refuse.
     """
 
+    sampling = "sequential"
+
     def __init__(
         self,
         spec: DataSpec,

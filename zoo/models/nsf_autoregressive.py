@@ -45,6 +45,8 @@ class NSFAutoregressive(Flow):
         ZooError: no step, or a setting that its layers refuse.
     """
 
+    sampling = "sequential"
+
     def __init__(
         self,
         spec: DataSpec,

@@ -11,10 +11,9 @@ from torch.nn import functional as F
 
 from zoo.checks import whole
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import sum_event
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI
+from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
 from zoo.models.networks.made import MADE
@@ -53,6 +52,7 @@ class PixelCNN(GenerativeModel):
     """
 
     family = "autoregressive"
+    sampling = "sequential"
 
     def __init__(
         self,

@@ -10,14 +10,10 @@ from torch import Tensor
 from zoo.checks import whole, within
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.bijections.base import sum_event
 from zoo.models.core import rng
+from zoo.models.core.functional import soft_bound, sum_event
 from zoo.models.core.model import GenerativeModel
-from zoo.models.families.decoder_likelihood import (
-    SMALLEST_BIN_SCALE,
-    discretised_logistic_log_prob,
-    soft_bound,
-)
+from zoo.models.families.decoder_likelihood import SMALLEST_BIN_SCALE, discretised_logistic_log_prob
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
 
 
@@ -50,6 +46,7 @@ class PixelCNNPP(GenerativeModel):
     """
 
     family = "autoregressive"
+    sampling = "sequential"
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core.distributions import Base
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
@@ -161,6 +161,6 @@ class ScaleAndShift(nn.Module):
         self.shift = MLP(given, out // 2, hidden, nn.ReLU, context=context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        tick()  # one evaluation: the two are independent
+        add_nfe()  # one evaluation: the two are independent
         x = x if context is None else torch.cat([x, context], 1)
         return torch.cat([self.scale.layers(x), self.shift.layers(x)], 1)

@@ -44,7 +44,7 @@ class TarFlow(Flow):
     Args:
         spec: the data; at least 2 dimensions.
         blocks: number of blocks.
-        patch: largest side of a patch, see :func:`~zoo.models.bijections.patchify.fold` (images).
+        patch: largest side of a patch, see :func:`~zoo.models.core.functional.patch_side` (images).
         width, layers, head_width: of each block's transformer.
         log_scale_bound: of each block's log-scales; None: free, as in the paper.
         preprocessing: of integers, ``logit``, or ``scale`` to [-1, 1], as in the paper; then density that
@@ -62,6 +62,8 @@ class TarFlow(Flow):
     Raises:
         ZooError: a single dimension; no block; a setting that another one excludes.
     """
+
+    sampling = "sequential"
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from zoo.models.core.distributions import (
     StandardNormal,
     Transformed,
 )
-from zoo.models.families.decoder_likelihood import soft_bound
+from zoo.models.core.functional import soft_bound
 from zoo.models.families.latent import Draw, LatentVariableModel, with_label
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Activation, Encoder, Norm
@@ -103,6 +103,7 @@ class VAE(LatentVariableModel):
             if posterior == "iaf"
             else None
         )
+        self.sampling = "sequential" if prior == "flow" else "parallel"
         self.prior = self._make_prior(prior, flow_layers, flow_hidden, components)
 
     def _make_prior(self, name: str, layers: int, hidden: Sequence[int], components: int) -> Distribution:

@@ -8,9 +8,8 @@ from torch import Tensor
 from zoo.checks import whole
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.bijections.base import sum_event
 from zoo.models.core import rng
-from zoo.models.families.decoder_likelihood import soft_bound
+from zoo.models.core.functional import soft_bound, sum_event
 from zoo.models.families.latent import Draw, LatentVariableModel
 from zoo.models.networks.hierarchical_vae import Ladder
 

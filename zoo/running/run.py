@@ -33,7 +33,8 @@ from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_o
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import distance_to, evaluate, extractor_for, protocol_hash
 from zoo.evaluation.settings import Settings
-from zoo.models.core.distributed import world
+from zoo.models.core.capabilities import declared
+from zoo.models.core.distributed import world_size
 from zoo.processes import JOBS, alone, is_first_rank
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.tracking import logger as tracking
@@ -156,7 +157,7 @@ def _run(
             pl.seed_everything(identity.seed, verbose=False)
             settings = plain(config.model)
             model = factory.instantiate(settings, data.spec)
-            record.family = str(getattr(model, "family", "unknown"))
+            record.family = declared(model).family
             tracking.tell_family(loggers, record.family)
             rule = _rule(config, model, identity.seed)
             held_out = data.splits["val"][: rule.validate_samples]
@@ -169,7 +170,7 @@ def _run(
             rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             record.provenance["data"] = data.describe()
             device = _fit(config, rule, data, directory, identity, loggers, show, record)
-            if is_first_rank() or world() > 1:  # without a group nothing was trained, and one is enough
+            if is_first_rank() or world_size() > 1:  # without a group nothing was trained, and one is enough
                 _judge(config, data, directory, record, device)
             if not is_first_rank():
                 return record
@@ -274,7 +275,7 @@ def _fit(
             resume = None
             last.unlink(missing_ok=True)
     data.updates = rule.budget
-    data.with_labels = bool(getattr(rule.model, "conditional", False))
+    data.with_labels = declared(rule.model).conditional
     data.batch_size = rule.batch_size * rule.batches_per_update
     data.train_size = len(data.splits["train"])
     curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)

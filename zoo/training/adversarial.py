@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from zoo.checks import is_whole
 from zoo.errors import ZooError
-from zoo.models.core import rng
+from zoo.models.core import capabilities, rng
 from zoo.training.augment import augmentation
 from zoo.training.module import Rule, require
 
@@ -85,7 +85,7 @@ class Adversarial(Rule):
         augment: Sequence[str] = (),
         **settings: Any,
     ) -> None:
-        require(model, "adversarial", "generator", "critic", "generate", "to_network")
+        require(model, "adversarial", capabilities.Adversarial)
         if loss not in LOSSES:
             raise ZooError(f"training.loss is one of {', '.join(LOSSES)}; got '{loss}'.")
         for name, count in (("critic_steps", critic_steps), ("generator_batches", generator_batches)):

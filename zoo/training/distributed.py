@@ -25,7 +25,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from torch import distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
-from zoo.models.core.distributed import world
+from zoo.models.core.distributed import world_size
 
 GRACE = 15.0  # seconds in which a job whose rank was lost may end by itself
 
@@ -76,7 +76,7 @@ class Agreement(pl.Callback):
         self.config_hash, self.expected = config_hash, expected
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        count = world()
+        count = world_size()
         if self.expected is not None and count != self.expected:
             raise ZooError(
                 f"The configuration asks for {self.expected} processes (trainer.devices times "
@@ -105,13 +105,13 @@ class Agreement(pl.Callback):
 
 def wait() -> None:
     """Wait until every process has come here."""
-    if world() > 1:
+    if world_size() > 1:
         distributed.barrier()
 
 
 def same_weights(module: nn.Module) -> None:
     """Give every process the first one's weights and buffers."""
-    if world() > 1:
+    if world_size() > 1:
         for tensor in module.state_dict().values():
             distributed.broadcast(tensor, 0)
 
@@ -121,7 +121,7 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
     A parameter that no process has a gradient for stays without, as in one process.
     """
-    if world() == 1:
+    if world_size() == 1:
         return
     parameters = [p for p in parameters if p.requires_grad]
     if not parameters:
@@ -131,7 +131,7 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
     flat = torch.cat([*(g.flatten() for g in gradients), known])
     distributed.all_reduce(flat)
     known = flat[len(flat) - len(parameters) :]
-    parts = (flat / world()).split([g.numel() for g in gradients] + [len(parameters)])
+    parts = (flat / world_size()).split([g.numel() for g in gradients] + [len(parameters)])
     for parameter, gradient, part, any_ in zip(parameters, gradients, parts, known.tolist(), strict=False):
         if any_:
             parameter.grad = gradient.copy_(part.view_as(gradient))
@@ -139,16 +139,16 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
 def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
     """The mean of each value over all processes."""
-    if world() == 1:
+    if world_size() == 1:
         return values
     total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
     distributed.all_reduce(total)
-    return dict(zip(values, (total / world()).tolist(), strict=True))
+    return dict(zip(values, (total / world_size()).tolist(), strict=True))
 
 
 def any_of(flag: bool, device: torch.device) -> bool:
     """Whether it holds in any process; all of them have to ask."""
-    if world() == 1:
+    if world_size() == 1:
         return flag
     told = torch.tensor(int(flag), device=device)
     distributed.all_reduce(told, distributed.ReduceOp.MAX)

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.core.capabilities import HasLogProb, declared
 from zoo.training.module import Rule, given, require
 
 
@@ -14,10 +15,11 @@ class MaximumLikelihood(Rule):
     """Minimise the mean of -log_prob / D, in nats per dimension (so that one clipping norm suits all D)."""
 
     def __init__(self, model: nn.Module, **settings: Any) -> None:
-        require(model, "maximum_likelihood", "log_prob")
-        if getattr(model, "likelihood", "exact") == "none":
-            rule = getattr(model, "rule", "adversarial")
-            raise ZooError(f"{type(model).__name__} has no likelihood to maximise; use training={rule}.")
+        require(model, "maximum_likelihood", HasLogProb)
+        if (declaration := declared(model)).likelihood == "none":
+            raise ZooError(
+                f"{type(model).__name__} has no likelihood to maximise; use training={declaration.objective}."
+            )
         super().__init__(model, **settings | {"validate_likelihood": 0})  # its criterion is the likelihood
 
     def loss(self, x: Tensor, y: Tensor | None) -> Tensor:

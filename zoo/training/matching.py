@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models.core import rng
-from zoo.models.core.distributed import world
+from zoo.models.core.capabilities import HasMatchingLoss, declared
+from zoo.models.core.distributed import world_size
 from zoo.training.module import Rule, given, require
 
 
@@ -16,11 +17,11 @@ class Matching(Rule):
     """Minimise the mean of ``model.matching_loss(x)``, shape ``(B,)``; of labelled data, ``(x, y=y)``."""
 
     def __init__(self, model: nn.Module, **settings: Any) -> None:
-        require(model, "matching", "matching_loss")
+        require(model, "matching", HasMatchingLoss)
         super().__init__(model, **settings)
 
     def setup(self, stage: str) -> None:
-        if getattr(self.model, "coupling", None) == "minibatch_ot" and max(world(), self.accumulate) > 1:
+        if declared(self.model).whole_batch and max(world_size(), self.accumulate) > 1:
             raise ZooError(
                 "model.coupling=minibatch_ot pairs the examples of a whole batch; it needs one process and "
                 "training.accumulate=1; otherwise use model.coupling=independent."

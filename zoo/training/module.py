@@ -17,6 +17,7 @@ from zoo.checks import is_whole
 from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
+from zoo.models.core.capabilities import HasTrainingStatistics, declared, missing, offers
 from zoo.models.core.flops import count_flops
 from zoo.models.core.rng import keys
 from zoo.training import distributed
@@ -178,7 +179,7 @@ class Rule(pl.LightningModule):
             y: their labels ``(B,)`` where the model is conditional.
         """
         optimizer: Any = self.optimizers()
-        start = rng.position()
+        start = rng.tell()
         if self.accumulate > 1 and self.updates == 0:
             with torch.no_grad():  # layers that are set by their first batch see it whole
                 self.loss(x, y)
@@ -187,7 +188,7 @@ class Rule(pl.LightningModule):
         total = torch.zeros((), device=x.device)
         for piece in range(self.accumulate):
             rows = slice(piece, None, self.accumulate)
-            rng.rewind(start)  # every row draws what it would in the whole batch
+            rng.seek(start)  # every row draws what it would in the whole batch
             with rng.rows(rows):
                 loss = loss_of(x[rows], None if y is None else y[rows]) / self.accumulate
             self.manual_backward(loss)
@@ -199,9 +200,9 @@ class Rule(pl.LightningModule):
         if self._compiled is None or self._compiled_is_right:
             return self._compiled or self.loss
         weights = [p for p in self.model.parameters() if p.requires_grad]
-        start, found = rng.position(), []
+        start, found = rng.tell(), []
         for loss_of in (self.loss, self._compiled):
-            rng.rewind(start)
+            rng.seek(start)
             try:
                 gradients = torch.autograd.grad(loss_of(x, y), weights, allow_unused=True)
             except RuntimeError as failure:
@@ -382,9 +383,8 @@ class Rule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         self._validation, self._likelihoods = [], []
         self.evaluated.eval()
-        take = getattr(self.evaluated, "on_training_statistics", None)
-        if take is not None:
-            take(self._training_batches())
+        if offers(self.evaluated, HasTrainingStatistics):
+            self.evaluated.on_training_statistics(self._training_batches())
 
     def _training_batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The whole training set with its labels, on every process, for models that evaluate with it."""
@@ -467,12 +467,10 @@ def hash_seed(*counters: int) -> int:
     return rng.mix_integer(rng.stream(*counters)) % 2**63
 
 
-def require(model: nn.Module, rule: str, *names: str) -> None:
-    """Raise :class:`ZooError` unless ``model`` has what the rule needs."""
-    missing = [name for name in names if not hasattr(model, name)]
-    if missing:
-        wanted = getattr(model, "rule", "maximum_likelihood")
+def require(model: nn.Module, objective: str, protocol: type) -> None:
+    """Raise :class:`ZooError` unless the model has what the training objective needs of it."""
+    if names := missing(model, protocol):
         raise ZooError(
-            f"training={rule} needs a model with {' and '.join(missing)}; {type(model).__name__} has none; "
-            f"use training={wanted}."
+            f"training={objective} needs a model with {' and '.join(names)}; {type(model).__name__} has "
+            f"none; use training={declared(model).objective}."
         )

@@ -8,13 +8,9 @@ import torch
 from torch import Tensor
 
 from zoo.checks import above
-from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.bijections.base import Bijection
+from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.networks.made import MADE, Activation
-
-
-def soft_clamp(x: Tensor, bound: float | Tensor) -> Tensor:
-    """bound * tanh(x / bound): close to x near zero, and never beyond ``bound``."""
-    return bound * torch.tanh(x / bound)
 
 
 class MaskedAutoregressive(Bijection):

@@ -113,11 +113,6 @@ def zeros(x: Tensor) -> Tensor:
     return torch.zeros(x.shape[0], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
-def sum_event(x: Tensor) -> Tensor:
-    """Sum over all but the batch dimension, in at least float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32)).flatten(1).sum(1)
-
-
 @overload
 def usable(x: Tensor) -> Tensor: ...
 @overload

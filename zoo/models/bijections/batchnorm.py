@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, zeros
-from zoo.models.core.distributed import moments, world
+from zoo.models.core.distributed import moments, world_size
 
 Statistics = Literal["running", "training set"]
 
@@ -53,7 +53,7 @@ class BatchNorm(Bijection):
         if not self.training or not len(x):
             return self._normalise(x, self.mean, self.variance)
         values = x.transpose(0, 1).flatten(1)
-        if values.shape[1] * world() < 2:
+        if values.shape[1] * world_size() < 2:
             raise ZooError(
                 "Batch normalisation divides by the spread of a batch, and one value has none; raise "
                 "training.batch_size, or lower training.accumulate."

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import InvalidData, ZooError
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import Bijection, sum_event, zeros
+from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.core.functional import soft_clamp, sum_event
 
 PartitionKind = Literal["half", "alternating", "channel", "checkerboard"]
 Bound = float | Literal["sigmoid"] | None

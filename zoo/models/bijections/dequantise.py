@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import sum_event, zeros
+from zoo.models.bijections.base import zeros
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI
+from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 

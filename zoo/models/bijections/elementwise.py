@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.models.bijections.base import Bijection, sum_event, zeros
+from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.core.functional import sum_event
 
 
 class Affine(Bijection):

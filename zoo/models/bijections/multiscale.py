@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import Bijection, Chain, sum_event, zeros
+from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.bijections.squeeze import Squeeze
+from zoo.models.core.functional import soft_clamp, sum_event
 
 
 class MultiScale(Bijection):

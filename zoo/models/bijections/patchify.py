@@ -5,22 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from zoo.models.bijections.base import Bijection, zeros
-
-
-def fold(size: int, patch: int) -> int:
-    """The largest divisor of ``size`` that is at most ``patch`` and leaves two places; 1 where there is none.
-
-    >>> fold(28, 4), fold(6, 4), fold(7, 2), fold(2, 2)
-    (4, 3, 1, 1)
-    """
-    return max((k for k in range(1, min(patch, size // 2) + 1) if size % k == 0), default=1)
+from zoo.models.core.functional import patch_side
 
 
 class Patchify(Bijection):
     """``(C, H, W)`` to T tokens ``(T, C i j)``, one for each patch of i x j pixels, in raster order.
 
-    Each axis is folded by the size that :func:`fold` finds, so every image has a sequence: of single rows,
-    columns or pixels where nothing else divides. The log-determinant is zero.
+    The side of a patch along each axis is :func:`~zoo.models.core.functional.patch_side`, so every image has
+    a sequence: of rows, columns or pixels where nothing else divides. The log-determinant is zero.
 
     Args:
         shape: ``(C, H, W)``.
@@ -31,7 +23,7 @@ class Patchify(Bijection):
         super().__init__()
         channels, height, width = shape
         self.shape = (channels, height, width)
-        self.fold = (fold(height, patch), fold(width, patch))
+        self.fold = (patch_side(height, patch), patch_side(width, patch))
         i, j = self.fold
         self.tokens, self.features = (height // i) * (width // j), channels * i * j
 

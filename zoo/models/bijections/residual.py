@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zoo.checks import above, one_of, whole
 from zoo.errors import Unsound, ZooError
-from zoo.models.bijections.base import Bijection, sum_event, usable, zeros
+from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.core import rng
+from zoo.models.core.functional import sum_event
 
 SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point

@@ -149,7 +149,7 @@ class _Scene:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.noise = rng.capture()
+        self.noise = rng.state()
         self.cpu = torch.get_rng_state()
         self.accelerator = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         self.autocast = (torch.is_autocast_enabled(device.type), torch.get_autocast_dtype(device.type))
@@ -162,7 +162,7 @@ class _Scene:
             torch.set_rng_state(self.cpu)
             if self.accelerator is not None:
                 torch.cuda.set_rng_state(self.accelerator, self.device)
-            stack.enter_context(rng.replay(self.noise))
+            stack.enter_context(rng.restore(self.noise))
             enabled, dtype = self.autocast
             stack.enter_context(torch.autocast(self.device.type, dtype=dtype, enabled=enabled))
             yield

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from zoo.checks import is_whole
 from zoo.errors import ZooError
-from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.bijections.base import Bijection
+from zoo.models.core.functional import sum_event
 
 SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
 # what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.bijections.base import Bijection, sum_event
+from zoo.models.bijections.base import Bijection
+from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.networks.causal_transformer import Cache, CausalTransformer
 
 

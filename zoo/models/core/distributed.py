@@ -1,4 +1,4 @@
-"""Sums over the processes that share a batch. A single process is the case of one."""
+"""Sums over the processes that share a batch; a single process needs no special case."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import torch
 from torch import Tensor, distributed
 
 
-def world() -> int:
-    """How many processes share the batch."""
+def world_size() -> int:
+    """Return the number of processes that share the batch; 1 without a process group."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
-def total(x: Tensor) -> Tensor:
-    """The sum of ``x`` over all processes, differentiable: each gets the gradients of all their losses."""
-    return _Total.apply(x) if world() > 1 else x
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """Return the sum of ``x`` over all processes; backward sums the gradients of all processes too."""
+    return _AllReduceSum.apply(x) if world_size() > 1 else x
 
 
 def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance of each row of ``(C, N)`` over the batch of all processes, and its length.
+    """Return mean ``(C,)``, biased variance ``(C,)`` and total length of rows ``(C, N)`` over all processes.
 
-    The variance is that of the distances from the mean, so that a large mean costs no digits. Each process
-    has its part of the batch, which may be empty, and must call this; an empty whole has moments of NaN.
+    The variance is computed from differences to the mean, so a large mean loses no precision. Every process
+    must call this with its part of the batch, which may be empty; with no values at all the moments are NaN.
     """
-    count = total(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
-    mean = total(values.sum(1)) / count
-    variance = total((values - mean[:, None]).square().sum(1)) / count
+    count = all_reduce_sum(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
+    mean = all_reduce_sum(values.sum(1)) / count
+    variance = all_reduce_sum((values - mean[:, None]).square().sum(1)) / count
     return mean, variance, count
 
 
-class _Total(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.detach().clone().contiguous()

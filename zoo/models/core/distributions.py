@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models.bijections.base import Bijection, sum_event
 from zoo.models.core import rng
+from zoo.models.core.functional import sum_event
+
+if TYPE_CHECKING:
+    from zoo.models.bijections.base import Bijection
 
 LOG_2PI = math.log(2 * math.pi)
 Base = Literal["normal", "diagonal", "mixture"]

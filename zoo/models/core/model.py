@@ -1,12 +1,12 @@
-"""The contract that every generative model meets."""
+"""The base class of every generative model: checks, labels and noise around ``log_prob`` and ``sample``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Real
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,36 +15,18 @@ from zoo.checks import is_whole, switch
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, NoLikelihood, ZooError
 from zoo.models.core import rng
+from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
 from zoo.models.core.precision import full_float32
 
-Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
-Likelihood = Literal["exact", "lower bound", "estimate", "none"]
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-
-class Diagnostic(NamedTuple):
-    """One number about a model that helps to understand it and ranks nothing, such as active units.
-
-    Attributes:
-        value: the number.
-        unit: ``1`` for a plain number, ``nats``, ...
-        standard_error: over the examples; None where it was not estimated.
-        n: examples behind it; None: all that were given.
-        details: what controls the value; None for nothing.
-    """
-
-    value: float
-    unit: str = "1"
-    standard_error: float | None = None
-    n: int | None = None
-    details: dict[str, Any] | None = None
 
 
 class GenerativeModel(nn.Module):
     """A distribution over examples of ``spec.shape``.
 
-    A subclass sets :attr:`family` and :attr:`likelihood` and writes ``_sample`` and, where the family has a
-    density, ``_log_prob``. Randomness in either comes from :mod:`zoo.models.core.rng`, whose key is set here.
+    A subclass sets the declared attributes below and writes ``_sample`` and, where the family has a density,
+    ``_log_prob``. Randomness in either comes from :mod:`zoo.models.core.rng`, whose key is set here. The
+    optional methods of :mod:`zoo.models.core.capabilities` are here without effect.
 
     A *conditional* model is p(x | y) for labels y = 0 .. classes-1, all equally likely beforehand; so it is a
     density of x too, p(x) = 1/K sum_y p(x | y), and meets the same contract where no labels are given.
@@ -56,7 +38,10 @@ class GenerativeModel(nn.Module):
     Attributes:
         family: the family that comparisons group by.
         likelihood: what ``log_prob`` returns: ``exact``, a ``lower bound``, an ``estimate`` or ``none``.
-        rule: the training rule that fits the model, a name under ``conf/training/``.
+        sampling: how a sample comes about: ``parallel``, ``sequential`` or by a ``solver``, see
+            :class:`~zoo.models.core.capabilities.Declaration`.
+        objective: the training objective that fits the model, a name under ``conf/training/``.
+        whole_batch: whether the training loss needs its whole batch at once.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
@@ -65,7 +50,9 @@ class GenerativeModel(nn.Module):
 
     family: ClassVar[Family]
     likelihood: Likelihood = "exact"
-    rule: ClassVar[str] = "maximum_likelihood"
+    sampling: SamplingOrder
+    objective: ClassVar[str] = "maximum_likelihood"
+    whole_batch: bool = False
 
     def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
@@ -121,10 +108,10 @@ class GenerativeModel(nn.Module):
         """A log-density of ``(x, context)`` given labels; without them, a conditional model's mixture."""
         if not self.conditional or y is not None:
             return log_prob(x, self.one_hot(y, len(x)))
-        draws = rng.position()  # the same noise for every label: one density at one point
+        draws = rng.tell()  # the same noise for every label: one density at one point
         values = []
         for label in range(self.context):
-            rng.rewind(draws)
+            rng.seek(draws)
             values.append(log_prob(x, self.one_hot(label, len(x))))
         return torch.stack(values).logsumexp(0) - math.log(self.context)
 
@@ -217,20 +204,27 @@ class GenerativeModel(nn.Module):
         raise NotImplementedError
 
     def likelihood_details(self) -> dict[str, Any]:
-        """What a reader must know beside the kind: dequantisation, solver and tolerance, terms, samples."""
+        """Return the settings that the likelihood depends on: dequantisation, solver, terms, ..."""
         return {}
 
     def sampling_details(self) -> dict[str, Any]:
-        """What a reader must know of how samples are drawn, where that is a choice: sampler, steps, ..."""
+        """Return the settings that samples depend on, where there is a choice: sampler, steps, ..."""
         return {}
 
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
-        """Numbers by name that a model has to say about itself, given test examples ``(B, *spec.shape)``.
+        """Return numbers by name that help to understand the model, from test examples ``(B, *spec.shape)``.
 
-        The protocol calls it in evaluation mode, without gradients and under keyed noise, and keeps what it
-        finds among the record's metrics. A model without any returns none.
+        The evaluation calls it in evaluation mode, without gradients and under keyed noise, and keeps the
+        numbers among the record's metrics.
         """
         return {}
+
+    def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
+        """Set layers that evaluate with statistics of the whole training set; called before each validation.
+
+        Args:
+            batches: examples in data space, with their labels where the data has any.
+        """
 
     def latents(self, n: int, *shape: int) -> Tensor:
         """Standard normal noise ``(n, *shape)`` on the model's device, from the active key."""

@@ -1,10 +1,10 @@
-"""Count sequential network evaluations: what sampling costs when width is free.
+"""Number of function evaluations (NFE): sequential passes through a network, the depth of a computation.
 
 One evaluation is one pass through a conditioner network, or one sequential step of an incremental pass
-(a pixel of an autoregressive sampler). Networks call :func:`tick`; a judge reads the count:
+(a pixel of an autoregressive sampler). Networks call :func:`add_nfe`; the evaluation reads the count:
 
->>> with count_evaluations() as counter:
-...     tick()
+>>> with count_nfe() as counter:
+...     add_nfe()
 >>> counter.count
 1
 """
@@ -18,23 +18,23 @@ from dataclasses import dataclass
 
 @dataclass
 class Counter:
-    """Evaluations counted so far."""
+    """The number of evaluations so far."""
 
     count: int = 0
 
 
-_active: Counter | None = None  # global for the reasons that the noise has, see noise.py
+_active: Counter | None = None  # a module global for the same reasons as in rng.py
 
 
-def tick(count: int = 1) -> None:
-    """Report ``count`` sequential evaluations."""
+def add_nfe(count: int = 1) -> None:
+    """Add ``count`` sequential evaluations to the active counter, if there is one."""
     if _active is not None:
         _active.count += count
 
 
 @contextmanager
-def count_evaluations() -> Iterator[Counter]:
-    """Count the evaluations made within the block."""
+def count_nfe() -> Iterator[Counter]:
+    """Count the evaluations that are made within the block."""
     global _active
     before, _active = _active, Counter()
     try:

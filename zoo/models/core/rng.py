@@ -1,11 +1,16 @@
 """Counter-based noise: every random number is a pure function of a key, a draw and a position.
 
 Each row of a batch has a 64-bit key. Inside ``with keyed(keys):`` the functions :func:`uniform`,
-:func:`normal` and :func:`rademacher` return numbers that depend on the row's key, on how many draws came
-before, and on the place within the row, and on nothing else. So the same example gets the same noise
-whatever the batch size, the device or the number of processes; sample ``i`` of seed ``s`` is the same image
-alone or among thousands; and a resumed run needs no saved generator. Outside, torch's global generator
-serves.
+:func:`normal` and :func:`rademacher` return numbers that depend only on the row's key, on the number of
+earlier draws, and on the position within the row. So the same example gets the same noise whatever the batch
+size, the device or the number of processes; sample ``i`` of seed ``s`` is the same image alone or among
+thousands; and a resumed run needs no saved generator. Outside of a block they use torch's global generator.
+
+>>> with keyed(keys(0, count=2)):
+...     first, second = uniform(torch.empty(2, 3)), uniform(torch.empty(2, 3))
+>>> with keyed(keys(0, count=2)[:1]):
+...     bool((uniform(torch.empty(1, 3)) == first[:1]).all())
+True
 
 The mixer is the finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
 generators", OOPSLA 2014) on wrapping 64-bit integers.
@@ -37,10 +42,14 @@ class _Source:
     draws: int = 0
 
 
-_active: _Source | None = (
-    None  # no context variable: torch 2.11 cannot compile one, and backward on a GPU, which
-)
-# is a thread of its own, would not see it
+# The active source is a module global and not a context variable, for two reasons. torch.compile (2.11)
+# cannot trace ``ContextVar.get``, and models draw noise within compiled code. And autograd runs the backward
+# pass of a GPU in a thread of its own, which has its own context: layers that recompute their activations
+# there (:mod:`zoo.models.bijections.reversible`) would not see the active keys, but do see a global. The
+# price: two threads must not draw noise under different keys at the same time, which nothing here does.
+# Code that draws the same noise twice (every label of a mixture, every piece of a batch, a recomputed
+# activation) brackets it by :func:`tell` and :func:`seek`, or by :func:`state` and :func:`restore`.
+_active: _Source | None = None
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
@@ -48,20 +57,20 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
-    """``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
-    # not arange(1, count + 1) * _GOLDEN: inductor makes it an index, of 32 bits on a GPU, and Triton refuses
+    """Return ``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
+    # Not arange(1, count + 1) * _GOLDEN: inductor makes that an index, of 32 bits on a GPU, which overflows.
     return -_GOLDEN * ~torch.arange(count, dtype=torch.int64, device=device)
 
 
 def mix(x: Tensor) -> Tensor:
-    """SplitMix64's finaliser on int64, wrapping: a bijection whose output bits look independent."""
+    """Apply SplitMix64's finaliser to int64, wrapping: a bijection whose output bits look independent."""
     x = (x ^ _shift(x, 30)) * _MULTIPLIER_1
     x = (x ^ _shift(x, 27)) * _MULTIPLIER_2
     return x ^ _shift(x, 31)
 
 
 def mix_integer(x: int) -> int:
-    """:func:`mix` of one number, in plain integers: it costs less than a dozen tensors."""
+    """Apply :func:`mix` to one Python integer, which is much faster than a tensor of one element."""
     word = 2**64 - 1
     x &= word
     x = (x ^ x >> 30) * _MULTIPLIER_1 & word
@@ -70,7 +79,7 @@ def mix_integer(x: int) -> int:
 
 
 def stream(*counters: int) -> int:
-    """The stream of random numbers that these counters name."""
+    """Return the 64-bit name of the stream of random numbers for a tuple of counters (seed, update, ...)."""
     name = 0
     for counter in counters:
         name = mix_integer(name + int(counter) + _GOLDEN)
@@ -78,7 +87,7 @@ def stream(*counters: int) -> int:
 
 
 def keys(*counters: int, count: int, first: int = 0, device: torch.device | str | None = None) -> Tensor:
-    """Keys ``(count,)`` of the rows ``first, first+1, ...`` of the stream named by ``counters``.
+    """Return the keys ``(count,)`` of the rows ``first, first+1, ...`` of the :func:`stream` of ``counters``.
 
     >>> bool((keys(7, count=5)[2:] == keys(7, count=3, first=2)).all())
     True
@@ -88,16 +97,16 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
 
 
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:
-    """Keys ``(B,)`` that hash the values of each row, so that noise belongs to the example itself."""
+    """Return keys ``(B,)`` that hash the values of each row, which give the same example the same noise."""
     flat = x.detach().flatten(1)
-    # -0.0 is 0.0
+    # adding 0.0 makes -0.0 the same as 0.0
     words = (flat.to(torch.float64) + 0.0).view(torch.int64) if flat.numel() else flat.to(torch.int64)
     places = mix(_golden_multiples(words.shape[1], x.device))
     return mix(mix(words + places).sum(1) + mix(torch.full_like(words[:, 0], salt)))
 
 
 @contextmanager
-def _from(source: _Source | None) -> Iterator[None]:
+def _drawing_from(source: _Source | None) -> Iterator[None]:
     global _active
     before, _active = _active, source
     try:
@@ -108,62 +117,62 @@ def _from(source: _Source | None) -> Iterator[None]:
 
 @contextmanager
 def keyed(row_keys: Tensor) -> Iterator[None]:
-    """Within the block, noise for row ``i`` follows from ``row_keys[i]``."""
-    with _from(_Source(row_keys)):
+    """Within the block, make the noise for row ``i`` a function of ``row_keys[i]``."""
+    with _drawing_from(_Source(row_keys)):
         yield
 
 
 @contextmanager
 def rows(selection: slice) -> Iterator[None]:
-    """Within the block, noise is for these rows of the active block alone, drawn after what it has drawn."""
+    """Within the block, restrict the active block to a selection of its rows; its count of draws goes on."""
     source = _active
     if source is None:
         yield
         return
     part = _Source(source.keys[selection], source.draws)
     try:
-        with _from(part):
+        with _drawing_from(part):
             yield
     finally:
         source.draws = part.draws
 
 
 def is_keyed() -> bool:
-    """Whether a :func:`keyed` block is active."""
+    """Return whether a :func:`keyed` block is active."""
     return _active is not None
 
 
-def position() -> int:
-    """How many draws the active block has made; 0 outside."""
+def tell() -> int:
+    """Return how many draws the active block has made; 0 outside of a block."""
     return _active.draws if _active is not None else 0
 
 
-def rewind(draws: int) -> None:
-    """Go back to a :func:`position` of the active block: the same numbers come again."""
+def seek(draws: int) -> None:
+    """Set the active block back to a count that :func:`tell` gave: the same numbers come again."""
     if _active is not None:
         _active.draws = draws
 
 
-def capture() -> tuple[Tensor, int] | None:
-    """Where the noise stands: keys and position of the active block; None outside."""
+def state() -> tuple[Tensor, int] | None:
+    """Return the keys and the count of draws of the active block; None outside of a block."""
     return (_active.keys, _active.draws) if _active is not None else None
 
 
 @contextmanager
-def replay(state: tuple[Tensor, int] | None) -> Iterator[None]:
-    """Within the block, the noise that followed a :func:`capture` comes again (None: torch's generator)."""
-    with _from(None if state is None else _Source(*state)):
+def restore(state: tuple[Tensor, int] | None) -> Iterator[None]:
+    """Within the block, draw from a :func:`state` on (None: from torch's global generator)."""
+    with _drawing_from(None if state is None else _Source(*state)):
         yield
 
 
 def _bits(like: Tensor) -> Tensor | None:
-    """64 random bits for each element of ``like``, or None outside a keyed block."""
+    """Return 64 random bits for each element of ``like``; None outside of a keyed block."""
     source = _active
     if source is None:
         return None
     rows, count = like.shape[0], source.keys.shape[0]
     if count == 0 or rows % count:
-        raise ValueError(f"Noise for {rows} rows was asked for under {count} keys; rows must be a multiple.")
+        raise ValueError(f"Noise for {rows} rows needs a number of keys that divides {rows}; got {count}.")
     row_keys = source.keys.to(like.device)
     if rows != count:  # repeated rows (x repeated K times) are different rows
         copies = _golden_multiples(rows // count, like.device) - _GOLDEN
@@ -175,7 +184,7 @@ def _bits(like: Tensor) -> Tensor | None:
 
 
 def uniform(like: Tensor) -> Tensor:
-    """Uniform noise on [0, 1) with the shape ``(rows, ...)``, dtype and device of ``like``."""
+    """Draw uniform noise on [0, 1) with the shape ``(rows, ...)``, dtype and device of ``like``."""
     bits = _bits(like)
     if bits is None:
         return torch.rand_like(like)
@@ -184,7 +193,7 @@ def uniform(like: Tensor) -> Tensor:
 
 
 def normal(like: Tensor) -> Tensor:
-    """Standard normal noise with the shape, dtype and device of ``like`` (Box-Muller)."""
+    """Draw standard normal noise with the shape, dtype and device of ``like`` (Box-Muller)."""
     bits = _bits(like)
     if bits is None:
         return torch.randn_like(like)
@@ -195,5 +204,5 @@ def normal(like: Tensor) -> Tensor:
 
 
 def rademacher(like: Tensor) -> Tensor:
-    """Signs, +1 or -1 with equal probability, with the shape, dtype and device of ``like``."""
+    """Draw +1 or -1 with equal probability, with the shape, dtype and device of ``like``."""
     return 1 - 2 * (uniform(like) < 0.5).to(like.dtype)

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.base import sum_event
 from zoo.models.core import rng
 from zoo.models.core.distributions import gaussian_log_prob
+from zoo.models.core.functional import from_symmetric, soft_bound, sum_event, to_symmetric
 
 SMALLEST_BIN_SCALE = 0.1  # logistic scale, in bins: its own bin then holds 98.7 % of a pixel's mass
 SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # Gaussian, in the data's units
@@ -34,7 +34,7 @@ class Observation:
 
     def centre(self, x: Tensor) -> Tensor:
         """What a network is shown: integers to [-1, 1], continuous values as they are."""
-        return x if self.spec.levels is None else x * (2 / (self.spec.levels - 1)) - 1
+        return to_symmetric(x, self.spec.levels)
 
     def parameters(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """Location and log scale in data space ``(B, *shape)`` from a network's ``(B, 2 shape[0], ...)``."""
@@ -42,7 +42,7 @@ class Observation:
         levels = self.spec.levels
         if levels is None:
             return location, soft_bound(raw, math.log(SMALLEST_STD), math.log(LARGEST_STD))
-        location = (location + 1) * ((levels - 1) / 2)
+        location = from_symmetric(location, levels)
         return location, soft_bound(raw, math.log(SMALLEST_BIN_SCALE), math.log(levels))
 
     def log_prob(self, x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
@@ -81,9 +81,3 @@ def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, le
     above = F.logsigmoid((mean - x + 0.5) * precision)
     inside = below + above + torch.log(-torch.expm1(-precision))
     return torch.where(x <= 0, below, torch.where(x >= levels - 1, above, inside))
-
-
-def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:
-    """A smooth increasing map onto (low, high): the midpoint at 0, with slope 1 there."""
-    half = (high - low) / 2
-    return (low + high) / 2 + half * torch.tanh(raw / half)

@@ -15,8 +15,9 @@ from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.bijections.dequantise import Dequantisation, DequantisationName, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
 from zoo.models.core import rng
+from zoo.models.core.capabilities import Family, SamplingOrder
 from zoo.models.core.distributions import Base, Distribution, make_base
-from zoo.models.core.model import Family, GenerativeModel
+from zoo.models.core.model import GenerativeModel
 
 Preprocessing = Literal["logit", "centre", "none"]
 
@@ -42,6 +43,7 @@ class Flow(GenerativeModel):
     """
 
     family: ClassVar[Family] = "flow"
+    sampling: SamplingOrder = "parallel"
 
     def __init__(
         self,

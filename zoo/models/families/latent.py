@@ -10,7 +10,8 @@ from torch import Tensor
 
 from zoo.checks import at_least, whole
 from zoo.data.spec import DataSpec
-from zoo.models.core.model import Diagnostic, GenerativeModel
+from zoo.models.core.capabilities import Diagnostic, SamplingOrder
+from zoo.models.core.model import GenerativeModel
 from zoo.models.families.decoder_likelihood import Observation
 
 ACTIVE = 0.01  # Burda et al. 2016, section 5.2: the variance above which a latent unit is in use
@@ -66,6 +67,7 @@ class LatentVariableModel(GenerativeModel):
 
     family = "vae"
     likelihood = "lower bound"
+    sampling: SamplingOrder = "parallel"
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.core.distributed import moments, world
+from zoo.models.core.distributed import moments, world_size
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -15,7 +15,7 @@ class BatchNorm2d(nn.BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or world() == 1:
+        if not self.training or world_size() == 1:
             return super().forward(x)
         mean, variance, count = moments(x.transpose(0, 1).flatten(1))
         with torch.no_grad():

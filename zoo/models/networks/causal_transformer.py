@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 
 class CausalTransformer(nn.Module):
@@ -59,7 +59,7 @@ class CausalTransformer(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, T, in_features)``, and a context ``(B, context)``, to ``(B, T, out_features)``."""
-        tick()
+        add_nfe()
         h = self._embed(x, 0, context)
         for layer in self.layers:
             h = layer(h)
@@ -70,7 +70,7 @@ class CausalTransformer(nn.Module):
 
         The cache is extended by the token; one sequential evaluation.
         """
-        tick()
+        add_nfe()
         h = self._embed(token[:, None], cache.length, context)
         for index, layer in enumerate(self.layers):
             h = layer(h, cache, index)

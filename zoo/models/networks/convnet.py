@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 
 class ConvNet(nn.Module):
@@ -38,7 +38,7 @@ class ConvNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
-        tick()
+        add_nfe()
         h = self.first(x)
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]

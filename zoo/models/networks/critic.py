@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import constrain
 
 
@@ -30,7 +30,7 @@ class Critic(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Logits ``(B,)``: large where the critic takes ``x`` for data (of this label)."""
-        tick()
+        add_nfe()
         features = self.features(x)
         logits = self.head(features).squeeze(1)
         if self.projection is not None and context is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import (
     Activation,
     Norm,
@@ -72,7 +72,7 @@ class Decoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Outputs ``(B, outputs * shape[0], *shape[1:])``, unbounded."""
-        tick()
+        add_nfe()
         return self.layers(z)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from zoo.errors import ZooError
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.batch_norm import BatchNorm2d
 from zoo.models.networks.lipschitz import SpectralNorm
 
@@ -141,5 +141,5 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(B, features)``, unbounded."""
-        tick()
+        add_nfe()
         return self.layers(x)

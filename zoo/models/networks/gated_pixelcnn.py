@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down
 
 
@@ -74,7 +74,7 @@ class GatedPixelCNN(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Logits ``(B, C, levels, H, W)`` from integers ``x`` ``(B, C, H, W)`` (in floating dtype)."""
-        tick()
+        add_nfe()
         x = self._scale(x)
         return self._horizontal(x, self._vertical(shift_down(x), context), context)
 
@@ -108,7 +108,7 @@ class GatedPixelCNN(nn.Module):
                 pixel = x[:, :, row : row + 1, walk.column : walk.column + 1]
                 heard = [word[..., walk.column, None] for word in said]
                 for channel in range(self.channels):
-                    tick()
+                    add_nfe()
                     logits = self._horizontal(self._scale(pixel), heard, context, walk)[:, channel, :, 0, 0]
                     pixel[:, channel, 0, 0] = step(channel, row, walk.column, logits).to(x.dtype)
                 entry.remember(self._scale(pixel), walk)  # now with its last channel

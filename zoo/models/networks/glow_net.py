@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 
 class GlowNet(nn.Module):
@@ -35,7 +35,7 @@ class GlowNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
-        tick()
+        add_nfe()
         h = self.first(x)
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.bijections.autoregressive import soft_clamp
-from zoo.models.core.nfe import tick
+from zoo.models.core.functional import soft_clamp
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import pyramid
 
 Choose = Callable[[Tensor, Tensor | None], Tensor]
@@ -69,7 +69,7 @@ class Ladder(nn.Module):
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """Features of ``x`` ``(B, *shape)`` at each size, ``(B, width, h, w)``, the image's own first."""
-        tick()
+        add_nfe()
         h = self.enter(x.view(len(x), -1, *self.sizes[0])) + self._label(context, 0)
         features = []
         for index, block in enumerate(self.up):
@@ -85,7 +85,7 @@ class Ladder(nn.Module):
         context: Tensor | None = None,
     ) -> Tensor:
         """From the top to features ``(n, width, H, W)`` of the image, with latents of ``choose``."""
-        tick()
+        add_nfe()
         h = self.top.expand(n, -1, -1, -1) + self._label(context, 1)
         for index, layer in enumerate(self.down):
             scale = len(self.sizes) - 1 - index // self.layers

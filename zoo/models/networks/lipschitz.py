@@ -15,7 +15,7 @@ from torch.nn.grad import conv2d_input
 from zoo.checks import one_of, whole
 from zoo.errors import ZooError
 from zoo.models.core import rng
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 Activation = Literal["elu", "lipswish", "sincos"]
 
@@ -300,7 +300,7 @@ class LipschitzNetwork(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, *shape)``, and a context ``(B, context)``, to ``(B, *shape)``."""
-        tick()
+        add_nfe()
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
             x = layer(activation(x))
             if index == 0 and self.context is not None:
@@ -314,7 +314,7 @@ class LipschitzNetwork(nn.Module):
         The layers carry D directions along with x, which takes fewer operations than products with the
         Jacobian, above all where its gradient is wanted too.
         """
-        tick()
+        add_nfe()
         directions: Tensor | None = None  # (B, D, width): by how much each x_j moves the units; None: itself
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
             weight = layer.weight()  # type: ignore[operator]

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from zoo.checks import switch, whole
 from zoo.errors import ZooError
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh"]
@@ -180,7 +180,7 @@ class MADE(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
-        tick()
+        add_nfe()
         activate = _ACTIVATIONS[self.activation][0]
         state = x
         streams: list[Tensor] = []
@@ -211,7 +211,7 @@ class MADE(nn.Module):
                 must not keep the parameters, whose memory is used again.
             context: ``(B, K)``, where the network has one.
         """
-        tick(self.dim)
+        add_nfe(self.dim)
         shift = self.context(context).T if self.context is not None else None
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._generate_recorded(rows, step, shift)

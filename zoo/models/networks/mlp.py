@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 
 class MLP(nn.Module):
@@ -45,5 +45,5 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, in_features)``, and a context ``(B, context)``, to ``(B, out_features)``."""
-        tick()
+        add_nfe()
         return self.layers(x if context is None else torch.cat([x, context], 1))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down, shift_right
 from zoo.models.networks.dropout import Dropout
 
@@ -60,7 +60,7 @@ class PixelCNNPP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Outputs ``(B, outputs, H, W)`` from ``x`` ``(B, C, H, W)`` in [-1, 1]."""
-        tick()
+        add_nfe()
         x = _with_ones(x)
         beside, said = self._rows(shift_down(x), context)
         return self._pixels(shift_right(x), beside, said, context)
@@ -91,7 +91,7 @@ class PixelCNNPP(nn.Module):
             beside, said = self._rows(above, context, walks)
             left = outside
             for column in range(columns):
-                tick()
+                add_nfe()
                 walks.move(column)
                 output = self._pixels(left, beside[..., column, None], said, context, walks)
                 x[:, :, row, column] = step(row, column, output[:, :, 0, 0])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import Norm, constrain, norm_layer, pyramid
 
 SMALLEST = 8  # the critic's last two blocks work on images whose sides are no longer than this
@@ -42,7 +42,7 @@ class ResidualGenerator(nn.Module):
         self.last = convolution(width, shape[0], 3)
 
     def forward(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        tick()
+        add_nfe()
         h = self.first(z)
         for block in self.blocks:
             h = block(h, context)

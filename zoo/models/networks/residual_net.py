@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 
 
 class _Residual(nn.Module):
@@ -51,7 +51,7 @@ class ResidualMLP(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, in_features)``, and a context ``(B, context)``, to ``(B, out_features)``."""
-        tick()
+        add_nfe()
         return self.last(self.blocks(self.first(x if context is None else torch.cat([x, context], 1))))
 
 
@@ -93,7 +93,7 @@ class ResidualConvNet(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
-        tick()
+        add_nfe()
         h = self.first(x)
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]

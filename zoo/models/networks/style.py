@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.models.core import rng
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import pyramid, pyramid_channels
 
 CENTRE_LATENTS = 1024  # over which the mean of w is taken, for truncation
@@ -84,7 +84,7 @@ class StyleGenerator(nn.Module):
             temperature: factor on the per-pixel noise.
             truncation: psi.
         """
-        tick()
+        add_nfe()
         w = self.style(z, context)
         if truncation != 1:
             w = torch.lerp(self.centre(context), w, truncation)

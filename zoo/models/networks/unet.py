@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from zoo.checks import above, whole, within
 from zoo.errors import ZooError
-from zoo.models.core.nfe import tick
+from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.dropout import Dropout
 
 SLOWEST = 0.1  # radians per unit of time, as Ho et al.'s slowest
@@ -105,7 +105,7 @@ class UNet(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, C, H, W)``, and a label, to ``x``'s shape."""
-        tick()
+        add_nfe()
         angles = t.reshape(-1, 1).to(x.dtype) * self.frequencies
         time = self.time[:-1](torch.cat([angles.sin(), angles.cos()], 1))
         if self.label is not None and context is not None:

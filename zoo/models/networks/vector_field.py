@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ZooError
-from zoo.models.bijections.patchify import fold
-from zoo.models.core.nfe import tick
+from zoo.models.core.functional import patch_side
+from zoo.models.core.nfe import add_nfe
 
 Activation = Literal["tanh", "softplus"]
 
@@ -65,7 +65,7 @@ class DenseField(nn.Module):
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, D)`` to ``(B, D)``."""
-        tick()
+        add_nfe()
         return _gated_stack(self.layers, self.activation, t, x, context)
 
     @property
@@ -80,7 +80,7 @@ class DenseField(nn.Module):
         with q = d * s for each row and M = W2 * (W1 S3 W3)^T elementwise for all: exact at the cost of one
         more H x H product, without a vector-Jacobian product.
         """
-        tick()
+        add_nfe()
         time = t.reshape(1, 1).to(x.dtype)
         first, second, third = self.layers
         act, slope = self.activation
@@ -96,7 +96,7 @@ class DenseField(nn.Module):
 class PatchField(nn.Module):
     """v(t, x) on images for a likelihood's ODE: gated 3x3 convolutions over patches of pixels.
 
-    Patches become channels first, each axis folded as :func:`~zoo.models.bijections.patchify.fold` says. An
+    Patches become channels first, each axis folded as :func:`~zoo.models.core.functional.patch_side` says. An
     ODE evaluates its field, and differentiates its divergence, dozens of times a step, and convolutions
     over a coarse grid cost the least for their reach. There is no normalisation layer: where an image is
     flat, one would make the field stiff.
@@ -120,14 +120,14 @@ class PatchField(nn.Module):
         super().__init__()
         self.activation = _activation(activation)
         channels, height, width = shape
-        self.fold = (fold(height, patch), fold(width, patch))
+        self.fold = (patch_side(height, patch), patch_side(width, patch))
         folded = channels * self.fold[0] * self.fold[1]
         widths = itertools.pairwise([folded, *hidden, folded])
         self.layers = nn.ModuleList(_Gated(nn.Conv2d(a, b, 3, padding=1), b, context) for a, b in widths)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, C, H, W)`` to ``(B, C, H, W)``."""
-        tick()
+        add_nfe()
         (n, c, h, w), (i, j) = x.shape, self.fold
         patches = x.view(n, c, h // i, i, w // j, j).permute(0, 1, 3, 5, 2, 4)
         folded = patches.reshape(n, c * i * j, h // i, w // j)

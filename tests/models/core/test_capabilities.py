@@ -1,0 +1,89 @@
+"""What a model declares, and the defaults of a model that declares nothing."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import zoo
+from zoo.config import options
+from zoo.errors import ZooError
+from zoo.models.core import capabilities
+from zoo.models.core.capabilities import Declaration, SamplingOrder, declared, missing, offers
+
+SPEC = zoo.DataSpec((1, 8, 8), levels=17, classes=10)
+SEQUENTIAL = {
+    "made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow", "pixelcnn", "pixelcnn_pp"
+}  # fmt: skip
+SOLVERS = {"ffjord", "flow_matching", "diffusion", "iresnet", "residual_flow"}
+
+
+class Plain(nn.Module):
+    """A model from elsewhere that declares nothing."""
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x))
+
+
+def test_a_plain_module_has_the_documented_defaults():
+    assert declared(Plain()) == Declaration("unknown", None, None, "maximum_likelihood", False, False)
+
+
+def test_a_model_without_likelihood_is_trained_adversarially_by_default():
+    model = Plain()
+    model.likelihood = "none"
+    assert declared(model).objective == "adversarial"
+    model.objective = "matching"
+    assert declared(model).objective == "matching"
+
+
+@pytest.mark.parametrize("attribute", ["likelihood", "sampling"])
+def test_an_unknown_declaration_is_refused_with_the_known_words(attribute):
+    model = Plain()
+    setattr(model, attribute, "guess")
+    with pytest.raises(ZooError, match=f"Plain.{attribute} is 'guess'; use one of (exact|parallel), "):
+        declared(model)
+
+
+@pytest.mark.parametrize("name", options("model"))
+def test_every_model_declares_how_it_samples(name):
+    expected = "sequential" if name in SEQUENTIAL else "solver" if name in SOLVERS else "parallel"
+    assert declared(zoo.build(name, SPEC)).sampling == expected
+
+
+def test_the_expected_orders_are_about_existing_models():
+    assert set(options("model")) > SEQUENTIAL | SOLVERS
+    assert set(get_args(SamplingOrder)) == {"parallel", "sequential", "solver"}
+
+
+def test_a_vae_with_an_autoregressive_prior_samples_sequentially():
+    assert declared(zoo.build("vae", SPEC, prior="flow")).sampling == "sequential"
+    assert declared(zoo.build("vae", SPEC, prior="mixture")).sampling == "parallel"
+
+
+def test_a_loss_that_couples_the_batch_is_declared():
+    assert declared(zoo.build("flow_matching", SPEC, coupling="minibatch_ot")).whole_batch
+    assert not declared(zoo.build("flow_matching", SPEC, coupling="independent")).whole_batch
+
+
+def test_missing_names_are_listed_in_the_order_of_the_protocol():
+    assert missing(Plain(), capabilities.Adversarial) == ["generator", "critic", "generate", "to_network"]
+    assert offers(zoo.build("gan", SPEC), capabilities.Adversarial)
+    assert missing(zoo.build("gan", SPEC), capabilities.HasMatchingLoss) == ["matching_loss"]
+
+
+def test_a_generative_model_offers_every_optional_method_without_effect():
+    model = zoo.build("realnvp", SPEC)
+    for protocol in (
+        capabilities.HasLogProb,
+        capabilities.HasTrainingStatistics,
+        capabilities.HasLikelihoodDetails,
+        capabilities.HasSamplingDetails,
+        capabilities.HasDiagnostics,
+    ):
+        assert offers(model, protocol)
+    assert model.sampling_details() == {}
+    assert model.diagnostics(torch.zeros(2, 1, 8, 8)) == {}
