@@ -28,7 +28,7 @@ from fake_records import write as write_record  # noqa: E402
 
 from zoo.comparison import compare  # noqa: E402
 from zoo.record import read  # noqa: E402
-from zoo.sweep import plan  # noqa: E402
+from zoo.sweep import plan_sweep  # noqa: E402
 
 REAL = read(sorted((ROOT / "results/quickstart/records").glob("glow-*"))[0])
 COUNTS, SEEDS = (1000, 10_000), 5
@@ -74,7 +74,7 @@ def sweep_file(folder: Path, count: int) -> Path:
 def planned(sweep: str) -> tuple[int, dict[str, float]]:
     """How many jobs a sweep has, and the seconds of finding them."""
     begun = time.perf_counter(), time.process_time()
-    jobs = plan(sweep, [], Path("none")).jobs
+    jobs = plan_sweep(sweep, [], Path("none")).jobs
     return len(jobs), {
         "plan_seconds": time.perf_counter() - begun[0],
         "plan_cpu_seconds": time.process_time() - begun[1],

@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from zoo import factory
-from zoo.config import compose_run, plain
+from zoo.config import compose_run, to_dict
 from zoo.models.core import rng
 from zoo.running.run import prepare_data, run
 
@@ -47,7 +47,7 @@ def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
     data, seed = prepare_data(config), int(config.seed)
     data.updates = UPDATES
     pl.seed_everything(seed, verbose=False)
-    model = factory.instantiate(plain(config.model), data.spec)
+    model = factory.instantiate(to_dict(config.model), data.spec)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=config.training.lr, betas=tuple(config.training.betas))
     for update, x in enumerate(data.train_dataloader()):

@@ -1,10 +1,10 @@
 """Replay the sweep's scheduler on a simulated cluster that keeps breaking: nothing lost, nothing done twice.
 
-The decisions are zoo's own code: :func:`zoo.sweep.sweep` with its loop (what is done, what is left, what an
-exit code means), :func:`zoo.running.run.ended` (what a worker does in a directory that has a record),
-:mod:`zoo.record` and :func:`zoo.errors.cut_off`. Records are files, read and written by it. Simulated are the
-clock, the GPUs and what happens on them: a worker computes, saves, dies alone, with its node or with its
-sweep, is pre-empted, meets a full disk, diverges, fails, or ends. Its checkpoint is a file too.
+The decisions are zoo's own code: :func:`zoo.sweep.run_sweep` with its loop (which jobs are done, which are
+left, what an exit code means), :func:`zoo.running.run.ended` (what a worker does in a directory that has a
+record), :mod:`zoo.record` and :func:`zoo.errors.cut_off`. Records are real files. The clock, the GPUs and
+what happens on them are simulated: a worker computes, saves a checkpoint (a file too), dies alone, with its
+node or with its sweep, is pre-empted, meets a full disk, diverges, fails, or ends.
 
     python benchmarks/scheduler_simulation.py       # reads plan.json in results/scaling, writes simulation.*
 """
@@ -397,8 +397,8 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
         stack.enter_context(mock.patch.object(os, "fsync"))  # the simulation's own disk need not last
         for name, substitute in {
             "time": machines,
-            "plan": lambda *_: _plan(root, named, cluster.slots),
-            "show": lambda *_: _Silent(),
+            "plan_sweep": lambda *_: _plan(root, named, cluster.slots),
+            "make_display": lambda *_: _Silent(),
             "stop_on_signals": lambda: None,
         }.items():
             stack.enter_context(mock.patch.object(scheduler, name, substitute))
@@ -408,7 +408,7 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
             commands += 1
             jobs = []
             with contextlib.suppress(SweepKilled):
-                jobs = scheduler.sweep("simulated", console=console, launcher=machines)[1]
+                jobs = scheduler.run_sweep("simulated", console=console, launcher=machines)[1]
             if not jobs:
                 jobs = _plan(
                     root, named, cluster.slots

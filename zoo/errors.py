@@ -1,4 +1,4 @@
-"""What a person can mend: every such error is one sentence that says what is wrong and what to do."""
+"""Errors that a user can mend: each is one sentence that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """A mistake that the user can mend. The commands print its sentence and exit with code 2."""
+    """A mistake that the user can mend. The commands print its message and exit with code 2."""
 
 
 class InvalidData(ZooError, ValueError):
-    """Data of another shape, kind or range than its :class:`zoo.DataSpec` says."""
+    """Data whose shape, type or range contradicts its :class:`zoo.DataSpec`."""
 
 
 class NoLikelihood(ZooError, NotImplementedError):
-    """Raised by ``log_prob`` of a model that defines no density, such as a GAN."""
+    """The model has no density (a GAN, for example); raised by ``log_prob``."""
 
 
 class Diverged(ZooError, ArithmeticError):
-    """Training met a value that is not finite; the run is recorded as ``diverged``."""
+    """The loss or a gradient became infinite or NaN; the run is recorded as ``diverged``."""
 
 
 class Unsound(ZooError, ArithmeticError):
-    """A computation left the floating-point range or did not converge; the protocol makes an empty cell."""
+    """A computation left the floating-point range or did not converge; its metric stays empty."""
 
 
 class CutOff(ZooError):
-    """The run was stopped from outside: memory, disk, a lost process. The same command resumes it."""
+    """The run was stopped by its environment (memory, disk, a lost process). The same command resumes it."""
 
 
-CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again)
-# Exit codes of a run that will be resumed; 120 is Python's when the last words of a log cannot be written.
+CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again later)
+# Exit codes of a run that the same command resumes. Python exits with 120 if it cannot flush its output.
 STOPPED = {CUT_OFF, 120, 130, 143}
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -41,9 +41,10 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 
 
 def cut_off(error: BaseException) -> str | None:
-    """Why this error says nothing about the run itself; None for an error of its own.
+    """Return what to tell the user if the environment caused the error, or None if the run itself did.
 
-    A job that meets one of these leaves no record, so that the same command goes on from its last checkpoint.
+    Such causes are missing memory, a full disk and a lost rank. The job then writes no record, so that the
+    same command resumes it from its last checkpoint.
     """
     message = str(error)
     if isinstance(error, CutOff):
@@ -62,7 +63,11 @@ def cut_off(error: BaseException) -> str | None:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
-    """The error for a name that does not exist, offering the nearest ones that do."""
+    """Return the error for a name that does not exist; it offers the nearest names that do.
+
+    >>> str(unknown("model", "mfa", ["maf", "glow"]))
+    "There is no model called 'mfa'; did you mean maf?"
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}."

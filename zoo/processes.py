@@ -1,4 +1,4 @@
-"""Processes: which rank this one is, whose child it is, which directory it holds. Imports no torch."""
+"""Processes: their ranks and parents, the signals that stop them, the lock of a run's directory."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PARENT = "ZOO_PARENT"  # the process that started this one
-JOBS = "ZOO_JOBS"  # how many jobs of a sweep are at work on this machine at a time
+PARENT = "ZOO_PARENT"  # environment variable: id of the process that started this one
+JOBS = "ZOO_JOBS"  # environment variable: number of jobs of a sweep that run on this machine at a time
 LOCK = ".lock"
-PATIENCE = 20.0  # seconds that a process gets to end itself before it is killed
+PATIENCE = 20.0  # seconds that a process has to end by itself before it is killed
 
-# Left by a launcher in the environment, these would make a job believe that it is one rank of another job.
+# Variables that a launcher sets for its ranks. A new job must not inherit them.
 RANK_VARIABLES = {
     *("LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     *("LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
     *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
 }
-# What asks a process to end: a person or Slurm by the first; before a job's time is over Slurm by the second.
+# Signals that ask a process to end: SIGTERM, and SIGUSR2, which Slurm sends before a job's time is over.
 ENDING = (signal.SIGTERM, signal.SIGUSR2)
 
 
 def is_first_rank() -> bool:
-    """Whether this process is the one that writes: rank 0, before a process group exists too."""
+    """Return whether this process is rank 0, the one that writes files.
+
+    It reads the environment, so it works before a process group exists.
+    """
     if "RANK" in os.environ:  # torchrun
         return int(os.environ["RANK"]) == 0
     places = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
@@ -35,13 +38,17 @@ def is_first_rank() -> bool:
 
 
 def child_environment(rank: bool = False) -> dict[str, str]:
-    """The environment of a job that knows whose child it is; with this process's rank only where asked."""
+    """Return the environment for a child process.
+
+    Args:
+        rank: whether the child is a rank of the same job and inherits the variables of its rank.
+    """
     inherited = {k: v for k, v in os.environ.items() if rank or k not in RANK_VARIABLES}
     return inherited | {PARENT: str(os.getpid())}
 
 
 def stop_on_signals() -> None:
-    """Let SIGTERM end this process as Ctrl-C does: with what it has kept, and with its own children ended."""
+    """Handle SIGTERM and SIGUSR2 like Ctrl-C: save a checkpoint, end the children, exit."""
     if threading.current_thread() is threading.main_thread():
         for signum in ENDING:
             signal.signal(signum, _interrupt)
@@ -52,17 +59,20 @@ def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def follow_parent(every: float = 0.5) -> None:
-    """End this process when the one that started it is gone, however that died (kill -9 tells nobody).
+def exit_with_parent(every: float = 0.5) -> None:
+    """Watch the process that started this one, and exit when it disappears, even after SIGKILL.
 
-    So no job outlives its sweep and no rank its job: what was not saved is made again from the last
-    checkpoint by the same command. A process that a person started, or a cluster, follows nobody.
+    So no job outlives its sweep and no rank outlives its job. A process that was started by a person or by
+    a cluster has no parent to watch.
+
+    Args:
+        every: seconds between two looks.
     """
     starter = os.environ.pop(PARENT, None)
-    os.environ[PARENT] = str(os.getpid())  # of the processes that this one will start: its ranks
+    os.environ[PARENT] = str(os.getpid())  # for the ranks that this process will start
     if starter is None and "TORCHELASTIC_RUN_ID" in os.environ:
         starter = str(os.getppid())  # torchrun's agent
-    if starter is None or int(starter) == os.getpid():  # the second: its own word, of a command before
+    if starter is None or int(starter) == os.getpid():  # set by an earlier command in this process
         return
     parent = int(starter)
 
@@ -70,28 +80,31 @@ def follow_parent(every: float = 0.5) -> None:
         while os.getppid() == parent:
             time.sleep(every)
         os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(PATIENCE)  # it may hang in a collective that nobody else joins
+        time.sleep(PATIENCE)  # it may hang in a collective operation that no other rank joins
         os._exit(130)
 
-    threading.Thread(target=watch, daemon=True, name="follow-parent").start()
+    threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
 
 
 @contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Hold a run's directory: a second process that trains the same run waits, then finds it done."""
+def lock(directory: Path) -> Iterator[None]:
+    """Lock a run's directory; another process that wants to train the same run waits here.
+
+    Only the first rank takes the lock. The operating system releases it when the process ends.
+    """
     if not is_first_rank():
-        yield  # a rank of the process that holds it
+        yield
         return
-    with (directory / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the system lets go of it when the process ends, however it ends
+    with (directory / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def is_held(directory: Path) -> bool:
-    """Whether a process is at work in a run's directory."""
+def is_locked(directory: Path) -> bool:
+    """Return whether a process is at work in a run's directory."""
     try:
-        with (directory / LOCK).open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with (directory / LOCK).open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
     except BlockingIOError:

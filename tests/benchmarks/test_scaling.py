@@ -15,7 +15,7 @@ from restarts import daly_interval, expected_time, young_interval
 from scheduler_simulation import HARSH, Cluster, Work, many, simulate
 
 from zoo.config import compose_run
-from zoo.sweep.plan import plan
+from zoo.sweep.plan import plan_sweep
 
 # so bad that a sweep of 300 jobs meets everything
 WORSE = replace(
@@ -110,7 +110,7 @@ def test_the_page_shows_what_the_commands_wrote():
 
 
 def test_the_sweep_is_one_that_can_be_started():
-    jobs = plan("imagenet64", ["seed=0"], None).jobs
+    jobs = plan_sweep("imagenet64", ["seed=0"], None).jobs
     configs = [compose_run(job.overrides) for job in jobs]
     assert [f"{c.hydra.runtime.choices.model}" for c in configs] == [e.model for e in scaling_plan.SWEEP]
     for config, entry in zip(configs, scaling_plan.SWEEP, strict=True):

@@ -27,7 +27,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.figures import canvas
 from zoo.comparison.studies import Group, studies
 from zoo.record import Metric, Record
-from zoo.sweep import plan
+from zoo.sweep import plan_sweep
 
 FD = "fd/digits-cnn"
 GAN = {"training": {"lr": 0.001, "betas": [0.0, 0.99], "ema": 0.99, "r1": 1.0, "augment": []}}
@@ -724,7 +724,7 @@ def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name):
     families |= dict.fromkeys(("pixelcnn", "pixelcnn_pp"), "autoregressive")
     families |= dict.fromkeys(("ffjord", "flow_matching"), "continuous flow") | {"diffusion": "diffusion"}
     runs = []
-    for job in plan(name, [], None).jobs:
+    for job in plan_sweep(name, [], None).jobs:
         identity = job.identity
         side = identity.config["data"].get("side") or 8
         draw = functools.partial(source.lognormvariate, 0, 0.1)

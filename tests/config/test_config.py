@@ -6,7 +6,7 @@ import pytest
 
 from zoo.config import check_choices, compose_run, identify, options, run_dir_override
 from zoo.errors import ZooError
-from zoo.sweep import expand, find
+from zoo.sweep import expand, find_sweep
 
 
 @pytest.mark.parametrize(
@@ -192,12 +192,12 @@ def test_blocks_are_sweeps_one_after_the_other():
 
 
 def test_find(workdir):
-    assert find("quickstart").name == "quickstart.yaml"
+    assert find_sweep("quickstart").name == "quickstart.yaml"
     with pytest.raises(ZooError, match="did you mean quickstart"):
-        find("quikstart")
+        find_sweep("quikstart")
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text("grid: {seed: [0]}")
-    assert find("mine") == workdir / "sweeps/mine.yaml"
+    assert find_sweep("mine") == workdir / "sweeps/mine.yaml"
 
 
 def test_a_misspelt_published_size_is_offered_the_nearest_one():

@@ -11,7 +11,7 @@ from torch import nn
 
 import zoo
 from zoo import factory
-from zoo.config import compose_run, plain
+from zoo.config import compose_run, to_dict
 from zoo.errors import ZooError
 from zoo.factory import instantiate
 from zoo.models.core import rng
@@ -19,7 +19,7 @@ from zoo.models.core.nfe import count_nfe
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching, assignment
 from zoo.models.networks.unet import UNet
-from zoo.sweep.plan import plan
+from zoo.sweep.plan import plan_sweep
 from zoo.training.matching import Matching
 
 PLANE = zoo.DataSpec((2,))
@@ -116,7 +116,7 @@ def test_conditional_matching_learns_each_labels_data():
 @pytest.mark.parametrize("name", ["ddpm_cifar10", "iddpm_cifar10", "flow_matching_cifar10"])
 def test_published_sizes(name):
     """Ho et al. 2020, appendix B: 35.7 million weights (35,746,307 in the authors' programs)."""
-    settings = plain(compose_run([f"model=published/{name}", "data=cifar10"]).model)
+    settings = to_dict(compose_run([f"model=published/{name}", "data=cifar10"]).model)
     with torch.device("meta"):
         model = instantiate(settings, zoo.DataSpec((3, 32, 32), levels=256, classes=10))
     assert sum(p.numel() for p in model.parameters()) == 35_746_307
@@ -161,7 +161,7 @@ def test_the_sweep_against_ffjord_trains_the_same_network():
     data_specs = {"digits": zoo.DataSpec((1, 8, 8), levels=17), "8gaussians": zoo.DataSpec((2,))}
     for name, spec in data_specs.items():
         fields, training = [], []
-        for job in plan("ffjord_vs_matching", [f"data={name}", "seed=0"], None).jobs:
+        for job in plan_sweep("ffjord_vs_matching", [f"data={name}", "seed=0"], None).jobs:
             config = job.identity.config
             fields.append(factory.instantiate(config["model"], spec).ode.field)
             training.append({k: config["training"][k] for k in ("max_seconds", "batch_size", "ema", "lr")})

@@ -11,7 +11,7 @@ from scipy import stats
 from shapes import data, every_spec
 from torch import Tensor, nn
 
-from zoo.config import compose_run, model_settings, plain
+from zoo.config import compose_run, model_settings, to_dict
 from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, ZooError
 from zoo.factory import instantiate
@@ -379,7 +379,7 @@ def test_published_sizes_build(name: str, generator: int | None, critic: int | N
     assert config.training.critic_steps == 5
     assert config.training.ema == 0
     with torch.device("meta"):
-        model = instantiate(plain(config.model), DataSpec((3, 32, 32), 256))
+        model = instantiate(to_dict(config.model), DataSpec((3, 32, 32), 256))
     assert generator in (None, sum(p.numel() for p in model.generator.parameters()))
     assert critic in (None, sum(p.numel() for p in model.critic.parameters()))
 
@@ -403,7 +403,7 @@ def test_published_wgan_gps_of_mnist_and_toys(
     )
     assert (list(training.betas), training.lr, training.critic_steps) == ([0.5, 0.9], 1e-4, 5)
     with torch.device("meta"):
-        model = instantiate(plain(config.model), spec)
+        model = instantiate(to_dict(config.model), spec)
     inside = [layer.weight.shape for layer in layers(model)]
     if spec.is_image:
         assert [shape[0] for shape in inside[:3]] == [64, 128, 256]
@@ -428,7 +428,7 @@ def test_the_shipped_settings_are_the_defaults(name: str, model_class: type[GAN]
 @pytest.mark.parametrize("name", ["gan", "wgan", "wgan_gp", "sngan", "stylegan"])
 def test_every_named_model_is_small_and_brings_its_rule(name: str) -> None:
     config = compose_run([f"model={name}"])
-    model = instantiate(plain(config.model), DataSpec((1, 8, 8), 17))
+    model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), 17))
     assert 90_000 < sum(p.numel() for p in model.parameters()) < 300_000
     training = config.training
     assert training._target_.endswith("Adversarial")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from zoo.config import compose_run, options, plain
+from zoo.config import compose_run, options, to_dict
 from zoo.data.spec import DataSpec
 from zoo.factory import instantiate
 from zoo.running.run import _rule
-from zoo.sweep.plan import expand, find
+from zoo.sweep.plan import expand, find_sweep
 
 JOBS = {
     next(o for o in job if o.startswith("model=")).removeprefix("model="): job
-    for job in expand(yaml.safe_load(find("families").read_text()), ["seed=0"])
+    for job in expand(yaml.safe_load(find_sweep("families").read_text()), ["seed=0"])
 }
 
 
@@ -24,7 +24,7 @@ def test_every_family_takes_part():
 @pytest.mark.parametrize("name", JOBS)
 def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
     config = compose_run(JOBS[name])
-    model = instantiate(plain(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
+    model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
     rule = _rule(config, model, 0)
     assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
     assert rule.budget * rule.batch_size * rule.batches_per_update == 5000 * 128
@@ -33,6 +33,6 @@ def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
 def test_a_short_wgan_does_not_keep_the_rate_of_a_long_one(name):
     """Rates published for 100,000 updates or more hardly move a model in 1,000; both sweeps say the same."""
-    claims = yaml.safe_load(find("claims_digits").read_text())["when"][f"model={name}"]
+    claims = yaml.safe_load(find_sweep("claims_digits").read_text())["when"][f"model={name}"]
     ours = compose_run(JOBS[name]).training.lr
     assert compose_run([f"model={name}"]).training.lr < ours == claims["training.lr"]

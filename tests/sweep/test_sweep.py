@@ -26,17 +26,18 @@ import pytest
 import torch
 from rich.console import Console
 
+from zoo import sweep
 from zoo.cli import main
 from zoo.config import check_choices, compose_run, identify, run_dir_override
 from zoo.errors import ZooError
-from zoo.processes import PARENT, alone, is_held
+from zoo.processes import PARENT, is_locked, lock
 from zoo.record import read
 from zoo.running.run import provenance, run
-from zoo.sweep import objective, plan, sweep
+from zoo.sweep import objective, plan_sweep
+from zoo.sweep.display import make_display
 from zoo.sweep.launcher import Local
 from zoo.sweep.run import _close as account_for
 from zoo.sweep.search import Search
-from zoo.sweep.show import show
 
 SWEEP = """
 overrides:
@@ -117,7 +118,9 @@ def run_sweep(place, launcher=None, **settings):
         place.mkdir(exist_ok=True)
         file.write_text(SWEEP)
     console = Console(file=printed, width=200)
-    _, jobs = sweep(str(file), out=place / "runs", console=console, launcher=launcher or Forked(), **settings)
+    _, jobs = sweep.run_sweep(
+        str(file), out=place / "runs", console=console, launcher=launcher or Forked(), **settings
+    )
     return jobs, printed.getvalue()
 
 
@@ -249,7 +252,7 @@ def test_a_killed_sweep_leaves_no_process_and_loses_nothing(tmp_path, undisturbe
     os.kill(process.pid, signum)
     process.join()
     (worked,) = (tmp_path / "runs").iterdir()
-    until(lambda: not is_held(worked))  # its worker, which the sweep could not end, ends by itself
+    until(lambda: not is_locked(worked))  # its worker, which the sweep could not end, ends by itself
     assert not (worked / "record.json").exists()
     run_sweep(tmp_path)
     assert result(tmp_path) == undisturbed
@@ -270,7 +273,7 @@ def test_two_sweeps_of_one_directory_share_its_jobs(tmp_path, undisturbed):
 def test_a_launcher_that_a_sweep_cannot_use_is_refused(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     with pytest.raises(ZooError, match="launcher=local or launcher=slurm; got joblib"):
-        sweep("quickstart", ["launcher=joblib"], out=tmp_path, console=Console(file=io.StringIO()))
+        sweep.run_sweep("quickstart", ["launcher=joblib"], out=tmp_path, console=Console(file=io.StringIO()))
     assert not list(tmp_path.iterdir())
 
 
@@ -292,9 +295,9 @@ def test_a_failed_job_is_tried_again_only_when_asked(tmp_path):
 
 def test_a_terminal_shows_reasons_as_they_are(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP)
-    found = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    found = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
     printed = io.StringIO()
-    with show(found, Console(file=printed, width=200, force_terminal=True)) as shown:
+    with make_display(found, Console(file=printed, width=200, force_terminal=True)) as shown:
         job = found.jobs[0]
         job.state, job.reason = "failed", "cannot read the prior in [/data/prior.npz] of [blue]"
         shown.ended(job)
@@ -306,7 +309,7 @@ def test_a_terminal_shows_reasons_as_they_are(tmp_path):
 @pytest.mark.parametrize(("code", "state"), [(-signal.SIGKILL, "cut off"), (-signal.SIGSEGV, "failed")])
 def test_a_job_that_crashes_has_failed_and_one_that_is_killed_has_not(tmp_path, code, state):
     (tmp_path / "mine.yaml").write_text(SWEEP)
-    job = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
+    job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
     job.directory.mkdir(parents=True)
     account_for(job, code)
     assert job.state == state
@@ -317,7 +320,7 @@ def test_a_job_that_crashes_has_failed_and_one_that_is_killed_has_not(tmp_path, 
 def test_what_another_process_tried_meanwhile_is_not_tried_again(tmp_path):
     """Two sweeps start the same job at once; the second waits for the first, whose failure stands."""
     (tmp_path / "mine.yaml").write_text(SWEEP.replace("[8]", "oops"))
-    job = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
+    job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
     config = compose_run(job.overrides)
     with pytest.raises(ZooError, match="oops"):
         run(config, job.directory)
@@ -325,7 +328,7 @@ def test_what_another_process_tried_meanwhile_is_not_tried_again(tmp_path):
     told = record.read_bytes()
     record.unlink()
     with ThreadPoolExecutor(1) as pool:
-        with alone(job.directory):
+        with lock(job.directory):
             second = pool.submit(run, config, job.directory)
             time.sleep(0.5)  # it waits
             record.write_bytes(told)
@@ -508,7 +511,7 @@ def test_a_step_that_is_no_whole_number_makes_a_range_of_fractions(tmp_path):
 
 def test_the_plan_names_each_run_once(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP + "list: [{model: realnvp, seed: 0}, {model: maf, seed: 1}]\n")
-    found = plan(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    found = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
     assert len(found.jobs) == found.size == 3
     assert [job.identity.run_id[:8] for job in found.jobs] == ["realnvp-", "maf-moon", "maf-moon"]
     assert [job.identity.seed for job in found.jobs] == [0, 0, 1]  # where each was named first
@@ -530,11 +533,11 @@ def test_a_sweep_says_how_many_threads_a_job_has(tmp_path, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for name, line in {"shared": "jobs: 2", "fixed": "jobs: 2\nthreads: 1"}.items():
         (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
-        sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
+        sweep.run_sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
     assert given == [4, 4, 1, 1]
     (tmp_path / "wrong.yaml").write_text("threads: many\n" + SWEEP)
     with pytest.raises(ZooError, match="threads"):
-        sweep("wrong.yaml")
+        sweep.run_sweep("wrong.yaml")
 
 
 @pytest.mark.parametrize(
@@ -611,7 +614,7 @@ def test_the_commands_of_the_documentation_mean_something(line, workdir):
     if verb == "sweep":
         if arguments[0] == "search":
             pytest.importorskip("optuna")
-        _, jobs = sweep(arguments[0], overrides, dry_run=True, console=Console(file=io.StringIO()))
+        _, jobs = sweep.run_sweep(arguments[0], overrides, dry_run=True, console=Console(file=io.StringIO()))
         assert jobs
     elif "-m" in arguments:
         check_choices(overrides)
@@ -623,7 +626,7 @@ def test_the_commands_of_the_documentation_mean_something(line, workdir):
 def test_the_yaml_of_the_documentation_is_a_sweep(tmp_path):
     for block in re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL):
         (tmp_path / "mine.yaml").write_text(block)
-        assert plan(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1
+        assert plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from wandb.util import get_core_path
 from zoo.cli import main
 from zoo.config import compose_run, identify
 from zoo.errors import CutOff, Diverged, ZooError
-from zoo.processes import alone
+from zoo.processes import lock
 from zoo.record import AXES, DENSITY, SAMPLES, read
 from zoo.running.run import run
 from zoo.tracking import logger as tracking
@@ -432,7 +432,7 @@ def test_sync_says_what_stands_in_its_way(workdir, monkeypatch, capfd):
     assert told.count("\n") == 1
     assert "not logged in to W&B, so 1 segment of 1 run under runs" in told
     assert "wandb login" in told
-    with alone(workdir / "runs/one"):
+    with lock(workdir / "runs/one"):
         assert main(["sync"]) == 0, "what is at work is left alone"
     assert "still at work" in capfd.readouterr().out
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)

@@ -14,7 +14,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 
 from zoo import cli
 from zoo.config import compose_run, identify, options, shipped
-from zoo.sweep.plan import find
+from zoo.sweep.plan import find_sweep
 from zoo.tracking.logger import BEST
 
 FILES = sorted(shipped("sweeps").glob("wandb/*.yaml"))
@@ -52,7 +52,7 @@ def sweep(request) -> dict[str, Any]:
 
 def test_there_is_a_search_and_a_grid():
     assert {yaml.safe_load(file.read_text())["method"] for file in FILES} == {"bayes", "grid"}
-    assert find("families").parent == shipped("sweeps"), "zoo's own sweep of that name is another file"
+    assert find_sweep("families").parent == shipped("sweeps"), "zoo's own sweep of that name is another file"
 
 
 def test_schema(sweep):

@@ -405,9 +405,9 @@ def test_processes_share_the_work_of_one() -> None:
 @pytest.mark.parametrize("name", ["sngan", "wgan"])
 def test_a_resumed_game_ends_as_one_that_was_not_stopped(name: str, tmp_path) -> None:
     """Both players, both optimisers, averaged weights, spectral vectors and counters, bit for bit."""
-    from zoo.config import compose_run, plain
+    from zoo.config import compose_run, to_dict
 
-    settings = plain(compose_run([f"model={name}"]).training)
+    settings = to_dict(compose_run([f"model={name}"]).training)
     del settings["_target_"]
     settings |= {"updates": 4, "batch_size": 8, "critic_steps": 2, "augment": ["translation", "colour"]}
     x = torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(1))

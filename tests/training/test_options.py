@@ -143,7 +143,7 @@ def test_torch_compiles_it(trained, tmp_path_factory, monkeypatch):
 
 @pytest.mark.parametrize(("trainer", "strategy"), [("cpu", "fsdp"), ("ddp", "fsdp"), ("ddp", "deepspeed")])
 def test_sharding_is_refused_in_one_sentence(workdir, monkeypatch, capsys, trainer, strategy):
-    for name in ("follow_parent", "stop_on_signals"):  # this process is not a job's own
+    for name in ("exit_with_parent", "stop_on_signals"):  # this process is not a job's own
         monkeypatch.setattr(zoo.cli, name, lambda: None)
     overrides = [*SMALL, f"trainer={trainer}", "trainer.accelerator=cpu", f"trainer.strategy={strategy}"]
     assert zoo.cli.main(["train", *overrides, "hydra.run.dir=here"]) == 2

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
-from zoo.processes import follow_parent, stop_on_signals
+from zoo.processes import exit_with_parent, stop_on_signals
 
 TRAIN = "train a model, evaluate it by the protocol, write its record (any Hydra override; -m for several)"
 
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [_at_home(a) for a in arguments if a != "--debug"]
     try:
         if arguments[:1] == ["train"]:  # all that follows is Hydra's grammar
-            follow_parent()
+            exit_with_parent()
             stop_on_signals()
             from zoo.cli.train import main as train
 
@@ -162,9 +162,9 @@ def _parser() -> argparse.ArgumentParser:
 def _sweep(options: argparse.Namespace) -> int:
     from zoo.comparison import compare
     from zoo.record import RECORD
-    from zoo.sweep import sweep
+    from zoo.sweep import run_sweep
 
-    root, jobs = sweep(
+    root, jobs = run_sweep(
         options.name,
         options.overrides,
         out=options.out,
@@ -210,22 +210,22 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _sync(options: argparse.Namespace) -> int:
-    from zoo.tracking.sync import sync
+    from zoo.tracking.sync import sync_runs
 
-    return sync(options.paths)
+    return sync_runs(options.paths)
 
 
 def _workspace(options: argparse.Namespace) -> int:
-    from zoo.tracking.workspace import QUALITIES, workspace
+    from zoo.tracking.workspace import QUALITIES, save_workspace
 
     qualities = options.quality or QUALITIES
-    return workspace(options.project, options.entity, qualities, options.dry_run, options.out)
+    return save_workspace(options.project, options.entity, qualities, options.dry_run, options.out)
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from zoo.cli.doctor import doctor
+    from zoo.cli.doctor import check_machine
 
-    return doctor(options.root)
+    return check_machine(options.root)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ PACKAGES = (
 )
 
 
-def doctor(root: Path | None = None) -> int:
+def check_machine(root: Path | None = None) -> int:
     """Print devices, data sets found, weights, W&B mode and versions; returns 0."""
     from zoo.running.run import prepare_data
 

@@ -20,8 +20,8 @@ from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import is_first_rank
 from zoo.record import Record
 from zoo.sweep import objective
+from zoo.sweep.display import describe
 from zoo.sweep.launcher import launch
-from zoo.sweep.show import describe
 
 USAGE = """usage: zoo train [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
 

@@ -28,14 +28,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from zoo import factory
-from zoo.config import Identity, identify, own_modules, plain
+from zoo.config import Identity, identify, own_modules, to_dict
 from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import distance_to, evaluate, extractor_for, protocol_hash
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.models.core.distributed import world_size
-from zoo.processes import JOBS, alone, is_first_rank
+from zoo.processes import JOBS, is_first_rank, lock
 from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write_atomic
 from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
@@ -85,7 +85,7 @@ def run(config: DictConfig, directory: Path, show: Callable[[dict[str, Any]], No
     identity = identify(config)
     directory.mkdir(parents=True, exist_ok=True)
     before = _written(directory)
-    with alone(directory):
+    with lock(directory):
         _refuse_another(identity, directory)
         # What failed is tried again, but not what another process tried while this one waited for it.
         done = ended(directory, retry_failed=_written(directory) == before)
@@ -153,9 +153,9 @@ def _run(
         with own_modules():
             data = prepare_data(config)
             natural = bool(getattr(data, "natural", False))
-            extractor_for(Settings.of(plain(config.evaluation)), data.spec, natural)  # or it says now why not
+            extractor_for(Settings.of(to_dict(config.evaluation)), data.spec, natural)
             pl.seed_everything(identity.seed, verbose=False)
-            settings = plain(config.model)
+            settings = to_dict(config.model)
             model = factory.instantiate(settings, data.spec)
             record.family = declared(model).family
             tracking.tell_family(loggers, record.family)
@@ -212,8 +212,8 @@ def _run(
 
 
 def _track(config: DictConfig, identity: Identity, directory: Path) -> list[Any]:
-    settings = plain(config.logger) | {"group": config.sweep}
-    return tracking.start(settings, identity, protocol_hash(plain(config.evaluation)), directory)
+    settings = to_dict(config.logger) | {"group": config.sweep}
+    return tracking.start(settings, identity, protocol_hash(to_dict(config.evaluation)), directory)
 
 
 def _tell(error: Exception, directory: Path) -> None:
@@ -238,7 +238,7 @@ def _sentence(error: Exception) -> str:
 
 def prepare_data(config: DictConfig) -> Any:
     """The data module of a configuration, set up, in batches of ``training.batch_size``."""
-    settings = plain(config.data)
+    settings = to_dict(config.data)
     target = get_class(settings.pop("_target_"))
     data = target(**settings)
     data.batch_size, data.seed = int(config.training.batch_size), int(config.seed)
@@ -247,7 +247,7 @@ def prepare_data(config: DictConfig) -> Any:
 
 
 def _rule(config: DictConfig, model: Any, seed: int) -> Rule:
-    settings = plain(config.training)
+    settings = to_dict(config.training)
     target = get_class(settings.pop("_target_"))
     return target(model, seed=seed, **settings)
 
@@ -369,7 +369,7 @@ def _judge(config: DictConfig, data: Any, directory: Path, record: Record, devic
     distributed.wait()  # until the first has written the checkpoint
     model = factory.load(directory, device=device)
     distributed.same_weights(model)  # a network's file system may show an older checkpoint elsewhere
-    settings = plain(config.evaluation)
+    settings = to_dict(config.evaluation)
     started = time.perf_counter()
     torch.manual_seed(0)
     result = evaluate(
@@ -425,7 +425,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
     overrides = record.provenance.get("overrides")
     if overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
-    with own_modules(), alone(directory):
+    with own_modules(), lock(directory):
         config = compose_run([*overrides, *changes])
         last = directory / "checkpoints" / "last.ckpt"
         whole = record.status == "finished" or (  # it may have failed while it was judged

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo.sweep.plan import Job, Plan, expand, find, plan
-from zoo.sweep.run import sweep
+from zoo.sweep.plan import Job, Plan, expand, find_sweep, plan_sweep
+from zoo.sweep.run import run_sweep
 from zoo.sweep.search import objective
 
-__all__ = ["Job", "Plan", "expand", "find", "objective", "plan", "sweep"]
+__all__ = ["Job", "Plan", "expand", "find_sweep", "objective", "plan_sweep", "run_sweep"]

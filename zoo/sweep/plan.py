@@ -5,17 +5,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
-from hydra.errors import HydraException
 
-from zoo.config import _NOT_IDENTITY, Identity, shipped
+from zoo.config import Identity, shipped
 from zoo.config.identities import Identities
+from zoo.config.identity import NOT_IDENTITY
+from zoo.config.overrides import canonical, is_sweep, quote, split, swept_values, to_text
 from zoo.errors import ZooError, unknown
 from zoo.record import RECORD, Record, read
 from zoo.sweep.launcher import Worker
@@ -108,7 +106,7 @@ class Plan:
         return Job(overrides, identity, self.root / identity.run_id)
 
 
-def find(name: str) -> Path:
+def find_sweep(name: str) -> Path:
     """The file of a sweep: a path, ``./sweeps/NAME.yaml``, or a shipped one.
 
     Raises:
@@ -165,7 +163,7 @@ def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[
     for key, values in (sweep.get("grid") or {}).items():
         if not isinstance(values, list) or not values:
             raise ZooError(f"The grid of a sweep holds lists; '{key}' has {values!r}.")
-        grid[key] = given.get(key) or [text(value) for value in values]
+        grid[key] = given.get(key) or [to_text(value) for value in values]
     variants = [_texts(variant, given) for variant in sweep.get("variants") or []]
     single = [_texts(point, given) for point in sweep.get("list") or []]
     points = []
@@ -180,7 +178,7 @@ def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[
         for condition, more in when.items():
             key, _, value = condition.partition("=")
             found = (settings | fixed).get(key)
-            if found is not None and _meaning(found) == _meaning(value):
+            if found is not None and canonical(found) == canonical(value):
                 met.add(condition)
                 settings = settings | more | point
         jobs.append([f"{key}={value}" for key, value in (settings | fixed).items()])
@@ -188,25 +186,19 @@ def _expand(sweep: dict[str, Any], extra: Sequence[str], met: set[str]) -> list[
 
 
 def _values(override: str) -> list[str]:
-    """What an override of the command line gives its key, each as Hydra reads it; several span an axis.
+    """Return the values that an override of the command line gives to its key; several span an axis.
 
     Raises:
-        ZooError: values that cannot be listed.
+        ZooError: a sweep without a list of values.
     """
-    key, _, value = override.partition("=")
-    parsed = _parsed(override)
-    if parsed is None or not parsed.is_sweep_override():
-        return [value]  # composing says what is wrong with it, if anything is
-    if key.lstrip("+").partition(".")[0] in _NOT_IDENTITY:  # such jobs would be one and the same run
-        return [_quoted(value)]
-    try:
-        return list(parsed.sweep_string_iterator())
-    except HydraException:
-        raise ZooError(f"A sweep cannot list the values of '{override}'; write {key}=1,2,3.") from None
+    key, value = split(override)
+    if is_sweep(override) and key.lstrip("+").partition(".")[0] in NOT_IDENTITY:
+        return [quote(value)]  # such jobs would be one and the same run
+    return swept_values(override)
 
 
 def _texts(settings: dict[str, Any], without: Container[str] = ()) -> dict[str, str]:
-    return {key: text(value) for key, value in settings.items() if key not in without}
+    return {key: to_text(value) for key, value in settings.items() if key not in without}
 
 
 def _axes(grid: dict[str, list[str]]) -> list[list[dict[str, str]]]:
@@ -230,49 +222,6 @@ def _within(sweep: dict[str, Any], block: dict[str, Any]) -> dict[str, Any]:
         "overrides": (sweep.get("overrides") or {}) | (block.get("overrides") or {}),
         "when": when,
     }
-
-
-def text(value: Any) -> str:
-    """A value as Hydra's command line reads it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(_inner, value))}]"
-    if isinstance(value, dict):
-        return f"{{{', '.join(f'{key}: {_inner(v)}' for key, v in value.items())}}}"
-    return _plain(value) if isinstance(value, str) else str(value)
-
-
-def _inner(value: Any) -> str:
-    return QuotedString(value, Quote.double).with_quotes() if isinstance(value, str) else text(value)
-
-
-@cache
-def _plain(value: str) -> str:
-    """A text of YAML, in quotes where Hydra would read neither it nor a number, which 1e-4 is not to YAML."""
-    parsed = _parsed(f"key={value}")
-    read = None if parsed is None else parsed.value()
-    return value if read == value or type(read) in (int, float) else _quoted(value)
-
-
-def _quoted(value: str) -> str:
-    return QuotedString(value, Quote.single).with_quotes()
-
-
-@cache
-def _meaning(value: str) -> str:
-    """The same for every way to write a value on Hydra's command line."""
-    parsed = _parsed(f"key={value}")
-    return value if parsed is None else repr(parsed.value())
-
-
-def _parsed(override: str) -> Override | None:
-    try:
-        return OverridesParser.create().parse_override(override)
-    except HydraException:
-        return None
 
 
 def _check(sweep: Any, file: Path) -> None:
@@ -304,13 +253,13 @@ def _kind(value: Any) -> str:
     return {list: "list", str: "text", int: "number", float: "number"}.get(type(value), type(value).__name__)
 
 
-def plan(name: str, extra: Sequence[str], out: Path | None) -> Plan:
+def plan_sweep(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     """What there is to do for a sweep.
 
     Raises:
         ZooError: no such sweep, or one that cannot be read.
     """
-    file = find(name)
+    file = find_sweep(name)
     try:
         sweep = yaml.safe_load(file.read_text()) or {}
     except yaml.YAMLError as error:

@@ -16,18 +16,18 @@ from rich.console import Console
 from rich.markup import escape
 
 from zoo.errors import STOPPED, ZooError, cut_off
-from zoo.processes import PATIENCE, is_held, stop_on_signals
+from zoo.processes import PATIENCE, is_locked, stop_on_signals
 from zoo.record import Record
+from zoo.sweep.display import Display, make_display
 from zoo.sweep.launcher import LOG, Launcher, Local
-from zoo.sweep.plan import Job, Plan, plan
+from zoo.sweep.plan import Job, Plan, plan_sweep
 from zoo.sweep.search import Search, objective
-from zoo.sweep.show import Show, show
 
 # What ends a process by a fault of its own, which it will have again.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
 
-def sweep(
+def run_sweep(
     name: str,
     extra: Sequence[str] = (),
     *,
@@ -43,7 +43,7 @@ def sweep(
     Several sweeps of one directory share its jobs: each starts those that nobody is at work on.
 
     Args:
-        name: a sweep (see :func:`zoo.sweep.find`).
+        name: a sweep (see :func:`zoo.sweep.find_sweep`).
         extra: overrides for every job.
         out: where the runs go; ``runs/NAME`` by default.
         parallel: jobs at a time; the sweep's own ``jobs``, or 1.
@@ -54,7 +54,7 @@ def sweep(
     console = console or Console()
     if parallel is not None and parallel < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {parallel}.")
-    found = plan(name, extra, out)
+    found = plan_sweep(name, extra, out)
     for condition in found.unmet:
         console.print(
             f"note: no job meets the condition '{condition}' of 'when'.", style="yellow", markup=False
@@ -174,14 +174,14 @@ class _Work:
         self.count, self.launcher, self.console = count, launcher, console
         # by what was asked for, not by what is left: a restart must not change the arithmetic
         self.threads = found.threads or max(1, (os.cpu_count() or 1) // count)
-        self.show: Show = show(found, console)
+        self.display: Display = make_display(found, console)
 
     def do(self, left: list[Job]) -> None:
         """Run these jobs until each has ended or was cut off."""
         waiting, running = deque(left), list[Job]()
         if not left:
             return
-        with self.show:
+        with self.display:
             try:
                 while waiting or running:
                     self._fill(waiting, running)
@@ -194,8 +194,8 @@ class _Work:
                             running.remove(job)
                             job.worker = None
                             _close(job, code)
-                            self.show.ended(job)
-                    self.show.update()
+                            self.display.ended(job)
+                    self.display.update()
             except BaseException:
                 self._stop(running)
                 raise
@@ -210,12 +210,12 @@ class _Work:
             if job.worker is not None:
                 job.state, job.started = "starting", time.monotonic()
                 running.append(job)
-            elif is_held(job.directory):
+            elif is_locked(job.directory):
                 job.state = "elsewhere"
                 _look(job)
                 waiting.append(job)
             elif job.adopt():  # another sweep has ended it
-                self.show.ended(job)
+                self.display.ended(job)
             else:
                 try:
                     if not _start(job, self.launcher, self.threads):
@@ -224,7 +224,7 @@ class _Work:
                     running.append(job)
                 except OSError as error:
                     job.state, job.reason = "cut off", cut_off(error) or str(error)
-                    self.show.ended(job)
+                    self.display.ended(job)
 
     def _stop(self, running: list[Job]) -> None:
         if self.launcher.lasting:
@@ -282,7 +282,7 @@ def _close(job: Job, code: int) -> None:
         return
     crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
     job.state, job.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"
-    if is_held(job.directory):
+    if is_locked(job.directory):
         return  # another process is at work on it and will say how it ends
     identity = job.identity
     record = Record(  # it died before it could write its own

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zoo.config.overrides import to_text
 from zoo.errors import ZooError, unknown
 from zoo.record import CURVES, write_atomic
 
@@ -101,9 +102,7 @@ class Search:
 
     def overrides(self, trial: Trial) -> list[str]:
         """The overrides of a trial's run."""
-        from zoo.sweep.plan import text
-
-        return [*self.point, *(f"{key}={text(value)}" for key, value in trial.items())]
+        return [*self.point, *(f"{key}={to_text(value)}" for key, value in trial.items())]
 
     def _asked(self) -> list[Trial]:
         try:

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.processes import is_held
+from zoo.processes import is_locked
 from zoo.tracking.login import logged_in
 
 AT_ONCE = 100  # segments handed to one `wandb sync`: an argument list has an end
 RUNS = Path("runs")
 
 
-def sync(paths: Sequence[Path] = ()) -> int:
+def sync_runs(paths: Sequence[Path] = ()) -> int:
     """Upload every segment that waits under ``paths`` (``runs/``); returns 0 when none is left.
 
     A run that was resumed has one segment for each time it was started. All carry the id of the job, and
@@ -33,7 +33,7 @@ def sync(paths: Sequence[Path] = ()) -> int:
             raise ZooError(f"There is no directory {place}; name the one that holds the runs.")
     found = sorted({segment for place in places for segment in segments(place)})
     waiting = [segment for segment in found if not is_uploaded(segment)]
-    busy = [segment for segment in waiting if is_held(run_of(segment))]
+    busy = [segment for segment in waiting if is_locked(run_of(segment))]
     waiting = [segment for segment in waiting if segment not in busy]
     where = ", ".join(map(str, places))
     for run in sorted({run_of(segment) for segment in busy}):

@@ -27,7 +27,7 @@ PICTURES = ("samples", "density", *HISTOGRAMS)
 GROUPS = ("family", "choices.model")  # keys of the configuration; seeds are averaged within a model
 
 
-def workspace(
+def save_workspace(
     project: str,
     entity: str | None = None,
     qualities: Sequence[str] = QUALITIES,

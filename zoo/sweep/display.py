@@ -13,18 +13,18 @@ from rich.table import Table
 from zoo.sweep.plan import Job, Plan
 
 
-class Show(Protocol):
+class Display(Protocol):
     """Shows a sweep's jobs while they run."""
 
-    def __enter__(self) -> Show: ...
+    def __enter__(self) -> Display: ...
     def __exit__(self, *error: object) -> None: ...
     def ended(self, job: Job) -> None: ...
     def update(self) -> None: ...
 
 
-def show(plan: Plan, console: Console) -> Show:
+def make_display(plan: Plan, console: Console) -> Display:
     """What suits the console."""
-    return _Screen(plan, console) if console.is_terminal else _Plain(plan, console)
+    return _Screen(plan, console) if console.is_terminal else _Lines(plan, console)
 
 
 def describe(progress: dict[str, Any]) -> str:
@@ -41,14 +41,14 @@ def _done(plan: Plan) -> int:
     return sum(job.ended or job.state == "cut off" for job in plan.jobs)
 
 
-class _Plain:
+class _Lines:
     """A line when something ends, and for each job now and then."""
 
     def __init__(self, plan: Plan, console: Console, every: float = 8.0) -> None:
         self.plan, self.console, self.every, self.told = plan, console, every, time.monotonic()
         self.size = plan.size
 
-    def __enter__(self) -> _Plain:
+    def __enter__(self) -> _Lines:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,0 +1,114 @@
+"""From overrides to one composed configuration; every mistake is one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import hydra.errors
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from zoo.config.identity import to_dict, whole_seed, without_sections
+from zoo.config.overrides import parse, split
+from zoo.config.places import GROUPS, PUBLISHED, options, searchpath_override, shipped
+from zoo.errors import ZooError, unknown
+
+
+def compose_run(overrides: Sequence[str]) -> DictConfig:
+    """Compose the configuration of one run, including Hydra's own node.
+
+    Raises:
+        ZooError: an unknown name, a key that does not exist, or a seed that is not a whole number.
+    """
+    check_choices(overrides)
+    try:
+        config = _compose(overrides, return_hydra_config=True)
+        OmegaConf.resolve(without_sections(config, ["hydra"]))
+        whole_seed(config.get("seed"))
+        return config
+    except (hydra.errors.HydraException, OmegaConfBaseException, ValueError) as error:
+        raise ZooError(_sentence(str(error), overrides)) from None
+
+
+def check_choices(overrides: Sequence[str]) -> None:
+    """Check that each override is well formed and that each choice of a group exists.
+
+    A sweep over a group (``model=realnvp,maf``) is checked choice by choice.
+
+    Raises:
+        ZooError: a malformed override, or an unknown choice (with the nearest names).
+    """
+    for text in overrides:
+        override = parse(text)
+        if override is None:
+            raise ZooError(f"'{text}' is not an override; write key=value, e.g. model=glow.")
+        group = override.key_or_group
+        if group not in GROUPS:
+            continue
+        known = options(group) + options(group, PUBLISHED)
+        for choice in list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]:
+            if isinstance(choice, str | int) and str(choice) not in known:
+                near = options(group, PUBLISHED if str(choice).startswith(PUBLISHED) else "")
+                raise unknown({"data": "data set"}.get(group, group), str(choice), near)
+
+
+def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Return the resolved ``conf/model/<name>.yaml`` with keyword overrides, as plain values.
+
+    An override that is a mapping changes the values it names in its section, as it would on the command line.
+
+    Raises:
+        ZooError: an unknown model, or a setting that the model does not have.
+    """
+    settings = to_dict(compose_run([f"model={name}"]).model)
+    for key in overrides:
+        if key not in settings:
+            raise unknown(f"setting of {name}", key, [k for k in settings if k != "_target_"])
+    return merged(settings, overrides)
+
+
+def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested settings with nested overrides: mappings are merged, all other values replaced.
+
+    >>> merged({"solver": {"steps": 20, "atol": 1e-5}, "flows": 1}, {"solver": {"steps": 8}})
+    {'solver': {'steps': 8, 'atol': 1e-05}, 'flows': 1}
+    """
+    result = dict(settings)
+    for key, value in overrides.items():
+        is_nested = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if is_nested else value
+    return result
+
+
+def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
+    with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
+        overrides = [*searchpath_override(), *overrides]
+        return compose("config", overrides, return_hydra_config=return_hydra_config)
+
+
+def _sentence(message: str, overrides: Sequence[str]) -> str:
+    """Turn a message of Hydra's into one sentence that says what to do."""
+    chosen = [o for o in overrides if split(o)[0] in GROUPS]
+    if match := re.search(r"Could not override '([^']+)'", message):
+        known = _keys(_compose(chosen))
+        return str(unknown("setting", match.group(1), known)) + " (A new key is written with a leading +.)"
+    if "invalid literal for int" in message or "Error merging override" in message:
+        for text in overrides:
+            parent = split(text)[0].lstrip("+~").rpartition(".")[0]
+            if parent and OmegaConf.is_list(OmegaConf.select(_compose(chosen), parent)):
+                return f"'{text}' reaches into a list; write the whole of it, {parent}=[...]."
+    return " ".join(message.split()[:60])
+
+
+def _keys(config: Any, prefix: str = "") -> list[str]:
+    """Return the dotted keys of all settings and sections."""
+    keys = []
+    for key in config:
+        name = f"{prefix}{key}"
+        keys.append(name)
+        if not OmegaConf.is_missing(config, key) and OmegaConf.is_dict(config[key]):
+            keys += _keys(config[key], f"{name}.")
+    return keys

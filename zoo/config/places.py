@@ -1,0 +1,57 @@
+"""Where configuration files and local modules are found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.config.overrides import quote
+
+PACKAGE = Path(__file__).resolve().parents[1]
+GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher")
+PUBLISHED = "published/"  # model=published/NAME: the sizes of papers, which need days of an accelerator
+
+
+def shipped(folder: str) -> Path:
+    """Return the shipped ``conf/`` or ``sweeps/``: inside an installed package, or at a checkout's root."""
+    inside = PACKAGE / folder
+    return inside if inside.is_dir() else PACKAGE.parent / folder
+
+
+def search_path() -> list[Path]:
+    """Return the folders of configuration groups: the shipped ``conf/``, then the user's ``./conf``."""
+    local = Path.cwd() / "conf"
+    is_extra = local.is_dir() and local.resolve() != shipped("conf").resolve()
+    return [shipped("conf"), *([local] if is_extra else [])]
+
+
+def options(group: str, folder: str = "") -> list[str]:
+    """Return the names that ``group=`` takes; with ``folder`` (``published/``), those inside that folder."""
+    return sorted({folder + f.stem for root in search_path() for f in (root / group / folder).glob("*.yaml")})
+
+
+def searchpath_override() -> list[str]:
+    """Return the Hydra override that adds the user's ``./conf``, as a list; empty if there is none."""
+    local = [f"file://{path}" for path in search_path()[1:]]
+    return [f"hydra.searchpath=[{','.join(quote(path) for path in local)}]"] if local else []
+
+
+def run_dir_override(directory: Path) -> str:
+    """Return the Hydra override that sets the directory of a run.
+
+    >>> run_dir_override(Path("runs/it's mine"))
+    "hydra.run.dir='runs/it\\\\'s mine'"
+    """
+    return f"hydra.run.dir={quote(str(directory))}"
+
+
+@contextmanager
+def own_modules() -> Iterator[None]:
+    """Let ``_target_`` name modules in the working directory, as ``python -m`` does."""
+    cwd = os.getcwd()
+    if cwd not in sys.path and "" not in sys.path:
+        sys.path.append(cwd)
+    yield
