@@ -137,7 +137,7 @@ def _value(hint: Any, value: Any, name: str, default: Any = None) -> Any:
     """
     made_from = _settings_class(hint)
     if made_from is not None and isinstance(value, Mapping):
-        return _build(made_from, value, name, default)
+        return build_settings(made_from, value, name, default)
     if made_from is not None:
         if isinstance(value, made_from) or (value is None and type(None) in get_args(hint)):
             return value
@@ -159,13 +159,31 @@ def _settings_class(hint: Any) -> type | None:
     return found[0] if len(found) == 1 and {*options} <= {found[0], type(None)} else None
 
 
-def _build(cls: Any, values: Mapping[str, Any], name: str, default: Any = None) -> Any:
-    known = [field.name for field in dataclasses.fields(cls)]
+def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default: Any = None) -> _T:
+    """Return a settings object with these values.
+
+    Args:
+        cls: its class, made by :func:`settings`.
+        values: the values of fields; the others keep their defaults.
+        name: what errors call the object, such as ``training`` or ``model.solver``.
+        default: an object of the class whose fields are the defaults; None for those of the class.
+
+    Raises:
+        ZooError: a field that does not exist, one that is missing, or a value of another type or range.
+    """
+    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
+    known = [field.name for field in fields]
     for key in values:
         if key not in known:
             raise unknown(f"setting of {name}", str(key), known)
+    for field in fields:
+        required = field.default is field.default_factory is dataclasses.MISSING
+        if required and field.name not in values and not isinstance(default, cls):
+            raise ZooError(f"{name}.{field.name} has no default; give its value.")
     try:
-        return dataclasses.replace(default, **values) if isinstance(default, cls) else cls(**values)
+        if isinstance(default, cls):
+            return dataclasses.replace(default, **values)  # type: ignore[type-var]
+        return cls(**values)
     except ZooError as error:  # it names its field alone
         raise ZooError(f"{name}.{error}") from None
 
@@ -188,6 +206,8 @@ def describe(hint: Any) -> str:
         return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     if origin in (tuple, list, Sequence) or (isinstance(origin, type) and issubclass(origin, Sequence)):
         inner = describe(arguments[0]) if arguments else "values"
+        if arguments and get_origin(arguments[0]) is Literal:
+            return f"a list of any of {inner.replace(' or ', ' and ')}"
         noun, _, bounds = inner.partition(", ")
         noun = noun.removeprefix("a ").replace("number", "numbers").replace("word", "words")
         return f"a list of {noun}" + (f", each {bounds}" if bounds else "")

@@ -87,7 +87,7 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Any:
     about = checkpoint["zoo"]
     spec = DataSpec(tuple(about["spec"]["shape"]), about["spec"]["levels"], about["spec"]["classes"])
     model = instantiate(about["model"], spec)
-    prefix = "ema." if about["weights"] == "ema" else "model."
+    prefix = "ema.module." if about["weights"] == "ema" else "model."
     state = {k[len(prefix) :]: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
         model.load_state_dict(state)

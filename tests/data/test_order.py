@@ -30,46 +30,43 @@ def test_order_follows_from_seed_and_update():
     assert epoch_order(0, 0, 12).sort().values.equal(torch.arange(12))
 
 
-def toy(**attributes):
+def toy():
     data = Toy("moons", train=100, val=31, test=20)
     data.setup()
-    for key, value in attributes.items():
-        setattr(data, key, value)
     return data
 
 
-def test_resumed_is_never_stopped():
-    whole = list(toy(batch_size=32, seed=1, updates=10).train_dataloader())
-    rest = list(toy(batch_size=32, seed=1, updates=10, start_update=6).train_dataloader())
+def test_batches_of_a_resumed_run_are_those_of_an_uninterrupted_one():
+    whole = list(toy().train_dataloader(32, seed=1, stop=10))
+    rest = list(toy().train_dataloader(32, seed=1, start=6, stop=10))
     assert [len(x) for x in whole] == [32] * 10
     assert torch.equal(torch.cat(whole[6:]), torch.cat(rest))
 
 
-def test_endless():
-    batches = iter(toy(batch_size=64).train_dataloader())
+def test_training_batches_have_no_end_by_default():
+    batches = iter(toy().train_dataloader(64))
     assert all(next(batches).shape == (64, 2) for _ in range(9))
 
 
 def test_ranks_share_the_global_batch(monkeypatch):
-    data = toy(batch_size=24, updates=3)
-    alone = list(data.train_dataloader())
+    data = toy()
+    alone = list(data.train_dataloader(24, stop=3))
     shares, val = [], []
     for rank in range(3):
         monkeypatch.setattr(module, "rank_and_world", lambda rank=rank: (rank, 3))
-        shares.append(list(data.train_dataloader()))
-        val.append(torch.cat(list(data.val_dataloader())))
+        shares.append(list(data.train_dataloader(24, stop=3)))
+        val.append(torch.cat(list(data.val_dataloader(24))))
     for update, batch in enumerate(alone):
         assert torch.equal(batch, torch.cat([share[update] for share in shares]))
     assert sorted(torch.cat(val).tolist()) == sorted(data.splits["val"].tolist())  # no padding
-    data.batch_size = 25
     with pytest.raises(ZooError, match="25 cannot be shared by 3"):
-        next(iter(data.train_dataloader()))
+        next(iter(data.train_dataloader(25)))
 
 
-def test_evaluation_in_order():
-    data = toy(batch_size=8)
-    assert torch.equal(torch.cat(list(data.val_dataloader())), data.splits["val"])
-    assert torch.equal(torch.cat(list(data.test_dataloader())), data.splits["test"])
+def test_validation_and_test_examples_come_in_order():
+    data = toy()
+    assert torch.equal(torch.cat(list(data.val_dataloader(8))), data.splits["val"])
+    assert torch.equal(torch.cat(list(data.test_dataloader(8))), data.splits["test"])
 
 
 def test_values_are_checked():

@@ -98,19 +98,19 @@ def test_a_run_counts_the_operations_of_an_update_and_is_not_changed_by_it(tmp_p
         "evaluation.samples=20", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
         "evaluation.throughput_batches=[1]",
     ]  # fmt: skip
-    from zoo.training.module import Rule
+    from zoo.training.callbacks import CountFlops
 
     seen = {}
-    end = Rule.on_train_end
+    end = CountFlops.on_train_end
 
-    def watch(self):
-        before = {k: v.clone() for k, v in self.model.state_dict().items()}
-        end(self)
-        seen["same"] = all(torch.equal(v, before[k]) for k, v in self.model.state_dict().items())
-        seen["watched"] = self.stability.updates_watched
+    def watch(self, trainer, module):
+        before = {k: v.clone() for k, v in module.model.state_dict().items()}
+        end(self, trainer, module)
+        seen["same"] = all(torch.equal(v, before[k]) for k, v in module.model.state_dict().items())
+        seen["watched"] = module.stability.updates_watched
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "on_train_end", watch)
+        patch.setattr(CountFlops, "on_train_end", watch)
         record = run(compose_run([*settings, *common]), tmp_path)
     assert seen == {"same": True, "watched": 4}
     assert record.cost["compiled"] is False

@@ -320,13 +320,13 @@ def different_seeds(rank):
 
 
 def fails_on_rank_one(rank):
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
     def fail(self):
         raise ValueError("nothing is left")
 
     if rank == 1:
-        Rule._average = fail
+        TrainingModule.average_weights = fail
     return ["model=maf", *MOONS, *SMALL, *TWO]
 
 
@@ -349,9 +349,9 @@ def test_processes_that_do_not_fit_together_are_refused_before_anything_is_train
 
 
 def dies_on_rank_one(rank):
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def die(self):
         if self.updates == 5:
@@ -359,7 +359,7 @@ def dies_on_rank_one(rank):
         average(self)
 
     if rank == 1:
-        Rule._average = die
+        TrainingModule.average_weights = die
     return ["model=maf", *MOONS, *SMALL, *TWO]
 
 
@@ -379,9 +379,9 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
 
 
 def asked_on_rank_one(rank):
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def ask(self):
         if self.updates == 2:
@@ -389,7 +389,7 @@ def asked_on_rank_one(rank):
         average(self)
 
     if rank == 1:
-        Rule._average = ask
+        TrainingModule.average_weights = ask
     return ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
 
 

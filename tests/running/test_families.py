@@ -27,7 +27,7 @@ def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
     model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
     rule = _rule(config, model, 0)
     assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
-    assert rule.budget * rule.batch_size * rule.batches_per_update == 5000 * 128
+    assert rule.schedule.updates * rule.examples_per_update == 5000 * 128
 
 
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])

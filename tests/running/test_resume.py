@@ -8,7 +8,7 @@ import torch
 from zoo.config import compose_run
 from zoo.record import read
 from zoo.running.run import run
-from zoo.training.module import Rule
+from zoo.training.module import TrainingModule
 
 SMALL = [
     "data=digits", "logger=none", "trainer=cpu", "training.updates=6", "training.batch_size=8",
@@ -46,7 +46,7 @@ def same(a, b):
 def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, name):
     config = compose_run([*CASES[name], *SMALL])
     whole = run(config, tmp_path / "whole")
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def interrupt(self):
         if self.updates == 5:  # two updates past the validation, which the second start has to make again
@@ -54,7 +54,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, 
         average(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rule, "_average", interrupt)
+        patch.setattr(TrainingModule, "average_weights", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "cut")
     assert last(tmp_path / "cut")["zoo"]["updates"] == 3

@@ -173,16 +173,16 @@ def killed(directory):
 
 def out_of_memory(directory):
     """What a real shortage raises, at an update of the training."""
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def full(self):
         if self.updates == 25:
             bytearray(2**62)  # MemoryError
         average(self)
 
-    Rule._average = full
+    TrainingModule.average_weights = full
 
 
 def full_disk(directory):
@@ -194,16 +194,16 @@ def full_disk(directory):
 
 def asked_to_end(directory):
     """In the middle of an update, between two validations."""
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def ask(self):
         if self.updates == 25:
             os.kill(os.getpid(), signal.SIGTERM)
         average(self)
 
-    Rule._average = ask
+    TrainingModule.average_weights = ask
 
 
 @pytest.mark.parametrize(

@@ -212,7 +212,7 @@ def run_into(
     told: type | None = None,
 ) -> None:
     """A run that meets an error once it has logged an update."""
-    write = Curves._write
+    write = Curves.write
 
     def failing(self: Curves, trainer: Any, rule: Any) -> None:
         write(self, trainer, rule)
@@ -294,7 +294,7 @@ from pathlib import Path
 from zoo.cli import main
 from zoo.training.callbacks import Curves
 
-write = Curves._write
+write = Curves.write
 
 def writing(self, trainer, rule):
     if rule.updates == 4:
@@ -308,7 +308,7 @@ def writing(self, trainer, rule):
                 print("killed", flush=True)
     write(self, trainer, rule)
 
-Curves._write = writing
+Curves.write = writing
 sys.exit(main(["train", *sys.argv[1:]]))
 """
 

@@ -1,4 +1,4 @@
-"""Fit a rule without data modules, files or loggers."""
+"""Train without data modules, files or loggers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from zoo.training.module import Rule
+from zoo.training.module import TrainingModule
 
 
 def batches(x: Tensor, size: int, updates: int, first: int = 0) -> torch.utils.data.DataLoader:
-    """Random batches of ``x`` for the updates ``first .. updates-1``, the same ones whatever the first."""
+    """Return a random batch of ``x`` for each of the updates ``first .. updates-1``, always the same ones."""
 
     class Endless(torch.utils.data.IterableDataset):
         def __iter__(self):
@@ -30,7 +30,7 @@ def trainer(*callbacks: pl.Callback) -> pl.Trainer:
     )  # fmt: skip
 
 
-def fit(rule: Rule, x: Tensor, updates: int, batch: int = 256) -> nn.Module:
-    """The evaluated model after so many updates."""
-    trainer().fit(rule, batches(x, batch * rule.batches_per_update, updates))
-    return rule.evaluated.eval()
+def fit(module: TrainingModule, x: Tensor, updates: int, batch: int = 256) -> nn.Module:
+    """Return the evaluated model after so many updates."""
+    trainer().fit(module, batches(x, batch * module.batches_per_update, updates))
+    return module.evaluated.eval()

@@ -57,18 +57,15 @@ class Duel(AdversarialModel):
 
 def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
     """The rule's own updates in a bare loop; returns the last one's values."""
-    players = (rule.model.generator, rule.lr), (rule.model.critic, rule.critic_lr)
-    optimizers = [rule.build_optimizer(player.parameters(), lr) for player, lr in players]
-    for optimizer in optimizers:
-        optimizer.param_groups[0]["base_lr"] = optimizer.param_groups[0]["lr"]
+    optimizers = rule.configure_optimizers()
     rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
     generator = torch.Generator().manual_seed(0)
     values: dict[str, Tensor] = {}
     for rule.updates in range(updates):
-        x = real[torch.randint(len(real), (batch * rule.critic_steps,), generator=generator)]
+        x = real[torch.randint(len(real), (batch * rule.batches_per_update,), generator=generator)]
         with rng.keyed(rng.keys(rule.updates, count=len(x))):
             values = rule.update(x, None)
-        rule._average()
+        rule.average_weights()
     return {name: float(value.detach()) for name, value in values.items()}
 
 
@@ -266,7 +263,7 @@ def test_the_critic_sees_augmented_images_alone_and_the_generator_learns_through
             return loss.new_zeros(())
 
         monkeypatch.setattr(rule, "descend", descend)
-        monkeypatch.setattr(rule, "_optimizer", lambda index: None)
+        monkeypatch.setattr(rule, "optimizers", lambda: [None, None])
         seen.clear()
         x = torch.randint(17, (4, 1, 8, 8), generator=torch.Generator().manual_seed(0))
         with rng.keyed(rng.keys(3, count=4)):
@@ -342,11 +339,9 @@ def test_rmsprop_and_the_linear_schedule() -> None:
         zoo.build("gan", PLANE), updates=100, batch_size=4, optimizer="rmsprop", betas=(0.0, 0.9),
         schedule="linear",
     )  # fmt: skip
-    (group,) = rule._optimizers()[0].param_groups
+    (group,) = rule.configure_optimizers()[0].param_groups
     assert (group["alpha"], group["momentum"]) == (0.9, 0.0)
-    factors = []
-    for rule.updates in range(101):
-        factors.append(rule.lr_factor())
+    factors = [rule.schedule.factor(update) for update in range(101)]
     assert factors == pytest.approx([1 - i / 100 for i in range(101)])
 
 
@@ -386,11 +381,7 @@ def test_processes_share_the_work_of_one() -> None:
 
     def shown(x: Tensor, first: int) -> list[Tensor]:
         rule = Adversarial(Witness(), updates=1, batch_size=batch, critic_steps=critic_steps, lr=0.0)
-        optimizers = [
-            rule.build_optimizer(p.parameters(), 0.0) for p in (rule.model.generator, rule.model.critic)
-        ]
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["base_lr"] = 0.0
+        optimizers = rule.configure_optimizers()
         rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
         with rng.keyed(rng.keys(5, count=len(x), first=first)):
             rule.update(x, None)

@@ -24,7 +24,7 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def only_updates(monkeypatch):
     """No operations are counted at the end of training, which takes one more update, outside autocast."""
-    monkeypatch.setattr("zoo.training.module.count_flops", lambda update: (None, "Not here."))
+    monkeypatch.setattr("zoo.training.callbacks.count_flops", lambda update: (None, "Not here."))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from torch import nn
 import zoo
 from zoo.errors import Unsound, ZooError
 from zoo.training.adversarial import Adversarial
+from zoo.training.callbacks import SampleDistance
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 
@@ -65,22 +66,6 @@ class Line(zoo.GenerativeModel):
     def _log_prob(self, x, context=None):
         self.calls += 1
         return -0.5 * (x - self.mean).square().sum(1)
-
-
-def test_schedule_ema_and_budget():
-    rule = MaximumLikelihood(Line(PLANE), updates=100, batch_size=4, warmup=10, ema=0.5, lr=0.1)
-    factors = []
-    for rule.updates in range(100):
-        factors.append(rule.lr_factor())
-    assert factors[0] == pytest.approx(0.1)
-    assert max(factors) == 1.0
-    assert factors[-1] < 1e-3
-    rule.updates = 50
-    with torch.no_grad():
-        rule.model.mean.fill_(1.0)
-    rule._average()
-    assert torch.allclose(rule.ema.mean, torch.full((2,), 0.5))
-    assert rule.evaluated is rule.ema
 
 
 class Clock:
@@ -166,39 +151,25 @@ def test_a_distance_that_is_not_finite_is_a_gap_and_ends_no_run():
     from zoo.evaluation.protocol import distance_to
 
     rule = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
-    rule.sample_distance = partial(distance_to, torch.randn(5, 2), PLANE, 0)
+    distance = SampleDistance(partial(distance_to, torch.randn(5, 2), PLANE, 0))
     rule.evaluated.sample = lambda n, temperature=1.0: torch.randn(n, 2)
     x = torch.randn(20, 2)
-    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
     assert math.isfinite(rule.latest["val/energy_distance"])
     rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
-    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
 
     def unsound(n, temperature=1.0):
         raise Unsound("Samples overflow.")
 
     rule.evaluated.sample = unsound
-    trainer().validate(rule, batches(x, 4, 1), verbose=False)
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
     assert "val/energy_distance" not in rule.latest
     assert rule.stability.report()["oscillation_of"] == "val/loss"
     assert len(rule.stability.state_dict()["criterion"]["val/energy_distance"]) == 1
     for wrong in (1, -2, 2.5, True):
-        with pytest.raises(ZooError, match=r"training.validate_samples is 0, .*at least 2"):
+        with pytest.raises(ZooError, match=r"training.validate_samples must be .*at least [02]"):
             MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=wrong)
-
-
-def test_the_schedule_follows_whichever_budget_is_further_used_up():
-    rule = MaximumLikelihood(Line(PLANE), updates=100, batch_size=4, max_seconds=10)
-    rule.updates, rule.update_seconds = 50, 2.0
-    assert rule.lr_factor() == pytest.approx(0.5)
-    rule.update_seconds = 7.5
-    assert rule.lr_factor() == pytest.approx(0.5 * (1 + math.cos(0.75 * math.pi)))
-    assert not rule.finished
-    rule.update_seconds = 10.0
-    assert rule.lr_factor() == pytest.approx(0)
-    assert rule.finished
-    with pytest.raises(ZooError, match="max_seconds"):
-        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, max_seconds=0)
 
 
 def test_refusals():
@@ -210,11 +181,22 @@ def test_refusals():
         Matching(zoo.build("maf", PLANE), updates=1, batch_size=1)
     with pytest.raises(ZooError, match=r"training\.updates"):
         MaximumLikelihood(Line(PLANE), updates=0, batch_size=1)
-    with pytest.raises(ZooError, match="decay"):
-        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, ema=1.0)
-    for wrong in ({"clip": 0.0}, {"clip": -1.0}, {"warmup": -1}, {"log_every": 0}, {"weight_decay": -0.1}):
+    for wrong in (
+        {"ema": 1.0},
+        {"max_seconds": 0},
+        {"betas": (0.9,)},
+        {"clip": 0.0},
+        {"clip": -1.0},
+        {"warmup": -1},
+        {"log_every": 0},
+        {"weight_decay": -0.1},
+    ):
         with pytest.raises(ZooError, match=rf"training\.{next(iter(wrong))}"):
             MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, **wrong)
+    with pytest.raises(ZooError, match="no setting of training called 'lrr'; did you mean lr"):
+        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, lrr=0.1)
+    with pytest.raises(ZooError, match=r"training\.batch_size has no default"):
+        MaximumLikelihood(Line(PLANE), updates=1)
 
 
 def test_nan_stops_training():

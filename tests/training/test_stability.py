@@ -132,7 +132,7 @@ def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
     from zoo.config import compose_run
     from zoo.record import read
     from zoo.running.run import run
-    from zoo.training.module import Rule
+    from zoo.training.module import TrainingModule
 
     settings = [
         "model=realnvp", "data=moons", "data.train=200", "data.val=20", "data.test=20", "logger=none",
@@ -141,7 +141,7 @@ def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
         "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[1]",
     ]  # fmt: skip
     run(compose_run(settings), tmp_path / "whole")
-    average = Rule._average
+    average = TrainingModule.average_weights
 
     def interrupt(self):
         if self.updates == 43:
@@ -149,7 +149,7 @@ def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
         average(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_average", interrupt)
+        patch.setattr(TrainingModule, "average_weights", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(compose_run(settings), tmp_path / "cut")
     run(compose_run(settings), tmp_path / "cut")

@@ -1,4 +1,4 @@
-"""What all data sets share: three splits in memory, an endless resumable order, batches without padding."""
+"""The base of all data sets: splits in memory, a resumable order without end, batches without padding."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ class DataModule(pl.LightningDataModule):
     """A data set in memory.
 
     A subclass writes :meth:`read`, which fills :attr:`spec`, :attr:`splits` and, where there are any,
-    :attr:`labels`. Training batches are tensors ``(B, *shape)``, or pairs of these and their labels ``(B,)``
-    where :attr:`with_labels` asks for them, in an order that follows from the seed and
-    the number of the update alone; validation and test are read in order.
+    :attr:`labels`. A batch is a tensor ``(B, *shape)``, or a pair of this and the labels ``(B,)``.
+
+    Args:
+        name: name of the data set.
+        root: folder that the files are in.
 
     Attributes:
         spec: shape and levels.
         splits: ``train``, ``val``, ``test``: uint8 for images, float32 for continuous vectors.
         labels: integer classes for each split, where the data has them.
         natural: whether these are colour photographs, for which Inception features mean something.
-        batch_size: of the global batch, over all processes.
-        with_labels: whether batches bring their labels, for a conditional model.
-        seed: of the order.
-        start_update: the first update to make (after a resumed checkpoint).
-        updates: where the training batches end; None: never.
+        split_rule: how the splits were made, for the record.
     """
 
     name: str
@@ -49,16 +47,17 @@ class DataModule(pl.LightningDataModule):
         self.name, self.root = name, root
         self.splits: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
-        self.batch_size, self.seed = 128, 0
-        self.with_labels = False
-        self.start_update = 0
-        self.updates: int | None = None
 
     def read(self) -> None:
         """Fill ``spec``, ``splits`` and ``labels``."""
         raise NotImplementedError
 
     def setup(self, stage: str | None = None) -> None:
+        """Read the data once and check its values.
+
+        Raises:
+            InvalidData: a split is empty, or has values that the ``spec`` excludes.
+        """
         if self.splits:
             return
         self.read()
@@ -68,7 +67,7 @@ class DataModule(pl.LightningDataModule):
             self.spec.check(x)
 
     def describe(self) -> dict[str, Any]:
-        """Name, sizes, split rule and a fingerprint of the training data, for the record."""
+        """Return name, sizes, split rule, spec and a fingerprint of the training data, for the record."""
         train = self.splits["train"].contiguous()
         return {
             "name": self.name,
@@ -78,57 +77,85 @@ class DataModule(pl.LightningDataModule):
             **self.spec.to_dict(),
         }
 
-    def train_dataloader(self) -> DataLoader:
-        return DataLoader(_Endless(self), batch_size=None)
+    def train_dataloader(
+        self,
+        batch_size: int = 128,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        stop: int | None = None,
+        with_labels: bool = False,
+    ) -> DataLoader:
+        """Return this process's part of the training batches, one for each update.
 
-    def val_dataloader(self) -> DataLoader:
-        return DataLoader(_Chunks(self, "val"), batch_size=None)
+        The order follows from ``seed`` and the number of the update alone, so that a resumed run sees the
+        batches that an uninterrupted one sees.
 
-    def test_dataloader(self) -> DataLoader:
-        return DataLoader(_Chunks(self, "test"), batch_size=None)
+        Args:
+            batch_size: examples of a batch, over all processes.
+            seed: seed of the order.
+            start: number of the first update.
+            stop: number of updates at which the batches end; None: never.
+            with_labels: give pairs of examples and labels.
 
-    def take(self, split: str, rows: Tensor | slice) -> Batch:
-        """Some rows of a split, with their labels where batches bring them."""
+        Raises:
+            ZooError: the processes cannot share a batch equally.
+        """
+        return DataLoader(TrainingBatches(self, batch_size, seed, start, stop, with_labels), batch_size=None)
+
+    def val_dataloader(self, batch_size: int = 128, *, with_labels: bool = False) -> DataLoader:
+        """Return this process's validation examples, in order."""
+        return DataLoader(OrderedBatches(self, "val", batch_size, with_labels), batch_size=None)
+
+    def test_dataloader(self, batch_size: int = 128, *, with_labels: bool = False) -> DataLoader:
+        """Return this process's test examples, in order."""
+        return DataLoader(OrderedBatches(self, "test", batch_size, with_labels), batch_size=None)
+
+    def take(self, split: str, rows: Tensor | slice, with_labels: bool = False) -> Batch:
+        """Return some rows of a split, with their labels if asked for."""
         x = self.splits[split][rows]
-        return (x, self.labels[split][rows]) if self.with_labels else x
+        return (x, self.labels[split][rows]) if with_labels else x
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's rank and the number of processes."""
+    """Return this process's rank and the number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-class _Endless(IterableDataset):
-    """This rank's part of one global batch after another."""
+class TrainingBatches(IterableDataset):
+    """This rank's part of one global batch after another; see :meth:`DataModule.train_dataloader`."""
 
-    def __init__(self, data: DataModule) -> None:
-        self.data = data
-
-    def __iter__(self) -> Iterator[Batch]:
-        data, (rank, world) = self.data, rank_and_world()
-        if data.batch_size % world:
-            raise ZooError(
-                f"The global batch of {data.batch_size} cannot be shared by {world} processes; "
-                "set training.batch_size to a multiple."
-            )
-        part = data.batch_size // world
-        update, size = data.start_update, len(data.splits["train"])
-        while data.updates is None or update < data.updates:
-            indices = batch_indices(data.seed, update, data.batch_size, size)
-            yield data.take("train", indices[rank * part : (rank + 1) * part])
-            update += 1
-
-
-class _Chunks(IterableDataset):
-    """A split in order; over several processes every example goes to exactly one of them."""
-
-    def __init__(self, data: DataModule, split: str) -> None:
-        self.data, self.split = data, split
+    def __init__(
+        self, data: DataModule, batch_size: int, seed: int, start: int, stop: int | None, with_labels: bool
+    ) -> None:
+        self.data, self.batch_size, self.seed = data, batch_size, seed
+        self.start, self.stop, self.with_labels = start, stop, with_labels
 
     def __iter__(self) -> Iterator[Batch]:
         rank, world = rank_and_world()
-        mine = torch.arange(rank, len(self.data.splits[self.split]), world)
-        for rows in mine.split(self.data.batch_size):
-            yield self.data.take(self.split, rows)
+        if self.batch_size % world:
+            raise ZooError(
+                f"The global batch of {self.batch_size} cannot be shared by {world} processes; "
+                "set training.batch_size to a multiple."
+            )
+        part = self.batch_size // world
+        update, size = self.start, len(self.data.splits["train"])
+        while self.stop is None or update < self.stop:
+            indices = batch_indices(self.seed, update, self.batch_size, size)
+            yield self.data.take("train", indices[rank * part : (rank + 1) * part], self.with_labels)
+            update += 1
+
+
+class OrderedBatches(IterableDataset):
+    """A split in order; with several processes every example goes to exactly one of them."""
+
+    def __init__(self, data: DataModule, split: str, batch_size: int, with_labels: bool) -> None:
+        self.data, self.split, self.batch_size, self.with_labels = data, split, batch_size, with_labels
+
+    def __iter__(self) -> Iterator[Batch]:
+        rank, world = rank_and_world()
+        rows_of_rank = torch.arange(rank, len(self.data.splits[self.split]), world)
+        for rows in rows_of_rank.split(self.batch_size):
+            yield self.data.take(self.split, rows, self.with_labels)

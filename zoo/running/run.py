@@ -40,8 +40,9 @@ from zoo.record import DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read, write
 from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
 from zoo.training import distributed
-from zoo.training.callbacks import Checkpoints, Curves, Ending, Progress
-from zoo.training.module import Rule
+from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
+from zoo.training.checkpoints import Checkpoints, Ending, ReadCheckpoint
+from zoo.training.module import TrainingModule
 
 PACKAGES = (
     "zoo",
@@ -145,7 +146,7 @@ def _run(
     )
     started = time.perf_counter()
     loggers: list[Any] = []
-    rule: Rule | None = None
+    rule: TrainingModule | None = None
     try:
         if is_first_rank():
             write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
@@ -160,16 +161,9 @@ def _run(
             record.family = declared(model).family
             tracking.tell_family(loggers, record.family)
             rule = _rule(config, model, identity.seed)
-            held_out = data.splits["val"][: rule.validate_samples]
-            if rule.validate_samples and len(held_out) < 2:
-                raise ZooError(
-                    f"training.validate_samples={rule.validate_samples} needs two validation examples; there "
-                    f"are {len(held_out)}. Set it to 0, or raise data.val."
-                )
-            rule.sample_distance = partial(distance_to, held_out, data.spec, int(config.evaluation.seed))
-            rule.about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
+            about = {"model": settings, "spec": data.spec.to_dict(), "run_id": identity.run_id}
             record.provenance["data"] = data.describe()
-            device = _fit(config, rule, data, directory, identity, loggers, show, record)
+            device = _fit(config, rule, data, directory, identity, about, loggers, show, record)
             if is_first_rank() or world_size() > 1:  # without a group nothing was trained, and one is enough
                 _judge(config, data, directory, record, device)
             if not is_first_rank():
@@ -237,16 +231,15 @@ def _sentence(error: Exception) -> str:
 
 
 def prepare_data(config: DictConfig) -> Any:
-    """The data module of a configuration, set up, in batches of ``training.batch_size``."""
+    """The data module of a configuration, set up."""
     settings = to_dict(config.data)
     target = get_class(settings.pop("_target_"))
     data = target(**settings)
-    data.batch_size, data.seed = int(config.training.batch_size), int(config.seed)
     data.setup()
     return data
 
 
-def _rule(config: DictConfig, model: Any, seed: int) -> Rule:
+def _rule(config: DictConfig, model: Any, seed: int) -> TrainingModule:
     settings = to_dict(config.training)
     target = get_class(settings.pop("_target_"))
     return target(model, seed=seed, **settings)
@@ -254,10 +247,11 @@ def _rule(config: DictConfig, model: Any, seed: int) -> Rule:
 
 def _fit(
     config: DictConfig,
-    rule: Rule,
+    rule: TrainingModule,
     data: Any,
     directory: Path,
     identity: Identity,
+    about: dict[str, Any],
     loggers: list[Any],
     show: Callable[[dict[str, Any]], None] | None,
     record: Record,
@@ -266,22 +260,37 @@ def _fit(
     folder = directory / "checkpoints"
     folder.mkdir(exist_ok=True)
     last = folder / "last.ckpt"
-    resume = last if last.exists() else None
-    if resume is not None:
+    checkpoint = None
+    if last.exists():
         try:
-            data.start_update = factory.read_checkpoint(resume)["zoo"]["updates"]
-            record.stability["resumed_at"] = data.start_update
+            checkpoint = factory.read_checkpoint(last)
         except ZooError:  # damaged by whatever cut the run off: begin again
-            resume = None
             last.unlink(missing_ok=True)
-    data.updates = rule.budget
-    data.with_labels = declared(rule.model).conditional
-    data.batch_size = rule.batch_size * rule.batches_per_update
-    data.train_size = len(data.splits["train"])
     curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
-    progress = Progress(directory, identity.run_id, show)
-    checkpoints = Checkpoints(folder)
-    agreement = distributed.Agreement(identity.config_hash, _processes(config))
+    if checkpoint is not None:
+        rule.on_load_checkpoint(checkpoint)
+        curves.resume(checkpoint)
+        record.stability["resumed_at"] = rule.updates
+    progress = Progress(directory, identity.run_id, show, len(data.splits["train"]))
+    checkpoints, flops = Checkpoints(folder, about), CountFlops(data)
+    callbacks = [
+        distributed.Agreement(identity.config_hash, _processes(config)),
+        TrainingStatistics(data),
+        *_sample_distance(rule.settings.validate_samples, data, int(config.evaluation.seed)),
+        curves,
+        checkpoints,
+        Ending(checkpoints),
+        flops,
+        progress,
+    ]
+    size, with_labels = rule.examples_per_update, rule.with_labels
+    train = data.train_dataloader(
+        size,
+        seed=identity.seed,
+        start=rule.updates,
+        stop=rule.schedule.updates,
+        with_labels=with_labels,
+    )
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     trainer: pl.Trainer = instantiate(
@@ -292,26 +301,26 @@ def _fit(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         logger=loggers,
-        callbacks=[agreement, curves, checkpoints, Ending(checkpoints), progress],
+        callbacks=callbacks,
+        plugins=[] if checkpoint is None else [ReadCheckpoint(checkpoint)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=str(directory),
     )
-    checkpoint = factory.read_checkpoint(resume) if resume is not None else None
-    if checkpoint is not None:
-        rule.on_load_checkpoint(checkpoint)
     if not rule.finished:
-        trainer.fit(rule, datamodule=data, ckpt_path=str(resume) if resume else None, weights_only=True)
+        trainer.fit(
+            rule,
+            train,
+            data.val_dataloader(size, with_labels=with_labels),
+            ckpt_path=None if checkpoint is None else str(last),
+            weights_only=True,
+        )
         if trainer.interrupted:
             raise KeyboardInterrupt
-    elif checkpoint is not None:
-        curves.training_seconds = next(
-            (s["training_seconds"] for s in checkpoint["callbacks"].values() if "training_seconds" in s), 0.0
-        )
     if is_first_rank():
-        progress.tell("evaluating", rule)
+        progress.report("evaluating", rule)
     seconds = curves.seconds()
     record.cost |= {
         "parameters": sum(p.numel() for p in rule.model.parameters() if p.requires_grad),
@@ -321,11 +330,30 @@ def _fit(
         "device_seconds": seconds * trainer.world_size,
         "examples_per_second": rule.images_seen / seconds if seconds else None,
         "peak_memory_bytes": _peak_memory(),
-        "batch_size": rule.batch_size,
+        "batch_size": rule.settings.batch_size,
         "compiled": rule.compiled,
-        **rule.flops,
+        "flops_per_example": flops.flops_per_example,
     }
+    if flops.reason is not None:
+        record.cost["flops_reason"] = flops.reason
     return trainer.strategy.root_device  # rule.device is the CPU by now: Lightning has moved it there
+
+
+def _sample_distance(samples: int, data: Any, seed: int) -> list[SampleDistance]:
+    """The callback of ``training.validate_samples``, if it asks for any.
+
+    Raises:
+        ZooError: fewer than two validation examples to compare with.
+    """
+    if not samples:
+        return []
+    held_out = data.splits["val"][:samples]
+    if len(held_out) < 2:
+        raise ZooError(
+            f"training.validate_samples={samples} needs two validation examples; there are {len(held_out)}. "
+            "Set it to 0, or raise data.val."
+        )
+    return [SampleDistance(partial(distance_to, held_out, data.spec, seed))]
 
 
 def _processes(config: DictConfig) -> int | None:

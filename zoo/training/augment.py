@@ -1,4 +1,4 @@
-"""Differentiable augmentation: what the critic sees, real or generated, changed at random.
+"""Differentiable augmentation: random changes of all images that the critic sees, real or generated.
 
 Zhao et al. 2020 (arXiv:2006.10738), section 3.3. Every function takes images ``(B, C, H, W)`` in network
 space, is differentiable in them, and draws a few numbers for each image from :mod:`zoo.models.core.rng`.
@@ -7,20 +7,20 @@ space, is differentiable in them, and draws a few numbers for each image from :m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.errors import ZooError
 from zoo.models.core import rng
 
-SHIFT = 1 / 8  # translation: the largest shift, as a share of the side
-HOLE = 1 / 2  # cutout: the side of the square, as a share of the image's
+SHIFT = 1 / 8  # of translation: largest shift, as a share of the side
+HOLE = 1 / 2  # of cutout: side of the hole, as a share of the image's side
 
 
 def colour(x: Tensor) -> Tensor:
-    """Brightness +-1/2, saturation times 0 to 2, contrast times 1/2 to 3/2.
+    """Change brightness by +-1/2, saturation times 0 to 2, contrast times 1/2 to 3/2.
 
     Saturation scales distances from the pixel's grey, contrast those from the image's mean.
     """
@@ -57,24 +57,16 @@ def cutout(x: Tensor) -> Tensor:
     return x.masked_fill(hole, 0.0)
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+Augmentation = Literal["colour", "translation", "cutout"]
+AUGMENTATIONS: dict[Augmentation, Callable[[Tensor], Tensor]] = {
     "colour": colour,
     "translation": translation,
     "cutout": cutout,
 }
 
 
-def augmentation(names: Sequence[str]) -> Callable[[Tensor], Tensor]:
-    """The named changes, one after another; the identity for none.
-
-    Raises:
-        ZooError: a name that is not in :data:`AUGMENTATIONS`, or a name that is no list.
-    """
-    if isinstance(names, str) or not isinstance(names, Sequence):
-        raise ZooError(f"training.augment is a list, such as [colour]; got {names!r}.")
-    unknown = [name for name in names if name not in AUGMENTATIONS]
-    if unknown:
-        raise ZooError(f"training.augment lists {', '.join(AUGMENTATIONS)}; got '{unknown[0]}'.")
+def augmentation(names: Sequence[Augmentation]) -> Callable[[Tensor], Tensor]:
+    """Return a function that makes the named changes one after another; the identity for no names."""
 
     def apply(x: Tensor) -> Tensor:
         for name in names:

@@ -1,124 +1,41 @@
-"""What happens beside training: checkpoints, curves, progress. All keep time by the rule's own updates."""
+"""Callbacks beside training: curves, progress, the distance of samples, statistics, operations.
+
+All of them count by the training module's own updates.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
-import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
-from zoo.errors import CutOff
-from zoo.processes import ENDING
+from zoo.data.module import DataModule
+from zoo.models.core import rng
+from zoo.models.core.capabilities import HasTrainingStatistics, offers
+from zoo.models.core.flops import count_flops
 from zoo.record import CURVES, write_atomic
-from zoo.training import distributed
-from zoo.training.module import Rule
+from zoo.training.module import TrainingModule, unpack
 
 AXES = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
 PROGRESS = "progress.json"
 
 
-class Checkpoints(pl.Callback):
-    """``last.ckpt`` at every validation and ``best.ckpt`` by the lowest validation loss, never half-written.
-
-    Without a criterion there is no best one, and the last stands for the run.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.best: float | None = None
-        self.best_updates = 0
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
-        assert isinstance(pl_module, Rule)
-        loss = pl_module.latest.get("val/loss")
-        better = loss is not None and (self.best is None or loss < self.best)
-        if better:
-            self.best, self.best_updates = loss, pl_module.updates
-        self.save(trainer, better)
-
-    def save(self, trainer: pl.Trainer, better: bool = False) -> None:
-        """Write ``last.ckpt``, and the same as ``best.ckpt`` where it is better than all before."""
-        last, best = self.directory / "last.ckpt", self.directory / "best.ckpt"
-        fresh, copy = self.directory / ".last.ckpt", self.directory / ".best.ckpt"
-        try:
-            trainer.save_checkpoint(fresh)  # every rank takes part
-            if trainer.is_global_zero:
-                if better:
-                    shutil.copyfile(fresh, copy)
-                    _replace(copy, best)
-                _replace(fresh, last)
-        except BaseException:
-            if trainer.is_global_zero:  # a full disk is not to be filled by half a checkpoint
-                fresh.unlink(missing_ok=True)
-                copy.unlink(missing_ok=True)
-            raise
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_updates": self.best_updates}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.best_updates = state_dict["best"], state_dict["best_updates"]
-
-
-def _replace(fresh: Path, target: Path) -> None:
-    """Put a whole file in another's place: its content is on the disk before its name is."""
-    with fresh.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(fresh, target)
-
-
-class Ending(pl.Callback):
-    """When the process is asked to end (SIGTERM; Slurm's signal before a time-out), do so with a checkpoint.
-
-    The update at hand is finished first; of several processes all end after the same one.
-    """
-
-    def __init__(self, checkpoints: Checkpoints) -> None:
-        self.checkpoints, self.asked = checkpoints, False
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # in place of Lightning's own handlers, one of which starts a collective wherever the others are;
-        # Lightning puts back those from before
-        if threading.current_thread() is threading.main_thread():
-            for signum in ENDING:
-                signal.signal(signum, self._ask)
-
-    def _ask(self, signum: int, frame: object) -> None:
-        self.asked = True
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        assert isinstance(pl_module, Rule)
-        if pl_module.validates:
-            return  # then its checkpoint is the one
-        agrees = trainer.world_size == 1 or pl_module.updates % pl_module.log_every == 0
-        if agrees and distributed.any_of(self.asked, pl_module.device):
-            self.checkpoints.save(trainer)
-            self._end(pl_module)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Rule)
-        if not pl_module.finished and distributed.any_of(self.asked, pl_module.device):
-            self._end(pl_module)
-
-    def _end(self, rule: Rule) -> None:
-        raise CutOff(f"Asked to end, with a checkpoint at update {rule.updates} of {rule.budget}.")
-
-
 class Curves(pl.Callback):
-    """``curves.csv`` and the same rows to the loggers; a resumed run cuts what lies past its checkpoint."""
+    """``curves.csv``, and the same rows to the loggers; a resumed run cuts what lies past its checkpoint.
+
+    Args:
+        directory: the run's directory.
+        bits_per_nat: factor from nats per dimension to bits/dim, for integer data; None for other data.
+    """
 
     def __init__(self, directory: Path, bits_per_nat: float | None = None) -> None:
         self.file = directory / CURVES
@@ -131,17 +48,21 @@ class Curves(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.training_seconds = state_dict["training_seconds"]
 
+    def resume(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the seconds from a checkpoint; a trainer that resumes does so by itself."""
+        self.load_state_dict(checkpoint["callbacks"][self.state_key])
+
     def seconds(self) -> float:
-        """Seconds in training, over all segments of a resumed run, validation included."""
+        """Return the seconds in training, over all segments of a resumed run, validation included."""
         return self.training_seconds + (time.perf_counter() - self.started if self.started else 0.0)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Rule)
+        assert isinstance(pl_module, TrainingModule)
         self.started = time.perf_counter()
         self.columns = [*AXES, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
             self.columns.append("val/bits_per_dim")
-        if pl_module.validate_samples:
+        if pl_module.settings.validate_samples:
             self.columns.append("val/energy_distance")
         if not trainer.is_global_zero:
             return
@@ -156,37 +77,38 @@ class Curves(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, Rule)
-        # A validating update is logged with its validation.
-        if pl_module.updates % pl_module.log_every == 0 and not pl_module.validates:
-            self._write(trainer, pl_module)
+        assert isinstance(pl_module, TrainingModule)
+        # an update before a validation is logged with it
+        if pl_module.updates % pl_module.settings.log_every == 0 and not pl_module.validates:
+            self.write(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.sanity_checking:
-            assert isinstance(pl_module, Rule)
-            self._write(trainer, pl_module)
+            assert isinstance(pl_module, TrainingModule)
+            self.write(trainer, pl_module)
 
-    def _write(self, trainer: pl.Trainer, rule: Rule) -> None:
+    def write(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Write the module's latest values as a row, on the first rank."""
         if not trainer.is_global_zero:
             return
         seconds = self.seconds()
         row: dict[str, float] = {
-            "updates": rule.updates,
-            "images_seen": rule.images_seen,
+            "updates": module.updates,
+            "images_seen": module.images_seen,
             "wall_seconds": round(seconds, 4),
             "device_seconds": round(seconds * trainer.world_size, 4),
-            "update_seconds": round(rule.update_seconds, 4),
-            **rule.latest,
+            "update_seconds": round(module.update_seconds, 4),
+            **module.latest,
         }
         if self.bits_per_nat is not None and "val/nll" in row:
             row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
         with self.file.open("a") as stream:
             stream.write(",".join(_number(row.get(c)) for c in self.columns) + "\n")
-            if "val/loss" in row:  # the checkpoint that follows must not know more than the curve
+            if "val/loss" in row:  # the checkpoint that follows must not be ahead of the curve
                 stream.flush()
                 os.fsync(stream.fileno())
         for logger in trainer.loggers:
-            logger.log_metrics(row, step=rule.updates)
+            logger.log_metrics(row, step=module.updates)
 
 
 def _number(value: float | None) -> str:
@@ -194,39 +116,54 @@ def _number(value: float | None) -> str:
 
 
 class Progress(pl.Callback):
-    """Tell how far the run is, twice a second: into ``progress.json``, and to ``show`` where given."""
+    """Report the progress of the run twice a second, in ``progress.json`` and to ``show``.
 
-    def __init__(self, directory: Path, label: str, show: Callable[[dict[str, Any]], None] | None) -> None:
-        self.file, self.label, self.show = directory / PROGRESS, label, show
-        self.told = 0.0
+    Args:
+        directory: the run's directory.
+        label: name of the run.
+        show: function that takes each report; None for none.
+        examples: size of the training set.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        label: str,
+        show: Callable[[dict[str, Any]], None] | None = None,
+        examples: int = 0,
+    ) -> None:
+        self.file, self.label, self.show, self.examples = directory / PROGRESS, label, show, examples
+        self.reported = 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, Rule)
+        assert isinstance(pl_module, TrainingModule)
         self.started, self.first = time.perf_counter(), pl_module.updates
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Tensor, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, Rule)
-        now = time.perf_counter()
-        if trainer.is_global_zero and (pl_module.finished or now - self.told > 0.5):
-            self.told = now
+        assert isinstance(pl_module, TrainingModule)
+        now, schedule = time.perf_counter(), pl_module.schedule
+        if trainer.is_global_zero and (pl_module.finished or now - self.reported > 0.5):
+            self.reported = now
             made = max(1, pl_module.updates - self.first)
-            left = (now - self.started) / made * (pl_module.budget - pl_module.updates)
-            if pl_module.max_seconds is not None:
-                left = min(left, max(0.0, pl_module.max_seconds - pl_module.update_seconds))
-            examples = getattr(trainer.datamodule, "train_size", 0)  # type: ignore[attr-defined]
-            self.tell("training", pl_module, left, pl_module.images_seen / examples if examples else 0.0)
+            left = (now - self.started) / made * (schedule.updates - pl_module.updates)
+            if schedule.max_seconds is not None:
+                left = min(left, max(0.0, schedule.max_seconds - pl_module.update_seconds))
+            epoch = pl_module.images_seen / self.examples if self.examples else 0.0
+            self.report("training", pl_module, left, epoch)
 
-    def tell(self, phase: str, rule: Rule, left: float | None = None, epoch: float = 0.0) -> None:
-        """Report a phase of the run."""
+    def report(
+        self, phase: str, module: TrainingModule, left: float | None = None, epoch: float = 0.0
+    ) -> None:
+        """Report a phase of the run, the seconds left of it and the epoch."""
         state = {
             "label": self.label,
             "phase": phase,
-            "updates": rule.updates,
-            "budget": rule.budget,
+            "updates": module.updates,
+            "budget": module.schedule.updates,
             "epoch": round(epoch, 1),
-            "loss": rule.latest.get("train/loss"),
+            "loss": module.latest.get("train/loss"),
             "seconds_left": left,
         }
         temporary = self.file.with_name(f".{PROGRESS}")
@@ -234,3 +171,83 @@ class Progress(pl.Callback):
         os.replace(temporary, self.file)
         if self.show:
             self.show(state)
+
+
+class SampleDistance(pl.Callback):
+    """The curve ``val/energy_distance``: how far the evaluated model's samples are from the data.
+
+    It comes before :class:`Curves` and :class:`Checkpoints` in the list of callbacks. Its oscillation is
+    reported if the module has no criterion.
+
+    Args:
+        distance: function of the model, the same in every process; NaN if a sample is not finite, which
+            leaves a gap in the curve, since samples are judged when training has ended.
+    """
+
+    def __init__(self, distance: Callable[[nn.Module], float]) -> None:
+        self.distance = distance
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        name, distance = "val/energy_distance", self.distance(pl_module.evaluated)
+        pl_module.latest.pop(name, None)
+        if math.isfinite(distance):
+            pl_module.latest[name] = distance
+            pl_module.stability.validation(name, pl_module.updates, distance)
+
+
+class TrainingStatistics(pl.Callback):
+    """Before each validation, give the model the whole training set if it evaluates with statistics of it.
+
+    Args:
+        data: the data set, which every process reads as a whole.
+    """
+
+    def __init__(self, data: DataModule) -> None:
+        self.data = data
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        model = pl_module.evaluated
+        if offers(model, HasTrainingStatistics):
+            model.on_training_statistics(self._batches(max(pl_module.settings.batch_size, 1000)))
+
+    def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+        x, y = self.data.splits["train"], self.data.labels.get("train")
+        for rows in torch.arange(len(x)).split(size):
+            yield x[rows], None if y is None else y[rows]
+
+
+class CountFlops(pl.Callback):
+    """After training, count the operations of one more update, which changes nothing.
+
+    Its examples are the first of the training set; runs of several processes are not counted. See
+    :func:`~zoo.models.core.flops.count_flops` for what the counter does not see.
+
+    Args:
+        data: the data set.
+
+    Attributes:
+        flops_per_example: floating-point operations of an update by its number of examples; None if unknown.
+        reason: why they are unknown, or what the counter does not see.
+    """
+
+    def __init__(self, data: DataModule) -> None:
+        self.data = data
+        self.flops_per_example: float | None = None
+        self.reason: str | None = "Training had ended before."
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if not pl_module.updates or trainer.interrupted:
+            return
+        if trainer.world_size > 1:
+            self.reason = "Operations are counted in a single process only."
+            return
+        device, size = pl_module.device, pl_module.examples_per_update
+        rows = torch.arange(size) % len(self.data.splits["train"])
+        x, y = unpack(self.data.take("train", rows, pl_module.with_labels))
+        x, y = x.to(device), None if y is None else y.to(device)
+        with pl_module.dry_run(), rng.keyed(rng.keys(pl_module.seed, count=size, device=device)):
+            flops, self.reason = count_flops(lambda: pl_module.update(x, y))
+        self.flops_per_example = None if flops is None else flops / size

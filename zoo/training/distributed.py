@@ -82,10 +82,11 @@ class Agreement(pl.Callback):
                 f"The configuration asks for {self.expected} processes (trainer.devices times "
                 f"trainer.num_nodes), but {count} are at work; start as many as it says."
             )
-        if pl_module.batch_size % (count * pl_module.accumulate):
+        batch_size, pieces = pl_module.settings.batch_size, pl_module.settings.accumulate
+        if batch_size % (count * pieces):
             raise ZooError(
-                f"The global batch of {pl_module.batch_size} cannot be shared by {count} processes in "
-                f"{pl_module.accumulate} pieces; set training.batch_size to a multiple."
+                f"The global batch of {batch_size} cannot be shared by {count} processes in {pieces} pieces; "
+                "set training.batch_size to a multiple."
             )
         if count == 1:
             return

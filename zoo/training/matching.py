@@ -1,8 +1,8 @@
-"""Matching: regress a target that the model itself defines (a velocity, the noise)."""
+"""Matching: regression on a target that the model itself defines (a velocity, the noise)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor, nn
 
@@ -10,26 +10,27 @@ from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasMatchingLoss, declared
 from zoo.models.core.distributed import world_size
-from zoo.training.module import Rule, given, require
+from zoo.training.module import TrainingModule, label_argument, require
 
 
-class Matching(Rule):
+class Matching(TrainingModule):
     """Minimise the mean of ``model.matching_loss(x)``, shape ``(B,)``; of labelled data, ``(x, y=y)``."""
 
-    def __init__(self, model: nn.Module, **settings: Any) -> None:
+    def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "matching", HasMatchingLoss)
-        super().__init__(model, **settings)
+        super().__init__(model, seed=seed, **settings)
 
     def setup(self, stage: str) -> None:
-        if declared(self.model).whole_batch and max(world_size(), self.accumulate) > 1:
+        pieces = max(world_size(), self.settings.accumulate)
+        if pieces > 1 and declared(self.model).whole_batch:
             raise ZooError(
                 "model.coupling=minibatch_ot pairs the examples of a whole batch; it needs one process and "
                 "training.accumulate=1; otherwise use model.coupling=independent."
             )
 
     def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
-        return self.model.matching_loss(x, **given(y)).mean()  # type: ignore[operator]
+        return cast(HasMatchingLoss, self.model).matching_loss(x, **label_argument(y)).mean()
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor:
         with rng.keyed(rng.content_keys(x)):  # the same times and noise at every validation
-            return self.evaluated.matching_loss(x, **given(y))  # type: ignore[operator]
+            return cast(HasMatchingLoss, self.evaluated).matching_loss(x, **label_argument(y))

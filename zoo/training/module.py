@@ -1,294 +1,157 @@
-"""What all training rules share: budget, schedule, averaged weights, validation, divergence."""
+"""The base of all training modules: update, validation, and what a checkpoint holds."""
 
 from __future__ import annotations
 
 import copy
 import math
-import re
 import time
-from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from zoo.checks import is_whole
+from zoo.checks import build_settings
 from zoo.data.module import Batch
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
-from zoo.models.core.capabilities import HasTrainingStatistics, declared, missing, offers
-from zoo.models.core.flops import count_flops
-from zoo.models.core.rng import keys
+from zoo.models.core.capabilities import HasLogProb, declared, missing
 from zoo.training import distributed
+from zoo.training.averaging import averaged_copy
+from zoo.training.compile import CompiledLoss
+from zoo.training.optimizers import Optimizer
+from zoo.training.schedule import Schedule
+from zoo.training.settings import TrainingSettings
 from zoo.training.stability import Stability
 
-Optimizer = Literal["adam", "adamw", "rmsprop", "sgd"]
-Schedule = Literal["constant", "cosine", "linear"]
 
-
-def _cause(failure: Exception) -> str:
-    """The line of a compiler's long message that names an exception: the last, which is the innermost."""
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip()] or [type(failure).__name__]
-    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Unsupported)\b.*\w", line)]
-    return (named or lines[:1])[-1]
-
-
-class Rule(pl.LightningModule):
-    """A training rule over any model.
+class TrainingModule(pl.LightningModule):
+    """The training of a model by one objective.
 
     One call of ``training_step`` is one *update*. All of an update's randomness is a function of the seed,
     the update's number and each example's place in the global batch; so a resumed run continues bit for bit,
     and several processes draw the noise that one process would.
 
+    A subclass with one optimiser writes :meth:`loss` and, if it has a criterion, :meth:`validation_values`;
+    one with several optimisers writes :meth:`update` and :meth:`configure_optimizers`.
+
     Args:
-        model: what is trained.
-        updates: the budget.
-        max_seconds: a second budget, of seconds spent in updates (validation and checkpoints excluded, the
-            segments of a resumed run added); training ends, with a validation, when either is used up. How
-            many updates fit is up to the machine, and so is a schedule's way through them: a run under
-            a budget of time resumes, but does not repeat, bit for bit. None: no such budget.
-        batch_size: examples of the global batch.
+        model: the model to train.
         seed: the run's seed.
-        optimizer: ``adam``, ``adamw``, ``rmsprop`` or ``sgd`` with ``lr``, ``betas``, ``weight_decay``. The
-            first of ``betas`` is the momentum of sgd and rmsprop, the second the decay of rmsprop's squares.
-        schedule: ``constant``, ``cosine`` or ``linear`` (to zero where the budget ends), after ``warmup``
-            linear updates.
-        clip: largest gradient norm; None for no clipping.
-        ema: decay of the averaged weights; 0 for none. They are evaluated where they exist.
-        validations: how many validations the budget of updates is divided by.
-        validate_likelihood: validation examples whose likelihood is computed at each validation too, by rules
-            whose criterion is another one; so that curves of different rules compare. 0: none.
-        validate_samples: samples, the same latents each time, whose energy distance to as many validation
-            examples is a curve too (:attr:`sample_distance`). It chooses no checkpoint; its oscillation is
-            reported where the rule has no criterion. 0: none.
-        log_every: updates between two logged values.
-        accumulate: pieces that each process's part of a batch is worked through in, to save memory: the
-            gradients add up to those of the whole batch, but for batch norm and torch's own dropout.
-        compile: let torch compile the loss. The first update compares its gradients with those of the plain
-            code, since a compiler may get them wrong without a word.
+        settings: see :class:`~zoo.training.settings.TrainingSettings`; a subclass may have more.
+
+    Attributes:
+        Settings: the class of the settings.
+        curves: names of the values that :meth:`update` returns, for the columns of ``curves.csv``.
+        losses: those among them that are losses of a player, whose spikes are counted.
+        schedule: budget and learning rate.
+        updates: updates made so far.
+        images_seen: training examples seen so far, by all processes.
+        update_seconds: seconds spent in updates so far.
+        latest: the values of the last update and of the last validation after it, by name.
+        stability: how steadily training goes.
+
+    Raises:
+        ZooError: a setting that does not exist, or a value of another type or range.
     """
 
-    curves: tuple[str, ...] = ("train/loss",)
-    losses: tuple[str, ...] = ("train/loss",)  # of each player: whose spikes are counted
-    # Energy distance of the evaluated model's samples to validation examples, `validate_samples` of each, the
-    # same in every process; NaN where a sample is not finite. Set per run: training does not judge by itself.
-    sample_distance: Callable[[nn.Module], float] | None = None
+    Settings: ClassVar[type[TrainingSettings]] = TrainingSettings
+    curves: ClassVar[tuple[str, ...]] = ("train/loss",)
+    losses: ClassVar[tuple[str, ...]] = ("train/loss",)
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        updates: int,
-        batch_size: int,
-        seed: int = 0,
-        optimizer: Optimizer = "adam",
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
-        weight_decay: float = 0.0,
-        schedule: Schedule = "cosine",
-        warmup: int = 0,
-        clip: float | None = 1.0,
-        ema: float = 0.0,
-        max_seconds: float | None = None,
-        validations: int = 20,
-        validate_likelihood: int = 0,
-        validate_samples: int = 0,
-        log_every: int = 10,
-        accumulate: int = 1,
-        compile: bool = False,
-    ) -> None:
+    def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         super().__init__()
-        for name, value, least in (
-            ("updates", updates, 1),
-            ("batch_size", batch_size, 1),
-            ("lr", lr, 0.0),
-            ("accumulate", accumulate, 1),
-            ("warmup", warmup, 0),
-            ("weight_decay", weight_decay, 0.0),
-            ("validations", validations, 0),
-            ("log_every", log_every, 1),
-        ):
-            if not value >= least or not math.isfinite(value):
-                raise ZooError(f"training.{name} must be at least {least}; got {value}.")
-        if not is_whole(validate_samples, 0) or validate_samples == 1:
+        self.settings = values = build_settings(self.Settings, settings, "training")
+        if values.validate_samples == 1:
+            raise ZooError("training.validate_samples must be 0, for no distance, or at least 2; got 1.")
+        if len(values.betas) != 2:
+            raise ZooError(f"training.betas must be two decays; got {list(values.betas)}.")
+        if (values.accumulate > 1 or values.compile) and type(self).loss is TrainingModule.loss:
             raise ZooError(
-                f"training.validate_samples is 0, for no distance, or at least 2; got {validate_samples!r}."
+                f"{type(self).__name__} has several losses; set training.accumulate=1 training.compile=false."
             )
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ZooError(f"training.betas are two decays in [0, 1); got {list(betas)}.")
-        if clip is not None and not 0 < clip < math.inf:
-            raise ZooError(f"training.clip is a norm above zero, or null for no clipping; got {clip}.")
-        if max_seconds is not None and not 0 < max_seconds < math.inf:
-            raise ZooError(f"training.max_seconds is a time above zero, or null; got {max_seconds}.")
-        if not 0 <= ema < 1:
-            raise ZooError(f"training.ema is a decay in [0, 1); got {ema}.")
-        if optimizer not in get_args(Optimizer) or schedule not in get_args(Schedule):
-            raise ZooError(
-                f"training.optimizer is one of {', '.join(get_args(Optimizer))} and training.schedule one of "
-                f"{', '.join(get_args(Schedule))}; got {optimizer} and {schedule}."
-            )
-        self.automatic_optimization = False  # one meaning of an update for all rules, two optimisers included
+        self.automatic_optimization = False  # an update means the same with one optimiser and with two
+        self.seed = seed
         self.model = model
-        self.ema = copy.deepcopy(model).requires_grad_(False) if ema else None
-        self.budget, self.batch_size, self.seed = updates, batch_size, seed
-        self.optimizer_name, self.lr, self.betas, self.weight_decay = (
-            optimizer,
-            lr,
-            tuple(betas),
-            weight_decay,
-        )
-        self.schedule, self.warmup, self.clip, self.decay = schedule, warmup, clip, ema
-        self.max_seconds, self.validate_likelihood = max_seconds, validate_likelihood
-        self.validate_samples = validate_samples
-        self.validate_every = max(1, updates // max(1, validations))
-        self.log_every = log_every
-        if (accumulate > 1 or compile) and type(self).loss is Rule.loss:
-            raise ZooError(
-                "This rule has several losses; leave training.accumulate=1 training.compile=false."
-            )
-        self.accumulate = accumulate
-        self._compiled = torch.compile(self.loss) if compile else None
-        self._compiled_is_right = False
-        self._counting = False
-        self.updates = 0
+        self.ema = averaged_copy(model, values.ema) if values.ema else None
+        self.schedule = Schedule(values.schedule, values.updates, values.warmup, values.max_seconds)
+        self.validate_every = max(1, values.updates // max(1, values.validations))
+        self.compiled_loss = CompiledLoss(self.loss, model) if values.compile else None
+        self.updates = self.images_seen = 0
         self.update_seconds = 0.0
-        self.images_seen = 0
         self.stability = Stability()
-        self.flops: dict[str, Any] = {"flops_per_example": None, "flops_reason": "Training had ended before."}
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
-
-    # What a rule says -----------------------------------------------------------------------------------
-
-    @property
-    def batches_per_update(self) -> int:
-        """Global batches of ``batch_size`` that one update consumes."""
-        return 1
-
-    def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """The mean of what a rule with one optimiser minimises, over examples ``(B, *shape)``."""
-        raise NotImplementedError
-
-    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
-        """Make one update from this process's part of the batch; return values to log.
-
-        Args:
-            x: examples ``(B, *shape)`` in data space.
-            y: their labels ``(B,)`` where the model is conditional.
-        """
-        optimizer: Any = self.optimizers()
-        start = rng.tell()
-        if self.accumulate > 1 and self.updates == 0:
-            with torch.no_grad():  # layers that are set by their first batch see it whole
-                self.loss(x, y)
-        loss_of = self._checked_loss(x, y)
-        optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=x.device)
-        for piece in range(self.accumulate):
-            rows = slice(piece, None, self.accumulate)
-            rng.seek(start)  # every row draws what it would in the whole batch
-            with rng.rows(rows):
-                loss = loss_of(x[rows], None if y is None else y[rows]) / self.accumulate
-            self.manual_backward(loss)
-            total += loss.detach()
-        return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
-
-    def _checked_loss(self, x: Tensor, y: Tensor | None) -> Callable[[Tensor, Tensor | None], Tensor]:
-        """The compiled loss where one is asked for and its gradients are right, else the plain one."""
-        if self._compiled is None or self._compiled_is_right:
-            return self._compiled or self.loss
-        weights = [p for p in self.model.parameters() if p.requires_grad]
-        start, found = rng.tell(), []
-        for loss_of in (self.loss, self._compiled):
-            rng.seek(start)
-            try:
-                gradients = torch.autograd.grad(loss_of(x, y), weights, allow_unused=True)
-            except RuntimeError as failure:
-                if not type(failure).__module__.startswith(("torch._dynamo", "torch._inductor")):
-                    raise
-                raise ZooError(
-                    f"torch.compile failed ({_cause(failure)}); set training.compile=false, or, since a "
-                    "compiler that was cut off may have left a damaged file, delete the temporary files of "
-                    "torchinductor and train again."
-                ) from failure
-            found.append(torch.cat([g.flatten() for g in gradients if g is not None]))
-        error = float((found[1] - found[0]).norm() / found[0].norm())
-        rounded = torch.is_autocast_enabled(x.device.type) or weights[0].dtype.itemsize < 4
-        if not error < (0.1 if rounded else 0.01):  # fused, fewer values are rounded to 8 bits in between
-            raise ZooError(
-                f"torch.compile gets this model's gradients wrong by {error:.0%}; set training.compile=false."
-            )
-        self._compiled_is_right = True
-        return self._compiled
-
-    def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
-        """Per-example criterion ``(B,)``, lower is better; None where the rule has no criterion."""
-        return None
-
-    def negative_log_likelihood(self, x: Tensor, y: Tensor | None) -> Tensor:
-        """-log_prob / D of the evaluated model, ``(B,)``, in nats per dimension."""
-        return -self.evaluated.log_prob(x, **given(y)) / x[0].numel()  # type: ignore[operator]
-
-    # What all do ----------------------------------------------------------------------------------------
+        self._dry_run = False
 
     @property
     def evaluated(self) -> nn.Module:
-        """The model that is validated and evaluated: averaged weights where they exist."""
-        return self.ema if self.ema is not None else self.model
+        """The model that is validated and evaluated: with averaged weights, if there are any."""
+        return self.ema.module if self.ema is not None else self.model
 
-    def build_optimizer(self, parameters: Any, lr: float) -> torch.optim.Optimizer:
-        """The configured optimiser over ``parameters``."""
-        if self.optimizer_name == "sgd":
-            return torch.optim.SGD(parameters, lr=lr, momentum=self.betas[0], weight_decay=self.weight_decay)
-        if self.optimizer_name == "rmsprop":
-            momentum, alpha = self.betas
-            return torch.optim.RMSprop(
-                parameters, lr=lr, alpha=alpha, momentum=momentum, weight_decay=self.weight_decay
-            )
-        kind = torch.optim.AdamW if self.optimizer_name == "adamw" else torch.optim.Adam
-        return kind(parameters, lr=lr, betas=self.betas, weight_decay=self.weight_decay)  # type: ignore[arg-type]
+    @property
+    def with_labels(self) -> bool:
+        """Whether batches must bring labels, for a conditional model."""
+        return declared(self.model).conditional
 
-    def configure_optimizers(self) -> Any:
-        optimizers = self._optimizers()
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["base_lr"] = group["lr"]
-        return optimizers
+    @property
+    def batches_per_update(self) -> int:
+        """Number of batches of ``batch_size`` that one update consumes."""
+        return 1
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        return [self.build_optimizer(self.model.parameters(), self.lr)]
-
-    def lr_factor(self) -> float:
-        """Factor on the learning rate at the present update; no state, so resuming cannot shift it."""
-        if self.updates < self.warmup:
-            return (self.updates + 1) / self.warmup
-        progress = (self.updates - self.warmup) / max(1, self.budget - self.warmup)
-        if self.max_seconds is not None:
-            progress = max(progress, self.update_seconds / self.max_seconds)
-        left = max(0.0, 1 - progress)
-        if self.schedule == "cosine":
-            return 0.5 * (1 - math.cos(math.pi * left))
-        return left if self.schedule == "linear" else 1.0
+    @property
+    def examples_per_update(self) -> int:
+        """Number of training examples that one update consumes, over all processes."""
+        return self.settings.batch_size * self.batches_per_update
 
     @property
     def finished(self) -> bool:
         """Whether a budget is used up."""
-        return self.updates >= self.budget or (
-            self.max_seconds is not None and self.update_seconds >= self.max_seconds
-        )
+        return self.schedule.finished(self.updates, self.update_seconds)
 
     @property
     def validates(self) -> bool:
         """Whether a validation, and with it a checkpoint, follows the update just made."""
         return self.updates % self.validate_every == 0 or self.finished
 
+    @property
+    def compiled(self) -> bool:
+        """Whether torch compiles the loss."""
+        return self.compiled_loss is not None
+
+    # The objective --------------------------------------------------------------------------------------
+
+    def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Return the mean loss of examples ``(B, *shape)`` and their labels ``(B,)``."""
+        raise NotImplementedError
+
+    def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
+        """Return the criterion of each example, ``(B,)``, lower is better; None where there is none."""
+        return None
+
+    def negative_log_likelihood(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """Return -log_prob / D of the evaluated model, ``(B,)``, in nats per dimension."""
+        model = cast(HasLogProb, self.evaluated)
+        return -model.log_prob(x, **label_argument(y)) / x[0].numel()
+
+    # Training -------------------------------------------------------------------------------------------
+
+    def optimizer_settings(self, lr: float | None = None) -> Optimizer:
+        """Return the configured optimiser, with another learning rate if one is given."""
+        s = self.settings
+        return Optimizer(s.optimizer, s.lr if lr is None else lr, s.betas, s.weight_decay)
+
+    def configure_optimizers(self) -> Any:
+        return [self.optimizer_settings().build(self.model.parameters())]
+
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         started = time.perf_counter()
         x, y = unpack(batch)
         torch.manual_seed(hash_seed(self.seed, self.updates, self.global_rank))  # dropout and the like
-        row_keys = keys(
+        row_keys = rng.keys(
             self.seed, self.updates, count=len(x), first=self.global_rank * len(x), device=self.device
         )
         with rng.keyed(row_keys):
@@ -304,94 +167,96 @@ class Rule(pl.LightningModule):
             )
         self.updates += 1
         self.images_seen += len(x) * self.trainer.world_size
-        self._average()
+        self.average_weights()
         self.update_seconds += self._slowest(time.perf_counter() - started)
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
 
-    def on_train_end(self) -> None:
-        """Count the operations of one more update, which changes nothing: the record's ``flops_per_example``.
+    def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
+        """Make one update from this process's part of the batch; return values to log.
 
-        Its examples are the first of the training set; runs of several processes are not counted. See
-        :func:`~zoo.models.core.flops.count_flops` for what the counter does not see.
+        Args:
+            x: examples ``(B, *shape)`` in data space.
+            y: their labels ``(B,)`` if the model is conditional.
         """
-        data = getattr(self.trainer, "datamodule", None)
-        if data is None or not self.updates or self.trainer.interrupted:
-            return
-        if self.trainer.world_size > 1:
-            self.flops["flops_reason"] = "Operations are counted in a single process only."
-            return
-        size = self.batch_size * self.batches_per_update
-        x, y = unpack(data.take("train", torch.arange(size) % len(data.splits["train"])))
-        x, y = x.to(self.device), None if y is None else y.to(self.device)
-        kept = copy.deepcopy(self.model.state_dict())
-        compiled, self._compiled, self._counting = self._compiled, None, True
-        try:
-            with rng.keyed(keys(self.seed, count=len(x), device=self.device)):
-                flops, reason = count_flops(lambda: self.update(x, y))
-        finally:
-            self._compiled, self._counting = compiled, False
-            self.model.load_state_dict(kept)
-        self.model.zero_grad(set_to_none=True)
-        self.flops = {"flops_per_example": None if flops is None else flops / len(x)}
-        if reason is not None:
-            self.flops["flops_reason"] = reason
-
-    @property
-    def compiled(self) -> bool:
-        """Whether torch compiles the loss."""
-        return self._compiled is not None
-
-    def _slowest(self, seconds: float) -> float:
-        """The longest time of any process, so that all of them stop after the same update."""
-        if self.max_seconds is None or self.trainer.world_size == 1:
-            return seconds
-        return float(self.trainer.strategy.reduce(torch.tensor(seconds, device=self.device), reduce_op="max"))
+        optimizer: Any = self.optimizers()
+        pieces = self.settings.accumulate
+        start = rng.tell()
+        if pieces > 1 and self.updates == 0:
+            with torch.no_grad():  # layers that are set by their first batch see it whole
+                self.loss(x, y)
+        loss = self.loss
+        if self.compiled_loss is not None and not self._dry_run:
+            self.compiled_loss.check(x, y)
+            loss = self.compiled_loss
+        optimizer.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=x.device)
+        for piece in range(pieces):
+            rows = slice(piece, None, pieces)
+            rng.seek(start)  # every row draws what it would in the whole batch
+            with rng.rows(rows):
+                part = loss(x[rows], None if y is None else y[rows]) / pieces
+            self.manual_backward(part)
+            total += part.detach()
+        return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
 
     def descend(self, loss: Tensor, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
-        """One optimiser step down ``loss``; returns the gradient norm before clipping."""
+        """Make one optimiser step down ``loss``; return the gradient norm before clipping."""
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         return self.step(optimizer, module, player)
 
     def step(self, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
-        """One optimiser step along the gradients of all processes; returns their norm before clipping.
+        """Make one optimiser step along the gradients' mean over all processes.
 
-        ``player`` names whose gradients they are, where several are trained: spikes are counted for each.
+        Args:
+            optimizer: the optimiser of the module's parameters.
+            module: the module with the gradients.
+            player: whose gradients they are, where several are trained: spikes are counted for each.
+
+        Returns:
+            The norm of the gradients before clipping.
         """
-        if self._counting:
+        if self._dry_run:
             return torch.zeros((), device=self.device)
         distributed.average(module.parameters())
         parameters = [p for p in module.parameters() if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(parameters, self.clip if self.clip is not None else math.inf)
+        clip = self.settings.clip
+        norm = nn.utils.clip_grad_norm_(parameters, clip if clip is not None else math.inf)
+        factor = self.schedule.factor(self.updates, self.update_seconds)
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * self.lr_factor()
-        if self.stability.step(player, float(norm)):  # a step along NaN would leave nothing to look at
+            group["lr"] = group["base_lr"] * factor
+        if self.stability.step(player, float(norm)):  # a step along NaN would spoil all weights
             optimizer.step()
         return norm
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        if self.ema is None:
-            return
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))  # forget the start sooner
-        for mean, value in zip(self.ema.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
-        for kept, buffer in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(buffer)
+    @contextmanager
+    def dry_run(self) -> Iterator[None]:
+        """Let updates in this block compute their gradients, by uncompiled code, and change nothing."""
+        kept = copy.deepcopy(self.model.state_dict())
+        self._dry_run = True
+        try:
+            yield
+        finally:
+            self._dry_run = False
+            self.model.load_state_dict(kept)
+        self.model.zero_grad(set_to_none=True)
+
+    def average_weights(self) -> None:
+        """Move the averaged weights, if there are any, towards the present ones."""
+        if self.ema is not None:
+            self.ema.update_parameters(self.model)
+
+    def _slowest(self, seconds: float) -> float:
+        """Return the longest time of any process, so that all of them stop after the same update."""
+        if self.schedule.max_seconds is None or self.trainer.world_size == 1:
+            return seconds
+        return float(self.trainer.strategy.reduce(torch.tensor(seconds, device=self.device), reduce_op="max"))
+
+    # Validation -----------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         self._validation, self._likelihoods = [], []
-        self.evaluated.eval()
-        if offers(self.evaluated, HasTrainingStatistics):
-            self.evaluated.on_training_statistics(self._training_batches())
-
-    def _training_batches(self) -> Iterator[tuple[Tensor, Tensor | None]]:
-        """The whole training set with its labels, on every process, for models that evaluate with it."""
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        x, y = data.splits["train"], data.labels.get("train")
-        for rows in torch.arange(len(x)).split(max(self.batch_size, 1000)):
-            yield x[rows], None if y is None else y[rows]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = unpack(batch)
@@ -399,71 +264,61 @@ class Rule(pl.LightningModule):
         if values is not None:
             self._validation.append(values.detach().double())
         # every process scores its share of the first examples
-        left = -(-self.validate_likelihood // self.trainer.world_size) - sum(map(len, self._likelihoods))
+        share = -(-self.settings.validate_likelihood // self.trainer.world_size)
+        left = share - sum(map(len, self._likelihoods))
         if left > 0:
             part = self.negative_log_likelihood(x[:left], None if y is None else y[:left])
             self._likelihoods.append(part.detach().double())
 
     def on_validation_epoch_end(self) -> None:
-        found = {}
         for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
-            total = torch.zeros(2, dtype=torch.float64, device=self.device)  # a process may have no part
-            for values in parts:
-                total += torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
-            total = self.trainer.strategy.reduce(total, reduce_op="sum")
-            if total[1] == 0:
+            mean = self._mean(parts)
+            if mean is None:
                 continue
-            found[name] = float(total[0] / total[1])
-        if self.validate_samples:
-            assert self.sample_distance is not None
-            distance = self.sample_distance(self.evaluated)
-            self.latest.pop("val/energy_distance", None)
-            if math.isfinite(distance):  # else a gap in the curve: samples are judged when training ends
-                found["val/energy_distance"] = distance
-        self.evaluated.train()
-        for mean in found.values():
             if not math.isfinite(mean):
                 raise Diverged(f"Validation loss is {mean} at update {self.updates}; lower training.lr.")
-        self.latest |= found
-        for name in ("val/loss", "val/energy_distance"):  # the criterion first, where there is one
-            if name in found:
-                self.stability.validation(name, self.updates, found[name])
+            self.latest[name] = mean
+        if "val/loss" in self.latest:
+            self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
 
-    # What a checkpoint holds ----------------------------------------------------------------------------
+    def _mean(self, parts: list[Tensor]) -> float | None:
+        """Return the mean of the values of all processes, of which some may have none; None for no values."""
+        total = torch.zeros(2, dtype=torch.float64, device=self.device)
+        for values in parts:
+            total += torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        return float(total[0] / total[1]) if total[1] else None
 
-    about: dict[str, Any] = {}  # noqa: RUF012  (set per run: the model's settings and the data's spec)
+    # Checkpoints ----------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["zoo"] = self.about | {
-            "updates": self.updates,
-            "images_seen": self.images_seen,
-            "update_seconds": self.update_seconds,
-            "stability": self.stability.state_dict(),
-            "weights": "ema" if self.ema is not None else "raw",
-        }
+        checkpoint.setdefault("zoo", {}).update(
+            updates=self.updates,
+            images_seen=self.images_seen,
+            update_seconds=self.update_seconds,
+            stability=self.stability.state_dict(),
+            weights="ema" if self.ema is not None else "raw",
+        )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        about = checkpoint["zoo"]
-        self.updates, self.images_seen = about["updates"], about["images_seen"]
-        self.update_seconds = about.get("update_seconds", 0.0)  # absent before there was a budget of time
-        if "stability" in about:  # absent before there was more than the largest gradient
-            self.stability.load_state_dict(about["stability"])
-        else:
-            self.stability.largest_gradient_norm = about["largest_gradient_norm"]
+        progress = checkpoint["zoo"]
+        self.updates, self.images_seen = progress["updates"], progress["images_seen"]
+        self.update_seconds = progress["update_seconds"]
+        self.stability.load_state_dict(progress["stability"])
 
 
 def unpack(batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Examples, and labels where there are any."""
+    """Return a batch's examples, and its labels or None."""
     return (batch, None) if isinstance(batch, Tensor) else (batch[0], batch[1])
 
 
-def given(y: Tensor | None) -> dict[str, Tensor]:
-    """Labels as the keyword of a conditional model; nothing for a model that need not know of them."""
+def label_argument(y: Tensor | None) -> dict[str, Tensor]:
+    """Return labels as the keyword argument of a conditional model; nothing for None."""
     return {} if y is None else {"y": y}
 
 
 def hash_seed(*counters: int) -> int:
-    """A seed for torch's own generator from several counters."""
+    """Return a seed for torch's own generator that follows from several counters."""
     return rng.mix_integer(rng.stream(*counters)) % 2**63
 
 

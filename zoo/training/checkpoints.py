@@ -1,0 +1,142 @@
+"""Checkpoints: written at every validation and when the process must end, read once when a run resumes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from zoo.errors import CutOff
+from zoo.processes import ENDING
+from zoo.training import distributed
+from zoo.training.module import TrainingModule
+
+
+class Checkpoints(pl.Callback):
+    """``last.ckpt`` at every validation and ``best.ckpt`` by the lowest validation loss, never half-written.
+
+    Without a criterion there is no best checkpoint; the last one is then evaluated.
+
+    Args:
+        directory: where to write them.
+        about: what rebuilds the model (its settings, the data's spec, the run's id), for the checkpoint's
+            ``zoo`` entry.
+    """
+
+    def __init__(self, directory: Path, about: Mapping[str, Any] | None = None) -> None:
+        self.directory, self.about = directory, dict(about or {})
+        self.best: float | None = None
+        self.best_updates = 0
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        assert isinstance(pl_module, TrainingModule)
+        loss = pl_module.latest.get("val/loss")
+        better = loss is not None and (self.best is None or loss < self.best)
+        if better:
+            self.best, self.best_updates = loss, pl_module.updates
+        self.save(trainer, better)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint.setdefault("zoo", {}).update(self.about)
+
+    def save(self, trainer: pl.Trainer, better: bool = False) -> None:
+        """Write ``last.ckpt``, and the same as ``best.ckpt`` if it is better than all before."""
+        last, best = self.directory / "last.ckpt", self.directory / "best.ckpt"
+        new, copy = self.directory / ".last.ckpt", self.directory / ".best.ckpt"
+        try:
+            trainer.save_checkpoint(new)  # every rank takes part
+            if trainer.is_global_zero:
+                if better:
+                    shutil.copyfile(new, copy)
+                    _replace(copy, best)
+                _replace(new, last)
+        except BaseException:
+            if trainer.is_global_zero:  # half a checkpoint must not fill a full disk
+                new.unlink(missing_ok=True)
+                copy.unlink(missing_ok=True)
+            raise
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_updates": self.best_updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_updates = state_dict["best"], state_dict["best_updates"]
+
+
+def _replace(new: Path, target: Path) -> None:
+    """Put a whole file in another's place; its content is on the disk before its name is."""
+    with new.open("rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(new, target)
+
+
+class ReadCheckpoint(TorchCheckpointIO):
+    """Lightning's access to checkpoint files, for a run that has already read the one that it resumes from.
+
+    Pass it as a plugin of the trainer; ``fit(ckpt_path=...)`` then takes this content and reads no file.
+
+    Args:
+        checkpoint: content of the checkpoint; released when the trainer has taken it.
+    """
+
+    def __init__(self, checkpoint: dict[str, Any]) -> None:
+        self.checkpoint: dict[str, Any] | None = checkpoint
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        checkpoint, self.checkpoint = self.checkpoint, None
+        return super().load_checkpoint(path, *args, **kwargs) if checkpoint is None else checkpoint
+
+
+class Ending(pl.Callback):
+    """When the process is asked to end (SIGTERM; Slurm's signal before a time-out), end with a checkpoint.
+
+    The update in progress is finished first; several processes all end after the same update.
+
+    Args:
+        checkpoints: the callback that writes checkpoints.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        self.checkpoints, self.asked = checkpoints, False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # In place of Lightning's own handlers, one of which starts a collective wherever the other processes
+        # are. Lightning puts back the handlers from before.
+        if threading.current_thread() is threading.main_thread():
+            for signum in ENDING:
+                signal.signal(signum, self._ask)
+
+    def _ask(self, signum: int, frame: object) -> None:
+        self.asked = True
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if pl_module.validates:
+            return  # the checkpoint of the validation follows
+        agrees = trainer.world_size == 1 or pl_module.updates % pl_module.settings.log_every == 0
+        if agrees and distributed.any_of(self.asked, pl_module.device):
+            self.checkpoints.save(trainer)
+            self._end(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        if not pl_module.finished and distributed.any_of(self.asked, pl_module.device):
+            self._end(pl_module)
+
+    def _end(self, module: TrainingModule) -> None:
+        raise CutOff(
+            f"Asked to end, with a checkpoint at update {module.updates} of {module.schedule.updates}."
+        )

@@ -1,0 +1,59 @@
+"""The settings of a training module, as they stand in ``conf/training/*.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Share, settings
+from zoo.training.optimizers import OptimizerName
+from zoo.training.schedule import Shape
+
+
+@settings
+class TrainingSettings:
+    """The settings that all training modules share.
+
+    Attributes:
+        updates: the budget of updates.
+        batch_size: examples of the global batch.
+        optimizer: name of the optimiser; it and ``lr``, ``betas`` and ``weight_decay`` are explained in
+            :class:`~zoo.training.optimizers.Optimizer`.
+        schedule: shape of the learning rate's course, after ``warmup`` updates of linear warm-up; see
+            :class:`~zoo.training.schedule.Schedule`.
+        clip: largest gradient norm; None for no clipping.
+        ema: decay of the averaged weights, which are then the ones evaluated; 0 for none. See
+            :func:`~zoo.training.averaging.averaged_copy`.
+        max_seconds: a second budget, of seconds spent in updates (validation and checkpoints excluded, the
+            segments of a resumed run added); training ends, with a validation, when either is used up. How
+            many updates fit depends on the machine, and so does the schedule's course: a run under a budget
+            of time resumes, but does not repeat, bit for bit. None: no such budget.
+        validations: number of validations that the budget of updates is divided by.
+        validate_likelihood: validation examples whose likelihood is computed at each validation too, where
+            the criterion is another one, so that the curves of all models compare. 0: none.
+        validate_samples: samples, from the same latents each time, whose energy distance to as many
+            validation examples is a curve too (:class:`~zoo.training.callbacks.SampleDistance`). It chooses
+            no checkpoint. 0: none.
+        log_every: updates between two logged values.
+        accumulate: pieces that each process's part of a batch is split into, to save memory. The gradients
+            add up to those of the whole batch, except for batch norm and torch's own dropout.
+        compile: let torch compile the loss. The first update compares its gradients with those of the plain
+            code; see :class:`~zoo.training.compile.CompiledLoss`.
+    """
+
+    updates: Positive
+    batch_size: Positive
+    optimizer: OptimizerName = "adam"
+    lr: NotNegativeFloat = 1e-3
+    betas: Sequence[Share] = (0.9, 0.999)
+    weight_decay: NotNegativeFloat = 0.0
+    schedule: Shape = "cosine"
+    warmup: NotNegative = 0
+    clip: PositiveFloat | None = 1.0
+    ema: Share = 0.0
+    max_seconds: PositiveFloat | None = None
+    validations: NotNegative = 20
+    validate_likelihood: NotNegative = 0
+    validate_samples: NotNegative = 0
+    log_every: Positive = 10
+    accumulate: Positive = 1
+    compile: bool = False
