@@ -1,6 +1,8 @@
 """``zoo claims``: the lecture's sentences, each with its measurement and its verdict. Imports no torch.
 
-``ledger`` holds the sentences, ``statistics`` has the tests.
+``sentences/`` holds the claims, one file each. ``verdict`` is their framework; ``measure``, ``scaling``,
+``sensitivity`` and ``sharp`` are the measurements that they share; ``statistics`` has the tests; ``wording``,
+``render`` and ``figures`` write the ledger.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zoo.comparison.claims.ledger import decide
+from zoo.comparison.claims import verdict
+from zoo.comparison.claims.sentences import all_claims
+from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run, gather
 from zoo.record import write_atomic
 
@@ -18,19 +22,19 @@ __all__ = ["claims", "decide", "section"]
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
-    """Judge every claim by the runs under ``paths``: on the terminal, then files into ``out``.
+    """Judge every claim by the runs under ``paths``, print the ledger, and write it to files.
 
     Args:
         paths: directories that hold runs, at any depth.
-        out: where ``claims.html``, ``claims.md``, ``verdicts.md`` (its table alone), ``claims.csv`` and
-            ``claims/*.svg`` go; None: nowhere.
+        out: the directory of ``claims.html``, ``claims.md``, ``verdicts.md`` (the table of verdicts alone),
+            ``claims.csv`` and ``claims/*.svg``; None: no file is written.
         console: where to print.
 
     Returns:
         0.
 
     Raises:
-        ZooError: a path that does not exist, or no record under any of them.
+        ZooError: a path does not exist, or there is no record under any of them.
     """
     from zoo.comparison.claims import render
 
@@ -53,15 +57,22 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     return 0
 
 
+def decide(runs: Sequence[Run]) -> list[Decision]:
+    """Return the decision about every claim, in the order of the lecture; see :func:`.verdict.decide`."""
+    return verdict.decide(runs, all_claims())
+
+
 def section(runs: Sequence[Run], out: Path) -> tuple[str, str]:
-    """What runs decide, as two parts of a page whose figures go below ``out``: the verdicts, each with a link
-    to what it is by, and that. Both are empty where nothing is decided."""
+    """Return the claims that the runs decide as HTML for a page: the verdicts, and the articles they link to.
+
+    Figures are written to ``out/claims``. Both parts are empty if nothing is measured for any claim.
+    """
     from zoo.comparison import page
     from zoo.comparison.claims import figures, render
 
-    telling = [decision for decision in decide(runs) if decision.tells]
-    if not telling:
+    measured = [decision for decision in decide(runs) if decision.deciding]
+    if not measured:
         return "", ""
-    drawn = figures.draw(telling, out / "claims")
+    drawn = figures.draw(measured, out / "claims")
     heading = '<h2 id="claims">The lecture\'s claims, one by one</h2>'
-    return render.overview(telling), heading + render.section(telling, page.pictures(drawn))
+    return render.overview(measured), heading + render.section(measured, page.pictures(drawn))

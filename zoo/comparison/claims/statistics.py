@@ -1,28 +1,33 @@
-"""Tests for few runs: Welch's t, one-sample t, regression, rank correlation, Fisher's exact. Pure Python.
+"""The tests of the claims ledger, as SciPy computes them, for samples of a few seeds.
 
-Every p-value is two-sided. Nothing here knows what is compared.
+Every p-value is two-sided. SciPy is imported when a test runs, so that ``zoo compare`` starts without it.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
 import statistics
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-LEVEL = 0.05
+import numpy as np
+
+LEVEL = 0.05  # of significance
+EXACT = 8  # values, up to which a permutation test takes all permutations
+NORMAL_QUANTILE = 1.959964  # at 97.5 %
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a test found.
+    """The result of a test.
 
     Attributes:
-        estimate: a difference of means, a ratio (of geometric means), a slope or a correlation.
-        low, high: its 95 % confidence interval; NaN where the test gives none.
-        p: two-sided.
+        estimate: a difference of means, a ratio of geometric means, a slope or a correlation.
+        low, high: the ends of its 95 % confidence interval; NaN if the test gives none.
+        p: the two-sided p-value; NaN if the values have no spread to test with.
     """
 
     estimate: float
@@ -30,167 +35,136 @@ class Outcome:
     high: float
     p: float
 
-
-def t_cdf(t: float, freedom: float) -> float:
-    """P(T <= t) of Student's t; ``freedom`` need not be whole.
-
-    >>> round(t_cdf(2.776445, 4), 6)
-    0.975
-    """
-    if math.isinf(t):
-        return float(t > 0)
-    tail = 0.5 * beta_cdf(freedom / (freedom + t * t), freedom / 2, 0.5)
-    return 1 - tail if t > 0 else tail
-
-
-def t_quantile(p: float, freedom: float) -> float:
-    """The t at which :func:`t_cdf` is ``p``, by bisection."""
-    low, high = -1.0, 1.0
-    while t_cdf(low, freedom) > p:
-        low *= 2
-    while t_cdf(high, freedom) < p:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, freedom) < p else (low, middle)
-    return (low + high) / 2
-
-
-def beta_cdf(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, by its continued fraction (Lentz's method)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):  # where the fraction of the other side converges faster
-        return 1 - beta_cdf(1 - x, b, a)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    tiny = 1e-300
-    c, d = 1.0, 1 / (1 - (a + b) * x / (a + 1) or tiny)
-    fraction = d
-    for m in range(1, 1000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        before = fraction
-        for term in (even, odd):
-            d = 1 / (1 + term * d or tiny)
-            c = 1 + term / c or tiny
-            fraction *= c * d
-        if abs(fraction / before - 1) < 1e-15:
-            break
-    return math.exp(log_front) * fraction / a
+    @property
+    def significant(self) -> bool:
+        """Whether p is below the level; False for NaN."""
+        return self.p < LEVEL
 
 
 def welch(a: Sequence[float], b: Sequence[float]) -> Outcome:
-    """mean(a) - mean(b) of samples with variances of their own, at least two values each.
+    """Return Welch's t-test of mean(a) - mean(b), for two or more values a side, variances not assumed equal.
 
-    Samples without any spread are no evidence of what another seed would give: p is 1 where their means agree
-    and NaN where they do not.
+    Samples without any spread say nothing about what another seed would give: then p is 1 if the means agree
+    and NaN if they do not.
+
+    >>> round(welch([1.0, 2.0, 3.0], [5.0, 6.0, 9.0]).p, 4)
+    0.0422
     """
-    gap = statistics.fmean(a) - statistics.fmean(b)
-    u, v = statistics.variance(a) / len(a), statistics.variance(b) / len(b)
-    if u + v == 0:
-        return Outcome(gap, math.nan, math.nan, 1.0 if gap == 0 else math.nan)
-    freedom = (u + v) ** 2 / (u**2 / (len(a) - 1) + v**2 / (len(b) - 1))
-    return _student(gap, math.sqrt(u + v), freedom)
+    from scipy import stats
+
+    difference = statistics.fmean(a) - statistics.fmean(b)
+    if len(set(a)) == len(set(b)) == 1:
+        return _without_spread(difference, expected=0.0)
+    with _one_side_may_be_constant():
+        return _outcome(difference, stats.ttest_ind(a, b, equal_var=False))
 
 
 def mean_of(a: Sequence[float], expected: float = 0.0) -> Outcome:
-    """The mean of a sample against an expected value, by a one-sample t-test."""
-    mean, error = statistics.fmean(a), statistics.stdev(a) / math.sqrt(len(a))
-    if error == 0:
-        return Outcome(mean, math.nan, math.nan, 1.0 if mean == expected else math.nan)
-    outcome = _student(mean - expected, error, len(a) - 1)
-    return Outcome(mean, outcome.low + expected, outcome.high + expected, outcome.p)
+    """Return the one-sample t-test of a sample's mean against ``expected``."""
+    from scipy import stats
+
+    mean = statistics.fmean(a)
+    if len(set(a)) == 1:
+        return _without_spread(mean, expected)
+    return _outcome(mean, stats.ttest_1samp(a, expected))
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Outcome:
-    """The slope of a least-squares line through at least three points, against 0.
+    """Return the slope of a least-squares line, tested against 0.
 
-    An exact line has a slope without error: p is 0, or 1 where it is level.
+    A line that meets every point has a slope without error: p is 0, or 1 if the line is level.
+
+    Raises:
+        ValueError: fewer than three points.
     """
+    from scipy import stats
+
     if len(x) < 3:
         raise ValueError("A slope with an error needs at least three points.")
-    middle, level = statistics.fmean(x), statistics.fmean(y)
-    spread = sum((u - middle) ** 2 for u in x)
-    rise = sum((u - middle) * (v - level) for u, v in zip(x, y, strict=True)) / spread
-    rest = sum((v - level - rise * (u - middle)) ** 2 for u, v in zip(x, y, strict=True))
-    scale = sum((v - level) ** 2 for v in y)
-    if rest <= 1e-20 * max(scale, 1e-300):
+    line = stats.linregress(x, y)
+    rise = float(line.slope)
+    rest = np.asarray(y) - line.intercept - rise * np.asarray(x)
+    if rest @ rest <= 1e-20 * max(len(y) * float(np.var(y)), 1e-300):
         return Outcome(rise, rise, rise, 1.0 if abs(rise) < 1e-12 else 0.0)
-    return _student(rise, math.sqrt(rest / (len(x) - 2) / spread), len(x) - 2)
-
-
-def _student(gap: float, error: float, freedom: float) -> Outcome:
-    p = 2 * t_cdf(-abs(gap) / error, freedom)
-    reach = t_quantile(1 - LEVEL / 2, freedom) * error
-    return Outcome(gap, gap - reach, gap + reach, p)
+    reach = float(line.stderr * stats.t.ppf(1 - LEVEL / 2, len(x) - 2))
+    return Outcome(rise, rise - reach, rise + reach, float(line.pvalue))
 
 
 def ratio(test: Callable[..., Outcome], *samples: Sequence[float]) -> Outcome:
-    """``test`` of the logarithms of positive samples; its estimate and interval as factors."""
+    """Return ``test`` of the logarithms of positive samples, its estimate and interval as factors."""
     found = test(*[[math.log(value) for value in sample] for sample in samples])
     return Outcome(math.exp(found.estimate), math.exp(found.low), math.exp(found.high), found.p)
 
 
-def ranks(values: Sequence[float]) -> list[float]:
-    """Ranks from 1; equal values share the mean of theirs."""
-    order = sorted(range(len(values)), key=values.__getitem__)
-    found = [0.0] * len(values)
-    for _, tied in itertools.groupby(enumerate(order), key=lambda place: values[place[1]]):
-        places = list(tied)
-        mean = statistics.fmean(place for place, _ in places) + 1
-        for _, index in places:
-            found[index] = mean
-    return found
-
-
 def spearman(x: Sequence[float], y: Sequence[float], draws: int = 9999) -> Outcome:
-    """Spearman's rank correlation; its p by permutation: all of them up to 8 values, else ``draws`` of them.
+    """Return Spearman's rank correlation with a permutation test.
 
-    The interval is Fisher's, with the standard error 1.03 / sqrt(n - 3) of rank correlations (Fieller et al.
-    1957); NaN below 4 values. Fewer than 3 values or no spread: NaN.
+    The test takes all permutations of up to :data:`EXACT` values, and ``draws`` random ones of more. The
+    interval is Fisher's, with the standard error 1.03 / sqrt(n - 3) of rank correlations (Fieller et al.
+    1957); NaN for fewer than 4 values or a perfect correlation. Everything is NaN for fewer than 3 values or
+    for values without spread.
     """
+    from scipy import stats
+
     if len(x) < 3 or len(set(x)) == 1 or len(set(y)) == 1:
         return Outcome(math.nan, math.nan, math.nan, math.nan)
-    u, v = ranks(x), ranks(y)
-    observed = statistics.correlation(u, v)
-    if len(x) <= 8:
-        found = [_product(u, order) for order in itertools.permutations(v)]
-        extra = 0
-    else:
-        source = random.Random(0)
-        found = [_product(u, source.sample(v, len(v))) for _ in range(draws)]
-        extra = 1
-    centre = len(u) * statistics.fmean(u) * statistics.fmean(v)
-    reach = abs(_product(u, v) - centre) - 1e-9
-    p = (sum(abs(value - centre) >= reach for value in found) + extra) / (len(found) + extra)
-    if len(x) < 4 or abs(observed) >= 1 - 1e-12:
-        return Outcome(observed, math.nan, math.nan, p)
-    half = 1.959964 * 1.03 / math.sqrt(len(x) - 3)
-    z = math.atanh(observed)
-    return Outcome(observed, math.tanh(z - half), math.tanh(z + half), p)
+    ranks, others = stats.rankdata(x), stats.rankdata(y)
+    centre = len(x) * ranks.mean() * others.mean()
 
+    def extremity(permuted: np.ndarray, axis: int = -1) -> np.ndarray:
+        """How far the sum of products, and with it the correlation, is from that of independent ranks."""
+        return np.abs((permuted * others).sum(axis=axis) - centre)
 
-def _product(u: Sequence[float], v: Sequence[float]) -> float:
-    return sum(a * b for a, b in zip(u, v, strict=True))
+    test = stats.permutation_test(
+        (ranks,),
+        extremity,
+        permutation_type="pairings",
+        vectorized=True,
+        n_resamples=np.inf if len(x) <= EXACT else draws,
+        alternative="greater",
+        rng=0,
+    )
+    correlation, p = float(stats.spearmanr(x, y).statistic), float(test.pvalue)
+    if len(x) < 4 or abs(correlation) >= 1 - 1e-12:
+        return Outcome(correlation, math.nan, math.nan, p)
+    reach = NORMAL_QUANTILE * 1.03 / math.sqrt(len(x) - 3)
+    z = math.atanh(correlation)
+    return Outcome(correlation, math.tanh(z - reach), math.tanh(z + reach), p)
 
 
 def fisher(hits_a: int, n_a: int, hits_b: int, n_b: int) -> float:
-    """Fisher's exact p that two shares differ: the tables that are no likelier than the one that was seen."""
-    hits = hits_a + hits_b
+    """Return the p-value of Fisher's exact test that two shares of hits differ."""
+    from scipy import stats
 
-    def weight(k: int) -> int:
-        return math.comb(n_a, k) * math.comb(n_b, hits - k)
-
-    seen = weight(hits_a)
-    possible = [weight(k) for k in range(max(0, hits - n_b), min(n_a, hits) + 1)]
-    return sum(w for w in possible if w <= seen) / sum(possible)
+    return float(stats.fisher_exact([[hits_a, n_a - hits_a], [hits_b, n_b - hits_b]]).pvalue)
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values: any of them below the level keeps the chance of one false alarm below it."""
+    """Return Holm's adjusted p-values, which bound the chance of any false alarm among all of them.
+
+    >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]
+    [0.03, 0.06, 0.06]
+    """
     order = sorted(range(len(ps)), key=ps.__getitem__)
     adjusted, largest = [0.0] * len(ps), 0.0
     for place, index in enumerate(order):
         largest = max(largest, min(1.0, (len(ps) - place) * ps[index]))
         adjusted[index] = largest
     return adjusted
+
+
+def _outcome(estimate: float, test: Any) -> Outcome:
+    interval = test.confidence_interval(1 - LEVEL)
+    return Outcome(estimate, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def _without_spread(estimate: float, expected: float) -> Outcome:
+    return Outcome(estimate, math.nan, math.nan, 1.0 if estimate == expected else math.nan)
+
+
+@contextmanager
+def _one_side_may_be_constant() -> Iterator[None]:
+    """Silence SciPy's warning about a sample without spread, beside one that has some."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)
+        yield

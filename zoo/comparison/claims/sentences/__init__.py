@@ -1,0 +1,28 @@
+"""The lecture's sentences, one file each.
+
+A file beside this one states a sentence and yields the evidence for or against it::
+
+    @claim("A WGAN's samples are better than a GAN's.", order=55)
+    def wgan_better(study: Study) -> Evidence:
+        yield compare_distance(study, baseline(study, "wgan"), baseline(study, "gan"), claimed="lower")
+
+and is thereby part of the ledger: :func:`all_claims` finds every file. There is no list to edit.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+
+from zoo.comparison.claims.verdict import Claim
+
+
+@functools.cache
+def all_claims() -> tuple[Claim, ...]:
+    """Return the claims of every file of this package, in the order of the lecture."""
+    modules = [
+        importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
+    ]
+    claims = [value for module in modules for value in vars(module).values() if isinstance(value, Claim)]
+    return tuple(sorted(claims, key=lambda claim: claim.order))

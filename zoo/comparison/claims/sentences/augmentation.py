@@ -1,0 +1,15 @@
+"""A GAN whose critic sees augmented images alone, beside the same GAN without augmentation."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import compare, compare_distance, metric_of, trick
+from zoo.comparison.claims.verdict import Evidence, claim
+from zoo.comparison.studies import Study
+
+
+@claim("Augmentation for the critic helps a GAN where data are few.", order=100)
+def augmentation(study: Study) -> Evidence:
+    names = ("augmented", "not augmented")
+    augmented, bare = trick(study, "training.augment", lambda operations: not operations, names)
+    yield compare_distance(study, augmented, bare, "lower")
+    yield compare(augmented, bare, metric_of(study, "memorisation"), "lower", decides=False)

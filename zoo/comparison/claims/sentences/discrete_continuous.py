@@ -1,0 +1,92 @@
+"""Parameters and distance of a continuous flow, beside a coupling flow's."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import replace
+
+from zoo.comparison.claims.measure import (
+    LATENCY,
+    LEAST,
+    MARGIN,
+    WELCH_OF_LOGARITHMS,
+    baseline,
+    compare,
+    compare_distance,
+    distance_of,
+)
+from zoo.comparison.claims.panels import Scatter
+from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.verdict import (
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    Evidence,
+    Missing,
+    Part,
+    Verdict,
+    claim,
+)
+from zoo.comparison.quantities import PARAMETERS
+from zoo.comparison.studies import Group, Study
+
+TEST = (
+    f"{WELCH_OF_LOGARITHMS}, beside a count; the same quality: the 95 % interval within {1 / MARGIN:g} to "
+    f"{MARGIN:g}"
+)
+
+
+@claim("A continuous flow needs fewer parameters than a discrete one of the same quality.", order=130)
+def discrete_continuous(study: Study) -> Evidence:
+    continuous, discrete = baseline(study, "ffjord"), baseline(study, "realnvp")
+    sizes = [group.values(PARAMETERS) for group in (continuous, discrete)]
+    if not all(sizes) or min(len(continuous.finished), len(discrete.finished)) < LEAST:
+        yield Missing(needs=f"ffjord and realnvp, {LEAST} finished seeds each")
+        return
+    yield _at_the_same_quality(study, continuous, discrete, sizes[0][0], sizes[1][0])
+    yield compare(continuous, discrete, LATENCY, "higher", decides=False)
+
+
+def _at_the_same_quality(
+    study: Study, continuous: Group, discrete: Group, parameters: float, others: float
+) -> Part | Missing:
+    quality = compare_distance(study, continuous, discrete, "lower")
+    if isinstance(quality, Missing) or quality.outcome is None:
+        return quality
+    verdict, remark = _matched(parameters < others, quality.outcome)
+    return replace(
+        quality,
+        sentence=f"Parameters: ffjord {parameters:,.0f}, realnvp {others:,.0f}. {quality.sentence}{remark}",
+        verdict=verdict,
+        test=TEST,
+        panel=_panel(study),
+    )
+
+
+def _matched(fewer: bool, ratio: Outcome) -> tuple[Verdict, str]:
+    """Return the verdict on having fewer parameters, from the ratio of the distances, and a remark on it."""
+    better = ratio.significant and ratio.estimate < 1
+    worse = ratio.significant and ratio.estimate > 1
+    same = ratio.low > 1 / MARGIN and ratio.high < MARGIN
+    if fewer and (better or same):
+        return SUPPORTED, ""
+    if not fewer and (worse or same):
+        return REFUTED, ""
+    seen = "worse" if worse else "better" if better else "neither better nor the same beyond doubt"
+    return UNDECIDED, (
+        f" Quality was not matched: the continuous flow has {'fewer' if fewer else 'no fewer'} parameters "
+        f"and is {seen}, which says nothing of flows of the same quality."
+    )
+
+
+def _panel(study: Study) -> Scatter:
+    """Return the panel of every flow's distance against its parameters."""
+    distance = distance_of(study)
+    points = [
+        (group.label, group.family, statistics.fmean(parameters), statistics.fmean(distances))
+        for group in study.baselines()
+        if group.family in ("flow", "continuous flow", "diffusion")
+        and (parameters := group.values(PARAMETERS))
+        and (distances := distance.of(group))
+    ]
+    return Scatter("parameters", distance.name, points)

@@ -1,0 +1,15 @@
+"""A GAN's averaged weights, beside its last ones."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import OSCILLATION, compare, compare_distance, trick
+from zoo.comparison.claims.verdict import Evidence, claim
+from zoo.comparison.studies import Study
+
+
+@claim("Averaging a GAN's weights improves its samples.", order=90)
+def ema(study: Study) -> Evidence:
+    names = ("averaged weights", "last weights")
+    averaged, last = trick(study, "training.ema", lambda decay: not decay, names)
+    yield compare_distance(study, averaged, last, "lower")
+    yield compare(averaged, last, OSCILLATION, "lower", decides=False)

@@ -1,0 +1,35 @@
+"""A continuous flow with the narrowest and the widest vector field that a study has."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import LATENCY, baseline, compare, compare_distance, compare_likelihood
+from zoo.comparison.claims.verdict import Evidence, Missing, claim
+from zoo.comparison.quantities import PARAMETERS
+from zoo.comparison.studies import Group, Study, differing
+
+
+@claim("A continuous flow with a small f is not expressive, one with a large f is slow.", order=150)
+def field_width(study: Study) -> Evidence:
+    widths = _widths(study)
+    if len(widths) < 2:
+        yield Missing(needs="ffjord with two widths of its field")
+        return
+    small, large = widths[0], widths[-1]
+    yield compare_likelihood(small, large, "higher")
+    yield compare(large, small, LATENCY, "higher")
+    yield compare_distance(study, small, large, "higher", decides=False)
+
+
+def _widths(study: Study) -> list[Group]:
+    """Return the configurations of FFJORD that differ in the field's width alone, the narrowest first."""
+    usual = baseline(study, "ffjord")
+    if not usual.runs:
+        return []
+    setting = "model.channels" if "model.channels" in usual.settings else "model.hidden"
+    groups = [group for group in study.of("ffjord") if differing(group, usual) <= {setting}]
+    groups.sort(key=lambda group: max(group.values(PARAMETERS), default=0))
+    return [group.named(f"width {_width_text(group.settings.get(setting))}") for group in groups]
+
+
+def _width_text(layers: list[int] | None) -> str:
+    return "-".join(map(str, layers or []))

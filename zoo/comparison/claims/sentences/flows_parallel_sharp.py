@@ -1,0 +1,89 @@
+"""Sequential evaluations and sharpness of the samples of coupling flows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.measure import (
+    COLLAPSED,
+    DEPTH,
+    LEAST,
+    SHARPNESS,
+    baseline,
+    dimensions,
+    relative_distance,
+)
+from zoo.comparison.claims.sharp import sharpness_panel
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
+from zoo.comparison.claims.wording import interval_text
+from zoo.comparison.quantities import metric_value
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.table import number
+
+SHARP = 0.8  # within this factor of the sharpness of real images is sharp
+MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness"))
+
+
+@claim("Flows generate in parallel and sharply.", order=40)
+def flows_parallel_sharp(study: Study) -> Evidence:
+    coupling = [baseline(study, model) for model in ("realnvp", "glow", "nsf_coupling")]
+    measured = [flow for flow in coupling if len(SHARPNESS.of(flow)) >= LEAST]
+    if not measured:
+        yield Missing(needs=f"sharpness of a coupling flow, {LEAST} finished seeds")
+        return
+    yield _parallel(measured)
+    panel = sharpness_panel(study)
+    for index, (flow, (metric, name)) in enumerate((flow, one) for flow in measured for one in MEASURES):
+        evidence = _as_sharp_as_real(study, flow, metric, name)
+        yield replace(evidence, panel=panel) if isinstance(evidence, Part) and index == 0 else evidence
+
+
+def _parallel(flows: Sequence[Group]) -> Part:
+    """Return the count of sequential evaluations, which has to be below the number of dimensions."""
+    pixels = dimensions(flows[0].finished[0])
+    depths = [max(DEPTH.of(flow), default=math.nan) for flow in flows]
+    listed = ", ".join(f"{flow.label} {depth:.0f}" for flow, depth in zip(flows, depths, strict=True))
+    return Part(
+        sentence=f"Sequential network evaluations of one sample of {pixels} dimensions: {listed}.",
+        verdict=SUPPORTED if all(depth < pixels for depth in depths) else REFUTED,
+        test="a count: fewer than the dimensions",
+        n="exact",
+        runs=[run for flow in flows for run in flow.finished],
+    )
+
+
+def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part | Missing:
+    """Test whether samples that resemble real images at all are as sharp as these."""
+    values = flow.values(metric_value(metric))
+    if len(values) < LEAST:
+        return Missing(needs=f"{name.lower()} of {flow.label}, {LEAST} finished seeds")
+    outcome = tests.ratio(tests.mean_of, values)
+    inside = outcome.low > SHARP and outcome.high < 1 / SHARP
+    outside = outcome.high < SHARP or outcome.low > 1 / SHARP
+    verdict = SUPPORTED if inside else REFUTED if outside else UNDECIDED
+    remark = _remark_on_noise(study, flow) if verdict == SUPPORTED else ""
+    return Part(
+        sentence=f"{name} of {flow.label}: {number(outcome.estimate)} times that of real images, "
+        f"{interval_text(outcome)}.{remark}",
+        verdict=UNDECIDED if remark else verdict,
+        test=f"equivalence: the 95 % t interval of its logarithm lies within {SHARP:g} to {1 / SHARP:g}, of "
+        f"samples at most {COLLAPSED:g} times as far from real examples as these are from each other",
+        n=str(len(values)),
+        outcome=outcome,
+        runs=flow.finished,
+    )
+
+
+def _remark_on_noise(study: Study, flow: Group) -> str:
+    """Return a remark if the samples may be noise, whose fine structure is no sharpness."""
+    far = relative_distance(study, flow)
+    if far <= COLLAPSED:
+        return ""
+    if math.isnan(far):
+        reason = "no distance says that these are images"
+    else:
+        reason = f"the samples are {far:.0f} times as far from real examples as these are from each other"
+    return f" But {reason}, and noise has fine structure too."

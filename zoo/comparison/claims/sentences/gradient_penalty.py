@@ -1,0 +1,14 @@
+"""A WGAN with a gradient penalty, beside one with clipped weights."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import SHARPNESS, baseline, compare, compare_distance
+from zoo.comparison.claims.verdict import Evidence, claim
+from zoo.comparison.studies import Study
+
+
+@claim("A gradient penalty mends what clipping the WGAN's weights breaks.", order=60)
+def gradient_penalty(study: Study) -> Evidence:
+    penalised, clipped = baseline(study, "wgan_gp"), baseline(study, "wgan")
+    yield compare_distance(study, penalised, clipped, "lower")
+    yield compare(penalised, clipped, SHARPNESS, "higher", decides=False)

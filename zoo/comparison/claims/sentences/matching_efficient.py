@@ -1,0 +1,60 @@
+"""A continuous flow trained by likelihood and one trained by matching, for equal seconds."""
+
+from __future__ import annotations
+
+import statistics
+
+from zoo.comparison.claims.measure import MARGIN, compare_likelihood, timing
+from zoo.comparison.claims.sensitivity import widest
+from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
+from zoo.comparison.claims.wording import count_text
+from zoo.comparison.quantities import PARAMETERS, UPDATES
+from zoo.comparison.studies import Group, Study
+
+COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_matching")
+
+
+@claim(
+    "Diffusion's training (matching) makes a continuous flow of the same network more efficiently.", order=160
+)
+def matching_efficient(study: Study) -> Evidence:
+    likelihood, matching = _timed(study, "ffjord"), _timed(study, "flow_matching")
+    if likelihood is None or matching is None:
+        yield Missing(needs="ffjord and flow_matching trained for equal seconds", commands=COMMANDS)
+        return
+    if not _alike(likelihood, matching):
+        needs = "ffjord and flow_matching with the same field and budget of seconds, on one device"
+        yield Missing(needs=needs, commands=COMMANDS)
+        return
+    yield _spent(likelihood, matching)
+    yield compare_likelihood(matching, likelihood, "lower")
+
+
+def _timed(study: Study, model: str) -> Group | None:
+    """Return a model's configuration that was trained for a given number of seconds."""
+    return widest(study, study.of(model, lambda settings: bool(settings.get("training.max_seconds"))))
+
+
+def _alike(a: Group, b: Group) -> bool:
+    """Return whether two groups have the same seconds, the same device and about as many parameters."""
+    same_seconds = a.settings["training.max_seconds"] == b.settings["training.max_seconds"]
+    same_device = len({timing(run) for group in (a, b) for run in group.finished}) <= 1
+    return same_seconds and same_device and 1 / MARGIN < _parameters(a) / max(_parameters(b), 1) < MARGIN
+
+
+def _spent(likelihood: Group, matching: Group) -> Part:
+    """Return how many updates the same seconds were enough for."""
+    seconds = likelihood.settings["training.max_seconds"]
+    updates = [statistics.fmean(group.values(UPDATES) or [0]) for group in (likelihood, matching)]
+    return Part(
+        sentence=f"The same field ({_parameters(likelihood):,.0f} and {_parameters(matching):,.0f} "
+        f"parameters), {seconds:g} seconds each: {updates[0]:,.0f} updates of FFJORD's likelihood, "
+        f"{updates[1]:,.0f} of flow matching.",
+        n=count_text(likelihood.runs, matching.runs),
+        runs=likelihood.runs + matching.runs,
+        decides=False,
+    )
+
+
+def _parameters(group: Group) -> float:
+    return max(group.values(PARAMETERS), default=0)

@@ -1,0 +1,15 @@
+"""A GAN whose optimiser has no momentum, beside the same GAN with some."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import OSCILLATION, compare, compare_distance, trick
+from zoo.comparison.claims.verdict import Evidence, claim
+from zoo.comparison.studies import Study
+
+
+@claim("A GAN trains better with momentum off.", order=80)
+def momentum_off(study: Study) -> Evidence:
+    names = ("beta1 = 0", "beta1 = 0.5")
+    off, on = trick(study, "training.betas", lambda betas: betas[0] > 0, names)
+    yield compare_distance(study, off, on, "lower")
+    yield compare(off, on, OSCILLATION, "lower", decides=False)

@@ -1,0 +1,64 @@
+"""Discrete flows, each restricted by a rule of its own, beside a continuous flow with no more parameters."""
+
+from __future__ import annotations
+
+import math
+
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.measure import (
+    LEAST,
+    MARGIN,
+    WELCH,
+    autoregressive_flow,
+    baseline,
+    distance_of,
+)
+from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
+from zoo.comparison.claims.wording import count_text, interval_text, mean_text
+from zoo.comparison.quantities import PARAMETERS, UPDATES
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.table import number
+
+TEST = (
+    f"{WELCH}; parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"
+)
+
+
+@claim("A discrete flow's architecture is restricted, a continuous flow's is free.", order=140)
+def restricted_architecture(study: Study) -> Evidence:
+    free = baseline(study, "ffjord")
+    for flow, restriction in (
+        (baseline(study, "realnvp"), "half of the dimensions pass each layer as they are"),
+        (autoregressive_flow(study), "triangular Jacobians"),
+        (baseline(study, "residual_flow"), "Lipschitz constants below 1"),
+    ):
+        yield _cost_of(restriction, study, free, flow)
+
+
+def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part | Missing:
+    """Test whether the samples of the free flow are nearer to the data than those of a restricted one."""
+    missing = Missing(
+        needs=f"ffjord and {flow.label} of as many parameters and updates, {LEAST} finished seeds each",
+        commands=("zoo sweep claims_digits", "zoo claims ... runs/claims_digits"),
+    )
+    own, others = (max(group.values(PARAMETERS), default=math.nan) for group in (free, flow))
+    updates = [set(group.values(UPDATES)) for group in (free, flow)]
+    if not 1 <= others / own <= MARGIN or updates[0] != updates[1]:
+        return missing
+    distance = distance_of(study)
+    samples = [distance.of(group) for group in (free, flow)]
+    if min(map(len, samples)) < LEAST:
+        return missing
+    outcome = tests.welch(*samples)  # not of logarithms: an unbiased distance may be zero
+    return Part(
+        sentence=f"{flow.label} ({restriction}; {others:,.0f} parameters): {distance.name} "
+        f"{mean_text(samples[1])}; ffjord (any field; {own:,.0f}): {mean_text(samples[0])} "
+        f"(difference {number(outcome.estimate)}, {interval_text(outcome)}).",
+        verdict=judge(outcome, "lower"),
+        test=TEST,
+        n=count_text(*samples),
+        outcome=outcome,
+        panel=Dots(distance.name, rows((free, flow), samples)),
+        runs=free.finished + flow.finished,
+    )

@@ -1,0 +1,15 @@
+"""Precision and recall of a GAN with truncated latents, beside the same GAN without truncation."""
+
+from __future__ import annotations
+
+from zoo.comparison.claims.measure import compare, metric_of, trick
+from zoo.comparison.claims.verdict import Evidence, claim
+from zoo.comparison.studies import Study
+
+
+@claim("Truncating a GAN's latents trades diversity for fidelity.", order=110)
+def truncation(study: Study) -> Evidence:
+    names = ("truncated", "not truncated")
+    truncated, whole = trick(study, "model.truncation", lambda scale: scale in (None, 1.0), names)
+    yield compare(truncated, whole, metric_of(study, "precision"), "higher")
+    yield compare(truncated, whole, metric_of(study, "recall"), "lower")

@@ -1,0 +1,31 @@
+"""The distance of a WGAN with clipped weights, beside a GAN's."""
+
+from __future__ import annotations
+
+import statistics
+
+from zoo.comparison.claims.measure import baseline, compare_distance
+from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
+from zoo.comparison.claims.wording import count_text
+from zoo.comparison.quantities import IMAGES_SEEN, UPDATES
+from zoo.comparison.studies import Group, Study
+
+
+@claim("The WGAN's empirical results are not very good.", order=50)
+def wgan(study: Study) -> Evidence:
+    clipped, gan = baseline(study, "wgan"), baseline(study, "gan")
+    yield compare_distance(study, clipped, gan, "higher")
+    yield _spent(clipped, gan)
+
+
+def _spent(a: Group, b: Group) -> Part | Missing:
+    """Return what two trainings cost."""
+    if not a.finished or not b.finished:
+        return Missing(needs="runs of both", decides=False)
+    costs = [
+        f"{group.label} {statistics.fmean(updates):,.0f} updates and {statistics.fmean(images):,.0f} "
+        "real images"
+        for group in (a, b)
+        if (updates := group.values(UPDATES)) and (images := group.values(IMAGES_SEEN))
+    ]
+    return Part(sentence=f"Spent: {', '.join(costs)}.", n=count_text(a.runs, b.runs), decides=False)

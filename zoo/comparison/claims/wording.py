@@ -1,0 +1,56 @@
+"""Numbers, intervals and p-values as the sentences of the ledger write them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.table import number
+
+
+def mean_text(values: Sequence[float]) -> str:
+    """Return the mean and the standard deviation of a sample.
+
+    >>> mean_text([1.0, 2.0, 3.0])
+    '2.0 ± 1.0'
+    """
+    return number(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
+
+
+def times_text(outcome: Outcome) -> str:
+    """Return a ratio with its interval and p-value."""
+    return f"{number(outcome.estimate)} times, {interval_text(outcome)}"
+
+
+def interval_text(outcome: Outcome) -> str:
+    """Return the confidence interval, if the test gives one, and the p-value.
+
+    >>> interval_text(Outcome(1.0, 0.5, 1.5, 0.02))
+    '95 % interval 0.5 to 1.5, p = 0.02'
+    """
+    if math.isnan(outcome.low):
+        return p_text(outcome.p)
+    return f"95 % interval {number(outcome.low)} to {number(outcome.high)}, {p_text(outcome.p)}"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value as text.
+
+    >>> p_text(0.04), p_text(0.00001), p_text(math.nan)
+    ('p = 0.04', 'p < 0.0001', 'no test: the values have no spread')
+    """
+    if math.isnan(p):
+        return "no test: the values have no spread"
+    return f"p = {number(p)}" if p >= 0.0001 else "p < 0.0001"
+
+
+def count_text(*samples: Sequence[Any]) -> str:
+    """Return the sizes of samples.
+
+    >>> count_text([1, 2, 3], [4, 5])
+    '3 and 2'
+    """
+    return " and ".join(str(len(sample)) for sample in samples)
