@@ -1,4 +1,4 @@
-"""PixelCNN: exact probabilities, all that is before and nothing after."""
+"""PixelCNN: exact probabilities, and dependence on all earlier sub-pixels and no later ones."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from zoo.data.spec import DataSpec
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.gated_pixelcnn import GatedPixelCNN
-from zoo.models.pixelcnn import PixelCNN, _draw
+from zoo.models.pixelcnn import PixelCNN, sample_categorical
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
 
 @pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")
-def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
+def test_samples_are_in_data_space_and_depend_on_the_seed(spec: DataSpec) -> None:
     model = PixelCNN(spec, layers=2, hidden=(16,))
     large = spec.dim > 100
     with count_nfe() as counter:
@@ -64,7 +64,7 @@ def test_continuous_density_integrates_to_one() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pixelcnn_sees_all_that_is_before_and_nothing_after(channels: int) -> None:
+def test_logits_depend_on_all_earlier_sub_pixels_and_no_later_ones(channels: int) -> None:
     size, levels = 5, 2
     network = perturbed(GatedPixelCNN(channels, levels, width=24, head=48, layers=4, first_kernel=3))
 
@@ -74,7 +74,7 @@ def test_pixelcnn_sees_all_that_is_before_and_nothing_after(channels: int) -> No
         )
 
     slope = torch.zeros(channels * size**2, channels * size**2, dtype=torch.float64)
-    for x in normal(5, channels * size**2):  # at one point alone a relu may hide a dependency
+    for x in normal(5, channels * size**2):  # at a single point, a ReLU may hide a dependency
         slope += torch.autograd.functional.jacobian(logits, x).abs().sum(1)
     assert torch.equal(slope != 0, torch.ones_like(slope).tril(-1).bool())
 
@@ -84,7 +84,7 @@ def test_pixelcnn_sees_all_that_is_before_and_nothing_after(channels: int) -> No
     [DataSpec((1, 4, 3), 17), DataSpec((3, 2, 2), 256), DataSpec((7,), 5)],
     ids=lambda spec: f"{spec.shape}",
 )
-def test_pixelcnn_starts_uniform(spec: DataSpec) -> None:
+def test_a_new_model_is_uniform(spec: DataSpec) -> None:
     model = PixelCNN(spec).double().eval()
     assert spec.levels is not None
     x = torch.randint(0, spec.levels, (3, *spec.shape))
@@ -94,24 +94,27 @@ def test_pixelcnn_starts_uniform(spec: DataSpec) -> None:
 
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 6), (3, 5, 8)])
-def test_a_walk_gives_the_logits_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:
-    network = perturbed(GatedPixelCNN(shape[0], 5, 9, 3, 3, 5, 9, context), scale=0.3)
+def test_logits_with_a_cache_equal_those_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:
+    network = perturbed(
+        GatedPixelCNN(shape[0], 5, width=9, layers=3, kernel=3, first_kernel=5, head=9, context=context),
+        scale=0.3,
+    )
     x = torch.randint(5, (2, *shape), generator=torch.Generator().manual_seed(0)).double()
     y = normal(2, context) if context else None
-    found = torch.zeros(2, shape[0], 5, *shape[1:], dtype=torch.float64)
+    cached = torch.zeros(2, shape[0], 5, *shape[1:], dtype=torch.float64)
 
     def step(channel: int, row: int, column: int, logits: Tensor) -> Tensor:
-        found[:, channel, :, row, column] = logits
+        cached[:, channel, :, row, column] = logits
         return x[:, channel, row, column]
 
     with torch.no_grad():
         assert torch.equal(network.generate(2, *shape[1:], step, y), x)
-        torch.testing.assert_close(found, network(x, y), rtol=0, atol=1e-12)
+        torch.testing.assert_close(cached, network(x, y), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("shape", [(1, 6, 7), (2, 4, 4)])
-def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperature: float) -> None:
+def test_cached_samples_equal_those_by_whole_passes(shape: tuple[int, ...], temperature: float) -> None:
     spec = DataSpec(shape, 4)  # larger than the reach, so that the windows are cut on all sides
     model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, first_kernel=3), scale=0.5)
     assert model.pixels is not None
@@ -120,7 +123,9 @@ def test_pixelcnn_samples_as_full_passes_would(shape: tuple[int, ...], temperatu
         with rng.keyed(rng.keys(11, count=5)):
             u = rng.uniform(x)
         for i, j, c in itertools.product(range(shape[1]), range(shape[2]), range(shape[0])):
-            x[:, c, i, j] = _draw(model.pixels(x)[:, c, :, i, j], u[:, c, i, j], temperature).double()
+            x[:, c, i, j] = sample_categorical(
+                model.pixels(x)[:, c, :, i, j], u[:, c, i, j], temperature
+            ).double()
     assert torch.equal(model.sample(5, temperature, seed=11), x)
 
 
@@ -138,7 +143,7 @@ def test_sample_frequencies_are_the_probabilities(spec: DataSpec) -> None:
         assert abs(frequency - expected) < 5 * math.sqrt(expected * (1 - expected) / n)
 
 
-def test_mixture_samples_have_the_density() -> None:
+def test_samples_of_the_mixture_follow_its_density() -> None:
     model = perturbed(PixelCNN(DataSpec((2,)), hidden=(16,), components=3))
     x = model.sample(20_000, seed=0)
     with torch.no_grad():
@@ -150,7 +155,7 @@ def test_mixture_samples_have_the_density() -> None:
     assert model.sample(2000, temperature=0.1, seed=0).std() < model.sample(2000, seed=0).std()
 
 
-def test_configuration_names_the_defaults() -> None:
+def test_the_configuration_states_the_defaults() -> None:
     values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/pixelcnn.yaml").read_text())
     assert values.pop("_target_") == f"{PixelCNN.__module__}.{PixelCNN.__qualname__}"
     signature = inspect.signature(PixelCNN).parameters

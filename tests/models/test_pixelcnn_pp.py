@@ -1,4 +1,4 @@
-"""PixelCNN++: exact probabilities, all that is before and nothing after, a walk that recalls."""
+"""PixelCNN++: exact probabilities, dependence on all earlier pixels and no later ones, cached sampling."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from zoo.config import model_settings
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.core import rng
+from zoo.models.core.functional import to_symmetric
 from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.pixelcnn_pp import PixelCNNPP as Network
-from zoo.models.pixelcnn_pp import PixelCNNPP, _weighted
+from zoo.models.pixelcnn_pp import PixelCNNPP
 
 pytestmark = pytest.mark.usefixtures(one_thread.__name__)
 
@@ -46,8 +47,10 @@ def test_probabilities_of_all_images_sum_to_one(spec: DataSpec) -> None:
     assert p.max() / p.min() > 10  # far from uniform
 
 
-@pytest.mark.parametrize("size", [(1, 4), (5, 3), (6, 7), (8, 8), (9, 5)])  # one block's reach falls short
-def test_sees_all_that_is_before_and_nothing_after(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "size", [(1, 4), (5, 3), (6, 7), (8, 8), (9, 5)]
+)  # larger than the reach of one block
+def test_outputs_depend_on_all_earlier_pixels_and_no_later_ones(size: tuple[int, int]) -> None:
     network = perturbed(Network(2, 3, size, width=4, blocks=2, scales=3), scale=0.3)
     pixels = math.prod(size)
     slope = torch.zeros(pixels, pixels, dtype=torch.float64)
@@ -60,11 +63,11 @@ def test_sees_all_that_is_before_and_nothing_after(size: tuple[int, int]) -> Non
     assert torch.equal(slope != 0, torch.ones_like(slope).tril(-1).bool())
 
 
-def test_a_channel_hears_those_before_it_alone() -> None:
+def test_the_location_of_a_channel_depends_on_earlier_channels_only() -> None:
     model = perturbed(PixelCNNPP(DataSpec((3, 2, 2), 256), width=8, components=2), scale=0.3)
-    _, mean, _, slope = model._mixture(model.network(normal(1, 3, 2, 2)))
+    mixture = model.mixture(model.network(normal(1, 3, 2, 2)))
     jacobian = torch.autograd.functional.jacobian(
-        lambda v: (mean + _weighted(slope, v[:, None]))[0, :, :, 1, 0], normal(1, 3, 2, 2)
+        lambda v: mixture.location(v)[0, :, :, 1, 0], normal(1, 3, 2, 2)
     )[:, :, 0, :, 1, 0]
     assert torch.equal((jacobian != 0).all(0), torch.ones(3, 3).tril(-1).bool())
     assert torch.equal((jacobian != 0).any(0), torch.ones(3, 3).tril(-1).bool())
@@ -72,24 +75,26 @@ def test_a_channel_hears_those_before_it_alone() -> None:
 
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 5), (1, 8, 8), (3, 7, 5), (2, 10, 11)])
-def test_a_walk_gives_the_outputs_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:
-    network = perturbed(Network(shape[0], 4, shape[1:], 8, 2, 3, context=context), scale=0.2)
+def test_outputs_with_a_cache_equal_those_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:
+    network = perturbed(
+        Network(shape[0], 4, shape[1:], width=8, blocks=2, scales=3, context=context), scale=0.2
+    )
     x, y = normal(2, *shape), normal(2, context) if context else None
-    found = torch.zeros(2, 4, *shape[1:], dtype=torch.float64)
+    cached = torch.zeros(2, 4, *shape[1:], dtype=torch.float64)
 
     def step(row: int, column: int, output: Tensor) -> Tensor:
-        found[:, :, row, column] = output
+        cached[:, :, row, column] = output
         return x[:, :, row, column]
 
     with torch.no_grad(), count_nfe() as counter:
         assert torch.equal(network.generate(2, step, y), x)
         assert counter.count == shape[1] * shape[2]
-        torch.testing.assert_close(found, network(x, y), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(cached, network(x, y), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("spec", [DataSpec((1, 6, 7), 4), DataSpec((3, 5, 4), 256)], **by_shape)
-def test_samples_as_full_passes_would(spec: DataSpec, temperature: float) -> None:
+def test_cached_samples_equal_those_by_whole_passes(spec: DataSpec, temperature: float) -> None:
     model = perturbed(PixelCNNPP(spec, width=8), scale=0.1)
     channels, *size = spec.shape
     x = torch.zeros(3, *spec.shape, dtype=torch.float64)
@@ -97,7 +102,8 @@ def test_samples_as_full_passes_would(spec: DataSpec, temperature: float) -> Non
         with rng.keyed(rng.keys(11, count=3)):
             u = rng.uniform(torch.empty(3, channels + 1, *size, dtype=torch.float64))
         for i, j in itertools.product(*map(range, size)):
-            x[..., i, j] = model._draw(model.network(model._scale(x))[..., i, j], u[..., i, j], temperature)
+            output = model.network(to_symmetric(x, spec.levels))[..., i, j]
+            x[..., i, j] = model.sample_pixel(output, u[..., i, j], temperature)
     assert torch.equal(model.sample(3, temperature, seed=11), x)
     assert len(x.unique()) > 2
 
@@ -134,7 +140,7 @@ def test_scores_images_of_any_size(spec: DataSpec) -> None:
     assert model.eval().log_prob(extremes).isfinite().all()
 
 
-def test_dropout_belongs_to_training() -> None:
+def test_dropout_acts_in_training_only() -> None:
     spec = DataSpec((1, 4, 4), 4)
     model = perturbed(PixelCNNPP(spec, width=8, dropout=0.5), scale=0.1)
     x = torch.randint(4, (4, 1, 4, 4))
@@ -146,7 +152,7 @@ def test_dropout_belongs_to_training() -> None:
     assert (dropped.std(0) > 1e-3).all()
 
 
-def test_refuses_what_it_cannot_model() -> None:
+def test_data_that_are_not_integer_images_are_refused() -> None:
     for spec in (DataSpec((2,)), DataSpec((4,), 4), DataSpec((1, 2, 2))):
         with pytest.raises(ZooError, match="images of integers"):
             PixelCNNPP(spec)
@@ -154,7 +160,7 @@ def test_refuses_what_it_cannot_model() -> None:
         PixelCNNPP(DataSpec((1, 2, 2), 4), components=0)
 
 
-def test_configuration_names_the_defaults() -> None:
+def test_the_configuration_states_the_defaults() -> None:
     values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/pixelcnn_pp.yaml").read_text())
     assert values.pop("_target_") == f"{PixelCNNPP.__module__}.{PixelCNNPP.__qualname__}"
     signature = inspect.signature(PixelCNNPP).parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 
 import hydra
@@ -93,9 +94,14 @@ NETWORKS = {"unet": UNet, "patch": PatchField}  # whose settings a model passes 
 
 
 def defaults(function):
-    """Default of each parameter, lists for tuples, as YAML has them."""
-    values = {key: p.default for key, p in inspect.signature(function).parameters.items()}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    """Return the default of each parameter as YAML has it: lists for tuples, mappings for settings."""
+    return {key: as_yaml(p.default) for key, p in inspect.signature(function).parameters.items()}
+
+
+def as_yaml(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_yaml(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return list(value) if isinstance(value, tuple) else value
 
 
 @pytest.mark.parametrize("name", [name for name in options("model") if name != "sngan"])  # a size of the gan

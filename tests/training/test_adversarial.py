@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import zoo
 from zoo.errors import ZooError
 from zoo.models.core import rng
-from zoo.models.gan import AdversarialModel, plain_critic
+from zoo.models.families.adversarial import AdversarialModel, encoder_critic
 from zoo.training.adversarial import LOSSES, Adversarial
 from zoo.training.augment import AUGMENTATIONS
 
@@ -52,7 +52,7 @@ class Duel(AdversarialModel):
     def __init__(self, scale: float, shift: float, norm: str = "none", hidden: int = 48) -> None:
         super().__init__(LINE, latent_dim=1)
         self.generator = Affine(scale, shift)
-        self.critic = plain_critic(LINE, 0, hidden, 2, norm, 0)
+        self.critic = encoder_critic(LINE, width=0, hidden=hidden, depth=2, norm=norm, context=0)
 
 
 def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
@@ -354,7 +354,7 @@ class Witness(AdversarialModel):
     def __init__(self) -> None:
         super().__init__(LINE, latent_dim=1)
         self.generator = Affine(1.0, 0.0)
-        self.critic = plain_critic(LINE, 0, 4, 1, "none", 0)
+        self.critic = encoder_critic(LINE, width=0, hidden=4, depth=1, norm="none", context=0)
         self.critic.register_forward_hook(
             lambda module, args, out: self.seen.append(args[0].detach().clone())
         )

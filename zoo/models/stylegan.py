@@ -1,58 +1,76 @@
-"""The style-based GAN."""
+"""StyleGAN: a GAN whose generator is controlled by a style vector at every layer."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from zoo.checks import Positive, checked
 from zoo.data.spec import DataSpec
-from zoo.models.gan import AdversarialModel, CriticNorm, plain_critic, residual_critic
-from zoo.models.networks.style import StyleGenerator, sphere
+from zoo.models.families.adversarial import (
+    AdversarialModel,
+    CriticNorm,
+    Truncation,
+    encoder_critic,
+    residual_critic,
+)
+from zoo.models.networks.style import StyleGenerator, to_sphere
 
 
 class StyleGAN(AdversarialModel):
-    """A GAN whose generator is controlled by w = f(z) at every layer (Karras et al. 2019, 2020).
+    """The style-based GAN (Karras et al. 2019, arXiv:1812.04948; 2020, arXiv:1912.04958).
 
-    See :class:`~zoo.models.networks.style.StyleGenerator`. z is scaled to the sphere, as the papers do; the
-    ``temperature`` of samples then scales it, and the per-pixel noise. ``truncation`` psi acts in W.
+    A mapping network turns z into a style w, which modulates every convolution of the generator: see
+    :class:`~zoo.models.networks.style.StyleGenerator`. z is scaled to the sphere, as in the papers; the
+    ``temperature`` of samples then scales z and the per-pixel noise. ``truncation`` psi acts on w.
 
-    Left out of StyleGAN2, at 8 to 64 pixels: path length regularisation, style mixing, equalised learning
-    rates, filtered resampling, and the critic's batch statistic.
+    Left out of StyleGAN2, for images of 8 to 64 pixels: path length regularisation, style mixing, equalised
+    learning rates, filtered resampling and the critic's minibatch standard deviation.
 
     Args:
         spec: the data.
         latent_dim: length of z.
-        width: channels at the image's own size; double at each halving, up to four times (images only).
+        width: channels at the image's own size, doubled at each halving up to four times (images only).
         hidden: length of w; units of the mapping network and, for vectors, of every layer.
         depth: layers of the mapping network and, for vectors, of the generator and the critic.
-        critic_norm: ``none``, ``group`` (images only), ``spectral`` or ``lipschitz``, as in
-            :class:`~zoo.models.gan.GAN`.
-        critic_width: channels of the residual critic; twice ``width`` by default.
-        conditional: sample from and judge each label by itself.
-        truncation: psi in (0, 1]; below 1, samples have w pulled towards its mean by this factor.
+        critic_norm: see :class:`~zoo.models.gan.GAN`.
+        critic_width: channels of the residual critic; None: twice ``width``.
+        conditional: condition the generator and the critic on the label.
+        truncation: psi in (0, 1]; below 1, samples use mean(w) + psi (w - mean(w)).
+
+    Raises:
+        ZooError: a setting outside its range, or ``conditional`` for data without labels.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 64,
-        width: int = 24,
-        hidden: int = 64,
-        depth: int = 3,
+        *,
+        latent_dim: Positive = 64,
+        width: Positive = 24,
+        hidden: Positive = 64,
+        depth: Positive = 3,
         critic_norm: CriticNorm = "none",
-        critic_width: int | None = None,
+        critic_width: Positive | None = None,
         conditional: bool = False,
-        truncation: float = 1.0,
+        truncation: Truncation = 1.0,
     ) -> None:
-        super().__init__(
-            spec, latent_dim, conditional, truncation, critic_norm,
-            width=width, hidden=hidden, depth=depth, critic_width=critic_width,
-        )  # fmt: skip
-        self.generator = StyleGenerator(latent_dim, spec.shape, width, hidden, depth, self.context)
+        super().__init__(spec, latent_dim=latent_dim, conditional=conditional, truncation=truncation)
+        self.generator = StyleGenerator(
+            latent_dim, spec.shape, width=width, hidden=hidden, depth=depth, context=self.context
+        )
         critic_width = 2 * width if critic_width is None else critic_width
         if spec.is_image:
-            self.critic = residual_critic(spec, critic_width, critic_norm, self.context)
+            self.critic = residual_critic(spec, width=critic_width, norm=critic_norm, context=self.context)
         else:
-            self.critic = plain_critic(spec, critic_width, hidden, depth, critic_norm, self.context)
+            self.critic = encoder_critic(
+                spec,
+                width=critic_width,
+                hidden=hidden,
+                depth=depth,
+                norm=critic_norm,
+                context=self.context,
+            )
 
     def generate(
         self,
@@ -61,5 +79,5 @@ class StyleGAN(AdversarialModel):
         context: Tensor | None = None,
         truncation: float = 1.0,
     ) -> Tensor:
-        z = temperature * sphere(self.latents(n, self.latent_dim))
-        return self._squash(self.generator(z, context, temperature, truncation))
+        z = temperature * to_sphere(self.latents(n, self.latent_dim))
+        return self.squash(self.generator(z, context, temperature, truncation))

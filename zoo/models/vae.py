@@ -1,15 +1,14 @@
-"""The variational autoencoder: one layer of latents, a flow or none in its posterior and in its prior."""
+"""VAE: a variational autoencoder with one layer of latents and, optionally, flows as posterior and prior."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Any, Literal
 
 from torch import Tensor
 
-from zoo.checks import whole
+from zoo.checks import NotNegativeFloat, Positive, checked, settings
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.reverse import Reverse
@@ -22,136 +21,153 @@ from zoo.models.core.distributions import (
     Transformed,
 )
 from zoo.models.core.functional import soft_bound
-from zoo.models.families.latent import Draw, LatentVariableModel, with_label
+from zoo.models.families.latent import LatentVariableModel, PosteriorSample, append_label
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Activation, Encoder, Norm
 
-LOG_STD_BOUND = 7.0  # posterior: standard deviations from e^-7 to e^7
+LOG_STD_BOUND = 7.0  # posterior standard deviations lie between e^-7 and e^7
 
-Posterior = Literal["gaussian", "iaf"]
-Prior = Literal["normal", "mixture", "flow"]
+
+@settings
+class Latents:
+    """The distributions of the latents z of a VAE.
+
+    The posterior starts from a Gaussian, z_0 = m(x) + s(x) e with e ~ N(0, I), and is
+
+    - ``gaussian``: z = z_0, so that KL(q || N(0, I)) = 1/2 sum(m^2 + s^2 - 1 - 2 log s) exactly;
+    - ``iaf``: z = f(z_0; h(x)) with a chain f of masked affine autoregressive layers, applied in their fast
+      direction and conditioned on features h of x (inverse autoregressive flow, Kingma et al. 2016,
+      arXiv:1606.04934): log q(z | x) = log N(z_0; m, s^2) - log|det df/dz_0|.
+
+    The prior p(z) is
+
+    - ``normal``: N(0, I);
+    - ``mixture``: normals with learned weights, means and standard deviations;
+    - ``flow``: a MAF, N(0, I) seen through masked affine autoregressive layers in their normalising direction
+      (Chen et al. 2017, arXiv:1611.02731). Sampling takes ``flow_layers`` times the length of z sequential
+      steps.
+
+    Attributes:
+        posterior: ``gaussian`` or ``iaf``.
+        prior: ``normal``, ``mixture`` or ``flow``.
+        components: number of normals of the mixture.
+        flow_layers: number of layers of either flow.
+        flow_hidden: widths of the hidden layers in each of these layers.
+    """
+
+    posterior: Literal["gaussian", "iaf"] = "gaussian"
+    prior: Literal["normal", "mixture", "flow"] = "normal"
+    components: Positive = 10
+    flow_layers: Positive = 2
+    flow_hidden: Sequence[Positive] = (64, 64)
 
 
 class VAE(LatentVariableModel):
     r"""A variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) with a vector of latents.
 
-    The posterior starts from a Gaussian, z_0 = m(x) + s(x) e with e ~ N(0, I), and is
-
-    - ``gaussian``: z = z_0, for which KL(q || N(0, I)) = 1/2 sum(m^2 + s^2 - 1 - 2 log s) exactly;
-    - ``iaf``: z = f(z_0; h(x)) with f a chain of the zoo's masked affine autoregressive layers, applied in
-      their fast direction and given features h of x (inverse autoregressive flow, Kingma et al. 2016,
-      arXiv:1606.04934): log q(z | x) = log N(z_0; m, s^2) - log|det df/dz_0|.
-
-    The prior p(z) is ``normal``, N(0, I); ``mixture``, of normals with learned weights, means and deviations;
-    or ``flow``, a MAF: N(0, I) seen through the same kind of layers in their normalising direction (Chen et
-    al. 2017, arXiv:1611.02731). Its samples cost ``flow_layers`` * ``latent_dim`` sequential steps. Where the
-    KL has no closed form, log q - log p at the draw stands for it.
+    Where KL(q || p) has no closed form (see :class:`Latents`), log q - log p at the sample estimates it.
 
     Args:
         spec: the data.
         latent_dim: length of z.
-        width: channels at the image's own size; double at each halving, up to four times (images only).
+        width: channels at the image's own size, doubled at each halving up to four times (images only).
         hidden: units of the hidden layers.
         depth: hidden layers of each network (vectors only).
-        norm: ``group`` or ``batch``, after the convolutions (images only); ``spectral``, of every layer of
-            the encoder and the decoder; or ``none``.
+        norm: ``group`` or ``batch`` after the convolutions (images only), ``spectral`` in every layer of the
+            encoder and the decoder, or ``none``.
         activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
-        posterior: ``gaussian`` or ``iaf``.
-        prior: ``normal``, ``mixture`` or ``flow``.
-        flow_layers: layers of either flow.
-        flow_hidden: widths of the hidden layers of each of them.
-        components: normals of the mixture.
-        beta, importance_samples, sample_pixels, conditional: as
-            :class:`~zoo.models.families.latent.LatentVariableModel`'s.
+        latents: posterior and prior of z.
+        beta, importance_samples, sample_pixels, conditional: see
+            :class:`~zoo.models.families.latent.LatentVariableModel`.
+
+    Raises:
+        ZooError: a setting outside its range, or ``conditional`` for data without labels.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        latent_dim: int = 16,
-        width: int = 32,
-        hidden: int = 96,
-        depth: int = 2,
+        *,
+        latent_dim: Positive = 16,
+        width: Positive = 32,
+        hidden: Positive = 96,
+        depth: Positive = 2,
         norm: Norm = "group",
         activation: Activation = "silu",
-        posterior: Posterior = "gaussian",
-        prior: Prior = "normal",
-        flow_layers: int = 2,
-        flow_hidden: Sequence[int] = (64, 64),
-        components: int = 10,
-        beta: float = 1.0,
-        importance_samples: int = 1,
+        latents: Latents = Latents(),
+        beta: NotNegativeFloat = 1.0,
+        importance_samples: Positive = 1,
         sample_pixels: bool = False,
         conditional: bool = False,
     ) -> None:
-        super().__init__(spec, beta, importance_samples, sample_pixels, conditional)
-        whole(
-            1, latent_dim=latent_dim, width=width, hidden=hidden, depth=depth, flow_layers=flow_layers,
-            flow_hidden=flow_hidden, components=components,
-        )  # fmt: skip
-        if posterior not in get_args(Posterior):
-            raise ZooError(f"model.posterior is one of {', '.join(get_args(Posterior))}; got '{posterior}'.")
+        super().__init__(
+            spec,
+            beta=beta,
+            importance_samples=importance_samples,
+            sample_pixels=sample_pixels,
+            conditional=conditional,
+        )
         self.latent_dim = latent_dim
-        seen = (spec.shape[0] + self.context, *spec.shape[1:])
-        features = 3 if posterior == "iaf" else 2  # mean, deviation and, for the flow, as many of its own
-        self.encoder = Encoder(seen, features * latent_dim, width, hidden, depth, norm, activation)
-        self.decoder = Decoder(
-            latent_dim + self.context, spec.shape, 2, width, hidden, depth, norm, activation
-        )
-        self.flow = (
-            _flow(latent_dim, flow_layers, flow_hidden, latent_dim + self.context)
-            if posterior == "iaf"
-            else None
-        )
-        self.sampling = "sequential" if prior == "flow" else "parallel"
-        self.prior = self._make_prior(prior, flow_layers, flow_hidden, components)
-
-    def _make_prior(self, name: str, layers: int, hidden: Sequence[int], components: int) -> Distribution:
-        shape = (self.latent_dim,)
-        if name == "normal":
-            return StandardNormal(shape)
-        if name == "mixture":
-            return MixtureOfNormals(shape, components, self.context)
-        if name == "flow":
-            return Transformed(StandardNormal(shape), _flow(self.latent_dim, layers, hidden, self.context))
-        raise ZooError(f"model.prior is one of {', '.join(get_args(Prior))}; got '{name}'.")
+        with_flow = latents.posterior == "iaf"
+        # for each latent: mean, standard deviation and, with a flow, one feature that conditions it
+        outputs = (3 if with_flow else 2) * latent_dim
+        shape = (spec.shape[0] + self.context, *spec.shape[1:])
+        network: dict[str, Any] = {
+            "width": width, "hidden": hidden, "depth": depth, "norm": norm, "activation": activation
+        }  # fmt: skip
+        self.encoder = Encoder(shape, outputs, **network)
+        self.decoder = Decoder(latent_dim + self.context, spec.shape, 2, **network)
+        self.flow = _flow(latent_dim, latents, latent_dim + self.context) if with_flow else None
+        self.prior = _prior(latent_dim, latents, self.context)
+        self.sampling = "sequential" if latents.prior == "flow" else "parallel"
 
     def posterior(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Mean and log standard deviation of the Gaussian that q starts from, each ``(B, latent_dim)``."""
+        """Return mean and log standard deviation of the Gaussian z_0, ``(B, latent_dim)`` each."""
         mean, log_std, *_ = self.encode(x, context)
         return mean, log_std
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        mean, raw, *features = self.encoder(with_label(self.observation.centre(x), context)).split(
-            self.latent_dim, 1
-        )
-        return mean, soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND), *features
+        """Return mean, log standard deviation and, with a flow, its features, ``(B, latent_dim)`` each."""
+        features = self.encoder(append_label(self.decoder_likelihood.to_network(x), context))
+        mean, raw, *flow_features = features.split(self.latent_dim, 1)
+        return mean, soft_bound(raw, -LOG_STD_BOUND, LOG_STD_BOUND), *flow_features
 
-    def draw(self, seen: tuple[Tensor, ...], context: Tensor | None = None) -> Draw:
-        mean, log_std, *features = seen
+    def sample_posterior(
+        self, encoding: tuple[Tensor, ...], context: Tensor | None = None
+    ) -> PosteriorSample:
+        mean, log_std, *features = encoding
         e = rng.normal(mean)
         z = mean + log_std.exp() * e
         log_q = -(0.5 * (e.square() + LOG_2PI) + log_std).sum(1)
         units = mean
         if self.flow is not None:
-            z, log_det = self.flow(z, with_label(features[0], context))
+            z, log_det = self.flow(z, append_label(features[0], context))
             log_q, units = log_q - log_det, z
         log_ratio = self.prior.log_prob(z, context) - log_q
         kl = -log_ratio
         if self.flow is None and isinstance(self.prior, StandardNormal):
             kl = 0.5 * (mean.square() + (2 * log_std).exp() - 1 - 2 * log_std).sum(1)
-        return Draw(z, kl, log_ratio, units)
+        return PosteriorSample(z, kl, log_ratio, units)
 
-    def prior_draw(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
+    def sample_prior(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         return self.prior.sample(n, temperature, context)
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.observation.parameters(self.decoder(with_label(z, context)))
+        return self.decoder_likelihood.parameters(self.decoder(append_label(z, context)))
 
 
-def _flow(dim: int, layers: int, hidden: Sequence[int], context: int) -> Bijection:
-    """Masked affine autoregressive layers with the order reversed in between; starts as the reversals."""
+def _prior(dim: int, latents: Latents, context: int) -> Distribution:
+    if latents.prior == "normal":
+        return StandardNormal((dim,))
+    if latents.prior == "mixture":
+        return MixtureOfNormals((dim,), latents.components, context)
+    return Transformed(StandardNormal((dim,)), _flow(dim, latents, context))
+
+
+def _flow(dim: int, latents: Latents, context: int) -> Bijection:
+    """Return masked affine autoregressive layers, each followed by a reversal of the order."""
     chain: list[Bijection] = []
-    for _ in range(layers):
-        chain += [MaskedAffineAutoregressive(dim, hidden, context=context), Reverse()]
+    for _ in range(latents.flow_layers):
+        chain += [MaskedAffineAutoregressive(dim, latents.flow_hidden, context=context), Reverse()]
     return Chain(chain)

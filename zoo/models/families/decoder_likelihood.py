@@ -1,4 +1,4 @@
-"""The last step of a latent variable model: p(x | z), independently for each dimension."""
+"""The likelihood p(x | z) of a latent variable model, independent over the dimensions of x."""
 
 from __future__ import annotations
 
@@ -13,31 +13,35 @@ from zoo.models.core import rng
 from zoo.models.core.distributions import gaussian_log_prob
 from zoo.models.core.functional import from_symmetric, soft_bound, sum_event, to_symmetric
 
-SMALLEST_BIN_SCALE = 0.1  # logistic scale, in bins: its own bin then holds 98.7 % of a pixel's mass
-SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # Gaussian, in the data's units
+SMALLEST_BIN_SCALE = 0.1  # logistic scale in bins; the bin of the mean then holds 98.7 % of the mass
+SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # of the Gaussian, in the data's units
 
 
-class Observation:
-    """A location and a scale for each dimension of an example.
+class DecoderLikelihood:
+    """p(x | z) with a location and a scale for each dimension of an example.
 
-    - integer data: the mass that a logistic of this location and scale puts on the cell [k - 1/2, k + 1/2);
-      the first and the last level take the tails too, so the masses sum to one (Salimans et al. 2017,
-      section 2.1). The scale lies between 0.1 cells and ``levels`` cells.
-    - continuous data: a Gaussian of this mean and standard deviation, the latter within [1e-3, 1e3] in the
-      data's units; without the floor the likelihood of degenerate data has no upper bound.
+    - integer data: a discretised logistic, the mass that a logistic of this location and scale puts on the
+      bin [k - 1/2, k + 1/2). The first and the last level include the tails, so the masses sum to one
+      (Salimans et al. 2017, arXiv:1701.05517, section 2.1). The scale lies between 0.1 bins and ``levels``.
+    - continuous data: a Gaussian with a standard deviation within [1e-3, 1e3] in the data's units. Without
+      this lower bound, the likelihood of degenerate data would be unbounded.
 
-    Networks speak and hear in [-1, 1] where the data are integers, and in the data's units elsewhere.
+    Inputs and outputs of networks lie in [-1, 1] for integer data, and in the data's units otherwise.
     """
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
 
-    def centre(self, x: Tensor) -> Tensor:
-        """What a network is shown: integers to [-1, 1], continuous values as they are."""
+    def to_network(self, x: Tensor) -> Tensor:
+        """Map data to the input of a network: integers to [-1, 1], continuous values unchanged."""
         return to_symmetric(x, self.spec.levels)
 
     def parameters(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Location and log scale in data space ``(B, *shape)`` from a network's ``(B, 2 shape[0], ...)``."""
+        """Return location and log scale ``(B, *shape)`` in data space.
+
+        Args:
+            output: a network's output ``(B, 2 * shape[0], *shape[1:])``.
+        """
         location, raw = output.chunk(2, 1)
         levels = self.spec.levels
         if levels is None:
@@ -46,13 +50,13 @@ class Observation:
         return location, soft_bound(raw, math.log(SMALLEST_BIN_SCALE), math.log(levels))
 
     def log_prob(self, x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
-        """log p(x | z), ``(B,)`` nats."""
+        """Return log p(x | z), ``(B,)``, in nats."""
         if self.spec.levels is None:
             return gaussian_log_prob(x, location, log_scale)
         return sum_event(discretised_logistic_log_prob(x, location, log_scale, self.spec.levels))
 
     def sample(self, location: Tensor, log_scale: Tensor, sample_pixels: bool) -> Tensor:
-        """A draw; of integer data its location, rounded, unless ``sample_pixels``."""
+        """Sample x given z; for integer data without ``sample_pixels``, return the rounded location."""
         if self.spec.levels is None:
             return location + log_scale.exp() * rng.normal(location)
         if sample_pixels:  # the inverse of the logistic's distribution function
@@ -61,13 +65,13 @@ class Observation:
 
 
 def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:
-    """Log mass of the level ``x`` under a logistic cut into unit cells, elementwise, in nats.
+    """Return the log mass of the level ``x`` under a discretised logistic, elementwise, in nats.
 
-    With a = (x + 1/2 - mean)/s and b = (x - 1/2 - mean)/s, and S the logistic function,
+    With a = (x + 1/2 - mean)/s, b = (x - 1/2 - mean)/s and the logistic function S,
 
         log(S(a) - S(b)) = log S(a) + log S(-b) + log(1 - e^{-1/s}),
 
-    a sum in which nothing cancels, however far the tail. Level 0 has the lower tail (S(b) = 0) and level
+    a sum without cancellation, however far the tail. Level 0 includes the lower tail (S(b) = 0) and level
     ``levels - 1`` the upper one (S(a) = 1).
 
     Args:
@@ -75,6 +79,11 @@ def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, le
         mean: location, in levels.
         log_scale: log of the scale, in levels.
         levels: number of levels, at least 2.
+
+    >>> x = torch.arange(4.0)
+    >>> mass = discretised_logistic_log_prob(x, torch.tensor(1.3), torch.tensor(0.5), levels=4).exp()
+    >>> float(mass.sum().round(decimals=6))
+    1.0
     """
     precision = (-log_scale).exp()
     below = F.logsigmoid((x + 0.5 - mean) * precision)

@@ -1,4 +1,4 @@
-"""Batch normalisation whose batch is that of all processes."""
+"""Batch normalisation over the batch of all processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from zoo.models.core.distributed import moments, world_size
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """Ioffe & Szegedy 2015, algorithms 1 and 2, over the global batch: several processes do as one would.
+    """Batch normalisation over the global batch (Ioffe & Szegedy 2015, algorithms 1 and 2).
 
-    (torch's SyncBatchNorm knows GPUs only.)
+    Several processes give the same result as one. torch's SyncBatchNorm does this on GPUs only.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Causal convolutions, on a whole image at once or along a walk through it that computes nothing twice."""
+"""Causal convolutions, of a whole image at once or pixel by pixel with cached activations."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class Walk:
-    """A visit of an image's pixels in order, rows from the top and pixels from the left, for a sampler.
+class PixelCache:
+    """The activations that a sampler keeps while it visits the pixels in order (rows, then columns).
 
-    Called with a walk, a causal convolution takes the newest row or pixel alone and returns its output there;
-    the walk remembers, for each layer, the inputs that later outputs look back at. So a pixel costs one
-    column of each layer, whatever the size of the image (Ramachandran et al. 2017, arXiv:1704.06001).
+    Called with a cache, a causal convolution takes only the newest row or pixel and returns its output there;
+    the cache holds, for each layer, the inputs that later outputs depend on. So a pixel costs one column of
+    each layer, whatever the size of the image (Ramachandran et al. 2017, arXiv:1704.06001).
 
     Args:
         columns: width of the image.
 
     Attributes:
-        column: where the walk is; the driver moves it.
+        column: the current column, set by the sampler.
     """
 
     def __init__(self, columns: int) -> None:
@@ -28,7 +28,7 @@ class Walk:
         self.weights: dict[nn.Module, Tensor] = {}
 
     def next_row(self) -> None:
-        """Begin a row: what the pixels of the last one were is now above."""
+        """Start a row: the pixels of the last row become those above."""
         for memory in self.pixels.values():
             if memory.shape[2] > 1:
                 memory[:, :, :-1] = memory[:, :, 1:].clone()
@@ -36,10 +36,10 @@ class Walk:
 
 
 class RowConv(nn.Conv2d):
-    """A convolution that sees its own row and those above, and as many columns on either side.
+    """A convolution whose output depends on its own row and rows above, symmetric in the columns.
 
     Args:
-        kernel: height h and odd width w; it sees h - 1 rows above and (w - 1)/2 columns either side.
+        kernel: height h and odd width w: h - 1 rows above and (w - 1)/2 columns on either side.
         stride: 1, or 2 to halve both sides (rounding up).
     """
 
@@ -47,30 +47,35 @@ class RowConv(nn.Conv2d):
         super().__init__(channels_in, channels_out, kernel, stride=stride)
         self.above, self.side = kernel[0] - 1, kernel[1] // 2
 
-    def forward(self, input: Tensor, walk: Walk | None = None) -> Tensor:
-        """``(B, C, H, W)`` to the same; with a walk, the newest row ``(B, C, 1, W)``."""
-        if walk is None:
+    def forward(self, input: Tensor, cache: PixelCache | None = None) -> Tensor:
+        """Return outputs ``(B, C_out, H, W)``.
+
+        Args:
+            input: ``(B, C_in, H, W)``; with a cache, the newest row ``(B, C_in, 1, W)``.
+            cache: rows above the newest, which is added to them.
+        """
+        if cache is None:
             window = F.pad(input, (0, 0, self.above, 0))
         else:
-            window = self.remember(input, walk)
+            window = self.append(input, cache)
         return super().forward(F.pad(window, (self.side, self.side, 0, 0)))
 
-    def remember(self, row: Tensor, walk: Walk) -> Tensor:
-        """Take the newest row into memory, without output; returns it below those above that are seen."""
-        if self not in walk.rows:
-            walk.rows[self] = row.new_zeros(*row.shape[:2], self.above, row.shape[3])
-        window = torch.cat([walk.rows[self], row], 2)
-        walk.rows[self] = window[:, :, 1:]
+    def append(self, row: Tensor, cache: PixelCache) -> Tensor:
+        """Add a row to the cache and return it below the rows above in the kernel, ``(B, C, h, W)``."""
+        if self not in cache.rows:
+            cache.rows[self] = row.new_zeros(*row.shape[:2], self.above, row.shape[3])
+        window = torch.cat([cache.rows[self], row], 2)
+        cache.rows[self] = window[:, :, 1:]
         return window
 
 
 class PixelConv(nn.Conv2d):
-    """A convolution that sees its own pixel, those to the left and those above them.
+    """A convolution whose output depends on its own pixel, those to the left and those above them.
 
     Args:
-        kernel: height h and width w; it sees h - 1 rows above and w - 1 columns to the left.
+        kernel: height h and width w: h - 1 rows above and w - 1 columns to the left.
         stride: 1, or 2 to halve both sides (rounding up).
-        mask: 0/1 ``(out, in)`` of what is seen within the pixel itself; None for all.
+        mask: 0/1 ``(out, in)``, the inputs within its own pixel that each output depends on; None: all.
     """
 
     mask: Tensor | None
@@ -91,36 +96,49 @@ class PixelConv(nn.Conv2d):
             whole[:, :, -1, -1] = mask.to(whole.dtype)
         self.register_buffer("mask", whole, persistent=False)
 
-    def seen_weight(self) -> Tensor:
-        """The weight, times the mask where there is one."""
+    def masked_weight(self) -> Tensor:
+        """Return the weight, multiplied by the mask if there is one."""
         return self.weight if self.mask is None else self.weight * self.mask
 
-    def forward(self, input: Tensor, walk: Walk | None = None) -> Tensor:
-        """``(B, C, H, W)`` to the same; with a walk, the newest pixel ``(B, C, 1, 1)``."""
-        if walk is None:
-            window = F.pad(input, (self.left, 0, self.above, 0))
-            return F.conv2d(window, self.seen_weight(), self.bias, self.stride)
-        window = self.remember(input, walk)
-        if self not in walk.weights:
-            walk.weights[self] = self.seen_weight().flatten(1)
-        return F.linear(window.flatten(1), walk.weights[self], self.bias)[:, :, None, None]
+    def forward(self, input: Tensor, cache: PixelCache | None = None) -> Tensor:
+        """Return outputs ``(B, C_out, H, W)``.
 
-    def remember(self, pixel: Tensor, walk: Walk) -> Tensor:
-        """Take the newest pixel into memory, without output; returns all that is seen, ``(B, C, h, w)``."""
-        memory = walk.pixels.get(self)
+        Args:
+            input: ``(B, C_in, H, W)``; with a cache, the newest pixel ``(B, C_in, 1, 1)``.
+            cache: pixels before the newest, which is added to them.
+        """
+        if cache is None:
+            window = F.pad(input, (self.left, 0, self.above, 0))
+            return F.conv2d(window, self.masked_weight(), self.bias, self.stride)
+        window = self.append(input, cache)
+        if self not in cache.weights:
+            cache.weights[self] = self.masked_weight().flatten(1)
+        return F.linear(window.flatten(1), cache.weights[self], self.bias)[:, :, None, None]
+
+    def append(self, pixel: Tensor, cache: PixelCache) -> Tensor:
+        """Add a pixel to the cache and return all pixels in the kernel, ``(B, C, h, w)``."""
+        memory = cache.pixels.get(self)
         if memory is None:
-            memory = pixel.new_zeros(*pixel.shape[:2], self.above + 1, self.left + walk.columns)
-            walk.pixels[self] = memory
-        end = walk.column + self.left + 1
+            memory = pixel.new_zeros(*pixel.shape[:2], self.above + 1, self.left + cache.columns)
+            cache.pixels[self] = memory
+        end = cache.column + self.left + 1
         memory[:, :, -1, end - 1] = pixel[:, :, 0, 0]
-        return memory[:, :, :, walk.column : end]
+        return memory[:, :, :, cache.column : end]
 
 
 def shift_down(x: Tensor) -> Tensor:
-    """Each row one lower: zeros above, the last row gone."""
+    """Shift images down by a row: zeros at the top, the last row dropped.
+
+    >>> shift_down(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
+    [[[[0, 0], [1, 2]]]]
+    """
     return F.pad(x, (0, 0, 1, -1))
 
 
 def shift_right(x: Tensor) -> Tensor:
-    """Each column one to the right: zeros on the left, the last column gone."""
+    """Shift images right by a column: zeros on the left, the last column dropped.
+
+    >>> shift_right(torch.tensor([[[[1, 2], [3, 4]]]])).tolist()
+    [[[[0, 1], [0, 3]]]]
+    """
     return F.pad(x, (1, -1, 0, 0))

@@ -1,25 +1,27 @@
-"""The critic's head: from features, and a label where there is one, to a logit."""
+"""The critic (discriminator) of a GAN: features of an example, and a head that maps them to a logit."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from zoo.models.core.nfe import add_nfe
-from zoo.models.networks.encoder import constrain
+from zoo.models.networks.encoder import Norm, constrain
 
 
 class Critic(nn.Module):
-    """logit = v . f(x) + b + (V y) . f(x), the last term for labelled data (Miyato & Koyama 2018, eq. 3).
+    """logit = v . f(x) + b + (V y) . f(x), the last term for labelled data.
+
+    This is the projection discriminator of Miyato & Koyama (2018, arXiv:1802.05637, eq. 3).
 
     Args:
         features: f, from ``(B, *shape)`` in network space to ``(B, length)``.
-        length: of the features.
+        length: length of the features.
         norm: ``spectral`` divides v and V by their largest singular values too; ``lipschitz`` bounds them
-            so that the logit's constant is at most that of f (with a label each has half).
+            so that the logit's Lipschitz constant is at most that of f (with a label, each by 1/2).
         context: length of the one-hot label y; 0 for none.
     """
 
-    def __init__(self, features: nn.Module, length: int, norm: str = "none", context: int = 0) -> None:
+    def __init__(self, features: nn.Module, length: int, *, norm: Norm = "none", context: int = 0) -> None:
         super().__init__()
         self.features = features
         bound = 0.5 if context else 1.0
@@ -29,7 +31,7 @@ class Critic(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Logits ``(B,)``: large where the critic takes ``x`` for data (of this label)."""
+        """Return logits ``(B,)``, large where ``x`` looks like real data (of this label)."""
         add_nfe()
         features = self.features(x)
         logits = self.head(features).squeeze(1)

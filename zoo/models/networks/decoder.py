@@ -1,4 +1,4 @@
-"""From a latent to an example: the decoder of a VAE, the generator of a GAN."""
+"""The decoder: a network from a latent to an example, for VAEs and the generators of GANs."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from zoo.models.networks.encoder import (
 
 
 class Decoder(nn.Module):
-    """``(B, latent_dim)`` to ``(B, outputs * shape[0], *shape[1:])``.
+    """A network from ``(B, latent_dim)`` to ``(B, outputs * shape[0], *shape[1:])``.
 
-    Images: one hidden layer, a linear map to the smallest size of the pyramid that
-    :class:`~zoo.models.networks.encoder.Encoder` descends, then one transposed convolution for each size on
-    the way up, and a last 3x3 convolution. Along an axis that doubles to an even length the kernel is 4 wide,
-    so that every output sees as many inputs as its neighbours (Odena et al. 2016, on checkerboards); to an
-    odd length it is 3 wide, which lands on that length exactly; nothing is cropped or resized. Vectors pass
-    through ``depth`` hidden layers. One call is one evaluation.
+    Images: one hidden layer, a linear map to the smallest size of
+    :func:`~zoo.models.networks.encoder.pyramid`, one transposed convolution for each larger size, and a last
+    3x3 convolution. Along a side that doubles to an even length the kernel has length 4, so that every output
+    depends on the same number of inputs (without checkerboard artefacts, Odena et al. 2016); to an odd length
+    it has length 3, which gives that length exactly. Nothing is cropped or resized. Vectors: ``depth`` hidden
+    layers. One call counts as one network evaluation.
 
     Args:
         latent_dim: length of the latent.
         shape: ``(C, H, W)`` or ``(D,)`` of an example.
-        outputs: numbers for each dimension of an example, e.g. 2 for a mean and a scale; along axis 1, all
-            of the first kind before the second.
-        width, hidden, depth, norm, activation: as the encoder's.
+        outputs: numbers for each dimension of an example, e.g. 2 for a location and a scale: along axis 1,
+            all locations come before all scales.
+        width, hidden, depth, norm, activation: see :class:`~zoo.models.networks.encoder.Encoder`.
     """
 
     def __init__(
@@ -42,6 +42,7 @@ class Decoder(nn.Module):
         latent_dim: int,
         shape: Sequence[int],
         outputs: int = 1,
+        *,
         width: int = 32,
         hidden: int = 128,
         depth: int = 2,
@@ -66,12 +67,12 @@ class Decoder(nn.Module):
                 layers += [*norm_layer(norm, channels[i]), activation_layer(activation)]
             layers += [constrain(nn.Conv2d(channels[-1], outputs * shape[0], 3, padding=1), norm)]
         else:
-            norm_layer(norm, hidden)  # refuses an unknown name
+            norm_layer(norm, hidden)  # raises for an unknown name
             layers += [constrain(nn.Linear(units, outputs * shape[0]), norm)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Outputs ``(B, outputs * shape[0], *shape[1:])``, unbounded."""
+        """Return outputs ``(B, outputs * shape[0], *shape[1:])``, unbounded."""
         add_nfe()
         return self.layers(z)
 
@@ -79,7 +80,7 @@ class Decoder(nn.Module):
 def _enlarge(
     channels_in: int, channels_out: int, size_in: tuple[int, int], size_out: tuple[int, int]
 ) -> nn.ConvTranspose2d:
-    """A transposed convolution from one size of the pyramid to the next: (n-1) stride - 2 + kernel = m."""
+    """Return a transposed convolution that maps length n to m on each side: (n-1) stride - 2 + kernel = m."""
     stride = tuple(1 if n == m else 2 for n, m in zip(size_in, size_out, strict=True))
     kernel = tuple(m + 2 - (n - 1) * s for n, m, s in zip(size_in, size_out, stride, strict=True))
     return nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=stride, padding=1)  # type: ignore[arg-type]

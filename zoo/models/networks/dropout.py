@@ -1,4 +1,4 @@
-"""Dropout from keyed noise."""
+"""Dropout with keyed noise."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from zoo.models.core import rng
 
 
 class Dropout(nn.Module):
-    """Values kept with probability 1 - ``share`` and divided by it, in training (Srivastava et al. 2014).
+    """Dropout: in training, keep each value with probability 1 - ``share`` and divide it by that.
 
-    The mask comes from :mod:`zoo.models.core.rng`: an example's is the same whatever the number of processes
-    and of pieces that its batch is worked through in.
+    See Srivastava et al. 2014. The mask comes from :mod:`zoo.models.core.rng`, so an example's mask does not
+    depend on the number of processes or on how its batch is divided.
 
     Args:
-        share: of the values dropped, in [0, 1).
+        share: share of the values dropped, in [0, 1).
     """
 
     def __init__(self, share: float) -> None:
@@ -22,7 +22,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, ...)`` to the same shape."""
+        """Return a tensor of the shape of ``x``, ``(B, ...)``."""
         if not self.training or self.share == 0:
             return x
         return x * (rng.uniform(x) >= self.share) / (1 - self.share)

@@ -1,4 +1,4 @@
-"""From an example to features: the encoder of a VAE, the critic of a GAN."""
+"""The encoder: a network from an example to features, for VAEs and the critics of GANs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from zoo.models.networks.lipschitz import SpectralNorm
 Norm = Literal["none", "group", "batch", "spectral", "lipschitz"]
 Activation = Literal["relu", "leaky_relu", "silu", "elu"]
 
-SMALLEST = 4  # sides no longer than this are not halved further
-TRAIN_TOLERANCE = 0.02  # of the square of a layer's norm in training, so 1% of the norm
+SMALLEST = 4  # sides of this length or less are not halved
+TRAIN_TOLERANCE = 0.02  # relative, of the square of a layer's norm in training: 1% of the norm
 WIDEST = 4  # channels double with each halving, up to this multiple of the width
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -30,32 +30,50 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def activation_layer(name: str) -> nn.Module:
-    """The nonlinearity called ``name``."""
+    """Return the activation function called ``name``.
+
+    Raises:
+        ZooError: unknown name.
+    """
     if name not in _ACTIVATIONS:
-        raise ZooError(f"activation is one of {', '.join(_ACTIVATIONS)}; got '{name}'.")
+        raise ZooError(f"activation must be one of {', '.join(_ACTIVATIONS)}; got {name!r}.")
     return _ACTIVATIONS[name]()
 
 
 def norm_layer(norm: str, channels: int) -> list[nn.Module]:
-    """What follows a convolution: group norm (Wu & He 2018), batch norm (Ioffe & Szegedy 2015) or nothing."""
+    """Return the layers that normalise a convolution's output: group norm, batch norm or none.
+
+    Group norm (Wu & He 2018) has groups of at least four channels. ``spectral`` and ``lipschitz`` constrain
+    the convolution itself (:func:`constrain`) and add no layer.
+
+    Raises:
+        ZooError: unknown name.
+    """
     if norm == "group":
-        return [nn.GroupNorm(math.gcd(8, max(channels // 4, 1)), channels)]  # groups of four channels or more
+        return [nn.GroupNorm(math.gcd(8, max(channels // 4, 1)), channels)]
     if norm == "batch":
         return [BatchNorm2d(channels)]
     if norm in ("none", "spectral", "lipschitz"):
         return []
-    raise ZooError(f"norm is none, group, batch, spectral or lipschitz; got '{norm}'.")
+    raise ZooError(f"norm must be none, group, batch, spectral or lipschitz; got {norm!r}.")
 
 
 def constrain(
     layer: nn.Module, norm: str, shape: Sequence[int] | None = None, bound: float = 1.0
 ) -> nn.Module:
-    """The layer itself, or bounded where ``norm`` says so.
+    """Return the layer, with a constraint on its norm if ``norm`` is ``spectral`` or ``lipschitz``.
 
-    ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its largest
-    singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the map itself, a convolution of
-    inputs of ``shape``, at most ``bound``, in training too: see
-    :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
+    Args:
+        layer: ``nn.Linear`` or ``nn.Conv2d`` (``spectral``: transposed convolutions too).
+        norm: ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its
+            largest singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the linear map
+            itself at most ``bound``, in training too:
+            see :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Others return the layer unchanged.
+        shape: shape of the layer's input, for ``lipschitz``.
+        bound: bound on the norm, for ``lipschitz``.
+
+    Raises:
+        ZooError: ``lipschitz`` without ``shape``.
     """
     if norm == "spectral":
         return spectral_norm(layer)
@@ -68,7 +86,7 @@ def constrain(
 
 
 def pyramid(height: int, width: int) -> list[tuple[int, int]]:
-    """Sizes from the image down: each axis halves, rounding up, while it is longer than 4.
+    """Return the sizes of an image pyramid, largest first: each side halves, rounding up, while it exceeds 4.
 
     >>> pyramid(28, 28), pyramid(5, 7), pyramid(2, 2)
     ([(28, 28), (14, 14), (7, 7), (4, 4)], [(5, 7), (3, 4)], [(2, 2)])
@@ -80,15 +98,19 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def pyramid_channels(stages: int, width: int) -> list[int]:
-    """Channels at each size of the pyramid, the image's first."""
+    """Return the channels at each size of the pyramid, those of the largest first.
+
+    >>> pyramid_channels(4, width=32)
+    [32, 64, 128, 128]
+    """
     return [width * min(2**i, WIDEST) for i in range(stages)]
 
 
 class Encoder(nn.Module):
-    """``(B, *shape)`` to ``(B, features)``.
+    """A network from ``(B, *shape)`` to ``(B, features)``.
 
-    Images pass through 3x3 convolutions, one for each size of :func:`pyramid` (stride 2 on the axes that
-    halve), then one hidden layer. Vectors pass through ``depth`` hidden layers. One call is one evaluation.
+    Images: 3x3 convolutions, one for each size of :func:`pyramid` (stride 2 along sides that halve), then one
+    hidden layer. Vectors: ``depth`` hidden layers. One call counts as one network evaluation.
 
     Args:
         shape: ``(C, H, W)`` or ``(D,)``.
@@ -97,8 +119,8 @@ class Encoder(nn.Module):
         hidden: units of a hidden layer.
         depth: number of hidden layers (vectors only).
         norm: ``group`` or ``batch`` after each convolution (vectors: nothing), ``spectral`` or ``lipschitz``
-            on every layer (:func:`constrain`), or ``none``. With ``lipschitz`` the constant of the whole is
-            at most 1 if the activation's is.
+            in every layer (:func:`constrain`), or ``none``. With ``lipschitz`` the network's Lipschitz
+            constant is at most 1 if the activation's is.
         activation: ``relu``, ``leaky_relu``, ``silu`` or ``elu``.
     """
 
@@ -106,6 +128,7 @@ class Encoder(nn.Module):
         self,
         shape: Sequence[int],
         features: int,
+        *,
         width: int = 32,
         hidden: int = 128,
         depth: int = 2,
@@ -131,7 +154,7 @@ class Encoder(nn.Module):
             layers += [nn.Flatten()]
             units, depth = channels_in * math.prod(size_in), 1
         else:
-            norm_layer(norm, hidden)  # refuses an unknown name
+            norm_layer(norm, hidden)  # raises for an unknown name
             (units,) = shape
         for _ in range(depth):
             layers += [constrain(nn.Linear(units, hidden), norm, (units,)), activation_layer(activation)]
@@ -140,6 +163,6 @@ class Encoder(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features ``(B, features)``, unbounded."""
+        """Return features ``(B, features)``, unbounded."""
         add_nfe()
         return self.layers(x)

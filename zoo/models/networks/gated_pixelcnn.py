@@ -1,4 +1,4 @@
-"""The gated PixelCNN network: logits of each sub-pixel from those before it, without a blind spot."""
+"""The gated PixelCNN network: logits of each sub-pixel given those before it, without a blind spot."""
 
 from __future__ import annotations
 
@@ -8,42 +8,47 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ZooError
+from zoo.models.core.functional import to_symmetric
 from zoo.models.core.nfe import add_nfe
-from zoo.models.networks.causal import PixelConv, RowConv, Walk, shift_down
+from zoo.models.networks.causal import PixelCache, PixelConv, RowConv, shift_down
 
 
 class GatedPixelCNN(nn.Module):
     """Gated PixelCNN with a vertical and a horizontal stack (van den Oord et al. 2016, arXiv:1606.05328).
 
-    Order: rows from the top, pixels from the left, channels within the pixel. The vertical stack sees the
-    rows above, whole; the horizontal stack sees the pixels to the left and, within the pixel, the channels
-    before, and hears the vertical one:
+    Order: rows from the top, pixels from the left, channels within the pixel. The vertical stack v depends on
+    all rows above. The horizontal stack h depends on the pixels to the left, the channels before within the
+    pixel, and the vertical stack. With an optional one-hot label y (eq. 4 of the paper),
 
         v_pre = conv(v) + V y,                           v = tanh(v_pre^a) * sigmoid(v_pre^b),
-        h_pre = conv_left(h) + conv_1x1(v_pre) + U y,    h = h + conv_1x1(tanh(h_pre^a) * sigmoid(h_pre^b)),
+        h_pre = conv_left(h) + conv_1x1(v_pre) + U y,    h = h + conv_1x1(tanh(h_pre^a) * sigmoid(h_pre^b)).
 
-    with a label y or none. So together they see everything above and to the left. Horizontal features form
-    one group for each channel; within a pixel group c sees channels before c in the first layer, and groups
-    up to c after it.
+    Together they cover everything above and to the left. Horizontal features form one group for each channel;
+    within a pixel, group c depends on channels before c in the first layer (the paper's mask A), and on
+    groups up to c in all later layers (mask B).
 
-    Reach is ``first_kernel // 2 + (layers - 1) * (kernel // 2)`` pixels in each direction: 7 by default,
-    which is all of an 8x8 image. The output layer starts at zero: uniform over the levels.
+    The receptive field reaches ``first_kernel // 2 + (layers - 1) * (kernel // 2)`` pixels in each direction:
+    7 by default, which is all of an 8x8 image. The output layer starts at zero: uniform over the levels.
 
     Args:
         channels: channels C of the image.
-        levels: values of a sub-pixel, 0 .. levels-1.
+        levels: number of values of a sub-pixel, 0 .. levels-1.
         width: features of each stack, at least C.
-        layers: gated layers.
+        layers: number of gated layers.
         kernel: size of the layers' (masked) kernels, odd.
-        first_kernel: size of the first one's, odd.
-        head: features of the hidden 1x1 layer before the logits.
-        context: length of the label's one-hot; 0 for none.
+        first_kernel: size of the first layer's kernels, odd.
+        head: features of the hidden 1x1 layer before the logits, at least C.
+        context: length of the one-hot label; 0 for none.
+
+    Raises:
+        ZooError: fewer features than channels, or a kernel that is even or below 3.
     """
 
     def __init__(
         self,
         channels: int,
         levels: int,
+        *,
         width: int = 16,
         layers: int = 5,
         kernel: int = 3,
@@ -73,73 +78,77 @@ class GatedPixelCNN(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Logits ``(B, C, levels, H, W)`` from integers ``x`` ``(B, C, H, W)`` (in floating dtype)."""
+        """Return logits ``(B, C, levels, H, W)``.
+
+        Args:
+            x: integers ``(B, C, H, W)`` in a floating dtype.
+            context: one-hot labels ``(B, K)``, if the network has a context.
+        """
         add_nfe()
-        x = self._scale(x)
+        x = to_symmetric(x, self.levels)
         return self._horizontal(x, self._vertical(shift_down(x), context), context)
 
     def generate(
         self,
-        rows: int,
+        n: int,
         height: int,
         columns: int,
-        step: Callable[[int, int, int, Tensor], Tensor],
+        sample: Callable[[int, int, int, Tensor], Tensor],
         context: Tensor | None = None,
     ) -> Tensor:
-        """Fill in images sub-pixel by sub-pixel, ``(rows, C, height, columns)``.
+        """Generate ``n`` images ``(n, C, height, columns)`` sub-pixel by sub-pixel.
 
-        The vertical stack is computed once a row, for that row; the horizontal one once a sub-pixel, for that
-        pixel.
+        The vertical stack is computed once for each row, for that row alone; the horizontal stack once for
+        each sub-pixel, for that pixel alone.
 
         Args:
-            rows: batch size B.
+            n: number of images.
             height, columns: size of the images.
-            step: given channel, row, column and the logits ``(B, levels)`` there, returns levels ``(B,)``.
-            context: ``(B, K)``, where the network has one.
+            sample: returns levels ``(n,)`` given channel, row, column and the logits ``(n, levels)`` there.
+            context: one-hot labels ``(n, K)``, if the network has a context.
         """
-        x = self.output.weight.new_zeros(rows, self.channels, height, columns)
-        walk, above = Walk(columns), torch.zeros_like(x[:, :, :1])
-        entry = self.layers[0].horizontal
-        assert isinstance(entry, PixelConv)
+        x = self.output.weight.new_zeros(n, self.channels, height, columns)
+        cache, above = PixelCache(columns), torch.zeros_like(x[:, :, :1])
+        first = self.layers[0].horizontal
+        assert isinstance(first, PixelConv)
         for row in range(height):
-            walk.next_row()
-            said = self._vertical(above, context, walk)
-            for walk.column in range(columns):
-                pixel = x[:, :, row : row + 1, walk.column : walk.column + 1]
-                heard = [word[..., walk.column, None] for word in said]
+            cache.next_row()
+            vertical = self._vertical(above, context, cache)
+            for cache.column in range(columns):
+                pixel = x[:, :, row : row + 1, cache.column : cache.column + 1]
+                condition = [features[..., cache.column, None] for features in vertical]
                 for channel in range(self.channels):
                     add_nfe()
-                    logits = self._horizontal(self._scale(pixel), heard, context, walk)[:, channel, :, 0, 0]
-                    pixel[:, channel, 0, 0] = step(channel, row, walk.column, logits).to(x.dtype)
-                entry.remember(self._scale(pixel), walk)  # now with its last channel
-            above = self._scale(x[:, :, row : row + 1])
+                    logits = self._horizontal(to_symmetric(pixel, self.levels), condition, context, cache)
+                    levels = sample(channel, row, cache.column, logits[:, channel, :, 0, 0])
+                    pixel[:, channel, 0, 0] = levels.to(x.dtype)
+                first.append(to_symmetric(pixel, self.levels), cache)  # now with its last channel
+            above = to_symmetric(x[:, :, row : row + 1], self.levels)
         return x
 
-    def _scale(self, x: Tensor) -> Tensor:
-        """0 .. levels-1 to [-1, 1]."""
-        return x * (2 / (self.levels - 1)) - 1
-
-    def _vertical(self, above: Tensor, context: Tensor | None, walk: Walk | None = None) -> list[Tensor]:
-        """For each layer, what the rows above say to every pixel: ``(B, 2 * width, H, W)``."""
-        said, v = [], above
+    def _vertical(
+        self, above: Tensor, context: Tensor | None, cache: PixelCache | None = None
+    ) -> list[Tensor]:
+        """Return what the vertical stack adds to each horizontal layer, ``(B, 2 * width, H, W)``."""
+        contributions, v = [], above
         for layer in self.layers:
             assert isinstance(layer, _GatedLayer)
-            pre = layer.vertical(v, walk) + layer.told(context, 0)
-            said.append(layer.link(pre) + layer.told(context, 1))
+            pre = layer.vertical(v, cache) + layer.label_shift(context, 0)
+            contributions.append(layer.link(pre) + layer.label_shift(context, 1))
             v = _gate(pre)
-        return said
+        return contributions
 
     def _horizontal(
-        self, x: Tensor, said: list[Tensor], context: Tensor | None, walk: Walk | None = None
+        self, x: Tensor, vertical: list[Tensor], context: Tensor | None, cache: PixelCache | None = None
     ) -> Tensor:
-        """Logits, as :meth:`forward` gives, from ``x`` and the vertical stack's word."""
+        """Return logits, as :meth:`forward` does, from ``x`` and the vertical stack's contributions."""
         h = x
-        for index, (layer, word) in enumerate(zip(self.layers, said, strict=True)):
+        for index, (layer, contribution) in enumerate(zip(self.layers, vertical, strict=True)):
             assert isinstance(layer, _GatedLayer)
-            update = layer.out(_gate(layer.horizontal(h, walk) + word), walk)
+            update = layer.out(_gate(layer.horizontal(h, cache) + contribution), cache)
             h = h + update if index > 0 else update
-        h = torch.relu(self.head(torch.relu(h), walk))
-        return self.output(h, walk).unflatten(1, (self.channels, self.levels))
+        h = torch.relu(self.head(torch.relu(h), cache))
+        return self.output(h, cache).unflatten(1, (self.channels, self.levels))
 
 
 class _GatedLayer(nn.Module):
@@ -152,23 +161,22 @@ class _GatedLayer(nn.Module):
         self.out = _left(groups, groups)
         self.label = nn.Linear(context, 2 * len(gated), bias=False) if context else None
 
-    def told(self, context: Tensor | None, stack: int) -> Tensor | float:
-        """What the label adds to the vertical (0) or to the horizontal (1) stack."""
+    def label_shift(self, context: Tensor | None, stack: int) -> Tensor | float:
+        """Return the label's contribution to the vertical (0) or the horizontal (1) stack."""
         return 0.0 if self.label is None else self.label(context).chunk(2, 1)[stack][:, :, None, None]
 
 
 def _left(groups_in: Tensor, groups_out: Tensor, reach: int = 0, strict: bool = False) -> PixelConv:
-    """A convolution that sees ``reach`` pixels to the left and, within the pixel, the groups before.
+    """Return a convolution over ``reach`` pixels to the left and, within the pixel, earlier groups.
 
     Args:
         groups_in: group (channel) of each input feature.
         groups_out: group of each output feature.
-        reach: pixels to the left.
-        strict: within the pixel, see only groups before one's own; otherwise one's own too.
+        reach: number of pixels to the left.
+        strict: exclude an output's own group within the pixel.
     """
-    seen = groups_in[None, :] + int(strict) <= groups_out[:, None]
-    mask = None if bool(seen.all()) else seen
-    return PixelConv(len(groups_in), len(groups_out), (1, reach + 1), mask=mask)
+    mask = groups_in[None, :] + int(strict) <= groups_out[:, None]
+    return PixelConv(len(groups_in), len(groups_out), (1, reach + 1), mask=None if bool(mask.all()) else mask)
 
 
 def _gate(pre: Tensor) -> Tensor:
@@ -177,5 +185,5 @@ def _gate(pre: Tensor) -> Tensor:
 
 
 def _groups(features: int, channels: int) -> Tensor:
-    """The channel to which each feature belongs, sorted and even."""
+    """Return the channel to which each feature belongs, sorted, in groups of nearly equal size."""
     return torch.arange(features) * channels // features

@@ -1,4 +1,4 @@
-"""The network of a hierarchical VAE: features on the way up, layers of latents on the way down."""
+"""The network of a hierarchical VAE: features bottom-up, layers of latents top-down."""
 
 from __future__ import annotations
 
@@ -14,39 +14,41 @@ from zoo.models.core.functional import soft_clamp
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import pyramid
 
-Choose = Callable[[Tensor, Tensor | None], Tensor]
-"""The layer's standardised latents ``(B, Z, H, W)``, chosen from zeros of that shape and from what the
-example, where there is one, says of the layer, ``(B, 2 Z, H, W)``."""
+SampleLayer = Callable[[Tensor, Tensor | None], Tensor]
+"""Returns a layer's standardised latents ``(B, Z, H, W)``, given zeros of that shape and the parameters of
+the posterior ``(B, 2 Z, H, W)``, or None when sampling from the prior."""
 
 
-class Ladder(nn.Module):
+class TopDownNetwork(nn.Module):
     """Latents at every size of :func:`~zoo.models.networks.encoder.pyramid`, the smallest first.
 
-    Up, a deterministic pass: features d_s of x at each size s. Down, from a learned constant h at the
-    smallest size, for each of ``layers`` stochastic layers a size:
+    Bottom-up, a deterministic pass computes features d_s of x at each size s. Top-down, from a learned
+    constant h at the smallest size, each size has ``layers`` stochastic layers:
 
-        (m, log s) = prior(h)                      what the layers above say of this one
-        (a, b)     = posterior(h, d_s)             what x adds: u ~ N(a, exp(2b)) in place of N(0, I)
+        (m, log s) = prior(h)                      p(z | layers above) = N(m, s^2)
+        (a, b)     = posterior(h, d_s)             q: u ~ N(a, exp(2b)) in place of N(0, I)
         z = m + exp(log s) u,   h <- h + enter(z),   h <- h + residual(h)
 
-    and nearest-neighbour enlargement between sizes. Both directions share the way down, so each layer of the
-    posterior knows the layers above it (ladder: Sønderby et al. 2016, arXiv:1602.02282; top-down: Kingma et
-    al. 2016, section 4), and the posterior is relative to the prior (Vahdat & Kautz 2020, arXiv:2007.03898,
-    section 3.2): at the start, with a and b zero, they are equal. A vector is an image of one pixel.
+    with nearest-neighbour upsampling between sizes. Prior and posterior share the top-down pass, so each
+    layer of the posterior depends on the layers above it (ladder VAE: Sønderby et al. 2016, arXiv:1602.02282;
+    top-down inference: Kingma et al. 2016, section 4). The posterior is relative to the prior (Vahdat & Kautz
+    2020, arXiv:2007.03898, section 3.2) and starts equal to it, with a and b zero. A vector is treated as an
+    image of one pixel.
 
     Args:
         shape: ``(C, H, W)`` or ``(D,)`` of an example.
-        outputs: numbers for each dimension of an example, as of a decoder.
-        width: features at each place.
-        latents: latents at each place of each layer.
+        outputs: numbers for each dimension of an example, e.g. 2 for a location and a scale.
+        width: features at each position.
+        latents: latents at each position of each layer.
         layers: stochastic layers at each size.
-        context: length K of the label's one-hot; 0 for none. It is added to the features, up and down.
+        context: length K of the one-hot label, added to the features of both passes; 0 for none.
     """
 
     def __init__(
         self,
         shape: Sequence[int],
         outputs: int,
+        *,
         width: int = 32,
         latents: int = 4,
         layers: int = 2,
@@ -62,15 +64,17 @@ class Ladder(nn.Module):
             nn.Conv2d(width, width, 3, stride=_stride(*sizes), padding=1) for sizes in pairwise(self.sizes)
         )
         self.top = nn.Parameter(torch.zeros(1, width, *self.sizes[-1]))
-        self.down = nn.ModuleList(_Layer(width, latents, s) for s in self.sizes[::-1] for _ in range(layers))
+        self.down = nn.ModuleList(
+            _StochasticLayer(width, latents, s) for s in self.sizes[::-1] for _ in range(layers)
+        )
         self.layers = layers
         self.leave = _conv(width, outputs * channels, self.sizes[0])
         self.label = nn.Linear(context, 2 * width, bias=False) if context else None
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Features of ``x`` ``(B, *shape)`` at each size, ``(B, width, h, w)``, the image's own first."""
+        """Return features of ``x`` ``(B, *shape)`` at each size, ``(B, width, h, w)``, the largest first."""
         add_nfe()
-        h = self.enter(x.view(len(x), -1, *self.sizes[0])) + self._label(context, 0)
+        h = self.enter(x.view(len(x), -1, *self.sizes[0])) + self._label_shift(context, 0)
         features = []
         for index, block in enumerate(self.up):
             h = block(h if index == 0 else self.shrink[index - 1](h))
@@ -80,33 +84,39 @@ class Ladder(nn.Module):
     def descend(
         self,
         n: int,
-        choose: Choose,
+        sample_layer: SampleLayer,
         features: tuple[Tensor, ...] | None = None,
         context: Tensor | None = None,
     ) -> Tensor:
-        """From the top to features ``(n, width, H, W)`` of the image, with latents of ``choose``."""
+        """Run the top-down pass and return features ``(n, width, H, W)`` at the image's own size.
+
+        Args:
+            n: number of examples.
+            sample_layer: samples the latents of one layer.
+            features: what :meth:`encode` returns; None when sampling from the prior.
+            context: one-hot labels ``(n, K)``.
+        """
         add_nfe()
-        h = self.top.expand(n, -1, -1, -1) + self._label(context, 1)
+        h = self.top.expand(n, -1, -1, -1) + self._label_shift(context, 1)
         for index, layer in enumerate(self.down):
             scale = len(self.sizes) - 1 - index // self.layers
             if h.shape[2:] != self.sizes[scale]:
                 h = F.interpolate(h, size=self.sizes[scale], mode="nearest")
-            h = layer(h, choose, None if features is None else features[scale])
+            h = layer(h, sample_layer, None if features is None else features[scale])
         return h
 
     def decode(self, h: Tensor) -> Tensor:
-        """Outputs ``(B, outputs * C, *shape[1:])`` from the features that :meth:`descend` ends with."""
+        """Return outputs ``(B, outputs * C, *shape[1:])`` from the features that :meth:`descend` returns."""
         return self.leave(F.silu(h)).view(len(h), -1, *self.shape[1:])
 
-    def _label(self, context: Tensor | None, way: int) -> Tensor | float:
+    def _label_shift(self, context: Tensor | None, direction: int) -> Tensor | float:
+        """The label's contribution to the features of the bottom-up (0) or the top-down (1) pass."""
         if self.label is None:
             return 0.0
-        return self.label(context).chunk(2, 1)[way][:, :, None, None]
+        return self.label(context).chunk(2, 1)[direction][:, :, None, None]
 
 
-class _Layer(nn.Module):
-    """One stochastic layer of the way down."""
-
+class _StochasticLayer(nn.Module):
     def __init__(self, width: int, latents: int, size: tuple[int, int]) -> None:
         super().__init__()
         self.latents = latents
@@ -116,13 +126,13 @@ class _Layer(nn.Module):
         self.enter = nn.Conv2d(latents, width, 1)
         self.residual = _Residual(width, size)
 
-    def forward(self, h: Tensor, choose: Choose, features: Tensor | None) -> Tensor:
+    def forward(self, h: Tensor, sample_layer: SampleLayer, features: Tensor | None) -> Tensor:
         mean, raw = self.prior(F.silu(h)).chunk(2, 1)
-        told = None
+        posterior = None
         if features is not None:
-            told = self.posterior(F.silu(self.join(F.silu(torch.cat([h, features], 1)))))
-        u = choose(torch.zeros_like(mean), told)
-        z = mean + torch.exp(soft_clamp(raw, 3.0)) * u  # deviations within e^-3 .. e^3
+            posterior = self.posterior(F.silu(self.join(F.silu(torch.cat([h, features], 1)))))
+        u = sample_layer(torch.zeros_like(mean), posterior)
+        z = mean + torch.exp(soft_clamp(raw, 3.0)) * u  # standard deviations within e^-3 .. e^3
         return self.residual(h + self.enter(z))
 
 
@@ -137,13 +147,13 @@ class _Residual(nn.Module):
 
 
 def _conv(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Conv2d:
-    """3x3, or 1x1 where the image is one pixel."""
+    """Return a 3x3 convolution, or a 1x1 where the image is one pixel."""
     kernel = 1 if max(size) == 1 else 3
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
 
 
-def _stride(big: tuple[int, int], small: tuple[int, int]) -> tuple[int, int]:
-    return tuple(1 if a == b else 2 for a, b in zip(big, small, strict=True))  # type: ignore[return-value]
+def _stride(large: tuple[int, int], small: tuple[int, int]) -> tuple[int, int]:
+    return tuple(1 if a == b else 2 for a, b in zip(large, small, strict=True))  # type: ignore[return-value]
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

@@ -1,4 +1,4 @@
-"""Residual generator and critic of images, as in WGAN-GP and SNGAN."""
+"""Residual generator and residual critic of images, as in WGAN-GP and SNGAN."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from torch.nn import functional as F
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import Norm, constrain, norm_layer, pyramid
 
-SMALLEST = 8  # the critic's last two blocks work on images whose sides are no longer than this
+SMALLEST = 8  # the critic halves the image until its sides have at most this length
 
 
 class ResidualGenerator(nn.Module):
-    """``(B, latent_dim)`` to ``(B, *shape)``, unbounded.
+    """A network from ``(B, latent_dim)`` to ``(B, *shape)``, unbounded.
 
-    A linear map to the smallest size of :func:`~zoo.models.networks.encoder.pyramid`, then one
-    :class:`UpBlock` for each size on the way up, norm, ReLU and a last 3x3 convolution (Gulrajani et al.
-    2017, table 7; Miyato et al. 2018, table 4a, of which it has the parameters at 32x32 with ``width`` 256).
+    A linear map to the smallest size of :func:`~zoo.models.networks.encoder.pyramid`, one :class:`UpBlock`
+    for each larger size, a norm, ReLU and a last 3x3 convolution (Gulrajani et al. 2017, table 7; Miyato et
+    al. 2018, table 4a, whose number of parameters it has at 32x32 with ``width`` 256).
 
     Args:
         latent_dim: length of the latent.
         shape: ``(C, H, W)``.
         width: channels of every block.
         norm: ``group``, or ``none``.
-        context: length of the one-hot label, which scales and shifts what each norm returns; 0 for none.
+        context: length of the one-hot label, which scales and shifts the output of each norm; 0 for none.
     """
 
     def __init__(
-        self, latent_dim: int, shape: Sequence[int], width: int = 48, norm: Norm = "group", context: int = 0
+        self,
+        latent_dim: int,
+        shape: Sequence[int],
+        *,
+        width: int = 48,
+        norm: Norm = "group",
+        context: int = 0,
     ) -> None:
         super().__init__()
         sizes = pyramid(*shape[1:])[::-1]
@@ -50,9 +56,9 @@ class ResidualGenerator(nn.Module):
 
 
 class ConditionalNorm(nn.Module):
-    """A norm, then h -> (1 + g(y)) h + s(y) with a gain and a shift for each channel and label.
+    """A norm, then h -> (1 + g(y)) h + s(y) with a gain and a shift for each channel and label y.
 
-    g and s start at zero (Dumoulin et al. 2017; de Vries et al. 2017). Without labels it is the norm alone.
+    g and s start at zero (Dumoulin et al. 2017; de Vries et al. 2017). Without labels, only the norm acts.
     """
 
     def __init__(self, channels: int, norm: Norm, context: int = 0) -> None:
@@ -71,7 +77,10 @@ class ConditionalNorm(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """norm, ReLU, enlarge, 3x3, norm, ReLU, 3x3; beside it enlarge and 1x1. Nearest neighbours enlarge."""
+    """A residual block that upsamples: norm, ReLU, upsample, 3x3, norm, ReLU, 3x3.
+
+    The shortcut is upsample, 1x1. Upsampling repeats nearest neighbours.
+    """
 
     def __init__(self, channels: int, size: tuple[int, int], norm: Norm, context: int) -> None:
         super().__init__()
@@ -85,24 +94,24 @@ class UpBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = F.interpolate(F.relu(self.norm_1(x, context)), self.size)
         h = self.conv_2(F.relu(self.norm_2(self.conv_1(h), context)))
-        return h + F.interpolate(self.skip(x), self.size)  # 1x1 and enlarging commute; this order is cheaper
+        return h + F.interpolate(self.skip(x), self.size)  # 1x1 before upsampling: same result, cheaper
 
 
 class ResidualFeatures(nn.Module):
-    """``(B, *shape)`` to ``(B, width)``: a critic's features.
+    """The features of a critic: a network from ``(B, *shape)`` to ``(B, width)``.
 
     Blocks that halve the image, once and then until no side is longer than 8, two blocks that do not, ReLU,
-    and the sum over pixels (Miyato et al. 2018, table 4b; Gulrajani et al. 2017, table 7).
+    and a sum over pixels (Miyato et al. 2018, table 4b; Gulrajani et al. 2017, table 7).
 
     Args:
         shape: ``(C, H, W)``.
         width: channels of every block.
-        norm: ``spectral`` on every layer, ``group`` before every ReLU, or ``none``; or ``lipschitz``, whose
-            features have a constant of at most 1: every layer has one, and what adds up (a block's two ways,
-            the pixels) is divided by as much as it may add.
+        norm: ``spectral`` in every layer, ``group`` before every ReLU, or ``none``; or ``lipschitz``, whose
+            features have a Lipschitz constant of at most 1: every layer has, and each sum (of a block's
+            branch and shortcut, over pixels) is divided by the most that it can add to the constant.
     """
 
-    def __init__(self, shape: Sequence[int], width: int = 32, norm: Norm = "none") -> None:
+    def __init__(self, shape: Sequence[int], *, width: int = 32, norm: Norm = "none") -> None:
         super().__init__()
         channels, *size = shape
         blocks: list[nn.Module] = [DownBlock(channels, width, norm, size, first=True)]
@@ -112,17 +121,19 @@ class ResidualFeatures(nn.Module):
             size = [(side + 1) // 2 for side in size]
         blocks += [DownBlock(width, width, norm, size, halve=False) for _ in range(2)]
         self.blocks = nn.Sequential(*blocks, *norm_layer(norm, width), nn.ReLU())
-        self.share = 1 / math.sqrt(math.prod(size)) if norm == "lipschitz" else 1.0  # of n numbers: sqrt(n)
+        self.share = (
+            1 / math.sqrt(math.prod(size)) if norm == "lipschitz" else 1.0
+        )  # a sum of n has norm sqrt(n)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.share * self.blocks(x).sum((2, 3))
 
 
 class DownBlock(nn.Module):
-    """ReLU, 3x3, ReLU, 3x3, halve; beside it 1x1 and halve, or nothing where nothing halves.
+    """A residual block of a critic: ReLU, 3x3, ReLU, 3x3 and, if ``halve``, average pooling over 2x2 pixels.
 
-    Averages over 2x2 pixels halve; of an odd side the last pixel stands alone. The ``first`` block has no
-    ReLU on the image.
+    The shortcut is pooling and 1x1, or the identity if not ``halve``. The last pixel of an odd side is pooled
+    alone. The ``first`` block has no ReLU before its first convolution.
     """
 
     def __init__(
@@ -137,7 +148,7 @@ class DownBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.halve = halve
-        # the average of k numbers has norm 1 / sqrt(k); k is least in the corner of odd sides
+        # an average of k numbers has norm 1 / sqrt(k); k is smallest in the corner of odd sides
         averaged = math.prod(2 - side % 2 for side in size) if halve else 1
         self.share = math.sqrt(averaged) / 2 if norm == "lipschitz" else 1.0
         self.branch = nn.Sequential(
@@ -154,7 +165,9 @@ class DownBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.halve:
             return self.share * (x + self.branch(x))
-        return self.share * (_halve(self.branch(x)) + self.skip(_halve(x)))  # averaging and 1x1 commute
+        return self.share * (
+            _halve(self.branch(x)) + self.skip(_halve(x))
+        )  # pooling before 1x1: same result, cheaper
 
 
 def _halve(x: Tensor) -> Tensor:
@@ -162,7 +175,7 @@ def _halve(x: Tensor) -> Tensor:
 
 
 def convolution(channels_in: int, channels_out: int, kernel: int, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, with the papers' initialisation (Glorot & Bengio 2010)."""
+    """Return a convolution that preserves the size, initialised as in the papers (Glorot & Bengio 2010)."""
     layer = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

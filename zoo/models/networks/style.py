@@ -1,4 +1,4 @@
-"""The style-based generator: a mapping network, and an image synthesised under its control."""
+"""The generator of StyleGAN: a mapping network, and a synthesis network modulated by its output."""
 
 from __future__ import annotations
 
@@ -13,34 +13,35 @@ from zoo.models.core import rng
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import pyramid, pyramid_channels
 
-CENTRE_LATENTS = 1024  # over which the mean of w is taken, for truncation
+MEAN_LATENTS = 1024  # latents over which the mean of w is taken, for truncation
 
 
 class StyleGenerator(nn.Module):
-    """z -> w by a mapping network; w then scales the channels of every convolution on the way to the image.
+    """A mapping network z -> w, and a synthesis network whose convolutions are all modulated by w.
 
-    The network of Karras et al. (2020, StyleGAN2), section 2: a learned constant at the smallest size of
-    :func:`~zoo.models.networks.encoder.pyramid`, two :class:`StyleLayer` at every size, and at every size a
-    picture (``C`` channels), all of which are enlarged and added. A vector ``(D,)`` is a picture of one
-    pixel with D channels; its ``depth`` layers are ``hidden`` channels wide.
+    The network of StyleGAN2 (Karras et al. 2020, arXiv:1912.04958, section 2): a learned constant at the
+    smallest size of :func:`~zoo.models.networks.encoder.pyramid`, two :class:`StyleLayer` at every size, and
+    an image (``C`` channels) at every size, which are upsampled and added. A vector ``(D,)`` is an image of
+    one pixel with D channels; it has ``depth`` layers of ``hidden`` channels.
 
-    Truncation (Karras et al. 2019, appendix B) pulls w towards its mean m: m + psi (w - m). The mean, one for
-    each label, is taken over fixed latents when it is asked for; nothing about it is stored, so it cannot lag
-    behind averaged weights or differ between processes.
+    Truncation (Karras et al. 2019, appendix B) replaces w by m + psi (w - m) with its mean m, one for each
+    label. m is computed from fixed latents at each call and never stored, so it cannot lag behind averaged
+    weights (EMA) or differ between processes.
 
     Args:
         latent_dim: length of z.
         shape: ``(C, H, W)`` or ``(D,)``.
-        width: channels at the image's own size; double at each halving, up to four times (images only).
-        hidden: length of w, and units of the mapping network.
+        width: channels at the image's own size, doubled at each halving up to four times (images only).
+        hidden: length of w; units of the mapping network.
         depth: layers of the mapping network.
-        context: length of the one-hot label, which joins z; 0 for none.
+        context: length of the one-hot label, appended to z; 0 for none.
     """
 
     def __init__(
         self,
         latent_dim: int,
         shape: Sequence[int],
+        *,
         width: int = 24,
         hidden: int = 64,
         depth: int = 3,
@@ -54,8 +55,9 @@ class StyleGenerator(nn.Module):
         mapping: list[nn.Module] = []
         for units in [latent_dim + context] + [hidden] * (depth - 1):
             layer = nn.Linear(units, hidden)
-            nn.init.kaiming_normal_(layer.weight, 0.2)  # w of unit variance, as the paper's layers give it:
-            nn.init.zeros_(layer.bias)  # under torch's own start all latents would make one picture
+            # w starts with unit variance, as in the paper; with torch's default all samples would look alike
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            nn.init.zeros_(layer.bias)
             mapping += [layer, nn.LeakyReLU(0.2)]
         self.mapping = nn.Sequential(*mapping)
         self.constant = nn.Parameter(torch.randn(channels[0], *sizes[0]))
@@ -76,53 +78,53 @@ class StyleGenerator(nn.Module):
     def forward(
         self, z: Tensor, context: Tensor | None = None, temperature: float = 1.0, truncation: float = 1.0
     ) -> Tensor:
-        """Examples ``(B, *shape)``, unbounded.
+        """Return examples ``(B, *shape)``, unbounded.
 
         Args:
             z: latents ``(B, latent_dim)``.
             context: one-hot labels ``(B, context)``.
             temperature: factor on the per-pixel noise.
-            truncation: psi.
+            truncation: psi; 1 leaves w unchanged.
         """
         add_nfe()
         w = self.style(z, context)
         if truncation != 1:
-            w = torch.lerp(self.centre(context), w, truncation)
+            w = torch.lerp(self.mean_style(context), w, truncation)
         h = self.constant.expand(len(z), -1, -1, -1)
-        picture: Tensor | None = None
-        for size, layers, to_picture in zip(self.sizes, self.layers, self.pictures, strict=True):
+        image: Tensor | None = None
+        for size, layers, to_image in zip(self.sizes, self.layers, self.pictures, strict=True):
             h = F.interpolate(h, size)
             for layer in layers:  # type: ignore[attr-defined]
                 h = layer(h, w, temperature)
-            part = to_picture(h, w)
-            picture = part if picture is None else part + F.interpolate(picture, size)
-        assert picture is not None
-        picture = picture + self.bias
-        return picture if self.is_image else picture.flatten(1)
+            part = to_image(h, w)
+            image = part if image is None else part + F.interpolate(image, size)
+        assert image is not None
+        image = image + self.bias
+        return image if self.is_image else image.flatten(1)
 
     def style(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """w, ``(B, hidden)``."""
+        """Return w, ``(B, hidden)``."""
         return self.mapping(z if context is None else torch.cat([z, context], 1))
 
-    def centre(self, context: Tensor | None = None) -> Tensor:
-        """The mean of w, of each example's own label where it has one: ``(1, hidden)`` or ``(B, hidden)``."""
+    def mean_style(self, context: Tensor | None = None) -> Tensor:
+        """Return the mean of w, ``(1, hidden)``, or its mean for each example's label, ``(B, hidden)``."""
         like = self.constant
-        with rng.keyed(rng.keys(0, count=CENTRE_LATENTS, device=like.device)):
-            z = sphere(rng.normal(like.new_empty(CENTRE_LATENTS, self.latent_dim)))
+        with rng.keyed(rng.keys(0, count=MEAN_LATENTS, device=like.device)):
+            z = to_sphere(rng.normal(like.new_empty(MEAN_LATENTS, self.latent_dim)))
         if context is None:
             return self.style(z).mean(0, keepdim=True)
         labels = torch.eye(self.context, dtype=like.dtype, device=like.device)
-        centres = [self.style(z, label.expand(len(z), -1)).mean(0) for label in labels]
-        return context @ torch.stack(centres)
+        means = [self.style(z, label.expand(len(z), -1)).mean(0) for label in labels]
+        return context @ torch.stack(means)
 
 
-def sphere(z: Tensor) -> Tensor:
-    """z scaled to a mean square of one, as the mapping network takes it."""
+def to_sphere(z: Tensor) -> Tensor:
+    """Scale each row of z to a mean square of 1, the input of the mapping network."""
     return z * (z.square().mean(1, keepdim=True) + 1e-8).rsqrt()
 
 
 class StyleLayer(nn.Module):
-    """A modulated convolution, per-pixel noise of learned strength (zero at first), bias, leaky ReLU."""
+    """A modulated convolution, per-pixel noise of learned strength (initially zero), bias and leaky ReLU."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, style: int) -> None:
         super().__init__()
@@ -132,16 +134,16 @@ class StyleLayer(nn.Module):
 
     def forward(self, h: Tensor, w: Tensor, temperature: float = 1.0) -> Tensor:
         h = self.conv(h, w)
-        grain = rng.normal(h.new_empty(len(h), 1, *h.shape[2:]))
-        return math.sqrt(2) * F.leaky_relu(h + temperature * self.strength * grain + self.bias, 0.2)
+        noise = rng.normal(h.new_empty(len(h), 1, *h.shape[2:]))
+        return math.sqrt(2) * F.leaky_relu(h + temperature * self.strength * noise + self.bias, 0.2)
 
 
 class ModulatedConv(nn.Module):
     """A convolution with weights K'_oi = s_i K_oi / |s K_o|, where s = A w + b scales the input channels.
 
-    Karras et al. 2020, eq. 1 and 3. |.| runs over input channels and kernel, so that outputs keep unit
-    variance; without ``demodulate`` it is left out. Scaling the input by s and the output by 1 / |s K_o| is
-    the same map, and needs no kernel for each example.
+    See Karras et al. 2020, eq. 1 and 3. The norm runs over input channels and kernel positions, so that
+    outputs keep unit variance; it is left out if not ``demodulate``. The implementation scales the input by s
+    and the output by 1 / |s K_o|, which is the same map without a kernel for each example.
     """
 
     def __init__(
@@ -156,7 +158,7 @@ class ModulatedConv(nn.Module):
         self.weight = nn.Parameter(deviation * torch.randn(channels_out, channels_in, kernel, kernel))
 
     def forward(self, h: Tensor, w: Tensor) -> Tensor:
-        """``(B, channels_in, H, W)`` and styles ``(B, style)`` to ``(B, channels_out, H, W)``."""
+        """Map ``(B, channels_in, H, W)`` and styles ``(B, style)`` to ``(B, channels_out, H, W)``."""
         scale = self.scale(w)
         h = F.conv2d(h * scale[..., None, None], self.weight, padding=self.weight.shape[-1] // 2)
         if self.demodulate:
