@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from zoo import factory
 from zoo.config import compose_run, to_dict
 from zoo.models.core import rng
-from zoo.running.run import prepare_data, run
+from zoo.running.data import prepare_data
+from zoo.running.run import run
 
 CASES = {
     "moons, realnvp": ["data=moons", "model=realnvp"],
@@ -44,7 +45,7 @@ Weights = dict[str, Tensor]
 
 def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
     """Seconds of an update in a plain loop, and the weights that it ends with."""
-    data, seed = prepare_data(config), int(config.seed)
+    data, seed = prepare_data(to_dict(config.data)), int(config.seed)
     data.updates = UPDATES
     pl.seed_everything(seed, verbose=False)
     model = factory.instantiate(to_dict(config.model), data.spec)

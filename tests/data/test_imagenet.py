@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from zoo.config import compose_run
+from zoo.config import compose_run, to_dict
 from zoo.data.imagenet import OFFICIAL, PARTS, ImageNet
 from zoo.errors import ZooError
-from zoo.running.run import prepare_data
+from zoo.running.data import prepare_data
 
 RNG = np.random.default_rng(0)
 
@@ -34,7 +34,7 @@ def official(request, tmp_path, monkeypatch):
 
 def test_it_reads_the_official_files_once(official, monkeypatch):
     root, size, files = official
-    data = prepare_data(compose_run([f"data=imagenet{size}", f"data.root={root}"]))
+    data = prepare_data(to_dict(compose_run([f"data=imagenet{size}", f"data.root={root}"]).data))
     train = np.concatenate([files[name]["data"] for name in PARTS])  # 10 after 9, not after 1
     labels = np.concatenate([files[name]["labels"] for name in PARTS])
     got = torch.cat([data.splits["train"], data.splits["val"]])
@@ -48,7 +48,7 @@ def test_it_reads_the_official_files_once(official, monkeypatch):
     for file in root.rglob("*.npz"):
         file.unlink()
     monkeypatch.setattr(ImageNet, "_array", None)  # nothing is read from them again
-    again = prepare_data(compose_run([f"data=imagenet{size}", f"data.root={root}"]))
+    again = prepare_data(to_dict(compose_run([f"data=imagenet{size}", f"data.root={root}"]).data))
     assert again.describe() == data.describe()
 
 

@@ -113,12 +113,12 @@ def test_a_run_counts_the_operations_of_an_update_and_is_not_changed_by_it(tmp_p
         patch.setattr(CountFlops, "on_train_end", watch)
         record = run(compose_run([*settings, *common]), tmp_path)
     assert seen == {"same": True, "watched": 4}
-    assert record.cost["compiled"] is False
-    assert record.cost["flops_per_example"], record.cost["flops_reason"]
-    assert record.sampling["flops_per_example"], record.sampling["flops_reason"]
+    assert record.cost.compiled is False
+    assert record.cost.flops_per_example, record.cost.flops_reason
+    assert record.sampling.flops_per_example, record.sampling.flops_reason
     if not critics:  # forward, and backward to inputs and weights
-        assert record.cost["flops_per_example"] < 10 * 2 * record.cost["parameters"]
-        assert record.cost["flops_per_example"] > 2 * record.cost["parameters"]
+        assert record.cost.flops_per_example < 10 * 2 * record.cost.parameters
+        assert record.cost.flops_per_example > 2 * record.cost.parameters
 
 
 def modes_of(samples):

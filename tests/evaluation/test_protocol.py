@@ -22,7 +22,7 @@ from zoo.models.core.capabilities import Diagnostic
 from zoo.models.core.nfe import add_nfe
 from zoo.models.diffusion import Diffusion
 from zoo.models.vae import VAE
-from zoo.running.run import write_samples
+from zoo.running.artifacts import write_samples
 
 SPEC = DataSpec((1, 8, 8), levels=17)
 FAST = {"samples": 100, "latency_repeats": 2, "throughput_batches": [2], "throughput_repeats": 1}
@@ -79,8 +79,8 @@ def test_uniform_model_reads_log2_levels():
     assert distance.details["floor"] is not None
     assert distance.details["reference_n"] == 60
     assert distance.details["dim"] == 32
-    assert result.sampling["sequential_evaluations"] is None
-    assert result.sampling["sequential_evaluations_by_batch"] == {"2": None}
+    assert result.sampling.sequential_evaluations is None
+    assert result.sampling.sequential_evaluations_by_batch == {"2": None}
     assert result.samples.shape == (64, 1, 8, 8)
     assert torch.equal(result.samples, judge(model).samples)
 
@@ -157,16 +157,16 @@ def test_what_cannot_be_computed_is_an_empty_cell_and_the_rest_is_kept():
         assert (metric.value, metric.reason, metric.n, metric.kind) == (None, "The ODE is lost.", 60, "exact")
     assert lost.metrics["fd/digits-cnn"].value is not None
     assert len(lost.samples) == 64
-    assert lost.sampling["latency_seconds"] > 0
+    assert lost.sampling.latency_seconds > 0
     for part in ("samples", "many"):
         lost = judge(Fails(part))
         distance = lost.metrics["fd/digits-cnn"]
         assert (distance.value, distance.reason) == (None, "The fixed point is lost.")
         assert lost.metrics["bits_per_dim"].value == pytest.approx(math.log2(17), abs=1e-6)
         assert lost.samples.shape == (0, 1, 8, 8)
-        assert lost.sampling["reason"] == "The fixed point is lost."
+        assert lost.sampling.reason == "The fixed point is lost."
         assert "latency_seconds" not in lost.sampling
-        assert lost.sampling["device"] == "cpu"
+        assert lost.sampling.device == "cpu"
     with pytest.raises(ZooError, match="shape"):  # a mistake is no cell
         judge(type("Wrong", (Uniform,), {"log_prob": lambda self, x: torch.zeros(1)})())
 

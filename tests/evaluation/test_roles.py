@@ -11,10 +11,12 @@ import torch
 import zoo
 from zoo import factory
 from zoo.cli import main
-from zoo.config import compose_run
+from zoo.config import compose_run, to_dict
 from zoo.errors import ZooError
 from zoo.record import read
-from zoo.running.run import reevaluate, run
+from zoo.running.data import prepare_data
+from zoo.running.judge import reevaluate
+from zoo.running.run import run
 
 SMALL = [
     "data=digits", "model=maf", "model.layers=1", "model.hidden=[64]", "logger=none", "trainer=cpu",
@@ -40,7 +42,7 @@ def trained(finished, tmp_path):
 def judged(directory, *overrides):
     """The metrics, likelihoods and samples of a run under other overrides, by the same weights."""
     record = read(directory)
-    record.provenance["overrides"] = [*SMALL, *overrides]
+    record.provenance.overrides = [*SMALL, *overrides]
     record.write(directory)
     metrics = reevaluate(directory).metrics
     return metrics, np.load(directory / "likelihood.npz"), np.load(directory / "samples.npz")["samples"]
@@ -57,12 +59,12 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
     assert main(["evaluate", str(trained), "evaluation.samples=35"]) == 0
     after = read(trained)
     assert after.metrics["fd/digits-cnn"].n == 35
-    assert after.provenance["config"]["evaluation"]["samples"] == 35
+    assert after.provenance.config["evaluation"]["samples"] == 35
     for name in ("protocol_hash", "config_hash", "config_hash_without_seed"):
         assert after.provenance[name] != before.provenance[name]
     again = reevaluate(trained)  # by what the record has kept
-    assert set(again.provenance["judged_again"]) == {"git_commit", "versions", "hardware"}
-    assert again.provenance["protocol_hash"] == after.provenance["protocol_hash"]
+    assert again.provenance.judged_again.versions["torch"] == torch.__version__.partition("+")[0]
+    assert again.provenance.protocol_hash == after.provenance.protocol_hash
     assert again.metrics["fd/digits-cnn"].n == 35
     assert run(compose_run(SMALL), trained) == again, "the command that trained it finds it done"
     with pytest.raises(ZooError, match="other settings"):
@@ -103,10 +105,10 @@ def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
     )
     record = reevaluate(trained)
     assert len(loaded) == 1, "one model for likelihood, samples, speed and diagnostics"
-    assert record.provenance["checkpoint"] == "checkpoints/best.ckpt"
+    assert record.provenance.checkpoint == "checkpoints/best.ckpt"
     best, last = (zoo.load(trained / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     likelihoods = np.load(trained / "likelihood.npz")
-    test = zoo.running.run.prepare_data(compose_run(SMALL)).splits["test"][
+    test = prepare_data(to_dict(compose_run(SMALL).data)).splits["test"][
         torch.from_numpy(likelihoods["indices"]).long()
     ]
     with torch.no_grad():
@@ -139,7 +141,7 @@ def test_the_training_seed_has_no_part_in_evaluation(trained):
 
 def test_a_run_is_judged_again_on_a_gpu_where_there_is_one(trained, monkeypatch):
     seen = []
-    monkeypatch.setattr("zoo.running.run._judge", lambda *given: seen.append(given[-1].type))
+    monkeypatch.setattr("zoo.running.judge.judge", lambda *given: seen.append(given[-1].type))
     monkeypatch.setattr(
         "zoo.running.run.provenance", lambda identity: dict.fromkeys(("git_commit", "versions", "hardware"))
     )
@@ -147,7 +149,7 @@ def test_a_run_is_judged_again_on_a_gpu_where_there_is_one(trained, monkeypatch)
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         reevaluate(trained)
     record = read(trained)
-    record.provenance["overrides"] = ["trainer=auto" if o == "trainer=cpu" else o for o in SMALL]
+    record.provenance.overrides = ["trainer=auto" if o == "trainer=cpu" else o for o in SMALL]
     record.write(trained)
     reevaluate(trained)
     assert seen == ["cpu", "cpu", "cuda"]

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from zoo.errors import ZooError
-from zoo.record import Metric, Record, read, write_atomic
+from zoo.record import Cost, Metric, Record, Sampling, read, write_atomic
 
 
 def example(**changes) -> Record:
@@ -34,8 +34,11 @@ def test_round_trip(tmp_path):
 
 
 def test_json_has_no_nan(tmp_path):
-    example(cost={"loss": float("nan"), "list": [float("inf")]}).write(tmp_path)
-    assert read(tmp_path).cost == {"loss": None, "list": [None]}
+    example(cost=Cost(train_seconds=float("nan")), sampling=Sampling(details={"list": [float("inf")]})).write(
+        tmp_path
+    )
+    assert read(tmp_path).cost == Cost()
+    assert read(tmp_path).sampling.details == {"list": [None]}
 
 
 def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):

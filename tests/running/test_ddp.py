@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.config import compose_run
+from zoo.config import compose_run, to_dict
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import likelihood
@@ -27,7 +27,8 @@ from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
 from zoo.models.core.nfe import count_nfe
 from zoo.record import LIKELIHOOD, SAMPLES, read
-from zoo.running.run import reevaluate, run
+from zoo.running.judge import reevaluate
+from zoo.running.run import run
 
 SMALL = [
     "logger=none", "training.updates=6", "training.batch_size=24", "training.validations=2",
@@ -370,7 +371,7 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
     assert not (tmp_path / "cut/record.json").exists()
     again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
     assert again == whole == [None, None]
-    assert read(tmp_path / "cut").stability["resumed_at"] == 3
+    assert read(tmp_path / "cut").stability.resumed_at == 3
     one, two = (
         torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for name in ("cut", "whole")
@@ -400,7 +401,7 @@ def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
     assert not (tmp_path / "cut/record.json").exists()
     again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
     assert again == whole == [None, None]
-    assert read(tmp_path / "cut").stability["resumed_at"] == 2
+    assert read(tmp_path / "cut").stability.resumed_at == 2
     one, two = (
         torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for name in ("cut", "whole")
@@ -453,7 +454,7 @@ def test_a_process_killed_in_the_evaluation_cuts_the_job_off_and_the_rest_is_jud
 
 
 def test_other_strategies_are_refused():
-    from zoo.running.run import _strategy
+    from zoo.running.fit import strategy
 
     with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp'"):
-        _strategy(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]))
+        strategy(to_dict(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]).trainer))

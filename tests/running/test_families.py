@@ -8,8 +8,9 @@ import yaml
 from zoo.config import compose_run, options, to_dict
 from zoo.data.spec import DataSpec
 from zoo.factory import instantiate
-from zoo.running.run import _rule
-from zoo.sweep.plan import expand, find_sweep
+from zoo.running.fit import training_module
+from zoo.running.spec import RunSpec
+from zoo.sweep.plan import expand
 
 JOBS = {
     next(o for o in job if o.startswith("model=")).removeprefix("model="): job
@@ -25,7 +26,7 @@ def test_every_family_takes_part():
 def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
     config = compose_run(JOBS[name])
     model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
-    rule = _rule(config, model, 0)
+    rule = training_module(RunSpec.of(config), model)
     assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
     assert rule.schedule.updates * rule.examples_per_update == 5000 * 128
 

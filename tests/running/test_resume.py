@@ -60,7 +60,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, 
     assert last(tmp_path / "cut")["zoo"]["updates"] == 3
     torch.manual_seed(99)  # a new process starts from any state
     record = run(config, tmp_path / "cut")
-    assert (record.status, record.stability["resumed_at"]) == ("finished", 3)
+    assert (record.status, record.stability.resumed_at) == ("finished", 3)
     one, two = last(tmp_path / "whole"), last(tmp_path / "cut")
     assert one["zoo"]["weights"] == "ema"
     for part in ("state_dict", "optimizer_states"):
@@ -69,4 +69,4 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, 
     counters = ("updates", "images_seen", "stability")
     assert all(same(one["zoo"][key], two["zoo"][key]) for key in counters)
     assert same(whole.metrics, record.metrics)
-    assert read(tmp_path / "cut").cost["images_seen"] == whole.cost["images_seen"]
+    assert read(tmp_path / "cut").cost.images_seen == whole.cost.images_seen

@@ -28,11 +28,13 @@ from rich.console import Console
 
 from zoo import sweep
 from zoo.cli import main
-from zoo.config import check_choices, compose_run, identify, run_dir_override
+from zoo.config import check_choices, compose_run, run_dir_override
 from zoo.errors import ZooError
 from zoo.processes import PARENT, is_locked, lock
 from zoo.record import read
-from zoo.running.run import provenance, run
+from zoo.running.provenance import provenance
+from zoo.running.run import run
+from zoo.running.spec import RunSpec
 from zoo.sweep import objective, plan_sweep
 from zoo.sweep.display import make_display
 from zoo.sweep.launcher import Local
@@ -224,7 +226,7 @@ def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undistu
     jobs, printed = run_sweep(tmp_path)
     assert "2 jobs, 1 done, 1 left" in printed
     assert [job.state for job in jobs] == ["finished", "finished"]
-    resumed = read(jobs[0].directory).stability["resumed_at"]
+    resumed = read(jobs[0].directory).stability.resumed_at
     assert resumed == 25 if disturb is asked_to_end else resumed % 10 == 0 < resumed
     assert (jobs[1].directory / "record.json").stat().st_mtime_ns == finished, "it was not touched"
     assert result(tmp_path) == undisturbed
@@ -678,7 +680,7 @@ def test_a_job_is_told_how_many_share_the_machine(on_gpus, tmp_path, monkeypatch
     config = compose_run(["model=realnvp", "data=moons"])
     for jobs, told in {"7": 7, None: None}.items():
         monkeypatch.setenv("ZOO_JOBS", jobs) if jobs else monkeypatch.delenv("ZOO_JOBS")
-        assert provenance(identify(config))["hardware"]["jobs"] == told
+        assert provenance(RunSpec.of(config)).hardware.jobs == told
 
 
 def test_a_sweep_sees_the_gpus_that_it_may_use(tmp_path, monkeypatch):

@@ -158,7 +158,7 @@ def test_rows_axes_and_density(finished):
     record, checkpoint = of_kind(records, "artifact")
     assert {entry["path"] for entry in record["manifest"]["contents"]} == {"record.json", "curves.csv"}
     (entry,) = checkpoint["manifest"]["contents"]
-    assert entry["ref"] == (finished / read(finished).provenance["checkpoint"]).resolve().as_uri()
+    assert entry["ref"] == (finished / read(finished).provenance.checkpoint).resolve().as_uri()
 
 
 def test_choosing_an_axis_and_uploading_the_checkpoint(workdir):

@@ -148,10 +148,10 @@ def moons() -> Tensor:
 
 
 def toy(name: str) -> tuple[Tensor, Tensor]:
-    from zoo.config import compose_run
-    from zoo.running.run import prepare_data
+    from zoo.config import compose_run, to_dict
+    from zoo.running.data import prepare_data
 
-    splits = prepare_data(compose_run([f"data={name}"])).splits
+    splits = prepare_data(to_dict(compose_run([f"data={name}"]).data)).splits
     return splits["train"], splits["test"]
 
 

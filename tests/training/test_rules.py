@@ -21,10 +21,10 @@ PLANE = zoo.DataSpec((2,))
 
 
 def moons(n, seed=0):
-    from zoo.config import compose_run
-    from zoo.running.run import prepare_data
+    from zoo.config import compose_run, to_dict
+    from zoo.running.data import prepare_data
 
-    data = prepare_data(compose_run(["data=moons"]))
+    data = prepare_data(to_dict(compose_run(["data=moons"]).data))
     generator = torch.Generator().manual_seed(seed)
     train, test = data.splits["train"], data.splits["test"]
     return train, test[torch.randperm(len(test), generator=generator)[:n]]
@@ -93,8 +93,8 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
     ]  # fmt: skip
     record = run(compose_run(settings), tmp_path)
     assert record.status == "finished"
-    assert record.cost["updates"] == 7, "an update lasts a second of this clock"
-    assert record.provenance["config"]["training"]["max_seconds"] == 7
+    assert record.cost.updates == 7, "an update lasts a second of this clock"
+    assert record.provenance.config["training"]["max_seconds"] == 7
     lines = (tmp_path / "curves.csv").read_text().split()
     rows = [dict(zip(lines[0].split(","), line.split(","), strict=True)) for line in lines[1:]]
     assert [(row["updates"], row["update_seconds"]) for row in rows] == [
@@ -103,17 +103,18 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
     assert [bool(row["val/nll"]) for row in rows] == [False, True] * 3 + [True], "the last update validates"
     # what was cut off after its last update has no budget left to train with
     (tmp_path / "record.json").unlink()
-    assert run(compose_run(settings), tmp_path).cost["updates"] == 7
+    assert run(compose_run(settings), tmp_path).cost.updates == 7
 
 
 def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
     """GANs have no other: the kept weights give the last value again, and theirs is the oscillation."""
-    from zoo.config import compose_run
+    from zoo.config import compose_run, to_dict
     from zoo.evaluation.energy import energy_distance
     from zoo.factory import load
     from zoo.models.core import rng
     from zoo.record import read
-    from zoo.running.run import prepare_data, run
+    from zoo.running.data import prepare_data
+    from zoo.running.run import run
 
     settings = [
         "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
@@ -134,14 +135,14 @@ def test_the_distance_of_samples_is_a_curve_of_any_rule(tmp_path):
     with pytest.raises(ZooError, match=r"needs two validation examples; there are 1\. .*data\.val"):
         run(compose_run([*settings, "model=gan", "data.val=1"]), tmp_path / "one")
     stability = {model: read(tmp_path / model).stability for model in found}
-    assert stability["gan"]["oscillation_of"] == "val/energy_distance"
-    assert stability["maf"]["oscillation_of"] == "val/loss", "the criterion, where there is one"
-    assert set(stability["maf"]["oscillations"]) == {"val/loss", "val/energy_distance"}
-    assert 0 < stability["gan"]["oscillation"] == stability["gan"]["oscillations"]["val/energy_distance"] < 1
+    assert stability["gan"].oscillation_of == "val/energy_distance"
+    assert stability["maf"].oscillation_of == "val/loss", "the criterion, where there is one"
+    assert set(stability["maf"].oscillations) == {"val/loss", "val/energy_distance"}
+    assert 0 < stability["gan"].oscillation == stability["gan"].oscillations["val/energy_distance"] < 1
     model = load(tmp_path / "gan/checkpoints/last.ckpt")
     with rng.keyed(rng.keys(3, count=30)):
         samples = model.sample(30)
-    real = prepare_data(compose_run([*settings, "model=gan"])).splits["val"]
+    real = prepare_data(to_dict(compose_run([*settings, "model=gan"]).data)).splits["val"]
     assert found["gan"][-1] == pytest.approx(energy_distance(samples, real)[0], rel=1e-5)
 
 

@@ -197,7 +197,7 @@ def _claims(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from zoo.cli.train import report
-    from zoo.running.run import reevaluate
+    from zoo.running.judge import reevaluate
 
     report(reevaluate(options.run_dir, options.overrides), options.run_dir)
     return 0

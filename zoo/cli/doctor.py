@@ -32,7 +32,8 @@ PACKAGES = (
 
 def check_machine(root: Path | None = None) -> int:
     """Print devices, data sets found, weights, W&B mode and versions; returns 0."""
-    from zoo.running.run import prepare_data
+    from zoo.config import plain
+    from zoo.running.data import prepare_data
 
     console = Console(highlight=False)
     console.print("[bold]Devices[/]")
@@ -49,7 +50,9 @@ def check_machine(root: Path | None = None) -> int:
         try:
             overrides = [f"data={name}"] + ([f"data.root={root}"] if root else [])
             os.environ["ZOO_NO_DOWNLOAD"] = "1"
-            sizes = {split: len(x) for split, x in prepare_data(compose_run(overrides)).splits.items()}
+            sizes = {
+                split: len(x) for split, x in prepare_data(plain(compose_run(overrides).data)).splits.items()
+            }
             console.print(f"  {name:14} [green]ok[/] {sizes}")
         except (ZooError, OSError) as error:
             console.print(f"  {name:14} [yellow]absent[/] {escape(str(error))}", markup=True, soft_wrap=True)

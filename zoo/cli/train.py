@@ -148,7 +148,7 @@ def sample(run: Path, n: int, out: Path, temperature: float, seed: int, device: 
     import numpy as np
 
     from zoo.factory import load
-    from zoo.running.run import write_grid
+    from zoo.running.artifacts import write_grid
 
     if n < 1:
         raise ZooError(f"-n is the number of samples, at least 1; got {n}.")

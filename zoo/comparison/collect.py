@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -77,7 +76,6 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         for directory in _walk(path):
             try:
                 record = read(directory)
-                _check(record, directory)
                 runs.setdefault(record.run_id, Run(record, directory))
             except ZooError as error:
                 warnings.append(str(error))
@@ -101,38 +99,6 @@ def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     return runs, console
-
-
-def _check(record: Record, directory: Path) -> None:
-    """Refuse what is well-formed but means nothing, such as a word where a number belongs."""
-    words = (record.run_id, record.model, record.family, record.data)
-    rooms = (record.sampling, record.cost, record.stability, record.provenance)
-    sound = all(isinstance(word, str) and word for word in words)
-    sound = sound and all(isinstance(room, dict) for room in rooms)
-    sound = sound and all(
-        isinstance(metric.value, int | float | None)
-        and isinstance(metric.standard_error, int | float | None)
-        and isinstance(metric.n, int)
-        and metric.direction in ("lower", "higher", "one", "none")
-        and isinstance(metric.kind, str)
-        and isinstance(metric.details, dict)
-        for metric in record.metrics.values()
-    )
-    sound = sound and all(isinstance(room.get(name), kind | None) for room, name, kind in _parts(record))
-    if not sound:
-        raise ZooError(f"The record {directory / RECORD} is damaged; delete it and run the job again.")
-
-
-def _parts(record: Record) -> Iterator[tuple[dict[str, Any], str, Any]]:
-    """Rooms of a record, names in them, and the type that each has where it is there."""
-    for name in ("latency_seconds", "throughput", "sequential_evaluations"):
-        yield record.sampling, name, int | float
-    for name in ("parameters", "updates", "images_seen", "train_seconds"):
-        yield record.cost, name, int | float
-    for name in ("config", "data", "hardware", "versions"):
-        yield record.provenance, name, dict
-    yield record.sampling, "throughput_by_batch", dict
-    yield record.sampling, "latency_quartiles", list
 
 
 def _walk(path: Path) -> Iterator[Path]:

@@ -25,7 +25,7 @@ from zoo.comparison.studies import (
     sections,
 )
 from zoo.comparison.table import FAMILIES, MARKS, number
-from zoo.record import DENSITY, SAMPLES
+from zoo.record import DENSITY, SAMPLES, Sampling
 
 # Okabe & Ito's palette, told apart by colour-blind readers too.
 COLOURS = dict(
@@ -395,7 +395,7 @@ def _batches(runs: Sequence[Run]) -> Any:
     return figure
 
 
-def _seconds(sampling: dict[str, Any]) -> dict[int, float]:
+def _seconds(sampling: Sampling) -> dict[int, float]:
     """Of one call, by batch."""
     found = {
         int(size): int(size) / value for size, value in (sampling.get("throughput_by_batch") or {}).items()
@@ -403,7 +403,7 @@ def _seconds(sampling: dict[str, Any]) -> dict[int, float]:
     return found | ({1: sampling["latency_seconds"]} if sampling.get("latency_seconds") else {})
 
 
-def _depths(sampling: dict[str, Any]) -> dict[int, float]:
+def _depths(sampling: Sampling) -> dict[int, float]:
     """Sequential evaluations by batch; records of before know them at batch 1 alone, which is no curve."""
     found = {
         int(size): count for size, count in (sampling.get("sequential_evaluations_by_batch") or {}).items()
@@ -412,7 +412,7 @@ def _depths(sampling: dict[str, Any]) -> dict[int, float]:
     return {size: count for size, count in found.items() if count}
 
 
-def _median(group: Group, measured: Callable[[dict[str, Any]], dict[int, float]]) -> list[tuple[int, float]]:
+def _median(group: Group, measured: Callable[[Sampling], dict[int, float]]) -> list[tuple[int, float]]:
     found: dict[int, list[float]] = {}
     for run in group.finished:
         for size, value in measured(run.record.sampling).items():

@@ -34,11 +34,15 @@ class DataModule(pl.LightningDataModule):
         splits: ``train``, ``val``, ``test``: uint8 for images, float32 for continuous vectors.
         labels: integer classes for each split, where the data has them.
         natural: whether these are colour photographs, for which Inception features mean something.
+        entropy: of the density that the data are drawn from, in nats, where it is known.
+        modes: centres ``(K, D)`` and standard deviation of the density's modes, where it has such.
         split_rule: how the splits were made, for the record.
     """
 
     name: str
     natural = False
+    entropy: float | None = None
+    modes: tuple[Tensor, float] | None = None
     split_rule = ""
     spec: DataSpec
 

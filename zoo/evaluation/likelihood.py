@@ -15,7 +15,7 @@ from zoo.evaluation.flows import estimation
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLikelihoodDetails, Likelihood, declared, offers
 from zoo.models.core.nfe import count_nfe
-from zoo.record import Metric
+from zoo.record import Kind, Metric
 
 
 def likelihood(model: nn.Module, x: Tensor, spec: DataSpec, **settings: Any) -> dict[str, Metric]:
@@ -160,7 +160,7 @@ def _checked(values: Tensor, batch: Tensor) -> Tensor:
     return values.to(device="cpu", dtype=torch.float64)
 
 
-def _empty(spec: DataSpec, kind: str, details: dict[str, Any], reason: str, n: int = 0) -> dict[str, Metric]:
+def _empty(spec: DataSpec, kind: Kind, details: dict[str, Any], reason: str, n: int = 0) -> dict[str, Metric]:
     units = {"nll": "nats"} | ({"bits_per_dim": "bits/dim"} if spec.levels is not None else {})
     return {
         name: Metric(None, unit, kind, n=n, details=dict(details), reason=reason)

@@ -28,7 +28,7 @@ from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
 from zoo.models.core import rng
 from zoo.models.core.model import GenerativeModel
 from zoo.models.core.precision import full_float32
-from zoo.record import Metric
+from zoo.record import Metric, Protocol, Sampling
 
 VERSION = 4  # raise it whenever the code changes what a number means
 SHOWN = 64
@@ -62,14 +62,20 @@ class Evaluation:
     """
 
     metrics: dict[str, Metric] = field(default_factory=dict)
-    sampling: dict[str, Any] = field(default_factory=dict)
+    sampling: Sampling = field(default_factory=Sampling)
     samples: Tensor = field(default_factory=lambda: torch.empty(0))
     likelihoods: dict[str, np.ndarray] | None = None
 
 
+def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
+    """Return what judges a model in full: the version of the code, and the settings save machine paths."""
+    return Protocol(VERSION, Settings.of(settings).identity())
+
+
 def protocol_hash(settings: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that name the protocol: its version and its settings, save machine paths."""
-    values = Settings.of(settings).identity() | {"version": VERSION}
+    """Return twelve hexadecimal digits that name the protocol: the hash of its contents."""
+    contents = protocol_contents(settings)
+    values = contents.settings | {"version": contents.version}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -177,7 +183,7 @@ def _evaluate(
         clock=clock,
     )
     sampling |= sampling_flops(model, settings.seed, settings.time_limit_seconds, sampling)
-    result = Evaluation(metrics, sampling | drawn, samples[:SHOWN])
+    result = Evaluation(metrics, Sampling(**sampling, details=drawn), samples[:SHOWN])
     if values is not None:
         scored_rows = subset(torch.arange(len(test)), settings.likelihood_examples, settings.seed)
         result.likelihoods = {"values": values.float().numpy(), "indices": scored_rows.int().numpy()}

@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from zoo.errors import STOPPED, ZooError, cut_off
 from zoo.processes import PATIENCE, is_locked, stop_on_signals
-from zoo.record import Record
+from zoo.record import Provenance, Record
 from zoo.sweep.display import Display, make_display
 from zoo.sweep.launcher import LOG, Launcher, Local
 from zoo.sweep.plan import Job, Plan, plan_sweep
@@ -287,11 +287,11 @@ def _close(job: Job, code: int) -> None:
     identity = job.identity
     record = Record(  # it died before it could write its own
         identity.run_id, identity.model, "unknown", identity.data, identity.seed, "failed", job.reason,
-        provenance={
-            "config": identity.config,
-            "config_hash": identity.config_hash,
-            "config_hash_without_seed": identity.config_hash_without_seed,
-        },
+        provenance=Provenance(
+            config=identity.config,
+            config_hash=identity.config_hash,
+            config_hash_without_seed=identity.config_hash_without_seed,
+        ),
     )  # fmt: skip
     try:
         record.write(job.directory)

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.record import Stability as StabilityReport
+
 WINDOW = 100  # values that a spike is measured against
 LEAST = 20  # values that must have come before one can be told
 DEVIATIONS = 5.0
@@ -98,7 +100,7 @@ class Stability:
         """Take what a validation found."""
         self._curves.setdefault(name, []).append([updates, value])
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> StabilityReport:
         """The ``stability`` of a record: the attributes, and
 
         ``loss_spikes`` and ``gradient_spikes``: by the definition of :class:`Spikes`, rises 0.1 and 1,
@@ -108,16 +110,16 @@ class Stability:
         """
         swings = {name: oscillation(points) for name, points in self._curves.items()}
         name = next(iter(swings), None)
-        return {
-            "largest_gradient_norm": self.largest_gradient_norm,
-            "loss_spikes": sum(spikes.count for spikes in self._losses.values()),
-            "gradient_spikes": sum(spikes.count for spikes in self._gradients.values()),
-            "non_finite_steps": self.non_finite_steps + self._skipped,
-            "updates_watched": self.updates_watched,
-            "oscillation": swings[name] if name is not None else None,
-            "oscillation_of": name,
-            "oscillations": swings,
-        }
+        return StabilityReport(
+            largest_gradient_norm=self.largest_gradient_norm,
+            loss_spikes=sum(spikes.count for spikes in self._losses.values()),
+            gradient_spikes=sum(spikes.count for spikes in self._gradients.values()),
+            non_finite_steps=self.non_finite_steps + self._skipped,
+            updates_watched=self.updates_watched,
+            oscillation=swings[name] if name is not None else None,
+            oscillation_of=name,
+            oscillations=swings,
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""

@@ -19,14 +19,12 @@ import math
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from zoo.errors import ZooError
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import INCEPTION
-from zoo.record import Metric
-
-Direction = Literal["lower", "higher", "one", "none"]
+from zoo.record import Direction, Kind, Metric
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class Definition:
     compute: Callable[[Context], Value]
     unit: str
     direction: Direction
-    kind: str
+    kind: Kind
     needs: tuple[str, ...]
     floor: str | None
 
@@ -114,7 +112,7 @@ def metric(
     needs: tuple[str, ...],
     unit: str = "1",
     direction: Direction = "lower",
-    kind: str = "estimate",
+    kind: Kind = "estimate",
     floor: str | None = "train",
 ) -> Callable[[Callable[[Context], Value]], Definition]:
     """Declare the decorated function a metric; see :class:`Definition`."""

@@ -1,0 +1,41 @@
+"""Names of the files in a run's directory, and how a file is written whole or not at all.
+
+- ``record.json``: the :class:`~zoo.record.Record`.
+- ``curves.csv``: see :mod:`zoo.record.curves`.
+- ``samples.npz``: ``samples`` and ``real`` (uint8 ``(N, C, H, W)`` for images, float32 ``(N, D)`` for
+  vectors) and ``levels``, 0 for continuous data.
+- ``likelihood.npz``, of a model with a likelihood: ``values``, log p of each scored example in nats, float32
+  ``(n,)``, and ``indices``, their places in the test split.
+- ``density.npz``, for points of the plane: the model's ``density`` on a grid beside the histogram of the
+  ``data``, and their ``extent``.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+RECORD, CURVES = "record.json", "curves.csv"
+SAMPLES, DENSITY, LIKELIHOOD = "samples.npz", "density.npz", "likelihood.npz"
+
+
+def write_atomic(path: Path, content: str | bytes) -> Path:
+    """Write a file whole or not at all and return its path.
+
+    The content goes to a temporary file in the same directory, is flushed to the disk, and takes the file's
+    place by a rename.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path

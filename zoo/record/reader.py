@@ -1,0 +1,98 @@
+"""Read a record: the one place where a file is held against the schema."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json, to_json
+
+from zoo.errors import ZooError
+from zoo.record.files import RECORD
+from zoo.record.schema import SCHEMA, Provenance, Record, Sampling
+
+_FIRST = 1  # schema of the records made before August 2026
+# How the models that zoo had at schema 1 draw a sample, which records did not say then.
+_SEQUENTIAL = {"made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow"}
+_SOLVERS = {"iresnet", "residual_flow"}
+
+
+def read(path: str | Path) -> Record:
+    """Return the record in a file, or in a run's directory. A record of schema 1 is brought up to date.
+
+    Raises:
+        ZooError: there is no record, it is damaged, or its schema is unknown. The sentence names the file.
+    """
+    path = Path(path)
+    file = path / RECORD if path.is_dir() else path
+    try:
+        content = file.read_bytes()
+        raw = from_json(content, allow_inf_nan=False)
+    except FileNotFoundError:
+        raise ZooError(f"There is no record at {file}; give the directory of a run that has ended.") from None
+    except (OSError, ValueError) as error:
+        raise ZooError(
+            f"The record {file} cannot be read ({error}); delete it and run the job again."
+        ) from None
+    schema = raw.get("schema") if isinstance(raw, dict) else None
+    if schema not in (_FIRST, SCHEMA) or isinstance(schema, bool):
+        raise ZooError(
+            f"The record {file} has schema {schema!r}, this zoo reads {_FIRST} and {SCHEMA}; "
+            "run the job again."
+        )
+    try:
+        if schema == _FIRST:
+            content = to_json(_upgraded(raw))
+        return _adapter().validate_json(content, strict=True)
+    except (ValidationError, AttributeError, TypeError, ValueError) as error:
+        raise ZooError(
+            f"The record {file} is damaged ({_cause(error)}); delete it and run the job again."
+        ) from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Record]:
+    return TypeAdapter(Record)
+
+
+def _cause(error: Exception) -> str:
+    """Return the first fault in a few words: where it is, and what is wrong."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+
+
+def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of schema 1 as one of schema 2.
+
+    Schema 1 kept the settings of a sampler beside its speed, had no place for how samples are drawn, and left
+    out what was not measured.
+    """
+    sampling = dict(raw.get("sampling") or {})
+    known = {field.name for field in dataclasses.fields(Sampling)}
+    details = {name: sampling.pop(name) for name in [*sampling] if name not in known}
+    if sampling:
+        sampling |= {"details": details, "order": _order(str(raw.get("model")), str(raw.get("family")))}
+    provenance = dict(raw.get("provenance") or {})
+    known = {field.name for field in dataclasses.fields(Provenance)}
+    provenance = {name: value for name, value in provenance.items() if name in known and value is not None}
+    data = provenance.get("data")
+    if isinstance(data, dict) and not data:
+        del provenance["data"]
+    return raw | {
+        "schema": SCHEMA,
+        "sampling": sampling,
+        "stability": raw.get("stability") or {},
+        "cost": raw.get("cost") or {},
+        "provenance": provenance,
+    }
+
+
+def _order(model: str, family: str) -> str:
+    if family == "autoregressive" or model in _SEQUENTIAL:
+        return "sequential"
+    return "solver" if family in ("continuous flow", "diffusion") or model in _SOLVERS else "parallel"

@@ -1,0 +1,406 @@
+"""The record of one run, typed to its last leaf. Imports no torch.
+
+Every part is a dataclass, and :func:`zoo.record.read` holds a file against these annotations. A number is
+None where it was not measured. Seconds are wall-clock seconds, likelihoods are in nats, unless a unit says
+otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, Len
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
+from typing_extensions import TypedDict
+
+from zoo.record.files import RECORD, write_atomic
+
+SCHEMA = 2
+Status = Literal["finished", "diverged", "failed"]
+STATUSES: tuple[Status, ...] = ("finished", "diverged", "failed")
+Kind = Literal["exact", "lower bound", "estimate", "none"]
+Direction = Literal["lower", "higher", "one", "none"]
+SamplingOrder = Literal["parallel", "sequential", "solver"]
+
+Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # what other readers of JSON hold too
+Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+
+
+class _Part:
+    """Access by name, for rooms that do not use attributes yet. To be deleted with the last of them."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value = getattr(self, name, None)
+        return default if value is None else value
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __contains__(self, name: str) -> bool:
+        return getattr(self, name, None) is not None
+
+    def items(self) -> Any:
+        return [(k, v) for k, v in dataclasses.asdict(self).items() if v is not None]  # type: ignore[call-overload]
+
+
+class KnownDetails(TypedDict, total=False):
+    """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
+
+    Attributes:
+        dequantisation: ``uniform`` or ``variational``: the noise that was added to integer data.
+        extractor: name of the feature extractor.
+        reference_n: number of real examples that the samples were compared with.
+        floor: the metric's value for real examples in the samples' place; None where ``floor_reason`` says
+            why there is none.
+        floor_n: number of those examples.
+        floor_split: the split that they are from.
+        estimator_deviation_nats: standard deviation of one evaluation of a stochastic log-determinant.
+        looser: the less exact setting that an estimate was repeated with.
+        looser_change_nats: change of the mean log-likelihood at that setting.
+        bias_bound_nats: bound on the bias of a truncated series.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[misc]
+
+    dequantisation: str
+    extractor: str
+    reference_n: Count
+    floor: float | None
+    floor_n: Count
+    floor_split: str
+    floor_reason: str
+    estimator_deviation_nats: float
+    looser: str
+    looser_change_nats: float
+    bias_bound_nats: float
+
+
+def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
+    _known_details().validate_python(details, strict=True)
+    return details
+
+
+@cache
+def _known_details() -> TypeAdapter[KnownDetails]:
+    return TypeAdapter(KnownDetails)
+
+
+Details = Annotated[dict[str, Any], AfterValidator(_hold_known)]
+
+
+@dataclass
+class Metric:
+    """One measured value with everything needed to read it.
+
+    Attributes:
+        value: the number; None where it could not be computed, for the ``reason`` given.
+        unit: ``nats``, ``bits/dim``, ``1`` for a plain number, ...
+        kind: ``exact``, ``lower bound`` (of the log-likelihood), ``estimate`` or ``none``.
+        direction: which value is better: ``lower``, ``higher`` or ``one`` (the nearer to 1); ``none`` for a
+            diagnostic, which is never ranked and is not a column of a comparison.
+        standard_error: over the ``n`` examples.
+        n: number of examples.
+        split: the split that the value is about, or the reference split of a metric of samples.
+        details: what controls the value; :class:`KnownDetails` names the keys that metrics share.
+        reason: why ``value`` is None.
+    """
+
+    value: float | None
+    unit: str
+    kind: Kind = "estimate"
+    direction: Direction = "lower"
+    standard_error: float | None = None
+    n: Count = 0
+    split: str = "test"
+    details: Details = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass
+class Load:
+    """How busy the machine was while something was timed.
+
+    Attributes:
+        before: load average of the last minute when timing began (processes that wanted a core).
+        after: the same when timing ended.
+        cores: logical cores of the machine.
+    """
+
+    before: float | None
+    after: float | None
+    cores: Count
+
+
+@dataclass
+class Sampling(_Part):
+    """What sampling costs.
+
+    Attributes:
+        order: how a sample comes about: all dimensions in ``parallel``, one after the other (``sequential``),
+            or by an iterative ``solver``.
+        latency_seconds: median time of one call that draws a single sample.
+        latency_quartiles: first and third quartile of these times.
+        latency_repeats: number of calls.
+        throughput: samples per second at ``throughput_batch``, the best of the batch sizes tried.
+        throughput_batch: that batch size.
+        throughput_by_batch: samples per second by batch size (a number as text, as JSON has it).
+        sequential_evaluations: network evaluations of one sample that must follow each other.
+        sequential_evaluations_by_batch: the same by batch size.
+        device: what the model ran on.
+        threads: of the processor, in arithmetic.
+        dtype: of the weights.
+        compiled: whether torch compiled the model.
+        peak_memory_bytes: of the accelerator, while speed was measured.
+        peak_memory_reason: why it is None.
+        flops_per_example: floating-point operations of one sample, by torch's counter.
+        flops_reason: why they are None, or what the counter does not see.
+        load: how busy the machine was.
+        details: settings of the model's sampler: ``sampler``, ``solver``, ``atol``, ``truncation``, ...
+        reason: why speed could not be measured.
+    """
+
+    order: SamplingOrder | None = None
+    latency_seconds: float | None = None
+    latency_quartiles: Annotated[list[float], Len(2, 2)] | None = None
+    latency_repeats: Count | None = None
+    throughput: float | None = None
+    throughput_batch: Count | None = None
+    throughput_by_batch: dict[str, float | None] = field(default_factory=dict)
+    sequential_evaluations: Count | None = None
+    sequential_evaluations_by_batch: dict[str, Count | None] = field(default_factory=dict)
+    device: str | None = None
+    threads: Count | None = None
+    dtype: str | None = None
+    compiled: bool | None = None
+    peak_memory_bytes: Count | None = None
+    peak_memory_reason: str | None = None
+    flops_per_example: float | None = None
+    flops_reason: str | None = None
+    load: Load | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass
+class Stability(_Part):
+    """How steadily a model trained; :mod:`zoo.training.stability` has the definitions.
+
+    Attributes:
+        largest_gradient_norm: before clipping.
+        loss_spikes: sudden rises of a loss, of all players together.
+        gradient_spikes: the same of the gradients' norms.
+        non_finite_steps: updates that were skipped because a gradient was not finite.
+        updates_watched: updates that these counts are about.
+        oscillation: how much the curve ``oscillation_of`` swings over the last third of training, in units of
+            its whole range.
+        oscillation_of: the validation criterion, where the training has one.
+        oscillations: the same for every validation curve, by its name.
+        resumed_at: the update at which the run was last resumed.
+    """
+
+    largest_gradient_norm: float | None = None
+    loss_spikes: Count | None = None
+    gradient_spikes: Count | None = None
+    non_finite_steps: Count | None = None
+    updates_watched: Count | None = None
+    oscillation: float | None = None
+    oscillation_of: str | None = None
+    oscillations: dict[str, float | None] = field(default_factory=dict)
+    resumed_at: Count | None = None
+
+
+@dataclass
+class Cost(_Part):
+    """What training and evaluation cost.
+
+    Attributes:
+        parameters: trainable ones.
+        updates: optimiser steps of the model.
+        images_seen: examples that training used, repetitions counted.
+        train_seconds: in training, validations included, over all segments of a resumed run.
+        device_seconds: ``train_seconds`` times the number of devices.
+        examples_per_second: in training.
+        peak_memory_bytes: of the accelerator where there is one, else of the process.
+        batch_size: of an update, over all devices.
+        compiled: whether torch compiled the loss.
+        flops_per_example: floating-point operations of an update for each example, by torch's counter.
+        flops_reason: why they are None, or what the counter does not see.
+        evaluation_seconds: of the protocol.
+        total_seconds: of the last process alone, where the run was resumed.
+    """
+
+    parameters: Count | None = None
+    updates: Count | None = None
+    images_seen: Count | None = None
+    train_seconds: float | None = None
+    device_seconds: float | None = None
+    examples_per_second: float | None = None
+    peak_memory_bytes: Count | None = None
+    batch_size: Count | None = None
+    compiled: bool | None = None
+    flops_per_example: float | None = None
+    flops_reason: str | None = None
+    evaluation_seconds: float | None = None
+    total_seconds: float | None = None
+
+
+@dataclass
+class Hardware(_Part):
+    """The machine.
+
+    Attributes:
+        cpu: model name of the processor.
+        cores: logical cores.
+        threads: of arithmetic in the process.
+        jobs: how many runs a sweep kept at work on the machine at a time; None where that is not known.
+        accelerator: name of the GPU.
+    """
+
+    cpu: str | None = None
+    cores: Count | None = None
+    threads: Count | None = None
+    jobs: Count | None = None
+    accelerator: str | None = None
+
+
+@dataclass
+class DataDescription(_Part):
+    """The data set as the run saw it.
+
+    Attributes:
+        name: of the data set.
+        sizes: examples by split.
+        split_rule: how the splits were made.
+        fingerprint: hash of the training split.
+        shape: of an example.
+        levels: number of values of an integer pixel; None for continuous data.
+        classes: number of labels; None without labels.
+        entropy: of the density, in nats, where it is known.
+    """
+
+    name: str
+    sizes: dict[str, Count]
+    split_rule: str
+    fingerprint: str
+    shape: list[Count]
+    levels: Count | None = None
+    classes: Count | None = None
+    entropy: float | None = None
+
+
+@dataclass
+class Protocol:
+    """What judged the run, in full; ``provenance.protocol_hash`` is its hash.
+
+    Attributes:
+        version: of the code that computes the metrics.
+        settings: the ``evaluation`` settings, without paths of the machine.
+    """
+
+    version: Count
+    settings: dict[str, Any]
+
+
+@dataclass
+class Judgement:
+    """Code and machine of an evaluation that was repeated after the run had ended."""
+
+    git_commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+@dataclass
+class Provenance(_Part):
+    """Where the numbers come from.
+
+    Attributes:
+        command: paste it into a shell, and the same run is made.
+        overrides: the Hydra overrides of that command.
+        config: the composed configuration, without what does not change the numbers.
+        config_hash: of the configuration; two runs with the same hash are the same run.
+        config_hash_without_seed: runs that share it differ in their seed alone.
+        protocol_hash: names the protocol that judged the run.
+        protocol: its contents.
+        git_commit: of zoo's code.
+        versions: of the libraries.
+        hardware: the machine.
+        data: the data set.
+        checkpoint: file that was judged, below the run's directory.
+        checkpoint_updates: its update.
+        weights: ``ema`` (averaged) or ``raw``.
+        finished_at: time in UTC, ISO 8601.
+        judged_again: code and machine of a later evaluation, if there was one.
+    """
+
+    command: str | None = None
+    overrides: list[str] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    config_hash: str | None = None
+    config_hash_without_seed: str | None = None
+    protocol_hash: str | None = None
+    protocol: Protocol | None = None
+    git_commit: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    hardware: Hardware = field(default_factory=Hardware)
+    data: DataDescription | None = None
+    checkpoint: str | None = None
+    checkpoint_updates: Count | None = None
+    weights: Literal["ema", "raw"] | None = None
+    finished_at: str | None = None
+    judged_again: Judgement | None = None
+
+
+@dataclass
+class Record:
+    """One run.
+
+    Attributes:
+        run_id: readable and unique; the name of the run's directory.
+        model: name of the model.
+        family: ``flow``, ``continuous flow``, ``autoregressive``, ``vae``, ``gan``, ``diffusion``; a user's
+            own word for a model of their own; ``unknown`` where the run failed before the model was built.
+        data: name of the data set.
+        seed: of training.
+        status: whether the run finished, diverged or failed.
+        reason: why it did not finish.
+        metrics: by name: ``nll``, ``bits_per_dim``, ``fid``, ``fd/<extractor>``, ...
+    """
+
+    run_id: str
+    model: str
+    family: str
+    data: str
+    seed: Whole
+    status: Status
+    reason: str | None = None
+    metrics: dict[str, Metric] = field(default_factory=dict)
+    sampling: Sampling = field(default_factory=Sampling)
+    stability: Stability = field(default_factory=Stability)
+    cost: Cost = field(default_factory=Cost)
+    provenance: Provenance = field(default_factory=Provenance)
+    schema: Whole = SCHEMA
+
+    def to_json(self) -> str:
+        """Return the record as strict JSON. A number that is not finite becomes null: JSON has none."""
+        return json.dumps(_finite(dataclasses.asdict(self)), indent=1, allow_nan=False) + "\n"
+
+    def write(self, directory: str | Path) -> Path:
+        """Write ``record.json`` into ``directory``, whole or not at all; return its path."""
+        return write_atomic(Path(directory) / RECORD, self.to_json())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

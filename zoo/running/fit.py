@@ -1,0 +1,188 @@
+"""Train a model to its budget, from the last checkpoint where there is one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from hydra.utils import get_class, instantiate
+from torch import nn
+
+from zoo import factory
+from zoo.data.module import DataModule
+from zoo.errors import ZooError
+from zoo.evaluation.protocol import distance_to
+from zoo.processes import is_first_rank
+from zoo.record import Cost, Record
+from zoo.running.provenance import peak_memory
+from zoo.running.spec import RunSpec
+from zoo.training import distributed
+from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
+from zoo.training.checkpoints import Checkpoints, Ending, ReadCheckpoint
+from zoo.training.module import TrainingModule
+
+Show = Callable[[dict[str, Any]], None]
+
+
+def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
+    """Return the training module of a run around its model.
+
+    Raises:
+        ZooError: a setting that it does not have or that is out of range.
+    """
+    settings = dict(spec.training)
+    target = get_class(settings.pop("_target_"))
+    return target(model, seed=spec.identity.seed, **settings)
+
+
+def fit(
+    spec: RunSpec,
+    module: TrainingModule,
+    data: DataModule,
+    directory: Path,
+    loggers: list[Any],
+    show: Show | None,
+    record: Record,
+) -> torch.device:
+    """Train to the budget and return the device of this process.
+
+    However training ends, ``record.cost`` and ``record.stability`` say how far it came and what it took.
+
+    Raises:
+        Diverged: a loss or a validation was not finite.
+        KeyboardInterrupt: training was interrupted.
+        ZooError: settings that exclude each other.
+    """
+    folder = directory / "checkpoints"
+    folder.mkdir(exist_ok=True)
+    last = folder / "last.ckpt"
+    checkpoint = _read(last)
+    curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
+    if checkpoint is not None:
+        module.on_load_checkpoint(checkpoint)
+        curves.resume(checkpoint)
+    resumed_at = None if checkpoint is None else module.updates
+    about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
+    checkpoints, flops = Checkpoints(folder, about), CountFlops(data)
+    progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
+    callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
+        distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
+        TrainingStatistics(data),
+        *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
+        curves,
+        checkpoints,
+        Ending(checkpoints),
+        flops,
+        progress,
+    ]
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    trainer: pl.Trainer = instantiate(
+        spec.trainer,
+        strategy=strategy(spec.trainer),
+        max_epochs=1,
+        val_check_interval=module.validate_every,
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        logger=loggers,
+        callbacks=callbacks,
+        plugins=[] if checkpoint is None else [ReadCheckpoint(checkpoint)],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=str(directory),
+    )
+    size, with_labels = module.examples_per_update, module.with_labels
+    stop = module.schedule.updates
+    train = data.train_dataloader(
+        size, seed=spec.identity.seed, start=module.updates, stop=stop, with_labels=with_labels
+    )
+    try:
+        if not module.finished:
+            validation = data.val_dataloader(size, with_labels=with_labels)
+            ckpt_path = None if checkpoint is None else str(last)
+            trainer.fit(module, train, validation, ckpt_path=ckpt_path, weights_only=True)
+            if trainer.interrupted:
+                raise KeyboardInterrupt
+        if is_first_rank():
+            progress.report("evaluating", module)
+    finally:
+        record.stability = dataclasses.replace(module.stability.report(), resumed_at=resumed_at)
+        _account(record.cost, module, curves.seconds(), trainer.world_size)
+        record.cost.flops_per_example, record.cost.flops_reason = flops.flops_per_example, flops.reason
+    return trainer.strategy.root_device  # the module's own is the CPU by now: Lightning has moved it there
+
+
+def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDistance]:
+    """Return the callback that ``training.validate_samples`` asks for, if it asks for any samples.
+
+    Raises:
+        ZooError: fewer than two validation examples to compare with.
+    """
+    if not samples:
+        return []
+    held_out = data.splits["val"][:samples]
+    if len(held_out) < 2:
+        raise ZooError(
+            f"training.validate_samples={samples} needs two validation examples; there are {len(held_out)}. "
+            "Set it to 0, or raise data.val."
+        )
+    return [SampleDistance(partial(distance_to, held_out, data.spec, seed))]
+
+
+def _read(last: Path) -> dict[str, Any] | None:
+    """Return the last checkpoint; None where there is none, or a damaged one, which is removed."""
+    if not last.exists():
+        return None
+    try:
+        return factory.read_checkpoint(last)
+    except ZooError:  # damaged by whatever cut the run off: begin again
+        last.unlink(missing_ok=True)
+        return None
+
+
+def _account(cost: Cost, module: TrainingModule, seconds: float, world_size: int) -> None:
+    """Enter what training has cost so far."""
+    cost.parameters = sum(p.numel() for p in module.model.parameters() if p.requires_grad)
+    cost.updates, cost.images_seen = module.updates, module.images_seen
+    cost.train_seconds, cost.device_seconds = seconds, seconds * world_size
+    cost.examples_per_second = module.images_seen / seconds if seconds else None
+    cost.peak_memory_bytes = peak_memory()
+    cost.batch_size, cost.compiled = module.settings.batch_size, module.compiled
+
+
+def processes(trainer: dict[str, Any]) -> int | None:
+    """Return how many processes a run asks for; None where Lightning counts the devices itself."""
+    devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)
+    return devices * nodes if isinstance(devices, int) and devices > 0 else None
+
+
+def strategy(trainer: dict[str, Any]) -> Any:
+    """Return the strategy by which several processes share a run; one process needs none.
+
+    Raises:
+        ZooError: a strategy that does not know how training modules take their gradients, or another number
+            of processes than were started.
+    """
+    name, wanted, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
+    if "RANK" in os.environ and wanted is not None and wanted != int(started or 1):
+        raise ZooError(
+            f"torchrun has started {started} processes, the configuration asks for {wanted}; set trainer=ddp "
+            "trainer.devices= and trainer.num_nodes= to what it starts."
+        )
+    if name == "ddp" or (name == "auto" and wanted != 1):
+        return distributed.Averaging()
+    if name == "auto":
+        return "auto"
+    raise ZooError(
+        f"trainer.strategy is ddp or auto; got '{name}', which would shard or wrap the model, while training "
+        "modules average their gradients themselves (docs/sweeps.md); use trainer=ddp."
+    )

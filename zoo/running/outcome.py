@@ -1,0 +1,101 @@
+"""How a run ends: the one place where an exception becomes a status, and where the record is written."""
+
+from __future__ import annotations
+
+import datetime
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
+from zoo.processes import is_first_rank
+from zoo.record import Record, write_atomic
+from zoo.tracking import logger as tracking
+
+RANK_ERROR = ".rank-error"  # in a run's directory: why a rank other than the first ended
+PATIENCE = 3.0  # seconds that another rank gets to leave its reason
+
+
+class Outcome(Enum):
+    """How a run ended. A run that was cut off leaves no record: the same command resumes it."""
+
+    FINISHED = "finished"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+    CUT_OFF = "cut off"
+
+
+@contextmanager
+def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[None]:
+    """Write the record of what the block does, however it ends, and close the loggers.
+
+    On ranks other than the first nothing is recorded; their errors are left in the directory for the first
+    rank, which otherwise would only see that a connection is gone.
+
+    Args:
+        record: the run's; its status, reason, total seconds and end are set here, the rest in the block.
+        directory: the run's.
+        loggers: the block may add to them.
+
+    Raises:
+        KeyboardInterrupt: the run was stopped by a person or a signal.
+        CutOff: the environment ended it: memory, disk, a lost rank.
+        Exception: what the block raised; a ZooError in place of another rank's error.
+    """
+    started = time.perf_counter()
+    ended = Outcome.FAILED
+    try:
+        yield
+        ended = Outcome.FINISHED
+    except (Diverged, Unsound) as error:  # Unsound comes from a validation; the protocol catches its own
+        ended, record.reason = Outcome.DIVERGED, str(error)
+        raise
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        ended = Outcome.CUT_OFF
+        tracking.break_off(loggers, tracking.INTERRUPTED)
+        raise KeyboardInterrupt from None
+    except Exception as error:
+        if not is_first_rank():
+            _write_rank_error(error, directory)
+            raise
+        cause = cut_off(error)
+        elsewhere = _read_rank_error(directory) if cause == LOST else None
+        if cause is not None and elsewhere is None:
+            ended = Outcome.CUT_OFF
+            tracking.break_off(loggers, CUT_OFF)
+            raise CutOff(cause) from error
+        record.reason = elsewhere or _sentence(error)
+        write_atomic(directory / "error.log", traceback.format_exc())
+        if elsewhere is not None:
+            raise ZooError(elsewhere) from error
+        raise
+    finally:
+        if is_first_rank() and ended is not Outcome.CUT_OFF:
+            record.status = ended.value
+            record.cost.total_seconds = time.perf_counter() - started
+            record.provenance.finished_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            record.write(directory)
+            tracking.finish(loggers, record, directory)
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+
+
+def _write_rank_error(error: Exception, directory: Path) -> None:
+    if cut_off(error) is None:
+        write_atomic(directory / RANK_ERROR, _sentence(error))
+
+
+def _read_rank_error(directory: Path) -> str | None:
+    """Return the error that another rank left; None where it leaves none within a few seconds."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if (directory / RANK_ERROR).exists():
+            return (directory / RANK_ERROR).read_text()
+        time.sleep(0.1)
+    return None

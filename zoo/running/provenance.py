@@ -1,0 +1,110 @@
+"""Where a record's numbers come from: command, configuration, code, versions, hardware."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from zoo.processes import JOBS
+from zoo.record import Hardware, Provenance
+from zoo.running.spec import RunSpec
+
+PACKAGES = (
+    "zoo",
+    "torch",
+    "torchvision",
+    "lightning",
+    "torchmetrics",
+    "torch-fidelity",
+    "torchdiffeq",
+    "numpy",
+    "scipy",
+    "hydra-core",
+    "wandb",
+)
+_PATHS = ("data.path", "data.root")
+
+
+def provenance(spec: RunSpec) -> Provenance:
+    """Return what is known of a run before it starts."""
+    return Provenance(
+        command=command(spec.overrides),
+        overrides=spec.overrides,
+        config=spec.identity.config,
+        config_hash=spec.identity.config_hash,
+        config_hash_without_seed=spec.identity.config_hash_without_seed,
+        git_commit=git_commit(),
+        versions=versions(),
+        hardware=hardware(),
+    )
+
+
+def command(overrides: Sequence[str]) -> str:
+    """Return the shell command that makes the run of these overrides, whatever the working directory."""
+    return shlex.join(["zoo", "train", *map(_absolute, overrides)])
+
+
+def _absolute(override: str) -> str:
+    key, _, value = override.partition("=")
+    if key.lstrip("+") not in _PATHS or value in ("", "null") or value[0] in "'\"":
+        return override
+    return f"{key}={Path(value).expanduser().absolute()}"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "absent"
+    return found
+
+
+def hardware() -> Hardware:
+    """Return what the machine is, as far as speed depends on it."""
+    return Hardware(
+        cpu=_processor(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        jobs=int(os.environ[JOBS]) if JOBS in os.environ else None,
+        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    )
+
+
+def git_commit() -> str | None:
+    """Return the commit of zoo's own code, ``-dirty`` where files were changed; None outside a repository."""
+    here = Path(__file__).resolve().parent
+    answer = subprocess.run(
+        ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def peak_memory() -> int:
+    """Return the peak memory in bytes: of the GPU where there is one, else of this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
