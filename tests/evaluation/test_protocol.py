@@ -264,7 +264,7 @@ def test_how_samples_are_drawn_is_told_beside_what_is_measured_of_them(name):
     model = zoo.build(name, plane, **settings)
     result = evaluate(model, splits, plane, natural=False, settings=FAST | {"likelihood_examples": 2})
     assert told.items() <= result.metrics["energy_distance"].details.items()
-    assert told.items() <= result.sampling.items()
+    assert told.items() <= result.sampling.details.items()
     assert "truncation" not in result.metrics["nll"].details
 
 

@@ -42,6 +42,9 @@ class _Part:
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
     def __contains__(self, name: str) -> bool:
         return getattr(self, name, None) is not None
 
@@ -284,11 +287,11 @@ class DataDescription(_Part):
         entropy: of the density, in nats, where it is known.
     """
 
-    name: str
-    sizes: dict[str, Count]
-    split_rule: str
-    fingerprint: str
-    shape: list[Count]
+    name: str | None = None
+    sizes: dict[str, Count] = field(default_factory=dict)
+    split_rule: str | None = None
+    fingerprint: str | None = None
+    shape: list[Count] | None = None
     levels: Count | None = None
     classes: Count | None = None
     entropy: float | None = None
