@@ -10,7 +10,7 @@ from zoo.data.spec import DataSpec
 from zoo.factory import instantiate
 from zoo.running.fit import training_module
 from zoo.running.spec import RunSpec
-from zoo.sweep.plan import expand
+from zoo.sweep.plan import expand, find_sweep
 
 JOBS = {
     next(o for o in job if o.startswith("model=")).removeprefix("model="): job

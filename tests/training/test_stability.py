@@ -1,7 +1,8 @@
 """Spikes, skipped steps and oscillation are what their definitions say, over a resume too."""
 
-from __future__ import dataclasses
+from __future__ import annotations
 
+import dataclasses
 import json
 import math
 

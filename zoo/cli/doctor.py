@@ -32,7 +32,7 @@ PACKAGES = (
 
 def check_machine(root: Path | None = None) -> int:
     """Print devices, data sets found, weights, W&B mode and versions; returns 0."""
-    from zoo.config import plain
+    from zoo.config import to_dict
     from zoo.running.data import prepare_data
 
     console = Console(highlight=False)
@@ -51,7 +51,8 @@ def check_machine(root: Path | None = None) -> int:
             overrides = [f"data={name}"] + ([f"data.root={root}"] if root else [])
             os.environ["ZOO_NO_DOWNLOAD"] = "1"
             sizes = {
-                split: len(x) for split, x in prepare_data(plain(compose_run(overrides).data)).splits.items()
+                split: len(x)
+                for split, x in prepare_data(to_dict(compose_run(overrides).data)).splits.items()
             }
             console.print(f"  {name:14} [green]ok[/] {sizes}")
         except (ZooError, OSError) as error:

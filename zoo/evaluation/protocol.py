@@ -69,7 +69,8 @@ class Evaluation:
 
 def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
     """Return what judges a model in full: the version of the code, and the settings save machine paths."""
-    return Protocol(VERSION, Settings.of(settings).identity())
+    values = Settings.of(settings).identity()
+    return Protocol(VERSION, {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
 
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:
