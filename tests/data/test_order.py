@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zoo.data import module
+from zoo import ranks
 from zoo.data.order import batch_indices, epoch_order
 from zoo.data.toys import Toy
 from zoo.errors import InvalidData, ZooError
@@ -53,7 +53,8 @@ def test_ranks_share_the_global_batch(monkeypatch):
     alone = list(data.train_dataloader(24, stop=3))
     shares, val = [], []
     for rank in range(3):
-        monkeypatch.setattr(module, "rank_and_world", lambda rank=rank: (rank, 3))
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        monkeypatch.setattr(ranks, "world_size", lambda: 3)
         shares.append(list(data.train_dataloader(24, stop=3)))
         val.append(torch.cat(list(data.val_dataloader(24))))
     for update, batch in enumerate(alone):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
+from zoo import ranks
 from zoo.data.order import batch_indices
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
@@ -121,13 +122,6 @@ class DataModule(pl.LightningDataModule):
         return (x, self.labels[split][rows]) if with_labels else x
 
 
-def rank_and_world() -> tuple[int, int]:
-    """Return this process's rank and the number of processes."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1
-
-
 class TrainingBatches(IterableDataset):
     """This rank's part of one global batch after another; see :meth:`DataModule.train_dataloader`."""
 
@@ -138,7 +132,7 @@ class TrainingBatches(IterableDataset):
         self.start, self.stop, self.with_labels = start, stop, with_labels
 
     def __iter__(self) -> Iterator[Batch]:
-        rank, world = rank_and_world()
+        rank, world = ranks.rank(), ranks.world_size()
         if self.batch_size % world:
             raise ZooError(
                 f"The global batch of {self.batch_size} cannot be shared by {world} processes; "
@@ -159,7 +153,6 @@ class OrderedBatches(IterableDataset):
         self.data, self.split, self.batch_size, self.with_labels = data, split, batch_size, with_labels
 
     def __iter__(self) -> Iterator[Batch]:
-        rank, world = rank_and_world()
-        rows_of_rank = torch.arange(rank, len(self.data.splits[self.split]), world)
+        rows_of_rank = torch.arange(ranks.rank(), len(self.data.splits[self.split]), ranks.world_size())
         for rows in rows_of_rank.split(self.batch_size):
             yield self.data.take(self.split, rows, self.with_labels)

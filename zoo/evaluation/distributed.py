@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from zoo.errors import ZooError
-from zoo.models.core.distributed import world_size
 from zoo.models.core.model import GenerativeModel
 from zoo.models.core.nfe import add_nfe, count_nfe
+from zoo.ranks import rank as own_rank
+from zoo.ranks import world_size
 
 
 def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice], Tensor]) -> Tensor:
@@ -34,7 +35,7 @@ def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice]
     batches = [slice(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
     if world_size() == 1 or not isinstance(model, GenerativeModel):
         return torch.cat([work(rows).cpu() for rows in batches])
-    rank, ranks = distributed.get_rank(), world_size()
+    rank, ranks = own_rank(), world_size()
     mine = batches[rank * len(batches) // ranks : (rank + 1) * len(batches) // ranks]
     parts, error = [], None
     with count_nfe() as counter:

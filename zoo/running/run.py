@@ -17,8 +17,8 @@ from zoo.errors import ZooError
 from zoo.evaluation.protocol import extractor_for, protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
-from zoo.models.core.distributed import world_size
 from zoo.processes import is_first_rank, lock
+from zoo.ranks import world_size
 from zoo.record import RECORD, DataDescription, Record, read, write_atomic
 from zoo.running.data import prepare_data
 from zoo.running.fit import Show, fit, training_module

@@ -1,11 +1,11 @@
-"""Several processes, one model: together they do what one would.
+"""Several processes train one model as a single process would.
 
 The model is not wrapped in torch's DistributedDataParallel. Its reducer expects one forward pass through the
-wrapper, then one backward pass that reaches every parameter; a rule calls ``model.log_prob``, an adversarial
-one goes backward several times an update, each time through a part of the parameters. Instead a rule averages
-the gradients of the module that it is about to step, once, in :meth:`zoo.training.module.Rule.step`: any
-number of optimisers, backward passes and accumulated pieces, the same code under every launcher (Lightning's,
-torchrun, Slurm). What that gives up is the overlap of communication with the backward pass.
+wrapper, then one backward pass that reaches every parameter; but maximum likelihood calls ``model.log_prob``,
+and adversarial training goes backward several times an update, each time through a part of the parameters.
+Instead :meth:`zoo.training.module.TrainingModule.step` averages the gradients of the module that it is about
+to step: any number of optimisers, backward passes and accumulated pieces, the same code under every launcher
+(Lightning's, torchrun, Slurm). The cost is that communication does not overlap with the backward pass.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -22,12 +22,12 @@ import torch
 from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
-from zoo.models.core.distributed import world_size
+from zoo.ranks import world_size
 
-GRACE = 15.0  # seconds in which a job whose rank was lost may end by itself
+GRACE = 15.0  # seconds for a job that lost a rank to end by itself
 
 
 class Averaging(DDPStrategy):
@@ -35,7 +35,7 @@ class Averaging(DDPStrategy):
 
     def configure_ddp(self) -> None:
         assert self.model is not None
-        same_weights(self.model)  # equal by the seed already; now by construction
+        same_weights(self.model)  # the seed makes them equal already; this makes sure
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
@@ -43,7 +43,7 @@ class Averaging(DDPStrategy):
 
 
 class _Launcher(_SubprocessScriptLauncher):
-    """Lightning's launcher, which may end a job by SIGKILL; this one lets it say why it ends."""
+    """Lightning's launcher, except that a job that lost a rank may still print why it ends."""
 
     def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
         self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
@@ -54,7 +54,7 @@ class _Launcher(_SubprocessScriptLauncher):
         return function(*args, **kwargs)
 
     def _watch(self) -> None:
-        """End the job when a rank has failed and rank 0 does not notice, since it waits for that rank."""
+        """End the job when a rank has failed and rank 0 does not notice it, since it waits for that rank."""
         while all(process.poll() in (None, 0) for process in self.procs):
             time.sleep(0.5)
         time.sleep(GRACE)
@@ -65,11 +65,11 @@ class _Launcher(_SubprocessScriptLauncher):
 
 
 class Agreement(pl.Callback):
-    """Before anything is trained: every process means the same run, and there are as many as configured.
+    """Check before training that all processes have the same configuration, which asks for so many processes.
 
     Args:
-        config_hash: of this process's configuration.
-        expected: the number of processes that the configuration asks for; None where it leaves that open.
+        config_hash: hash of this process's configuration.
+        expected: number of processes that the configuration asks for; None if it leaves that open.
     """
 
     def __init__(self, config_hash: str, expected: int | None) -> None:
@@ -105,22 +105,22 @@ class Agreement(pl.Callback):
 
 
 def wait() -> None:
-    """Wait until every process has come here."""
+    """Wait until every process has made this call."""
     if world_size() > 1:
         distributed.barrier()
 
 
 def same_weights(module: nn.Module) -> None:
-    """Give every process the first one's weights and buffers."""
+    """Copy the weights and buffers of the first process to all others."""
     if world_size() > 1:
         for tensor in module.state_dict().values():
             distributed.broadcast(tensor, 0)
 
 
 def average(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over all processes; nothing where there is one.
+    """Replace every gradient by its mean over all processes.
 
-    A parameter that no process has a gradient for stays without, as in one process.
+    A parameter without a gradient in any process stays without one, as in a single process.
     """
     if world_size() == 1:
         return
@@ -139,7 +139,7 @@ def average(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
-    """The mean of each value over all processes."""
+    """Return the mean of each value over all processes."""
     if world_size() == 1:
         return values
     total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
@@ -147,10 +147,28 @@ def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
     return dict(zip(values, (total / world_size()).tolist(), strict=True))
 
 
-def any_of(flag: bool, device: torch.device) -> bool:
-    """Whether it holds in any process; all of them have to ask."""
+def mean_of_parts(parts: Sequence[Tensor], device: torch.device) -> float | None:
+    """Return the mean of the values ``(N,)`` in the parts of all processes; None if there are no values.
+
+    Every value counts the same, however the processes share them; a process may have none.
+    """
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    for values in parts:
+        total += torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
+    if world_size() > 1:
+        distributed.all_reduce(total)
+    return float(total[0] / total[1]) if total[1] else None
+
+
+def largest(value: float, device: torch.device) -> float:
+    """Return the largest value of any process."""
     if world_size() == 1:
-        return flag
-    told = torch.tensor(int(flag), device=device)
-    distributed.all_reduce(told, distributed.ReduceOp.MAX)
-    return bool(told)
+        return value
+    found = torch.tensor(value, device=device)
+    distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return float(found)
+
+
+def any_of(flag: bool, device: torch.device) -> bool:
+    """Return whether the flag is true in any process; all of them must make this call."""
+    return largest(float(flag), device) > 0

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasMatchingLoss, declared
-from zoo.models.core.distributed import world_size
+from zoo.ranks import world_size
 from zoo.training.module import TrainingModule, label_argument, require
 
 

@@ -168,7 +168,10 @@ class TrainingModule(pl.LightningModule):
         self.updates += 1
         self.images_seen += len(x) * self.trainer.world_size
         self.average_weights()
-        self.update_seconds += self._slowest(time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        if self.schedule.max_seconds is not None:  # all processes stop after the same update
+            seconds = distributed.largest(seconds, self.device)
+        self.update_seconds += seconds
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
 
@@ -247,12 +250,6 @@ class TrainingModule(pl.LightningModule):
         if self.ema is not None:
             self.ema.update_parameters(self.model)
 
-    def _slowest(self, seconds: float) -> float:
-        """Return the longest time of any process, so that all of them stop after the same update."""
-        if self.schedule.max_seconds is None or self.trainer.world_size == 1:
-            return seconds
-        return float(self.trainer.strategy.reduce(torch.tensor(seconds, device=self.device), reduce_op="max"))
-
     # Validation -----------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
@@ -272,7 +269,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
-            mean = self._mean(parts)
+            mean = distributed.mean_of_parts(parts, self.device)
             if mean is None:
                 continue
             if not math.isfinite(mean):
@@ -280,14 +277,6 @@ class TrainingModule(pl.LightningModule):
             self.latest[name] = mean
         if "val/loss" in self.latest:
             self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
-
-    def _mean(self, parts: list[Tensor]) -> float | None:
-        """Return the mean of the values of all processes, of which some may have none; None for no values."""
-        total = torch.zeros(2, dtype=torch.float64, device=self.device)
-        for values in parts:
-            total += torch.stack([values.sum(), torch.tensor(float(len(values)), device=values.device)])
-        total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        return float(total[0] / total[1]) if total[1] else None
 
     # Checkpoints ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, zeros
-from zoo.models.core.distributed import moments, world_size
+from zoo.models.core.distributed import moments
+from zoo.ranks import world_size
 
 Statistics = Literal["running", "training set"]
 

@@ -7,10 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-
-def world_size() -> int:
-    """Return the number of processes that share the batch; 1 without a process group."""
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+from zoo.ranks import world_size
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.models.core.distributed import moments, world_size
+from zoo.models.core.distributed import moments
+from zoo.ranks import world_size
 
 
 class BatchNorm2d(nn.BatchNorm2d):
