@@ -1,4 +1,4 @@
-"""What metrics are computed from: a model's samples beside the real data, every costly part computed once."""
+"""A model's samples and the real data, from which metrics are computed; costly parts are computed once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
-from zoo.evaluation import neighbours
 from zoo.evaluation.features import Extractor, to_uint8
+from zoo.evaluation.neighbours import Pairs
 from zoo.evaluation.settings import Settings
 
 SAMPLES = "samples"
@@ -21,18 +21,19 @@ SAMPLES = "samples"
 
 @dataclass(frozen=True)
 class Context:
-    """Samples and splits, seen as data, as pixels, as features and by their distances.
+    """Samples and splits, as data, pixels and features.
 
     Attributes:
-        samples: ``(n, *spec.shape)`` in data space, on the CPU; none where they could not be drawn.
-        splits: ``train``, ``test`` and mostly ``val``, each ``(N, *spec.shape)`` in data space.
-        spec: the data.
+        samples: ``(n, *spec.shape)`` in data space, on the CPU; empty where they could not be drawn.
+        splits: ``train``, ``test`` and usually ``val``, each ``(N, *spec.shape)`` in data space.
+        spec: shape and levels of the data.
         settings: of the protocol.
-        extractor: of features; None where ``no_extractor`` says why.
+        extractor: of features; None for the reason in ``no_extractor``.
         natural: whether images are photographs.
         model: in evaluation mode.
         failure: why the samples could not be drawn.
-        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has such.
+        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
+        pairs: distances between features, shared by the metrics.
     """
 
     samples: Tensor
@@ -45,15 +46,16 @@ class Context:
     model: nn.Module | None = None
     failure: str | None = None
     modes: tuple[Tensor, float] | None = None
+    pairs: Pairs = field(default_factory=Pairs, repr=False)
     _of_samples: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     _of_real: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def examples(self, name: str) -> Tensor:
-        """``samples`` or a split, in data space; of the training split at most ``training_examples``.
+        """Return ``samples`` or a split, in data space; of the training split at most ``training_examples``.
 
         Raises:
             InvalidData: examples of another shape than the data's.
-            ZooError: no such split, or an empty one.
+            ZooError: the split is missing or empty.
         """
         x = self.samples if name == SAMPLES else self.splits.get(name, torch.empty(0, *self.spec.shape))
         if tuple(x.shape[1:]) != self.spec.shape:
@@ -66,13 +68,13 @@ class Context:
         return subset(x, self.settings.training_examples, self.settings.seed) if name == "train" else x
 
     def pixels(self, name: str) -> Tensor:
-        """A set of images as bytes 0..255, ``(N, C, H, W)``, all by the same rounding."""
+        """Return a set of images as bytes 0..255, ``(N, C, H, W)``, see :func:`to_uint8`."""
         levels = self.spec.levels
         assert levels is not None
         return self.once(("pixels", name), lambda: to_uint8(self.examples(name), levels))
 
     def features(self, name: str) -> Tensor:
-        """A set's features ``(N, dim)``, float64.
+        """Return the features of a set, ``(N, dim)``, float64.
 
         Raises:
             ZooError: some are not finite.
@@ -90,21 +92,12 @@ class Context:
         return found
 
     def few(self, name: str) -> Tensor:
-        """The features of at most ``pairwise_examples`` of a set, for what compares all pairs."""
-        return subset(self.features(name), self.settings.pairwise_examples, self.settings.seed)
-
-    def distances(self, first: str, second: str) -> Tensor:
-        """Between the features of :meth:`few` of two sets, ``(N, M)``."""
-        return self.once(
-            ("distances", first, second), lambda: neighbours.distances(self.few(first), self.few(second))
-        )
-
-    def radii(self, name: str, k: int) -> Tensor:
-        """Distance of each of :meth:`few` to its ``k``-th nearest neighbour in the set, ``(N,)``."""
-        return self.once(("radii", name, k), lambda: neighbours.radii(self.distances(name, name), k))
+        """Return the features of at most ``pairwise_examples`` of a set, for metrics of all pairs."""
+        limit, seed = self.settings.pairwise_examples, self.settings.seed
+        return self.once(("few", name), lambda: subset(self.features(name), limit, seed))
 
     def about_features(self) -> dict[str, Any]:
-        """What controls every value that is computed from features."""
+        """Return the details of every metric of features: extractor, weights, number of test examples."""
         assert self.extractor is not None
         about = {
             "extractor": self.extractor.name,
@@ -117,10 +110,10 @@ class Context:
         return about | ({"samples_not_on_levels": outside} if outside else {})
 
     def flaw(self) -> str | None:
-        """Why nothing can be measured of these samples; None where it can.
+        """Return why nothing can be measured of these samples, or None.
 
         Raises:
-            InvalidData: real examples of another shape, or not finite: no fault of the model's.
+            InvalidData: real examples of another shape, or with values that are not finite.
         """
         if self.failure is not None:
             return self.failure
@@ -143,32 +136,30 @@ class Context:
             )
         if bad:
             return f"{bad} of {len(x)} {name} hold values that are not finite."
-        seen = (
-            x if not self.spec.is_image or self.spec.levels is None else self.pixels(name)
-        )  # as it is judged
-        if len(seen) > 1 and bool((seen == seen[:1]).all()):
+        judged = self.pixels(name) if self.spec.is_image and self.spec.levels is not None else x
+        if len(judged) > 1 and bool((judged == judged[:1]).all()):
             return f"All {len(x)} {name if name == SAMPLES else f'{name} examples'} are identical."
         return None
 
     def real(self, split: str) -> Context:
-        """The same with as many real examples of a split in the samples' place; what is known is kept.
+        """Return a context with as many real examples of a split in the samples' place; computed parts are
+        kept.
 
         Raises:
-            ZooError: no such split, or an empty one.
+            ZooError: the split is missing or empty.
         """
         return self.once(("real", split, SAMPLES), lambda: self._real(split))
 
     def _real(self, split: str) -> Context:
-        self.examples(split)  # or it says why not
-        # of the whole split: training_examples is about neighbours, and a floor has as many examples as there
-        # are samples
+        self.examples(split)  # raises if the split is missing or empty
+        # Drawn from the whole split: `training_examples` limits the search for neighbours, not the floor.
         drawn = subset(self.splits[split], len(self.samples), self.settings.seed)
         twin = dataclasses.replace(self, samples=drawn)
         object.__setattr__(twin, "_of_real", self._of_real)
         return twin
 
     def once(self, key: tuple[Hashable, ...], compute: Callable[[], Any]) -> Any:
-        """The result of ``compute``, remembered under ``key``, which names every set that it depends on."""
+        """Return ``compute()``, kept under ``key``, which names every set that the result depends on."""
         store = self._of_samples if SAMPLES in key else self._of_real
         if key not in store:
             store[key] = compute()
@@ -176,7 +167,7 @@ class Context:
 
 
 def subset(x: Tensor, n: int | None, seed: int) -> Tensor:
-    """``n`` rows without repetition, the same for every model; all of them where there are no more."""
+    """Return ``n`` rows, drawn without repetition, the same for every model; all if there are no more."""
     if n is None or n >= len(x):
         return x
     return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:n]]

@@ -1,4 +1,4 @@
-"""The squared discrepancy of two sets by a kernel of pairs, and its error over the draw of both."""
+"""The squared distance of two sets by a kernel on pairs, with its standard error."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from torch import Tensor
 
 
 def discrepancy(x: Tensor, y: Tensor, x_to_y: Tensor, y_to_x: Tensor) -> tuple[float, float]:
-    """E k(X, X') + E k(Y, Y') - 2 E k(X, Y) over pairs of different examples, and its standard error.
+    r"""Return :math:`E\,k(X, X') + E\,k(Y, Y') - 2\,E\,k(X, Y)` and its standard error.
 
-    Unbiased (Gretton et al. 2012, eq. 3). The error is the jackknife's over both sets, NaN below three
-    examples in one of them.
+    Each mean is over all pairs of different examples, so the estimate is unbiased (Gretton et al. 2012, eq.
+    3). The error is that of the draw of both sets, by the jackknife; NaN with fewer than three examples in
+    one set.
 
     Args:
         x, y: for each example the sum of its kernels with the others of its set, ``(N,)`` and ``(M,)``.
-        x_to_y, y_to_x: with all of the other set, ``(N,)`` and ``(M,)``.
+        x_to_y, y_to_x: for each example the sum of its kernels with all of the other set, ``(N,)`` and
+            ``(M,)``.
     """
     n, m = len(x), len(y)
     own_x, own_y, cross = x.sum(), y.sum(), x_to_y.sum()

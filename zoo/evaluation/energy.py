@@ -1,4 +1,4 @@
-"""The energy distance, for vectors: no features, no bandwidth, zero only between equal distributions."""
+"""The energy distance between sets of vectors. It needs no features and no bandwidth."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from zoo.evaluation.discrepancy import discrepancy
 
 
 def energy_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """2 E|X-Y| - E|X-X'| - E|Y-Y'| (Székely & Rizzo 2013, eq. 1), in the data's units, and its error.
+    r"""Return :math:`2 E|X-Y| - E|X-X'| - E|Y-Y'|`, in the data's units, and its standard error.
 
-    Each mean is over pairs of different examples, so the estimate is unbiased: around zero, and now and then
-    below it, where the distributions agree. The error is that of the draw of both sets, see
-    :func:`~zoo.evaluation.discrepancy.discrepancy`.
+    Zero only between equal distributions (Székely & Rizzo 2013, eq. 1). Each mean is over pairs of different
+    examples, so the estimate is unbiased: where the distributions agree it is around zero, and sometimes
+    below. The error is that of the draw of both sets, see :func:`~zoo.evaluation.discrepancy.discrepancy`.
 
     Args:
         x: ``(N, D)``, N at least 2.
@@ -32,6 +32,6 @@ def energy_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
-    """For each of ``(N, D)`` the sum of its distances to all of ``(M, D)``, ``(N,)``."""
+    """Return for each of ``(N, D)`` the sum of its distances to all of ``(M, D)``, ``(N,)``."""
     blocks = (torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist") for rows in x.split(500))
     return torch.cat([block.sum(1) for block in blocks])

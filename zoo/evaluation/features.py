@@ -6,7 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError, unknown
+from zoo.errors import InvalidData, ZooError, unknown
 from zoo.evaluation import dinov2 as vit
 from zoo.evaluation.classifiers import SHIPPED, Classifier
 
@@ -253,6 +253,59 @@ def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Ex
         "resize": f"{vit.SIDE}, bicubic, antialiased, not rounded",
     }
     return Extractor(DINOV2, f"fd/{DINOV2}", network.width, checksum, function, details)
+
+
+def named(name: str, levels: int | None = None) -> tuple[Extractor, int]:
+    """Return the extractor of this name, on the CPU, and the number of levels of the images that it reads.
+
+    Args:
+        name: one of :data:`EXTRACTORS`.
+        levels: of the images; by default 17 for ``digits-cnn``, 256 for the others.
+
+    Raises:
+        ZooError: no extractor has this name, its weights are not in the torch hub's folder, or it does not
+            read images of that many levels.
+    """
+    if name in SHIPPED:
+        spec = SHIPPED[name].spec
+        spec = spec if levels is None else replace(spec, levels=levels)
+    else:
+        spec = DataSpec((3, 32, 32), levels=levels or 256)  # of any size
+    extractor, reason = select(spec, True, name=name)
+    if extractor is None:
+        raise ZooError(reason)
+    assert spec.levels is not None
+    return extractor, spec.levels
+
+
+def as_levels(images: Tensor, levels: int, value_range: tuple[float, float] | None = None) -> Tensor:
+    """Return images ``(B, C, H, W)`` with values ``0..levels-1``, each the nearest level.
+
+    Args:
+        images: levels already, or floats in ``value_range``.
+        levels: their number.
+        value_range: ``(low, high)``, which become level 0 and level ``levels - 1``; values outside are cut to
+            it.
+
+    Raises:
+        InvalidData: other shapes, integers with a range, or, without a range, values that are not levels.
+    """
+    if images.ndim != 4:
+        raise InvalidData(f"Images have shape (B, C, H, W); got {tuple(images.shape)}.")
+    if value_range is None:
+        try:
+            DataSpec(tuple(images.shape[1:]), levels).check(images)
+        except InvalidData as error:
+            raise InvalidData(f"{error} Floats in another range need value_range=(low, high).") from None
+        return images
+    low, high = value_range
+    if not (images.is_floating_point() and low < high):
+        raise InvalidData(
+            "value_range=(low, high) with low < high is for images of floats; "
+            f"got {value_range} and {images.dtype}."
+        )
+    scaled = (images.to(torch.float64) - low) * ((levels - 1) / (high - low))
+    return torch.floor(scaled + 0.5).clamp(0, levels - 1)
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:

@@ -10,79 +10,45 @@ from torch import Tensor
 from zoo.errors import ZooError
 
 
-class FrechetAccumulator:
-    """Mean and covariance of features, gathered batch by batch in float64.
+def moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
+    """Return the number of features ``(N, D)``, their sum ``(D,)`` and the sum of their outer products ``(D,
+    D)``, the sums in float64.
 
-    The state is three sums, so that parts gathered apart (batches, devices, processes) merge into exactly
-    the statistics of the whole.
-
-    Attributes:
-        n: number of features seen.
-        sum: their sum, ``(D,)``.
-        outer: the sum of their outer products, ``(D, D)``.
+    Moments of parts (batches, processes) add up to those of the whole.
     """
+    features = features.detach().to(torch.float64)
+    return len(features), features.sum(0), features.T @ features
 
-    def __init__(self, dim: int) -> None:
-        self.n = 0
-        self.sum = torch.zeros(dim, dtype=torch.float64)
-        self.outer = torch.zeros(dim, dim, dtype=torch.float64)
 
-    def update(self, features: Tensor) -> FrechetAccumulator:
-        """Add features ``(B, D)``."""
-        if features.ndim != 2 or features.shape[1] != len(self.sum):
-            raise ZooError(f"Statistics of {len(self.sum)} features were given {tuple(features.shape)}.")
-        features = features.detach().to(device="cpu", dtype=torch.float64)
-        self.n += len(features)
-        self.sum += features.sum(0)
-        self.outer += features.T @ features
-        return self
+def statistics(n: int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean ``(D,)`` and the unbiased covariance ``(D, D)`` from :func:`moments`.
 
-    def merge(self, other: FrechetAccumulator) -> FrechetAccumulator:
-        """Add what another accumulator has seen, which may be nothing."""
-        if len(other.sum) != len(self.sum):
-            raise ZooError(f"Statistics of {len(self.sum)} and {len(other.sum)} features cannot be merged.")
-        self.n += other.n
-        self.sum += other.sum
-        self.outer += other.outer
-        return self
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The three sums, for saving or for sending to another process."""
-        return {"n": torch.tensor(self.n), "sum": self.sum.clone(), "outer": self.outer.clone()}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take up a saved state."""
-        self.n, self.sum, self.outer = int(state["n"]), state["sum"].clone(), state["outer"].clone()
-
-    def statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean ``(D,)`` and unbiased covariance ``(D, D)``.
-
-        Raises:
-            ZooError: features that are not finite, at most as many as dimensions, or all the same.
-        """
-        dim = len(self.sum)
-        if not bool(torch.isfinite(self.outer).all() and torch.isfinite(self.sum).all()):
-            raise ZooError("A Fréchet distance needs finite features; some are NaN or infinite.")
-        if self.n <= dim:
-            raise ZooError(
-                f"A Fréchet distance of {dim}-dimensional features needs more than {dim} examples in each "
-                f"set; got {self.n}. Raise evaluation.samples, or compare on more data."
-            )
-        mean = self.sum / self.n
-        covariance = (self.outer - self.n * torch.outer(mean, mean)) / (self.n - 1)
-        if covariance.trace() <= 1e-12 * (self.outer.trace() / self.n):
-            raise ZooError(
-                f"All {self.n} examples have the same features; a constant set has no Fréchet distance."
-            )
-        return mean, (covariance + covariance.T) / 2
+    Raises:
+        ZooError: features that are not finite, at most as many as dimensions, or all the same.
+    """
+    dim = len(total)
+    if not bool(torch.isfinite(outer).all() and torch.isfinite(total).all()):
+        raise ZooError("A Fréchet distance needs finite features; some are NaN or infinite.")
+    if n <= dim:
+        raise ZooError(
+            f"A Fréchet distance of {dim}-dimensional features needs more than {dim} examples in each "
+            f"set; got {n}. Raise evaluation.samples, or compare on more data."
+        )
+    mean = total / n
+    covariance = (outer - n * torch.outer(mean, mean)) / (n - 1)
+    if covariance.trace() <= 1e-12 * (outer.trace() / n):
+        raise ZooError(f"All {n} examples have the same features; a constant set has no Fréchet distance.")
+    return mean, (covariance + covariance.T) / 2
 
 
 def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
-    r"""|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^{1/2} C2 C1^{1/2})^{1/2}), the squared 2-Wasserstein distance of two
-    Gaussians (Dowson & Landau 1982), as Heusel et al. (2017, eq. 6) use it on Inception's features.
+    r"""Return the squared 2-Wasserstein distance of two Gaussians (Dowson & Landau 1982).
 
-    Both roots come from symmetric eigendecompositions in float64, which unlike the root of C1 C2 have no
-    imaginary parts and suffer no singular covariance.
+    .. math:: |m_1 - m_2|^2 + \operatorname{tr}\big(C_1 + C_2 - 2 (C_1^{1/2} C_2 C_1^{1/2})^{1/2}\big)
+
+    Heusel et al. (2017, eq. 6) take it on Inception's features. Both roots come from symmetric
+    eigendecompositions in float64, which unlike the root of C1 C2 have no imaginary parts and allow a
+    singular covariance.
 
     Args:
         mean1, mean2: ``(D,)``.
@@ -110,23 +76,23 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
 
 
 def between(first: Tensor, second: Tensor) -> float:
-    """Fréchet distance of two sets of features ``(N, D)`` and ``(M, D)``."""
-    a, b = (FrechetAccumulator(f.shape[1]).update(f).statistics() for f in (first, second))
+    """Return the Fréchet distance of two sets of features ``(N, D)`` and ``(M, D)``, float64."""
+    a, b = (statistics(*moments(features)) for features in (first, second))
     return frechet_distance(*a, *b)
 
 
 def bootstrap_error(features: Tensor, reference: Tensor, *, seed: int, rounds: int = 20) -> float:
-    """Standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them.
+    """Return the standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them.
 
-    NaN where a draw has no distance, as of nearly constant samples whose few others were not drawn.
+    NaN where a draw has no distance: of nearly constant samples, the few others may not be drawn.
     """
     generator = torch.Generator().manual_seed(seed)
-    target = FrechetAccumulator(reference.shape[1]).update(reference).statistics()
+    target = statistics(*moments(reference))
     values = []
     for _ in range(rounds):
         rows = torch.randint(len(features), (len(features),), generator=generator)
         try:
-            drawn = FrechetAccumulator(features.shape[1]).update(features[rows]).statistics()
+            drawn = statistics(*moments(features[rows]))
         except ZooError:
             return math.nan
         values.append(frechet_distance(*drawn, *target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
+from zoo.evaluation.base import Value
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.flows import estimation
+from zoo.evaluation.metrics.bits_per_dim import BitsPerDim
+from zoo.evaluation.metrics.negative_log_likelihood import NegativeLogLikelihood
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLikelihoodDetails, Likelihood, declared, offers
 from zoo.models.core.nfe import count_nfe
@@ -89,21 +93,27 @@ def score(
             details |= estimation(model, x, values, _of_batch)  # by each process for itself
         except Unsound as error:
             details["estimation_reason"] = str(error)
-    mean = -values.mean().item()
-    error_of_mean = values.std().item() / math.sqrt(len(x)) if len(x) > 1 else None
-    result = {"nll": Metric(mean, "nats", kind, standard_error=error_of_mean, n=len(x), details=details)}
+    nats = _mean(NegativeLogLikelihood(sync_on_compute=False), values)
+    result = {"nll": _metric(nats, "nats", kind, details)}
     if entropy is not None:
-        result["kl"] = Metric(
-            mean - entropy, "nats", kind, standard_error=error_of_mean, n=len(x),
-            details=details | {"entropy": entropy},
-        )  # fmt: skip
+        kl = replace(nats, value=nats.value - entropy)
+        result["kl"] = _metric(kl, "nats", kind, details | {"entropy": entropy})
     if spec.levels is not None:
-        scale = spec.dim * math.log(2)
-        error_in_bits = None if error_of_mean is None else error_of_mean / scale
-        result["bits_per_dim"] = Metric(
-            mean / scale, "bits/dim", kind, standard_error=error_in_bits, n=len(x), details=dict(details)
-        )
+        bits = _mean(BitsPerDim(spec.dim, sync_on_compute=False), values)
+        result["bits_per_dim"] = _metric(bits, "bits/dim", kind, dict(details))
     return result, values
+
+
+def _mean(mean: NegativeLogLikelihood, values: Tensor) -> Value:
+    """Return the mean of values that every process has already (so they are not gathered again)."""
+    mean.update(values)
+    return mean.estimate()
+
+
+def _metric(value: Value, unit: str, kind: Kind, details: dict[str, Any]) -> Metric:
+    return Metric(
+        value.value, unit, kind, standard_error=value.standard_error, n=value.n or 0, details=details
+    )
 
 
 def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:

@@ -1,4 +1,4 @@
-"""Nearest neighbours in a space of features."""
+"""Nearest neighbours among points, such as the features of images."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ ROWS = 500  # compared at once
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Euclidean distances ``(N, M)`` of ``(N, D)`` and ``(M, D)``.
+    """Return the Euclidean distances ``(N, M)`` between ``(N, D)`` and ``(M, D)``.
 
-    By differences, not by x^2 - 2xy + y^2, so that equal features are at distance zero exactly.
+    Computed from differences, not from x² - 2xy + y², so that equal points are at distance zero exactly.
     """
     return torch.cat([_block(rows, y) for rows in x.split(ROWS)])
 
 
 def nearest(x: Tensor, y: Tensor) -> Tensor:
-    """Distance ``(N,)`` of each of ``(N, D)`` to the nearest of ``(M, D)``."""
+    """Return the distance ``(N,)`` of each of ``(N, D)`` to the nearest of ``(M, D)``."""
     return torch.cat([_block(rows, y).min(1).values for rows in x.split(ROWS)])
 
 
 def radii(within: Tensor, k: int) -> Tensor:
-    """Distance ``(N,)`` to the ``k``-th nearest other member, from a set's own distances ``(N, N)``.
+    """Return the distance ``(N,)`` to the ``k``-th nearest other member, from a set's own distances ``(N,
+    N)``.
 
     Raises:
-        ZooError: not more than ``k`` members.
+        ZooError: a set of ``k`` members or fewer.
     """
     if len(within) <= k:
         raise ZooError(
@@ -39,16 +40,43 @@ def radii(within: Tensor, k: int) -> Tensor:
     return within.kthvalue(k + 1, dim=1).values  # the nearest is the example itself
 
 
+class Pairs:
+    """Distances between sets of points, computed once for each pair of sets.
+
+    Metrics that share a ``Pairs`` and are given the same tensors share the work. It keeps all distances that
+    it has computed, and the sets.
+
+    >>> pairs, x = Pairs(), torch.tensor([[0.0], [1.0], [3.0]])
+    >>> pairs.distances(x, x) is pairs.distances(x, x)
+    True
+    >>> pairs.radii(x, k=1)
+    tensor([1., 1., 2.])
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], tuple[Tensor, Tensor, Tensor]] = {}
+
+    def distances(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the distances ``(N, M)`` between ``(N, D)`` and ``(M, D)``."""
+        known = self._known.get((id(x), id(y)))
+        if known is None or known[0] is not x or known[1] is not y:  # a copied Pairs has copies of the sets
+            known = self._known[id(x), id(y)] = (x, y, distances(x, y))
+        return known[2]
+
+    def radii(self, x: Tensor, k: int) -> Tensor:
+        """Return the distance ``(N,)`` of each of ``(N, D)`` to the ``k``-th nearest other one."""
+        return radii(self.distances(x, x), k)
+
+
 def _block(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def share(yes: Tensor) -> tuple[float, float]:
-    """The share of a Boolean ``(N,)`` that is true, and its standard error.
+def share(count: int, n: int) -> tuple[float, float]:
+    """Return the share ``count / n`` and its standard error.
 
     The error is that of the share with two successes and two failures more (Agresti & Coull 1998): the plain
-    binomial one is zero where all or none are true, however few they are.
+    binomial one is zero where all or none count, however few they are.
     """
-    n = len(yes)
-    adjusted = (yes.sum().item() + 2) / (n + 4)
-    return yes.double().mean().item(), math.sqrt(adjusted * (1 - adjusted) / (n + 4))
+    adjusted = (count + 2) / (n + 4)
+    return count / n, math.sqrt(adjusted * (1 - adjusted) / (n + 4))

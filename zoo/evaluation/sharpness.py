@@ -1,4 +1,4 @@
-"""Sharpness as numbers: how much fine structure images have, and the blur that would take as much away."""
+"""Sharpness: how much fine structure images have, and the blur that would remove as much."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ ROUNDING = 1e-9  # energy that only rounding errors have; one grey value is 1
 
 @dataclass(frozen=True)
 class Fineness:
-    """A number of a set of images that blur lowers.
+    """A measure of fine structure, a number for a set of images.
 
     Attributes:
-        parts: bytes ``(N, C, H, W)`` to what is averaged over images, ``(N, K)``.
-        whole: those means ``(..., K)`` to the number ``(...)``.
+        parts: function from bytes ``(N, C, H, W)`` to numbers of each image ``(N, K)``.
+        whole: function from the means of these over images ``(..., K)`` to the measure ``(...)``.
     """
 
     parts: Callable[[Tensor], Tensor]
     whole: Callable[[Tensor], Tensor]
 
     def __call__(self, pixels: Tensor) -> float:
-        """The number for a set of images."""
+        """Return the measure of a set of images, bytes ``(N, C, H, W)``."""
         return self.whole(self.parts(pixels).mean(0)).item()
 
 
 def grey(pixels: Tensor) -> Tensor:
-    """Mean over the channels, ``(N, H, W)``, float64."""
+    """Return the mean over the channels, ``(N, H, W)``, float64."""
     return pixels.to(torch.float64).mean(1)
 
 
 def laplacian_variance(pixels: Tensor) -> Tensor:
-    """Variance over an image's inner pixels of up + down + left + right - 4 centre, ``(N, 1)``.
+    """Return the variance over an image's inner pixels of up + down + left + right - 4 centre, ``(N, 1)``.
 
     The focus measure of Pech-Pacheco et al. (2000), on grey values.
 
@@ -58,11 +58,11 @@ def laplacian_variance(pixels: Tensor) -> Tensor:
 
 
 def spectral_energy(pixels: Tensor) -> Tensor:
-    """Energy above :data:`CUT_OFF` cycles per pixel, and all energy but the mean's: ``(N, 2)``.
+    """Return the energy at :data:`CUT_OFF` cycles per pixel and above, and all but the mean's: ``(N, 2)``.
 
-    Of the cosine transform of grey values, which sees an image continued by its mirror, so that opposite
-    edges that do not meet are no fine structure; orthonormal, so that all energies sum to the grey values'
-    squares.
+    The energy is that of the orthonormal cosine transform of grey values, so all energies sum to the grey
+    values' squares. The transform continues an image by its mirror image, so that a difference between
+    opposite edges does not count as fine structure.
 
     Raises:
         ZooError: images lower or narrower than 4 pixels.
@@ -79,7 +79,7 @@ def spectral_energy(pixels: Tensor) -> Tensor:
 
 
 def cosines(n: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II), ``(n, n)``: row k has k / (2n) cycles per pixel."""
+    """Return the orthonormal cosine transform (DCT-II), ``(n, n)``; row k has k / (2n) cycles per pixel."""
     k, position = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
     basis = torch.cos(math.pi * k * (position + 0.5) / n) * math.sqrt(2 / n)
     basis[0] /= math.sqrt(2)
@@ -91,12 +91,15 @@ SPECTRUM = Fineness(spectral_energy, lambda means: means[..., 0] / means[..., 1]
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """Images ``(N, C, H, W)`` under a Gaussian of ``sigma`` pixels, cut at 4 sigma, mirrored at the edges."""
+    """Return images ``(N, C, H, W)`` blurred by a Gaussian of ``sigma`` pixels.
+
+    It is cut at 4 sigma; images are mirrored at their edges.
+    """
     return blurring(x.shape[-2], sigma) @ x.to(torch.float64) @ blurring(x.shape[-1], sigma).T
 
 
 def blurring(n: int, sigma: float) -> Tensor:
-    """The matrix ``(n, n)`` that blurs a line of ``n`` pixels."""
+    """Return the matrix ``(n, n)`` that blurs a line of ``n`` pixels."""
     reach = int(4 * sigma + 0.5)
     offsets = torch.arange(-reach, reach + 1)
     weights = torch.exp(-0.5 * (offsets.double() / sigma).square()) if sigma else torch.ones(1).double()
@@ -107,12 +110,12 @@ def blurring(n: int, sigma: float) -> Tensor:
 
 
 def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]:
-    """The number for real images blurred by each of :data:`SIGMAS`, relative to them as they are.
+    """Return the measure of real images blurred by each of :data:`SIGMAS`, relative to them as they are.
 
     Blurred images are brought to the data's levels again, as samples are.
 
     Args:
-        fineness: the number.
+        fineness: the measure.
         real: in data space, ``(N, C, H, W)``.
         spec: the data.
     """
@@ -122,17 +125,21 @@ def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]
 
 
 def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
-    """The least blur in pixels that takes real images to ``value``, and a remark where that is not all.
+    """Return the least blur, in pixels, that gives real images this ``value``, and a remark or None.
 
-    Linear between the curve's points up to its lowest; where it rises on the way, of its running minimum.
-    Behind its lowest point (what little structure is left has a spectrum of its own, and levels of grey)
-    more blur has the same values once more: the remark says so.
+    The curve is taken as linear between its points, up to its lowest point, and replaced by its running
+    minimum where it rises on the way. Beyond the lowest point stronger blur has the same values again, since
+    the little structure that is left has a spectrum of its own; the remark says so.
+
+    Args:
+        value: of samples relative to real images.
+        curve: of :func:`calibration`.
     """
     turn = min(range(len(curve)), key=lambda i: curve[i])
     lowest = torch.cummin(torch.tensor(curve[: turn + 1], dtype=torch.float64), 0).values.tolist()
     if value > lowest[0]:
         return 0.0, "sharper than real images"
-    if not value >= lowest[turn]:  # nor is NaN, which the metric refuses
+    if not value >= lowest[turn]:  # also where it is NaN, which the metric refuses
         return SIGMAS[turn], f"blurrier than real images under {SIGMAS[turn]:g} pixels"
     i = next(i for i in range(turn + 1) if value >= lowest[i])
     fall = lowest[i - 1] - lowest[i] if i else 0.0
@@ -143,33 +150,32 @@ def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
 
 
 def unseen(curve: list[float]) -> float:
-    """The largest blur in pixels that leaves real images of these levels as they are."""
+    """Return the largest of :data:`SIGMAS`, in pixels, that leaves real images of these levels unchanged."""
     changed = next((i for i, value in enumerate(curve) if value != curve[0]), len(curve))
     return SIGMAS[changed - 1]
 
 
 def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> tuple[float, float]:
-    """The number for ``ours`` over that for ``reference``, and its standard error.
+    """Return the measure of ``ours`` divided by that of ``reference``, and its standard error.
 
     The error is that of the draw of both sets, by resampling their images.
 
     Args:
-        fineness: the number.
-        ours, reference: bytes ``(N, C, H, W)`` and ``(M, C, H, W)``.
+        fineness: the measure.
+        ours, reference: ``fineness.parts`` of the images, ``(N, K)`` and ``(M, K)``.
         seed: of the resampling.
 
     Raises:
         ZooError: a reference without any structure.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts, real = fineness.parts(ours), fineness.parts(reference)
-    sharp = fineness.whole(real.mean(0))
+    sharp = fineness.whole(reference.mean(0))
     if not sharp > 0:
         raise ZooError("Real images without fine structure are no measure of sharpness.")
 
     def resampled(x: Tensor) -> Tensor:
-        rows = torch.randint(len(x), (ROUNDS, len(x)), generator=generator)
+        rows = torch.randint(len(x), (ROUNDS, len(x)), generator=generator).to(x.device)
         return fineness.whole(torch.stack([x[row].mean(0) for row in rows]))
 
-    error = (resampled(parts) / resampled(real)).std().item()
-    return (fineness.whole(parts.mean(0)) / sharp).item(), error
+    error = (resampled(ours) / resampled(reference)).std().item()
+    return (fineness.whole(ours.mean(0)) / sharp).item(), error

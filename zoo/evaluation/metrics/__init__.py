@@ -1,4 +1,4 @@
-"""The metrics, one file each.
+"""The protocol's metrics, one file each.
 
 A file beside this one declares what it measures and how::
 
@@ -8,7 +8,9 @@ A file beside this one declares what it measures and how::
         return Value(context.pixels("samples").double().std().item())
 
 and is thereby part of the protocol: :func:`definitions` finds every file, in the order of their names, and
-:func:`measure` computes those whose needs the model and the data meet. There is no list to edit.
+:func:`measure` computes those whose needs the model and the data meet. There is no list to edit. The files
+here also hold the metric as a :class:`torchmetrics.Metric`, which the declared function fills;
+:mod:`zoo.metrics` has them all.
 """
 
 from __future__ import annotations
@@ -18,26 +20,16 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from zoo.errors import ZooError
+from zoo.evaluation.base import TwoSampleMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import INCEPTION
 from zoo.record import Direction, Kind, Metric
-
-
-@dataclass(frozen=True)
-class Value:
-    """What a metric found: the number, its error over the draw of examples, and what controls it.
-
-    ``n`` is the number of samples behind it, where that is not all of them.
-    """
-
-    value: float
-    standard_error: float | None = None
-    n: int | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,8 +37,8 @@ class Need:
     """Something that metrics are computed from.
 
     Attributes:
-        fits: whether data and model are of this kind at all; otherwise the metric does not exist for them.
-        missing: why it is not to be had all the same: then the metric is an empty cell with that reason.
+        fits: whether data and model have it by their nature; otherwise the metric does not exist for them.
+        missing: why it is missing all the same, or None; the metric is then an empty cell with that reason.
     """
 
     fits: Callable[[Context], bool]
@@ -75,14 +67,14 @@ class Definition:
     """A metric as its file declares it.
 
     Attributes:
-        name: in the record; where it is computed from features, the extractor's follows: ``kid/digits-cnn``.
-        compute: the function.
+        name: in the record; a metric of features has the extractor's name after it: ``kid/digits-cnn``.
+        compute: the declared function.
         unit: ``1`` for a plain number.
-        direction: ``lower`` or ``higher``: which is better; ``one``: the nearer to 1 the better; ``none``: it
-            ranks nothing.
+        direction: which value is better: ``lower``, ``higher``, or ``one`` (the nearer to 1); ``none`` for a
+            metric that ranks nothing.
         kind: see :class:`zoo.record.Metric`.
         needs: names of :data:`NEEDS`.
-        floor: the split whose real examples take the samples' place for the value that a perfect model could
+        floor: the split whose real examples take the samples' place, for the value that a perfect model would
             reach with as many samples; None where there is no such value.
     """
 
@@ -95,7 +87,7 @@ class Definition:
     floor: str | None
 
     def key(self, context: Context) -> str:
-        """The metric's name in the record."""
+        """Return the metric's name in the record."""
         if "features" not in self.needs:
             return self.name
         extractor = context.extractor
@@ -115,7 +107,7 @@ def metric(
     kind: Kind = "estimate",
     floor: str | None = "train",
 ) -> Callable[[Callable[[Context], Value]], Definition]:
-    """Declare the decorated function a metric; see :class:`Definition`."""
+    """Declare the decorated function a metric of the protocol; for the arguments see :class:`Definition`."""
     for need in needs:
         if need not in NEEDS:
             raise ValueError(f"The metric '{name}' needs '{need}'; known are {', '.join(NEEDS)}.")
@@ -124,9 +116,16 @@ def metric(
     )
 
 
+def compare(two_sample: TwoSampleMetric, generated: Tensor, real: Tensor) -> Value:
+    """Return what the metric says of generated and real examples."""
+    two_sample.update(real, real=True)
+    two_sample.update(generated, real=False)
+    return two_sample.estimate()
+
+
 @functools.cache
 def definitions() -> tuple[Definition, ...]:
-    """Every metric in this package's files, in the order of their names.
+    """Return every metric in this package's files, in the order of the files' names.
 
     Raises:
         ZooError: two files declare the same name.
@@ -140,14 +139,13 @@ def definitions() -> tuple[Definition, ...]:
 
 
 def measure(context: Context, drawn: dict[str, Any] | None = None) -> dict[str, Metric]:
-    """All metrics that fit the model and the data, by their names in the record.
+    """Return all metrics that fit the model and the data, by their names in the record.
 
-    What cannot be computed soundly is a metric without a value, with the reason; the others are measured all
-    the same.
+    A metric that cannot be computed soundly has no value, but a reason; the others are measured all the same.
 
     Args:
         context: the model, its samples and the real data.
-        drawn: how the samples were drawn, told beside everything that is measured of them.
+        drawn: settings of the model's sampler, added to the details of every metric of samples.
     """
     return dict(_measure(context, drawn or {}))
 
@@ -194,7 +192,7 @@ def _fill(result: Metric, definition: Definition, context: Context) -> None:
 
 
 def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
-    """The metric of ``n`` real examples in the samples' place, or why there is none."""
+    """Return the metric of real examples in the samples' place, or why there is none."""
     split = str(definition.floor)
     try:
         real = context.real(split)

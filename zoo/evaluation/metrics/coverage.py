@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
-from zoo.evaluation.metrics import Value, metric
-from zoo.evaluation.metrics.density import K
-from zoo.evaluation.neighbours import share
+from zoo.evaluation.metrics import compare, metric
+from zoo.evaluation.neighbours import Pairs, share
+
+
+class Coverage(NeighbourMetric):
+    r"""Share of real images within whose reach a generated image lies (Naeem et al. 2020).
+
+    .. math:: \frac1M \sum_j 1\big[\exists i: |f(x_i) - f(r_j)| \le \rho_k(r_j)\big]
+
+    with :math:`\rho_k(r)`, the reach of r, its distance to the k-th nearest other real image; k = 5. Unlike
+    recall it uses the real images' neighbourhoods alone, which no generated image can widen.
+
+    >>> import torch
+    >>> metric = Coverage(k=1)
+    >>> metric.update(torch.tensor([[0.0], [1.0], [8.0], [9.0]]), real=True)
+    >>> metric.update(torch.tensor([[0.5], [0.6]]), real=False)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    higher_is_better = True
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    default_k = 5
+
+    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
+        covered = (pairs.distances(generated, real) <= pairs.radii(real, self.k)).any(0)
+        value, error = share(int(covered.sum()), len(covered))
+        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
 
 
 @metric("coverage", direction="higher", needs=("samples", "features"))
 def coverage(context: Context) -> Value:
     """Share of test examples within whose reach a sample lies (Naeem et al. 2020).
 
-    Unlike recall it trusts the real examples' neighbourhoods only, which no sample can widen.
+    Unlike recall it uses the real examples' neighbourhoods alone, which no sample can widen.
     """
-    covered = (context.distances("samples", "test") <= context.radii("test", K)).any(0)
-    value, error = share(covered)
-    return Value(value, error, n=len(context.few("samples")), details={"k": K, "reference_n": len(covered)})
+    return compare(Coverage(pairs=context.pairs), context.few("samples"), context.few("test"))

@@ -6,30 +6,50 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.evaluation.base import FeatureMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.discrepancy import discrepancy
-from zoo.evaluation.metrics import Value, metric
+from zoo.evaluation.metrics import compare, metric
+
+
+class KernelDistance(FeatureMetric):
+    r"""Squared maximum mean discrepancy of features under a cubic kernel (Bińkowski et al. 2018), KID.
+
+    .. math:: E\,k(x, x') + E\,k(r, r') - 2\,E\,k(x, r), \quad k(a, b) = \big(f(a) \cdot f(b) / D + 1\big)^3
+
+    Each mean is over all pairs of different images, so the estimate is unbiased: where the distributions
+    agree it is around zero, and sometimes below. The literature averages over random subsets to save time,
+    which has the same expectation and more variance; one subset with all images gives this value.
+
+    >>> import torch
+    >>> metric = KernelDistance()
+    >>> metric.update(torch.tensor([[0.0], [1.0], [2.0]]), real=True)
+    >>> metric.update(torch.tensor([[0.0], [1.0], [3.0]]), real=False)
+    >>> metric.compute()
+    tensor(-4., dtype=torch.float64)
+    """
+
+    higher_is_better = False
+
+    def _estimate(self) -> Value:
+        generated, real = self._sets()
+        value, error = mmd(generated, real)
+        details = {"reference_n": len(real), "kernel": "(x.y/dim + 1)^3"}
+        return Value(value, error, n=len(generated), details=details)
 
 
 @metric("kid", needs=("samples", "features"))
 def kernel_distance(context: Context) -> Value:
     """Squared maximum mean discrepancy of features under a cubic kernel (Bińkowski et al. 2018).
 
-    Unbiased: around zero, and now and then below it, where the distributions agree. Its error is that of the
+    Unbiased: where the distributions agree it is around zero, and sometimes below. Its error is that of the
     draw of both sets, by the jackknife.
     """
-    ours, reference = context.few("samples"), context.few("test")
-    value, error = mmd(ours, reference)
-    return Value(
-        value, error, n=len(ours), details={"reference_n": len(reference), "kernel": "(x.y/dim + 1)^3"}
-    )
+    return compare(KernelDistance(), context.few("samples"), context.few("test"))
 
 
 def mmd(x: Tensor, y: Tensor) -> tuple[float, float]:
-    """E k(X, X') + E k(Y, Y') - 2 E k(X, Y) with k(x, y) = (x.y / D + 1)^3, and its standard error.
-
-    Each mean is over all pairs of different examples. Means over random subsets, which the literature takes
-    to save time, have the same expectation and a greater variance; one subset of everything is this.
+    """Return the squared maximum mean discrepancy of features, and its standard error.
 
     Args:
         x: ``(N, D)``, N at least 3.

@@ -2,20 +2,91 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.evaluation.base import FeatureExtractor, FeatureMetric, Value, joined
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import to_uint8
-from zoo.evaluation.metrics import Value, metric
+from zoo.evaluation.metrics import metric
 from zoo.evaluation.neighbours import nearest
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Memorisation(FeatureMetric):
+    r"""Probability that a generated image is closer to its nearest training image than an unseen real one is
+    to its own.
+
+    .. math:: P\big(d(x) < d(r)\big) + \tfrac12 P\big(d(x) = d(r)\big)
+
+    with d the distance, between features, to the nearest training image, x generated and r unseen. 0.5:
+    generated images are as far from the training set as unseen ones; 1: every one is closer than any unseen
+    image. It ranks no models, since noise, far from everything, has 0. The rank statistic of Meehan et al.
+    (2020), over the whole space.
+
+    ``update(images, real=True)`` adds unseen images (test or validation), ``real=True, training=True`` the
+    training images, ``real=False`` generated ones.
+
+    >>> import torch
+    >>> metric = Memorisation()
+    >>> metric.update(torch.tensor([[0.0], [9.0]]), real=True, training=True)
+    >>> metric.update(torch.tensor([[2.0], [6.0]]), real=True)
+    >>> metric.update(torch.tensor([[0.0], [8.5], [4.0]]), real=False)
+    >>> round(metric.compute().item(), 3)
+    0.667
+    """
+
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    real_training: list[Tensor]
+
+    def __init__(self, feature_extractor: FeatureExtractor = None, **kwargs: Any) -> None:
+        super().__init__(feature_extractor, **kwargs)
+        self.add_state("real_training", [], dist_reduce_fx="cat")
+
+    def update(self, images: Tensor, real: bool, training: bool = False) -> None:
+        """Add images ``(B, C, H, W)``, or features ``(B, D)`` where there is no extractor.
+
+        Args:
+            images: the batch.
+            real: whether the images are real or generated.
+            training: whether real images are of the training set or unseen.
+        """
+        if real and training:
+            self.real_training.append(self._rows(images))
+        else:
+            super().update(images, real)
+
+    def _estimate(self) -> Value:
+        train = joined(
+            self.real_training,
+            "Memorisation has no training examples: call update(x, real=True, training=True).",
+        )
+        ours, held_out = (nearest(x, train) for x in self._sets())
+        value, error, z = closer(ours, held_out)
+        levels = torch.tensor(QUANTILES, dtype=torch.float64, device=train.device)
+        return Value(
+            value,
+            error,
+            n=len(ours),
+            details={
+                "null": 0.5,
+                "z": z,
+                "reference_n": len(held_out),
+                "training_n": len(train),
+                "closer_than_95%_of_unseen": (ours < held_out.quantile(0.05)).double().mean().item(),
+                "quantiles": list(QUANTILES),
+                "nearest_of_samples": ours.quantile(levels).tolist(),
+                "nearest_of_unseen": held_out.quantile(levels).tolist(),
+            },
+        )
 
 
 @metric(
@@ -24,36 +95,24 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def memorisation(context: Context) -> Value:
     """Probability that a sample is closer to its nearest training example than a test example is to its own.
 
-    0.5: as far as unseen data, nothing memorised; 1: every sample closer than any unseen example. The rank
-    statistic of Meehan et al. (2020), over the whole space. It ranks no models, since noise, far from
-    everything, has 0. ``copies`` are the samples that equal a training image pixel by pixel.
+    0.5: samples are as far as unseen data, nothing is memorised; 1: every sample is closer than any unseen
+    example. The rank statistic of Meehan et al. (2020), over the whole space. It ranks no models, since
+    noise, far from everything, has 0. ``copies`` counts the samples that equal a training image pixel by
+    pixel.
     """
-    train = context.features("train")
-    ours, held_out = (nearest(context.few(name), train) for name in ("samples", "test"))
-    value, error, z = closer(ours, held_out)
-    levels = torch.tensor(QUANTILES, dtype=torch.float64)
-    return Value(
-        value,
-        error,
-        n=len(ours),
-        details={
-            "null": 0.5,
-            "z": z,
-            "reference_n": len(held_out),
-            "training_n": len(train),
-            "copies": copies(context),
-            "closer_than_95%_of_unseen": (ours < held_out.quantile(0.05)).double().mean().item(),
-            "quantiles": list(QUANTILES),
-            "nearest_of_samples": ours.quantile(levels).tolist(),
-            "nearest_of_unseen": held_out.quantile(levels).tolist(),
-        },
-    )
+    found = Memorisation()
+    found.update(context.features("train"), real=True, training=True)
+    found.update(context.few("test"), real=True)
+    found.update(context.few("samples"), real=False)
+    value = found.estimate()
+    return dataclasses.replace(value, details=value.details | {"copies": copies(context)})
 
 
 def closer(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """P(x < y) + P(x = y) / 2 over all pairs, its standard error (DeLong et al. 1988), Mann & Whitney's z.
+    """Return P(x < y) + P(x = y) / 2 over all pairs, its standard error (DeLong et al. 1988), Mann &
+    Whitney's z.
 
-    z is of the hypothesis that both have one distribution, positive where ``x`` are the smaller.
+    z tests the hypothesis that both have one distribution; it is positive where ``x`` are the smaller.
 
     Args:
         x: ``(N,)``, N at least 2.
@@ -69,14 +128,14 @@ def closer(x: Tensor, y: Tensor) -> tuple[float, float, float]:
 
 
 def _above(x: Tensor, y: Tensor) -> Tensor:
-    """For each of ``x``, the share of ``y`` above it, ties by half."""
+    """Return for each of ``x`` the share of ``y`` above it; ties count by half."""
     ordered = y.sort().values
     below, upto = (torch.searchsorted(ordered, x, right=right) for right in (False, True))
     return 1 - (below + upto).double() / (2 * len(y))
 
 
 def copies(context: Context) -> int:
-    """Samples that equal, as bytes, an image of the whole training split."""
+    """Return the number of samples that equal, as bytes, an image of the whole training split."""
     levels = context.spec.levels
     assert levels is not None
     samples = {_digest(image) for image in context.pixels("samples").numpy()}

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from zoo.evaluation.context import Context
-from zoo.evaluation.metrics import Value, metric
-from zoo.evaluation.neighbours import share
+from torch import Tensor
 
-K = 3
+from zoo.evaluation.base import NeighbourMetric, Value
+from zoo.evaluation.context import Context
+from zoo.evaluation.metrics import compare, metric
+from zoo.evaluation.neighbours import Pairs, share
+
+
+class Precision(NeighbourMetric):
+    r"""Share of generated images within the reach of a real one (Kynkäänniemi et al. 2019).
+
+    .. math:: \frac1N \sum_i 1\big[\exists j: |f(x_i) - f(r_j)| \le \rho_k(r_j)\big]
+
+    with :math:`\rho_k(r)`, the reach of r, its distance to the k-th nearest other real image; k = 3.
+
+    >>> import torch
+    >>> metric = Precision()  # of features: there is no extractor
+    >>> metric.update(torch.tensor([[0.0], [1.0], [2.0], [3.0]]), real=True)
+    >>> metric.update(torch.tensor([[1.5], [40.0]]), real=False)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    higher_is_better = True
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    default_k = 3
+
+    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
+        inside = (pairs.distances(generated, real) <= pairs.radii(real, self.k)).any(1)
+        value, error = share(int(inside.sum()), len(inside))
+        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
 
 
 @metric("precision", direction="higher", needs=("samples", "features"))
 def precision(context: Context) -> Value:
-    """Share of samples within the reach of a real example: its third neighbour (Kynkäänniemi et al. 2019)."""
-    inside = (context.distances("samples", "test") <= context.radii("test", K)).any(1)
-    value, error = share(inside)
-    details = {"k": K, "reference_n": len(context.radii("test", K))}
-    return Value(value, error, n=len(inside), details=details)
+    """Share of samples within the reach of a test example, its third neighbour (Kynkäänniemi et al. 2019)."""
+    return compare(Precision(pairs=context.pairs), context.few("samples"), context.few("test"))

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
-from zoo.evaluation.metrics import Value, metric
-from zoo.evaluation.metrics.precision import K
-from zoo.evaluation.neighbours import share
+from zoo.evaluation.metrics import compare, metric
+from zoo.evaluation.neighbours import Pairs, share
+
+
+class Recall(NeighbourMetric):
+    r"""Share of real images within the reach of a generated one (Kynkäänniemi et al. 2019).
+
+    .. math:: \frac1M \sum_j 1\big[\exists i: |f(x_i) - f(r_j)| \le \rho_k(x_i)\big]
+
+    with :math:`\rho_k(x)`, the reach of x, its distance to the k-th nearest other generated image; k = 3.
+
+    >>> import torch
+    >>> metric = Recall(k=1)
+    >>> metric.update(torch.tensor([[0.0], [9.0]]), real=True)
+    >>> metric.update(torch.tensor([[-1.0], [1.0]]), real=False)
+    >>> metric.compute()
+    tensor(0.5000, dtype=torch.float64)
+    """
+
+    higher_is_better = True
+    plot_lower_bound, plot_upper_bound = 0.0, 1.0
+    default_k = 3
+
+    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
+        inside = (pairs.distances(generated, real) <= pairs.radii(generated, self.k)[:, None]).any(0)
+        value, error = share(int(inside.sum()), len(inside))
+        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
 
 
 @metric("recall", direction="higher", needs=("samples", "features"))
 def recall(context: Context) -> Value:
-    """Share of test examples within the reach of a sample: its third neighbour (Kynkäänniemi et al. 2019)."""
-    inside = (context.distances("samples", "test") <= context.radii("samples", K)[:, None]).any(0)
-    value, error = share(inside)
-    return Value(value, error, n=len(context.few("samples")), details={"k": K, "reference_n": len(inside)})
+    """Share of test examples within the reach of a sample, its third neighbour (Kynkäänniemi et al. 2019)."""
+    return compare(Recall(pairs=context.pairs), context.few("samples"), context.few("test"))

@@ -1,0 +1,108 @@
+"""Each metric of ``zoo.metrics`` with examples, as a whole and as one of two processes sees them.
+
+Apart from the tests, so that a process started for them imports little.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo.metrics
+from zoo.errors import ZooError
+
+CENTRES = torch.tensor([[0.0, 0.0], [3.0, 3.0], [-3.0, 3.0]])
+
+
+def images(n, seed, high=256):
+    return torch.randint(high, (n, 1, 6, 6), generator=torch.Generator().manual_seed(seed))
+
+
+def pixels(x):
+    """The first four pixels as features."""
+    return x.flatten(1)[:, :4].double()
+
+
+def two_sample(make, generated, real):
+    metric = make()
+    for part in real:
+        metric.update(part, real=True)
+    for part in generated:
+        metric.update(part, real=False)
+    return metric
+
+
+def memorisation():
+    metric = zoo.metrics.Memorisation(pixels)
+    metric.update(images(30, 9), real=True, training=True)
+    return metric
+
+
+REAL, FAKE = images(24, 1), images(20, 2, high=200)
+TWO_SAMPLE = {
+    "FrechetDistance": lambda: zoo.metrics.FrechetDistance(pixels, dim=4),
+    "KernelDistance": lambda: zoo.metrics.KernelDistance(pixels),
+    "Precision": lambda: zoo.metrics.Precision(pixels),
+    "Recall": lambda: zoo.metrics.Recall(pixels),
+    "Density": lambda: zoo.metrics.Density(pixels),
+    "Coverage": lambda: zoo.metrics.Coverage(pixels),
+    "EnergyDistance": zoo.metrics.EnergyDistance,
+    "Sharpness": zoo.metrics.Sharpness,
+    "Memorisation": memorisation,
+}
+POINTS = torch.randn(40, 2, generator=torch.Generator().manual_seed(3)) * 2
+ONE_SAMPLE = {
+    "ModeCoverage": (lambda: zoo.metrics.ModeCoverage(CENTRES, 0.5), POINTS),
+    "ModeQuality": (lambda: zoo.metrics.ModeQuality(CENTRES, 0.5), POINTS),
+    "NegativeLogLikelihood": (zoo.metrics.NegativeLogLikelihood, POINTS[:, 0]),
+    "BitsPerDim": (lambda: zoo.metrics.BitsPerDim(dim=7), POINTS[:, 0]),
+}
+
+
+def whole(name):
+    """The metric of all examples at once."""
+    if name in TWO_SAMPLE:
+        return two_sample(TWO_SAMPLE[name], [FAKE], [REAL])
+    make, x = ONE_SAMPLE[name]
+    metric = make()
+    metric.update(x)
+    return metric
+
+
+def part(name, rank):
+    """The metric of one process of two: all but a few of the generated examples are on the first."""
+    if name in TWO_SAMPLE:
+        metric = TWO_SAMPLE[name]()
+        if name == "Memorisation" and rank == 1:
+            metric.reset()  # the training examples are on the first process alone
+        for rows in REAL[rank::2].split(5):
+            metric.update(rows, real=True)
+        if rank == 0:
+            for rows in FAKE.split(7):
+                metric.update(rows, real=False)
+        return metric
+    make, x = ONE_SAMPLE[name]
+    metric = make()
+    for rows in x[rank::2].split(9):
+        metric.update(rows)
+    return metric
+
+
+NAMES = [*TWO_SAMPLE, *ONE_SAMPLE]
+
+
+def measure_in_a_process(rank, port, results):
+    """Put every metric's value, number of examples and error over both processes into a queue."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    found = {}
+    for name in NAMES:
+        metric = part(name, rank)
+        found[name] = [metric.compute().item(), metric.estimate().n, metric.estimate().standard_error]
+        metric.reset()
+        with pytest.raises(ZooError):  # nobody has seen an example
+            metric.compute()
+    results.put((rank, found))
+    torch.distributed.destroy_process_group()

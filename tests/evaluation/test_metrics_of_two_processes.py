@@ -1,0 +1,35 @@
+"""``zoo.metrics`` over several processes."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import torch
+from metric_cases import NAMES, measure_in_a_process, whole
+
+
+def test_two_processes_have_the_value_of_one():
+    """One of them has no generated examples at all."""
+    context = torch.multiprocessing.get_context("spawn")
+    results = context.Queue()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        context.Process(target=measure_in_a_process, args=(rank, port, results)) for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    found = dict(results.get(timeout=120) for _ in processes)
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert found[0] == found[1]
+    for name in NAMES:
+        alone = whole(name).estimate()
+        value, n, error = found[0][name]
+        assert value == pytest.approx(alone.value, rel=1e-12), name
+        assert n == alone.n
+        if name != "Sharpness":  # whose bootstrap draws rows by their order
+            assert error == (None if alone.standard_error is None else pytest.approx(alone.standard_error))

@@ -1,0 +1,290 @@
+"""``zoo.metrics`` in other people's code: torchmetrics' conventions, and images of any range."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+import re
+from pathlib import Path
+
+import matplotlib
+import pytest
+import torch
+from metric_cases import FAKE, NAMES, REAL, TWO_SAMPLE, images, part, pixels, two_sample, whole
+from torch import nn
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torchmetrics import MetricCollection
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+import zoo.metrics
+from zoo.data.digits import Digits
+from zoo.errors import InvalidData, ZooError
+from zoo.evaluation import metrics as package
+from zoo.evaluation.base import NeighbourMetric, ZooMetric
+from zoo.evaluation.context import Context
+from zoo.evaluation.features import classifier
+from zoo.evaluation.metrics import definitions, measure
+from zoo.evaluation.neighbours import Pairs
+
+
+def test_every_metric_of_the_protocol_is_exported():
+    found = {
+        name: value
+        for module in pkgutil.iter_modules(package.__path__)
+        for name, value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).items()
+        if isinstance(value, type) and issubclass(value, ZooMetric)
+        and value.__module__ == f"{package.__name__}.{module.name}"
+    }  # fmt: skip
+    assert set(found) == set(NAMES) == set(zoo.metrics.__all__) - {"Value"}
+    for name, value in found.items():
+        assert getattr(zoo.metrics, name) is value
+        assert value.is_differentiable is False
+        assert value.full_state_update is False
+
+
+def test_direction_and_higher_is_better_agree():
+    directions = {d.compute.__module__: d.direction for d in definitions()}
+    better = {"lower": False, "higher": True, "one": None, "none": None}
+    assert len(directions) > 8
+    for name in NAMES:
+        value = getattr(zoo.metrics, name)
+        if value.__module__ in directions:
+            assert value.higher_is_better is better[directions[value.__module__]], name
+        else:
+            assert (name, value.higher_is_better) in (("NegativeLogLikelihood", False), ("BitsPerDim", False))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_states_merge_to_the_value_of_the_whole(name):
+    first, second = part(name, 0), part(name, 1)
+    first.merge_state(second)
+    assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=1e-12)
+    assert first.compute().dtype == torch.float64
+
+
+def test_frechet_and_kernel_distance_agree_with_torchmetrics_and_torch_fidelity():
+    class Identity(nn.Module):
+        num_features = 8
+
+        def forward(self, x):
+            return x
+
+    source = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(120, 8, dtype=torch.float64, generator=source) for _ in range(2))
+    y = y @ torch.randn(8, 8, dtype=torch.float64, generator=source) + 1
+    fid = FrechetInceptionDistance(feature=Identity(), antialias=False).set_dtype(torch.float64)
+    kid = KernelInceptionDistance(feature=Identity(), subsets=1, subset_size=120).set_dtype(torch.float64)
+    ours = [zoo.metrics.FrechetDistance(dim=8), zoo.metrics.KernelDistance()]
+    for metric in (fid, kid, *ours):
+        metric.update(x, real=True)
+        metric.update(y, real=False)
+    value, distance = (metric.compute().item() for metric in ours)
+    assert value == pytest.approx(fid.compute().item(), rel=1e-6)
+    assert distance == pytest.approx(kid.compute()[0].item(), rel=1e-6)
+    statistics = [fid_features_to_statistics(t) for t in (y, x)]
+    theirs = fid_statistics_to_metric(*statistics, False)["frechet_inception_distance"]
+    assert value == pytest.approx(theirs, rel=1e-6)
+    theirs = kid_features_to_metric(y, x, kid_subset_size=120, kid_subsets=1, verbose=False)
+    assert distance == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-6)
+    assert min(value, distance) > 0.1
+
+
+@pytest.fixture(scope="module")
+def digits():
+    data = Digits()
+    data.setup()
+    return data
+
+
+def test_the_protocol_and_the_metrics_have_the_same_values(digits):
+    generated, test = digits.splits["val"].roll(1, 3), digits.splits["test"]
+    extractor = classifier("digits-cnn", digits.spec)
+    found = measure(Context(generated, digits.splits, digits.spec, extractor=extractor))
+    names = {"fd": "FrechetDistance", "kid": "KernelDistance"} | {
+        name.lower(): name for name in ("Precision", "Recall", "Density", "Coverage", "Memorisation")
+    }
+    for name, public in names.items():
+        metric = getattr(zoo.metrics, public)("digits-cnn")
+        for rows in test.split(100):
+            metric.update(rows, real=True)
+        for rows in generated.split(100):
+            metric.update(rows.float(), real=False)  # levels as floats, as models sample them
+        if public == "Memorisation":
+            metric.update(digits.splits["train"], real=True, training=True)
+        value = found[f"{name}/digits-cnn"].value
+        assert metric.compute().item() == pytest.approx(value, rel=1e-5, abs=1e-9), name
+    metric = zoo.metrics.Sharpness("spectrum", levels=17)
+    metric.update(test, real=True)
+    metric.update(generated, real=False)
+    assert metric.compute().item() == found["sharpness/spectrum"].value
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.float64])
+def test_images_are_levels_of_any_dtype_or_floats_of_a_stated_range(digits, dtype):
+    test, generated = digits.splits["test"], digits.splits["val"]
+    expected = two_sample(lambda: zoo.metrics.FrechetDistance("digits-cnn"), [generated], [test]).compute()
+    levels = two_sample(
+        lambda: zoo.metrics.FrechetDistance("digits-cnn"), [generated.to(dtype)], [test.to(dtype)]
+    )
+    assert levels.compute().item() == pytest.approx(expected.item(), rel=1e-9)
+    for low, high in ((0, 1), (-1, 1)):
+        scaled = [x.double() / 16 * (high - low) + low for x in (generated, test)]
+        ranged = two_sample(
+            lambda span=(low, high): zoo.metrics.FrechetDistance("digits-cnn", value_range=span),
+            [scaled[0].float()], [scaled[1].float()],
+        )  # fmt: skip
+        assert ranged.compute().item() == pytest.approx(expected.item(), rel=1e-9)
+
+
+def test_images_that_are_not_levels_are_refused():
+    metric = zoo.metrics.Precision("digits-cnn")
+    assert metric.levels == 17
+    for wrong, words in [
+        (torch.rand(3, 1, 8, 8), "value_range"),
+        (torch.full((3, 1, 8, 8), 17), "0..16"),
+        (torch.full((3, 1, 8, 8), -1), "0..16"),
+        (torch.zeros(3, 8, 8), r"\(B, C, H, W\)"),
+    ]:
+        with pytest.raises(InvalidData, match=words):
+            metric.update(wrong, real=True)
+    for wrong, span in [
+        (torch.zeros(3, 1, 8, 8, dtype=torch.uint8), (0, 1)),
+        (torch.rand(3, 1, 8, 8), (1, 0)),
+    ]:
+        with pytest.raises(InvalidData, match="low < high"):
+            zoo.metrics.Precision("digits-cnn", value_range=span).update(wrong, real=True)
+    with pytest.raises(InvalidData, match="feature_extractor"):
+        zoo.metrics.Recall().update(torch.zeros(3, 1, 8, 8), real=True)
+
+
+def test_wrong_arguments_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ZooError, match="did you mean digits-cnn"):
+        zoo.metrics.KernelDistance("digit-cnn")
+    with pytest.raises(ZooError, match="TORCH_HOME"):
+        zoo.metrics.KernelDistance("dinov2")
+    with pytest.raises(ZooError, match="dim="):
+        zoo.metrics.FrechetDistance(pixels)
+    with pytest.raises(ZooError, match="4 features was given 3"):
+        zoo.metrics.FrechetDistance(dim=4).update(torch.zeros(2, 3), real=True)
+    with pytest.raises(ZooError, match="more than 4 examples"):
+        two_sample(TWO_SAMPLE["FrechetDistance"], [FAKE[:4]], [REAL]).compute()
+    with pytest.raises(ZooError, match="spectrum"):
+        zoo.metrics.Sharpness("spectre")
+    with pytest.raises(ZooError, match="dim=0"):
+        zoo.metrics.BitsPerDim(dim=0)
+    for name, words in [("Recall", "real=True"), ("EnergyDistance", "real=True")]:
+        metric = TWO_SAMPLE[name]()
+        metric.update(FAKE, real=False)
+        with pytest.raises(ZooError, match=words):
+            metric.compute()
+    lonely = zoo.metrics.Memorisation(pixels)
+    lonely.update(FAKE, real=False)
+    with pytest.raises(ZooError, match="training=True"):
+        lonely.compute()
+
+
+@pytest.mark.parametrize("name", TWO_SAMPLE)
+def test_real_examples_can_outlive_a_reset(name):
+    metric = TWO_SAMPLE[name]()
+    metric.update(REAL, real=True)
+    metric.reset_real_features = False
+    metric.update(images(9, 5), real=False)
+    metric.compute()
+    metric.reset()
+    metric.update(FAKE, real=False)
+    assert metric.compute() == whole(name).compute()
+    metric.reset_real_features = True
+    metric.reset()
+    metric.update(FAKE, real=False)
+    with pytest.raises(ZooError):
+        metric.compute()
+
+
+def test_metrics_of_a_collection_share_their_features():
+    seen = []
+
+    def counting(x):
+        seen.append(len(x))
+        return pixels(x)
+
+    names = ("Precision", "Recall", "Density", "Coverage")
+    judge = MetricCollection({name: getattr(zoo.metrics, name)(counting) for name in names})
+    judge.update(REAL[:12], real=True)
+    judge.update(REAL[12:], real=True)
+    judge.update(FAKE, real=False)
+    assert sum(seen) == 4 * 12 + 12 + 20, "after the first batch torchmetrics updates one metric for all"
+    found = judge.clone(prefix="val/").compute()
+    assert {name: found[f"val/{name}"] for name in names} == {name: whole(name).compute() for name in names}
+
+
+def test_a_module_extracts_features_in_evaluation_mode():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.dropout = nn.Dropout(0.5)
+
+        def forward(self, x):
+            return self.dropout(pixels(x))
+
+    metric = two_sample(lambda: zoo.metrics.KernelDistance(Noisy().train()), [FAKE], [REAL])
+    assert metric.compute() == whole("KernelDistance").compute()
+
+
+def test_distances_are_computed_once_for_the_same_sets(monkeypatch):
+    calls = []
+    cdist = torch.cdist
+    monkeypatch.setattr(torch, "cdist", lambda *given, **more: calls.append(1) or cdist(*given, **more))
+    pairs, generated, real = Pairs(), pixels(FAKE), pixels(REAL)
+    for name in ("Precision", "Recall", "Density", "Coverage"):
+        public = getattr(zoo.metrics, name)
+        assert issubclass(public, NeighbourMetric)
+        metric = two_sample(lambda public=public: public(pairs=pairs), [generated], [real])
+        assert metric.compute() == whole(name).compute()
+    mine = len(calls) - 2 * 4  # whole() computes two each time
+    assert mine == 3, "generated to real, and within each"
+
+
+def test_a_metric_is_plotted():
+    matplotlib.use("agg")
+    figure, axis = whole("Recall").plot()
+    assert axis.get_ylim()[0] <= 0 <= 1 <= axis.get_ylim()[1]
+    assert whole("BitsPerDim").plot([torch.tensor(3.0), torch.tensor(2.0)])[0] is not figure
+    matplotlib.pyplot.close("all")
+
+
+def test_the_examples_kept_are_detached():
+    metric = zoo.metrics.NegativeLogLikelihood()
+    metric.update(torch.ones(3, requires_grad=True) * 2)
+    assert metric.compute().item() == -2
+    assert not metric.log_probs[0].requires_grad
+
+
+def test_bits_per_dim_of_a_uniform_density():
+    metric = zoo.metrics.BitsPerDim(dim=64)
+    metric.update(torch.full((50,), -64 * math.log(17), dtype=torch.float64))
+    assert metric.compute().item() == pytest.approx(math.log2(17), abs=1e-12)
+
+
+def test_the_error_of_a_mean_is_the_sample_deviation_over_the_root_of_n():
+    x = torch.tensor([1.0, 2.0, 4.0, 9.0])
+    metric = zoo.metrics.NegativeLogLikelihood()
+    metric.update(x)
+    deviation = math.sqrt(sum((v - 4) ** 2 for v in x.tolist()) / 3)
+    assert metric.estimate().standard_error == pytest.approx(deviation / 2)
+    assert metric.estimate().value == -4
+
+
+def test_the_lightning_module_of_the_documentation_logs_its_metrics(tmp_path, monkeypatch):
+    text = Path(__file__).parents[2].joinpath("docs/protocol.md").read_text()
+    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "LightningModule" in b)
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(compile(block, "docs/protocol.md", "exec"), scope)
+    logged = scope["trainer"].callback_metrics
+    for name in ("val/FrechetDistance", "val/Recall", "val/bits_per_dim"):
+        assert math.isfinite(logged[name]), name
+    assert logged["val/bits_per_dim"] > 0

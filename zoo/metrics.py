@@ -1,0 +1,50 @@
+"""The protocol's metrics for use anywhere: each is a :class:`torchmetrics.Metric`.
+
+They work in any LightningModule, in a :class:`torchmetrics.MetricCollection` and over several processes, and
+the protocol itself uses them. Metrics of images take ``update(images, real=True)`` and ``update(images,
+real=False)``, as torchmetrics' FID does; :class:`~zoo.evaluation.base.FeatureMetric` says what images look
+like.
+
+>>> import torch, zoo.metrics
+>>> from torchmetrics import MetricCollection
+>>> judge = MetricCollection([zoo.metrics.FrechetDistance("digits-cnn"), zoo.metrics.Recall("digits-cnn")])
+>>> images = torch.randint(17, (100, 1, 8, 8), generator=torch.Generator().manual_seed(0))
+>>> judge.update(images[:50], real=True)
+>>> judge.update(images[50:], real=False)
+>>> sorted(judge.compute())
+['FrechetDistance', 'Recall']
+"""
+
+from __future__ import annotations
+
+from zoo.evaluation.base import Value
+from zoo.evaluation.metrics.bits_per_dim import BitsPerDim
+from zoo.evaluation.metrics.coverage import Coverage
+from zoo.evaluation.metrics.density import Density
+from zoo.evaluation.metrics.energy_distance import EnergyDistance
+from zoo.evaluation.metrics.frechet import FrechetDistance
+from zoo.evaluation.metrics.kid import KernelDistance
+from zoo.evaluation.metrics.memorisation import Memorisation
+from zoo.evaluation.metrics.mode_coverage import ModeCoverage
+from zoo.evaluation.metrics.mode_quality import ModeQuality
+from zoo.evaluation.metrics.negative_log_likelihood import NegativeLogLikelihood
+from zoo.evaluation.metrics.precision import Precision
+from zoo.evaluation.metrics.recall import Recall
+from zoo.evaluation.metrics.sharpness import Sharpness
+
+__all__ = [
+    "BitsPerDim",
+    "Coverage",
+    "Density",
+    "EnergyDistance",
+    "FrechetDistance",
+    "KernelDistance",
+    "Memorisation",
+    "ModeCoverage",
+    "ModeQuality",
+    "NegativeLogLikelihood",
+    "Precision",
+    "Recall",
+    "Sharpness",
+    "Value",
+]
