@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zoo.config import check_choices, compose_run, options, searchpath_override, shipped
+from zoo.config.overrides import with_plus
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import is_first_rank
 from zoo.record import Record
@@ -23,18 +24,19 @@ from zoo.sweep import objective
 from zoo.sweep.display import describe
 from zoo.sweep.launcher import launch
 
-USAGE = """usage: zoo train [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
+USAGE = """usage: zoo train [+experiment=NAME] [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
 
 Train a model, evaluate it by the protocol and write its record. Any Hydra override is accepted; with -m,
 comma-separated values make an ordinary Hydra multirun, each job in a process of its own.
 
-  model:     {model}
-  data:      {data}
-  training:  {training} (training.updates= training.batch_size= training.lr= ...)
-  trainer:   {trainer}
-  logger:    {logger}
-  launcher:  {launcher} (of the jobs of -m)
-  also:      seed= data.root= data.path= hydra.run.dir=
+  experiment: {experiment} (whole recipes of papers: model, data and training)
+  model:      {model}
+  data:       {data}
+  training:   {training} (training.updates= training.batch_size= training.lr= ...)
+  trainer:    {trainer}
+  logger:     {logger}
+  launcher:   {launcher} (of the jobs of -m)
+  also:       seed= data.root= data.path= hydra.run.dir=
 """
 
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [a for a in arguments if not a.startswith("-")]
     if {"-h", "--help"} & set(flags):
-        groups = ("model", "data", "training", "trainer", "logger", "launcher")
+        groups = ("experiment", "model", "data", "training", "trainer", "logger", "launcher")
         print(USAGE.format(**{group: ", ".join(options(group)) for group in groups}))
         return 0
     check_choices([o for o in overrides if "=" in o])
@@ -114,7 +116,7 @@ def _hydra(arguments: Sequence[str]) -> int:
 
     if shutil.which("squeue") and any(a.startswith("launcher=") for a in arguments):
         slurm.without_accounting()
-    sys.argv = ["zoo train", *arguments, *searchpath_override()]
+    sys.argv = ["zoo train", *map(with_plus, arguments), *searchpath_override()]
     task.__module__ = "__main__"
     try:
         hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.config.identity import to_dict, whole_seed, without_sections
-from zoo.config.overrides import parse, split
+from zoo.config.overrides import parse, split, with_plus
 from zoo.config.places import GROUPS, PUBLISHED, options, searchpath_override, shipped
 from zoo.errors import ZooError, unknown
 
@@ -85,13 +85,13 @@ def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
     with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
-        overrides = [*searchpath_override(), *overrides]
+        overrides = [*searchpath_override(), *map(with_plus, overrides)]
         return compose("config", overrides, return_hydra_config=return_hydra_config)
 
 
 def _sentence(message: str, overrides: Sequence[str]) -> str:
     """Turn a message of Hydra's into one sentence that says what to do."""
-    chosen = [o for o in overrides if split(o)[0] in GROUPS]
+    chosen = [o for o in overrides if split(o)[0].lstrip("+") in GROUPS]
     if match := re.search(r"Could not override '([^']+)'", message):
         known = _keys(_compose(chosen))
         return str(unknown("setting", match.group(1), known)) + " (A new key is written with a leading +.)"

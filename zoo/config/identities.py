@@ -91,6 +91,8 @@ def _classify(text: str) -> _Change | Literal["choice", "other"]:
     if override is None:
         return "other"
     key = override.key_or_group
+    if key == "experiment" and not override.is_sweep_override():
+        return "choice"
     if override.type != OverrideType.CHANGE or override.package or override.is_sweep_override():
         return "other"
     if key in (*GROUPS, *NAMING) or key.startswith("hydra"):

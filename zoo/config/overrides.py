@@ -34,6 +34,15 @@ def split(override: str) -> tuple[str, str]:
     return key, value
 
 
+def with_plus(override: str) -> str:
+    """Return the override as Hydra takes it: ``experiment=NAME`` is short for ``+experiment=NAME``.
+
+    >>> with_plus("experiment=glow_cifar10"), with_plus("model=glow")
+    ('+experiment=glow_cifar10', 'model=glow')
+    """
+    return f"+{override}" if override.startswith("experiment=") else override
+
+
 def quote(text: str) -> str:
     """Return the text in single quotes, so that Hydra reads exactly this text."""
     return QuotedString(text, Quote.single).with_quotes()

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoo.config.overrides import quote
 
 PACKAGE = Path(__file__).resolve().parents[1]
-GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher")
+GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher", "experiment")
 PUBLISHED = "published/"  # model=published/NAME: the sizes of papers, which need days of an accelerator
 
 
