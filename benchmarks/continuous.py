@@ -12,12 +12,13 @@ batch, in nats.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from common import medians, write
 from torch import Tensor, nn
 
-from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.bijections.continuous import ContinuousFlow, Solver
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.networks.vector_field import DenseField
@@ -83,11 +84,11 @@ def zuko_exact(field: nn.Module) -> Map:
 
 
 def contestants(field: DenseField, dim: int) -> tuple[dict[str, Map], list[nn.Module]]:
-    settings = {"atol": TOLERANCE, "rtol": TOLERANCE}
+    solver = Solver(atol=TOLERANCE, rtol=TOLERANCE)
     flows = {
-        "closed": ContinuousFlow(field, **settings),
-        "brute": ContinuousFlow(Opaque(field), exact_dim=dim, train_trace="exact", **settings),
-        "hutchinson": ContinuousFlow(Opaque(field), exact_dim=0, **settings),
+        "closed": ContinuousFlow(field, solver),
+        "brute": ContinuousFlow(Opaque(field), replace(solver, exact_dim=dim, train_trace="exact")),
+        "hutchinson": ContinuousFlow(Opaque(field), replace(solver, exact_dim=0)),
     }
     peers = {"zuko": zuko_exact(field), "torchdiffeq": torchdiffeq_brute_force(field)}
     return {**flows, **peers}, list(flows.values())
@@ -120,7 +121,7 @@ def main() -> None:
         field, x = make_field(dim), torch.randn(BATCH, dim)
         runs, flows = contestants(field, dim)
         with torch.no_grad():
-            exact = ContinuousFlow(make_field(dim).double(), atol=1e-10, rtol=1e-10).eval()
+            exact = ContinuousFlow(make_field(dim).double(), Solver(atol=1e-10, rtol=1e-10)).eval()
             truth = exact(x.double())[1]
         for job in ("density", "train"):
             for flow in flows:

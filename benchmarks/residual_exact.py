@@ -11,8 +11,8 @@ import torch
 from common import medians, write
 from torch import Tensor, nn
 
-from zoo.models.bijections.residual import InvertibleResidual
-from zoo.models.networks.lipschitz import LipschitzNetwork
+from zoo.models.bijections.residual import InvertibleResidual, Series
+from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral
 
 DIMS, HIDDEN, BATCH = (2, 8, 43), (64, 64), 256
 
@@ -26,6 +26,12 @@ class Opaque(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.g(x)
+
+
+def network(dim: int) -> LipschitzNetwork:
+    return LipschitzNetwork(
+        (dim,), HIDDEN, Spectral(coefficient=0.98), activation="lipswish", activate_input=True
+    )
 
 
 def step(block: InvertibleResidual, x: Tensor) -> None:
@@ -44,10 +50,10 @@ def main() -> None:
     rows = []
     for dim in DIMS:
         torch.manual_seed(0)
-        g, x = LipschitzNetwork((dim,), HIDDEN, 0.98, "lipswish", True), torch.randn(BATCH, dim)
+        g, x = network(dim), torch.randn(BATCH, dim)
         blocks = {
-            name: InvertibleResidual(network, exact_dim=dim, eval_exact_dim=dim)
-            for name, network in (("carried", g), ("differentiated", Opaque(g)))
+            name: InvertibleResidual(branch, Series(exact_dim=dim, eval_exact_dim=dim))
+            for name, branch in (("carried", g), ("differentiated", Opaque(g)))
         }
         for job, run in (("density", density), ("train", step)):
             for block in blocks.values():

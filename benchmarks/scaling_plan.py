@@ -137,7 +137,7 @@ ENTRIES = {
             "ffjord", "small",
             "rtqichen/ffjord (batch of 900, channels); 150 evaluations of the field an update assumed; "
             f"{UNSTATED}",
-            ("ffjord", {"solver": "euler", "steps": 1, "channels": [64, 64, 64]}), calls=150,
+            ("ffjord", {"solver": {"method": "euler", "steps": 1}, "channels": [64, 64, 64]}), calls=150,
         ),
         planned(
             "published/flow_matching_cifar10", "convolution",

@@ -14,7 +14,7 @@ MANY = [
     ["model=glow", "data=digits", "seed=4", "training.lr=5e-4", "sweep=y"],
     ["data=digits", "training.lr=1", "model=glow", "training.lr=0.1"],  # the last wins
     ["model=gan", "training.r1=0", "model.width=8", "training.clip=null"],
-    ["model=diffusion", "model.unet.channels=8", "model.solver='rk4'", "training.ema=0"],
+    ["model=diffusion", "model.unet.channels=8", "model.solver.method='rk4'", "training.ema=0"],
     ["model=diffusion", "model.unet={channels: 8}"],  # merged by Hydra
     ["model=glow", "model.hidden=[32,32]", "+model.own=1", "logger=wandb", "logger.project=mine"],
     ["model=maf", "data.root=/somewhere", "hydra.run.dir=/elsewhere"],

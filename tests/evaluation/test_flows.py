@@ -15,8 +15,8 @@ from zoo.evaluation import flows
 from zoo.evaluation.likelihood import likelihood, log_probs
 from zoo.evaluation.protocol import evaluate
 from zoo.models.bijections.base import Bijection, zeros
-from zoo.models.bijections.continuous import ContinuousFlow
-from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.bijections.continuous import ContinuousFlow, Solver
+from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core import rng
 from zoo.models.families.flow import Flow
 from zoo.models.vae import VAE
@@ -112,7 +112,7 @@ def test_flows_are_sound(name, conditional):
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("ffjord", {"adjoint": True}),
+        ("ffjord", {"solver": {"adjoint": True}}),
         ("residual_flow", {"memory_efficient": True, "scales": 1, "blocks": 2}),
         ("realnvp", {"memory_efficient": True}),
     ],
@@ -124,7 +124,7 @@ def test_layers_with_gradients_of_their_own_are_seen_through_and_left_as_they_we
     found = flows.report(model, x, 0)
     assert found["log_det_error"].value < SOUND.get(name, 1e-4)
     assert not any("forward" in vars(module) for module in model.modules())
-    assert all(m.adjoint for m in model.modules() if isinstance(m, ContinuousFlow))
+    assert all(m.solver.adjoint for m in model.modules() if isinstance(m, ContinuousFlow))
     assert torch.equal(model.log_prob(x), before)
 
 
@@ -237,7 +237,7 @@ class Linear(nn.Module):
 
 
 def continuous(matrix, spec=POINTS, conditional=False, **settings):
-    model = Flow(spec, ContinuousFlow(Linear(matrix), **settings), conditional=conditional).eval()
+    model = Flow(spec, ContinuousFlow(Linear(matrix), Solver(**settings)), conditional=conditional).eval()
     model.likelihood = "estimate"
     return model
 
@@ -273,7 +273,7 @@ def test_half_the_steps_of_a_linear_field():
     """Euler's z is (1 + a/n)^n x; the trace is a at any step, so log p changes by that of the base."""
     spec = DataSpec((1,))
     a, x = 0.7, examples(spec, 40)
-    model = continuous(torch.tensor([[a]]), spec, solver="euler", steps=8)
+    model = continuous(torch.tensor([[a]]), spec, method="euler", steps=8)
     details = likelihood(model, x, spec)["nll"].details
     fine, coarse = ((1 + a / n) ** n for n in (8, 4))
     change = -0.5 * (coarse**2 - fine**2) * x[: flows.PROBED].square()
@@ -281,7 +281,7 @@ def test_half_the_steps_of_a_linear_field():
     assert details["looser_change_nats"] == pytest.approx(float(change.mean()), rel=1e-4)
     error = float(change.std()) / math.sqrt(flows.PROBED)
     assert details["looser_change_error"] == pytest.approx(error, rel=1e-4)
-    assert model.transform.steps == 8
+    assert model.transform.solver.steps == 8
 
 
 def test_ten_times_the_tolerances():
@@ -289,20 +289,22 @@ def test_ten_times_the_tolerances():
     seen = []
 
     def again(model, x):
-        seen.append((model.transform.atol, model.transform.rtol))
+        seen.append((model.transform.solver.atol, model.transform.solver.rtol))
         raise Unsound("It does not end.")
 
     with pytest.raises(Unsound):
         flows.estimation(model, examples(POINTS), torch.zeros(20, dtype=torch.float64), again)
     assert seen == [pytest.approx((1e-5, 1e-4))]
-    assert (model.transform.atol, model.transform.rtol) == (1e-6, 1e-5), "as before, come what may"
+    assert model.transform.solver == Solver(atol=1e-6, rtol=1e-5), "as before, come what may"
 
 
 def test_a_series_that_ends_early_errs_by_its_bound_at_most():
     """g(x) = -L x has tr(J^k) = D (-L)^k, by any signs: every term is missed on the same side, so the bias
     of a truncated series is the bound itself; of other blocks it is less."""
     rate, terms, dim = 0.8, 6, 3
-    block = InvertibleResidual(Scaled(-rate * torch.eye(dim), rate), 0, 0, eval_terms=terms)
+    block = InvertibleResidual(
+        Scaled(-rate * torch.eye(dim), rate), Series(exact_dim=0, eval_exact_dim=0, eval_terms=terms)
+    )
     model = Flow(POINTS, block).eval()
     model.likelihood = "estimate"
     x = examples(POINTS)
@@ -313,7 +315,7 @@ def test_a_series_that_ends_early_errs_by_its_bound_at_most():
     missed = dim * sum(rate**k / k for k in range(terms // 2 + 1, terms + 1))
     assert metric.details["looser"] == "half the terms"
     assert metric.details["looser_change_nats"] == pytest.approx(missed, rel=1e-4)
-    assert block.eval_terms == terms
+    assert block.series.eval_terms == terms
     random = torch.randn(dim, dim)
     random *= rate / torch.linalg.matrix_norm(random, 2)
     block.g.weight.data = random
@@ -326,7 +328,9 @@ def test_a_series_that_ends_early_errs_by_its_bound_at_most():
 def test_the_report_reaches_the_record():
     splits = {split: examples(PIXELS, 40) for split in ("train", "test")}
     settings = {"samples": 20, "latency_repeats": 1, "throughput_batches": [2], "throughput_repeats": 1}
-    model = perturbed("residual_flow", PIXELS, eval_exact_dim=0, exact_dim=0, scales=1, blocks=2)
+    model = perturbed(
+        "residual_flow", PIXELS, series={"eval_exact_dim": 0, "exact_dim": 0}, scales=1, blocks=2
+    )
     found = evaluate(model, splits, PIXELS, natural=False, settings=settings).metrics
     assert {*PARTS, "lipschitz"} <= set(found)
     assert {"estimator_deviation_nats", "looser_change_nats", "bias_bound_nats"} <= set(

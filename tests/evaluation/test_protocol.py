@@ -108,7 +108,11 @@ def test_diagnostics_reach_the_record_and_rank_nothing():
 
 def test_a_diffusions_record_has_the_odes_density_beside_the_bound():
     metrics = judge(
-        Diffusion(SPEC, unet={"channels": 4, "multipliers": [1]}, steps=2, solver="euler")
+        Diffusion(
+            SPEC,
+            unet={"channels": 4, "multipliers": [1]},
+            solver={"steps": 2, "method": "euler"},
+        )
     ).metrics
     bound, beside = metrics["bits_per_dim"], metrics["bits_per_dim/ode"]
     assert (bound.kind, bound.direction) == ("lower bound", "lower")

@@ -12,14 +12,14 @@ from torch import nn
 
 import zoo
 from zoo.errors import Diverged, Unsound, ZooError
-from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.bijections.continuous import ContinuousFlow, Penalty, Solver
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.families.flow import Flow
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching
-from zoo.models.networks.unet import UNet
-from zoo.models.networks.vector_field import DenseField, PatchField, Stretched
+from zoo.models.networks.unet import UNet, UNetSettings
+from zoo.models.networks.vector_field import DenseField, LearnedTime, PatchField, PatchSettings
 
 PLANE = zoo.DataSpec((2,))
 TINY = zoo.DataSpec((1, 2, 2), levels=4)
@@ -29,13 +29,15 @@ FIELDS = {
     "3": lambda: DenseField(3, (16,)),
     "43": lambda: DenseField(43, (16,)),
     "softplus": lambda: DenseField(3, (8, 6), activation="softplus"),
-    "stretched": lambda: Stretched(DenseField(2, (8, 8)), 1.5),
-    "stretched-deep": lambda: Stretched(DenseField(2, (8,)), 1.5),
-    "patches": lambda: PatchField((2, 4, 4), (8,)),
-    "patches-softplus": lambda: PatchField((1, 2, 4), (8,), 1, activation="softplus"),
-    "patches-odd": lambda: PatchField((1, 3, 5), (8,)),
-    "u-net": lambda: UNet((1, 4, 4), 4),
-    "u-net-odd": lambda: UNet((2, 3, 2), 4),
+    "stretched": lambda: LearnedTime(DenseField(2, (8, 8)), 1.5),
+    "stretched-deep": lambda: LearnedTime(DenseField(2, (8,)), 1.5),
+    "patches": lambda: PatchField((2, 4, 4), PatchSettings(hidden=(8,))),
+    "patches-softplus": lambda: PatchField(
+        (1, 2, 4), PatchSettings(hidden=(8,), patch=1, activation="softplus")
+    ),
+    "patches-odd": lambda: PatchField((1, 3, 5), PatchSettings(hidden=(8,))),
+    "u-net": lambda: UNet((1, 4, 4), UNetSettings(channels=4)),
+    "u-net-odd": lambda: UNet((2, 3, 2), UNetSettings(channels=4)),
 }
 SHAPES = {
     "1": (1,), "2": (2,), "3": (3,), "43": (43,), "softplus": (3,), "stretched": (2,), "stretched-deep": (2,),
@@ -76,8 +78,9 @@ def random_field(name, scale=0.1):
     return field
 
 
-def tight(field, **settings):
-    return ContinuousFlow(field, **({"atol": 1e-8, "rtol": 1e-8, "exact_dim": 64} | settings)).eval()
+def tight(field, penalty=Penalty(), **settings):  # noqa: B008
+    solver = Solver(**({"atol": 1e-8, "rtol": 1e-8, "exact_dim": 64} | settings))
+    return ContinuousFlow(field, solver, penalty).eval()
 
 
 def batch(name, n=3):
@@ -108,7 +111,7 @@ def test_inverse_and_log_det(name):
 @pytest.mark.parametrize("solver", ["dopri5", "rk4", "midpoint", "euler"])
 def test_linear_field_has_the_known_solution(solver):
     matrix = 0.5 * torch.randn(3, 3, dtype=torch.float64)
-    flow, x = tight(Linear(matrix), solver=solver, steps=50), torch.randn(4, 3, dtype=torch.float64)
+    flow, x = tight(Linear(matrix), method=solver, steps=50), torch.randn(4, 3, dtype=torch.float64)
     with torch.no_grad():
         z, log_det = flow(x)
     tolerance = {"dopri5": 1e-7, "rk4": 1e-7, "midpoint": 1e-3, "euler": 0.1}[solver]
@@ -118,7 +121,7 @@ def test_linear_field_has_the_known_solution(solver):
         assert flow.last_evaluations == 50 * {"rk4": 4, "midpoint": 2, "euler": 1}[solver]
 
 
-@pytest.mark.parametrize("settings", [{}, {"adjoint": True}, {"solver": "rk4", "steps": 7}])
+@pytest.mark.parametrize("settings", [{}, {"adjoint": True}, {"method": "rk4", "steps": 7}])
 @pytest.mark.parametrize("scale", [1e-3, 0.3, 3.0])
 def test_field_is_never_called_outside_the_unit_interval(settings, scale):
     watch = Watch(random_field("2", scale))
@@ -189,8 +192,7 @@ def test_adjoint_gradients_reach_the_context(direction):
 def test_gradients_of_the_log_det_are_those_of_differences():
     matrix = 0.3 * torch.randn(2, 2, dtype=torch.float64)
     field = Linear(matrix)
-    flow = tight(field).train()
-    flow.train_trace = "exact"
+    flow = tight(field, train_trace="exact").train()
     flow(torch.randn(1, 2, dtype=torch.float64))[1].sum().backward()
     torch.testing.assert_close(field.matrix.grad, torch.eye(2, dtype=torch.float64))
 
@@ -233,7 +235,7 @@ def test_log_prob_is_a_function_of_the_row(kind, spec):
 )
 def test_images_of_every_shape(kind, shape):
     spec = zoo.DataSpec(shape, levels=256)
-    model = kind(spec, solver="euler", steps=2)
+    model = kind(spec, solver={"method": "euler", "steps": 2})
     x = torch.randint(256, (2, *shape))
     loss = model.matching_loss(x) if kind is FlowMatching else -model.log_prob(x)
     assert loss.shape == (2,)
@@ -248,7 +250,7 @@ def test_details_name_solver_tolerance_and_trace():
         "dequantisation": "uniform", "solver": "dopri5", "atol": 1e-5, "rtol": 1e-5,
         "trace": "hutchinson, 1 rademacher probe",
     }  # fmt: skip
-    details = FlowMatching(PLANE, solver="rk4", steps=9).likelihood_details()
+    details = FlowMatching(PLANE, solver={"method": "rk4", "steps": 9}).likelihood_details()
     assert details == {"solver": "rk4", "steps": 9, "trace": "exact"}
 
 
@@ -266,7 +268,7 @@ class Optimal(nn.Module):
 
 
 def test_the_optimal_velocity_minimises_the_matching_loss_and_has_the_density_of_the_data():
-    model, s = FlowMatching(PLANE, atol=1e-7, rtol=1e-7).eval(), 0.5
+    model, s = FlowMatching(PLANE, solver={"atol": 1e-7, "rtol": 1e-7}).eval(), 0.5
     x = s * torch.randn(4000, 2, dtype=torch.float64)
     losses = {}
     for factor in (0.7, 1.0, 1.3):
@@ -324,7 +326,7 @@ def test_a_solve_that_fails_is_one_sentence(how, solver, monkeypatch):
     if (how, solver) == ("rough", "rk4"):
         return  # a fixed-step solver cannot notice
     monkeypatch.setattr("zoo.models.bijections.continuous.MOST_STEPS", 50)
-    flow = ContinuousFlow(Broken(how), solver=solver, steps=40)
+    flow = ContinuousFlow(Broken(how), Solver(method=solver, steps=40))
     x = torch.ones(2, 3)
     for solve in (flow.train(), flow.inverse) if how == "nan" else (flow.train(),):
         with pytest.raises(Diverged, match=r"^The ODE[^.\n]*; lower training\.lr\.$"):
@@ -335,10 +337,9 @@ def test_a_solve_that_fails_is_one_sentence(how, solver, monkeypatch):
 
 
 def test_settings_that_make_no_sense_are_refused():
-    field = DenseField(2)
-    for settings in ({"solver": "magic"}, {"train_trace": "none"}, {"steps": 0}, {"atol": 0.0}):
-        with pytest.raises(ZooError):
-            ContinuousFlow(field, **settings)
+    for settings in ({"method": "magic"}, {"train_trace": "none"}, {"steps": 0}, {"atol": 0.0}):
+        with pytest.raises(ZooError, match=next(iter(settings))):
+            Solver(**settings)
     for settings in ({"flows": 0}, {"scales": 0}, {"activation": "relu"}):
         with pytest.raises(ZooError, match="model"):
             FFJORD(PLANE, **settings)
@@ -350,7 +351,7 @@ def test_settings_that_make_no_sense_are_refused():
 @pytest.mark.parametrize("context", [0, 3])
 def test_the_divergence_in_closed_form_is_autograds(context, activation):
     torch.manual_seed(0)
-    field = Stretched(DenseField(5, (7, 6), context, activation), 2.0).double()
+    field = LearnedTime(DenseField(5, (7, 6), context=context, activation=activation), 2.0).double()
     x, t = torch.randn(4, 5, dtype=torch.float64), torch.tensor(0.3, dtype=torch.float64)
     given = (torch.randn(4, context, dtype=torch.float64),) if context else ()
     velocity, trace = field.divergence(t, x, *given)
@@ -371,7 +372,7 @@ def test_penalties_are_those_of_a_linear_field_and_leave_evaluation_be(adjoint, 
     plain = tight(Linear(a * torch.eye(4, dtype=torch.float64)), **settings)
     truth = a * x.square().sum(1) * (math.exp(2 * a) - 1) / 2
     for kinetic, jacobian in ((0.5, 0.0), (0.0, 2.0)):
-        flow = tight(plain.field, kinetic=kinetic, jacobian=jacobian, **settings)
+        flow = tight(plain.field, Penalty(kinetic=kinetic, jacobian=jacobian), **settings)
         with rng.keyed(rng.keys(0, count=3)), torch.no_grad():
             torch.testing.assert_close(flow(x)[1], plain(x)[1])
         with rng.keyed(rng.keys(0, count=3)):
@@ -387,7 +388,7 @@ def test_penalties_are_those_of_a_linear_field_and_leave_evaluation_be(adjoint, 
 def test_the_time_is_learned(adjoint):
     """The flow of v = A x over [0, T] is exp(T A), with the log-determinant T tr A."""
     matrix = 0.4 * torch.randn(3, 3, dtype=torch.float64)
-    field, x = Stretched(Linear(matrix), 1.7).double(), torch.randn(4, 3, dtype=torch.float64)
+    field, x = LearnedTime(Linear(matrix), 1.7).double(), torch.randn(4, 3, dtype=torch.float64)
     flow = tight(field, train_trace="exact", adjoint=adjoint).train()
     z, log_det = flow(x)
     end = field.root.detach().square()
@@ -396,7 +397,7 @@ def test_the_time_is_learned(adjoint):
     (slope,) = torch.autograd.grad(log_det.sum(), field.root)
     assert slope.item() == pytest.approx(4 * 2 * field.root.item() * matrix.trace().item(), abs=1e-4)
     watch = Watch(Linear(matrix))
-    tight(Stretched(watch, 1.7).double())(x)
+    tight(LearnedTime(watch, 1.7).double())(x)
     assert min(watch.times) < 1e-12
     assert max(watch.times) == pytest.approx(1.7)
 
@@ -420,7 +421,15 @@ def test_flows_in_a_row_and_scales(shape, settings, dims):
         spec = zoo.DataSpec(shape, levels=4, classes=3)
         settings = settings | {"conditional": True}
     model = perturbed(
-        FFJORD(spec, (8, 8), (8,), solver="rk4", steps=5, exact_dim=64, learn_time=True, **settings), 0.1
+        FFJORD(
+            spec,
+            hidden=(8, 8),
+            channels=(8,),
+            solver={"method": "rk4", "steps": 5, "exact_dim": 64},
+            learn_time=True,
+            **settings,
+        ),
+        0.1,
     )
     seen = []
     for ode in model.odes:

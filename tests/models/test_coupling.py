@@ -367,7 +367,7 @@ def test_samples_follow_the_density(name):
 SOLVED = {
     "iresnet": {"hidden": [16, 16], "blocks": 2},
     "residual_flow": {"hidden": [16, 16], "blocks": 2, "scales": 1},
-    "ffjord": {"hidden": [16, 16], "solver": "rk4", "steps": 8},
+    "ffjord": {"hidden": [16, 16], "solver": {"method": "rk4", "steps": 8}},
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,13 +11,15 @@ from torch import nn
 
 import zoo
 from zoo.errors import ZooError
-from zoo.models import diffusion
 from zoo.models.core import rng
-from zoo.models.diffusion import (
-    Diffusion,
+from zoo.models.diffusion import Diffusion
+from zoo.models.families.denoising import (
     VelocityField,
     discretised_gaussian_log_prob,
+    kl_coefficients,
+    posterior_mean,
     schedule_angles,
+    step_variance,
 )
 from zoo.models.networks.dropout import Dropout
 
@@ -41,7 +44,8 @@ class Optimal(nn.Module):
 
 
 def optimal(std=0.5, spec=LINE, prediction="v", **settings):
-    model = Diffusion(spec, prediction=prediction, hidden=(4,), **({"atol": 1e-7, "rtol": 1e-7} | settings))
+    solver = {"atol": 1e-7, "rtol": 1e-7}
+    model = Diffusion(spec, prediction=prediction, hidden=(4,), solver=solver, **settings)
     model.ode.field.network = Optimal(std, prediction)
     return model.double().eval()
 
@@ -81,7 +85,7 @@ def test_steps_compose_to_the_closed_form(schedule):
         factor, variance = factor * math.sqrt(1 - beta), (1 - beta) * variance + beta
         assert factor == pytest.approx(float(angle[t].cos()), rel=1e-9)
         assert variance == pytest.approx(float(angle[t].sin() ** 2), rel=1e-9)
-        assert diffusion._step_variance(float(angle[t]), float(angle[t - 1]), "large") == pytest.approx(beta)
+        assert step_variance(float(angle[t]), float(angle[t - 1]), "large") == pytest.approx(beta)
 
 
 def test_the_posterior_is_bayes():
@@ -89,14 +93,14 @@ def test_the_posterior_is_bayes():
     angle = schedule_angles(20, "cosine")
     t, s, x_t, x_0 = float(angle[12]), float(angle[9]), 0.7, -1.3
     grid = torch.linspace(-8, 8, 200_001, dtype=torch.float64)
-    large = diffusion._step_variance(t, s, "large")
+    large = step_variance(t, s, "large")
     log_weight = -0.5 * (x_t - math.cos(t) / math.cos(s) * grid) ** 2 / large
     log_weight = log_weight - 0.5 * (grid - math.cos(s) * x_0) ** 2 / math.sin(s) ** 2
     weight = log_weight.softmax(0)
     mean = float((weight * grid).sum())
     variance = float((weight * (grid - mean) ** 2).sum())
-    assert diffusion._posterior_mean(t, s, torch.tensor(x_t), torch.tensor(x_0)).item() == pytest.approx(mean)
-    assert diffusion._step_variance(t, s, "small") == pytest.approx(variance)
+    assert posterior_mean(t, s, torch.tensor(x_t), torch.tensor(x_0)).item() == pytest.approx(mean)
+    assert step_variance(t, s, "small") == pytest.approx(variance)
 
 
 @pytest.mark.parametrize("angle", [0.01, 0.7, 1.55])
@@ -149,10 +153,10 @@ def chain_variance(model, std):
         c = math.cos(here) * std**2 / ((math.cos(here) * std) ** 2 + math.sin(here) ** 2)
         one = torch.ones(())
         if t > 1:
-            factor = diffusion._posterior_mean(here, there, one, c * one).item()
-            variance = factor**2 * variance + diffusion._step_variance(here, there, model.variance)
+            factor = posterior_mean(here, there, one, c * one).item()
+            variance = factor**2 * variance + step_variance(here, there, model.variance)
         else:
-            variance = c**2 * variance + model._decoder_std() ** 2
+            variance = c**2 * variance + model.decoder_std() ** 2
     return variance
 
 
@@ -162,7 +166,11 @@ def chain_variance(model, std):
 def test_bound_is_below_the_chains_own_density(schedule, variance, timesteps):
     std, copies = 0.5, 2000
     model = optimal(
-        std, timesteps=timesteps, schedule=schedule, variance=variance, likelihood="elbo", terms=None
+        std,
+        schedule={"timesteps": timesteps, "form": schedule},
+        variance=variance,
+        likelihood="elbo",
+        terms=None,
     )
     assert model.likelihood == "lower bound"
     x = torch.tensor([[0.0], [0.4], [-1.0]], dtype=torch.float64)
@@ -179,13 +187,15 @@ def test_bound_is_below_the_chains_own_density(schedule, variance, timesteps):
 def test_bound_of_the_optimal_denoiser_is_its_closed_form(schedule, variance):
     """On average over data, with Var(v | x_t) = std^2 / Var(x_t) and Var(x_0 | x_t) = s^2 Var(v | x_t)."""
     std, copies = 0.5, 20_000
-    model = optimal(std, timesteps=40, schedule=schedule, variance=variance, likelihood="elbo", terms=None)
+    model = optimal(
+        std, schedule={"timesteps": 40, "form": schedule}, variance=variance, likelihood="elbo", terms=None
+    )
     angle = schedule_angles(40, schedule)
     spread = std**2 / ((angle.cos() * std).square() + angle.sin().square())
-    weight, constant = diffusion._kl_coefficients(angle, variance)
+    weight, constant = kl_coefficients(angle, variance)
     far = angle[-1].sin().square()
     prior = 0.5 * (far + (angle[-1].cos() * std).square() - 1 - far.log())
-    decoder = model._decoder_std()
+    decoder = model.decoder_std()
     missed = angle[1].sin().square() * spread[1]
     first = -0.5 * math.log(2 * math.pi * decoder**2) - 0.5 * missed / decoder**2
     truth = (first - prior - constant.sum() - (weight * spread[2:]).sum()).item()
@@ -200,7 +210,9 @@ def test_a_few_terms_estimate_the_sum_of_all_without_bias(prediction):
     x, copies = torch.tensor([[0.3]], dtype=torch.float64), 3000
     means, errors = [], []
     for terms in (None, 5):
-        model = optimal(0.2, prediction=prediction, timesteps=60, likelihood="elbo", terms=terms)
+        model = optimal(
+            0.2, prediction=prediction, schedule={"timesteps": 60}, likelihood="elbo", terms=terms
+        )
         assert model.likelihood_details()["terms"] == (60 if terms is None else 6)
         with rng.keyed(rng.keys(2, count=copies)), torch.no_grad():
             values = model.log_prob(x.repeat(copies, 1))
@@ -213,17 +225,17 @@ def test_a_few_terms_estimate_the_sum_of_all_without_bias(prediction):
 def test_the_kl_of_a_step_is_that_of_two_gaussians():
     for variance in ("small", "large"):
         angle = schedule_angles(30, "linear")
-        weight, constant = diffusion._kl_coefficients(angle, variance)
+        weight, constant = kl_coefficients(angle, variance)
         for t in (2, 9, 30):
             here, there, x, x0, v = float(angle[t]), float(angle[t - 1]), 0.4, -0.8, 0.25
             a, s = math.cos(here), math.sin(here)
             true_v = (a * x - x0) / s
             mean = [
-                diffusion._posterior_mean(here, there, torch.tensor(x, dtype=torch.float64), torch.tensor(c))
+                posterior_mean(here, there, torch.tensor(x, dtype=torch.float64), torch.tensor(c))
                 for c in (x0, a * x - s * v)
             ]
             q, p = (
-                torch.distributions.Normal(m, math.sqrt(diffusion._step_variance(here, there, kind)))
+                torch.distributions.Normal(m, math.sqrt(step_variance(here, there, kind)))
                 for m, kind in zip(mean, ("small", variance), strict=True)
             )
             ours = constant[t - 2] + weight[t - 2] * (true_v - v) ** 2
@@ -234,7 +246,9 @@ def test_integer_bound_of_a_perfect_denoiser():
     """Data that are always level 2: every KL is zero, and the masses of all levels sum to one."""
     spec = zoo.DataSpec((1, 1, 2), levels=4)
     unet = {"channels": 4, "multipliers": [1]}
-    model = Diffusion(spec, timesteps=50, terms=None, first_noise=0.0, unet=unet).double().eval()
+    model = (
+        Diffusion(spec, schedule={"timesteps": 50, "first_noise": 0.0}, terms=None, unet=unet).double().eval()
+    )
     state = 2 * 2.5 / 4 - 1
 
     class Known(nn.Module):
@@ -257,7 +271,7 @@ def test_ddim_becomes_the_ode(prediction):
     """The map from latent to data of N(0, std^2) is a scaling; DDIM's error falls with its steps."""
     std, errors = 0.5, {}
     for steps in (10, 100, 1000):
-        model = optimal(std, prediction=prediction, sampler="ddim", sample_steps=steps)
+        model = optimal(std, prediction=prediction, sampler={"method": "ddim", "steps": steps})
         with rng.keyed(rng.keys(0, count=64)):
             z = model.base.sample(64)
         x = model.sample(64, seed=0)
@@ -265,29 +279,29 @@ def test_ddim_becomes_the_ode(prediction):
     assert errors[100] < 0.3 * errors[10]
     assert errors[1000] < 0.3 * errors[100]
     assert errors[1000] < 5e-3
-    ode = optimal(std, prediction=prediction, sampler="ode")
+    ode = optimal(std, prediction=prediction, sampler={"method": "ode"})
     torch.testing.assert_close(ode.sample(64, seed=0), std * z, rtol=0, atol=5e-3)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_ancestral_samples_have_the_datas_variance(variance):
     """A step's true variance lies between small and large, so with many steps either fits."""
-    model = optimal(0.5, variance=variance, sampler="ancestral", sample_steps=None, schedule="linear")
+    model = optimal(0.5, variance=variance, sampler={"steps": None}, schedule={"form": "linear"})
     samples = model.sample(5000, seed=0)
     assert abs(samples.mean().item()) < 4 * 0.5 / math.sqrt(5000)
     assert samples.std().item() == pytest.approx(0.5, rel=0.04)
     few = {}
     for kind in ("small", "large"):
-        model = optimal(1.0, variance=kind, sampler="ancestral", sample_steps=4, schedule="cosine")
+        model = optimal(1.0, variance=kind, sampler={"steps": 4})
         few[kind] = model.sample(5000, seed=0).std().item()
     assert few["small"] < few["large"], "and with few steps they bracket it"
 
 
 def test_guidance_extrapolates_and_labels_are_dropped_in_training():
     spec = zoo.DataSpec((1, 2, 2), levels=4, classes=3)
-    settings = {"conditional": True, "unet": {"channels": 4, "multipliers": [1]}, "sample_steps": 3}
+    settings = {"conditional": True, "unet": {"channels": 4, "multipliers": [1]}}
     torch.manual_seed(0)
-    model = Diffusion(spec, guidance=2.0, **settings).eval()
+    model = Diffusion(spec, sampler={"guidance": 2.0, "steps": 3}, **settings).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -295,7 +309,7 @@ def test_guidance_extrapolates_and_labels_are_dropped_in_training():
     angle = torch.tensor(0.8)
     with torch.no_grad():
         given, free = (model.velocity.at(angle, x, c) for c in (label, torch.zeros_like(label)))
-        _, guided = model._denoise(angle, x / 100, label, 2.0)
+        _, guided = model.denoise(angle, x / 100, label, 2.0)
         given_small, free_small = (
             model.velocity.at(angle, x / 100, c) for c in (label, torch.zeros_like(label))
         )
@@ -311,9 +325,9 @@ def test_guidance_extrapolates_and_labels_are_dropped_in_training():
     assert share == pytest.approx(0.1, abs=0.06)
     model.eval().matching_loss(data, y=y)
     assert (heard[-1].sum(1) == 1).all()
-    for settings in ({"guidance": 1.0}, {"guidance": 1.0, "conditional": True, "sampler": "ode"}):
+    for method, conditional in (("ancestral", False), ("ode", True)):
         with pytest.raises(ZooError, match="guidance"):
-            Diffusion(spec, **settings)
+            Diffusion(spec, sampler={"guidance": 1.0, "method": method}, conditional=conditional)
 
 
 def test_the_loss_of_the_optimal_denoiser_is_least():
@@ -330,11 +344,11 @@ def test_the_loss_of_the_optimal_denoiser_is_least():
 def test_evaluations_are_counted():
     from zoo.models.core.nfe import count_nfe
 
-    model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sample_steps=7)
+    model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sampler={"steps": 7})
     with count_nfe() as counter:
         model.sample(2)
     assert counter.count == 7
-    model.sampler = "ode"
+    model.sampler = replace(model.sampler, method="ode")
     with count_nfe() as counter:
         model.sample(2)
     assert counter.count == model.ode.last_evaluations > 7
@@ -342,8 +356,9 @@ def test_evaluations_are_counted():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"schedule": "square"}, {"prediction": "x"}, {"timesteps": 1}, {"sample_steps": 0}, {"terms": 0},
-     {"sampler": "euler"}, {"likelihood": "exact"}, {"field": "dense"}],
+    [{"schedule": {"form": "square"}}, {"prediction": "x"}, {"schedule": {"timesteps": 1}},
+     {"sampler": {"steps": 0}}, {"terms": 0}, {"sampler": {"method": "euler"}},
+     {"likelihood": "exact"}, {"field": "dense"}],
 )  # fmt: skip
 def test_settings_that_make_no_sense_are_refused(settings):
     with pytest.raises(ZooError):
@@ -359,9 +374,11 @@ def test_the_first_step_has_noise_of_a_cells_size(schedule):
     assert cut[-1] == whole[-1]
     assert (cut.diff() > 0).all()
     assert torch.equal(schedule_angles(1000, schedule, 0.4 * 2 / 256), whole)
-    digits = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule=schedule)
+    digits = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule={"form": schedule})
     assert math.sin(digits.grid[1]) == pytest.approx(0.4 * 2 / 17, rel=1e-6)
-    by_ode = zoo.build("diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule=schedule, likelihood="ode")
+    by_ode = zoo.build(
+        "diffusion", zoo.DataSpec((1, 8, 8), levels=17), schedule={"form": schedule}, likelihood="ode"
+    )
     assert by_ode.grid == whole.tolist()
 
 
@@ -370,8 +387,7 @@ def test_one_network_has_the_bound_and_the_odes_density(prediction, conditional)
     """What stands beside the bound is the log_prob of a model by the ODE with the same weights."""
     spec = zoo.DataSpec((1, 2, 2), levels=17, classes=2)
     settings = {
-        "solver": "rk4",
-        "steps": 2,
+        "solver": {"method": "rk4", "steps": 2},
         "terms": 1,
         "prediction": prediction,
         "conditional": conditional,

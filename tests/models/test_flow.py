@@ -14,7 +14,7 @@ from zoo.models.families.flow import Flow, preprocess
 N, TEMPERATURE, SEED = 5, 0.6, 11
 SMALL = {
     "tarflow": {"blocks": 2, "width": 16, "layers": 1},
-    "ffjord": {"hidden": [8, 8], "solver": "rk4", "steps": 40},
+    "ffjord": {"hidden": [8, 8], "solver": {"method": "rk4", "steps": 40}},
     "iresnet": {"blocks": 2, "hidden": [8]},
     "residual_flow": {"blocks": 1, "hidden": [8]},
     "realnvp": {"layers": 3, "hidden": [8]},

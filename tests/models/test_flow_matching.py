@@ -18,7 +18,7 @@ from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching, assignment
-from zoo.models.networks.unet import UNet
+from zoo.models.networks.unet import UNet, UNetSettings
 from zoo.sweep.plan import plan_sweep
 from zoo.training.matching import Matching
 
@@ -69,7 +69,7 @@ class Accelerating(nn.Module):
 
 
 def test_straightness_is_zero_on_lines_and_known_on_a_parabola():
-    model = FlowMatching(PLANE, hidden=(4,), atol=1e-8, rtol=1e-8).eval()
+    model = FlowMatching(PLANE, hidden=(4,), solver={"atol": 1e-8, "rtol": 1e-8}).eval()
 
     def straightness(field):
         model.ode.field = field
@@ -87,8 +87,8 @@ def test_conditional_matching_learns_each_labels_data():
     spec = zoo.DataSpec((1, 2, 2), levels=4, classes=2)
     torch.manual_seed(0)
     model = FlowMatching(
-        spec, conditional=True, field="patch", patch={"hidden": [16]}, preprocessing="centre",
-        solver="rk4", steps=8,
+        spec, conditional=True, field="patch", patch={"hidden": [16]}, pixels={"preprocessing": "centre"},
+        solver={"method": "rk4", "steps": 8},
     )  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
     for _ in range(150):
@@ -124,7 +124,7 @@ def test_published_sizes(name):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 2), (3, 6, 4), (1, 5, 7), (1, 28, 28), (3, 64, 64)])
 def test_u_net_takes_every_size(shape):
-    net = UNet(shape, channels=4, attention=(4, 14), dropout=0.1, context=3)
+    net = UNet(shape, UNetSettings(channels=4, attention=(4, 14), dropout=0.1), context=3)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -138,7 +138,7 @@ def test_u_net_takes_every_size(shape):
 
 def test_u_net_attends_where_it_is_told():
     def attentions(**settings):
-        net = UNet((1, 16, 16), channels=4, multipliers=(1, 2), blocks=1, **settings)
+        net = UNet((1, 16, 16), UNetSettings(channels=4, **settings))
         return sum(type(module).__name__ == "_Attention" for module in net.modules())
 
     assert attentions() == 1, "the middle"
@@ -146,11 +146,11 @@ def test_u_net_attends_where_it_is_told():
     assert attentions(attention=[8, 16]) == 1 + 2 * (1 + 2)
     for wrong in ({"channels": 3}, {"blocks": 0}, {"multipliers": []}, {"dropout": 1.0}):
         with pytest.raises(ZooError):
-            UNet((1, 4, 4), **wrong)
+            UNet((1, 4, 4), UNetSettings(**wrong))
 
 
 def test_time_embedding_is_ho_et_als():
-    net = UNet((1, 4, 4), channels=8, frequency=1000.0)
+    net = UNet((1, 4, 4), UNetSettings(channels=8, frequency=1000.0))
     t, steps = 0.123, 123.0  # their time counts steps
     theirs = torch.tensor([steps * math.exp(-math.log(10_000) * i / 3) for i in range(4)])
     torch.testing.assert_close(t * net.frequencies, theirs, rtol=1e-5, atol=0)
@@ -186,7 +186,7 @@ def test_matching_makes_more_of_as_many_evaluations_than_the_likelihood():
     for kind in (FlowMatching, FFJORD):
         torch.manual_seed(0)
         rows.manual_seed(1)
-        model = kind(PLANE, hidden=(64, 64), atol=1e-4, rtol=1e-4).train()
+        model = kind(PLANE, hidden=(64, 64), solver={"atol": 1e-4, "rtol": 1e-4}).train()
         fields.append({name: p.clone() for name, p in model.ode.field.named_parameters()})
         optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
         updates[kind] = 0

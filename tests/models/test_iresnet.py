@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import normflows
 import pytest
@@ -13,11 +14,11 @@ from torch import nn
 import zoo
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
-from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.iresnet import IResNet
-from zoo.models.networks.lipschitz import LipschitzNetwork, SpectralNorm
+from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm
 
 COEFFICIENT = 0.9
 SHAPES = [(1,), (2,), (3,), (43,), (4, 1, 1), (4, 4, 4), (1, 5, 7)]
@@ -33,11 +34,11 @@ def enlarge(module, factor=3.0):
 
 
 def network(shape, hidden=(16, 16), coefficient=COEFFICIENT, factor=3.0):
-    return enlarge(LipschitzNetwork(shape, hidden, coefficient), factor)
+    return enlarge(LipschitzNetwork(shape, hidden, Spectral(coefficient=coefficient)), factor)
 
 
-def block(shape, factor=3.0, **settings):
-    return InvertibleResidual(network(shape, factor=factor), **settings).double().eval()
+def block(shape, factor=3.0, most=500, **series):
+    return InvertibleResidual(network(shape, factor=factor), Series(**series), most=most).double().eval()
 
 
 def model(shape, levels=None, **settings):
@@ -145,10 +146,10 @@ def test_training_iterations_reach_the_bound_and_only_with_gradients():
 
 
 def test_iterations_are_those_asked_for():
-    model = IResNet(DataSpec((2,)), blocks=1, hidden=(8,), iterations=7)
+    model = IResNet(DataSpec((2,)), blocks=1, hidden=(8,), spectral={"iterations": 7})
     assert {m.iterations for m in model.modules() if isinstance(m, SpectralNorm)} == {7}
     with pytest.raises(ZooError, match="iterations"):
-        IResNet(DataSpec((2,)), iterations=0)
+        IResNet(DataSpec((2,)), spectral={"iterations": 0})
 
 
 def test_a_change_through_data_counts_after_eval():
@@ -197,7 +198,10 @@ def test_inverse_raises_where_it_does_not_arrive():
         bijection.invert(points(5, (2,)) * math.nan)
 
 
-@pytest.mark.parametrize(("name", "value"), [("coefficient", 1.0), ("coefficient", 0.0), ("terms", 0)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("spectral", {"coefficient": 1.0}), ("spectral", {"coefficient": 0.0}), ("series", {"terms": 0})],
+)
 def test_settings_without_an_inverse_are_refused(name, value):
     with pytest.raises(ZooError):
         IResNet(DataSpec((2,)), **{name: value})
@@ -282,7 +286,7 @@ def test_series_is_unbiased_for_its_truncation_which_nears_the_exact(shape):
     exact = torch.linalg.slogdet(torch.eye(x[0].numel()).to(x) + jacobian)[1].item()
     n, errors = 4000, []
     for terms in (1, 2, 4, 8, 16, 32):
-        bijection.eval_terms = terms
+        bijection.series = replace(bijection.series, eval_terms=terms)
         target = truncated(jacobian, terms).item()
         errors.append(abs(target - exact))
         assert errors[-1] <= bijection.bias_bound(x[0].numel()) + 1e-12
@@ -335,7 +339,7 @@ def test_density_on_the_plane_integrates_to_one():
 @pytest.mark.parametrize("preprocessing", ["logit", "centre"])
 def test_mass_of_small_images(preprocessing):
     """All 256 images of 2x2 pixels and 4 levels: the dequantised masses sum to 1 on average."""
-    flow = model((1, 2, 2), 4, blocks=3, preprocessing=preprocessing)
+    flow = model((1, 2, 2), 4, blocks=3, pixels={"preprocessing": preprocessing})
     assert flow.likelihood == "exact"
     assert flow.likelihood_details() == {"dequantisation": "uniform", "log_det": "exact"}
     x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from zoo.config.compose import merged
+
 GROUP = Path(__file__).resolve().parents[2] / "conf" / "model"
 TABLES = ("power", "gas", "hepmass", "miniboone", "bsds300")
 
@@ -21,10 +23,10 @@ def settings(name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for default in own.pop("defaults", []):
         if default == "_self_":
-            found |= own
+            found = merged(found, own)
         elif isinstance(default, str):
-            found |= settings(default.removeprefix("/model/").partition("@")[0])
-    return found | own
+            found = merged(found, settings(default.removeprefix("/model/").partition("@")[0]))
+    return merged(found, own)
 
 
 def stated() -> dict[str, dict[str, Any]]:
@@ -59,8 +61,14 @@ def stated() -> dict[str, dict[str, Any]]:
     found["realnvp_cifar10"] = {"alpha": 0.05}
     # Chen et al. 2019, appendix E and its code
     for data in ("mnist", "cifar10"):
-        found[f"residual_flow_{data}"] = {"coefficient": 0.98, "train_tolerance": 1e-3, "terms": 2}
-        found[f"residual_flow_{data}"] |= {"gradient": "neumann", "eval_terms": 20, "activation": "lipswish"}
+        found[f"residual_flow_{data}"] = {
+            "spectral": {"coefficient": 0.98, "iterations": 2, "train_tolerance": 1e-3},
+            "activation": "lipswish",
+            "series": {
+                "estimator": "roulette", "gradient": "neumann", "terms": 2, "eval_terms": 20,
+                "count": "poisson", "exact_dim": 2, "eval_exact_dim": 64,
+            },
+        }  # fmt: skip
     # Grathwohl et al. 2019, table 4
     for data, (act, layers, flows) in {
         "power": ("tanh", 3, 5), "gas": ("tanh", 3, 5), "hepmass": ("softplus", 2, 10),

@@ -15,11 +15,11 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Chain
-from zoo.models.bijections.residual import InvertibleResidual
+from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core import rng
 from zoo.models.core.distributions import MixtureOfNormals, StandardNormal
 from zoo.models.families.flow import Flow
-from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos, SpectralNorm
+from zoo.models.networks.lipschitz import LipschitzNetwork, LipSwish, SinCos, Spectral, SpectralNorm
 from zoo.models.residual_flow import ResidualFlow
 
 ESTIMATORS = [("truncated", "series"), ("roulette", "series"), ("roulette", "neumann")]
@@ -36,9 +36,9 @@ class Scale(nn.Module):
         return self.c * x
 
 
-def network(shape, **settings):
+def network(shape, train_tolerance=None, **settings):
     torch.manual_seed(2)
-    g = LipschitzNetwork(shape, (8, 8), 0.9, **settings)
+    g = LipschitzNetwork(shape, (8, 8), Spectral(train_tolerance=train_tolerance), **settings)
     with torch.no_grad():
         for layer in g.layers:
             layer.layer.weight.mul_(3)
@@ -50,7 +50,7 @@ def points(n, *shape):
 
 
 def block(g, **settings):
-    return InvertibleResidual(g, exact_dim=0, eval_exact_dim=0, **settings)
+    return InvertibleResidual(g, Series(exact_dim=0, eval_exact_dim=0, **settings))
 
 
 def test_a_truncated_series_has_its_known_bias_and_the_roulette_none():
@@ -203,7 +203,7 @@ def test_slopes_of_lipswish_are_numbers_where_its_argument_overflows():
 @pytest.mark.parametrize("far", [1e4, 1e30])
 @pytest.mark.parametrize("activation", ["elu", "lipswish", "sincos"])
 def test_slopes_hold_far_outside(activation, far):
-    g = LipschitzNetwork((2,), (8, 8), 0.9, activation, True).eval()
+    g = LipschitzNetwork((2,), (8, 8), activation=activation, activate_input=True).eval()
     x = torch.tensor([[far, -far], [-far, far]])
     jacobian = g.linearise(x)[1]
     assert torch.linalg.matrix_norm(jacobian, 2).max() <= g.lipschitz * (1 + 1e-5)
@@ -211,7 +211,7 @@ def test_slopes_hold_far_outside(activation, far):
 
 def copied_block(theirs):
     """A residual branch of ours with the weights of their LipschitzMLP, scaled below the bound of either."""
-    ours = LipschitzNetwork((2,), (16,), 0.9, "lipswish", True).double().eval()
+    ours = LipschitzNetwork((2,), (16,), activation="lipswish", activate_input=True).double().eval()
     linears = [m for m in theirs.modules() if hasattr(m, "compute_weight")]
     swishes = [m for m in theirs.modules() if hasattr(m, "beta")]
     with torch.no_grad():
@@ -269,7 +269,7 @@ def test_normflows_agrees_on_the_density_of_a_whole_flow():
 @pytest.mark.parametrize("shape", [(3,), (1, 4, 4)], ids=str)
 def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
     spec = DataSpec(shape)
-    settings = {"gradient": gradient, "hidden": (8, 8), "width": 4, "blocks": 2, "exact_dim": 0}
+    settings = {"series": {"gradient": gradient, "exact_dim": 0}, "hidden": (8, 8), "width": 4, "blocks": 2}
     torch.manual_seed(0)
     plain = ResidualFlow(spec, **settings).double().train()
     saving = ResidualFlow(spec, memory_efficient=True, **settings).double().train()
@@ -360,10 +360,15 @@ def test_details_autocast_inference_mode_and_far_inputs():
     flow.log_prob(x).sum().backward()
 
 
-@pytest.mark.parametrize("name", ["estimator", "gradient", "count", "activation"])
-def test_unknown_names_are_refused(name):
-    with pytest.raises(ZooError, match=name):
-        ResidualFlow(DataSpec((3,)), **{name: "magic"})
+@pytest.mark.parametrize("name", ["estimator", "gradient", "count"])
+def test_unknown_names_of_the_series_are_refused(name):
+    with pytest.raises(ZooError, match=rf"model\.series\.{name}"):
+        ResidualFlow(DataSpec((3,)), series={name: "magic"})
+
+
+def test_unknown_activations_are_refused():
+    with pytest.raises(ZooError, match=r"model\.activation"):
+        ResidualFlow(DataSpec((3,)), activation="magic")
 
 
 @pytest.mark.parametrize(
@@ -401,7 +406,8 @@ def test_published_sizes_build(name, shape, blocks, width, coefficient, terms, e
     for block in residuals:
         assert {m.coefficient for m in block.g.layers} == {coefficient}
         assert block.lipschitz == pytest.approx(coefficient**3)
-        assert (block.terms, block.eval_terms, block.estimator) == (terms, 20, estimator)
+        series = block.series
+        assert (series.terms, series.eval_terms, series.estimator) == (terms, 20, estimator)
         if estimator == "truncated":  # 5 power iterations, of the script
             assert {(m.iterations, m.train_tolerance) for m in block.g.layers} == {(5, None)}
         else:

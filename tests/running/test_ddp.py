@@ -49,9 +49,10 @@ CASES = {
     "two optimisers, averaged weights": ["model=gan", *MOONS, "model.hidden=8", "training.ema=0.9"],
     "critic steps": ["model=gan", *MOONS, "model.hidden=8", "training.critic_steps=2"],
     "clipped weights": ["model=wgan", *MOONS, "model.hidden=8"],
-    "matching": ["model=flow_matching", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3"],
-    "adjoint": ["model=ffjord", *MOONS, "model.hidden=[8]", "model.solver=rk4", "model.steps=3",
-                "model.adjoint=true"],
+    "matching": ["model=flow_matching", *MOONS, "model.hidden=[8]", "model.solver.method=rk4",
+                 "model.solver.steps=3"],
+    "adjoint": ["model=ffjord", *MOONS, "model.hidden=[8]", "model.solver.method=rk4", "model.solver.steps=3",
+                "model.solver.adjoint=true"],
     "accumulation": ["model=maf", *MOONS, "training.accumulate=2"],
 }  # fmt: skip
 DIGITS = ["data=digits", "evaluation.likelihood_examples=8", *PLAIN]
@@ -63,7 +64,7 @@ ON_IMAGES = {
     "stylegan": ["model=stylegan", *DIGITS, "model.width=4", "model.latent_dim=4", "model.hidden=8",
                  "training.ema=0.9", "training.r1=1", "model.truncation=0.7"],
     "diffusion": ["model=diffusion", *DIGITS, "model.unet.channels=4", "model.terms=2",
-                  "model.sample_steps=2", "model.conditional=true"],
+                  "model.sampler.steps=2", "model.conditional=true"],
     "pixelcnn_pp": ["model=pixelcnn_pp", *DIGITS, "model.width=4", "model.components=2"],
     "vae_hierarchical": ["model=vae_hierarchical", *DIGITS, "model.width=4"],
 }  # fmt: skip
@@ -231,8 +232,8 @@ def in_group(questions, world, timeout=60):
 GREY = DataSpec((1, 8, 8), levels=17)
 SHARED = {
     "flow": ("realnvp", GREY, {"width": 4}),
-    "diffusion": ("diffusion", GREY, {"terms": 2, "sample_steps": 3}),
-    "fixed steps": ("ffjord", DataSpec((2,)), {"hidden": [8], "solver": "rk4", "steps": 2}),
+    "diffusion": ("diffusion", GREY, {"terms": 2, "sampler": {"steps": 3}}),
+    "fixed steps": ("ffjord", DataSpec((2,)), {"hidden": [8], "solver": {"method": "rk4", "steps": 2}}),
     "steps that depend on the batch": ("ffjord", DataSpec((2,)), {"hidden": [8]}),
 }
 

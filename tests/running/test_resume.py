@@ -23,7 +23,8 @@ CASES = {
     "sngan": ["model=sngan", "model.width=4", "model.latent_dim=4", "model.conditional=true",
               "training.augment=[colour,translation,cutout]"],
     "diffusion": ["model=diffusion", "model.conditional=true", "model.label_dropout=0.5",
-                  "model.unet.channels=4", "model.unet.dropout=0.2", "model.terms=2", "model.sample_steps=2"],
+                  "model.unet.channels=4", "model.unet.dropout=0.2", "model.terms=2",
+                  "model.sampler.steps=2"],
 }  # fmt: skip
 
 

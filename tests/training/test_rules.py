@@ -87,7 +87,8 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
     settings = [
         "model=flow_matching", "data=moons", "logger=none", "trainer=cpu", "training.batch_size=16",
         "training.updates=1000", "training.max_seconds=7", "training.validations=500", "training.log_every=1",
-        "training.validate_likelihood=5", "model.hidden=[4]", "model.solver=euler", "evaluation.samples=20",
+        "training.validate_likelihood=5", "model.hidden=[4]", "model.solver.method=euler",
+        "evaluation.samples=20",
         "evaluation.likelihood_examples=5", "evaluation.latency_repeats=1",
         "evaluation.throughput_batches=[1]", f"hydra.run.dir={tmp_path}",
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from textwrap import shorten
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Chain, zeros
-from zoo.models.bijections.continuous import FIXED, ContinuousFlow
+from zoo.models.bijections.continuous import ContinuousFlow
 from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.core import rng
@@ -183,18 +184,20 @@ def _values_alone(model: nn.Module) -> Iterator[None]:
     log-determinant: no divergence, series or adjoint, and nothing recomputed."""
     changed: list[nn.Module] = []
 
-    def replace(module: nn.Module, value: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]) -> None:
+    def substitute(
+        module: nn.Module, value: Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    ) -> None:
         module.forward = value
         changed.append(module)
 
     try:
         for module in model.modules():
             if isinstance(module, ContinuousFlow):
-                replace(module, partial(_end_of_path, module))
+                substitute(module, partial(_end_of_path, module))
             elif isinstance(module, InvertibleResidual):
-                replace(module, partial(_residual, module))
+                substitute(module, partial(_residual, module))
             elif isinstance(module, Reversible):
-                replace(module, partial(Chain.forward, module))
+                substitute(module, partial(Chain.forward, module))
         yield
     finally:
         for module in changed:
@@ -202,11 +205,11 @@ def _values_alone(model: nn.Module) -> Iterator[None]:
 
 
 def _end_of_path(ode: ContinuousFlow, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    adjoint, ode.adjoint = ode.adjoint, False  # each row of a Jacobian would be a solve of its own
+    solver, ode.solver = ode.solver, replace(ode.solver, adjoint=False)  # or each row solves an ODE
     try:
         return ode.path(x, (0.0, 1.0), context)[-1], zeros(x)
     finally:
-        ode.adjoint = adjoint
+        ode.solver = solver
 
 
 def _residual(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -304,14 +307,17 @@ def _looser(model: nn.Module) -> Iterator[str]:
     changes: list[tuple[nn.Module, str, Any]] = []
     what = ""
     for module in model.modules():
-        if isinstance(module, ContinuousFlow) and module.solver in FIXED:
-            changes.append((module, "steps", max(1, module.steps // 2)))
+        if isinstance(module, ContinuousFlow) and not module.solver.adaptive:
+            steps = max(1, module.solver.steps // 2)
+            changes.append((module, "solver", replace(module.solver, steps=steps)))
             what = "half the steps"
         elif isinstance(module, ContinuousFlow):
-            changes += [(module, name, getattr(module, name) * LOOSER) for name in ("atol", "rtol")]
+            atol, rtol = module.solver.atol * LOOSER, module.solver.rtol * LOOSER
+            changes.append((module, "solver", replace(module.solver, atol=atol, rtol=rtol)))
             what = "10 times the tolerances"
         elif isinstance(module, InvertibleResidual):
-            changes.append((module, "eval_terms", max(1, module.eval_terms // 2)))
+            terms = max(1, module.series.eval_terms // 2)
+            changes.append((module, "series", replace(module.series, eval_terms=terms)))
             what = "half the terms"
     kept = [(module, name, getattr(module, name)) for module, name, _ in changes]
     try:

@@ -2,91 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from zoo.checks import above, whole
+from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
-from zoo.models.bijections.residual import Count, Estimator, Gradient, InvertibleResidual
+from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core.distributions import Base
-from zoo.models.families.flow import Preprocessing, context_size
-from zoo.models.iresnet import ResidualModel, check_coefficient
-from zoo.models.networks.lipschitz import Activation, LipschitzNetwork
+from zoo.models.core.settings import Pixels
+from zoo.models.families.flow import context_size
+from zoo.models.families.residual import MakeBlock, ResidualModel
+from zoo.models.networks.lipschitz import Activation, LipschitzNetwork, Spectral
 
 
 class ResidualFlow(ResidualModel):
     """Residual flow (Chen et al. 2019, arXiv:1906.02735).
 
-    i-ResNet's blocks with a looser Lipschitz bound, which the Russian-roulette estimator of the
+    The blocks of i-ResNet with a looser Lipschitz bound, which the Russian-roulette estimator of the
     log-determinant allows, its Neumann-series gradient, and LipSwish before every layer.
 
     Args:
         spec: the data.
-        hidden: widths inside a block (vectors), and inside the dense blocks that end an image flow.
-        width: channels inside a block (images).
-        dense_blocks: dense blocks at the end (images).
-        coefficient: spectral norm of each layer, below 1.
-        activation: before every layer: ``lipswish``, ``elu`` or ``sincos`` (not the paper's: pairs of waves,
-            which lose no slope).
-        train_tolerance: see :class:`~zoo.models.networks.lipschitz.SpectralNorm`.
-        exact_dim, eval_exact_dim, estimator, gradient, terms, eval_terms, count, tolerance: see
-            :class:`~zoo.models.bijections.residual.InvertibleResidual`.
-        blocks, scales, squeeze_first, split, memory_efficient, preprocessing, alpha, conditional,
-            base: see :class:`~zoo.models.iresnet.ResidualModel`.
-
-    Raises:
-        ZooError: a coefficient outside (0, 1), no block, scale or term.
+        hidden: widths of the hidden layers of a block (vectors), and of a dense block at the end (images).
+        width: channels of the hidden layers of a block (images).
+        dense_blocks: number of dense blocks at the end (images).
+        activation: activation before every layer: ``lipswish``, ``elu`` or ``sincos`` (pairs of waves, which
+            are not in the paper and attenuate no gradient).
+        spectral: spectral normalisation of the layers.
+        series: log-determinant of a block.
+        tolerance: tolerance of the inverse of a block.
+        blocks, scales, squeeze_first, split, memory_efficient, pixels, conditional, base: see
+            :class:`~zoo.models.families.residual.ResidualModel`.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        blocks: int = 4,
-        scales: int = 2,
+        *,
+        blocks: Positive = 4,
+        scales: Positive = 2,
         squeeze_first: bool = True,
         split: bool = False,
-        hidden: Sequence[int] = (64, 64, 64),
-        width: int = 32,
-        dense_blocks: int = 0,
-        coefficient: float = 0.98,
+        hidden: Sequence[Positive] = (64, 64, 64),
+        width: Positive = 32,
+        dense_blocks: NotNegative = 0,
         activation: Activation = "lipswish",
-        train_tolerance: float | None = 1e-3,
-        exact_dim: int = 2,
-        eval_exact_dim: int = 64,
-        estimator: Estimator = "roulette",
-        gradient: Gradient = "neumann",
-        terms: int = 2,
-        eval_terms: int = 20,
-        count: Count = "geometric",
-        tolerance: float = 1e-5,
+        spectral: Spectral = Spectral(coefficient=0.98, train_tolerance=1e-3),
+        series: Series = Series(estimator="roulette", gradient="neumann", terms=2, exact_dim=2),
+        tolerance: PositiveFloat = 1e-5,
         memory_efficient: bool = False,
-        preprocessing: Preprocessing = "logit",
-        alpha: float = 1e-6,
+        pixels: Pixels = Pixels(),
         conditional: bool = False,
         base: Base = "normal",
     ) -> None:
-        check_coefficient(coefficient)
-        whole(1, hidden=hidden, width=width)
-        above(0, tolerance=tolerance, train_tolerance=train_tolerance)
-        whole(0, dense_blocks=dense_blocks)
         context = context_size(spec, conditional)
 
-        def make(widths: Sequence[int]) -> Callable[[tuple[int, ...]], InvertibleResidual]:
+        def make(widths: Sequence[int]) -> MakeBlock:
             def block(shape: tuple[int, ...]) -> InvertibleResidual:
-                g = LipschitzNetwork(shape, widths, coefficient, activation, True, train_tolerance, context)
-                return InvertibleResidual(
-                    g, exact_dim, eval_exact_dim, estimator, gradient, terms, eval_terms, count, tolerance
+                g = LipschitzNetwork(
+                    shape, widths, spectral, activation=activation, activate_input=True, context=context
                 )
+                return InvertibleResidual(g, series, tolerance=tolerance)
 
             return block
 
         super().__init__(
-            spec, make((width, width) if spec.is_image else hidden), blocks, scales, squeeze_first, split,
-            [make(hidden)] * dense_blocks, memory_efficient, preprocessing, alpha, conditional, base,
-        )  # fmt: skip
-        self.count = count
-
-    def likelihood_details(self) -> dict[str, Any]:
-        details = super().likelihood_details()
-        roulette = details.get("estimator") == "roulette"
-        return details | ({"extra_terms": self.count} if roulette else {})
+            spec,
+            make((width, width) if spec.is_image else hidden),
+            blocks=blocks,
+            scales=scales,
+            squeeze_first=squeeze_first,
+            split=split,
+            dense=[make(hidden)] * dense_blocks,
+            memory_efficient=memory_efficient,
+            pixels=pixels,
+            conditional=conditional,
+            base=base,
+        )

@@ -9,89 +9,98 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.checks import above, at_least, switch, whole
+from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, settings
 from zoo.errors import Diverged, Unsound, ZooError
 from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.core import rng
+from zoo.models.networks.vector_field import HasExactDivergence
 
-FIXED = ("euler", "midpoint", "rk4")
-MOST_STEPS = 2000  # a field that needs more is lost: better one sentence than a run that never ends
+MOST_STEPS = 2000  # a solve that needs more steps fails with one sentence instead of running for ever
 
+Method = Literal["dopri5", "euler", "midpoint", "rk4"]
 Trace = Literal["hutchinson", "exact"]
 Probe = Literal["rademacher", "gaussian"]
+
+
+@settings
+class Solver:
+    """How a continuous flow solves its ODE, and how it computes the trace of its field's Jacobian.
+
+    Attributes:
+        method: method of torchdiffeq: ``dopri5`` (adaptive steps), or ``euler``, ``midpoint`` or ``rk4``
+            (fixed steps).
+        steps: number of steps of a fixed-step method.
+        atol: absolute tolerance of a step of dopri5, in units of the state and in nats.
+        rtol: relative tolerance of a step of dopri5.
+        train_tolerance: both tolerances in training, where gradients need less accuracy; None for ``atol``
+            and ``rtol`` in training too.
+        exact_dim: largest number of dimensions for which the trace is exact in evaluation.
+        train_trace: trace in training, ``hutchinson`` or ``exact``.
+        probe: distribution of the probe of Hutchinson's estimate, ``rademacher`` or ``gaussian``.
+        adjoint: compute gradients by the adjoint ODE, whose memory does not grow with the number of steps,
+            instead of by back-propagation through the solver.
+    """
+
+    method: Method = "dopri5"
+    steps: Positive = 20
+    atol: PositiveFloat = 1e-5
+    rtol: PositiveFloat = 1e-5
+    train_tolerance: PositiveFloat | None = None
+    exact_dim: NotNegative = 8
+    train_trace: Trace = "hutchinson"
+    probe: Probe = "rademacher"
+    adjoint: bool = False
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether the method chooses its own steps."""
+        return self.method == "dopri5"
+
+
+@settings
+class Penalty:
+    """Weights of two penalties on the path that make it cheap to solve (Finlay et al. 2020, eq. 8-9).
+
+    Attributes:
+        kinetic: weight of the integral of |v|^2 over time, in nats.
+        jacobian: weight of the integral of |dv/dx|_F^2 over time, estimated by |e^T dv/dx|^2, in nats.
+    """
+
+    kinetic: NotNegativeFloat = 0.0
+    jacobian: NotNegativeFloat = 0.0
 
 
 class ContinuousFlow(Bijection):
     """z = x(1) with dx/dt = v(t, x) and x(0) the data; log|det dz/dx| = integral of tr(dv/dx) over [0, 1].
 
-    Chen et al. 2018, eq. 8; Grathwohl et al. 2019, eq. 4 and 8. The state and its log-determinant are one
-    ODE for torchdiffeq, which is made to stop at 0 and 1, so that the field is never asked for a time
-    outside. The inverse is the same ODE from 1 to 0.
+    Chen et al. 2018, eq. 8; Grathwohl et al. 2019, eq. 4 and 8. The state and its log-determinant are solved
+    as one ODE by torchdiffeq, which is made to stop at 0 and 1, so that the field is never evaluated outside.
+    The inverse is the same ODE from 1 to 0.
 
-    The trace is exact (the field's closed form ``divergence`` where it has one, or D vector-Jacobian
+    The trace is exact (by the field's own ``divergence`` where it has one, else by D vector-Jacobian
     products), or Hutchinson's estimate e^T (dv/dx) e with one probe e for each row, drawn once a solve: along
-    a fixed probe the estimate is a smooth function of time. Log-dets of forward and inverse cancel only under
-    one noise key: with probes of their own each is unbiased and their sum is not zero.
+    a fixed probe the estimate is a smooth function of time. The log-determinants of forward and inverse sum
+    to zero only under the same noise key: with different probes each is unbiased, but their sum is not zero.
 
-    Two penalties on the way from data to latents make training's ODE cheap to solve (Finlay et al. 2020,
-    arXiv:2002.02798, eq. 8-9). They are integrated along the same solve and, in training mode only, taken off
-    the log-determinant that ``forward`` returns, so that maximum likelihood maximises the penalised value.
+    The penalties are integrated along the same solve and, in training mode only, subtracted from the
+    log-determinant that ``forward`` returns, so that maximum likelihood maximises the penalised value.
 
-    The ODE leaves autocast: no step meets a tolerance that rounding hides.
-
-    In evaluation the error of the worst row, not the mean over the batch, meets the tolerance: an example's
-    density is as accurate in a batch as alone.
+    The ODE is solved without autocast: rounding to half precision would hide the tolerance of a step. In
+    evaluation the error of the worst row, not the mean over the batch, meets the tolerance: the density of an
+    example is as accurate in a batch as alone.
 
     Args:
         field: ``v(t, x)`` or, given a context, ``v(t, x, context)``; it does not mix rows.
-        solver: of torchdiffeq: ``dopri5``, or a fixed-step one (``euler``, ``midpoint``, ``rk4``).
-        steps: of a fixed-step solver.
-        atol: absolute tolerance of a step of dopri5, in units of the state and in nats.
-        rtol: relative tolerance.
-        train_tolerance: both tolerances in training, where gradients need less; None: the same.
-        exact_dim: events of at most this many dimensions get the exact trace in evaluation.
-        train_trace: the trace in training, ``hutchinson`` or ``exact``.
-        adjoint: gradients by the adjoint ODE (memory flat in the steps) instead of back-propagation.
-        probe: of Hutchinson's estimate, ``rademacher`` or ``gaussian``.
-        kinetic: weight of the penalty int |v|^2 dt, in nats.
-        jacobian: weight of the penalty int |dv/dx|_F^2 dt, estimated by |e^T dv/dx|^2, in nats.
+        solver: method, tolerances and trace.
+        penalty: weights of the penalties in training.
 
     Attributes:
-        last_evaluations: evaluations of the field in the latest solve.
+        last_evaluations: number of evaluations of the field in the latest solve.
     """
 
-    def __init__(
-        self,
-        field: nn.Module,
-        *,
-        solver: str = "dopri5",
-        steps: int = 20,
-        atol: float = 1e-5,
-        rtol: float = 1e-5,
-        train_tolerance: float | None = None,
-        exact_dim: int = 8,
-        train_trace: Trace = "hutchinson",
-        adjoint: bool = False,
-        probe: Probe = "rademacher",
-        kinetic: float = 0.0,
-        jacobian: float = 0.0,
-    ) -> None:
+    def __init__(self, field: nn.Module, solver: Solver = Solver(), penalty: Penalty = Penalty()) -> None:
         super().__init__()
-        if solver not in ("dopri5", *FIXED):
-            raise ZooError(f"model.solver is dopri5, {', '.join(FIXED[:-1])} or {FIXED[-1]}; got '{solver}'.")
-        if train_trace not in ("hutchinson", "exact"):
-            raise ZooError(f"model.train_trace is hutchinson or exact; got '{train_trace}'.")
-        if probe not in ("rademacher", "gaussian"):
-            raise ZooError(f"model.probe is rademacher or gaussian; got '{probe}'.")
-        at_least(0, kinetic=kinetic, jacobian=jacobian)
-        whole(1, steps=steps)
-        whole(0, exact_dim=exact_dim)
-        switch(adjoint=adjoint)
-        above(0, atol=atol, rtol=rtol, train_tolerance=train_tolerance)
-        self.field, self.solver, self.steps = field, solver, steps
-        self.atol, self.rtol, self.train_tolerance = atol, rtol, train_tolerance
-        self.exact_dim, self.train_trace, self.adjoint = exact_dim, train_trace, adjoint
-        self.probe, self.kinetic, self.jacobian = probe, kinetic, jacobian
+        self.field, self.solver, self.penalty = field, solver, penalty
         self.last_evaluations = 0
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -104,11 +113,11 @@ class ContinuousFlow(Bijection):
         return self.transport(z, context)
 
     def transport(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Latent to data without the log-determinant: what sampling needs."""
+        """Return the data of latents, without the log-determinant."""
         return self.path(z, (1.0, 0.0), context)[-1]
 
     def path(self, start: Tensor, times: Sequence[float], context: Tensor | None = None) -> list[Tensor]:
-        """The solution from ``start`` at the first of several times (falling or rising) at all of them."""
+        """Return the states at several times, falling or rising, of the path at ``start`` at the first."""
         points = [start]
         for begin, end in itertools.pairwise(times):
             points += self._solve(
@@ -117,17 +126,17 @@ class ContinuousFlow(Bijection):
         return points
 
     def trace(self, dim: int, training: bool = False) -> Trace:
-        """The trace of events of ``dim`` dimensions."""
-        if self.closed_form:
+        """Return how the trace of events of ``dim`` dimensions is computed."""
+        if self.has_exact_divergence:
             return "exact"
         if training:
-            return self.train_trace
-        return "exact" if dim <= self.exact_dim else "hutchinson"
+            return self.solver.train_trace
+        return "exact" if dim <= self.solver.exact_dim else "hutchinson"
 
     @property
-    def closed_form(self) -> bool:
-        """Whether the field gives its divergence in closed form."""
-        return bool(getattr(self.field, "closed_form", False))
+    def has_exact_divergence(self) -> bool:
+        """Whether the field computes its divergence in closed form."""
+        return isinstance(self.field, HasExactDivergence) and self.field.has_exact_divergence
 
     def _with_log_det(
         self, x: Tensor, context: Tensor | None, start: float, end: float, penalise: bool = False
@@ -135,21 +144,22 @@ class ContinuousFlow(Bijection):
         if len(x) == 0:
             return x, zeros(x)
         keep = torch.is_grad_enabled()
-        # the divergence needs autograd even where the caller has switched it off, inference mode included
+        # the divergence needs autograd even where the caller has switched it off, as in inference mode
         with torch.inference_mode(False), torch.set_grad_enabled(keep):
             x, context = usable(x), usable(context)
+            has_divergence = self.has_exact_divergence
             exact = self.trace(x[0].numel(), self.training) == "exact"
-            kinetic, jacobian = (self.kinetic, self.jacobian) if penalise else (0.0, 0.0)
-            draw = rng.rademacher if self.probe == "rademacher" else rng.normal
+            kinetic, jacobian = (self.penalty.kinetic, self.penalty.jacobian) if penalise else (0.0, 0.0)
+            draw = rng.rademacher if self.solver.probe == "rademacher" else rng.normal
             probe = None if exact and not jacobian else draw(x)
 
             def dynamics(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-                live = torch.is_grad_enabled()  # the adjoint's way forward keeps no graph, its way back does
+                live = torch.is_grad_enabled()  # the adjoint's forward solve keeps no graph
                 with torch.enable_grad():
                     point = state[0]
                     if not (live and point.requires_grad):
                         point = point.detach().requires_grad_()
-                    if self.closed_form:
+                    if has_divergence:
                         self.last_evaluations += 1
                         velocity, trace = self.field.divergence(t, point, context)  # type: ignore[operator]
                     else:
@@ -162,7 +172,7 @@ class ContinuousFlow(Bijection):
                         penalty = penalty + jacobian * product.square().flatten(1).sum(1)
                         if not exact:
                             trace = (product * probe).flatten(1).sum(1)
-                    if exact and not self.closed_form:
+                    if exact and not has_divergence:
                         trace = _exact_trace(velocity, point, live)
                     change = (velocity, trace, penalty) if kinetic or jacobian else (velocity, trace)
                 return change if live else tuple(part.detach() for part in change)
@@ -202,24 +212,24 @@ class ContinuousFlow(Bijection):
         from torchdiffeq import odeint, odeint_adjoint
 
         time = torch.tensor([start, end], dtype=state[0].dtype, device=state[0].device)
-        settings: dict[str, Any] = {"method": self.solver, "options": self._options(time)}
-        if self.solver not in FIXED:
-            loose = self.train_tolerance if self.training else None
-            settings |= {"atol": loose or self.atol, "rtol": loose or self.rtol}
+        arguments: dict[str, Any] = {"method": self.solver.method, "options": self._options(time)}
+        if self.solver.adaptive:
+            loose = self.solver.train_tolerance if self.training else None
+            arguments |= {"atol": loose or self.solver.atol, "rtol": loose or self.solver.rtol}
         try:
-            if self.adjoint and torch.is_grad_enabled():
-                # all that the dynamics hold besides the state: what is not named here gets no gradient
+            if self.solver.adjoint and torch.is_grad_enabled():
+                # the adjoint gives gradients to the tensors listed here only
                 held = (*self.field.parameters(), *(() if context is None else (context,)))
                 named = tuple(tensor for tensor in held if tensor.requires_grad)
-                back = {k: v for k, v in settings["options"].items() if k != "norm"}
+                back = {k: v for k, v in arguments["options"].items() if k != "norm"}
                 if "step_t" in back and start > end:
                     back["step_t"] = -time  # torchdiffeq negates a decreasing time, but not for the adjoint
                 solution = odeint_adjoint(
-                    dynamics, state, time, adjoint_params=named, adjoint_options=back, **settings
+                    dynamics, state, time, adjoint_params=named, adjoint_options=back, **arguments
                 )
             else:
-                solution = odeint(dynamics, state, time, **settings)
-        except AssertionError as error:  # how torchdiffeq reports that it gives up
+                solution = odeint(dynamics, state, time, **arguments)
+        except AssertionError as error:  # torchdiffeq gives up by an assertion
             if "max_num_steps" in str(error):
                 raise self._failure(f"takes more than {MOST_STEPS} steps") from None
             if "underflow" in str(error) or "non-finite" in str(error):
@@ -231,21 +241,21 @@ class ContinuousFlow(Bijection):
         return result
 
     def _options(self, time: Tensor) -> dict[str, Any]:
-        if self.solver in FIXED:
+        if not self.solver.adaptive:
 
             def grid(_: Any, __: Any, t: Tensor) -> Tensor:
-                # torchdiffeq's own grid, from a step size, gains a step by rounding
-                return torch.cat(
-                    [torch.linspace(0, 1, self.steps + 1).to(t)[:-1] * (t[-1] - t[0]) + t[0], t[-1:]]
-                )
+                # the grid that torchdiffeq makes from a step size gains a step by rounding
+                shares = torch.linspace(0, 1, self.solver.steps + 1).to(t)[:-1]
+                return torch.cat([shares * (t[-1] - t[0]) + t[0], t[-1:]])
 
             return {"grid_constructor": grid}
-        tolerance = (self.train_tolerance if self.training else None) or min(self.atol, self.rtol)
+        tolerance = self.solver.train_tolerance if self.training else None
+        tolerance = tolerance or min(self.solver.atol, self.solver.rtol)
         options: dict[str, Any] = {
-            # stops at both ends (the adjoint runs backwards), or dopri5 steps past and interpolates back
+            # stop at both ends (the adjoint runs backwards); else dopri5 steps past and interpolates back
             "step_t": time,
-            # a step whose error, of fifth order, is near the tolerance; torchdiffeq's own guess tries times
-            # outside [0, 1]
+            # a step whose error, of fifth order, is near the tolerance; the first step that torchdiffeq would
+            # guess evaluates the field at times outside [0, 1]
             "first_step": min(0.5, tolerance**0.2),
             "max_num_steps": MOST_STEPS,
         }
@@ -254,20 +264,23 @@ class ContinuousFlow(Bijection):
     def _failure(self, what: str) -> ZooError:
         if self.training:
             return Diverged(f"The ODE of the continuous flow {what}; lower training.lr.")
-        return Unsound(f"The ODE of the continuous flow {what}; loosen model.atol and model.rtol or retrain.")
+        return Unsound(
+            f"The ODE of the continuous flow {what}; loosen model.solver.atol and model.solver.rtol or train "
+            "again."
+        )
 
     def extra_repr(self) -> str:
-        return f"solver={self.solver}, atol={self.atol:g}, rtol={self.rtol:g}, steps={self.steps}"
+        return f"{self.solver}"
 
 
 def _worst_row(state: tuple[Tensor, ...]) -> Tensor:
-    """Largest root mean square of a row, over the parts of the state."""
+    """Return the largest root mean square of a row, over all parts of the state."""
     worst = [part.reshape(len(part), -1).square().mean(1).max() for part in state]
     return torch.stack(worst).max().sqrt()
 
 
 def _exact_trace(velocity: Tensor, x: Tensor, keep: bool) -> Tensor:
-    """tr(dv/dx) by one product with each unit vector, ``(B,)``."""
+    """Return tr(dv/dx), ``(B,)``, by one vector-Jacobian product with each unit vector."""
     dim = velocity[0].numel()
     units = torch.eye(dim, dtype=x.dtype, device=x.device).view(dim, 1, *x.shape[1:]).expand(dim, *x.shape)
     (rows,) = torch.autograd.grad(velocity, x, units, create_graph=keep, is_grads_batched=True)

@@ -4,25 +4,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from zoo.checks import above, one_of, whole
+from zoo.checks import NotNegative, Positive, PositiveFloat, checked, settings
 from zoo.errors import Unsound, ZooError
 from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.core import rng
 from zoo.models.core.functional import sum_event
 
-SLACK = 10  # times the tolerance that rounding in g may leave, where nothing else does
+SLACK = 10  # factor on the tolerance that is accepted where only rounding in g moves the iterates
 FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
-ROWS = 128  # of an exact Jacobian at a time: as many as a processor's cache holds
-RESOLUTION = 2.0**-53  # of the uniform number that a count of terms is drawn with
+ROWS = 128  # rows of an exact Jacobian at a time: as many as fit in a processor's cache
+RESOLUTION = 2.0**-53  # of the uniform number from which a count of terms is drawn
 
 Estimator = Literal["truncated", "roulette"]
 Gradient = Literal["series", "neumann"]
 Count = Literal["geometric", "poisson"]
+
+
+@settings
+class Series:
+    """How a residual block computes its log-determinant: exactly, or as a power series.
+
+    Attributes:
+        estimator: sum of the series of events with more than ``exact_dim`` dimensions: ``truncated`` or
+            ``roulette``, see :class:`InvertibleResidual`.
+        gradient: gradient of the series: ``series`` or ``neumann``, see :class:`InvertibleResidual`.
+        terms: number of terms that are always summed, in training.
+        eval_terms: the same in evaluation.
+        count: distribution of the number N of further terms of ``roulette``: ``geometric``,
+            P(N >= m) = 2^-m, or ``poisson`` with mean 2.
+        exact_dim: largest number of dimensions for which the log-determinant is exact, in training.
+        eval_exact_dim: the same in evaluation, where no gradient of it is needed; at least ``exact_dim``.
+    """
+
+    estimator: Estimator = "truncated"
+    gradient: Gradient = "series"
+    terms: Positive = 5
+    eval_terms: Positive = 20
+    count: Count = "geometric"
+    exact_dim: NotNegative = 8
+    eval_exact_dim: NotNegative = 64
+
+
+@runtime_checkable
+class HasJacobian(Protocol):
+    """A network on vectors that computes its output and its whole Jacobian together."""
+
+    def linearise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the output ``(B, D)`` and its Jacobian in x, ``(B, D, D)``."""
 
 
 class InvertibleResidual(Bijection):
@@ -34,75 +67,60 @@ class InvertibleResidual(Bijection):
         log|det dz/dx| = tr ln(I + J) = sum_{k >= 1} (-1)^{k+1} tr(J^k) / k,
 
     and tr(J^k) is estimated by Hutchinson's e^T J^k e, with one Rademacher probe e for each row and all k.
-    Small events get the exact value, from the whole Jacobian. Estimators of the series' sum:
+    Small events get the exact value, from the whole Jacobian. Estimators of the sum of the series:
 
     * ``truncated``: the first ``terms``; biased, by at most :meth:`bias_bound`.
     * ``roulette``: N more terms, N random, each divided by the probability that it is reached (Russian
-      roulette): unbiased in value and gradient. In training all rows share one N, for its cost; in evaluation
-      each row draws its own from its own noise, so that no example's value depends on its batch.
+      roulette): unbiased in value and gradient. In training all rows share one N, to save time; in evaluation
+      each row draws its own from its own noise, so that the value of an example is independent of its batch.
 
     Gradients of the log-determinant, for each row and under any weights of the rows:
 
     * ``series``: those of the terms themselves; the graph of all of them is kept.
     * ``neumann``: d log|det| = tr((I + J)^-1 dJ), estimated by (sum_k w_k (-J^T)^{k-1} e)^T dJ e with the
-      same probe and weights w_k: the graph of one product only. As a function of the weights w_k it is the
-      gradient of the same expectation, and the value remains the estimate of the log-determinant.
+      same probe and weights w_k, which keeps the graph of one product only. It is unbiased for the gradient
+      of the same expectation, and the value remains the estimate of the log-determinant.
 
-    The block leaves autocast: the inverse and the series need g in full precision.
+    The block is computed without autocast: the inverse and the series need g in full precision.
 
-    The inverse's log-determinant is minus the forward one at the solution; its gradient is implicit:
+    The log-determinant of the inverse is minus the forward one at the solution; its gradient is implicit:
     dL/dz = (I + J)^-T dL/dx, itself a fixed point, so that no iterate is stored.
 
     Args:
-        g: the residual branch ``g(x)`` or, given a context, ``g(x, context)``, with attribute ``lipschitz``,
-            a bound below 1 on its constant in x.
-        exact_dim: largest dimension whose log-determinant is exact.
-        eval_exact_dim: the same in evaluation, where no gradient of it is needed; at least ``exact_dim``.
-        estimator: of larger events: ``truncated`` or ``roulette``.
-        gradient: ``series`` or ``neumann``.
-        terms: of the series that are always summed, in training.
-        eval_terms: the same in evaluation.
-        count: distribution of N: ``geometric``, P(N >= m) = 2^-m, or ``poisson`` of mean 2.
-        tolerance: of the inverse in float32: bound on the error of x, relative to max(1, largest |x_i|) of
-            the row; scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times it
-            is accepted where rounding in g alone keeps the iterates from coming to rest.
-        most: iterations after which the inverse gives up.
+        g: the residual branch ``g(x)`` or, given a context, ``g(x, context)``, with an attribute
+            ``lipschitz``: a bound below 1 on its Lipschitz constant in x.
+        series: the log-determinant.
+        tolerance: bound on the error of the inverse in float32, relative to max(1, largest |x_i|) of the row;
+            scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times it is
+            accepted where rounding in g alone keeps the iterates from coming to rest.
+        most: largest number of iterations of the inverse.
 
     Attributes:
-        last_iterations: of the latest inverse.
-        last_residual: the relative change that its last iteration made.
-        last_terms: of the series in the latest forward pass; 0 where it was exact.
+        last_iterations: number of iterations of the latest inverse.
+        last_residual: relative change made by its last iteration.
+        last_terms: number of terms of the series in the latest forward pass; 0 where it was exact.
+
+    Raises:
+        ZooError: ``g.lipschitz`` is missing or not below 1.
     """
 
+    @checked("model")
     def __init__(
         self,
         g: nn.Module,
-        exact_dim: int = 8,
-        eval_exact_dim: int = 64,
-        estimator: Estimator = "truncated",
-        gradient: Gradient = "series",
-        terms: int = 5,
-        eval_terms: int = 20,
-        count: Count = "geometric",
-        tolerance: float = 1e-5,
-        most: int = 500,
+        series: Series = Series(),
+        *,
+        tolerance: PositiveFloat = 1e-5,
+        most: Positive = 500,
     ) -> None:
         super().__init__()
-        one_of(("truncated", "roulette"), estimator=estimator)
-        one_of(("series", "neumann"), gradient=gradient)
-        one_of(tuple(_SURVIVAL), count=count)
-        self.g, self.estimator, self.gradient = g, estimator, gradient
-        self.exact_dim, self.eval_exact_dim = exact_dim, max(exact_dim, eval_exact_dim)
-        self.terms, self.eval_terms = terms, eval_terms
-        self.tolerance, self.most = tolerance, most
+        self.g, self.series, self.tolerance, self.most = g, series, tolerance, most
         self.lipschitz = float(getattr(g, "lipschitz", math.nan))
-        whole(1, terms=terms, eval_terms=eval_terms, most=most)
-        whole(0, exact_dim=exact_dim, eval_exact_dim=eval_exact_dim)
-        above(0, tolerance=tolerance)
         if not self.lipschitz < 1:
             raise ZooError(f"A residual block needs g.lipschitz below 1; got {self.lipschitz:g}.")
-        # P(N >= m) for m = 1, 2, .., as far as the draw can tell it from 0
-        chances = [_SURVIVAL[count](m) for m in range(1, 64)] if estimator == "roulette" else []
+        # P(N >= m) for m = 1, 2, .., as long as the uniform number can be below it
+        survival = _SURVIVAL[series.count]
+        chances = [survival(m) for m in range(1, 64)] if series.estimator == "roulette" else []
         self._survival = tuple(chance for chance in chances if chance >= RESOLUTION)
         self.last_iterations, self.last_residual, self.last_terms = 0, 0.0, 0
 
@@ -110,7 +128,7 @@ class InvertibleResidual(Bijection):
         if len(x) == 0:
             return x, zeros(x)
         keep = torch.is_grad_enabled()
-        exact = x[0].numel() <= (self.exact_dim if self.training else self.eval_exact_dim)
+        exact = self.is_exact(x[0].numel(), self.training)
         self.last_terms = 0
         with torch.inference_mode(False), torch.autocast(x.device.type, enabled=False):
             x, context = usable(x), usable(context)
@@ -125,7 +143,7 @@ class InvertibleResidual(Bijection):
         return x, -self.forward(x, context)[1]
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """The inverse without its log-determinant: what sampling needs.
+        """Return the inverse without its log-determinant.
 
         Raises:
             Unsound: no convergence within ``most`` iterations.
@@ -150,27 +168,30 @@ class InvertibleResidual(Bijection):
         x.register_hook(implicit)
         return x
 
-    def is_exact(self, dim: int) -> bool:
-        """Whether the log-determinant of events of ``dim`` dimensions is exact in evaluation."""
-        return dim <= self.eval_exact_dim
+    def is_exact(self, dim: int, training: bool = False) -> bool:
+        """Return whether the log-determinant of events of ``dim`` dimensions is exact."""
+        exact_dim, eval_exact_dim = self.series.exact_dim, self.series.eval_exact_dim
+        return dim <= (exact_dim if training else max(exact_dim, eval_exact_dim))
 
     def bias_bound(self, dim: int) -> float:
-        """Largest bias in nats of the evaluated log-determinant: D (-ln(1 - L) - sum_{k <= n} L^k / k).
+        """Return a bound on the bias of the log-determinant in evaluation, in nats; 0 where it is exact.
 
-        It follows from |tr(J^k)| <= D L^k, with n the terms that the estimator may reach; for the roulette
-        these end where a term's chance is 2^-53, the resolution of the number that decides. 0 where exact.
+        It is D (-ln(1 - L) - sum_{k <= n} L^k / k), since |tr(J^k)| <= D L^k, where n is the largest number
+        of terms that the estimator can reach. The roulette ends at the term whose probability is 2^-53, the
+        resolution of the uniform number that decides.
         """
         if self.is_exact(dim):
             return 0.0
-        reached = self.eval_terms + len(self._survival)
+        reached = self.series.eval_terms + len(self._survival)
         kept = sum(self.lipschitz**k / k for k in range(1, reached + 1))
         return dim * max(0.0, -math.log1p(-self.lipschitz) - kept)
 
     def _forward(self, x: Tensor, context: Tensor | None, exact: bool, keep: bool) -> tuple[Tensor, Tensor]:
-        if exact and x.ndim == 2 and hasattr(self.g, "linearise"):
-            # in training with gradients even where none are wanted: spectral norms follow the weights then
+        if exact and x.ndim == 2 and isinstance(self.g, HasJacobian):
+            # in training with gradients even where none are wanted, since spectral norms follow the weights
+            # only then
             with torch.set_grad_enabled(keep or self.training):
-                out, jacobian = self.g.linearise(x, context)  # type: ignore[operator]
+                out, jacobian = self.g.linearise(x, context)
                 z, log_det = x + out, _log_det(jacobian)
             return (z, log_det) if keep else (z.detach(), log_det.detach())
         with torch.enable_grad():  # J is needed also where the caller wants no gradient
@@ -187,7 +208,7 @@ class InvertibleResidual(Bijection):
     def _series(self, x: Tensor, out: Tensor, keep: bool) -> Tensor:
         weights = self._weights(x)
         self.last_terms = len(weights)
-        neumann = keep and self.gradient == "neumann"
+        neumann = keep and self.series.gradient == "neumann"
         probe = rng.rademacher(x.detach())
         product, direction, log_det = probe, torch.zeros_like(probe), zeros(x)
         for k, weight in enumerate(weights, 1):
@@ -200,15 +221,15 @@ class InvertibleResidual(Bijection):
             log_det = log_det + signed / k * sum_event(product * probe)
         if neumann:
             (product,) = torch.autograd.grad(out, x, direction, create_graph=True)
-            surrogate = sum_event(product * probe)  # its gradient counts, its value does not
+            surrogate = sum_event(product * probe)  # only its gradient is used
             log_det = log_det + (surrogate - surrogate.detach())
         return log_det
 
     def _weights(self, x: Tensor) -> list[Tensor]:
-        """The factor of each term of the series, ``(1,)`` or ``(B,)``."""
-        fixed = self.terms if self.training else self.eval_terms
+        """Return the weight of each term of the series, ``(1,)`` or ``(B,)``."""
+        fixed = self.series.terms if self.training else self.series.eval_terms
         weights = [zeros(x[:1]) + 1] * fixed
-        if self.estimator == "truncated":
+        if self.series.estimator == "truncated":
             return weights
         wide = torch.float64 if x.device.type != "mps" else torch.float32
         survival = torch.tensor(self._survival, dtype=wide, device=x.device)
@@ -224,7 +245,10 @@ class InvertibleResidual(Bijection):
         """Iterate a contraction of factor L until every row is within the tolerance of the solution.
 
         Returns:
-            the solution, the iterations made, and the relative change of the last.
+            the solution, the number of iterations, and the relative change made by the last one.
+
+        Raises:
+            Unsound: no convergence within ``most`` iterations, or a value that is not finite.
         """
         epsilon = torch.finfo(start.dtype).eps
         tolerance = self.tolerance * epsilon / torch.finfo(torch.float32).eps
@@ -238,21 +262,22 @@ class InvertibleResidual(Bijection):
             size = following.abs().flatten(1).amax(1).clamp(min=smallest)
             change = float(((following - x).abs().flatten(1).amax(1) / size).max())
             x, iteration = following, iteration + 1
-            due = (change if iteration == 1 else due) * self.lipschitz  # what it would be without rounding
+            due = (change if iteration == 1 else due) * self.lipschitz  # the change without rounding
             if change <= stop or (due <= stop and change <= hidden):
                 break
             if iteration == self.most or not math.isfinite(change):
                 raise Unsound(
                     f"A residual block's inverse did not converge in {iteration} iterations (change "
-                    f"{change:.1e}, sought {stop:.1e}); lower model.coefficient or raise model.tolerance."
+                    f"{change:.1e}, sought {stop:.1e}); lower model.spectral.coefficient or raise "
+                    "model.tolerance."
                 )
         return x, iteration, change
 
 
 def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:
-    """log|det(I + dout/dx)|, ``(B,)``, from the whole Jacobian."""
+    """Return log|det(I + dout/dx)|, ``(B,)``, from the whole Jacobian."""
     dim = x[0].numel()
-    if x.ndim == 2 and not keep:  # small products: one batch of them is the fastest (convolutions: it is not)
+    if x.ndim == 2 and not keep:  # one batch of all products is faster for vectors, slower for convolutions
         units = torch.eye(dim).to(x)[:, None].expand(dim, *x.shape)
         (rows,) = torch.autograd.grad(out, x, units, is_grads_batched=True)
         jacobian = rows.transpose(0, 1)
@@ -269,14 +294,14 @@ def _exact(x: Tensor, out: Tensor, keep: bool) -> Tensor:
 
 
 def _log_det(jacobian: Tensor) -> Tensor:
-    """log|det(I + J)|, ``(B,)``, of ``(B, D, D)``."""
+    """Return log|det(I + J)|, ``(B,)``, of Jacobians ``(B, D, D)``."""
     jacobian = jacobian.to(torch.promote_types(jacobian.dtype, torch.float32))
     unit = torch.eye(jacobian.shape[1], dtype=jacobian.dtype, device=jacobian.device)
     return torch.linalg.slogdet(jacobian + unit)[1]
 
 
 def _poisson_survival(m: int, mean: float = 2.0) -> float:
-    """P(N >= m), summed from its small end, where a difference from 1 would round to nothing."""
+    """Return P(N >= m) of a Poisson number N, summed from the smallest term, since 1 - P(N < m) cancels."""
     return math.exp(-mean) * sum(mean**k / math.factorial(k) for k in reversed(range(m, m + 60)))
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Gt, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-from zoo.checks import one_of, whole
+from zoo.checks import Positive, PositiveFloat, settings
 from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.nfe import add_nfe
@@ -21,40 +23,59 @@ Activation = Literal["elu", "lipswish", "sincos"]
 
 BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
 MOST_ITERATIONS = 1000
-FIRST_ITERATIONS = 10
-FAR = 1e4  # where a sigmoid is 0 or 1 to the last bit, in float64 too
-SLOWEST = 1e-3  # rate of a wave: a straight line, for data of any ordinary scale
-FEWEST_ITERATIONS = 5  # the vectors may begin almost within a smaller eigenspace, which looks like the end
+FIRST_ITERATIONS = 10  # power iterations from a random vector
+FAR = 1e4  # a sigmoid of it is 1 to the last bit, in float64 too
+SLOWEST = 1e-3  # smallest rate of a wave: a straight line, for data of any ordinary scale
+FEWEST_ITERATIONS = (
+    5  # the vectors may start almost inside a smaller eigenspace, which looks like convergence
+)
+
+
+@settings
+class Spectral:
+    """Spectral normalisation of the layers of a residual branch.
+
+    Attributes:
+        coefficient: bound on the spectral norm of each layer; below 1, or the block has no inverse.
+        iterations: power iterations after each change of the weights, in training.
+        train_tolerance: relative width of the interval for the squared norm to which the power iterations of
+            training converge, in place of ``iterations``; None for a fixed number of iterations.
+    """
+
+    coefficient: Annotated[float, Gt(0), Lt(1)] = 0.9
+    iterations: Positive = 2
+    train_tolerance: PositiveFloat | None = None
 
 
 class SpectralNorm(nn.Module):
-    """A linear map kept at spectral norm at most ``coefficient``: W -> W / max(1, sigma(W) / coefficient).
+    """A linear map with spectral norm at most ``coefficient``: W -> W / max(1, sigma(W) / coefficient).
 
-    sigma belongs to the map itself: for a convolution, to the convolution at its input's size, zero padding
-    included, not to its kernel reshaped (Gouk et al. 2018, arXiv:1804.04368; Behrmann et al. 2019, section
-    2.1). A map that is already below the bound stays as it is.
+    sigma is the norm of the map itself: for a convolution, of the convolution at the size of its input, zero
+    padding included, not of its kernel reshaped to a matrix (Gouk et al. 2018, arXiv:1804.04368; Behrmann et
+    al. 2019, section 2.1). A map that is already below the bound stays as it is.
 
-    In training, warm-started power iterations follow every change of W, and the gradient counts that sigma
-    depends on W. After a few ``iterations`` sigma is too small by an unknown amount; with ``train_tolerance``
-    they go on until an eigenvalue of W^T W lies in an interval of that relative width around sigma^2, whose
-    upper end is used. They change nothing while W stays, so a layer that is run twice is the same map.
+    In training, warm-started power iterations follow every change of W, and the gradient includes the
+    dependence of sigma on W. After a few ``iterations`` sigma is too small by an unknown amount; with
+    ``train_tolerance`` they go on until an eigenvalue of W^T W lies in an interval of that relative width
+    around sigma^2, whose upper end is used. They change nothing while W stays, so a layer that is run twice
+    is the same map.
 
     Evaluation depends on W alone (a reloaded model gives the same numbers): sigma is an upper bound, found to
-    ``tolerance`` by :meth:`upper_bound`, and the training vector is left be. It is kept while the weight
-    stays, by the count of its changes in place. A change through ``.data`` is not counted: call
-    :meth:`train` or :meth:`eval` after it, else the old sigma serves the new weight.
+    ``tolerance`` by :meth:`upper_bound`, and the vector of training is not touched. The bound is cached until
+    the weight changes in place. A change through ``.data`` is not noticed: call :meth:`train` or :meth:`eval`
+    after it, else the old sigma serves the new weight.
 
     Args:
         layer: ``nn.Linear`` or ``nn.Conv2d`` (zero padding, any stride, no dilation, no groups).
         shape: event shape of the input.
-        coefficient: bound on the norm; below 1 where the map is to be a contraction.
+        coefficient: bound on the norm; below 1 for a contraction.
         iterations: power iterations after each change of W in training.
         train_tolerance: relative width of the interval for sigma^2 in training, in place of ``iterations``
             (Chen et al. 2019, appendix D, iterate to a tolerance too).
         tolerance: relative width of the interval for sigma^2, in evaluation.
 
     Raises:
-        ZooError: built under ``torch.inference_mode``, whose tensors count no changes.
+        ZooError: built under ``torch.inference_mode``, whose tensors do not count changes.
     """
 
     right: Tensor
@@ -64,6 +85,7 @@ class SpectralNorm(nn.Module):
         layer: nn.Linear | nn.Conv2d,
         shape: tuple[int, ...],
         coefficient: float = 0.9,
+        *,
         iterations: int = 2,
         train_tolerance: float | None = None,
         tolerance: float = 1e-3,
@@ -71,7 +93,7 @@ class SpectralNorm(nn.Module):
         super().__init__()
         if layer.weight.is_inference():
             raise ZooError(
-                "A spectral norm follows its weight's changes; build it outside torch.inference_mode."
+                "A spectral norm follows the changes of its weight; build it outside torch.inference_mode."
             )
         self.layer, self.shape, self.coefficient = layer, tuple(shape), coefficient
         self.iterations, self.train_tolerance, self.tolerance = iterations, train_tolerance, tolerance
@@ -85,32 +107,32 @@ class SpectralNorm(nn.Module):
         return self._map(x, self.weight(), self.layer.bias)
 
     def weight(self) -> Tensor:
-        """The normalised weight."""
+        """Return the normalised weight."""
         weight = self.layer.weight
         if self.training:
             if torch.is_grad_enabled() and self._iterated != self._state():
-                # after a start, or a while in evaluation, the vector may be far from the singular one
+                # at the start, or after a while in evaluation, the vector may be far from the singular one
                 steps = self.iterations if self._iterated else max(self.iterations, FIRST_ITERATIONS)
                 self._iterate(steps, self.train_tolerance)
                 self._iterated = self._state()
-            # the gradient of |W v| at fixed v is u v^T, as that of sigma; a copy of v, since the next
-            # iteration overwrites v, perhaps before this pass's backward
+            # the gradient of |W v| at fixed v is u v^T, the gradient of sigma; v is copied, since the next
+            # iteration overwrites it, perhaps before the backward pass of this one
             sigma = self._margin * self._map(self.right.clone(), weight).norm()
         else:
             sigma = self._converged()
         return weight * (self.coefficient / sigma.clamp(min=self.coefficient))
 
     def train(self, mode: bool = True) -> SpectralNorm:
-        self._known = self._iterated = None  # also after a change through .data, which no counter sees
+        self._known = self._iterated = None  # a change through .data is not counted
         return super().train(mode)
 
     @torch.no_grad()
     def upper_bound(self) -> Tensor:
-        """sigma(W) from above, to a relative ``tolerance`` / 2.
+        """Return an upper bound on sigma(W), above it by a share of at most ``tolerance`` / 2.
 
         Subspace iteration from fixed vectors with Rayleigh-Ritz: with s^2 the largest Ritz value of W^T W, v
         its unit vector and r = |W^T W v - s^2 v|, an eigenvalue lies in s^2 +- r, so sigma <= sqrt(s^2 + r)
-        once v has turned to the largest. It stops at r <= tolerance s^2.
+        once v is close to the first singular vector. It stops at r <= tolerance s^2.
         """
         weight = self.layer.weight
         weight = weight.to(torch.promote_types(weight.dtype, torch.float32))
@@ -129,13 +151,13 @@ class SpectralNorm(nn.Module):
         return (values[-1].clamp(min=0) + residual).sqrt()
 
     def _state(self) -> tuple[int, int]:
-        """What changes with the weight's value."""
+        """Return an address and a version, which change with the value of the weight."""
         return self.layer.weight.data_ptr(), self.layer.weight._version
 
     def _converged(self) -> Tensor:
-        """The upper bound, computed once for each value of the weight."""
+        """Return the upper bound, computed once for each value of the weight."""
         if self._known is None or self._known[0] != self._state():
-            with torch.inference_mode(False):  # it may serve later where gradients flow
+            with torch.inference_mode(False):  # it may be used later with gradients
                 self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
 
@@ -167,24 +189,24 @@ class SpectralNorm(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """A 1-Lipschitz activation, which knows its slope.
+    """A 1-Lipschitz activation with its slope.
 
     Attributes:
-        copies: channels that each channel becomes.
+        copies: number of output channels for each input channel.
     """
 
     copies = 1
 
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The values and their slopes, of ``(B, C)`` each ``(B, copies C)``."""
+        """Return values and slopes, ``(B, copies C)`` each, of ``(B, C)``."""
         raise NotImplementedError
 
 
 class LipSwish(Pointwise):
     """x sigmoid(softplus(b) x) / 1.1 with a learned b, starting at 0.5 (Chen et al. 2019, section 3.3).
 
-    The slope of x sigmoid(x) is at most 1.09984, whatever the scale of x; so this is 1-Lipschitz. Unlike
-    ELU's, its second derivative is continuous and does not vanish where the slope is near 1.
+    The slope of x sigmoid(b x) is at most 1.09984 for every b, so this is 1-Lipschitz. Unlike that of ELU,
+    its second derivative is continuous and does not vanish where the slope is near 1.
     """
 
     def __init__(self) -> None:
@@ -197,7 +219,7 @@ class LipSwish(Pointwise):
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scaled = F.softplus(self.scale) * x
         gate = torch.sigmoid(scaled)
-        bend = scaled.clamp(-FAR, FAR) * (1 - gate)  # an infinite product would be no number times 0
+        bend = scaled.clamp(-FAR, FAR) * (1 - gate)  # infinity times 0 would be NaN
         return x * gate / 1.1, gate * (1 + bend) / 1.1
 
 
@@ -212,12 +234,12 @@ class ELU(Pointwise):
 
 
 class SinCos(Pointwise):
-    """Each x becomes the pair sin(a x) / a, (cos(a x) - 1) / a: ``(B, C, ...)`` to ``(B, 2 C, ...)``.
+    """Map each x to the pair sin(a x) / a, (cos(a x) - 1) / a: ``(B, C, ...)`` to ``(B, 2 C, ...)``.
 
     a = softplus(b) with a learned b, starting at 0.5. The two slopes, cos(a x) and -sin(a x), have norm one
-    at every x: the map is 1-Lipschitz and, unlike an activation of one value, attenuates nowhere, so that a
-    network can use the whole of its bound (with the same aim Perugachi-Diaz et al. 2021, arXiv:2102.02694,
-    make pairs of LipSwish, whose slopes have norms of 0.64 to 1).
+    at every x: the map is 1-Lipschitz and, unlike an activation with one value, nowhere less, so that a
+    network can use the whole of its bound (for the same purpose Perugachi-Diaz et al. 2021, arXiv:2102.02694,
+    use pairs of LipSwish, whose slopes have norms of 0.64 to 1).
     """
 
     copies = 2
@@ -233,7 +255,7 @@ class SinCos(Pointwise):
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         rate = self._rate()
         sin, cos = torch.sin(rate * x), torch.cos(rate * x)
-        half = -2 * torch.sin(rate * x / 2).square()  # cos - 1, of which a small rate would leave nothing
+        half = -2 * torch.sin(rate * x / 2).square()  # cos - 1 without cancellation
         return torch.cat([sin, half], 1) / rate, torch.cat([cos, -sin], 1)
 
     def _rate(self) -> Tensor:
@@ -244,42 +266,35 @@ _ACTIVATIONS: dict[str, type[Pointwise]] = {"elu": ELU, "lipswish": LipSwish, "s
 
 
 class LipschitzNetwork(nn.Module):
-    """Spectrally normalised layers, 1-Lipschitz activations between: Lip at most ``coefficient`` ** layers.
+    """Spectrally normalised layers with 1-Lipschitz activations between them.
 
-    Dense on vectors; on images convolutions 3x3, 1x1, .., 3x3 (Behrmann et al. 2019, section 5). A context
-    shifts the first layer's output, which no constant in x depends on.
+    Layers are dense on vectors; on images they are convolutions 3x3, 1x1, .., 3x3 (Behrmann et al. 2019,
+    section 5). A context shifts the output of the first layer, which leaves the Lipschitz constant in x.
 
     Args:
-        shape: event shape, of input and output.
-        hidden: widths inside.
-        coefficient: bound for each layer.
-        activation: ``elu``, ``lipswish`` or ``sincos``; each has a continuous derivative, which a density's
-            gradient needs.
-        activate_input: an activation before the first layer too.
-        train_tolerance, iterations: see :class:`SpectralNorm`.
-        context: length of what the output is conditioned on; 0 for nothing.
+        shape: event shape of input and output.
+        hidden: widths of the hidden layers.
+        spectral: normalisation of the layers.
+        activation: ``elu``, ``lipswish`` or ``sincos``; each has a continuous derivative, which the gradient
+            of a density needs.
+        activate_input: put an activation before the first layer too.
+        context: length of the context; 0 for none.
 
     Attributes:
-        lipschitz: the bound on the whole network's constant in x.
-
-    Raises:
-        ZooError: another activation, or no power iteration.
+        lipschitz: bound on the Lipschitz constant in x: ``coefficient`` to the power of the number of layers.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
         hidden: Sequence[int],
-        coefficient: float = 0.9,
+        spectral: Spectral = Spectral(),
+        *,
         activation: Activation = "elu",
         activate_input: bool = False,
-        train_tolerance: float | None = None,
         context: int = 0,
-        iterations: int = 2,
     ) -> None:
         super().__init__()
-        one_of(tuple(_ACTIVATIONS), activation=activation)
-        whole(1, iterations=iterations)
         widths = [shape[0], *hidden, shape[0]]
         layers: list[nn.Module] = []
         activations: list[nn.Module] = []
@@ -291,15 +306,15 @@ class LipschitzNetwork(nn.Module):
                 activations.append(nn.Identity())
             kernel = 3 if index in (0, len(widths) - 2) else 1
             layer = nn.Linear(a, b) if len(shape) == 1 else nn.Conv2d(a, b, kernel, padding=kernel // 2)
-            # a 1x1 convolution's norm is its matrix's, at any size
+            # the norm of a 1x1 convolution is the norm of its matrix, at any size
             inside = (a, *(shape[1:] if kernel > 1 else [1] * (len(shape) - 1)))
-            layers.append(SpectralNorm(layer, inside, coefficient, iterations, train_tolerance))
+            layers.append(SpectralNorm(layer, inside, **dataclasses.asdict(spectral)))
         self.layers, self.activations = nn.ModuleList(layers), nn.ModuleList(activations)
         self.context = nn.Linear(context, widths[1], bias=False) if context else None
-        self.lipschitz = coefficient ** len(layers)
+        self.lipschitz = spectral.coefficient ** len(layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, *shape)``, and a context ``(B, context)``, to ``(B, *shape)``."""
+        """Return the output ``(B, *shape)`` of inputs ``(B, *shape)`` and contexts ``(B, context)``."""
         add_nfe()
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
             x = layer(activation(x))
@@ -309,13 +324,13 @@ class LipschitzNetwork(nn.Module):
         return x
 
     def linearise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Of vectors ``(B, D)`` the output ``(B, D)`` and its Jacobian in x, ``(B, D, D)``, in one pass.
+        """Return the output ``(B, D)`` of vectors ``(B, D)`` and its Jacobian in x, ``(B, D, D)``.
 
         The layers carry D directions along with x, which takes fewer operations than products with the
-        Jacobian, above all where its gradient is wanted too.
+        Jacobian, above all where the gradient of the Jacobian is needed too.
         """
         add_nfe()
-        directions: Tensor | None = None  # (B, D, width): by how much each x_j moves the units; None: itself
+        directions: Tensor | None = None  # (B, D, width): derivative of the units in x_j; None: the identity
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
             weight = layer.weight()  # type: ignore[operator]
             turned = weight.T

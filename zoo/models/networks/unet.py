@@ -9,16 +9,39 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.checks import above, whole, within
+from zoo.checks import Positive, PositiveFloat, Share, settings
 from zoo.errors import ZooError
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.dropout import Dropout
 
-SLOWEST = 0.1  # radians per unit of time, as Ho et al.'s slowest
+SLOWEST = 0.1  # frequency of the slowest sine, radians per unit of time (Ho et al. 2020)
+
+
+@settings
+class UNetSettings:
+    """Size of a :class:`UNet`.
+
+    Attributes:
+        channels: channels of the first level; even.
+        multipliers: factor on ``channels`` of each level.
+        blocks: residual blocks of a level.
+        attention: lengths of the shorter axis at which every block is followed by self-attention. The middle
+            of the lowest level always has one.
+        dropout: share of a block's values that is dropped in training.
+        frequency: frequency of the fastest sine of the time, in radians per unit of time. Ho et al. have 1000
+            (one per step); an ODE solver takes larger steps with a lower one.
+    """
+
+    channels: Positive = 16
+    multipliers: Sequence[Positive] = (1, 2)
+    blocks: Positive = 1
+    attention: Sequence[Positive] = ()
+    dropout: Share = 0.0
+    frequency: PositiveFloat = 10.0
 
 
 class UNet(nn.Module):
-    """f(t, x) on images: residual blocks at falling, then rising resolutions, joined by skips.
+    """f(t, x) on images: residual blocks at falling, then rising resolutions, joined by skip connections.
 
     The network of Ho et al. 2020 (arXiv:2006.11239, appendix B; after Ronneberger et al. 2015). Every level
     has ``blocks`` residual blocks on the way down and one more on the way up, each of which takes the output
@@ -29,60 +52,42 @@ class UNet(nn.Module):
     All activations are smooth, so that it can be the field of an ODE, and no layer mixes rows.
 
     Args:
-        shape: ``(C, H, W)`` of input and output. From one level to the next both axes are halved where they
-            are even and at least 4, and stay as they are otherwise.
-        channels: channels of the first level.
-        multipliers: of ``channels``, for each level.
-        blocks: residual blocks of a level.
-        attention: sizes of the shorter axis at which every block is followed by self-attention. The lowest
-            level's middle has it always.
-        dropout: share of a block's values that training drops.
-        frequency: the fastest sine of t, in radians per unit of time. Ho et al.'s is 1000 (one per step); an
-            ODE solver takes larger steps where it is less.
-        context: length of the label's one-hot; 0 for none.
+        shape: ``(C, H, W)`` of input and output. From one level to the next both axes are halved if they are
+            even and at least 4, and stay as they are otherwise.
+        settings: number and size of the blocks.
+        context: length of the one-hot label; 0 for none.
 
     Raises:
-        ZooError: a setting out of range.
+        ZooError: an odd number of channels, or no level.
     """
 
     frequencies: Tensor
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        channels: int = 16,
-        multipliers: Sequence[int] = (1, 2),
-        blocks: int = 1,
-        attention: Sequence[int] = (),
-        dropout: float = 0.0,
-        frequency: float = 10.0,
-        context: int = 0,
+        self, shape: tuple[int, ...], settings: UNetSettings = UNetSettings(), *, context: int = 0
     ) -> None:
         super().__init__()
-        sizes = {"channels": channels, "multipliers": multipliers, "blocks": blocks, "attention": attention}
-        whole(1, **{f"unet.{name}": size for name, size in sizes.items()})
-        within(0, 1, **{"unet.dropout": dropout})
-        above(0, **{"unet.frequency": frequency})
+        channels, multipliers, blocks = settings.channels, settings.multipliers, settings.blocks
         if channels % 2:
             raise ZooError(f"model.unet.channels must be even; got {channels}.")
         if not multipliers:
             raise ZooError("model.unet.multipliers must have one number for each level; got none.")
         colours, *size = shape
         time = 4 * channels
-        frequencies = torch.logspace(math.log10(frequency), math.log10(SLOWEST), channels // 2)
+        frequencies = torch.logspace(math.log10(settings.frequency), math.log10(SLOWEST), channels // 2)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.time = nn.Sequential(nn.Linear(channels, time), nn.SiLU(), nn.Linear(time, time), nn.SiLU())
         self.label = nn.Linear(context, time, bias=False) if context else None
 
         def block(inside: int, outside: int, attends: bool) -> nn.Module:
-            return _Block(inside, outside, time, dropout, attends)
+            return _Block(inside, outside, time, settings.dropout, attends)
 
         self.first = nn.Conv2d(colours, channels, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         width, skips = channels, [channels]
-        plan: list[tuple[int, bool, int]] = []  # of the way up: width, attention, and growth from below
+        plan: list[tuple[int, bool, int]] = []  # for the way up: width, attention, factor of the size
         for level, multiplier in enumerate(multipliers):
-            attends = min(size) in attention
+            attends = min(size) in settings.attention
             for _ in range(blocks):
                 self.down.append(block(width, channels * multiplier, attends))
                 width = channels * multiplier
@@ -104,7 +109,7 @@ class UNet(nn.Module):
         self.norm, self.last = _norm(width), _zero(nn.Conv2d(width, colours, 3, padding=1))
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, C, H, W)``, and a label, to ``x``'s shape."""
+        """Return f ``(B, C, H, W)`` at times ``()`` or ``(B,)``, images and one-hot labels."""
         add_nfe()
         angles = t.reshape(-1, 1).to(x.dtype) * self.frequencies
         time = self.time[:-1](torch.cat([angles.sin(), angles.cos()], 1))
@@ -151,13 +156,13 @@ class _Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, 2)
-        # written out: the fused kernels have no second derivative, which a likelihood's gradient needs
+        # written out: the fused kernels have no second derivative, which the gradient of a likelihood needs
         weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[2]), 2)
         return x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
 
 
 class _Shrink(nn.Module):
-    """A convolution with a stride."""
+    """A strided convolution."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
@@ -179,15 +184,17 @@ class _Grow(nn.Module):
 
 
 def _norm(width: int) -> nn.GroupNorm:
-    """Groups of at least eight channels: one of few values is nearly constant somewhere, where normalising it
-    makes an ODE's field stiff. At most 32 groups, as Ho et al. have."""
+    """Return a normalisation over groups of at least eight channels, at most 32 groups (Ho et al. 2020).
+
+    A smaller group is nearly constant somewhere, where normalising it makes the field of an ODE stiff.
+    """
     return nn.GroupNorm(
         math.gcd(32, width) if width >= 128 else math.gcd(4, width) if width >= 32 else 1, width
     )
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    """A layer that starts at zero: every block as the identity, the network as the constant 0."""
+    """Set a layer to zero: every block starts as the identity, and the network as the constant 0."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)

@@ -1,6 +1,6 @@
-"""Time-dependent vector fields v(t, x): what a continuous flow integrates.
+"""Time-dependent vector fields v(t, x), which a continuous flow integrates.
 
-Every field takes a time ``()`` or ``(B,)`` in [0, 1], a batch and, where it was built for one, a context
+Every field takes a time ``()`` or ``(B,)`` in [0, 1], a batch and, if it was built for one, a context
 ``(B, context)``. It returns a velocity with the batch's shape, in units of the state per unit of time. All
 activations are smooth, so that an adaptive solver may take large steps and the divergence is continuous. No
 layer mixes rows.
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import Positive, settings
 from zoo.errors import ZooError
 from zoo.models.core.functional import patch_side
 from zoo.models.core.nfe import add_nfe
@@ -23,8 +24,35 @@ from zoo.models.core.nfe import add_nfe
 Activation = Literal["tanh", "softplus"]
 
 
+@runtime_checkable
+class HasExactDivergence(Protocol):
+    """A field that computes its velocity and tr(dv/dx) together, without a vector-Jacobian product."""
+
+    @property
+    def has_exact_divergence(self) -> bool:
+        """Whether :meth:`divergence` may be called."""
+
+    def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the velocity, in the shape of ``x``, and tr(dv/dx), ``(B,)``, at one time ``()``."""
+
+
+@settings
+class PatchSettings:
+    """Size of a :class:`PatchField`.
+
+    Attributes:
+        hidden: channels of the hidden layers.
+        patch: largest number of pixels by which an axis is folded; 1 for plain convolutions.
+        activation: ``tanh`` or ``softplus``.
+    """
+
+    hidden: Sequence[Positive] = (64, 64)
+    patch: Positive = 4
+    activation: Activation = "tanh"
+
+
 class _Smooth(NamedTuple):
-    """A smooth activation and its derivative, each a function of what goes in."""
+    """A smooth activation and its derivative, both as functions of the input."""
 
     value: Callable[[Tensor], Tensor]
     slope: Callable[[Tensor], Tensor]
@@ -45,8 +73,8 @@ def _activation(name: str) -> _Smooth:
 class DenseField(nn.Module):
     """v(t, x) on vectors: gated layers (W x + b) sigmoid(g t + c) + h t with an activation between them.
 
-    The "concatsquash" layer of FFJORD (Grathwohl et al. 2019): time gates and shifts every unit, at the cost
-    of three vectors a layer.
+    This is the "concatsquash" layer of FFJORD (Grathwohl et al. 2019): time gates and shifts every unit, at
+    the cost of three vectors a layer.
 
     Args:
         dim: D.
@@ -56,7 +84,12 @@ class DenseField(nn.Module):
     """
 
     def __init__(
-        self, dim: int, hidden: Sequence[int] = (64, 64), context: int = 0, activation: Activation = "tanh"
+        self,
+        dim: int,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        context: int = 0,
+        activation: Activation = "tanh",
     ) -> None:
         super().__init__()
         self.activation = _activation(activation)
@@ -64,21 +97,21 @@ class DenseField(nn.Module):
         self.layers = nn.ModuleList(_Gated(nn.Linear(a, b), b, context) for a, b in widths)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, D)`` to ``(B, D)``."""
+        """Return the velocity ``(B, D)`` at times ``()`` or ``(B,)`` and points ``(B, D)``."""
         add_nfe()
         return _gated_stack(self.layers, self.activation, t, x, context)
 
     @property
-    def closed_form(self) -> bool:
-        """Whether :meth:`divergence` is affordable: two hidden layers."""
+    def has_exact_divergence(self) -> bool:
+        """Whether :meth:`divergence` is available: with two hidden layers."""
         return len(self.layers) == 3
 
     def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The velocity and tr(dv/dx), ``(B, D)`` and ``(B,)``, at one time ``()`` for all rows.
+        """Return the velocity ``(B, D)`` and tr(dv/dx) ``(B,)`` at one time ``()`` for all rows.
 
-        With gates s and the activations' slopes d, dv/dx = S3 W3 D2 S2 W2 D1 S1 W1 has the trace q2^T M q1
-        with q = d * s for each row and M = W2 * (W1 S3 W3)^T elementwise for all: exact at the cost of one
-        more H x H product, without a vector-Jacobian product.
+        With gates s and slopes d of the activations, dv/dx = S3 W3 D2 S2 W2 D1 S1 W1 has the trace q2^T M q1,
+        where q = d * s for each row and M = W2 * (W1 S3 W3)^T elementwise. The exact trace thus costs one
+        more H x H product and no vector-Jacobian product.
         """
         add_nfe()
         time = t.reshape(1, 1).to(x.dtype)
@@ -94,39 +127,32 @@ class DenseField(nn.Module):
 
 
 class PatchField(nn.Module):
-    """v(t, x) on images for a likelihood's ODE: gated 3x3 convolutions over patches of pixels.
+    """v(t, x) on images for the ODE of a likelihood: gated 3x3 convolutions over patches of pixels.
 
-    Patches become channels first, each axis folded as :func:`~zoo.models.core.functional.patch_side` says. An
-    ODE evaluates its field, and differentiates its divergence, dozens of times a step, and convolutions
-    over a coarse grid cost the least for their reach. There is no normalisation layer: where an image is
-    flat, one would make the field stiff.
+    Patches become channels first; :func:`~zoo.models.core.functional.patch_side` gives the size of a patch. A
+    solver evaluates the field and its divergence dozens of times, and convolutions over a coarse grid have
+    the largest receptive field for their cost. There is no normalisation layer: on a flat image, one would
+    make the field stiff.
 
     Args:
         shape: ``(C, H, W)``.
-        hidden: channels of the hidden layers.
-        patch: pixels that an axis is folded by, at most.
+        settings: hidden layers, patch and activation.
         context: length of the context, which shifts every channel as time does; 0 for none.
-        activation: ``tanh`` or ``softplus``.
     """
 
     def __init__(
-        self,
-        shape: tuple[int, ...],
-        hidden: Sequence[int] = (64, 64),
-        patch: int = 4,
-        context: int = 0,
-        activation: Activation = "tanh",
+        self, shape: tuple[int, ...], settings: PatchSettings = PatchSettings(), *, context: int = 0
     ) -> None:
         super().__init__()
-        self.activation = _activation(activation)
+        self.activation = _activation(settings.activation)
         channels, height, width = shape
-        self.fold = (patch_side(height, patch), patch_side(width, patch))
+        self.fold = (patch_side(height, settings.patch), patch_side(width, settings.patch))
         folded = channels * self.fold[0] * self.fold[1]
-        widths = itertools.pairwise([folded, *hidden, folded])
+        widths = itertools.pairwise([folded, *settings.hidden, folded])
         self.layers = nn.ModuleList(_Gated(nn.Conv2d(a, b, 3, padding=1), b, context) for a, b in widths)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``t`` ``()`` or ``(B,)`` and ``x`` ``(B, C, H, W)`` to ``(B, C, H, W)``."""
+        """Return the velocity ``(B, C, H, W)`` at times ``()`` or ``(B,)`` and images ``(B, C, H, W)``."""
         add_nfe()
         (n, c, h, w), (i, j) = x.shape, self.fold
         patches = x.view(n, c, h // i, i, w // j, j).permute(0, 1, 3, 5, 2, 4)
@@ -135,8 +161,8 @@ class PatchField(nn.Module):
         return out.view(n, c, i, j, h // i, w // j).permute(0, 1, 4, 2, 5, 3).reshape(x.shape)
 
 
-class Stretched(nn.Module):
-    """A field over the times [0, T] with T learned, seen on [0, 1]: T v(T t, x).
+class LearnedTime(nn.Module):
+    """A field over the times [0, T] with a learned T, as a field over [0, 1]: T v(T t, x).
 
     Args:
         field: v(t, x).
@@ -153,19 +179,19 @@ class Stretched(nn.Module):
         return end * self.field(end * t, x, *context)
 
     @property
-    def closed_form(self) -> bool:
-        """As the field's own."""
-        return bool(getattr(self.field, "closed_form", False))
+    def has_exact_divergence(self) -> bool:
+        """Whether the inner field has an exact divergence."""
+        return isinstance(self.field, HasExactDivergence) and self.field.has_exact_divergence
 
     def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As the field's own, of the stretched field."""
+        """Return the velocity and tr(dv/dx) of the field over [0, 1]."""
         end = self.root.square()
         velocity, trace = self.field.divergence(end * t, x, context)  # type: ignore[operator]
         return end * velocity, end * trace
 
 
 class _Gated(nn.Module):
-    """layer(x) * sigmoid(g t + c) + h t + W context, with g, c and h of the layer's channels."""
+    """layer(x) * sigmoid(g t + c) + h t + W context, with one g, c and h for each channel of the layer."""
 
     def __init__(self, layer: nn.Module, channels: int, context: int) -> None:
         super().__init__()

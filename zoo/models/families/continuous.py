@@ -1,0 +1,167 @@
+"""The base of continuous flows: FFJORD, flow matching and, by its probability flow, diffusion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from zoo.data.spec import DataSpec
+from zoo.errors import ZooError
+from zoo.models.bijections.base import Bijection, Chain
+from zoo.models.bijections.continuous import ContinuousFlow
+from zoo.models.bijections.elementwise import Affine
+from zoo.models.bijections.multiscale import MultiScale
+from zoo.models.core import rng
+from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
+from zoo.models.core.distributions import Base
+from zoo.models.core.settings import Pixels
+from zoo.models.families.flow import Flow, context_size, preprocess
+from zoo.models.networks.unet import UNet, UNetSettings
+from zoo.models.networks.vector_field import DenseField, PatchField, PatchSettings
+
+PATHS = 128  # paths whose straightness is measured
+CHORDS = 10  # times at which the velocity of a path is compared with its chord
+
+Field = Literal["unet", "patch"]
+
+
+class ContinuousModel(Flow):
+    """Preprocessing, then ODEs from data to latents.
+
+    log p(x) = log p(x(1)) under the base + integral of tr(dv/dx) over [0, 1] + log|det| of the preprocessing,
+    up to the tolerance of the solver and, in high dimension, with an unbiased estimate of the trace.
+
+    Args:
+        spec: the data.
+        flow: the continuous flow; or several, inside another bijection.
+        pixels: preprocessing of integer data. ``logit`` gives all mass to pixel values; ``centre`` is linear,
+            and the mass that the model puts outside their range is lost. Either is scaled to a size of about
+            one.
+        conditional: condition the field on the label.
+        base: distribution of the latents; models trained by regression need the standard normal.
+
+    Raises:
+        ZooError: dequantisation other than uniform.
+    """
+
+    family: ClassVar[Family] = "continuous flow"
+    likelihood: Likelihood = "estimate"
+    sampling: SamplingOrder = "solver"
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        flow: Bijection,
+        *,
+        pixels: Pixels = Pixels(),
+        conditional: bool = False,
+        base: Base = "normal",
+    ) -> None:
+        if pixels.dequantisation != "uniform":
+            raise ZooError("model.pixels.dequantisation of a continuous flow must be uniform.")
+        layers: list[Bijection] = [preprocess(spec, pixels.preprocessing, pixels.alpha)]
+        if spec.levels is not None:
+            # the state starts and ends at the same scale, which takes the solver fewer steps
+            factors = {"logit": 1 / (1 + math.log(spec.levels)), "centre": 2.0}
+            if pixels.preprocessing in factors:
+                layers.append(Affine(factors[pixels.preprocessing]))
+        latents = (spec.dim,) if isinstance(flow, MultiScale) else None
+        super().__init__(
+            spec,
+            Chain([Chain(layers), flow]),
+            base=base,
+            latent_shape=latents,
+            conditional=conditional,
+        )
+
+    @property
+    def before(self) -> Chain:
+        """The preprocessing."""
+        return self.transform.get_submodule("layers.0")  # type: ignore[return-value]
+
+    @property
+    def odes(self) -> list[ContinuousFlow]:
+        """The continuous flows, from data to latents."""
+        return [module for module in self.transform.modules() if isinstance(module, ContinuousFlow)]
+
+    @property
+    def ode(self) -> ContinuousFlow:
+        """The continuous flow; the first one, next to the data, where there are several."""
+        return self.odes[0]
+
+    def _to_data(self, state: Tensor) -> Tensor:
+        """Return the end of the ODE in data space."""
+        return self._as_data(self.before.invert(state))
+
+    def likelihood_details(self) -> dict[str, Any]:
+        ode = self.ode  # it has the most dimensions: where its trace is exact, all are
+        exact = ode.trace(self.spec.dim) == "exact"
+        trace = "exact" if exact else f"hutchinson, 1 {ode.solver.probe} probe"
+        return super().likelihood_details() | self._solver() | {"trace": trace}
+
+    def sampling_details(self) -> dict[str, Any]:
+        return self._solver()
+
+    def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
+        """Return the ``straightness`` of the paths of samples, per dimension, in squared units of the state.
+
+        S = E int_0^1 |(x(1) - x(0)) - v(t, x(t))|^2 dt / D (Liu et al. 2022, arXiv:2209.03003, section 3): 0
+        where every path is a straight line at constant speed, which one Euler step would follow exactly.
+        Paths are solved from as many latents as there are examples, at most 128, and compared with their
+        chords at 10 times, the midpoints of equal intervals. The paths of a diffusion are those of its
+        probability flow, whatever its sampler. Several flows in a row have no single path and return nothing.
+        """
+        if len(self.odes) > 1:
+            return {}
+        n = min(len(x), PATHS)
+        with rng.rows(slice(0, n)):
+            context = self._labels(None, n)
+            z = self.base.sample(n, context=context)
+        times = torch.cat([torch.ones(1), 1 - (torch.arange(CHORDS) + 0.5) / CHORDS, torch.zeros(1)])
+        path = self.ode.path(z, times.tolist(), context)
+        chord = path[0] - path[-1]
+        bend = torch.zeros(n, dtype=torch.float64, device=x.device)
+        for time, point in zip(times[1:-1].to(z), path[1:-1], strict=True):
+            bend += (chord - self._velocity(time, point, context)).square().flatten(1).mean(1).double()
+        bend /= CHORDS
+        error = float(bend.std()) / math.sqrt(n) if n > 1 else None
+        return {"straightness": Diagnostic(float(bend.mean()), "1", error, n)}
+
+    def _velocity(self, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
+        return self.ode.field(t, x) if context is None else self.ode.field(t, x, context)
+
+    def _solver(self) -> dict[str, Any]:
+        solver = self.ode.solver
+        care = {"atol": solver.atol, "rtol": solver.rtol} if solver.adaptive else {"steps": solver.steps}
+        return {"solver": solver.method, **care}
+
+
+def make_field(
+    spec: DataSpec,
+    *,
+    field: Field,
+    hidden: Sequence[int],
+    unet: UNetSettings,
+    patch: PatchSettings,
+    conditional: bool,
+) -> nn.Module:
+    """Return the network of a model trained by regression.
+
+    Args:
+        spec: the data.
+        field: network of images, ``unet`` or ``patch``; vectors have a dense one.
+        hidden: widths of the hidden layers (vectors).
+        unet: size of the U-Net.
+        patch: size of the patch field.
+        conditional: condition the network on the label.
+    """
+    context = context_size(spec, conditional)
+    if not spec.is_image:
+        return DenseField(spec.dim, hidden, context=context)
+    if field == "unet":
+        return UNet(spec.shape, unet, context=context)
+    return PatchField(spec.shape, patch, context=context)
