@@ -312,7 +312,13 @@ class Protocol:
 
 @dataclass
 class Judgement:
-    """Code and machine of an evaluation that was repeated after the run had ended."""
+    """Code and machine of an evaluation that was repeated after the run had ended.
+
+    Attributes:
+        git_commit: of zoo's code.
+        versions: of the libraries.
+        hardware: the machine.
+    """
 
     git_commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)

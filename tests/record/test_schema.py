@@ -1,0 +1,134 @@
+"""A record is typed to its last leaf; a damaged value is refused with the name of the file."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+
+from zoo.errors import ZooError
+from zoo.record import Record, read
+from zoo.record.curves import best_validation, curves, read_rows
+
+RECORDS = Path(__file__).parents[2] / "results"
+OLD = sorted(RECORDS.glob("*/records/*/record.json"))
+WRONG: tuple[Any, ...] = (None, "text", float("nan"), [], {}, True, -1, 10**400, 1e308, "")
+
+
+def committed(pattern: str) -> dict[str, Any]:
+    """Return the content of the first committed record whose run has this name."""
+    return json.loads(next(file for file in OLD if pattern in str(file)).read_text())
+
+
+def leaves(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the path of every value of a JSON document, inner nodes included."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    return [path, *(below for key, value in items for below in leaves(value, (*path, key)))]
+
+
+def edited(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[str, Any]:
+    """Return a copy of the document with the value at one path replaced."""
+    changed = copy.deepcopy(document)
+    node: Any = changed
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize("name", ["quickstart/records/maf", "quickstart/records/gan", "toys/records/ffjord"])
+def test_any_replaced_value_gives_a_record_or_a_sentence_with_the_name_of_the_file(name, tmp_path):
+    document = committed(name)
+    file = tmp_path / "record.json"
+    edits = [(path, value) for path in leaves(document)[1:] for value in WRONG]
+    refusals = []
+    for path, value in random.Random(0).sample(edits, 700):
+        file.write_text(json.dumps(edited(document, path, value)))
+        try:
+            read(file).to_json()
+        except ZooError as error:
+            refusals.append(str(error))
+    assert len(refusals) > 200
+    assert all(str(file) in sentence and "\n" not in sentence for sentence in refusals)
+
+
+def test_every_committed_record_is_read_whatever_its_schema():
+    assert len(OLD) > 300
+    for file in OLD:
+        record = read(file)
+        assert record.schema == 2
+        assert (record.sampling.order is None) == (record.sampling.device is None)
+
+
+def test_reading_an_old_record_keeps_every_number_of_it():
+    raw = committed("quickstart/records/flow_matching")
+    file = next(file for file in OLD if "quickstart/records/flow_matching" in str(file))
+    record = read(file)
+    assert raw["schema"] == 1, "this test is about records of schema 1"
+    for name, metric in raw["metrics"].items():
+        assert dataclasses.asdict(record.metrics[name]) == metric
+    for part in ("cost", "stability"):
+        assert {k: getattr(getattr(record, part), k) for k in raw[part]} == raw[part]
+    moved = {"solver", "atol", "rtol"}
+    assert {k: record.sampling.details[k] for k in moved} == {k: raw["sampling"][k] for k in moved}
+    rest = {k: v for k, v in raw["sampling"].items() if k not in moved}
+    assert {k: getattr(record.sampling, k) for k in rest} == rest
+    assert record.sampling.order == "solver"
+    assert record.provenance.data is not None
+    assert record.provenance.data.shape == raw["provenance"]["data"]["shape"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "order"),
+    [("maf", "sequential"), ("pixelcnn", "sequential"), ("realnvp", "parallel"), ("gan", "parallel"),
+     ("vae", "parallel"), ("ffjord", "solver"), ("diffusion", "solver"), ("iresnet", "solver")],
+)  # fmt: skip
+def test_an_old_record_gets_the_sampling_order_of_its_model(pattern, order):
+    file = next(file for file in OLD if f"quickstart/records/{pattern}-" in str(file))
+    assert read(file).sampling.order == order
+
+
+def test_a_record_of_today_survives_writing_and_reading(tmp_path):
+    record = read(OLD[0])
+    record.write(tmp_path)
+    assert read(tmp_path) == record
+
+
+def test_every_part_of_a_record_is_a_dataclass_with_a_described_field():
+    parts: list[Any] = [Record]
+    grouped = {"sampling", "stability", "cost", "provenance", "schema"}  # described by their own classes
+    for part in parts:
+        names = {field.name for field in dataclasses.fields(part)} - (grouped if part is Record else set())
+        missing = [name for name in names if f"{name}:" not in (part.__doc__ or "")]
+        assert not missing, f"{part.__name__} does not explain {missing}"
+        for hint in get_type_hints(part).values():
+            candidates = [hint, *getattr(hint, "__args__", ())]
+            parts += [c for c in candidates if dataclasses.is_dataclass(c) and c not in parts]
+    names = {part.__name__ for part in parts}
+    assert {"Metric", "Sampling", "Load", "Stability", "Cost", "Provenance", "Hardware", "Protocol"} <= names
+
+
+def test_records_are_read_without_torch():
+    code = "import sys, zoo.record; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_curves_are_read_by_axis_and_a_damaged_file_has_none(tmp_path):
+    file = tmp_path / "curves.csv"
+    file.write_text("updates,images_seen,train/loss,val/loss\n1,8,0.5,\n2,16,0.25,0.75\n3,24,,nan\n")
+    assert read_rows(tmp_path)[0] == {"updates": 1, "images_seen": 8, "train/loss": 0.5}
+    assert curves(tmp_path)["train/loss"] == [(1, 0.5), (2, 0.25)]
+    assert curves(tmp_path, "images_seen")["val/loss"][0] == (16, 0.75)
+    assert best_validation(tmp_path) == 0.75
+    for damage in ("updates,val/loss\n1,word\n", "a,b\n1,2,3\n", "\x00\n"):
+        file.write_text(damage)
+        assert curves(tmp_path) == {}
+        assert best_validation(tmp_path) is None
+    assert read_rows(tmp_path / "nowhere") == []
