@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from zoo.config.overrides import parse, split, to_text
 from zoo.processes import JOBS
 from zoo.record import Hardware, Provenance
 from zoo.running.spec import RunSpec
@@ -53,10 +54,12 @@ def command(overrides: Sequence[str]) -> str:
 
 
 def _absolute(override: str) -> str:
-    key, _, value = override.partition("=")
-    if key.lstrip("+") not in _PATHS or value in ("", "null") or value[0] in "'\"":
+    """Return the override with a relative path of the user's data made absolute."""
+    parsed = parse(override)
+    if parsed is None or parsed.key_or_group not in _PATHS or not isinstance(parsed.value(), str):
         return override
-    return f"{key}={Path(value).expanduser().absolute()}"
+    key, _ = split(override)
+    return f"{key}={to_text(str(Path(parsed.value()).expanduser().absolute()))}"
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,101 @@
+"""An exception becomes a status in one place: what each kind of end records, raises and leaves behind."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+
+import pytest
+
+from zoo.errors import CutOff, Diverged, Unsound, ZooError
+from zoo.record import Record, read
+from zoo.running.outcome import RANK_ERROR, outcome
+
+
+@pytest.fixture
+def record():
+    return Record("id", "maf", "flow", "moons", 0, status="failed")
+
+
+def end_with(error: BaseException, record: Record, directory) -> None:
+    with outcome(record, directory, []):
+        raise error
+
+
+def test_a_block_without_an_error_is_a_finished_run(record, tmp_path):
+    with outcome(record, tmp_path, []):
+        record.cost.updates = 3
+        time.sleep(0.01)
+    kept = read(tmp_path)
+    assert (kept.status, kept.reason, kept.cost.updates) == ("finished", None, 3)
+    assert kept.cost.total_seconds is not None
+    assert kept.cost.total_seconds >= 0.01
+    assert kept.provenance.finished_at is not None
+    assert kept.provenance.finished_at.endswith("+00:00")
+
+
+@pytest.mark.parametrize("error", [Diverged("The loss is nan."), Unsound("The solver is lost.")])
+def test_a_value_that_is_not_finite_is_a_diverged_run(error, record, tmp_path):
+    with pytest.raises(type(error)):
+        end_with(error, record, tmp_path)
+    kept = read(tmp_path)
+    assert (kept.status, kept.reason) == ("diverged", str(error))
+    assert not (tmp_path / "error.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(ZooError("There is no data."), "There is no data."), (KeyError("x"), "KeyError: 'x'")],
+)
+def test_an_error_of_the_run_is_a_failed_run_with_its_traceback_in_a_file(error, reason, record, tmp_path):
+    with pytest.raises(type(error)):
+        end_with(error, record, tmp_path)
+    kept = read(tmp_path)
+    assert (kept.status, kept.reason) == ("failed", reason)
+    assert "Traceback" in (tmp_path / "error.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(errno.ENOSPC, "No space left on device"), CutOff("Asked to end."),
+     RuntimeError("[enforce fail] can't allocate memory")],
+)  # fmt: skip
+def test_a_run_that_its_environment_ends_is_cut_off_and_leaves_no_record(error, record, tmp_path):
+    with pytest.raises(CutOff):
+        end_with(error, record, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])
+def test_an_interrupted_run_leaves_no_record(error, record, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        end_with(error, record, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_rank_leaves_its_error_and_no_record(record, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(ValueError, match="odd"):
+        end_with(ValueError("odd"), record, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [RANK_ERROR]
+    assert (tmp_path / RANK_ERROR).read_text() == "ValueError: odd"
+
+
+def test_the_first_rank_records_the_error_of_the_rank_that_it_lost(record, tmp_path):
+    def leave_a_word() -> None:
+        time.sleep(0.3)
+        (tmp_path / RANK_ERROR).write_text("ValueError: odd")
+
+    threading.Thread(target=leave_a_word).start()
+    with pytest.raises(ZooError, match="ValueError: odd"):
+        end_with(RuntimeError("Connection closed by peer"), record, tmp_path)
+    assert read(tmp_path).status == "failed"
+    assert read(tmp_path).reason == "ValueError: odd"
+
+
+def test_a_lost_rank_that_left_no_word_cuts_the_run_off(record, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.running.outcome.PATIENCE", 0.2)
+    with pytest.raises(CutOff, match="process"):
+        end_with(RuntimeError("Connection closed by peer"), record, tmp_path)
+    assert not list(tmp_path.iterdir())
