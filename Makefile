@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow results bench lint lock clean
+.PHONY: setup quickstart test test-slow quick lint format docs results bench lock clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -20,11 +20,26 @@ $(READY): requirements.lock pyproject.toml
 quickstart: $(READY)
 	$(BIN)/zoo sweep quickstart
 
-test: $(READY)
+test: lint
+	$(BIN)/python -m pytest
+
+# For every save: lint, types, and the tests of what has changed since the last commit (of the core, where nothing has).
+quick: lint
+	$(BIN)/python scripts/quick.py
+
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# The documentation site, into site/; a broken link or reference fails.
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
 
 # Its tests of Slurm start one of their own, where it may be installed; elsewhere they are skipped.
 SLURM := slurmctld slurmd slurm-client munge
@@ -50,11 +65,6 @@ bench: $(READY)
 	    $(BIN)/python results/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
-
-lint: $(READY)
-	$(BIN)/ruff format .
-	$(BIN)/ruff check --fix .
-	$(BIN)/mypy
 
 # No address of a registry enters the lock file.
 lock:

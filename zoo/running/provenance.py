@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
+import zoo
 from zoo.config.overrides import parse, split, to_text
 from zoo.processes import JOBS
 from zoo.record import Hardware, Provenance
 from zoo.running.spec import RunSpec
 
 PACKAGES = (
-    "zoo",
     "torch",
     "torchvision",
     "lightning",
@@ -64,7 +64,7 @@ def _absolute(override: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that numbers depend on."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "zoo": zoo.__version__}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
