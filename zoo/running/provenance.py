@@ -56,10 +56,11 @@ def command(overrides: Sequence[str]) -> str:
 def _absolute(override: str) -> str:
     """Return the override with a relative path of the user's data made absolute."""
     parsed = parse(override)
-    if parsed is None or parsed.key_or_group not in _PATHS or not isinstance(parsed.value(), str):
+    path = parsed.value() if parsed is not None and parsed.key_or_group in _PATHS else None
+    if not isinstance(path, str):
         return override
     key, _ = split(override)
-    return f"{key}={to_text(str(Path(parsed.value()).expanduser().absolute()))}"
+    return f"{key}={to_text(str(Path(path).expanduser().absolute()))}"
 
 
 def versions() -> dict[str, str]:
