@@ -8,6 +8,7 @@ import math
 import normflows
 import pytest
 import torch
+from recipe_tools import recipe_model
 from torch import nn
 
 import zoo
@@ -372,18 +373,19 @@ def test_unknown_activations_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("name", "shape", "blocks", "width", "coefficient", "terms", "estimator", "base"),
+    ("name", "blocks", "width", "coefficient", "terms", "estimator", "base"),
     [
-        ("iresnet_mnist", (1, 28, 28), 64, 32, 0.9, 10, "truncated", StandardNormal),
-        ("iresnet_cifar10", (3, 32, 32), 48, 512, 0.9, 5, "truncated", MixtureOfNormals),
-        ("iresnet_cifar10_paper", (3, 32, 32), 96, 512, 0.9, 5, "truncated", MixtureOfNormals),
-        ("residual_flow_mnist", (1, 28, 28), 48, 512, 0.98, 2, "roulette", StandardNormal),
-        ("residual_flow_cifar10", (3, 32, 32), 48, 512, 0.98, 2, "roulette", StandardNormal),
+        ("iresnet_mnist", 64, 32, 0.9, 10, "truncated", StandardNormal),
+        ("iresnet_cifar10", 48, 512, 0.9, 5, "truncated", MixtureOfNormals),
+        ("iresnet_cifar10_paper", 96, 512, 0.9, 5, "truncated", MixtureOfNormals),
+        ("residual_flow_mnist", 48, 512, 0.98, 2, "roulette", StandardNormal),
+        ("residual_flow_cifar10", 48, 512, 0.98, 2, "roulette", StandardNormal),
     ],
 )
-def test_published_sizes_build(name, shape, blocks, width, coefficient, terms, estimator, base):
-    with torch.device("meta"):  # nothing is allocated
-        model = zoo.build(f"published/{name}", DataSpec(shape, 256))
+def test_the_models_of_recipes_have_the_stated_layers(
+    name, blocks, width, coefficient, terms, estimator, base
+):
+    model = recipe_model(name)
     residuals = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
     dense = [r for r in residuals if isinstance(r.g.layers[0].layer, torch.nn.Linear)]
     convolutional = [r for r in residuals if r not in dense]
