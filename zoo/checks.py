@@ -146,10 +146,19 @@ def _value(hint: Any, value: Any, name: str, default: Any = None) -> Any:
     if adapter is None:
         return value
     try:
-        adapter.validate_python(value)
+        adapter.validate_python(plain := _plain(value))
     except ValidationError:
         raise ZooError(f"{name} must be {describe(hint)}; got {_shown(value)}.") from None
-    return value
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers of other libraries, such as numpy's, as Python's; everything else unchanged."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+    if isinstance(value, bool | int | float) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _settings_class(hint: Any) -> type | None:

@@ -37,7 +37,13 @@ def test_identity_is_what_changes_the_numbers():
 
     assert who() == who("logger=none") == who("data.root=/somewhere") == who(run_dir_override("a b='c"))
     assert who() == who("evaluation.dinov2_weights=/somewhere")
-    changed = [who(), who("seed=1"), who("training.updates=3"), who("data=moons"), who("model.alpha=0.1")]
+    changed = [
+        who(),
+        who("seed=1"),
+        who("training.updates=3"),
+        who("data=moons"),
+        who("model.pixels.alpha=0.1"),
+    ]
     assert len(set(changed)) == len(changed)
     same = {identify(compose_run([f"seed={s}"])).config_hash_without_seed for s in range(3)}
     assert len(same) == 1

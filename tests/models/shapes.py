@@ -1,4 +1,4 @@
-"""Data of every kind and shape, for tests of models that accept all of them."""
+"""Data of every kind and shape, for the tests of models that take them all."""
 
 from __future__ import annotations
 

@@ -17,10 +17,11 @@ from zoo.config import PUBLISHED, model_settings, options
 from zoo.data.spec import DataSpec
 from zoo.data.toys import TOYS
 from zoo.models.bijections.permutation import Permutation
+from zoo.models.families.autoregressive import MixtureMADE, Order
 from zoo.models.families.flow import Flow
 from zoo.models.made import GaussianMADE
-from zoo.models.made_mog import MADEMoG, MixtureMADE
-from zoo.models.maf import MAF, Order
+from zoo.models.made_mog import MADEMoG
+from zoo.models.maf import MAF
 from zoo.models.maf_mog import MAFMoG
 
 # MAF's figure 1: x_2 ~ N(0, 4), x_1 ~ N(x_2^2 / 4, 1)

@@ -134,7 +134,7 @@ def test_inductor_gives_the_eager_gradient(name, tmp_path, monkeypatch):
 def test_bfloat16_autocast_keeps_the_map_and_its_inverse_in_float32(name):
     spec = DataSpec((1, 4, 4), levels=17)
     settings = {"hidden": 16} if name == "nsf_autoregressive" else {"width": 8}
-    model = roughen(zoo.build(name, spec, preprocessing="centre", **settings), 0.03).eval()
+    model = roughen(zoo.build(name, spec, pixels={"preprocessing": "centre"}, **settings), 0.03).eval()
     x = torch.randint(0, 17, (8, 1, 4, 4))
     exact = copy.deepcopy(model).log_prob(x)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():

@@ -107,7 +107,7 @@ def test_far_outside_the_range_the_way_back_gives_its_nearest_end(far, dtype):
 
 
 def small(spec: zoo.DataSpec, dequantisation) -> Flow:
-    return Flow(spec, preprocess(spec, "logit"), base="diagonal", dequantisation=dequantisation)
+    return Flow(spec, preprocess(spec), base="diagonal", dequantisation=dequantisation)
 
 
 @pytest.mark.parametrize("name", ["uniform", "variational", "gaussian"])

@@ -26,7 +26,8 @@ def test_the_density_given_a_label(name):
 
 def test_denoised_samples_of_a_label_and_what_is_said_of_them():
     spec = DataSpec((1, 2, 2), 4, 3)
-    settings = {"width": 8, "blocks": 2, "layers": 1, "head_width": 4, "patch": 1, "preprocessing": "scale"}
+    settings = {"width": 8, "blocks": 2, "layers": 1, "head_width": 4, "patch": 1}
+    settings |= {"pixels": {"preprocessing": "scale"}}
     model = zoo.build(
         "tarflow", spec, **settings, noise="gaussian", noise_std=0.1, conditional=True, guidance=1.5
     ).eval()

@@ -9,6 +9,7 @@ import torch
 
 import zoo
 from zoo.models.core import rng
+from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import Flow, preprocess
 
 N, TEMPERATURE, SEED = 5, 0.6, 11
@@ -53,6 +54,6 @@ def test_temperature_scales_the_latents_of_samples(name: str, base: str) -> None
 )
 def test_the_logit_keeps_one_margin_at_both_ends(pixel: int, unit: float) -> None:
     x = torch.full((1, 1, 2, 2), pixel, dtype=torch.float64)
-    z, log_det = preprocess(zoo.DataSpec((1, 2, 2), 4), "logit", alpha=0.05)(x)
+    z, log_det = preprocess(zoo.DataSpec((1, 2, 2), 4), Pixels(alpha=0.05))(x)
     torch.testing.assert_close(z, torch.full_like(x, math.log(unit / (1 - unit))))
     assert log_det.item() == pytest.approx(4 * math.log(0.9 / 4 / (unit * (1 - unit))), rel=1e-12)

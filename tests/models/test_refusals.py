@@ -23,9 +23,10 @@ MODELS = [
     *[(m, IMAGES, {"critic_width": 0}) for m in ("gan", "stylegan")],
     *[(m, IMAGES, {"critic_norm": "batch"}) for m in ("gan", "stylegan")],
     ("gan", IMAGES, {"generator_norm": "spectral"}),
-    *[("realnvp", IMAGES, {"alpha": alpha}) for alpha in (0.0, 0.5, True)],
+    *[("realnvp", IMAGES, {"pixels": {"alpha": alpha}}) for alpha in (0.0, 0.5, True)],
     ("tarflow", NUMBERS, {"log_scale_bound": True}),
-    *[("realnvp", IMAGES, {"preprocessing": how}) for how in (None, ["none"], "sine")],
+    *[("realnvp", IMAGES, {"pixels": {"preprocessing": how}}) for how in (None, ["none"], "sine")],
+    *[("maf", IMAGES, {"pixels": wrong}) for wrong in (None, "logit", {"alfa": 0.1})],
     *[("residual_flow", NUMBERS, {"activation": word}) for word in (None, ["sincos"], "sine")],
     *[
         ("residual_flow", NUMBERS, {name: None})

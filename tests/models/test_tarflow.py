@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent / "bijections"))
 from contract import check_bijection, roughen
 
 SMALL = {"blocks": 2, "width": 16, "layers": 1, "head_width": 8}
+SCALE = {"preprocessing": "scale"}
 
 
 def block(reverse=False, tokens=5, features=2, context=0, amount=0.3, **settings):
@@ -190,7 +191,7 @@ def test_denoising_is_the_posterior_mean_of_a_gaussian():
 
 def test_gaussian_noise_is_reported_as_a_bound():
     spec = zoo.DataSpec((1, 2, 2), levels=4)
-    model = zoo.build("tarflow", spec, **SMALL, preprocessing="scale", noise="gaussian", noise_std=1.0)
+    model = zoo.build("tarflow", spec, **SMALL, pixels=SCALE, noise="gaussian", noise_std=1.0)
     assert model.likelihood == "lower bound"
     assert model.likelihood_details() == {"dequantisation": "gaussian", "noise_std": 2.0}
     model = roughen(model, 0.05).eval()
@@ -210,7 +211,7 @@ def test_gaussian_noise_is_reported_as_a_bound():
 def test_a_denoising_step_that_overflows_is_an_error(monkeypatch):
     """Rounding and the range of pixels would make an example of it."""
     spec = zoo.DataSpec((1, 2, 2), levels=4)
-    model = zoo.build("tarflow", spec, **SMALL, preprocessing="scale", noise="gaussian", noise_std=1.0).eval()
+    model = zoo.build("tarflow", spec, **SMALL, pixels=SCALE, noise="gaussian", noise_std=1.0).eval()
     for value in (math.inf, math.nan):
         monkeypatch.setattr(model, "score", lambda y, context, value=value: torch.full_like(y, value))
         with pytest.raises(Unsound, match="samples"):
@@ -227,15 +228,14 @@ def test_a_denoising_step_that_overflows_is_an_error(monkeypatch):
             {
                 "noise": "gaussian",
                 "noise_std": 0.1,
-                "preprocessing": "scale",
-                "dequantisation": "variational",
+                "pixels": SCALE | {"dequantisation": "variational"},
             },
-            "takes the place",
+            "replaces model.pixels.dequantisation",
         ),
         ({"guidance": 1.0}, "conditional=true"),
         ({"width": 50}, "multiple of its head_width"),
         ({"noise": "laplace"}, "uniform or gaussian"),
-        ({"preprocessing": "centre"}, "logit or scale"),
+        ({"pixels": {"preprocessing": "sine"}}, "logit, centre, scale or none"),
         ({"blocks": 0}, "at least 1"),
     ],
 )

@@ -13,9 +13,9 @@ from zoo.models.bijections.continuous import ContinuousFlow, Penalty, Solver
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core.distributions import Base
+from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.continuous import ContinuousModel
-from zoo.models.families.flow import context_size
 from zoo.models.networks.vector_field import Activation, DenseField, LearnedTime, PatchField, PatchSettings
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from zoo.checks import switch, whole
+from zoo.checks import NotNegative, Positive, checked
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
@@ -17,13 +17,15 @@ from zoo.models.bijections.coupling import (
     Bound,
     bounded,
     make_partition,
+    partition_kind,
 )
-from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.invertible_conv import MixingKind, make_mixing
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.reversible import chain
 from zoo.models.core.distributions import Base
-from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.model import context_size
+from zoo.models.core.settings import Pixels
+from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.glow_net import GlowNet
 from zoo.models.networks.mlp import MLP
@@ -32,10 +34,10 @@ from zoo.models.networks.mlp import MLP
 class Glow(Flow):
     """Glow (Kingma and Dhariwal 2018, arXiv:1807.03039).
 
-    A step is activation normalisation, an invertible 1x1 convolution and a coupling over channels; a level
-    squeezes, makes ``steps`` steps and lets half of the channels leave under a learned prior. Images of odd
-    height or width are not squeezed further; where that leaves a single channel, a checkerboard mask takes
-    the place of the channel mask. On vectors a step mixes with a full linear layer.
+    A step is activation normalisation, an invertible 1x1 convolution and a coupling over channels. A level is
+    a squeeze and ``steps`` steps, after which half of the channels leave under a learned prior. Images of odd
+    height or width are not squeezed further; where that leaves a single channel, a checkerboard mask replaces
+    the channel mask. On vectors a full linear layer replaces the 1x1 convolution.
 
     Args:
         spec: the data; at least 2 dimensions.
@@ -43,46 +45,40 @@ class Glow(Flow):
         steps: steps of a level; on vectors, half of the steps in all.
         hidden: hidden layers of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
-        blocks: its residual blocks; 0: the paper's three convolutions, 3x3, 1x1, 3x3 (images).
-        additive: couplings only shift, in place of the affine ones.
+        blocks: residual blocks of that conditioner; 0: the paper's three convolutions (images).
+        additive: additive couplings instead of affine ones.
         bound: of an affine coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
         mixing: the 1x1 convolution's parameters, ``plu`` or ``full``.
-        preprocessing: ``centre`` (the paper's) or ``logit``, for pixels.
-        alpha: margin of the logit.
+        pixels: how integer pixels enter; the paper's preprocessing is ``centre``.
         base: distribution of the latents; ``diagonal`` is the paper's learned top prior.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
-        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
-        ZooError: a single dimension, which leaves nothing to condition on; no level or no step.
+        ZooError: data of a single dimension.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        levels: int = 2,
-        steps: int = 4,
-        hidden: Sequence[int] = (128, 128),
-        width: int = 48,
-        blocks: int = 1,
+        *,
+        levels: Positive = 2,
+        steps: Positive = 4,
+        hidden: Sequence[Positive] = (128, 128),
+        width: Positive = 48,
+        blocks: NotNegative = 1,
         additive: bool = False,
         bound: Bound = 3.0,
         mixing: MixingKind = "plu",
-        preprocessing: Preprocessing = "logit",
-        alpha: float = 1e-6,
+        pixels: Pixels = Pixels(),
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
-        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
-        whole(1, levels=levels, steps=steps, hidden=hidden, width=width)
-        whole(0, blocks=blocks)
-        switch(additive=additive, memory_efficient=memory_efficient)
-        bounded(bound)
         context = context_size(spec, conditional)
 
         def network(given: int, out: int) -> nn.Module:
@@ -93,10 +89,10 @@ class Glow(Flow):
             return ConvNet(given, out, width, blocks, context=context)
 
         def level(shape: tuple[int, ...], count: int = steps) -> list[Bijection]:
-            kind = "half" if len(shape) == 1 else "channel" if shape[0] > 1 else "checkerboard"
+            kind = partition_kind(shape)
             made: list[Bijection] = []
             for index in range(count):
-                partition = make_partition(kind, shape, flip=index % 2 == 1)  # type: ignore[arg-type]
+                partition = make_partition(kind, shape, flip=index % 2 == 1)
                 net = network(partition.given, partition.changed * (1 if additive else 2))
                 coupling = (
                     AdditiveCoupling(partition, net)
@@ -109,10 +105,17 @@ class Glow(Flow):
         def prior(stay: int, leave: int) -> nn.Module:
             return ConvNet(stay, 2 * leave, width, 0, context=context)
 
-        first = preprocess(spec, preprocessing, alpha)
+        first = preprocess(spec, pixels)
         if spec.is_image:
             c, h, w = spec.shape
             body: list[Bijection] = [squeeze_and_split((c, h, w), levels, level, prior)]
         else:
             body = level(spec.shape, 2 * steps)
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)
+        super().__init__(
+            spec,
+            Chain([first, *body]),
+            base=base,
+            latent_shape=(spec.dim,),
+            conditional=conditional,
+            dequantisation=pixels.dequantisation,
+        )

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
+from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
-from zoo.models.families.flow import Preprocessing, context_size
-from zoo.models.made_mog import MixtureMADE
-from zoo.models.maf import MAF, Degrees, Order, draw
+from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
+from zoo.models.bijections.base import Bijection, Chain
+from zoo.models.bijections.batchnorm import BatchNorm
+from zoo.models.core.model import context_size
+from zoo.models.core.settings import Pixels
+from zoo.models.families.autoregressive import (
+    Degrees,
+    MixtureMADE,
+    Order,
+    degree_seed,
+    flattened,
+    stack,
+)
+from zoo.models.families.flow import Flow
 from zoo.models.networks.made import Activation
 
 
-class MAFMoG(MAF):
+class MAFMoG(Flow):
     """MAF whose latents are distributed as a MADE-MoG, "MAF MoG" of Papamakarios et al. 2017.
 
     Args:
@@ -19,58 +33,51 @@ class MAFMoG(MAF):
         layers: number of autoregressive layers, besides the base.
         hidden: widths of the hidden layers of each MADE, the base's too.
         components: Gaussians for each dimension of the base.
-        activation: ``relu`` or ``tanh``.
-        residual: MADEs of residual blocks, see :class:`~zoo.models.networks.made.MADE`.
-        degrees: see :class:`~zoo.models.maf.MAF`.
-        order: see :class:`~zoo.models.maf.MAF`; the base reads the dimensions as the last layer does.
-        batch_norm: batch normalisation after each layer.
-        log_scale_bound: bound on each |s|; None for none.
-        preprocessing: what brings pixels to the reals; vectors without levels are taken as they are.
-        alpha: margin of the logit preprocessing.
+        activation, residual: see :class:`~zoo.models.networks.made.MADE`.
+        degrees, batch_norm: see :class:`~zoo.models.maf.MAF`.
+        order: see :class:`~zoo.models.maf.MAF`; the base has the same order as the last layer.
+        log_scale_bound: bound on each |s|; None for none, as in the paper.
+        pixels: how integer pixels enter.
         conditional: condition on the label.
-
-    Raises:
-        ZooError: no layer or component, or a setting that its layers refuse.
     """
 
+    sampling = "sequential"
+
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        layers: int = 5,
-        hidden: Sequence[int] = (96, 96),
-        components: int = 10,
+        *,
+        layers: Positive = 5,
+        hidden: Sequence[Positive] = (96, 96),
+        components: Positive = 10,
         activation: Activation = "relu",
         residual: bool = False,
+        degrees: Degrees = "spread",
         order: Order = "reversed",
         batch_norm: bool = False,
-        log_scale_bound: float | None = 5.0,
-        preprocessing: Preprocessing = "logit",
-        alpha: float = 1e-6,
+        log_scale_bound: PositiveFloat | None = 5.0,
+        pixels: Pixels = Pixels(),
         conditional: bool = False,
-        degrees: Degrees = "spread",
     ) -> None:
-        context = context_size(spec, conditional)
+        shared: dict[str, Any] = {
+            "hidden": hidden,
+            "context": context_size(spec, conditional),
+            "log_scale_bound": log_scale_bound,
+            "activation": activation,
+            "residual": residual,
+        }
+        base = MixtureMADE(spec.dim, components, draw=degree_seed(degrees, layers), **shared)
+        affine = partial(MaskedAffineAutoregressive, spec.dim, **shared)
+
+        def layer(index: int) -> list[Bijection]:
+            made = affine(draw=degree_seed(degrees, index))
+            return [made, BatchNorm(spec.dim, "training set")] if batch_norm else [made]
+
         super().__init__(
             spec,
-            layers,
-            hidden,
-            activation,
-            residual,
-            order,
-            batch_norm,
-            log_scale_bound,
-            preprocessing,
-            alpha,
-            MixtureMADE(
-                spec.dim,
-                components,
-                hidden,
-                context,
-                activation,
-                residual,
-                log_scale_bound,
-                draw(degrees, layers),
-            ),
-            conditional,
-            degrees,
+            Chain([*flattened(spec, pixels), *stack(layers, layer, order, spec.dim)]),
+            base=base,
+            conditional=conditional,
+            dequantisation=pixels.dequantisation,
         )

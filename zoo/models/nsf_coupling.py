@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from zoo.checks import switch, whole, within
+from zoo.checks import NotNegative, Positive, PositiveFloat, Share, checked
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
-from zoo.models.bijections.coupling import make_partition
-from zoo.models.bijections.dequantise import DequantisationName
+from zoo.models.bijections.coupling import make_partition, partition_kind
 from zoo.models.bijections.invertible_conv import InvertibleConv1x1
 from zoo.models.bijections.linear import LULinear
 from zoo.models.bijections.multiscale import squeeze_and_split
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
-from zoo.models.bijections.spline import ElementwiseSpline, check_spline
+from zoo.models.bijections.spline import Bins, ElementwiseSpline
 from zoo.models.bijections.spline_coupling import SplineCoupling
 from zoo.models.core.distributions import Base
-from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.model import context_size
+from zoo.models.core.settings import Pixels
+from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.residual_net import ResidualConvNet, ResidualMLP
 
@@ -29,72 +30,65 @@ class NSFCoupling(Flow):
     """RQ-NSF (C) (Durkan, Bekasov, Murray and Papamakarios 2019, arXiv:1906.04032).
 
     Vectors: ``steps`` times a fixed random permutation, a linear layer in LU form and a rational-quadratic
-    spline coupling, then a permutation and a linear layer; an activation normalisation in front stands for
-    the standardised data that the paper assumes. Images: Glow with spline couplings.
+    spline coupling, then a permutation and a linear layer; an activation normalisation in front standardises
+    the data, which the paper assumes done. Images: Glow with spline couplings.
 
     Args:
         spec: the data; at least 2 dimensions.
         steps: of the flow (vectors), or of a level (images).
-        bins: of a spline.
+        bins: number of bins of a spline.
         bound: B; a spline is the identity outside [-B, B].
         hidden: width of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
-        blocks: its residual blocks.
-        dropout: inside them.
-        unconditional: the conditioning part goes through splines too, which are the same for all examples.
+        blocks: residual blocks of either conditioner.
+        dropout: share of units left out in training, inside the blocks.
+        unconditional: transform the conditioning part too, by splines that are the same for all examples.
         levels: squeezes, at least 1, at most what halving allows (images).
         multi_scale: half of the channels leave between levels (images).
-        preprocessing: ``centre`` (the paper's) or ``logit``, for pixels.
-        alpha: margin of the logit.
+        pixels: how integer pixels enter; the paper's preprocessing is ``centre``.
         base: distribution of the latents.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
-        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
-        ZooError: a single dimension, which leaves nothing to condition on; no level, step or bin.
+        ZooError: data of a single dimension.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        steps: int = 4,
-        bins: int = 8,
-        bound: float = 3.0,
-        hidden: int = 64,
-        width: int = 32,
-        blocks: int = 2,
-        dropout: float = 0.0,
+        *,
+        steps: Positive = 4,
+        bins: Bins = 8,
+        bound: PositiveFloat = 3.0,
+        hidden: Positive = 64,
+        width: Positive = 32,
+        blocks: NotNegative = 2,
+        dropout: Share = 0.0,
         unconditional: bool = True,
-        levels: int = 2,
+        levels: Positive = 2,
         multi_scale: bool = True,
-        preprocessing: Preprocessing = "logit",
-        alpha: float = 1e-6,
+        pixels: Pixels = Pixels(),
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
-        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=nsf_autoregressive for one.")
-        whole(1, steps=steps, hidden=hidden, width=width, levels=levels)
-        whole(0, blocks=blocks)
-        switch(unconditional=unconditional, multi_scale=multi_scale, memory_efficient=memory_efficient)
-        within(0, 1, dropout=dropout)
-        check_spline(bins, bound)
         context = context_size(spec, conditional)
 
         def coupling(shape: tuple[int, ...], index: int) -> Bijection:
-            kind = "half" if len(shape) == 1 else "channel" if shape[0] > 1 else "checkerboard"
-            partition = make_partition(kind, shape, flip=index % 2 == 1)  # type: ignore[arg-type]
+            kind = partition_kind(shape)
+            partition = make_partition(kind, shape, flip=index % 2 == 1)
             out = partition.changed * (3 * bins - 1)
             network = (
                 ResidualConvNet(partition.given, out, width, blocks, dropout, context)
                 if spec.is_image
                 else ResidualMLP(partition.given, out, hidden, blocks, dropout, context)
             )
-            # a checkerboard's kept part has zeros in between, which must stay what they are
+            # not with a checkerboard, whose kept part is padded with zeros that must not change
             own = unconditional and kind != "checkerboard"
             kept = ElementwiseSpline(partition.given, bins, bound) if own else None
             return SplineCoupling(partition, network, bins, bound, kept)
@@ -109,7 +103,7 @@ class NSFCoupling(Flow):
         def prior(stay: int, leave: int) -> nn.Module:
             return ConvNet(stay, 2 * leave, width, 0, context=context)
 
-        first = preprocess(spec, preprocessing, alpha)
+        first = preprocess(spec, pixels)
         if spec.is_image:
             c, h, w = spec.shape
             body: list[Bijection] = [squeeze_and_split((c, h, w), levels, level, prior, multi_scale)]
@@ -120,4 +114,11 @@ class NSFCoupling(Flow):
 
             made = [Chain([*linear(), coupling(spec.shape, index)]) for index in range(steps)]
             body = [ActNorm(spec.dim), chain([*made, Chain(linear())], memory_efficient)]
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)
+        super().__init__(
+            spec,
+            Chain([first, *body]),
+            base=base,
+            latent_shape=(spec.dim,),
+            conditional=conditional,
+            dequantisation=pixels.dequantisation,
+        )

@@ -8,21 +8,22 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from zoo.checks import switch, whole
+from zoo.checks import NotNegative, Positive, checked
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.coupling import AffineCoupling, Bound, PartitionKind, bounded, make_partition
-from zoo.models.bijections.dequantise import DequantisationName
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core.distributions import Base
+from zoo.models.core.model import context_size
 from zoo.models.core.nfe import add_nfe
-from zoo.models.families.flow import Flow, Preprocessing, context_size, preprocess
+from zoo.models.core.settings import Pixels
+from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
@@ -32,62 +33,55 @@ Normalisation = Literal["actnorm", "batchnorm", "batchnorm_full", "none"]
 class RealNVP(Flow):
     """Real NVP (Dinh, Sohl-Dickstein and Bengio 2017, arXiv:1605.08803).
 
-    Vectors: ``layers`` couplings with alternating masks (the even places are brought to the front once, so
-    that both parts are contiguous). Images: at each scale three couplings with checkerboard masks, a squeeze,
-    three with channel masks; then half of the channels leave. What leaves is standardised by a mean and a
-    scale that a small convolution gives from what stays: a learned prior, as Glow's. The paper has none, and
-    here it starts as none. The last scale has four checkerboard couplings,
+    Vectors: ``layers`` couplings with alternating masks (a permutation brings the even dimensions to the
+    front once, so that both parts are contiguous). Images: at each scale three couplings with checkerboard
+    masks, a squeeze, three with channel masks; then half of the channels leave. They are standardised by a
+    mean and a scale that a small convolution computes from the channels that stay: a learned prior, as in
+    Glow. The paper has none; here it starts as the identity. The last scale has four checkerboard couplings,
     or four over channels where a single pixel is left. Odd sizes are not halved further.
 
     Args:
         spec: the data; vectors have at least 2 dimensions.
         layers: couplings (vectors).
         hidden: hidden layers of a dense conditioner (vectors).
-        separate: scale and shift come from networks of their own, with tanh and with ReLU, as in the baseline
-            of Papamakarios et al. 2017 (vectors).
+        separate: compute scale and shift by separate networks, with tanh and with ReLU, as in the baseline of
+            Papamakarios et al. 2017 (vectors).
         scales: at least 1, at most what halving allows (images).
         width: channels of a convolutional conditioner (images).
-        blocks: its residual blocks (images).
+        blocks: residual blocks of that conditioner (images).
         bound: of each coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
         normalisation: ``actnorm`` before each coupling, or ``batchnorm`` after it, evaluated with running
             averages; ``batchnorm_full``: evaluated with statistics of the whole training set; or ``none``.
-        preprocessing: ``logit`` or ``centre``, for pixels.
-        alpha: margin of the logit.
+        pixels: how integer pixels enter.
         base: distribution of the latents.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`; not with batch normalisation.
         conditional: condition on the label.
-        dequantisation: of pixels: ``uniform`` or ``variational``, a tighter bound.
 
     Raises:
-        ZooError: a single dimension, which leaves nothing to condition on; no scale or no layer; settings
-            that exclude each other.
+        ZooError: data of a single dimension; batch normalisation with ``memory_efficient``.
     """
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
-        layers: int = 8,
-        hidden: Sequence[int] = (128, 128),
+        *,
+        layers: Positive = 8,
+        hidden: Sequence[Positive] = (128, 128),
         separate: bool = False,
-        scales: int = 2,
-        width: int = 32,
-        blocks: int = 1,
+        scales: Positive = 2,
+        width: Positive = 32,
+        blocks: NotNegative = 1,
         bound: Bound = 3.0,
         normalisation: Normalisation = "actnorm",
-        preprocessing: Preprocessing = "logit",
-        alpha: float = 1e-6,
+        pixels: Pixels = Pixels(),
         base: Base = "normal",
         memory_efficient: bool = False,
         conditional: bool = False,
-        dequantisation: DequantisationName = "uniform",
     ) -> None:
         if spec.dim < 2:
             raise ZooError("Coupling flows need at least 2 dimensions; use model=maf for one.")
-        whole(1, layers=layers, hidden=hidden, scales=scales, width=width)
-        whole(0, blocks=blocks)
-        switch(separate=separate, memory_efficient=memory_efficient)
-        bounded(bound)
         context = context_size(spec, conditional)
 
         def couplings(
@@ -112,7 +106,7 @@ class RealNVP(Flow):
         def scale(shape: tuple[int, int, int], left: int) -> MultiScale:
             c, h, w = shape
             if left == 1 or h % 2 or w % 2:
-                # a checkerboard of one pixel has one part only, which would leave nothing to condition on
+                # a checkerboard of a single pixel has an empty part
                 kind: PartitionKind = "checkerboard" if h * w > 1 else "channel"
                 return MultiScale(couplings(kind, shape, 4, convolutional), shape, None, None)
             inside = (4 * c, h // 2, w // 2)
@@ -125,35 +119,36 @@ class RealNVP(Flow):
             prior = ConvNet(stay, 2 * (4 * c - stay), width, 0, context=context)
             return MultiScale(Chain(layers), inside, scale((stay, h // 2, w // 2), left - 1), prior)
 
-        first = preprocess(spec, preprocessing, alpha)
+        first = preprocess(spec, pixels)
         if spec.is_image:
             c, h, w = spec.shape
             body: list[Bijection] = [scale((c, h, w), scales)]
         else:
             order = [*range(0, spec.dim, 2), *range(1, spec.dim, 2)]
             body = [Permutation(order), couplings("half", spec.shape, layers, dense)]
-        super().__init__(spec, Chain([first, *body]), base, (spec.dim,), conditional, dequantisation)
+        super().__init__(
+            spec,
+            Chain([first, *body]),
+            base=base,
+            latent_shape=(spec.dim,),
+            conditional=conditional,
+            dequantisation=pixels.dequantisation,
+        )
 
 
 def normalise(kind: Normalisation, size: int) -> tuple[list[Bijection], list[Bijection]]:
-    """Normalisation layers before and after a coupling.
-
-    Raises:
-        ZooError: another kind.
-    """
+    """Return the normalisation layers before and after a coupling."""
     if kind == "actnorm":
         return [ActNorm(size)], []
     if kind == "batchnorm":
         return [], [BatchNorm(size)]
     if kind == "batchnorm_full":
         return [], [BatchNorm(size, "training set")]
-    if kind == "none":
-        return [], []
-    raise ZooError(f"model.normalisation is actnorm, batchnorm, batchnorm_full or none; got '{kind}'.")
+    return [], []
 
 
 class ScaleAndShift(nn.Module):
-    """Raw scales by a tanh network and shifts by a ReLU network, side by side."""
+    """A tanh network for raw log-scales and a ReLU network for shifts, side by side."""
 
     def __init__(self, given: int, out: int, hidden: Sequence[int], context: int) -> None:
         super().__init__()
@@ -161,6 +156,6 @@ class ScaleAndShift(nn.Module):
         self.shift = MLP(given, out // 2, hidden, nn.ReLU, context=context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        add_nfe()  # one evaluation: the two are independent
+        add_nfe()  # one, since the two networks run in parallel
         x = x if context is None else torch.cat([x, context], 1)
         return torch.cat([self.scale.layers(x), self.shift.layers(x)], 1)

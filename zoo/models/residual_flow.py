@@ -8,8 +8,8 @@ from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.residual import InvertibleResidual, Series
 from zoo.models.core.distributions import Base
+from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
-from zoo.models.families.flow import context_size
 from zoo.models.families.residual import MakeBlock, ResidualModel
 from zoo.models.networks.lipschitz import Activation, LipschitzNetwork, Spectral
 

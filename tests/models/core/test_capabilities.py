@@ -60,8 +60,8 @@ def test_the_expected_orders_are_about_existing_models():
 
 
 def test_a_vae_with_an_autoregressive_prior_samples_sequentially():
-    assert declared(zoo.build("vae", SPEC, prior="flow")).sampling == "sequential"
-    assert declared(zoo.build("vae", SPEC, prior="mixture")).sampling == "parallel"
+    assert declared(zoo.build("vae", SPEC, latents={"prior": "flow"})).sampling == "sequential"
+    assert declared(zoo.build("vae", SPEC, latents={"prior": "mixture"})).sampling == "parallel"
 
 
 def test_a_loss_that_couples_the_batch_is_declared():

@@ -59,5 +59,5 @@ def test_temperature_zero_gives_the_means():
 
 
 def test_unknown_base():
-    with pytest.raises(zoo.ZooError, match="normal, diagonal, mixture"):
+    with pytest.raises(zoo.ZooError, match="base must be normal, diagonal or mixture"):
         make_base("cauchy", (2,))  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoo.checks import above
+from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import soft_clamp, sum_event
 from zoo.models.networks.made import MADE, Activation
@@ -79,17 +79,17 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     bound: Tensor | None
 
+    @checked("model")
     def __init__(
         self,
-        dim: int,
-        hidden: Sequence[int] = (128, 128),
-        context: int = 0,
-        log_scale_bound: float | None = 5.0,
+        dim: Positive,
+        hidden: Sequence[Positive] = (128, 128),
+        context: NotNegative = 0,
+        log_scale_bound: PositiveFloat | None = 5.0,
         activation: Activation = "relu",
         residual: bool = False,
         draw: int | None = None,
     ) -> None:
-        above(0, log_scale_bound=log_scale_bound)
         super().__init__(MADE(dim, 2, hidden, context, activation, residual, draw=draw))
         self.log_scale_bound = log_scale_bound
         # a tensor, since arithmetic with a Python number costs twice as much on a tensor of one element

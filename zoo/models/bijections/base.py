@@ -19,9 +19,11 @@ class Bijection(nn.Module):
     Attributes:
         reversible: ``inverse`` undoes ``forward`` in training mode too, so that activations may be recomputed
             (:class:`~zoo.models.bijections.reversible.Reversible`).
+        needs_training_set: evaluation uses statistics of the whole training set, which :meth:`collect` takes.
     """
 
     reversible: ClassVar[bool] = True
+    needs_training_set: bool = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Data to latent: ``(z, log|det dz/dx|)``."""

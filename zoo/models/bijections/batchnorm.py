@@ -44,7 +44,8 @@ class BatchNorm(Bijection):
         super().__init__()
         if statistics not in ("running", "training set"):
             raise ZooError(f"Batch statistics are 'running' or 'training set'; got '{statistics}'.")
-        self.statistics, self.momentum, self.epsilon = statistics, momentum, epsilon
+        self.needs_training_set = statistics == "training set"
+        self.momentum, self.epsilon = momentum, epsilon
         self.log_scale = nn.Parameter(torch.zeros(size))
         self.shift = nn.Parameter(torch.zeros(size))
         self.register_buffer("mean", torch.zeros(size))
@@ -73,7 +74,7 @@ class BatchNorm(Bijection):
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
         """Take mean and variance of the whole training set, where evaluation is to use them."""
-        if self.statistics == "training set" and batches:
+        if self.needs_training_set and batches:
             wide = torch.promote_types(batches[0].dtype, torch.float32)
             values = [x.transpose(0, 1).flatten(1).to(wide) for x in batches]
             count = sum(v.shape[1] for v in values)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import PositiveFloat
 from zoo.errors import InvalidData, ZooError
 from zoo.models.bijections.base import Bijection, zeros
 from zoo.models.core.functional import soft_clamp, sum_event
 
-PartitionKind = Literal["half", "alternating", "channel", "checkerboard"]
-Bound = float | Literal["sigmoid"] | None
+PartitionKind = Literal["half", "channel", "checkerboard"]
+Bound = PositiveFloat | Literal["sigmoid"] | None
 
 
 class Partition(nn.Module):
@@ -59,26 +60,6 @@ class Halves(Partition):
         return torch.cat((changed, given) if self.flip else (given, changed), 1)
 
 
-class Alternating(Partition):
-    """Places 0, 2, 4, ... of dimension 1 condition; with ``flip`` they are changed."""
-
-    order: Tensor
-
-    def __init__(self, size: int, flip: bool = False) -> None:
-        super().__init__()
-        self.flip = flip
-        self.given, self.changed = (size // 2, (size + 1) // 2) if flip else ((size + 1) // 2, size // 2)
-        order = torch.cat([torch.arange(0, size, 2), torch.arange(1, size, 2)]).argsort()
-        self.register_buffer("order", order, persistent=False)
-
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        even, odd = x[:, ::2], x[:, 1::2]
-        return (odd, even) if self.flip else (even, odd)
-
-    def join(self, given: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat((changed, given) if self.flip else (given, changed), 1).index_select(1, self.order)
-
-
 class Checkerboard(Partition):
     """Pixels of even row + column condition; with ``flip`` they are changed.
 
@@ -104,8 +85,12 @@ class Checkerboard(Partition):
 
 
 def make_partition(kind: PartitionKind, shape: tuple[int, ...], flip: bool = False) -> Partition:
-    """A partition of events of this shape: ``half`` or ``alternating`` of vectors, ``channel`` or
-    ``checkerboard`` of images; ``flip`` swaps the two parts.
+    """Return a partition of events of this shape; ``flip`` swaps its two parts.
+
+    Args:
+        kind: ``half`` (vectors), ``channel`` or ``checkerboard`` (images).
+        shape: of the event.
+        flip: whether the part that would condition is changed instead.
 
     Raises:
         InvalidData: the kind does not fit the shape, or would leave a part empty.
@@ -113,11 +98,16 @@ def make_partition(kind: PartitionKind, shape: tuple[int, ...], flip: bool = Fal
     size = shape[0] if shape else 0
     if size > 1 and (kind, len(shape)) in (("half", 1), ("channel", 3)):
         return Halves(size, flip)
-    if size > 1 and (kind, len(shape)) == ("alternating", 1):
-        return Alternating(size, flip)
     if kind == "checkerboard" and len(shape) == 3 and shape[1] * shape[2] > 1:
         return Checkerboard((shape[0], shape[1], shape[2]), flip)
     raise InvalidData(f"A {kind} mask does not divide an event of shape {shape}.")
+
+
+def partition_kind(shape: tuple[int, ...]) -> PartitionKind:
+    """Return the partition by channels (of vectors: by halves); a checkerboard for images of one channel."""
+    if len(shape) == 1:
+        return "half"
+    return "channel" if shape[0] > 1 else "checkerboard"
 
 
 class Coupling(Bijection):

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import checked
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.base import zeros
 from zoo.models.core import rng
 from zoo.models.core.distributions import LOG_2PI
-from zoo.models.core.functional import soft_clamp, sum_event
+from zoo.models.core.functional import soft_clamp, sum_event, to_symmetric
+from zoo.models.core.settings import DequantisationName
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
 FARTHEST = 30.0  # standard deviations outside the range where a y is placed at most: Phi(-38) has no digits
-
-DequantisationName = Literal["uniform", "variational"]
 
 
 class Dequantisation(nn.Module):
@@ -128,7 +128,7 @@ class VariationalDequantisation(Dequantisation):
     def _affine(self, index: int, v: Tensor, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """Shift and log-scale of a coupling: zero where its own input lies."""
         changed = self.mask ^ (index % 2 == 1)
-        scaled = x * (2 / (self.levels - 1)) - 1
+        scaled = to_symmetric(x, self.levels)
         out = self.networks[index](torch.cat([v.masked_fill(changed, 0), scaled], 1), context).to(v.dtype)
         shift, raw = out.masked_fill(~changed.repeat(2, *[1] * (changed.ndim - 1)), 0).chunk(2, 1)
         return shift, soft_clamp(raw, self.log_scale_bound)
@@ -194,17 +194,16 @@ class GaussianNoise(Dequantisation):
         return f"std={self.std:g}, levels={self.levels}"
 
 
-def make_dequantisation(name: DequantisationName, spec: DataSpec, context: int = 0) -> Dequantisation | None:
-    """The noise of integer data by name; None for continuous data, which needs none.
-
-    Raises:
-        ZooError: another name.
-    """
-    if name not in get_args(DequantisationName):
-        raise ZooError(f"model.dequantisation is {' or '.join(get_args(DequantisationName))}; got '{name}'.")
+@checked("model")
+def make_dequantisation(
+    dequantisation: DequantisationName, spec: DataSpec, context: int = 0
+) -> Dequantisation | None:
+    """Return the dequantisation of integer data by name; None for continuous data, which needs none."""
     if spec.levels is None:
         return None
-    return UniformDequantisation() if name == "uniform" else VariationalDequantisation(spec, context)
+    return (
+        UniformDequantisation() if dequantisation == "uniform" else VariationalDequantisation(spec, context)
+    )
 
 
 def _within_cell(x: Tensor, u: Tensor) -> Tensor:

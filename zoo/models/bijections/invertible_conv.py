@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.checks import checked
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, zeros
 from zoo.models.bijections.linear import solve_lu, triangles
@@ -121,15 +122,10 @@ class FullConv1x1(Mixing):
 MixingKind = Literal["plu", "full"]
 
 
-def make_mixing(kind: MixingKind, channels: int) -> Mixing:
-    """``plu`` or ``full``.
-
-    Raises:
-        ZooError: another word.
-    """
-    if kind not in ("plu", "full"):
-        raise ZooError(f"model.mixing is plu or full; got '{kind}'.")
-    return InvertibleConv1x1(channels) if kind == "plu" else FullConv1x1(channels)
+@checked("model")
+def make_mixing(mixing: MixingKind, channels: int) -> Mixing:
+    """Return the mixing layer of this name: parameters as a PLU decomposition, or a full matrix."""
+    return InvertibleConv1x1(channels) if mixing == "plu" else FullConv1x1(channels)
 
 
 def rotation(size: int) -> Tensor:

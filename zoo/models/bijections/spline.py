@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Ge, Lt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +18,9 @@ from zoo.models.core.functional import sum_event
 SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
 # what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity
 RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
+
+
+Bins = Annotated[int, Ge(2), Lt(1000)]  # the widths of 1000 bins could not all be at least SMALLEST
 
 
 def check_spline(bins: int, bound: float) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
+from zoo.checks import checked
 from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.functional import sum_event
@@ -122,17 +123,19 @@ class Transformed(Distribution):
         return self.transform.inverse(self.base.sample(n, temperature, context), context)[0]
 
 
-def make_base(name: Base, shape: tuple[int, ...], context: int = 0, components: int = 10) -> Distribution:
-    """``normal`` (standard), ``diagonal`` (learned) or ``mixture`` (of ``components`` diagonal normals).
+@checked("model")
+def make_base(base: Base, shape: tuple[int, ...], context: int = 0, components: int = 10) -> Distribution:
+    """Return a base distribution by name.
 
-    Raises:
-        ZooError: another name.
+    Args:
+        base: ``normal`` (standard), ``diagonal`` (learned) or ``mixture`` (of diagonal normals, learned).
+        shape: of an event.
+        context: length of the context that a learned one is conditioned on; 0 for none.
+        components: number of normals of the mixture.
     """
-    if name == "normal":
+    if base == "normal":
         return StandardNormal(shape)
-    if name in ("diagonal", "mixture"):
-        return MixtureOfNormals(shape, 1 if name == "diagonal" else components, context)
-    raise ZooError(f"model.base is one of {', '.join(get_args(Base))}; got '{name}'.")
+    return MixtureOfNormals(shape, 1 if base == "diagonal" else components, context)
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from zoo.checks import is_whole, switch
+from zoo.checks import checked, is_whole
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, NoLikelihood, ZooError
 from zoo.models.core import rng
@@ -54,13 +54,11 @@ class GenerativeModel(nn.Module):
     objective: ClassVar[str] = "maximum_likelihood"
     whole_batch: bool = False
 
+    @checked("model")
     def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
-        switch(conditional=conditional)
-        if conditional and (spec.classes or 0) < 2:
-            raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
         self.spec, self.conditional = spec, conditional
-        self.context = int(spec.classes or 0) if conditional else 0
+        self.context = context_size(spec, conditional)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -229,6 +227,17 @@ class GenerativeModel(nn.Module):
     def latents(self, n: int, *shape: int) -> Tensor:
         """Standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
         return rng.normal(torch.empty(n, *shape, dtype=self.dtype, device=self.device))
+
+
+def context_size(spec: DataSpec, conditional: bool) -> int:
+    """Return the length K of the one-hot label that a model's networks are given; 0 without labels.
+
+    Raises:
+        ZooError: conditional on data without labels.
+    """
+    if conditional and (spec.classes or 0) < 2:
+        raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
+    return int(spec.classes or 0) if conditional else 0
 
 
 @torch.compiler.disable  # a compiler would compute with the seed, whose 64 bits are too many for it

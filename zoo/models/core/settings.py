@@ -1,4 +1,4 @@
-"""Settings that several models share, each default and each explanation once."""
+"""Settings that several models share; each default and each explanation stands here once."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from annotated_types import Ge, Lt
 
 from zoo.checks import settings
 
-Preprocessing = Literal["logit", "centre", "none"]
+Preprocessing = Literal["logit", "centre", "scale", "none"]
 DequantisationName = Literal["uniform", "variational"]
 
 
 @settings
 class Pixels:
-    """How a flow sees integer pixels; without effect on continuous data.
+    """How integer pixels ``0 .. levels-1`` enter a flow; without effect on continuous data.
 
     Attributes:
-        preprocessing: ``logit`` (all mass lies on pixel values; Dinh et al. 2017, section 4.1), ``centre``
-            (linear; Kingma and Dhariwal 2018) or ``none``.
-        alpha: margin of the logit; colour photographs: 0.05.
+        preprocessing: ``logit`` (the density has all its mass on the pixels' range; Dinh et al. 2017, section
+            4.1), ``centre`` (x/levels - 1/2; Kingma and Dhariwal 2018), ``scale`` (2 x/levels - 1; Zhai et
+            al. 2024) or ``none``. The last three are linear: mass outside of the range is lost.
+        alpha: margin of the logit, above 0 where it is used; 0.05 is usual for colour photographs.
         dequantisation: noise that is added to integers: ``uniform``, or ``variational``, which is learned and
             gives a tighter bound (Ho et al. 2019).
     """

@@ -18,8 +18,9 @@ from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
 from zoo.models.core.distributions import Base
+from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
-from zoo.models.families.flow import Flow, context_size, preprocess
+from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.unet import UNet, UNetSettings
 from zoo.models.networks.vector_field import DenseField, PatchField, PatchSettings
 
@@ -63,7 +64,7 @@ class ContinuousModel(Flow):
     ) -> None:
         if pixels.dequantisation != "uniform":
             raise ZooError("model.pixels.dequantisation of a continuous flow must be uniform.")
-        layers: list[Bijection] = [preprocess(spec, pixels.preprocessing, pixels.alpha)]
+        layers: list[Bijection] = [preprocess(spec, pixels)]
         if spec.levels is not None:
             # the state starts and ends at the same scale, which takes the solver fewer steps
             factors = {"logit": 1 / (1 + math.log(spec.levels)), "centre": 2.0}

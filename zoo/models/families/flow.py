@@ -1,34 +1,35 @@
-"""A normalizing flow: a base distribution seen through a bijection."""
+"""A normalizing flow: a base distribution and a bijection from data to its latents."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from zoo.checks import above, one_of, within
+from zoo.checks import checked
 from zoo.data.spec import DataSpec
-from zoo.errors import Unsound
+from zoo.errors import Unsound, ZooError
 from zoo.models.bijections.base import Bijection, Chain, zeros
-from zoo.models.bijections.dequantise import Dequantisation, DequantisationName, make_dequantisation
+from zoo.models.bijections.dequantise import Dequantisation, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Family, SamplingOrder
 from zoo.models.core.distributions import Base, Distribution, make_base
 from zoo.models.core.model import GenerativeModel
-
-Preprocessing = Literal["logit", "centre", "none"]
+from zoo.models.core.settings import DequantisationName, Pixels
 
 
 class Flow(GenerativeModel):
     """log p(x) = log p(z) + log|det dz/dx| with z = transform(x).
 
     On integer data, ``log_prob`` adds uniform noise first, so it is exact for the dequantised density and, on
-    average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3). Learned noise makes
-    the bound tighter and the dequantised density no longer the model's own: kind ``lower bound``. Where the
-    density underflows, far away from any data, ``log_prob`` is -inf.
+    average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3). With learned noise
+    the bound is tighter, but its likelihood is of kind ``lower bound``: the density of the noise is part of
+    it. Where the density underflows, far away from any data, ``log_prob`` is -inf.
+
+    A subclass whose inverse goes one dimension after the other, or iterates, sets :attr:`sampling`.
 
     Args:
         spec: the data.
@@ -37,18 +38,18 @@ class Flow(GenerativeModel):
             distribution.
         latent_shape: shape of the latents, where it differs from the data's.
         conditional: condition the transform's networks, and a learned base, on the label.
-        dequantisation: noise of integer data, a name of
-            :func:`~zoo.models.bijections.dequantise.make_dequantisation`, or one made; without effect on
-            continuous data when given by name.
+        dequantisation: noise of integer data, as a name or a layer; a name has no effect on continuous data.
     """
 
     family: ClassVar[Family] = "flow"
     sampling: SamplingOrder = "parallel"
 
+    @checked("model")
     def __init__(
         self,
         spec: DataSpec,
         transform: Bijection,
+        *,
         base: Base | Distribution = "normal",
         latent_shape: tuple[int, ...] | None = None,
         conditional: bool = False,
@@ -72,7 +73,7 @@ class Flow(GenerativeModel):
         if self.dequantise is not None:
             x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
-        z = self._sound(z, "latents")  # were they infinite, the density would pass for a vanishing one
+        z = self._sound(z, "latents")  # an infinite latent would count as a density of 0, which is allowed
         return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-densities", True)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
@@ -80,16 +81,19 @@ class Flow(GenerativeModel):
         return self._as_data(x)
 
     def _as_data(self, x: Tensor) -> Tensor:
-        """What the inverse transform gives, in data space and inside its range."""
+        """Turn the output of the inverse transform into data: integers by rounding down, inside the range."""
         x = self._sound(x, "samples")
         x = x if self.dequantise is None else self.dequantise.inverse(x)
         return x if self.spec.levels is None else x.clamp(0, self.spec.levels - 1)
 
     def _sound(self, values: Tensor, what: str, may_vanish: bool = False) -> Tensor:
-        """In evaluation mode, never a silent NaN or infinity (training has its own check, of the loss).
+        """Return the values; in evaluation mode, raise if they hold NaN or infinity.
 
-        A log-density may be -inf: so far out (such as |x| = 1e20, whose square overflows float32) the density
-        is below what the dtype can hold, and 0 is its nearest value. No sample is infinite.
+        Training checks its loss instead. A log-density may be -inf (``may_vanish``): far out, such as at
+        |x| = 1e20, whose square overflows float32, the density is smaller than the dtype can hold.
+
+        Raises:
+            Unsound: NaN or infinity.
         """
         if self.training:
             return values
@@ -105,15 +109,16 @@ class Flow(GenerativeModel):
 
     @torch.no_grad()
     def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Let layers that evaluate with statistics of the whole training set take them.
+        """Set the layers that evaluate with statistics of the whole training set (batch normalisation).
 
-        A training rule calls this before each validation. Nothing is read where no layer wants it; otherwise
-        the training set is held in memory and passed through layer by layer, once, in evaluation mode.
+        Training calls this before each validation. If no layer needs it, nothing is read; otherwise the
+        training set is held in memory and passed through layer by layer, once, in evaluation mode.
 
         Args:
             batches: examples in data space and, for a conditional model, their labels.
         """
-        if not any(getattr(m, "statistics", None) == "training set" for m in self.transform.modules()):
+        layers = [layer for layer in self.transform.modules() if isinstance(layer, Bijection)]
+        if not any(layer.needs_training_set for layer in layers):
             return
         xs, contexts = [], []
         for x, y in batches:
@@ -131,28 +136,21 @@ class Flow(GenerativeModel):
         return {"dequantisation": self.dequantise.name} if self.dequantise is not None else {}
 
 
-def context_size(spec: DataSpec, conditional: bool) -> int:
-    """Length of the one-hot label that a flow's networks are built for; 0 without one."""
-    return int(spec.classes or 0) if conditional else 0
-
-
-def preprocess(spec: DataSpec, how: Preprocessing = "logit", alpha: float = 1e-6) -> Chain:
-    """Pixels in ``[0, levels)`` to unbounded (``logit``) or centred (``centre``) values; else nothing.
+def preprocess(spec: DataSpec, pixels: Pixels = Pixels()) -> Chain:
+    """Return the fixed map from pixels in ``[0, levels)`` to what a flow's layers see; empty for other data.
 
     ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a
-    that every implementation uses, so that both ends stay finite). ``centre``: x/levels - 1/2 (Kingma &
-    Dhariwal 2018).
+    that every implementation uses, so that both ends stay finite).
 
     Raises:
-        ZooError: another word, or a margin outside [0, 1/2), also where the data need neither; the margin 0
-            where a logit needs one (noise may be 0).
+        ZooError: the margin 0 where a logit needs one, since noise may be 0.
     """
-    one_of(get_args(Preprocessing), preprocessing=how)
-    within(0, 0.5, alpha=alpha)
-    if spec.levels is not None and how == "logit":
-        above(0, alpha=alpha)
-    if spec.levels is None or how == "none":
+    if spec.levels is None or pixels.preprocessing == "none":
         return Chain([])
-    if how == "centre":
+    if pixels.preprocessing == "centre":
         return Chain([Affine(scale=1 / spec.levels, shift=-0.5)])
-    return Chain([Affine(scale=(1 - 2 * alpha) / spec.levels, shift=alpha), Logit()])
+    if pixels.preprocessing == "scale":
+        return Chain([Affine(scale=2 / spec.levels, shift=-1.0)])
+    if pixels.alpha == 0:
+        raise ZooError("model.pixels.alpha must be above 0 with model.pixels.preprocessing=logit; got 0.")
+    return Chain([Affine(scale=(1 - 2 * pixels.alpha) / spec.levels, shift=pixels.alpha), Logit()])

@@ -18,8 +18,9 @@ from zoo.models.bijections.reversible import Reversible
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core.capabilities import Diagnostic, SamplingOrder
 from zoo.models.core.distributions import Base
+from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
-from zoo.models.families.flow import Flow, context_size, preprocess
+from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
 
 MakeBlock = Callable[[tuple[int, ...]], InvertibleResidual]
@@ -103,7 +104,7 @@ class ResidualModel(Flow):
             if spec.is_image
             else stack([block] * (blocks * scales), spec.shape)
         )
-        transform = Chain([preprocess(spec, pixels.preprocessing, pixels.alpha), body])
+        transform = Chain([preprocess(spec, pixels), body])
         super().__init__(spec, transform, base=base, latent_shape=(spec.dim,), conditional=conditional)
         self._blocks = made
         exact = all(residual.is_exact(dim) for residual, dim in made)

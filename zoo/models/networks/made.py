@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.checks import switch, whole
+from zoo.checks import NotNegative, Positive, Share, checked
 from zoo.errors import ZooError
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
@@ -109,32 +109,26 @@ class MADE(nn.Module):
             layers share one draw.
 
     Raises:
-        ZooError: a size below 1, widths that do not fit ``residual``, another activation.
+        ZooError: no hidden layer, or widths that do not fit ``residual``.
     """
 
+    @checked("model")
     def __init__(
         self,
-        dim: int,
-        parameters: int = 2,
-        hidden: Sequence[int] = (128, 128),
-        context: int = 0,
+        dim: Positive,
+        parameters: Positive = 2,
+        hidden: Sequence[Positive] = (128, 128),
+        context: NotNegative = 0,
         activation: Activation = "relu",
         residual: bool = False,
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         draw: int | None = None,
     ) -> None:
         super().__init__()
-        whole(1, hidden=hidden)
-        switch(residual=residual)
-        if dim < 1 or parameters < 1 or not hidden or context < 0:
-            raise ZooError(
-                "MADE needs dim and parameters of at least 1, and a hidden layer; "
-                f"got {dim}, {parameters} and {list(hidden)}."
-            )
+        if not hidden:
+            raise ZooError("MADE needs at least one hidden layer; model.hidden is empty.")
         if residual and (len(hidden) < 2 or len(set(hidden)) > 1):
             raise ZooError(f"Residual blocks need two or more equal hidden widths; got {list(hidden)}.")
-        if activation not in _ACTIVATIONS:
-            raise ZooError(f"MADE's activation is {' or '.join(_ACTIVATIONS)}; got '{activation}'.")
         if dropout and not residual:
             raise ZooError("MADE has dropout inside residual blocks only; set residual=true or dropout=0.")
         self.dim, self.parameters_per_dim = dim, parameters
