@@ -70,12 +70,9 @@ def quality_metric(runs: Sequence[Run]) -> str | None:
     return max(counts, key=lambda name: (counts[name], name), default=None)
 
 
-AUTOREGRESSIVE_FLOWS = ("made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow")
-
-
 def is_autoregressive(run: Run) -> bool:
-    """Whether a model draws one dimension after the other, be it a flow."""
-    return run.record.family == "autoregressive" or run.record.model in AUTOREGRESSIVE_FLOWS
+    """Whether the model draws one dimension after the other; a flow may do so too."""
+    return run.record.sampling.order == "sequential"
 
 
 def settings(run: Run) -> dict[str, Any]:

@@ -224,5 +224,5 @@ def timing(run: Run) -> str:
 
 def dimensions(run: Run) -> int:
     """Return the number of dimensions of a run's data; 0 if the run ended before it was known."""
-    shape: Sequence[int] = (run.record.provenance.get("data") or {}).get("shape") or [0]
-    return math.prod(shape)
+    data = run.record.provenance.data
+    return math.prod(data.shape) if data is not None and data.shape else 0

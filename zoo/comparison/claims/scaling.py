@@ -125,7 +125,7 @@ def _cost(run: Run, measure: Measure) -> float:
 
 def _all_but_size(run: Run) -> tuple[str, ...]:
     """Return the configuration and the protocol of a run without the size of its data."""
-    config = run.record.provenance.get("config") or {}
-    data = {k: v for k, v in (config.get("data") or {}).items() if k not in ("side", "size", "name")}
-    rest = {k: config.get(k) for k in ("model", "training", "trainer")}
-    return run.record.model, str(data), str(rest), str(run.record.provenance.get("protocol_hash"))
+    source = run.record.provenance
+    data = {k: v for k, v in source.config.get("data", {}).items() if k not in ("side", "size", "name")}
+    rest = {k: source.config.get(k) for k in ("model", "training", "trainer")}
+    return run.record.model, str(data), str(rest), str(source.protocol_hash)

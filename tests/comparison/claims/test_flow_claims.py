@@ -1,0 +1,172 @@
+"""The claims about flows, each with its effect put in, reversed and left out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from simulated_runs import around, gan, judged, simulate, verdict
+from simulated_studies import coupling, density_and_speed, ranked, restricted
+
+from zoo.comparison.claims.render import measured_text
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+
+
+def test_flows_are_parallel_and_sharp_if_shallow_and_as_sharp_as_real_images():
+    key = "flows-parallel-sharp"
+    assert verdict(key, coupling()) == SUPPORTED
+    assert verdict(key, coupling(0.5)) == REFUTED
+    assert verdict(key, coupling(2.0)) == REFUTED
+    assert verdict(key, coupling(0.8, spread=0.2)) == UNDECIDED
+    assert verdict(key, coupling(depth=64)) == REFUTED, "not fewer evaluations than dimensions"
+    assert verdict(key, gan(sharpness=1.0)) == UNDECIDED
+
+
+def test_noise_is_not_called_sharp():
+    key = "flows-parallel-sharp"
+    assert verdict(key, coupling(spectrum=2.0)) == REFUTED
+    far = judged(key, coupling(distance=70.0))
+    assert far.verdict == UNDECIDED
+    assert re.search("are [67]. times as far from real examples as these are from each", measured_text(far))
+    unknown = judged(key, coupling(distance=None))
+    assert unknown.verdict == UNDECIDED
+    assert "no distance says" in measured_text(unknown)
+    assert verdict(key, coupling(0.5, distance=70.0)) == REFUTED
+
+
+def test_an_autoregressive_flow_needs_the_better_density_and_the_slower_samples():
+    key = "coupling-autoregressive"
+    assert verdict(key, density_and_speed(1.5, 0.02)) == SUPPORTED
+    assert verdict(key, density_and_speed(2.5, 0.02)) == REFUTED
+    assert verdict(key, density_and_speed(1.5, 0.0002)) == REFUTED
+    assert verdict(key, density_and_speed(2.0, 0.02)) == UNDECIDED
+    decision = judged(key, density_and_speed(1.5, 0.02, kind="lower bound"))
+    assert decision.verdict == UNDECIDED
+    assert "likelihoods of one kind" in measured_text(decision)
+
+
+def test_latencies_are_written_in_milliseconds():
+    latency = judged("coupling-autoregressive", density_and_speed(1.5, 0.02)).parts[1]
+    assert re.match(r"Latency of one sample: maf 2\d\.\d ± \S+ ms, realnvp [12]\.\d+ ± ", latency.sentence)
+
+
+def test_latencies_of_two_devices_are_not_compared():
+    def study(seeds):
+        runs = density_and_speed(1.5, 0.02, seeds)
+        for run in runs:
+            run.record.sampling.device = "a card" if run.record.seed else "cpu"
+        return runs
+
+    decision = judged("coupling-autoregressive", study(3))
+    assert decision.verdict == UNDECIDED
+    assert "maf and realnvp, 3 finished seeds on one device" in decision.missing[0].needs
+    decision = judged("coupling-autoregressive", study(4))
+    assert decision.verdict == SUPPORTED
+    assert decision.parts[1].n == "3 and 3"
+
+
+@pytest.mark.parametrize(("setting", "value"), [("threads", 4), ("dtype", "float64"), ("compiled", True)])
+def test_latencies_measured_in_another_way_are_not_compared(setting, value):
+    runs = density_and_speed(1.5, 0.02)
+    assert verdict("coupling-autoregressive", runs) == SUPPORTED
+    for run in runs[:3]:
+        setattr(run.record.sampling, setting, value)
+    assert verdict("coupling-autoregressive", runs) == UNDECIDED
+
+
+def test_parameters_are_compared_at_the_same_quality_alone():
+    def study(distance, parameters, spread=0.05):
+        return [
+            *simulate("ffjord", "continuous flow", distance=around(distance, spread), parameters=parameters),
+            *simulate("realnvp", "flow", distance=around(3, salt=1), parameters=1000),
+        ]
+
+    key = "discrete-continuous"
+    assert [verdict(key, study(distance, 500)) for distance in (1, 3)] == [SUPPORTED] * 2
+    assert [verdict(key, study(distance, 5000)) for distance in (9, 3)] == [REFUTED] * 2
+    assert verdict(key, study(9, 1000)) == REFUTED
+    for distance, parameters, seen in (
+        (9, 500, "fewer parameters and is worse"),
+        (1, 5000, "no fewer parameters and is better"),
+    ):
+        decision = judged(key, study(distance, parameters))
+        assert decision.verdict == UNDECIDED
+        assert f"Quality was not matched: the continuous flow has {seen}" in measured_text(decision)
+    for parameters in (500, 5000):
+        decision = judged(key, study(3, parameters, spread=0.5))
+        assert decision.verdict == UNDECIDED, "not worse beyond doubt is not the same"
+        assert "beyond doubt" in measured_text(decision)
+
+
+def test_restrictions_cost_if_every_discrete_flow_is_farther_from_the_data():
+    key = "restricted-architecture"
+    assert verdict(key, restricted()) == SUPPORTED
+    assert verdict(key, restricted(far=0.5)) == REFUTED
+    assert verdict(key, restricted(far=1.0)) == UNDECIDED
+    assert verdict(key, restricted(near=-0.01, far=0.5)) == SUPPORTED, "an unbiased distance may be negative"
+
+
+@pytest.mark.parametrize("without", ["realnvp", "maf", "residual_flow"])
+def test_restrictions_are_undecided_if_a_kind_of_flow_is_missing(without):
+    decision = judged("restricted-architecture", restricted(without=without))
+    assert decision.verdict == UNDECIDED
+    assert f"ffjord and {without} of as many parameters" in measured_text(decision)
+
+
+@pytest.mark.parametrize("unlike", [{"parameters": 4700}, {"parameters": 6100}, {"updates": 900}])
+def test_restrictions_are_compared_at_the_same_size_and_budget_alone(unlike):
+    decision = judged("restricted-architecture", restricted(**unlike))
+    assert (decision.verdict, decision.parts) == (UNDECIDED, [])
+
+
+def test_a_narrow_field_has_to_be_worse_and_a_wide_one_slower():
+    def study(small_bits, large_seconds):
+        narrow = {"bits": around(small_bits, 0.01), "latency": around(0.01), "parameters": 100}
+        wide = {"bits": around(2, 0.01, 1), "latency": around(large_seconds, salt=2), "parameters": 900}
+        return [
+            *simulate("ffjord", "continuous flow", settings={"model.channels": [8, 8]}, **narrow),
+            *simulate("ffjord", "continuous flow", settings={"model.channels": [64, 64]}, **wide),
+        ]
+
+    assert verdict("field-width", study(3, 0.1)) == SUPPORTED
+    assert verdict("field-width", study(1, 0.1)) == REFUTED
+    assert verdict("field-width", study(3, 0.001)) == REFUTED
+    assert verdict("field-width", study(3, 0.01)) == UNDECIDED
+    assert "two widths" in measured_text(judged("field-width", study(3, 0.1)[:3]))
+
+
+def test_matching_is_compared_with_likelihood_at_equal_seconds():
+    def study(bits, seconds=40, parameters=1000):
+        return [
+            *simulate("ffjord", "continuous flow", settings={"training.max_seconds": 40}, kind="estimate",
+                      bits=around(2.5, 0.01), parameters=1000, updates=300),
+            *simulate("flow_matching", "continuous flow", settings={"training.max_seconds": seconds},
+                      kind="estimate", bits=around(bits, 0.01, 1), parameters=parameters, updates=9000),
+        ]  # fmt: skip
+
+    key = "matching-efficient"
+    assert verdict(key, study(2)) == SUPPORTED
+    assert verdict(key, study(3)) == REFUTED
+    assert verdict(key, study(2, seconds=80)) == UNDECIDED
+    assert verdict(key, study(2, parameters=5000)) == UNDECIDED
+    assert "40 seconds each: 300 updates" in judged(key, study(2)).parts[0].sentence
+    assert "zoo sweep ffjord_vs_matching" in measured_text(judged(key, gan(distance=1.0)))
+
+
+def test_likelihood_and_quality_disagree_if_pairs_of_models_are_inverted():
+    key = "likelihood-quality"
+    decision = judged(key, ranked([9, 7, 5, 3, 2, 1]))
+    assert decision.verdict == SUPPORTED
+    assert "-1.00" in measured_text(decision)
+    assert "m0 has the better likelihood and the worse samples of m0 and m" in measured_text(decision)
+    assert verdict(key, ranked([1, 2, 3, 5, 7, 9])) == REFUTED
+    assert verdict(key, ranked([1, 2, 3, 5])) == UNDECIDED, "four ranks never agree beyond doubt"
+    assert verdict(key, ranked([9, 7, 5])) == UNDECIDED
+
+
+def test_likelihoods_of_different_kinds_are_not_ranked_together():
+    bounds = []
+    for index in range(3):
+        numbers = {"bits": around(1, salt=index), "distance": around(99), "kind": "lower bound"}
+        bounds += simulate(f"b{index}", "vae", **numbers)
+    assert verdict("likelihood-quality", ranked([1, 2, 3, 5, 7, 9]) + bounds) == REFUTED

@@ -1,0 +1,114 @@
+"""Verdicts from evidence, and what the ledger says about evidence that is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from simulated_runs import around, judged, maf, simulate
+
+from zoo.comparison.claims.render import measured_text, missing_beside_text, missing_text
+from zoo.comparison.claims.sentences import all_claims
+from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.verdict import (
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    Decision,
+    Missing,
+    Part,
+    claim,
+    decide,
+    judge,
+)
+
+
+def part(verdict, decides=True):
+    return Part(sentence=f"Found {verdict}.", n="3", verdict=verdict, decides=decides)
+
+
+def decision(*evidence, data="digits"):
+    @claim("A sentence.", order=1)
+    def a_key(study):
+        yield from evidence
+
+    parts = [item for item in evidence if isinstance(item, Part)]
+    missing = [item for item in evidence if isinstance(item, Missing)]
+    return Decision(a_key, data, "protocol", parts, missing)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        ([], UNDECIDED),
+        ([part(SUPPORTED)], SUPPORTED),
+        ([part(SUPPORTED), part(SUPPORTED)], SUPPORTED),
+        ([part(SUPPORTED), part(REFUTED)], REFUTED),
+        ([part(SUPPORTED), part(UNDECIDED)], UNDECIDED),
+        ([part(UNDECIDED), part(REFUTED)], REFUTED),
+        ([part(SUPPORTED), part(REFUTED, decides=False)], SUPPORTED),
+        ([part(SUPPORTED, decides=False)], UNDECIDED),
+        ([part(SUPPORTED), Missing(needs="more")], UNDECIDED),
+        ([part(SUPPORTED), Missing(needs="more", decides=False)], SUPPORTED),
+        ([part(REFUTED), Missing(needs="more")], REFUTED),
+    ],
+)
+def test_a_claim_is_supported_if_all_that_decides_supports_it(evidence, expected):
+    assert decision(*evidence).verdict == expected
+
+
+def test_a_test_decides_by_its_direction_if_it_is_significant():
+    below, above = Outcome(0.5, 0.4, 0.6, 0.01), Outcome(2.0, 1.5, 2.5, 0.01)
+    assert judge(below, "lower", than=1.0) == judge(above, "higher", than=1.0) == SUPPORTED
+    assert judge(above, "lower", than=1.0) == judge(below, "higher", than=1.0) == REFUTED
+    assert judge(Outcome(0.5, 0.1, 2.0, 0.05), "lower", than=1.0) == UNDECIDED
+    assert judge(Outcome(0.5, 0.4, 0.6, float("nan")), "lower", than=1.0) == UNDECIDED
+    assert judge(below, "lower") == REFUTED, "a difference is compared with 0"
+
+
+def test_what_is_missing_is_reported_with_the_commands_that_make_it():
+    commands = ("zoo sweep other", "zoo claims ... runs/other")
+    found = decision(Missing(needs="a"), Missing(needs="b", commands=commands), Missing(needs="c"))
+    assert missing_text(found) == [
+        "Undecided: needs a; c: run `zoo sweep claims_digits`.",
+        "Undecided: needs b: run `zoo sweep other` and give its runs too, `zoo claims ... runs/other`.",
+    ]
+    assert measured_text(decision(part(REFUTED), Missing(needs="a"))) == (
+        "Found not supported. Not measured: a: run `zoo sweep claims_digits`."
+    )
+    beside = decision(part(SUPPORTED), Missing(needs="a", decides=False))
+    assert missing_text(beside) == []
+    assert missing_beside_text(beside) == ["Beside it, not measured: a: run `zoo sweep claims_digits`."]
+
+
+@pytest.mark.parametrize(
+    ("data", "sweep"), [("digits", "claims_digits"), ("mnist", "claims_mnist"), ("rings", "claims_digits")]
+)
+def test_the_sweep_of_the_same_data_is_named(data, sweep):
+    runs = [*maf(data=data, bits=around(2.5, 0.01)), *simulate("realnvp", "flow", data=data, bits=around(2))]
+    (text,) = missing_text(judged("coupling-autoregressive", runs))
+    assert text.endswith(f"run `zoo sweep {sweep}`.")
+
+
+def test_a_claim_is_judged_once_for_each_study_that_measures_something():
+    (vae,) = [one for one in all_claims() if one.key == "vae-blurry"]
+    digits = simulate("vae", "vae", sharpness=around(0.4))
+    mnist = simulate("vae", "vae", data="mnist", sharpness=around(0.4))
+    moons = simulate("vae", "vae", data="moons", seeds=5)
+    assert [found.data for found in decide([*digits, *moons, *mnist], [vae])] == ["digits", "mnist"]
+    assert [found.data for found in decide(moons, [vae])] == ["moons"], "nothing is measured"
+
+
+def test_claims_are_found_by_their_files_in_the_order_of_the_lecture():
+    files = Path(__file__).parents[3] / "zoo/comparison/claims/sentences"
+    names = {file.stem.replace("_", "-") for file in files.glob("*.py")} - {"--init--"}
+    claims = all_claims()
+    assert {one.key for one in claims} == names
+    assert [one.order for one in claims] == sorted({one.order for one in claims}), "no two have one place"
+    assert claims[0].sentence.startswith("Autoregressive generation")
+
+
+def test_every_claim_is_explained_in_the_documentation():
+    text = (Path(__file__).parents[3] / "docs/claims.md").read_text()
+    for one in all_claims():
+        assert f"## {one.sentence}" in text

@@ -1,0 +1,66 @@
+"""The claim that autoregressive generation cannot be parallelised."""
+
+from __future__ import annotations
+
+from simulated_runs import judged, simulate, verdict
+from simulated_studies import SIDES, scaling
+
+from zoo.comparison.claims.render import measured_text
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+
+
+def test_depth_has_to_grow_with_the_dimensions_for_autoregressive_models_alone():
+    key = "autoregressive"
+    decision = judged(key, scaling(lambda d: d))
+    assert decision.verdict == SUPPORTED
+    assert "D^1.00 exactly (pixelcnn), D^1.00 exactly (maf)" in measured_text(decision)
+    assert "solvers" not in measured_text(decision), "these decide nothing"
+    assert verdict(key, scaling(lambda d: 4)) == REFUTED
+    assert verdict(key, scaling(lambda d: d, others=lambda d: d)) == REFUTED
+    assert verdict(key, scaling(lambda d: d**0.05 * 1000)) == REFUTED, "below the power that counts as growth"
+    without_flow = [run for run in scaling(lambda d: d) if run.record.model != "maf"]
+    assert verdict(key, without_flow) == SUPPORTED
+
+
+def test_depth_needs_three_sizes():
+    decision = judged("autoregressive", scaling(lambda d: d, sides=SIDES[:2]))
+    assert decision.verdict == UNDECIDED
+    assert "at 3 or more sizes" in measured_text(decision)
+
+
+def test_the_depth_of_solvers_of_untrained_networks_is_called_that():
+    def sentence(updates):
+        parts = judged("autoregressive", scaling(lambda d: d, updates=updates)).parts
+        (part,) = [part for part in parts if "solvers" in part.sentence]
+        assert not part.decides
+        return part.sentence
+
+    assert "These networks are untrained (at most 5 updates)" in sentence(5)
+    assert "untrained" not in sentence(300)
+
+
+def test_the_time_of_the_others_is_reported_and_not_tested():
+    decision = judged("autoregressive", scaling(lambda d: d))
+    (part,) = [part for part in decision.parts if part.sentence.startswith("Times of the others, which")]
+    assert not part.decides
+    assert all(f"({model})" in part.sentence for model in ("realnvp", "gan", "ffjord"))
+    assert "grows" in part.sentence
+    assert "realnvp" not in measured_text(decision).partition("Time of one sample")[2]
+
+
+def test_time_has_to_grow_faster_for_autoregressive_models():
+    runs = scaling(lambda d: d)
+    for run in runs:
+        if run.record.sampling.order == "sequential":
+            run.record.sampling.latency_seconds = 0.1
+    assert verdict("autoregressive", runs) == UNDECIDED
+    for run in runs:
+        if run.record.sampling.order == "parallel":
+            run.record.sampling.latency_seconds *= float(run.record.provenance.data.shape[1] ** 4)
+    assert verdict("autoregressive", runs) == REFUTED
+
+
+def test_configurations_that_differ_in_more_than_the_size_are_kept_apart():
+    runs = scaling(lambda d: d)
+    wider = simulate("pixelcnn", "autoregressive", seeds=1, side=64, depth=1, settings={"model.width": 9})
+    assert verdict("autoregressive", runs + wider) == SUPPORTED

@@ -1,0 +1,149 @@
+"""The tests of the ledger against closed forms, against known values, and by their false alarms."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from scipy import stats
+from simulated_runs import around, gan, simulate, verdict
+
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+
+# 97.5 % quantiles of Student's t for 1 and 2 degrees of freedom, in closed form
+T1 = math.tan(math.pi * 0.475)
+T2 = 0.95 * math.sqrt(2 / (1 - 0.95**2))
+
+
+def p_for_1_degree_of_freedom(t: float) -> float:
+    return 1 - 2 / math.pi * math.atan(abs(t))
+
+
+def p_for_2_degrees_of_freedom(t: float) -> float:
+    return 1 - abs(t) / math.sqrt(2 + t * t)
+
+
+def test_welch_of_equal_variances_is_students_t():
+    outcome = tests.welch([0.0, 2.0], [5.0, 7.0])
+    error = math.sqrt(2)  # two means of two values, each with variance 2
+    assert outcome.estimate == -5
+    assert outcome.p == pytest.approx(p_for_2_degrees_of_freedom(-5 / error))
+    assert (outcome.low, outcome.high) == pytest.approx((-5 - T2 * error, -5 + T2 * error))
+
+
+def test_welch_has_the_degrees_of_freedom_of_the_side_that_varies():
+    outcome = tests.welch([1.0, 1.0, 1.0], [2.0, 4.0])
+    assert outcome.p == pytest.approx(p_for_1_degree_of_freedom(-2.0))
+    assert (outcome.low, outcome.high) == pytest.approx((-2 - T1, -2 + T1))
+
+
+def test_the_mean_of_a_sample_is_tested_against_an_expected_value():
+    outcome = tests.mean_of([4.0, 5.0, 6.0], expected=2.0)
+    error = 1 / math.sqrt(3)
+    assert outcome.estimate == 5
+    assert outcome.p == pytest.approx(p_for_2_degrees_of_freedom(3 / error))
+    assert (outcome.low, outcome.high) == pytest.approx((5 - T2 * error, 5 + T2 * error))
+
+
+def test_a_slope_has_the_interval_of_least_squares():
+    outcome = tests.slope([0.0, 1.0, 2.0], [0.0, 1.0, 3.0])
+    error = math.sqrt(1 / 12)
+    assert outcome.estimate == pytest.approx(1.5)
+    assert outcome.p == pytest.approx(p_for_1_degree_of_freedom(1.5 / error))
+    assert (outcome.low, outcome.high) == pytest.approx((1.5 - T1 * error, 1.5 + T1 * error))
+
+
+def test_an_exact_line_has_a_slope_without_error():
+    assert tests.slope([0, 1, 2], [0, 2, 4]) == tests.Outcome(2, 2, 2, 0)
+    assert tests.slope([0, 1, 2], [3, 3, 3]).p == 1
+    with pytest.raises(ValueError, match="at least three points"):
+        tests.slope([0, 1], [0, 2])
+
+
+def test_a_ratio_is_that_of_geometric_means():
+    outcome = tests.ratio(tests.welch, [1.0, 4.0], [8.0, 32.0])
+    assert outcome.estimate == pytest.approx(1 / 8)
+    assert outcome.low < 1 / 8 < outcome.high
+
+
+def test_fishers_exact_test_of_the_lady_tasting_tea():
+    assert tests.fisher(4, 4, 0, 4) == pytest.approx(2 / 70)
+    assert tests.fisher(3, 4, 1, 4) == pytest.approx(34 / 70)
+
+
+def test_holm_multiplies_the_smallest_p_most():
+    assert tests.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert tests.holm([0.6, 0.5]) == [1.0, 1.0]
+
+
+def test_samples_without_spread_are_not_evidence():
+    assert math.isnan(tests.welch([1, 1, 1], [2, 2, 2]).p)
+    assert tests.welch([1, 1, 1], [1, 1, 1]).p == 1
+    assert math.isnan(tests.mean_of([2, 2, 2], 1).p)
+    assert not tests.welch([1, 1, 1], [2, 2, 2]).significant
+
+
+def test_the_rank_correlation_is_tested_by_all_permutations_of_few_values():
+    assert tests.spearman([1, 2, 3, 4], [1, 2, 3, 4]).p == pytest.approx(2 / 24)
+    x, y = [3, 1, 4, 1.5, 5, 9], [2, 7, 1, 8, 2.8, 1.9]
+    exact = stats.permutation_test(
+        (x,), lambda v: stats.spearmanr(v, y).statistic, permutation_type="pairings", n_resamples=np.inf
+    )
+    assert tests.spearman(x, y).p == pytest.approx(exact.pvalue, abs=1e-9)
+
+
+def test_the_rank_correlation_of_tied_values_counts_the_extreme_permutations():
+    # beside the ranks (1.5, 1.5, 3), 4 of the 6 orders of (1, 2, 3) are as far from no correlation as this
+    assert tests.spearman([1, 2, 3], [1, 1, 2]).p == pytest.approx(4 / 6)
+
+
+def test_the_rank_correlation_of_many_values_is_tested_by_random_permutations():
+    many = list(range(12))
+    outcome = tests.spearman(many, many[::-1])
+    assert outcome.estimate == pytest.approx(-1)
+    assert 0 < outcome.p < 0.001
+    assert tests.spearman(many, many[::-1]).p == outcome.p, "the draws have a seed"
+    assert math.isnan(tests.spearman([1, 1, 1], [1, 2, 3]).p)
+
+
+def test_the_interval_of_a_rank_correlation_is_fishers():
+    outcome = tests.spearman([1, 2, 3, 4, 5], [2, 1, 4, 3, 5])
+    assert outcome.estimate == pytest.approx(0.8)
+    half = 1.959964 * 1.03 / math.sqrt(2)
+    assert math.atanh(outcome.high) - math.atanh(0.8) == pytest.approx(half)
+    assert math.atanh(0.8) - math.atanh(outcome.low) == pytest.approx(half)
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_welch_raises_false_alarms_as_rarely_as_promised(n):
+    """Without an effect, and with unequal spreads, p is below 5 % in about 5 % of comparisons."""
+    source = random.Random(n)
+    alarms = 0
+    for _ in range(1000):
+        a = [source.lognormvariate(0, 0.1) for _ in range(n)]
+        b = [source.lognormvariate(0, 0.4) for _ in range(n)]
+        alarms += tests.ratio(tests.welch, a, b).p < 0.05
+    assert 0.02 < alarms / 1000 < 0.075
+
+
+def test_the_rank_correlation_raises_false_alarms_as_rarely_as_promised():
+    source = random.Random(0)
+    alarms = sum(
+        tests.spearman([source.random() for _ in range(6)], [source.random() for _ in range(6)]).p < 0.05
+        for _ in range(400)
+    )
+    assert alarms / 400 < 0.08
+
+
+def test_a_claim_without_any_truth_is_rarely_decided():
+    """From records to verdicts: without an effect either verdict comes in about 2.5 % of studies."""
+    found = []
+    for salt in range(300):
+        runs = gan(distance=around(1, 0.2, 2 * salt))
+        runs += simulate("wgan", "gan", distance=around(1, 0.2, 2 * salt + 1))
+        found.append(verdict("wgan", runs))
+    assert found.count(UNDECIDED) > 0.9 * 300
+    assert max(found.count(SUPPORTED), found.count(REFUTED)) < 0.06 * 300
