@@ -51,7 +51,7 @@ test-slow: $(READY)
 # The committed comparison and the README's table, from the runs of `make quickstart` on this machine.
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
-	$(BIN)/python results/embed.py README.md results/quickstart/summary.md
+	$(BIN)/python scripts/embed.py README.md results/quickstart/summary.md
 
 # Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
 # What fails is told at the end, and does not keep the others from running.
@@ -62,7 +62,7 @@ bench: $(READY)
 	done; \
 	$(BIN)/python benchmarks/table.py || failed="$$failed benchmarks/table.py"; \
 	for name in whole jobs sources saving simulation assumptions; do \
-	    $(BIN)/python results/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
+	    $(BIN)/python scripts/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 

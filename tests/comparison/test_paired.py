@@ -10,7 +10,7 @@ from fake_records import write
 
 from zoo.comparison.collect import FILES, Run, collect
 from zoo.comparison.paired import paired
-from zoo.record import LIKELIHOOD, Metric, read
+from zoo.record import LIKELIHOOD, DataDescription, Metric, read
 
 
 def leave(root, model, values, indices, **settings):
@@ -45,7 +45,7 @@ def test_nothing_to_compare_is_none(tmp_path):
     a = leave(tmp_path, "realnvp", values, indices)
     b = leave(tmp_path, "glow", values, indices)
     assert paired(a, b).mean == 0
-    b.record.provenance["data"] = {"fingerprint": "another"}
+    b.record.provenance.data = DataDescription("digits", {}, "", "another", [1, 8, 8])
     assert paired(a, b) is None
     b = Run(read(b.directory), b.directory)
     for wrong in (

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from zoo.config import check_choices, compose_run, identify, options
+import pytest
+from recipe_tools import recipe_model
+
+from zoo.config import check_choices, compose_run, identify, options, to_dict
+from zoo.config.compose import merged
 from zoo.config.identities import Identities
 from zoo.errors import ZooError
 from zoo.sweep.plan import expand
@@ -68,3 +72,149 @@ def test_a_sweep_runs_recipes(plus):
     ]
     assert found[0].config["training"]["updates"] == 3
     assert len({i.config_hash for i in found}) == 4
+
+
+# What papers state, typed a second time: a number of weights does not show a dropout, a margin or a rate.
+UNET = {"channels": 128, "multipliers": [1, 2, 2, 2], "blocks": 2, "attention": [16], "frequency": 1000.0}
+STATED: dict[str, dict[str, Any]] = {
+    # Ho et al. 2020, appendix B; Nichol & Dhariwal 2021 (README of their code); Tong et al. 2024 (README)
+    "ddpm_cifar10": {
+        "model": {"schedule": {"timesteps": 1000, "form": "linear"}, "unet": UNET | {"dropout": 0.1}},
+        "training": {"lr": 2e-4, "warmup": 5000, "ema": 0.9999, "batch_size": 128, "updates": 800_000},
+    },
+    "iddpm_cifar10": {
+        "model": {"schedule": {"timesteps": 4000, "form": "cosine"}},
+        "training": {"lr": 1e-4, "ema": 0.9999, "batch_size": 128, "updates": 500_000},
+    },
+    "flow_matching_cifar10": {
+        "model": {"coupling": "minibatch_ot", "unet": UNET},
+        "training": {"lr": 2e-4, "warmup": 5000, "ema": 0.9999, "batch_size": 128, "updates": 400_000},
+    },
+    # Grathwohl et al. 2019, appendix
+    "ffjord_mnist": {
+        "model": {"scales": 3, "flows": 2, "activation": "softplus", "pixels": {"alpha": 1e-6}},
+        "training": {"lr": 1e-3, "batch_size": 900},
+    },
+    "ffjord_cifar10": {"model": {"scales": 4, "flows": 2, "pixels": {"alpha": 0.05}}},
+    "ffjord_toy": {
+        "model": {
+            "hidden": [64, 64, 64],
+            "activation": "tanh",
+            "flows": 1,
+            "solver": {"train_trace": "exact"},
+        },
+        "training": {"lr": 1e-3, "weight_decay": 1e-5, "batch_size": 100, "updates": 10_000},
+    },
+    # Kingma & Dhariwal 2018, table 4
+    # Behrmann et al. 2019, appendix C, and the authors' script
+    "iresnet_mnist": {"model": {"blocks": 32, "series": {"terms": 10}}, "training": {"lr": 3e-3}},
+    "iresnet_cifar10": {"model": {"blocks": 16, "series": {"terms": 5}}, "training": {"batch_size": 128}},
+    "iresnet_cifar10_paper": {"model": {"blocks": 32, "width": 512, "base": "diagonal"}},
+    # Chen et al. 2019, appendix E and its code
+    "residual_flow_mnist": {
+        "model": {
+            "spectral": {"coefficient": 0.98, "train_tolerance": 1e-3},
+            "series": {"terms": 2, "eval_terms": 20, "gradient": "neumann"},
+            "activation": "lipswish",
+        },
+        "training": {"lr": 1e-3, "betas": [0.9, 0.99], "batch_size": 64, "ema": 0.999, "warmup": 1000},
+    },
+    "residual_flow_cifar10": {"model": {"dense_blocks": 4, "pixels": {"alpha": 0.05}}},
+    # Dinh et al. 2017, section 4.1
+    # Durkan et al. 2019, table 4 and the image configurations of bayesiains/nsf
+    # Salimans et al. 2017; openai/pixel-cnn, train.py
+    "pixelcnn_pp_cifar10": {
+        "model": {"width": 160, "blocks": 5, "components": 10, "dropout": 0.5},
+        "training": {"lr": 1e-3, "betas": [0.95, 0.9995], "ema": 0.9995},
+    },
+    # Zhai et al. 2024; apple/ml-tarflow
+    # Miyato et al. 2018, table 4; Gulrajani et al. 2017 and the authors' programs
+    "sngan_cifar10": {
+        "training": {
+            "lr": 2e-4,
+            "batch_size": 64,
+            "updates": 50_000,
+            "critic_steps": 5,
+            "generator_batches": 2,
+            "ema": 0,
+        },
+    },
+    "wgan_gp_resnet_cifar10": {
+        "training": {"lr": 2e-4, "schedule": "linear", "updates": 100_000, "critic_steps": 5, "ema": 0},
+    },
+    "wgan_gp_cifar10": {
+        "training": {"lr": 1e-4, "betas": [0.5, 0.9], "updates": 200_000, "critic_steps": 5, "ema": 0},
+    },
+    "wgan_gp_mnist": {
+        "model": {"latent_dim": 128, "generator_norm": "none"},
+        "training": {
+            "lr": 1e-4,
+            "betas": [0.5, 0.9],
+            "batch_size": 50,
+            "updates": 200_000,
+            "gradient_penalty": 10.0,
+        },
+    },
+    "wgan_gp_toy": {
+        "model": {"latent_dim": 2, "hidden": 512, "depth": 3},
+        "training": {
+            "lr": 1e-4,
+            "batch_size": 256,
+            "updates": 100_000,
+            "gradient_penalty": 0.1,
+            "critic_steps": 5,
+        },
+    },
+}
+# Epochs, training images and batch of a paper: updates are epochs times whole batches.
+EPOCHS = {
+    "ffjord_mnist": (500, 60_000, 900),
+    "ffjord_cifar10": (500, 50_000, 900),
+    "iresnet_mnist": (200, 60_000, 128),
+    "iresnet_cifar10": (200, 50_000, 128),
+    "iresnet_cifar10_paper": (200, 50_000, 128),
+    "residual_flow_mnist": (1000, 60_000, 64),
+    "residual_flow_cifar10": (1000, 50_000, 64),
+    "pixelcnn_pp_cifar10": (5000, 50_000, 96),
+}
+# Numbers of weights that papers state, with a relative tolerance.
+WEIGHTS = {
+    "ddpm_cifar10": (35_746_307, 0.0),
+    "iddpm_cifar10": (35_746_307, 0.0),
+    "flow_matching_cifar10": (35_746_307, 0.0),
+    "sngan_cifar10": (4_276_739 + 1_053_824 + 1, 0.0),
+}
+
+
+def test_every_recipe_is_held_against_its_paper():
+    assert set(STATED) == set(EXPERIMENTS)
+    assert len(EXPERIMENTS) >= 17
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_a_recipe_has_the_settings_that_its_paper_states(name):
+    config = compose_run([f"+experiment={name}"])
+    assert config.data.name == {"toy": "8gaussians"}.get(data := data_of(name), data)
+    for section, stated in STATED[name].items():
+        settings = to_dict(config[section])
+        assert merged(settings, stated) == settings
+
+
+@pytest.mark.parametrize("name", EPOCHS)
+def test_updates_are_epochs_times_whole_batches(name):
+    training = compose_run([f"+experiment={name}"]).training
+    epochs, train, batch = EPOCHS[name]
+    assert training.batch_size == batch
+    assert training.updates == epochs * (train // batch)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_the_model_of_a_recipe_builds_at_the_size_that_its_paper_states(name):
+    size = sum(p.numel() for p in recipe_model(name).parameters())
+    weights, tolerance = WEIGHTS.get(name, (size, 0.0))
+    assert size > 0
+    assert size == pytest.approx(weights, rel=tolerance)
+
+
+def data_of(name):
+    return name.removesuffix("_paper").removesuffix("_bpd").removesuffix("_fid").rpartition("_")[2]

@@ -12,14 +12,14 @@ from torch import nn
 from zoo.models.gan import GAN
 from zoo.models.stylegan import StyleGAN
 
-PLAYERS = {
+ARCHITECTURES = {
     "dcgan": lambda spec, **settings: GAN(spec, **settings),
     "residual": lambda spec, **settings: GAN(spec, **{"architecture": "residual", "width": 16} | settings),
     "style": lambda spec, **settings: StyleGAN(spec, **{"width": 8} | settings),
 }
 
 
-every_player = pytest.mark.parametrize("player", PLAYERS)
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def trained(model: GAN, lr: float, steps: int = 60) -> GAN:

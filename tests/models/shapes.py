@@ -1,4 +1,4 @@
-"""Data of every kind and shape, for the tests of models that take them all."""
+"""Data of every kind and shape, for tests of models that accept all of them."""
 
 from __future__ import annotations
 

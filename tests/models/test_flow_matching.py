@@ -1,4 +1,4 @@
-"""Flow matching: couplings, straightness, labels, and the U-Net it shares with diffusion."""
+"""Flow matching: couplings, learning, labels, and FFJORD beside it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from torch import nn
 
 import zoo
 from zoo import factory
-from zoo.config import compose_run, to_dict
 from zoo.errors import ZooError
-from zoo.factory import instantiate
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
 from zoo.models.ffjord import FFJORD
 from zoo.models.flow_matching import FlowMatching, assignment
-from zoo.models.networks.unet import UNet, UNetSettings
 from zoo.sweep.plan import plan_sweep
 from zoo.training.matching import Matching
 
 PLANE = zoo.DataSpec((2,))
 
 
-def test_assignment_is_the_cheapest_of_all():
+def test_assignment_has_the_least_cost_of_all_permutations():
     x, e = torch.randn(2, 6, 3)
     cost = torch.cdist(x, e).square()
     best = min(
@@ -37,52 +34,14 @@ def test_assignment_is_the_cheapest_of_all():
     assert paired < 0.7 * (many_x - many_e).square().sum()
 
 
-def test_minibatch_ot_needs_the_batch_in_one_piece():
+def test_minibatch_ot_refuses_a_batch_in_pieces():
     model = zoo.build("flow_matching", PLANE, coupling="minibatch_ot")
     Matching(model, updates=1, batch_size=4).setup("fit")
     with pytest.raises(ZooError, match="accumulate=1"):
         Matching(model, updates=1, batch_size=4, accumulate=2).setup("fit")
 
 
-class Straight(nn.Module):
-    """The velocity of x_t = (1 - t) (m + s e) + t e, on which every path is a straight line."""
-
-    def __init__(self, mean, std):
-        super().__init__()
-        self.mean, self.std = nn.Parameter(torch.tensor(mean, dtype=torch.float64)), std
-
-    def forward(self, t, x):
-        t = t.reshape(-1, 1)
-        e = (x - (1 - t) * self.mean) / ((1 - t) * self.std + t)
-        return e - (self.mean + self.std * e)
-
-
-class Accelerating(nn.Module):
-    """dx/dt = 2 t b: the chord is b, and int |b - 2 t b|^2 dt = b^2 / 3."""
-
-    def __init__(self, b):
-        super().__init__()
-        self.b = nn.Parameter(torch.tensor(b, dtype=torch.float64))
-
-    def forward(self, t, x):
-        return (2 * t.reshape(-1, 1) * self.b).expand_as(x)
-
-
-def test_straightness_is_zero_on_lines_and_known_on_a_parabola():
-    model = FlowMatching(PLANE, hidden=(4,), solver={"atol": 1e-8, "rtol": 1e-8}).eval()
-
-    def straightness(field):
-        model.ode.field = field
-        with torch.no_grad(), rng.keyed(rng.keys(0, count=50)):
-            return model.double().diagnostics(torch.zeros(50, 2))["straightness"]
-
-    assert straightness(Straight(3.0, 0.4)).value < 1e-12
-    bend = straightness(Accelerating(1.5))
-    assert bend.value == pytest.approx(1.5**2 / 3, rel=0.02)  # the midpoint rule: 1 - 1/100
-    assert bend.standard_error == pytest.approx(0, abs=1e-9)
-
-
-def test_conditional_matching_learns_each_labels_data():
+def test_conditional_matching_learns_the_data_of_each_label():
     """Label 0 is black, label 1 is white: samples follow the label, and so does the density."""
     spec = zoo.DataSpec((1, 2, 2), levels=4, classes=2)
     torch.manual_seed(0)
@@ -110,52 +69,6 @@ def test_conditional_matching_learns_each_labels_data():
         FlowMatching(spec, conditional=True, coupling="minibatch_ot")
 
 
-# The U-Net ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["ddpm_cifar10", "iddpm_cifar10", "flow_matching_cifar10"])
-def test_published_sizes(name):
-    """Ho et al. 2020, appendix B: 35.7 million weights (35,746,307 in the authors' programs)."""
-    settings = to_dict(compose_run([f"model=published/{name}", "data=cifar10"]).model)
-    with torch.device("meta"):
-        model = instantiate(settings, zoo.DataSpec((3, 32, 32), levels=256, classes=10))
-    assert sum(p.numel() for p in model.parameters()) == 35_746_307
-
-
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 2), (3, 6, 4), (1, 5, 7), (1, 28, 28), (3, 64, 64)])
-def test_u_net_takes_every_size(shape):
-    net = UNet(shape, UNetSettings(channels=4, attention=(4, 14), dropout=0.1), context=3)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))
-    x, t, y = torch.randn(3, *shape), torch.tensor([0.1, 0.1, 0.7]), torch.eye(3)
-    out = net.eval()(t, x, y)
-    assert out.shape == x.shape
-    torch.testing.assert_close(net(t[:1].squeeze(), x[:1], y[:1]), out[:1], rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(net(t + 0.1, x, y), out), "time matters"
-    assert not torch.allclose(net(t, x, y.flip(0)), out), "the label matters"
-
-
-def test_u_net_attends_where_it_is_told():
-    def attentions(**settings):
-        net = UNet((1, 16, 16), UNetSettings(channels=4, **settings))
-        return sum(type(module).__name__ == "_Attention" for module in net.modules())
-
-    assert attentions() == 1, "the middle"
-    assert attentions(attention=[8]) == 1 + 1 + 2
-    assert attentions(attention=[8, 16]) == 1 + 2 * (1 + 2)
-    for wrong in ({"channels": 3}, {"blocks": 0}, {"multipliers": []}, {"dropout": 1.0}):
-        with pytest.raises(ZooError):
-            UNet((1, 4, 4), UNetSettings(**wrong))
-
-
-def test_time_embedding_is_ho_et_als():
-    net = UNet((1, 4, 4), UNetSettings(channels=8, frequency=1000.0))
-    t, steps = 0.123, 123.0  # their time counts steps
-    theirs = torch.tensor([steps * math.exp(-math.log(10_000) * i / 3) for i in range(4)])
-    torch.testing.assert_close(t * net.frequencies, theirs, rtol=1e-5, atol=0)
-
-
 def test_the_sweep_against_ffjord_trains_the_same_network():
     """Weights of the same names and shapes on each data set, averaged alike, for the same seconds."""
     data_specs = {"digits": zoo.DataSpec((1, 8, 8), levels=17), "8gaussians": zoo.DataSpec((2,))}
@@ -170,7 +83,7 @@ def test_the_sweep_against_ffjord_trains_the_same_network():
         assert training[0] == training[1]
 
 
-def test_matching_makes_more_of_as_many_evaluations_than_the_likelihood():
+def test_matching_reaches_a_better_likelihood_than_ffjord_with_as_many_evaluations():
     """The same field on 8 gaussians, started and fed alike, for 800 evaluations of the network in training.
 
     A budget that no clock disturbs, and in the likelihood's favour: its evaluations have a trace too, and the
@@ -204,3 +117,54 @@ def test_matching_makes_more_of_as_many_evaluations_than_the_likelihood():
     assert all(torch.equal(p, fields[1][name]) for name, p in fields[0].items())
     assert updates[FlowMatching] == 800 > 5 * updates[FFJORD]
     assert nll[FlowMatching] < nll[FFJORD] - 0.4, (nll, updates)  # with longer budgets the two come closer
+
+
+class Optimal(nn.Module):
+    """E[e - x | x_t] for x ~ N(0, s^2): x_t (t - (1-t) s^2) / ((1-t)^2 s^2 + t^2), times a factor."""
+
+    def __init__(self, s, factor=1.0):
+        super().__init__()
+        self.s, self.factor = s, nn.Parameter(torch.tensor(factor, dtype=torch.float64))
+
+    def forward(self, t, x):
+        t = t.reshape(-1, 1)
+        variance = ((1 - t) * self.s) ** 2 + t**2
+        return self.factor * x * (t - (1 - t) * self.s**2) / variance
+
+
+def test_the_optimal_velocity_minimises_the_matching_loss_and_has_the_density_of_the_data():
+    model, s = FlowMatching(PLANE, solver={"atol": 1e-7, "rtol": 1e-7}).eval(), 0.5
+    x = s * torch.randn(4000, 2, dtype=torch.float64)
+    losses = {}
+    for factor in (0.7, 1.0, 1.3):
+        model.ode.field = Optimal(s, factor)
+        with rng.keyed(rng.keys(0, count=len(x))):
+            loss = model.matching_loss(x)
+        assert loss.shape == (4000,)
+        losses[factor] = loss.mean().item()
+    assert losses[1.0] < min(losses[0.7], losses[1.3]) - 0.02
+    model.ode.field = Optimal(s)
+    truth = torch.distributions.Normal(0.0, s).log_prob(x[:50]).sum(1)
+    torch.testing.assert_close(model.log_prob(x[:50]), truth, rtol=0, atol=1e-5)
+    samples = model.double().sample(2000, seed=0)
+    assert samples.std().item() == pytest.approx(s, rel=0.05)
+
+
+def test_matching_learns_in_either_coupling_and_optimal_transport_leaves_a_smaller_loss():
+    losses = {}
+    data = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])[torch.randint(2, (2000,))] + 0.2 * torch.randn(2000, 2)
+    for coupling in ("independent", "minibatch_ot"):
+        torch.manual_seed(0)
+        model = FlowMatching(PLANE, coupling=coupling, hidden=(32, 32))
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        history = []
+        for _ in range(150):
+            loss = model.matching_loss(data[torch.randint(2000, (128,))]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            history.append(loss.item())
+        losses[coupling] = sum(history[-30:]) / 30
+        assert losses[coupling] < 0.8 * history[0]
+    # paths that do not cross leave less for the regression to average over
+    assert losses["minibatch_ot"] < 0.6 * losses["independent"]

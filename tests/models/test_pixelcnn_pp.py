@@ -11,10 +11,9 @@ import pytest
 import torch
 import yaml
 from autoregressive_tools import every_image, normal, one_thread, perturbed
+from recipe_tools import recipe_model
 from torch import Tensor
 
-import zoo
-from zoo.config import model_settings
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.core import rng
@@ -167,11 +166,8 @@ def test_the_configuration_states_the_defaults() -> None:
     assert values == {name: p.default for name, p in signature.items() if name != "spec"}
 
 
-def test_the_published_size_builds() -> None:
-    settings = model_settings("published/pixelcnn_pp_cifar10", {})
-    assert settings["width"] == 160
-    with torch.device("meta"):
-        model = zoo.build("published/pixelcnn_pp_cifar10", DataSpec((3, 32, 32), 256))
+def test_the_model_of_the_recipe_has_the_stated_layers() -> None:
+    model = recipe_model("pixelcnn_pp_cifar10")
     assert [size.shape for size in (model.network.left.weight, model.network.output.weight)] == [
         (160, 4, 2, 1),
         (100, 160, 1, 1),

@@ -23,8 +23,8 @@ def test_truncation_moves_w_towards_its_mean(conditional: bool) -> None:
     generator = model.generator
     y = torch.arange(6) % 3 if conditional else None
     context = model.one_hot(y, 6)
-    seen: list[Tensor] = []
-    hook = generator.pictures[0].scale.register_forward_hook(lambda layer, given, out: seen.append(given[0]))
+    styles: list[Tensor] = []
+    hook = generator.pictures[0].scale.register_forward_hook(lambda layer, args, out: styles.append(args[0]))
     samples = model.sample(6, y=y, seed=0)
     hook.remove()
     assert samples.shape == (6, 2)
@@ -35,19 +35,19 @@ def test_truncation_moves_w_towards_its_mean(conditional: bool) -> None:
         many = to_sphere(torch.randn(20_000, model.latent_dim, dtype=torch.float64))
         labels = model.one_hot(torch.zeros(20_000, dtype=torch.long), 20_000) if conditional else None
         torch.testing.assert_close(mean[0], generator.style(many, labels).mean(0), atol=0.15, rtol=0)
-    torch.testing.assert_close(seen[0], mean + 0.3 * (w - mean))
+    torch.testing.assert_close(styles[0], mean + 0.3 * (w - mean))
 
 
 @pytest.mark.parametrize("demodulate", [True, False])
 def test_a_modulated_convolution_equals_one_kernel_for_each_example(demodulate: bool) -> None:
-    """Karras et al. 2020, eq. 1 and 3, with every example's kernel made."""
+    """The layer equals eq. 1 and 3 of Karras et al. 2020, computed with a kernel for each example."""
     layer = ModulatedConv(4, 6, 3, 5, demodulate).double()
     h, w = torch.randn(3, 4, 7, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
-    for example, style, found in zip(h, w, layer(h, w), strict=True):
+    for example, style, output in zip(h, w, layer(h, w), strict=True):
         kernel = layer.weight * layer.scale(style)[None, :, None, None]
         if demodulate:
             kernel = kernel / kernel.flatten(1).norm(dim=1)[:, None, None, None]
-        torch.testing.assert_close(found, nn.functional.conv2d(example[None], kernel, padding=1)[0])
+        torch.testing.assert_close(output, nn.functional.conv2d(example[None], kernel, padding=1)[0])
 
 
 def test_per_pixel_noise_differs_between_examples_and_has_a_learned_strength() -> None:
@@ -66,7 +66,7 @@ def test_per_pixel_noise_differs_between_examples_and_has_a_learned_strength() -
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 16, 16), (2,)], ids=str)
 def test_an_untrained_generator_maps_different_latents_to_different_images(shape: tuple[int, ...]) -> None:
-    """w has unit variance at the start, and styles that of w: latents differ as pixels do."""
+    """w starts with unit variance, so that different latents give different images."""
     model = StyleGAN(DataSpec(shape))
     with torch.no_grad():
         w = model.generator.style(to_sphere(torch.randn(256, model.latent_dim)))

@@ -59,10 +59,10 @@ def test_the_bound_sums_to_at_most_one_over_all_images(tiny: VAE) -> None:
         joint = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).flatten(2).sum(2) + log_prior
         evidence = joint.logsumexp(1)
     assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
-    seen = (x[..., 0] == x[..., 1]).flatten(1).all(1)
+    trained_on = (x[..., 0] == x[..., 1]).flatten(1).all(1)
     assert (elbo <= evidence + 0.3).all()  # 200 draws leave some noise on each unlikely image
-    assert (elbo[seen] <= evidence[seen] + 0.02).all()
-    assert evidence[seen].exp().sum() > 0.5
+    assert (elbo[trained_on] <= evidence[trained_on] + 0.02).all()
+    assert evidence[trained_on].exp().sum() > 0.5
 
 
 def test_training_beats_the_uniform_distribution(tiny: VAE) -> None:
@@ -176,12 +176,12 @@ def test_the_density_of_an_iaf_sample_follows_the_change_of_variables(dim: int) 
     model = moved(
         VAE(DataSpec((3,)), latent_dim=dim, hidden=8, latents={"posterior": "iaf", "flow_hidden": (8, 8)})
     )
-    seen = model.encode(torch.randn(1, 3, dtype=torch.float64))
-    mean, log_std, features = (t.detach() for t in seen)
+    encoding = model.encode(torch.randn(1, 3, dtype=torch.float64))
+    mean, log_std, features = (t.detach() for t in encoding)
     assert model.flow is not None
     key = rng.keys(3, count=1)
     with rng.keyed(key):
-        draw = model.sample_posterior(seen)
+        sample = model.sample_posterior(encoding)
     with rng.keyed(key):
         e = rng.normal(mean)
 
@@ -189,10 +189,10 @@ def test_the_density_of_an_iaf_sample_follows_the_change_of_variables(dim: int) 
         return model.flow(mean + log_std.exp() * noise_[None], features)[0][0]
 
     jacobian = torch.autograd.functional.jacobian(push, e[0])
-    torch.testing.assert_close(push(e[0])[None], draw.z)
+    torch.testing.assert_close(push(e[0])[None], sample.z)
     normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
     log_q = normal.log_prob(e).sum() - torch.linalg.slogdet(jacobian)[1]
-    torch.testing.assert_close(draw.log_ratio, (normal.log_prob(draw.z).sum() - log_q)[None])
+    torch.testing.assert_close(sample.log_ratio, (normal.log_prob(sample.z).sum() - log_q)[None])
     assert abs(jacobian.det() - log_std.exp().prod()) > 0.01, "the flow does something"
 
 

@@ -49,9 +49,11 @@ def test_hierarchical_vae_takes_every_shape(spec: DataSpec) -> None:
     first.mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
     with torch.no_grad():
-        found = model.diagnostics(x)
-    assert found["rate"].value == found["active_units"].value == 0, "the posterior starts as the prior"
-    assert found["latent_units"].value >= 4
+        diagnostics = model.diagnostics(x)
+    assert diagnostics["rate"].value == diagnostics["active_units"].value == 0, (
+        "the posterior starts as the prior"
+    )
+    assert diagnostics["latent_units"].value >= 4
     moved(model, 0.1)
     for copies in (1, 3):
         model.importance_samples = copies

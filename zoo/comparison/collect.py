@@ -1,8 +1,7 @@
-"""Find the runs under some directories."""
+"""Find the runs below some directories."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import lzma
 import os
@@ -18,9 +17,10 @@ import numpy as np
 from rich.console import Console
 
 from zoo.errors import ZooError
-from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, read
+from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # what a comparison reads of a run
+SOURCES = (".py", ".html", ".css", ".js")
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Run:
     """A record and the directory that it lies in.
 
     Attributes:
-        name: what a comparison calls it: the model, with what sets its configuration apart.
+        name: as tables and figures call it: the model, with what sets its configuration apart.
     """
 
     record: Record
@@ -39,20 +39,11 @@ class Run:
         self.name = self.name or self.record.model
 
     def curves(self, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
-        """``{name: [(updates, value), ...]}``, or against another axis; empty where the run left none."""
-        found: dict[str, list[tuple[float, float]]] = {}
-        try:
-            with (self.directory / CURVES).open(newline="") as stream:
-                for row in csv.DictReader(stream):
-                    for name, value in row.items():
-                        if "/" in name and value:
-                            found.setdefault(name, []).append((float(row[axis]), float(value)))
-        except (OSError, ValueError, KeyError):
-            return {}
-        return found
+        """Return ``{name: [(updates, value), ...]}``, or against another axis; empty without curves."""
+        return curves(self.directory, axis)
 
     def arrays(self, name: str) -> dict[str, np.ndarray] | None:
-        """The arrays of a file ``.npz`` of the run; None where there is none or it is damaged."""
+        """Return the arrays of one of the run's ``.npz`` files; None where it is missing or damaged."""
         try:
             with np.load(self.directory / name) as content:
                 return dict(content)
@@ -61,10 +52,10 @@ class Run:
 
 
 def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Every run once (by its id), and a sentence for each record that cannot be read.
+    """Return every run once (by its id), and a sentence for each record that cannot be read.
 
     Raises:
-        ZooError: a path that does not exist, or nothing found.
+        ZooError: a path does not exist, or there is no readable record.
     """
     runs: dict[str, Run] = {}
     warnings: list[str] = []
@@ -89,7 +80,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[Run], Console]:
-    """The runs under ``paths``, what cannot be read told on the console, and the console.
+    """Return the runs below ``paths`` and the console on which warnings about unreadable records are printed.
 
     Raises:
         ZooError: as :func:`collect`.
@@ -102,7 +93,7 @@ def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    """The runs at or below a folder, or that of a file; a run holds no other."""
+    """Yield the directories of runs at or below a directory or beside a file; a run does not hold others."""
     if path.is_file():
         path = path.parent
     if (path / RECORD).exists():
@@ -119,11 +110,11 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def fingerprint(runs: Sequence[Run]) -> str:
-    """What the files of a comparison follow from: the inputs and the code that draws them."""
+    """Return a hash of all that the files of a comparison depend on: the runs' files and the code."""
     import zoo
 
     digest = hashlib.sha256(zoo.__version__.encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
+    for source in sorted(path for path in Path(__file__).parent.rglob("*") if path.suffix in SOURCES):
         digest.update(source.read_bytes())
     for run in sorted(runs, key=lambda r: r.record.run_id):
         for name in FILES:
@@ -135,5 +126,9 @@ def fingerprint(runs: Sequence[Run]) -> str:
 
 
 def folder_name(run_id: str) -> str:
-    """A run's id as the name of a folder: it may not lead elsewhere."""
+    """Return a run's id as the name of a single folder, which cannot lead elsewhere.
+
+    >>> folder_name("../maf digits")
+    '_maf_digits'
+    """
     return re.sub(r"[^\w.+=-]", "_", run_id).lstrip(".") or "run"

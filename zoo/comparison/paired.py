@@ -1,4 +1,4 @@
-"""Two runs compared example by example: the test set's own spread cancels."""
+"""Two runs compared example by example, so that the spread of the test set cancels."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from zoo.record import LIKELIHOOD
 
 @dataclass(frozen=True)
 class Difference:
-    """log p_a(x) - log p_b(x), over test examples x that both runs scored.
+    """The mean of log p_a(x) - log p_b(x) over the test examples x that both runs scored.
 
     Attributes:
-        mean: in nats per example; above 0 the first run's model gives them more density.
-        standard_error: of that mean over the draw of examples.
-        n: examples.
-        kinds: of the two likelihoods. A bound's difference from an exact value bounds the models' difference
-            from one side only.
+        mean: in nats per example; above 0 where the first run's model gives the examples more density.
+        standard_error: of the mean, over the draw of examples.
+        n: number of examples.
+        kinds: of the two likelihoods. The difference of a bound and an exact value only bounds the difference
+            of the two models.
     """
 
     mean: float
@@ -30,29 +30,34 @@ class Difference:
 
 
 def paired(a: Run, b: Run) -> Difference | None:
-    """The paired difference of two runs.
+    """Return the paired difference of two runs.
 
-    None where it would mean nothing: another data set (by its fingerprint and sizes), a run without values of
-    its examples, or fewer than two examples in common.
+    None where the runs are of different data sets (by fingerprint, sizes, shape and levels), where one left
+    no values of its examples, or where they have fewer than two examples in common.
     """
-    about = [run.record.provenance.get("data") or {} for run in (a, b)]
-    keys = ("fingerprint", "sizes", "shape", "levels")
-    if a.record.data != b.record.data or any(about[0].get(key) != about[1].get(key) for key in keys):
+    if _data(a) != _data(b):
         return None
     first, second = _scores(a), _scores(b)
     if first is None or second is None:
         return None
-    _, mine, yours = np.intersect1d(first[1], second[1], assume_unique=True, return_indices=True)
-    if len(mine) < 2:
+    _, of_first, of_second = np.intersect1d(first[1], second[1], assume_unique=True, return_indices=True)
+    if len(of_first) < 2:
         return None
-    change = first[0][mine].astype(np.float64) - second[0][yours].astype(np.float64)
+    change = first[0][of_first].astype(np.float64) - second[0][of_second].astype(np.float64)
     kinds = tuple(run.record.metrics["nll"].kind if "nll" in run.record.metrics else "?" for run in (a, b))
     error = float(change.std(ddof=1)) / math.sqrt(len(change))
     return Difference(float(change.mean()), error, len(change), (kinds[0], kinds[1]))
 
 
+def _data(run: Run) -> tuple[object, ...]:
+    """Return what has to agree for two runs to have the same test examples."""
+    about = run.record.provenance.data
+    facts = (about.fingerprint, about.sizes, about.shape, about.levels) if about is not None else ()
+    return run.record.data, *facts
+
+
 def _scores(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
-    """Values and indices of a run's examples; None where it left none, or a damaged file."""
+    """Return values and indices of a run's examples; None where it left none, or a damaged file."""
     arrays = run.arrays(LIKELIHOOD) or {}
     if not {"values", "indices"} <= arrays.keys():
         return None

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from zoo.record import Record
-
-Direction = Literal["lower", "higher", "one", "none"]
+from zoo.record import Direction, Record
 
 
 @dataclass(frozen=True)
@@ -25,12 +22,12 @@ class Quantity:
     name: str
     unit: str
     direction: Direction
-    read: Callable[[Record], Any] = field(compare=False, repr=False)
+    read: Callable[[Record], float | None] = field(compare=False, repr=False)
 
     def of(self, record: Record) -> float | None:
         """Return the number of ``record``, or None where it has none."""
         value = self.read(record)
-        return float(value) if isinstance(value, int | float) else None
+        return None if value is None else float(value)
 
 
 def metric_value(name: str, unit: str = "1", direction: Direction = "lower") -> Quantity:
@@ -40,27 +37,25 @@ def metric_value(name: str, unit: str = "1", direction: Direction = "lower") -> 
 
 def oscillation_of(curve: str) -> Quantity:
     """Return the oscillation of a logged curve over the last third of training."""
-    return Quantity(
-        f"oscillation of {curve}", "1", "lower", lambda r: (r.stability.get("oscillations") or {}).get(curve)
-    )
+    return Quantity(f"oscillation of {curve}", "1", "lower", lambda r: r.stability.oscillations.get(curve))
 
 
-LATENCY = Quantity("latency", "s", "lower", lambda r: r.sampling.get("latency_seconds"))
-THROUGHPUT = Quantity("throughput", "1/s", "higher", lambda r: r.sampling.get("throughput"))
+LATENCY = Quantity("latency", "s", "lower", lambda r: r.sampling.latency_seconds)
+THROUGHPUT = Quantity("throughput", "1/s", "higher", lambda r: r.sampling.throughput)
 SEQUENTIAL_EVALUATIONS = Quantity(
-    "sequential evaluations", "1", "lower", lambda r: r.sampling.get("sequential_evaluations")
+    "sequential evaluations", "1", "lower", lambda r: r.sampling.sequential_evaluations
 )
-PARAMETERS = Quantity("parameters", "1", "none", lambda r: r.cost.get("parameters"))
-UPDATES = Quantity("updates", "1", "none", lambda r: r.cost.get("updates"))
-IMAGES_SEEN = Quantity("images seen", "1", "none", lambda r: r.cost.get("images_seen"))
-TRAIN_SECONDS = Quantity("training time", "s", "none", lambda r: r.cost.get("train_seconds"))
+PARAMETERS = Quantity("parameters", "1", "none", lambda r: r.cost.parameters)
+UPDATES = Quantity("updates", "1", "none", lambda r: r.cost.updates)
+IMAGES_SEEN = Quantity("images seen", "1", "none", lambda r: r.cost.images_seen)
+TRAIN_SECONDS = Quantity("training time", "s", "none", lambda r: r.cost.train_seconds)
 
 BITS_PER_DIM = metric_value("bits_per_dim", "bits/dim")
 NLL = metric_value("nll", "nats")
 SHARPNESS = metric_value("sharpness", direction="one")
 
-LOSS_SPIKES = Quantity("loss spikes", "1", "lower", lambda r: r.stability.get("loss_spikes"))
-GRADIENT_SPIKES = Quantity("gradient spikes", "1", "lower", lambda r: r.stability.get("gradient_spikes"))
-NON_FINITE_STEPS = Quantity("skipped steps", "1", "lower", lambda r: r.stability.get("non_finite_steps"))
-UPDATES_WATCHED = Quantity("updates watched", "1", "none", lambda r: r.stability.get("updates_watched"))
-OSCILLATION = Quantity("oscillation", "1", "lower", lambda r: r.stability.get("oscillation"))
+LOSS_SPIKES = Quantity("loss spikes", "1", "lower", lambda r: r.stability.loss_spikes)
+GRADIENT_SPIKES = Quantity("gradient spikes", "1", "lower", lambda r: r.stability.gradient_spikes)
+NON_FINITE_STEPS = Quantity("skipped steps", "1", "lower", lambda r: r.stability.non_finite_steps)
+UPDATES_WATCHED = Quantity("updates watched", "1", "none", lambda r: r.stability.updates_watched)
+OSCILLATION = Quantity("oscillation", "1", "lower", lambda r: r.stability.oscillation)

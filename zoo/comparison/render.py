@@ -1,10 +1,10 @@
-"""The table as text: terminal, Markdown, LaTeX, CSV."""
+"""Tables as text: terminal, Markdown, LaTeX, CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from rich import box
@@ -12,36 +12,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from zoo.comparison.table import Table
+from zoo.comparison.tables import Cell, Table
 
-ARROWS = {"lower": " ↓", "higher": " ↑", "one": " →1", "": ""}
-
-
-def headings(table: Table) -> list[str]:
-    """``model``, ``family`` and the columns, with an arrow towards the better side."""
-    return ["model", "family"] + [c + ARROWS[d] for c, d in zip(table.columns, table.directions, strict=True)]
-
-
-ROWS = 200  # that a terminal is given; the files have all
+ROWS = 200  # rows, and notes, that the terminal shows of a table; the files have all
+BUDGET = {"updates", "images seen"}  # columns that only the files have
+FAMILY_WIDTH = len("autoregressive")
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Print a table and its notes, of a very long one the beginning."""
+    """Print a table and its notes, the beginning of a very long one."""
     finished = all(row.cells[-1].text in ("finished", "") for row in table.rows)
-    hidden = {"updates", "images seen"} | ({"status"} if finished else set())  # the files have every column
-    shown = [i for i, column in enumerate(table.columns) if column not in hidden]
+    hidden = BUDGET | ({"status"} if finished else set())
+    shown = [index for index, column in enumerate(table.columns) if column not in hidden]
+    model, family, *headings = table.headings
     rich = RichTable(
         title=escape(table.title), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0)
     )
-    for index, heading in enumerate(headings(table)):
-        if index < 2 or index - 2 in shown:
-            left = index < 2 or heading == "status"
-            justify: Literal["left", "right"] = "left" if left else "right"
-            width = len("autoregressive") if index == 1 else None
-            rich.add_column(escape(heading), justify=justify, no_wrap=index != 1, min_width=width)
+    rich.add_column(model, no_wrap=True)
+    rich.add_column(family, min_width=FAMILY_WIDTH)
+    for index in shown:
+        justify: Literal["left", "right"] = "left" if table.columns[index] == "status" else "right"
+        rich.add_column(escape(headings[index]), justify=justify, no_wrap=True)
     for row in table.rows[:ROWS]:
-        visible = [row.cells[i] for i in shown]
-        cells = [f"[bold]{escape(c.shown)}[/]" if c.best else escape(c.shown) for c in visible]
+        cells = [_bold(row.cells[index], "[bold]{}[/]", escape) for index in shown]
         rich.add_row(f"[bold]{escape(row.name)}[/]", f"[dim]{escape(row.family)}[/]", *cells)
     console.print(rich)
     if len(table.rows) > ROWS:
@@ -51,13 +44,18 @@ def terminal(table: Table, console: Console) -> None:
     console.print()
 
 
+def _bold(cell: Cell, bold: str, quote: Callable[[str], str]) -> str:
+    """Return a cell's quoted text, in bold where it is the best."""
+    return bold.format(quote(cell.shown)) if cell.best else quote(cell.shown)
+
+
 def markdown(table: Table) -> str:
-    """GitHub Markdown with the notes below."""
+    """Return a table in GitHub's Markdown, with its notes below."""
     lines = [f"**{_md(table.title)}**", ""]
-    lines.append("| " + " | ".join(map(_md, headings(table))) + " |")
+    lines.append("| " + " | ".join(map(_md, table.headings)) + " |")
     lines.append("|" + "|".join("---" if i < 2 else "---:" for i in range(len(table.columns) + 2)) + "|")
     for row in table.rows:
-        cells = [f"**{_md(c.shown)}**" if c.best else _md(c.shown) for c in row.cells]
+        cells = [_bold(cell, "**{}**", _md) for cell in row.cells]
         lines.append("| " + " | ".join([_md(row.name), _md(row.family), *cells]) + " |")
     return "\n".join(lines + [""] + [f"- {_md(note)}" for note in table.notes])
 
@@ -67,31 +65,31 @@ def _md(text: str) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``tabular`` for booktabs, its notes in small print below."""
+    """Return a table as a ``tabular`` for the package booktabs, with its notes in small print below."""
+    columns = "ll" + "r" * (len(table.columns) - 1) + "l"
     body = [
-        " & ".join([_tex(row.name), _tex(row.family)]
-                   + [rf"\textbf{{{_tex(c.shown)}}}" if c.best else _tex(c.shown) for c in row.cells]) + r" \\"
+        [_tex(row.name), _tex(row.family), *(_bold(cell, r"\textbf{{{}}}", _tex) for cell in row.cells)]
         for row in table.rows
-    ]  # fmt: skip
-    spec = "ll" + "r" * (len(table.columns) - 1) + "l"
-    head = " & ".join(_tex(h) for h in headings(table)) + r" \\"
-    notes = [rf"\par\noindent{{\footnotesize {_tex(note)}\par}}" for note in table.notes]
-    lines = [
-        rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule",
-        head,
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
     ]
-    return "\n".join([f"% {' '.join(table.title.split())}", *lines, *notes])
+    return "\n".join(
+        [
+            f"% {' '.join(table.title.split())}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            " & ".join(map(_tex, table.headings)) + r" \\",
+            r"\midrule",
+            *(" & ".join(cells) + r" \\" for cells in body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *(rf"\par\noindent{{\footnotesize {_tex(note)}\par}}" for note in table.notes),
+        ]
+    )
 
 
 _TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "≤": r"$\le$", "≈": r"$\approx$",
-    "[": "{[}", "≥": r"$\ge$", "†": r"$^\dagger$", "—": "---", "↓": r"$\downarrow$", "↑": r"$\uparrow$",
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
+    "—": "---", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "≈": r"$\approx$", "†": r"$^\dagger$",
+    "↓": r"$\downarrow$", "↑": r"$\uparrow$", **{character: rf"\{character}" for character in "&%$#_{}"},
 }  # fmt: skip
 _TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
@@ -101,7 +99,7 @@ def _tex(text: str) -> str:
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """One line for each value: nothing rounded, each with its kind."""
+    """Return a line for each value, which is not rounded and has its kind."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["table", "model", "family", "column", "value", "spread", "kind", "seeds", "note"])

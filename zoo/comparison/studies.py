@@ -15,34 +15,57 @@ from zoo.comparison.collect import Run
 from zoo.comparison.quantities import Quantity, metric_value
 from zoo.record import Metric
 
+FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
+LEAST_RATES = 3  # learning rates that a spread is computed over
+
+
+def family_rank(family: str) -> int:
+    """Return the place of a family in tables and figures; a family of a user's own comes last."""
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
 
 def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs by data set and protocol, most runs first; one that failed early joins its data set's."""
-    found: dict[tuple[str, str], list[Run]] = {}
-    ended = {r.record.data: r.record.provenance.get("protocol_hash") for r in runs if r.record.metrics}
+    """Return the runs by data set and protocol, most runs first.
+
+    A run that failed before its protocol was known joins the others of its data set.
+    """
+    split: dict[tuple[str, str], list[Run]] = {}
+    known = {r.record.data: r.record.provenance.protocol_hash for r in runs if r.record.metrics}
     for run in runs:
-        protocol = run.record.provenance.get("protocol_hash") or ended.get(run.record.data) or ""
-        found.setdefault((run.record.data, str(protocol)), []).append(run)
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
+        protocol = run.record.provenance.protocol_hash or known.get(run.record.data) or ""
+        split.setdefault((run.record.data, protocol), []).append(run)
+    return dict(sorted(split.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
 def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """The runs by model and configuration: what differs in the seed alone is one group."""
-    found: dict[tuple[str, str], list[Run]] = {}
+    """Return the runs by model and configuration: runs that differ in their seed alone are one group."""
+    split: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        key = str(run.record.provenance.get("config_hash_without_seed") or "")
-        found.setdefault((run.record.model, key), []).append(run)
-    return found
+        key = run.record.provenance.config_hash_without_seed or ""
+        split.setdefault((run.record.model, key), []).append(run)
+    return split
+
+
+def timing_conditions(run: Run) -> dict[str, Any]:
+    """Return what has to agree for two speeds of sampling to be comparable."""
+    sampling = run.record.sampling
+    conditions = {"device": sampling.device, "threads": sampling.threads, "dtype": sampling.dtype}
+    if sampling.device == "cpu":
+        conditions["cpu"] = run.record.provenance.hardware.cpu
+    return conditions | {"compiled": bool(sampling.compiled)}
 
 
 def divergence_of(run: Run) -> float | None:
-    """From the data's density, in nats, where it is known; records of before call a VAE's rate ``kl``."""
+    """Return the divergence from the data's density in nats, where that density is known.
+
+    The metric ``kl`` without a direction is something else: the rate of a VAE, in old records.
+    """
     kl = run.record.metrics.get("kl")
     return None if kl is None or kl.direction == "none" else kl.value
 
 
 def nearest(runs: Sequence[Run]) -> list[Run]:
-    """Of a model's runs on one data set those of the configuration and protocol of least mean divergence."""
+    """Return, of a model's runs on one data set, the configuration and protocol of least mean divergence."""
     alike = [group for section in sections(runs).values() for group in groups(section).values()]
 
     def mean(group: Sequence[Run]) -> float:
@@ -53,21 +76,23 @@ def nearest(runs: Sequence[Run]) -> list[Run]:
 
 
 def kind_of(metric: Metric) -> str:
-    """The kind that ranks are made within: a dequantised flow's ``exact`` is one of its own."""
+    """Return the kind that a likelihood is ranked within.
+
+    ``exact`` of a flow on dequantised data is a kind of its own, ``exact†``.
+    """
     if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":
         return "exact†"
     return metric.kind
 
 
 def quality_metric(runs: Sequence[Run]) -> str | None:
-    """The distance between samples and data that most runs have."""
-    counts: dict[str, int] = {}
+    """Return the name of the distance between samples and data that most runs have."""
+    counts: Counter[str] = Counter()
     for run in runs:
         for name, metric in run.record.metrics.items():
-            distance = name.startswith("fd/") or name in ("fid", "energy_distance")
-            if distance and metric.value is not None:
-                counts[name] = counts.get(name, 0) + 1
-    return max(counts, key=lambda name: (counts[name], name), default=None)
+            is_distance = name.startswith("fd/") or name in ("fid", "energy_distance")
+            counts[name] += is_distance and metric.value is not None
+    return max(+counts, key=lambda name: (counts[name], name), default=None)
 
 
 def is_autoregressive(run: Run) -> bool:
@@ -76,18 +101,17 @@ def is_autoregressive(run: Run) -> bool:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """The configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
-    config = run.record.provenance.get("config")
-    return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")}) if config else {}
+    """Return the configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
+    config = run.record.provenance.config
+    return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")})
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, branch in tree.items():
-        found |= (
-            _flat(branch, f"{prefix}{key}.") if isinstance(branch, Mapping) else {f"{prefix}{key}": branch}
-        )
-    return found
+        name = f"{prefix}{key}"
+        flat |= _flat(branch, f"{name}.") if isinstance(branch, Mapping) else {name: branch}
+    return flat
 
 
 @dataclass
@@ -104,17 +128,17 @@ class Group:
 
     @property
     def family(self) -> str:
-        """That of the model; a run that failed early did not know it."""
+        """The model's family; a run that failed before the model was built has "unknown"."""
         return next((r.record.family for r in self.runs if r.record.family != "unknown"), "unknown")
 
     @property
     def finished(self) -> list[Run]:
-        """Without those that diverged or failed."""
+        """The runs that neither diverged nor failed."""
         return [run for run in self.runs if run.record.status == "finished"]
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """See :func:`settings`."""
+        """The configuration, see :func:`settings`."""
         return settings(self.runs[0])
 
     def values(self, quantity: Quantity | None) -> list[float]:
@@ -124,44 +148,44 @@ class Group:
         return [v for run in self.finished if (v := quantity.of(run.record)) is not None]
 
     def kinds(self, metric: str) -> set[str]:
-        """The kinds of a likelihood over the seeds."""
+        """Return the kinds of a likelihood over the seeds."""
         return {kind_of(m) for run in self.finished if (m := run.record.metrics.get(metric)) is not None}
 
     def named(self, label: str) -> Group:
-        """The same under another name."""
+        """Return the group under another name."""
         return Group(self.model, self.runs, label)
 
 
 def differing(a: Group, b: Group) -> set[str]:
-    """The settings in which two groups differ."""
+    """Return the names of the settings in which two groups differ."""
     absent = object()
     keys = {*a.settings, *b.settings}
     return {k for k in keys if a.settings.get(k, absent) != b.settings.get(k, absent)}
 
 
-def _but_rate(group: Group) -> int:
-    """A mark that groups share which differ in the learning rate alone."""
+def _hash_without_rate(group: Group) -> int:
+    """Return a hash that groups share which differ in the learning rate alone."""
     others = sorted((k, repr(v)) for k, v in group.settings.items() if k != "training.lr")
     return hash((group.model, tuple(others)))
 
 
 def _neighbours(groups: Sequence[Group]) -> list[int]:
-    """For each group how many of the others differ from it in the value of one setting alone."""
+    """Return for each group how many others differ from it in the value of one setting alone."""
     items = [[(key, hash((key, repr(v)))) for key, v in group.settings.items()] for group in groups]
-    wholes = [reduce(xor, (mark for _, mark in own), 0) for own in items]
-    # two that differ in one setting are alike once that is taken away
-    rests = [[(key, whole ^ mark) for key, mark in own] for own, whole in zip(items, wholes, strict=True)]
-    counts = Counter(rest for own in rests for rest in own)
-    return [sum(counts[rest] - 1 for rest in own) for own in rests]
+    hashes = [reduce(xor, (item for _, item in pairs), 0) for pairs in items]
+    # groups that differ in one setting share the hash of their other settings: the hash xor that setting's
+    others = [[(key, h ^ item) for key, item in pairs] for pairs, h in zip(items, hashes, strict=True)]
+    counts = Counter(other for pairs in others for other in pairs)
+    return [sum(counts[other] - 1 for other in pairs) for pairs in others]
 
 
 def named(runs: Sequence[Run]) -> list[Run]:
-    """The runs under the names that their rows have in the tables."""
-    found = []
+    """Return the runs under the names that their rows have in the tables."""
+    renamed = []
     for (data, protocol), members in sections(runs).items():
         study = Study(data, protocol, members)
-        found += [replace(run, name=study.name(group)) for group in study.groups for run in group.runs]
-    return found
+        renamed += [replace(run, name=study.name(group)) for group in study.groups for run in group.runs]
+    return renamed
 
 
 @dataclass
@@ -183,16 +207,25 @@ class Study:
         name = quality_metric(self.runs)
         return metric_value(name) if name else None
 
+    @cached_property
+    def ordered(self) -> list[Group]:
+        """Every configuration, by family and name; of each model the baseline comes first."""
+
+        def place(group: Group) -> tuple[int, str, bool, str]:
+            name = self.name(group)
+            return family_rank(group.family), group.model, name != group.model, name
+
+        return sorted(self.groups, key=place)
+
     def of(self, model: str, where: Callable[[dict[str, Any]], bool] | None = None) -> list[Group]:
-        """The configurations of a model that fulfil a condition on their settings."""
+        """Return the configurations of a model that fulfil a condition on their settings."""
         return [g for g in self.groups if g.model == model and (where is None or where(g.settings))]
 
     def baseline(self, model: str) -> Group | None:
-        """The configuration that stands for a model.
+        """Return the configuration that stands for a model: the one that a study varies.
 
-        It is the one that most others differ from in one setting alone (what a study varies, it varies from
-        there); of several the one with most seeds, then the one that is trained most like other models, then
-        the one with the fewest overrides.
+        From it most others differ in one setting alone. Of several such it is the one with most seeds, then
+        the one that is trained most like other models, then the one with the fewest overrides.
         """
         return self._baselines.get(model)
 
@@ -201,21 +234,22 @@ class Study:
         by_model: dict[str, list[Group]] = {}
         for group in self.groups:
             by_model.setdefault(group.model, []).append(group)
-        found = {}
-        for model, own in by_model.items():
-            near = _neighbours(own)
-            found[model] = own[max(range(len(own)), key=lambda i: (near[i], *self._weight(own[i])))]
-        return found
+        return {model: self._most_central(groups) for model, groups in by_model.items()}
+
+    def _most_central(self, groups: Sequence[Group]) -> Group:
+        neighbours = _neighbours(groups)
+        return groups[max(range(len(groups)), key=lambda i: (neighbours[i], *self._weight(groups[i])))]
 
     def _weight(self, group: Group) -> tuple[int, int, int]:
+        """Return what decides between groups with as many neighbours."""
         numbers = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
         alike = sum(self._training[item] for item in numbers.items())
-        overrides = group.runs[0].record.provenance.get("overrides") or []
+        overrides = group.runs[0].record.provenance.overrides or []
         return len({run.record.seed for run in group.runs}), alike, -len(overrides)
 
     @cached_property
     def _training(self) -> Counter[tuple[str, Any]]:
-        """How often each numerical setting of training occurs."""
+        """How many groups have each numerical setting of training."""
         return Counter(
             item
             for group in self.groups
@@ -224,10 +258,8 @@ class Study:
         )
 
     def baselines(self, family: str | None = None) -> list[Group]:
-        """The configuration that stands for each model, of one family or all."""
-        models = dict.fromkeys(group.model for group in self.groups)
-        found = [group for model in models if (group := self.baseline(model)) is not None]
-        return [group for group in found if family is None or group.family == family]
+        """Return the baseline of each model, of one family or of all."""
+        return [g for g in self._baselines.values() if family is None or g.family == family]
 
     def pair(
         self, model: str, key: str, base: Callable[[dict[str, Any]], bool] | None = None
@@ -241,7 +273,7 @@ class Study:
         return [(a, b) for a in firsts for b in self.of(model) if b is not a and differing(a, b) == {key}]
 
     def name(self, group: Group) -> str:
-        """A model's name, with what sets this configuration apart from the one that stands for the model."""
+        """Return the model's name, with the settings that set a configuration apart from the baseline."""
         baseline = self.baseline(group.model)
         if baseline is None or baseline.runs == group.runs:
             return group.model
@@ -249,82 +281,90 @@ class Study:
         if 0 < len(changes) <= 4:
             short = [f"{key.rpartition('.')[2]} {group.settings.get(key, 'unset')}" for key in changes]
             return f"{group.model} ({', '.join(short)})"
-        return f"{group.model} ({str(group.runs[0].record.provenance.get('config_hash_without_seed'))[:6]})"
+        return f"{group.model} ({str(group.runs[0].record.provenance.config_hash_without_seed)[:6]})"
 
     def rates(self, like: Group) -> dict[float, Group]:
-        """The configurations that differ from ``like`` in the learning rate at most, by that rate."""
-        own = self._rates.get(_but_rate(like), [])
-        return {float(g.settings["training.lr"]): g for g in own}
+        """Return the configurations that differ from ``like`` at most in the learning rate, by that rate."""
+        return {float(g.settings["training.lr"]): g for g in self._rates.get(_hash_without_rate(like), [])}
 
     @cached_property
     def _rates(self) -> dict[int, list[Group]]:
-        found: dict[int, list[Group]] = {}
+        by_hash: dict[int, list[Group]] = {}
         for group in self.groups:
             if "training.lr" in group.settings:
-                found.setdefault(_but_rate(group), []).append(group)
-        return found
+                by_hash.setdefault(_hash_without_rate(group), []).append(group)
+        return by_hash
 
 
 def common_rates(study: Study) -> list[float] | None:
-    """The rates at which all were run that were run at three or more; None where they are fewer than 3."""
-    several = [set(rates) for group in study.groups if len(rates := study.rates(group)) >= 3]
+    """Return the learning rates that are common to all models run at three or more; None if fewer than 3."""
+    several = [set(rates) for group in study.groups if len(rates := study.rates(group)) >= LEAST_RATES]
     shared = sorted(set.intersection(*several)) if several else []
-    return shared if len(shared) >= 3 else None
+    return shared if len(shared) >= LEAST_RATES else None
 
 
 def sensitivities(
     study: Study, groups: Sequence[Group | None], rates: Sequence[float] | None = None
 ) -> tuple[list[float], list[list[float]]] | None:
-    """How much the distance depends on the learning rate.
+    """Return how much the distance between samples and data depends on the learning rate.
 
     Args:
-        study: that they are of.
-        groups: models' configurations.
-        rates: the learning rates that count, three or more; None: all that the groups share.
+        study: of the groups.
+        groups: configurations of models.
+        rates: the learning rates to use; None: all that the groups share.
 
     Returns:
-        The rates, and for each group, of each seed, the standard deviation over
-        them of the logarithm of the distance; a run that did not finish counts as far as the farthest.
+        The rates, and for each group and seed the standard deviation, over the rates, of the logarithm of the
+        distance; a run that did not finish counts as the largest distance of all. None where a group is
+        missing, where fewer than three rates are shared, or where no distance is positive.
     """
     quality = study.quality
-    if quality is None or any(g is None for g in groups):
+    if quality is None or any(group is None for group in groups):
         return None
-    grids = [study.rates(g) for g in groups if g is not None]
+    grids = [study.rates(group) for group in groups if group is not None]
     shared = set.intersection(*[set(grid) for grid in grids])
     rates = sorted(shared if rates is None else shared.intersection(rates))
-    if len(rates) < 3:
+    if len(rates) < LEAST_RATES:
         return None
-    seen = [v for grid in grids for rate in rates for v in grid[rate].values(quality) if v > 0]
+    largest = max((v for g in grids for rate in rates for v in g[rate].values(quality)), default=0.0)
+    if largest <= 0:
+        return None
+    return rates, [_spreads([grid[rate] for rate in rates], quality, largest) for grid in grids]
+
+
+def _spreads(by_rate: Sequence[Group], quality: Quantity, largest: float) -> list[float]:
+    """Return for each seed that was run at every rate the deviation of the logarithm of its distances."""
+    runs = [{run.record.seed: run for run in reversed(group.runs)} for group in by_rate]
     spreads = []
-    for grid in grids:
-        by_seed: list[list[float]] = []
-        for seed in sorted(set.intersection(*[{r.record.seed for r in grid[rate].runs} for rate in rates])):
-            runs = [next(r for r in grid[rate].runs if r.record.seed == seed) for rate in rates]
-            by_seed.append([v if (v := quality.of(r.record)) and v > 0 else max(seen) for r in runs])
-        spreads.append([statistics.stdev(map(math.log, values)) for values in by_seed])
-    return rates, spreads
+    for seed in sorted(set.intersection(*map(set, runs))):
+        values = [quality.of(of_rate[seed].record) for of_rate in runs]
+        spreads.append(statistics.stdev(math.log(v if v and v > 0 else largest) for v in values))
+    return spreads
 
 
 def studies(runs: Sequence[Run]) -> list[Study]:
-    """The runs by what makes them comparable, the study with most runs first.
+    """Return the runs by what makes them comparable, the study with most runs first.
 
-    A run that ended before its protocol was known joins those that were configured like it.
+    A run that ended before its protocol was known joins the runs that were configured like it.
     """
-    known = {_configured(run): _comparable(run) for run in runs if run.record.provenance.get("protocol_hash")}
-    found: dict[tuple[str, ...], Study] = {}
+    known = {_configured(run): _comparable(run) for run in runs if run.record.provenance.protocol_hash}
+    by_key: dict[tuple[str, ...], Study] = {}
     for run in runs:
-        own = _comparable(run)
-        key = own if own[-1] else known.get(_configured(run), own)
-        found.setdefault(key, Study(run.record.data, key[-1])).runs.append(run)
-    return sorted(found.values(), key=lambda study: -len(study.runs))
+        key = _comparable(run)
+        if not key[-1]:
+            key = known.get(_configured(run), key)
+        by_key.setdefault(key, Study(run.record.data, key[-1])).runs.append(run)
+    return sorted(by_key.values(), key=lambda study: -len(study.runs))
 
 
 def _comparable(run: Run) -> tuple[str, ...]:
+    """Return data set, shape of an example and protocol, which runs of one study share."""
     provenance = run.record.provenance
-    shape = (provenance.get("data") or {}).get("shape")
-    return run.record.data, str(shape), str(provenance.get("protocol_hash") or "")
+    shape = provenance.data.shape if provenance.data is not None else None
+    return run.record.data, str(shape), provenance.protocol_hash or ""
 
 
 def _configured(run: Run) -> tuple[str, ...]:
-    config = run.record.provenance.get("config") or {}
+    """Return data set and the settings of data and evaluation."""
+    config = run.record.provenance.config
     return run.record.data, str(config.get("data")), str(config.get("evaluation"))

@@ -43,9 +43,8 @@ class Latents:
 
     - ``normal``: N(0, I);
     - ``mixture``: normals with learned weights, means and standard deviations;
-    - ``flow``: a MAF, N(0, I) seen through masked affine autoregressive layers in their normalising direction
-      (Chen et al. 2017, arXiv:1611.02731). Sampling takes ``flow_layers`` times the length of z sequential
-      steps.
+    - ``flow``: a MAF, whose masked affine autoregressive layers map z to N(0, I) (Chen et al. 2017,
+      arXiv:1611.02731). Sampling takes ``flow_layers`` times the length of z sequential steps.
 
     Attributes:
         posterior: ``gaussian`` or ``iaf``.

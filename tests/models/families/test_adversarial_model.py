@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gan_tools import PLAYERS, every_player
+from gan_tools import ARCHITECTURES, every_architecture
 from scipy import stats
 from shapes import data, every_spec
 from torch import nn
@@ -23,9 +23,9 @@ def _seeded() -> None:
 
 
 @every_spec
-@every_player
-def test_generator_and_critic_take_every_shape(player: str, spec: DataSpec) -> None:
-    model = PLAYERS[player](spec)
+@every_architecture
+def test_generator_and_critic_take_every_shape(architecture: str, spec: DataSpec) -> None:
+    model = ARCHITECTURES[architecture](spec)
     fakes = model.generate(4)
     assert fakes.shape == (4, *spec.shape)
     if spec.levels is not None:
@@ -45,17 +45,17 @@ def test_generator_and_critic_take_every_shape(player: str, spec: DataSpec) -> N
         model.log_prob(samples)
 
 
-@every_player
-def test_images_of_64_pixels(player: str) -> None:
-    model = PLAYERS[player](DataSpec((3, 64, 64), 256), width=4, hidden=8)
+@every_architecture
+def test_images_of_64_pixels(architecture: str) -> None:
+    model = ARCHITECTURES[architecture](DataSpec((3, 64, 64), 256), width=4, hidden=8)
     with torch.no_grad(), count_nfe() as counter:
         assert model.critic(model.generate(1)).shape == (1,)
     assert counter.count == 2
 
 
-@every_player
-def test_samples_depend_on_the_seed_only(player: str) -> None:
-    model = PLAYERS[player](DataSpec((1, 8, 8), 17))
+@every_architecture
+def test_samples_depend_on_the_seed_only(architecture: str) -> None:
+    model = ARCHITECTURES[architecture](DataSpec((1, 8, 8), 17))
     for name, p in model.named_parameters():  # the per-pixel noise too
         if name.endswith("strength"):
             nn.init.ones_(p)
@@ -63,7 +63,7 @@ def test_samples_depend_on_the_seed_only(player: str) -> None:
     assert samples.equal(model.sample(6, seed=7))
     assert not samples.equal(model.sample(6, seed=8))
     assert samples[:3].equal(model.sample(3, seed=7))
-    assert samples.equal(model.eval().sample(6, seed=7))  # no norm that knows the batch or the mode
+    assert samples.equal(model.eval().sample(6, seed=7))  # no norm depends on the batch or the mode
     assert model.sample(6, temperature=0.0, seed=1).equal(model.sample(6, temperature=0.0, seed=2))
 
 
@@ -78,10 +78,10 @@ def test_network_space_and_back_is_exact(levels: int, dtype: torch.dtype) -> Non
     assert model.from_network(y).equal(x)
 
 
-@every_player
-def test_every_critic_norm_allows_second_derivatives_in_double_precision(player: str) -> None:
+@every_architecture
+def test_every_critic_norm_allows_second_derivatives_in_double_precision(architecture: str) -> None:
     for norm in ("none", "group", "spectral", "lipschitz"):
-        model = PLAYERS[player](DataSpec((1, 8, 8), 17), critic_norm=norm).double()
+        model = ARCHITECTURES[architecture](DataSpec((1, 8, 8), 17), critic_norm=norm).double()
         x = model.to_network(data(model.spec, 3, torch.float64)).requires_grad_()
         (slope,) = torch.autograd.grad(model.critic(x).sum(), x, create_graph=True)
         slope.square().sum().backward()  # a gradient penalty differentiates twice
@@ -89,9 +89,9 @@ def test_every_critic_norm_allows_second_derivatives_in_double_precision(player:
 
 
 @pytest.mark.parametrize("spec", [DataSpec((1, 8, 8), 17, classes=3), DataSpec((4,), classes=3)], ids=str)
-@every_player
-def test_generator_and_critic_depend_on_the_label(player: str, spec: DataSpec) -> None:
-    model = PLAYERS[player](spec, conditional=True)
+@every_architecture
+def test_generator_and_critic_depend_on_the_label(architecture: str, spec: DataSpec) -> None:
+    model = ARCHITECTURES[architecture](spec, conditional=True)
     for p in model.parameters():  # conditional norms start as if there were no label
         p.data += 0.05 * torch.randn_like(p)
     x = model.to_network(data(spec, 3)).expand(3, *spec.shape)

@@ -87,10 +87,12 @@ def test_diagnostics_use_the_most_likely_labels(
     x = all_images()[::9]
     with torch.no_grad():
         labels = torch.stack([model.log_prob(x, torch.full((len(x),), y)) for y in range(3)]).argmax(0)
-        found, seen = model.diagnostics(x), model.encode(x, model.one_hot(labels, len(x)))
-        kl = torch.stack([model.sample_posterior(seen, model.one_hot(labels, len(x))).kl for _ in range(64)])
+        diagnostics, encoding = model.diagnostics(x), model.encode(x, model.one_hot(labels, len(x)))
+        kl = torch.stack(
+            [model.sample_posterior(encoding, model.one_hot(labels, len(x))).kl for _ in range(64)]
+        )
     assert len(labels.unique()) > 1
-    assert found["rate"].value == pytest.approx(kl.mean().item(), rel=0.05)
+    assert diagnostics["rate"].value == pytest.approx(kl.mean().item(), rel=0.05)
 
 
 def test_beta_changes_log_prob_in_training_only() -> None:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from gan_tools import PLAYERS, every_player, layers, operator, steepest, trained
+from gan_tools import ARCHITECTURES, every_architecture, layers, operator, steepest, trained
 from torch import nn
 
 from zoo.data.spec import DataSpec
@@ -58,41 +58,45 @@ def test_spectral_normalisation_of_kernels_bounds_the_convolution_up_to_its_taps
 
 
 def test_spectral_normalisation_bounds_every_layer_of_the_residual_critic() -> None:
-    """By the root of its taps, the label's projection included; by 1 only what has a single tap."""
+    """A layer's norm is at most the square root of its taps: 1 if dense or 1x1, 3 for a 3x3 kernel."""
     spec = DataSpec((1, 8, 8), 17, classes=3)
     model = GAN(spec, architecture="residual", width=6, critic_norm="spectral", conditional=True)
-    seen: dict[nn.Module, tuple[int, ...]] = {}
+    input_shapes: dict[nn.Module, tuple[int, ...]] = {}
     for layer in model.critic.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.normal_(layer.parametrizations.weight.original)
-            layer.register_forward_hook(lambda m, args, out: seen.update({m: tuple(args[0].shape[1:])}))
+            layer.register_forward_hook(
+                lambda m, args, out: input_shapes.update({m: tuple(args[0].shape[1:])})
+            )
     with torch.no_grad():
-        for _ in range(50):  # each finds the singular vectors better
+        for _ in range(50):  # power iterations converge
             model.critic(torch.randn(2, 1, 8, 8), torch.eye(3)[:2])
         model.eval()
-        for layer, shape in seen.items():
+        for layer, shape in input_shapes.items():
             assert torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
             taps = math.prod(layer.kernel_size) if isinstance(layer, nn.Conv2d) else 1
             assert operator(layer, shape)[0] <= 1.02 * math.sqrt(taps)
-    assert any(operator(layer, shape)[0] > 1.2 for layer, shape in seen.items())  # so 1 bounds no such critic
-    assert len(seen) > 8
+    assert any(
+        operator(layer, shape)[0] > 1.2 for layer, shape in input_shapes.items()
+    )  # so these norms do not bound the critic by 1
+    assert len(input_shapes) > 8
 
 
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (1, 5, 7), (1, 1, 2)], ids=str)
-@every_player
+@every_architecture
 def test_lipschitz_norms_bound_every_layer_and_the_whole_critic_by_1(
-    player: str, shape: tuple[int, ...], training: bool
+    architecture: str, shape: tuple[int, ...], training: bool
 ) -> None:
-    """Of weights far too large, in training as in evaluation: each layer's matrix has norm 1 or 1/2."""
+    """With large weights, each layer's matrix has norm 1 (or 1/2), in training as in evaluation."""
     spec = DataSpec(shape, 17, classes=3)
-    model = PLAYERS[player](spec, critic_norm="lipschitz", conditional=True, width=6)
-    seen: dict[nn.Module, tuple[int, ...]] = {}
+    model = ARCHITECTURES[architecture](spec, critic_norm="lipschitz", conditional=True, width=6)
+    input_shapes: dict[nn.Module, tuple[int, ...]] = {}
     bounded = [layer for layer in model.critic.modules() if isinstance(layer, SpectralNorm)]
     assert {id(layer.layer) for layer in bounded} == {id(layer) for layer in layers(model)}
     for layer in bounded:
         nn.init.normal_(layer.layer.weight)
-        layer.register_forward_hook(lambda m, args, out: seen.update({m: tuple(args[0].shape[1:])}))
+        layer.register_forward_hook(lambda m, args, out: input_shapes.update({m: tuple(args[0].shape[1:])}))
     model.train(training)
     x, y = 3 * torch.rand(40, *shape) - 1, torch.eye(3)[torch.arange(40) % 3]
     for _ in range(2):
@@ -102,15 +106,15 @@ def test_lipschitz_norms_bound_every_layer_and_the_whole_critic_by_1(
     assert 0 < slope.flatten(1).norm(dim=1).max() <= 1.02
     change = (logits[3:] - logits[:-3]).abs() / (x[3:] - x[:-3]).flatten(1).norm(dim=1)  # of equal labels
     assert change.max() <= 1.02
-    for layer, size in seen.items():
+    for layer, size in input_shapes.items():
         if isinstance(layer.layer, nn.Conv2d) and layer.layer.kernel_size == (1, 1):
             size = (size[0], 1, 1)
         assert 0.97 <= operator(layer, size)[0] / layer.coefficient <= 1.02
-    assert len(seen) == len(bounded) > 3
+    assert len(input_shapes) == len(bounded) > 3
 
 
 def test_lipschitz_norms_bound_a_trained_critic_by_1() -> None:
-    """What is trained to be as steep as it can has a slope, of at most 1."""
+    """A critic trained to be as steep as possible has a slope above 0 and at most 1."""
     flat = trained(GAN(DataSpec((3,)), critic_norm="lipschitz"), 1e-2)
     assert 0.1 < max(steepest(flat)) <= 1.02
     image = trained(GAN(DataSpec((1, 4, 4), 17), width=8, hidden=16, critic_norm="lipschitz"), 1e-2, 20)

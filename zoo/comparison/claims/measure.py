@@ -17,8 +17,8 @@ from zoo.comparison.claims.verdict import Missing, Part, judge
 from zoo.comparison.claims.wording import count_text, interval_text, mean_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, is_autoregressive
-from zoo.comparison.table import number, timed_by
+from zoo.comparison.studies import Group, Study, is_autoregressive, timing_conditions
+from zoo.comparison.tables import number
 
 LEAST = 3  # seeds on each side of a test
 MARGIN = 1.25  # two numbers within this factor of each other count as the same
@@ -219,7 +219,7 @@ def usual_timing(groups: Sequence[Group]) -> str | None:
 
 def timing(run: Run) -> str:
     """Return the device, threads and precision of a run, which have to agree for times to be comparable."""
-    return repr(timed_by(run))
+    return repr(timing_conditions(run))
 
 
 def dimensions(run: Run) -> int:

@@ -13,7 +13,7 @@ from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Verdict, judge
 from zoo.comparison.claims.wording import count_text, mean_text, p_text
 from zoo.comparison.studies import Group, Study, sensitivities
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 # A model whose best distance is this many times the other's has not learned at any rate, and is not called
 # stable for it. Added after the records of the digits had been seen (docs/claims.md).

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.claims.statistics import Outcome
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 
 def mean_text(values: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""A chain that keeps no activations: they are recomputed from the output, by inversion."""
+"""A chain that stores no activations and recomputes them from its output, by inversion."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.core import rng
 
-KEEP = 8  # of so many layers one input is kept, so that the rounding of inverses does not add up with depth
-Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map, and what undoes it
+KEEP = 8  # the input of every eighth layer is kept, so that the rounding of inverses does not add up
+Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map and its inverse
 
 
 class Reversible(Chain):
     """A :class:`Chain` whose memory in training does not grow with its depth (Gomez et al. 2017).
 
-    The output is kept, and the input of every eighth layer. The backward pass goes from the last layer to the
-    first: undo the layer, run it once more with gradients, back-propagate through it alone, forget it.
-    Gradients are those of the plain chain, of parameters, input and context, for any function of value and
+    The output and the input of every eighth layer are kept. The backward pass goes from the last layer to the
+    first: invert the layer, run it once more with gradients, back-propagate through it alone, free its graph.
+    The gradients of parameters, input and context are those of the plain chain, for any function of value and
     log-determinants (weights for each example, several terms), up to the rounding of at most seven inverses;
-    the cost is about one inverse and one more forward pass a layer. Memory holds one layer's activations at
-    a time and an eighth of the layers' inputs, so make a layer of what belongs together:
+    the cost is about one inverse and one more forward pass a layer. Memory holds the activations of one layer
+    at a time and the inputs of an eighth of the layers, so make one layer of several small ones:
 
     >>> from zoo.models.bijections.actnorm import ActNorm
     >>> from zoo.models.bijections.permutation import Permutation
@@ -34,12 +34,12 @@ class Reversible(Chain):
     >>> z, log_det = Reversible(steps)(torch.randn(8, 2))
 
     Without gradients it is the plain chain, and its state dict is that of the plain chain: a checkpoint of
-    one loads into the other. A layer is undone by :meth:`Bijection.invert` and run again by its ``forward``,
-    in training mode, under the random numbers (torch's generator and :mod:`zoo.models.core.rng`) and the
-    autocast of its first run; so dropout and trace probes repeat. What a layer must meet: ``invert`` undoes
-    ``forward`` also in training mode; a layer that cannot (batch normalisation, whose batch statistics are
-    gone) says so by ``reversible = False``. A layer with state that a forward pass changes must give the same
-    map when it is run twice. There is no second derivative.
+    one loads into the other. A layer is inverted by :meth:`Bijection.invert` and run again by its
+    ``forward``, in training mode, with the random numbers (torch's generator and :mod:`zoo.models.core.rng`)
+    and the autocast of its first run; so dropout and trace probes repeat. Requirements on a layer: ``invert``
+    inverts ``forward`` also in training mode; a layer that cannot (batch normalisation, whose batch
+    statistics are gone) declares ``reversible = False``. A layer with state that a forward pass changes must
+    be the same map when it is run twice. There is no second derivative.
 
     Args:
         layers: in the order data to latent.
@@ -79,14 +79,14 @@ class Reversible(Chain):
 
 
 def chain(layers: Iterable[Bijection], memory_efficient: bool = False) -> Chain:
-    """A chain of layers, :class:`Reversible` where memory matters more than time."""
+    """Return a chain of layers, :class:`Reversible` if ``memory_efficient``."""
     return Reversible(layers) if memory_efficient else Chain(layers)
 
 
 class _Recompute(torch.autograd.Function):
-    """The chain as one node of the graph: saves its output and parameters, recomputes everything else.
+    """The chain as one node of the graph, which saves its output and parameters and recomputes the rest.
 
-    Parameters are inputs, so that autograd (and data-parallel hooks on it) sees what the node depends on.
+    Parameters are inputs, so that autograd (and the hooks of data-parallel training) see them.
     """
 
     @staticmethod
@@ -101,7 +101,7 @@ class _Recompute(torch.autograd.Function):
             ctx.scenes.append(_Scene(x.device))
             value, log_det = apply(value, context)
             total = total + log_det
-        if value is x:  # an empty chain: an output of the node must not be its input
+        if value is x:  # an empty chain; autograd does not allow an output that is the input
             value = x.clone()
         ctx.save_for_backward(value, context, *kept, *parameters)
         return value, total
@@ -145,7 +145,7 @@ class _Recompute(torch.autograd.Function):
 
 
 class _Scene:
-    """What a layer's run depends on beside its arguments: random numbers and autocast."""
+    """The random numbers and the autocast under which a layer was run."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -138,7 +138,7 @@ class _Block(nn.Module):
         self.norm_2, self.conv_2 = _norm(outside), _zero(nn.Conv2d(outside, outside, 3, padding=1))
         self.dropout = Dropout(dropout)
         self.shortcut = nn.Identity() if inside == outside else nn.Conv2d(inside, outside, 1)
-        self.attention = _Attention(outside) if attends else nn.Identity()
+        self.attention = Attention(outside) if attends else nn.Identity()
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         h = self.conv_1(F.silu(self.norm_1(x))) + self.time(time)[:, :, None, None]
@@ -146,7 +146,7 @@ class _Block(nn.Module):
         return self.attention(self.shortcut(x) + h)
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """x + W softmax(q k^T / sqrt(C)) v over all pixels, one head."""
 
     def __init__(self, width: int) -> None:

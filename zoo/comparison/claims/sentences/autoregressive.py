@@ -15,7 +15,7 @@ from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidenc
 from zoo.comparison.claims.wording import count_text, p_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import UPDATES
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 UNTRAINED = 100  # updates: a network of fewer is called untrained
 SIZES = f"one model of each side at {LEAST} or more sizes D of one data set (data.side)"

@@ -21,7 +21,7 @@ from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidenc
 from zoo.comparison.claims.wording import interval_text
 from zoo.comparison.quantities import metric_value
 from zoo.comparison.studies import Group, Study
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 SHARP = 0.8  # within this factor of the sharpness of real images is sharp
 MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness"))

@@ -19,7 +19,7 @@ from zoo.comparison.quantities import (
     Quantity,
 )
 from zoo.comparison.studies import Group, Study
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 BARE = "the GAN without its tricks (momentum, no averaged weights, no R1)"
 EVENTS = (

@@ -18,7 +18,7 @@ from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import count_text, interval_text, mean_text
 from zoo.comparison.quantities import PARAMETERS, UPDATES
 from zoo.comparison.studies import Group, Study
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 TEST = (
     f"{WELCH}; parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"

@@ -10,7 +10,7 @@ from zoo.comparison.claims.sharp import TEST, sharpness_panel
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.studies import Group, Study
-from zoo.comparison.table import number
+from zoo.comparison.tables import number
 
 
 @claim("VAEs are blurry.", order=20)

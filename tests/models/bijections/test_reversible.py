@@ -162,7 +162,7 @@ class Forgetful(Conditioned):
     reversible = False
 
 
-def test_reversible_is_a_bijection_and_refuses_what_is_not():
+def test_reversible_is_a_bijection_and_refuses_layers_that_are_not_reversible():
     check_bijection(Reversible(steps(3, context=2)), torch.randn(3, 4), torch.randn(3, 2))
     with pytest.raises(ZooError, match="Forgetful"):
         Reversible([Chain([Forgetful(4)])])
@@ -187,7 +187,7 @@ def saved_bytes(chain, x):
     return sum(held.values())
 
 
-def test_what_is_saved_grows_by_one_input_in_eight_layers():
+def test_saved_memory_grows_by_one_input_in_eight_layers():
     x = torch.randn(64, 4, dtype=torch.float64)
     shallow, deep = (saved_bytes(Reversible(steps(depth)), x) for depth in (2, 32))
     assert deep - shallow == 3 * x.nbytes

@@ -1,6 +1,6 @@
 """Put tables of results into a Markdown page, each between the two markers that name it.
 
-python results/embed.py README.md results/quickstart/summary.md results/toys/kinds.md
+python scripts/embed.py README.md results/quickstart/summary.md results/toys/kinds.md
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ BEGIN, END = "<!-- begin: {} -->", "<!-- end -->"
 
 
 def embed(page: str, table: str, name: str) -> str:
-    """The page with ``table`` between the markers of ``name``."""
-    head, found, rest = page.partition(BEGIN.format(name))
-    if not found or END not in rest:
+    """Return the page with ``table`` between the markers of ``name``.
+
+    Raises:
+        SystemExit: the page has no such markers.
+    """
+    head, begin, rest = page.partition(BEGIN.format(name))
+    if not begin or END not in rest:
         raise SystemExit(f"The page has no marker {BEGIN.format(name)} ... {END}.")
-    return f"{head}{found}\n{table.strip()}\n{END}{rest.partition(END)[2]}"
+    return f"{head}{begin}\n{table.strip()}\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,22 @@
+"""Runs that many tests of the comparison start from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_records import write
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """One run of six models, whose likelihoods are of every kind."""
+    root = tmp_path / "runs"
+    uniform = {"dequantisation": "uniform"}
+    write(root, "realnvp", "flow", value=1.9, details=uniform)
+    write(root, "glow", "flow", value=1.8, details=uniform)
+    write(root, "pixelcnn", "autoregressive", value=1.4)
+    write(root, "vae", "vae", "lower bound", value=1.2)
+    write(root, "ffjord", "continuous flow", "estimate", value=1.1)
+    write(root, "gan", "gan", "none", value=None, fd=1.0)
+    return root

@@ -1,0 +1,30 @@
+"""The committed tables follow from the committed records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zoo.comparison import render
+from zoo.comparison.collect import collect
+from zoo.comparison.tables import build
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+RECORDS = {  # committed results and the records that they are made of
+    "quickstart": ["quickstart"],
+    "claims_mnist": ["claims_mnist"],
+    "toys": ["toys"],
+    "claims": ["claims", "ffjord_vs_matching"],
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_committed_tables_follow_from_the_records(name):
+    runs, warnings = collect([RESULTS / source / "records" for source in RECORDS[name]])
+    assert not warnings
+    tables = build(runs)
+    markdown = [render.markdown(table) for table in tables]
+    assert "\n\n".join(markdown) + "\n" == (RESULTS / name / "table.md").read_text()
+    assert render.csv_text(tables) == (RESULTS / name / "table.csv").read_text()
+    assert "\n\n".join(map(render.latex, tables)) + "\n" == (RESULTS / name / "table.tex").read_text()

@@ -1,0 +1,256 @@
+"""The main table: kinds and ranks, seeds, conditions of measurement, numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fake_records import GAN_REASON, NINE, cells, line, nine, save, show, write
+
+from zoo.comparison.tables import Cell, Footnotes, number
+from zoo.comparison.tables.cells import deviation, loss, mark_best
+from zoo.record import Hardware, Metric, read
+
+
+def test_the_best_of_each_kind_is_bold_and_marked_with_its_kind(runs, tmp_path):
+    text = show([runs], tmp_path / "out")
+    assert "1.900 ± 0.012†" in line(text, "realnvp")
+    assert "≤ 1.200" in line(text, "vae")
+    assert "≈ 1.100" in line(text, "ffjord")
+    assert "A gan defines no likelihood" in text
+    assert "exact for the dequantised density" in text
+    table = (tmp_path / "out/table.md").read_text()
+    assert "**1.800 ± 0.012†**" in line(table, "glow")
+    assert "**" not in cells(table, "pixelcnn")["bits/dim ↓"], "the only one of its kind has no rival"
+    assert "**≤" not in table
+    assert "| **1** |" in line(table, "gan"), "samples are ranked whatever the family"
+    assert "real data (floor)" in table
+
+
+def test_nine_models_have_two_winners_of_likelihood(tmp_path):
+    nine(tmp_path / "runs")
+    text = show([tmp_path / "runs"], tmp_path / "out")
+    assert "—¹" in line(text, "gan")
+    assert f"¹ {GAN_REASON}" in text
+    table = (tmp_path / "out/table.md").read_text()
+    best = {model for model in NINE if cells(table, model)["bits/dim ↓"].startswith("**")}
+    assert best == {"realnvp", "flow_matching"}, "of the dequantised flows, and of the estimates"
+
+
+def test_the_floor_is_what_metrics_read_for_real_data(runs, tmp_path):
+    show([runs], tmp_path / "out")
+    floor = cells((tmp_path / "out/table.md").read_text(), "real data")
+    assert floor["fd/digits-cnn ↓"] == "0.5"
+    assert {text for heading, text in floor.items() if "fd" not in heading} == {"real data (floor)", ""}
+
+
+def test_seeds_become_one_row_with_their_standard_deviation(tmp_path):
+    for seed, value in enumerate((1.0, 1.2, 1.4)):
+        write(tmp_path, "maf", "flow", value=value, seed=seed)
+    text = show([tmp_path])
+    assert "1.20 ± 0.20 [3]" in line(text, "maf")
+    assert "standard deviation" in text
+
+
+def test_seeds_and_single_runs_say_which_error_they_show(tmp_path):
+    for seed in (0, 1):
+        write(tmp_path, "maf", "flow", value=1.0 + seed, seed=seed)
+    write(tmp_path, "maf", "flow", seed=2, status="diverged")
+    write(tmp_path, "glow", "flow")
+    text = show([tmp_path])
+    assert "2 finished, 1 diverged¹" in line(text, "maf")
+    assert "¹ maf-digits-s2 diverged" in text
+    assert "standard deviation" in text
+    assert "standard error" in text
+
+
+def test_seeds_whose_kinds_differ_have_no_rank(tmp_path):
+    for seed, kind in enumerate(("exact", "estimate")):
+        write(tmp_path / "runs", "maf", "flow", kind, value=0.1, seed=seed)
+    for model in ("glow", "realnvp"):
+        write(tmp_path / "runs", model, "flow", value=1.0)
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert cells(table, "maf")["bits/dim ↓"] == "0.1 [2]¹"
+    assert "- ¹ the seeds' kinds differ (estimate, exact)" in table
+
+
+def test_values_under_other_conditions_are_marked_and_not_ranked(runs, tmp_path):
+    record = write(runs, "maf", "flow", fd=0.1)
+    record.metrics["fd/digits-cnn"].n = 50
+    save(runs, record)
+    text = show([runs], tmp_path / "out")
+    assert "n 50 instead of 1000" in text
+    assert cells((tmp_path / "out/table.md").read_text(), "maf")["fd/digits-cnn ↓"] == "0.1¹"
+
+
+def test_times_of_unlike_machines_have_no_mean(tmp_path):
+    root = tmp_path / "runs"
+    for seed, (latency, device) in enumerate([(0.002, "a card"), (0.004, "a card"), (9.0, "cpu")]):
+        record = write(root, "maf", "flow", seed=seed, latency=latency)
+        record.sampling.device = device
+        record.cost.train_seconds = 1000 * latency
+        save(root, record)
+    text = show([root], tmp_path / "out")
+    assert "without 1 of 3 seeds, measured otherwise: device cpu instead of a card" in text
+    row = cells((tmp_path / "out/table.md").read_text(), "maf")
+    assert row["latency (ms) ↓"] == row["train (s)"] == "3.0 ± 1.4 [2]¹"
+    assert row["fd/digits-cnn ↓"].endswith("[3]"), "what does not depend on the machine has all seeds"
+
+
+def test_a_latency_shows_its_spread_over_seeds_or_calls(tmp_path):
+    def timed(model, seed, seconds, quartiles, repeats):
+        record = write(tmp_path / "runs", model, "flow", seed=seed, latency=seconds)
+        record.sampling.latency_quartiles, record.sampling.latency_repeats = quartiles, repeats
+        save(tmp_path / "runs", record)
+
+    for seed, seconds in enumerate((0.010, 0.012, 0.014)):
+        timed("maf", seed, seconds, [seconds] * 2, 9)
+    timed("glow", 0, 0.02, [0.018, 0.025], 9)
+    timed("vae", 0, 0.03, [0.03, 0.03], 1)
+    for seed, repeats in enumerate((1, 4)):
+        timed("diffusion", seed, 2.0 + seed, [2.0, 2.0], repeats)
+    text = show([tmp_path / "runs"])
+    assert "12.0 ± 2.0 [3]" in line(text, "maf")
+    assert "20 (18 to 25)" in line(text, "glow")
+    assert "30 (n=1)" in line(text, "vae")
+    assert "[2]¹" in line(text, "diffusion")
+    assert "¹ calls timed in each run: 1 to 4" in text
+    assert "latency of one run: the median of its calls, their quartiles in parentheses" in text
+
+
+@pytest.mark.parametrize("other", ["cpu", "compiled"])
+def test_speeds_of_other_processors_and_of_compiled_code_are_not_ranked(tmp_path, other):
+    root = tmp_path / "runs"
+    for model in ("maf", "glow", "vae"):
+        record = write(root, model, "flow", latency=0.001 if model == "vae" else 0.01)
+        record.sampling.compiled = model == "vae" and other == "compiled"
+        cpu = "slow" if model == "vae" and other == "cpu" else "usual"
+        record.provenance.hardware = Hardware(cpu=cpu)
+        save(root, record)
+    text = show([root], tmp_path / "out")
+    assert {"cpu": "cpu slow instead of usual", "compiled": "compiled True instead of False"}[other] in text
+    latency = cells((tmp_path / "out/table.md").read_text(), "vae")["latency (ms) ↓"]
+    assert latency.startswith("1"), "the fastest is not in bold"
+
+
+def test_cost_is_shown_of_runs_that_did_not_finish(tmp_path):
+    write(tmp_path / "runs", "glow", "flow", status="diverged")
+    write(tmp_path / "runs", "maf", "flow")
+    show([tmp_path / "runs"], tmp_path / "out")
+    row = cells((tmp_path / "out/table.md").read_text(), "glow")
+    assert (row["params"], row["updates"], row["train (s)"]) == ("125,088", "1,000", "20")
+    assert row["latency (ms) ↓"] == row["bits/dim ↓"] == "—"
+
+
+def test_a_metric_without_a_direction_is_not_a_column(runs):
+    record = write(runs, "maf", "flow")
+    record.metrics["active_units"] = Metric(7.0, "1", direction="none")
+    save(runs, record)
+    assert "active" not in show([runs])
+
+
+def test_a_ratio_is_best_nearest_to_one(tmp_path):
+    for model, sharpness in {"maf": 0.5, "glow": 1.9, "vae": 0.3}.items():
+        record = write(tmp_path / "runs", model, "flow")
+        record.metrics["sharpness"] = Metric(sharpness, "1", direction="one", n=1000)
+        save(tmp_path / "runs", record)
+    show([tmp_path / "runs"], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert cells(table, "glow")["sharpness →1"] == "**1.9**", "1.9 times is nearer than half"
+    assert cells(table, "maf")["sharpness →1"] == "0.5"
+
+
+def test_details_of_samples_have_a_table_of_their_own(runs, tmp_path):
+    for directory in runs.iterdir():
+        record = read(directory)
+        for name in ("kid/x", "precision/x", "recall/x", "sharpness/spectrum"):
+            record.metrics[name] = Metric(0.5, "1", details={"floor": 0.1})
+        record.write(directory)
+    text = show([runs], tmp_path / "out")
+    assert "kid/x" not in text, "the terminal has the main table"
+    main, details = (tmp_path / "out/table.md").read_text().split("**digits: samples in detail**")
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert summary.strip() == main.strip(), "the summary leaves out what stands beside"
+    assert "kid/x" not in main
+    assert "| model | family | kid/x ↓ | precision/x ↓ | recall/x ↓ | spectrum ↓ | status |" in details
+    assert "real data (floor)" in details
+
+
+def test_nobody_is_best_after_a_handful_of_updates(tmp_path):
+    root = tmp_path / "runs"
+    for model, updates in {"maf": 5, "glow": 7}.items():
+        record = write(root, model, "flow", value=1.0 + updates)
+        record.cost.updates = updates
+        save(root, record)
+    show([root], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert "- trained for 5 to 7 updates: a measurement of speed, not of quality" in table
+    assert "**" not in line(table, "maf") + line(table, "glow")
+    assert "bold" not in table
+    write(root, "vae", "vae")
+    show([root], tmp_path / "out")
+    table = (tmp_path / "out/table.md").read_text()
+    assert "measurement of speed" not in table
+    assert "**" in line(table, "maf")
+
+
+def test_protocols_never_share_a_table(runs):
+    record = write(runs, "maf", "flow")
+    record.provenance.protocol_hash = "another"
+    save(runs, record)
+    text = show([runs])
+    assert "protocol p-digits" in text
+    assert "protocol another" in text
+    assert "digits was judged under 2 protocols" in text
+
+
+def test_footnotes_are_numbered_in_the_order_of_their_first_mark():
+    notes = Footnotes()
+    marks = [notes.mark(sentence) for sentence in ("one", "two", "one", "three\nlines")]
+    assert marks == ["¹", "²", "¹", "³"]
+    assert notes.lines() == ["¹ one", "² two", "³ three lines"]
+    assert [notes.mark(str(index)) for index in range(7)][-1] == "¹⁰"
+
+
+def test_ranks_are_within_a_kind_and_among_comparable_values():
+    column = [
+        Cell("", 3.0, "exact"), Cell("", 2.0, "exact"), Cell("", 1.0, "exact", odd=True),
+        Cell("", 0.5, "estimate"), Cell("", 0.1, "mixed"), Cell("", 0.2, "mixed"), Cell("—"),
+    ]  # fmt: skip
+    mark_best(column, "lower")
+    assert [cell.best for cell in column] == [False, True, False, False, False, False, False]
+    for cell in column:
+        cell.best = False
+    mark_best(column, "higher")
+    assert [cell.best for cell in column] == [True, False, False, False, False, False, False]
+    column[0].best = False
+    mark_best(column, "none")
+    assert not any(cell.best for cell in column)
+
+
+def test_equal_values_are_both_best():
+    column = [Cell("", 1.0, "sample"), Cell("", 1.0, "sample"), Cell("", 2.0, "sample")]
+    mark_best(column, "lower")
+    assert [cell.best for cell in column] == [True, True, False]
+
+
+def test_loss_is_smaller_where_a_value_is_better():
+    assert loss(1.0, "lower") < loss(2.0, "lower")
+    assert loss(2.0, "higher") < loss(1.0, "higher")
+    assert loss(2.0, "one") == pytest.approx(loss(0.5, "one"))
+    assert loss(1.1, "one") < loss(0.5, "one")
+    assert math.isinf(loss(0.0, "one"))
+
+
+def test_the_deviation_has_n_minus_1_in_its_denominator():
+    assert deviation([1.0, 2.0, 3.0]) == pytest.approx(1.0)
+
+
+def test_numbers_have_the_digits_that_their_error_allows():
+    assert number(0.0004) == "0.0004"
+    assert number(-17.73) == "-17.73"
+    assert number(1.23456, 0.012) == "1.235 ± 0.012"
+    assert number(float("nan")) == "not finite"
+    assert number(0.0) == "0"
+    assert number(3.2e7, 1.5e6) == "3.2e+07 ± 2e+06"

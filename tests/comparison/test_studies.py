@@ -1,0 +1,111 @@
+"""Which runs may be compared, which configuration stands for a model, and what a record declares."""
+
+from __future__ import annotations
+
+import pytest
+from fake_records import save, show, write
+
+from zoo.comparison.claims import decide
+from zoo.comparison.collect import collect
+from zoo.comparison.quantities import LATENCY, UPDATES, Quantity, metric_value, oscillation_of
+from zoo.comparison.studies import is_autoregressive, kind_of, quality_metric, sections, studies
+from zoo.comparison.tables import build
+from zoo.record import DataDescription, Metric, Stability
+
+
+def test_configurations_are_named_by_what_sets_them_apart(tmp_path):
+    settings = {"": {"ema": 0.9, "lr": 1}, "-a": {"ema": 0, "lr": 1}, "-b": {"ema": 0.9, "lr": 2}}
+    for key, training in settings.items():
+        record = write(tmp_path, "gan", "gan", key=key)
+        record.provenance.config |= {"training": training}
+        save(tmp_path, record)
+    text = show([tmp_path])
+    assert [name in text for name in ("gan (ema 0) ", "gan (lr 2) ", "gan  ")] == [True] * 3
+
+
+def test_a_quantity_is_read_from_a_record_or_is_none(tmp_path):
+    record = write(tmp_path, "maf", "flow", latency=0.25)
+    assert LATENCY.of(record) == 0.25
+    assert UPDATES.of(record) == 1000.0
+    assert metric_value("bits_per_dim").of(record) == 1.5
+    assert metric_value("nll").of(record) is None
+    assert oscillation_of("val/loss").of(record) is None
+    record.stability = Stability(oscillations={"val/loss": 0.5})
+    assert oscillation_of("val/loss").of(record) == 0.5
+    assert metric_value("nll") == metric_value("nll") != metric_value("kl")
+    assert isinstance(LATENCY, Quantity)
+
+
+def test_a_run_that_failed_early_joins_the_protocol_of_its_data_set(tmp_path):
+    write(tmp_path, "maf", "flow")
+    record = write(tmp_path, "glow", "flow", status="failed")
+    record.provenance.protocol_hash = None
+    save(tmp_path, record)
+    split = sections(collect([tmp_path])[0])
+    assert {key: len(runs) for key, runs in split.items()} == {("digits", "p-digits"): 2}
+
+
+def test_the_distance_that_most_runs_have_is_their_quality(tmp_path):
+    for model in ("maf", "glow"):
+        write(tmp_path, model, "flow")
+    record = write(tmp_path, "vae", "vae")
+    record.metrics["fid"] = Metric(1.0, "1")
+    save(tmp_path, record)
+    runs, _ = collect([tmp_path])
+    assert quality_metric(runs) == "fd/digits-cnn"
+    for run in runs:
+        run.record.metrics = {"bits_per_dim": run.record.metrics["bits_per_dim"]}
+    assert quality_metric(runs) is None
+
+
+def test_an_exact_likelihood_of_dequantised_data_is_a_kind_of_its_own():
+    assert kind_of(Metric(1.0, "nats", "exact")) == "exact"
+    assert kind_of(Metric(1.0, "nats", "exact", details={"dequantisation": "uniform"})) == "exact†"
+    assert kind_of(Metric(1.0, "nats", "estimate", details={"dequantisation": "uniform"})) == "estimate"
+
+
+def growing(root, name, exponent, order):
+    """Write runs of a flow whose sequential evaluations grow with the data's dimensions."""
+    for side in (4, 8, 16):
+        size = side * side
+        record = write(
+            root, name, "flow", key=f"-{side}", evaluations=round(size**exponent), order=order,
+            latency=1e-3 * size**exponent,
+        )  # fmt: skip
+        record.provenance.data = DataDescription("digits", {}, "", "", [1, side, side])
+        record.provenance.config["data"] = {"side": side}
+        save(root, record)
+
+
+@pytest.mark.parametrize("name", ["maf", "my_own_flow"])
+def test_an_autoregressive_flow_has_its_place_whatever_its_name(tmp_path, name):
+    growing(tmp_path, name, 1.0, "sequential")
+    growing(tmp_path, "realnvp", 0.0, "parallel")
+    runs, _ = collect([tmp_path])
+    assert {run.record.model for run in runs if is_autoregressive(run)} == {name}
+    (decision,) = [d for d in decide(runs) if d.claim.key == "autoregressive"]
+    measured = [part.sentence.replace(name, "NAME") for part in decision.parts if part.decides]
+    assert measured == [
+        "Sequential network evaluations of a sample grow with its dimensions D as D^1.00 exactly (NAME).",
+        "Those of families that draw all dimensions at once: D^0.00 exactly (realnvp).",
+    ]
+    assert decision.verdict == "supported"
+
+
+def test_tables_do_not_depend_on_the_name_of_a_flow(tmp_path):
+    shown = []
+    for name in ("maf", "naf"):
+        growing(tmp_path / name, name, 1.0, "sequential")
+        growing(tmp_path / name, "realnvp", 0.0, "parallel")
+        tables = build(collect([tmp_path / name])[0])
+        shown.append([
+            (table.title, row.name.replace(name, "NAME"), row.family, [cell.shown for cell in row.cells])
+            for table in tables for row in table.rows
+        ])  # fmt: skip
+    assert shown[0] == shown[1]
+    assert any("NAME" in row for _, row, _, _ in shown[0])
+
+
+def test_studies_of_one_size_of_example_are_apart_from_another(tmp_path):
+    growing(tmp_path, "maf", 1.0, "sequential")
+    assert len(studies(collect([tmp_path])[0])) == 3

@@ -1,0 +1,116 @@
+"""Spectral normalisation: norms of the maps themselves, in float64."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from lipschitz_tools import COEFFICIENT, SHAPES, jacobians, network, points
+from torch import nn
+
+from zoo.models.networks.lipschitz import SpectralNorm
+
+
+def matrix(layer: SpectralNorm):
+    """The normalised map as a matrix."""
+    basis = torch.eye(math.prod(layer.shape), dtype=torch.float64).view(-1, *layer.shape)
+    return (layer(basis) - layer(torch.zeros_like(basis))).flatten(1).T
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lipschitz_constants_stay_below_the_coefficient(shape):
+    g = network(shape)
+    assert g.lipschitz == pytest.approx(COEFFICIENT**3)
+    for layer in g.layers:
+        sigma = torch.linalg.matrix_norm(matrix(layer), 2).item()
+        assert COEFFICIENT * (1 - layer.tolerance) <= sigma <= COEFFICIENT * (1 + 1e-9)
+    x, y = points(64, shape), 3 * points(128, shape)[64:]
+    with torch.no_grad():
+        ratio = (g(x) - g(y)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
+    assert ratio.max() <= g.lipschitz
+    assert torch.linalg.matrix_norm(jacobians(g, x[:8]), 2).max() <= g.lipschitz
+
+
+def test_a_map_below_the_coefficient_is_unchanged():
+    layer = SpectralNorm(nn.Linear(3, 3), (3,), COEFFICIENT).double().eval()
+    with torch.no_grad():
+        layer.layer.weight.copy_(0.5 * torch.eye(3))
+    torch.testing.assert_close(matrix(layer), 0.5 * torch.eye(3, dtype=torch.float64), rtol=0, atol=1e-15)
+    with torch.no_grad():
+        layer.layer.weight.zero_()
+    layer.train()(points(2, (3,))).sum().backward()
+    assert layer.layer.weight.grad.isfinite().all()
+
+
+def test_sigma_belongs_to_the_convolution_not_to_its_kernel():
+    layer = SpectralNorm(nn.Conv2d(3, 5, 3, padding=1), (3, 6, 6), COEFFICIENT).double().eval()
+    sigma = layer.upper_bound().item()
+    kernel = torch.linalg.matrix_norm(layer.layer.weight.flatten(1), 2).item()
+    with torch.no_grad():
+        layer.layer.weight.mul_(0.8 / sigma)  # below the bound: the map is the convolution itself
+    assert torch.linalg.matrix_norm(matrix(layer), 2).item() == pytest.approx(0.8, rel=1e-3)
+    assert abs(kernel / sigma - 1) > 0.1
+
+
+def test_sigma_is_found_where_two_singular_values_change_places():
+    layer = SpectralNorm(nn.Linear(20, 20), (20,), COEFFICIENT).double()
+    values = torch.ones(20)
+    for largest in (3, 11):  # what was found for the first must not hide the second
+        with torch.no_grad():
+            layer.layer.weight.copy_(torch.diag(values))
+            layer.layer.weight[largest, largest] = 2.0
+        layer.train()
+        for _ in range(30):
+            layer(points(1, (20,)))
+        layer.eval()
+        assert torch.linalg.matrix_norm(matrix(layer), 2).item() == pytest.approx(COEFFICIENT, rel=1e-3)
+
+
+def test_evaluation_follows_the_weights_and_does_not_touch_the_vectors_of_training():
+    g = network((4, 4, 4))
+    x = points(3, (4, 4, 4))
+    vectors = [b.clone() for b in g.buffers()]
+    with torch.no_grad():
+        first = g(x)
+        assert torch.equal(first, g(x))
+        assert all(torch.equal(a, b) for a, b in zip(vectors, g.buffers(), strict=True))
+        other = network((4, 4, 4), factor=1.0)
+        other.load_state_dict(g.state_dict())  # while in evaluation mode
+        assert torch.equal(other(x), first)
+        for layer in g.layers:
+            layer.layer.weight.mul_(10)
+            assert torch.linalg.matrix_norm(matrix(layer), 2) <= COEFFICIENT
+        g.load_state_dict(other.state_dict())
+        assert torch.equal(copy.deepcopy(g)(x), first)
+
+
+def test_training_iterations_reach_the_bound_and_only_with_gradients():
+    g = network((4, 4, 4)).train()
+    x = points(3, (4, 4, 4))
+    with torch.no_grad():
+        assert torch.equal(g(x), g(x))
+    before = [layer.right.clone() for layer in g.layers]
+    trained = g(x)
+    assert torch.equal(trained, g(x)), "the same weights are the same map"
+    assert not any(torch.equal(a, layer.right) for a, layer in zip(before, g.layers, strict=True))
+    for _ in range(200):
+        with torch.no_grad():
+            for layer in g.layers:
+                layer.layer.weight.mul_(1.0)  # as an optimiser touches it
+        trained = g(x)
+    torch.testing.assert_close(trained, g.eval()(x), rtol=0, atol=5e-3)
+
+
+def test_a_change_through_data_counts_after_eval():
+    layer, x = SpectralNorm(torch.nn.Linear(3, 3), (3,)).eval(), torch.eye(3)
+    layer(x)
+    layer.layer.weight.data = 5 * torch.eye(3)
+    layer.eval()
+    assert torch.linalg.matrix_norm(layer(x) - layer(0 * x), 2) <= 0.9 + 1e-6
+
+
+def test_two_training_passes_share_one_backward():
+    g = network((2,)).train()
+    (g(points(3, (2,))).sum() + g(points(3, (2,))).sum()).backward()

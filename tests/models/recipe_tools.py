@@ -1,0 +1,25 @@
+"""Tools for tests of recipes: the shape of their data, and their model without allocated weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from zoo.config import compose_run, to_dict
+from zoo.data.spec import DataSpec
+from zoo.factory import instantiate
+
+SPECS = {
+    "mnist": DataSpec((1, 28, 28), levels=256, classes=10),
+    "cifar10": DataSpec((3, 32, 32), levels=256, classes=10),
+    "imagenet64": DataSpec((3, 64, 64), levels=256, classes=1000),
+    "8gaussians": DataSpec((2,)),
+}
+
+
+def recipe_model(name: str) -> Any:
+    """Return the model of ``+experiment=name`` for data of the recipe's shape, on the meta device."""
+    config = compose_run([f"+experiment={name}"])
+    with torch.device("meta"):
+        return instantiate(to_dict(config.model), SPECS[config.data.name])

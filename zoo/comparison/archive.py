@@ -1,0 +1,73 @@
+"""Copy what a comparison reads of its runs, small enough to be kept in git."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from zoo.comparison.collect import FILES, Run, folder_name
+from zoo.record import CURVES, write_atomic
+
+POINTS = 250  # of a curve, about
+
+
+def archive(runs: Sequence[Run], folder: Path) -> list[str]:
+    """Copy records, curves and arrays of runs into ``folder``.
+
+    Returns:
+        The runs in ``folder`` that are not among ``runs``.
+    """
+    for run in runs:
+        target = folder / folder_name(run.record.run_id)
+        if target.resolve() == run.directory.resolve():
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
+            write_atomic(target / source.name, pack(source))
+    kept = {folder_name(run.record.run_id) for run in runs}
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in kept)
+
+
+def pack(file: Path) -> bytes:
+    """Return a file as an archive holds it.
+
+    Arrays are compressed by LZMA, a sixth smaller than by deflate; numpy reads both. Of a long curve the rows
+    remain that a figure can show, among them all with a value on validation data.
+    """
+    content = file.read_bytes()
+    if file.name == CURVES:
+        return b"".join(_thin(content.splitlines(keepends=True)))
+    return _compress(content) if file.suffix == ".npz" else content
+
+
+def _thin(lines: list[bytes]) -> list[bytes]:
+    """Return a header and about :data:`POINTS` of the rows without validation, the last among them."""
+    validation = [name.startswith(b"val/") for name in b"".join(lines[:1]).split(b",")]
+
+    def is_validation(line: bytes) -> bool:
+        values = zip(validation, line.strip().split(b","), strict=False)
+        return any(value for wanted, value in values if wanted)
+
+    others = [index for index in range(1, len(lines)) if not is_validation(lines[index])]
+    step = max(1, len(others) // POINTS)
+    dropped = set(others) - set(others[::step]) - {len(lines) - 1}
+    return [line for index, line in enumerate(lines) if index not in dropped]
+
+
+def _compress(npz: bytes) -> bytes:
+    """Return arrays under LZMA, with the same bytes each time; a damaged file as it is."""
+    packed = io.BytesIO()
+    try:
+        with (
+            zipfile.ZipFile(io.BytesIO(npz)) as source,
+            zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as target,
+        ):
+            for name in source.namelist():
+                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_LZMA)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
+        return npz
+    return packed.getvalue()

@@ -1,0 +1,111 @@
+"""Learning curves: validation against updates, or against seconds of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.comparison.collect import Run
+from zoo.comparison.figures.batches import DASHES
+from zoo.comparison.figures.select import at_most
+from zoo.comparison.figures.style import canvas, colour, plain_text
+from zoo.comparison.studies import settings
+
+LINES = 500  # at most, in one figure
+Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]  # curves by the title of their panel
+
+
+def curves(runs: Sequence[Run]) -> Any:
+    """Return a figure of validation against updates. Likelihoods share a panel; other criteria cannot."""
+    panels: Panels = {}
+    several = _several(runs)
+    for run in at_most(runs, LINES):
+        where, logged = _where(run, several), run.curves()
+        model = plain_text(run.record.model)
+        for column, title in (
+            ("val/bits_per_dim", f"validation bits/dim{where}"),
+            ("val/loss", f"validation loss of {model}{where}"),
+            ("val/energy_distance", f"validation energy distance{where}"),
+            ("train/loss", f"training loss of {model}{where}"),
+        ):
+            if logged.get(column):
+                panels.setdefault(title, []).append((run, logged[column]))
+                break
+    return _figure(panels, "updates")
+
+
+def clock(runs: Sequence[Run]) -> Any:
+    """Return a figure of validation likelihood against seconds, of runs with a budget of seconds."""
+    panels: Panels = {}
+    several = _several(runs)
+    timed = [run for run in runs if settings(run).get("training.max_seconds")]
+    for run in at_most(timed, LINES):
+        logged = run.curves("update_seconds")
+        for column, unit in (("val/bits_per_dim", "bits/dim"), ("val/nll", "nats/dim")):
+            if logged.get(column):
+                title = f"validation {unit}{_where(run, several)}"
+                panels.setdefault(title, []).append((run, logged[column]))
+                break
+    return _figure(panels, "seconds of training")
+
+
+def _several(runs: Sequence[Run]) -> bool:
+    """Whether there are several data sets."""
+    return len({run.record.data for run in runs}) > 1
+
+
+def _where(run: Run, several: bool) -> str:
+    """Return the data set as a part of a title, where there are several."""
+    return f", {plain_text(run.record.data)}" if several else ""
+
+
+def _figure(panels: Panels, x: str) -> Any:
+    """Return a figure with the panels that have a curve: two finite points or more."""
+    panels = {
+        title: lines
+        for title, pairs in panels.items()
+        if (lines := [(run, c) for run, c in pairs if sum(math.isfinite(value) for _, value in c) > 1])
+    }
+    if not panels:
+        return None
+    titles = sorted(panels, key=lambda title: (not title.startswith("validation bits/dim"), title))
+    columns = min(3, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    figure = canvas(3.8 * columns, 2.9 * rows)
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).flatten()
+    for axis, title in zip(axes, titles, strict=False):
+        _draw(axis, panels[title])
+        if title.startswith("validation"):
+            _cut_off(axis, panels[title])
+        axis.set(title=title, xlabel=x)
+        axis.title.set_fontsize(9)
+        axis.grid(alpha=0.25)
+        axis.legend(fontsize=7, loc="upper right", framealpha=0.9, edgecolor="none")
+    for axis in axes[len(titles) :]:
+        axis.axis("off")
+    return figure
+
+
+def _draw(axis: Any, lines: Sequence[tuple[Run, list[tuple[float, float]]]]) -> None:
+    """Draw curves in the colour of the family, each model with a dash of its own and one legend entry."""
+    order: dict[str, dict[str, int]] = {}
+    legend: set[str] = set()
+    for run, curve in lines:
+        family, model = run.record.family, plain_text(run.record.model)
+        index = order.setdefault(family, {}).setdefault(model, len(order[family]))
+        label = "_" if model in legend else model
+        legend.add(model)
+        dash = DASHES[index % len(DASHES)]
+        axis.plot(*zip(*curve, strict=True), dash, color=colour(family), label=label, linewidth=1.4)
+
+
+def _cut_off(axis: Any, lines: Sequence[tuple[Run, list[tuple[float, float]]]]) -> None:
+    """Limit an axis to all but the highest tenth of the values, which are of the first updates."""
+    values = sorted(value for _, curve in lines for _, value in curve if math.isfinite(value))
+    if len(values) > 4:
+        top = values[int(0.9 * (len(values) - 1))]
+        span = top - values[0] + 1e-9
+        axis.set_ylim(values[0] - 0.05 * span, top + 0.1 * span)

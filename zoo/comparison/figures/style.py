@@ -1,0 +1,70 @@
+"""How figures look, and how they are saved."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from zoo.comparison.studies import FAMILIES
+
+OKABE_ITO = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
+COLOURS = dict(zip(FAMILIES, OKABE_ITO, strict=True))  # colour-blind readers can tell them apart
+OTHER = "#999999"  # a family of a user's own
+INK, PAPER = "#1c2024", "#ffffff"  # the page replaces them by its own colours
+STYLE: Any = {
+    "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "svg.fonttype": "none", "svg.hashsalt": "zoo", "font.sans-serif": ["DejaVu Sans"],
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}  # fmt: skip
+
+
+def colour(family: str) -> str:
+    """Return the colour of a family."""
+    return COLOURS.get(family, OTHER)
+
+
+def canvas(width: float, height: float) -> Any:
+    """Return an empty figure of ``width`` by ``height`` inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain_text(text: str) -> str:
+    """Return a name that matplotlib neither typesets (``$``) nor leaves out of a legend (a leading ``_``)."""
+    text = " ".join(text.split()).replace("$", r"\$")
+    return text if not text.startswith("_") else f" {text}"
+
+
+def save_png(figure: Any, file: Path, dpi: int) -> None:
+    """Write a figure as PNG on a palette of 256 colours: a third of the bytes, since results are kept in git.
+
+    Figures of many colours, such as photographs, keep all of them.
+    """
+    from PIL import Image
+
+    figure.savefig(file, dpi=dpi)
+    with Image.open(file) as picture:
+        colours = picture.convert("RGB")
+    if colours.getcolors(8192) is not None:
+        colours.quantize(256, dither=Image.Dither.NONE).save(file, optimize=True)
+
+
+def save_svg(figure: Any, file: Path) -> None:
+    """Write a figure as SVG, with the same bytes each time.
+
+    matplotlib names some clipping paths after addresses in memory; here they are numbered. Coordinates keep
+    two decimals (a hundredth of a point): half of the bytes.
+    """
+    figure.savefig(file, metadata={"Date": None})
+    text = file.read_text()
+    for index, name in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text))):
+        text = text.replace(name, f"{file.stem}-clip{index}")
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)  # a rotation by nothing
+    text = re.sub(r'(?<= )(?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
+    file.write_text(text)

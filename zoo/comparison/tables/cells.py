@@ -1,0 +1,245 @@
+"""What every table is made of: cells, rows, numbered footnotes, captions and the printing of numbers."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from zoo.comparison.collect import Run
+from zoo.comparison.studies import Group, Study
+from zoo.record import STATUSES, Direction
+
+LIKELIHOODS = ("bits_per_dim", "nll", "kl")
+KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
+SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
+DAGGER = (
+    "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
+)
+BRIEF = 20  # updates: after fewer, a model has not learned enough to be ranked
+HEADINGS = {
+    "bits_per_dim": "bits/dim",
+    "nll": "NLL (nats)",
+    "kl": "KL (nats)",
+    "energy_distance": "energy dist.",
+    "sharpness/spectrum": "spectrum",
+}
+ARROWS = {"lower": " ↓", "higher": " ↑", "one": " →1", "none": ""}
+
+
+@dataclass
+class Cell:
+    """One entry of a table.
+
+    Attributes:
+        text: as it is printed.
+        value: the number that the column is sorted and ranked by; None where there is none.
+        kind: ranks are made among cells of one kind.
+        best: whether it is the best of its kind in its column.
+        note: what the number was computed from, or why there is none.
+        spread: standard deviation over seeds, or standard error of a single run.
+        seeds: number of values that it is the mean of.
+        odd: whether it was measured under other conditions than the rest of its column, so is not ranked.
+        marks: numbers of its footnotes.
+        caption: a sentence below the table that says how to read the text.
+    """
+
+    text: str
+    value: float | None = None
+    kind: str = ""
+    best: bool = False
+    note: str = ""
+    spread: float | None = None
+    seeds: int = 1
+    odd: bool = False
+    marks: str = ""
+    caption: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The text followed by the marks of its footnotes."""
+        return self.text + self.marks
+
+
+def empty() -> Cell:
+    """Return a cell without a number."""
+    return Cell("—")
+
+
+def scalar(
+    text: str, value: float, seeds: int = 1, *, note: str = "", spread: float | None = None, marks: str = ""
+) -> Cell:
+    """Return a cell with a number that is not a likelihood, so has no kind of its own."""
+    return Cell(text, value, SCALAR, note=note, spread=spread, seeds=seeds, marks=marks)
+
+
+class Footnotes(dict[str, int]):
+    """Sentences below a table, each with its number.
+
+    >>> notes = Footnotes()
+    >>> notes.mark("first"), notes.mark("second"), notes.mark("first")
+    ('¹', '²', '¹')
+    """
+
+    def mark(self, sentence: str) -> str:
+        """Return the superscript number of ``sentence``; a new sentence gets the next number."""
+        number = self.setdefault(" ".join(sentence.split()), len(self) + 1)
+        return str(number).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+    def lines(self) -> list[str]:
+        """Return the footnotes as they are printed."""
+        return [f"{self.mark(sentence)} {sentence}" for sentence in self]
+
+
+@dataclass
+class Row:
+    """The cells of one configuration of a model, over all its seeds."""
+
+    name: str
+    family: str
+    cells: list[Cell]
+    runs: list[Run] = field(default_factory=list)
+
+
+@dataclass
+class Table:
+    """A table of a comparison.
+
+    Attributes:
+        columns: the headings, without those of ``model`` and ``family``.
+        directions: which direction is better, by column.
+        notes: sentences below it: captions, then footnotes.
+        beside: whether it only adds details to a main table; the terminal and the summary leave it out.
+    """
+
+    title: str
+    columns: list[str]
+    directions: list[Direction]
+    rows: list[Row]
+    notes: list[str]
+    beside: bool = False
+
+    @property
+    def headings(self) -> list[str]:
+        """``model``, ``family`` and the columns, each with an arrow in the better direction."""
+        arrows = [ARROWS[direction] for direction in self.directions]
+        return ["model", "family", *(c + arrow for c, arrow in zip(self.columns, arrows, strict=True))]
+
+    def keep(self, wanted: Callable[[Cell], bool]) -> Table:
+        """Return the table without the columns in which no cell is wanted; the last, the status, stays."""
+        last = len(self.columns) - 1
+        kept = [i for i in range(last) if any(wanted(row.cells[i]) for row in self.rows)] + [last]
+        return replace(
+            self,
+            columns=[self.columns[i] for i in kept],
+            directions=[self.directions[i] for i in kept],
+            rows=[replace(row, cells=[row.cells[i] for i in kept]) for row in self.rows],
+        )
+
+
+CellOf = Callable[[Group], Cell]  # the cell of a column in the row of a group
+
+
+def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footnotes: Footnotes) -> list[Row]:
+    """Return a row for each group: the cell of each column, then how the group's runs ended."""
+    return [
+        Row(
+            study.name(group),
+            group.family,
+            [*(cell(group) for cell in columns), status(group.runs, footnotes)],
+            group.runs,
+        )
+        for group in groups
+    ]
+
+
+def heading(metric: str) -> str:
+    """Return a metric's name as the heading of a column."""
+    return HEADINGS.get(metric, metric)
+
+
+def captions(cells: Sequence[Cell], ranked: bool = True) -> list[str]:
+    """Return sentences that say what ±, bold print and the marks mean, of those that occur in ``cells``."""
+    bold = "; best of its kind in bold" if ranked else ""
+    seeds = {cell.seeds for cell in cells if cell.value is not None}
+    several = "± standard deviation over n seeds, [n] in brackets"
+    if seeds <= {1}:
+        lines = [f"One seed each (n=1): ± is the standard error over test examples{bold}"]
+    elif 1 in seeds:
+        lines = [f"{several}; else (n=1) the standard error over test examples{bold}"]
+    else:
+        lines = [f"{several}{bold}"]
+    kinds = {cell.kind for cell in cells}
+    if kinds & {"lower bound", "estimate"}:
+        lines.append(
+            "≤ bound: the true value is at most this; ≈ estimate; kinds are never ranked against each other"
+        )
+    return lines + ([DAGGER] if "exact†" in kinds else [])
+
+
+def status(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+    """Return how the runs of a row ended, with a footnote for each that did not finish."""
+    counts = Counter(run.record.status for run in runs)
+    single = len(runs) == 1
+    cell = Cell(", ".join(s if single else f"{counts[s]} {s}" for s in STATUSES if counts[s]))
+    for run in runs:
+        if run.record.status != "finished":
+            reason = run.record.reason or "no reason was recorded"
+            cell.marks += footnotes.mark(f"{run.record.run_id} {run.record.status}: {reason}")
+    return cell
+
+
+def mark_best(cells: Sequence[Cell], direction: Direction) -> None:
+    """Mark the best cells of a column, among those of one kind; one without a rival is not marked."""
+    if direction == "none":
+        return
+    for kind in {cell.kind for cell in cells if cell.value is not None} - {"mixed"}:
+        rivals = [c for c in cells if c.kind == kind and c.value is not None and not c.odd]
+        if len(rivals) > 1:
+            losses = [loss(cell.value or 0.0, direction) for cell in rivals]
+            for cell, distance in zip(rivals, losses, strict=True):
+                cell.best = distance == min(losses)
+
+
+def loss(value: float, direction: Direction) -> float:
+    """Return a number that is smaller where ``value`` is better.
+
+    Of a ratio that should be 1, twice is as bad as half.
+    """
+    if direction == "one":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return value if direction == "lower" else -value
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the standard deviation of two or more values, with n - 1 in the denominator.
+
+    It is computed in floating point: :func:`statistics.stdev` is exact and slow.
+    """
+    mean = statistics.fmean(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def number(value: float, spread: float | None = None) -> str:
+    """Return a number with as many digits as its spread allows, and never rounded to zero.
+
+    >>> number(1.23456, 0.012), number(0.00042), number(-17.73), number(1234567.0)
+    ('1.235 ± 0.012', '0.00042', '-17.73', '1.23e+06')
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    if spread is not None and math.isfinite(spread) and spread > 0:
+        digits = max(0, 1 - math.floor(math.log10(spread)))
+        if digits <= 8 and abs(value) < 1e6:
+            return f"{value:,.{digits}f} ± {spread:,.{digits}f}"
+        return f"{value:.4g} ± {spread:.1g}"
+    if value == 0:
+        return "0"
+    size = math.floor(math.log10(abs(value)))
+    if size >= 5 or size < -6:
+        return f"{value:.3g}"
+    digits = max(0, 3 - size) if size < 3 else 0
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,325 @@
+"""Columns of the main tables: each reads a quantity of a group of runs into a cell.
+
+A column also says under which conditions its values compare (:meth:`Column.conditions`): values under other
+conditions than most of the column's are marked, and not ranked.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.comparison.collect import Run
+from zoo.comparison.quantities import (
+    IMAGES_SEEN,
+    LATENCY,
+    PARAMETERS,
+    SEQUENTIAL_EVALUATIONS,
+    THROUGHPUT,
+    TRAIN_SECONDS,
+    UPDATES,
+    Quantity,
+    metric_value,
+)
+from zoo.comparison.studies import Group, kind_of, timing_conditions
+from zoo.comparison.tables.cells import (
+    KIND_MARKS,
+    LIKELIHOODS,
+    SAMPLE,
+    Cell,
+    Footnotes,
+    deviation,
+    empty,
+    heading,
+    number,
+    scalar,
+)
+from zoo.record import Direction, Metric, Record
+
+FEW_CALLS = 5  # a latency over fewer calls has a footnote
+MAIN_METRICS = (*LIKELIHOODS, "fid", "energy_distance", "sharpness")  # and the Fréchet distances, fd/...
+METRIC_CONDITIONS = ("extractor", "weights_sha256", "reference_n")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers that were counted, not measured with an error.
+
+    Attributes:
+        heading: printed above it.
+        quantity: what it reads of each record.
+        factor: from the quantity's unit to the column's.
+    """
+
+    heading: str
+    quantity: Quantity
+    factor: float = 1.0
+
+    @property
+    def direction(self) -> Direction:
+        """Which direction is better."""
+        return self.quantity.direction
+
+    def conditions(self, run: Run) -> dict[str, Any]:
+        """Return what has to agree for the values of two runs to be comparable."""
+        return {}
+
+    def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
+        """Return the runs of a group that a cell is the mean of."""
+        return group.finished
+
+    def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+        """Return the mean over runs."""
+        values = self.values(runs)
+        if not values:
+            return empty()
+        value = statistics.fmean(values)
+        return scalar(number(value), value)
+
+    def values(self, runs: Sequence[Run]) -> list[float]:
+        """Return the value of each run that has one, in the column's unit."""
+        values = [self.quantity.of(run.record) for run in runs]
+        return [value * self.factor for value in values if value is not None]
+
+    def floor(self, runs: Sequence[Run]) -> float | None:
+        """Return what the column reads for real data in the place of samples; None where it reads nothing."""
+        return None
+
+
+class CostColumn(Column):
+    """What training took, in whole numbers. A run that did not finish has it too."""
+
+    def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
+        """Return the finished runs, or all where none finished."""
+        return group.finished or group.runs
+
+    def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+        """Return the mean over runs as a whole number."""
+        values = self.values(runs)
+        if not values:
+            return empty()
+        value = statistics.fmean(values)
+        return scalar(f"{value:,.0f}", value)
+
+
+class TimedColumn(Column):
+    """A duration or a speed: only times of one machine have a mean, which varies over seeds."""
+
+    def conditions(self, run: Run) -> dict[str, Any]:
+        """Return machine, number format and compilation."""
+        return timing_conditions(run)
+
+    def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
+        """Return the finished runs under the column's usual conditions, or all where none was."""
+        return [run for run in group.finished if self.conditions(run) == usual] or group.finished
+
+    def facts(self, record: Record) -> dict[str, Any]:
+        """Return how the number was measured."""
+        sampling = record.sampling
+        return {
+            "throughput_batch": sampling.throughput_batch,
+            "device": sampling.device,
+            "threads": sampling.threads,
+            "dtype": sampling.dtype,
+            "compiled": sampling.compiled,
+            "peak_memory_bytes": sampling.peak_memory_bytes,
+        }
+
+    def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+        """Return the mean over runs with its deviation, or the value of a single run."""
+        timed = [run for run in runs if self.quantity.of(run.record) is not None]
+        if not timed:
+            return empty()
+        values = self.values(timed)
+        value, several = statistics.fmean(values), len(values) > 1
+        first = timed[0].record
+        facts = [f"{name}: {fact}" for name, fact in self.facts(first).items() if fact is not None]
+        note = "; ".join([*facts, *(["the first seed's"] if several else [])])
+        if not several:
+            return self.single(scalar(number(value), value, note=note), first)
+        spread = deviation(values)
+        text = f"{number(value, spread)} [{len(values)}]"
+        return scalar(text, value, len(values), note=note, spread=spread)
+
+    def single(self, cell: Cell, record: Record) -> Cell:
+        """Return the cell of a single run."""
+        return cell
+
+
+class LatencyColumn(TimedColumn):
+    """The median over the calls of a run; a single run shows their quartiles."""
+
+    def facts(self, record: Record) -> dict[str, Any]:
+        """Return how many calls were timed and how."""
+        facts = super().facts(record)
+        del facts["throughput_batch"]
+        calls = {name: getattr(record.sampling, name) for name in ("latency_quartiles", "latency_repeats")}
+        return calls | facts
+
+    def single(self, cell: Cell, record: Record) -> Cell:
+        """Return the cell with the quartiles of the run's calls."""
+        quartiles, repeats = record.sampling.latency_quartiles, record.sampling.latency_repeats
+        if quartiles is None:
+            return cell
+        cell.caption = "latency of one run: the median of its calls, their quartiles in parentheses"
+        if repeats is not None:
+            low, high = (number(quartile * self.factor) for quartile in quartiles)
+            cell.text += f" ({low} to {high})" if repeats > 1 else " (n=1)"
+        return cell
+
+
+class TrainingTimeColumn(TimedColumn):
+    """Seconds of training."""
+
+    def conditions(self, run: Run) -> dict[str, Any]:
+        """Return the machine and whether the loss was compiled; nothing where the machine is unknown."""
+        if run.record.sampling.device is None:
+            return {}
+        machine = {key: v for key, v in timing_conditions(run).items() if key in ("device", "cpu")}
+        return machine | {"compiled": bool(run.record.cost.compiled)}
+
+    def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
+        """Return the comparable runs that finished, or all runs where none did."""
+        return super().comparable(group, usual) or group.runs
+
+    def facts(self, record: Record) -> dict[str, Any]:
+        """Return what training used."""
+        names = ("device_seconds", "peak_memory_bytes", "compiled")
+        return {name: getattr(record.cost, name) for name in names}
+
+
+class MetricColumn(Column):
+    """A metric of the protocol, with its error."""
+
+    def conditions(self, run: Run) -> dict[str, Any]:
+        """Return the number of examples, the split, the feature extractor and the number of real examples."""
+        metric = run.record.metrics.get(self.quantity.name)
+        if metric is None or metric.value is None:
+            return {}
+        details = {name: metric.details[name] for name in METRIC_CONDITIONS if name in metric.details}
+        return {"n": metric.n, "split": metric.split, **details}
+
+    def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+        """Return the mean over runs with its deviation, or the value of one run with its standard error."""
+        name = self.quantity.name
+        metrics = [run.record.metrics[name] for run in runs if name in run.record.metrics]
+        valued = [(metric.value, metric) for metric in metrics if metric.value is not None]
+        if not valued:
+            reason = next((metric.reason for metric in metrics if metric.reason), "")
+            return Cell("—", note=reason, marks=footnotes.mark(reason) if reason else "")
+        values = [value for value, _ in valued]
+        first, several = valued[0][1], len(values) > 1
+        mean = statistics.fmean(values)
+        spread = deviation(values) if several else first.standard_error
+        text = number(mean, spread) + (f" [{len(values)}]" if several else "")
+        kind, marks = SAMPLE, ""
+        if name in LIKELIHOODS:
+            kinds = sorted({kind_of(metric) for _, metric in valued})
+            kind = kinds[0] if len(kinds) == 1 else "mixed"
+            text = KIND_MARKS.get(kind, "") + text + ("†" if kind == "exact†" else "")
+            if kind == "mixed":
+                marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})")
+        facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
+        note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
+        return Cell(text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks)
+
+    def floor(self, runs: Sequence[Run]) -> float | None:
+        """Return the metric's value for real data against real data at the same number of examples."""
+        metrics = [m for run in runs if (m := run.record.metrics.get(self.quantity.name)) is not None]
+        return next((float(f) for m in metrics if (f := m.details.get("floor")) is not None), None)
+
+
+COSTS = (
+    LatencyColumn("latency (ms)", LATENCY, 1e3),
+    TimedColumn("samples/s", THROUGHPUT),
+    Column("seq. evals", SEQUENTIAL_EVALUATIONS),
+    CostColumn("params", PARAMETERS),
+    CostColumn("updates", UPDATES),
+    CostColumn("images seen", IMAGES_SEEN),
+    TrainingTimeColumn("train (s)", TRAIN_SECONDS),
+)
+
+
+def metric_columns(runs: Sequence[Run]) -> tuple[list[MetricColumn], list[MetricColumn]]:
+    """Return the columns of the main table's metrics, and those of the table with details of samples.
+
+    Likelihood comes first, in bits/dim where there are pixels, otherwise in nats.
+    """
+    metrics: dict[str, Metric] = {}
+    for run in runs:
+        for name, metric in run.record.metrics.items():
+            if metric.direction != "none" and (name not in metrics or metrics[name].value is None):
+                metrics[name] = metric
+    names = [name for name in metrics if name != "nll" or "bits_per_dim" not in metrics]
+    names.sort(key=lambda name: (name not in LIKELIHOODS, name not in ("bits_per_dim", "nll"), name))
+    columns = [metric_column(name, metrics[name].unit, metrics[name].direction) for name in names]
+    main = [c for c in columns if c.quantity.name in MAIN_METRICS or c.quantity.name.startswith("fd/")]
+    return main, [column for column in columns if column not in main]
+
+
+def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
+    """Return the column of a metric."""
+    return MetricColumn(heading(name), metric_value(name, unit, direction))
+
+
+def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the conditions that most finished runs share."""
+    found = [c for run in runs if run.record.status == "finished" and (c := column.conditions(run))]
+    names = list(map(repr, found))
+    counts = Counter(names)
+    return found[max(range(len(found)), key=lambda i: counts[names[i]])] if found else {}
+
+
+def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:
+    """Return a column's cell for a group, marked where it was measured otherwise than the rest."""
+    runs = column.comparable(group, usual)
+    cell = column.cell(runs, footnotes)
+    if cell.value is not None:
+        _mark_unusual(cell, column, runs, usual, footnotes)
+        _mark_few_calls(cell, column, runs, footnotes)
+        _mark_left_out(cell, column, group.finished, runs, footnotes)
+    return cell
+
+
+def _mark_unusual(
+    cell: Cell, column: Column, runs: Sequence[Run], usual: Mapping[str, Any], footnotes: Footnotes
+) -> None:
+    """Mark a cell with values under other conditions than the column's, which takes it out of the ranking."""
+    for conditions in map(column.conditions, runs):
+        if conditions and conditions != usual:
+            difference = unlike(conditions, usual)
+            cell.odd = True
+            mark = footnotes.mark(
+                f"measured otherwise than the rest of its column, so not ranked: {difference}"
+            )
+            cell.marks += mark if mark not in cell.marks else ""
+
+
+def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: Footnotes) -> None:
+    """Mark a latency over seeds of which a run timed few calls; a single run shows this in its text."""
+    calls = [n for run in runs if (n := run.record.sampling.latency_repeats) is not None]
+    if isinstance(column, LatencyColumn) and cell.seeds > 1 and calls and min(calls) < FEW_CALLS:
+        few = f"{min(calls)}" + (f" to {max(calls)}" if max(calls) > min(calls) else "")
+        cell.marks += footnotes.mark(f"calls timed in each run: {few}")
+
+
+def _mark_left_out(
+    cell: Cell, column: Column, finished: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
+) -> None:
+    """Mark a cell that is without some seeds, as their times are of another machine."""
+    out = [run for run in finished if run not in shown]
+    if out:
+        difference = unlike(column.conditions(out[0]), column.conditions(shown[0]))
+        cell.marks += footnotes.mark(
+            f"without {len(out)} of {len(finished)} seeds, measured otherwise: {difference}"
+        )
+
+
+def unlike(conditions: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """Return in words where two sets of conditions differ."""
+    differing = [k for k in dict.fromkeys([*conditions, *usual]) if conditions.get(k) != usual.get(k)]
+    both = [k for k in differing if conditions.get(k) is not None and usual.get(k) is not None] or differing
+    return ", ".join(f"{k} {conditions.get(k)} instead of {usual.get(k)}" for k in both)

@@ -1,0 +1,50 @@
+"""The overview of data sets whose density is known: each model's divergence from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.comparison.collect import Run
+from zoo.comparison.studies import Group, divergence_of, family_rank, nearest
+from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, mark_best, status
+from zoo.comparison.tables.columns import metric_column
+from zoo.comparison.tables.main import briefly_trained
+
+DIVERGENCE = metric_column("kl", "nats", "lower")
+
+
+def divergence_table(runs: Sequence[Run]) -> Table | None:
+    """Return models against data sets of known entropy; None where there are fewer than two of these."""
+    known = [run for run in runs if divergence_of(run) is not None]
+    names = sorted({run.record.data for run in known})
+    if len(names) < 2:
+        return None
+    footnotes = Footnotes()
+    rows = []
+    for model in dict.fromkeys(run.record.model for run in known):
+        members = [run for run in runs if run.record.model == model and run.record.data in names]
+        finished = [run for run in known if run.record.model == model and run.record.status == "finished"]
+        cells = [_cell([run for run in finished if run.record.data == name], footnotes) for name in names]
+        rows.append(Row(model, Group(model, members).family, [*cells, status(members, footnotes)], members))
+    rows.sort(key=lambda row: (family_rank(row.family), row.name))
+    for index, name in enumerate(names):
+        if not briefly_trained([run for run in runs if run.record.data == name]):
+            mark_best([row.cells[index] for row in rows], DIVERGENCE.direction)
+    measured = [cell for row in rows for cell in row.cells[:-1]]
+    return Table(
+        "Divergence from the data's density, KL = NLL - entropy (nats)",
+        [*names, "status"],
+        [*(DIVERGENCE.direction for _ in names), "none"],
+        rows,
+        [*captions(measured), *footnotes.lines()],
+    )
+
+
+def _cell(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+    """Return the divergence of a model's nearest configuration, unranked where there were others."""
+    nearest_runs = nearest(runs) if runs else []
+    cell = DIVERGENCE.cell(nearest_runs, footnotes)
+    if len(nearest_runs) < len(runs):
+        cell.odd = True
+        cell.marks += footnotes.mark("the least of several configurations, so not ranked")
+    return cell

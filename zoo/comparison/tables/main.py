@@ -1,0 +1,90 @@
+"""The main table of a study: likelihoods, distances between samples and data, speed and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from zoo.comparison.collect import Run
+from zoo.comparison.quantities import UPDATES
+from zoo.comparison.studies import Study
+from zoo.comparison.tables.cells import (
+    BRIEF,
+    Cell,
+    CellOf,
+    Footnotes,
+    Row,
+    Table,
+    captions,
+    mark_best,
+    number,
+    rows,
+)
+from zoo.comparison.tables.columns import (
+    COSTS,
+    Column,
+    MetricColumn,
+    filled,
+    metric_columns,
+    usual_conditions,
+)
+
+
+def main_tables(title: str, study: Study, notes: Sequence[str] = ()) -> list[Table]:
+    """Return the main table of a study, and the one with details of its samples where it has any.
+
+    Args:
+        title: of the main table.
+        study: runs that may be compared.
+        notes: sentences that stand before the captions.
+    """
+    main, details = metric_columns(study.runs)
+    tables = [_table(title, study, [*main, *COSTS], notes)]
+    if details:
+        tables.append(_table(f"{title}: samples in detail", study, details, [], beside=True))
+    return tables
+
+
+def _table(
+    title: str, study: Study, columns: Sequence[Column], notes: Sequence[str], beside: bool = False
+) -> Table:
+    footnotes = Footnotes()
+    body = rows(study, study.ordered, [_cell_of(column, study, footnotes) for column in columns], footnotes)
+    brief = briefly_trained(study.runs)
+    for index, column in enumerate(columns):
+        if not brief:
+            mark_best([row.cells[index] for row in body], column.direction)
+    cells = [(column, row.cells[index]) for row in body for index, column in enumerate(columns)]
+    measured = [cell for column, cell in cells if isinstance(column, MetricColumn)]
+    explained = dict.fromkeys(cell.caption for _, cell in cells if cell.caption)
+    floors = [column.floor(study.runs) for column in columns]
+    if any(floor is not None for floor in floors):
+        body.append(_floor_row(floors))
+    return Table(
+        title,
+        [*(column.heading for column in columns), "status"],
+        [*(column.direction for column in columns), "none"],
+        body,
+        [*notes, *brief, *captions(measured, ranked=not brief), *explained, *footnotes.lines()],
+        beside,
+    )
+
+
+def _cell_of(column: Column, study: Study, footnotes: Footnotes) -> CellOf:
+    usual = usual_conditions(column, study.runs)
+    return lambda group: filled(column, group, usual, footnotes)
+
+
+def _floor_row(floors: Sequence[float | None]) -> Row:
+    """Return the row of what each metric reads for real data in the place of samples."""
+    cells = [Cell("" if floor is None else number(floor), floor) for floor in floors]
+    return Row("real data (floor)", "", [*cells, Cell("")])
+
+
+def briefly_trained(runs: Sequence[Run]) -> list[str]:
+    """Return a note where every run is of so few updates that its quality says nothing; otherwise none."""
+    updates = [n for run in runs if (n := UPDATES.of(run.record)) is not None]
+    if len(updates) < len(runs) or max(updates) >= BRIEF:
+        return []
+    few, most = f"{min(updates):g}", f"{max(updates):g}"
+    budget = most if few == most else f"{few} to {most}"
+    return [f"trained for {budget} updates: a measurement of speed, not of quality"]
