@@ -39,8 +39,9 @@ from zoo.config import Identity
 from zoo.errors import CUT_OFF, cut_off
 from zoo.record import RECORD, Record, read
 from zoo.running.run import ended
+from zoo.sweep.job import Job
 from zoo.sweep.launcher import Local
-from zoo.sweep.plan import Job, Plan
+from zoo.sweep.plan import Plan
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "scaling"
 HOUR = 3600.0
@@ -447,7 +448,7 @@ def best_intervals(hours: float, cluster: Cluster) -> int:
 
 def _plan(root: Path, works: dict[str, Work], parallel: int) -> Plan:
     jobs = [Job([f"job={name}"], _Named(name), root / name) for name in works]
-    return Plan("simulated", root, jobs, [], parallel)
+    return Plan("simulated", root, parallel, jobs=jobs)
 
 
 class _Named(Identity):

@@ -36,15 +36,17 @@ def test_no_job_is_lost_or_done_twice(seed):
 
 
 def test_the_simulation_notices_a_scheduler_that_forgets(monkeypatch):
-    adopt = simulation.Job.adopt
+    adopt = simulation.Job.adopt_record
     forgets = random.Random(0)
     monkeypatch.setattr(simulation, "ended", lambda directory: None)
-    monkeypatch.setattr(simulation.Job, "adopt", lambda job, *a: forgets.random() < 0.9 and adopt(job, *a))
+    monkeypatch.setattr(
+        simulation.Job, "adopt_record", lambda job, *a: forgets.random() < 0.9 and adopt(job, *a)
+    )
     assert simulate(many(40, WORSE), WORSE).twice
 
 
 def test_the_simulation_notices_a_scheduler_that_takes_a_cut_for_an_end(monkeypatch):
-    monkeypatch.setattr(simulation.scheduler, "STOPPED", set())  # then a pre-empted job is recorded as failed
+    monkeypatch.setattr("zoo.sweep.job.STOPPED", set())  # then a pre-empted job is recorded as failed
     outcome = simulate(many(60, WORSE), WORSE)
     assert outcome.wrong
 

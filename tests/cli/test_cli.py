@@ -13,14 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_runs import MOONS, SMALL
 
 import zoo
 from zoo.cli import main
-
-SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
-         "evaluation.latency_repeats=2", "evaluation.throughput_repeats=1",
-         "evaluation.time_limit_seconds=0.1", "training.validations=3"]  # fmt: skip
-MOONS = ["data=moons", "data.train=500", "data.val=100", "data.test=100"]
 
 
 def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

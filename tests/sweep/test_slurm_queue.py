@@ -12,7 +12,7 @@ import pytest
 from zoo.errors import CUT_OFF, ZooError
 from zoo.processes import ENDING, child_environment
 from zoo.sweep import slurm
-from zoo.sweep.slurm import FOLDER, Slurm, Train, is_meant, settings
+from zoo.sweep.slurm import FOLDER, Slurm, Task, is_slurm, launcher_settings
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 
@@ -108,11 +108,11 @@ def test_a_sweep_waits_for_slurm_and_gives_up_after_minutes(place, monkeypatch):
     (place / "down").touch()
     asked = 0
     for second in range(600):
-        now = launcher.queue.answered + second
+        now = launcher.queue.last_answer + second
         assert launcher.start(JOB, place / "run", 1) is None
-        asked += launcher.queue.asked == now
+        asked += launcher.queue.last_query == now
     assert 5 < asked < 20, "ever more rarely"
-    now = launcher.queue.answered + 601
+    now = launcher.queue.last_answer + 601
     with pytest.raises(ZooError, match="Slurm has not answered for 10 minutes"):
         launcher.start(JOB, place / "run", 1)
     (place / "down").unlink()
@@ -140,11 +140,11 @@ def test_only_the_first_rank_says_that_a_job_was_cut_off(rank, code, tmp_path, m
     kept = {signum: signal.getsignal(signum) for signum in ENDING}
     monkeypatch.setattr(slurm, "launch", lambda *_, **__: Run())
     monkeypatch.setattr(slurm.os, "_exit", leave)
-    monkeypatch.setattr(Train, "_requeue", lambda self: True)
+    monkeypatch.setattr(Task, "requeue", lambda self: True)
     monkeypatch.setenv("SLURM_PROCID", rank)
     try:
         with pytest.raises(SystemExit) as end:
-            Train([], tmp_path, 1, 3)()
+            Task([], tmp_path, 1, 3)()
     finally:
         for signum, handler in kept.items():
             signal.signal(signum, handler)
@@ -163,8 +163,8 @@ def test_mistakes_get_one_sentence(place, monkeypatch):
     with pytest.raises(ZooError, match=r"Slurm refuses a job: .*invalid partition specified: nowhere"):
         Slurm(nowhere).start(nowhere, place / "run", 1)
     with pytest.raises(ZooError, match=r"trainer\.devices=auto and trainer\.num_nodes=1 must be numbers"):
-        settings([*JOB, "trainer.devices=auto"])
-    assert not is_meant(["launcher=submitit_local"])
+        launcher_settings([*JOB, "trainer.devices=auto"])
+    assert not is_slurm(["launcher=submitit_local"])
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ZooError, match="login node"):
         Slurm(JOB)

@@ -1,4 +1,4 @@
-"""``zoo train`` and ``zoo sample``: thin entries to :mod:`zoo.running.run` and :mod:`zoo.factory`."""
+"""``zoo train``: one run, or a multirun of Hydra's."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.markup import escape
 
 from zoo.config import check_choices, compose_run, options, searchpath_override, shipped
 from zoo.config.overrides import with_plus
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import is_first_rank
-from zoo.record import Record
-from zoo.sweep import objective
-from zoo.sweep.display import describe
-from zoo.sweep.launcher import launch
 
 USAGE = """usage: zoo train [+experiment=NAME] [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
 
@@ -40,8 +33,8 @@ comma-separated values make an ordinary Hydra multirun, each job in a process of
 """
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Train one run, or launch the jobs of a multirun; returns the exit code."""
+def train(arguments: Sequence[str]) -> int:
+    """Train one run, or launch the jobs of a multirun; return the exit code."""
     flags = [a for a in arguments if a.startswith("-")]
     overrides = [a for a in arguments if not a.startswith("-")]
     if {"-h", "--help"} & set(flags):
@@ -50,22 +43,28 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     check_choices([o for o in overrides if "=" in o])
     if flags:
-        return _hydra(arguments)
+        return _run_hydra(arguments)
     for text in overrides:
         if "=" not in text.lstrip("~"):
             raise ZooError(f"'{text}' is not an override; write key=value, e.g. model=glow.")
-    return _train(compose_run(overrides))
+    return _train_one(compose_run(overrides))
 
 
-def _train(config: DictConfig) -> int:
+def _train_one(config: DictConfig) -> int:
+    """Train the run of a composed configuration; return the exit code of this rank.
+
+    Raises:
+        ZooError: the run did not finish; only the first rank raises it, so that it is printed once.
+    """
+    from zoo.cli.report import ProgressLine, print_result
     from zoo.running.run import run
 
     directory = Path(str(config.hydra.run.dir))
     quiet = os.environ.get("ZOO_QUIET") == "1"
     try:
-        record = run(config, directory, None if quiet else _Teller())
+        record = run(config, directory, None if quiet else ProgressLine())
     except Exception as error:
-        if not is_first_rank():  # the first rank tells it, once
+        if not is_first_rank():
             return CUT_OFF if cut_off(error) else 2
         if isinstance(error, CutOff):
             raise CutOff(f"{error} The same command goes on from where it stopped.") from error
@@ -75,114 +74,55 @@ def _train(config: DictConfig) -> int:
         raise
     if not is_first_rank():
         return 0
-    report(record, directory)
+    print_result(record, directory)
     if record.status != "finished":
         raise ZooError(f"This run has {record.status}: {record.reason}")
     return 0
 
 
-def _hydra(arguments: Sequence[str]) -> int:
-    """Hand over to Hydra: multiruns, --cfg and the like.
+def _run_hydra(arguments: Sequence[str]) -> int:
+    """Let Hydra handle multiruns, ``--cfg`` and other flags; return the exit code.
 
-    A job of a multirun does not train: whichever process Hydra's launcher runs it in starts a fresh one with
-    the job's own overrides and directory, an ordinary single run. So a launcher of Hydra's decides how many
-    jobs run at a time and where, and nothing of one job (process group, device memory, rank) meets another.
+    A job of a multirun does not train in the process in which Hydra's launcher runs it. It starts a new
+    process for an ordinary single run. So Hydra's launcher decides how many jobs run at a time and where, and
+    the jobs share no process group, no device memory and no rank.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from zoo.sweep import slurm
+    from zoo.sweep import objective, slurm
+    from zoo.sweep.launcher import launch
 
+    # Failed jobs are listed in a file of the working directory: jobs may run on other machines.
     handle, name = tempfile.mkstemp(prefix=".zoo-multirun-", dir=Path.cwd())
     os.close(handle)
-    unfinished = Path(name)  # a file, and here: jobs may run in other processes, on other machines
+    failures = Path(name)
 
     def task(config: DictConfig) -> float:
         cfg: Any = HydraConfig.get()
         if cfg.mode != RunMode.MULTIRUN:
-            return _train(config)
+            return _train_one(config)
         directory, overrides = Path(cfg.runtime.output_dir).absolute(), list(cfg.overrides.task)
-        if slurm.inside():
-            code = slurm.Train(
-                overrides, directory, cfg.launcher.cpus_per_task, cfg.launcher.max_num_timeout
-            )()
+        if slurm.in_slurm_job():
+            settings = cfg.launcher
+            code = slurm.Task(overrides, directory, settings.cpus_per_task, settings.max_num_timeout)()
         else:
             code = launch(overrides, directory).wait()
         if code and is_first_rank():
-            with unfinished.open("a") as stream:
+            with failures.open("a") as stream:
                 stream.write(f"{directory}\n")
-        return objective(directory)  # what a sweeper of Hydra's may minimise
+        return objective(directory)  # which a sweeper plugin of Hydra's may minimise
 
     if shutil.which("squeue") and any(a.startswith("launcher=") for a in arguments):
-        slurm.without_accounting()
+        slurm.poll_with_squeue()
     sys.argv = ["zoo train", *map(with_plus, arguments), *searchpath_override()]
     task.__module__ = "__main__"
     try:
         hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()
-        failures = unfinished.read_text().splitlines()
+        failed = failures.read_text().splitlines()
     finally:
-        unfinished.unlink(missing_ok=True)
-    for directory in failures:
+        failures.unlink(missing_ok=True)
+    for directory in failed:
         print(f"zoo: this job did not finish: {directory}", file=sys.stderr)
-    return 2 if failures else 0
-
-
-def report(record: Record, directory: Path) -> None:
-    """A run's result in a few lines."""
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(record.run_id)}[/] {record.status}", soft_wrap=True)
-    for name, metric in record.metrics.items():
-        if metric.value is None:
-            console.print(f"  {name:18} none: {metric.reason}", markup=False, soft_wrap=True)
-        else:
-            error = f" ± {metric.standard_error:.2g}" if metric.standard_error is not None else ""
-            unit = "" if metric.unit == "1" else f" {metric.unit}"
-            text = (
-                f"  {name:18} {metric.value:.4g}{error}{unit} ({metric.kind}, {metric.split}, n={metric.n})"
-            )
-            console.print(text, markup=False, soft_wrap=True)
-    console.print(f"  record in {directory}", markup=False, soft_wrap=True)
-
-
-def sample(run: Path, n: int, out: Path, temperature: float, seed: int, device: str) -> int:
-    """Draw samples of a trained run into a picture or an array."""
-    import numpy as np
-
-    from zoo.factory import load
-    from zoo.running.artifacts import write_grid
-
-    if n < 1:
-        raise ZooError(f"-n is the number of samples, at least 1; got {n}.")
-    if out.suffix not in (".png", ".npy"):
-        raise ZooError(f"-o takes a .png (images) or a .npy; got '{out}'.")
-    model = load(run, device)
-    samples = model.sample(n, temperature, seed=seed)
-    if out.suffix == ".npy":
-        out.parent.mkdir(parents=True, exist_ok=True)
-        np.save(out, samples.cpu().numpy())
-    elif model.spec.is_image and model.spec.levels:
-        write_grid(out, samples, model.spec.levels)
-    else:
-        raise ZooError("These samples are vectors, not images; write them with -o FILE.npy.")
-    print(out)
-    return 0
-
-
-class _Teller:
-    """Tell a single run's progress: one line that changes on a terminal, one now and then elsewhere."""
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.told = -1e9
-
-    def __call__(self, state: dict[str, Any]) -> None:
-        line = f"{state['label']}: {state['phase']} · {describe(state)}"
-        if self.console.is_terminal:
-            end = "\r" if state["phase"] == "training" else "\n"
-            self.console.print(
-                line.ljust(self.console.width - 1)[: self.console.width - 1], end=end, markup=False
-            )
-        elif time.monotonic() - self.told > 8 or state["phase"] != "training":
-            self.told = time.monotonic()
-            self.console.print(line, markup=False, soft_wrap=True)
+    return 2 if failed else 0

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +21,13 @@ NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
 FILE_LOCATIONS = (("data", "root"), ("evaluation", "dinov2_weights"))
 # Settings that are part of the name of the data set in a run's id.
 NAMING = ("data.path", "data.side")
+
+
+class Hashes(TypedDict):
+    """The hashes of an identity, under the names that records and W&B use."""
+
+    config_hash: str
+    config_hash_without_seed: str
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,8 @@ class Identity:
         return f"{self.model}-{re.sub('[^A-Za-z0-9_]+', '_', self.data)}-s{self.seed}-{self.config_hash[:10]}"
 
     @property
-    def hashes(self) -> dict[str, str]:
-        """Both hashes, under the names that records and W&B use."""
+    def hashes(self) -> Hashes:
+        """Both hashes, to be unpacked into a record or a configuration."""
         return {
             "config_hash": self.config_hash,
             "config_hash_without_seed": self.config_hash_without_seed,

@@ -56,7 +56,7 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         ended = Outcome.CUT_OFF
-        tracking.break_off(loggers, tracking.INTERRUPTED)
+        tracking.suspend(loggers, tracking.INTERRUPTED)
         raise KeyboardInterrupt from None
     except Exception as error:
         if not is_first_rank():
@@ -66,7 +66,7 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
         elsewhere = _read_rank_error(directory) if cause == LOST else None
         if cause is not None and elsewhere is None:
             ended = Outcome.CUT_OFF
-            tracking.break_off(loggers, CUT_OFF)
+            tracking.suspend(loggers, CUT_OFF)
             raise CutOff(cause) from error
         record.reason = elsewhere or _sentence(error)
         write_atomic(directory / "error.log", traceback.format_exc())

@@ -82,7 +82,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
             pl.seed_everything(identity.seed, verbose=False)
             model = factory.instantiate(spec.model, data.spec)
             record.family = declared(model).family
-            tracking.tell_family(loggers, record.family)
+            tracking.log_family(loggers, record.family)
 
             module = training_module(spec, model)
             device = fit(spec, module, data, directory, loggers, show, record)
@@ -135,15 +135,15 @@ def _refuse_another(spec: RunSpec, directory: Path) -> None:
 
 
 def _start_loggers(spec: RunSpec, directory: Path) -> list[Any]:
-    return tracking.start(
+    return tracking.start_loggers(
         spec.logger | {"group": spec.sweep}, spec.identity, protocol_hash(spec.evaluation), directory
     )
 
 
 def _log_again(spec: RunSpec, record: Record, directory: Path) -> None:
     loggers = _start_loggers(spec, directory)
-    tracking.tell_family(loggers, record.family)
-    tracking.replay(loggers, directory)
+    tracking.log_family(loggers, record.family)
+    tracking.log_curves(loggers, directory)
     tracking.finish(loggers, record, directory)
 
 

@@ -1,4 +1,4 @@
-"""Who starts jobs, and how: as processes of this machine. :mod:`zoo.sweep.slurm` does it on a cluster."""
+"""Launchers start jobs: here as processes of this machine; :mod:`zoo.sweep.slurm` on a cluster."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ LOG = "log.txt"
 
 
 class Worker(Protocol):
-    """A job that was started.
+    """A started job.
 
     Attributes:
-        queued: whether it still waits for its turn elsewhere.
+        queued: whether it waits in the queue of a cluster.
     """
 
     queued: bool
 
     def poll(self) -> int | None:
-        """Its exit code, -N where signal N ended it; None while it is at work."""
+        """Return the exit code, ``-N`` after signal ``N``; None while the job waits or runs."""
 
     def interrupt(self) -> None:
-        """Ask it to end and keep what it has."""
+        """Ask the job to write a checkpoint and end."""
 
     def kill(self) -> None:
-        """End it with everything that it started."""
+        """End the job and every process it started."""
 
 
 class Launcher(Protocol):
@@ -42,8 +42,8 @@ class Launcher(Protocol):
 
     Attributes:
         lasting: whether its jobs go on when the sweep ends.
-        parallel: jobs at a time where nobody asks for a number; None: what the sweep's file says.
-        pace: seconds between two looks at its jobs.
+        parallel: default number of jobs at a time; None: the sweep's ``jobs``.
+        pace: seconds between two looks at the jobs.
     """
 
     lasting: bool
@@ -51,21 +51,21 @@ class Launcher(Protocol):
     pace: float
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker | None:
-        """Start a run in a directory; what it prints goes to ``log.txt`` there. None: not yet, ask again."""
+        """Start a run, which prints to ``log.txt`` in its directory; None if there is no room yet."""
 
     def attach(self, directory: Path) -> Worker | None:
-        """The job that another sweep has started in a directory, where this one can follow it."""
+        """Return the job that another sweep has started in a directory, if this one can follow it."""
 
 
 class Local:
-    """Processes of this machine, each with an interpreter, a session, a log and GPUs of its own.
+    """Starts jobs as processes of this machine, each with its own interpreter, session, log and GPUs.
 
-    A job sees ``trainer.devices`` of the GPUs, through ``CUDA_VISIBLE_DEVICES``. A job of several has them to
-    itself and waits until so many are free; jobs of one share them where there are more jobs than GPUs.
+    A job sees ``trainer.devices`` of the GPUs, through ``CUDA_VISIBLE_DEVICES``. A job with several GPUs has
+    them to itself and waits until enough are free. Jobs with one GPU share GPUs if there are too few.
 
     Args:
-        devices: the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; those that this process sees by default.
-        jobs: how many share this machine at a time, which their records tell.
+        devices: the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; by default those that this process sees.
+        jobs: number of jobs that run at a time, which their records store.
     """
 
     lasting = False
@@ -75,29 +75,29 @@ class Local:
     def __init__(self, devices: Sequence[str] | None = None, jobs: int = 1) -> None:
         self.jobs = jobs
         self.devices = visible_devices() if devices is None else list(devices)
-        self.at_work: list[tuple[Process, list[str]]] = []
+        self.running: list[tuple[Process, list[str]]] = []
 
     def attach(self, directory: Path) -> Worker | None:
-        return None  # they end with the sweep that started them
+        return None  # local jobs end with the sweep that started them
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker | None:
-        devices = self._share(overrides) if self.devices else []
+        devices = self._assign_devices(overrides) if self.devices else []
         if devices is None:
             return None
         with (directory / LOG).open("ab") as log:
             worker = Process(launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs))
-        self.at_work.append((worker, devices))
+        self.running.append((worker, devices))
         return worker
 
-    def _share(self, overrides: Sequence[str]) -> list[str] | None:
-        """The GPUs of a job, none for one that asks for none; None while they are not free."""
-        count = _devices_asked(tuple(overrides))
+    def _assign_devices(self, overrides: Sequence[str]) -> list[str] | None:
+        """Return the GPUs for a job (an empty list if it needs none), or None while they are not free."""
+        count = _requested_devices(tuple(overrides))
         if count == 0:
             return []
-        if not 0 < count <= len(self.devices):  # where it is too many, the run says so
+        if not 0 < count <= len(self.devices):  # if these are too few, the run says so
             count = len(self.devices)
-        self.at_work = [(worker, devices) for worker, devices in self.at_work if worker.poll() is None]
-        users = {d: [len(devices) for _, devices in self.at_work if d in devices] for d in self.devices}
+        self.running = [(worker, devices) for worker, devices in self.running if worker.poll() is None]
+        users = {d: [len(devices) for _, devices in self.running if d in devices] for d in self.devices}
         if count == 1:
             free = [d for d in self.devices if all(size == 1 for size in users[d])]
         else:
@@ -105,9 +105,9 @@ class Local:
         return sorted(free, key=lambda d: len(users[d]))[:count] if len(free) >= count else None
 
 
-@cache  # a job that waits is asked about again and again
-def _devices_asked(overrides: tuple[str, ...]) -> int:
-    """How many GPUs a run asks for; -1 for all there are (auto, or a list of them)."""
+@cache  # a waiting job is looked up many times
+def _requested_devices(overrides: tuple[str, ...]) -> int:
+    """Return the number of GPUs that a run requests; -1 for all (``auto``, or a list of them)."""
     trainer = compose_run(overrides).trainer
     if trainer.accelerator == "cpu":
         return 0
@@ -118,11 +118,14 @@ def _devices_asked(overrides: tuple[str, ...]) -> int:
 
 
 def visible_devices() -> list[str]:
-    """NVIDIA's GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; without torch."""
+    """Return the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
+
+    It does not import torch.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         names = [name.strip() for name in chosen.split(",")]
-        ends = [i for i, name in enumerate(names) if name in ("", "-1")]  # CUDA reads no further
+        ends = [i for i, name in enumerate(names) if name in ("", "-1")]  # CUDA stops reading here
         return names[: ends[0]] if ends else names
     if shutil.which("nvidia-smi"):
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
@@ -132,7 +135,7 @@ def visible_devices() -> list[str]:
 
 
 class Process:
-    """A worker that is a local process, and the leader of its ranks' process group."""
+    """A job that is a local process, the leader of the process group of its ranks."""
 
     queued = False
 
@@ -143,7 +146,7 @@ class Process:
         return self.process.poll()
 
     def interrupt(self) -> None:
-        self.process.send_signal(signal.SIGTERM)  # which makes a checkpoint first
+        self.process.send_signal(signal.SIGTERM)  # the run writes a checkpoint first
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -160,16 +163,16 @@ def launch(
     devices: Sequence[str] = (),
     jobs: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start one run in a fresh process; it never shares an interpreter, a device or a process group.
+    """Start one run in a new process.
 
     Args:
-        overrides: of the run; who launches it is left out.
-        directory: the run's.
-        log: where its output goes, which then brings no progress; None: to this process's own.
-        threads: of its arithmetic.
-        rank: whether it is the rank of a run that this process was started as.
-        devices: the GPUs that it sees; without any, those that this process sees.
-        jobs: how many are at work on this machine at a time, where that is known.
+        overrides: the overrides of the run; its launcher is ignored.
+        directory: the run's directory.
+        log: the file for its output, which then shows no progress; None: the output of this process.
+        threads: threads of arithmetic.
+        rank: whether this process is a rank of a job and the new process takes its place.
+        devices: the GPUs that it sees; if empty, those that this process sees.
+        jobs: number of jobs that run on this machine at a time, if it is known.
     """
     overrides = [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]
     environment = child_environment(rank)
@@ -187,5 +190,5 @@ def launch(
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT if log else None,
-        start_new_session=log is not None,  # Ctrl-C reaches the sweep alone, which then asks its jobs to end
+        start_new_session=log is not None,  # Ctrl-C reaches only the sweep, which ends its jobs
     )

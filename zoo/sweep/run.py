@@ -1,8 +1,7 @@
-"""Running a sweep: what is not done is started, watched and accounted for."""
+"""Run a sweep: start the jobs that are not done, follow them, and account for each."""
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shlex
@@ -15,16 +14,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from zoo.errors import STOPPED, ZooError, cut_off
+from zoo.config.overrides import split
+from zoo.errors import ZooError
 from zoo.processes import PATIENCE, is_locked, stop_on_signals
-from zoo.record import Provenance, Record
 from zoo.sweep.display import Display, make_display
-from zoo.sweep.launcher import LOG, Launcher, Local
-from zoo.sweep.plan import Job, Plan, plan_sweep
+from zoo.sweep.job import Job
+from zoo.sweep.launcher import Launcher, Local
+from zoo.sweep.plan import Plan, plan_sweep
 from zoo.sweep.search import Search, objective
-
-# What ends a process by a fault of its own, which it will have again.
-CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
 
 def run_sweep(
@@ -38,125 +35,131 @@ def run_sweep(
     console: Console | None = None,
     launcher: Launcher | None = None,
 ) -> tuple[Path, list[Job]]:
-    """Run what is not done of a sweep; returns its directory and its jobs.
+    """Run the jobs of a sweep that are not done; return its directory and its jobs.
 
-    Several sweeps of one directory share its jobs: each starts those that nobody is at work on.
+    Several sweeps of one directory share its jobs: each starts those that no other process is at work on.
 
     Args:
         name: a sweep (see :func:`zoo.sweep.find_sweep`).
         extra: overrides for every job.
-        out: where the runs go; ``runs/NAME`` by default.
-        parallel: jobs at a time; the sweep's own ``jobs``, or 1.
-        dry_run: only print the plan.
+        out: the directory of the runs; ``runs/NAME`` by default.
+        parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
+        dry_run: print the plan and stop.
         retry_failed: run failed jobs again.
-        launcher: starts the jobs; that of the jobs' ``launcher=`` by default.
+        launcher: what starts the jobs; by default the one that their ``launcher=`` names.
+
+    Raises:
+        ZooError: a mistake in the sweep or in the overrides.
     """
     console = console or Console()
     if parallel is not None and parallel < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {parallel}.")
-    found = plan_sweep(name, extra, out)
-    for condition in found.unmet:
-        console.print(
-            f"note: no job meets the condition '{condition}' of 'when'.", style="yellow", markup=False
-        )
-    done = 0 if dry_run else sum(job.adopt(retry_failed) for job in found.jobs)
+    plan = plan_sweep(name, extra, out)
+    for condition in plan.unmet:
+        note = f"note: no job meets the condition '{condition}' of 'when'."
+        console.print(note, style="yellow", markup=False)
     if dry_run:
-        _preview(found, retry_failed, console)
-        return found.root, found.jobs
-    trials = " (trials that have run are found as the search goes on)" if found.searches else ""
-    console.print(_head(found, done) + trials)
+        _preview(plan, retry_failed, console)
+        return plan.root, plan.jobs
+    done = sum(job.adopt_record(retry_failed) for job in plan.jobs)
+    trials = " (trials that have run are found as the search goes on)" if plan.searches else ""
+    console.print(_summary(plan, done) + trials)
     stop_on_signals()
-    launcher = launcher or _launcher(found, parallel or found.parallel)
-    work = _Work(found, parallel or launcher.parallel or found.parallel, launcher, console)
-    if found.searches:
-        _search(found, work, retry_failed, console)
+    launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
+    loop = _Loop(plan, parallel or launcher.parallel or plan.parallel, launcher, console)
+    if plan.searches:
+        _search(plan, loop, retry_failed, console)
     else:
-        work.do([job for job in found.jobs if not job.ended])
-    return found.root, found.jobs
+        loop.run([job for job in plan.jobs if not job.ended])
+    return plan.root, plan.jobs
 
 
-def _launcher(found: Plan, jobs: int) -> Launcher:
-    """What the jobs name as their launcher.
+def _make_launcher(plan: Plan, jobs: int) -> Launcher:
+    """Return the launcher that the jobs name.
 
     Raises:
-        ZooError: not one launcher for all, or one that only ``zoo train -m`` can use.
+        ZooError: the jobs name several launchers, or one that only ``zoo train -m`` can use.
     """
-    every = [job.overrides for job in found.jobs] + [search.point for search in found.searches]
-    names = {dict(o.partition("=")[::2] for o in overrides).get("launcher", "local") for overrides in every}
+    points = [job.overrides for job in plan.jobs] + [search.point for search in plan.searches]
+    names = {dict(map(split, overrides)).get("launcher", "local") for overrides in points}
     if names <= {"local"}:
         return Local(jobs=jobs)
     from zoo.sweep import slurm
 
-    if len(names) == 1 and slurm.is_meant(every[0]):
-        return slurm.Slurm(every[0])
+    if len(names) == 1 and slurm.is_slurm(points[0]):
+        return slurm.Slurm(points[0])
     raise ZooError(
         "A sweep starts all its jobs itself or through Slurm, launcher=local or launcher=slurm; got "
         f"{', '.join(sorted(names))} (the other launchers are for zoo train -m)."
     )
 
 
-def _head(found: Plan, done: int) -> str:
+def _summary(plan: Plan, done: int) -> str:
     return (
-        f"Sweep [bold]{escape(found.name)}[/]: {found.size} jobs, {done} done, {found.size - done} left; "
-        f"runs in {escape(_short(found.root))}"
+        f"Sweep [bold]{escape(plan.name)}[/]: {plan.size} jobs, {done} done, {plan.size - done} left; "
+        f"runs in {escape(_relative(plan.root))}"
     )
 
 
-def _preview(found: Plan, retry_failed: bool, console: Console) -> None:
-    """Print the plan: every job, of a search the trials that are known."""
-    size, jobs = found.size, list(found.jobs)
-    for search in found.searches:
+def _relative(path: Path) -> str:
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def _preview(plan: Plan, retry_failed: bool, console: Console) -> None:
+    """Print every job of the plan; for a search, the trials that can be known without running any."""
+    size, jobs = plan.size, list(plan.jobs)
+    for search in plan.searches:
         while not search.done:
             trials = search.ask(keep=False)
-            batch = [found.job(search.overrides(trial)) for trial in trials]
+            batch = [plan.job(search.overrides(trial)) for trial in trials]
             jobs += batch
-            known = [job.adopt(retry_failed) for job in batch]
+            known = [job.adopt_record(retry_failed) for job in batch]
             if not all(known):
                 break
-            search.tell([(t, _value(j)) for t, j in zip(trials, batch, strict=True)])
-    done = sum(job.adopt(retry_failed) for job in jobs)
-    console.print(_head(found, done))
+            search.tell([(t, _trial_value(job)) for t, job in zip(trials, batch, strict=True)])
+    console.print(_summary(plan, sum(job.adopt_record(retry_failed) for job in jobs)))
     for job in jobs:
-        console.print(
-            f"  {job.state:9} zoo train {shlex.join(job.overrides)}",
-            highlight=False,
-            markup=False,
-            soft_wrap=True,
-        )
+        line = f"  {job.state:9} zoo train {shlex.join(job.overrides)}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if size > len(jobs):
         console.print(f"  and {size - len(jobs)} trials that the search will propose")
-    found.jobs, found.searches = jobs, []
+    plan.jobs, plan.searches = jobs, []
 
 
-def _search(found: Plan, work: _Work, retry_failed: bool, console: Console) -> None:
-    """Propose, run and judge batch after batch until every search has had its trials."""
-    active = list(found.searches)
-    found.searches = []  # their trials become jobs as they are proposed
+def _search(plan: Plan, loop: _Loop, retry_failed: bool, console: Console) -> None:
+    """Propose, run and evaluate batches of trials until every search has had its trials."""
+    active = list(plan.searches)
+    plan.searches = []  # their trials become jobs as they are proposed
     while active:
         batches = [search.ask() for search in active]
-        jobs = [[found.job(s.overrides(t)) for t in batch] for s, batch in zip(active, batches, strict=True)]
-        fresh = {job.directory: job for batch in jobs for job in batch}
-        known = {job.directory for job in found.jobs}
-        found.jobs += [job for job in fresh.values() if job.directory not in known]
-        work.do([job for job in fresh.values() if not job.adopt(retry_failed)])
-        going: list[Search] = []
+        jobs = [[plan.job(s.overrides(t)) for t in batch] for s, batch in zip(active, batches, strict=True)]
+        by_directory = {job.directory: job for batch in jobs for job in batch}
+        known = {job.directory for job in plan.jobs}
+        plan.jobs += [job for job in by_directory.values() if job.directory not in known]
+        loop.run([job for job in by_directory.values() if not job.adopt_record(retry_failed)])
+        unfinished: list[Search] = []
         for search, trials, batch in zip(active, batches, jobs, strict=True):
-            states = [fresh[job.directory] for job in batch]
-            if not all(job.ended for job in states):  # what comes next depends on how it ends
+            batch = [by_directory[job.directory] for job in batch]
+            if not all(job.ended for job in batch):  # the next batch depends on their results
                 console.print("A search waits for trials that were cut off; the same command goes on.")
                 continue
-            search.tell([(t, _value(job)) for t, job in zip(trials, states, strict=True)])
+            search.tell([(t, _trial_value(job)) for t, job in zip(trials, batch, strict=True)])
             if not search.done:
-                going.append(search)
+                unfinished.append(search)
             elif search.best is not None:
-                best = ", ".join(f"{k}={v}" for k, v in search.best[0].items())
-                told = f"Best of {len(search.told)} trials: val/loss {search.best[1]:.6g} with {best}"
-                console.print(told, markup=False)
-        active = going
+                trial, value = search.best
+                settings = ", ".join(f"{key}={v}" for key, v in trial.items())
+                line = f"Best of {len(search.results)} trials: val/loss {value:.6g} with {settings}"
+                console.print(line, markup=False)
+        active = unfinished
 
 
-def _value(job: Job) -> float:
-    """What a trial is worth; infinite where it diverged or failed."""
+def _trial_value(job: Job) -> float:
+    """Return the objective of a trial; infinity if it diverged or failed.
+
+    Raises:
+        ZooError: the run finished but its training rule has no validation loss.
+    """
     if job.state != "finished":
         return math.inf
     value = objective(job.directory)
@@ -167,19 +170,19 @@ def _value(job: Job) -> float:
     return value
 
 
-class _Work:
-    """Keeps jobs going; on an interrupt stops them all and keeps what they have."""
+class _Loop:
+    """Runs jobs, a number at a time. When interrupted it ends them all, each with a checkpoint."""
 
-    def __init__(self, found: Plan, count: int, launcher: Launcher, console: Console) -> None:
+    def __init__(self, plan: Plan, count: int, launcher: Launcher, console: Console) -> None:
         self.count, self.launcher, self.console = count, launcher, console
-        # by what was asked for, not by what is left: a restart must not change the arithmetic
-        self.threads = found.threads or max(1, (os.cpu_count() or 1) // count)
-        self.display: Display = make_display(found, console)
+        # by the number asked for, not the number left: a restart must not change rounding
+        self.threads = plan.threads or max(1, (os.cpu_count() or 1) // count)
+        self.display: Display = make_display(plan, console)
 
-    def do(self, left: list[Job]) -> None:
+    def run(self, jobs: list[Job]) -> None:
         """Run these jobs until each has ended or was cut off."""
-        waiting, running = deque(left), list[Job]()
-        if not left:
+        waiting, running = deque(jobs), list[Job]()
+        if not jobs:
             return
         with self.display:
             try:
@@ -187,13 +190,12 @@ class _Work:
                     self._fill(waiting, running)
                     time.sleep(self.launcher.pace)
                     for job in list(running):
-                        _look(job)
+                        job.refresh()
                         assert job.worker is not None
                         code = job.worker.poll()
                         if code is not None:
                             running.remove(job)
-                            job.worker = None
-                            _close(job, code)
+                            job.end(code)
                             self.display.ended(job)
                     self.display.update()
             except BaseException:
@@ -201,38 +203,38 @@ class _Work:
                 raise
 
     def _fill(self, waiting: deque[Job], running: list[Job]) -> None:
-        """Start jobs where there is room; those that another process is at work on wait."""
+        """Start jobs while there is room. Jobs that another process is at work on stay in the queue."""
         for _ in range(len(waiting)):
             if len(running) >= self.count:
                 return
             job = waiting.popleft()
-            job.worker = self.launcher.attach(job.directory)
-            if job.worker is not None:
-                job.state, job.started = "starting", time.monotonic()
+            if job.follow(self.launcher.attach(job.directory)):
                 running.append(job)
             elif is_locked(job.directory):
                 job.state = "elsewhere"
-                _look(job)
+                job.refresh()
                 waiting.append(job)
-            elif job.adopt():  # another sweep has ended it
+            elif job.adopt_record():  # another sweep has ended it
                 self.display.ended(job)
             else:
                 try:
-                    if not _start(job, self.launcher, self.threads):
-                        waiting.appendleft(job)  # its turn comes; nobody overtakes it
+                    if not job.start(self.launcher, self.threads):
+                        job.state = "waiting"
+                        waiting.appendleft(job)  # keep the order of the queue
                         return
                     running.append(job)
                 except OSError as error:
-                    job.state, job.reason = "cut off", cut_off(error) or str(error)
+                    job.cut_off(error)
                     self.display.ended(job)
 
     def _stop(self, running: list[Job]) -> None:
+        """End the running jobs, unless they outlive the sweep."""
         if self.launcher.lasting:
             self.console.print(
                 f"{len(running)} jobs go on without this sweep; the same command follows them."
             )
             return
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not leave a job behind
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave jobs behind
         try:
             workers = [job.worker for job in running if job.worker is not None]
             for worker in workers:
@@ -244,71 +246,3 @@ class _Work:
                 worker.kill()
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def _start(job: Job, launcher: Launcher, threads: int) -> bool:
-    """Start a job; whether the launcher has room for it now."""
-    job.directory.mkdir(parents=True, exist_ok=True)
-    (job.directory / "progress.json").unlink(missing_ok=True)
-    job.worker = launcher.start(job.overrides, job.directory, threads)
-    if job.worker is None:
-        job.state = "waiting"
-        return False
-    job.state, job.started = "starting", time.monotonic()
-    return True
-
-
-def _look(job: Job) -> None:
-    if job.started:
-        job.seconds = time.monotonic() - job.started
-    if job.worker is not None and job.worker.queued:
-        job.state = "queued"
-    try:
-        job.progress = json.loads((job.directory / "progress.json").read_text())
-        if job.worker is not None:
-            job.state = "queued" if job.worker.queued else job.progress["phase"]
-    except (OSError, ValueError, KeyError):
-        pass
-
-
-def _close(job: Job, code: int) -> None:
-    """Account for a job whose process has ended."""
-    if job.adopt():
-        return
-    last = _last_line(job.directory / LOG)
-    if (code < 0 and -code not in CRASHES) or code in STOPPED:
-        what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
-        job.state, job.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
-        return
-    crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
-    job.state, job.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"
-    if is_locked(job.directory):
-        return  # another process is at work on it and will say how it ends
-    identity = job.identity
-    record = Record(  # it died before it could write its own
-        identity.run_id, identity.model, "unknown", identity.data, identity.seed, "failed", job.reason,
-        provenance=Provenance(
-            config=identity.config,
-            config_hash=identity.config_hash,
-            config_hash_without_seed=identity.config_hash_without_seed,
-        ),
-    )  # fmt: skip
-    try:
-        record.write(job.directory)
-    except OSError as error:
-        job.state, job.reason = "cut off", cut_off(error) or str(error)
-
-
-def _last_line(log: Path) -> str:
-    try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        return ""
-    return lines[-1].removeprefix("zoo: ") if lines else ""
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

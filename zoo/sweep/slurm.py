@@ -1,8 +1,8 @@
-"""Slurm as a sweep's launcher: jobs are submitted through submitit, found again by name, followed by squeue.
+"""Slurm as a sweep's launcher: jobs are submitted with submitit and followed with squeue.
 
-Nothing has to survive here. Slurm's queue itself says which jobs of a sweep wait or are at work, under names
-that their directories have; submitit leaves a job's exit code beside the run. So a sweep that was killed
-finds its jobs again, and two sweeps do not submit the same one.
+The sweep keeps no list of its jobs. Slurm's queue says which of them wait or run, because a job's name
+contains a hash of its run's directory, and submitit stores a job's exit code beside the run. So a sweep that
+was killed finds its jobs again, and two sweeps do not submit the same job.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from zoo.processes import ENDING, is_first_rank
 from zoo.sweep.launcher import LOG, launch
 
 FOLDER = ".submitit"  # in a run's directory
-GRACE = 30.0  # seconds that a shared file system may take to show what a job wrote last
-SILENCE = 600.0  # seconds without an answer of Slurm's after which a sweep ends; its jobs go on
+GRACE = 30.0  # seconds until a shared file system shows what a job wrote last
+SILENCE = 600.0  # seconds without an answer from Slurm after which a sweep ends; its jobs go on
 _UNREACHED = ("unable to contact slurm", "socket timed out", "connection refused", "zero bytes were")
-# States that a job does not come back from; whatever else squeue says, it waits or is at work.
+# States that a job does not leave again. In every other state that squeue reports, it waits or runs.
 OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
 OVER |= {"BOOT_FAIL", "DEADLINE", "REVOKED"}
 
@@ -39,11 +39,11 @@ class Slurm:
     """Submits jobs and follows them.
 
     Args:
-        overrides: of any job of the sweep.
-        every: seconds between two looks into the queue.
+        overrides: the overrides of any job of the sweep.
+        every: seconds between two queries of the queue.
 
     Raises:
-        ZooError: without submitit, or on a machine that cannot submit.
+        ZooError: this machine cannot submit jobs.
     """
 
     lasting = True
@@ -53,122 +53,126 @@ class Slurm:
             raise ZooError(
                 "launcher=slurm needs sbatch and squeue; start the sweep on a login node of a cluster."
             )
-        self.parallel: int | None = int(settings(overrides)["array_parallelism"])
+        self.parallel: int | None = int(launcher_settings(overrides)["array_parallelism"])
         self.pace = min(1.0, every)
         self.queue = Queue(every)
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Submitted | None:
-        """Submit a run, unless that was done meanwhile; its threads are its own ``cpus_per_task``.
+        """Submit a run, unless another sweep has; ``cpus_per_task`` takes the place of ``threads``.
 
         Returns:
-            None while Slurm does not answer: the job waits.
+            The submitted job; None while Slurm does not answer.
 
         Raises:
-            ZooError: Slurm refuses the job, or has not answered for :data:`SILENCE`.
+            ZooError: Slurm refuses the job, or has not answered for :data:`SILENCE` seconds.
         """
         import submitit
         from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
-        if not self.queue.fresh():
-            self._bear_with()
+        if not self.queue.refresh_if_old():
+            self._raise_if_silent()
             return None
         folder = directory / FOLDER
         with (directory / f"{FOLDER}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another sweep may be about to submit it
-            self.queue.look()
+            self.queue.refresh()
             if self.queue.ids is None:
-                self._bear_with()
+                self._raise_if_silent()
                 return None
-            if (found := self.attach(directory)) is not None:
-                return found
-            shutil.rmtree(folder, ignore_errors=True)  # of jobs that are over
-            given = settings(overrides) | {"name": _name(directory)}
-            requeues, cpus = int(given.pop("max_num_timeout")), given["cpus_per_task"]
-            del given["submitit_folder"], given["_target_"]
+            if (submitted := self.attach(directory)) is not None:
+                return submitted
+            shutil.rmtree(folder, ignore_errors=True)  # of earlier jobs
+            settings = launcher_settings(overrides) | {"name": _job_name(directory)}
+            requeues, cpus = int(settings.pop("max_num_timeout")), settings["cpus_per_task"]
+            del settings["submitit_folder"], settings["_target_"]
             executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=requeues)
             try:
                 executor.update_parameters(
-                    **{k if hasattr(BaseQueueConf, k) else f"slurm_{k}": v for k, v in given.items()}
+                    **{k if hasattr(BaseQueueConf, k) else f"slurm_{k}": v for k, v in settings.items()}
                 )
-                job = executor.submit(Train(list(overrides), directory, cpus, requeues))
+                job = executor.submit(Task(list(overrides), directory, cpus, requeues))
             except (submitit.core.utils.FailedJobError, subprocess.CalledProcessError) as error:
                 if any(text in str(error).lower() for text in _UNREACHED):
-                    self.queue.silent()
-                    self._bear_with()
+                    self.queue.back_off()
+                    self._raise_if_silent()
                     return None
-                raise ZooError(f"Slurm refuses a job: {_last(str(error))}") from None
+                raise ZooError(f"Slurm refuses a job: {_last_line(str(error))}") from None
         return Submitted(self.queue, directory, str(job.job_id))
 
-    def _bear_with(self) -> None:
-        """Go on without an answer, but not for ever."""
-        if time.monotonic() - self.queue.answered > SILENCE:
+    def attach(self, directory: Path) -> Submitted | None:
+        """Return the job in Slurm's queue that trains the run in a directory, if there is one."""
+        known = self.queue.ids or {} if self.queue.refresh_if_old() else {}
+        number = known.get(_job_name(directory))
+        return None if number is None else Submitted(self.queue, directory, number)
+
+    def _raise_if_silent(self) -> None:
+        """Raise ZooError if Slurm has not answered for :data:`SILENCE` seconds."""
+        if time.monotonic() - self.queue.last_answer > SILENCE:
             raise ZooError(
                 f"Slurm has not answered for {SILENCE / 60:.0f} minutes; what is in its queue goes on, and "
                 "the same command submits the rest once squeue works again."
             )
 
-    def attach(self, directory: Path) -> Submitted | None:
-        number = (self.queue.ids or {}).get(_name(directory)) if self.queue.fresh() else None
-        return None if number is None else Submitted(self.queue, directory, number)
-
 
 class Queue:
-    """What Slurm says of this user's jobs, in one question for all of them.
+    """This user's jobs in Slurm's queue, from one query for all of them.
 
     Attributes:
-        states: of each job by its number; those that ended some minutes ago are not among them any more.
-        ids: number of the job that waits or is at work by its name; None while Slurm does not answer.
-        looks: how many answers there were.
-        answered: when the last one came, or when the first was asked for; on the monotonic clock.
+        states: state of each job by its number. Slurm forgets a job some minutes after its end.
+        ids: number of each waiting or running job by its name; None while Slurm does not answer.
+        answers: number of answers so far.
+        last_answer: time of the last answer, at first of the queue's creation; on the monotonic clock.
+        last_query: time of the last query, on the same clock.
+        pause: seconds until the next query.
     """
 
     def __init__(self, every: float) -> None:
-        self.every, self.pause, self.asked, self.looks = every, every, -1e9, 0
-        self.answered = time.monotonic()
+        self.every, self.pause, self.last_query, self.answers = every, every, -1e9, 0
+        self.last_answer = time.monotonic()
         self.states: dict[str, str] = {}
         self.ids: dict[str, str] | None = None
 
-    def fresh(self) -> bool:
-        """Ask again where the last answer is old, ever more rarely while none comes; whether there is one."""
-        if time.monotonic() - self.asked > self.pause:
-            self.look()
+    def refresh_if_old(self) -> bool:
+        """Query Slurm if the last answer is old; return whether the queue is known."""
+        if time.monotonic() - self.last_query > self.pause:
+            self.refresh()
         return self.ids is not None
 
-    def look(self) -> None:
-        """Ask."""
+    def refresh(self) -> None:
+        """Query Slurm now."""
         command = ["squeue", "--me", "--noheader", "--states=all", "--format=%A|%T|%j"]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        self.asked = time.monotonic()
+        self.last_query = time.monotonic()
         if answer.returncode:
-            self.silent()
+            self.back_off()
             return
         rows = [line.split("|", 2) for line in answer.stdout.splitlines()]
         self.states = {number: state for number, state, _ in rows}
         self.ids = {name: number for number, state, name in rows if state not in OVER}
-        self.looks += 1
-        self.pause, self.answered = self.every, self.asked
+        self.answers += 1
+        self.pause, self.last_answer = self.every, self.last_query
 
-    def silent(self) -> None:
-        """No answer: the controller is busy or starts anew, and its jobs go on. Leave it alone for longer."""
+    def back_off(self) -> None:
+        """Forget the queue and double the pause, to a minute at most: Slurm's controller does not answer."""
         self.ids, self.pause = None, min(2 * self.pause, 60.0)
 
 
 class Submitted:
-    """A worker in Slurm's queue. It is not this process's to end: ``scancel`` does that."""
+    """A job in Slurm's queue. Only ``scancel`` ends it; :meth:`interrupt` and :meth:`kill` do nothing."""
 
     queued = True
 
     def __init__(self, queue: Queue, directory: Path, number: str) -> None:
         self.queue, self.directory, self.number = queue, directory, number
-        self.looks = queue.looks
+        self.answers = queue.answers
         self.over_since: float | None = None
 
     def poll(self) -> int | None:
-        """Its exit code; that of a run that was cut off where Slurm ended it and does not start it again."""
-        if not self.queue.fresh() or self.looks == self.queue.looks:
+        """Return the run's exit code; :data:`CUT_OFF` if Slurm ended the job for good; None before."""
+        if not self.queue.refresh_if_old() or self.answers == self.queue.answers:
             return None
-        self.looks = self.queue.looks
-        code = self._result()
+        self.answers = self.queue.answers
+        code = self._exit_code()
         if code is not None:
             return code
         state = self.queue.states.get(self.number, "gone")
@@ -180,12 +184,12 @@ class Submitted:
             self.over_since = time.monotonic()
         if state not in ("CANCELLED", "TIMEOUT") and time.monotonic() - self.over_since < GRACE:
             return None
-        _note(self.directory, f"Slurm's job {self.number} has ended ({state}) before its run did.")
+        _log(self.directory, f"Slurm's job {self.number} has ended ({state}) before its run did.")
         return CUT_OFF
 
-    def _result(self) -> int | None:
-        """What submitit has kept of the first rank."""
-        with contextlib.suppress(OSError):  # makes a shared file system look again
+    def _exit_code(self) -> int | None:
+        """Return the exit code of the first rank, which submitit has stored; None if there is none."""
+        with contextlib.suppress(OSError):  # makes a shared file system refresh the folder
             (self.directory / FOLDER).chmod((self.directory / FOLDER).stat().st_mode)
         try:
             outcome, value = pickle.loads(
@@ -195,27 +199,27 @@ class Submitted:
             return None
         if outcome == "success":
             return int(value)
-        _note(self.directory, f"Slurm's job {self.number} could not start its run: {_last(value)}")
+        _log(self.directory, f"Slurm's job {self.number} could not start its run: {_last_line(value)}")
         return CUT_OFF
 
     def interrupt(self) -> None:
-        """Left to Slurm."""
+        pass
 
     def kill(self) -> None:
-        """Left to Slurm."""
+        pass
 
 
 @dataclass(frozen=True)
-class Train:
-    """What Slurm starts in each task of a job: a rank of a run, in a process of its own.
+class Task:
+    """What Slurm runs in each task of a job: one rank of a run, in a process of its own.
 
-    When the job's time is almost over, or it is pre-empted, the run makes a checkpoint and ends, and the job
-    goes back into the queue.
+    When the job's time is almost over, or the job is pre-empted, the run writes a checkpoint and ends, and
+    the job goes back into the queue.
 
     Args:
-        overrides: of the run.
-        directory: the run's, which all nodes see.
-        threads: of the arithmetic.
+        overrides: the overrides of the run.
+        directory: the run's directory, which all nodes see.
+        threads: threads of arithmetic.
         requeues: how often the job may start again.
     """
 
@@ -225,49 +229,49 @@ class Train:
     requeues: int
 
     def __call__(self) -> int:
-        """Train; returns the exit code. Of a job that will start again nothing returns."""
+        """Train and return the exit code. If the job will start again, exit instead of returning."""
         process: subprocess.Popen[bytes] | None = None
-        asked: list[int] = []
+        received: list[int] = []
 
-        def end(signum: int, frame: FrameType | None) -> None:
-            asked.append(signum)
+        def terminate(signum: int, frame: FrameType | None) -> None:
+            received.append(signum)
             if process is not None and process.poll() is None:
                 process.terminate()
 
-        for signum in ENDING:  # in place of submitit's, which would not wait for the checkpoint
-            signal.signal(signum, end)
+        for signum in ENDING:  # in place of submitit's handler, which would not wait for the checkpoint
+            signal.signal(signum, terminate)
         self.directory.mkdir(parents=True, exist_ok=True)
         with (self.directory / LOG).open("ab") as log:
             process = launch(self.overrides, self.directory, log, self.threads or 1, rank=True)
-        if asked:
+        if received:
             process.terminate()
         code = process.wait()
-        if not asked or (code >= 0 and code not in STOPPED):
+        if not received or (code >= 0 and code not in STOPPED):
             return code
         if not is_first_rank():
-            os._exit(0)  # with another code KillOnBadExit ends the first rank before it has requeued the job
-        if not self._requeue():
+            os._exit(0)  # another code would end the first rank (KillOnBadExit) before it requeues the job
+        if not self.requeue():
             return code
-        os._exit(CUT_OFF)  # without a result: the job starts again, or Slurm knows why it does not
+        os._exit(CUT_OFF)  # no result is stored: the job starts again, or Slurm knows why it does not
 
-    def _requeue(self) -> bool:
-        """Put the job back into the queue, unless Slurm has seen to it; returns whether that could be."""
+    def requeue(self) -> bool:
+        """Put the job back into the queue, unless Slurm does; return whether it will be in the queue."""
         number, restarts = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        ask = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
-        state = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+        query = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
+        state = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
         if state != "RUNNING":
             return True  # it was cancelled, or is on its way into the queue
         if restarts >= self.requeues:
-            _note(self.directory, f"Slurm's job {number} was asked to end, after {restarts} restarts.")
+            _log(self.directory, f"Slurm's job {number} was asked to end, after {restarts} restarts.")
             return False
         answer = subprocess.run(["scontrol", "requeue", number], capture_output=True, text=True, check=False)
         if answer.returncode:
-            _note(self.directory, f"Slurm's job {number} does not start again: {_last(answer.stderr)}")
+            _log(self.directory, f"Slurm's job {number} does not start again: {_last_line(answer.stderr)}")
         return answer.returncode == 0
 
 
-def without_accounting() -> None:
-    """Let submitit learn its jobs' states from squeue, since many a cluster has no accounting to ask."""
+def poll_with_squeue() -> None:
+    """Make submitit ask squeue for the states of its jobs: many clusters have no accounting database."""
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
     class Watcher(SlurmInfoWatcher):
@@ -283,18 +287,22 @@ def without_accounting() -> None:
     SlurmJob.watcher = Watcher(delay_s=30)
 
 
-def inside() -> bool:
-    """Whether submitit runs this process for a job of Slurm's."""
+def in_slurm_job() -> bool:
+    """Return whether submitit runs this process in a job of Slurm."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
-def is_meant(overrides: Sequence[str]) -> bool:
-    """Whether the launcher of a run is Slurm, by this or another name."""
-    return str(settings(overrides)["_target_"]).endswith(".SlurmLauncher")
+def is_slurm(overrides: Sequence[str]) -> bool:
+    """Return whether the launcher of a run is Slurm, whatever the name of its configuration."""
+    return str(launcher_settings(overrides)["_target_"]).endswith(".SlurmLauncher")
 
 
-def settings(overrides: Sequence[str]) -> dict[str, Any]:
-    """``hydra.launcher`` of a run."""
+def launcher_settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the settings ``hydra.launcher`` of a run.
+
+    Raises:
+        ZooError: the number of devices or nodes is not a number.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -302,28 +310,28 @@ def settings(overrides: Sequence[str]) -> dict[str, Any]:
 
     config = compose_run(overrides)
     try:
-        found = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+        settings = OmegaConf.to_container(config.hydra.launcher, resolve=True)
     except OmegaConfBaseException:
         raise ZooError(
             f"Slurm starts one task for each device; trainer.devices={config.trainer.devices} and "
             f"trainer.num_nodes={config.trainer.num_nodes} must be numbers."
         ) from None
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
 
 
-def _name(directory: Path) -> str:
-    """A job's name in the queue: the run's, and which of its directories."""
+def _job_name(directory: Path) -> str:
+    """Return a job's name in the queue: the run's id and a hash of its directory."""
     place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]
     return f"{directory.name}@{place}"
 
 
-def _last(text: str) -> str:
+def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else "it does not say why."
 
 
-def _note(directory: Path, sentence: str) -> None:
-    """A last line in the run's log, where the sweep and a person look."""
+def _log(directory: Path, sentence: str) -> None:
+    """Append a sentence to the run's log, whose last line the sweep shows."""
     with (directory / LOG).open("a") as log:
         log.write(f"zoo: {sentence}\n")

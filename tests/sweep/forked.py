@@ -1,0 +1,167 @@
+"""A small sweep, and a launcher whose workers fork this process, so that they need not import torch."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import torch
+from rich.console import Console
+
+from zoo.cli import main
+from zoo.config import run_dir_override
+from zoo.processes import PARENT
+from zoo.sweep import run_sweep
+from zoo.sweep.launcher import Local
+
+SWEEP = """
+overrides:
+  data: moons
+  data.train: 200
+  data.val: 40
+  data.test: 40
+  logger: none
+  trainer: cpu
+  model.hidden: [8]
+  training.updates: 100
+  training.batch_size: 16
+  training.validations: 10
+  evaluation.samples: 20
+  evaluation.latency_repeats: 1
+  evaluation.throughput_repeats: 1
+  evaluation.throughput_batches: [4]
+  evaluation.time_limit_seconds: 0.01
+grid: {model: [realnvp, maf], seed: [0]}
+"""
+
+
+class Forked(Local):
+    """A launcher that forks this process; ``disturb(directory)`` runs in each worker before its run."""
+
+    def __init__(self, disturb=None):
+        self.disturb, self.workers = disturb, []
+
+    def start(self, overrides, directory, threads):
+        parent, pid = os.getpid(), os.fork()
+        if pid == 0:
+            os.setsid()
+            os.environ[PARENT] = str(parent)
+            os.environ["ZOO_QUIET"] = "1"
+            code = 1
+            with contextlib.suppress(BaseException):
+                log = os.open(directory / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+                os.dup2(log, 1), os.dup2(log, 2)
+                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+                torch.set_num_threads(1)
+                if self.disturb is not None:
+                    self.disturb(directory)
+                code = main(["train", *overrides, run_dir_override(directory)])
+                sys.stderr.flush()
+            os._exit(code)
+        self.workers.append(Fork(pid))
+        return self.workers[-1]
+
+
+class Fork:
+    queued = False
+
+    def __init__(self, pid):
+        self.pid, self.code = pid, None
+
+    def poll(self):
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    def interrupt(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+
+    def kill(self):
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def run_small_sweep(place, launcher=None, **settings):
+    """Run ``mine.yaml`` in ``place`` (:data:`SWEEP` if there is none); return its jobs and its output."""
+    output = io.StringIO()
+    file = place / "mine.yaml"
+    if not file.exists():
+        place.mkdir(exist_ok=True)
+        file.write_text(SWEEP)
+    console = Console(file=output, width=200)
+    launcher = launcher or Forked()
+    _, jobs = run_sweep(str(file), out=place / "runs", console=console, launcher=launcher, **settings)
+    return jobs, output.getvalue()
+
+
+def results(place):
+    """Everything in the records, checkpoints and curves of a sweep that does not depend on the clock."""
+    found = {}
+    for file in sorted((place / "runs").glob("*/record.json")):
+        record = json.loads(file.read_text())
+        for clocked in ("sampling", "stability"):
+            record.pop(clocked)
+        record["cost"] = {
+            k: record["cost"][k] for k in ("parameters", "updates", "images_seen", "batch_size")
+        }
+        record["provenance"] = {
+            k: v
+            for k, v in record["provenance"].items()
+            if k not in ("finished_at", "git_commit", "hardware")
+        }
+        weights = torch.load(file.parent / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        rows = [line.split(",") for line in (file.parent / "curves.csv").read_text().splitlines()]
+        clock = [i for i, name in enumerate(rows[0]) if name.endswith("_seconds")]
+        curves = [[v for i, v in enumerate(row) if i not in clock] for row in rows]
+        found[record["run_id"]] = record, {k: v.tolist() for k, v in weights.items()}, curves
+    return found
+
+
+def until(condition, seconds=60):
+    """Wait until a condition holds; fail after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def once_under_way(directory, act):
+    """In a thread of a worker: call ``act()`` when the run has a checkpoint."""
+
+    def wait():
+        until((directory / "checkpoints/last.ckpt").exists)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def during_update(number, act):
+    """Call ``act()`` within an update of the training, before the optimiser's step."""
+    step, calls = torch.optim.Adam.step, itertools.count(1)
+
+    def acting(self, *args, **kwargs):
+        if next(calls) == number:
+            act()
+        return step(self, *args, **kwargs)
+
+    torch.optim.Adam.step = acting
+
+
+def killed(directory):
+    once_under_way(directory, lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+def asked_to_end(directory):
+    """SIGTERM between two validations."""
+    during_update(25, lambda: os.kill(os.getpid(), signal.SIGTERM))

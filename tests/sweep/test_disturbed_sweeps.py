@@ -1,0 +1,170 @@
+"""Whatever is killed, filled up or started twice, the results are those of an undisturbed sweep."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from forked import (
+    SWEEP,
+    Forked,
+    asked_to_end,
+    during_update,
+    killed,
+    once_under_way,
+    results,
+    run_small_sweep,
+    until,
+)
+
+from zoo.config import compose_run
+from zoo.errors import ZooError
+from zoo.processes import is_locked, lock
+from zoo.record import read
+from zoo.running.run import run
+from zoo.sweep import plan_sweep
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    place = tmp_path_factory.mktemp("undisturbed")
+    jobs, _ = run_small_sweep(place)
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    return results(place)
+
+
+def out_of_memory(directory):
+    """A real MemoryError, in an update of the training."""
+    during_update(25, lambda: bytearray(2**62))
+
+
+def full_disk(directory):
+    """Once there is a checkpoint no file can grow past a small size, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = (100, resource.RLIM_INFINITY)
+    once_under_way(directory, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
+
+
+@pytest.mark.parametrize(
+    "disturb", [killed, out_of_memory, asked_to_end, pytest.param(full_disk, marks=pytest.mark.slow)]
+)
+def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undisturbed, disturb):
+    launcher = Forked(lambda directory: disturb(directory) if "realnvp" in directory.name else None)
+    jobs, output = run_small_sweep(tmp_path, launcher)
+    assert [job.state for job in jobs] == ["cut off", "finished"], output
+    assert "the same command resumes it" in output
+    finished = next((tmp_path / "runs").glob("maf*/record.json")).stat().st_mtime_ns
+    jobs, output = run_small_sweep(tmp_path)
+    assert "2 jobs, 1 done, 1 left" in output
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    resumed = read(jobs[0].directory).stability.resumed_at
+    assert resumed == 25 if disturb is asked_to_end else resumed % 10 == 0 < resumed
+    assert (jobs[1].directory / "record.json").stat().st_mtime_ns == finished, "the finished run is untouched"
+    assert results(tmp_path) == undisturbed
+
+
+def sweep_in_process(place):
+    """Start the sweep in a process of its own."""
+    process = multiprocessing.get_context("fork").Process(target=run_small_sweep, args=(place, Forked()))
+    process.start()
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_sweep_leaves_no_process_and_loses_nothing(tmp_path, undisturbed, signum):
+    process = sweep_in_process(tmp_path)
+    until(lambda: list((tmp_path / "runs").glob("*/checkpoints/last.ckpt")))
+    os.kill(process.pid, signum)
+    process.join()
+    (directory,) = (tmp_path / "runs").iterdir()
+    until(lambda: not is_locked(directory))  # after SIGKILL the worker notices by itself
+    assert not (directory / "record.json").exists()
+    run_small_sweep(tmp_path)
+    assert results(tmp_path) == undisturbed
+
+
+@pytest.mark.slow
+def test_two_sweeps_of_one_directory_share_its_jobs(tmp_path, undisturbed):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    other = sweep_in_process(tmp_path)
+    jobs, _ = run_small_sweep(tmp_path)
+    other.join()
+    assert other.exitcode == 0
+    assert [job.state for job in jobs] == ["finished", "finished"]
+    assert results(tmp_path) == undisturbed
+
+
+def test_a_failed_job_is_repeated_only_on_request(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("model: [realnvp, maf]", "model: [realnvp]"))
+    (tmp_path / "mine.yaml").open("a").write("when: {model=realnvp: {model.hidden: oops}}\n")
+    jobs, _ = run_small_sweep(tmp_path)
+    assert jobs[0].state == "failed"
+    record = jobs[0].directory / "record.json"
+    before = record.stat().st_mtime_ns
+    jobs, output = run_small_sweep(tmp_path)
+    assert "1 done, 0 left" in output
+    assert record.stat().st_mtime_ns == before
+    jobs, output = run_small_sweep(tmp_path, retry_failed=True)
+    assert "0 done, 1 left" in output
+    assert jobs[0].state == "failed"
+    assert record.stat().st_mtime_ns > before
+
+
+def test_a_failure_in_another_process_meanwhile_is_not_repeated(tmp_path):
+    """Two sweeps start the same job at once; the second waits for the first and accepts its failure."""
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("[8]", "oops"))
+    job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
+    config = compose_run(job.overrides)
+    with pytest.raises(ZooError, match="oops"):
+        run(config, job.directory)
+    record = job.directory / "record.json"
+    first = record.read_bytes()
+    record.unlink()
+    with ThreadPoolExecutor(1) as pool:
+        with lock(job.directory):
+            second = pool.submit(run, config, job.directory)
+            time.sleep(0.5)  # it waits for the lock
+            record.write_bytes(first)
+        with pytest.raises(ZooError, match="oops"):
+            second.result()
+    assert record.read_bytes() == first
+    with pytest.raises(ZooError, match="oops"):
+        run(config, job.directory)  # a later command tries again
+    assert record.read_bytes() != first
+
+
+def test_a_directory_is_not_overwritten_by_a_run_with_other_settings(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    jobs, _ = run_small_sweep(tmp_path, Forked(lambda d: asked_to_end(d) if "realnvp" in d.name else None))
+    assert [job.state for job in jobs] == ["cut off", "finished"]
+    for job in jobs:
+        before = {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()}
+        for other in ("seed=1", "training.lr=0.5"):
+            with pytest.raises(ZooError, match=r"holds a run with other settings; leave out hydra\.run\.dir"):
+                run(compose_run([*job.overrides, other]), job.directory)
+        assert {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.slow
+def test_an_interrupted_sweep_leaves_a_checkpoint_of_each_job(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("updates: 100", "updates: 100000"))
+    command = [sys.executable, "-m", "zoo", "sweep", "mine.yaml", "--jobs", "2", "-o", "runs"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+
+    def both_train():
+        progress = list((tmp_path / "runs").glob("*/progress.json"))
+        return len(progress) == 2 and all(json.loads(f.read_text())["updates"] > 10 for f in progress)
+
+    until(both_train)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert len(list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))) == 2

@@ -1,0 +1,143 @@
+"""Jobs of a sweep: how they start, wait, end and are shown."""
+
+from __future__ import annotations
+
+import io
+import re
+import signal
+
+import pytest
+from forked import SWEEP, run_small_sweep
+from rich.console import Console
+
+from zoo.errors import STOPPED, ZooError
+from zoo.processes import lock
+from zoo.record import read
+from zoo.sweep import plan_sweep, run_sweep
+from zoo.sweep.display import make_display
+from zoo.sweep.launcher import Local
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    return plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+
+
+@pytest.fixture
+def job(plan):
+    plan.jobs[0].directory.mkdir(parents=True)
+    return plan.jobs[0]
+
+
+@pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGTERM, *STOPPED])
+def test_a_job_that_was_stopped_from_outside_is_cut_off_and_leaves_no_record(job, code):
+    (job.directory / "log.txt").write_text("zoo: The disk is full.\n")
+    job.end(int(code))
+    assert job.state == "cut off"
+    assert not job.ended
+    assert (signal.Signals(-code).name if code < 0 else "The disk is full; the same command") in job.reason
+    assert not (job.directory / "record.json").exists()
+
+
+@pytest.mark.parametrize("code", [-signal.SIGSEGV, 1, 2])
+def test_a_job_that_crashed_has_failed_and_gets_a_record(job, code):
+    (job.directory / "log.txt").write_text("Traceback\nzoo: It cannot be.\n\n")
+    job.end(int(code))
+    assert job.state == "failed"
+    assert "SIGSEGV" in job.reason or code > 0
+    assert job.reason.endswith("It cannot be.")
+    record = read(job.directory)
+    assert (record.status, record.reason, record.run_id) == ("failed", job.reason, job.identity.run_id)
+    assert record.provenance.config_hash == job.identity.config_hash
+    assert record.provenance.config_hash_without_seed == job.identity.config_hash_without_seed
+    assert record.provenance.config == job.identity.config
+
+
+def test_a_job_that_another_process_works_on_gets_no_record(job):
+    with lock(job.directory):
+        job.end(1)
+    assert job.state == "failed"
+    assert not (job.directory / "record.json").exists()
+
+
+def test_the_record_of_a_job_wins_over_its_exit_code(job):
+    job.end(2)
+    other = type(job)(job.overrides, job.identity, job.directory)
+    other.end(-signal.SIGKILL)
+    assert (other.state, other.reason) == ("failed", "exit code 2")
+
+
+def test_a_failed_record_is_ignored_when_it_is_retried_until_there_is_a_new_one(job):
+    job.end(2)
+    assert not job.adopt_record(retry_failed=True)
+    assert not job.adopt_record(), "the same record does not count later either"
+    (job.directory / "record.json").unlink()
+    job.end(3)
+    assert job.adopt_record()
+    assert job.reason == "exit code 3"
+
+
+def test_a_damaged_record_does_not_count(job):
+    (job.directory / "record.json").write_text("{")
+    assert not job.adopt_record()
+
+
+def test_a_terminal_shows_the_reason_of_a_failure_unchanged(plan):
+    output = io.StringIO()
+    with make_display(plan, Console(file=output, width=200, force_terminal=True)) as display:
+        job = plan.jobs[0]
+        job.state, job.reason = "failed", "cannot read the prior in [/data/prior.npz] of [blue]"
+        display.ended(job)
+        display.update()
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.getvalue())
+    assert "cannot read the prior in [/data/prior.npz] of [blue]" in text
+
+
+def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
+    asked, started = [], []
+
+    class Over:
+        queued = False
+
+        def poll(self):
+            return 75
+
+    class Narrow(Local):
+        pace = 0.01
+
+        def start(self, overrides, directory, threads):
+            asked.append(directory.name)
+            if len(asked) % 3:
+                return None
+            started.append(directory.name)
+            return Over()
+
+    jobs, _ = run_small_sweep(tmp_path, launcher=Narrow([]), parallel=2)
+    first, second = (job.directory.name for job in jobs)
+    assert asked == [first] * 3 + [second] * 3
+    assert started == [first, second]
+    assert [job.state for job in jobs] == ["cut off", "cut off"]
+
+
+def test_cores_are_shared_out_among_the_jobs_unless_the_sweep_sets_threads(tmp_path, monkeypatch):
+    given = []
+
+    class Counting(Local):
+        def start(self, overrides, directory, threads):
+            given.append(threads)
+            raise OSError("no room")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    for name, line in {"shared": "jobs: 2", "fixed": "jobs: 2\nthreads: 1"}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
+        run_sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
+    assert given == [4, 4, 1, 1]
+
+
+def test_a_launcher_that_a_sweep_cannot_use_is_refused(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    with pytest.raises(ZooError, match="launcher=local or launcher=slurm; got joblib"):
+        run_sweep("quickstart", ["launcher=joblib"], out=tmp_path, console=Console(file=io.StringIO()))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,93 @@
+"""The plan of a sweep, as it is printed and as the documentation describes it."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from forked import SWEEP, run_small_sweep
+from rich.console import Console
+
+from zoo.cli import main
+from zoo.config import check_choices, compose_run
+from zoo.sweep import plan_sweep, run_sweep
+
+
+def test_a_run_that_is_named_twice_is_one_job_at_its_first_place(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP + "list: [{model: realnvp, seed: 0}, {model: maf, seed: 1}]\n")
+    plan = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    assert len(plan.jobs) == plan.size == 3
+    assert [job.identity.run_id[:8] for job in plan.jobs] == ["realnvp-", "maf-moon", "maf-moon"]
+    assert [job.identity.seed for job in plan.jobs] == [0, 0, 1]
+    assert [job.directory for job in plan.jobs] == [tmp_path / "runs" / j.identity.run_id for j in plan.jobs]
+
+
+def test_a_dry_run_writes_nothing(tmp_path):
+    jobs, output = run_small_sweep(tmp_path, dry_run=True)
+    assert "2 jobs, 0 done, 2 left" in output
+    assert not (tmp_path / "runs").exists()
+    assert len(jobs) == 2
+
+
+def test_conditions_that_no_job_meets_are_reported(workdir, capsys):
+    whens = ["model=mfa: {training.lr: 0.1}", "model=maf: {training.lr: 0.1}", "data=moons: {}", "seed=7: {}"]
+    Path("mine.yaml").write_text(SWEEP + "when:\n  " + "\n  ".join(whens) + "\n")
+    assert main(["sweep", "mine.yaml", "--dry-run", "seed=7"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note:")]
+    assert notes == ["note: no job meets the condition 'model=mfa' of 'when'."]
+    assert main(["sweep", "mine.yaml", "--dry-run", "model=realnvp"]) == 0  # maf is left out on purpose
+    assert "model=maf" not in capsys.readouterr().out.partition("Sweep")[0]
+
+
+def test_the_lines_of_the_plan_can_be_pasted_into_a_shell(workdir, capsys):
+    Path("mine.yaml").write_text(SWEEP.replace("[8]", "[8, 8]"))
+    assert main(["sweep", "mine.yaml", "--dry-run"]) == 0
+    (line, _) = [text for text in capsys.readouterr().out.splitlines() if "zoo train" in text]
+    overrides = shlex.split(line)[3:]
+    assert "model.hidden=[8, 8]" in overrides
+    assert compose_run(overrides).model.hidden == [8, 8]
+    lists = "training.augment=[translation,cutout]"
+    assert main(["sweep", "quickstart", "--dry-run", "model=gan", lists]) == 0
+    assert f"'{lists}'" in capsys.readouterr().out  # the terminal's markup does not swallow the brackets
+
+
+DOCS = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text()
+LINES = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", DOCS, re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_the_documentation_shows_commands_of_both_kinds():
+    assert {shlex.split(line)[1] for line in LINES} == {"sweep", "train"}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_command_of_the_documentation_can_be_planned(line, workdir):
+    """Sweeps are planned and runs composed; ``test_multirun.py`` runs some of them."""
+    _, verb, *arguments = shlex.split(line)
+    overrides = [a for a in arguments if "=" in a]
+    if "launcher=slurm" in overrides:
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    if verb == "sweep":
+        if arguments[0] == "search":
+            pytest.importorskip("optuna")
+        _, jobs = run_sweep(arguments[0], overrides, dry_run=True, console=Console(file=io.StringIO()))
+        assert jobs
+    elif "-m" in arguments:
+        check_choices(overrides)
+        compose_run([o.partition(",")[0] for o in overrides if "joblib" not in o and "submitit" not in o])
+    else:
+        compose_run(overrides)
+
+
+def test_every_yaml_of_the_documentation_is_a_sweep(tmp_path):
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "mine.yaml").write_text(block)
+        assert plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1

@@ -1,0 +1,77 @@
+"""The functions that the commands call. Each imports what it needs and returns an exit code."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from zoo.errors import ZooError
+
+
+def sweep(options: Namespace) -> int:
+    from zoo.comparison import compare
+    from zoo.record import RECORD
+    from zoo.sweep import run_sweep
+
+    root, jobs = run_sweep(
+        options.name,
+        options.overrides,
+        out=options.out,
+        parallel=options.jobs,
+        dry_run=options.dry_run,
+        retry_failed=options.retry_failed,
+    )
+    if options.dry_run:
+        return 0
+    # Only the jobs of this plan: the directory may hold runs of an earlier version of the sweep.
+    ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]
+    if ended:
+        compare(ended, root / "comparison")
+    return 2 if any(job.state != "finished" for job in jobs) else 0
+
+
+def compare(options: Namespace) -> int:
+    from zoo.comparison import compare
+
+    if options.archive and options.out is None:
+        raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
+    return compare(options.paths, options.out, archive=options.archive)
+
+
+def claims(options: Namespace) -> int:
+    from zoo.comparison.claims import claims
+
+    return claims(options.paths, options.out)
+
+
+def evaluate(options: Namespace) -> int:
+    from zoo.cli.report import print_result
+    from zoo.running.judge import reevaluate
+
+    print_result(reevaluate(options.run_dir, options.overrides), options.run_dir)
+    return 0
+
+
+def sample(options: Namespace) -> int:
+    from zoo.cli.sample import write_samples
+
+    write_samples(options.run_dir, options.n, options.out, options.temperature, options.seed, options.device)
+    return 0
+
+
+def sync(options: Namespace) -> int:
+    from zoo.tracking.sync import sync_runs
+
+    return sync_runs(options.paths)
+
+
+def workspace(options: Namespace) -> int:
+    from zoo.tracking.workspace import QUALITIES, save_workspace
+
+    qualities = options.quality or QUALITIES
+    return save_workspace(options.project, options.entity, qualities, options.dry_run, options.out)
+
+
+def doctor(options: Namespace) -> int:
+    from zoo.cli.doctor import check_machine
+
+    return check_machine(options.root)

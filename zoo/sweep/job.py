@@ -1,0 +1,152 @@
+"""One job of a sweep: its state, its progress, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.config import Identity
+from zoo.errors import STOPPED, ZooError, cut_off
+from zoo.processes import is_locked
+from zoo.record import RECORD, STATUSES, Provenance, Record, read
+from zoo.sweep.launcher import LOG, Launcher, Worker
+
+PROGRESS = "progress.json"
+# Signals by which the operating system ends a process for a fault of its own. It would crash again.
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+
+
+@dataclass
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        overrides: the overrides of ``zoo train``.
+        worker: its process or Slurm job while it runs.
+        state: ``waiting``, ``starting``, ``queued``, a phase of the run, ``elsewhere`` (another process is at
+            work in its directory), ``cut off``, or the status of its record.
+        reason: why it did not finish.
+        started: time of the start, on the monotonic clock; 0 before.
+        seconds: since the start.
+        retried_record: time stamp (ns) of a failed record that is to be made again, if there is one.
+        progress: the latest content of the run's ``progress.json``.
+    """
+
+    overrides: list[str]
+    identity: Identity
+    directory: Path
+    worker: Worker | None = None
+    state: str = "waiting"
+    reason: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+    retried_record: int | None = None
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run needs no more work."""
+        return self.state in STATUSES
+
+    @property
+    def is_running(self) -> bool:
+        """Whether this sweep or another process is at work on the run."""
+        return self.worker is not None or self.state == "elsewhere"
+
+    def record(self) -> Record | None:
+        """Return the run's record; None if there is none, or it is damaged or to be made again."""
+        try:
+            if self.retried_record == (self.directory / RECORD).stat().st_mtime_ns:
+                return None
+            return read(self.directory)
+        except (OSError, ZooError):
+            return None
+
+    def adopt_record(self, retry_failed: bool = False) -> bool:
+        """Take state and reason from the record, if there is one; return whether there is.
+
+        Args:
+            retry_failed: ignore the record of a failed run from now on.
+        """
+        record = self.record()
+        if record is None:
+            return False
+        if record.status == "failed" and retry_failed:
+            self.retried_record = (self.directory / RECORD).stat().st_mtime_ns
+            return False
+        self.state, self.reason = record.status, record.reason or ""
+        return True
+
+    def start(self, launcher: Launcher, threads: int) -> bool:
+        """Start the job; return False if the launcher has no room for it yet."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / PROGRESS).unlink(missing_ok=True)
+        return self.follow(launcher.start(self.overrides, self.directory, threads))
+
+    def follow(self, worker: Worker | None) -> bool:
+        """Watch a worker from now on; return whether there is one."""
+        self.worker = worker
+        if worker is not None:
+            self.state, self.started = "starting", time.monotonic()
+        return worker is not None
+
+    def refresh(self) -> None:
+        """Update state, progress and seconds from the run's files."""
+        if self.started:
+            self.seconds = time.monotonic() - self.started
+        if self.worker is not None and self.worker.queued:
+            self.state = "queued"
+        try:
+            self.progress = json.loads((self.directory / PROGRESS).read_text())
+            if self.worker is not None:
+                self.state = "queued" if self.worker.queued else self.progress["phase"]
+        except (OSError, ValueError, KeyError):
+            pass
+
+    def end(self, code: int) -> None:
+        """Set the state of a job whose process has ended.
+
+        A job that was stopped from outside is ``cut off`` and leaves no record. One that died before it could
+        write a record has failed, and a record that says so is written for it.
+
+        Args:
+            code: the exit code, ``-N`` after signal ``N``.
+        """
+        self.worker = None
+        if self.adopt_record():
+            return
+        last = _last_line(self.directory / LOG)
+        if (code < 0 and -code not in CRASHES) or code in STOPPED:
+            what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
+            self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
+            return
+        crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
+        self.state, self.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"
+        if is_locked(self.directory):
+            return  # another process works in the directory and will write the record
+        identity = self.identity
+        record = Record(
+            identity.run_id, identity.model, "unknown", identity.data, identity.seed, "failed", self.reason,
+            provenance=Provenance(config=identity.config, **identity.hashes),
+        )  # fmt: skip
+        try:
+            record.write(self.directory)
+        except OSError as error:
+            self.cut_off(error)
+
+    def cut_off(self, error: OSError) -> None:
+        """Set the state of a job that the machine has no room for."""
+        self.state, self.reason = "cut off", cut_off(error) or str(error)
+
+
+def _last_line(log: Path) -> str:
+    """Return the last line of a log that is not empty, without the ``zoo:`` of an error message."""
+    try:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1].removeprefix("zoo: ") if lines else ""
