@@ -11,7 +11,7 @@ from zoo.config import check_choices, compose_run, identify, options, to_dict
 from zoo.config.compose import merged
 from zoo.config.identities import Identities
 from zoo.errors import ZooError
-from zoo.sweep.plan import expand
+from zoo.sweep import check_sweep, expand
 
 EXPERIMENTS = options("experiment")
 
@@ -60,7 +60,7 @@ def test_a_sweep_runs_recipes(plus):
         "grid": {f"{plus}experiment": ["wgan_gp_toy", "wgan_gp_mnist"], "seed": [0, 1]},
         "when": {f"{plus}experiment=wgan_gp_toy": {"training.updates": 3}},
     }
-    jobs = expand(sweep, ["logger=none"])
+    jobs = expand(check_sweep(sweep, "mine"), ["logger=none"])
     identities = Identities()
     found = [identities.of(job) for job in jobs]
     assert found == [identify(compose_run(job)) for job in jobs]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from zoo.config import compose_run, options, to_dict
 from zoo.data.spec import DataSpec
 from zoo.factory import instantiate
 from zoo.running.fit import training_module
 from zoo.running.spec import RunSpec
-from zoo.sweep.plan import expand, find_sweep
+from zoo.sweep.definition import expand, find_sweep, read_sweep
 
 JOBS = {
     next(o for o in job if o.startswith("model=")).removeprefix("model="): job
-    for job in expand(yaml.safe_load(find_sweep("families").read_text()), ["seed=0"])
+    for job in expand(read_sweep(find_sweep("families")), ["seed=0"])
 }
 
 
@@ -34,6 +33,6 @@ def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
 def test_a_short_wgan_does_not_keep_the_rate_of_a_long_one(name):
     """Rates published for 100,000 updates or more hardly move a model in 1,000; both sweeps say the same."""
-    claims = yaml.safe_load(find_sweep("claims_digits").read_text())["when"][f"model={name}"]
+    claims = read_sweep(find_sweep("claims_digits")).when[f"model={name}"]
     ours = compose_run(JOBS[name]).training.lr
     assert compose_run([f"model={name}"]).training.lr < ours == claims["training.lr"]
