@@ -24,7 +24,7 @@ from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.sentences import all_claims
 from zoo.comparison.claims.verdict import SUPPORTED
 from zoo.comparison.collect import Run
-from zoo.comparison.figures import canvas
+from zoo.comparison.figures.style import canvas
 from zoo.comparison.studies import studies
 from zoo.record import Cost, DataDescription, Metric, Provenance, Record, Sampling, SamplingOrder
 from zoo.sweep import plan_sweep

@@ -162,15 +162,7 @@ def section(decisions: Sequence[Decision], pictures: Mapping[str, str]) -> str:
 
 
 def _template(file: str, **values: Any) -> str:
-    """Return a template of ``templates/`` filled in; what it inserts is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    """Return a template beside this file filled with values, which are escaped."""
+    from zoo.comparison import page
 
-    environment = Environment(
-        loader=PackageLoader("zoo.comparison.claims"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    texts = {"missing": missing_text, "missing_beside": missing_beside_text}
-    return environment.get_template(file).render(**texts, **values)
+    return page.render(file, missing=missing_text, missing_beside=missing_beside_text, **values)

@@ -107,7 +107,10 @@ def shell(title: str, body: str) -> str:
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a template of this directory filled with values, which are escaped unless they are markup."""
+    """Return a template filled with values, which are escaped unless they are markup.
+
+    Templates lie in this directory and beside the claims.
+    """
     style, script = (Markup((HERE / name).read_text()) for name in ("style.css", "script.js"))
     return _environment().get_template(template).render(style=style, script=script, **values)
 
@@ -115,7 +118,7 @@ def render(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader([HERE, HERE.parent / "claims"]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
