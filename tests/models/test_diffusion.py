@@ -277,6 +277,18 @@ def test_the_loss_of_the_optimal_denoiser_is_least():
         assert min(losses, key=losses.get) == 0.5
 
 
+@SCHEDULES
+def test_the_loss_visits_every_step_equally_often_and_never_the_data(schedule):
+    model, times = optimal(schedule={"timesteps": 5, "form": schedule}), []
+    model.velocity.network.register_forward_pre_hook(lambda _, given: times.append(given[0]))
+    n = 4000
+    model.matching_loss(torch.randn(n, 1, dtype=torch.float64))
+    values, counts = times[0].unique(return_counts=True)
+    expected = schedule_angles(5, schedule)[1:] * (2 / math.pi)
+    torch.testing.assert_close(values, expected, rtol=0, atol=1e-6)
+    assert (counts / n - 0.2).abs().max() < 5 * math.sqrt(0.2 * 0.8 / n)
+
+
 def test_evaluations_are_counted():
 
     model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sampler={"steps": 7})
