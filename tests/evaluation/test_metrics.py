@@ -202,6 +202,16 @@ def test_pairs_are_compared_among_a_limited_number_the_same_for_all():
     assert limited["fd/plain"].n == 23
 
 
+def test_the_seed_of_the_protocol_decides_the_bootstrap_and_the_subsets():
+    first, again, other = (measure(context(seed=seed)) for seed in (0, 0, 1))
+    for name in ("fd/plain", "sharpness", "sharpness/spectrum"):
+        assert first[name] == again[name]
+        assert first[name].value == other[name].value
+        assert first[name].standard_error != other[name].standard_error
+    few = [measure(context(seed=seed, pairwise_examples=10))["kid/plain"].value for seed in (0, 1)]
+    assert few[0] != few[1]
+
+
 def test_a_new_metric_is_one_file(monkeypatch, tmp_path):
     (tmp_path / "spread.py").write_text(
         "from zoo.evaluation.metrics import Value, metric\n"
@@ -334,4 +344,4 @@ def test_features_that_are_not_finite_and_values_that_are_none():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "definitions", lambda: (spoilt,))
         odd = measure(context())["odd"]
-    assert (odd.value, odd.reason) == (None, "The value is nan, no number.")
+    assert (odd.value, odd.reason) == (None, "The value is nan, not a finite number.")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 import zoo
@@ -15,8 +13,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, Unsound, ZooError
 from zoo.evaluation.features import select
 from zoo.evaluation.likelihood import likelihood
-from zoo.evaluation.protocol import Settings, evaluate, generate, protocol_hash
-from zoo.evaluation.speed import sampling_speed
+from zoo.evaluation.protocol import evaluate, generate
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic
 from zoo.models.core.nfe import add_nfe
@@ -270,81 +267,6 @@ def test_how_samples_are_drawn_is_told_beside_what_is_measured_of_them(name):
     assert told.items() <= result.metrics["energy_distance"].details.items()
     assert told.items() <= result.sampling.details.items()
     assert "truncation" not in result.metrics["nll"].details
-
-
-class Slow(nn.Module):
-    """Takes 2 s + n/10 s by its own clock."""
-
-    family, likelihood = "autoregressive", "exact"
-
-    def __init__(self):
-        super().__init__()
-        self.now, self.calls = 0.0, []
-
-    def sample(self, n, temperature=1.0):
-        self.now += 2 + n / 10
-        self.calls.append(n)
-        add_nfe(5)
-        return torch.zeros(n, 2)
-
-
-def test_speed_by_a_fake_clock():
-    model = Slow()
-    options = {"latency_repeats": 3, "throughput_batches": [10, 20], "throughput_repeats": 2}
-    speed = sampling_speed(model, **options, time_limit_seconds=1000, clock=lambda: model.now)
-    assert speed["latency_seconds"] == pytest.approx(2.1)
-    assert speed["latency_quartiles"] == pytest.approx([2.1, 2.1])
-    assert (speed["throughput"], speed["throughput_batch"]) == (pytest.approx(5), 20)
-    assert speed["sequential_evaluations"] == 5
-    assert model.calls == [1] * 4 + [10] * 3 + [20] * 3
-
-
-def test_depth_is_counted_at_each_batch():
-    class Adaptive(Slow):
-        """Takes a step more for every ten examples, as a solver whose worst example decides."""
-
-        def sample(self, n, temperature=1.0):
-            add_nfe(n // 10)
-            return super().sample(n, temperature)
-
-    model = Adaptive()
-    options = {"latency_repeats": 2, "throughput_batches": [20, 10], "throughput_repeats": 2}
-    speed = sampling_speed(model, **options, time_limit_seconds=1000, clock=lambda: model.now)
-    assert speed["sequential_evaluations"] == 5
-    assert speed["sequential_evaluations_by_batch"] == {"10": 6, "20": 7}
-    assert list(speed["throughput_by_batch"]) == list(speed["sequential_evaluations_by_batch"])
-    assert model.calls == [1] * 3 + [10] * 3 + [20] * 3  # nothing is sampled for the sake of the count
-
-
-def test_time_limit_ends_slow_samplers():
-    model = Slow()
-    options = {"latency_repeats": 50, "throughput_batches": [10, 20]}
-    speed = sampling_speed(model, **options, time_limit_seconds=2.5, clock=lambda: model.now)
-    assert model.calls == [1, 1, 10]  # 10 took 3 s: it is its own measurement, and 20 is left out
-    assert speed["throughput"] == pytest.approx(10 / 3)
-
-
-def test_settings():
-    shipped = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/evaluation/default.yaml").read_text())
-    assert Settings.of(shipped) == Settings()
-    assert protocol_hash(shipped) == protocol_hash({}) == protocol_hash({"inception_weights": "elsewhere"})
-    assert protocol_hash(shipped) == protocol_hash({"dinov2_weights": "elsewhere"})
-    assert protocol_hash(shipped) == "2a3866930d52"  # of results/quickstart; to change it is to judge anew
-    assert protocol_hash({"samples": 7}) != protocol_hash({})
-    with pytest.raises(ZooError, match="samples"):
-        Settings.of({"sample": 3})
-    assert protocol_hash({"time_limit_seconds": 5}) == protocol_hash({})
-    wrong = [
-        ("samples", 0), ("samples", "many"), ("samples", True), ("likelihood_examples", 0),
-        ("likelihood_examples", 2.5), ("latency_repeats", 0), ("throughput_batches", []),
-        ("throughput_batches", [0]), ("throughput_batches", 3), ("time_limit_seconds", "x"),
-        ("time_limit_seconds", math.nan), ("time_limit_seconds", math.inf),
-        ("time_limit_seconds", -1), ("extractor", "digit-cnn"), ("inception_weights", 3),
-        ("dinov2_weights", 3),
-    ]  # fmt: skip
-    for name, value in wrong:
-        with pytest.raises(ZooError, match="digits-cnn" if name == "extractor" else rf"evaluation\.{name}"):
-            Settings.of({name: value})
 
 
 def test_an_extractor_or_a_reason(monkeypatch, tmp_path):

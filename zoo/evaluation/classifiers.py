@@ -1,8 +1,8 @@
-"""The small classifiers that ship with the package, whose last hidden layer gives features.
+"""The small classifiers in the package, whose last hidden layer gives features.
 
-``python -m zoo.evaluation.train_classifier NAME`` makes their weights. SiLU keeps every feature alive, so
-that their covariance has full rank; nothing is normalised over a batch, so that one image's features are its
-own.
+``python -m zoo.evaluation.train_classifier NAME`` makes their weights. With SiLU no feature is constant, so
+their covariance has full rank; nothing is normalised over a batch, so an image's features do not depend on
+other images.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Classifier(nn.Module):
-    """A body that gives features and a linear head that tells ``classes`` apart.
+    """A network whose body gives features and whose linear head classifies them.
 
     Args:
-        body: images with values in [-1, 1] to ``(B, dim)``.
+        body: from images with values in [-1, 1] to features ``(B, dim)``.
         dim: number of features.
-        levels: of the images it reads, which have values 0..levels-1.
+        levels: number of levels of the images, which have values 0..levels-1.
         classes: number of labels.
     """
 
@@ -37,11 +37,11 @@ class Classifier(nn.Module):
         self.levels = levels
 
     def features(self, x: Tensor) -> Tensor:
-        """Features ``(B, dim)`` of images ``(B, C, H, W)`` with values 0..levels-1."""
+        """Return features ``(B, dim)`` of images ``(B, C, H, W)`` with values 0..levels-1."""
         return self.body(x.to(self.head.weight.dtype) / ((self.levels - 1) / 2) - 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(B, classes)``."""
+        """Return logits ``(B, classes)``."""
         return self.head(self.features(x))
 
 
@@ -53,8 +53,8 @@ class Shipped:
         name: of the extractor and of its file.
         spec: the images it was trained on.
         dim: number of features.
-        body: builds the network up to them.
-        command: that made the weights.
+        body: function that builds the network up to the features.
+        command: the command that made the weights.
     """
 
     name: str
@@ -65,19 +65,19 @@ class Shipped:
 
     @property
     def path(self) -> Path:
-        """The weights' file."""
+        """Return the path of the weights."""
         return WEIGHTS / f"{self.name}.safetensors"
 
     def build(self) -> Classifier:
-        """The classifier with fresh weights."""
+        """Return the classifier with fresh weights."""
         assert self.spec.levels is not None
         return Classifier(self.body(), self.dim, self.spec.levels)
 
     def load(self, path: Path | None = None) -> tuple[Classifier, dict[str, str]]:
-        """The shipped classifier, in evaluation mode, and its file's metadata.
+        """Return the classifier with its weights, in evaluation mode, and its file's metadata.
 
         Raises:
-            ZooError: the file is missing, damaged or another's.
+            ZooError: the file is missing, damaged or of another classifier.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -97,7 +97,7 @@ class Shipped:
 
 
 def _layers(channels: list[tuple[int, int, int]], inside: int, dim: int) -> nn.Sequential:
-    """3x3 convolutions ``(in, out, stride)``, then a linear layer from ``inside`` to ``dim`` values."""
+    """Return 3x3 convolutions ``(in, out, stride)`` and a linear layer from ``inside`` to ``dim`` values."""
     parts: list[nn.Module] = []
     for cin, cout, stride in channels:
         parts += [nn.Conv2d(cin, cout, 3, stride=stride, padding=1), nn.SiLU()]

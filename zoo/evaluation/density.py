@@ -1,4 +1,4 @@
-"""A picture of a density on the plane: the model's on a grid, beside the data's histogram."""
+"""Densities on the plane, for pictures: the model's on a grid, and the data's histogram."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from zoo.evaluation.likelihood import log_probs
 from zoo.models.core.capabilities import declared
 
 SIDE = 96  # cells along each axis
-MARGIN = 0.1  # of the data's width, on every side
+MARGIN = 0.1  # on every side, as a share of the data's width
 
 
 def density_grid(
     model: nn.Module, splits: Mapping[str, Tensor], spec: DataSpec, batch_size: int = 2048
 ) -> dict[str, np.ndarray] | None:
-    """Densities on a square grid over the data; None unless the data are points of the plane with a density.
-
-    A model that cannot compute it on the whole grid (:class:`~zoo.errors.Unsound`) has none either.
+    """Return densities on a square grid over the data; None unless data are points of the plane and the model
+    has a density that it can compute on the whole grid (see :class:`~zoo.errors.Unsound`).
 
     Returns:
         ``density`` ``(96, 96)`` of the model at the cells' centres, ``data`` ``(96, 96)``, the histogram of

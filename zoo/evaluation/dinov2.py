@@ -1,4 +1,4 @@
-"""DINOv2's Vision Transformer (Oquab et al. 2023), and how Stein et al. (2023) show it images.
+"""DINOv2's Vision Transformer (Oquab et al. 2023), with the preprocessing of Stein et al. (2023).
 
 The modules are named as in the published files, whose weights are loaded as they are.
 """
@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SIDE = 224  # of the images that the network is shown
+SIDE = 224  # of the input images
 HEAD = 64  # width of an attention head, in every published size
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
 
@@ -63,7 +63,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """RGB images to the class token's features.
+    """A network from RGB images to the features of the class token.
 
     Args:
         width: of a token, a multiple of 64; the number of features.
@@ -83,10 +83,11 @@ class VisionTransformer(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-6)
 
     def positions(self, rows: int, columns: int) -> Tensor:
-        """What is added to the tokens of ``rows`` x ``columns`` patches, ``(1, 1 + rows * columns, width)``.
+        """Return the position embeddings of ``rows`` x ``columns`` patches, ``(1, 1 + rows * columns,
+        width)``.
 
-        Elsewhere than on the learned grid it is interpolated. The tenth of a patch is the authors' guard
-        against a rounded size; it moves the points a little, so it is part of the features.
+        On another grid than the learned one they are interpolated. The authors add a tenth of a patch against
+        rounding of the size; it moves the points a little, so it is part of the features.
         """
         if rows == columns == self.grid:
             return self.pos_embed
@@ -96,7 +97,7 @@ class VisionTransformer(nn.Module):
         return torch.cat([own, F.interpolate(image, scale_factor=scale, mode="bicubic").flatten(2).mT], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features ``(B, width)`` of images ``(B, 3, H, W)`` as :func:`shown` gives them."""
+        """Return features ``(B, width)`` of images ``(B, 3, H, W)`` from :func:`shown`."""
         patches = self.patch_embed["proj"](x)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches.flatten(2).mT], dim=1)
         tokens = self.blocks(tokens + self.positions(*patches.shape[2:]))
@@ -104,12 +105,12 @@ class VisionTransformer(nn.Module):
 
 
 def shown(pixels: Tensor) -> Tensor:
-    """Grey or RGB images of bytes ``(B, 1 or 3, H, W)`` as the network sees them, ``(B, 3, 224, 224)``.
+    """Return grey or RGB images of bytes ``(B, 1 or 3, H, W)`` as input of the network, ``(B, 3, 224, 224)``.
 
-    They are stretched to the square by cubic interpolation, with antialiasing where they shrink, and not
-    rounded back to bytes; then cut to the range and standardised by ImageNet's mean and standard deviation.
-    That is Pillow's way in floating point (``--clean_resize`` of Stein et al. 2023), to a millionth: in
-    float64, for torch's weights in float32 are off by up to 1e-4. Grey becomes three equal colours.
+    They are stretched to the square by bicubic interpolation, with antialiasing where they shrink, and not
+    rounded back to bytes; then clipped and standardised by ImageNet's mean and standard deviation. To a
+    millionth this is Pillow's resizing in floating point (``--clean_resize`` of Stein et al. 2023); it needs
+    float64, since torch's weights in float32 are off by up to 1e-4. Grey becomes three equal colours.
     """
     x = F.interpolate(pixels.double(), size=(SIDE, SIDE), mode="bicubic", antialias=True)
     mean, std = (x.new_tensor(values).view(3, 1, 1) for values in (MEAN, STD))
@@ -117,26 +118,26 @@ def shown(pixels: Tensor) -> Tensor:
 
 
 def load(path: Path) -> VisionTransformer:
-    """The network of a file such as ``dinov2_vitl14_pretrain.pth``, in evaluation mode, on the CPU.
+    """Return the network of a file such as ``dinov2_vitl14_pretrain.pth``, in evaluation mode, on the CPU.
 
     Raises:
-        Exception: of many kinds, where the file is damaged or another network's.
+        Exception: of many kinds, if the file is damaged or of another network.
     """
     return build(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def build(state: Mapping[str, Tensor]) -> VisionTransformer:
-    """The network that has these weights, in evaluation mode; its sizes are read off their shapes.
+    """Return the network with these weights, in evaluation mode; its sizes follow from their shapes.
 
     Raises:
-        KeyError, RuntimeError, ValueError: they are another network's, or not finite.
+        KeyError, RuntimeError, ValueError: the weights are of another network, or not finite.
     """
     state = {name: weight.float() for name, weight in state.items() if name != "mask_token"}  # for training
     width, _, patch, _ = state["patch_embed.proj.weight"].shape
     hidden, _ = state["blocks.0.mlp.fc1.weight"].shape
     depth = len({name.split(".")[1] for name in state if name.startswith("blocks.")})
     if width % HEAD or SIDE % patch:
-        raise ValueError(f"width {width} is no multiple of {HEAD}, or patches of {patch} do not tile {SIDE}")
+        raise ValueError(f"width {width} is not a multiple of {HEAD}, or {SIDE} not one of {patch}")
     if not all(bool(torch.isfinite(weight).all()) for weight in state.values() if not weight.is_meta):
         raise ValueError("some weights are not finite")
     with torch.device("meta"):  # 300 million random numbers would be thrown away

@@ -1,4 +1,4 @@
-"""The rows of an evaluation, shared out over the processes of a run."""
+"""The rows of an evaluation, divided between the processes of a run."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import torch
 from torch import Tensor, distributed, nn
 
 from zoo.errors import ZooError
-from zoo.models.core.model import GenerativeModel
+from zoo.models.core.capabilities import declared
 from zoo.models.core.nfe import add_nfe, count_nfe
 from zoo.ranks import rank as own_rank
 from zoo.ranks import world_size
 
 
 def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice], Tensor]) -> Tensor:
-    """``work`` on the rows ``0 .. n-1``, ``batch_size`` at a time, put together on the CPU.
+    """Return ``work`` of the rows ``0 .. n-1``, computed ``batch_size`` at a time and joined on the CPU.
 
-    Each of several processes works through a run of the batches that one process would make, so that even
-    a solver whose steps depend on its batch takes the same; a process may have none. All of them must call
-    this, and all get the whole, with the evaluations that any of them counted, or raise the same error, that
-    of the first process to have one. A model that is not zoo's may draw from torch's global generator in the
-    order of its batches: each process works through them all.
+    Each process computes some of the batches that one process alone would make, so a solver whose steps
+    depend on its batch takes the same steps; a process may have none. All processes must call this, and all
+    get the whole result, with the network evaluations of all counted, or raise the same error: that of the
+    lowest rank that has one. A model whose noise is not keyed may draw from torch's global generator in the
+    order of its batches, so each process computes them all.
 
     Args:
-        model: that ``work`` asks.
-        n: rows, at least one.
-        batch_size: of them at once.
-        work: what the model answers for these rows, ``(rows, ...)``.
+        model: the model that ``work`` calls.
+        n: number of rows, at least one.
+        batch_size: rows at a time.
+        work: function from a slice of rows to the model's result for them, ``(rows, ...)``.
     """
     batches = [slice(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
-    if world_size() == 1 or not isinstance(model, GenerativeModel):
+    if world_size() == 1 or not declared(model).keyed_noise:
         return torch.cat([work(rows).cpu() for rows in batches])
     rank, ranks = own_rank(), world_size()
     mine = batches[rank * len(batches) // ranks : (rank + 1) * len(batches) // ranks]
@@ -53,7 +53,7 @@ def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice]
 
 
 def first_goes_on() -> bool:
-    """End the process group where there is one; whether this process is the first, which goes on alone."""
+    """End the process group, if there is one; return whether this is the first process, which goes on."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return True
     first = distributed.get_rank() == 0
@@ -62,7 +62,7 @@ def first_goes_on() -> bool:
 
 
 def _portable(error: Exception, rank: int) -> Exception:
-    """The error as another process can raise it, with where it comes from."""
+    """Return the error in a form that another process can raise, with the original traceback as a note."""
     try:
         copy = pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""Feature extractors: the spaces in which sets of images are compared."""
+"""Feature extractors, in whose features sets of images are compared."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ DINOV2_FILE = "dinov2_vitl14_pretrain.pth"
 
 @dataclass(frozen=True)
 class Published:
-    """A network whose weights others publish, and that are a file of this machine.
+    """A network whose weights are published by others, in a file of this machine.
 
     Attributes:
-        title: what people call it.
-        metric: its Fréchet distance.
-        file: the published file's name.
-        sha256: the first digits of its checksum.
-        publisher: whose file it is.
-        setting: of the evaluation, that may say where it is.
+        title: its usual name.
+        metric: name of its Fréchet distance.
+        file: name of the published file.
+        sha256: first digits of the file's checksum.
+        publisher: of the file.
+        setting: of the evaluation that may give the file's path.
     """
 
     title: str
@@ -45,12 +45,12 @@ class Published:
     setting: str
 
     def path(self, given: str | None = None) -> Path:
-        """Where the weights should be: as given, or else in the torch hub's folder."""
+        """Return the path of the weights: the given one, or that in the torch hub's folder."""
         return Path(given).expanduser() if given else Path(torch.hub.get_dir()) / "checkpoints" / self.file
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[None]:
-        """Turn whatever reading the weights raises, which depends on the damage, into a sentence."""
+        """Turn any error of reading the weights, which depends on the damage, into one sentence."""
         try:
             yield
         except Exception as error:
@@ -76,12 +76,12 @@ class Extractor:
     """A fixed function from images to features.
 
     Attributes:
-        name: what the record calls it.
-        key: the metric's name.
+        name: in the record.
+        key: name of its Fréchet distance in the record.
         dim: number of features.
         sha256: checksum of the weights' file.
-        function: data space ``(B, C, H, W)`` to ``(B, dim)``.
-        details: what else controls the value.
+        function: from images in data space ``(B, C, H, W)`` to features ``(B, dim)``.
+        details: whatever else the value depends on.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Extractor:
 
     @torch.no_grad()
     def __call__(self, x: Tensor, batch_size: int = 256) -> Tensor:
-        """Features ``(N, dim)`` of images ``(N, C, H, W)``, float64, on the CPU."""
+        """Return features ``(N, dim)`` of images ``(N, C, H, W)``, float64, on the CPU."""
         parts = [self.function(batch).to(device="cpu", dtype=torch.float64) for batch in x.split(batch_size)]
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, dtype=torch.float64)
 
@@ -107,11 +107,11 @@ def select(
     dinov2_weights: str | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Extractor | None, str]:
-    """The extractor in which images of this kind are compared, or None with the reason.
+    """Return the extractor for images of this kind, or None with the reason.
 
     Args:
         spec: the data.
-        natural: whether the images are photographs, which Inception was trained to tell apart.
+        natural: whether the images are photographs, for which Inception was trained.
         name: one of :data:`EXTRACTORS`. By default the shipped classifier of digits or of MNIST's images
             where the shape is theirs; for photographs Inception where its weights are at hand; else the
             shipped classifier of CIFAR-10's images where the shape is theirs.
@@ -163,7 +163,7 @@ def select(
 
 
 def _fits(name: str, spec: DataSpec) -> bool:
-    """Whether a shipped classifier reads images of this kind; bytes can be made of any levels."""
+    """Return whether a shipped classifier reads images of this kind; any levels can become bytes."""
     wanted = SHIPPED[name].spec
     return spec.shape == wanted.shape and (
         spec.levels == wanted.levels or (wanted.levels == 256 and spec.levels is not None)
@@ -171,7 +171,8 @@ def _fits(name: str, spec: DataSpec) -> bool:
 
 
 def classifier(name: str, spec: DataSpec) -> Extractor:
-    """A shipped classifier's features, on the CPU. Images are first brought to the nearest level.
+    """Return the extractor of a shipped classifier, on the CPU. Images are first brought to the nearest
+    level.
 
     Raises:
         ZooError: the weights that ship with the package are missing or damaged.
@@ -199,12 +200,11 @@ def _loaded(name: str) -> tuple[Classifier, dict[str, str], str]:
 def inception(
     weights: Path, levels: int, device: torch.device | str = "cpu", layer: str = "2048"
 ) -> Extractor:
-    """The 2048 pool features of the Inception network of Heusel et al. (2017), as torch-fidelity holds it.
+    """Return the extractor of the 2048 pool features of Inception (Heusel et al. 2017), by torch-fidelity.
 
-    ``layer`` may be an earlier one, 64, 192 or 768, for sets of fewer than 2049 images.
-    It resizes to 299x299 itself, bilinearly and without antialiasing, as the original's graph did. Only the
-    published weights, known by their checksum, give what is called FID; any others
-    ``fd/inception-v3-compat``.
+    ``layer`` may be an earlier one, 64, 192 or 768, for sets of fewer than 2049 images. The network resizes
+    to 299x299, bilinearly and without antialiasing, as the original's graph did. Only the published weights,
+    recognised by their checksum, give FID; any others give ``fd/inception-v3-compat``.
 
     Raises:
         ZooError: the file holds no such weights.
@@ -231,10 +231,11 @@ def inception(
 
 @functools.lru_cache(maxsize=1)
 def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Extractor:
-    """The class token of DINOv2's Vision Transformer, in which Stein et al. (2023) compare images.
+    """Return the extractor of the class token of DINOv2's Vision Transformer, which Stein et al. (2023)
+    recommend.
 
-    They take the ViT-L/14 of Oquab et al. (2023), with 1024 features; the smaller ones are read too. The
-    record tells which it was, and whether the file is the published one of ViT-L/14.
+    They use the ViT-L/14 of Oquab et al. (2023), with 1024 features; smaller ones are read too. The record
+    says which network it was, and whether the file is the published one of ViT-L/14.
 
     Raises:
         ZooError: the file holds no such weights.
@@ -309,15 +310,16 @@ def as_levels(images: Tensor, levels: int, value_range: tuple[float, float] | No
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:
-    """Levels ``0..levels-1`` to bytes 0..255: scaled by 255/(levels-1), rounded half up, cut to the range.
+    """Return levels ``0..levels-1`` as bytes 0..255: scaled by 255/(levels-1), rounded half up, cut to the
+    range.
 
-    The one way from images to bytes, for every family and for real images alike.
+    Generated and real images alike become bytes by this function.
     """
     scaled = x.to(torch.float64) * (255 / (levels - 1))
     return torch.floor(scaled + 0.5).clamp(0, 255).to(torch.uint8)
 
 
 def sha256(path: Path) -> str:
-    """Checksum of a file, in hexadecimal."""
+    """Return the checksum of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A trained run as torch-fidelity takes it, so that its own commands judge the same samples.
+"""A trained run as an input of torch-fidelity, whose own commands then judge the same samples.
 
 >>> from torch_fidelity import calculate_metrics
 >>> calculate_metrics(  # doctest: +SKIP
@@ -25,19 +25,19 @@ from zoo.models.core import rng
 class Generator(GenerativeModelBase):
     """A model as a function from torch-fidelity's noise to RGB images of bytes.
 
-    A row of noise is the key of all that the model draws for its sample: so the samples follow from
-    torch-fidelity's seed, whatever the batch size, for every family. They are no smooth function of the
-    noise; its perceptual path length (``ppl``) means nothing for them.
+    A row of noise is the key of all random numbers of its sample, so the samples follow from torch-fidelity's
+    seed, whatever the batch size, for every family. They are not a smooth function of the noise, so
+    torch-fidelity's perceptual path length (``ppl``) has no meaning for them.
 
     Args:
         model: a zoo model.
-        spec: the data that it models: grey or RGB images of integer levels.
+        spec: of its data: grey or RGB images of integer levels.
 
     Raises:
-        ZooError: data that are no such images.
+        ZooError: other data.
     """
 
-    z_size = 4  # normal numbers enough that no two samples share a key
+    z_size = 4  # normal numbers: enough that no two samples share a key
     z_type = "normal"
     num_classes = 0
 
@@ -51,21 +51,21 @@ class Generator(GenerativeModelBase):
 
     @torch.no_grad()
     def forward(self, z: Tensor) -> Tensor:
-        """Noise ``(B, 4)`` to images ``(B, 3, H, W)``, uint8."""
+        """Return images ``(B, 3, H, W)``, uint8, for noise ``(B, 4)``."""
         with rng.keyed(rng.content_keys(z)):
             samples = self.model.sample(len(z))  # type: ignore[operator]
         return to_uint8(samples, self.levels).expand(-1, 3, -1, -1)
 
 
 def generator(run: str | Path, device: torch.device | str | None = None) -> Generator:
-    """The model of a run's directory or checkpoint, for ``calculate_metrics(input1=...)``.
+    """Return the model of a run's directory or checkpoint, for ``calculate_metrics(input1=...)``.
 
     Args:
         run: as in :func:`zoo.load`.
-        device: the CPU by default; torch-fidelity moves it where ``cuda=True`` asks for that.
+        device: the CPU by default; torch-fidelity moves the model with ``cuda=True``.
 
     Raises:
-        ZooError: nothing there, or a model of other data than images.
+        ZooError: no model there, or one of other data than images.
     """
     model = factory.load(run, device=device)
     return Generator(model, model.spec)

@@ -1,4 +1,4 @@
-"""How invertible a flow is in floating point, and how much its estimates err."""
+"""Diagnostics of flows: invertibility in floating point, and the error of estimates."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from zoo.models.core.flops import count_flops
 from zoo.models.families.flow import Flow
 from zoo.record import Metric
 
-EXAMPLES = 8  # put through and back
+EXAMPLES = 8  # for invertibility
 LARGEST_CROP = 192  # dimensions
 JACOBIANS = 2  # examples; of more dimensions: one
-ROWS = 192  # of a Jacobian that are computed together
-MOST_OPERATIONS = {"cpu": 2e11, "cuda": 1e13}  # of all Jacobians together: some ten seconds of one core
+ROWS = 192  # of a Jacobian, computed at a time
+MOST_OPERATIONS = {"cpu": 2e11, "cuda": 1e13}  # of all Jacobians together: about ten seconds of one core
 ITERATIONS = 20  # of the power method
 PROBED = 16  # examples whose likelihood is estimated again
 LOOSER = 10.0
@@ -37,23 +37,29 @@ Found = tuple[float, dict[str, Any]]
 
 @torch.no_grad()
 def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
-    """Diagnostics of a flow, which rank nothing; of any other model, nothing.
+    """Return diagnostics of a flow, which rank nothing; of any other model, none.
 
-    ``invertibility/float32``: the largest abs(x' - x) over 8 examples and all dimensions, x' being what the
-    inverse makes of the transform's latents of x, in levels or data units (integers are dequantised first).
-    ``invertibility/bfloat16``: the same under autocast, as ``trainer.precision=bf16-mixed`` has it: products
-    and convolutions in bfloat16, weights and the rest in float32. (A cast of everything would measure that
-    bfloat16 cannot tell neighbouring levels apart.) ``latent_change`` is the largest difference that autocast
-    makes to a latent. A coupling may come back exactly all the same: its network is asked the same on both
-    ways. ODEs leave autocast and are not asked twice; residual blocks leave it too.
-    ``log_det_error``: largest difference, in nats over 2 examples, of the transform's log-determinant and
-    log|det| of its whole Jacobian by autograd; for an estimated trace or series it holds that estimate's
-    noise. Of more than 192 dimensions, one example, and the middle of an image alone (``crop`` in the
-    details) where the flow takes that, as those of convolutions do.
-    ``lipschitz``: see :func:`lipschitz`.
+    - ``invertibility/float32``: the largest abs(inverse(forward(x)) - x) over 8 examples and all dimensions,
+      in levels or data units. Integers are dequantised first.
+    - ``invertibility/bfloat16``: the same under autocast, as with ``trainer.precision=bf16-mixed``: products
+      and convolutions in bfloat16, weights and the rest in float32. (With everything in bfloat16,
+      neighbouring levels would coincide.) The detail ``latent_change`` is the largest difference that
+      autocast makes to a latent. A coupling may invert exactly all the same, since its network has the same
+      input in both directions. Flows with ODEs, which leave autocast, do not have it; residual blocks leave
+      autocast too.
+    - ``log_det_error``: the largest difference, in nats over 2 examples, between the transform's
+      log-determinant and log|det| of its whole Jacobian by autograd. It includes the noise of an estimated
+      trace or series. With more than 192 dimensions it is of one example, and of the middle of an image
+      (detail ``crop``) if the flow accepts it, as flows of convolutions do.
+    - ``lipschitz``: see :func:`lipschitz`.
 
-    A conditional model is asked under its first label. A part that cannot be computed is a metric without a
-    value, with the reason.
+    A conditional model has its first label. A part that cannot be computed is a metric without a value, with
+    the reason.
+
+    Args:
+        model: in evaluation mode.
+        x: test examples ``(N, *shape)`` in data space.
+        seed: of the noise.
     """
     if not isinstance(model, Flow) or len(x) == 0:
         return {}
@@ -80,18 +86,18 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
         if math.isfinite(value):
             metric.value = value
         else:
-            metric.reason = f"The value is {value}, no number."
+            metric.reason = f"The value is {value}, not a finite number."
     return found
 
 
 def _labels(model: Flow) -> list[int | None]:
-    """The labels that a model may be asked under."""
+    """Return the labels of a conditional model, or None alone."""
     return [*range(model.context)] if model.conditional else [None]
 
 
 def _prepared(model: Flow, x: Tensor, label: int | None) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Examples as the transform takes them, each with the noise of its likelihood; the label as the networks
-    take it; what the noise adds to the log-likelihood."""
+    """Return the transform's input (examples with the noise of their likelihood), the label as context, and
+    the noise's contribution to the log-likelihood."""
     x = x.to(device=model.device, dtype=model.dtype)
     context = model.one_hot(label, len(x))
     if model.dequantise is None:
@@ -146,7 +152,7 @@ def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
 
 
 def _small(model: Flow, x: Tensor, context: Tensor | None) -> tuple[Tensor, dict[str, Any]]:
-    """The middle of large images where the flow takes that, its side a power of two for squeezes; or all."""
+    """Return the middle of large images (its side a power of two) if the flow accepts it, or all of x."""
     sides = [
         side
         for side in (8, 4, 2)
@@ -164,7 +170,7 @@ def _small(model: Flow, x: Tensor, context: Tensor | None) -> tuple[Tensor, dict
 
 
 def _jacobian(z: Tensor, x: Tensor) -> Tensor:
-    """dz/dx ``(B, D, D)`` of ``z`` ``(B, D)``, rows being latents."""
+    """Return dz/dx ``(B, D, D)`` of ``z`` ``(B, D)``; rows are latents."""
     units = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None].expand(z.shape[1], *z.shape)
     try:
         rows = torch.cat(
@@ -173,15 +179,15 @@ def _jacobian(z: Tensor, x: Tensor) -> Tensor:
                 for part in units.split(ROWS)
             ]
         )
-    except RuntimeError:  # a layer with a gradient of its own that knows no batches of them
+    except RuntimeError:  # a custom autograd.Function without vmap support
         rows = torch.stack([torch.autograd.grad(z, x, unit, retain_graph=True)[0] for unit in units])
     return rows.flatten(2).transpose(0, 1)
 
 
 @contextmanager
 def _values_alone(model: nn.Module) -> Iterator[None]:
-    """Within the block costly layers give their value, in a way that plain autograd sees through, and 0 for a
-    log-determinant: no divergence, series or adjoint, and nothing recomputed."""
+    """Within the block, costly layers return their value and a log-determinant of 0, by operations that plain
+    autograd differentiates: no divergence, series, adjoint or recomputation."""
     changed: list[nn.Module] = []
 
     def substitute(
@@ -205,7 +211,10 @@ def _values_alone(model: nn.Module) -> Iterator[None]:
 
 
 def _end_of_path(ode: ContinuousFlow, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    solver, ode.solver = ode.solver, replace(ode.solver, adjoint=False)  # or each row solves an ODE
+    solver, ode.solver = (
+        ode.solver,
+        replace(ode.solver, adjoint=False),
+    )  # with it each row of a Jacobian is a solve
     try:
         return ode.path(x, (0.0, 1.0), context)[-1], zeros(x)
     finally:
@@ -222,10 +231,10 @@ def _branch(block: InvertibleResidual, x: Tensor, context: Tensor | None) -> Ten
 
 
 def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Found:
-    """The largest |dg/dx|_2 of a residual block at the examples, by 20 power iterations: from below.
+    """Return the largest spectral norm of dg/dx over residual blocks and examples, and details.
 
-    The detail ``bound`` is what the blocks' spectral normalisation promises from above, ``by_block`` the
-    value of each block, in the order of the flow.
+    It is estimated from below, by 20 power iterations. The detail ``bound`` is the upper bound that spectral
+    normalisation enforces, ``by_block`` the value of each block, in the order of the flow.
     """
     blocks = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
     seen: dict[int, tuple[Any, ...]] = {}
@@ -261,19 +270,18 @@ def _norm(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -
 
 @torch.no_grad()
 def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[..., Tensor]) -> dict[str, Any]:
-    """What an estimated likelihood says of its own error, over the first 16 examples.
+    """Return the details that describe the error of an estimated likelihood, over the first 16 examples.
 
-    ``estimator_deviation_nats``: standard deviation of an example's value over the probes of its trace or
-    series, from a second draw, the noise of dequantisation being the same. ``looser``: what was computed
-    with less care (10 times the tolerances, half the solver's steps, half the series' terms) and
-    ``looser_change_nats``, ``looser_change_error``: by how much the mean log-likelihood changes and the
-    standard error of that.
+    ``estimator_deviation_nats`` is the standard deviation of an example's value over the probes of its trace
+    or series, from a second draw with the same dequantisation noise. ``looser`` is a less exact setting (10
+    times the tolerances, half the solver's steps, half the series' terms), ``looser_change_nats`` the change
+    of the mean log-likelihood at that setting, and ``looser_change_error`` the standard error of that change.
 
     Args:
         model: a flow whose kind is ``estimate``.
         x: examples in data space.
         values: their log-likelihoods, float64 ``(N,)``.
-        again: ``(model, x)`` to ``values``, with the noise that they were computed with.
+        again: function from ``(model, x)`` to the values, with the same noise.
     """
     if not isinstance(model, Flow) or model.likelihood != "estimate" or len(x) < 2:
         return {}
@@ -291,7 +299,7 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
 
 
 def _other_draw(model: Flow, x: Tensor) -> Tensor:
-    """log p of the same dequantised examples by other probes, float64 ``(N,)`` on the CPU."""
+    """Return log p of the same dequantised examples with other probes, float64 ``(N,)`` on the CPU."""
     values = []
     for label in _labels(model):
         point, context, log_weight = _prepared(model, x, label)
@@ -303,7 +311,7 @@ def _other_draw(model: Flow, x: Tensor) -> Tensor:
 
 @contextmanager
 def _looser(model: nn.Module) -> Iterator[str]:
-    """Less care within the block; what that means, or nothing where there is nothing to loosen."""
+    """Use a less exact setting within the block; give its description, empty if there is no such setting."""
     changes: list[tuple[nn.Module, str, Any]] = []
     what = ""
     for module in model.modules():

@@ -23,7 +23,7 @@ from zoo.record import Kind, Metric
 
 
 def likelihood(model: nn.Module, x: Tensor, spec: DataSpec, **settings: Any) -> dict[str, Metric]:
-    """The metrics of :func:`score` alone."""
+    """Return the metrics of :func:`score`, without the values of the examples."""
     return score(model, x, spec, **settings)[0]
 
 
@@ -36,10 +36,10 @@ def score(
     dequantisation_samples: int = 1,
     entropy: float | None = None,
 ) -> tuple[dict[str, Metric], Tensor | None]:
-    """The metrics ``nll`` (nats per example) and, for integer data, ``bits_per_dim`` = nll / (D ln 2).
+    """Return the metrics ``nll`` (nats per example) and, for integer data, ``bits_per_dim`` = nll / (D ln 2).
 
-    Where the data's entropy H is known there is ``kl`` too, nll - H: the Kullback-Leibler divergence from the
-    data's density to the model's, in nats, up to the sampling error of the test set.
+    If the data's entropy H is known, also ``kl`` = nll - H, in nats: the Kullback-Leibler divergence from the
+    data's density to the model's, up to the sampling error of the test set.
 
     Args:
         model: in evaluation mode, with ``log_prob`` and ``likelihood``.
@@ -51,11 +51,14 @@ def score(
         entropy: of the data's density, in nats, where it is known.
 
     Returns:
-        The metrics by name, and log p of each example, float64 ``(N,)``, in nats, where it could be computed:
-        two models are compared by their differences. A model without a density, or one whose log-likelihoods
-        are not all finite or could not be computed (:class:`~zoo.errors.Unsound`), has None for a value, with
-        the reason. The detail ``sequential_evaluations`` is the mean over batches of a model whose networks
-        report them: a continuous flow's function evaluations in one solve.
+        The metrics by name, and log p of each example, float64 ``(N,)``, in nats, or None. A model without a
+        density, or one whose log-likelihoods are not all finite or could not be computed
+        (:class:`~zoo.errors.Unsound`), has metrics without a value, for the reason given. The detail
+        ``sequential_evaluations`` is the number of network evaluations of a batch, on average over batches,
+        for models whose networks report them: function evaluations in one solve of a continuous flow.
+
+    Raises:
+        ZooError: the model declares no likelihood.
     """
     declaration = declared(model)
     kind = declaration.likelihood
@@ -117,13 +120,18 @@ def _metric(value: Value, unit: str, kind: Kind, details: dict[str, Any]) -> Met
 
 
 def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
-    """How many noises per example may be combined: ``wanted``, or 1 where their mean bounds nothing.
+    """Return how many noises per example may be combined: ``wanted``, or 1 where their mean is not a bound.
 
-    log 1/K sum_k w_k is on average a lower bound of log P(x) when each weight w_k is an unbiased estimate of
-    P(x) (Burda et al. 2016, eq. 8). It is one for a flow's density at x + u with dequantisation noise u
-    (P(x) is its mean over the unit cell), for that density over the noise's own, p(x + u) / q(u | x), where
-    the noise is learned or Gaussian (Ho et al. 2019), and for an IWAE. It is none for the ELBO, whose
-    exponential may exceed P(x) on average, nor for a density with an estimated trace.
+    log 1/K sum_k w_k is on average a lower bound of log P(x) if each weight w_k is an unbiased estimate of
+    P(x) (Burda et al. 2016, eq. 8). It is for a flow's density at x + u with uniform dequantisation noise u
+    (P(x) is its mean over the unit cell), for p(x + u) / q(u | x) with learned or Gaussian noise (Ho et al.
+    2019), and for an IWAE. It is not for an ELBO, whose exponential may exceed P(x) on average, nor for a
+    density with an estimated trace.
+
+    Args:
+        kind: of the likelihood.
+        details: of the likelihood: ``dequantisation``, ``bound``.
+        wanted: the setting ``dequantisation_samples``.
     """
     if wanted < 1:
         raise ZooError(f"dequantisation_samples must be at least 1; got {wanted}.")
@@ -134,9 +142,9 @@ def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
 
 @torch.no_grad()
 def log_probs(model: nn.Module, x: Tensor, batch_size: int = 256, copies: int = 1) -> Tensor:
-    """Log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats; the same for every batch size.
+    """Return the log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats.
 
-    Several processes share the examples out, and each has all the values.
+    It does not depend on the batch size. Several processes divide the examples, and each has all values.
     """
     return in_batches(model, len(x), batch_size, lambda rows: _of_batch(model, x[rows], copies))
 
@@ -144,13 +152,14 @@ def log_probs(model: nn.Module, x: Tensor, batch_size: int = 256, copies: int = 
 def _of_batch(model: nn.Module, batch: Tensor, copies: int = 1) -> Tensor:
     device, dtype = placement(model)
     batch = batch.to(device=device, dtype=dtype)
-    draws = [_checked(model.log_prob(batch), batch) if copies == 1 else _salted(model, batch, 0)]  # type: ignore[operator]
-    draws += [_salted(model, batch, salt) for salt in range(1, copies)]
-    return torch.stack(draws).logsumexp(0) - math.log(copies) if copies > 1 else draws[0]
+    if copies == 1:
+        return _checked(model.log_prob(batch), batch)  # type: ignore[operator]
+    draws = [_salted(model, batch, salt) for salt in range(copies)]
+    return torch.stack(draws).logsumexp(0) - math.log(copies)
 
 
 def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Device and floating dtype of a model; the CPU and float32 where it has no weights."""
+    """Return the device and the floating dtype of a model; the CPU and float32 if it has no weights."""
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
             return tensor.device, tensor.dtype

@@ -1,4 +1,4 @@
-"""The protocol: the same questions to every model, with the same data, seeds and limits."""
+"""The protocol: every model is judged on the same examples, with the same seeds and limits."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from zoo.evaluation.features import Extractor, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
-from zoo.evaluation.speed import Clock, sampling_flops, sampling_speed
+from zoo.evaluation.speed import Clock, sampling_speed
 from zoo.models.core import rng
-from zoo.models.core.model import GenerativeModel
+from zoo.models.core.capabilities import HasDiagnostics, HasSamplingDetails, declared, offers
 from zoo.models.core.precision import full_float32
 from zoo.record import Metric, Protocol, Sampling
 
 VERSION = 4  # raise it whenever the code changes what a number means
 SHOWN = 64
-DIAGNOSED = 1000  # test examples that a model's own diagnostics see
+DIAGNOSED = 1000  # test examples for a model's own diagnostics
 
 
 def extractor_for(
     settings: Settings, spec: DataSpec, natural: bool, device: torch.device | str = "cpu"
 ) -> tuple[Extractor | None, str]:
-    """The extractor that these settings mean, or None with the reason: see :func:`select`, which raises."""
+    """Return the extractor that these settings choose, or None with the reason, see :func:`select`."""
     return select(
         spec,
         natural,
@@ -51,7 +51,7 @@ def extractor_for(
 
 @dataclass
 class Evaluation:
-    """What the protocol found.
+    """The results of the protocol.
 
     Attributes:
         metrics: by name.
@@ -69,8 +69,7 @@ class Evaluation:
 
 def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
     """Return what judges a model in full: the version of the code, and the settings save machine paths."""
-    values = Settings.of(settings).identity()
-    return Protocol(VERSION, {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()})
+    return Protocol(VERSION, Settings.of(settings).identity())
 
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:
@@ -100,17 +99,17 @@ def evaluate(
         splits: ``train`` and ``test``, each ``(N, *spec.shape)`` in data space.
         spec: the data.
         natural: whether images are photographs, so that Inception's features mean something.
-        settings: see ``conf/evaluation/default.yaml``.
+        settings: values of :class:`~zoo.evaluation.settings.Settings`.
         entropy: of the data's density, in nats, where it is known.
-        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has such.
+        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
         clock: seconds, for the speed.
 
-    What a model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not converge) is
-    a metric without a value, with the reason; the rest is measured all the same.
+    A metric that the model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not
+    converge) has no value, but a reason; the others are measured all the same.
 
-    Several processes of one process group all call it with the same model. They share the examples that are
-    scored and the samples that are drawn, with the values of one process; then the group ends, and the first
-    process goes on alone, so that no other disturbs its timing. The others get an empty evaluation.
+    All processes of a process group call it with the same model. They divide scoring and sampling between
+    them, with the values of a single process; then the group ends, and the first process continues alone, so
+    that no other disturbs its timing. The others get an empty evaluation.
 
     torch's global random state is left as it was.
     """
@@ -156,7 +155,7 @@ def _evaluate(
         samples, failure = torch.empty(0, *spec.shape), str(error)
     if not first_goes_on():
         return Evaluation()
-    drawn = model.sampling_details() if isinstance(model, GenerativeModel) else {}
+    drawn = dict(model.sampling_details()) if offers(model, HasSamplingDetails) else {}
     extractor, no_extractor = extractor_for(settings, spec, natural, placement(model)[0])
     context = Context(
         samples,
@@ -171,20 +170,11 @@ def _evaluate(
         modes=modes,
     )
     metrics |= measure(context, drawn)
-    said = diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
-    said |= flows.report(model, scored, settings.seed)
-    metrics = said | metrics  # what is measured stands, whatever a model calls its own
+    own = diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
+    own |= flows.report(model, scored, settings.seed)
+    metrics = own | metrics  # the protocol's metrics take precedence over diagnostics of the same name
     torch.manual_seed(settings.seed)
-    sampling = sampling_speed(
-        model,
-        latency_repeats=settings.latency_repeats,
-        throughput_batches=settings.throughput_batches,
-        throughput_repeats=settings.throughput_repeats,
-        time_limit_seconds=settings.time_limit_seconds,
-        clock=clock,
-    )
-    sampling |= sampling_flops(model, settings.seed, settings.time_limit_seconds, sampling)
-    result = Evaluation(metrics, Sampling(**sampling, details=drawn), samples[:SHOWN])
+    result = Evaluation(metrics, sampling_speed(model, settings, clock=clock), samples[:SHOWN])
     if values is not None:
         scored_rows = subset(torch.arange(len(test)), settings.likelihood_examples, settings.seed)
         result.likelihoods = {"values": values.float().numpy(), "indices": scored_rows.int().numpy()}
@@ -193,10 +183,16 @@ def _evaluate(
 
 @torch.no_grad()
 def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
-    """What a zoo model says about itself (:meth:`GenerativeModel.diagnostics`), as metrics of no rank."""
-    if not isinstance(model, GenerativeModel) or len(x) == 0:
-        return {}
+    """Return a model's own diagnostics (:class:`HasDiagnostics`) as metrics that rank nothing.
+
+    Args:
+        model: in evaluation mode.
+        x: test examples, in data space.
+        seed: of the noise.
+    """
     device, dtype = placement(model)
+    if not offers(model, HasDiagnostics) or len(x) == 0:
+        return {}
     try:
         with rng.keyed(rng.keys(seed, count=len(x), device=device)):
             found = model.diagnostics(x.to(device=device, dtype=dtype))
@@ -217,18 +213,22 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
 
 @torch.no_grad()
 def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: int = 256) -> Tensor:
-    """``n`` examples on the CPU, ``(n, *spec.shape)``, drawn ``batch_size`` at a time.
+    """Return ``n`` samples on the CPU, ``(n, *spec.shape)``, drawn ``batch_size`` at a time.
 
-    A zoo model gives ``model.sample(n, seed=seed)`` whatever the batch size; any other draws from torch's
-    global generator. Several processes share the samples out, and each has them all.
+    A model whose noise is keyed, as of every zoo model, gives ``model.sample(n, seed=seed)`` whatever the
+    batch size; any other draws from torch's global generator. Several processes divide the work, and each has
+    all samples.
+
+    Raises:
+        ZooError: samples of another shape.
     """
     device, _ = placement(model)
 
     def work(rows: slice) -> Tensor:
         count = rows.stop - rows.start
-        if isinstance(model, GenerativeModel):
+        if declared(model).keyed_noise:
             with rng.keyed(rng.keys(seed, count=count, first=rows.start, device=device)):
-                part = model.sample(count)
+                part = model.sample(count)  # type: ignore[operator]
         else:
             part = model.sample(count)  # type: ignore[operator]
         if tuple(part.shape) != (count, *spec.shape):
@@ -242,12 +242,13 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
 
 
 def distance_to(real: Tensor, spec: DataSpec, seed: int, model: nn.Module) -> float:
-    """Energy distance, in the data's units, of ``real`` and as many samples: the same latents at each call.
+    """Return the energy distance, in the data's units, of ``real`` and as many samples of the model.
 
-    NaN where a sample is not finite. Several processes share the samples out; each has the same distance.
+    Every call has the same latents. NaN where a sample is not finite. Several processes divide the sampling,
+    and each has the distance.
     """
     try:
         samples = generate(model, len(real), spec, seed)
-    except Unsound:  # a flow says so itself
+    except Unsound:
         return math.nan
     return energy_distance(samples, real)[0] if bool(torch.isfinite(samples).all()) else math.nan

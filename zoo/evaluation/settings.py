@@ -3,86 +3,78 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
+from annotated_types import Ge
+
+from zoo.checks import NotNegativeFloat, Positive, build_settings, settings
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.features import EXTRACTORS
 
-MACHINE = ("inception_weights", "dinov2_weights")  # where files lie: no part of the protocol
-
-AT_LEAST = {
-    "samples": 1,
-    "batch_size": 1,
-    "dequantisation_samples": 1,
-    "pairwise_examples": 2,
-    "training_examples": 1,
-    "latency_repeats": 1,
-    "throughput_repeats": 1,
-    "time_limit_seconds": 0,
-}
+MACHINE = ("inception_weights", "dinov2_weights")  # paths, which are not part of the protocol
 
 
-@dataclass(frozen=True)
+@settings
 class Settings:
-    """The values of ``conf/evaluation/default.yaml``, which explains them."""
+    """Settings of the protocol. Changing one changes the protocol's hash, save for the paths.
+
+    Attributes:
+        seed: of the samples, of subsets and of the bootstrap.
+        samples: number of examples to generate.
+        pairwise_examples: number of examples of each set, at most, in metrics that compare all pairs.
+        training_examples: number of training examples, at most, among which a sample's nearest is searched
+            (memorisation).
+        likelihood_examples: number of test examples to score; None: all.
+        dequantisation_samples: K noises per example for the bound log 1/K sum_k p(x + u_k) of dequantised
+            flows.
+        batch_size: of sampling and scoring; it changes memory, not results.
+        latency_repeats: number of timed calls of ``sample(1)``, of which the median is reported.
+        throughput_batches: batch sizes to try; the fastest is reported.
+        throughput_repeats: number of timed calls at each batch size.
+        time_limit_seconds: of each measurement of speed; at least one call is timed.
+        extractor: name of the feature extractor; None: chosen by the data.
+        inception_weights: path of Inception's weights; None: the torch hub's folder.
+        dinov2_weights: path of DINOv2's weights; None: the torch hub's folder.
+    """
 
     seed: int = 0
-    samples: int = 1000
-    pairwise_examples: int = 2000
-    training_examples: int = 10_000
-    likelihood_examples: int | None = None
-    dequantisation_samples: int = 1
-    batch_size: int = 256
-    latency_repeats: int = 20
-    throughput_batches: tuple[int, ...] = (16, 64, 256)
-    throughput_repeats: int = 5
-    time_limit_seconds: float = 5.0
+    samples: Positive = 1000
+    pairwise_examples: Annotated[int, Ge(2)] = 2000
+    training_examples: Positive = 10_000
+    likelihood_examples: Positive | None = None
+    dequantisation_samples: Positive = 1
+    batch_size: Positive = 256
+    latency_repeats: Positive = 20
+    throughput_batches: Sequence[Positive] = (16, 64, 256)
+    throughput_repeats: Positive = 5
+    time_limit_seconds: NotNegativeFloat = 5.0
     extractor: str | None = None
     inception_weights: str | None = None
     dinov2_weights: str | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
-        """Settings from plain values; what is not named keeps its default.
+        """Return settings with these values; the others keep their defaults.
 
         Raises:
-            ZooError: a setting that does not exist, or a value of another kind or out of range; so that it
-                is known before training.
+            ZooError: a setting that does not exist, or a value of another type or out of range.
         """
-        names = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise unknown("evaluation setting", str(name), names)
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if isinstance(plain.get("time_limit_seconds"), int):
-            plain["time_limit_seconds"] = float(plain["time_limit_seconds"])  # 5 and 5.0 are one protocol
-        for name, hint in get_type_hints(cls).items():
-            if name in plain and not _is(plain[name], hint):
-                kind = str(getattr(hint, "__name__", hint)) if get_origin(hint) is not tuple else "[int, ...]"
-                raise ZooError(f"evaluation.{name} is of the kind {kind}; got {values[name]!r}.")
-        settings = cls(**plain)
-        for name, least in AT_LEAST.items():
-            if not least <= getattr(settings, name) < math.inf:
-                raise ZooError(
-                    f"evaluation.{name} must be at least {least}, and finite; got {getattr(settings, name)}."
-                )
-        if settings.likelihood_examples is not None and settings.likelihood_examples < 1:
-            raise ZooError("evaluation.likelihood_examples must be at least 1, or null for all of the test.")
-        if min(settings.throughput_batches, default=0) < 1:
-            raise ZooError("evaluation.throughput_batches are batch sizes of at least 1, and at least one.")
-        if settings.extractor is not None and settings.extractor not in EXTRACTORS:
-            raise unknown("feature extractor", settings.extractor, EXTRACTORS)
-        return settings
+        given = dict(values)
+        if isinstance(given.get("throughput_batches"), list):
+            given["throughput_batches"] = tuple(given["throughput_batches"])
+        limit = given.get("time_limit_seconds")
+        if isinstance(limit, int) and not isinstance(limit, bool):
+            given["time_limit_seconds"] = float(limit)  # 5 and 5.0 are one protocol
+        found = build_settings(cls, given, "evaluation")
+        if not found.throughput_batches:
+            raise ZooError("evaluation.throughput_batches must name at least one batch size; got [].")
+        if found.extractor is not None and found.extractor not in EXTRACTORS:
+            raise unknown("feature extractor", found.extractor, EXTRACTORS)
+        return found
 
     def identity(self) -> dict[str, Any]:
-        """What names the protocol: every setting save the paths of this machine."""
-        return {k: v for k, v in dataclasses.asdict(self).items() if k not in MACHINE}
-
-
-def _is(value: Any, hint: Any) -> bool:
-    if get_origin(hint) is tuple:
-        return isinstance(value, tuple) and all(_is(v, int) for v in value)
-    return isinstance(value, hint) and not isinstance(value, bool)
+        """Return the settings that name the protocol: all save the paths of this machine, as plain values."""
+        fields: Any = dataclasses.fields(self)
+        values = {field.name: getattr(self, field.name) for field in fields if field.name not in MACHINE}
+        return values | {"throughput_batches": list(self.throughput_batches)}

@@ -1,8 +1,8 @@
-"""``python -m zoo.evaluation.train_classifier digits|mnist|cifar10 [data.root=...]``: features' weights.
+"""Train a classifier of the package: ``python -m zoo.evaluation.train_classifier NAME [data.root=...]``.
 
-Writes the classifier's file in ``zoo/evaluation/weights``, with its accuracies in the metadata. Trained on
-the training split alone; the epoch is chosen by the validation split. Seeded, one thread: seconds for digits,
-minutes for the others.
+Writes the classifier's file in ``zoo/evaluation/weights``, with its accuracies in the metadata. It is trained
+on the training split alone; the epoch is chosen by the validation split. Seeded, with one thread, it takes
+seconds for digits and minutes for the others.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ DECAY, SEED = 1e-2, 0
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one classifier is trained: on which data, for how long, with images moved by up to ``shift``
-    pixels, mirrored, and its weights at the end rounded to half precision, which halves their file."""
+    """How one classifier is trained: its data, epochs and augmentation.
+
+    Images are shifted by up to ``shift`` pixels and mirrored where ``mirror`` is set; ``half`` rounds the
+    final weights to half precision, which halves their file.
+    """
 
     classifier: Shipped
     data: Callable[[str | None], DataModule]
@@ -75,7 +78,7 @@ RECIPES = {
 
 
 def train(recipe: Recipe, data: DataModule) -> tuple[Classifier, dict[str, str]]:
-    """The classifier at its best epoch and the metadata to store with it."""
+    """Return the classifier at its best epoch, and the metadata to store with it."""
     splits, labels = data.splits, data.labels
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
@@ -114,7 +117,7 @@ def train(recipe: Recipe, data: DataModule) -> tuple[Classifier, dict[str, str]]
 
 
 def augmented(x: Tensor, recipe: Recipe) -> Tensor:
-    """Images ``(B, C, H, W)``, each batch shifted by a few pixels, each image mirrored or not."""
+    """Return images ``(B, C, H, W)``, the batch shifted by a few pixels and each image mirrored or not."""
     if recipe.shift:
         down, right = torch.randint(-recipe.shift, recipe.shift + 1, (2,)).tolist()
         height, width = x.shape[2:]
@@ -128,7 +131,7 @@ def augmented(x: Tensor, recipe: Recipe) -> Tensor:
 
 @torch.no_grad()
 def accuracy(model: Classifier, x: Tensor, y: Tensor) -> float:
-    """Share of images ``(N, C, H, W)`` that are told right."""
+    """Return the share of images ``(N, C, H, W)`` that are classified correctly."""
     return (_logits(model, x).argmax(1) == y).double().mean().item()
 
 
@@ -143,7 +146,7 @@ def _logits(model: Classifier, x: Tensor) -> Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, write, tell."""
+    """Train a classifier, write its file and print its accuracy and checksum."""
     from safetensors.torch import save_file
 
     parser = argparse.ArgumentParser(description="Train a classifier whose features compare images.")

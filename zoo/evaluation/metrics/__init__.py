@@ -180,7 +180,7 @@ def _fill(result: Metric, definition: Definition, context: Context) -> None:
         result.reason = str(error)
         return
     if not math.isfinite(found.value):
-        result.reason = f"The value is {found.value}, no number."
+        result.reason = f"The value is {found.value}, not a finite number."
         return
     result.value = found.value
     if found.standard_error is not None and math.isfinite(found.standard_error):

@@ -61,6 +61,9 @@ class Declaration:
         objective: the training objective that fits the model, a name under ``conf/training/``; by default
             ``adversarial`` for a model of likelihood ``none`` and ``maximum_likelihood`` for any other.
         conditional: whether ``log_prob`` and ``sample`` take labels ``y``; by default they do not.
+        keyed_noise: whether all noise of ``log_prob`` and ``sample`` comes from :mod:`zoo.models.core.rng`,
+            so that an example's result does not depend on its batch; by default it may come from torch's
+            global generator.
         whole_batch: whether the loss of an example depends on the rest of its batch, which then cannot be
             divided between processes or into pieces; by default it does not.
     """
@@ -70,6 +73,7 @@ class Declaration:
     sampling: SamplingOrder | None = None
     objective: str = "maximum_likelihood"
     conditional: bool = False
+    keyed_noise: bool = False
     whole_batch: bool = False
 
 
@@ -159,5 +163,6 @@ def declared(model: object) -> Declaration:
         sampling=sampling,
         objective=str(getattr(model, "objective", usual)),
         conditional=bool(getattr(model, "conditional", Declaration.conditional)),
+        keyed_noise=bool(getattr(model, "keyed_noise", Declaration.keyed_noise)),
         whole_batch=bool(getattr(model, "whole_batch", Declaration.whole_batch)),
     )

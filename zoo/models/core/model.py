@@ -41,6 +41,7 @@ class GenerativeModel(nn.Module):
         sampling: how a sample comes about: ``parallel``, ``sequential`` or by a ``solver``, see
             :class:`~zoo.models.core.capabilities.Declaration`.
         objective: the training objective that fits the model, a name under ``conf/training/``.
+        keyed_noise: that all noise comes from :mod:`zoo.models.core.rng`.
         whole_batch: whether the training loss needs its whole batch at once.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
@@ -52,6 +53,7 @@ class GenerativeModel(nn.Module):
     likelihood: Likelihood = "exact"
     sampling: SamplingOrder
     objective: ClassVar[str] = "maximum_likelihood"
+    keyed_noise: ClassVar[bool] = True
     whole_batch: bool = False
 
     @checked("model")

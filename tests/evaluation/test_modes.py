@@ -1,0 +1,39 @@
+"""The metrics of data with modes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from zoo.data.toys import Toy
+from zoo.evaluation.context import Context
+from zoo.evaluation.metrics import measure
+
+
+def modes_of(samples):
+    data = Toy("8gaussians", train=50, val=5, test=200)
+    data.setup()
+    context = Context(samples, data.splits, data.spec, modes=data.modes)
+    found = measure(context)
+    return found["mode_coverage"], found["mode_quality"]
+
+
+def test_modes_are_counted():
+    data = Toy("8gaussians", train=50, val=5, test=4000)
+    data.setup()
+    test = data.splits["test"]
+    coverage, quality = modes_of(test)
+    assert (coverage.value, coverage.direction, coverage.n) == (1.0, "higher", 4000)
+    assert quality.value == pytest.approx(1 - math.exp(-4.5), abs=3 * quality.standard_error + 1e-3)
+    right = test[test[:, 0] > 1]
+    nearest = torch.cdist(right, data.modes[0]).argmin(1)
+    parts = torch.bincount(nearest, minlength=8) / len(right)
+    assert modes_of(right)[0].value == (parts > 1 / 64).sum() / 8 < 0.6
+    coverage, quality = modes_of(torch.randn(500, 2) * 0.1)
+    assert (coverage.value, quality.value) == (0.0, 0.0)
+    assert quality.details["floor"] > 0.9, "real training points, as many"
+    no_modes = Context(test, data.splits, data.spec)
+    assert "mode_coverage" not in measure(no_modes)
+    assert Toy("moons").modes is None
