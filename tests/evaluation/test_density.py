@@ -40,7 +40,7 @@ def test_divergence_of_known_normals():
     assert "kl" not in likelihood(Normal(), x[:10], PLANE)
 
 
-def test_grid_holds_the_mass_and_knows_up_from_right():
+def test_the_grid_sums_to_one_and_its_rows_are_y():
     x = torch.randn(5_000, 2) * torch.tensor([1.0, 0.3]) + torch.tensor([5.0, 0.0])
     grid = density_grid(Normal(shift=torch.tensor([5.0, 0.0])), {"train": x}, PLANE)
     left, right, low, high = grid["extent"]

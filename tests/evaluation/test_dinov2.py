@@ -52,7 +52,7 @@ def test_features_are_those_of_transformers(weights):
         torch.testing.assert_close(found, torch.from_numpy(expected[name]).double(), rtol=0, atol=1e-5)
 
 
-def test_images_are_shown_as_pillow_resizes_them():
+def test_images_are_resized_as_by_pillow():
     mean, std = (np.array(v)[:, None, None] for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
     for shape in [(3, 32, 32), (3, 224, 224), (1, 28, 28), (3, 300, 7), (1, 500, 400)]:
         image = torch.randint(256, shape, dtype=torch.uint8)
@@ -64,7 +64,7 @@ def test_images_are_shown_as_pillow_resizes_them():
         torch.testing.assert_close(dinov2.shown(image[None])[0], expected, rtol=0, atol=2e-6)
 
 
-def test_an_images_features_are_its_own(weights):
+def test_features_do_not_depend_on_the_batch(weights):
     """Whatever the batch, and the same again; images of few levels are those of their bytes."""
     extractor = extractor_of(weights, SPEC)
     x = torch.randint(17, (35, 3, 8, 8)).float()  # more than go through the network at once
@@ -94,7 +94,7 @@ def test_the_published_sizes(width, depth, published_bytes):
     assert 0 < names_and_headers < 600 * len(state)
 
 
-def test_the_record_tells_the_file_and_the_network(weights):
+def test_the_record_has_the_file_and_the_network(weights):
     extractor = extractor_of(weights)
     assert (extractor.name, extractor.key, extractor.sha256) == (DINOV2, "fd/dinov2", sha256(weights))
     assert extractor.details == {
@@ -159,7 +159,7 @@ def test_other_weights_are_refused(weights, tmp_path, damage):
     assert not (tmp_path / "sprung").exists()
 
 
-def test_weights_are_looked_for_where_the_settings_say_or_in_the_hub(weights, tmp_path, monkeypatch):
+def test_weights_are_searched_at_the_given_path_or_in_the_hub(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     extractor, reason = select(BYTES, True, name=DINOV2)
     assert extractor is None
@@ -179,7 +179,7 @@ def test_weights_are_looked_for_where_the_settings_say_or_in_the_hub(weights, tm
     assert any(f"{DINOV2} " in line and "ok" in line and str(path) in line for line in doctors_lines())
 
 
-def test_the_doctor_tells_of_every_extractor(monkeypatch, tmp_path):
+def test_the_doctor_lists_every_extractor(monkeypatch, tmp_path):
     lines = list(doctors_lines())
     assert [line.split()[0] for line in lines] == [*SHIPPED, *PUBLISHED]
     assert all("ok" in line and "%" in line for line in lines[: len(SHIPPED)])
@@ -221,7 +221,7 @@ def test_the_protocol_in_its_features(tmp_path, monkeypatch):
     assert (absent["fd"].value, absent["fd"].reason[:9]) == (None, "fd/dinov2")
 
 
-def test_weights_that_are_missing_are_told_before_training(tmp_path):
+def test_missing_weights_are_an_error_before_training(tmp_path):
     overrides = ["model=vae", "training.updates=1", "evaluation.extractor=dinov2"]
     config = compose_run([*overrides, "evaluation.dinov2_weights=nowhere", "logger=none"])
     with pytest.raises(ZooError, match="no DINOv2 weights at nowhere"):

@@ -80,7 +80,7 @@ def test_moments_of_parts_add_up_to_those_of_the_whole():
         (torch.full((20, 4), math.nan), "finite"),
     ],
 )
-def test_frechet_refuses(features, words):
+def test_frechet_refuses_too_few_constant_or_infinite_features(features, words):
     with pytest.raises(ZooError, match=words):
         frechet.between(features, torch.randn(20, 4))
 
@@ -122,7 +122,7 @@ def test_shipped_classifier(digits):
     assert classifier("digits-cnn", digits.spec).sha256 == sha256(SHIPPED["digits-cnn"].path)
 
 
-def test_the_classifier_of_mnist_reads_other_peoples_digits(digits):
+def test_the_classifier_of_mnist_recognises_other_digits(digits):
     """It never saw these, smaller and by other hands, nor grey values that are not MNIST's."""
     shipped = SHIPPED["mnist-cnn"]
     model, metadata = shipped.load()
@@ -137,7 +137,7 @@ def test_the_classifier_of_mnist_reads_other_peoples_digits(digits):
     assert ours.shape == (3, 64)
 
 
-def test_the_classifier_of_cifar_is_small_and_says_what_it_reached():
+def test_the_classifier_of_cifar_is_small_and_has_its_accuracy():
     shipped = SHIPPED["cifar-cnn"]
     model, metadata = shipped.load()
     assert 0.5 < float(metadata["val_accuracy"]) < 1
@@ -173,7 +173,7 @@ def test_floor_is_far_below_noise(digits):
     torch.testing.assert_close(extractor(digits.splits["test"], batch_size=7), test, rtol=0, atol=1e-5)
 
 
-def test_a_distance_whose_draws_have_none_keeps_its_value_without_an_error():
+def test_a_bootstrap_of_nearly_constant_samples_has_no_error():
     """Of nearly constant samples some bootstrap draws are constant; the samples themselves are not."""
     features = torch.zeros(60, 4)
     features[0] = 1.0

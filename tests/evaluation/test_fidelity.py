@@ -132,7 +132,7 @@ class DigitsFeatures(FeatureExtractorBase):
         return (self.classifier.features(x[:, :1]),)
 
 
-def test_all_three_agree_in_the_features_that_ship_with_the_package():
+def test_metrics_agree_with_torch_fidelity_in_the_packages_features():
     if "zoo-digits" not in FEATURE_EXTRACTORS_REGISTRY:
         register_feature_extractor("zoo-digits", DigitsFeatures)
     data = Digits()

@@ -73,7 +73,7 @@ def examples(spec, n=20):
     )
 
 
-def test_a_planted_error_of_the_inverse_is_found():
+def test_an_error_planted_in_the_inverse_is_found():
     exact, wrong = (flows.report(planted(inverse=e), examples(POINTS), 0) for e in (0.0, -0.25))
     assert set(exact) == PARTS
     name = "invertibility/float32"
@@ -83,7 +83,7 @@ def test_a_planted_error_of_the_inverse_is_found():
     assert wrong["log_det_error"].value < 1e-5
 
 
-def test_a_planted_error_of_the_log_determinant_is_found():
+def test_an_error_planted_in_the_log_determinant_is_found():
     x = torch.tensor([[-1.0, 0, 0], [1.0, 2, 3], [1.0, 0, 0]])
     metric = flows.report(planted(log_det=-0.5), x, 0)["log_det_error"]
     assert metric.value == pytest.approx(0.5, abs=1e-5), "of the worst example"
@@ -117,7 +117,7 @@ def test_flows_are_sound(name, conditional):
         ("realnvp", {"memory_efficient": True}),
     ],
 )
-def test_layers_with_gradients_of_their_own_are_seen_through_and_left_as_they_were(name, settings):
+def test_custom_gradients_are_bypassed_for_the_jacobian_and_restored(name, settings):
     model = perturbed(name, PIXELS, **settings)
     x = examples(PIXELS)
     before = model.log_prob(x)
@@ -128,7 +128,7 @@ def test_layers_with_gradients_of_their_own_are_seen_through_and_left_as_they_we
     assert torch.equal(model.log_prob(x), before)
 
 
-def test_the_way_back_is_under_autocast_too():
+def test_the_inverse_is_under_autocast_too():
     model = planted()
     flows.report(model, examples(POINTS), 0)
     assert model.transform.under_autocast == [False, True]
@@ -188,7 +188,7 @@ def test_the_lipschitz_constant_is_that_of_the_worst_example():
     assert metric.value <= metric.details["bound"]
 
 
-def test_what_cannot_be_computed_has_a_reason_and_the_rest_is_kept():
+def test_diagnostics_that_cannot_be_computed_have_a_reason_and_the_others_are_kept():
     x = examples(POINTS)
     found = flows.report(planted(raises=True), x, 0)
     for name in ("invertibility/float32", "invertibility/bfloat16"):
@@ -212,7 +212,7 @@ def test_large_jacobians_are_of_one_example_and_costly_ones_are_refused(monkeypa
     assert flows.report(planted(), examples(POINTS), 0)["log_det_error"].value is not None
 
 
-def test_other_models_have_no_report():
+def test_models_that_are_not_flows_have_no_report():
     x = examples(PIXELS)
     assert flows.report(VAE(PIXELS, latent_dim=2), x, 0) == {}
     assert flows.report(nn.Linear(2, 2), x, 0) == {}
@@ -298,7 +298,7 @@ def test_ten_times_the_tolerances():
     assert model.transform.solver == Solver(atol=1e-6, rtol=1e-5), "as before, come what may"
 
 
-def test_a_series_that_ends_early_errs_by_its_bound_at_most():
+def test_the_error_of_a_truncated_series_is_within_its_bound():
     """g(x) = -L x has tr(J^k) = D (-L)^k, by any signs: every term is missed on the same side, so the bias
     of a truncated series is the bound itself; of other blocks it is less."""
     rate, terms, dim = 0.8, 6, 3

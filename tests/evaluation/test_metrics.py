@@ -195,7 +195,7 @@ def test_a_copied_training_set_is_memorised_and_noise_is_not():
     assert few["memorisation/plain"].details["training_n"] == 7
 
 
-def test_pairs_are_compared_among_a_limited_number_the_same_for_all():
+def test_metrics_of_pairs_use_a_limited_number_of_examples():
     limited = measure(context(pairwise_examples=10))
     for name in ("kid", "precision", "recall", "density", "coverage"):
         assert limited[f"{name}/plain"].n == limited[f"{name}/plain"].details["reference_n"] == 10
@@ -286,7 +286,7 @@ def test_too_few_samples_for_the_features():
         (torch.empty(0, 1, 4, 4), "no samples"),
     ],
 )
-def test_samples_that_are_none(samples, words):
+def test_unusable_samples_give_empty_cells_with_the_reason(samples, words):
     assert all(words in reason for reason in reasons(measure(context(samples))).values())
 
 
@@ -335,7 +335,7 @@ def test_a_reference_of_another_shape_or_with_nan_is_an_error(split):
             measure(dataclasses.replace(base, splits={**base.splits, split: x}))
 
 
-def test_features_that_are_not_finite_and_values_that_are_none():
+def test_values_and_features_that_are_not_finite_give_a_reason():
     found = measure(context(extractor=plain(spoilt=True)))
     for name in ("fd", "kid", "precision", "memorisation"):
         assert "damaged" in found[f"{name}/plain"].reason

@@ -82,7 +82,7 @@ def test_uniform_model_reads_log2_levels():
     assert torch.equal(result.samples, judge(model).samples)
 
 
-def test_what_a_model_calls_its_own_replaces_no_measurement(monkeypatch):
+def test_a_models_diagnostics_do_not_replace_metrics_of_the_protocol(monkeypatch):
     honest = judge(VAE(SPEC)).metrics["bits_per_dim"]
     monkeypatch.setattr(VAE, "diagnostics", lambda self, x: {"bits_per_dim": Diagnostic(0.0, "bits/dim")})
     assert judge(VAE(SPEC)).metrics["bits_per_dim"].direction == honest.direction == "lower"
@@ -151,7 +151,7 @@ class Fails(Uniform):
         return super().sample(n)
 
 
-def test_what_cannot_be_computed_is_an_empty_cell_and_the_rest_is_kept():
+def test_metrics_that_cannot_be_computed_are_empty_cells_and_the_others_are_kept():
     lost = judge(Fails("likelihood"))
     for name in ("nll", "bits_per_dim"):
         metric = lost.metrics[name]
@@ -172,7 +172,7 @@ def test_what_cannot_be_computed_is_an_empty_cell_and_the_rest_is_kept():
         judge(type("Wrong", (Uniform,), {"log_prob": lambda self, x: torch.zeros(1)})())
 
 
-def test_a_model_that_cannot_diagnose_itself_says_so(monkeypatch):
+def test_failed_diagnostics_have_a_reason(monkeypatch):
     def fails(self, x):
         raise Unsound("The path is lost.")
 
@@ -183,7 +183,7 @@ def test_a_model_that_cannot_diagnose_itself_says_so(monkeypatch):
     assert metrics["bits_per_dim"].value is not None
 
 
-def test_evaluations_of_a_likelihood_are_counted_by_batch():
+def test_network_evaluations_of_a_likelihood_are_averaged_over_batches():
     metrics = judge(Fails(), batch_size=50).metrics
     assert metrics["nll"].details["sequential_evaluations"] == 8  # 7 in the batch of 50, 9 in that of 10
     assert "sequential_evaluations" not in judge(Uniform()).metrics["nll"].details
@@ -258,7 +258,7 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_how_samples_are_drawn_is_told_beside_what_is_measured_of_them(name):
+def test_settings_of_the_sampler_are_details_of_the_metrics_of_samples(name):
     settings, told = TOLD[name]
     plane = DataSpec((2,))
     splits = {split: torch.randn(40, 2) for split in ("train", "test")}
@@ -269,7 +269,7 @@ def test_how_samples_are_drawn_is_told_beside_what_is_measured_of_them(name):
     assert "truncation" not in result.metrics["nll"].details
 
 
-def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
+def test_the_data_choose_an_extractor_or_there_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert select(SPEC, False)[0].key == "fd/digits-cnn"
     assert select(DataSpec((3, 32, 32), 256), True)[0].key == "fd/cifar-cnn"
@@ -287,14 +287,14 @@ def test_an_extractor_or_a_reason(monkeypatch, tmp_path):
         select(DataSpec((3, 32, 32), 256), True, inception_weights="nowhere")
 
 
-def test_without_samples_there_is_no_file_of_them(tmp_path):
+def test_no_samples_leave_no_files(tmp_path):
     write_samples(tmp_path, torch.zeros(4, 1, 8, 8), SPLITS["test"], 17)
     assert {path.name for path in tmp_path.iterdir()} == {"samples.npz", "samples.png"}
     assert write_samples(tmp_path, torch.zeros(0, 1, 8, 8), SPLITS["test"], 17) is None
     assert not list(tmp_path.iterdir())
 
 
-def test_the_values_of_examples_are_kept():
+def test_log_likelihoods_of_examples_are_kept_with_their_indices():
     class Level(Uniform):
         def log_prob(self, x):
             return -x.flatten(1).double().sum(1)

@@ -58,7 +58,7 @@ def test_direction_and_higher_is_better_agree():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_states_merge_to_the_value_of_the_whole(name):
+def test_merged_states_have_the_value_of_all_examples(name):
     first, second = part(name, 0), part(name, 1)
     first.merge_state(second)
     assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=1e-12)

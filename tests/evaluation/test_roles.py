@@ -72,7 +72,7 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
         run(compose_run([*SMALL, "seed=5"]), trained)
 
 
-def test_only_what_was_trained_to_the_end_is_judged(trained):
+def test_only_runs_trained_to_the_end_are_judged(trained):
     def ended(status, updates=2):
         file = trained / "checkpoints/last.ckpt"
         checkpoint = torch.load(file, weights_only=True)
@@ -92,7 +92,7 @@ def test_only_what_was_trained_to_the_end_is_judged(trained):
     assert reevaluate(trained).status == "finished"
 
 
-def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
+def test_the_best_checkpoint_is_judged_in_every_column(trained, monkeypatch):
     for name, change in (("best", 0.1), ("last", 0.2)):
         file = trained / f"checkpoints/{name}.ckpt"
         checkpoint = torch.load(file, weights_only=True)
@@ -121,7 +121,7 @@ def test_the_best_checkpoint_fills_every_column(trained, monkeypatch):
     assert np.array_equal(samples, best.sample(len(samples), seed=0).numpy())
 
 
-def test_the_training_seed_has_no_part_in_evaluation(trained):
+def test_the_training_seed_does_not_change_the_evaluation(trained):
     metrics, likelihoods, samples = judged(trained)
     again, likelihoods_again, samples_again = judged(trained, "seed=7")
     assert again == metrics

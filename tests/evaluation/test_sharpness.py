@@ -58,7 +58,7 @@ def test_blur_agrees_with_scipy(sigma):
     assert torch.equal(blur(x, 0.0), x)
 
 
-def test_contrast_lowers_one_and_not_the_other():
+def test_contrast_lowers_the_laplacian_and_not_the_spectrum():
     real, faint = noise(seed=1), (noise(seed=1) // 2)
     assert sharper(LAPLACIAN, faint, real)[0] == pytest.approx(0.25, abs=0.01)
     assert sharper(SPECTRUM, faint, real)[0] == pytest.approx(1, abs=0.01)
@@ -98,7 +98,7 @@ def test_a_blur_is_read_back():
             assert details["floor"] == pytest.approx(1, abs=0.05)
 
 
-def test_a_blur_that_cannot_be_read_back_is_remarked():
+def test_an_ambiguous_blur_has_a_remark():
     """The spectrum of digits under strong blur rises again: 4 pixels have the value of less than one."""
     data = Digits()
     data.setup()
@@ -110,7 +110,7 @@ def test_a_blur_that_cannot_be_read_back_is_remarked():
         assert details["blur_remark"] == "or above 1.5 pixels: such blur has these values too"
 
 
-def test_beyond_the_curve_it_says_so():
+def test_values_beyond_the_calibration_curve_have_a_remark():
     curve = [1.0, 0.9, 0.95, 0.5, *[0.4] * (len(SIGMAS) - 4)]
     assert as_blurred(1.2, curve) == (0.0, "sharper than real images")
     assert as_blurred(1.0, curve) == (0.0, None)
@@ -124,7 +124,7 @@ def test_beyond_the_curve_it_says_so():
     assert (unseen(falls), unseen(curve), unseen([1.0] * len(SIGMAS))) == (SIGMAS[1], 0.0, SIGMAS[-1])
 
 
-def test_images_that_are_too_small():
+def test_images_under_4x4_pixels_have_no_sharpness():
     with pytest.raises(ZooError, match="4x4"):
         laplacian_variance(noise(2, 3))
     small = DataSpec((1, 2, 2), levels=256)

@@ -75,7 +75,7 @@ class Sharpness(TwoSampleMetric):
         self.measure, self.levels, self.value_range, self.seed = measure, levels, value_range, seed
 
     def _rows(self, x: Tensor) -> Tensor:
-        pixels = to_uint8(as_levels(x, self.levels, self.value_range), self.levels)
+        pixels = to_uint8(as_levels(x.cpu(), self.levels, self.value_range), self.levels)
         return MEASURES[self.measure].parts(pixels).to(device=self.device, dtype=torch.float64)
 
     def _estimate(self) -> Value:
