@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.evaluation.features import to_uint8
 from zoo.models.core import rng
+from zoo.models.core.capabilities import HasSample
 
 
 class Generator(GenerativeModelBase):
@@ -48,12 +50,13 @@ class Generator(GenerativeModelBase):
                 f"torch-fidelity judges grey or RGB images of integer levels; these data are {spec.shape}."
             )
         self.model, self.levels = model.eval(), spec.levels
+        self.draw = cast(HasSample, model).sample
 
     @torch.no_grad()
     def forward(self, z: Tensor) -> Tensor:
         """Return images ``(B, 3, H, W)``, uint8, for noise ``(B, 4)``."""
         with rng.keyed(rng.content_keys(z)):
-            samples = self.model.sample(len(z))  # type: ignore[operator]
+            samples = self.draw(len(z))
         return to_uint8(samples, self.levels).expand(-1, 3, -1, -1)
 
 

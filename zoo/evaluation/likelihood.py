@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from zoo.evaluation.flows import estimation
 from zoo.evaluation.metrics.bits_per_dim import BitsPerDim
 from zoo.evaluation.metrics.negative_log_likelihood import NegativeLogLikelihood
 from zoo.models.core import rng
-from zoo.models.core.capabilities import HasLikelihoodDetails, Likelihood, declared, offers
+from zoo.models.core.capabilities import HasLikelihoodDetails, HasLogProb, Likelihood, declared, offers
 from zoo.models.core.nfe import count_nfe
 from zoo.record import Kind, Metric
 
@@ -153,7 +153,7 @@ def _of_batch(model: nn.Module, batch: Tensor, copies: int = 1) -> Tensor:
     device, dtype = placement(model)
     batch = batch.to(device=device, dtype=dtype)
     if copies == 1:
-        return _checked(model.log_prob(batch), batch)  # type: ignore[operator]
+        return _checked(cast(HasLogProb, model).log_prob(batch), batch)
     draws = [_salted(model, batch, salt) for salt in range(copies)]
     return torch.stack(draws).logsumexp(0) - math.log(copies)
 
@@ -168,7 +168,7 @@ def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
 
 def _salted(model: nn.Module, batch: Tensor, salt: int) -> Tensor:
     with rng.keyed(rng.content_keys(batch, salt=salt)):
-        return _checked(model.log_prob(batch), batch)  # type: ignore[operator]
+        return _checked(cast(HasLogProb, model).log_prob(batch), batch)
 
 
 def _checked(values: Tensor, batch: Tensor) -> Tensor:

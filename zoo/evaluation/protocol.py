@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
 from zoo.evaluation.speed import Clock, sampling_speed
 from zoo.models.core import rng
-from zoo.models.core.capabilities import HasDiagnostics, HasSamplingDetails, declared, offers
+from zoo.models.core.capabilities import HasDiagnostics, HasSample, HasSamplingDetails, declared, offers
 from zoo.models.core.precision import full_float32
 from zoo.record import Metric, Protocol, Sampling
 
@@ -223,14 +223,15 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
         ZooError: samples of another shape.
     """
     device, _ = placement(model)
+    draw = cast(HasSample, model).sample
 
     def work(rows: slice) -> Tensor:
         count = rows.stop - rows.start
         if declared(model).keyed_noise:
             with rng.keyed(rng.keys(seed, count=count, first=rows.start, device=device)):
-                part = model.sample(count)  # type: ignore[operator]
+                part = draw(count)
         else:
-            part = model.sample(count)  # type: ignore[operator]
+            part = draw(count)
         if tuple(part.shape) != (count, *spec.shape):
             raise ZooError(
                 f"sample({count}) must have shape {(count, *spec.shape)}; "

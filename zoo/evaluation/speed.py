@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ from torch import nn
 from zoo.errors import Unsound
 from zoo.evaluation.likelihood import placement
 from zoo.evaluation.settings import Settings
-from zoo.models.core.capabilities import HasSamplingDetails, declared, offers
+from zoo.models.core.capabilities import HasSample, HasSamplingDetails, declared, offers
 from zoo.models.core.flops import count_flops
 from zoo.models.core.nfe import count_nfe
 from zoo.record import Load, Sampling
@@ -106,7 +107,7 @@ def _count(found: Sampling, model: nn.Module, settings: Settings) -> None:
         found.flops_reason = "One call takes longer than time_limit_seconds."
         return
     torch.manual_seed(settings.seed)
-    flops, reason = count_flops(lambda: model.sample(1))  # type: ignore[operator]
+    flops, reason = count_flops(lambda: cast(HasSample, model).sample(1))
     found.flops_per_example, found.flops_reason = flops, reason or None
 
 
@@ -119,10 +120,12 @@ def timed_calls(
     the first alone exceeds it, its time is returned.
     """
 
+    draw = cast(HasSample, model).sample
+
     def call() -> float:
         _synchronise(device)
         started = clock()
-        model.sample(n)  # type: ignore[operator]
+        draw(n)
         _synchronise(device)
         return clock() - started
 

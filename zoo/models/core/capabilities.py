@@ -83,6 +83,12 @@ class HasLogProb(Protocol):
     def log_prob(self, x: Tensor) -> Tensor: ...
 
 
+class HasSample(Protocol):
+    """A sampler: ``n`` examples ``(n, *shape)`` in data space, ``n`` given by position."""
+
+    def sample(self, n: int, /) -> Tensor: ...
+
+
 class HasMatchingLoss(Protocol):
     """A regression objective: the loss of each example, ``(B,)``; with ``y=`` where conditional."""
 
