@@ -250,22 +250,22 @@ def test_more_dequantisation_samples_tighten_the_bound():
     assert "dequantisation_samples" not in elbo.details  # the mean of exp(ELBO) bounds nothing
 
 
-TOLD = {
+DETAILS = {
     "gan": ({"truncation": 0.5}, {"truncation": 0.5}),
-    "diffusion": ({"sampler": "ddim", "sample_steps": 2}, {"sampler": "ddim", "sample_steps": 2}),
-    "flow_matching": ({"solver": "euler", "steps": 2}, {"solver": "euler", "steps": 2}),
+    "diffusion": ({"sampler": {"method": "ddim", "steps": 2}}, {"sampler": "ddim", "sample_steps": 2}),
+    "flow_matching": ({"solver": {"method": "euler", "steps": 2}}, {"solver": "euler", "steps": 2}),
 }
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", DETAILS)
 def test_settings_of_the_sampler_are_details_of_the_metrics_of_samples(name):
-    settings, told = TOLD[name]
+    settings, details = DETAILS[name]
     plane = DataSpec((2,))
     splits = {split: torch.randn(40, 2) for split in ("train", "test")}
     model = zoo.build(name, plane, **settings)
     result = evaluate(model, splits, plane, natural=False, settings=FAST | {"likelihood_examples": 2})
-    assert told.items() <= result.metrics["energy_distance"].details.items()
-    assert told.items() <= result.sampling.details.items()
+    assert details.items() <= result.metrics["energy_distance"].details.items()
+    assert details.items() <= result.sampling.details.items()
     assert "truncation" not in result.metrics["nll"].details
 
 
