@@ -54,14 +54,14 @@ results: quickstart
 	$(BIN)/python scripts/embed.py README.md results/quickstart/summary.md
 
 # Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
-# What fails is told at the end, and does not keep the others from running.
+# A failure is reported at the end and does not stop the others.
 BENCHMARKS := $(filter-out $(addprefix benchmarks/,common.py restarts.py table.py),$(wildcard benchmarks/*.py))
 bench: $(READY)
 	@failed=; for script in $(BENCHMARKS); do \
 	    echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script || failed="$$failed $$script"; \
 	done; \
 	$(BIN)/python benchmarks/table.py || failed="$$failed benchmarks/table.py"; \
-	for name in whole jobs sources saving simulation assumptions; do \
+	for name in whole jobs simulation assumptions; do \
 	    $(BIN)/python scripts/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
