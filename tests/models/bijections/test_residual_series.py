@@ -64,6 +64,18 @@ def test_a_truncated_series_has_its_known_bias_and_the_roulette_none():
             assert abs(drawn.mean().item() - exact) < abs(kept - exact) / 4
 
 
+@pytest.mark.parametrize(("count", "none"), [("geometric", 0.5), ("poisson", math.exp(-2))])
+def test_the_number_of_further_terms_has_its_distribution(count, none):
+    """A row without further terms has exactly the value of the truncated series."""
+    n = 20000
+    x, settings = points(n, 2), {"eval_terms": 2}
+    with torch.no_grad():
+        cut = block(Scale(0.6), **settings).eval()(x)[1]
+        drawn = block(Scale(0.6), estimator="roulette", count=count, **settings).eval()(x)[1]
+    share = ((drawn - cut).abs() < 1e-12).double().mean().item()
+    assert share == pytest.approx(none, abs=4 * math.sqrt(none * (1 - none) / n))
+
+
 @pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS[1:])
 def test_training_values_and_weighted_gradients_are_unbiased(estimator, gradient):
     g, rows, repeats = network((3,), activation="lipswish"), points(2, 3), 150
