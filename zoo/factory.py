@@ -1,10 +1,10 @@
-"""Build a model from its name and load a trained one: the two doors of the library."""
+"""Build a model by its name, and load a trained one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -19,19 +19,25 @@ CHECKPOINTS = ("best.ckpt", "last.ckpt")
 
 
 def build(name: str, spec: DataSpec, **overrides: Any) -> GenerativeModel:
-    """A fresh model: ``conf/model/<name>.yaml`` for data of this ``spec``, settings overridden by keyword.
+    """Return a fresh model from ``conf/model/<name>.yaml``, its settings overridden by keyword.
+
+    A mapping changes the values that it names in its node: ``pixels={"alpha": 0.05}`` keeps the others.
 
     Raises:
-        ZooError: unknown model or setting (the nearest names are offered).
+        ZooError: unknown model or setting (the nearest names are offered), or a value that is not allowed.
+
+    >>> spec = DataSpec((1, 8, 8), levels=17)
+    >>> build("maf", spec, layers=2, hidden=[32], pixels={"alpha": 0.05}).sample(4).shape
+    torch.Size([4, 1, 8, 8])
     """
     return instantiate(model_settings(name, overrides), spec)
 
 
 def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
-    """The model of a composed ``model`` node: its ``_target_`` called with ``spec`` and the other settings.
+    """Return the model of a composed ``model`` node: ``_target_`` called with ``spec`` and the settings.
 
     Raises:
-        ZooError: the target cannot be imported, or does not take these settings (null where none may be).
+        ZooError: the target cannot be imported, or does not take these settings.
     """
     from hydra.utils import get_class
 
@@ -44,29 +50,17 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
             model_class = get_class(target)
     except Exception as error:
         raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
-    for name, hint in _hints(model_class).items():
-        if name in settings and settings[name] is None and type(None) not in get_args(hint):
-            raise ZooError(f"model.{name} has no null: it is of type {getattr(hint, '__name__', hint)}.")
     try:
         return model_class(spec=spec, **settings)
     except TypeError as error:
         raise ZooError(f"{target} does not take these settings: {error}.") from error
 
 
-def _hints(model_class: type) -> dict[str, Any]:
-    """The types of a model's settings, as far as it tells them."""
-    try:
-        hints = get_type_hints(model_class.__init__)  # type: ignore[misc]
-    except Exception:  # names that only a type checker imports
-        return {}
-    return {name: hint for name, hint in hints.items() if hint is not Any}
-
-
 def load(path: str | Path, device: torch.device | str | None = None) -> Any:
-    """A trained model in evaluation mode, from a run's directory or a checkpoint file.
+    """Return a trained model in evaluation mode, from a run's directory or a checkpoint file.
 
-    A run's directory stands for its best checkpoint on validation. The weights are those that were evaluated
-    (the moving average where the run kept one).
+    Of a run's directory it loads the best checkpoint on validation. The weights are those that were evaluated
+    (their moving average if the run kept one).
 
     Args:
         path: run directory or ``.ckpt`` file.

@@ -100,7 +100,7 @@ def test_cached_sampling_equals_naive_and_costs_a_step_a_token():
     x = z.clone()
     with torch.no_grad():
         for t in range(1, 6):  # naive: the whole network for every token
-            mean, log_scale = flow._affine(flow.network(x[:, :-1], y), x)
+            mean, log_scale = flow.affine(flow.network(x[:, :-1], y), x)
             x[:, t] = z[:, t] * log_scale[:, t - 1].exp() + mean[:, t - 1]
         with count_nfe() as counter:
             cached, _ = flow.inverse(z, y)
@@ -121,8 +121,8 @@ def test_guidance():
         torch.testing.assert_close(flow.generate(z, y, -1.0)[0], free, rtol=0, atol=1e-10)
         x = z.clone()
         for t in range(1, 4):  # the definition, naively
-            m, a = flow._affine(flow.network(x[:, :-1], y), x)
-            n, b = flow._affine(flow.network(x[:, :-1], 0 * y), x)
+            m, a = flow.affine(flow.network(x[:, :-1], y), x)
+            n, b = flow.affine(flow.network(x[:, :-1], 0 * y), x)
             m, a = (m + 1.5 * (m - n))[:, t - 1], (a + 1.5 * (a - b))[:, t - 1]
             x[:, t] = z[:, t] * a.exp() + m
         torch.testing.assert_close(flow.generate(z, y, 1.5)[0], x, rtol=0, atol=1e-9)

@@ -22,7 +22,7 @@ def test_density_equals_torchs(components, context):
     z = torch.randn(5, 2, 3, dtype=torch.float64)
     values = base.log_prob(z, given)
     for i in range(5):
-        mean, log_std, log_weight = (p[0] for p in base._given(given[i : i + 1] if context else None))
+        mean, log_std, log_weight = (p[0] for p in base.mixture(given[i : i + 1] if context else None))
         expected = reference.MixtureSameFamily(
             reference.Categorical(logits=log_weight),
             reference.Independent(reference.Normal(mean, log_std.exp()), 1),

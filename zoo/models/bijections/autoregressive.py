@@ -18,8 +18,8 @@ class MaskedAutoregressive(Bijection):
 
     The Jacobian is lower triangular, so log|det dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass
     of a MADE; ``inverse`` is D sequential steps, which together compute each hidden unit once. Both cost
-    about one pass of arithmetic. A subclass says what f is: :meth:`apply_to` and :meth:`undo_on`, and where
-    it can, :meth:`solve`, which a step is: one dimension of few rows costs what its operations cost to start.
+    about one pass of arithmetic. A subclass defines f by :meth:`apply_to` and :meth:`undo_on`. It may also
+    define a faster :meth:`solve`, which each sequential step calls.
 
     Args:
         network: gives theta, P numbers for each dimension; events are ``(D,)``.
@@ -30,19 +30,19 @@ class MaskedAutoregressive(Bijection):
         self.network = network
 
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """f at ``x`` ``(...)`` with ``parameters`` ``(..., P)``, and the logarithm of its slope there."""
+        """Return f(x) for ``x`` ``(...)`` with ``parameters`` ``(..., P)``, and ln f'(x)."""
         raise NotImplementedError
 
     def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """The x with f(x) = ``z``, and the logarithm of the slope of f's inverse there."""
+        """Return the x with f(x) = ``z``, and the logarithm of the slope of f's inverse at ``z``."""
         raise NotImplementedError
 
     def solve(self, z: Tensor, parameters: Tensor) -> Tensor:
-        """The x of :meth:`undo_on` alone."""
+        """Return the x with f(x) = ``z`` alone."""
         return self.undo_on(z, parameters)[0]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        # out of autocast, or the slope would be that of a map by other rounding
+        # in the data's dtype under autocast too, so that value and slope belong to one map
         z, log_slope = self.apply_to(x, self.network(x, context).to(x.dtype))
         return z, sum_event(log_slope)
 
@@ -72,8 +72,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         context: number of conditioning features; 0 for none.
         log_scale_bound: s is soft-clamped to (-bound, bound), so that one layer stretches a dimension by at
             most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's;
-            far out z may then overflow, which is a density of 0, or an error of the flow where the layers
-            behind make NaN of it.
+            far out z may then overflow; the density is then 0, or an error if later layers turn it into
+            NaN.
         activation, residual, draw: see :class:`~zoo.models.networks.made.MADE`.
     """
 
@@ -92,7 +92,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
     ) -> None:
         super().__init__(MADE(dim, 2, hidden, context, activation, residual, draw=draw))
         self.log_scale_bound = log_scale_bound
-        # a tensor, since arithmetic with a Python number costs twice as much on a tensor of one element
+        # a tensor: arithmetic on few elements is twice as fast with it as with a Python number
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))
         self.register_buffer("bound", bound, persistent=False)
 

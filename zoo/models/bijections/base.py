@@ -14,7 +14,7 @@ class Bijection(nn.Module):
 
     ``forward`` normalises (data to latent), ``inverse`` generates (latent to data). Both return the
     log-determinant *of the map that they apply*, summed over the event, shape ``(B,)``, in nats; so the two
-    cancel. ``context`` is what the map is conditioned on, ``(B, K)``, for layers with a conditioner.
+    cancel. A layer with a conditioner takes a ``context`` ``(B, K)`` to condition on.
 
     Attributes:
         reversible: ``inverse`` undoes ``forward`` in training mode too, so that activations may be recomputed
@@ -26,22 +26,22 @@ class Bijection(nn.Module):
     needs_training_set: bool = False
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Data to latent: ``(z, log|det dz/dx|)``."""
+        """Map data to latent: return ``z`` and log|det dz/dx| ``(B,)``."""
         raise NotImplementedError
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Latent to data: ``(x, log|det dx/dz|)``."""
+        """Map latent to data: return ``x`` and log|det dx/dz| ``(B,)``."""
         raise NotImplementedError
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Latent to data without the log-determinant, for layers where that is costly."""
+        """Map latent to data without the log-determinant, which some layers save much by."""
         return self.inverse(z, context)[0]
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
-        """Take statistics of the whole training set, given as batches, and return what comes out of it.
+        """Take statistics of the whole training set, given as batches, and return the layer's outputs.
 
-        Layers without statistics only pass the data on; layers that hold others pass it through each in turn.
+        Layers without statistics only transform the data; layers of layers pass it through each in turn.
         """
         return [self(x, context)[0] for x, context in zip(batches, contexts, strict=True)]
 
@@ -83,7 +83,7 @@ class Chain(Bijection):
 
 
 class Inverse(Bijection):
-    """The same map in the other direction (an IAF is a MAF seen so)."""
+    """A bijection with its directions exchanged, as an IAF is an exchanged MAF."""
 
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Inverse(Bijection):
 
 
 class Reshape(Bijection):
-    """Give the event another shape; the log-determinant is zero."""
+    """Change of the event's shape; the log-determinant is zero."""
 
     def __init__(self, shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Reshape(Bijection):
 
 
 def zeros(x: Tensor) -> Tensor:
-    """A log-determinant of zero for each row; at least float32, so that sums keep their precision."""
+    """Return a log-determinant of 0 for each row, in at least float32, so that sums keep their precision."""
     return torch.zeros(x.shape[0], device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
 
 
@@ -120,5 +120,5 @@ def usable(x: Tensor) -> Tensor: ...
 @overload
 def usable(x: Tensor | None) -> Tensor | None: ...
 def usable(x: Tensor | None) -> Tensor | None:
-    """A tensor that autograd may keep, called outside of inference mode: one made inside is copied."""
+    """Return a tensor that autograd may save: a copy if it was made in inference mode."""
     return x.clone() if x is not None and x.is_inference() else x

@@ -26,7 +26,7 @@ class BatchNorm(Bijection):
 
     Args:
         size: of dimension 1.
-        statistics: what evaluation normalises by.
+        statistics: which ones evaluation uses: ``running`` or ``training set``.
         momentum: weight of a new batch in the averages.
         epsilon: added to the variance.
 
@@ -73,7 +73,7 @@ class BatchNorm(Bijection):
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
-        """Take mean and variance of the whole training set, where evaluation is to use them."""
+        """Set mean and variance to those of the whole training set, if evaluation uses them."""
         if self.needs_training_set and batches:
             wide = torch.promote_types(batches[0].dtype, torch.float32)
             values = [x.transpose(0, 1).flatten(1).to(wide) for x in batches]

@@ -1,4 +1,4 @@
-"""Couplings: one part of the event decides how the other is changed."""
+"""Coupling layers: one part of the event is changed, conditioned on the other part."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bound = PositiveFloat | Literal["sigmoid"] | None
 
 
 class Partition(nn.Module):
-    """How an event ``(C, ...)`` is divided into a part that conditions and a part that is changed.
+    """A division of an event ``(C, ...)`` into a conditioning part and a changed part.
 
     Attributes:
         given: size along dimension 1 of the part that conditions.
@@ -32,7 +32,7 @@ class Partition(nn.Module):
     changed: int
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``(B, C, ...)`` to the conditioning part and the changed part."""
+        """Divide ``(B, C, ...)`` into the conditioning part and the changed part."""
         raise NotImplementedError
 
     def join(self, given: Tensor, changed: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class Partition(nn.Module):
         raise NotImplementedError
 
     def hide(self, values: Tensor) -> Tensor:
-        """Zero where ``values``, of the changed part's extent, lie outside of it."""
+        """Set ``values`` to zero at places that are not changed."""
         return values
 
 
@@ -113,7 +113,7 @@ def partition_kind(shape: tuple[int, ...]) -> PartitionKind:
 class Coupling(Bijection):
     """a stays, b becomes f(b; network(a)) for an elementwise bijection f (Dinh et al. 2015, section 3.2).
 
-    The conditioner sees only a and answers only for b; nothing is computed for places that stay. A subclass
+    The conditioner has only a as input and parameters for b as output. A subclass
     writes :meth:`apply_to` and :meth:`undo_on`.
 
     Args:
@@ -128,7 +128,7 @@ class Coupling(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         given, changed = self.partition.split(x)
-        changed, log_slope = self.apply_to(changed, self._answers(given, context))
+        changed, log_slope = self.apply_to(changed, self._conditioned(given, context))
         log_det = sum_event(self.partition.hide(log_slope))
         if self.kept is not None:
             given, of_kept = self.kept(given, context)
@@ -140,21 +140,21 @@ class Coupling(Bijection):
         of_kept = zeros(z)
         if self.kept is not None:
             given, of_kept = self.kept.inverse(given, context)
-        changed, log_slope = self.undo_on(changed, self._answers(given, context))
+        changed, log_slope = self.undo_on(changed, self._conditioned(given, context))
         return self.partition.join(given, changed), sum_event(self.partition.hide(log_slope)) + of_kept
 
-    def _answers(self, given: Tensor, context: Tensor | None) -> Tensor:
+    def _conditioned(self, given: Tensor, context: Tensor | None) -> Tensor:
         out = self.network(given) if context is None else self.network(given, context)
         return self.partition.hide(
             out.to(given.dtype)
         )  # under autocast the network answers in half precision
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """f(b) and ln f'(b), both of b's shape."""
+        """Return f(b) and ln f'(b), both of b's shape."""
         raise NotImplementedError
 
     def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse of f at b and the logarithm of the inverse's slope, both of b's shape."""
+        """Return the inverse of f at b and the logarithm of its slope there, both of b's shape."""
         raise NotImplementedError
 
 
@@ -203,7 +203,7 @@ class AffineCoupling(Coupling):
 
 
 def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
-    """From what a network says to a log-scale.
+    """Return the function that maps raw network outputs to log-scales.
 
     A number soft-clamps it: bound tanh(raw / bound), so that one layer stretches by at most e^bound.
     ``sigmoid`` is ln sigmoid(raw + 2), the scale of Glow's code, which never exceeds 1. None: as it is.

@@ -1,4 +1,4 @@
-"""From integers to a density and back: the stochastic step in front of a flow."""
+"""Dequantisation: the stochastic step between integers and the density of a flow."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from zoo.models.core.settings import DequantisationName
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
-FARTHEST = 30.0  # standard deviations outside the range where a y is placed at most: Phi(-38) has no digits
+FARTHEST = 30.0  # y is clamped to so many standard deviations outside of the range: Phi(-38) underflows
 
 
 class Dequantisation(nn.Module):
-    """Noise q(y|x) around an example and the way back P(x|y), which make p(y) a model of x.
+    """Noise q(y|x) around an example and the conditional P(x|y), which make p(y) a model of x.
 
     The weight w = p(y) P(x|y) / q(y|x) is, over the noise, an unbiased estimate of P(x) = integral of
     p(y) P(x|y) dy; so log w is on average a lower bound of log P(x) (Ho et al. 2019, arXiv:1902.00275).
 
     Attributes:
-        name: what ``likelihood_details`` calls it.
+        name: its name in ``likelihood_details``.
     """
 
     name: ClassVar[str]
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """``(B, ...)`` to a draw y of the same shape and log P(x|y) - log q(y|x), ``(B,)`` nats."""
+        """Return a draw y of the shape of ``x`` and log P(x|y) - log q(y|x), ``(B,)`` nats."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """The draw y alone."""
+        """Return the draw y alone."""
         return self.weigh(x, context)[0]
 
     def inverse(self, y: Tensor) -> Tensor:
-        """A draw of x given y; by default the integer in whose unit cell y lies."""
+        """Draw x given y; by default the integer whose unit cell contains y."""
         return torch.floor(y)
 
 
@@ -116,7 +116,7 @@ class VariationalDequantisation(Dequantisation):
         return _within_cell(x, torch.special.ndtr(v)), _standard_normal(v) - log_q
 
     def log_prob(self, u: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """log q(u | x) ``(B,)``, in nats, of ``u`` ``(B, ...)`` inside (0, 1) around the integers ``x``."""
+        """Return log q(u | x) ``(B,)`` in nats, for noise ``u`` ``(B, ...)`` in (0, 1) on integers ``x``."""
         v = torch.special.ndtri(u)
         log_q = -_standard_normal(v)
         for index in reversed(range(len(self.networks))):
@@ -126,7 +126,7 @@ class VariationalDequantisation(Dequantisation):
         return log_q + _standard_normal(v)
 
     def _affine(self, index: int, v: Tensor, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Shift and log-scale of a coupling: zero where its own input lies."""
+        """Return shift and log-scale of a coupling, zero on its conditioning part."""
         changed = self.mask ^ (index % 2 == 1)
         scaled = to_symmetric(x, self.levels)
         out = self.networks[index](torch.cat([v.masked_fill(changed, 0), scaled], 1), context).to(v.dtype)
@@ -135,13 +135,13 @@ class VariationalDequantisation(Dequantisation):
 
 
 class GaussianNoise(Dequantisation):
-    """y = x + std e with e standard normal, and the way back: what noise augmentation means for a likelihood.
+    """y = x + std e with e standard normal, and the conditional P(x|y): noise augmentation with a likelihood.
 
-    A density fitted to noisy data y says nothing of x by itself. With a way back P(x|y) it does, as a lower
-    bound. Continuous data: P(x|y) = N(x; y, std^2) cancels q(y|x), so log p(y) is on average a lower bound of
-    the log-density of the flow's samples with that noise added once more. Integers: y is drawn around the
-    cell's centre x + 1/2, and P(x|y) is the probability that N(y, std^2), truncated to [0, levels], gives the
-    unit cell of x:
+    A density of noisy data y is not one of x. Together with a conditional P(x|y) it gives a lower bound of
+    log p(x). Continuous data: P(x|y) = N(x; y, std^2) cancels q(y|x), so log p(y) is on average a lower bound
+    of the log-density of the flow's samples with that noise added once more. Integers: y is drawn around the
+    cell's centre x + 1/2, and P(x|y) is the probability of the unit cell of x under N(y, std^2), truncated to
+    [0, levels]:
 
         P(x|y) = [Phi((x + 1 - y) / std) - Phi((x - y) / std)] / [Phi((levels - y) / std) - Phi(-y / std)]
 
@@ -183,7 +183,7 @@ class GaussianNoise(Dequantisation):
         return torch.floor(x).clamp(0, self.levels - 1).to(y.dtype)
 
     def nearest(self, y: Tensor) -> Tensor:
-        """The example that a denoised y stands for, without noise."""
+        """Return denoised data as an example: integers by rounding down, inside the range."""
         return y if self.levels is None else torch.floor(y).clamp(0, self.levels - 1)
 
     def _ends(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -207,7 +207,7 @@ def make_dequantisation(
 
 
 def _within_cell(x: Tensor, u: Tensor) -> Tensor:
-    """x + u, below x + 1 whatever the rounding."""
+    """Return x + u, rounded so that it stays below x + 1."""
     return torch.minimum(x + u, torch.nextafter(x + 1, x))
 
 
@@ -216,13 +216,13 @@ def _standard_normal(v: Tensor) -> Tensor:
 
 
 def _log_normal_mass(low: Tensor, high: Tensor) -> Tensor:
-    """log[Phi(high) - Phi(low)], elementwise, from the tail on their own side, where digits are left."""
+    """Return log[Phi(high) - Phi(low)], elementwise, computed in the lower tail, which keeps precision."""
     low, high, _ = _on_the_left(low, high)
     log_high = torch.special.log_ndtr(high)
     return log_high + torch.log(-torch.expm1(torch.special.log_ndtr(low) - log_high))
 
 
 def _on_the_left(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The interval, mirrored where its middle is above zero, and where that was."""
+    """Mirror intervals whose middle is above 0; return their ends and a mask of the mirrored ones."""
     right = low + high > 0
     return torch.where(right, -high, low), torch.where(right, -low, high), right

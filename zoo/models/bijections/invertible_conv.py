@@ -22,15 +22,15 @@ class Mixing(Bijection):
     """
 
     def weight(self) -> Tensor:
-        """W, ``(C, C)``, in at least float32."""
+        """Return W ``(C, C)``, in at least float32."""
         raise NotImplementedError
 
     def inverse_weight(self) -> Tensor:
-        """The inverse of W."""
+        """Return the inverse of W."""
         raise NotImplementedError
 
     def log_scale(self) -> Tensor:
-        """log|det W|."""
+        """Return log|det W|."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -129,12 +129,12 @@ def make_mixing(mixing: MixingKind, channels: int) -> Mixing:
 
 
 def rotation(size: int) -> Tensor:
-    """A random orthogonal matrix in float64, uniform over them."""
+    """Draw an orthogonal matrix uniformly, in float64."""
     q, r = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64))
     return q * r.diagonal().sign()
 
 
 def mix(weight: Tensor, x: Tensor) -> Tensor:
-    """W x along dimension 1 of ``(B, C)`` or ``(B, C, H, W)``."""
+    """Return W x along dimension 1 of ``x`` ``(B, C)`` or ``(B, C, H, W)``."""
     weight = weight.to(x.dtype)
     return F.linear(x, weight) if x.ndim == 2 else F.conv2d(x, weight[:, :, None, None])

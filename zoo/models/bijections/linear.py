@@ -58,7 +58,7 @@ class LULinear(Bijection):
 def triangles(
     lower: Tensor, upper: Tensor, diagonal: Tensor, below: Tensor, above: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """L with a unit diagonal and U with the given one, from their entries at ``below`` and ``above``."""
+    """Return L with a unit diagonal and U with ``diagonal``, from entries at ``below`` and ``above``."""
     wide = diagonal.dtype
     unit = torch.diag(torch.ones_like(diagonal))
     return (
@@ -68,7 +68,7 @@ def triangles(
 
 
 def solve_lu(lower: Tensor, upper: Tensor, right: Tensor | None = None) -> Tensor:
-    """(L U)^-1 right, by two triangular solves; the inverse itself where ``right`` is None."""
+    """Return (L U)^-1 ``right`` by two triangular solves; the inverse itself if ``right`` is None."""
     right = torch.eye(len(lower), dtype=lower.dtype, device=lower.device) if right is None else right
     half = torch.linalg.solve_triangular(lower, right, upper=False, unitriangular=True)
     return torch.linalg.solve_triangular(upper, half, upper=True)

@@ -13,7 +13,7 @@ from zoo.models.core.functional import soft_clamp, sum_event
 
 
 class MultiScale(Bijection):
-    """Layers of one scale, then half of the channels leave and the rest goes on into ``deeper``.
+    """Layers of one scale, after which half of the channels are latents and the rest goes on to ``deeper``.
 
     Dinh et al. 2017, section 3.6. What leaves may be standardised by a prior learned from what stays, z2 ->
     (z2 - m(z1)) exp(-s(z1)) (Kingma & Dhariwal 2018, split prior), so that the base of the whole flow remains
@@ -59,11 +59,11 @@ class MultiScale(Bijection):
 
     @property
     def _leaving(self) -> torch.Size:
-        """Shape of what leaves here."""
+        """Shape of the channels that leave at this scale."""
         return torch.Size((self.shape[0] - self.stay, *self.shape[1:]))
 
     def _join(self, z: Tensor, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The output of ``layers`` from the latents and what stayed; and the prior's log-determinant."""
+        """Return the output of ``layers`` from latents and staying channels, and the prior's log-det."""
         first = first.view(-1, self.stay, *self.shape[1:])
         second = z[:, : self._leaving.numel()].view(-1, *self._leaving)
         if self.prior is None:

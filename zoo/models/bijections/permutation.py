@@ -32,7 +32,7 @@ class Permutation(Bijection):
         super().__init__()
         order = torch.as_tensor(order, dtype=torch.int64)
         places = torch.arange(len(order), device=order.device)
-        # a tensor without memory, of a model built for its shapes alone, has no values to look at
+        # a meta tensor, of a model that is built for its shapes alone, has no values to check
         if order.ndim != 1 or not (order.is_meta or torch.equal(order.sort().values, places)):
             raise ValueError(f"A permutation of {len(order)} holds each of 0..{len(order) - 1} once.")
         self.register_buffer("order", order)

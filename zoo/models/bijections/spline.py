@@ -16,7 +16,7 @@ from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import sum_event
 
 SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
-# what makes a slope of 1 from a raw 0, so that a network of zeros gives the identity
+# added to raw slopes, so that a raw 0 is a slope of 1 and a network of zeros gives the identity
 RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
 
 
@@ -32,7 +32,7 @@ def check_spline(bins: int, bound: float) -> None:
 
 
 def knots(raw: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Unconstrained parameters to the knots of a spline on [-bound, bound].
+    """Return the knots of a spline on [-bound, bound] from unconstrained parameters.
 
     Args:
         raw: ``(..., 3 bins - 1)``: widths, heights (softmax), then slopes at the inner knots (softplus).
@@ -58,7 +58,7 @@ def _places(raw: Tensor, bound: float) -> Tensor:
 def rational_quadratic(
     x: Tensor, x_knots: Tensor, y_knots: Tensor, slopes: Tensor, inverse: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """The spline through the knots at ``x``, or its inverse, and the logarithm of its slope, in nats.
+    """Return the value at ``x`` of the spline through the knots, or of its inverse, and its log-slope (nats).
 
     Eq. 4-8 and 25-29 of the paper. Outside the outer knots it is the identity, which fits where those lie on
     the diagonal. Every branch is computed at a point inside its bin, so that neither a value nor a gradient
@@ -96,7 +96,7 @@ def rational_quadratic(
 
 
 def _solve(low: Tensor, high: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tensor:
-    """Where in its bin the spline has risen by the share ``low``, with ``high`` = 1 - low.
+    """Return the position in its bin where the spline has risen by the share ``low`` = 1 - ``high``.
 
     The root of the paper's eq. 29, rewritten as sums and products of what is not negative: its discriminant
     is 4 s^2 low high + g^2 with g = d0 high - d1 low, and either sign of g has a form that adds |g| to it.

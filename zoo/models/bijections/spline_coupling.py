@@ -37,12 +37,12 @@ class SplineCoupling(Coupling):
         self.bins, self.bound = bins, float(bound)
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic(b, *self._knots(parameters))
+        return rational_quadratic(b, *self.knots(parameters))
 
     def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic(b, *self._knots(parameters), inverse=True)
+        return rational_quadratic(b, *self.knots(parameters), inverse=True)
 
-    def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         raw = parameters.unflatten(1, (self.partition.changed, 3 * self.bins - 1)).movedim(2, -1)
         return knots(raw, self.bins, self.bound)
 

@@ -1,4 +1,4 @@
-"""Trade space for channels."""
+"""Squeeze: blocks of pixels become channels."""
 
 from __future__ import annotations
 

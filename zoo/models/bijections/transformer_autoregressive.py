@@ -52,7 +52,7 @@ class TransformerAutoregressive(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self._ordered(x)
-        mean, log_scale = self._affine(self.network(x[:, :-1], context), x)
+        mean, log_scale = self.affine(self.network(x[:, :-1], context), x)
         rest = (x[:, 1:] - mean) * torch.exp(-log_scale)
         return self._ordered(torch.cat([x[:, :1], rest], 1)), -sum_event(log_scale)
 
@@ -62,7 +62,7 @@ class TransformerAutoregressive(Bijection):
     def generate(
         self, z: Tensor, context: Tensor | None = None, guidance: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """The inverse, guided towards the context: ``(x, log|det dx/dz|)``.
+        """Map latent to data, guided towards the context: return ``x`` and log|det dx/dz| ``(B,)``.
 
         With weight w, m = m(context) + w (m(context) - m(none)), and a likewise (Zhai et al.
         2024); the network is evaluated with and without the context. "None" is a context of zeros.
@@ -76,7 +76,7 @@ class TransformerAutoregressive(Bijection):
         x, log_scales = [z[:, 0]], []
         for t in range(1, self.tokens):
             token = torch.cat([x[-1], x[-1]]) if guided else x[-1]
-            mean, log_scale = self._affine(self.network.step(token, cache, context), z)
+            mean, log_scale = self.affine(self.network.step(token, cache, context), z)
             if guided:
                 mean, log_scale = (
                     given + guidance * (given - free) for given, free in (mean.chunk(2), log_scale.chunk(2))
@@ -88,8 +88,8 @@ class TransformerAutoregressive(Bijection):
     def _ordered(self, x: Tensor) -> Tensor:
         return x.flip(1) if self.reverse else x
 
-    def _affine(self, out: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and log-scales from the network's output, in the data's precision under autocast too."""
+    def affine(self, out: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and log-scales from the network's output, in the data's dtype under autocast too."""
         mean, log_scale = out.to(like.dtype).chunk(2, -1)
         if self.log_scale_bound is not None:
             log_scale = soft_clamp(log_scale, self.log_scale_bound)

@@ -1,4 +1,4 @@
-"""Base distributions: where a flow's latents come from."""
+"""Base distributions: the densities of a flow's latents."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Distribution(nn.Module):
     """A density over latents ``(B, *shape)``, perhaps given a context ``(B, K)``."""
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Log-density of ``z`` ``(B, *shape)`` in nats, ``(B,)``."""
+        """Return the log-density of ``z`` ``(B, *shape)``, ``(B,)`` in nats."""
         raise NotImplementedError
 
     def sample(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
@@ -33,7 +33,7 @@ class Distribution(nn.Module):
 
 
 class StandardNormal(Distribution):
-    """Independent standard normals over an event of the given shape; blind to a context."""
+    """Independent standard normals over an event of the given shape; a context has no effect."""
 
     _like: Tensor
 
@@ -77,14 +77,14 @@ class MixtureOfNormals(Distribution):
             nn.init.zeros_(self.given.weight)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        mean, log_std, log_weight = self._given(context)
+        mean, log_std, log_weight = self.mixture(context)
         deviation = (z.flatten(1)[:, None] - mean) * (-log_std).exp()
         wide = torch.promote_types(z.dtype, torch.float32)
         values = (-0.5 * (deviation.square() + LOG_2PI) - log_std).to(wide).sum(2)
         return (values + log_weight.to(wide)).logsumexp(1)
 
     def sample(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
-        mean, log_std, log_weight = (p.expand(n, *p.shape[1:]) for p in self._given(context))
+        mean, log_std, log_weight = (p.expand(n, *p.shape[1:]) for p in self.mixture(context))
         if self.components > 1:
             edges = log_weight.softmax(1).cumsum(1)[:, :-1]
             index = (rng.uniform(edges.new_empty(n, 1)) > edges).sum(1)
@@ -93,8 +93,8 @@ class MixtureOfNormals(Distribution):
             mean, log_std = mean[:, 0], log_std[:, 0]
         return (mean + temperature * log_std.exp() * rng.normal(mean)).view(n, *self.shape)
 
-    def _given(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Means and log deviations ``(1 or B, components, D)``; log weights ``(1 or B, components)``."""
+    def mixture(self, context: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return means and log-deviations ``(1 or B, K, D)`` and log-weights ``(1 or B, K)``."""
         mean, log_std = self.mean[None], self.log_std[None]
         weight = self.weight[None] if self.weight is not None else mean.new_zeros(1, 1)
         if self.given is not None:
@@ -109,7 +109,7 @@ class MixtureOfNormals(Distribution):
 
 
 class Transformed(Distribution):
-    """A base distribution seen through a bijection: log p(z) = log base(f(z)) + log|det df/dz|."""
+    """A distribution transformed by a bijection f: log p(z) = log base(f(z)) + log|det df/dz|."""
 
     def __init__(self, base: Distribution, transform: Bijection) -> None:
         super().__init__()
@@ -139,5 +139,5 @@ def make_base(base: Base, shape: tuple[int, ...], context: int = 0, components: 
 
 
 def gaussian_log_prob(x: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    """Log-density of a diagonal Gaussian, summed over the event, ``(B,)`` nats."""
+    """Return the log-density of a diagonal Gaussian, summed over the event, ``(B,)`` in nats."""
     return sum_event(-0.5 * (((x - mean) * (-log_std).exp()).square() + LOG_2PI) - log_std)

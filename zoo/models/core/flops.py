@@ -13,7 +13,7 @@ from zoo.errors import ZooError
 
 
 def _matrix_vector(*shapes: Any, **_: Any) -> int:
-    """Of a product of a matrix and a vector, the last two operands."""
+    """Return the operations of a matrix-vector product, whose operands are the last two arguments."""
     matrix, vector = shapes[-2:]
     return 2 * matrix.numel() if vector.ndim == 1 else 0
 
@@ -42,11 +42,11 @@ class _Counter(TorchDispatchMode):
 
 
 def count_flops(call: Callable[[], Any]) -> tuple[int | None, str | None]:
-    """Operations of a call, a multiplication and its addition being two; or None and why not.
+    """Return the floating-point operations of a call, or None with the reason; a multiply-add counts as two.
 
-    The counter knows matrix products, convolutions and attention, with their gradients, and is blind to all
-    else: elementwise functions, sums, sorting, decompositions, noise. It sees every pass of a solver or of a
-    sequential sampler that the call makes.
+    It counts matrix products, convolutions and attention, with their gradients, and nothing else: no
+    elementwise functions, sums, sorting, decompositions or noise. Every pass that a solver or a sequential
+    sampler makes within the call is counted.
     """
     counter = _Counter()
     try:

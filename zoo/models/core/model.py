@@ -73,7 +73,7 @@ class GenerativeModel(nn.Module):
         return next(self.parameters()).device
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Log-likelihood of each example in data space, in nats, shape ``(B,)``.
+        """Return the log-likelihood of each example in data space, in nats, shape ``(B,)``.
 
         In evaluation mode this is a function of its arguments alone: any noise that the model needs
         (dequantisation, trace probes, a VAE's latents) is keyed by the example's own values, so that batch
@@ -105,10 +105,10 @@ class GenerativeModel(nn.Module):
     def _of_labels(
         self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None = None
     ) -> Tensor:
-        """A log-density of ``(x, context)`` given labels; without them, a conditional model's mixture."""
+        """Return the log-density given labels; without them, of the mixture over all labels."""
         if not self.conditional or y is not None:
             return log_prob(x, self.one_hot(y, len(x)))
-        draws = rng.tell()  # the same noise for every label: one density at one point
+        draws = rng.tell()  # every label gets the same noise, so that all densities are taken at one point
         values = []
         for label in range(self.context):
             rng.seek(draws)
@@ -116,7 +116,7 @@ class GenerativeModel(nn.Module):
         return torch.stack(values).logsumexp(0) - math.log(self.context)
 
     def one_hot(self, y: Tensor | int | None, n: int, values: bool | None = None) -> Tensor | None:
-        """Labels ``(n,)``, or one for all, as the context of networks ``(n, classes)``; None for None.
+        """Return labels ``(n,)``, or one label for all, as one-hot context ``(n, classes)``; None for None.
 
         Args:
             y: the labels.
@@ -130,7 +130,7 @@ class GenerativeModel(nn.Module):
         if y is None:
             return None
         if not self.conditional:
-            raise ZooError(f"This {type(self).__name__} knows no labels; build it with conditional=true.")
+            raise ZooError(f"This {type(self).__name__} takes no labels; build it with conditional=true.")
         try:
             y = torch.as_tensor(y, device=self.device)
         except (TypeError, ValueError) as error:  # words, None, rows of several lengths
@@ -191,7 +191,7 @@ class GenerativeModel(nn.Module):
         return nullcontext() if self.training else full_float32(self.device)
 
     def _labels(self, y: Tensor | int | None, n: int) -> Tensor | None:
-        """The context of samples: of the given labels, or of labels drawn with the samples' own noise."""
+        """Return the context of samples for the given labels, or for labels drawn with the samples' noise."""
         if y is None and self.conditional:
             draws = rng.uniform(torch.empty(n, 1, device=self.device)).flatten()
             y = (draws * self.context).long().clamp(max=self.context - 1)
@@ -227,7 +227,7 @@ class GenerativeModel(nn.Module):
         """
 
     def latents(self, n: int, *shape: int) -> Tensor:
-        """Standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
+        """Draw standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
         return rng.normal(torch.empty(n, *shape, dtype=self.dtype, device=self.device))
 
 
@@ -248,6 +248,6 @@ def _fresh_keys(count: int, device: torch.device) -> Tensor:
 
 
 def _seed(generator: torch.Generator | None = None) -> int:
-    """A seed from a generator, wherever it lives; torch's global one by default."""
+    """Draw a seed from a generator on any device, by default torch's global one."""
     device = generator.device if generator is not None else "cpu"
     return int(torch.randint(2**62, (), generator=generator, device=device))

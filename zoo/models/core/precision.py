@@ -1,4 +1,4 @@
-"""What float32 means where a model is judged."""
+"""Full float32 precision for evaluation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Within the block, convolutions on a GPU are float32 and the same in every call.
+    """Within the block, run convolutions on a GPU in full float32 and deterministically.
 
     By default cuDNN rounds their inputs to TF32, of 10 bits, and adds in any order, from which training
     profits. For a solver's tolerance of 1e-5, or the inverse of a residual block, that is far too coarse: a

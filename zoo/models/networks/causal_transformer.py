@@ -1,4 +1,4 @@
-"""The transformer that looks back only, all at once or one token at a time."""
+"""A causal transformer, run on a whole sequence or one token at a time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CausalTransformer(nn.Module):
         return self.last(h)
 
     def step(self, token: Tensor, cache: Cache, context: Tensor | None = None) -> Tensor:
-        """The next token ``(B, in_features)`` to the output at its place, ``(B, out_features)``.
+        """Return the output ``(B, out_features)`` at the next token ``(B, in_features)``.
 
         The cache is extended by the token; one sequential evaluation.
         """
@@ -99,7 +99,7 @@ class Cache:
         self._kept: dict[int, tuple[Tensor, Tensor]] = {}
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """A layer's ``(B, heads, 1, head_width)`` joins; all ``(B, heads, length + 1, head_width)``."""
+        """Append a key and a value ``(B, heads, 1, head_width)`` of a layer; return all of them so far."""
         if torch.is_grad_enabled():  # buffers written in place would spoil what backward needs
             if self.length:
                 old_key, old_value = self._kept[layer]

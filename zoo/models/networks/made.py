@@ -1,4 +1,4 @@
-"""MADE: a feed-forward network whose outputs see only the inputs before them."""
+"""MADE: a feed-forward network in which each output depends only on the inputs before it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEEP = 2**20  # a sweep's buffers are kept for the next one up to so many numbe
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
-    """Sorted degrees ``(width,)`` in ``lowest .. dim-1``; the degree of a unit is how many inputs it may see.
+    """Return sorted degrees ``(width,)`` in ``lowest .. dim-1``: how many inputs each unit may depend on.
 
     Wide enough a layer holds every degree. A narrower one leaves gaps, and a dependency that lies within a
     gap is lost; the degrees then cut the inputs into pieces of equal size, which loses the fewest.
@@ -38,7 +38,7 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
 
 
 def drawn_degrees(width: int, dim: int, lowest: int, seed: int) -> Tensor:
-    """Sorted degrees ``(width,)``, each uniform in ``lowest .. dim-1`` (Germain et al. 2015, section 4.2).
+    """Draw sorted degrees ``(width,)``, uniform in ``lowest .. dim-1`` (Germain et al. 2015, section 4.2).
 
     Units of a layer have no order of their own, so sorting changes nothing but their names. The draw is a
     function of the seed: a model that is built again has the masks that its weights were trained with.
@@ -70,7 +70,7 @@ class MaskedLinear(nn.Linear):
 
 
 class Stage(NamedTuple):
-    """One masked layer as a step of the network: which stream is added to it, and whether it is activated."""
+    """One masked layer: the index of the layer whose output is added to it, and whether it is activated."""
 
     skip: int | None
     active: bool
@@ -93,8 +93,8 @@ class MADE(nn.Module):
     with masked affine maps A_l and B_l; all units with one number have one degree, so sums keep the order.
 
     Degrees are sorted and spread evenly over 1 .. D-1, so every allowed dependency exists when each width is
-    at least D-1; below that a share of about 1/width is lost (:meth:`coverage` gives the rest), and a warning
-    says so where it is more than 1 %. With a context c there are units of degree 0 too, so that the first
+    at least D-1; below that a share of about 1/width is lost (:meth:`coverage` gives the rest), with a
+    warning if it is more than 1 %. With a context c there are units of degree 0 too, so that the first
     output sees it.
 
     Args:
@@ -126,7 +126,7 @@ class MADE(nn.Module):
     ) -> None:
         super().__init__()
         if not hidden:
-            raise ZooError("MADE needs at least one hidden layer; model.hidden is empty.")
+            raise ZooError("model.hidden needs at least 1 hidden layer of MADE; got none.")
         if residual and (len(hidden) < 2 or len(set(hidden)) > 1):
             raise ZooError(f"Residual blocks need two or more equal hidden widths; got {list(hidden)}.")
         if dropout and not residual:
@@ -144,26 +144,26 @@ class MADE(nn.Module):
         self.dropout = nn.Dropout(dropout) if dropout else None
         inputs = torch.arange(1, dim + 1, device="cpu")  # an input of degree d is the d-th
         lowest = 0 if context else 1
-        self._degrees: list[Tensor] = []
+        self.degrees: list[Tensor] = []
         for index, width in enumerate(hidden):
             if draw is None:
                 degrees = spread_degrees(width, dim, lowest)
             elif residual and index:
-                degrees = self._degrees[0]
+                degrees = self.degrees[0]
             else:
                 degrees = drawn_degrees(width, dim, lowest, seed=stream(draw, index))
                 lowest = int(degrees[0])
-            self._degrees.append(degrees)
+            self.degrees.append(degrees)
         self.layers = nn.ModuleList(
             MaskedLinear(below[None, :] <= above[:, None])
-            for below, above in pairwise([inputs, *self._degrees])
+            for below, above in pairwise([inputs, *self.degrees])
         )
         seen = torch.arange(dim, device="cpu")
-        self.output = MaskedLinear(self._degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
+        self.output = MaskedLinear(self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
         nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         # _ends[l][d]: how many units of layer l have degree at most d
-        self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self._degrees]
+        self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
         self._sweep: _Sweep | None = None
         if min(hidden) < dim - 1 and self.coverage() < 0.99:
             warnings.warn(
@@ -173,7 +173,7 @@ class MADE(nn.Module):
             )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
+        """Return parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
         add_nfe()
         activate = _ACTIVATIONS[self.activation][0]
         state = x
@@ -193,11 +193,11 @@ class MADE(nn.Module):
     def generate(
         self, rows: int, step: Callable[[int, Tensor], Tensor], context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Fill in x one dimension after another: x ``(rows, D)`` and its parameters ``(rows, D, P)``.
+        """Compute x one dimension after another; return x ``(rows, D)`` and parameters ``(rows, D, P)``.
 
         Each hidden unit is computed once, as soon as the inputs that it sees are known; all D steps together
         cost about one pass through the network, where D passes would do the same. Units are sorted by degree,
-        so what is known is a prefix of each layer and no mask is needed. Dropout plays no part.
+        so the known units are a prefix of each layer and no mask is needed. Dropout is not applied.
 
         Args:
             rows: batch size B.
@@ -255,12 +255,12 @@ class MADE(nn.Module):
         return torch.stack(columns, 1), torch.stack(parameters, 1)
 
     def coverage(self) -> float:
-        """The share of the allowed dependencies (output i on input j < i) that the masks leave."""
+        """Return the share of the allowed dependencies (output i on input j < i) that the masks leave."""
         if self.dim == 1:
             return 1.0
         # the least degree of the units of a layer that see input j; those above it see j too
         least = torch.arange(1, self.dim + 1, device="cpu")
-        for degrees in self._degrees:
+        for degrees in self.degrees:
             place = torch.searchsorted(degrees, least)
             least = torch.cat([degrees, degrees.new_tensor([self.dim])])[place]
         return int((self.dim - least).sum()) / math.comb(self.dim, 2)
@@ -329,7 +329,7 @@ class _Sweep:
         return rows, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
 
     def fits(self, made: MADE, rows: int) -> bool:
-        """Whether this memory serves a batch of ``rows`` and the weights as they lie now."""
+        """Return whether this memory fits a batch of ``rows`` and the current weights."""
         return self.key == self._key(made, rows)
 
     def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> tuple[Tensor, Tensor]:

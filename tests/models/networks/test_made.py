@@ -1,0 +1,126 @@
+"""MADE: every allowed dependency and no other, with spread and with drawn degrees."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from autoregressive_tools import normal, perturbed
+
+import zoo
+from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
+
+
+@pytest.mark.parametrize(
+    ("dim", "hidden"), [(2, (1,)), (3, (2, 5)), (6, (5, 5)), (7, (20, 6, 9)), (43, (64, 42))]
+)
+def test_made_has_every_dependency_and_no_other(dim: int, hidden: tuple[int, ...]) -> None:
+    made = MADE(dim, 2, hidden)
+    assert made.coverage() == 1
+    with torch.no_grad():  # positive weights: no dependency cancels, no unit is off
+        for parameter in made.double().parameters():
+            parameter.copy_(torch.rand(parameter.shape, dtype=torch.float64) / 10 + 0.01)
+    slope = torch.autograd.functional.jacobian(
+        lambda v: made(v[None])[0], torch.rand(dim, dtype=torch.float64)
+    )
+    allowed = torch.ones(dim, dim).tril(-1).bool()
+    for parameter_slope in slope.unbind(1):
+        assert torch.equal(parameter_slope != 0, allowed)
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize(("dim", "hidden"), [(9, (3, 5)), (30, (7, 4, 7)), (6, (40, 2)), (2, (1,))])
+@pytest.mark.filterwarnings("ignore:MADE with")
+def test_coverage_counts_what_the_masks_connect(dim: int, hidden: tuple[int, ...], context: int) -> None:
+    made = MADE(dim, 3, hidden, context)
+    paths = torch.eye(dim, dtype=torch.float64)
+    for layer in [*made.layers, made.output]:
+        paths = layer.mask.double() @ paths  # type: ignore[operator, union-attr]
+    connected = int((paths[::3] > 0).sum())
+    assert made.coverage() == pytest.approx(connected / (dim * (dim - 1) / 2))
+
+
+def test_made_that_is_too_narrow_loses_little() -> None:
+    assert MADE(784, 1, (100,)).coverage() > 0.99  # degrees 1..100 would keep 24 %
+    degrees = spread_degrees(100, 784)
+    assert degrees.min() >= 1
+    assert degrees.max() <= 783
+    assert len(degrees.unique()) == 100
+
+
+@pytest.mark.parametrize("context", [0, 2])
+def test_made_of_one_dimension_depends_on_the_context_alone(context: int) -> None:
+    made = perturbed(MADE(1, 2, (8,), context=context))
+    c = normal(1, context).expand(5, -1) if context else None
+    out = made(normal(5, 1), c)
+    assert torch.equal(out, out[:1].expand_as(out))
+    if context:
+        assert not torch.allclose(out, made(normal(5, 1), c + 1))
+
+
+def test_made_warns_where_a_narrow_layer_loses_dependencies() -> None:
+    with pytest.warns(UserWarning, match="wider"):
+        assert MADE(50, 1, (8,)).coverage() < 0.99
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden": ()}, "at least 1"),
+        ({"hidden": (8,), "residual": True}, "equal"),
+        ({"hidden": (8, 9), "residual": True}, "equal"),
+        ({"hidden": (8, 8), "activation": "gelu"}, "relu or tanh"),
+        ({"hidden": (8, 8), "dropout": 0.1}, "residual"),
+    ],
+)
+def test_made_refuses(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(zoo.ZooError, match=message):
+        MADE(3, 2, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("context", [0, 2])
+@pytest.mark.parametrize(
+    "settings", [{"activation": "tanh"}, {"hidden": (9, 9, 9), "residual": True}], ids=str
+)
+def test_made_in_other_forms_has_every_dependency(settings: dict[str, object], context: int) -> None:
+    made = perturbed(MADE(7, 2, **{"hidden": (9, 12), "context": context} | settings))  # type: ignore[arg-type]
+    assert made.coverage() == 1
+    slope = torch.zeros(7, 2, 7, dtype=torch.float64)
+    for x in normal(5, 7):  # at one point alone a relu may hide a dependency
+        c = normal(1, context, seed=2) if context else None
+        slope += torch.autograd.functional.jacobian(lambda v, c=c: made(v[None], c)[0], x).abs()
+    for parameter_slope in slope.unbind(1):
+        assert torch.equal(parameter_slope != 0, torch.ones(7, 7).tril(-1).bool())
+
+
+def test_dropout_is_for_training_only() -> None:
+    made = perturbed(MADE(5, 2, (16, 16), residual=True, dropout=0.5))
+    x = normal(3, 5)
+    assert torch.equal(made(x), made(x))
+    made.train()
+    assert not torch.equal(made(x), made(x))
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("context", [0, 2])
+def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual: bool) -> None:
+    made = perturbed(MADE(7, 3, (40, 40), context, residual=residual, draw=1))
+    x, c = normal(7), normal(1, context, seed=2) if context else None
+    jacobian = torch.autograd.functional.jacobian(lambda x: made(x[None], c)[0], x)
+    depends = jacobian.abs().sum(1) > 0
+    assert torch.equal(depends, torch.ones(7, 7, dtype=torch.bool).tril(-1)), "all of it, and no more"
+    rows, own = normal(4, 7), c.expand(4, -1) if c is not None else None
+    with torch.no_grad():
+        filled, parameters = made.generate(4, lambda i, _: rows[:, i], own)
+        torch.testing.assert_close(parameters, made(rows, own), rtol=1e-12, atol=1e-12)
+    assert torch.equal(filled, rows)
+
+
+def test_degrees_are_drawn_uniformly_from_those_below_and_not_spread() -> None:
+    drawn = drawn_degrees(20000, 11, 3, seed=5)
+    counts = torch.bincount(drawn, minlength=11)
+    assert not counts[:3].any()
+    expected = 20000 / 8
+    assert float((counts[3:] - expected).square().sum() / expected) < 24.3, "chi-square of 7, 0.1 %"
+    first, second = MADE(300, hidden=(16, 2000), draw=0).degrees
+    assert int(second[0]) >= int(first[0]) > 1, "from the least degree of the layer below"
+    assert not torch.equal(first, MADE(300, hidden=(16, 2000), draw=1).degrees[0])
