@@ -10,7 +10,6 @@ import torch
 
 import zoo
 from zoo.errors import InvalidData, ZooError
-from zoo.training.adversarial import Adversarial
 
 IMAGES, NUMBERS = zoo.DataSpec((1, 8, 8), 17, classes=10), zoo.DataSpec((2,))
 MODELS = [
@@ -132,20 +131,6 @@ MODELS = [
     ("ffjord", NUMBERS, {"solver": {"adjoint": "no"}}),
     *[(m, IMAGES, {"conditional": "yes"}) for m in ("realnvp", "maf", "tarflow", "pixelcnn", "vae")],
 ]
-RULES = [
-    *[
-        ({name: value}, name)
-        for name in ("r1", "gradient_penalty", "critic_lr")
-        for value in (-1.0, math.nan)
-    ],
-    *[({"betas": betas}, "betas") for betas in ((-0.1, 0.9), (0.0, math.nan), (0.0, 1.0), (0.9,))],
-    ({"augment": "colour"}, "a list"),
-    ({"augment": None}, "a list"),
-    ({"critic_steps": 1.5}, "critic_steps"),
-    ({"generator_batches": 1.5}, "generator_batches"),
-    *[({name: "abc"}, name) for name in ("gradient_penalty", "weight_clip", "r1", "critic_lr")],
-    ({"r1": None}, "r1"),
-]
 
 
 def innermost(settings: dict) -> str:
@@ -159,12 +144,6 @@ def test_a_model_refuses(name: str, spec: zoo.DataSpec, settings: dict) -> None:
     with pytest.raises(ZooError, match=innermost(settings).split("_")[-1]) as refusal:
         zoo.build(name, spec, **settings)
     assert str(refusal.value).count("\n") == 0
-
-
-@pytest.mark.parametrize(("settings", "message"), RULES, ids=str)
-def test_a_rule_refuses(settings: dict, message: str) -> None:
-    with pytest.raises(ZooError, match=message):
-        Adversarial(zoo.build("gan", IMAGES, width=4), updates=1, batch_size=1, **settings)
 
 
 @pytest.mark.parametrize("training", [True, False])

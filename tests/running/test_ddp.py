@@ -171,7 +171,7 @@ def check_equal(pairs, name):
     curves = [list(csv.DictReader((root / name / "curves.csv").read_text().splitlines())) for root in pairs]
     assert len(curves[0]) == len(curves[1])
     for one, two in zip(*curves, strict=True):
-        for column in (c for c in one if c.startswith("val/") and one[c]):
+        for column in (c for c in one if c.startswith(("val/", "train/")) and one[c]):
             assert float(two[column]) == pytest.approx(float(one[column]), rel=1e-3, abs=1e-4), column
     assert any(row.get("val/loss") or row.get("val/energy_distance") for row in curves[0])
 

@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from zoo.models.core.model import GenerativeModel
 from zoo.training.module import TrainingModule
 
 
@@ -23,10 +24,11 @@ def batches(x: Tensor, size: int, updates: int, first: int = 0) -> torch.utils.d
     return torch.utils.data.DataLoader(Endless(), batch_size=None)
 
 
-def trainer(*callbacks: pl.Callback) -> pl.Trainer:
+def trainer(*callbacks: pl.Callback, **settings: object) -> pl.Trainer:
+    """Return a quiet trainer of one process on the CPU."""
     return pl.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=list(callbacks),
+        enable_model_summary=False, callbacks=list(callbacks), num_sanity_val_steps=0, **settings,
     )  # fmt: skip
 
 
@@ -34,3 +36,18 @@ def fit(module: TrainingModule, x: Tensor, updates: int, batch: int = 256) -> nn
     """Return the evaluated model after so many updates."""
     trainer().fit(module, batches(x, batch * module.batches_per_update, updates))
     return module.evaluated.eval()
+
+
+class Line(GenerativeModel):
+    """A Gaussian with a learned mean: its optimum is known."""
+
+    family, likelihood = "flow", "exact"
+
+    def __init__(self, spec):
+        super().__init__(spec)
+        self.mean = nn.Parameter(torch.zeros(2))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def _log_prob(self, x, context=None):
+        self.calls += 1
+        return -0.5 * (x - self.mean).square().sum(1)

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
-from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.families.adversarial import AdversarialModel, encoder_critic
 from zoo.training.adversarial import LOSSES, Adversarial
@@ -315,23 +314,6 @@ def test_penalties_of_a_linear_critic() -> None:
         ):
             told = duel(model, torch.randn(50, 1), 1, 16, loss=loss, critic_lr=0.0, **settings)
             assert told["train/penalty"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_refusals() -> None:
-    model = zoo.build("gan", PLANE)
-    for settings, message in (
-        ({"loss": "hing"}, "hinge"),
-        ({"critic_steps": 0}, "critic_steps"),
-        ({"generator_batches": 0}, "generator_batches"),
-        ({"weight_clip": 0.0}, "weight_clip"),
-        ({"augment": ["colour"]}, "images"),
-        ({"optimizer": "lion"}, "rmsprop"),
-        ({"schedule": "step"}, "linear"),
-    ):
-        with pytest.raises(ZooError, match=message):
-            Adversarial(model, updates=1, batch_size=1, **settings)
-    with pytest.raises(ZooError, match="translation"):
-        Adversarial(zoo.build("gan", DIGITS), updates=1, batch_size=1, augment=["rotation"])
 
 
 def test_rmsprop_and_the_linear_schedule() -> None:

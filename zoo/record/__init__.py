@@ -1,6 +1,6 @@
 """The record of a run: all that passes from running to comparing. Imports no torch."""
 
-from zoo.record.curves import AXES, best_validation, curves, read_rows
+from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, write_atomic
 from zoo.record.reader import read
 from zoo.record.schema import (
@@ -34,6 +34,7 @@ __all__ = [
     "SCHEMA",
     "STATUSES",
     "Cost",
+    "CurveWriter",
     "DataDescription",
     "Details",
     "Direction",

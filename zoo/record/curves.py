@@ -1,4 +1,4 @@
-"""``curves.csv``: what training logged, one row for each logged update. The one reader of the file.
+"""``curves.csv``, the values that training logs, a row for each logged update: the one reader and writer.
 
 A row has the columns ``updates``, ``images_seen``, ``wall_seconds``, ``device_seconds`` and named values such
 as ``train/loss`` or ``val/loss``; a value that was not logged at an update is left out.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from zoo.record.files import CURVES
+from zoo.record.files import CURVES, write_atomic
 
 AXES = ("updates", "images_seen", "device_seconds")  # columns of every row that curves are drawn against
 Row = dict[str, float]
@@ -49,3 +51,31 @@ def best_validation(directory: str | Path) -> float | None:
     """Return the lowest finite ``val/loss`` of a run, None where it has none."""
     losses = [row["val/loss"] for row in read_rows(directory) if "val/loss" in row]
     return min((loss for loss in losses if math.isfinite(loss)), default=None)
+
+
+class CurveWriter:
+    """The file of a run in training; a resumed run goes on behind the rows up to its checkpoint.
+
+    Args:
+        directory: of the run.
+        columns: names of the columns, which begin with ``updates``; other values of a row are left out.
+        keep: number of updates up to which the rows of a file that is there already are kept.
+    """
+
+    def __init__(self, directory: str | Path, columns: Sequence[str], keep: int = 0) -> None:
+        self.path, self.columns = Path(directory) / CURVES, list(columns)
+        kept = []
+        if keep and self.path.exists():
+            whole = self.path.read_text().rpartition("\n")[0]  # a last line without an end was cut off
+            rows = csv.DictReader(whole.splitlines())
+            kept = [[row.get(c, "") for c in columns] for row in rows if float(row["updates"]) <= keep]
+        lines = [",".join(cells) for cells in [self.columns, *kept]]
+        write_atomic(self.path, "\n".join(lines) + "\n")
+
+    def append(self, row: Mapping[str, float], to_disk: bool = False) -> None:
+        """Write a row, and wait until it is on the disk if asked to."""
+        with self.path.open("a") as stream:
+            stream.write(",".join(f"{row[c]:.8g}" if c in row else "" for c in self.columns) + "\n")
+            if to_disk:
+                stream.flush()
+                os.fsync(stream.fileno())

@@ -1,1 +1,1 @@
-"""How a model learns: one LightningModule per training rule, none of which knows which model it holds."""
+"""How a model learns: one LightningModule for each training objective, which knows no model by name."""

@@ -5,7 +5,6 @@ All of them count by the training module's own updates.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -22,10 +21,10 @@ from zoo.data.module import DataModule
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasTrainingStatistics, offers
 from zoo.models.core.flops import count_flops
-from zoo.record import CURVES, write_atomic
+from zoo.record import CurveWriter
 from zoo.training.module import TrainingModule, unpack
 
-AXES = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
+COUNTERS = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
 PROGRESS = "progress.json"
 
 
@@ -38,7 +37,7 @@ class Curves(pl.Callback):
     """
 
     def __init__(self, directory: Path, bits_per_nat: float | None = None) -> None:
-        self.file = directory / CURVES
+        self.directory = directory
         self.bits_per_nat = bits_per_nat
         self.started = self.training_seconds = 0.0
 
@@ -59,20 +58,13 @@ class Curves(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         self.started = time.perf_counter()
-        self.columns = [*AXES, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
+        columns = [*COUNTERS, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
-            self.columns.append("val/bits_per_dim")
+            columns.append("val/bits_per_dim")
         if pl_module.settings.validate_samples:
-            self.columns.append("val/energy_distance")
-        if not trainer.is_global_zero:
-            return
-        kept = []
-        if pl_module.updates and self.file.exists():
-            whole = self.file.read_text().rpartition("\n")[0]  # what follows was cut off while it was written
-            kept = [r for r in csv.DictReader(whole.splitlines()) if float(r["updates"]) <= pl_module.updates]
-        lines = [",".join(self.columns)]
-        lines += [",".join(row.get(c, "") for c in self.columns) for row in kept]
-        write_atomic(self.file, "\n".join(lines) + "\n")
+            columns.append("val/energy_distance")
+        if trainer.is_global_zero:
+            self.writer = CurveWriter(self.directory, columns, keep=pl_module.updates)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -102,17 +94,9 @@ class Curves(pl.Callback):
         }
         if self.bits_per_nat is not None and "val/nll" in row:
             row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
-        with self.file.open("a") as stream:
-            stream.write(",".join(_number(row.get(c)) for c in self.columns) + "\n")
-            if "val/loss" in row:  # the checkpoint that follows must not be ahead of the curve
-                stream.flush()
-                os.fsync(stream.fileno())
+        self.writer.append(row, to_disk="val/loss" in row)  # the checkpoint that follows must not be ahead
         for logger in trainer.loggers:
             logger.log_metrics(row, step=module.updates)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.8g}"
 
 
 class Progress(pl.Callback):

@@ -27,7 +27,8 @@ class TrainingSettings:
             segments of a resumed run added); training ends, with a validation, when either is used up. How
             many updates fit depends on the machine, and so does the schedule's course: a run under a budget
             of time resumes, but does not repeat, bit for bit. None: no such budget.
-        validations: number of validations that the budget of updates is divided by.
+        validations: number of validations, evenly spread over the budget of updates. The best one chooses the
+            checkpoint that is evaluated.
         validate_likelihood: validation examples whose likelihood is computed at each validation too, where
             the criterion is another one, so that the curves of all models compare. 0: none.
         validate_samples: samples, from the same latents each time, whose energy distance to as many
@@ -36,8 +37,8 @@ class TrainingSettings:
         log_every: updates between two logged values.
         accumulate: pieces that each process's part of a batch is split into, to save memory. The gradients
             add up to those of the whole batch, except for batch norm and torch's own dropout.
-        compile: let torch compile the loss. The first update compares its gradients with those of the plain
-            code; see :class:`~zoo.training.compile.CompiledLoss`.
+        compile: let torch compile the loss, and check its gradients first; see
+            :class:`~zoo.training.compile.CompiledLoss`.
     """
 
     updates: Positive

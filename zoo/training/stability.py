@@ -1,4 +1,4 @@
-"""How steadily a run trains: spikes, steps that came to nothing, oscillation of the criterion."""
+"""How steadily a run trains: spikes, steps left out, oscillation of the validation curves."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from zoo.record import Stability as StabilityReport
 
 WINDOW = 100  # values that a spike is measured against
-LEAST = 20  # values that must have come before one can be told
+LEAST = 20  # values that must come before one that can be judged
 DEVIATIONS = 5.0
-LOSS_RISE, GRADIENT_RISE = 0.1, 1.0  # of the size of the median: a tenth above it; twice as large
+LOSS_RISE, GRADIENT_RISE = 0.1, 1.0  # least height, relative to the median: a tenth above it; twice as large
 _SCALE = 1.4826  # a normal distribution's standard deviation, in median absolute deviations
 
 
@@ -21,11 +21,14 @@ class Spikes:
 
     A value is high when it lies above the median m of the last 100 by more than 5 of their standard
     deviations, taken as 1.4826 times the median absolute deviation, and by more than ``rise`` times abs(m).
-    The first of a row of high values is a spike; the others belong to it. A normal distribution has one in
-    some millions. The first 20 values cannot be judged.
+    The first of consecutive high values is a spike; the others belong to it. Of normally distributed values,
+    one in some millions is high. The first 20 values are not judged.
 
     Args:
         rise: the least height, relative to the median's size.
+
+    Attributes:
+        count: spikes so far.
     """
 
     def __init__(self, rise: float) -> None:
@@ -34,7 +37,7 @@ class Spikes:
         self._high = False
 
     def see(self, value: float) -> None:
-        """Take the next value; one that is not finite is left out."""
+        """Add the next value; a value that is not finite is left out."""
         if not math.isfinite(value):
             return
         high = False
@@ -48,26 +51,26 @@ class Spikes:
         self.recent.append(value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Return the state as plain values, for a checkpoint."""
         return {"count": self.count, "high": self._high, "recent": list(self.recent)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a state that :meth:`state_dict` returned."""
         self.count, self._high = state["count"], state["high"]
         self.recent = deque(state["recent"], maxlen=WINDOW)
 
 
 class Stability:
-    """What a record says of one run's training; fed by the rule with numbers that it has at hand anyway.
+    """Counts of how steadily one run trains, from losses and gradient norms that training computes anyway.
 
-    Over several processes the losses are means and the gradients those of the whole batch, so each of them
-    counts the same. The state is part of the checkpoint: a resumed run counts what one in one piece would.
+    Over several processes the losses are means and the gradients those of the whole batch, so every process
+    counts the same. The state is part of the checkpoint: a resumed run counts as an uninterrupted one does.
 
     Attributes:
-        largest_gradient_norm: before clipping, of all that were finite.
-        non_finite_steps: updates in which a loss or a gradient was not finite, of either player; a step along
+        largest_gradient_norm: largest finite norm before clipping.
+        non_finite_steps: updates in which a loss or a gradient of any player was not finite; a step along
             such a gradient is left out.
-        updates_watched: updates seen.
+        updates_watched: number of updates counted.
     """
 
     def __init__(self) -> None:
@@ -80,7 +83,7 @@ class Stability:
         self._skipped = False
 
     def step(self, player: str, norm: float) -> bool:
-        """Take the gradient norm, before clipping, of an optimiser's step; whether the step can be made."""
+        """Add the gradient norm of a step, before clipping; return whether the step can be made."""
         if not math.isfinite(norm):
             self._skipped = True
             return False
@@ -89,7 +92,7 @@ class Stability:
         return True
 
     def update(self, losses: Mapping[str, float]) -> None:
-        """Take an update's losses, by name."""
+        """Add an update's losses, by name."""
         self.updates_watched += 1
         self.non_finite_steps += self._skipped or not all(map(math.isfinite, losses.values()))
         self._skipped = False
@@ -97,16 +100,15 @@ class Stability:
             self._losses.setdefault(name, Spikes(LOSS_RISE)).see(value)
 
     def validation(self, name: str, updates: int, value: float) -> None:
-        """Take what a validation found."""
+        """Add a value of a validation curve after so many updates."""
         self._curves.setdefault(name, []).append([updates, value])
 
     def report(self) -> StabilityReport:
-        """The ``stability`` of a record: the attributes, and
+        """Return the ``stability`` of a record.
 
-        ``loss_spikes`` and ``gradient_spikes``: by the definition of :class:`Spikes`, rises 0.1 and 1,
-        of both players together where there are two. ``oscillations``: see :func:`oscillation`, by curve;
-        None without three validations in the last third of training. ``oscillation``: the first of them, of
-        the curve ``oscillation_of``, which is the criterion where there is one.
+        The spikes are those of :class:`Spikes`, with rises 0.1 for losses and 1 for gradients, of all players
+        together. ``oscillations`` has :func:`oscillation` for each validation curve; ``oscillation`` is that
+        of the first curve, the criterion if there is one.
         """
         swings = {name: oscillation(points) for name, points in self._curves.items()}
         name = next(iter(swings), None)
@@ -122,7 +124,7 @@ class Stability:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Return the state as plain values, for a checkpoint."""
         return {
             "largest_gradient_norm": self.largest_gradient_norm,
             "non_finite_steps": self.non_finite_steps,
@@ -133,15 +135,15 @@ class Stability:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a state that :meth:`state_dict` returned."""
         for name in ("largest_gradient_norm", "non_finite_steps", "updates_watched"):
             setattr(self, name, state[name])
-        self._losses = _restored(LOSS_RISE, state["losses"])
-        self._gradients = _restored(GRADIENT_RISE, state["gradients"])
+        self._losses = _load_spikes(LOSS_RISE, state["losses"])
+        self._gradients = _load_spikes(GRADIENT_RISE, state["gradients"])
         self._curves = {name: [list(p) for p in points] for name, points in state["criterion"].items()}
 
 
-def _restored(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:
+def _load_spikes(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:
     found = {name: Spikes(rise) for name in states}
     for name, spikes in found.items():
         spikes.load_state_dict(states[name])
@@ -149,32 +151,32 @@ def _restored(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:
 
 
 def oscillation(points: list[list[float]]) -> float | None:
-    """How much a criterion still swings when training ends, in units of the way that it has come.
+    """Return how much a curve still swings when training ends, relative to its range over the whole run.
 
-    The residual standard deviation (n - 2 degrees of freedom) of the validations in the last third of the
-    updates about their own straight line, over the difference between the largest and the smallest
-    validation of the whole run. 0: it settles, or moves steadily; 0.5: it swings between its extremes to the
-    end (noise without any trend: about 0.3).
+    This is the residual standard deviation (n - 2 degrees of freedom) of the validations in the last third of
+    the updates about their own straight line, over the difference between the largest and the smallest
+    validation of the whole run. 0: the curve settles, or moves steadily; 0.5: it swings between its extremes
+    to the end (noise without any trend: about 0.3).
 
     Args:
         points: ``[updates, value]`` of each validation, in order.
 
     Returns:
-        None with fewer than three validations in the last third, or where no two values differ.
+        The ratio; None with fewer than three validations in the last third, or if all values are equal.
     """
     if not points:
         return None
     end = points[-1][0]
     late = [(u, v) for u, v in points if u > 2 / 3 * end]
-    way = max(v for _, v in points) - min(v for _, v in points)
-    if len(late) < 3 or way == 0:
+    extent = max(v for _, v in points) - min(v for _, v in points)
+    if len(late) < 3 or extent == 0:
         return None
     n = len(late)
     u_mean, v_mean = sum(u for u, _ in late) / n, sum(v for _, v in late) / n
     spread = sum((u - u_mean) ** 2 for u, _ in late)
     slope = sum((u - u_mean) * (v - v_mean) for u, v in late) / spread
     residual = sum((v - v_mean - slope * (u - u_mean)) ** 2 for u, v in late)
-    return math.sqrt(residual / (n - 2)) / way
+    return math.sqrt(residual / (n - 2)) / extent
 
 
 def _median(values: Any) -> float:

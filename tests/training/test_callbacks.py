@@ -1,0 +1,127 @@
+"""The distance of samples, statistics of the training set and counted operations."""
+
+from __future__ import annotations
+
+import csv
+import math
+from functools import partial
+
+import pytest
+import torch
+from fitting import Line, batches, trainer
+
+import zoo
+from zoo.config import compose_run, to_dict
+from zoo.errors import Unsound, ZooError
+from zoo.evaluation.energy import energy_distance
+from zoo.evaluation.protocol import distance_to
+from zoo.factory import load
+from zoo.models.core import rng
+from zoo.record import read
+from zoo.running.data import prepare_data
+from zoo.running.run import run
+from zoo.training.callbacks import CountFlops, SampleDistance, TrainingStatistics
+from zoo.training.likelihood import MaximumLikelihood
+
+PLANE = zoo.DataSpec((2,))
+
+
+def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
+    """It is a GAN's only curve: the checkpoint gives its last value again; its oscillation is reported."""
+    settings = [
+        "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
+        "model.hidden=8", "training.updates=12", "training.validations=12", "training.batch_size=16",
+        "evaluation.samples=20", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
+        "evaluation.throughput_batches=[1]", "evaluation.seed=3",
+    ]  # fmt: skip
+    found = {}
+    for model, own in {"gan": [], "maf": ["model.hidden=[8]", "training.validate_samples=20"]}.items():
+        config = compose_run([*settings, f"model={model}", *own])
+        run(config, tmp_path / model)
+        with (tmp_path / model / "curves.csv").open() as file:
+            found[model] = [float(r["val/energy_distance"]) for r in csv.DictReader(file)]
+        assert len(found[model]) == len(set(found[model])) == 12
+    run(compose_run([*settings, "model=gan", "training.lr=0", "training.ema=0"]), tmp_path / "still")
+    with (tmp_path / "still/curves.csv").open() as file:
+        assert len({r["val/energy_distance"] for r in csv.DictReader(file)}) == 1, "the same latents"
+    with pytest.raises(ZooError, match=r"needs two validation examples; there are 1\. .*data\.val"):
+        run(compose_run([*settings, "model=gan", "data.val=1"]), tmp_path / "one")
+    stability = {model: read(tmp_path / model).stability for model in found}
+    assert stability["gan"].oscillation_of == "val/energy_distance"
+    assert stability["maf"].oscillation_of == "val/loss", "the criterion, where there is one"
+    assert set(stability["maf"].oscillations) == {"val/loss", "val/energy_distance"}
+    assert 0 < stability["gan"].oscillation == stability["gan"].oscillations["val/energy_distance"] < 1
+    model = load(tmp_path / "gan/checkpoints/last.ckpt")
+    with rng.keyed(rng.keys(3, count=30)):
+        samples = model.sample(30)
+    real = prepare_data(to_dict(compose_run([*settings, "model=gan"]).data)).splits["val"]
+    assert found["gan"][-1] == pytest.approx(energy_distance(samples, real)[0], rel=1e-5)
+
+
+def test_a_distance_that_is_not_finite_leaves_a_gap_in_the_curve():
+    rule = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
+    distance = SampleDistance(partial(distance_to, torch.randn(5, 2), PLANE, 0))
+    rule.evaluated.sample = lambda n, temperature=1.0: torch.randn(n, 2)
+    x = torch.randn(20, 2)
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
+    assert math.isfinite(rule.latest["val/energy_distance"])
+    rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
+
+    def unsound(n, temperature=1.0):
+        raise Unsound("Samples overflow.")
+
+    rule.evaluated.sample = unsound
+    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
+    assert "val/energy_distance" not in rule.latest
+    assert rule.stability.report().oscillation_of == "val/loss"
+    assert len(rule.stability.state_dict()["criterion"]["val/energy_distance"]) == 1
+
+
+def toy():
+    return prepare_data(
+        {"_target_": "zoo.data.toys.Toy", "name": "moons", "train": 2500, "val": 10, "test": 10}
+    )
+
+
+def test_a_model_is_given_the_whole_training_set_before_each_validation():
+    seen = []
+
+    class Collecting(Line):
+        def on_training_statistics(self, batches):
+            seen.append(torch.cat([x for x, y in batches if y is None]))
+
+    data = toy()
+    module = MaximumLikelihood(Collecting(PLANE), updates=4, batch_size=4, validations=2)
+    train, val = data.train_dataloader(4, stop=4), data.val_dataloader(4)
+    fitting = trainer(TrainingStatistics(data), val_check_interval=module.validate_every)
+    fitting.fit(module, train, val)
+    assert len(seen) == 2
+    assert all(torch.equal(x, data.splits["train"]) for x in seen)
+
+
+class Affine(zoo.GenerativeModel):
+    """log p(x) by one product with a matrix of 2 x 2."""
+
+    family, likelihood = "flow", "exact"
+
+    def __init__(self):
+        super().__init__(PLANE)
+        self.layer = torch.nn.Linear(2, 2, bias=False)
+
+    def _log_prob(self, x, context=None):
+        return -0.5 * self.layer(x).square().sum(1)
+
+
+def test_operations_are_those_of_an_update_for_each_of_its_examples():
+    data, counter = toy(), CountFlops(toy())
+    module = MaximumLikelihood(Affine(), updates=3, batch_size=5)
+    trainer(counter).fit(module, data.train_dataloader(5, stop=3))
+    # forward: 2 * 2 * 2; backward to the weights: as many (the input needs no gradient)
+    assert (counter.flops_per_example, counter.reason) == (16, None)
+
+
+def test_without_training_no_operations_are_counted():
+    counter = CountFlops(toy())
+    assert counter.flops_per_example is None
+    assert counter.reason == "Training had ended before."

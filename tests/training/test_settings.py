@@ -1,0 +1,89 @@
+"""Settings that are wrong are refused in a sentence that names them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fitting import Line
+
+import zoo
+from zoo.errors import ZooError
+from zoo.training.adversarial import Adversarial
+from zoo.training.likelihood import MaximumLikelihood
+from zoo.training.matching import Matching
+
+PLANE, DIGITS = zoo.DataSpec((2,)), zoo.DataSpec((1, 8, 8), 17, classes=10)
+
+
+def test_a_model_of_another_objective_is_refused():
+    with pytest.raises(ZooError, match="training=adversarial"):
+        MaximumLikelihood(zoo.build("gan", PLANE), updates=1, batch_size=1)
+    with pytest.raises(ZooError, match=r"generator and critic.* use training=maximum_likelihood"):
+        Adversarial(zoo.build("maf", PLANE), updates=1, batch_size=1)
+    with pytest.raises(ZooError, match="matching_loss"):
+        Matching(zoo.build("maf", PLANE), updates=1, batch_size=1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ema": 1.0},
+        {"max_seconds": 0},
+        {"betas": (0.9,)},
+        {"clip": 0.0},
+        {"clip": -1.0},
+        {"warmup": -1},
+        {"log_every": 0},
+        {"weight_decay": -0.1},
+        {"lr": math.nan},
+        {"lr": -1.0},
+        {"accumulate": 0},
+        {"compile": "no"},
+        {"updates": 0},
+        *({"validate_samples": samples} for samples in (1, -2, 2.5, True)),
+    ],
+    ids=str,
+)
+def test_a_value_out_of_range_is_refused_by_its_name(wrong):
+    with pytest.raises(ZooError, match=rf"^training\.{next(iter(wrong))} must be"):
+        MaximumLikelihood(Line(PLANE), **{"updates": 1, "batch_size": 1} | wrong)
+
+
+def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name():
+    with pytest.raises(ZooError, match="no setting of training called 'lrr'; did you mean lr"):
+        MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, lrr=0.1)
+
+
+def test_a_missing_setting_without_a_default_is_named():
+    with pytest.raises(ZooError, match=r"training\.batch_size has no default"):
+        MaximumLikelihood(Line(PLANE), updates=1)
+
+
+ADVERSARIAL = [
+    *[({name: x}, name) for name in ("r1", "gradient_penalty", "critic_lr") for x in (-1.0, math.nan)],
+    *[({"betas": betas}, "betas") for betas in ((-0.1, 0.9), (0.0, math.nan), (0.0, 1.0), (0.9,))],
+    ({"augment": "colour"}, "a list of any of colour, translation and cutout"),
+    ({"augment": None}, "a list"),
+    ({"augment": ["rotation"]}, "translation"),
+    *[({name: x}, name) for name in ("critic_steps", "generator_batches") for x in (1.5, 0)],
+    *[({name: "abc"}, name) for name in ("gradient_penalty", "weight_clip", "r1", "critic_lr")],
+    ({"weight_clip": 0.0}, "weight_clip"),
+    ({"r1": None}, "r1"),
+    ({"loss": "hing"}, "hinge"),
+    ({"optimizer": "lion"}, "rmsprop"),
+    ({"schedule": "step"}, "linear"),
+    ({"accumulate": 2}, r"several losses; set training\.accumulate=1"),
+    ({"compile": True}, r"several losses; .*training\.compile=false"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), ADVERSARIAL, ids=str)
+def test_adversarial_training_refuses_settings_that_it_cannot_use(settings, message):
+    with pytest.raises(ZooError, match=message):
+        Adversarial(zoo.build("gan", DIGITS, width=4), updates=1, batch_size=1, **settings)
+
+
+def test_images_alone_are_augmented():
+    with pytest.raises(ZooError, match="images"):
+        Adversarial(zoo.build("gan", PLANE), updates=1, batch_size=1, augment=["colour"])
