@@ -2,9 +2,14 @@
 
 A file beside this one states a sentence and yields the evidence for or against it::
 
+    from zoo.comparison.claims.measure import baseline, compare_distance
+    from zoo.comparison.claims.verdict import Evidence, claim
+    from zoo.comparison.studies import Study
+
+
     @claim("A WGAN's samples are better than a GAN's.", order=55)
     def wgan_better(study: Study) -> Evidence:
-        yield compare_distance(study, baseline(study, "wgan"), baseline(study, "gan"), claimed="lower")
+        yield compare_distance(study, baseline(study, "wgan"), baseline(study, "gan"), "lower")
 
 and is thereby part of the ledger: :func:`all_claims` finds every file. There is no list to edit.
 """
