@@ -48,10 +48,13 @@ test-slow: $(READY)
 	    { apt-get -qq update && apt-get -qq install -y $(SLURM); } > /dev/null || true
 	$(BIN)/python -m pytest -m slow
 
-# The committed comparison and the README's table, from the runs of `make quickstart` on this machine.
+# The committed comparison and the tables of the README and docs, from the runs of `make quickstart` on this machine.
+EMBED := $(BIN)/python scripts/embed.py
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
-	$(BIN)/python scripts/embed.py README.md results/quickstart/summary.md
+	$(BIN)/python scripts/readme_tables.py
+	$(EMBED) README.md results/readme/slide.md results/readme/families.md
+	$(EMBED) docs/results.md results/quickstart/summary.md results/claims/verdicts.md results/toys/kinds.md
 
 # Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
 # A failure is reported at the end and does not stop the others.

@@ -1,4 +1,4 @@
-"""Every command of the README runs, in an empty directory, with small budgets."""
+"""Every command of the README and of the first pages runs, in an empty directory, with small budgets."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torchvision.datasets
 from known_answers import kinds
+from readme_tables import families, slide
 
 from zoo.cli import main
 from zoo.config import options
@@ -23,10 +24,16 @@ from zoo.data.torchvision_sets import FashionMNIST
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = dict.fromkeys(re.findall(r"```bash\n(.*?)```", README, re.S))
-COMMANDS = [
-    line.split("  #")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("zoo ")
-]
+START, RESULTS = ((ROOT / "docs" / name).read_text() for name in ("getting-started.md", "results.md"))
+BLOCKS = re.findall(r"```bash\n(.*?)```", README + START + RESULTS, re.S)
+COMMANDS = list(
+    dict.fromkeys(
+        re.split(r"\s+#", line)[0]
+        for block in BLOCKS
+        for line in block.splitlines()
+        if line.startswith("zoo ")
+    )
+)
 SMALL = ["training.updates=4", "training.batch_size=16", "training.validations=1", "logger=none"]
 JUDGE = [
     "evaluation.samples=40",
@@ -58,7 +65,7 @@ def place(tmp_path_factory):
         Image.fromarray(pixels).save(place / f"my_pictures/{i}.png")
     np.savetxt(place / "my_table.csv", rng.normal(size=(200, 3)), delimiter=",", header="a,b,c", comments="")
     (place / "conf/model").mkdir(parents=True)
-    (yaml,) = re.findall(r"```yaml\n(.*?)```", README, re.S)
+    (yaml,) = re.findall(r"```yaml\n(.*?)```", START, re.S)
     (place / "conf/model/mine.yaml").write_text(yaml)
     (place / "my_module.py").write_text(
         "from zoo.models.realnvp import RealNVP\n\n\n"
@@ -113,9 +120,25 @@ def test_python_block_runs(place):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("table", ["quickstart/summary.md", "claims/verdicts.md", "toys/kinds.md"])
-def test_the_tables_are_those_that_were_made(table):
-    assert (ROOT / "results" / table).read_text().strip() in README
+@pytest.mark.parametrize(
+    ("page", "table"),
+    [(README, "readme/slide.md"), (README, "readme/families.md"), (RESULTS, "quickstart/summary.md"),
+     (RESULTS, "claims/verdicts.md"), (RESULTS, "toys/kinds.md")],
+    ids=lambda value: value if len(value) < 50 else "",
+)  # fmt: skip
+def test_a_page_holds_the_committed_table(page, table):
+    assert (ROOT / "results" / table).read_text().strip() in page
+
+
+def test_the_tables_of_the_readme_follow_from_committed_results():
+    assert (
+        families(ROOT / "results/quickstart/table.csv") == (ROOT / "results/readme/families.md").read_text()
+    )
+    assert slide(ROOT / "results/claims/claims.csv") == (ROOT / "results/readme/slide.md").read_text()
+
+
+def test_the_readme_is_short():
+    assert len(README.split()) < 900
 
 
 def test_the_toys_known_answers_follow_from_their_records():
@@ -142,7 +165,8 @@ def test_a_fresh_clone_sets_itself_up(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_every_model_is_in_the_readme():
-    rows = [line for line in README.splitlines() if line.startswith("| `")]
+def test_every_model_has_a_row_on_the_page_of_models():
+    page = (ROOT / "docs/models.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
     named = set(re.findall(r"`(\w+)`", " ".join(row.split("|")[1] for row in rows)))
     assert named == set(options("model"))

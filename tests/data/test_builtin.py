@@ -123,9 +123,9 @@ def test_toy_module():
         each.setup()
     about = data.describe()
     assert about == same.describe()
-    assert about["fingerprint"] != other.describe()["fingerprint"]
-    assert about["sizes"] == {"train": 10_000, "val": 2_000, "test": 10_000}
-    assert about["entropy"] == 2.62318
+    assert about.fingerprint != other.describe().fingerprint
+    assert about.sizes == {"train": 10_000, "val": 2_000, "test": 10_000}
+    assert about.entropy == 2.62318
     assert data.splits["train"].dtype == torch.float32
     assert not torch.equal(data.splits["train"][:2_000], data.splits["val"])
     with pytest.raises(ZooError, match="did you mean moons"):

@@ -182,8 +182,8 @@ def test_cifar(tmp_path, cifar, form, offline, monkeypatch):
     images = torch.cat([data.splits[split] for split in ("train", "val", "test")])
     np.testing.assert_array_equal(images, x.transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(torch.cat([data.labels[s] for s in ("train", "val", "test")]), y)
-    assert list(data.describe()["sizes"].values()) == [26, 4, 6]
-    assert data.describe()["split_rule"].startswith("official test")
+    assert list(data.describe().sizes.values()) == [26, 4, 6]
+    assert data.describe().split_rule.startswith("official test")
     assert data.natural
 
 
@@ -195,7 +195,7 @@ def test_cifar_with_part_of_the_test(tmp_path, cifar, offline):
     np.testing.assert_array_equal(data.splits["test"], x[26:30].transpose(0, 3, 1, 2))
     np.testing.assert_array_equal(data.splits["val"], x[22:26].transpose(0, 3, 1, 2))
     assert len(data.splits["train"]) == 22
-    assert data.describe()["split_rule"].startswith("not the official test")
+    assert data.describe().split_rule.startswith("not the official test")
 
 
 def shard(x):
@@ -248,7 +248,7 @@ def test_real_mnist(kind, offline):
         pytest.skip(f"no {kind.source}/raw in {REAL} (set ZOO_DATA)")
     data = kind(root=str(REAL))
     data.setup()
-    assert data.describe()["sizes"] == {"train": 50_000, "val": 10_000, "test": 10_000}
+    assert data.describe().sizes == {"train": 50_000, "val": 10_000, "test": 10_000}
     train = torch.cat([data.splits["train"], data.splits["val"]]).double() / 255
     mean, std = (0.1307, 0.3081) if kind is MNIST else (0.2860, 0.3530)  # as published
     assert train.mean().item() == pytest.approx(mean, abs=1e-4)

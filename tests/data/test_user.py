@@ -188,7 +188,7 @@ def test_table(tmp_path, form):
     torch.testing.assert_close(train.std(0, correction=0), torch.ones(3).double(), atol=1e-6, rtol=0)
     original = everything(data).double().numpy() * data.std + data.mean
     np.testing.assert_allclose(np.sort(original, 0), np.sort(x, 0), rtol=1e-4, atol=1e-4)
-    about = data.describe()
+    about = data.describe().details
     assert about["standardised"]
     assert about["log_scale"] == pytest.approx(np.log(data.std).sum())
     assert about["columns"] == {"header": ["a", "b, c", "3"], "bom": ["a", "b", "3"]}.get(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -15,6 +14,7 @@ from zoo import ranks
 from zoo.data.order import batch_indices
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
+from zoo.record import DataDescription
 
 Batch = Tensor | tuple[Tensor, Tensor]
 SPLITS = ("train", "val", "test")
@@ -71,16 +71,19 @@ class DataModule(pl.LightningDataModule):
                 raise InvalidData(f"The {split} split of {self.name} is empty; give more data.")
             self.spec.check(x)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DataDescription:
         """Return name, sizes, split rule, spec and a fingerprint of the training data, for the record."""
         train = self.splits["train"].contiguous()
-        return {
-            "name": self.name,
-            "sizes": {split: len(x) for split, x in self.splits.items()},
-            "split_rule": self.split_rule,
-            "fingerprint": hashlib.sha256(train.numpy().data).hexdigest()[:16],
-            **self.spec.to_dict(),
-        }
+        return DataDescription(
+            name=self.name,
+            sizes={split: len(x) for split, x in self.splits.items()},
+            split_rule=self.split_rule,
+            fingerprint=hashlib.sha256(train.numpy().data).hexdigest()[:16],
+            shape=list(self.spec.shape),
+            levels=self.spec.levels,
+            classes=self.spec.classes,
+            entropy=self.entropy,
+        )
 
     def train_dataloader(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -139,6 +138,3 @@ class Toy(DataModule):
         for index, (split, n) in enumerate(self.sizes.items()):
             rng = np.random.default_rng([self.data_seed, index])
             self.splits[split] = torch.from_numpy(sampler(n, rng).astype(np.float32))
-
-    def describe(self) -> dict[str, Any]:
-        return super().describe() | {"entropy": self.entropy}

@@ -8,6 +8,7 @@ the training examples.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ import torch
 from zoo.data.module import SPLITS, DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
+from zoo.record import DataDescription
 
 FEWEST = 10
 PICTURES = (".png", ".jpg", ".jpeg")
@@ -254,8 +256,8 @@ class Images(_UserData):
         ]
         return np.minimum(np.stack([np.asarray(channel) for channel in channels]), self.levels - 1)
 
-    def describe(self) -> dict[str, Any]:
-        return super().describe() | {"path": str(self.path)}
+    def describe(self) -> DataDescription:
+        return dataclasses.replace(super().describe(), details={"path": str(self.path)})
 
 
 class Table(_UserData):
@@ -367,13 +369,14 @@ class Table(_UserData):
                 ) from None
         return np.stack(values) if values else np.zeros((0, width))
 
-    def describe(self) -> dict[str, Any]:
-        return super().describe() | {
-            "path": str(self.path),
+    def describe(self) -> DataDescription:
+        described = super().describe()
+        described.details |= {
             "standardised": "by mean and deviation of the training split",
             "log_scale": float(np.log(self.std).sum()),
             "columns": self.columns,
         }
+        return described
 
 
 def _number(cell: str) -> float | None:

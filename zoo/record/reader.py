@@ -12,7 +12,7 @@ from pydantic_core import from_json, to_json
 
 from zoo.errors import ZooError
 from zoo.record.files import RECORD
-from zoo.record.schema import SCHEMA, Provenance, Record, Sampling
+from zoo.record.schema import SCHEMA, DataDescription, Provenance, Record, Sampling
 
 _FIRST = 1  # schema of the records made before August 2026
 # How the models that zoo had at schema 1 draw a sample, which records did not say then.
@@ -73,16 +73,14 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     out what was not measured.
     """
     sampling = dict(raw.get("sampling") or {})
-    known = {field.name for field in dataclasses.fields(Sampling)}
-    details = {name: sampling.pop(name) for name in [*sampling] if name not in known}
     if sampling:
-        sampling |= {"details": details, "order": _order(str(raw.get("model")), str(raw.get("family")))}
+        order = _order(str(raw.get("model")), str(raw.get("family")))
+        sampling = _with_details(sampling, Sampling) | {"order": order}
     provenance = dict(raw.get("provenance") or {})
     known = {field.name for field in dataclasses.fields(Provenance)}
     provenance = {name: value for name, value in provenance.items() if name in known and value is not None}
-    data = provenance.get("data")
-    if isinstance(data, dict) and not data:
-        del provenance["data"]
+    if isinstance(provenance.get("data"), dict):
+        provenance["data"] = _with_details(provenance["data"], DataDescription)
     return raw | {
         "schema": SCHEMA,
         "sampling": sampling,
@@ -90,6 +88,13 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
         "cost": raw.get("cost") or {},
         "provenance": provenance,
     }
+
+
+def _with_details(values: dict[str, Any], part: type[Sampling | DataDescription]) -> dict[str, Any]:
+    """Return the values with those that are not fields of the part under ``details``."""
+    known = {field.name for field in dataclasses.fields(part)}
+    details = {name: value for name, value in values.items() if name not in known}
+    return {name: value for name, value in values.items() if name in known} | {"details": details}
 
 
 def _order(model: str, family: str) -> str:

@@ -285,6 +285,7 @@ class DataDescription(_Part):
         levels: number of values of an integer pixel; None for continuous data.
         classes: number of labels; None without labels.
         entropy: of the density, in nats, where it is known.
+        details: more on a user's own data: ``path``, ``columns``, ``standardised``, ``log_scale``.
     """
 
     name: str | None = None
@@ -295,6 +296,7 @@ class DataDescription(_Part):
     levels: Count | None = None
     classes: Count | None = None
     entropy: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

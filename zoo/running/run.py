@@ -19,7 +19,7 @@ from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
 from zoo.ranks import world_size
-from zoo.record import RECORD, DataDescription, Record, read, write_atomic
+from zoo.record import RECORD, Record, read, write_atomic
 from zoo.running.data import prepare_data
 from zoo.running.fit import Show, fit, training_module
 from zoo.running.judge import judge
@@ -77,7 +77,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
         with own_modules():
             data = prepare_data(spec.data)
             extractor_for(Settings.of(spec.evaluation), data.spec, data.natural)  # fails before training
-            record.provenance.data = DataDescription(**data.describe())
+            record.provenance.data = data.describe()
 
             pl.seed_everything(identity.seed, verbose=False)
             model = factory.instantiate(spec.model, data.spec)

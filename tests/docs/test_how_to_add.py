@@ -1,0 +1,97 @@
+"""The pages on adding something are followed word for word: their files written, their commands run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "docs/add").glob("*.md"))
+FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.S | re.M)
+SHELL = re.compile(r"^```bash\n(.*?)^```$", re.S | re.M)
+# What makes the commands fast; no page needs any of it.
+FAST = [
+    "trainer=cpu",
+    "training.validations=1",
+    "training.updates=5",
+    "evaluation.samples=40",
+    "evaluation.likelihood_examples=100",
+    "evaluation.pairwise_examples=100",
+    "evaluation.training_examples=100",
+    "evaluation.latency_repeats=1",
+    "evaluation.throughput_repeats=1",
+    "evaluation.throughput_batches=[4]",
+    "evaluation.time_limit_seconds=0.1",
+]
+
+
+class Follower:
+    """A reader who does what a page says, in an empty directory or in a copy of zoo."""
+
+    def __init__(self, page: Path, place: Path) -> None:
+        self.text, self.place = page.read_text(), place
+        self.files = FILE.findall(self.text)
+        self.commands = [line for block in SHELL.findall(self.text) for line in block.splitlines()]
+        inside = any(name.startswith("zoo/") for name, _ in self.files)
+        if inside:
+            for folder in ("zoo", "conf", "sweeps"):
+                shutil.copytree(ROOT / folder, place / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (place / "results").symlink_to(ROOT / "results")
+        self.environment = os.environ | {"PYTHONPATH": str(place if inside else ROOT), "OMP_NUM_THREADS": "1"}
+
+    def write_files(self) -> None:
+        for name, content in self.files:
+            path = self.place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+
+    def run(self, line: str) -> str:
+        words = shlex.split(line)
+        assert words[0] == "zoo", line
+        words = [w for w in words[1:] if not w.startswith("training.updates=")]
+        words += FAST if words[0] == "train" else []
+        done = subprocess.run(
+            [sys.executable, "-m", "zoo", *words],
+            cwd=self.place, env=self.environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        return done.stdout
+
+
+def test_there_is_a_page_for_each_thing_that_can_be_added():
+    assert [page.stem for page in PAGES] == ["claim", "dataset", "metric", "model", "table"]
+
+
+EXPECTED = {  # what the last command of a page must print or write
+    "model": ("mine",),
+    "dataset": ("stripes", "nsf_coupling"),
+    "metric": ("ink",),
+    "claim": ("Glow draws a sample more slowly than Real NVP.",),
+    "table": ("Memory",),
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_following_the_page_word_for_word_gives_what_it_promises(page, tmp_path):
+    reader = Follower(page, tmp_path)
+    assert reader.files, "the page shows files"
+    assert reader.commands, "the page shows commands"
+    reader.write_files()
+    printed = [reader.run(line) for line in reader.commands][-1]
+    written = "".join(path.read_text() for path in tmp_path.glob("out/*.md"))
+    for words in EXPECTED[page.stem]:
+        assert words in printed + written
+
+
+def test_a_wrong_setting_of_an_own_model_is_told_in_a_sentence(tmp_path):
+    reader = Follower(ROOT / "docs/add/model.md", tmp_path)
+    reader.write_files()
+    with pytest.raises(AssertionError, match=r"model\.layers must be a whole number, at least 1; got 0\."):
+        reader.run("zoo train model=mine model.layers=0 data=moons logger=none")
