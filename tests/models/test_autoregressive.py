@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 import pickle
 from collections.abc import Iterator
@@ -399,5 +400,6 @@ def test_configuration_names_the_defaults() -> None:
     signature = inspect.signature(MAF).parameters
     for key, value in values.items():
         default = signature[key].default
+        default = dataclasses.asdict(default) if dataclasses.is_dataclass(default) else default
         assert value == (list(default) if isinstance(default, tuple) else default)
     assert set(values) == set(signature) - {"spec"}
