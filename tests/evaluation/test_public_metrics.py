@@ -204,6 +204,21 @@ def test_real_examples_can_outlive_a_reset(name):
         metric.compute()
 
 
+@pytest.mark.parametrize(
+    ("name", "generated", "real", "value"),
+    [
+        ("Precision", [4.0, 40.0], [0.0, 1.0, 2.0, 3.0], 1 / 2),
+        ("Density", [4.0, 40.0], [0.0, 1.0, 2.0, 3.0], 1 / 2),
+        ("Coverage", [4.0, 40.0], [0.0, 1.0, 2.0, 3.0], 1 / 4),
+        ("Recall", [0.0, 1.0, 2.0, 3.0], [4.0, 40.0], 1 / 2),
+    ],
+)
+def test_a_point_at_exactly_the_reach_is_within(name, generated, real, value):
+    sets = (torch.tensor(x)[:, None] for x in (generated, real))
+    metric = two_sample(lambda: getattr(zoo.metrics, name)(k=1), *([x] for x in sets))
+    assert metric.compute().item() == value
+
+
 def test_metrics_of_a_collection_share_their_features():
     seen = []
 
