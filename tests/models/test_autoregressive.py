@@ -216,7 +216,7 @@ def test_scale_is_bounded_far_from_the_data() -> None:
 @pytest.mark.parametrize("layers", [1, 5])
 def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
     """What overflows is a density of 0 where it has a sign, and else an error."""
-    model = perturbed(MAF(DataSpec((6,)), layers, (12, 12), log_scale_bound=None), scale=0.05)
+    model = perturbed(MAF(DataSpec((6,)), layers=layers, hidden=(12, 12), log_scale_bound=None), scale=0.05)
     density_of_zero = errors = 0
     for factor in (1.0, 1e3, 1e6):
         for x in factor * normal(20, 1, 6):
@@ -234,21 +234,21 @@ def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
 
 def test_samples_that_overflow_are_an_error_not_infinite() -> None:
     """Three scales of e^50 lie beyond float32. A density of 0 far out stays an answer."""
-    model = MAF(DataSpec((1,)), 3, (4,), log_scale_bound=None).eval()
+    model = MAF(DataSpec((1,)), layers=3, hidden=(4,), log_scale_bound=None).eval()
     with torch.no_grad():
         for layer in model.transform.modules():
             if isinstance(layer, MaskedAffineAutoregressive):
                 layer.network.output.bias.fill_(50.0)
     with pytest.raises(Unsound, match="samples"):
         model.sample(3, seed=0)
-    plain = MAF(DataSpec((1,)), 1, (4,)).eval()
+    plain = MAF(DataSpec((1,)), layers=1, hidden=(4,)).eval()
     assert plain.log_prob(torch.full((1, 1), 1e30)).item() == -torch.inf
 
 
 def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
     spec, x = DataSpec((3,)), normal(5, 3)
-    free = perturbed(MADEMoG(spec, 2, (8,), log_scale_bound=None), scale=0.05).double()
-    wide = MADEMoG(spec, 2, (8,), log_scale_bound=1e4).double()
+    free = perturbed(MADEMoG(spec, components=2, hidden=(8,), log_scale_bound=None), scale=0.05).double()
+    wide = MADEMoG(spec, components=2, hidden=(8,), log_scale_bound=1e4).double()
     wide.load_state_dict(free.state_dict())
     torch.testing.assert_close(free.log_prob(x), wide.log_prob(x))
     parameters = torch.full((1, 6), 9.0)
