@@ -253,7 +253,9 @@ def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
     torch.testing.assert_close(free.log_prob(x), wide.log_prob(x))
     parameters = torch.full((1, 6), 9.0)
     assert torch.equal(free.base.mixture(parameters)[2], torch.full((1, 2), 9.0))
-    assert torch.isfinite(MAFMoG(spec, 1, (8,), 2, log_scale_bound=None).log_prob(x.float())).all()
+    assert torch.isfinite(
+        MAFMoG(spec, layers=1, hidden=(8,), components=2, log_scale_bound=None).log_prob(x.float())
+    ).all()
     with pytest.raises(zoo.ZooError, match="log_scale_bound"):
         MADEMoG(spec, log_scale_bound=0.0)
 
