@@ -1,7 +1,7 @@
 """Tiny runs of every model give the numbers that they gave before the code was laid out anew.
 
-The values of ``before_the_redesign.json`` are those of commit 0debb18. On the machine that made them they are equal bit
-for bit; other processors round otherwise, hence the tolerance.
+The values of ``before_the_redesign.json`` are those of commit 0debb18. On the machine that made them they are
+equal bit for bit; other processors round otherwise, hence the tolerance.
 """
 
 from __future__ import annotations
