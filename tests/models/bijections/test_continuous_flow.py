@@ -151,6 +151,22 @@ def test_hutchinson_is_unbiased_and_fixed_within_a_solve():
             assert abs(estimate.inverse(z)[1] + log_det) < 1e-3, "the same probe cancels"
 
 
+def test_a_stiff_row_is_solved_as_accurately_among_a_thousand_as_alone():
+    """Rows of v = a x^2 with a pole ahead of one row: an error averaged over the batch would hide it."""
+
+    class Square(nn.Module):
+        def forward(self, t, x):
+            return x.square()
+
+    flow = ContinuousFlow(Square(), Solver(atol=1e-6, rtol=1e-6)).eval()
+    stiff = torch.full((1, 1), 0.99, dtype=torch.float64)  # x / (1 - x): 99
+    x = torch.cat([stiff, torch.zeros(1000, 1, dtype=torch.float64)])
+    with torch.no_grad():
+        alone, together = flow(stiff)[0], flow(x)[0][:1]
+    torch.testing.assert_close(together, alone, rtol=1e-12, atol=0)
+    torch.testing.assert_close(alone, stiff / (1 - stiff), rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("trace", ["exact", "hutchinson"])
 def test_adjoint_gradients_equal_direct_gradients(trace):
     field, x = random_field("3"), batch("3")

@@ -114,3 +114,17 @@ def test_a_change_through_data_counts_after_eval():
 def test_two_training_passes_share_one_backward():
     g = network((2,)).train()
     (g(points(3, (2,))).sum() + g(points(3, (2,))).sum()).backward()
+
+
+def test_training_makes_as_many_power_iterations_as_asked_for_and_at_first_ten():
+    layer = SpectralNorm(nn.Linear(6, 6), (6,), COEFFICIENT, iterations=3).double().train()
+    right = layer.right.clone()
+    for count in (10, 3):
+        with torch.no_grad():
+            layer.layer.weight.mul_(2.0).add_(0.1 * torch.eye(6))
+        layer(points(1, (6,)))
+        weight = layer.layer.weight.detach()
+        for _ in range(count):
+            right = right @ weight.T @ weight
+            right = right / right.norm()
+        torch.testing.assert_close(layer.right, right)
