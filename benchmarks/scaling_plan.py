@@ -24,11 +24,18 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
+from zoo.config import compose_run, options, to_dict
+from zoo.config.compose import merged
+from zoo.factory import instantiate
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "scaling"
 SHAPE = (3, 64, 64)
 PLANNED = yaml.safe_load((ROOT / "sweeps" / "imagenet64.yaml").read_text())
+# The overrides of each model or recipe, in the order of the sweep.
+BLOCKS = {
+    (o.get("+experiment") or o["model"]): o for o in (block["overrides"] for block in PLANNED["blocks"])
+}
 
 
 class Given(NamedTuple):
@@ -46,7 +53,7 @@ ASSUMPTIONS = {
         "GPUs",
         "a usual node; each job has one: trainer=ddp trainer.devices=8",
     ),
-    "seeds": Given(len(PLANNED["grid"]["seed"]), "runs of each model", "the question"),
+    "seeds": Given(len(PLANNED["blocks"][0]["grid"]["seed"]), "runs of each model", "the question"),
     "images": Given(1_281_167, "images", "training set of ILSVRC 2012: Russakovsky et al. 2015, table 2"),
     "peak": Given(989e12, "FLOP/s of a GPU", "H100 SXM, bf16, dense: NVIDIA's data sheet"),
     "use_transformer": Given(0.40, "of the peak", "assumed for attention and wide matrices"),
@@ -73,7 +80,8 @@ class Entry:
     """A model of the sweep and how long it trains.
 
     Attributes:
-        model, settings: as ``zoo.build`` takes them.
+        name: a recipe of ``conf/experiment/`` or a model of ``conf/model/``.
+        settings: changes of its settings.
         batch: examples of an update.
         updates: of the model.
         averaged: whether a moving average of the weights is kept.
@@ -83,7 +91,7 @@ class Entry:
         calls: times that an update goes through the counted operations, such as an ODE solver's evaluations.
     """
 
-    model: str
+    name: str
     use: str
     batch: int
     source: str
@@ -93,40 +101,38 @@ class Entry:
     calls: float = 1.0
     averaged: bool = False
 
-    @property
-    def name(self) -> str:
-        return self.model.rpartition("/")[2]
-
 
 def planned(
-    model: str, use: str, source: str, counted: tuple[str, dict[str, Any]] | None = None, calls: float = 1.0
+    name: str, use: str, source: str, counted: tuple[str, dict[str, Any]] | None = None, calls: float = 1.0
 ) -> Entry:
     """A model of the sweep with the settings, the batch and the length that the sweep gives it."""
-    given = PLANNED["when"][f"model={model}"]
+    given = BLOCKS[name]
     settings = {key.removeprefix("model."): v for key, v in given.items() if key.startswith("model.")}
     batch, updates = given["training.batch_size"], given["training.updates"]
-    return Entry(model, use, batch, source, settings, counted, updates, calls, "training.ema" in given)
+    return Entry(
+        name, use, batch, source, settings, counted, updates, calls, given.get("training.ema", 0.0) > 0
+    )
 
 
-UNET = PLANNED["when"]["model=published/iddpm_cifar10"]["model.unet"]
+UNET = BLOCKS["iddpm_cifar10"]["model.unet"]
 UNSTATED = "length assumed: 100 epochs, as TarFlow"
 ENTRIES = {
-    found.model: found
+    found.name: found
     for found in (
         planned(
-            "published/realnvp_cifar10", "convolution",
+            "realnvp_cifar10", "convolution",
             f"Dinh et al. 2017, section 4.1 (batch; 64x64: 2 blocks of 32); {UNSTATED}",
         ),
         planned(
-            "published/glow_cifar10", "convolution",
+            "glow_cifar10", "convolution",
             f"Kingma and Dhariwal 2018, table 4 (4 levels of 48 steps); {UNSTATED}",
         ),
         planned(
-            "published/nsf_coupling_imagenet64", "convolution",
+            "nsf_coupling_imagenet64", "convolution",
             "bayesiains/nsf (batch); length as its CIFAR-10",
         ),
         planned(
-            "published/tarflow_imagenet64_bpd", "transformer",
+            "tarflow_imagenet64_bpd", "transformer",
             "apple/ml-tarflow: batch and 100 epochs are stated",
         ),
         planned(
@@ -140,27 +146,28 @@ ENTRIES = {
             ("ffjord", {"solver": {"method": "euler", "steps": 1}, "channels": [64, 64, 64]}), calls=150,
         ),
         planned(
-            "published/flow_matching_cifar10", "convolution",
+            "flow_matching_cifar10", "convolution",
             "U-Net and length held equal to diffusion's",
+            ("flow_matching_cifar10", {"unet": UNET, "coupling": "independent"}),
         ),
         planned(
-            "published/iddpm_cifar10", "convolution",
+            "iddpm_cifar10", "convolution",
             "openai/improved-diffusion, README: ImageNet-64, unconditional",
-            ("published/flow_matching_cifar10", {"unet": UNET}),
+            ("flow_matching_cifar10", {"unet": UNET, "coupling": "independent"}),
         ),
         planned(
-            "published/pixelcnn_pp_cifar10", "convolution", f"openai/pixel-cnn (size, batch); {UNSTATED}",
+            "pixelcnn_pp_cifar10", "convolution", f"openai/pixel-cnn (size, batch); {UNSTATED}",
         ),
         planned(
             "vae_hierarchical", "convolution", f"width 128, 2 layers at each size assumed; {UNSTATED}",
         ),
         planned(
-            "published/sngan_cifar10", "convolution",
+            "sngan_cifar10", "convolution",
             "pfnet-research/sngan_projection (size, batch, steps); length as Miyato et al. 2018 on ImageNet",
         ),
     )
 }  # fmt: skip
-SWEEP = tuple(ENTRIES[model] for model in PLANNED["grid"]["model"])
+SWEEP = tuple(ENTRIES[name] for name in BLOCKS)
 
 
 # Counting -----------------------------------------------------------------------------------------
@@ -171,8 +178,8 @@ def operations(entry: Entry) -> tuple[int, float]:
 
     On the meta device, where nothing is computed; a model that looks at its values is counted on the CPU.
     """
-    size = sum(p.numel() for p in _on_meta(entry.model, entry.settings).parameters())
-    counted = entry.counted or (entry.model, entry.settings)
+    size = sum(p.numel() for p in _on_meta(entry.name, entry.settings).parameters())
+    counted = entry.counted or (entry.name, entry.settings)
     try:
         with torch.device("meta"):
             flops = _count(_on_meta(*counted))
@@ -183,7 +190,9 @@ def operations(entry: Entry) -> tuple[int, float]:
 
 def _build(name: str, settings: dict[str, Any]) -> Any:
     torch.manual_seed(0)
-    model = zoo.build(name, zoo.DataSpec(SHAPE, levels=256), **settings)
+    choice = f"+experiment={name}" if name in options("experiment") else f"model={name}"
+    composed = merged(to_dict(compose_run([choice]).model), settings)
+    model = instantiate(composed, zoo.DataSpec(SHAPE, levels=256))
     for module in model.modules():
         if "initialised" in module._buffers:  # activation normalisation asks before it computes
             module._buffers["initialised"] = torch.tensor(True, device="cpu")

@@ -115,7 +115,8 @@ def test_the_page_shows_what_the_commands_wrote():
 def test_the_sweep_is_one_that_can_be_started():
     jobs = plan_sweep("imagenet64", ["seed=0"], None).jobs
     configs = [compose_run(job.overrides) for job in jobs]
-    assert [f"{c.hydra.runtime.choices.model}" for c in configs] == [e.model for e in scaling_plan.SWEEP]
+    choices = [config.hydra.runtime.choices for config in configs]
+    assert [c.get("experiment") or c.model for c in choices] == [e.name for e in scaling_plan.SWEEP]
     for config, entry in zip(configs, scaling_plan.SWEEP, strict=True):
         assert (config.training.batch_size, config.training.updates) == (entry.batch, entry.updates)
         assert entry.batch % config.trainer.devices == 0

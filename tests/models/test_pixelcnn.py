@@ -92,6 +92,25 @@ def test_a_new_model_is_uniform(spec: DataSpec) -> None:
     torch.testing.assert_close(bits, torch.full_like(bits, math.log2(spec.levels)), rtol=0, atol=1e-12)
 
 
+def test_the_first_layer_has_mask_a_and_later_layers_have_mask_b() -> None:
+    network = GatedPixelCNN(3, 4, width=3, layers=2, head=3)  # one feature for each channel
+    first, second = (layer.horizontal.mask[:3, :, 0, -1] for layer in network.layers)
+    assert torch.equal(first, torch.ones(3, 3).tril(-1))
+    assert torch.equal(second, torch.ones(3, 3).tril())
+
+
+@pytest.mark.parametrize("stack", ["vertical", "horizontal"])
+def test_the_label_enters_both_stacks(stack: str) -> None:
+    network = perturbed(GatedPixelCNN(1, 4, width=4, layers=2, head=4, context=3))
+    for layer in network.layers:
+        size = len(layer.label.weight) // 2
+        silent = slice(size, None) if stack == "vertical" else slice(0, size)
+        layer.label.weight.data[silent] = 0
+    x, labels = torch.zeros(3, 1, 2, 2, dtype=torch.float64), torch.eye(3, dtype=torch.float64)
+    logits = network(x, labels)
+    assert (logits[0] - logits[1]).abs().min() > 0
+
+
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 7, 6), (3, 5, 8)])
 def test_logits_with_a_cache_equal_those_of_a_whole_pass(shape: tuple[int, int, int], context: int) -> None:

@@ -29,6 +29,18 @@ def test_the_critic_adds_the_projection_of_the_label() -> None:
     torch.testing.assert_close(critic(x, nn.functional.one_hot(y, 3).float()), expected)
 
 
+def test_the_head_and_the_label_share_a_lipschitz_bound_of_1() -> None:
+    critic = Critic(nn.Identity(), 4, norm="lipschitz", context=3).eval()
+    for layer in (critic.head.layer, critic.projection.layer):  # aligned, so that their slopes add up
+        nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        critic.head.layer.weight[0, 0] = 10.0
+        critic.projection.layer.weight[0, 0] = 10.0
+    x = torch.randn(5, 4, requires_grad=True)
+    (slope,) = torch.autograd.grad(critic(x, torch.eye(3)[torch.zeros(5, dtype=torch.long)]).sum(), x)
+    torch.testing.assert_close(slope.norm(dim=1), torch.ones(5), atol=2e-3, rtol=0)
+
+
 def test_spectral_normalisation_makes_a_dense_critic_1_lipschitz() -> None:
     free, bounded = (trained(GAN(DataSpec((3,)), critic_norm=norm), 1e-2) for norm in ("none", "spectral"))
     assert max(torch.linalg.matrix_norm(layer.weight, 2) for layer in layers(free)) > 2
