@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zoo.config import check_choices, compose_run, identify, options, run_dir_override
+from zoo.config import compose_run, identify, options, run_dir_override
 from zoo.errors import ZooError
 
 
@@ -60,8 +60,3 @@ def test_own_model_beside_the_shipped_ones(workdir):
     (workdir / "conf/model/mine.yaml").write_text("_target_: mine.Mine\nwidth: 3\n")
     assert "mine" in options("model")
     assert compose_run(["model=mine", "model.width=5"]).model.width == 5
-
-
-def test_a_misspelt_published_size_is_offered_the_nearest_one():
-    with pytest.raises(ZooError, match="did you mean published/glow_cifar10"):
-        check_choices(["model=published/glow_cifr10"])

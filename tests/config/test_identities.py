@@ -20,7 +20,7 @@ MANY = [
     ["model=maf", "data.root=/somewhere", "hydra.run.dir=/elsewhere"],
     ["model=maf", "model.log_scale_bound=${training.lr}", "training.lr=0.5"],
     ["model=realnvp", "model.bound=true", "model.base=a b", "seed=07"],
-    ["model=published/glow_cifar10", "data=cifar10", "model.steps=48"],
+    ["+experiment=glow_cifar10", "model.steps=48", "seed=3"],
     ["model=maf", "data=digits", "data.side=4", "evaluation.throughput_batches=[16]"],
     ["model=maf", "data=digits", "data.side=null"],
     ["model=maf", "evaluation.dinov2_weights=/elsewhere", "evaluation.extractor=dinov2"],

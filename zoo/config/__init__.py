@@ -3,7 +3,6 @@
 from zoo.config.compose import check_choices, compose_run, model_settings
 from zoo.config.identity import Identity, identify, to_dict
 from zoo.config.places import (
-    PUBLISHED,
     options,
     own_modules,
     run_dir_override,
@@ -13,7 +12,6 @@ from zoo.config.places import (
 )
 
 __all__ = [
-    "PUBLISHED",
     "Identity",
     "check_choices",
     "compose_run",

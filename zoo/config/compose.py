@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from zoo.config.identity import to_dict, whole_seed, without_sections
 from zoo.config.overrides import parse, split, with_plus
-from zoo.config.places import GROUPS, PUBLISHED, options, searchpath_override, shipped
+from zoo.config.places import GROUPS, options, searchpath_override, shipped
 from zoo.errors import ZooError, unknown
 
 
@@ -48,11 +48,10 @@ def check_choices(overrides: Sequence[str]) -> None:
         group = override.key_or_group
         if group not in GROUPS:
             continue
-        known = options(group) + options(group, PUBLISHED)
+        known = options(group)
         for choice in list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]:
             if isinstance(choice, str | int) and str(choice) not in known:
-                near = options(group, PUBLISHED if str(choice).startswith(PUBLISHED) else "")
-                raise unknown({"data": "data set"}.get(group, group), str(choice), near)
+                raise unknown({"data": "data set"}.get(group, group), str(choice), known)
 
 
 def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config.places import PUBLISHED
 from zoo.errors import ZooError
 
 # Sections that do not change a run's numbers: its directory, logger, launcher and sweep.
@@ -76,7 +75,7 @@ def identify(config: DictConfig) -> Identity:
     """Return the identity of a composed configuration (which includes its ``hydra`` node)."""
     settings = to_dict(without_sections(config, NOT_IDENTITY))
     choices = config.hydra.runtime.choices
-    model, data = str(choices.model).removeprefix(PUBLISHED), str(choices.data)
+    model, data = str(choices.model), str(choices.data)
     for section, name in FILE_LOCATIONS:
         settings[section] = {key: value for key, value in settings[section].items() if key != name}
     data_settings = settings["data"]

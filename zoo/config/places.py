@@ -12,7 +12,6 @@ from zoo.config.overrides import quote
 
 PACKAGE = Path(__file__).resolve().parents[1]
 GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher", "experiment")
-PUBLISHED = "published/"  # model=published/NAME: the sizes of papers, which need days of an accelerator
 
 
 def shipped(folder: str) -> Path:
@@ -28,9 +27,9 @@ def search_path() -> list[Path]:
     return [shipped("conf"), *([local] if is_extra else [])]
 
 
-def options(group: str, folder: str = "") -> list[str]:
-    """Return the names that ``group=`` takes; with ``folder`` (``published/``), those inside that folder."""
-    return sorted({folder + f.stem for root in search_path() for f in (root / group / folder).glob("*.yaml")})
+def options(group: str) -> list[str]:
+    """Return the names that ``group=`` takes."""
+    return sorted({file.stem for root in search_path() for file in (root / group).glob("*.yaml")})
 
 
 def searchpath_override() -> list[str]:

@@ -101,7 +101,12 @@ def find_sweep(name: str) -> Path:
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
-    raise unknown("sweep", name, {file.stem for folder in folders for file in folder.glob("*.yaml")})
+    known = {
+        file.relative_to(folder).with_suffix("").as_posix()
+        for folder in folders
+        for file in [*folder.glob("*.yaml"), *folder.glob("papers/*.yaml")]
+    }
+    raise unknown("sweep", name, known)
 
 
 def read_sweep(file: Path) -> Sweep:
