@@ -17,7 +17,8 @@ def test_two_processes_have_the_value_of_one():
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
-        context.Process(target=measure_in_a_process, args=(rank, port, results)) for rank in range(2)
+        context.Process(target=measure_in_a_process, args=(rank, port, results), daemon=True)
+        for rank in range(2)
     ]
     for process in processes:
         process.start()
