@@ -32,17 +32,21 @@ def only_run(root: Path) -> Path:
 
 
 def sentence(errors: str) -> str:
-    """What a refused command says, besides its progress."""
+    """The error message of a command, which follows its progress."""
     *progress, last = errors.strip().splitlines()
     assert last.startswith("zoo: "), errors
     assert all(" · update " in line for line in progress), errors
     return last
 
 
-def test_help_and_compare_need_no_torch(workdir):
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "--help"], ["sweep", "--help"], ["compare", "--help"], ["doctor", "-h"]],
+)
+def test_help_and_comparison_need_no_torch(workdir, arguments):
     code = (
         "import sys; from zoo.cli import main\n"
-        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"try: main({arguments})\nexcept SystemExit: pass\n"
         "import zoo.comparison\n"
         "print([m for m in ('torch', 'lightning') if m in sys.modules])"
     )
@@ -91,7 +95,7 @@ def test_train_sample_evaluate_compare(workdir):
     }
 
 
-def test_mistakes(workdir, capsys):
+def test_mistakes_exit_with_code_2_and_one_sentence(workdir, capsys):
     done = command("train", "model=realnpv", cwd=workdir)
     assert done.returncode == 2
     assert "did you mean realnvp" in sentence(done.stderr)
@@ -110,7 +114,7 @@ def test_mistakes(workdir, capsys):
         assert words in sentence(capsys.readouterr().err)
 
 
-def test_divergence_is_a_result(workdir, capsys):
+def test_a_run_that_diverges_is_recorded(workdir, capsys):
     wild = ["training.lr=1e30", "training.clip=null", "training.optimizer=sgd"]
     assert main(["train", "model=realnvp", *MOONS, *SMALL, *wild]) == 2
     assert "diverged at update" in sentence(capsys.readouterr().err)
@@ -120,7 +124,7 @@ def test_divergence_is_a_result(workdir, capsys):
     assert record["cost"]["updates"] >= 1
 
 
-def test_multirun_is_a_process_per_job(workdir):
+def test_a_multirun_starts_a_process_for_each_job(workdir):
     done = command("train", "-m", "model=realnvp,vae", *MOONS, *SMALL, cwd=workdir)
     assert done.returncode == 0, done.stderr
     records = [json.loads(p.read_text()) for p in workdir.rglob("record.json")]
@@ -137,7 +141,7 @@ list: [{model: realnvp, model.hidden: oops}]
 """
 
 
-def test_sweep_goes_on_past_a_failure_and_skips_what_is_done(workdir, capsys):
+def test_a_sweep_continues_after_a_failure_and_skips_ended_runs(workdir, capsys):
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text(SWEEP)
     assert main(["sweep", "mine", "--dry-run"]) == 0
@@ -153,7 +157,7 @@ def test_sweep_goes_on_past_a_failure_and_skips_what_is_done(workdir, capsys):
     assert records == {p: p.read_bytes() for p in workdir.rglob("record.json")}
 
 
-def test_a_killed_run_ends_like_one_that_was_not(workdir):
+def test_a_killed_and_resumed_run_has_the_weights_of_an_undisturbed_one(workdir):
     """kill -9 in the middle; the same command resumes, and the weights are equal bit for bit."""
     arguments = [
         "train",
@@ -213,7 +217,7 @@ class Zuko(torch.nn.Module):
 '''
 
 
-def test_a_foreign_model_joins_by_one_yaml(workdir, monkeypatch, capsys):
+def test_a_foreign_model_joins_with_one_yaml(workdir, monkeypatch, capsys):
     pytest.importorskip("zuko")
     (workdir / "adapter.py").write_text(FOREIGN)
     (workdir / "conf/model").mkdir(parents=True)
@@ -226,7 +230,7 @@ def test_a_foreign_model_joins_by_one_yaml(workdir, monkeypatch, capsys):
     assert {"zuko_maf", "maf"} <= set(capsys.readouterr().out.split())
 
 
-def test_a_tilde_within_an_override_is_the_home_folder(workdir, monkeypatch, capsys):
+def test_a_tilde_inside_an_override_is_the_home_directory(workdir, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(workdir))
     monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
     assert main(["train", "data=mnist", "data.root=~/none", "logger=none", "hydra.run.dir=run"]) == 2

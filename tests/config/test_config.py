@@ -1,4 +1,4 @@
-"""Composition: names are checked with the nearest offered, and a hash says who a run is."""
+"""Composition of configurations: one-sentence errors, and the identity of a run."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from zoo.errors import ZooError
         (["~seed"], "seed is a whole number; got None"),
     ],
 )
-def test_mistakes_get_one_sentence(overrides, message):
+def test_a_mistake_is_refused_in_one_sentence(overrides, message):
     with pytest.raises(ZooError, match=message) as error:
         compose_run(overrides)
     assert "\n" not in str(error.value)
 
 
-def test_identity_is_what_changes_the_numbers():
+def test_the_hash_changes_with_the_numbers_and_with_nothing_else():
     def who(*overrides):
         return identify(compose_run(["model=maf", *overrides])).config_hash
 
@@ -48,14 +48,14 @@ def test_identity_is_what_changes_the_numbers():
     assert len(same) == 1
 
 
-def test_a_models_rule_is_chosen_by_its_yaml():
+def test_the_yaml_of_a_model_chooses_its_training():
     assert compose_run(["model=gan"]).training._target_.endswith("Adversarial")
     assert compose_run(["model=flow_matching"]).training._target_.endswith("Matching")
     assert compose_run(["model=glow"]).training._target_.endswith("MaximumLikelihood")
     assert compose_run(["model=glow", "training=matching"]).training._target_.endswith("Matching")
 
 
-def test_own_model_beside_the_shipped_ones(workdir):
+def test_models_of_the_working_directory_join_the_shipped_ones(workdir):
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/mine.yaml").write_text("_target_: mine.Mine\nwidth: 3\n")
     assert "mine" in options("model")

@@ -1,4 +1,4 @@
-"""Identities found without composing each run are those of composing it."""
+"""Identities computed without composing each run equal those of the full composition."""
 
 from __future__ import annotations
 
@@ -39,19 +39,50 @@ def identities():
 @pytest.mark.parametrize("overrides", MANY, ids=" ".join)
 def test_every_identity_is_the_composed_one(identities, overrides):
     expected = identify(compose_run(overrides))
-    for _ in range(2):  # the second time from what is remembered
+    for _ in range(2):  # the second time from the cache
         assert identities.of(overrides) == expected
         assert identities.of(overrides).run_id == expected.run_id
 
 
-def test_a_change_leaves_the_others_alone(identities):
+VALUES = {
+    "model": ["maf", "glow", "vae", "gan"],
+    "data": ["digits", "moons"],
+    "seed": ["0", "7", "07"],
+    "training.lr": ["0.001", "1e-3", "null", "[1]", "${training.warmup}"],
+    "training.updates": ["5", "1_000"],
+    "logger": ["none", "wandb"],
+    "logger.project": ["mine", "'a b'"],
+    "data.root": ["/somewhere", "null"],
+    "hydra.run.dir": ["/elsewhere"],
+    "evaluation.samples": ["10", "10.0"],
+    "sweep": ["x"],
+}
+
+
+@pytest.mark.parametrize("seed", range(15))
+def test_identities_of_random_overrides_in_any_order_equal_the_full_composition(identities, seed):
+    generator = np.random.default_rng(seed)
+    keys = generator.permutation(list(VALUES))[: generator.integers(1, len(VALUES) + 1)]
+    overrides = [f"{key}={generator.choice(VALUES[key])}" for key in keys]
+    assert answer(identities.of, overrides) == answer(lambda o: identify(compose_run(o)), overrides)
+
+
+def answer(function, overrides):
+    """What a function returns, or the sentence of its error."""
+    try:
+        return function(overrides)
+    except ZooError as error:
+        return str(error)
+
+
+def test_identities_do_not_depend_on_earlier_ones(identities):
     before = identities.of(["model=glow", "seed=1"])
     identities.of(["model=glow", "model.width=7", "seed=2"])
     assert identities.of(["model=glow", "seed=1"]) == before
     assert identities.of(["model=glow", "seed=2"]).config_hash_without_seed == before.config_hash_without_seed
 
 
-def test_own_data_is_part_of_the_identity(identities, tmp_path):
+def test_the_files_of_the_user_are_part_of_the_identity(identities, tmp_path):
     for rows in (8, 9):
         np.save(tmp_path / f"{rows}.npy", np.zeros((rows, 2)))
         overrides = ["model=maf", "data=table", f"data.path={tmp_path}/{rows}.npy", "seed=5"]
@@ -59,7 +90,7 @@ def test_own_data_is_part_of_the_identity(identities, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["model=glw", "training.lrr=1", "model.unet.a=1", "nonsense", "model="])
-def test_mistakes_are_refused_as_ever(identities, wrong):
+def test_mistakes_are_refused_with_the_sentence_of_the_full_composition(identities, wrong):
     with pytest.raises(ZooError) as expected:
         compose_run(["model=glow", wrong])
     with pytest.raises(ZooError) as found:
@@ -67,7 +98,7 @@ def test_mistakes_are_refused_as_ever(identities, wrong):
     assert str(found.value) == str(expected.value)
 
 
-def test_what_differs_in_plain_values_is_composed_once(identities, monkeypatch):
+def test_runs_that_differ_in_plain_values_are_composed_once(identities, monkeypatch):
     import zoo.config.identities as module
 
     composed = []
@@ -82,7 +113,7 @@ def test_what_differs_in_plain_values_is_composed_once(identities, monkeypatch):
     assert len(composed) == 1
 
 
-def test_an_identity_has_its_own_lists(identities):
+def test_the_lists_of_an_identity_are_copies(identities):
     overrides = ["model=maf", "model.hidden=[64, 64]"]
     first = identities.of(overrides)
     first.config["model"]["hidden"].append(1)

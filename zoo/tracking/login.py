@@ -1,4 +1,4 @@
-"""What the environment says about Weights & Biases. Imports neither wandb nor torch."""
+"""The login state of Weights & Biases, from the environment. Imports neither wandb nor torch."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def logged_in() -> bool:
-    """Whether a key for W&B is at hand."""
+    """Return whether there is a key for W&B."""
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
     return bool(os.environ.get("WANDB_API_KEY")) or (netrc.exists() and "wandb" in netrc.read_text())
 
 
 def wandb_mode() -> str:
-    """``online`` where the environment says so or a key is at hand, otherwise ``offline``."""
+    """Return ``WANDB_MODE`` if it is set; otherwise ``online`` if there is a key, else ``offline``."""
     return os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
 
 
 def by_agent() -> bool:
-    """Whether ``wandb agent`` started this process, and so chose the run's id and the sweep it belongs to."""
+    """Return whether ``wandb agent`` started this process; it then chooses the run's id and sweep."""
     return bool(os.environ.get("WANDB_SWEEP_ID") and os.environ.get("WANDB_RUN_ID"))

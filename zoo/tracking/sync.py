@@ -1,4 +1,4 @@
-"""``zoo sync``: upload what runs have kept for W&B while they were offline. Imports no wandb, no torch."""
+"""``zoo sync``: upload offline runs to W&B. Imports neither wandb nor torch."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from zoo.errors import ZooError
 from zoo.processes import is_locked
 from zoo.tracking.login import logged_in
 
-AT_ONCE = 100  # segments handed to one `wandb sync`: an argument list has an end
+AT_ONCE = 100  # segments for one call of `wandb sync`: the length of a command line is limited
 RUNS = Path("runs")
 
 
 def sync_runs(paths: Sequence[Path] = ()) -> int:
-    """Upload every segment that waits under ``paths`` (``runs/``); returns 0 when none is left.
+    """Upload every segment under ``paths`` (``runs/``) that is not uploaded yet; return 0.
 
-    A run that was resumed has one segment for each time it was started. All carry the id of the job, and
-    W&B appends each to what it has, so they are uploaded in the order in which they were made. What is
-    uploaded is marked by wandb (``*.wandb.synced``) and passed over the next time.
+    A resumed run has one segment for each start. All segments have the same run id, and W&B appends each to
+    the run, so they are uploaded in the order in which they were made. wandb marks an uploaded segment
+    (``*.wandb.synced``), which is then skipped.
 
     Raises:
-        ZooError: no such directory, no key, or something could not be uploaded.
+        ZooError: a directory does not exist, there is no key, or a segment could not be uploaded.
     """
     places = list(paths) or [RUNS]
     for place in places:
@@ -37,7 +37,7 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
     waiting = [segment for segment in waiting if segment not in busy]
     where = ", ".join(map(str, places))
     for run in sorted({run_of(segment) for segment in busy}):
-        print(f"{run} is still at work; it is uploaded another time.")
+        print(f"{run} is still at work and is skipped.")
     if not waiting:
         print(f"Nothing waits under {where}: {_count(len(found) - len(busy), 'segment')} uploaded before.")
         return 0
@@ -59,7 +59,7 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
 
 
 def segments(place: Path) -> Iterator[Path]:
-    """The ``.wandb`` files of offline runs anywhere under a directory."""
+    """Yield the ``.wandb`` files of offline runs at any depth under a directory."""
     for folder, inner, files in os.walk(place):
         if Path(folder).name.startswith("offline-run-"):
             inner.clear()
@@ -69,7 +69,7 @@ def segments(place: Path) -> Iterator[Path]:
 
 
 def is_uploaded(segment: Path) -> bool:
-    """Whether a segment is marked as uploaded."""
+    """Return whether a segment is marked as uploaded."""
     return _mark(segment).exists()
 
 
@@ -78,17 +78,17 @@ def _mark(segment: Path) -> Path:
 
 
 def run_of(segment: Path) -> Path:
-    """The directory of the run that a segment belongs to: ``RUN/wandb/offline-run-.../run-ID.wandb``."""
+    """Return the run directory of a segment, which is ``RUN/wandb/offline-run-.../run-ID.wandb``."""
     return segment.parent.parent.parent
 
 
 def upload(batch: Sequence[Path]) -> None:
-    """Hand segments to ``wandb sync``, which sorts those of one run by time and says what it does.
+    """Upload segments with ``wandb sync``, which sorts the segments of a run by time and prints to stderr.
 
-    A segment whose last record was torn by whatever ended its run is marked here: the rest of it is uploaded,
-    more will not come, and wandb, which waits for more, would append it again every time.
+    If a crash cut off a segment's last record, wandb uploads the rest but does not mark the segment, and
+    would append it again every time. So it is marked here.
     """
-    # of a run in progress, or of the choice to be offline; none of them is about this upload
+    # set for a run in progress, or to be offline; they must not affect this upload
     ours = ("WANDB_MODE", "WANDB_SILENT", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_DIR", "WANDB_SERVICE")
     with subprocess.Popen(
         [sys.executable, "-m", "wandb", "sync", *map(str, batch)],
@@ -96,7 +96,7 @@ def upload(batch: Sequence[Path]) -> None:
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:  # its exit code does not tell which were uploaded; the marks do
+    ) as process:  # the marks, not the exit code, show which were uploaded
         assert process.stderr is not None
         for line in process.stderr:
             print(line, end="", file=sys.stderr)

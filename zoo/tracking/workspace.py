@@ -1,7 +1,7 @@
-"""``zoo workspace``: the comparison as a W&B workspace. Needs the extra ``zoo[workspace]``; imports no torch.
+"""``zoo workspace``: a comparison as a W&B workspace. Needs the extra ``zoo[workspace]``; imports no torch.
 
-The panels speak of what :mod:`zoo.tracking.logger` logs, under its names: curves against our own axes, final
-metrics and costs from a run's summary, pictures and histograms from its last row.
+The panels show what :mod:`zoo.tracking.logger` and :mod:`zoo.tracking.final` log: curves over the axes of
+``curves.csv``, metrics and costs from a run's summary, pictures and histograms from its last row.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ COSTS = {
 }
 HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
 PICTURES = ("samples", "density", *HISTOGRAMS)
-GROUPS = ("family", "choices.model")  # keys of the configuration; seeds are averaged within a model
+GROUPS = (
+    "family",
+    "choices.model",
+)  # keys by which runs are grouped; seeds are averaged
 
 
 def save_workspace(
@@ -34,17 +37,17 @@ def save_workspace(
     dry_run: bool = False,
     out: Path | None = None,
 ) -> int:
-    """Save a workspace of a project's runs at W&B and print its address; returns 0.
+    """Save a workspace of a project's runs at W&B and print its address; return 0.
 
     Args:
-        project: at W&B.
-        entity: user or team; None: the default one of who is logged in.
-        qualities: metrics that the Pareto view sets against costs, lower is better.
-        dry_run: build it and print its specification; nothing is sent.
-        out: where the specification is written too (instead of printed, on a dry run).
+        project: name of the project at W&B.
+        entity: user or team; None: the default one of the logged-in user.
+        qualities: metrics that are plotted against costs; lower is better.
+        dry_run: print the specification and send nothing.
+        out: file for the specification (on a dry run it is then not printed).
 
     Raises:
-        ZooError: the extra is not installed, no key, or W&B refuses.
+        ZooError: the extra is not installed, there is no key, or W&B refuses.
     """
     view = build(project, entity or "", qualities)
     text = json.dumps(specification(view), indent=1) + "\n"
@@ -63,14 +66,14 @@ def save_workspace(
     try:
         view.entity = entity or wandb.Api().default_entity
         view.save()
-    except Exception as error:  # what a server refuses comes in many types
+    except Exception as error:  # a refusal has many types
         raise ZooError(f"W&B did not take the workspace: {error}") from error
     print(view.url)
     return 0
 
 
 def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) -> Any:
-    """The workspace, unsaved: families compared, speed against quality, samples, curves.
+    """Return the unsaved workspace: families, quality against cost, samples, curves.
 
     Raises:
         ZooError: the extra is not installed.
@@ -94,7 +97,7 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
                     x=wr.SummaryMetric(cost),
                     y=wr.SummaryMetric(quality),
                     log_x=True,
-                    running_ymin=True,  # the best that anyone reaches at this cost or less: the front
+                    running_ymin=True,  # the Pareto front: the best quality at this cost or less
                 )
 
     def pictures() -> Iterator[Any]:
@@ -135,6 +138,6 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
 
 
 def specification(view: Any) -> dict[str, Any]:
-    """What would be sent: the view with its nested ``spec``, as plain JSON values."""
-    # the library has no public name for it, and saving sends this very text
+    """Return the view with its nested ``spec`` as JSON values, as it would be sent."""
+    # saving sends this text; the library has no public name for it
     return json.loads(view._to_model().model_dump_json(by_alias=True, exclude_none=True))
