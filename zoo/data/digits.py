@@ -20,14 +20,14 @@ class Digits(DataModule):
     fixed: 1,257 for training, 180 for validation, 360 for test.
 
     Args:
-        name: in the record.
-        root: unused; the images come with a dependency.
-        side: of the images, 4, 8, 16 or 32 pixels; None: 8, as they are. Other sizes serve to measure how
-            cost grows with D on the same data: smaller ones are means of 2x2 pixels, larger ones bilinear,
-            both rounded to the same 17 levels (half up).
+        name: name in the record.
+        root: unused; the images come with scikit-learn.
+        side: height and width of the images: 4, 8, 16 or 32 pixels; None: the original 8. The other sizes
+            serve to measure how cost grows with D on the same data. Smaller images are means of 2x2 pixels,
+            larger ones are bilinear; both are rounded to the same 17 levels (half up).
 
     Raises:
-        ZooError: another side.
+        ZooError: any other side.
     """
 
     split_rule = "stratified by class, fixed: 1257 / 180 / 360"
@@ -55,7 +55,10 @@ class Digits(DataModule):
 
 
 def resized(images: torch.Tensor, side: int) -> torch.Tensor:
-    """Images ``(N, C, H, W)`` of small integers at another size: area means below, bilinear above."""
+    """Return images ``(N, C, H, W)`` of small integers at another size.
+
+    Smaller images are area means, larger ones are interpolated bilinearly.
+    """
     if side == images.shape[-1]:
         return images
     smaller = side < images.shape[-1]

@@ -55,7 +55,7 @@ class ImageNet(DataModule):
         self.labels = {"train": y[:cut], "val": y[cut:], "test": y_test}
 
     def _mapped(self, folder: Path, name: str, files: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """Images ``(N, 3, size, size)`` on disk and labels from 0."""
+        """Return memory-mapped images ``(N, 3, size, size)`` and their labels from 0."""
         plain, labels = folder / f"{name}.npy", folder / f"{name}_labels.npy"
         if not labels.exists():  # which is written last
             self._unpack(folder, files, plain, labels)

@@ -10,16 +10,16 @@ from torch import Tensor
 
 @lru_cache(maxsize=2)  # one permutation serves all batches of its epoch
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
-    """The permutation of ``n`` examples in the given epoch, ``(n,)``."""
+    """Return the permutation of ``n`` examples in the given epoch, ``(n,)``."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
     return torch.randperm(n, generator=generator)
 
 
 def batch_indices(seed: int, update: int, batch_size: int, n: int) -> Tensor:
-    """Indices ``(batch_size,)`` of the global batch that ``update`` (from 0) is made from.
+    """Return the indices ``(batch_size,)`` of the global batch of an update (counted from 0).
 
-    The stream of all epochs' permutations is cut into batches without a gap, so every example is seen once
-    an epoch, a batch may span two epochs, and no state is needed to go on from any update.
+    The permutations of all epochs follow each other without a gap and are cut into batches. So every example
+    is seen once in an epoch, a batch may span two epochs, and training resumes at any update without state.
     """
     first = update * batch_size
     parts = []

@@ -1,4 +1,4 @@
-"""What a model is told about the data that it shall model."""
+"""Shape, value range and number of classes of a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DataSpec:
     Args:
         shape: event shape; ``(C, H, W)`` for images, ``(D,)`` for vectors.
         levels: integers ``0 .. levels-1`` (images); ``None`` for continuous values.
-        classes: number of labels, where the data has them.
+        classes: number of labels; None without labels.
 
     >>> DataSpec(shape=(1, 28, 28), levels=256).dim
     784
@@ -46,7 +46,9 @@ class DataSpec:
             raise InvalidData(
                 f"Labels need a whole number of classes, at least 1; got {self.classes!r} (None: no labels)."
             )
-        plain: dict[str, Any] = {"shape": tuple(int(size) for size in shape)}  # numpy's numbers are no JSON
+        plain: dict[str, Any] = {
+            "shape": tuple(int(size) for size in shape)
+        }  # JSON cannot hold NumPy's numbers
         plain |= {name: int(n) for name in ("levels", "classes") if (n := getattr(self, name)) is not None}
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -66,7 +68,7 @@ class DataSpec:
 
         Args:
             x: the batch.
-            values: look at the values too (on an accelerator this waits for the device).
+            values: check the values too (on an accelerator this waits for the device).
         """
         if not isinstance(x, Tensor):
             raise InvalidData(f"The model expects a batch as a tensor; got {type(x).__name__}.")
@@ -92,15 +94,15 @@ class DataSpec:
             raise InvalidData(f"Pixels must be integers in 0..{self.levels - 1}; found fractions.")
 
     def quantise(self, x: Tensor) -> Tensor:
-        """Bring generated values into data space: the nearest level (half rounds up), or ``x`` itself.
+        """Return generated values in data space: the nearest level (half rounds up) for integer data.
 
-        For integer data, in [0, levels-1]: a decoder's mean, a GAN's output, the end of an ODE. A dequantised
-        flow rounds down instead, which is the exact inverse of its dequantisation.
+        It serves a decoder's mean, a GAN's output and the end of an ODE. A dequantised flow rounds down
+        instead, which is the exact inverse of its dequantisation.
         """
         if self.levels is None:
             return x
         return torch.floor(x + 0.5).clamp(0, self.levels - 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for checkpoints and records."""
+        """Return the fields as plain values, for checkpoints and records."""
         return {"shape": list(self.shape), "levels": self.levels, "classes": self.classes}

@@ -28,7 +28,7 @@ from zoo.errors import ZooError
 
 
 def data_root(root: str | None) -> Path:
-    """The folder of data sets: ``data.root=``, else the environment variable ``ZOO_DATA``, else a cache."""
+    """Return the folder of data sets: ``data.root=``, else ``ZOO_DATA`` of the environment, else a cache."""
     return Path(root or os.environ.get("ZOO_DATA") or "~/.cache/zoo/data").expanduser()
 
 
@@ -37,7 +37,7 @@ def _damaged(path: Path, why: object) -> ZooError:
 
 
 def _checked(path: Path, md5: str) -> bytes:
-    """The bytes of a file whose checksum is right."""
+    """Return the bytes of a file after checking its checksum."""
     content = path.read_bytes()
     if hashlib.md5(content).hexdigest() != md5:
         raise _damaged(path, "its md5 is not the published one")
@@ -45,7 +45,7 @@ def _checked(path: Path, md5: str) -> bytes:
 
 
 def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
-    """Fetch ``path`` from the first of ``urls`` that serves it; it appears under its name only when whole."""
+    """Download ``path`` from the first of ``urls`` that has it; a partial file never gets this name."""
     reason: object = "ZOO_NO_DOWNLOAD is set"
     if not os.environ.get("ZOO_NO_DOWNLOAD"):
         from torchvision.datasets.utils import download_url
@@ -72,7 +72,7 @@ def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
 
 
 def read_idx(content: bytes) -> np.ndarray:
-    """A gzipped idx file of bytes as a uint8 array (format: LeCun's MNIST page)."""
+    """Read a gzipped idx file of bytes as a uint8 array (format: LeCun's MNIST page)."""
     raw = gzip.decompress(content)
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
         raise ValueError("not an idx file of bytes")
@@ -171,7 +171,7 @@ class CIFAR10(DataModule):
             self.labels[split] = torch.from_numpy(labels.astype(np.int64))
 
     def _arrays(self) -> Arrays:
-        """``x_train (N, 32, 32, 3)``, ``y_train``, ``x_test``, ``y_test``."""
+        """Return ``x_train (N, 32, 32, 3)``, ``y_train``, ``x_test``, ``y_test``."""
         from torchvision.datasets import CIFAR10 as official
 
         root = data_root(self.root)
@@ -199,7 +199,7 @@ class CIFAR10(DataModule):
 
 
 def _batches(contents: Sequence[bytes]) -> Arrays:
-    """The official pickles (their checksums are known): five of training images, one of test images."""
+    """Read the official pickles, whose checksums are known: five of training images, one of test images."""
     loaded = [pickle.loads(content, encoding="latin1") for content in contents]
     x = [batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for batch in loaded]
     y = [np.asarray(batch["labels"]) for batch in loaded]
@@ -210,7 +210,7 @@ SHARDS_MD5 = "17e2cb5a4119d89a4a13e02b91701bff"  # of the 50,000 official traini
 
 
 def _shards(folder: Path) -> Arrays:
-    """Compressed shards: all training images and the first of the test images."""
+    """Read compressed shards: all training images and the first test images."""
     x = np.concatenate([decode_shard(folder / f"cifar10_train_{shard}.npy.xz") for shard in range(5)])
     if hashlib.md5(x.tobytes()).hexdigest() != SHARDS_MD5:
         raise ValueError("the decoded training images do not match their checksum")
@@ -221,7 +221,7 @@ def _shards(folder: Path) -> Arrays:
 
 
 def decode_shard(path: Path) -> np.ndarray:
-    """Images ``(N, H, W, 3)`` from an ``.npy.xz`` of prediction residuals ``(3, N, H, W)``, uint8.
+    """Return images ``(N, H, W, 3)`` from an ``.npy.xz`` of prediction residuals ``(3, N, H, W)``, uint8.
 
     The planes are G, R-G and B-G modulo 256, each predicted from its left, upper and upper left neighbours by
     the median edge detector of JPEG-LS (Weinberger et al. 2000).

@@ -1,4 +1,4 @@
-"""Two-dimensional densities whose entropies are known: a model's NLL minus the entropy is its divergence.
+"""Two-dimensional densities with known entropy: NLL minus entropy is the KL divergence from the data.
 
 The definitions are those in common use since FFJORD (Grathwohl et al. 2019), as densities: each example is an
 independent draw (moons and circles at random angles, not on a fixed grid).

@@ -28,7 +28,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def _existing(path: str | None, name: str, example: str) -> Path:
-    """The path of the user's data."""
+    """Return the path of the user's data."""
     if not path:
         raise ZooError(f"data={name} needs to know where your data is; give data.path={example}.")
     found = Path(path).expanduser()
@@ -38,7 +38,7 @@ def _existing(path: str | None, name: str, example: str) -> Path:
 
 
 def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """The array of an ``.npy``, the arrays by name of an ``.npz``."""
+    """Return the array of an ``.npy``, or the arrays of an ``.npz`` by name."""
     try:
         with open(path, "rb") as file:
             content = np.load(file, allow_pickle=False)
@@ -48,7 +48,7 @@ def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 
 def _choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` by split, or one array under ``all``."""
+    """Return the arrays of an ``.npz`` by split, or its only array under ``all``."""
     splits = {s: arrays[key] for s in SPLITS for key in (s, f"x_{s}") if key in arrays}
     if "train" in splits:
         return splits
@@ -62,7 +62,7 @@ def _choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path
 
 
 class _UserData(DataModule):
-    """The splits that both kinds share."""
+    """Splits of a user's data, for images and tables."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _UserData(DataModule):
             )
 
     def _split(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """``train``, ``val`` and ``test`` from some of them, or from ``all``; sets the split rule."""
+        """Return ``train``, ``val`` and ``test``, made from some of them or ``all``; set the split rule."""
         rest = arrays.get("train", arrays.get("all", np.zeros(0)))
         if sum(len(x) for x in arrays.values()) < FEWEST:
             count = sum(len(x) for x in arrays.values())
@@ -166,7 +166,7 @@ class Images(_UserData):
         self.natural = self.spec.shape[0] == 3 and self.levels == 256
 
     def _folder(self, folder: Path) -> np.ndarray:
-        """``(N, C, H, W)`` uint8, in the order of the sorted paths."""
+        """Return images ``(N, C, H, W)`` as uint8, in the order of the sorted paths."""
         from PIL import Image, ImageOps
 
         files = sorted(
@@ -216,7 +216,7 @@ class Images(_UserData):
         return np.ascontiguousarray(stack[:, None] if mode == "L" else stack.transpose(0, 3, 1, 2))
 
     def _array(self, x: np.ndarray, where: str) -> np.ndarray:
-        """``(N, C, H, W)`` uint8 from any of the layouts."""
+        """Return images ``(N, C, H, W)`` as uint8 from an array in any of the layouts."""
         if x.dtype.kind not in "bui":
             raise InvalidData(
                 f"{where} holds {x.dtype} values; pixels are integers (uint8) in 0..{self.levels - 1}."
@@ -246,7 +246,7 @@ class Images(_UserData):
         return np.ascontiguousarray(x)
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
-        """One ``(C, H, W)`` scaled and cropped."""
+        """Return one image ``(C, H, W)``, scaled and cropped."""
         from PIL import Image, ImageOps
 
         assert self.size is not None
@@ -324,7 +324,7 @@ class Table(_UserData):
         }
 
     def _array(self, x: np.ndarray, path: Path, key: str) -> np.ndarray:
-        """``(N, D)`` float64."""
+        """Return the table ``(N, D)`` as float64."""
         if x.dtype.kind not in "buif":
             raise InvalidData(f"{path} ({key}) holds {x.dtype} values; a table holds real numbers.")
         if x.ndim != 2 or not x.shape[1]:
@@ -332,7 +332,7 @@ class Table(_UserData):
         return x.astype(np.float64)
 
     def _csv(self, path: Path) -> np.ndarray:
-        """``(N, D)`` float64; the first row is the header unless all of it is numbers."""
+        """Read a csv as ``(N, D)`` float64. The first row is a header unless it consists of numbers."""
         try:
             with open(path, encoding="utf-8-sig", newline="") as file:
                 head = next((line for line in file if line.strip()), "")
