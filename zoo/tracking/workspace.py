@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.record import AXES, write_atomic
 from zoo.tracking.login import logged_in
 
-CURVES = ("train/loss", "val/loss", "val/nll", "val/bits_per_dim", "val/energy_distance")
+CURVE_NAMES = ("train/loss", "val/loss", "val/nll", "val/bits_per_dim", "val/energy_distance")
 QUALITIES = ("bits_per_dim", "nll", "fd/digits-cnn")  # lower is better
 COSTS = {
     "sampling/latency_seconds": "the seconds of one sample",
@@ -24,7 +24,7 @@ COSTS = {
 }
 HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
 PICTURES = ("samples", "density", *HISTOGRAMS)
-GROUPS = (
+GROUPED_BY = (
     "family",
     "choices.model",
 )  # keys by which runs are grouped; seeds are averaged
@@ -105,7 +105,7 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
             yield wr.MediaBrowser(title=name, media_keys=[name], num_columns=4)
 
     def curves() -> Iterator[Any]:
-        for name in CURVES:
+        for name in CURVE_NAMES:
             for axis in AXES:
                 yield wr.LinePlot(title=f"{name} over {axis}", x=axis, y=[name], log_x=True)
 
@@ -130,7 +130,7 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
         ],
         settings=ws.WorkspaceSettings(x_axis=AXES[0], max_runs=100),
         runset_settings=ws.RunsetSettings(
-            groupby=[expr.Config(name) for name in GROUPS],
+            groupby=[expr.Config(name) for name in GROUPED_BY],
             pinned_columns=["config:family.value", "config:seed.value", "summary:status"]
             + [f"summary:{name}" for name in (*qualities, *COSTS)],
         ),
