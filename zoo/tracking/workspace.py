@@ -24,10 +24,7 @@ COSTS = {
 }
 HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
 PICTURES = ("samples", "density", *HISTOGRAMS)
-GROUPED_BY = (
-    "family",
-    "choices.model",
-)  # keys by which runs are grouped; seeds are averaged
+GROUPED_BY = ("family", "choices.model")  # keys of the configuration; seeds are averaged
 
 
 def save_workspace(
