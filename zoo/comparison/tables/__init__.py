@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, sections
 from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, number
+from zoo.comparison.tables.declare import study_tables
 from zoo.comparison.tables.divergence import divergence_table
-from zoo.comparison.tables.invertibility import invertibility_table
 from zoo.comparison.tables.main import main_tables
-from zoo.comparison.tables.stability import stability_table
 
 __all__ = ["Cell", "Footnotes", "Row", "Table", "build", "number"]
 
@@ -31,6 +30,5 @@ def build(runs: Sequence[Run]) -> list[Table]:
             notes = [f"{data} was judged under {protocols[data]} protocols: their values are not comparable"]
         study = Study(data, protocol, members)
         tables += main_tables(title, study, notes)
-        tables.append(stability_table(f"{title}: stability", study))
-        tables.append(invertibility_table(f"{title}: invertibility", study))
+        tables += [table.build(f"{title}: {table.name}", study) for table in study_tables()]
     return [table for table in tables if table is not None]

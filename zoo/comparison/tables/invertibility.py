@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.comparison.studies import Group, Study
 from zoo.comparison.tables.cells import Cell, CellOf, Footnotes, Table, empty, rows, scalar
+from zoo.comparison.tables.declare import study_table
 
 METRICS = {
     "error, float32": "invertibility/float32",
@@ -25,6 +26,7 @@ NOTE = (
 )
 
 
+@study_table("invertibility", order=20)
 def invertibility_table(title: str, study: Study) -> Table | None:
     """Return the table of a study's flows, the largest value over seeds in each cell; None without flows."""
     footnotes = Footnotes()

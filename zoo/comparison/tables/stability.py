@@ -29,6 +29,7 @@ from zoo.comparison.tables.cells import (
     rows,
     scalar,
 )
+from zoo.comparison.tables.declare import study_table
 from zoo.record import Direction
 
 EVENTS = (LOSS_SPIKES, GRADIENT_SPIKES, NON_FINITE_STEPS)
@@ -52,6 +53,7 @@ NOTES = {
 }
 
 
+@study_table("stability", order=10)
 def stability_table(title: str, study: Study) -> Table | None:
     """Return the table; None where every model has a single run without a count of training events."""
     watched = any(run.record.stability.updates_watched for run in study.runs)

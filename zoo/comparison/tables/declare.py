@@ -1,0 +1,55 @@
+"""Tables beside the main ones, one file each.
+
+A file beside this one declares a table of a study, the runs on one data set under one protocol::
+
+    @study_table("memory", order=50)
+    def memory(title: str, study: Study) -> Table | None:
+        ...
+
+and is thereby part of every comparison: :func:`study_tables` finds every file. There is no list to edit.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zoo.comparison.studies import Study
+from zoo.comparison.tables.cells import Table
+
+Build = Callable[[str, Study], Table | None]
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """A table of a study as its file declares it.
+
+    Attributes:
+        name: stands in the table's title after the data set's.
+        order: of the tables of a study, after the main ones.
+        build: returns the table under a title; None where the study has nothing to show in it.
+    """
+
+    name: str
+    order: int
+    build: Build
+
+
+def study_table(name: str, *, order: int) -> Callable[[Build], StudyTable]:
+    """Declare the decorated function a table of every study; see :class:`StudyTable`."""
+    return lambda build: StudyTable(name, order, build)
+
+
+@functools.cache
+def study_tables() -> tuple[StudyTable, ...]:
+    """Return the tables that the files of this package declare, in their order."""
+    package = importlib.import_module(__name__.rpartition(".")[0])
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(package.__path__)
+    ]
+    tables = [value for module in modules for value in vars(module).values() if isinstance(value, StudyTable)]
+    return tuple(sorted(dict.fromkeys(tables), key=lambda table: (table.order, table.name)))
