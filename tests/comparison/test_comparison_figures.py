@@ -24,7 +24,7 @@ from zoo.comparison.studies import named
 from zoo.comparison.tables import build
 
 
-def found(directory):
+def runs_in(directory):
     return collect([directory])[0]
 
 
@@ -36,7 +36,7 @@ def test_figures_call_configurations_as_the_tables_do(tmp_path):
             save(tmp_path, record)
     names = {"gan", "gan (lr 2)"}
     assert all(name + " " in show([tmp_path]) for name in names)
-    runs = named(found(tmp_path))
+    runs = named(runs_in(tmp_path))
     tiles = {axis.get_title().strip() for axis in samples(runs).axes}
     assert names < tiles
     assert names == {text.get_text() for text in speed_vs_quality(runs).axes[0].texts} - {"real data, 0.5"}
@@ -56,7 +56,7 @@ def test_sampling_against_batch_is_a_median_over_seeds(tmp_path):
     show([tmp_path], out)
     assert "Sampling against batch" in (out / "index.html").read_text()
     assert all((out / f"sampling_vs_batch.{kind}").stat().st_size > 1000 for kind in ("png", "svg"))
-    seconds, depth, beside = sampling_vs_batch(found(tmp_path)).axes
+    seconds, depth, beside = sampling_vs_batch(runs_in(tmp_path)).axes
     lines = {line.get_label(): line.get_xydata().tolist() for line in seconds.lines}
     assert lines == {"ffjord": [[1, 0.2], [16, 1], [64, 2]], "vae": [[1, 0.5], [16, 0.5]]}
     lines = {line.get_label(): line.get_xydata().tolist() for line in depth.lines}
@@ -72,7 +72,7 @@ def test_a_single_point_is_not_a_learning_curve(tmp_path):
     for model in ("glow", "gan"):
         file = tmp_path / f"{model}-digits-s0/curves.csv"
         file.write_text("\n".join(file.read_text().splitlines()[:2]) + "\n")
-    runs = found(tmp_path)
+    runs = runs_in(tmp_path)
     (panel,) = curves(runs).axes
     assert panel.get_title() == "validation bits/dim"
     assert [text.get_text() for text in panel.get_legend().get_texts()] == ["maf"]
@@ -87,7 +87,7 @@ def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
     for index in range(6):
         for model in ("glow", "maf"):
             write(tmp_path / "runs", model, "flow", value=2 + index / 9, fd=1.0 + index, key=f"-{index}")
-    runs = found(tmp_path / "runs")
+    runs = runs_in(tmp_path / "runs")
     assert len(at_most(runs, 12)) == 12
     assert [run.record.model for run in at_most(runs, 4)] == ["glow", "maf"]
     best = speed.best(speed.points(runs, "fd/digits-cnn"))
@@ -104,7 +104,7 @@ def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
 def test_the_nearest_configuration_is_the_density_drawn(tmp_path, values):
     for width, value in enumerate(values):
         write_toy(tmp_path, "maf", value, key=f"-{width}")
-    labels = [axis.get_xlabel() for axis in densities(found(tmp_path)).axes]
+    labels = [axis.get_xlabel() for axis in densities(runs_in(tmp_path)).axes]
     assert labels == ["", "0.050"]
 
 
@@ -112,22 +112,22 @@ def test_table_and_picture_agree_on_the_nearest_configuration(tmp_path):
     for key, values in {"-a": (0.05, 0.9), "-b": (0.2, 0.2)}.items():
         for seed, value in enumerate(values):
             write_toy(tmp_path, "maf", value, key=key, seed=seed)
-    labels = [axis.get_xlabel() for axis in densities(found(tmp_path)).axes]
+    labels = [axis.get_xlabel() for axis in densities(runs_in(tmp_path)).axes]
     assert labels == ["", "0.200"]
     write_toy(tmp_path, "maf", 0.2, data="moons")
-    (row,) = build(found(tmp_path))[0].rows
+    (row,) = build(runs_in(tmp_path))[0].rows
     assert row.cells[1].shown.startswith("0.2")
 
 
 def test_runs_with_nothing_to_show_have_no_figures(tmp_path):
     write(tmp_path, "maf", "flow", status="diverged")
-    assert draw(found(tmp_path), tmp_path / "out") == {}
+    assert draw(runs_in(tmp_path), tmp_path / "out") == {}
 
 
 def test_a_figure_has_the_same_bytes_each_time(runs, tmp_path):
     for out in ("a", "b"):
         (tmp_path / out).mkdir()
-        files = draw(found(runs), tmp_path / out)
+        files = draw(runs_in(runs), tmp_path / out)
     assert {"samples", "curves", "speed_vs_quality"} <= set(files)
     for file in sorted((tmp_path / "a").iterdir()):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name

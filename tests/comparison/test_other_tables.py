@@ -50,6 +50,9 @@ def test_stability_over_seeds_and_in_training(tmp_path):
     assert "0 % [3]" in line(table, "glow")
     assert "| 35.2 [3] |" in line(table, "glow"), "nats behind, above 0: 88 - 52.8, paired by example"
     assert "| n=1 | n=1 |" in line(table, "vae")
+    stability = next(t for t in build(collect([root])[0]) if t.title == "digits: stability")
+    behind = {row.name: row.cells[-2].value for row in stability.rows}
+    assert behind == {"glow": pytest.approx(35.2, rel=1e-6), "maf": 0.0, "vae": None}
     assert "learning rates" not in table
     assert "(n=1)" in (tmp_path / "out/table.md").read_text()
 

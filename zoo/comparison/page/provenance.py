@@ -15,14 +15,14 @@ Tree = dict[str, Any]
 
 def provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
     """Return titles and facts in JSON: of all runs together, where they share any, then of each."""
-    facts = [_facts(run.record) for run in runs]
-    shared = _common(facts) if len(runs) > 1 else {}
+    trees = [_facts(run.record) for run in runs]
+    shared = _common(trees) if len(runs) > 1 else {}
     parts = [(f"shared by all {len(runs)} runs", shared)] if shared else []
-    for run, own in zip(runs, facts, strict=True):
+    for run, facts in zip(runs, trees, strict=True):
         record = run.record
         reason = f" — {record.reason}" if record.reason else ""
         parts.append(
-            (f"{record.run_id} · seed {record.seed} · {record.status}{reason}", _without(own, shared))
+            (f"{record.run_id} · seed {record.seed} · {record.status}{reason}", _without(facts, shared))
         )
     return [(title, json.dumps(tree, default=str)) for title, tree in parts]
 

@@ -267,10 +267,9 @@ def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
 
 def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the conditions that most finished runs share."""
-    found = [c for run in runs if run.record.status == "finished" and (c := column.conditions(run))]
-    names = list(map(repr, found))
-    counts = Counter(names)
-    return found[max(range(len(found)), key=lambda i: counts[names[i]])] if found else {}
+    finished = [column.conditions(run) for run in runs if run.record.status == "finished"]
+    counts = Counter(repr(conditions) for conditions in finished if conditions)
+    return max(filter(None, finished), key=lambda conditions: counts[repr(conditions)], default={})
 
 
 def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:

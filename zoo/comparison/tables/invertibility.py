@@ -68,8 +68,8 @@ def _is_measured(group: Group) -> bool:
 
 
 def _likelihood_details(group: Group) -> list[dict[str, Any]]:
-    metrics = [run.record.metrics for run in group.finished]
-    return [own["nll"].details for own in metrics if "nll" in own]
+    metrics = [run.record.metrics.get("nll") for run in group.finished]
+    return [nll.details for nll in metrics if nll is not None]
 
 
 def _largest(values: Sequence[float]) -> Cell:
