@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import statistics
+
 import pytest
 from fake_records import save, show, write
 
 from zoo.comparison.claims import decide
 from zoo.comparison.collect import collect
 from zoo.comparison.quantities import LATENCY, UPDATES, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import is_autoregressive, kind_of, quality_metric, sections, studies
+from zoo.comparison.studies import (
+    is_autoregressive,
+    kind_of,
+    quality_metric,
+    sections,
+    sensitivities,
+    studies,
+)
 from zoo.comparison.tables import build
 from zoo.record import DataDescription, Metric, Stability
 
@@ -56,6 +66,21 @@ def test_the_distance_that_most_runs_have_is_their_quality(tmp_path):
     for run in runs:
         run.record.metrics = {"bits_per_dim": run.record.metrics["bits_per_dim"]}
     assert quality_metric(runs) is None
+
+
+def test_a_run_that_did_not_finish_counts_as_the_largest_distance(tmp_path):
+    for power, rate in enumerate((0.001, 0.01, 0.1)):
+        for seed in (0, 1):
+            status = "diverged" if (seed, power) == (1, 2) else "finished"
+            record = write(
+                tmp_path, "gan", "gan", fd=math.e**power**2, key=f"-{rate}", seed=seed, status=status
+            )
+            record.provenance.config |= {"training": {"lr": rate}}
+            save(tmp_path, record)
+    (study,) = studies(collect([tmp_path])[0])
+    rates, ((finished, diverged),) = sensitivities(study, [study.groups[0]])
+    assert rates == [0.001, 0.01, 0.1]
+    assert finished == diverged == pytest.approx(statistics.stdev([0, 1, 4]))
 
 
 def test_an_exact_likelihood_of_dequantised_data_is_a_kind_of_its_own():
