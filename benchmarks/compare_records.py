@@ -8,6 +8,7 @@ composition; the shipped toys, most of whose jobs are a model and data of their 
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import os
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import yaml
@@ -27,11 +29,12 @@ from fake_records import NINE  # noqa: E402
 from fake_records import write as write_record  # noqa: E402
 
 from zoo.comparison import compare  # noqa: E402
-from zoo.record import read  # noqa: E402
+from zoo.record import Cost, Provenance, Sampling, read  # noqa: E402
 from zoo.sweep import plan_sweep  # noqa: E402
 
 REAL = read(sorted((ROOT / "results/quickstart/records").glob("glow-*"))[0])
 COUNTS, SEEDS = (1000, 10_000), 5
+Part = TypeVar("Part", Provenance, Cost, Sampling)
 MODELS = ("realnvp", "glow", "maf", "vae", "gan")
 
 
@@ -47,12 +50,19 @@ def records(root: Path, count: int) -> None:
             "diverged" if index % 50 == 49 else "finished", distance + shift, details, f"-c{number}",
             latency * (1 + shift), evaluations,
         )  # fmt: skip
-        record.provenance = REAL.provenance | record.provenance | {"config": REAL.provenance["config"]}
-        record.cost = REAL.cost | record.cost
+        record.provenance = filled(record.provenance, REAL.provenance)
+        record.provenance.config = REAL.provenance.config
+        record.cost = filled(record.cost, REAL.cost)
         if record.status == "finished":
-            record.sampling = REAL.sampling | record.sampling
+            record.sampling = filled(record.sampling, REAL.sampling)
             record.metrics = REAL.metrics | record.metrics
         record.write(root / record.run_id)
+
+
+def filled(part: Part, other: Part) -> Part:
+    """Return a part of a record with the values of another where it has none."""
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    return dataclasses.replace(other, **{name: value for name, value in values.items() if value})
 
 
 def sweep_file(folder: Path, count: int) -> Path:

@@ -32,26 +32,6 @@ Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # what other readers of JSO
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 
-class _Part:
-    """Access by name, for rooms that do not use attributes yet. To be deleted with the last of them."""
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value = getattr(self, name, None)
-        return default if value is None else value
-
-    def __getitem__(self, name: str) -> Any:
-        return getattr(self, name)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self, name, value)
-
-    def __contains__(self, name: str) -> bool:
-        return getattr(self, name, None) is not None
-
-    def items(self) -> Any:
-        return [(k, v) for k, v in dataclasses.asdict(self).items() if v is not None]  # type: ignore[call-overload]
-
-
 class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
 
@@ -141,7 +121,7 @@ class Load:
 
 
 @dataclass
-class Sampling(_Part):
+class Sampling:
     """What sampling costs.
 
     Attributes:
@@ -191,7 +171,7 @@ class Sampling(_Part):
 
 
 @dataclass
-class Stability(_Part):
+class Stability:
     """How steadily a model trained; :mod:`zoo.training.stability` has the definitions.
 
     Attributes:
@@ -219,7 +199,7 @@ class Stability(_Part):
 
 
 @dataclass
-class Cost(_Part):
+class Cost:
     """What training and evaluation cost.
 
     Attributes:
@@ -254,7 +234,7 @@ class Cost(_Part):
 
 
 @dataclass
-class Hardware(_Part):
+class Hardware:
     """The machine.
 
     Attributes:
@@ -273,7 +253,7 @@ class Hardware(_Part):
 
 
 @dataclass
-class DataDescription(_Part):
+class DataDescription:
     """The data set as the run saw it.
 
     Attributes:
@@ -328,7 +308,7 @@ class Judgement:
 
 
 @dataclass
-class Provenance(_Part):
+class Provenance:
     """Where the numbers come from.
 
     Attributes:
