@@ -26,6 +26,7 @@ def rates(
     spread_gan: float,
     spread_flow: float,
     *,
+    seeds: int = 3,
     lost: tuple[int, ...] = (),
     lost_flow: tuple[int, ...] = (),
     level: float = 5,
@@ -35,6 +36,7 @@ def rates(
 
     Args:
         spread_gan, spread_flow: how much log distance depends on the rate.
+        seeds: of each configuration.
         lost, lost_flow: the rates, by their place, at which the bare GAN and the flows diverge.
         level: the distance of the bare GAN at the middle rate; the flows have 5.
         oscillation: of the bare GAN and of the others in training.
@@ -45,12 +47,16 @@ def rates(
         far = math.exp(index - 1)
         runs += gan(
             {**BARE, "training.lr": lr},
+            seeds=seeds,
             distance=around(level * far**spread_gan, salt=index),
             status="diverged" if index in lost else "finished",
             oscillation=swings[0],
         )
-        runs += gan({"training.lr": lr}, distance=around(5, salt=index + 3), oscillation=swings[1])
+        runs += gan(
+            {"training.lr": lr}, seeds=seeds, distance=around(5, salt=index + 3), oscillation=swings[1]
+        )
         flow = {
+            "seeds": seeds,
             "settings": {"training.lr": lr},
             "distance": around(5 * far**spread_flow, salt=index + 6),
             "status": "diverged" if index in lost_flow else "finished",
