@@ -1,4 +1,4 @@
-"""Digits and the toys."""
+"""Tests of scikit-learn's digits and of the toys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.data.digits import Digits
 from zoo.data.toys import TOYS, Toy
 from zoo.errors import ZooError
 
-# Negative log-likelihood, in nats, of the Gaussian with the density's own mean and covariance.
+# Negative log-likelihood, in nats, of the Gaussian with the density's mean and covariance.
 GAUSSIAN_NLL = {
     "moons": 3.2951,
     "8gaussians": 4.2556,
@@ -29,7 +29,7 @@ GAUSSIAN_NLL = {
 }
 
 
-def test_exports_are_lazy():
+def test_data_sets_and_lightning_are_imported_at_first_use():
     code = "import sys, zoo.data; zoo.data.DataSpec; sys.exit('lightning' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     for name in zoo.data.__all__:
@@ -38,7 +38,7 @@ def test_exports_are_lazy():
         _ = zoo.data.nothing
 
 
-def test_digits_of_other_sizes():
+def test_resized_digits_are_means_or_interpolations_of_the_original_ones():
     own = Digits()
     own.setup()
     for side in (4, 8, 16, 32):
@@ -62,7 +62,7 @@ def test_digits_of_other_sizes():
         Digits(side=7)
 
 
-def test_the_size_of_digits_is_part_of_a_run_and_its_own_size_is_the_run_it_was():
+def test_the_size_of_digits_is_part_of_a_runs_identity_unless_it_is_the_original():
     from zoo.config import compose_run, identify
 
     own, other = (identify(compose_run(["data=digits", f"data.side={s}"])) for s in ("null", 16))
@@ -74,7 +74,7 @@ def test_the_size_of_digits_is_part_of_a_run_and_its_own_size_is_the_run_it_was(
     assert "digits_16" in other.run_id
 
 
-def test_digits():
+def test_the_splits_of_digits_are_disjoint_and_complete():
     data, again = Digits(), Digits()
     data.setup()
     again.seed = 5
@@ -96,7 +96,7 @@ def test_digits():
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_toy_is_its_density(name):
+def test_a_toys_points_are_draws_of_its_density(name):
     sampler, entropy = TOYS[name]
     covariance = np.cov(sampler(100_000, np.random.default_rng(1)).T)
     nll = math.log(2 * math.pi * math.e) + 0.5 * np.linalg.slogdet(covariance)[1]
@@ -105,8 +105,8 @@ def test_toy_is_its_density(name):
 
 
 @pytest.mark.parametrize("name", TOYS)
-def test_toy_entropy(name):
-    """By the distance to the nearest neighbour (Kozachenko & Leonenko 1987; k = 4)."""
+def test_a_toys_entropy_agrees_with_an_estimate(name):
+    """The estimate is by nearest neighbours (Kozachenko & Leonenko 1987; k = 4)."""
     from scipy.spatial import cKDTree
     from scipy.special import digamma
 
@@ -117,7 +117,7 @@ def test_toy_entropy(name):
     assert estimate == pytest.approx(TOYS[name][1], abs=0.03)
 
 
-def test_toy_module():
+def test_a_toys_points_depend_only_on_its_name_and_data_seed():
     data, same, other = Toy("rings"), Toy("rings"), Toy("rings", data_seed=1)
     for each in (data, same, other):
         each.setup()

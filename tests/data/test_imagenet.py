@@ -1,4 +1,4 @@
-"""The downsampled ImageNet, from small files of the official form."""
+"""Tests of the downsampled ImageNet, on small files in the official format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def arrays(n, size):
 
 @pytest.fixture(params=[32, 64])
 def official(request, tmp_path, monkeypatch):
-    """A root as the archives leave it, with its size and its arrays by file."""
+    """Return a data root with the unpacked files, the image size, and the arrays by file."""
     monkeypatch.setattr(ImageNet, "val_size", 4)
     size, files = request.param, {}
     for folder, names in {"part1": PARTS[:5], "part2": PARTS[5:], "val": (OFFICIAL,)}.items():
@@ -32,7 +32,7 @@ def official(request, tmp_path, monkeypatch):
     return tmp_path, size, files
 
 
-def test_it_reads_the_official_files_once(official, monkeypatch):
+def test_the_official_files_are_read_once_and_mapped_afterwards(official, monkeypatch):
     root, size, files = official
     data = prepare_data(to_dict(compose_run([f"data=imagenet{size}", f"data.root={root}"]).data))
     train = np.concatenate([files[name]["data"] for name in PARTS])  # 10 after 9, not after 1
@@ -47,12 +47,12 @@ def test_it_reads_the_official_files_once(official, monkeypatch):
     assert data.natural
     for file in root.rglob("*.npz"):
         file.unlink()
-    monkeypatch.setattr(ImageNet, "_array", None)  # nothing is read from them again
+    monkeypatch.setattr(ImageNet, "_array", None)  # the official files are not read again
     again = prepare_data(to_dict(compose_run([f"data=imagenet{size}", f"data.root={root}"]).data))
     assert again.describe() == data.describe()
 
 
-def test_what_is_missing_or_damaged_is_named(official):
+def test_a_missing_or_damaged_file_is_an_error_that_names_it(official):
     root, size, files = official
     folder = root / f"imagenet{size}"
 
@@ -76,7 +76,7 @@ def test_what_is_missing_or_damaged_is_named(official):
         ImageNet(root=str(root / "elsewhere"), size=size).setup()
 
 
-def test_too_few_images(official, monkeypatch):
+def test_too_few_images_for_a_validation_split_are_an_error(official, monkeypatch):
     root, size, _ = official
     monkeypatch.setattr(ImageNet, "val_size", 1000)
     with pytest.raises(ZooError, match="too few"):

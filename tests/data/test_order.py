@@ -1,4 +1,4 @@
-"""The order of training examples, the batches and their shares."""
+"""Tests of the order of training examples, the batches and each rank's part of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_epoch_is_a_permutation(batch_size, n):
     assert len(epochs.unique(dim=0)) > 1
 
 
-def test_order_follows_from_seed_and_update():
+def test_the_order_depends_only_on_seed_and_update():
     assert torch.equal(stream(0, 5, 12, 20)[35:], stream(0, 5, 12, 20, start=7))
     assert not torch.equal(stream(0, 5, 12, 20), stream(1, 5, 12, 20))
     batch_indices(0, 0, 12, 12).zero_()  # a copy
@@ -70,7 +70,7 @@ def test_validation_and_test_examples_come_in_order():
     assert torch.equal(torch.cat(list(data.test_dataloader(8))), data.splits["test"])
 
 
-def test_values_are_checked():
+def test_values_outside_the_spec_are_an_error():
     data = Toy("moons", train=10, val=0, test=10)
     with pytest.raises(InvalidData, match="val split of moons is empty"):
         data.setup()

@@ -1,4 +1,4 @@
-"""Readers of official files, on small files of the same form, and on the real ones where they are."""
+"""Tests of the readers of official files, on small files in the same format and, if present, the real ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def idx(array):
 
 @pytest.fixture
 def mnist(tmp_path, monkeypatch):
-    """A root with a small MNIST; the arrays."""
+    """Return a data root with a small MNIST, and its arrays."""
     arrays = [
         RNG.integers(0, 256, (20, 28, 28), dtype=np.uint8),
         RNG.integers(0, 10, 20, dtype=np.uint8),
@@ -59,7 +59,7 @@ def mnist(tmp_path, monkeypatch):
     return tmp_path, arrays
 
 
-def test_mnist(mnist, offline):
+def test_mnist_is_read_from_its_idx_files(mnist, offline):
     root, (x, y, x_test, y_test) = mnist
     before = sorted(root.rglob("*"))
     data = MNIST(root=str(root))
@@ -73,7 +73,7 @@ def test_mnist(mnist, offline):
     assert sorted(root.rglob("*")) == before
 
 
-def test_mnist_damaged_or_absent(mnist, offline, monkeypatch):
+def test_damaged_or_missing_mnist_is_an_error(mnist, offline, monkeypatch):
     root, _ = mnist
     path = root / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
     content = path.read_bytes()
@@ -94,7 +94,7 @@ def test_mnist_damaged_or_absent(mnist, offline, monkeypatch):
         assert part in str(error.value)
 
 
-def test_download(mnist, monkeypatch):
+def test_only_missing_files_are_downloaded(mnist, monkeypatch):
     root, (x, *_) = mnist
     monkeypatch.delenv("ZOO_NO_DOWNLOAD", raising=False)
     path = root / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
@@ -125,7 +125,7 @@ def test_download(mnist, monkeypatch):
         MNIST(root=str(path.parent / "t10k-images-idx3-ubyte.gz")).setup()
 
 
-def test_root(monkeypatch):
+def test_the_data_root_is_the_setting_then_the_environment_then_a_cache(monkeypatch):
     monkeypatch.setenv("ZOO_DATA", "/somewhere")
     assert data_root(None) == Path("/somewhere")
     assert data_root("~/here") == Path.home() / "here"
@@ -135,7 +135,7 @@ def test_root(monkeypatch):
 
 @pytest.fixture
 def cifar(monkeypatch):
-    """Images ``(N, 32, 32, 3)``, labels and the official files of a small CIFAR-10."""
+    """Return images ``(N, 32, 32, 3)``, labels and the official files of a small CIFAR-10."""
     x, y = RNG.integers(0, 256, (36, 32, 32, 3), dtype=np.uint8), RNG.integers(0, 10, 36)
     official, files = torchvision.datasets.CIFAR10, {}
     for i, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
@@ -168,7 +168,7 @@ def write_archive(root, files, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["batches", "archive", "npz"])
-def test_cifar(tmp_path, cifar, form, offline, monkeypatch):
+def test_every_form_of_cifar_gives_the_same_splits(tmp_path, cifar, form, offline, monkeypatch):
     x, y, files = cifar
     if form == "batches":
         write_batches(tmp_path, files)
@@ -187,7 +187,7 @@ def test_cifar(tmp_path, cifar, form, offline, monkeypatch):
     assert data.natural
 
 
-def test_cifar_with_part_of_the_test(tmp_path, cifar, offline):
+def test_cifar_with_few_test_images_takes_its_test_split_from_the_training_images(tmp_path, cifar, offline):
     x, y, _ = cifar
     np.savez(tmp_path / "cifar10.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:33], y_test=y[30:33])
     data = CIFAR10(root=str(tmp_path))
@@ -199,7 +199,7 @@ def test_cifar_with_part_of_the_test(tmp_path, cifar, offline):
 
 
 def shard(x):
-    """The inverse of ``decode_shard``, pixel by pixel as JPEG-LS words it."""
+    """Return the encoded images: the inverse of ``decode_shard``, pixel by pixel as in JPEG-LS."""
     r, g, b = (x[..., c] for c in range(3))
     planes = np.stack([g, r - g, b - g]).astype(int)
     padded = np.pad(planes, ((0, 0), (0, 0), (1, 0), (1, 0)))
@@ -211,7 +211,7 @@ def shard(x):
     return lzma.compress(buffer.getvalue(), preset=0)
 
 
-def test_cifar_shards(tmp_path, cifar, offline, monkeypatch):
+def test_compressed_shards_are_decoded_exactly(tmp_path, cifar, offline, monkeypatch):
     x, y, _ = cifar
     folder = tmp_path / "cifar10"
     folder.mkdir()
@@ -230,7 +230,7 @@ def test_cifar_shards(tmp_path, cifar, offline, monkeypatch):
         CIFAR10(root=str(tmp_path)).setup()
 
 
-def test_cifar_damaged_or_absent(tmp_path, cifar, offline, monkeypatch):
+def test_damaged_or_missing_cifar_is_an_error(tmp_path, cifar, offline, monkeypatch):
     with pytest.raises(ZooError, match=r"cifar-10-python\.tar\.gz.*data\.root="):
         CIFAR10(root=str(tmp_path)).setup()
     (tmp_path / "cifar10.npz").write_bytes(b"nothing")
@@ -243,7 +243,7 @@ def test_cifar_damaged_or_absent(tmp_path, cifar, offline, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [MNIST, FashionMNIST])
-def test_real_mnist(kind, offline):
+def test_the_real_mnist_has_its_published_statistics(kind, offline):
     if not (REAL / kind.source / "raw").is_dir():
         pytest.skip(f"no {kind.source}/raw in {REAL} (set ZOO_DATA)")
     data = kind(root=str(REAL))

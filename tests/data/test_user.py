@@ -1,4 +1,4 @@
-"""Pictures and tables that users bring, and what may be wrong with them."""
+"""Tests of users' pictures and tables, and of the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def rows(x):
 
 
 def pictures(folder, shapes, suffix="png"):
-    """Random pictures; the arrays."""
+    """Write random pictures and return their arrays."""
     arrays = [RNG.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
     for i, array in enumerate(arrays):
         path = folder / f"class{i % 2}" / f"{i}.{suffix}"
@@ -36,7 +36,7 @@ def pictures(folder, shapes, suffix="png"):
     return arrays
 
 
-def test_grey_pictures(tmp_path):
+def test_a_folder_of_grey_pictures_has_one_channel(tmp_path):
     arrays = pictures(tmp_path, [(6, 5)] * 20)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / ".hidden.png").write_text("no picture")
@@ -50,7 +50,7 @@ def test_grey_pictures(tmp_path):
     assert ready(Images(path=str(tmp_path), grey=False)).spec.shape == (3, 6, 5)
 
 
-def test_colour_pictures(tmp_path):
+def test_a_folder_of_colour_pictures_has_three_channels(tmp_path):
     arrays = pictures(tmp_path, [(4, 4, 3)] * 12)
     data = ready(Images(path=str(tmp_path), val_fraction=0.25, test_fraction=0.25))
     assert {split: len(x) for split, x in data.splits.items()} == {"train": 6, "val": 3, "test": 3}
@@ -62,7 +62,7 @@ def test_colour_pictures(tmp_path):
     assert rows(everything(few)) == rows([a.transpose(2, 0, 1) // 64 for a in arrays])
 
 
-def test_pictures_of_many_kinds(tmp_path):
+def test_pictures_of_all_modes_and_sizes_are_converted(tmp_path):
     pictures(tmp_path / "a", [(9, 12)] * 4)
     pictures(tmp_path / "b", [(20, 8, 3)] * 4, suffix="JPG")
     pictures(tmp_path / "c", [(8, 8, 4)] * 4)
@@ -73,12 +73,12 @@ def test_pictures_of_many_kinds(tmp_path):
         Images(path=str(tmp_path)).setup()
     data = ready(Images(path=str(tmp_path), size=8))
     assert everything(data).shape == (15, 3, 8, 8)
-    assert (everything(data) == 255).flatten(1).all(1).sum() == 1  # what is clear is white
+    assert (everything(data) == 255).flatten(1).all(1).sum() == 1  # transparent pixels become white
 
 
 @pytest.mark.parametrize("shape", [(20, 6, 5), (20, 6, 5, 1), (20, 6, 5, 3), (20, 3, 6, 5), (20, 1, 6, 5)])
 @pytest.mark.parametrize("suffix", ["npy", "npz"])
-def test_image_arrays(tmp_path, shape, suffix):
+def test_image_arrays_of_every_layout_are_read(tmp_path, shape, suffix):
     x = RNG.integers(0, 256, shape, dtype=np.uint8)
     path = tmp_path / f"x.{suffix}"
     if suffix == "npy":
@@ -95,7 +95,7 @@ def test_image_arrays(tmp_path, shape, suffix):
     assert ready(Images(path=str(path), size=4)).spec.shape == (channels, 4, 4)
 
 
-def test_given_splits(tmp_path):
+def test_the_splits_of_an_npz_of_images_are_kept(tmp_path):
     x = RNG.integers(0, 4, (30, 4, 4))
     np.savez(tmp_path / "x.npz", train=x[:20], val=x[20:25], test=x[25:])
     data = ready(Images(path=str(tmp_path / "x.npz"), levels=4))
@@ -124,13 +124,13 @@ def test_given_splits(tmp_path):
         (np.array([None] * 10), {}, "cannot be read"),
     ],
 )
-def test_bad_image_arrays(tmp_path, array, options, sentence):
+def test_an_invalid_image_array_is_an_error(tmp_path, array, options, sentence):
     np.save(tmp_path / "x.npy", array)
     with pytest.raises(ZooError, match=sentence):
         Images(path=str(tmp_path / "x.npy"), **options).setup()
 
 
-def test_bad_pictures(tmp_path):
+def test_missing_or_unreadable_pictures_are_an_error(tmp_path):
     with pytest.raises(ZooError, match=r"data=images needs .* data\.path="):
         Images().setup()
     with pytest.raises(ZooError, match=r"no .*nowhere; give an existing data\.path="):
@@ -168,7 +168,7 @@ def csv(path, x, header="", delimiter=","):
 
 
 @pytest.mark.parametrize("form", ["csv", "header", "semicolon", "tab", "bom", "npy", "npz", "float32"])
-def test_table(tmp_path, form):
+def test_a_table_is_split_and_standardised(tmp_path, form):
     x = RNG.normal(5, 3, (50, 3)) * [1, 10, 100]
     path = tmp_path / f"x.{form if form in ('npy', 'npz') else 'csv'}"
     if form == "npy":
@@ -197,7 +197,7 @@ def test_table(tmp_path, form):
     assert data.spec.to_dict() == {"shape": [3], "levels": None, "classes": None}
 
 
-def test_table_with_given_splits(tmp_path):
+def test_the_splits_of_an_npz_of_columns_are_kept(tmp_path):
     x = RNG.normal(size=(30, 2))
     np.savez(tmp_path / "x.npz", train=x[:20], val=x[20:25], test=x[25:])
     data = ready(Table(path=str(tmp_path / "x.npz")))
@@ -223,7 +223,7 @@ GOOD = "\n".join(f"{i},{i * i}" for i in range(20))
         ("a,b\n" + "\n".join(f"{i},0.1" for i in range(20)), "column 'b' has the same value"),
     ],
 )
-def test_bad_csv(tmp_path, text, sentence):
+def test_an_invalid_csv_is_an_error(tmp_path, text, sentence):
     (tmp_path / "x.csv").write_text(text)
     with pytest.raises(ZooError, match=sentence):
         Table(path=str(tmp_path / "x.csv")).setup()
@@ -243,13 +243,13 @@ def test_bad_csv(tmp_path, text, sentence):
         ({"train": np.zeros((1, 2)), "test": np.ones((9, 2))}, "leaves nothing to train on"),
     ],
 )
-def test_bad_npz(tmp_path, arrays, sentence):
+def test_an_invalid_npz_is_an_error(tmp_path, arrays, sentence):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(ZooError, match=sentence):
         Table(path=str(tmp_path / "x.npz")).setup()
 
 
-def test_bad_tables(tmp_path):
+def test_an_invalid_table_is_an_error(tmp_path):
     with pytest.raises(ZooError, match=r"data=table needs .* data\.path="):
         Table().setup()
     with pytest.raises(ZooError, match=r"nothere\.csv; give an existing data\.path="):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from zoo.data.toys import Toy
     from zoo.data.user import Images, Table
 
-# Loaded when first asked for: DataSpec must not wait for Lightning.
+# Loaded at first use, so that importing DataSpec does not import Lightning.
 _LAZY = {
     "CIFAR10": "torchvision_sets",
     "DataModule": "module",

@@ -14,20 +14,20 @@ SIDE, LEVELS = 8, 17
 
 
 class Digits(DataModule):
-    """The test set of "Optical Recognition of Handwritten Digits" (Alpaydin & Kaynak 1998).
+    """Scikit-learn's digits: the test set of "Optical Recognition of Handwritten Digits" (Alpaydin 1998).
 
     Pixels count the ink in 4x4 blocks of a 32x32 bitmap: integers 0..16. The split, stratified by digit, is
     fixed: 1,257 for training, 180 for validation, 360 for test.
 
     Args:
-        name: name in the record.
+        name: name of the data set in the record.
         root: unused; the images come with scikit-learn.
         side: height and width of the images: 4, 8, 16 or 32 pixels; None: the original 8. The other sizes
             serve to measure how cost grows with D on the same data. Smaller images are means of 2x2 pixels,
             larger ones are bilinear; both are rounded to the same 17 levels (half up).
 
     Raises:
-        ZooError: any other side.
+        ZooError: ``side`` is not one of these.
     """
 
     split_rule = "stratified by class, fixed: 1257 / 180 / 360"
@@ -35,7 +35,7 @@ class Digits(DataModule):
     def __init__(self, name: str = "digits", root: str | None = None, side: int | None = None) -> None:
         super().__init__(name, root)
         if side not in (None, 4, 8, 16, 32):
-            raise ZooError(f"data.side of digits is 4, 8, 16 or 32, or null for 8; got {side}.")
+            raise ZooError(f"data.side of digits must be 4, 8, 16 or 32 (null: 8); got {side}.")
         self.side = side or SIDE
 
     def read(self) -> None:

@@ -1,6 +1,7 @@
 """ImageNet at 32 or 64 pixels: the downsampled variant of Chrabaszcz, Loshchilov and Hutter 2017.
 
-Numbers on it do not compare with those on the older variant of van den Oord et al. 2016, which was withdrawn.
+Results on it are not comparable to results on the older variant of van den Oord et al. 2016, which was
+withdrawn.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ class ImageNet(DataModule):
         test, y_test = self._mapped(folder, "official_validation", (OFFICIAL,))
         cut = len(x) - self.val_size
         if cut < 1:
-            raise ZooError(f"{folder} holds {len(x)} training images, too few to keep {self.val_size} apart.")
+            raise ZooError(
+                f"{folder} holds {len(x)} training images, too few to use {self.val_size} for validation."
+            )
         self.spec = DataSpec((3, self.size, self.size), levels=256, classes=1000)
         self.splits = {"train": x[:cut], "val": x[cut:], "test": test}
         self.labels = {"train": y[:cut], "val": y[cut:], "test": y_test}
@@ -57,9 +60,9 @@ class ImageNet(DataModule):
     def _mapped(self, folder: Path, name: str, files: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         """Return memory-mapped images ``(N, 3, size, size)`` and their labels from 0."""
         plain, labels = folder / f"{name}.npy", folder / f"{name}_labels.npy"
-        if not labels.exists():  # which is written last
+        if not labels.exists():  # the labels are written last
             self._unpack(folder, files, plain, labels)
-        # Copy-on-write, since torch wants memory that may be written; nothing ever is.
+        # Copy-on-write: torch needs writable memory, although nothing is written to it.
         return torch.from_numpy(np.load(plain, mmap_mode="c")), torch.from_numpy(np.load(labels))
 
     def _unpack(self, folder: Path, files: tuple[str, ...], plain: Path, labels: Path) -> None:
@@ -75,7 +78,7 @@ class ImageNet(DataModule):
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not labels.exists():
                     sources = [found[name] for name in files]
-                    # The labels are small and say how many images there will be.
+                    # The labels are read first: their number is the number of images.
                     y = [self._array(file, "labels").astype(np.int64) - 1 for file in sources]
                     parts = [path.with_name(f".{path.name}.part") for path in (plain, labels)]
                     shape = (sum(map(len, y)), 3, self.size, self.size)

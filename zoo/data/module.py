@@ -1,4 +1,4 @@
-"""The base of all data sets: splits in memory, a resumable order without end, batches without padding."""
+"""The base class of all data sets: splits in memory, an endless resumable order, batches without padding."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class DataModule(pl.LightningDataModule):
 
     Args:
         name: name of the data set.
-        root: folder that the files are in.
+        root: folder of the files.
 
     Attributes:
         spec: shape and levels.
         splits: ``train``, ``val``, ``test``: uint8 for images, float32 for continuous vectors.
         labels: integer classes for each split, where the data has them.
-        natural: whether these are colour photographs, for which Inception features mean something.
-        entropy: of the density that the data are drawn from, in nats, where it is known.
-        modes: centres ``(K, D)`` and standard deviation of the density's modes, where it has such.
+        natural: whether the images are colour photographs, for which Inception's features are meaningful.
+        entropy: entropy of the density that the data are drawn from, in nats; None if it is unknown.
+        modes: centres ``(K, D)`` and standard deviation of the density's modes; None if it has none.
         split_rule: how the splits were made, for the record.
     """
 
@@ -96,18 +96,18 @@ class DataModule(pl.LightningDataModule):
     ) -> DataLoader:
         """Return this process's part of the training batches, one for each update.
 
-        The order follows from ``seed`` and the number of the update alone, so that a resumed run sees the
-        batches that an uninterrupted one sees.
+        The order depends only on ``seed`` and the number of the update, so a resumed run gets the batches of
+        an uninterrupted one.
 
         Args:
-            batch_size: examples of a batch, over all processes.
+            batch_size: number of examples in a batch, over all processes.
             seed: seed of the order.
             start: number of the first update.
-            stop: number of updates at which the batches end; None: never.
+            stop: number of the update at which the batches end; None: they never end.
             with_labels: give pairs of examples and labels.
 
         Raises:
-            ZooError: the processes cannot share a batch equally.
+            ZooError: the batch size is not a multiple of the number of processes.
         """
         return DataLoader(TrainingBatches(self, batch_size, seed, start, stop, with_labels), batch_size=None)
 
@@ -120,13 +120,13 @@ class DataModule(pl.LightningDataModule):
         return DataLoader(OrderedBatches(self, "test", batch_size, with_labels), batch_size=None)
 
     def take(self, split: str, rows: Tensor | slice, with_labels: bool = False) -> Batch:
-        """Return some rows of a split, with their labels if asked for."""
+        """Return the given rows of a split, with their labels if ``with_labels``."""
         x = self.splits[split][rows]
         return (x, self.labels[split][rows]) if with_labels else x
 
 
 class TrainingBatches(IterableDataset):
-    """This rank's part of one global batch after another; see :meth:`DataModule.train_dataloader`."""
+    """This rank's parts of the global training batches, in order; see :meth:`DataModule.train_dataloader`."""
 
     def __init__(
         self, data: DataModule, batch_size: int, seed: int, start: int, stop: int | None, with_labels: bool

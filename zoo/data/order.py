@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-@lru_cache(maxsize=2)  # one permutation serves all batches of its epoch
+@lru_cache(maxsize=2)  # all batches of an epoch use one permutation
 def epoch_order(seed: int, epoch: int, n: int) -> Tensor:
     """Return the permutation of ``n`` examples in the given epoch, ``(n,)``."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)

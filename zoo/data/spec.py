@@ -48,7 +48,7 @@ class DataSpec:
             )
         plain: dict[str, Any] = {
             "shape": tuple(int(size) for size in shape)
-        }  # JSON cannot hold NumPy's numbers
+        }  # JSON cannot represent NumPy's numbers
         plain |= {name: int(n) for name in ("levels", "classes") if (n := getattr(self, name)) is not None}
         for name, value in plain.items():
             object.__setattr__(self, name, value)
@@ -68,7 +68,7 @@ class DataSpec:
 
         Args:
             x: the batch.
-            values: check the values too (on an accelerator this waits for the device).
+            values: whether to check the values too (on an accelerator this synchronises the device).
         """
         if not isinstance(x, Tensor):
             raise InvalidData(f"The model expects a batch as a tensor; got {type(x).__name__}.")
@@ -96,7 +96,7 @@ class DataSpec:
     def quantise(self, x: Tensor) -> Tensor:
         """Return generated values in data space: the nearest level (half rounds up) for integer data.
 
-        It serves a decoder's mean, a GAN's output and the end of an ODE. A dequantised flow rounds down
+        Used for a decoder's mean, a GAN's output and the end point of an ODE. A dequantised flow rounds down
         instead, which is the exact inverse of its dequantisation.
         """
         if self.levels is None:

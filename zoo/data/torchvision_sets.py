@@ -1,7 +1,7 @@
 """MNIST, Fashion-MNIST and CIFAR-10, read from the files that torchvision downloads.
 
-Files that are there are read where they lie, after their checksum, and nothing is written: a read-only data
-root works. Only what is absent is downloaded (never with the environment variable ``ZOO_NO_DOWNLOAD``).
+Existing files are checked by their checksum and read in place; nothing is written, so a read-only data root
+works. Only missing files are downloaded (none if the environment variable ``ZOO_NO_DOWNLOAD`` is set).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zoo.errors import ZooError
 
 
 def data_root(root: str | None) -> Path:
-    """Return the folder of data sets: ``data.root=``, else ``ZOO_DATA`` of the environment, else a cache."""
+    """Return the folder of data sets: ``data.root``, else the environment's ``ZOO_DATA``, else a cache."""
     return Path(root or os.environ.get("ZOO_DATA") or "~/.cache/zoo/data").expanduser()
 
 
@@ -45,7 +45,7 @@ def _checked(path: Path, md5: str) -> bytes:
 
 
 def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
-    """Download ``path`` from the first of ``urls`` that has it; a partial file never gets this name."""
+    """Download ``path`` from the first of ``urls`` that has it; a partial download never gets this name."""
     reason: object = "ZOO_NO_DOWNLOAD is set"
     if not os.environ.get("ZOO_NO_DOWNLOAD"):
         from torchvision.datasets.utils import download_url
@@ -67,7 +67,7 @@ def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
                 part.unlink(missing_ok=True)
     raise ZooError(
         f"{name} is not at {path} and could not be downloaded ({reason}); put the file there, "
-        f"or say where the data lies with data.root= or the environment variable ZOO_DATA."
+        f"or give the folder of the data by data.root= or the environment variable ZOO_DATA."
     )
 
 
@@ -136,9 +136,9 @@ class CIFAR10(DataModule):
     Read from the first of these that is in the data root: torchvision's ``cifar-10-batches-py/``; the
     official ``cifar-10-python.tar.gz``; ``cifar10.npz`` with ``x_train (N, 32, 32, 3)``, ``y_train``,
     ``x_test``, ``y_test``; ``cifar10/`` with compressed shards (:func:`decode_shard`). Otherwise the official
-    archive is downloaded. Validation is the last 5,000 training images. Where fewer than the 10,000 official
-    test images are there, validation and test are the last 2 x 5,000 training images, as the split rule
-    then says.
+    archive is downloaded. Validation is the last 5,000 training images. If the folder has fewer than the
+    10,000 official test images, validation and test are the last 2 x 5,000 training images; the record's
+    split rule states it.
     """
 
     natural = True
@@ -199,7 +199,7 @@ class CIFAR10(DataModule):
 
 
 def _batches(contents: Sequence[bytes]) -> Arrays:
-    """Read the official pickles, whose checksums are known: five of training images, one of test images."""
+    """Read the official pickles, checked before: the last holds test images, the others training images."""
     loaded = [pickle.loads(content, encoding="latin1") for content in contents]
     x = [batch["data"].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1) for batch in loaded]
     y = [np.asarray(batch["labels"]) for batch in loaded]
@@ -216,7 +216,7 @@ def _shards(folder: Path) -> Arrays:
         raise ValueError("the decoded training images do not match their checksum")
     with np.load(folder / "cifar10_labels.npz", allow_pickle=False) as labels:
         y, y_test = labels["y_train"], labels["y_test_all10000"]
-    # The few test images that such a folder holds would not be used: only their number counts.
+    # Such a folder has too few test images to be used, so they are not read: the test split is empty here.
     return x, y, np.zeros((0, 32, 32, 3), np.uint8), y_test[:0]
 
 

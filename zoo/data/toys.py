@@ -20,7 +20,7 @@ Generator = np.random.Generator
 
 
 def moons(n: int, rng: Generator) -> np.ndarray:
-    """Two half circles, noise 0.1, doubled and shifted."""
+    """Draw from two half circles with noise of deviation 0.1, scaled by 2 and shifted."""
     upper = rng.integers(0, 2, n).astype(bool)
     angle = rng.uniform(0, math.pi, n)
     x = np.where(upper, np.cos(angle), 1 - np.cos(angle))
@@ -29,35 +29,35 @@ def moons(n: int, rng: Generator) -> np.ndarray:
 
 
 def eight_gaussians(n: int, rng: Generator) -> np.ndarray:
-    """Eight equal Gaussians of deviation 0.5/1.414 on a circle of radius 4/1.414."""
+    """Draw from eight equal Gaussians of deviation 0.5/1.414 on a circle of radius 4/1.414."""
     angle = rng.integers(0, 8, n) * (math.pi / 4)
     centres = 4 * np.stack([np.cos(angle), np.sin(angle)], 1)
     return (centres + rng.normal(0, 0.5, (n, 2))) / 1.414
 
 
 def checkerboard(n: int, rng: Generator) -> np.ndarray:
-    """Uniform on the eight dark cells of a 4x4 board with cells of side 2."""
+    """Draw uniformly from the eight dark cells of a 4x4 board with cells of side 2."""
     x = rng.uniform(-2, 2, n)
     y = rng.uniform(0, 1, n) - 2 * rng.integers(0, 2, n) + np.floor(x) % 2
     return 2 * np.stack([x, y], 1)
 
 
 def circles(n: int, rng: Generator) -> np.ndarray:
-    """Two circles, radii 3 and 1.5, noise 0.24."""
+    """Draw from two circles of radii 3 and 1.5 with noise of deviation 0.24."""
     angle, radius = rng.uniform(0, 2 * math.pi, n), np.where(rng.integers(0, 2, n) == 0, 1.0, 0.5)
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     return 3 * (points + rng.normal(0, 0.08, (n, 2)))
 
 
 def rings(n: int, rng: Generator) -> np.ndarray:
-    """Four rings of radii 0.75, 1.5, 2.25 and 3 with equal mass, noise 0.08."""
+    """Draw from four rings of radii 0.75, 1.5, 2.25 and 3 with equal mass and noise of deviation 0.08."""
     angle, radius = rng.uniform(0, 2 * math.pi, n), 0.75 * rng.integers(1, 5, n)
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
     return points + rng.normal(0, 0.08, (n, 2))
 
 
 def pinwheel(n: int, rng: Generator) -> np.ndarray:
-    """Five curved arms."""
+    """Draw from a pinwheel of five curved arms."""
     arm = rng.integers(0, 5, n)
     radial, tangential = 1 + 0.3 * rng.normal(size=n), 0.1 * rng.normal(size=n)
     angle = 2 * math.pi / 5 * arm + 0.25 * np.exp(radial)
@@ -66,7 +66,7 @@ def pinwheel(n: int, rng: Generator) -> np.ndarray:
 
 
 def two_spirals(n: int, rng: Generator) -> np.ndarray:
-    """Two arms of a spiral, blurred by a box and by Gaussian noise."""
+    """Draw from two arms of a spiral, with uniform and Gaussian noise."""
     t = np.sqrt(rng.uniform(0, 1, n)) * 540 * (2 * math.pi) / 360
     arm = np.stack([-np.cos(t) * t, np.sin(t) * t], 1) + 0.5 * rng.uniform(0, 1, (n, 2))
     sign = np.where(rng.integers(0, 2, n) == 0, 1.0, -1.0)
@@ -74,22 +74,22 @@ def two_spirals(n: int, rng: Generator) -> np.ndarray:
 
 
 def swissroll(n: int, rng: Generator) -> np.ndarray:
-    """The planar Swiss roll, noise 1, divided by 5."""
+    """Draw from the planar Swiss roll with noise of deviation 1, divided by 5."""
     t = 1.5 * math.pi * (1 + 2 * rng.uniform(0, 1, n))
     return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + rng.normal(0, 1, (n, 2))) / 5
 
 
 def maf_figure1(n: int, rng: Generator) -> np.ndarray:
-    """x_2 ~ N(0, 4) and x_1 ~ N(x_2^2 / 4, 1) (Papamakarios et al. 2017, figure 1).
+    """Draw x_2 ~ N(0, 4) and x_1 ~ N(x_2^2 / 4, 1) (Papamakarios et al. 2017, figure 1).
 
-    Gaussian given the other in the order (x_2, x_1), and not in the order (x_1, x_2).
+    In the order (x_2, x_1) both conditionals are Gaussian, in the order (x_1, x_2) they are not.
     """
     x2 = 2 * rng.normal(size=n)
     return np.stack([x2**2 / 4 + rng.normal(size=n), x2], 1)
 
 
-# Sampler and differential entropy in nats (in closed form for the checkerboard, ln 32, and for MAF's figure;
-# quadrature to 1e-5 for the others; Monte Carlo, +-0.002, for the pinwheel).
+# Sampler and differential entropy in nats: in closed form for the checkerboard (ln 32) and MAF's figure, by
+# Monte Carlo (+-0.002) for the pinwheel, by quadrature (to 1e-5) for the others.
 TOYS: dict[str, tuple[Callable[[int, Generator], np.ndarray], float]] = {
     "moons": (moons, 2.39388),
     "8gaussians": (eight_gaussians, 2.83188),
@@ -107,11 +107,12 @@ MODES = {"8gaussians": (4 / 1.414 * torch.stack([_ANGLES.cos(), _ANGLES.sin()], 
 
 
 class Toy(DataModule):
-    """A 2-D density by name, with :attr:`entropy` in nats and, of a mixture of Gaussians, its :attr:`modes`:
-    centres ``(K, 2)`` and standard deviation.
+    """Points drawn from a named 2-D density, whose :attr:`entropy` (nats) is known.
+
+    A mixture of Gaussians also has :attr:`modes`: centres ``(K, 2)`` and standard deviation.
 
     Raises:
-        ZooError: unknown name.
+        ZooError: no density has this name.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """A user's own data: pictures and tables.
 
-Both are split once, at random with ``split_seed`` (by default 80/10/10), unless an ``.npz`` brings the arrays
-``train``, ``val`` and ``test`` itself; of these, ``val`` and ``test`` may be absent and are then drawn from
-the training examples.
+Both are split once, at random with ``split_seed`` (by default 80/10/10), unless an ``.npz`` holds the arrays
+``train``, ``val`` and ``test``. If it has no ``val`` or ``test``, that split is drawn from the training
+examples.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PICTURES = (".png", ".jpg", ".jpeg")
 def _existing(path: str | None, name: str, example: str) -> Path:
     """Return the path of the user's data."""
     if not path:
-        raise ZooError(f"data={name} needs to know where your data is; give data.path={example}.")
+        raise ZooError(f"data={name} needs the path of your data; give data.path={example}.")
     found = Path(path).expanduser()
     if not found.exists():
         raise ZooError(f"There is no {found.absolute()}; give an existing data.path=, such as {example}.")
@@ -62,7 +62,7 @@ def _choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path
 
 
 class _UserData(DataModule):
-    """Splits of a user's data, for images and tables."""
+    """Base class of a user's data: the checks of its settings and the splits."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class _UserData(DataModule):
         self.split_seed = int(split_seed)
         if min(self.fractions.values()) <= 0 or sum(self.fractions.values()) >= 1:
             raise ZooError(
-                "data.val_fraction and data.test_fraction are above 0 and together below 1; "
+                "data.val_fraction and data.test_fraction must be above 0 and together below 1; "
                 f"got {val_fraction} and {test_fraction}."
             )
 
@@ -114,13 +114,14 @@ class Images(_UserData):
     """A folder tree of png and jpg files, or an ``.npy``/``.npz`` of integers.
 
     Arrays are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with ``C`` 1 or 3; in an ``.npz`` they are
-    called ``images`` (or anything, if alone), or ``train``, ``val``, ``test``.
+    called ``images`` (or anything, if it is the only array), or ``train``, ``val``, ``test``.
 
     Args:
         path: the folder or file.
-        size: scale and centre-crop every picture to ``size`` x ``size``; needed where sizes differ.
-        levels: 2..256. The 8-bit values of files are brought down to it; arrays hold ``0 .. levels-1``.
-        grey: True and False convert; ``auto`` is grey where every picture is.
+        size: side to which every picture is scaled and centre-cropped; needed if the pictures differ in size.
+        levels: number of levels, 2..256. The 8-bit values of files are reduced to it; arrays must hold
+            ``0 .. levels-1``.
+        grey: True and False convert to grey and to colour; ``auto`` is grey if every picture is grey.
     """
 
     def __init__(
@@ -137,11 +138,11 @@ class Images(_UserData):
     ) -> None:
         super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
         if not 2 <= levels <= 256:
-            raise ZooError(f"data.levels is from 2 to 256; got {levels}.")
+            raise ZooError(f"data.levels must be from 2 to 256; got {levels}.")
         if size is not None and size < 1:
-            raise ZooError(f"data.size is at least 1; got {size}.")
+            raise ZooError(f"data.size must be at least 1; got {size}.")
         if grey not in (True, False, "auto"):
-            raise ZooError(f"data.grey is true, false or auto; got {grey}.")
+            raise ZooError(f"data.grey must be true, false or auto; got {grey}.")
         self.size, self.levels, self.grey = size, int(levels), grey
 
     def read(self) -> None:
@@ -192,7 +193,7 @@ class Images(_UserData):
                 raise InvalidData(f"{file} has more than 8 bits a channel; convert it to 8.")
             all_grey &= picture.mode in ("1", "L", "LA")
             if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-                picture = picture.convert("RGBA")  # on white, as it is shown
+                picture = picture.convert("RGBA")  # transparent pictures on white, as viewers show them
                 picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
             if self.size is None and pictures and picture.size != pictures[0].size:
                 (w0, h0), (w, h) = pictures[0].size, picture.size
@@ -263,9 +264,9 @@ class Images(_UserData):
 class Table(_UserData):
     """Continuous columns from a csv (with or without header), an ``.npy`` ``(N, D)`` or an ``.npz``.
 
-    In an ``.npz`` the array is called ``data`` or ``x`` (or anything, if alone), or there are ``train``,
-    ``val`` and ``test``. Every column is standardised by mean and deviation of the training split: a
-    likelihood of the data in its own units is lower by ``log_scale`` nats, which :meth:`describe` tells.
+    In an ``.npz`` the array is called ``data`` or ``x`` (or anything, if it is the only one), or there are
+    ``train``, ``val`` and ``test``. Every column is standardised by the training split's mean and deviation:
+    the log-likelihood in the data's original units is lower by ``log_scale`` nats, which the record holds.
     """
 
     def __init__(
@@ -313,8 +314,8 @@ class Table(_UserData):
         constant = np.flatnonzero(train.min(0) == train.max(0))
         if len(constant):
             raise InvalidData(
-                f"{path}: column '{self.columns[constant[0]]}' has the same value in every training row "
-                "and so no density; remove it."
+                f"{path}: column '{self.columns[constant[0]]}' has the same value in every training row, "
+                "so it has no density; remove it."
             )
         self.mean, self.std = train.mean(0), train.std(0)
         self.spec = DataSpec((train.shape[1],))
