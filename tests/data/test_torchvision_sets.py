@@ -1,4 +1,4 @@
-"""Tests of the readers of official files, on small files in the same format and, if present, the real ones."""
+"""Tests of the readers of official files: on small files in that format and, if present, on the real ones."""
 
 from __future__ import annotations
 
