@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow quick lint format docs results bench lock clean
+.PHONY: setup quickstart test test-slow mutations quick lint format docs results bench lock clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -47,6 +47,10 @@ test-slow: $(READY)
 	@command -v slurmctld > /dev/null || test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null || \
 	    { apt-get -qq update && apt-get -qq install -y $(SLURM); } > /dev/null || true
 	$(BIN)/python -m pytest -m slow
+
+# Break the most important lines one at a time; a test must notice each. About ten minutes.
+mutations: $(READY)
+	$(BIN)/python scripts/mutations.py --report results/mutations.md
 
 # The committed comparison and the tables of the README and docs, from the runs of `make quickstart` on this machine.
 EMBED := $(BIN)/python scripts/embed.py

@@ -44,6 +44,13 @@ def test_actnorm_sets_itself_once_and_remembers():
     assert torch.equal(fresh.bias, before)
 
 
+@pytest.mark.parametrize("shape", [(5,), (3, 2, 3)])
+def test_actnorm_has_the_log_determinant_of_its_scales_at_every_pixel(shape):
+    layer = roughen(ActNorm(shape[0]), 0.3)
+    layer.initialised.fill_(True)
+    check_bijection(layer, torch.randn(4, *shape))
+
+
 def test_actnorm_keeps_its_digits_at_a_large_mean():
     x = 1e9 + torch.randn(500, 3, dtype=torch.float64)
     z, _ = ActNorm(3).double().train()(x)
