@@ -28,6 +28,7 @@ from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance,
 from zoo.training.checkpoints import Checkpoints, Ending, ReadCheckpoint
 from zoo.training.module import TrainingModule
 
+PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -60,6 +61,7 @@ def fit(
         KeyboardInterrupt: training was interrupted.
         ZooError: settings that exclude each other.
     """
+    check_precision(spec.trainer)
     folder = directory / "checkpoints"
     folder.mkdir(exist_ok=True)
     last = folder / "last.ckpt"
@@ -157,6 +159,23 @@ def _account(cost: Cost, module: TrainingModule, seconds: float, world_size: int
     cost.examples_per_second = module.images_seen / seconds if seconds else None
     cost.peak_memory_bytes = peak_memory()
     cost.batch_size, cost.compiled = module.settings.batch_size, module.compiled
+
+
+def check_precision(trainer: dict[str, Any]) -> None:
+    """Check that a run trains in a precision in which its numbers are right.
+
+    ``16-mixed`` scales the loss, so that clipping, the check for values that are not finite and the recorded
+    norms would see scaled gradients; in true halves an averaged weight moves by less than its rounding.
+
+    Raises:
+        ZooError: any precision but those of :data:`PRECISIONS`.
+    """
+    precision = str(trainer.get("precision", "32-true"))
+    if precision not in (*PRECISIONS, "32"):
+        raise ZooError(
+            f"trainer.precision must be {' or '.join(PRECISIONS)}; got {precision}, in which clipped "
+            "gradients or averaged weights would be wrong."
+        )
 
 
 def processes(trainer: dict[str, Any]) -> int | None:

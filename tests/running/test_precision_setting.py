@@ -1,0 +1,29 @@
+"""Only precisions whose numbers are right are taken; the others are refused before training."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo.config import compose_run, to_dict
+from zoo.errors import ZooError
+from zoo.record import read
+from zoo.running.fit import PRECISIONS, check_precision
+from zoo.running.run import run
+
+TINY = """
+    model=maf data=moons logger=none trainer=cpu training.updates=2 training.batch_size=8 model.layers=1
+    model.hidden=[4] training.validations=1 evaluation.samples=8 evaluation.time_limit_seconds=0.01
+    evaluation.likelihood_examples=8 evaluation.throughput_batches=[2]
+"""
+
+
+@pytest.mark.parametrize("precision", ["16-mixed", "16-true", "bf16-true", "64-true", "16"])
+def test_a_precision_with_wrong_numbers_is_refused_before_training(precision, tmp_path):
+    with pytest.raises(ZooError, match=f"32-true or bf16-mixed; got {precision}"):
+        run(compose_run([*TINY.split(), f"trainer.precision={precision}"]), tmp_path)
+    assert read(tmp_path).cost.updates is None
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_precision_that_trains_as_it_should_is_taken(precision):
+    check_precision(to_dict(compose_run(["trainer=gpu", f"trainer.precision={precision}"]).trainer))
