@@ -1,9 +1,9 @@
 """The protocol's metrics for use anywhere: each is a :class:`torchmetrics.Metric`.
 
 They work in any LightningModule, in a :class:`torchmetrics.MetricCollection` and over several processes, and
-the protocol itself uses them. Metrics of images take ``update(images, real=True)`` and ``update(images,
-real=False)``, as torchmetrics' FID does; :class:`~zoo.evaluation.base.FeatureMetric` says what images look
-like.
+the protocol itself uses them. Image metrics take ``update(images, real=True)`` and ``update(images,
+real=False)``, as torchmetrics' FID does; :class:`~zoo.evaluation.base.FeatureMetric` describes the format
+of images.
 
 >>> import torch, zoo.metrics
 >>> from torchmetrics import MetricCollection

@@ -1,1 +1,1 @@
-"""How every model is judged: one protocol, whatever the family. See :mod:`zoo.evaluation.protocol`."""
+"""The evaluation of models: one protocol for every family, see :mod:`zoo.evaluation.protocol`."""

@@ -1,4 +1,4 @@
-"""What all metrics share: a :class:`torchmetrics.Metric` that knows its standard error."""
+"""The base classes of all metrics: a :class:`torchmetrics.Metric` with a standard error."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Value:
 
     Attributes:
         value: the number.
-        standard_error: over the draw of the examples; None where it was not estimated.
-        n: number of generated (or scored) examples behind the value; None for all that there are.
+        standard_error: standard error over the draw of the examples; None if it was not estimated.
+        n: number of generated (or scored) examples behind the value; None: all of them.
         details: settings and side results.
     """
 
@@ -36,8 +36,9 @@ class Value:
 
 
 class ZooMetric(Metric):
-    """Base class: a subclass declares states, writes ``update`` and returns a :class:`Value` from
-    ``_estimate``.
+    """Base class of all metrics.
+
+    A subclass declares states, implements ``update`` and returns a :class:`Value` from ``_estimate``.
 
     States are sums (``dist_reduce_fx="sum"``) or gathered rows (``"cat"``), so the value over several
     processes is that of one process that has seen all examples, up to rounding; and metrics of parts of the
@@ -78,15 +79,15 @@ class ZooMetric(Metric):
 
 
 class TwoSampleMetric(ZooMetric):
-    """Base class of metrics that compare generated with real examples, each a row of numbers.
+    """Base class of metrics that compare generated with real examples; each example is a row of numbers.
 
     Args:
-        reset_real_features: whether ``reset`` forgets the real examples too. False keeps them, where they
-            stay the same from epoch to epoch.
+        reset_real_features: whether ``reset`` removes the real examples too. False keeps them, for real
+            examples that are the same in every epoch.
         kwargs: those of :class:`torchmetrics.Metric`.
     """
 
-    gathers = True  # rows as they are; a subclass that needs sums alone declares its own states
+    gathers = True  # all rows are kept; a subclass that only needs sums declares other states
     real: list[Tensor]
     generated: list[Tensor]
 
@@ -101,13 +102,13 @@ class TwoSampleMetric(ZooMetric):
         """Add examples.
 
         Args:
-            x: a batch, see the class.
+            x: a batch, in the format of the class.
             real: whether the examples are real or generated.
         """
         (self.real if real else self.generated).append(self._rows(x))
 
     def reset(self) -> None:
-        """Forget all examples; with ``reset_real_features=False`` the generated ones alone."""
+        """Remove all examples; with ``reset_real_features=False`` only the generated ones."""
         kept = {
             name: list(state) if isinstance(state, list) else state.clone()
             for name, state in self.metric_state.items()
@@ -121,7 +122,7 @@ class TwoSampleMetric(ZooMetric):
         """Return a batch as float64 rows ``(B, D)``."""
         x = (
             x.detach() if x.requires_grad else x
-        )  # the same object where it can be: metrics share distances by it
+        )  # not copied if possible: metrics that hold the same tensor share its distances
         return x.flatten(1).to(device=self.device, dtype=torch.float64)
 
     def _sets(self) -> tuple[Tensor, Tensor]:
@@ -136,9 +137,9 @@ class TwoSampleMetric(ZooMetric):
 class FeatureMetric(TwoSampleMetric):
     """Base class of metrics that compare generated with real images by their features.
 
-    **Images** go in as they come out of a zoo model and its data: levels ``0..levels-1``, integers of any
-    dtype or floats without fractions, ``(B, C, H, W)``. Floats in another range need ``value_range``, and are
-    brought to the nearest level, as generated and real images should be alike.
+    **Images** ``(B, C, H, W)`` have the format of zoo's models and data: levels ``0..levels-1``, integers of
+    any dtype or floats without fractions. Floats in another range need ``value_range`` and are rounded to the
+    nearest level, generated and real images alike.
 
     Args:
         feature_extractor: one of
@@ -147,17 +148,17 @@ class FeatureMetric(TwoSampleMetric):
               weights are in the package), ``"inception-v3-compat"``, ``"dinov2"`` (weights in the torch hub's
               folder);
             - an :class:`~zoo.evaluation.features.Extractor`;
-            - any function or module from images, as they are given, to features ``(B, D)``; a module is put
-              in evaluation mode;
+            - any function or module that maps unchanged images to features ``(B, D)``; a module is put in
+              evaluation mode;
             - None: ``update`` is given features ``(B, D)`` instead of images.
         levels: number of levels of the images; by default 17 for ``digits-cnn`` and 256 for all others.
         value_range: ``(low, high)`` of float images, such as ``(0, 1)`` or ``(-1, 1)``; None: images hold
             levels.
-        reset_real_features: whether ``reset`` forgets the real features too.
+        reset_real_features: whether ``reset`` removes the real features too.
         kwargs: those of :class:`torchmetrics.Metric`.
 
     Raises:
-        ZooError: an extractor that does not exist, or whose weights are missing.
+        ZooError: the extractor does not exist, or its weights are missing.
     """
 
     def __init__(
@@ -204,12 +205,12 @@ class FeatureMetric(TwoSampleMetric):
 
 
 class NeighbourMetric(FeatureMetric):
-    """Base class of metrics by the k nearest neighbours of features.
+    """Base class of metrics that use the k nearest neighbours of features.
 
     Args:
         feature_extractor: see :class:`FeatureMetric`.
-        k: number of neighbours; by default that of the metric's paper.
-        pairs: distances, shared by metrics that are given the same features; by default the metric's own.
+        k: number of neighbours; by default the number in the metric's paper.
+        pairs: cache of distances, to be shared by metrics of the same features; by default a new one.
         kwargs: those of :class:`FeatureMetric`.
     """
 
@@ -248,7 +249,7 @@ def joined(state: list[Tensor] | Tensor, otherwise: str) -> Tensor:
 
 
 def gather(state: Tensor, group: Any = None) -> list[Tensor]:
-    """Return the state of every process. Unlike in torchmetrics' own, a process may have seen no example."""
+    """Return the state of every process. Unlike in torchmetrics' version, a process may have no examples."""
     shapes: list[Any] = [None] * distributed.get_world_size(group)
     mine = (tuple(state.shape[1:]), state.dtype) if state.numel() else None
     distributed.all_gather_object(shapes, mine, group=group)

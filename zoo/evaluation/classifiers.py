@@ -1,8 +1,8 @@
-"""The small classifiers in the package, whose last hidden layer gives features.
+"""The small classifiers in the package, whose last hidden layer is used as features.
 
-``python -m zoo.evaluation.train_classifier NAME`` makes their weights. With SiLU no feature is constant, so
-their covariance has full rank; nothing is normalised over a batch, so an image's features do not depend on
-other images.
+``python -m zoo.evaluation.train_classifier NAME`` trains their weights. With SiLU no feature is constant, so
+their covariance has full rank. There is no batch normalisation, so an image's features do not depend on other
+images.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ WEIGHTS = Path(__file__).parent / "weights"
 
 
 class Classifier(nn.Module):
-    """A network whose body gives features and whose linear head classifies them.
+    """A network with a body that computes features and a linear head that classifies them.
 
     Args:
-        body: from images with values in [-1, 1] to features ``(B, dim)``.
+        body: network from images with values in [-1, 1] to features ``(B, dim)``.
         dim: number of features.
         levels: number of levels of the images, which have values 0..levels-1.
         classes: number of labels.
@@ -50,8 +50,8 @@ class Shipped:
     """A classifier in the package.
 
     Attributes:
-        name: of the extractor and of its file.
-        spec: the images it was trained on.
+        name: name of the extractor and of its file.
+        spec: format of the images that it was trained on.
         dim: number of features.
         body: function that builds the network up to the features.
         command: the command that made the weights.
@@ -74,7 +74,7 @@ class Shipped:
         return Classifier(self.body(), self.dim, self.spec.levels)
 
     def load(self, path: Path | None = None) -> tuple[Classifier, dict[str, str]]:
-        """Return the classifier with its weights, in evaluation mode, and its file's metadata.
+        """Return the trained classifier, in evaluation mode, and the metadata of its file.
 
         Raises:
             ZooError: the file is missing, damaged or of another classifier.

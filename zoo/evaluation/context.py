@@ -27,11 +27,11 @@ class Context:
         samples: ``(n, *spec.shape)`` in data space, on the CPU; empty where they could not be drawn.
         splits: ``train``, ``test`` and usually ``val``, each ``(N, *spec.shape)`` in data space.
         spec: shape and levels of the data.
-        settings: of the protocol.
-        extractor: of features; None for the reason in ``no_extractor``.
+        settings: settings of the protocol.
+        extractor: feature extractor; None for the reason in ``no_extractor``.
         natural: whether images are photographs.
-        model: in evaluation mode.
-        failure: why the samples could not be drawn.
+        model: the model, in evaluation mode.
+        failure: reason why the samples could not be drawn.
         modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
         pairs: distances between features, shared by the metrics.
     """
@@ -77,7 +77,7 @@ class Context:
         """Return the features of a set, ``(N, dim)``, float64.
 
         Raises:
-            ZooError: some are not finite.
+            ZooError: some features are not finite.
         """
         return self.once(("features", name), lambda: self._features(name))
 
@@ -97,7 +97,7 @@ class Context:
         return self.once(("few", name), lambda: subset(self.features(name), limit, seed))
 
     def about_features(self) -> dict[str, Any]:
-        """Return the details of every metric of features: extractor, weights, number of test examples."""
+        """Return the details that all feature metrics share: extractor, weights, number of test examples."""
         assert self.extractor is not None
         about = {
             "extractor": self.extractor.name,
@@ -110,7 +110,7 @@ class Context:
         return about | ({"samples_not_on_levels": outside} if outside else {})
 
     def flaw(self) -> str | None:
-        """Return why nothing can be measured of these samples, or None.
+        """Return the reason why these samples cannot be judged, or None if they can.
 
         Raises:
             InvalidData: real examples of another shape, or with values that are not finite.
@@ -142,8 +142,9 @@ class Context:
         return None
 
     def real(self, split: str) -> Context:
-        """Return a context with as many real examples of a split in the samples' place; computed parts are
-        kept.
+        """Return a context with as many real examples of a split in place of the samples.
+
+        Results that were computed before are kept.
 
         Raises:
             ZooError: the split is missing or empty.
@@ -152,14 +153,14 @@ class Context:
 
     def _real(self, split: str) -> Context:
         self.examples(split)  # raises if the split is missing or empty
-        # Drawn from the whole split: `training_examples` limits the search for neighbours, not the floor.
+        # Drawn from the whole split: `training_examples` limits the search for neighbours, not this draw.
         drawn = subset(self.splits[split], len(self.samples), self.settings.seed)
         twin = dataclasses.replace(self, samples=drawn)
         object.__setattr__(twin, "_of_real", self._of_real)
         return twin
 
     def once(self, key: tuple[Hashable, ...], compute: Callable[[], Any]) -> Any:
-        """Return ``compute()``, kept under ``key``, which names every set that the result depends on."""
+        """Return ``compute()``, computed once per ``key``; the key names every set that it depends on."""
         store = self._of_samples if SAMPLES in key else self._of_real
         if key not in store:
             store[key] = compute()

@@ -20,8 +20,10 @@ MARGIN = 0.1  # on every side, as a share of the data's width
 def density_grid(
     model: nn.Module, splits: Mapping[str, Tensor], spec: DataSpec, batch_size: int = 2048
 ) -> dict[str, np.ndarray] | None:
-    """Return densities on a square grid over the data; None unless data are points of the plane and the model
-    has a density that it can compute on the whole grid (see :class:`~zoo.errors.Unsound`).
+    """Return the densities of the model and of the data on a square grid, or None.
+
+    None if the data are not points of the plane, or the model's density is unknown or cannot be computed on
+    the whole grid (see :class:`~zoo.errors.Unsound`).
 
     Returns:
         ``density`` ``(96, 96)`` of the model at the cells' centres, ``data`` ``(96, 96)``, the histogram of
@@ -38,7 +40,7 @@ def density_grid(
     y, x = torch.meshgrid(middle + centre[1], middle + centre[0], indexing="ij")
     try:
         values = log_probs(model, torch.stack([x.flatten(), y.flatten()], 1).float(), batch_size)
-    except Unsound:  # the grid reaches beyond the data, where a model need not hold
+    except Unsound:  # the grid reaches beyond the data, where a model's density may fail
         return None
     bins = [(edges + c).numpy() for c in (centre[1], centre[0])]
     counts, _, _ = np.histogram2d(points[:, 1].numpy(), points[:, 0].numpy(), bins=bins, density=True)

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 SIDE = 224  # of the input images
-HEAD = 64  # width of an attention head, in every published size
+HEAD = 64  # width of an attention head, the same in all published networks
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
 
 
 class Attention(nn.Module):
-    """Self-attention among all tokens ``(B, T, width)``, by heads of 64."""
+    """Self-attention among all tokens ``(B, T, width)``, with heads of width 64."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class LayerScale(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, then a network of one hidden layer for each token; both residual, normalised before."""
+    """A transformer block: attention, then a network of one hidden layer, both with residual and norm."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class VisionTransformer(nn.Module):
     """A network from RGB images to the features of the class token.
 
     Args:
-        width: of a token, a multiple of 64; the number of features.
+        width: width of a token, a multiple of 64; it is the number of features.
         depth: number of blocks.
         hidden: width of the blocks' hidden layer.
         patch: side of the square that becomes a token.
@@ -86,8 +86,8 @@ class VisionTransformer(nn.Module):
         """Return the position embeddings of ``rows`` x ``columns`` patches, ``(1, 1 + rows * columns,
         width)``.
 
-        On another grid than the learned one they are interpolated. The authors add a tenth of a patch against
-        rounding of the size; it moves the points a little, so it is part of the features.
+        On another grid than the learned one they are interpolated. Against rounding, the
+        authors add a tenth of a patch to the size; this changes the features, so it is kept.
         """
         if rows == columns == self.grid:
             return self.pos_embed
@@ -105,7 +105,7 @@ class VisionTransformer(nn.Module):
 
 
 def shown(pixels: Tensor) -> Tensor:
-    """Return grey or RGB images of bytes ``(B, 1 or 3, H, W)`` as input of the network, ``(B, 3, 224, 224)``.
+    """Return byte images ``(B, 1 or 3, H, W)`` as input of the network, ``(B, 3, 224, 224)``.
 
     They are stretched to the square by bicubic interpolation, with antialiasing where they shrink, and not
     rounded back to bytes; then clipped and standardised by ImageNet's mean and standard deviation. To a
@@ -140,7 +140,7 @@ def build(state: Mapping[str, Tensor]) -> VisionTransformer:
         raise ValueError(f"width {width} is not a multiple of {HEAD}, or {SIDE} not one of {patch}")
     if not all(bool(torch.isfinite(weight).all()) for weight in state.values() if not weight.is_meta):
         raise ValueError("some weights are not finite")
-    with torch.device("meta"):  # 300 million random numbers would be thrown away
+    with torch.device("meta"):  # saves drawing 300 million random numbers that the weights would replace
         network = VisionTransformer(width, depth, hidden, patch, math.isqrt(state["pos_embed"].shape[1] - 1))
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)

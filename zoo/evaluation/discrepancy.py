@@ -1,4 +1,4 @@
-"""The squared distance of two sets by a kernel on pairs, with its standard error."""
+"""The squared maximum mean discrepancy of two sets under a kernel, with its standard error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def discrepancy(x: Tensor, y: Tensor, x_to_y: Tensor, y_to_x: Tensor) -> tuple[f
     r"""Return :math:`E\,k(X, X') + E\,k(Y, Y') - 2\,E\,k(X, Y)` and its standard error.
 
     Each mean is over all pairs of different examples, so the estimate is unbiased (Gretton et al. 2012, eq.
-    3). The error is that of the draw of both sets, by the jackknife; NaN with fewer than three examples in
+    3). The error is over the draw of both sets, by the jackknife; NaN with fewer than three examples in
     one set.
 
     Args:

@@ -1,4 +1,4 @@
-"""The rows of an evaluation, divided between the processes of a run."""
+"""Division of an evaluation's rows between the processes of a run."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from zoo.ranks import world_size
 def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice], Tensor]) -> Tensor:
     """Return ``work`` of the rows ``0 .. n-1``, computed ``batch_size`` at a time and joined on the CPU.
 
-    Each process computes some of the batches that one process alone would make, so a solver whose steps
-    depend on its batch takes the same steps; a process may have none. All processes must call this, and all
-    get the whole result, with the network evaluations of all counted, or raise the same error: that of the
-    lowest rank that has one. A model whose noise is not keyed may draw from torch's global generator in the
-    order of its batches, so each process computes them all.
+    The batches are those of a single process, so that a solver whose steps depend on its batch takes the same
+    steps; each process computes some of them, possibly none. All processes must call this function. All get
+    the whole result and count the network evaluations of all, or raise the same error (from the lowest rank
+    that has one). A model without keyed noise may draw from torch's global generator in the order of its
+    batches, so each process then computes all of them.
 
     Args:
         model: the model that ``work`` calls.
         n: number of rows, at least one.
-        batch_size: rows at a time.
+        batch_size: number of rows in a batch.
         work: function from a slice of rows to the model's result for them, ``(rows, ...)``.
     """
     batches = [slice(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
@@ -53,7 +53,7 @@ def in_batches(model: nn.Module, n: int, batch_size: int, work: Callable[[slice]
 
 
 def first_goes_on() -> bool:
-    """End the process group, if there is one; return whether this is the first process, which goes on."""
+    """End the process group, if there is one. Return whether this is the first process, which continues."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return True
     first = distributed.get_rank() == 0

@@ -1,4 +1,4 @@
-"""The energy distance between sets of vectors. It needs no features and no bandwidth."""
+"""The energy distance between sets of vectors, which needs neither features nor a bandwidth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def energy_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
 
     Zero only between equal distributions (Székely & Rizzo 2013, eq. 1). Each mean is over pairs of different
     examples, so the estimate is unbiased: where the distributions agree it is around zero, and sometimes
-    below. The error is that of the draw of both sets, see :func:`~zoo.evaluation.discrepancy.discrepancy`.
+    below. The error is over the draw of both sets, see :func:`~zoo.evaluation.discrepancy.discrepancy`.
 
     Args:
         x: ``(N, D)``, N at least 2.

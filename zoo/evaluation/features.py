@@ -1,4 +1,4 @@
-"""Feature extractors, in whose features sets of images are compared."""
+"""Feature extractors: networks whose features are compared between sets of images."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ DINOV2_FILE = "dinov2_vitl14_pretrain.pth"
 
 @dataclass(frozen=True)
 class Published:
-    """A network whose weights are published by others, in a file of this machine.
+    """A feature network whose weights were published by others and lie in a local file.
 
     Attributes:
-        title: its usual name.
+        title: usual name of the network.
         metric: name of its Fréchet distance.
         file: name of the published file.
         sha256: first digits of the file's checksum.
-        publisher: of the file.
-        setting: of the evaluation that may give the file's path.
+        publisher: publisher of the file.
+        setting: name of the protocol's setting for the file's path.
     """
 
     title: str
@@ -45,12 +45,12 @@ class Published:
     setting: str
 
     def path(self, given: str | None = None) -> Path:
-        """Return the path of the weights: the given one, or that in the torch hub's folder."""
+        """Return the path of the weights: ``path`` if given, else the file in the torch hub's folder."""
         return Path(given).expanduser() if given else Path(torch.hub.get_dir()) / "checkpoints" / self.file
 
     @contextmanager
     def reading(self, path: Path) -> Iterator[None]:
-        """Turn any error of reading the weights, which depends on the damage, into one sentence."""
+        """Within the block, turn any error of reading the weights into a :class:`ZooError`."""
         try:
             yield
         except Exception as error:
@@ -76,12 +76,12 @@ class Extractor:
     """A fixed function from images to features.
 
     Attributes:
-        name: in the record.
+        name: name in the record.
         key: name of its Fréchet distance in the record.
         dim: number of features.
         sha256: checksum of the weights' file.
-        function: from images in data space ``(B, C, H, W)`` to features ``(B, dim)``.
-        details: whatever else the value depends on.
+        function: maps images in data space ``(B, C, H, W)`` to features ``(B, dim)``.
+        details: everything else that the features depend on, for the record.
     """
 
     name: str
@@ -112,15 +112,15 @@ def select(
     Args:
         spec: the data.
         natural: whether the images are photographs, for which Inception was trained.
-        name: one of :data:`EXTRACTORS`. By default the shipped classifier of digits or of MNIST's images
-            where the shape is theirs; for photographs Inception where its weights are at hand; else the
-            shipped classifier of CIFAR-10's images where the shape is theirs.
+        name: one of :data:`EXTRACTORS`; None: the first that applies of the packaged classifier of digits or
+            MNIST (images of the same shape), Inception (photographs, if its weights are present) and the
+            packaged classifier of CIFAR-10 (images of the same shape).
         inception_weights: path of Inception's weights; by default the torch hub's folder is searched.
-        dinov2_weights: path of DINOv2's weights; likewise.
-        device: where to compute.
+        dinov2_weights: path of DINOv2's weights; by default the torch hub's folder is searched.
+        device: device that computes the features.
 
     Raises:
-        ZooError: an unknown name, or weights that are not where they should be, or damaged.
+        ZooError: the name is unknown, or the weights are missing or damaged.
     """
     if name is not None and name not in EXTRACTORS:
         raise unknown("feature extractor", name, EXTRACTORS)
@@ -163,7 +163,7 @@ def select(
 
 
 def _fits(name: str, spec: DataSpec) -> bool:
-    """Return whether a shipped classifier reads images of this kind; any levels can become bytes."""
+    """Return whether a packaged classifier accepts images of this spec. All levels can be scaled to bytes."""
     wanted = SHIPPED[name].spec
     return spec.shape == wanted.shape and (
         spec.levels == wanted.levels or (wanted.levels == 256 and spec.levels is not None)
@@ -171,11 +171,10 @@ def _fits(name: str, spec: DataSpec) -> bool:
 
 
 def classifier(name: str, spec: DataSpec) -> Extractor:
-    """Return the extractor of a shipped classifier, on the CPU. Images are first brought to the nearest
-    level.
+    """Return the extractor of a packaged classifier, on the CPU. It rounds images to the nearest level.
 
     Raises:
-        ZooError: the weights that ship with the package are missing or damaged.
+        ZooError: the classifier's weights are missing or damaged.
     """
     model, metadata, checksum = _loaded(name)
     levels = spec.levels
@@ -200,7 +199,7 @@ def _loaded(name: str) -> tuple[Classifier, dict[str, str], str]:
 def inception(
     weights: Path, levels: int, device: torch.device | str = "cpu", layer: str = "2048"
 ) -> Extractor:
-    """Return the extractor of the 2048 pool features of Inception (Heusel et al. 2017), by torch-fidelity.
+    """Return the extractor of Inception's 2048 pool features (Heusel et al. 2017), by torch-fidelity.
 
     ``layer`` may be an earlier one, 64, 192 or 768, for sets of fewer than 2049 images. The network resizes
     to 299x299, bilinearly and without antialiasing, as the original's graph did. Only the published weights,
@@ -212,7 +211,7 @@ def inception(
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     with PUBLISHED[INCEPTION].reading(weights):
-        # tensors alone, before torch-fidelity reads the file
+        # only tensors are read, as a check before torch-fidelity loads the file
         torch.load(weights, map_location="cpu", weights_only=True)
         network = FeatureExtractorInceptionV3(INCEPTION, [layer], feature_extractor_weights_path=str(weights))
     network = network.to(device)
@@ -231,11 +230,11 @@ def inception(
 
 @functools.lru_cache(maxsize=1)
 def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Extractor:
-    """Return the extractor of the class token of DINOv2's Vision Transformer, which Stein et al. (2023)
-    recommend.
+    """Return the extractor of the class token of DINOv2's Vision Transformer.
 
-    They use the ViT-L/14 of Oquab et al. (2023), with 1024 features; smaller ones are read too. The record
-    says which network it was, and whether the file is the published one of ViT-L/14.
+    Stein et al. (2023) recommend it, with the ViT-L/14 of Oquab et al. (2023) and its 1024 features; the
+    smaller networks are accepted too. The record states the network, and whether the file is the published
+    ViT-L/14.
 
     Raises:
         ZooError: the file holds no such weights.
@@ -245,7 +244,7 @@ def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Ex
     checksum = sha256(weights)
 
     def function(x: Tensor) -> Tensor:
-        few = to_uint8(x, levels).split(32)  # of 256 images at once the largest network makes gigabytes
+        few = to_uint8(x, levels).split(32)  # 256 images at once would take gigabytes
         return torch.cat([network(vit.shown(pixels).to(device)) for pixels in few])
 
     details = {
@@ -257,15 +256,15 @@ def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Ex
 
 
 def named(name: str, levels: int | None = None) -> tuple[Extractor, int]:
-    """Return the extractor of this name, on the CPU, and the number of levels of the images that it reads.
+    """Return the extractor of this name, on the CPU, and the number of levels of the images it accepts.
 
     Args:
         name: one of :data:`EXTRACTORS`.
-        levels: of the images; by default 17 for ``digits-cnn``, 256 for the others.
+        levels: number of levels of the images; by default 17 for ``digits-cnn``, 256 for the others.
 
     Raises:
         ZooError: no extractor has this name, its weights are not in the torch hub's folder, or it does not
-            read images of that many levels.
+            accept images of that many levels.
     """
     if name in SHIPPED:
         spec = SHIPPED[name].spec
@@ -280,13 +279,13 @@ def named(name: str, levels: int | None = None) -> tuple[Extractor, int]:
 
 
 def as_levels(images: Tensor, levels: int, value_range: tuple[float, float] | None = None) -> Tensor:
-    """Return images ``(B, C, H, W)`` with values ``0..levels-1``, each the nearest level.
+    """Return images ``(B, C, H, W)`` rounded to the nearest of the levels ``0..levels-1``.
 
     Args:
-        images: levels already, or floats in ``value_range``.
-        levels: their number.
-        value_range: ``(low, high)``, which become level 0 and level ``levels - 1``; values outside are cut to
-            it.
+        images: images that hold levels, or floats in ``value_range``.
+        levels: number of levels.
+        value_range: ``(low, high)``, the values of level 0 and level ``levels - 1``; values outside are
+            clipped. None: the images hold levels.
 
     Raises:
         InvalidData: other shapes, integers with a range, or, without a range, values that are not levels.
@@ -310,10 +309,9 @@ def as_levels(images: Tensor, levels: int, value_range: tuple[float, float] | No
 
 
 def to_uint8(x: Tensor, levels: int = 256) -> Tensor:
-    """Return levels ``0..levels-1`` as bytes 0..255: scaled by 255/(levels-1), rounded half up, cut to the
-    range.
+    """Return levels ``0..levels-1`` as bytes 0..255: scaled by 255/(levels-1), rounded half up, clipped.
 
-    Generated and real images alike become bytes by this function.
+    Generated and real images are both converted by this function.
     """
     scaled = x.to(torch.float64) * (255 / (levels - 1))
     return torch.floor(scaled + 0.5).clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""A trained run as an input of torch-fidelity, whose own commands then judge the same samples.
+"""A trained run as an input of torch-fidelity, so that torch-fidelity's metrics can judge its samples.
 
 >>> from torch_fidelity import calculate_metrics
 >>> calculate_metrics(  # doctest: +SKIP
@@ -27,19 +27,19 @@ from zoo.models.core.capabilities import HasSample
 class Generator(GenerativeModelBase):
     """A model as a function from torch-fidelity's noise to RGB images of bytes.
 
-    A row of noise is the key of all random numbers of its sample, so the samples follow from torch-fidelity's
-    seed, whatever the batch size, for every family. They are not a smooth function of the noise, so
-    torch-fidelity's perceptual path length (``ppl``) has no meaning for them.
+    A row of noise seeds all random numbers of its sample. So for every family the samples depend only on
+    torch-fidelity's seed, not on the batch size. They are not a smooth function of the noise, so
+    torch-fidelity's perceptual path length (``ppl``) is meaningless for them.
 
     Args:
         model: a zoo model.
-        spec: of its data: grey or RGB images of integer levels.
+        spec: the data, which must be grey or RGB images of integer levels.
 
     Raises:
-        ZooError: other data.
+        ZooError: the data are not such images.
     """
 
-    z_size = 4  # normal numbers: enough that no two samples share a key
+    z_size = 4  # normal numbers per sample, so many that no two samples have the same key
     z_type = "normal"
     num_classes = 0
 
@@ -64,11 +64,11 @@ def generator(run: str | Path, device: torch.device | str | None = None) -> Gene
     """Return the model of a run's directory or checkpoint, for ``calculate_metrics(input1=...)``.
 
     Args:
-        run: as in :func:`zoo.load`.
-        device: the CPU by default; torch-fidelity moves the model with ``cuda=True``.
+        run: a run's directory or checkpoint, as for :func:`zoo.load`.
+        device: device of the model; with ``cuda=True`` torch-fidelity moves it.
 
     Raises:
-        ZooError: no model there, or one of other data than images.
+        ZooError: there is no model, or its data are not images.
     """
     model = factory.load(run, device=device)
     return Generator(model, model.spec)

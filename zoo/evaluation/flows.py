@@ -23,13 +23,13 @@ from zoo.models.core.flops import count_flops
 from zoo.models.families.flow import Flow
 from zoo.record import Metric
 
-EXAMPLES = 8  # for invertibility
-LARGEST_CROP = 192  # dimensions
-JACOBIANS = 2  # examples; of more dimensions: one
-ROWS = 192  # of a Jacobian, computed at a time
-MOST_OPERATIONS = {"cpu": 2e11, "cuda": 1e13}  # of all Jacobians together: about ten seconds of one core
-ITERATIONS = 20  # of the power method
-PROBED = 16  # examples whose likelihood is estimated again
+EXAMPLES = 8  # examples for invertibility
+LARGEST_CROP = 192  # largest number of dimensions of a whole Jacobian
+JACOBIANS = 2  # examples with a whole Jacobian; one if the data have more than LARGEST_CROP dimensions
+ROWS = 192  # rows of a Jacobian that are computed at a time
+MOST_OPERATIONS = {"cpu": 2e11, "cuda": 1e13}  # for all Jacobians: about ten seconds on one core
+ITERATIONS = 20  # power iterations
+PROBED = 16  # examples whose likelihood is estimated a second time
 LOOSER = 10.0
 
 Found = tuple[float, dict[str, Any]]
@@ -37,29 +37,28 @@ Found = tuple[float, dict[str, Any]]
 
 @torch.no_grad()
 def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
-    """Return diagnostics of a flow, which rank nothing; of any other model, none.
+    """Return diagnostics of a flow, which do not rank models; an empty mapping for any other model.
 
     - ``invertibility/float32``: the largest abs(inverse(forward(x)) - x) over 8 examples and all dimensions,
       in levels or data units. Integers are dequantised first.
     - ``invertibility/bfloat16``: the same under autocast, as with ``trainer.precision=bf16-mixed``: products
       and convolutions in bfloat16, weights and the rest in float32. (With everything in bfloat16,
-      neighbouring levels would coincide.) The detail ``latent_change`` is the largest difference that
-      autocast makes to a latent. A coupling may invert exactly all the same, since its network has the same
-      input in both directions. Flows with ODEs, which leave autocast, do not have it; residual blocks leave
-      autocast too.
+      neighbouring levels would coincide.) The detail ``latent_change`` is the largest change of a latent
+      by autocast. A coupling may still invert exactly, since its network has the same input in both
+      directions. Flows with ODEs disable autocast and have no such value; residual blocks disable it too.
     - ``log_det_error``: the largest difference, in nats over 2 examples, between the transform's
       log-determinant and log|det| of its whole Jacobian by autograd. It includes the noise of an estimated
-      trace or series. With more than 192 dimensions it is of one example, and of the middle of an image
-      (detail ``crop``) if the flow accepts it, as flows of convolutions do.
+      trace or series. With more than 192 dimensions it is measured on one example, and on the middle of the
+      image (detail ``crop``) if the flow accepts images of that size, as convolutional flows do.
     - ``lipschitz``: see :func:`lipschitz`.
 
-    A conditional model has its first label. A part that cannot be computed is a metric without a value, with
-    the reason.
+    A conditional model is conditioned on its first label. A diagnostic that cannot be computed is a metric
+    without a value, with the reason.
 
     Args:
         model: in evaluation mode.
         x: test examples ``(N, *shape)`` in data space.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     if not isinstance(model, Flow) or len(x) == 0:
         return {}
@@ -80,7 +79,10 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
             y, context, _ = _prepared(model, given, _labels(model)[0])
             with rng.keyed(rng.keys(seed, count=len(given), device=y.device)):
                 value, metric.details = compute(model, y, context)
-        except (ZooError, RuntimeError) as error:  # the second: an operation that autograd or autocast lacks
+        except (
+            ZooError,
+            RuntimeError,
+        ) as error:  # the second: an unsupported operation
             metric.reason = shorten(str(error), 240, placeholder=" ...") or type(error).__name__
             continue
         if math.isfinite(value):
@@ -91,13 +93,16 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
 
 
 def _labels(model: Flow) -> list[int | None]:
-    """Return the labels of a conditional model, or None alone."""
+    """Return all labels of a conditional model, or ``[None]`` for another model."""
     return [*range(model.context)] if model.conditional else [None]
 
 
 def _prepared(model: Flow, x: Tensor, label: int | None) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the transform's input (examples with the noise of their likelihood), the label as context, and
-    the noise's contribution to the log-likelihood."""
+    """Return the transform's input, the label as context, and the log-weight of the noise.
+
+    The input is the examples with the noise that their likelihood adds; the log-weight is the noise's
+    contribution to the log-likelihood.
+    """
     x = x.to(device=model.device, dtype=model.dtype)
     context = model.one_hot(label, len(x))
     if model.dequantise is None:
@@ -143,7 +148,7 @@ def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Found:
             z = model.transform(point, context)[0].flatten(1)
             if z.shape[1] != dim:
                 raise ZooError(
-                    f"The latents have {z.shape[1]} dimensions, the data {dim}: no square Jacobian."
+                    f"The latents have {z.shape[1]} dimensions, the data {dim}: the Jacobian is not square."
                 )
             jacobian = _jacobian(z, point)
     _, log_det = model.transform(x, context)
@@ -164,7 +169,7 @@ def _small(model: Flow, x: Tensor, context: Tensor | None) -> tuple[Tensor, dict
     crop = x[:, :, top : top + sides[0], left : left + sides[0]]
     try:
         model.transform(crop, context)
-    except (ZooError, RuntimeError):  # its layers are made for images of one size
+    except (ZooError, RuntimeError):  # the flow only accepts images of one size
         return x, {}
     return crop, {"crop": list(crop.shape[1:])}
 
@@ -186,8 +191,11 @@ def _jacobian(z: Tensor, x: Tensor) -> Tensor:
 
 @contextmanager
 def _values_alone(model: nn.Module) -> Iterator[None]:
-    """Within the block, costly layers return their value and a log-determinant of 0, by operations that plain
-    autograd differentiates: no divergence, series, adjoint or recomputation."""
+    """Within the block, let costly layers compute their value only, with a log-determinant of 0.
+
+    They use operations that autograd differentiates directly: no divergence, series, adjoint or
+        recomputation.
+    """
     changed: list[nn.Module] = []
 
     def substitute(
@@ -214,7 +222,7 @@ def _end_of_path(ode: ContinuousFlow, x: Tensor, context: Tensor | None = None) 
     solver, ode.solver = (
         ode.solver,
         replace(ode.solver, adjoint=False),
-    )  # with it each row of a Jacobian is a solve
+    )  # the adjoint would solve an ODE for each row of a Jacobian
     try:
         return ode.path(x, (0.0, 1.0), context)[-1], zeros(x)
     finally:
@@ -233,8 +241,8 @@ def _branch(block: InvertibleResidual, x: Tensor, context: Tensor | None) -> Ten
 def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Found:
     """Return the largest spectral norm of dg/dx over residual blocks and examples, and details.
 
-    It is estimated from below, by 20 power iterations. The detail ``bound`` is the upper bound that spectral
-    normalisation enforces, ``by_block`` the value of each block, in the order of the flow.
+    The norm is estimated from below, by 20 power iterations. The detail ``bound`` is the upper bound that
+    spectral normalisation enforces, ``by_block`` the norm of each block, in the order of the flow.
     """
     blocks = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
     seen: dict[int, tuple[Any, ...]] = {}
@@ -278,10 +286,10 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
     of the mean log-likelihood at that setting, and ``looser_change_error`` the standard error of that change.
 
     Args:
-        model: a flow whose kind is ``estimate``.
+        model: a flow whose likelihood is an ``estimate``.
         x: examples in data space.
         values: their log-likelihoods, float64 ``(N,)``.
-        again: function from ``(model, x)`` to the values, with the same noise.
+        again: function from ``(model, x)`` to their log-likelihoods with the same noise.
     """
     if not isinstance(model, Flow) or model.likelihood != "estimate" or len(x) < 2:
         return {}
@@ -299,7 +307,7 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
 
 
 def _other_draw(model: Flow, x: Tensor) -> Tensor:
-    """Return log p of the same dequantised examples with other probes, float64 ``(N,)`` on the CPU."""
+    """Return log p of the same dequantised examples with new probes, float64 ``(N,)`` on the CPU."""
     values = []
     for label in _labels(model):
         point, context, log_weight = _prepared(model, x, label)
@@ -311,7 +319,7 @@ def _other_draw(model: Flow, x: Tensor) -> Tensor:
 
 @contextmanager
 def _looser(model: nn.Module) -> Iterator[str]:
-    """Use a less exact setting within the block; give its description, empty if there is no such setting."""
+    """Use a less exact setting within the block; yield its description, empty if there is none."""
     changes: list[tuple[nn.Module, str, Any]] = []
     what = ""
     for module in model.modules():

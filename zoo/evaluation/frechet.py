@@ -11,10 +11,9 @@ from zoo.errors import ZooError
 
 
 def moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
-    """Return the number of features ``(N, D)``, their sum ``(D,)`` and the sum of their outer products ``(D,
-    D)``, the sums in float64.
+    """Return the moments of features ``(N, D)``: N, their sum ``(D,)`` and sum of outer products ``(D, D)``.
 
-    Moments of parts (batches, processes) add up to those of the whole.
+    The sums are float64. The moments of batches or processes add up to the moments of all examples.
     """
     features = features.detach().to(torch.float64)
     return len(features), features.sum(0), features.T @ features
@@ -24,7 +23,7 @@ def statistics(n: int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean ``(D,)`` and the unbiased covariance ``(D, D)`` from :func:`moments`.
 
     Raises:
-        ZooError: features that are not finite, at most as many as dimensions, or all the same.
+        ZooError: the features are not finite, not more than their dimensions, or all equal.
     """
     dim = len(total)
     if not bool(torch.isfinite(outer).all() and torch.isfinite(total).all()):
@@ -55,7 +54,7 @@ def frechet_distance(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covarian
         covariance1, covariance2: symmetric, positive semidefinite, ``(D, D)``.
 
     Raises:
-        ZooError: values that are not finite, or shapes that do not fit.
+        ZooError: some values are not finite, or the shapes do not match.
     """
     m1, c1, m2, c2 = (
         t.detach().to(device="cpu", dtype=torch.float64) for t in (mean1, covariance1, mean2, covariance2)
@@ -84,7 +83,7 @@ def between(first: Tensor, second: Tensor) -> float:
 def bootstrap_error(features: Tensor, reference: Tensor, *, seed: int, rounds: int = 20) -> float:
     """Return the standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them.
 
-    NaN where a draw has no distance: of nearly constant samples, the few others may not be drawn.
+    NaN if a resampled set has no distance, as when all its features are equal.
     """
     generator = torch.Generator().manual_seed(seed)
     target = statistics(*moments(reference))

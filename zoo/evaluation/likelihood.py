@@ -23,7 +23,7 @@ from zoo.record import Kind, Metric
 
 
 def likelihood(model: nn.Module, x: Tensor, spec: DataSpec, **settings: Any) -> dict[str, Metric]:
-    """Return the metrics of :func:`score`, without the values of the examples."""
+    """Return the metrics of :func:`score`, without the log-likelihoods of the examples."""
     return score(model, x, spec, **settings)[0]
 
 
@@ -45,15 +45,15 @@ def score(
         model: in evaluation mode, with ``log_prob`` and ``likelihood``.
         x: test examples ``(N, *spec.shape)``, in data space.
         spec: the data.
-        batch_size: examples scored at once.
+        batch_size: number of examples that are scored at once.
         dequantisation_samples: K noises per example, combined as log 1/K sum_k p_k(x), where that is a lower
             bound: see :func:`repeats`.
-        entropy: of the data's density, in nats, where it is known.
+        entropy: entropy of the data's density, in nats, if it is known.
 
     Returns:
         The metrics by name, and log p of each example, float64 ``(N,)``, in nats, or None. A model without a
         density, or one whose log-likelihoods are not all finite or could not be computed
-        (:class:`~zoo.errors.Unsound`), has metrics without a value, for the reason given. The detail
+        (:class:`~zoo.errors.Unsound`), has metrics without a value, with the reason. The detail
         ``sequential_evaluations`` is the number of network evaluations of a batch, on average over batches,
         for models whose networks report them: function evaluations in one solve of a continuous flow.
 
@@ -80,7 +80,7 @@ def score(
             values = log_probs(model, x, batch_size, copies)
     except Unsound as error:
         return _empty(spec, kind, details, str(error), len(x)), None
-    except NotImplementedError as error:  # NoLikelihood is one
+    except NotImplementedError as error:  # NoLikelihood is a subclass of it
         reason = str(error) or f"{type(model).__name__} defines no likelihood."
         return _empty(spec, "none", details, reason), None
     bad = int((~torch.isfinite(values)).sum())
@@ -93,7 +93,7 @@ def score(
         details["sequential_evaluations"] = round(counter.count / passes, 2)
     if kind == "estimate":
         try:
-            details |= estimation(model, x, values, _of_batch)  # by each process for itself
+            details |= estimation(model, x, values, _of_batch)  # every process computes all of it
         except Unsound as error:
             details["estimation_reason"] = str(error)
     nats = _mean(NegativeLogLikelihood(sync_on_compute=False), values)
@@ -108,7 +108,7 @@ def score(
 
 
 def _mean(mean: NegativeLogLikelihood, values: Tensor) -> Value:
-    """Return the mean of values that every process has already (so they are not gathered again)."""
+    """Return the mean of values that every process already has, without gathering them again."""
     mean.update(values)
     return mean.estimate()
 
@@ -120,17 +120,17 @@ def _metric(value: Value, unit: str, kind: Kind, details: dict[str, Any]) -> Met
 
 
 def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
-    """Return how many noises per example may be combined: ``wanted``, or 1 where their mean is not a bound.
+    """Return how many noises per example may be combined: ``wanted``, or 1 if their mean is not a bound.
 
     log 1/K sum_k w_k is on average a lower bound of log P(x) if each weight w_k is an unbiased estimate of
-    P(x) (Burda et al. 2016, eq. 8). It is for a flow's density at x + u with uniform dequantisation noise u
-    (P(x) is its mean over the unit cell), for p(x + u) / q(u | x) with learned or Gaussian noise (Ho et al.
-    2019), and for an IWAE. It is not for an ELBO, whose exponential may exceed P(x) on average, nor for a
-    density with an estimated trace.
+    P(x) (Burda et al. 2016, eq. 8). This holds for a flow's density at x + u with uniform dequantisation
+    noise u (P(x) is its mean over the unit cell), for p(x + u) / q(u | x) with learned or Gaussian noise (Ho
+    et al. 2019), and for an IWAE. It does not hold for an ELBO, whose exponential may exceed P(x) on average,
+    nor for a density with an estimated trace.
 
     Args:
-        kind: of the likelihood.
-        details: of the likelihood: ``dequantisation``, ``bound``.
+        kind: kind of the likelihood.
+        details: details of the likelihood, with the keys ``dequantisation`` and ``bound``.
         wanted: the setting ``dequantisation_samples``.
     """
     if wanted < 1:
@@ -144,7 +144,7 @@ def repeats(kind: str, details: dict[str, Any], wanted: int) -> int:
 def log_probs(model: nn.Module, x: Tensor, batch_size: int = 256, copies: int = 1) -> Tensor:
     """Return the log-likelihood of each example, float64 ``(N,)`` on the CPU, in nats.
 
-    It does not depend on the batch size. Several processes divide the examples, and each has all values.
+    It does not depend on the batch size. Several processes divide the examples, and each returns all values.
     """
     return in_batches(model, len(x), batch_size, lambda rows: _of_batch(model, x[rows], copies))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 
-ROWS = 500  # compared at once
+ROWS = 500  # largest number of points that are compared at once
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
@@ -26,25 +26,24 @@ def nearest(x: Tensor, y: Tensor) -> Tensor:
 
 
 def radii(within: Tensor, k: int) -> Tensor:
-    """Return the distance ``(N,)`` to the ``k``-th nearest other member, from a set's own distances ``(N,
-    N)``.
+    """Return the distance ``(N,)`` to the ``k``-th nearest other member, from all distances ``(N, N)``.
 
     Raises:
-        ZooError: a set of ``k`` members or fewer.
+        ZooError: the set has at most ``k`` members.
     """
     if len(within) <= k:
         raise ZooError(
             f"The {k} nearest neighbours need more than {k} examples in each set; got {len(within)}. "
             "Raise evaluation.samples, or compare on more data."
         )
-    return within.kthvalue(k + 1, dim=1).values  # the nearest is the example itself
+    return within.kthvalue(k + 1, dim=1).values  # the nearest point is the example itself
 
 
 class Pairs:
     """Distances between sets of points, computed once for each pair of sets.
 
-    Metrics that share a ``Pairs`` and are given the same tensors share the work. It keeps all distances that
-    it has computed, and the sets.
+    Metrics that hold the same ``Pairs`` and the same tensors compute each distance once. All computed
+    distances and the sets are kept in memory.
 
     >>> pairs, x = Pairs(), torch.tensor([[0.0], [1.0], [3.0]])
     >>> pairs.distances(x, x) is pairs.distances(x, x)
@@ -75,8 +74,8 @@ def _block(x: Tensor, y: Tensor) -> Tensor:
 def share(count: int, n: int) -> tuple[float, float]:
     """Return the share ``count / n`` and its standard error.
 
-    The error is that of the share with two successes and two failures more (Agresti & Coull 1998): the plain
-    binomial one is zero where all or none count, however few they are.
+    The error is the binomial one after adding two successes and two failures (Agresti & Coull 1998); without
+    them it would be zero for a share of 0 or 1, however small ``n`` is.
     """
     adjusted = (count + 2) / (n + 4)
     return count / n, math.sqrt(adjusted * (1 - adjusted) / (n + 4))

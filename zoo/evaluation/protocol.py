@@ -30,9 +30,9 @@ from zoo.models.core.capabilities import HasDiagnostics, HasSample, HasSamplingD
 from zoo.models.core.precision import full_float32
 from zoo.record import Metric, Protocol, Sampling
 
-VERSION = 4  # raise it whenever the code changes what a number means
+VERSION = 4  # to be raised whenever a change of the code changes the meaning of a number
 SHOWN = 64
-DIAGNOSED = 1000  # test examples for a model's own diagnostics
+DIAGNOSED = 1000  # test examples for a model's diagnostics
 
 
 def extractor_for(
@@ -54,11 +54,11 @@ class Evaluation:
     """The results of the protocol.
 
     Attributes:
-        metrics: by name.
+        metrics: metrics by name.
         sampling: speed, see :func:`zoo.evaluation.speed.sampling_speed`.
-        samples: the first 64 generated, ``(64, *shape)``, data space, on the CPU; none where they could not
-            be computed.
-        likelihoods: ``values`` and ``indices`` as ``likelihood.npz`` holds them; None without a likelihood.
+        samples: the first 64 samples, ``(64, *shape)``, in data space, on the CPU; empty if they could not be
+            computed.
+        likelihoods: ``values`` and ``indices``, as stored in ``likelihood.npz``; None without a likelihood.
     """
 
     metrics: dict[str, Metric] = field(default_factory=dict)
@@ -68,12 +68,12 @@ class Evaluation:
 
 
 def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
-    """Return what judges a model in full: the version of the code, and the settings save machine paths."""
+    """Return the full protocol: the version of its code and its settings, without machine paths."""
     return Protocol(VERSION, Settings.of(settings).identity())
 
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:
-    """Return twelve hexadecimal digits that name the protocol: the hash of its contents."""
+    """Return the hash of the protocol's contents, twelve hexadecimal digits."""
     contents = protocol_contents(settings)
     values = contents.settings | {"version": contents.version}
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
@@ -98,18 +98,18 @@ def evaluate(
             judged in evaluation mode and handed back in the mode it came in.
         splits: ``train`` and ``test``, each ``(N, *spec.shape)`` in data space.
         spec: the data.
-        natural: whether images are photographs, so that Inception's features mean something.
+        natural: whether images are photographs, for which Inception's features are meaningful.
         settings: values of :class:`~zoo.evaluation.settings.Settings`.
-        entropy: of the data's density, in nats, where it is known.
-        modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
-        clock: seconds, for the speed.
+        entropy: entropy of the data's density, in nats, if it is known.
+        modes: centres ``(K, D)`` and standard deviation of the data's modes, if it has modes.
+        clock: function that returns the time in seconds, for the speed.
 
     A metric that the model cannot compute (:class:`~zoo.errors.Unsound`: overflow, a solver that does not
-    converge) has no value, but a reason; the others are measured all the same.
+    converge) has a reason instead of a value; the others are still computed.
 
-    All processes of a process group call it with the same model. They divide scoring and sampling between
-    them, with the values of a single process; then the group ends, and the first process continues alone, so
-    that no other disturbs its timing. The others get an empty evaluation.
+    All processes of a process group must call this function with the same model. They divide scoring and
+    sampling, with the same values as a single process. Then the group ends and the first process continues
+    alone, so that its timing is not disturbed; the others return an empty evaluation.
 
     torch's global random state is left as it was.
     """
@@ -183,12 +183,12 @@ def _evaluate(
 
 @torch.no_grad()
 def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
-    """Return a model's own diagnostics (:class:`HasDiagnostics`) as metrics that rank nothing.
+    """Return a model's diagnostics (:class:`HasDiagnostics`) as metrics that do not rank models.
 
     Args:
-        model: in evaluation mode.
+        model: the model, in evaluation mode.
         x: test examples, in data space.
-        seed: of the noise.
+        seed: seed of the noise.
     """
     device, dtype = placement(model)
     if not offers(model, HasDiagnostics) or len(x) == 0:
@@ -215,12 +215,12 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
 def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: int = 256) -> Tensor:
     """Return ``n`` samples on the CPU, ``(n, *spec.shape)``, drawn ``batch_size`` at a time.
 
-    A model whose noise is keyed, as of every zoo model, gives ``model.sample(n, seed=seed)`` whatever the
-    batch size; any other draws from torch's global generator. Several processes divide the work, and each has
-    all samples.
+    A model with keyed noise, as every zoo model, returns the samples of ``model.sample(n, seed=seed)`` for
+    any batch size; another model draws from torch's global generator. Several processes divide the work, and
+    each returns all samples.
 
     Raises:
-        ZooError: samples of another shape.
+        ZooError: the samples have a wrong shape.
     """
     device, _ = placement(model)
     draw = cast(HasSample, model).sample
@@ -243,10 +243,10 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
 
 
 def distance_to(real: Tensor, spec: DataSpec, seed: int, model: nn.Module) -> float:
-    """Return the energy distance, in the data's units, of ``real`` and as many samples of the model.
+    """Return the energy distance, in the data's units, between ``real`` and as many samples of the model.
 
-    Every call has the same latents. NaN where a sample is not finite. Several processes divide the sampling,
-    and each has the distance.
+    Every call uses the same latents. NaN if a sample is not finite. Several processes divide the sampling,
+    and each returns the distance.
     """
     try:
         samples = generate(model, len(real), spec, seed)

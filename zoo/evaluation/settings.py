@@ -12,28 +12,28 @@ from zoo.checks import NotNegativeFloat, Positive, build_settings, settings
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.features import EXTRACTORS
 
-MACHINE = ("inception_weights", "dinov2_weights")  # paths, which are not part of the protocol
+MACHINE = ("inception_weights", "dinov2_weights")  # paths on the machine, which are not part of the protocol
 
 
 @settings
 class Settings:
-    """Settings of the protocol. Changing one changes the protocol's hash, save for the paths.
+    """Settings of the protocol. A change of any setting but the paths changes the protocol's hash.
 
     Attributes:
-        seed: of the samples, of subsets and of the bootstrap.
+        seed: seed of the samples, the subsets and the bootstrap.
         samples: number of examples to generate.
-        pairwise_examples: number of examples of each set, at most, in metrics that compare all pairs.
-        training_examples: number of training examples, at most, among which a sample's nearest is searched
+        pairwise_examples: largest number of examples of each set in metrics that compare all pairs.
+        training_examples: largest number of training examples among which the nearest one is searched
             (memorisation).
         likelihood_examples: number of test examples to score; None: all.
         dequantisation_samples: K noises per example for the bound log 1/K sum_k p(x + u_k) of dequantised
             flows.
-        batch_size: of sampling and scoring; it changes memory, not results.
+        batch_size: batch size of sampling and scoring; it changes the memory, not the results.
         latency_repeats: number of timed calls of ``sample(1)``, of which the median is reported.
         throughput_batches: batch sizes to try; the fastest is reported.
         throughput_repeats: number of timed calls at each batch size.
-        time_limit_seconds: of each measurement of speed; at least one call is timed.
-        extractor: name of the feature extractor; None: chosen by the data.
+        time_limit_seconds: time limit of each measurement of speed; at least one call is timed.
+        extractor: name of the feature extractor; None: chosen according to the data.
         inception_weights: path of Inception's weights; None: the torch hub's folder.
         dinov2_weights: path of DINOv2's weights; None: the torch hub's folder.
     """
@@ -58,14 +58,14 @@ class Settings:
         """Return settings with these values; the others keep their defaults.
 
         Raises:
-            ZooError: a setting that does not exist, or a value of another type or out of range.
+            ZooError: a setting does not exist, or a value has a wrong type or is out of range.
         """
         given = dict(values)
         if isinstance(given.get("throughput_batches"), list):
             given["throughput_batches"] = tuple(given["throughput_batches"])
         limit = given.get("time_limit_seconds")
         if isinstance(limit, int) and not isinstance(limit, bool):
-            given["time_limit_seconds"] = float(limit)  # 5 and 5.0 are one protocol
+            given["time_limit_seconds"] = float(limit)  # 5 and 5.0 are the same protocol
         found = build_settings(cls, given, "evaluation")
         if not found.throughput_batches:
             raise ZooError("evaluation.throughput_batches must name at least one batch size; got [].")
@@ -74,7 +74,7 @@ class Settings:
         return found
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that name the protocol: all save the paths of this machine, as plain values."""
+        """Return the settings that identify the protocol, all but the machine's paths, as built-in types."""
         fields: Any = dataclasses.fields(self)
         values = {field.name: getattr(self, field.name) for field in fields if field.name not in MACHINE}
         return values | {"throughput_batches": list(self.throughput_batches)}

@@ -1,4 +1,4 @@
-"""Sharpness: how much fine structure images have, and the blur that would remove as much."""
+"""Sharpness: the amount of fine structure in images, and the blur with the same effect."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from zoo.errors import ZooError
 from zoo.evaluation.features import to_uint8
 
 SIGMAS = (0.0, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0)  # pixels
-CUT_OFF = 0.25  # cycles per pixel, half of what a grid can hold
+CUT_OFF = 0.25  # cycles per pixel, half of the largest frequency on the grid
 ROUNDS = 200
-ROUNDING = 1e-9  # energy that only rounding errors have; one grey value is 1
+ROUNDING = 1e-9  # an energy below this is rounding error; one grey value is 1
 
 
 @dataclass(frozen=True)
 class Fineness:
-    """A measure of fine structure, a number for a set of images.
+    """A measure of fine structure: a function from a set of images to a number.
 
     Attributes:
-        parts: function from bytes ``(N, C, H, W)`` to numbers of each image ``(N, K)``.
-        whole: function from the means of these over images ``(..., K)`` to the measure ``(...)``.
+        parts: function from bytes ``(N, C, H, W)`` to K statistics of each image ``(N, K)``.
+        whole: function from the statistics' means over images ``(..., K)`` to the measure ``(...)``.
     """
 
     parts: Callable[[Tensor], Tensor]
@@ -58,11 +58,11 @@ def laplacian_variance(pixels: Tensor) -> Tensor:
 
 
 def spectral_energy(pixels: Tensor) -> Tensor:
-    """Return the energy at :data:`CUT_OFF` cycles per pixel and above, and all but the mean's: ``(N, 2)``.
+    """Return the energy at :data:`CUT_OFF` cycles per pixel and above, and the total energy, ``(N, 2)``.
 
-    The energy is that of the orthonormal cosine transform of grey values, so all energies sum to the grey
-    values' squares. The transform continues an image by its mirror image, so that a difference between
-    opposite edges does not count as fine structure.
+    The total leaves out the image's mean. Energies are squares of the orthonormal cosine transform of grey
+    values, so they sum to the squares of the grey values. The transform continues an image by its mirror
+    image, so that a difference between opposite edges does not count as fine structure.
 
     Raises:
         ZooError: images lower or narrower than 4 pixels.
@@ -93,7 +93,7 @@ SPECTRUM = Fineness(spectral_energy, lambda means: means[..., 0] / means[..., 1]
 def blur(x: Tensor, sigma: float) -> Tensor:
     """Return images ``(N, C, H, W)`` blurred by a Gaussian of ``sigma`` pixels.
 
-    It is cut at 4 sigma; images are mirrored at their edges.
+    The Gaussian is cut off at 4 sigma; images are mirrored at their edges.
     """
     return blurring(x.shape[-2], sigma) @ x.to(torch.float64) @ blurring(x.shape[-1], sigma).T
 
@@ -110,13 +110,13 @@ def blurring(n: int, sigma: float) -> Tensor:
 
 
 def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]:
-    """Return the measure of real images blurred by each of :data:`SIGMAS`, relative to them as they are.
+    """Return the measure of real images blurred by each of :data:`SIGMAS`, relative to the unblurred images.
 
-    Blurred images are brought to the data's levels again, as samples are.
+    Blurred images are rounded to the data's levels again, like samples.
 
     Args:
         fineness: the measure.
-        real: in data space, ``(N, C, H, W)``.
+        real: real images in data space, ``(N, C, H, W)``.
         spec: the data.
     """
     assert spec.levels is not None
@@ -127,19 +127,19 @@ def calibration(fineness: Fineness, real: Tensor, spec: DataSpec) -> list[float]
 def as_blurred(value: float, curve: list[float]) -> tuple[float, str | None]:
     """Return the least blur, in pixels, that gives real images this ``value``, and a remark or None.
 
-    The curve is taken as linear between its points, up to its lowest point, and replaced by its running
-    minimum where it rises on the way. Beyond the lowest point stronger blur has the same values again, since
-    the little structure that is left has a spectrum of its own; the remark says so.
+    The curve is interpolated linearly up to its lowest point, and replaced by its running minimum where it
+    rises on the way. Beyond the lowest point a stronger blur has the same values again, because the little
+    structure that remains has a different spectrum; the remark states this.
 
     Args:
-        value: of samples relative to real images.
-        curve: of :func:`calibration`.
+        value: measure of the samples relative to real images.
+        curve: result of :func:`calibration`.
     """
     turn = min(range(len(curve)), key=lambda i: curve[i])
     lowest = torch.cummin(torch.tensor(curve[: turn + 1], dtype=torch.float64), 0).values.tolist()
     if value > lowest[0]:
         return 0.0, "sharper than real images"
-    if not value >= lowest[turn]:  # also where it is NaN, which the metric refuses
+    if not value >= lowest[turn]:  # also if it is NaN, which is an error in the metric
         return SIGMAS[turn], f"blurrier than real images under {SIGMAS[turn]:g} pixels"
     i = next(i for i in range(turn + 1) if value >= lowest[i])
     fall = lowest[i - 1] - lowest[i] if i else 0.0
@@ -156,22 +156,22 @@ def unseen(curve: list[float]) -> float:
 
 
 def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> tuple[float, float]:
-    """Return the measure of ``ours`` divided by that of ``reference``, and its standard error.
+    """Return the ratio of the measures of ``ours`` and of ``reference``, and its standard error.
 
-    The error is that of the draw of both sets, by resampling their images.
+    The error is over the draw of both sets, by resampling their images.
 
     Args:
         fineness: the measure.
         ours, reference: ``fineness.parts`` of the images, ``(N, K)`` and ``(M, K)``.
-        seed: of the resampling.
+        seed: seed of the resampling.
 
     Raises:
-        ZooError: a reference without any structure.
+        ZooError: the reference has no fine structure.
     """
     generator = torch.Generator().manual_seed(seed)
     sharp = fineness.whole(reference.mean(0))
     if not sharp > 0:
-        raise ZooError("Real images without fine structure are no measure of sharpness.")
+        raise ZooError("The real images have no fine structure, so sharpness is undefined.")
 
     def resampled(x: Tensor) -> Tensor:
         rows = torch.randint(len(x), (ROUNDS, len(x)), generator=generator).to(x.device)

@@ -1,7 +1,7 @@
-"""How fast a model samples: latency, throughput, sequential network evaluations and operations.
+"""The speed of sampling: latency, throughput, sequential network evaluations and operations.
 
-Each call is timed from start to end, with an empty device queue at both. A call that is not counted comes
-first.
+Each call is timed from start to end, with an empty device queue at both. A first call warms up and is not
+counted.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ Clock = Callable[[], float]
 def sampling_speed(
     model: nn.Module, settings: Settings | None = None, *, clock: Clock = time.perf_counter
 ) -> Sampling:
-    """Return what ``model.sample`` costs.
+    """Return the cost of ``model.sample``.
 
     Args:
-        model: in evaluation mode, with ``sample(n)``.
-        settings: of the protocol: ``latency_repeats``, ``throughput_batches``, ``throughput_repeats``,
-            ``time_limit_seconds`` and ``seed``. A measurement whose first call takes longer than the limit is
-            that call alone, and larger batches are left out.
-        clock: seconds, monotonic.
+        model: a model with ``sample(n)``, in evaluation mode.
+        settings: the protocol's settings; used are ``latency_repeats``, ``throughput_batches``,
+            ``throughput_repeats``, ``time_limit_seconds`` and ``seed``. If the first call of a measurement
+            takes longer than the limit, only that call is used and larger batches are left out.
+        clock: function that returns a monotonic time in seconds.
 
     Returns:
-        The ``sampling`` section of a record. ``sequential_evaluations`` are those of one ``sample(1)``, None
-        for a model whose networks do not report them; by batch, those of the first call at each batch size
-        (an adaptive solver or a fixed point needs more for larger batches). Where a sample could not be
-        computed (:class:`~zoo.errors.Unsound`), the measured numbers are None, for the ``reason`` given.
+        The ``sampling`` section of a record. ``sequential_evaluations`` counts one ``sample(1)``; it is None
+        for a model whose networks do not report evaluations. By batch, it counts the first call at each batch
+        size (an adaptive solver or a fixed point needs more for larger batches). If a sample could not be
+        computed (:class:`~zoo.errors.Unsound`), the measured numbers are None and ``reason`` explains it.
     """
     settings = settings or Settings()
     device, dtype = placement(model)
@@ -72,7 +72,7 @@ def sampling_speed(
 
 
 def load_average() -> float | None:
-    """Return the machine's load average of the last minute; None on a system that has none."""
+    """Return the machine's load average over the last minute; None if the system does not provide it."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -80,7 +80,7 @@ def load_average() -> float | None:
 
 
 def _time(found: Sampling, model: nn.Module, settings: Settings, clock: Clock, device: torch.device) -> None:
-    """Fill in latency, throughput and evaluations; none of them if one cannot be measured."""
+    """Set latency, throughput and evaluations; none of them if one cannot be measured."""
     limit = settings.time_limit_seconds
     calls, evaluations = timed_calls(model, 1, settings.latency_repeats, limit, clock, device)
     throughputs: dict[int, float] = {}
@@ -101,9 +101,9 @@ def _time(found: Sampling, model: nn.Module, settings: Settings, clock: Clock, d
 
 
 def _count(found: Sampling, model: nn.Module, settings: Settings) -> None:
-    """Fill in the operations of ``sample(1)``, or the reason why they were not counted."""
+    """Set the operations of ``sample(1)``, or the reason why they were not counted."""
     limit = settings.time_limit_seconds
-    if found.latency_seconds is not None and found.latency_seconds > limit:  # counting is slower still
+    if found.latency_seconds is not None and found.latency_seconds > limit:  # counting is even slower
         found.flops_reason = "One call takes longer than time_limit_seconds."
         return
     torch.manual_seed(settings.seed)
@@ -116,8 +116,8 @@ def timed_calls(
 ) -> tuple[list[float], int]:
     """Return the seconds of each call of ``sample(n)``, and the network evaluations of the first call.
 
-    The first call warms up and is not counted. The limit holds for all calls together, the first included; if
-    the first alone exceeds it, its time is returned.
+    The first call warms up and is not counted. The limit applies to all calls together, including the
+    first; if the first call exceeds it, its time is returned.
     """
 
     draw = cast(HasSample, model).sample

@@ -1,4 +1,4 @@
-"""``python -m zoo.evaluation.train_digits_classifier``: the command that the shipped digits' weights name."""
+"""Train the digits' classifier; the metadata of its weights in the package name this command."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """The protocol's metrics, one file each.
 
-A file beside this one declares what it measures and how::
+A file in this folder declares its metric::
 
     @metric("spread", unit="grey levels", direction="higher", needs=("samples", "pixels"))
     def spread(context: Context) -> Value:
         '''One sentence that a reader of the table understands.'''
         return Value(context.pixels("samples").double().std().item())
 
-and is thereby part of the protocol: :func:`definitions` finds every file, in the order of their names, and
-:func:`measure` computes those whose needs the model and the data meet. There is no list to edit. The files
-here also hold the metric as a :class:`torchmetrics.Metric`, which the declared function fills;
-:mod:`zoo.metrics` has them all.
+This makes it part of the protocol, without a list to edit: :func:`definitions` finds every file, in the order
+of their names, and :func:`measure` computes each metric whose needs the model and the data meet. Each file
+also defines its metric as a :class:`torchmetrics.Metric`, which the declared function uses;
+:mod:`zoo.metrics` exports them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from zoo.record import Direction, Kind, Metric
 
 @dataclass(frozen=True)
 class Need:
-    """Something that metrics are computed from.
+    """An input that metrics are computed from.
 
     Attributes:
-        fits: whether data and model have it by their nature; otherwise the metric does not exist for them.
-        missing: why it is missing all the same, or None; the metric is then an empty cell with that reason.
+        fits: whether data and model of this kind have the input; otherwise the metric does not exist for
+            them.
+        missing: reason why the input is missing nevertheless (the metric is then an empty cell with this
+            reason), or None.
     """
 
     fits: Callable[[Context], bool]
@@ -64,18 +66,18 @@ NEEDS = {
 
 @dataclass(frozen=True)
 class Definition:
-    """A metric as its file declares it.
+    """The declaration of a metric.
 
     Attributes:
-        name: in the record; a metric of features has the extractor's name after it: ``kid/digits-cnn``.
+        name: name in the record; the extractor's name is appended for a feature metric: ``kid/digits-cnn``.
         compute: the declared function.
         unit: ``1`` for a plain number.
         direction: which value is better: ``lower``, ``higher``, or ``one`` (the nearer to 1); ``none`` for a
-            metric that ranks nothing.
+            metric that does not rank models.
         kind: see :class:`zoo.record.Metric`.
         needs: names of :data:`NEEDS`.
-        floor: the split whose real examples take the samples' place, for the value that a perfect model would
-            reach with as many samples; None where there is no such value.
+        floor: split whose real examples replace the samples, to compute the value that a perfect model would
+            reach with as many samples; None if there is no such value.
     """
 
     name: str
@@ -107,7 +109,7 @@ def metric(
     kind: Kind = "estimate",
     floor: str | None = "train",
 ) -> Callable[[Callable[[Context], Value]], Definition]:
-    """Declare the decorated function a metric of the protocol; for the arguments see :class:`Definition`."""
+    """Return a decorator that declares a function as a metric; for the arguments see :class:`Definition`."""
     for need in needs:
         if need not in NEEDS:
             raise ValueError(f"The metric '{name}' needs '{need}'; known are {', '.join(NEEDS)}.")
@@ -117,7 +119,7 @@ def metric(
 
 
 def compare(two_sample: TwoSampleMetric, generated: Tensor, real: Tensor) -> Value:
-    """Return what the metric says of generated and real examples."""
+    """Return the metric's value for generated and real examples."""
     two_sample.update(real, real=True)
     two_sample.update(generated, real=False)
     return two_sample.estimate()
@@ -141,11 +143,11 @@ def definitions() -> tuple[Definition, ...]:
 def measure(context: Context, drawn: dict[str, Any] | None = None) -> dict[str, Metric]:
     """Return all metrics that fit the model and the data, by their names in the record.
 
-    A metric that cannot be computed soundly has no value, but a reason; the others are measured all the same.
+    A metric that cannot be computed soundly has a reason instead of a value; the others are still computed.
 
     Args:
         context: the model, its samples and the real data.
-        drawn: settings of the model's sampler, added to the details of every metric of samples.
+        drawn: settings of the model's sampler, which are added to the details of every metric of samples.
     """
     return dict(_measure(context, drawn or {}))
 
@@ -192,7 +194,7 @@ def _fill(result: Metric, definition: Definition, context: Context) -> None:
 
 
 def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
-    """Return the metric of real examples in the samples' place, or why there is none."""
+    """Return the metric's value for real examples in place of the samples, or why it has none, as details."""
     split = str(definition.floor)
     try:
         real = context.real(split)

@@ -1,4 +1,4 @@
-"""``bits_per_dim``: the negative log-likelihood per dimension, filled by :mod:`zoo.evaluation.likelihood`."""
+"""``bits_per_dim``: negative log-likelihood per dimension, computed by :mod:`zoo.evaluation.likelihood`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``coverage/<extractor>``: the share of real examples with a sample beside them."""
+"""``coverage/<extractor>``: the share of real examples that have a sample nearby."""
 
 from __future__ import annotations
 

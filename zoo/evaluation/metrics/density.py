@@ -1,4 +1,4 @@
-"""``density/<extractor>``: how crowded with real examples the samples' places are."""
+"""``density/<extractor>``: how many real examples are near a sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``energy_distance``: between samples and test points."""
+"""``energy_distance``: the energy distance between samples and test points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``fid``, ``fd/<extractor>``: the Fréchet distance."""
+"""``fid`` and ``fd/<extractor>``: the Fréchet distance."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ class FrechetDistance(FeatureMetric):
 
     .. math:: |m_x - m_r|^2 + \operatorname{tr}\big(C_x + C_r - 2 (C_x^{1/2} C_r C_x^{1/2})^{1/2}\big)
 
-    with means m and unbiased covariances C. With Inception's published weights this is FID. Its states are
-    sums, of a size that does not grow with the number of images.
+    with means m and unbiased covariances C. With Inception's published weights this is FID. Its states
+    are sums, whose size does not grow with the number of images.
 
     Args:
         feature_extractor: see :class:`~zoo.evaluation.base.FeatureMetric`.
-        dim: number of features; only needed where the extractor is not one of zoo's.
+        dim: number of features; only needed if the extractor is not one of zoo's.
         kwargs: those of :class:`~zoo.evaluation.base.FeatureMetric`.
 
     Raises:
-        ZooError: an unknown number of features; by ``compute``, not more images than features in each set.
+        ZooError: the number of features is unknown; by ``compute``: a set has at most as many images as
+            features.
 
     >>> import torch
     >>> images = torch.randint(17, (200, 1, 8, 8), generator=torch.Generator().manual_seed(0))
@@ -54,7 +55,7 @@ class FrechetDistance(FeatureMetric):
         if isinstance(self.feature_extractor, Extractor):
             dim = self.feature_extractor.dim
         if dim is None:
-            raise ZooError("A Fréchet distance must know its number of features; give it as dim=...")
+            raise ZooError("The number of features is unknown; give it as dim=...")
         for name in ("real", "generated"):
             self.add_state(f"{name}_n", torch.tensor(0), dist_reduce_fx="sum")
             self.add_state(f"{name}_sum", torch.zeros(dim, dtype=torch.float64), dist_reduce_fx="sum")
@@ -68,7 +69,7 @@ class FrechetDistance(FeatureMetric):
             real: whether the images are real or generated.
 
         Raises:
-            ZooError: another number of features than ``dim``.
+            ZooError: the number of features is not ``dim``.
         """
         features, name = self._rows(images), "real" if real else "generated"
         old = self._moments(name)

@@ -22,15 +22,14 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 class Memorisation(FeatureMetric):
-    r"""Probability that a generated image is closer to its nearest training image than an unseen real one is
-    to its own.
+    r"""Probability that a generated image is nearer to the training set than an unseen real image is.
 
     .. math:: P\big(d(x) < d(r)\big) + \tfrac12 P\big(d(x) = d(r)\big)
 
     with d the distance, between features, to the nearest training image, x generated and r unseen. 0.5:
     generated images are as far from the training set as unseen ones; 1: every one is closer than any unseen
-    image. It ranks no models, since noise, far from everything, has 0. The rank statistic of Meehan et al.
-    (2020), over the whole space.
+    image. It does not rank models, since noise, far from everything, has 0. The rank statistic is that of
+    Meehan et al. (2020), over the whole space.
 
     ``update(images, real=True)`` adds unseen images (test or validation), ``real=True, training=True`` the
     training images, ``real=False`` generated ones.
@@ -57,7 +56,7 @@ class Memorisation(FeatureMetric):
         Args:
             images: the batch.
             real: whether the images are real or generated.
-            training: whether real images are of the training set or unseen.
+            training: whether the real images are from the training set; otherwise they are unseen.
         """
         if real and training:
             self.real_training.append(self._rows(images))
@@ -109,10 +108,10 @@ def memorisation(context: Context) -> Value:
 
 
 def closer(x: Tensor, y: Tensor) -> tuple[float, float, float]:
-    """Return P(x < y) + P(x = y) / 2 over all pairs, its standard error (DeLong et al. 1988), Mann &
-    Whitney's z.
+    """Return P(x < y) + P(x = y) / 2 over all pairs, its standard error and Mann & Whitney's z.
 
-    z tests the hypothesis that both have one distribution; it is positive where ``x`` are the smaller.
+    The error is by DeLong et al. (1988). z tests the hypothesis that both sets have the same distribution; it
+    is positive if the ``x`` are smaller.
 
     Args:
         x: ``(N,)``, N at least 2.
@@ -128,7 +127,7 @@ def closer(x: Tensor, y: Tensor) -> tuple[float, float, float]:
 
 
 def _above(x: Tensor, y: Tensor) -> Tensor:
-    """Return for each of ``x`` the share of ``y`` above it; ties count by half."""
+    """Return for each of ``x`` the share of ``y`` that is larger; ties count half."""
     ordered = y.sort().values
     below, upto = (torch.searchsorted(ordered, x, right=right) for right in (False, True))
     return 1 - (below + upto).double() / (2 * len(y))

@@ -1,4 +1,4 @@
-"""``mode_coverage``: of data with modes, such as 8gaussians, the share that samples reach."""
+"""``mode_coverage``: the share of the data's modes that samples reach, for data such as 8gaussians."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class ModeCoverage(ZooMetric):
     Near is within 3 standard deviations. ``update`` takes generated points ``(B, D)``.
 
     Args:
-        centres: of the modes, ``(K, D)``.
-        deviation: their common standard deviation, along each axis.
+        centres: centres of the modes, ``(K, D)``.
+        deviation: the modes' common standard deviation along each axis.
         kwargs: those of :class:`torchmetrics.Metric`.
 
     >>> import torch

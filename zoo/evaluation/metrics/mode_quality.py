@@ -1,4 +1,4 @@
-"""``mode_quality``: of data with modes, the share of samples that lie near one."""
+"""``mode_quality``: the share of samples that lie near a mode, for data with modes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zoo.evaluation.neighbours import share
 class ModeQuality(ModeCoverage):
     """Share of samples within 3 standard deviations of a mode: 1 - exp(-9/2) of real points of the plane.
 
-    States and arguments are those of :class:`ModeCoverage`.
+    It has the states and arguments of :class:`ModeCoverage`.
 
     >>> import torch
     >>> metric = ModeQuality(torch.tensor([[0.0], [10.0]]), deviation=1.0)

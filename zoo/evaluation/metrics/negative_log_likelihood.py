@@ -1,4 +1,4 @@
-"""``nll``: the mean negative log-likelihood, filled by :mod:`zoo.evaluation.likelihood`."""
+"""``nll``: the mean negative log-likelihood, computed by :mod:`zoo.evaluation.likelihood`."""
 
 from __future__ import annotations
 

@@ -45,8 +45,8 @@ class Sharpness(TwoSampleMetric):
         levels: number of levels of the images ``(B, C, H, W)``, which hold ``0..levels-1``, integers of any
             dtype or floats without fractions.
         value_range: ``(low, high)`` of float images in another range; they are brought to the nearest level.
-        seed: of the bootstrap that gives the standard error.
-        reset_real_features: whether ``reset`` forgets the real images too.
+        seed: seed of the bootstrap for the standard error.
+        reset_real_features: whether ``reset`` removes the real images too.
         kwargs: those of :class:`torchmetrics.Metric`.
 
     >>> import torch
