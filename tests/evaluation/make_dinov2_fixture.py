@@ -1,7 +1,7 @@
-"""Make ``dinov2_fixture.npz``: what transformers' DINOv2 and Pillow make of a tiny network's images.
+"""Make ``dinov2_fixture.npz``: the outputs of transformers' DINOv2 and of Pillow for a tiny network.
 
-transformers is no dependency of ours, and its releases after 4.44 interpolate positions otherwise than the
-published code, so this runs in an environment of its own:
+zoo does not depend on transformers, whose releases after 4.44 interpolate positions differently from the
+published code, so this script runs in a separate environment:
 
     python -m venv /tmp/oracle
     /tmp/oracle/bin/pip install torch numpy pillow transformers==4.44.2
@@ -22,7 +22,7 @@ WIDTH, DEPTH, HIDDEN, PATCH, GRID = 128, 2, 160, 14, 37  # two heads; patches an
 def tiny_state(
     width: int = WIDTH, depth: int = DEPTH, hidden: int = HIDDEN, patch: int = PATCH, grid: int = GRID
 ) -> dict[str, torch.Tensor]:
-    """Weights of a tiny network in the published file's form, the same on every machine."""
+    """Return the weights of a tiny network in the published format, the same on every machine."""
     source = np.random.RandomState(0)
 
     def draw(*shape: int, centre: float = 0.0, spread: float = 0.3) -> torch.Tensor:
@@ -55,14 +55,14 @@ def tiny_state(
 
 
 def pictures() -> dict[str, np.ndarray]:
-    """Images of bytes ``(N, C, H, W)``: small, grey, and larger than what the network is shown."""
+    """Return byte images ``(N, C, H, W)``: small, grey, and larger than the network's input."""
     source = np.random.RandomState(1)
     shapes = {"small": (3, 3, 20, 13), "grey": (2, 1, 28, 28), "large": (1, 3, 300, 260)}
     return {name: source.randint(256, size=shape).astype(np.uint8) for name, shape in shapes.items()}
 
 
 def _shown(images: np.ndarray) -> np.ndarray:
-    """By Pillow, colour for colour in floating point."""
+    """Return images resized by Pillow, channel by channel in floating point."""
     from PIL import Image
 
     def resized(channel: np.ndarray) -> np.ndarray:
@@ -77,7 +77,7 @@ def _shown(images: np.ndarray) -> np.ndarray:
 
 
 def _peer() -> torch.nn.Module:
-    """transformers' network with the same weights, in float64."""
+    """Return transformers' network with the same weights, in float64."""
     import transformers
 
     assert transformers.__version__ == "4.44.2", "later releases interpolate positions otherwise"

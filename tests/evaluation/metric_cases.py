@@ -1,6 +1,6 @@
-"""Each metric of ``zoo.metrics`` with examples, as a whole and as one of two processes sees them.
+"""Each metric of ``zoo.metrics`` with all examples, and with one process's part of them.
 
-Apart from the tests, so that a process started for them imports little.
+Kept outside of the tests so that the processes they start import little.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def images(n, seed, high=256):
 
 
 def pixels(x):
-    """The first four pixels as features."""
+    """Return the first four pixels as features."""
     return x.flatten(1)[:, :4].double()
 
 
@@ -60,7 +60,7 @@ ONE_SAMPLE = {
 
 
 def whole(name):
-    """The metric of all examples at once."""
+    """Return the metric updated with all examples."""
     if name in TWO_SAMPLE:
         return two_sample(TWO_SAMPLE[name], [FAKE], [REAL])
     make, x = ONE_SAMPLE[name]
@@ -70,11 +70,11 @@ def whole(name):
 
 
 def part(name, rank):
-    """The metric of one process of two: all but a few of the generated examples are on the first."""
+    """Return the metric with the examples of one of two processes; only rank 0 has generated ones."""
     if name in TWO_SAMPLE:
         metric = TWO_SAMPLE[name]()
         if name == "Memorisation" and rank == 1:
-            metric.reset()  # the training examples are on the first process alone
+            metric.reset()  # only the first process has training examples
         for rows in REAL[rank::2].split(5):
             metric.update(rows, real=True)
         if rank == 0:
@@ -102,7 +102,7 @@ def measure_in_a_process(rank, port, results):
         metric = part(name, rank)
         found[name] = [metric.compute().item(), metric.estimate().n, metric.estimate().standard_error]
         metric.reset()
-        with pytest.raises(ZooError):  # nobody has seen an example
+        with pytest.raises(ZooError):  # no process has an example
             metric.compute()
     results.put((rank, found))
     torch.distributed.destroy_process_group()

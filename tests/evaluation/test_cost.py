@@ -1,4 +1,4 @@
-"""What a run records of its cost, and how straight a model's paths are."""
+"""Tests of the recorded cost of a run, and of the straightness of a model's paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Known densities: the divergence is zero for the truth, and the grid holds its mass."""
+"""Tests of the divergence and the density grid on known densities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Normal(nn.Module):
         return torch.distributions.Normal(self.shift, self.scale).log_prob(x).sum(1)
 
 
-def test_divergence_of_known_normals():
+def test_the_divergence_of_known_normals_is_their_kl():
     x = torch.randn(40_000, 2)
     truth = likelihood(Normal(), x, PLANE, entropy=ENTROPY)["kl"]
     assert abs(truth.value) < 4 * truth.standard_error < 0.04

@@ -1,4 +1,4 @@
-"""DINOv2 against transformers' with the same weights and Pillow's resizing (``make_dinov2_fixture.py``)."""
+"""Tests of DINOv2 against transformers' network and Pillow's resizing (``make_dinov2_fixture.py``)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BYTES = DataSpec((3, 20, 13), levels=256)
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Tiny weights in the form of the published file."""
+    """Return a file of tiny weights in the published format."""
     path = tmp_path_factory.mktemp("dinov2") / DINOV2_FILE
     torch.save(tiny_state(), path)
     return path
@@ -42,7 +42,7 @@ def extractor_of(path, spec=BYTES, natural=True):
 
 
 def test_features_are_those_of_transformers(weights):
-    """From bytes to resized pixels to patches with interpolated positions to the class token."""
+    """The comparison covers resizing, patches, interpolated positions and the class token."""
     expected = np.load(FIXTURE)
     assert set(expected) == set(pictures())
     for name, images in pictures().items():
@@ -65,9 +65,9 @@ def test_images_are_resized_as_by_pillow():
 
 
 def test_features_do_not_depend_on_the_batch(weights):
-    """Whatever the batch, and the same again; images of few levels are those of their bytes."""
+    """Nor on the call; images of few levels have the features of their bytes."""
     extractor = extractor_of(weights, SPEC)
-    x = torch.randint(17, (35, 3, 8, 8)).float()  # more than go through the network at once
+    x = torch.randint(17, (35, 3, 8, 8)).float()  # more images than the network processes at once
     found = extractor(x)
     assert torch.equal(found, extractor(x))
     for size in (1, 9):
@@ -82,8 +82,8 @@ def test_features_do_not_depend_on_the_batch(weights):
     ("width", "depth", "published_bytes"),
     [(384, 12, 88_283_115), (768, 12, 346_378_731), (1024, 24, 1_217_586_395)],
 )
-def test_the_published_sizes(width, depth, published_bytes):
-    """Sizes come from the weights' shapes; the numbers of a published file fill it, save for their names."""
+def test_published_weights_of_every_size_fill_the_network(width, depth, published_bytes):
+    """The network's sizes follow from the weights' shapes."""
     with torch.device("meta"):
         state = dinov2.VisionTransformer(width, depth, 4 * width, 14, 37).state_dict()
     state["mask_token"] = torch.empty(1, width, device="meta")
@@ -106,7 +106,7 @@ def test_the_record_has_the_file_and_the_network(weights):
 
 @dataclass
 class Trap:
-    """What only an unsafe reader would spring."""
+    """A pickle that runs code when it is loaded unsafely."""
 
     path: Path
 
@@ -123,9 +123,9 @@ def damaged(state, damage):
         return state | {"blocks.1.mlp.fc2.weight": torch.zeros(WIDTH, HIDDEN + 1)}
     if damage == "missing":
         return {name: weight for name, weight in state.items() if name != "blocks.1.ls2.gamma"}
-    if damage == "registers":  # another network: it has tokens more
+    if damage == "registers":  # another network, with more tokens
         return state | {"register_tokens": torch.zeros(1, 4, WIDTH)}
-    if damage == "giant":  # another network: its hidden layer is gated
+    if damage == "giant":  # another network, with a gated hidden layer
         return {
             name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): w for name, w in state.items()
         }
@@ -143,7 +143,7 @@ def damaged(state, damage):
     ["cut", "text", "pickle", "keys", "list", "shape", "missing", "registers", "giant", "grid", "heads",
      "patch", "nan"],
 )  # fmt: skip
-def test_other_weights_are_refused(weights, tmp_path, damage):
+def test_damaged_or_other_weights_are_an_error(weights, tmp_path, damage):
     path = tmp_path / "weights.pth"
     if damage == "cut":
         path.write_bytes(weights.read_bytes()[:-1000])
@@ -173,7 +173,7 @@ def test_weights_are_searched_at_the_given_path_or_in_the_hub(weights, tmp_path,
     path.write_bytes(weights.read_bytes())
     assert path.is_relative_to(tmp_path)
     assert select(BYTES, False, name=DINOV2)[0].sha256 == sha256(weights)
-    assert select(BYTES, True)[0] is None  # nobody gets it unasked
+    assert select(BYTES, True)[0] is None  # never chosen by default
     for spec in (DataSpec((2, 8, 8), 256), DataSpec((3, 8, 8), None), DataSpec((2,))):
         assert select(spec, True, name=DINOV2)[0] is None
     assert any(f"{DINOV2} " in line and "ok" in line and str(path) in line for line in doctors_lines())
@@ -200,7 +200,7 @@ class Noise(nn.Module):
 FAST = {"samples": 70, "latency_repeats": 1, "throughput_batches": [1], "throughput_repeats": 1}
 
 
-def test_the_protocol_in_its_features(tmp_path, monkeypatch):
+def test_the_protocol_can_use_its_features(tmp_path, monkeypatch):
     path = tmp_path / "tiny.pth"
     torch.save(tiny_state(width=64, depth=1, hidden=8, patch=56, grid=2), path)
     real = torch.nn.functional.interpolate(torch.randint(9, (70, 3, 2, 2)).float(), size=8)
@@ -217,7 +217,7 @@ def test_the_protocol_in_its_features(tmp_path, monkeypatch):
     assert not distance.details["published_weights"]
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     absent = evaluate(Noise(), splits, SPEC, natural=True, settings=FAST | {"extractor": DINOV2}).metrics
-    assert "fid" not in absent  # what was asked for is another distance
+    assert "fid" not in absent  # the default metrics are replaced
     assert (absent["fd"].value, absent["fd"].reason[:9]) == (None, "fd/dinov2")
 
 

@@ -1,4 +1,4 @@
-"""Distances between sets: closed forms, libraries as oracles, clear errors."""
+"""Tests of distances between sets: closed forms, libraries as oracles, errors."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def digits():
     return data
 
 
-def test_frechet_closed_form():
-    """Commuting covariances: |m|^2 + sum (s1 - s2)^2."""
+def test_the_frechet_distance_has_its_closed_form():
+    """With commuting covariances the distance is |m|^2 + sum (s1 - s2)^2."""
     s1, s2 = torch.tensor([1.0, 2.0, 0.0]), torch.tensor([3.0, 0.5, 1.0])
     q = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0]
     c1, c2 = (q @ torch.diag(s.double() ** 2) @ q.T for s in (s1, s2))
@@ -80,12 +80,12 @@ def test_moments_of_parts_add_up_to_those_of_the_whole():
         (torch.full((20, 4), math.nan), "finite"),
     ],
 )
-def test_frechet_refuses_too_few_constant_or_infinite_features(features, words):
+def test_too_few_constant_or_infinite_features_have_no_frechet_distance(features, words):
     with pytest.raises(ZooError, match=words):
         frechet.between(features, torch.randn(20, 4))
 
 
-def test_energy_distance():
+def test_the_energy_distance_of_normals_has_its_closed_form():
     x, y = torch.randn(2000, 1), torch.randn(2000, 1)
     assert abs(energy_distance(x, y)[0]) < 0.01
     # X - Y ~ N(d, 2): E|X-Y| is a folded normal's mean
@@ -105,7 +105,7 @@ def test_the_error_of_an_energy_distance_is_its_spread_over_draws():
     assert math.isnan(energy_distance(torch.randn(2, 2), torch.randn(9, 2))[1])
 
 
-def test_to_uint8():
+def test_levels_are_scaled_to_bytes_and_rounded_half_up():
     k = torch.arange(256.0)
     assert to_uint8(k).tolist() == list(range(256))
     assert to_uint8((k / 127.5 - 1 + 1) * 127.5).tolist() == list(range(256))
@@ -113,7 +113,7 @@ def test_to_uint8():
     assert to_uint8(torch.tensor([0, 8, 16]), levels=17).tolist() == [0, 128, 255]
 
 
-def test_shipped_classifier(digits):
+def test_packaged_classifiers_have_their_recorded_accuracy(digits):
     model, metadata = SHIPPED["digits-cnn"].load()
     for split in ("val", "test"):
         reached = accuracy(model, digits.splits[split], digits.labels[split])
@@ -123,7 +123,7 @@ def test_shipped_classifier(digits):
 
 
 def test_the_classifier_of_mnist_recognises_other_digits(digits):
-    """It never saw these, smaller and by other hands, nor grey values that are not MNIST's."""
+    """Scikit-learn's digits are smaller, by other writers and of other grey values than MNIST's."""
     shipped = SHIPPED["mnist-cnn"]
     model, metadata = shipped.load()
     assert float(metadata["val_accuracy"]) > 0.97
@@ -162,7 +162,7 @@ def test_the_classifiers_command_trains(tmp_path, monkeypatch, capsys):
     assert sha256(files[0]) in capsys.readouterr().out
     monkeypatch.setenv("ZOO_NO_DOWNLOAD", "1")
     with pytest.raises(SystemExit):
-        main(["mnist", f"data.root={tmp_path}"])  # nothing there, and nothing may be fetched
+        main(["mnist", f"data.root={tmp_path}"])  # the folder is empty, and downloads are off
 
 
 def test_floor_is_far_below_noise(digits):
@@ -174,7 +174,7 @@ def test_floor_is_far_below_noise(digits):
 
 
 def test_a_bootstrap_of_nearly_constant_samples_has_no_error():
-    """Of nearly constant samples some bootstrap draws are constant; the samples themselves are not."""
+    """The samples have a distance, but some bootstrap draws of them are constant and have none."""
     features = torch.zeros(60, 4)
     features[0] = 1.0
     reference = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))

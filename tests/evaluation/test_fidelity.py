@@ -1,4 +1,4 @@
-"""torch-fidelity as oracle, from a weights file to the number, and as a customer of trained runs."""
+"""Tests against torch-fidelity as an oracle, and of trained runs as its inputs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Images(Dataset):
 
 @pytest.fixture(scope="module", autouse=True)
 def _small():
-    """Both read images at 75x75, the least that the network takes, and not at 299x299: 16 times sooner."""
+    """Let both resize images to 75x75, the network's minimum, instead of 299x299: 16 times faster."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FeatureExtractorInceptionV3, "INPUT_IMAGE_SIZE", 75)
         yield
@@ -53,8 +53,8 @@ def _small():
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Random Inception weights in the form of the published file."""
-    with pytest.MonkeyPatch.context() as patch:  # its constructor would fetch the published ones
+    """Return a file of random Inception weights in the published format."""
+    with pytest.MonkeyPatch.context() as patch:  # its constructor would download the published weights
         fresh = FeatureExtractorInceptionV3.__new__(FeatureExtractorInceptionV3)
         module = "torch_fidelity.feature_extractor_inceptionv3"
         patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
@@ -80,9 +80,9 @@ def judged(samples, real, spec, extractor):
 
 
 def test_inception_through_a_weights_file_agrees_with_torch_fidelity(weights):
-    """From levels to bytes to resized pixels to the 2048 features to KID, precision and recall."""
+    """The comparison covers bytes, resizing, the 2048 features, KID, precision and recall."""
     extractor, _ = select(SPEC, True, inception_weights=str(weights))
-    assert extractor.key == f"fd/{INCEPTION}"  # FID is what the published weights give
+    assert extractor.key == f"fd/{INCEPTION}"  # only the published weights give FID
     ours, real = pictures(6, 1, spread=13), pictures(6, 2)
     found = judged(ours, real, SPEC, extractor)
     theirs = calculate_metrics(
@@ -98,7 +98,7 @@ def test_inception_through_a_weights_file_agrees_with_torch_fidelity(weights):
 
 
 def test_fid_through_a_weights_file_agrees_with_torch_fidelity(weights):
-    """In an early layer, whose 64 features few images suffice for."""
+    """An early layer is used, because its 64 features need few images."""
     ours, real = pictures(66, 1, spread=13), pictures(70, 2)
     found = judged(ours, real, SPEC, inception(weights, 17, layer="64"))[f"fd/{INCEPTION}-64"].value
     theirs = calculate_metrics(
@@ -110,7 +110,7 @@ def test_fid_through_a_weights_file_agrees_with_torch_fidelity(weights):
 
 
 class DigitsFeatures(FeatureExtractorBase):
-    """The shipped classifier as torch-fidelity's own extractor."""
+    """The packaged digits' classifier as an extractor of torch-fidelity."""
 
     def __init__(self, name, features_list, **kwargs):
         super().__init__(name, features_list)
@@ -149,7 +149,7 @@ def test_metrics_agree_with_torch_fidelity_in_the_packages_features():
         assert found[f"{name}/digits-cnn"].value == pytest.approx(theirs[key], rel=1e-4, abs=1e-4)
 
 
-def test_all_pairs_are_the_mean_of_torch_fidelitys_subsets():
+def test_the_kernel_distance_is_the_mean_over_torch_fidelitys_subsets():
     x, y = torch.randn(60, 4), torch.randn(70, 4) + 0.3
     subsets = kid_features_to_metric(x, y, kid_subset_size=30, kid_subsets=400, verbose=False)
     spread = subsets["kernel_inception_distance_std"] / 20
@@ -187,7 +187,7 @@ def _noise(n):
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "keys", "pickle"])
-def test_damaged_inception_weights_are_refused(weights, tmp_path, damage):
+def test_damaged_inception_weights_are_an_error(weights, tmp_path, damage):
     path = tmp_path / "weights.pth"
     if damage == "cut":
         path.write_bytes(weights.read_bytes()[:-1000])
@@ -196,13 +196,13 @@ def test_damaged_inception_weights_are_refused(weights, tmp_path, damage):
     elif damage == "keys":
         torch.save({"fc.weight": torch.zeros(2)}, path)
     else:
-        torch.save(nn.Identity(), path)  # what only an unsafe reader would load
+        torch.save(nn.Identity(), path)  # a pickle that a safe reader does not load
     with pytest.raises(ZooError, match="cannot be read"):
         select(SPEC, True, inception_weights=str(path))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "nan", "absent"])
-def test_damaged_classifiers_are_refused(tmp_path, damage):
+def test_a_damaged_classifier_is_an_error(tmp_path, damage):
     shipped = SHIPPED["digits-cnn"]
     path = tmp_path / "weights.safetensors"
     state = shipped.load()[0].state_dict()
@@ -216,7 +216,7 @@ def test_damaged_classifiers_are_refused(tmp_path, damage):
         shipped.load(path)
 
 
-def test_an_extractor_by_name(weights):
+def test_an_extractor_is_found_by_name(weights):
     digits, mnist = DataSpec((1, 8, 8), 17), DataSpec((1, 28, 28), 256)
     assert select(digits, False, name="digits-cnn")[0].key == "fd/digits-cnn"
     assert select(digits, False, name=INCEPTION, inception_weights=str(weights))[0].name == INCEPTION

@@ -1,4 +1,4 @@
-"""The report on flows against planted errors, dense Jacobians and closed forms."""
+"""Tests of the diagnostics of flows: planted errors, dense Jacobians and closed forms."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = {"invertibility/float32", "invertibility/bfloat16", "log_det_error"}
 
 
 class Planted(Bijection):
-    """z = x W^T, with errors where they are asked for."""
+    """The bijection z = x W^T with optional errors in its inverse and log-determinant."""
 
     def __init__(self, weight, inverse=0.0, log_det=0.0, latents=None, raises=False):
         super().__init__()
@@ -36,7 +36,7 @@ class Planted(Bijection):
         self.inverse_error, self.log_det_error, self.latents, self.raises = inverse, log_det, latents, raises
 
     def forward(self, x, context=None):
-        wrong = self.log_det_error * (x[:, 0] > 0)  # of some examples
+        wrong = self.log_det_error * (x[:, 0] > 0)  # only for some examples
         return nn.functional.linear(x, self.weight)[:, : self.latents], zeros(
             x
         ) + self.weight.det().abs().log() + wrong
@@ -57,7 +57,7 @@ def planted(**errors):
 
 
 def perturbed(name, spec, **settings):
-    """A model whose weights are far from where they start."""
+    """Return a model whose weights are far from their initial values."""
     model = zoo.build(name, spec, **settings).train()
     with torch.no_grad():
         for parameter in model.parameters():
@@ -86,18 +86,18 @@ def test_an_error_planted_in_the_inverse_is_found():
 def test_an_error_planted_in_the_log_determinant_is_found():
     x = torch.tensor([[-1.0, 0, 0], [1.0, 2, 3], [1.0, 0, 0]])
     metric = flows.report(planted(log_det=-0.5), x, 0)["log_det_error"]
-    assert metric.value == pytest.approx(0.5, abs=1e-5), "of the worst example"
+    assert metric.value == pytest.approx(0.5, abs=1e-5), "the error of the worst example counts"
     assert (metric.unit, metric.direction, metric.n) == ("nats", "none", 2)
     assert flows.report(planted(log_det=-0.5), x[:1], 0)["log_det_error"].value < 1e-5
 
 
-# of the ODE the solver's tolerance, and nothing more: its trace is exact here
+# FFJORD's error is only the solver's tolerance, since its trace is exact here
 SOUND = {"realnvp": 1e-4, "maf": 1e-4, "nsf_coupling": 1e-4, "tarflow": 1e-4, "iresnet": 1e-4, "ffjord": 3e-3}
 
 
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("name", SOUND)
-def test_flows_are_sound(name, conditional):
+def test_flows_of_zoo_have_small_errors_and_all_diagnostics(name, conditional):
     small = {"iresnet": {"blocks": 2}}.get(name, {})
     model = perturbed(name, PIXELS, conditional=conditional, **small)
     found = flows.report(model, examples(PIXELS), 0)
@@ -128,13 +128,13 @@ def test_custom_gradients_are_bypassed_for_the_jacobian_and_restored(name, setti
     assert torch.equal(model.log_prob(x), before)
 
 
-def test_the_inverse_is_under_autocast_too():
+def test_the_inverse_runs_under_autocast_too():
     model = planted()
     flows.report(model, examples(POINTS), 0)
     assert model.transform.under_autocast == [False, True]
 
 
-def test_bfloat16_takes_effect():
+def test_bfloat16_has_larger_errors_than_float32():
     found = flows.report(planted(), examples(POINTS), 0)
     single, half = (found[f"invertibility/{kind}"] for kind in ("float32", "bfloat16"))
     assert half.value > 1e-3 > 100 * single.value
@@ -145,13 +145,13 @@ def test_bfloat16_takes_effect():
         autoregressive["invertibility/bfloat16"].value > 100 * autoregressive["invertibility/float32"].value
     )
     coupling = flows.report(perturbed("realnvp", pixels), examples(pixels), 0)["invertibility/bfloat16"]
-    assert coupling.details["latent_change"] > 1e-3, "however well it comes back"
+    assert coupling.details["latent_change"] > 1e-3, "even if the inverse is exact"
     residual = flows.report(perturbed("iresnet", pixels), examples(pixels), 0)["invertibility/bfloat16"]
-    assert residual.details["latent_change"] == 0, "the blocks leave autocast"
+    assert residual.details["latent_change"] == 0, "residual blocks disable autocast"
 
 
 class Scaled(nn.Module):
-    """g(x) = W x."""
+    """The function g(x) = W x."""
 
     def __init__(self, weight, lipschitz=0.9):
         super().__init__()
@@ -174,7 +174,7 @@ def test_lipschitz_constants_are_singular_values():
     assert metric.details["bound"] == 0.9
 
 
-def test_the_lipschitz_constant_is_that_of_the_worst_example():
+def test_the_lipschitz_constant_is_the_largest_over_the_examples():
     model = perturbed("iresnet", POINTS, hidden=[16], blocks=1)
     x = 2 * examples(POINTS, 8)
     block = next(m for m in model.modules() if isinstance(m, InvertibleResidual))
@@ -200,13 +200,14 @@ def test_diagnostics_that_cannot_be_computed_have_a_reason_and_the_others_are_ke
     assert "Jacobian is not square" in flows.report(planted(latents=2), x, 0)["log_det_error"].reason
 
 
-def test_large_jacobians_are_of_one_example_and_costly_ones_are_refused(monkeypatch):
+def test_large_jacobians_use_one_example_and_too_costly_ones_are_not_computed(monkeypatch):
     wide = DataSpec((200,))
     model = perturbed("realnvp", wide, layers=2).eval()
     found = flows.report(model, examples(wide, 2), 0)["log_det_error"]
     assert (found.n, found.details) == (1, {"dim": 200})
     assert 0 < found.value < 1e-2
-    monkeypatch.setitem(flows.MOST_OPERATIONS, "cpu", 3 * 2 * 2 * 9 - 1)  # 3 rows of 2 examples of 9 products
+    # A Jacobian of 2 examples has 3 rows, each of 9 products.
+    monkeypatch.setitem(flows.MOST_OPERATIONS, "cpu", 3 * 2 * 2 * 9 - 1)
     assert "operations" in flows.report(planted(), examples(POINTS), 0)["log_det_error"].reason
     monkeypatch.setitem(flows.MOST_OPERATIONS, "cpu", 3 * 2 * 2 * 9)
     assert flows.report(planted(), examples(POINTS), 0)["log_det_error"].value is not None
@@ -223,7 +224,7 @@ def test_models_that_are_not_flows_have_no_report():
 
 
 class Linear(nn.Module):
-    """v(t, x) = A x."""
+    """The velocity field v(t, x) = A x."""
 
     def __init__(self, matrix):
         super().__init__()
@@ -242,8 +243,8 @@ def continuous(matrix, spec=POINTS, conditional=False, **settings):
     return model
 
 
-def test_the_deviation_of_a_stochastic_trace(monkeypatch):
-    """Of e^T A e with signs e: sum over i < j of (A_ij + A_ji)^2, and nothing where A + A^T is diagonal."""
+def test_the_deviation_of_a_stochastic_trace_has_its_closed_form(monkeypatch):
+    """The variance of e^T A e over signs e is the sum of (A_ij + A_ji)^2 over i < j."""
     monkeypatch.setattr(flows, "PROBED", 4000)
     matrix = torch.tensor([[0.3, 0.5, -0.2], [0.1, -0.4, 0.3], [0.2, 0.4, 0.2]])
     model = continuous(matrix, exact_dim=0)
@@ -259,8 +260,8 @@ def test_the_deviation_of_a_stochastic_trace(monkeypatch):
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_the_deviation_is_of_the_estimate_alone(conditional):
-    """Not of the noise of dequantisation; a mixture over labels is the mixture that was scored."""
+def test_the_deviation_excludes_the_dequantisation_noise(conditional):
+    """A mixture over labels is estimated as the mixture that was scored."""
     model = continuous(0.5 * torch.randn(4, 4), PIXELS, conditional)
     x = examples(PIXELS)
     details = likelihood(model, x, PIXELS)["nll"].details
@@ -269,8 +270,8 @@ def test_the_deviation_is_of_the_estimate_alone(conditional):
     assert likelihood(noisy, x, PIXELS)["nll"].details["estimator_deviation_nats"] > 0.1
 
 
-def test_half_the_steps_of_a_linear_field():
-    """Euler's z is (1 + a/n)^n x; the trace is a at any step, so log p changes by that of the base."""
+def test_half_the_steps_change_a_linear_field_by_its_closed_form():
+    """Euler's z is (1 + a/n)^n x and the trace is a at every step, so only the base's log p changes."""
     spec = DataSpec((1,))
     a, x = 0.7, examples(spec, 40)
     model = continuous(torch.tensor([[a]]), spec, method="euler", steps=8)
@@ -284,7 +285,7 @@ def test_half_the_steps_of_a_linear_field():
     assert model.transform.solver.steps == 8
 
 
-def test_ten_times_the_tolerances():
+def test_the_looser_tolerances_are_tenfold_and_restored_after_an_error():
     model = continuous(torch.eye(3), atol=1e-6, rtol=1e-5)
     seen = []
 
@@ -295,12 +296,13 @@ def test_ten_times_the_tolerances():
     with pytest.raises(Unsound):
         flows.estimation(model, examples(POINTS), torch.zeros(20, dtype=torch.float64), again)
     assert seen == [pytest.approx((1e-5, 1e-4))]
-    assert model.transform.solver == Solver(atol=1e-6, rtol=1e-5), "as before, come what may"
+    assert model.transform.solver == Solver(atol=1e-6, rtol=1e-5), "restored after the error"
 
 
 def test_the_error_of_a_truncated_series_is_within_its_bound():
-    """g(x) = -L x has tr(J^k) = D (-L)^k, by any signs: every term is missed on the same side, so the bias
-    of a truncated series is the bound itself; of other blocks it is less."""
+    """For g(x) = -L x, tr(J^k) = D (-L)^k for all signs, so the bias of a truncated series equals the bound.
+
+    Other blocks have a smaller bias."""
     rate, terms, dim = 0.8, 6, 3
     block = InvertibleResidual(
         Scaled(-rate * torch.eye(dim), rate), Series(exact_dim=0, eval_exact_dim=0, eval_terms=terms)
@@ -343,7 +345,7 @@ def test_flows_of_convolutions_have_their_log_det_checked_on_a_crop():
     x = torch.randint(256, (3, *spec.shape), generator=torch.Generator().manual_seed(0)).float()
     torch.manual_seed(0)
     model = zoo.build("glow", spec, steps=2).eval()
-    with torch.no_grad():  # rough weights would make a Jacobian that float32 cannot hold
+    with torch.no_grad():  # larger weights would overflow the Jacobian in float32
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     found = flows.report(model, x, 0)["log_det_error"]

@@ -1,4 +1,4 @@
-"""The metrics of samples: by brute force, by closed forms, by simulation; and how they are found."""
+"""Tests of the metrics of samples by brute force, closed forms and simulation, and of their discovery."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPEC = DataSpec((1, 4, 4), levels=256)
 
 
 def plain(dim: int = 3, spoilt: bool = False) -> Extractor:
-    """The first pixels as features."""
+    """Return the first pixels as features."""
 
     def function(x):
         found = x.flatten(1)[:, :dim].double()
@@ -80,7 +80,7 @@ def test_the_floor_is_the_metric_of_real_examples():
     for name in ("fd/plain", "kid/plain", "recall/plain", "sharpness"):
         assert ours[name].details["floor"] == real[name].value
     assert len(whole.real("train").samples) == len(whole.samples)
-    few = measure(context(training_examples=6))  # for neighbours alone
+    few = measure(context(training_examples=6))  # only used by metrics of neighbours
     assert few["fd/plain"].details["floor"] == ours["fd/plain"].details["floor"]
     assert few["fd/plain"].details["floor_n"] == 23
 
@@ -104,11 +104,11 @@ def test_neighbourhood_metrics_by_brute_force():
     for name, value in expected.items():
         assert value > 0
         assert found[f"{name}/plain"].value == pytest.approx(value, abs=1e-12)
-    n, p = 27, (23 * expected["precision"] + 2) / 27  # two successes and two failures more
+    n, p = 27, (23 * expected["precision"] + 2) / 27  # two more successes and two more failures
     assert found["precision/plain"].standard_error == pytest.approx(math.sqrt(p * (1 - p) / n))
 
 
-def test_a_perfect_and_a_collapsed_and_a_far_model():
+def test_perfect_collapsed_and_distant_samples_have_their_expected_values():
     base = context(test=400, train=400)
     same = measure(dataclasses.replace(base, samples=images(400, 9)))
     assert all(same[f"{name}/plain"].value > 0.85 for name in ("precision", "recall", "coverage"))
@@ -170,7 +170,7 @@ def test_kernel_distance_is_unbiased_and_its_error_that_of_repeated_draws():
     assert apart[:, 0].mean() == pytest.approx(exact, abs=4 * apart[:, 0].std().item() / math.sqrt(300))
 
 
-def test_memorisation_counts_who_is_closer():
+def test_memorisation_counts_the_pairs_in_which_a_sample_is_closer():
     x, y = torch.tensor([1.0, 2.0, 2.0, 7.0]), torch.tensor([2.0, 3.0, 0.5])
     wins = sum((a < b) + 0.5 * (a == b) for a in x.tolist() for b in y.tolist()) / 12
     assert closer(x, y)[0] == pytest.approx(wins)
@@ -243,7 +243,7 @@ def test_a_new_metric_is_one_file(monkeypatch, tmp_path):
         metric("sad", needs=("tears",))
 
 
-def test_definitions_are_sorted_and_sound():
+def test_definitions_are_sorted_and_their_errors_are_clear():
     names = [definition.name for definition in definitions()]
     assert names == sorted(names)
     assert {"fd", "kid", "energy_distance", "sharpness"} <= set(names)
@@ -258,7 +258,7 @@ def test_vectors_have_no_metrics_of_images():
     assert set(measure(Context(torch.randn(30, 2), splits, plane))) == {"energy_distance"}
 
 
-# Bad input: a clear error or a flagged cell, never a plausible wrong number.
+# Invalid input gives a clear error or an empty cell with a reason, never a plausible wrong number.
 
 
 def reasons(found):
@@ -266,7 +266,7 @@ def reasons(found):
     return {name: result.reason for name, result in found.items()}
 
 
-def test_too_few_samples_for_the_features():
+def test_too_few_samples_for_the_features_give_a_reason():
     found = measure(context(images(4, 4), extractor=plain(dim=5)))
     assert "more than 5 examples" in found["fd/plain"].reason
     for name, words in [("recall", "more than 3"), ("kid", "three examples")]:
@@ -280,7 +280,7 @@ def test_too_few_samples_for_the_features():
     ("samples", "words"),
     [
         (torch.full((23, 1, 4, 4), 7.0), "All 23 samples are identical"),
-        (7 + 0.01 * images(23, 4) / 15, "All 23 samples are identical"),  # as bytes, which are judged
+        (7 + 0.01 * images(23, 4) / 15, "All 23 samples are identical"),  # compared as bytes
         (images(23, 4).index_fill(0, torch.tensor([2, 5]), math.nan), "2 of 23 samples"),
         (images(23, 4).index_fill(0, torch.tensor([2]), math.inf), "1 of 23 samples"),
         (torch.empty(0, 1, 4, 4), "no samples"),
@@ -294,7 +294,7 @@ def test_unusable_samples_give_empty_cells_with_the_reason(samples, words):
 def test_a_share_has_an_error_where_all_or_none_are_true(true, n):
     value, error = share(true, n)
     assert value == true / n
-    # about half of the reach of Wilson's interval, by its own formula
+    # about half the width of Wilson's interval, computed by its formula
     z = 1.959964
     reach = z / (1 + z * z / n) * math.sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     assert reach / z / 1.01 < error < 1.6 * reach / z
@@ -310,7 +310,7 @@ def test_images_without_structure_have_no_spectrum():
     assert "fine structure" in measure(real)["sharpness"].reason
 
 
-def test_a_constant_reference_and_an_empty_one():
+def test_a_constant_or_empty_reference_gives_a_reason():
     base = context()
     constant = dataclasses.replace(base, splits={**base.splits, "test": torch.full((17, 1, 4, 4), 3.0)})
     assert all("identical" in reason for reason in reasons(measure(constant)).values())

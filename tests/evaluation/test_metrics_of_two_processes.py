@@ -1,4 +1,4 @@
-"""``zoo.metrics`` over several processes."""
+"""Tests of ``zoo.metrics`` over several processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metric_cases import NAMES, measure_in_a_process, whole
 
 
 def test_two_processes_have_the_value_of_one():
-    """One of them has no generated examples at all."""
+    """The second process has no generated examples."""
     context = torch.multiprocessing.get_context("spawn")
     results = context.Queue()
     with socket.socket() as free:
@@ -32,5 +32,5 @@ def test_two_processes_have_the_value_of_one():
         value, n, error = found[0][name]
         assert value == pytest.approx(alone.value, rel=1e-12), name
         assert n == alone.n
-        if name != "Sharpness":  # whose bootstrap draws rows by their order
+        if name != "Sharpness":  # its bootstrap depends on the order of the rows
             assert error == (None if alone.standard_error is None else pytest.approx(alone.standard_error))

@@ -1,4 +1,4 @@
-"""The metrics of data with modes."""
+"""Tests of the metrics of data with modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def modes_of(samples):
     return found["mode_coverage"], found["mode_quality"]
 
 
-def test_modes_are_counted():
+def test_modes_near_enough_samples_are_counted():
     data = Toy("8gaussians", train=50, val=5, test=4000)
     data.setup()
     test = data.splits["test"]
@@ -33,7 +33,7 @@ def test_modes_are_counted():
     assert modes_of(right)[0].value == (parts > 1 / 64).sum() / 8 < 0.6
     coverage, quality = modes_of(torch.randn(500, 2) * 0.1)
     assert (coverage.value, quality.value) == (0.0, 0.0)
-    assert quality.details["floor"] > 0.9, "real training points, as many"
+    assert quality.details["floor"] > 0.9, "as many real training points"
     no_modes = Context(test, data.splits, data.spec)
     assert "mode_coverage" not in measure(no_modes)
     assert Toy("moons").modes is None

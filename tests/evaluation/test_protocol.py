@@ -1,4 +1,4 @@
-"""The protocol on models whose answers are known."""
+"""Tests of the protocol on models with known results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SPLITS = {s: torch.randint(17, (n, 1, 8, 8), dtype=torch.uint8) for s, n in (("t
 
 
 class Uniform(nn.Module):
-    """A foreign model: the bare contract, no weights."""
+    """A model from outside of zoo: only the required methods, no weights."""
 
     family, likelihood = "flow", "exact"
 
@@ -62,7 +62,7 @@ def judge(model, **settings):
     return evaluate(model, SPLITS, SPEC, natural=False, settings=FAST | settings)
 
 
-def test_uniform_model_reads_log2_levels():
+def test_a_uniform_model_has_log2_levels_bits_per_dim():
     model = Uniform().train()
     state = torch.get_rng_state()
     result = judge(model)
@@ -99,7 +99,7 @@ def test_diagnostics_reach_the_record_and_rank_nothing():
     assert rate.value == pytest.approx(0.5 * mean[:, 0].square().mean().item(), rel=1e-4)
     assert rate.unit == "nats"
     assert rate.standard_error > 0
-    assert "kl" not in judge(model).metrics  # that is the divergence from the data
+    assert "kl" not in judge(model).metrics  # the divergence from the data
     assert "active_units" not in judge(Uniform()).metrics
 
 
@@ -133,7 +133,7 @@ def test_nonfinite_values_are_counted():
 
 
 class Fails(Uniform):
-    """Cannot compute what it is told not to."""
+    """A model that fails to compute the given parts."""
 
     def __init__(self, *what):
         super().__init__()
@@ -168,7 +168,7 @@ def test_metrics_that_cannot_be_computed_are_empty_cells_and_the_others_are_kept
         assert lost.sampling.reason == "The fixed point is lost."
         assert "latency_seconds" not in lost.sampling
         assert lost.sampling.device == "cpu"
-    with pytest.raises(ZooError, match="shape"):  # a mistake is no cell
+    with pytest.raises(ZooError, match="shape"):  # a programming error is not turned into an empty cell
         judge(type("Wrong", (Uniform,), {"log_prob": lambda self, x: torch.zeros(1)})())
 
 
@@ -192,7 +192,7 @@ def test_network_evaluations_of_a_likelihood_are_averaged_over_batches():
     assert copies.metrics["nll"].details["sequential_evaluations"] == 8
 
 
-def test_collapse_and_too_few_samples():
+def test_collapsed_or_too_few_samples_give_a_reason():
     assert "identical" in judge(Constant()).metrics["fd/digits-cnn"].reason
     assert "more than 32" in judge(Uniform(), samples=20).metrics["fd/digits-cnn"].reason
 
@@ -218,7 +218,7 @@ def test_vectors_use_the_energy_distance():
     assert nll.value == pytest.approx(1 + math.log(2 * math.pi), abs=4 * nll.standard_error)
 
 
-def test_batch_size_does_not_matter():
+def test_results_do_not_depend_on_the_batch_size():
     model = VAE(SPEC, latent_dim=2, width=4)
     model.eval()
     a, b = (likelihood(model, SPLITS["test"], SPEC, batch_size=size) for size in (7, 60))
@@ -229,7 +229,7 @@ def test_batch_size_does_not_matter():
 
 
 class Dequantised(Uniform):
-    """p(x + u) proportional to u: its mean over the cell is 1/2, the mean of its logarithm -1."""
+    """A density p(x + u) proportional to u: its mean over a cell is 1/2, the mean of its logarithm -1."""
 
     def log_prob(self, x):
         return rng.uniform(x[:, 0, 0, :1].double())[:, 0].log()
@@ -247,7 +247,7 @@ def test_more_dequantisation_samples_tighten_the_bound():
     assert many.value == pytest.approx(-math.log(0.5), abs=0.02)
     assert (many.kind, many.details["dequantisation_samples"]) == ("lower bound", 64)
     elbo = likelihood(VAE(SPEC, latent_dim=2, width=4).eval(), x, spec, dequantisation_samples=4)["nll"]
-    assert "dequantisation_samples" not in elbo.details  # the mean of exp(ELBO) bounds nothing
+    assert "dequantisation_samples" not in elbo.details  # the mean of exp(ELBO) is not a bound
 
 
 DETAILS = {
@@ -269,7 +269,7 @@ def test_settings_of_the_sampler_are_details_of_the_metrics_of_samples(name):
     assert "truncation" not in result.metrics["nll"].details
 
 
-def test_the_data_choose_an_extractor_or_there_is_a_reason(monkeypatch, tmp_path):
+def test_the_extractor_is_chosen_by_the_data_or_there_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert select(SPEC, False)[0].key == "fd/digits-cnn"
     assert select(DataSpec((3, 32, 32), 256), True)[0].key == "fd/cifar-cnn"
@@ -306,6 +306,6 @@ def test_log_likelihoods_of_examples_are_kept_with_their_indices():
         assert len(set(rows.tolist())) == n
         assert -values.mean() == pytest.approx(result.metrics["nll"].value)
         expected = -SPLITS["test"][torch.from_numpy(rows).long()].flatten(1).double().sum(1)
-        assert values.tolist() == expected.tolist(), "each value is that of the example its index names"
+        assert values.tolist() == expected.tolist(), "each value belongs to the example at its index"
     assert judge(Gan()).likelihoods is None
     assert judge(Broken()).likelihoods is None

@@ -1,4 +1,4 @@
-"""``zoo.metrics`` in other people's code: torchmetrics' conventions, and images of any range."""
+"""Tests of ``zoo.metrics`` as torchmetrics: its conventions, and images of any range."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_images_are_levels_of_any_dtype_or_floats_of_a_stated_range(digits, dtyp
         assert ranged.compute().item() == pytest.approx(expected.item(), rel=1e-9)
 
 
-def test_images_that_are_not_levels_are_refused():
+def test_images_that_are_not_levels_are_an_error():
     metric = zoo.metrics.Precision("digits-cnn")
     assert metric.levels == 17
     for wrong, words in [
@@ -160,7 +160,7 @@ def test_images_that_are_not_levels_are_refused():
         zoo.metrics.Recall().update(torch.zeros(3, 1, 8, 8), real=True)
 
 
-def test_wrong_arguments_are_refused(monkeypatch, tmp_path):
+def test_wrong_arguments_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ZooError, match="did you mean digits-cnn"):
         zoo.metrics.KernelDistance("digit-cnn")
@@ -188,7 +188,7 @@ def test_wrong_arguments_are_refused(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", TWO_SAMPLE)
-def test_real_examples_can_outlive_a_reset(name):
+def test_real_examples_can_be_kept_at_a_reset(name):
     metric = TWO_SAMPLE[name]()
     metric.update(REAL, real=True)
     metric.reset_real_features = False
@@ -263,7 +263,7 @@ def test_distances_are_computed_once_for_the_same_sets(monkeypatch):
     assert mine == 3, "generated to real, and within each"
 
 
-def test_a_metric_is_plotted():
+def test_a_metric_can_be_plotted():
     matplotlib.use("agg")
     figure, axis = whole("Recall").plot()
     assert axis.get_ylim()[0] <= 0 <= 1 <= axis.get_ylim()[1]
@@ -271,7 +271,7 @@ def test_a_metric_is_plotted():
     matplotlib.pyplot.close("all")
 
 
-def test_the_examples_kept_are_detached():
+def test_kept_examples_are_detached():
     metric = zoo.metrics.NegativeLogLikelihood()
     metric.update(torch.ones(3, requires_grad=True) * 2)
     assert metric.compute().item() == -2

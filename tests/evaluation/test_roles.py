@@ -1,4 +1,4 @@
-"""What a run's evaluation depends on: one checkpoint, and a seed of its own."""
+"""Tests that a run's evaluation depends on one checkpoint and the evaluation's seed."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def trained(finished, tmp_path):
-    """A copy of a finished run, to do with as one likes."""
+    """Return a copy of a finished run, which a test may change."""
     return shutil.copytree(finished, tmp_path / "run")
 
 
 def judged(directory, *overrides):
-    """The metrics, likelihoods and samples of a run under other overrides, by the same weights."""
+    """Return metrics, likelihoods and samples of a run with the same weights and other overrides."""
     record = read(directory)
     record.provenance.overrides = [*SMALL, *overrides]
     record.write(directory)
@@ -49,7 +49,7 @@ def judged(directory, *overrides):
     return metrics, np.load(directory / "likelihood.npz"), np.load(directory / "samples.npz")["samples"]
 
 
-def test_evaluation_alone_may_change_after_training(trained, capsys):
+def test_only_settings_of_the_evaluation_may_change_after_training(trained, capsys):
     before = read(trained)
     for refused in ("training.updates=5", "evaluation.samples"):
         assert main(["evaluate", str(trained), refused]) == 2
@@ -63,11 +63,11 @@ def test_evaluation_alone_may_change_after_training(trained, capsys):
     assert after.provenance.config["evaluation"]["samples"] == 35
     for name in ("protocol_hash", "config_hash", "config_hash_without_seed"):
         assert getattr(after.provenance, name) != getattr(before.provenance, name)
-    again = reevaluate(trained)  # by what the record has kept
+    again = reevaluate(trained)  # according to the record
     assert again.provenance.judged_again.versions["torch"] == importlib.metadata.version("torch")
     assert again.provenance.protocol_hash == after.provenance.protocol_hash
     assert again.metrics["fd/digits-cnn"].n == 35
-    assert run(compose_run(SMALL), trained) == again, "the command that trained it finds it done"
+    assert run(compose_run(SMALL), trained) == again, "the training command finds the run finished"
     with pytest.raises(ZooError, match="other settings"):
         run(compose_run([*SMALL, "seed=5"]), trained)
 
@@ -88,7 +88,7 @@ def test_only_runs_trained_to_the_end_are_judged(trained):
         with pytest.raises(ZooError, match=rf"has {status} before its training ended \(for a test\)"):
             reevaluate(trained)
         assert read(trained) == record
-    ended("failed")  # while it was judged, say
+    ended("failed")  # for example during the evaluation
     assert reevaluate(trained).status == "finished"
 
 
@@ -105,7 +105,7 @@ def test_the_best_checkpoint_is_judged_in_every_column(trained, monkeypatch):
         factory, "load", lambda *given, **more: loaded.append(load(*given, **more)) or loaded[-1]
     )
     record = reevaluate(trained)
-    assert len(loaded) == 1, "one model for likelihood, samples, speed and diagnostics"
+    assert len(loaded) == 1, "the same model for likelihood, samples, speed and diagnostics"
     assert record.provenance.checkpoint == "checkpoints/best.ckpt"
     best, last = (zoo.load(trained / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     likelihoods = np.load(trained / "likelihood.npz")
@@ -140,7 +140,7 @@ def test_the_training_seed_does_not_change_the_evaluation(trained):
     )
 
 
-def test_a_run_is_judged_again_on_a_gpu_where_there_is_one(trained, monkeypatch):
+def test_a_run_can_be_judged_again_on_a_gpu(trained, monkeypatch):
     seen = []
     monkeypatch.setattr("zoo.running.judge.judge", lambda *given: seen.append(given[-1].type))
     monkeypatch.setattr("zoo.running.judge.hardware", Hardware)

@@ -1,4 +1,4 @@
-"""The protocol's settings, their hash and their errors."""
+"""Tests of the protocol's settings, their hash and their errors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from zoo.evaluation.protocol import VERSION, protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
 
 
-def test_the_shipped_settings_are_the_defaults_and_name_the_protocol():
+def test_the_yaml_settings_are_the_defaults_with_a_fixed_hash():
     shipped = yaml.safe_load(Path(__file__).parents[2].joinpath("conf/evaluation/default.yaml").read_text())
     assert Settings.of(shipped) == Settings()
     assert protocol_hash(shipped) == protocol_hash({}) == protocol_hash({"inception_weights": "elsewhere"})
     assert protocol_hash(shipped) == protocol_hash({"dinov2_weights": "elsewhere"})
-    assert protocol_hash(shipped) == "2a3866930d52"  # of results/quickstart; to change it is to judge anew
+    # The hash in results/quickstart. After a change all models must be judged again.
+    assert protocol_hash(shipped) == "2a3866930d52"
     assert protocol_hash({"samples": 7}) != protocol_hash({})
     assert protocol_hash({"time_limit_seconds": 5}) == protocol_hash({"time_limit_seconds": 5.0})
 
@@ -61,7 +62,7 @@ def test_a_wrong_setting_is_named_in_a_sentence(name, value, words):
     assert words in str(caught.value)
 
 
-def test_unknown_names_get_the_nearest_one():
+def test_an_unknown_name_is_an_error_that_suggests_the_nearest():
     with pytest.raises(ZooError, match="did you mean samples"):
         Settings.of({"sample": 3})
     with pytest.raises(ZooError, match="did you mean digits-cnn"):

@@ -1,4 +1,4 @@
-"""Sharpness: known images, scipy as oracle, and the blur that is read back."""
+"""Tests of sharpness: known images, scipy as oracle, and the recovery of a known blur."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_contrast_lowers_the_laplacian_and_not_the_spectrum():
     assert sharper(SPECTRUM, smooth, real)[0] < 0.1
 
 
-def test_the_error_is_that_of_repeated_draws():
-    def images(seed):  # of unlike contrast, so that their mean varies
+def test_the_error_is_the_spread_over_repeated_draws():
+    def images(seed):  # images of different contrast, so that their mean varies
         contrast = torch.rand(60, 1, 1, 1, generator=torch.Generator().manual_seed(1000 + seed))
         return (noise(60, 8, seed=seed) * contrast).to(torch.uint8)
 
@@ -78,7 +78,7 @@ def test_the_error_is_that_of_repeated_draws():
     assert values.mean() == pytest.approx(1, abs=0.1)
 
 
-def test_a_blur_is_read_back():
+def test_a_known_blur_is_recovered():
     data = Digits()
     data.setup()
     test, train = data.splits["test"].double(), data.splits["train"][:500].double()
@@ -99,7 +99,7 @@ def test_a_blur_is_read_back():
 
 
 def test_an_ambiguous_blur_has_a_remark():
-    """The spectrum of digits under strong blur rises again: 4 pixels have the value of less than one."""
+    """Under strong blur the digits' measure rises again: 4 pixels have the value of less than one."""
     data = Digits()
     data.setup()
     train = data.splits["train"][:500].double()
@@ -115,7 +115,7 @@ def test_values_beyond_the_calibration_curve_have_a_remark():
     assert as_blurred(1.2, curve) == (0.0, "sharper than real images")
     assert as_blurred(1.0, curve) == (0.0, None)
     assert as_blurred(0.95, curve) == (pytest.approx(0.1), None)
-    assert as_blurred(0.7, curve) == (pytest.approx(0.35), None)  # past the rise: from 0.9 to 0.5
+    assert as_blurred(0.7, curve) == (pytest.approx(0.35), None)  # after the rise, from 0.9 to 0.5
     assert as_blurred(0.4, curve) == (SIGMAS[4], "or above 0.5 pixels: such blur has these values too")
     assert as_blurred(0.1, curve) == (SIGMAS[4], "blurrier than real images under 0.5 pixels")
     falls = [1.0, 1.0, *(0.9**i for i in range(1, len(SIGMAS) - 1))]

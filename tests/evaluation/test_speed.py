@@ -1,4 +1,4 @@
-"""The speed of sampling, by clocks and layers whose answers are known."""
+"""Tests of the speed of sampling, with clocks and layers of known results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Linear(nn.Module):
 
 
 class Slow(nn.Module):
-    """Takes 2 s + n/10 s by its own clock."""
+    """A sampler that takes 2 s + n/10 s by a fake clock."""
 
     family, likelihood = "autoregressive", "exact"
 
@@ -44,13 +44,13 @@ class Slow(nn.Module):
 
 
 def measure(model, **settings):
-    """The speed by the model's own clock, without a limit unless one is given."""
+    """Return the speed by the model's clock, by default without a time limit."""
     return sampling_speed(
         model, Settings.of({"time_limit_seconds": 1000} | settings), clock=lambda: model.now
     )
 
 
-def test_speed_by_a_fake_clock():
+def test_latency_and_throughput_follow_from_the_clock():
     model = Slow()
     speed = measure(model, latency_repeats=3, throughput_batches=[10, 20], throughput_repeats=2)
     assert speed.latency_seconds == pytest.approx(2.1)
@@ -62,7 +62,7 @@ def test_speed_by_a_fake_clock():
 
 
 class Uneven(nn.Module):
-    """Takes these seconds, one after another, whatever is drawn."""
+    """A sampler whose calls take the given seconds, one after another."""
 
     likelihood, sampling = "none", "sequential"
 
@@ -81,10 +81,10 @@ class Uneven(nn.Module):
 def test_latency_and_throughput_are_the_median_of_the_calls_after_the_first():
     model = Uneven(100, 10, 1, 4, 3, 2, 50, 8, 1, 2)
     speed = measure(model, latency_repeats=5, throughput_batches=[6], throughput_repeats=3)
-    assert speed.latency_seconds == 3, "of 1, 2, 3, 4, 10"
+    assert speed.latency_seconds == 3, "the median of 1, 2, 3, 4, 10"
     assert speed.latency_quartiles == [2, 4]
     assert speed.latency_repeats == 5
-    assert speed.throughput == 6 / 2, "of 1, 2, 8"
+    assert speed.throughput == 6 / 2, "the median of 1, 2, 8"
 
 
 def test_order_load_and_sampler_are_reported(monkeypatch):
@@ -108,9 +108,9 @@ def test_a_system_without_a_load_average_has_none(monkeypatch):
     assert load_average() is None
 
 
-def test_depth_is_counted_at_each_batch():
+def test_sequential_evaluations_are_counted_at_each_batch_size():
     class Adaptive(Slow):
-        """Takes a step more for every ten examples, as a solver whose worst example decides."""
+        """A sampler that takes one more step for every ten examples, like an adaptive solver."""
 
         def sample(self, n, temperature=1.0):
             add_nfe(n // 10)
@@ -121,13 +121,13 @@ def test_depth_is_counted_at_each_batch():
     assert speed.sequential_evaluations == 5
     assert speed.sequential_evaluations_by_batch == {"10": 6, "20": 7}
     assert list(speed.throughput_by_batch) == list(speed.sequential_evaluations_by_batch)
-    assert model.calls[:9] == [1] * 3 + [10] * 3 + [20] * 3, "nothing is sampled for the sake of the count"
+    assert model.calls[:9] == [1] * 3 + [10] * 3 + [20] * 3, "no extra samples are drawn for the count"
 
 
 def test_the_time_limit_ends_slow_samplers():
     model = Slow()
     speed = measure(model, latency_repeats=50, throughput_batches=[10, 20], time_limit_seconds=2.5)
-    assert model.calls[:3] == [1, 1, 10], "10 took 3 s: it is its own measurement, and 20 is left out"
+    assert model.calls[:3] == [1, 1, 10], "a call with 10 took 3 s: it is the measurement, and 20 is left out"
     assert speed.throughput == pytest.approx(10 / 3)
     assert list(speed.throughput_by_batch) == ["10"]
 
@@ -181,7 +181,7 @@ def test_operations_of_known_layers():
 
 
 def test_the_clock_is_read_when_the_device_has_done_its_work(monkeypatch):
-    """Before it starts, what was queued by others; before it stops, what the sample has queued."""
+    """The queue is empty before the clock starts and before it stops."""
     happened = []
 
     class Queueing(nn.Module):
