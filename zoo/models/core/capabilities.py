@@ -1,9 +1,9 @@
-"""What training, evaluation and records may use of a model, and how a model declares it.
+"""The interface between a model and training, evaluation and records: declarations and optional methods.
 
 A model declares facts as attributes (:class:`Declaration`) and offers optional methods (the protocols
 below). :class:`~zoo.models.core.model.GenerativeModel` gives every optional method a default without effect;
-any other ``nn.Module`` may leave out what it does not have. Other code calls :func:`declared` and
-:func:`offers`, and never looks for attributes itself.
+any other ``nn.Module`` may leave them out. Other code calls :func:`declared` and :func:`offers`, and never
+inspects attributes itself.
 
 >>> class Coin(nn.Module):
 ...     likelihood = "exact"
@@ -31,13 +31,13 @@ SamplingOrder = Literal["parallel", "sequential", "solver"]
 
 
 class Diagnostic(NamedTuple):
-    """One number that helps to understand a model and ranks nothing, such as its active units.
+    """A number that helps to understand a model but does not rank models, such as its active units.
 
     Attributes:
         value: the number.
         unit: ``1`` for a plain number, ``nats``, ...
-        standard_error: over the examples; None where it was not estimated.
-        n: number of examples behind it; None for all that were given.
+        standard_error: standard error over the examples; None if it was not estimated.
+        n: number of examples behind it; None: all examples of the call.
         details: settings that the value depends on; None for none.
     """
 
@@ -50,7 +50,7 @@ class Diagnostic(NamedTuple):
 
 @dataclass(frozen=True)
 class Declaration:
-    """The facts that a model declares as attributes of the same names; the defaults hold for those left out.
+    """The facts that a model declares, as attributes of the same names; a missing one has its default.
 
     Attributes:
         family: the family that comparisons group by; ``unknown`` by default.
@@ -60,7 +60,7 @@ class Declaration:
             (``sequential``), or by an iterative ``solver``; None: not declared.
         objective: the training objective that fits the model, a name under ``conf/training/``; by default
             ``adversarial`` for a model of likelihood ``none`` and ``maximum_likelihood`` for any other.
-        conditional: whether ``log_prob`` and ``sample`` take labels ``y``; by default they do not.
+        conditional: whether ``log_prob`` and ``sample`` accept labels ``y``; by default they do not.
         keyed_noise: whether all noise of ``log_prob`` and ``sample`` comes from :mod:`zoo.models.core.rng`,
             so that an example's result does not depend on its batch; by default it may come from torch's
             global generator.
@@ -78,7 +78,7 @@ class Declaration:
 
 
 class HasLogProb(Protocol):
-    """A density: log p of examples ``(B, *shape)``, ``(B,)`` in nats; with ``y=`` where conditional."""
+    """A density: log p of examples ``(B, *shape)``, ``(B,)`` in nats; conditional models accept ``y=``."""
 
     def log_prob(self, x: Tensor) -> Tensor: ...
 
@@ -90,13 +90,13 @@ class HasSample(Protocol):
 
 
 class HasMatchingLoss(Protocol):
-    """A regression objective: the loss of each example, ``(B,)``; with ``y=`` where conditional."""
+    """A regression objective: the loss of each example, ``(B,)``; conditional models accept ``y=``."""
 
     def matching_loss(self, x: Tensor) -> Tensor: ...
 
 
 class Adversarial(Protocol):
-    """A generator and a discriminator (here ``critic``, the word of WGAN, for all of them).
+    """A generator and a discriminator, which is called ``critic`` for every GAN.
 
     ``generate`` draws ``n`` fakes in network space, differentiable in the generator's weights; ``to_network``
     maps data to network space; ``critic(x, context)`` gives the logits or scores of ``x`` in network space.
@@ -111,25 +111,25 @@ class Adversarial(Protocol):
 
 
 class HasTrainingStatistics(Protocol):
-    """Layers that evaluate with statistics of the whole training set, collected before each validation."""
+    """A model whose layers use statistics of the whole training set, collected before each validation."""
 
     def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None: ...
 
 
 class HasLikelihoodDetails(Protocol):
-    """Settings that a reader must know beside the likelihood's kind: dequantisation, solver, ..."""
+    """A model whose likelihood depends on settings for the record: dequantisation, solver, ..."""
 
     def likelihood_details(self) -> dict[str, Any]: ...
 
 
 class HasSamplingDetails(Protocol):
-    """Settings that a reader must know beside the samples: sampler, steps, truncation, ..."""
+    """A model whose samples depend on settings for the record: sampler, steps, truncation, ..."""
 
     def sampling_details(self) -> dict[str, Any]: ...
 
 
 class HasDiagnostics(Protocol):
-    """Numbers by name that help to understand a model, from test examples ``(B, *shape)``."""
+    """A model with diagnostics: numbers by name, computed from test examples ``(B, *shape)``."""
 
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]: ...
 
@@ -138,21 +138,21 @@ _P = TypeVar("_P")
 
 
 def missing(model: object, protocol: type) -> list[str]:
-    """Return the names of a protocol that the model does not have, attributes before methods."""
+    """Return the names in a protocol that the model lacks, attributes before methods."""
     methods = [name for name, value in vars(protocol).items() if callable(value) and name[0] != "_"]
     return [name for name in [*protocol.__annotations__, *methods] if not hasattr(model, name)]
 
 
 def offers(model: object, protocol: type[_P]) -> TypeGuard[_P]:
-    """Return whether the model has everything that a protocol names."""
+    """Return whether the model has all attributes and methods of a protocol."""
     return not missing(model, protocol)
 
 
 def declared(model: object) -> Declaration:
-    """Return what a model declares, with the defaults of :class:`Declaration` for what it does not.
+    """Return a model's declaration, with the defaults of :class:`Declaration` for missing attributes.
 
     Raises:
-        ZooError: a declared likelihood or order of sampling that does not exist.
+        ZooError: the declared likelihood or order of sampling does not exist.
     """
     name = type(model).__name__
     likelihood, sampling = getattr(model, "likelihood", None), getattr(model, "sampling", None)

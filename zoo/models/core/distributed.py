@@ -11,7 +11,7 @@ from zoo.ranks import world_size
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
-    """Return the sum of ``x`` over all processes; backward sums the gradients of all processes too."""
+    """Return the sum of ``x`` over all processes; the backward pass sums their gradients too."""
     return _AllReduceSum.apply(x) if world_size() > 1 else x
 
 
@@ -19,7 +19,8 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean ``(C,)``, biased variance ``(C,)`` and total length of rows ``(C, N)`` over all processes.
 
     The variance is computed from differences to the mean, so a large mean loses no precision. Every process
-    must call this with its part of the batch, which may be empty; with no values at all the moments are NaN.
+    must call this function with its part of the batch, which may be empty. Without any values the moments are
+    NaN.
     """
     count = all_reduce_sum(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
     mean = all_reduce_sum(values.sum(1)) / count

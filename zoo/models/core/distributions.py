@@ -21,7 +21,7 @@ Base = Literal["normal", "diagonal", "mixture"]
 
 
 class Distribution(nn.Module):
-    """A density over latents ``(B, *shape)``, perhaps given a context ``(B, K)``."""
+    """A density over latents ``(B, *shape)``, optionally conditioned on a context ``(B, K)``."""
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the log-density of ``z`` ``(B, *shape)``, ``(B,)`` in nats."""
@@ -40,7 +40,7 @@ class StandardNormal(Distribution):
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.shape = tuple(shape)
-        self.register_buffer("_like", torch.zeros(()), persistent=False)  # follows .to(device, dtype)
+        self.register_buffer("_like", torch.zeros(()), persistent=False)  # moved by .to(device, dtype)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         return -0.5 * (sum_event(z.square()) + z[0].numel() * LOG_2PI) if len(z) else z.new_zeros(0)
@@ -50,11 +50,12 @@ class StandardNormal(Distribution):
 
 
 class MixtureOfNormals(Distribution):
-    """sum_k softmax(w)_k N(z; m_k, diag exp(2 s_k)) over the whole event, with learned w, m and s.
+    """A learned mixture of diagonal normals, sum_k softmax(w)_k N(z; m_k, diag exp(2 s_k)), over an event.
 
-    One component is the learned diagonal normal. Given a context, a linear map of it is added to each
-    parameter (a one-hot label: every class has its own); it starts at zero. Components start apart, at
-    standard normal means of their own, or they would stay equal.
+    With one component it is the learned diagonal normal. If there is a context, a linear map of it, zero at
+    first, is added to each parameter, so for a one-hot label every class has separate parameters. The
+    components' means start at different draws of a standard normal, because equal components would stay
+    equal.
 
     Args:
         shape: event shape.
@@ -65,7 +66,7 @@ class MixtureOfNormals(Distribution):
     def __init__(self, shape: tuple[int, ...], components: int = 1, context: int = 0) -> None:
         super().__init__()
         if components < 1:
-            raise ZooError(f"A mixture has at least one component; got {components}.")
+            raise ZooError(f"A mixture must have at least one component; got {components}.")
         self.shape, self.components = tuple(shape), components
         dim = math.prod(shape)
         self.mean = nn.Parameter(torch.randn(components, dim) if components > 1 else torch.zeros(1, dim))
@@ -129,8 +130,8 @@ def make_base(base: Base, shape: tuple[int, ...], context: int = 0, components: 
 
     Args:
         base: ``normal`` (standard), ``diagonal`` (learned) or ``mixture`` (of diagonal normals, learned).
-        shape: of an event.
-        context: length of the context that a learned one is conditioned on; 0 for none.
+        shape: shape of an event.
+        context: length of the context that a learned distribution is conditioned on; 0 for none.
         components: number of normals of the mixture.
     """
     if base == "normal":

@@ -1,4 +1,4 @@
-"""Floating-point operations, by the formulas of torch's counter."""
+"""The number of floating-point operations, by the formulas of torch's counter."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def _matrix_vector(*shapes: Any, **_: Any) -> int:
 
 
 aten = torch.ops.aten
-# what torch's own table lacks: incremental samplers multiply by one vector at a time, and in place
+# missing in torch's table: matrix-vector products and in-place products, which incremental samplers use
 _MORE = dict.fromkeys((aten.mv, aten.addmv, aten.addmv_), _matrix_vector)
 _IN_PLACE = {aten.addmm_: aten.addmm, aten.baddbmm_: aten.baddbmm}
 
 
 class _Counter(TorchDispatchMode):
-    """torch's FlopCounterMode without its hooks on modules, which break ``autograd.grad`` by weights."""
+    """torch's FlopCounterMode without its module hooks, which break ``autograd.grad`` w.r.t. weights."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class _Counter(TorchDispatchMode):
 def count_flops(call: Callable[[], Any]) -> tuple[int | None, str | None]:
     """Return the floating-point operations of a call, or None with the reason; a multiply-add counts as two.
 
-    It counts matrix products, convolutions and attention, with their gradients, and nothing else: no
-    elementwise functions, sums, sorting, decompositions or noise. Every pass that a solver or a sequential
-    sampler makes within the call is counted.
+    Only matrix products, convolutions and attention are counted, with their gradients; elementwise functions,
+    sums, sorting, decompositions and noise are not. Every pass of a solver or a sequential sampler within the
+    call is counted.
     """
     counter = _Counter()
     try:
         with counter:
             call()
-    except (ZooError, RuntimeError, AssertionError) as error:  # the last: what a dispatch mode may not see
+    except (ZooError, RuntimeError, AssertionError) as error:  # the last: no support for dispatch modes
         return None, f"torch's counter does not get through: {' '.join(str(error).split())[:160]}"
     return (counter.total, None) if counter.total else (None, "The counter found no operation that it knows.")

@@ -1,4 +1,4 @@
-"""Small functions of tensors that layers, networks and models share."""
+"""Small tensor functions that layers, networks and models share."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def sum_event(x: Tensor) -> Tensor:
 
 
 def soft_clamp(x: Tensor, bound: float | Tensor) -> Tensor:
-    """Return bound * tanh(x / bound): close to ``x`` near zero, and never beyond ``bound``."""
+    """Return bound * tanh(x / bound): close to ``x`` near zero, between -bound and bound everywhere."""
     return bound * torch.tanh(x / bound)
 
 
 def soft_bound(raw: Tensor, low: float, high: float) -> Tensor:
-    """Map real numbers smoothly and increasingly onto (low, high): 0 to the midpoint, with slope 1 there."""
+    """Map real numbers smoothly and monotonically onto (low, high); 0 maps to the midpoint, with slope 1."""
     half = (high - low) / 2
     return (low + high) / 2 + half * torch.tanh(raw / half)
 

@@ -1,4 +1,4 @@
-"""The base class of every generative model: checks, labels and noise around ``log_prob`` and ``sample``."""
+"""The base class of generative models: checks, labels and noise for ``log_prob`` and ``sample``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 class GenerativeModel(nn.Module):
     """A distribution over examples of ``spec.shape``.
 
-    A subclass sets the declared attributes below and writes ``_sample`` and, where the family has a density,
-    ``_log_prob``. Randomness in either comes from :mod:`zoo.models.core.rng`, whose key is set here. The
-    optional methods of :mod:`zoo.models.core.capabilities` are here without effect.
+    A subclass sets the attributes below and implements ``_sample`` and, if the family has a density,
+    ``_log_prob``. Both draw their noise from :mod:`zoo.models.core.rng`, whose key this class sets. The
+    optional methods of :mod:`zoo.models.core.capabilities` have defaults without effect.
 
-    A *conditional* model is p(x | y) for labels y = 0 .. classes-1, all equally likely beforehand; so it is a
-    density of x too, p(x) = 1/K sum_y p(x | y), and meets the same contract where no labels are given.
+    A *conditional* model is p(x | y) for labels y = 0 .. classes-1, all equally likely beforehand; so it also
+    has a density of x alone, p(x) = 1/K sum_y p(x | y), which is used if no labels are given.
 
     Args:
         spec: the data.
@@ -38,15 +38,15 @@ class GenerativeModel(nn.Module):
     Attributes:
         family: the family that comparisons group by.
         likelihood: what ``log_prob`` returns: ``exact``, a ``lower bound``, an ``estimate`` or ``none``.
-        sampling: how a sample comes about: ``parallel``, ``sequential`` or by a ``solver``, see
+        sampling: how a sample is drawn: ``parallel``, ``sequential`` or by a ``solver``, see
             :class:`~zoo.models.core.capabilities.Declaration`.
         objective: the training objective that fits the model, a name under ``conf/training/``.
-        keyed_noise: that all noise comes from :mod:`zoo.models.core.rng`.
+        keyed_noise: whether all noise comes from :mod:`zoo.models.core.rng`.
         whole_batch: whether the training loss needs its whole batch at once.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
-        ZooError: conditional on data without labels, or neither true nor false.
+        ZooError: ``conditional`` is not a truth value, or is true for data without labels.
     """
 
     family: ClassVar[Family]
@@ -64,12 +64,12 @@ class GenerativeModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Floating dtype of the weights, in which the model computes."""
+        """The floating dtype of the weights, in which the model computes."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """Device of the weights."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -77,18 +77,18 @@ class GenerativeModel(nn.Module):
 
         In evaluation mode this is a function of its arguments alone: any noise that the model needs
         (dequantisation, trace probes, a VAE's latents) is keyed by the example's own values, so that batch
-        size, order and device do not matter. In training mode the noise is fresh. A
-        :func:`zoo.models.core.rng.keyed` block around the call decides in either mode.
+        size, order and device do not matter. In training mode the noise is fresh. In
+        both modes a :func:`zoo.models.core.rng.keyed` block around the call takes precedence.
 
         Args:
             x: ``(B, *spec.shape)``; integers ``0..levels-1`` (any dtype) where ``spec.levels`` is set.
-            y: labels ``(B,)`` of a conditional model, which give log p(x | y). Without them it returns
-                log p(x), the mixture over all labels (the cost is that of all of them).
+            y: labels ``(B,)`` of a conditional model, for log p(x | y). Without labels it returns log p(x),
+                the mixture over all labels, at the cost of evaluating all of them.
 
         Raises:
             NoLikelihood: the family has no density (GAN).
             InvalidData: ``x`` or ``y`` has another shape, or (in evaluation mode) values outside its range.
-            ZooError: labels for a model that is not conditional.
+            ZooError: there are labels, but the model is not conditional.
         """
         if self.likelihood == "none":
             raise NoLikelihood(f"{type(self).__name__} defines no likelihood: judge it by its samples.")
@@ -105,10 +105,10 @@ class GenerativeModel(nn.Module):
     def _of_labels(
         self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None = None
     ) -> Tensor:
-        """Return the log-density given labels; without them, of the mixture over all labels."""
+        """Return the log-density given labels, or of the mixture over all labels if there are none."""
         if not self.conditional or y is not None:
             return log_prob(x, self.one_hot(y, len(x)))
-        draws = rng.tell()  # every label gets the same noise, so that all densities are taken at one point
+        draws = rng.tell()  # the same noise for every label, so that all densities are at one point
         values = []
         for label in range(self.context):
             rng.seek(draws)
@@ -120,12 +120,12 @@ class GenerativeModel(nn.Module):
 
         Args:
             y: the labels.
-            n: how many.
+            n: number of labels.
             values: check their range; by default not in training, where a GPU would have to be waited for.
 
         Raises:
             InvalidData: another shape, or labels outside ``0 .. classes-1``.
-            ZooError: labels for a model that is not conditional.
+            ZooError: there are labels, but the model is not conditional.
         """
         if y is None:
             return None
@@ -133,7 +133,7 @@ class GenerativeModel(nn.Module):
             raise ZooError(f"This {type(self).__name__} takes no labels; build it with conditional=true.")
         try:
             y = torch.as_tensor(y, device=self.device)
-        except (TypeError, ValueError) as error:  # words, None, rows of several lengths
+        except (TypeError, ValueError) as error:  # not numbers, or rows of different lengths
             raise InvalidData(f"Labels are integers of shape ({n},); got {y!r}.") from error
         if y.ndim == 0:
             y = y.expand(n)
@@ -163,14 +163,14 @@ class GenerativeModel(nn.Module):
             n: number of examples.
             temperature: factor on the standard deviation of the latents (autoregressive models: divides the
                 logits); 1 samples the model itself.
-            y: labels ``(n,)`` of a conditional model, or one for all; without them each is drawn at random.
-            generator: supplies the seed, and so advances by one draw.
-            seed: the seed itself; with neither, torch's global generator supplies one.
+            y: labels ``(n,)`` of a conditional model, or one for all; None: each is drawn at random.
+            generator: generator that the seed is drawn from (one draw).
+            seed: the seed. Without ``generator`` and ``seed``, torch's global generator draws one.
 
         Raises:
             ValueError: both ``generator`` and ``seed`` are given.
-            InvalidData: ``n`` is no whole number or negative, the temperature is negative or not finite, the
-                seed is no whole number, or a label none of the data's.
+            InvalidData: ``n`` is negative or not a whole number, the temperature is negative or not finite,
+                the seed is not a whole number, or a label is outside the data's range.
         """
         if generator is not None and seed is not None:
             raise ValueError("Give sample() a generator or a seed, not both.")
@@ -208,7 +208,7 @@ class GenerativeModel(nn.Module):
         return {}
 
     def sampling_details(self) -> dict[str, Any]:
-        """Return the settings that samples depend on, where there is a choice: sampler, steps, ..."""
+        """Return the settings that the samples depend on: sampler, steps, truncation, ..."""
         return {}
 
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
@@ -220,10 +220,10 @@ class GenerativeModel(nn.Module):
         return {}
 
     def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
-        """Set layers that evaluate with statistics of the whole training set; called before each validation.
+        """Set the layers that evaluate with statistics of the training set; called before each validation.
 
         Args:
-            batches: examples in data space, with their labels where the data has any.
+            batches: examples in data space, with their labels if the data have labels.
         """
 
     def latents(self, n: int, *shape: int) -> Tensor:
@@ -232,17 +232,17 @@ class GenerativeModel(nn.Module):
 
 
 def context_size(spec: DataSpec, conditional: bool) -> int:
-    """Return the length K of the one-hot label that a model's networks are given; 0 without labels.
+    """Return the length K of the one-hot label that a model's networks are conditioned on, or 0.
 
     Raises:
-        ZooError: conditional on data without labels.
+        ZooError: ``conditional`` for data without labels.
     """
     if conditional and (spec.classes or 0) < 2:
         raise ZooError("model.conditional=true needs data with labels, such as digits, mnist or cifar10.")
     return int(spec.classes or 0) if conditional else 0
 
 
-@torch.compiler.disable  # a compiler would compute with the seed, whose 64 bits are too many for it
+@torch.compiler.disable  # not compiled: the compiler cannot handle a seed of 64 bits
 def _fresh_keys(count: int, device: torch.device) -> Tensor:
     return rng.keys(_seed(), count=count, device=device)
 

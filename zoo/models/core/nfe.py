@@ -1,4 +1,4 @@
-"""Number of function evaluations (NFE): sequential passes through a network, the depth of a computation.
+"""The number of function evaluations (NFE): the sequential network passes of a computation.
 
 One evaluation is one pass through a conditioner network, or one sequential step of an incremental pass
 (a pixel of an autoregressive sampler). Networks call :func:`add_nfe`; the evaluation reads the count:
@@ -23,7 +23,7 @@ class Counter:
     count: int = 0
 
 
-_active: Counter | None = None  # a module global for the same reasons as in rng.py
+_active: Counter | None = None  # a module global, for the reasons given in rng.py
 
 
 def add_nfe(count: int = 1) -> None:

@@ -2,9 +2,9 @@
 
 Each row of a batch has a 64-bit key. Inside ``with keyed(keys):`` the functions :func:`uniform`,
 :func:`normal` and :func:`rademacher` return numbers that depend only on the row's key, on the number of
-earlier draws, and on the position within the row. So the same example gets the same noise whatever the batch
-size, the device or the number of processes; sample ``i`` of seed ``s`` is the same image alone or among
-thousands; and a resumed run needs no saved generator. Outside of a block they use torch's global generator.
+earlier draws, and on the position within the row. So the same example gets the same noise for any batch
+size, device and number of processes; sample ``i`` of seed ``s`` is the same alone or among thousands; and a
+resumed run does not need a saved generator. Outside of a block the functions use torch's global generator.
 
 >>> with keyed(keys(0, count=2)):
 ...     first, second = uniform(torch.empty(2, 3)), uniform(torch.empty(2, 3))
@@ -45,9 +45,9 @@ class _Source:
 # The active source is a module global and not a context variable, for two reasons. torch.compile (2.11)
 # cannot trace ``ContextVar.get``, and models draw noise within compiled code. And autograd runs the backward
 # pass of a GPU in a thread of its own, which has its own context: layers that recompute their activations
-# there (:mod:`zoo.models.bijections.reversible`) would not see the active keys, but do see a global. The
-# price: two threads must not draw noise under different keys at the same time, which nothing here does.
-# Code that draws the same noise twice (every label of a mixture, every piece of a batch, a recomputed
+# there (:mod:`zoo.models.bijections.reversible`) would not find the active keys, but they do find a global.
+# The price: two threads must not draw noise under different keys at the same time, which never happens in
+# zoo. Code that draws the same noise twice (every label of a mixture, every piece of a batch, a recomputed
 # activation) brackets it by :func:`tell` and :func:`seek`, or by :func:`state` and :func:`restore`.
 _active: _Source | None = None
 
@@ -58,7 +58,8 @@ def _shift(x: Tensor, bits: int) -> Tensor:
 
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
     """Return ``_GOLDEN`` times 1, 2, ..., ``count``, wrapping."""
-    # Not arange(1, count + 1) * _GOLDEN: inductor makes that an index, of 32 bits on a GPU, which overflows.
+    # Not arange(1, count + 1) * _GOLDEN: inductor computes it as an index, with 32 bits on a GPU, which
+    # overflows.
     return -_GOLDEN * ~torch.arange(count, dtype=torch.int64, device=device)
 
 
@@ -79,7 +80,7 @@ def mix_integer(x: int) -> int:
 
 
 def stream(*counters: int) -> int:
-    """Return the 64-bit name of the stream of random numbers for a tuple of counters (seed, update, ...)."""
+    """Return the 64-bit key of the stream of random numbers for a tuple of counters (seed, update, ...)."""
     name = 0
     for counter in counters:
         name = mix_integer(name + int(counter) + _GOLDEN)
@@ -97,9 +98,9 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
 
 
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:
-    """Return keys ``(B,)`` that hash the values of each row, which give the same example the same noise."""
+    """Return keys ``(B,)`` that are hashes of each row's values, so that equal examples get equal noise."""
     flat = x.detach().flatten(1)
-    # adding 0.0 makes -0.0 the same as 0.0
+    # adding 0.0 turns -0.0 into 0.0
     words = (flat.to(torch.float64) + 0.0).view(torch.int64) if flat.numel() else flat.to(torch.int64)
     places = mix(_golden_multiples(words.shape[1], x.device))
     return mix(mix(words + places).sum(1) + mix(torch.full_like(words[:, 0], salt)))
@@ -117,14 +118,14 @@ def _drawing_from(source: _Source | None) -> Iterator[None]:
 
 @contextmanager
 def keyed(row_keys: Tensor) -> Iterator[None]:
-    """Within the block, make the noise for row ``i`` a function of ``row_keys[i]``."""
+    """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``."""
     with _drawing_from(_Source(row_keys)):
         yield
 
 
 @contextmanager
 def rows(selection: slice) -> Iterator[None]:
-    """Within the block, restrict the active block to a selection of its rows; its count of draws goes on."""
+    """Within the block, restrict the active block to selected rows; its count of draws continues."""
     source = _active
     if source is None:
         yield
@@ -143,12 +144,12 @@ def is_keyed() -> bool:
 
 
 def tell() -> int:
-    """Return how many draws the active block has made; 0 outside of a block."""
+    """Return the number of draws in the active block so far; 0 outside of a block."""
     return _active.draws if _active is not None else 0
 
 
 def seek(draws: int) -> None:
-    """Set the active block back to a count that :func:`tell` gave: the same numbers come again."""
+    """Set the active block back to a count returned by :func:`tell`, so that it repeats the same numbers."""
     if _active is not None:
         _active.draws = draws
 
@@ -160,7 +161,7 @@ def state() -> tuple[Tensor, int] | None:
 
 @contextmanager
 def restore(state: tuple[Tensor, int] | None) -> Iterator[None]:
-    """Within the block, draw from a :func:`state` on (None: from torch's global generator)."""
+    """Within the block, continue from a :func:`state` (None: draw from torch's global generator)."""
     with _drawing_from(None if state is None else _Source(*state)):
         yield
 
@@ -174,7 +175,7 @@ def _bits(like: Tensor) -> Tensor | None:
     if count == 0 or rows % count:
         raise ValueError(f"Noise for {rows} rows needs a number of keys that divides {rows}; got {count}.")
     row_keys = source.keys.to(like.device)
-    if rows != count:  # repeated rows (x repeated K times) are different rows
+    if rows != count:  # copies of a row (x repeated K times) get different noise
         copies = _golden_multiples(rows // count, like.device) - _GOLDEN
         row_keys = mix(row_keys + copies[:, None]).flatten()
     source.draws += 1

@@ -1,4 +1,4 @@
-"""Settings that several models share; each default and each explanation stands here once."""
+"""Settings that several models share, with their defaults and explanations."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ DequantisationName = Literal["uniform", "variational"]
 
 @settings
 class Pixels:
-    """How integer pixels ``0 .. levels-1`` enter a flow; without effect on continuous data.
+    """Preprocessing of integer pixels ``0 .. levels-1`` for a flow; without effect on continuous data.
 
     Attributes:
         preprocessing: ``logit`` (the density has all its mass on the pixels' range; Dinh et al. 2017, section
             4.1), ``centre`` (x/levels - 1/2; Kingma and Dhariwal 2018), ``scale`` (2 x/levels - 1; Zhai et
             al. 2024) or ``none``. The last three are linear: mass outside of the range is lost.
-        alpha: margin of the logit, above 0 where it is used; 0.05 is usual for colour photographs.
+        alpha: margin of the logit, above 0 with ``logit``; 0.05 is usual for colour photographs.
         dequantisation: noise that is added to integers: ``uniform``, or ``variational``, which is learned and
             gives a tighter bound (Ho et al. 2019).
     """
