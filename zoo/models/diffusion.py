@@ -1,4 +1,4 @@
-"""Diffusion: a chain of small denoising steps, and the ODE that it becomes with many."""
+"""Diffusion: a chain of small denoising steps, and the ODE that is its limit."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ from zoo.models.families.denoising import (
 from zoo.models.networks.unet import UNetSettings
 from zoo.models.networks.vector_field import PatchSettings
 
-LEAST_SIGNAL = 0.006  # signal at the end of the ODE, as at the end of the linear schedule with 1000 steps
-ODE_EXAMPLES = 50  # examples whose density by the ODE is reported beside the bound
-COPIES_AT_ONCE = 16  # terms of the bound evaluated together; fixed, so that the noise is the same everywhere
+LEAST_SIGNAL = 0.006  # signal left at the end of the ODE: that of the linear schedule with 1000 steps
+ODE_EXAMPLES = 50  # examples whose density by the ODE is reported
+COPIES_AT_ONCE = 16  # terms of the bound per batch; fixed, since the noise depends on it
 
 
 @settings
 class Sampler:
-    """How samples are drawn.
+    """The sampler and its settings.
 
     Attributes:
         method: ``ancestral``, ``ddim`` or ``ode``, see :class:`Diffusion`.
-        steps: steps that the first two methods visit, at most all; None for all.
+        steps: number of steps that the first two methods visit; None for all.
         guidance: weight w of classifier-free guidance in the first two methods,
             (1 + w) v(x, y) - w v(x) (Ho & Salimans 2022, eq. 6); above 0 it needs a conditional model trained
             with ``label_dropout`` above 0.
@@ -60,19 +60,20 @@ class Diffusion(ContinuousModel):
     r"""Denoising diffusion (Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021; Salimans & Ho 2022).
 
     Data x_0 are noised in T steps, and a network learns to undo one step; the closed forms and the notation
-    are those of :mod:`zoo.models.families.denoising`. The network gets the angle phi of a step, as
-    2 phi / pi, and predicts the noise e (``eps``) or the velocity v = dx/dphi = a e - s x_0 (``v``); either
-    gives the other:
+    are those of :mod:`zoo.models.families.denoising`. The input of the network includes the angle phi of
+    a step, as 2 phi / pi. It predicts the noise e (``eps``) or the velocity v = dx/dphi = a e - s x_0
+    (``v``); each follows from the other:
 
         e = s x_t + a v,    x_0 = a x_t - s v.
 
     **Training** regresses the predicted quantity at a uniform step, without weights (Ho et al., eq. 14).
 
     **Sampling** starts from x_T ~ N(0, I) and visits ``sampler.steps`` of the steps. ``ancestral`` draws from
-    p(x_s | x_t) = q(x_s | x_t, x_0 = prediction); ``ddim`` turns by the angle between the steps, x_s =
+    p(x_s | x_t) = q(x_s | x_t, x_0 = prediction); ``ddim`` rotates by the angle between the steps, x_s =
     cos(d) x_t - sin(d) v (Song et al. 2021); ``ode`` follows dx/dphi = v by the solver of
-    :class:`~zoo.models.bijections.continuous.ContinuousFlow`. The last step returns the predicted x_0, on
-    images in the nearest level, and predictions of x_0 are clipped to the range of the pixels (Ho et al.).
+    :class:`~zoo.models.bijections.continuous.ContinuousFlow`. The last step returns the predicted x_0, for
+    images rounded to the nearest level. Predictions of x_0 are clipped to the range of the pixels (Ho et
+    al.).
 
     **Likelihood**, in nats:
 
@@ -80,23 +81,24 @@ class Diffusion(ContinuousModel):
       - sum_{t=2..T} KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)). On integers, which lie at the centres of
       their cells, the first term is the mass of a Gaussian cut into cells; on continuous data its density.
       The sum is an unbiased estimate by ``terms`` steps, stratified by their weight; or all of them.
-    - ``ode``, the density by the probability flow dx/dphi = v (Song et al. 2021, eq. 39), an estimate by a
-      solver at a tolerance. Integers are dequantised, in training too.
+    - ``ode``, the density by the probability flow dx/dphi = v (Song et al. 2021, eq. 39): an estimate, up to
+    the
+      tolerance of the solver. Integers are dequantised, in training too.
     - ``auto``: ``elbo`` on integers, ``ode`` on continuous data.
 
-    ``log_prob`` is one of them, and training follows it: for ``elbo`` the network sees integers at the
-    centres of their cells, for ``ode`` dequantised ones. As Song et al. do with the weights of Ho et al., a
-    network trained for the bound is judged by its ODE too, see :meth:`diagnostics`.
+    Training uses the same data as ``log_prob``: for ``elbo`` integers at the centres of their cells, for
+    ``ode`` dequantised ones. A network trained for the bound is also judged by its ODE, as Song et al. do
+    with the weights of Ho et al., see :meth:`diagnostics`.
 
     Args:
-        spec: the data; continuous data should be of a size of about one.
+        spec: the data; continuous data should have a scale of about one.
         schedule: number of steps and their noise.
         prediction: quantity that the network predicts, ``v`` or ``eps``.
-        variance: variance of p(x_s | x_t): ``small``, that of q(x_s | x_t, x_0), or ``large``, that of
-            q(x_t | x_s).
-        likelihood: see above.
-        terms: steps in an estimate of the bound; None for all.
-        sampler: how samples are drawn.
+        variance: variance of p(x_s | x_t): ``small``, the variance of q(x_s | x_t, x_0), or ``large``, the
+            variance of q(x_t | x_s).
+        likelihood: kind of likelihood, see above.
+        terms: number of steps in an estimate of the bound; None for all.
+        sampler: the sampler.
         conditional: condition the network on the label.
         label_dropout: share of the training examples of a conditional model without their label.
         field: network of images: ``unet`` or ``patch``.
@@ -106,8 +108,8 @@ class Diffusion(ContinuousModel):
         solver: solver of the ODE.
 
     Raises:
-        ZooError: guidance of a model without labels, without label dropout or with the sampler ``ode``; too
-            much noise in the first step.
+        ZooError: guidance for a model without labels or label dropout or with the sampler ``ode``; too much
+            noise in the first step.
     """
 
     family = "diffusion"
@@ -169,7 +171,7 @@ class Diffusion(ContinuousModel):
 
     @property
     def velocity(self) -> VelocityField:
-        """The network, as the velocity dx/dphi."""
+        """The network as a velocity field dx/dphi."""
         return self.ode.field  # type: ignore[return-value]
 
     def matching_loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -192,7 +194,7 @@ class Diffusion(ContinuousModel):
         return (self.velocity.predict(angle, a * x + s * e, context) - target).square().flatten(1).mean(1)
 
     def _state(self, x: Tensor) -> Tensor:
-        """Return x_0 of the chain: for integers in [-1, 1], at the centres of cells or dequantised."""
+        """Return x_0 of the chain; integers are mapped to [-1, 1], at the centres of cells or dequantised."""
         if self.dequantise is not None:
             x = x + 0.5 if self.by_bound else self.dequantise(x)
         return self.before(x)[0]
@@ -223,9 +225,9 @@ class Diffusion(ContinuousModel):
     def decoder_std(self) -> float:
         """Return the standard deviation of p(x | x_1), in units of x_0.
 
-        With ``large`` variance it is that of the noise in x_1. With ``small`` it has half the variance, since
-        q(x_0 | x_1, x_0) has none (the programs of Ho et al. take the variance of the next step, which is
-        0.54 of it in their schedule).
+        With ``large`` variance it is the deviation of the noise in x_1. With ``small`` the variance is half
+        of this, since q(x_0 | x_1, x_0) has variance zero (the code of Ho et al. uses the next step's
+        variance, 0.54 of it in their schedule).
         """
         return math.sin(self.grid[1]) * (1.0 if self.variance == "large" else math.sqrt(0.5))
 
@@ -245,7 +247,7 @@ class Diffusion(ContinuousModel):
                 index = torch.searchsorted(self.cumulative, place, right=True).clamp(max=self.timesteps - 2)
                 share = torch.full_like(place, self.weight / self.terms)
             angle = self.angles[index.flatten() + 2].to(start.dtype)
-            # copies outside, examples inside: in this order the noise of an example is its own
+            # copies outside, examples inside: keyed noise then depends on the example only
             x = start.repeat(copies, *[1] * (start.ndim - 1))
             e = rng.normal(x)
             a, s = wide(angle.cos(), x), wide(angle.sin(), x)
@@ -263,8 +265,9 @@ class Diffusion(ContinuousModel):
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
         """Return the ``straightness`` and, beside a bound, the density of the same weights by the ODE.
 
-        ``bits_per_dim/ode`` of integers, dequantised uniformly, or ``nll/ode``: an estimate from at most the
-        first 50 examples, equal to that of a model with ``likelihood="ode"`` and the same weights.
+        The density is ``bits_per_dim/ode`` of integers, dequantised uniformly, or ``nll/ode``. It is an
+        estimate from at most the first 50 examples, the same as for a model with ``likelihood="ode"`` and
+        these weights.
         """
         found = super().diagnostics(x)
         if not self.by_bound:
@@ -292,7 +295,7 @@ class Diffusion(ContinuousModel):
     ) -> tuple[Tensor, Tensor]:
         """Return the predictions of x_0 and of v at an angle ``()`` or ``(B,)``.
 
-        x_0 of integers is clipped to their range, and v follows it.
+        For integers, x_0 is clipped to their range and v is computed from it.
         """
         angle = torch.as_tensor(angle, dtype=x.dtype, device=x.device)
         v = self.velocity.at(angle, x, context)

@@ -23,8 +23,8 @@ class FFJORD(ContinuousModel):
     """Free-form Jacobian of reversible dynamics (Grathwohl et al. 2019, arXiv:1810.01367).
 
     Trained by maximum likelihood through the ODE, with Hutchinson's trace; evaluated with the exact trace
-    if the dimension allows. On vectors a field of two hidden layers has an exact trace in closed form, which
-    is always used.
+    if the dimension allows. On vectors, a field of two hidden layers always uses its exact trace in closed
+    form.
 
     Images keep one resolution, or have several ``scales``: flows, a squeeze and as many flows again, after
     which half of the channels leave; the last scale, or one of odd height or width, has flows only.
@@ -36,7 +36,7 @@ class FFJORD(ContinuousModel):
         patch: largest number of pixels by which the field folds an axis; 1 for plain convolutions (images).
         activation: activation of the field, ``tanh`` or ``softplus``.
         flows: continuous flows in a row; with ``scales``, in a row at each resolution.
-        scales: largest number of scales; no more than the size can be halved (images).
+        scales: largest number of scales, limited by how often the size can be halved (images).
         learn_time: learn the time T that each flow takes, which starts at 1.
         solver: solver of the ODE.
         penalty: penalties on the path in training.

@@ -29,7 +29,7 @@ class FlowMatching(ContinuousModel):
     Args:
         spec: the data.
         coupling: coupling of data and noise within a batch: ``independent``, or ``minibatch_ot`` (the
-            assignment of least squared distance; the batch must then be in one piece and in one process).
+            assignment of least squared distance; the batch must then be in one process and undivided).
         conditional: condition the field on the label.
         field: network of images: ``unet``, or ``patch``, the field of FFJORD.
         hidden: widths of the hidden layers of the field (vectors).
@@ -74,7 +74,7 @@ class FlowMatching(ContinuousModel):
     def matching_loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the regression error of each example, ``(B,)``, in squared units of the preprocessed data.
 
-        |v(t, x_t) - (e - x)|^2 / D with t uniform on [0, 1) and e standard normal, both from
+        It is |v(t, x_t) - (e - x)|^2 / D with t uniform on [0, 1) and e standard normal, both from
         :mod:`zoo.models.core.rng` (Lipman et al. 2023, eq. 23, with time reversed).
 
         Args:
@@ -96,7 +96,7 @@ class FlowMatching(ContinuousModel):
 
 @torch.no_grad()
 def assignment(x: Tensor, e: Tensor) -> Tensor:
-    """Return the index of the noise for each example, ``(B,)``, with the least sum of squared distances."""
+    """Return the assignment of noise, indices ``(B,)``, with the least sum of squared distances."""
     from scipy.optimize import linear_sum_assignment
 
     cost = torch.cdist(x.flatten(1), e.flatten(1)).square()

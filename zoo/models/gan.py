@@ -1,4 +1,4 @@
-"""GAN: a generative adversarial network of images or vectors, in all its classical variants."""
+"""GAN: a generative adversarial network for images or vectors, with its classical variants as settings."""
 
 from __future__ import annotations
 
@@ -34,35 +34,35 @@ class Generator(Decoder):
 class GAN(AdversarialModel):
     """A GAN (Goodfellow et al. 2014); WGAN, WGAN-GP and SNGAN are settings of it and of its training.
 
-    Architectures for images (vectors pass through dense layers in either):
+    Architectures for images (vectors have dense layers in both):
 
     - ``dcgan``: strided and transposed convolutions, ReLU in G, leaky ReLU in D (Radford et al. 2016,
       arXiv:1511.06434). The one-hot label of a conditional model is appended to z.
     - ``residual``: residual blocks (Gulrajani et al. 2017, arXiv:1704.00028; Miyato et al. 2018,
       arXiv:1802.05957). The label scales and shifts the output of each norm of G.
 
-    G has group norm where the papers have batch norm. With batch norm, a sample would depend on the others of
+    G has group norm where the papers have batch norm. With batch norm, a sample would depend on the rest of
     its batch, and the running statistics would lag behind averaged weights (EMA) and differ between processes
     (DDP). With group norm, G is the same function in training and evaluation. D has no norm by default, so
-    that a penalty on its gradient at one example concerns that example alone; batch norm is not offered,
-    since D's score of an example would depend on the others of its batch.
+    that a gradient penalty at an example depends on that example only. Batch norm is not offered for D, since
+    the score of an example would depend on the rest of its batch.
 
     Args:
         spec: the data.
         latent_dim: length of z.
         architecture: ``dcgan`` or ``residual`` (images only).
-        width: channels. ``dcgan``: at the image's own size, doubled at each halving up to four times.
-            ``residual``: of every block.
+        width: number of channels. ``dcgan``: at the image's size, doubled at each halving up to four times.
+            ``residual``: in every block.
         hidden: units of the hidden layers (vectors, and one layer in each network of ``dcgan``).
         depth: hidden layers of each network (vectors only).
         generator_norm: ``group`` or ``none``, in the generator's convolutions (images only).
         critic_norm: ``none``; ``group`` after convolutions (images only); ``spectral`` or ``lipschitz`` in
             every layer, of vectors too. ``spectral`` (Miyato et al. 2018) divides each weight, a kernel as
             the matrix (out, in x height x width), by its largest singular value. This bounds the Lipschitz
-            constant of a dense D by 1; a convolution's may be as large as the square root of its taps, 3 for
-            a 3x3 kernel. ``lipschitz`` bounds the norm of each convolution itself, and the constant of every
-            D by 1, given any label.
-        critic_width: channels of the critic; None: those of the generator.
+            constant of a dense D by 1; the constant of a convolution may reach the square root of its taps, 3
+            for a 3x3 kernel. ``lipschitz`` bounds the operator norm of each convolution, and the Lipschitz
+            constant of every D by 1, for every label.
+        critic_width: channels of the critic; None: as in the generator.
         conditional, truncation: see :class:`~zoo.models.families.adversarial.AdversarialModel`.
 
     Raises:

@@ -36,27 +36,27 @@ class Glow(Flow):
 
     A step is activation normalisation, an invertible 1x1 convolution and a coupling over channels. A level is
     a squeeze and ``steps`` steps, after which half of the channels leave under a learned prior. Images of odd
-    height or width are not squeezed further; where that leaves a single channel, a checkerboard mask replaces
-    the channel mask. On vectors a full linear layer replaces the 1x1 convolution.
+    height or width are not squeezed further; if they have a single channel, a checkerboard mask replaces the
+    channel mask. On vectors a full linear layer replaces the 1x1 convolution.
 
     Args:
         spec: the data; at least 2 dimensions.
-        levels: squeezes, at least 1, at most what halving allows (images).
-        steps: steps of a level; on vectors, half of the steps in all.
+        levels: number of squeezes, at least 1, limited by how often the size can be halved (images).
+        steps: number of steps of a level; on vectors, half of the total number of steps.
         hidden: hidden layers of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
-        blocks: residual blocks of that conditioner; 0: the paper's three convolutions (images).
+        blocks: residual blocks of the convolutional conditioner; 0: the paper's three convolutions (images).
         additive: additive couplings instead of affine ones.
-        bound: of an affine coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
-        mixing: the 1x1 convolution's parameters, ``plu`` or ``full``.
-        pixels: how integer pixels enter; the paper's preprocessing is ``centre``.
+        bound: bound of an affine coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
+        mixing: parametrisation of the 1x1 convolution, ``plu`` or ``full``.
+        pixels: preprocessing of integer pixels; the paper's is ``centre``.
         base: distribution of the latents; ``diagonal`` is the paper's learned top prior.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
 
     Raises:
-        ZooError: data of a single dimension.
+        ZooError: the data have a single dimension.
     """
 
     @checked("model")

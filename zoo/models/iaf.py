@@ -1,4 +1,4 @@
-"""IAF: masked autoregressive layers in the direction that samples in one pass."""
+"""IAF: masked autoregressive layers in the inverse direction, which samples in one pass."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class IAF(Flow):
     """Inverse autoregressive flow (Kingma et al. 2016, arXiv:1606.04934).
 
     MAF with each layer inverted: (m_i, s_i) are functions of the layer's output u_1 .. u_{i-1}, and
-    u_i = m_i + x_i exp(s_i). A sample costs L network passes; the density of given data is L * D sequential
-    steps (of about L passes' arithmetic), through which training differentiates.
+    u_i = m_i + x_i exp(s_i). A sample takes L network passes. The density of given data takes L * D
+    sequential steps (with about the arithmetic of L passes), through which training differentiates.
 
     Args:
         spec: the data.
         layers: number of autoregressive layers L.
         hidden: widths of the hidden layers of each layer's MADE.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        order: from one layer to the next, see :class:`~zoo.models.maf.MAF`.
+        order: order of the dimensions from one layer to the next, see :class:`~zoo.models.maf.MAF`.
         log_scale_bound: bound on each |s|; None for none.
-        pixels: how integer pixels enter.
+        pixels: preprocessing of integer pixels.
         base: distribution of the latents.
         conditional: condition on the label.
     """

@@ -17,21 +17,21 @@ from zoo.models.networks.made import Activation
 
 
 class GaussianMADE(Flow):
-    """p(x) = prod_i N(x_i; m_i, exp(2 s_i)) with (m_i, s_i) functions of x_1 .. x_{i-1}.
+    """MADE (Germain et al. 2015, arXiv:1502.03509) with Gaussian conditionals.
 
-    MADE (Germain et al. 2015, arXiv:1502.03509) with Gaussian conditionals, "MADE" in Papamakarios et al.
-    2017, which is MAF with one layer; images are dequantised, preprocessed and flattened in the same way.
-    What it can represent depends on the order. (MADE over integers, with a softmax for each, is
-    model=pixelcnn on vectors.)
+    p(x) = prod_i N(x_i; m_i, exp(2 s_i)) with (m_i, s_i) functions of x_1 .. x_{i-1}: the "MADE" of
+    Papamakarios et al. 2017, which is MAF with one layer. Images are dequantised, preprocessed and flattened
+    as in MAF. The distributions it can represent depend on the order. (MADE over integers, with a softmax for
+    each, is model=pixelcnn on vectors.)
 
     Args:
         spec: the data.
         hidden: widths of the MADE's hidden layers.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: of the hidden units: ``spread`` evenly, or ``random``.
-        order: of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        degrees: degrees of the hidden units: ``spread`` evenly, or ``random``.
+        order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
         log_scale_bound: bound on each |s|; None for none.
-        pixels: how integer pixels enter.
+        pixels: preprocessing of integer pixels.
         base: distribution of the latents.
         conditional: condition on the label.
     """

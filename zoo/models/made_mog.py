@@ -32,10 +32,10 @@ class MADEMoG(Flow):
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: of the hidden units: ``spread`` evenly, or ``random``.
-        order: of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
+        degrees: degrees of the hidden units: ``spread`` evenly, or ``random``.
+        order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
         log_scale_bound: bound on each |s|; None for none, as in the paper.
-        pixels: how integer pixels enter.
+        pixels: preprocessing of integer pixels.
         conditional: condition on the label.
     """
 

@@ -22,22 +22,22 @@ class MAF(Flow):
     """Masked autoregressive flow (Papamakarios et al. 2017, arXiv:1705.07057).
 
     z = f_L(R f_{L-1}(... R f_1(x))) with f_l a masked affine autoregressive layer, R a change of the order
-    and z standard normal: log p(x) = log N(z; 0, I) - sum_l sum_i s_{l,i}. The density costs L network
-    passes; a sample is L * D sequential steps, of about L passes' arithmetic together. Images are flattened
-    after the preprocessing, in the paper a logit.
+    and z standard normal: log p(x) = log N(z; 0, I) - sum_l sum_i s_{l,i}. The density takes L network
+    passes; a sample takes L * D sequential steps, with about the arithmetic of L passes. Images are flattened
+    after the preprocessing, which is a logit in the paper.
 
     Args:
         spec: the data.
         layers: number of autoregressive layers L.
         hidden: widths of the hidden layers of each layer's MADE.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees: of the hidden units of each MADE: ``spread`` evenly, or ``random`` (the paper's on CIFAR-10).
-        order: of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random`` (drawn for
-            each layer, the first too) or ``natural`` (the same for all).
+        degrees: degrees of the hidden units: ``spread`` evenly, or ``random`` (as in the paper on CIFAR-10).
+        order: order of the dimensions from one layer to the next: ``reversed`` (the paper's), ``random``
+            (drawn for each layer, the first too) or ``natural`` (the same for all).
         batch_norm: batch normalisation after each layer, which evaluates with the statistics of the whole
             training set (the paper's appendix B).
         log_scale_bound: bound on each |s|; None for none, as in the paper.
-        pixels: how integer pixels enter.
+        pixels: preprocessing of integer pixels.
         base: distribution of the latents.
         conditional: condition on the label.
     """

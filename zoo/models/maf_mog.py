@@ -31,13 +31,13 @@ class MAFMoG(Flow):
     Args:
         spec: the data.
         layers: number of autoregressive layers, besides the base.
-        hidden: widths of the hidden layers of each MADE, the base's too.
+        hidden: widths of the hidden layers of each MADE, including the base.
         components: Gaussians for each dimension of the base.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
         degrees, batch_norm: see :class:`~zoo.models.maf.MAF`.
         order: see :class:`~zoo.models.maf.MAF`; the base has the same order as the last layer.
         log_scale_bound: bound on each |s|; None for none, as in the paper.
-        pixels: how integer pixels enter.
+        pixels: preprocessing of integer pixels.
         conditional: condition on the label.
     """
 

@@ -24,21 +24,21 @@ class NSFAutoregressive(Flow):
     """RQ-NSF (AR) (Durkan, Bekasov, Murray and Papamakarios 2019, arXiv:1906.04032).
 
     ``steps`` times a fixed random permutation, a linear layer in LU form and a layer of rational-quadratic
-    splines whose parameters come from a residual MADE; then a permutation and a linear layer. An activation
-    normalisation in front standardises the data, which the paper assumes done. Images are flattened after the
-    preprocessing.
+    splines whose parameters come from a residual MADE; then a permutation and a linear layer. An initial
+    activation normalisation standardises the data; the paper assumes standardised data. Images are flattened
+    after the preprocessing.
 
     Args:
         spec: the data.
         steps: number of steps.
         bins: number of bins of a spline.
-        bound: B; a spline is the identity outside [-B, B].
+        bound: bound B of a spline, which is the identity outside [-B, B].
         hidden: width of each MADE.
         blocks: residual blocks of each MADE.
-        dropout: share of units left out in training, inside the blocks.
+        dropout: share of the units dropped in training, inside the blocks.
         activation: ``relu`` or ``tanh``.
-        linear: a linear layer after each permutation.
-        pixels: how integer pixels enter.
+        linear: whether a linear layer follows each permutation.
+        pixels: preprocessing of integer pixels.
         base: distribution of the latents.
         conditional: condition on the label.
     """

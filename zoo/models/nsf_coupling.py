@@ -30,29 +30,29 @@ class NSFCoupling(Flow):
     """RQ-NSF (C) (Durkan, Bekasov, Murray and Papamakarios 2019, arXiv:1906.04032).
 
     Vectors: ``steps`` times a fixed random permutation, a linear layer in LU form and a rational-quadratic
-    spline coupling, then a permutation and a linear layer; an activation normalisation in front standardises
-    the data, which the paper assumes done. Images: Glow with spline couplings.
+    spline coupling, then a permutation and a linear layer; an initial activation normalisation
+    standardises the data; the paper assumes standardised data. Images: Glow with spline couplings.
 
     Args:
         spec: the data; at least 2 dimensions.
-        steps: of the flow (vectors), or of a level (images).
+        steps: number of steps of the flow (vectors), or of a level (images).
         bins: number of bins of a spline.
-        bound: B; a spline is the identity outside [-B, B].
+        bound: bound B of a spline, which is the identity outside [-B, B].
         hidden: width of a dense conditioner (vectors).
         width: channels of a convolutional conditioner (images).
         blocks: residual blocks of either conditioner.
-        dropout: share of units left out in training, inside the blocks.
+        dropout: share of the units dropped in training, inside the blocks.
         unconditional: transform the conditioning part too, by splines that are the same for all examples.
-        levels: squeezes, at least 1, at most what halving allows (images).
+        levels: number of squeezes, at least 1, limited by how often the size can be halved (images).
         multi_scale: half of the channels leave between levels (images).
-        pixels: how integer pixels enter; the paper's preprocessing is ``centre``.
+        pixels: preprocessing of integer pixels; the paper's is ``centre``.
         base: distribution of the latents.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.
 
     Raises:
-        ZooError: data of a single dimension.
+        ZooError: the data have a single dimension.
     """
 
     @checked("model")
@@ -88,7 +88,7 @@ class NSFCoupling(Flow):
                 if spec.is_image
                 else ResidualMLP(partition.given, out, hidden, blocks, dropout, context)
             )
-            # not with a checkerboard, whose kept part is padded with zeros that must not change
+            # not with a checkerboard, which pads the conditioning part with zeros that must not change
             own = unconditional and kind != "checkerboard"
             kept = ElementwiseSpline(partition.given, bins, bound) if own else None
             return SplineCoupling(partition, network, bins, bound, kept)

@@ -25,7 +25,7 @@ Kernel = Annotated[int, Ge(3)]
 
 
 class PixelCNN(GenerativeModel):
-    """log p(x) = sum_i log p(x_i | x_1 .. x_{i-1}), one sub-pixel or dimension after the other.
+    """An autoregressive model, log p(x) = sum_i log p(x_i | x_1 .. x_{i-1}), over sub-pixels or dimensions.
 
     The network depends on the data; the likelihood's details record its name:
 
@@ -116,7 +116,7 @@ class PixelCNN(GenerativeModel):
         return sum_event(torch.logsumexp(log_weight - log_std - 0.5 * (standard.square() + LOG_2PI), dim=2))
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        # drawn at once for the whole example, so that the numbers do not depend on the order of the steps
+        # all numbers of an example are drawn at once, so that they do not depend on the order of the steps
         u = rng.uniform(torch.empty(n, *self.spec.shape, dtype=self.dtype, device=self.device))
         if self.pixels is not None:
 
@@ -161,7 +161,7 @@ def sample_categorical(logits: Tensor, u: Tensor, temperature: float) -> Tensor:
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     cumulative = (logits / temperature).softmax(1).cumsum(1)
     below = cumulative <= u.to(cumulative.dtype)[:, None] * cumulative[:, -1:]
-    return below.sum(1).clamp(max=logits.shape[1] - 1)  # rounding may reach the total itself
+    return below.sum(1).clamp(max=logits.shape[1] - 1)  # rounding may reach the total
 
 
 def _softmax_log_prob(logits: Tensor, x: Tensor) -> Tensor:

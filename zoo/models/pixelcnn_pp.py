@@ -24,7 +24,7 @@ class Mixture(NamedTuple):
     Attributes:
         log_weight: ``(B, K, H, W)``, in nats.
         mean: ``(B, K, C, H, W)``, in [-1, 1].
-        log_scale: ``(B, K, C, H, W)``, of a scale in levels.
+        log_scale: ``(B, K, C, H, W)``, the log of a scale in levels.
         slope: ``(B, K, C, C, H, W)``, the coefficient of channel d in the mean of channel c; 0 unless d < c.
     """
 
@@ -39,10 +39,11 @@ class Mixture(NamedTuple):
 
 
 class PixelCNNPP(GenerativeModel):
-    r"""log p(x) = sum_ij log p(x_ij | pixels before), an exact probability of integer images.
+    r"""An autoregressive model of integer images, with an exact probability.
 
-    A pixel of C channels follows a mixture of K components that its channels share (Salimans et al. 2017,
-    arXiv:1701.05517, sections 2.1 and 2.2), with the channels in order (red, green, blue):
+    log p(x) = sum_ij log p(x_ij | pixels before). A pixel of C channels follows a mixture of K components
+    that its channels share (Salimans et al. 2017, arXiv:1701.05517, sections 2.1 and 2.2), with the channels
+    in order (red, green, blue):
 
         p(x_ij | before) = sum_k w_k prod_c P(x_c; m_kc + sum_{d<c} a_kcd x_d, s_kc),
 
@@ -58,12 +59,12 @@ class PixelCNNPP(GenerativeModel):
         width: features of each stream of the network.
         blocks: residual blocks at each size, on the way down and on the way up.
         scales: largest number of sizes; sides halve while both are longer than 2.
-        components: K.
+        components: number K of logistics.
         dropout: share of features dropped in training.
         conditional: shift every block by the label (the paper's class-conditional model).
 
     Raises:
-        ZooError: data that are not images of integers, or a setting outside its range.
+        ZooError: the data are not images of integers, or a setting is outside its range.
     """
 
     family = "autoregressive"
@@ -104,7 +105,7 @@ class PixelCNNPP(GenerativeModel):
             bias[:, 1 : 1 + channels] = torch.linspace(-1, 1, components + 2)[1:-1, None]
 
     def mixture(self, output: Tensor) -> Mixture:
-        """Return the mixtures that the network's output ``(B, outputs, H, W)`` stands for."""
+        """Return the mixtures that the network's output ``(B, outputs, H, W)`` parametrises."""
         channels = self.spec.shape[0]
         parts = output.unflatten(1, (self.components, -1)).split([1, channels, channels, self.pairs], 2)
         weight, mean, raw, coefficients = parts
@@ -118,9 +119,9 @@ class PixelCNNPP(GenerativeModel):
         """Sample one pixel of each image, ``(B, C)``, in levels.
 
         Args:
-            output: the network's output ``(B, outputs)`` there.
+            output: the network's output ``(B, outputs)`` at the pixel.
             u: uniform numbers in [0, 1), ``(B, 1 + C)``.
-            temperature: divides the logits of the weights and multiplies the scales.
+            temperature: factor that divides the logits of the weights and multiplies the scales.
         """
         log_weight, mean, log_scale, slope = (p[..., 0, 0] for p in self.mixture(output[..., None, None]))
         if temperature == 0:
@@ -148,7 +149,7 @@ class PixelCNNPP(GenerativeModel):
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         channels = self.spec.shape[0]
-        # drawn at once for the whole example, so that the numbers do not depend on the order of the steps
+        # all numbers of an example are drawn at once, so that they do not depend on the order of the steps
         like = torch.empty(n, channels + 1, *self.spec.shape[1:], dtype=self.dtype, device=self.device)
         u = rng.uniform(like)
 

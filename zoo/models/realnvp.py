@@ -35,10 +35,10 @@ class RealNVP(Flow):
 
     Vectors: ``layers`` couplings with alternating masks (a permutation brings the even dimensions to the
     front once, so that both parts are contiguous). Images: at each scale three couplings with checkerboard
-    masks, a squeeze, three with channel masks; then half of the channels leave. They are standardised by a
-    mean and a scale that a small convolution computes from the channels that stay: a learned prior, as in
-    Glow. The paper has none; here it starts as the identity. The last scale has four checkerboard couplings,
-    or four over channels where a single pixel is left. Odd sizes are not halved further.
+    masks, a squeeze, three with channel masks; then half of the channels leave. These are
+    standardised by a mean and a scale that a small convolution computes from the other channels: a learned
+    prior, as in Glow, which starts as the identity; the paper has none. The last scale has four checkerboard
+    couplings, or four over channels if only one pixel is left. Odd sizes are not halved further.
 
     Args:
         spec: the data; vectors have at least 2 dimensions.
@@ -46,20 +46,20 @@ class RealNVP(Flow):
         hidden: hidden layers of a dense conditioner (vectors).
         separate: compute scale and shift by separate networks, with tanh and with ReLU, as in the baseline of
             Papamakarios et al. 2017 (vectors).
-        scales: at least 1, at most what halving allows (images).
+        scales: number of scales, at least 1, limited by how often the size can be halved (images).
         width: channels of a convolutional conditioner (images).
-        blocks: residual blocks of that conditioner (images).
-        bound: of each coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
-        normalisation: ``actnorm`` before each coupling, or ``batchnorm`` after it, evaluated with running
-            averages; ``batchnorm_full``: evaluated with statistics of the whole training set; or ``none``.
-        pixels: how integer pixels enter.
+        blocks: residual blocks of the convolutional conditioner (images).
+        bound: bound of each coupling's log-scale, see :func:`~zoo.models.bijections.coupling.bounded`.
+        normalisation: ``actnorm`` before each coupling; ``batchnorm`` after it, evaluated with running
+            averages; ``batchnorm_full``, evaluated with statistics of the whole training set; or ``none``.
+        pixels: preprocessing of integer pixels.
         base: distribution of the latents.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`; not with batch normalisation.
         conditional: condition on the label.
 
     Raises:
-        ZooError: data of a single dimension; batch normalisation with ``memory_efficient``.
+        ZooError: the data have a single dimension, or ``memory_efficient`` is set with batch normalisation.
     """
 
     @checked("model")
@@ -156,6 +156,6 @@ class ScaleAndShift(nn.Module):
         self.shift = MLP(given, out // 2, hidden, nn.ReLU, context=context)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        add_nfe()  # one, since the two networks run in parallel
+        add_nfe()  # one evaluation, since the two networks run in parallel
         x = x if context is None else torch.cat([x, context], 1)
         return torch.cat([self.scale.layers(x), self.shift.layers(x)], 1)

@@ -17,16 +17,16 @@ from zoo.models.networks.lipschitz import Activation, LipschitzNetwork, Spectral
 class ResidualFlow(ResidualModel):
     """Residual flow (Chen et al. 2019, arXiv:1906.02735).
 
-    The blocks of i-ResNet with a looser Lipschitz bound, which the Russian-roulette estimator of the
-    log-determinant allows, its Neumann-series gradient, and LipSwish before every layer.
+    It has the blocks of i-ResNet with a looser Lipschitz bound, the unbiased Russian-roulette estimator of
+    the log-determinant, its Neumann-series gradient, and LipSwish before every layer.
 
     Args:
         spec: the data.
         hidden: widths of the hidden layers of a block (vectors), and of a dense block at the end (images).
         width: channels of the hidden layers of a block (images).
         dense_blocks: number of dense blocks at the end (images).
-        activation: activation before every layer: ``lipswish``, ``elu`` or ``sincos`` (pairs of waves, which
-            are not in the paper and attenuate no gradient).
+        activation: activation before every layer: ``lipswish``, ``elu`` or ``sincos`` (pairs of sine and
+            cosine, which are not in the paper and do not attenuate gradients).
         spectral: spectral normalisation of the layers.
         series: log-determinant of a block.
         tolerance: tolerance of the inverse of a block.

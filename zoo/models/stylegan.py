@@ -17,7 +17,7 @@ from zoo.models.networks.style import StyleGenerator, to_sphere
 
 
 class StyleGAN(AdversarialModel):
-    """The style-based GAN (Karras et al. 2019, arXiv:1812.04948; 2020, arXiv:1912.04958).
+    """StyleGAN, the style-based GAN (Karras et al. 2019, arXiv:1812.04948; 2020, arXiv:1912.04958).
 
     A mapping network turns z into a style w, which modulates every convolution of the generator: see
     :class:`~zoo.models.networks.style.StyleGenerator`. z is scaled to the sphere, as in the papers; the
@@ -29,7 +29,7 @@ class StyleGAN(AdversarialModel):
     Args:
         spec: the data.
         latent_dim: length of z.
-        width: channels at the image's own size, doubled at each halving up to four times (images only).
+        width: channels at the image's size, doubled at each halving up to four times (images only).
         hidden: length of w; units of the mapping network and, for vectors, of every layer.
         depth: layers of the mapping network and, for vectors, of the generator and the critic.
         critic_norm: see :class:`~zoo.models.gan.GAN`.

@@ -28,12 +28,12 @@ class TarFlow(Flow):
 
     An image becomes a sequence of patches, a vector the sequence of its dimensions. ``blocks`` transformer
     autoregressive blocks map the sequence to the latents, every other block from the last token to the first.
-    A density costs ``blocks`` passes, a sample ``blocks`` times (tokens - 1) steps of one token each.
+    A density takes ``blocks`` passes, a sample ``blocks`` times (tokens - 1) steps of one token each.
 
-    The noise that is added to data determines what the likelihood means:
+    The noise that is added to data determines the meaning of the likelihood:
 
     * ``uniform``: the dequantisation of :class:`~zoo.models.core.settings.Pixels`, as in any flow; continuous
-      data gets no noise and has an exact density.
+      data have no noise and an exact density.
     * ``gaussian``: for better samples, as in the paper. The flow is then a density of *noisy* data. The
       likelihood is a lower bound for the data themselves, with the conditional distribution of data given
       noisy data of :class:`~zoo.models.bijections.dequantise.GaussianNoise`. Samples of the flow are noisy
@@ -44,19 +44,19 @@ class TarFlow(Flow):
         spec: the data; at least 2 dimensions.
         blocks: number of blocks.
         patch: largest side of a patch, see :func:`~zoo.models.core.functional.patch_side` (images).
-        width, layers, head_width: of each block's transformer.
+        width, layers, head_width: size of each block's transformer.
         log_scale_bound: bound of each block's log-scales; None for none, as in the paper.
-        pixels: how integer pixels enter; the paper's preprocessing is ``scale``.
+        pixels: preprocessing of integer pixels; the paper's is ``scale``.
         noise: ``uniform`` or ``gaussian``, which needs a linear preprocessing of pixels.
         noise_std: standard deviation of Gaussian noise; for integers on the scale [-1, 1].
-        denoise: the score step in sampling; only with ``noise=gaussian``.
+        denoise: make the score step in sampling; only with ``noise=gaussian``.
         base: distribution of the latents.
         conditional: condition on the label.
         label_dropout: probability in training that an example's label is withheld, which guidance needs.
         guidance: weight w of guided sampling; 0 samples the model itself. The likelihood is unguided.
 
     Raises:
-        ZooError: data of a single dimension; settings that exclude each other.
+        ZooError: the data have a single dimension, or settings exclude each other.
     """
 
     sampling = "sequential"
@@ -96,7 +96,7 @@ class TarFlow(Flow):
                 "model.guidance needs model.conditional=true and a model.label_dropout above 0 in training."
             )
 
-        unit = 1.0 if spec.levels is None else spec.levels / 2  # one on the scale [-1, 1], in levels
+        unit = 1.0 if spec.levels is None else spec.levels / 2  # 1 on the scale [-1, 1], in levels
         split: Bijection = Reshape(spec.shape, (spec.dim, 1))
         tokens, features = spec.dim, 1
         if spec.is_image and (patches := Patchify(spec.shape, patch)).tokens > 1:
@@ -145,7 +145,7 @@ class TarFlow(Flow):
         return self._as_data(y)
 
     def sampling_details(self) -> dict[str, Any]:
-        """Return the settings by which samples differ from draws of the density that ``log_prob`` gives."""
+        """Return the settings by which samples differ from draws of the density of ``log_prob``."""
         denoised = isinstance(self.dequantise, GaussianNoise) and self.denoise
         guided = {"guidance": self.guidance} if self.guidance else {}
         return ({"denoised": True} if denoised else {}) | guided

@@ -30,7 +30,7 @@ LOG_STD_BOUND = 7.0  # posterior standard deviations lie between e^-7 and e^7
 
 @settings
 class Latents:
-    """The distributions of the latents z of a VAE.
+    """The posterior and the prior of a VAE's latents z.
 
     The posterior starts from a Gaussian, z_0 = m(x) + s(x) e with e ~ N(0, I), and is
 
@@ -64,12 +64,12 @@ class Latents:
 class VAE(LatentVariableModel):
     r"""A variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) with a vector of latents.
 
-    Where KL(q || p) has no closed form (see :class:`Latents`), log q - log p at the sample estimates it.
+    If KL(q || p) has no closed form (see :class:`Latents`), it is estimated by log q - log p at the sample.
 
     Args:
         spec: the data.
         latent_dim: length of z.
-        width: channels at the image's own size, doubled at each halving up to four times (images only).
+        width: channels at the image's size, doubled at each halving up to four times (images only).
         hidden: units of the hidden layers.
         depth: hidden layers of each network (vectors only).
         norm: ``group`` or ``batch`` after the convolutions (images only), ``spectral`` in every layer of the
@@ -109,7 +109,7 @@ class VAE(LatentVariableModel):
         )
         self.latent_dim = latent_dim
         with_flow = latents.posterior == "iaf"
-        # for each latent: mean, standard deviation and, with a flow, one feature that conditions it
+        # for each latent: mean, standard deviation and, with a flow, one conditioning feature
         outputs = (3 if with_flow else 2) * latent_dim
         shape = (spec.shape[0] + self.context, *spec.shape[1:])
         network: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""HierarchicalVAE: a variational autoencoder with several layers of latents, each given those above it."""
+"""HierarchicalVAE: a VAE with several layers of latents, each conditioned on the layers above it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ LOG_STD_BOUND = 5.0  # posterior standard deviations lie between e^-5 and e^5 ti
 
 
 class HierarchicalVAE(LatentVariableModel):
-    r"""p(x) = E p(x | h(z_1..z_L)) with p(z) = p(z_1) p(z_2 | z_1) ... p(z_L | z_1 .. z_{L-1}), top first.
+    r"""A VAE with L layers of latents, each conditioned on the layers above it.
 
-    Every conditional is a diagonal Gaussian with parameters from the
+    p(x) = E p(x | h(z_1..z_L)) with p(z) = p(z_1) p(z_2 | z_1) ... p(z_L | z_1 .. z_{L-1}), top first. Every
+    conditional is a diagonal Gaussian with parameters from the
     :class:`~zoo.models.networks.hierarchical_vae.TopDownNetwork`. The posterior is computed in the same
     top-down order and is parametrised relative to the prior. In the standardised latents u = (z - m)/s of a
     layer, where the prior is N(0, I) and the posterior N(a, diag e^{2b}),
 
         KL_l = 1/2 sum(a^2 + e^{2b} - 1 - 2b),    KL(q || p) = E sum_l KL_l,
 
-    where one sample of the layers above estimates the expectation. ``active_units`` counts units of u: a
-    layer without information beyond the layers above has none.
+    where one sample of the layers above estimates the expectation. ``active_units`` counts units of u; a
+    layer that adds no information to the layers above has none.
 
     Args:
         spec: the data.
@@ -66,7 +67,7 @@ class HierarchicalVAE(LatentVariableModel):
         )
         if len(self.network.down) < 2:
             raise ZooError(
-                "A hierarchy has at least two stochastic layers: set model.layers to 2 or more, or use "
+                "A hierarchy must have at least two stochastic layers: set model.layers to 2 or more, or use "
                 "model=vae."
             )
 

@@ -1,7 +1,7 @@
-"""The base of adversarial models: a generator, a discriminator and the maps between data and networks.
+"""The base class of adversarial models: generator, discriminator and the maps between data and networks.
 
-The discriminator is called *critic* in all of zoo, the word of the Wasserstein GAN (Arjovsky et al. 2017),
-whether its output is the logit of a probability or an unbounded score.
+zoo calls every discriminator a *critic*, after the Wasserstein GAN (Arjovsky et al. 2017), whether its output
+is the logit of a probability or an unbounded score.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Truncation = Annotated[float, Gt(0), Le(1)]
 
 
 class AdversarialModel(GenerativeModel):
-    """x = G(z) with z ~ N(0, I), trained against a critic D (Goodfellow et al. 2014, arXiv:1406.2661).
+    """A generator x = G(z), z ~ N(0, I), with its critic D (Goodfellow et al. 2014, arXiv:1406.2661).
 
     The training module defines the objective, e.g. max_D E log S(D(x)) + E log(1 - S(D(G(z)))) with the
     logistic function S. This class maps between data and *network space*: [-1, 1] for integer data, where G
@@ -38,8 +38,8 @@ class AdversarialModel(GenerativeModel):
         latent_dim: length of z.
         conditional: condition the generator and the critic on the label.
         truncation: psi in (0, 1]; below 1, samples use a z whose entries all satisfy |z_i| <= t, where a
-            standard normal satisfies it with probability psi. This is the distribution that drawing z_i
-            again until |z_i| <= t gives (Brock et al. 2019, arXiv:1809.11096). Training ignores it.
+            standard normal satisfies it with probability psi. This is the distribution of z_i that is
+            redrawn until |z_i| <= t (Brock et al. 2019, arXiv:1809.11096). Training ignores it.
     """
 
     family = "gan"
@@ -88,7 +88,7 @@ class AdversarialModel(GenerativeModel):
         return to_symmetric(x, self.spec.levels)
 
     def from_network(self, y: Tensor) -> Tensor:
-        """Map network space to data, integers rounded to the nearest level: inverts :meth:`to_network`."""
+        """Map network space to data, with integers rounded: the inverse of :meth:`to_network`."""
         return y if self.spec.levels is None else self.spec.quantise(from_symmetric(y, self.spec.levels))
 
     def sampling_details(self) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class AdversarialModel(GenerativeModel):
 def encoder_critic(
     spec: DataSpec, *, width: int, hidden: int, depth: int, norm: CriticNorm, context: int
 ) -> Critic:
-    """Return a critic whose features are an encoder without its last layer (of ``dcgan`` and of vectors)."""
+    """Return a critic with an encoder's features, without its last layer (for ``dcgan`` and vectors)."""
     encoder = Encoder(
         spec.shape, 1, width=width, hidden=hidden, depth=depth, norm=norm, activation="leaky_relu"
     )
@@ -112,12 +112,12 @@ def encoder_critic(
 
 
 def residual_critic(spec: DataSpec, *, width: int, norm: CriticNorm, context: int) -> Critic:
-    """Return a critic of images with residual features (of ``residual`` and of StyleGAN)."""
+    """Return a critic of images with residual features (for ``residual`` and StyleGAN)."""
     return Critic(ResidualFeatures(spec.shape, width=width, norm=norm), width, norm=norm, context=context)
 
 
 def truncated(z: Tensor, share: float) -> Tensor:
-    """Map standard normal numbers to a normal cut to [-t, t], where P(|z| <= t) = ``share``.
+    """Map standard normal numbers to a normal truncated to [-t, t], where P(|z| <= t) = ``share``.
 
     The map is z -> Q(1/2 + share (P(z) - 1/2)), with the normal's distribution function P and its inverse Q.
     It is monotone, so the same noise gives similar samples for any share.

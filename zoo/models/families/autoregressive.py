@@ -1,4 +1,4 @@
-"""Parts of flows that transform each dimension given those before it: orders, degrees, a mixture base."""
+"""Parts of autoregressive flows: orders of the dimensions, seeds of degrees, a mixture base."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ Degrees = Literal["spread", "random"]
 
 
 def flattened(spec: DataSpec, pixels: Pixels) -> list[Bijection]:
-    """Return the layers from (dequantised) data to vectors ``(D,)``: channels, then rows, then columns."""
+    """Return the layers from (dequantised) data to vectors ``(D,)``, in the order channels, rows, columns."""
     layers: list[Bijection] = [preprocess(spec, pixels)]
     return [*layers, Reshape(spec.shape, (spec.dim,))] if spec.is_image else layers
 
 
 def reorder(order: Order, dim: int) -> list[Bijection]:
-    """Return the layers that bring ``dim`` dimensions into an order: unchanged, reversed, or drawn at random.
+    """Return the layers that reorder ``dim`` dimensions: unchanged, reversed, or at random.
 
     A random order is a buffer of its layer and is saved with the weights.
     """
@@ -42,7 +42,7 @@ def reorder(order: Order, dim: int) -> list[Bijection]:
 
 
 def degree_seed(degrees: Degrees, layer: int) -> int | None:
-    """Return the seed that a layer's MADE draws its hidden degrees with; None where they are spread."""
+    """Return the seed of the hidden degrees of a layer's MADE; None if the degrees are evenly spread."""
     return layer if degrees == "random" else None
 
 
@@ -50,8 +50,8 @@ def stack(layers: int, layer: Callable[[int], list[Bijection]], order: Order, di
     """Return ``layer(0), layer(1), ...`` with a change of the order between them.
 
     Args:
-        layers: how many.
-        layer: makes the layers at an index.
+        layers: number of layers.
+        layer: function from an index to the layers there.
         order: ``reversed`` or ``natural`` from one layer to the next; ``random``: drawn before each
             layer, the first included.
         dim: number of dimensions.
@@ -65,13 +65,14 @@ def stack(layers: int, layer: Callable[[int], list[Bijection]], order: Order, di
 
 
 class MixtureMADE(Distribution):
-    """p(z) = prod_i sum_k softmax(w_i)_k N(z_i; m_ik, exp(2 s_ik)), (w, m, s)_i functions of z_1 .. z_{i-1}.
+    """MADE with a mixture of Gaussians for each dimension, MADE-MoG (Papamakarios et al. 2017, section 4).
 
-    MADE-MoG (Papamakarios et al. 2017, section 4). The density is one network pass; a sample is D sequential
-    steps, each of which draws a component and then a normal. Temperature scales the standard deviations.
+    p(z) = prod_i sum_k softmax(w_i)_k N(z_i; m_ik, exp(2 s_ik)), where w_i, m_i and s_i are functions of
+    z_1 .. z_{i-1}. The density takes one network pass; a sample takes D sequential steps, each of which draws
+    a component and then a normal. Temperature scales the standard deviations.
 
-    Components that start equal would stay equal, so their means start apart: half of the variance lies
-    between the components and half within, 1 together, as for a standard normal.
+    Equal components would stay equal, so their means start apart. Half of the initial variance lies between
+    the components and half within; the total is 1, as for a standard normal.
 
     Args:
         dim: number of dimensions D.

@@ -1,4 +1,4 @@
-"""The base of continuous flows: FFJORD, flow matching and, by its probability flow, diffusion."""
+"""The base class of continuous flows: FFJORD, flow matching and, by its probability flow, diffusion."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Field = Literal["unet", "patch"]
 
 
 class ContinuousModel(Flow):
-    """Preprocessing, then ODEs from data to latents.
+    """A flow of preprocessing and ODEs from data to latents.
 
     log p(x) = log p(x(1)) under the base + integral of tr(dv/dx) over [0, 1] + log|det| of the preprocessing,
     up to the tolerance of the solver and, in high dimension, with an unbiased estimate of the trace.
@@ -39,14 +39,13 @@ class ContinuousModel(Flow):
     Args:
         spec: the data.
         flow: the continuous flow; or several, inside another bijection.
-        pixels: preprocessing of integer data. ``logit`` gives all mass to pixel values; ``centre`` is linear,
-            and the mass that the model puts outside their range is lost. Either is scaled to a size of about
-            one.
+        pixels: preprocessing of integer data. ``logit`` puts all mass on pixel values; ``centre`` is linear,
+            and mass outside their range is lost. Both are scaled to a deviation of about one.
         conditional: condition the field on the label.
         base: distribution of the latents; models trained by regression need the standard normal.
 
     Raises:
-        ZooError: dequantisation other than uniform.
+        ZooError: the dequantisation is not uniform.
     """
 
     family: ClassVar[Family] = "continuous flow"
@@ -66,7 +65,7 @@ class ContinuousModel(Flow):
             raise ZooError("model.pixels.dequantisation of a continuous flow must be uniform.")
         layers: list[Bijection] = [preprocess(spec, pixels)]
         if spec.levels is not None:
-            # the state starts and ends at the same scale, which takes the solver fewer steps
+            # the same scale at both ends, so that the solver needs fewer steps
             factors = {"logit": 1 / (1 + math.log(spec.levels)), "centre": 2.0}
             if pixels.preprocessing in factors:
                 layers.append(Affine(factors[pixels.preprocessing]))
@@ -91,7 +90,7 @@ class ContinuousModel(Flow):
 
     @property
     def ode(self) -> ContinuousFlow:
-        """The continuous flow; the first one, next to the data, where there are several."""
+        """The continuous flow; if there are several, the first one, next to the data."""
         return self.odes[0]
 
     def _to_data(self, state: Tensor) -> Tensor:
@@ -99,7 +98,7 @@ class ContinuousModel(Flow):
         return self._as_data(self.before.invert(state))
 
     def likelihood_details(self) -> dict[str, Any]:
-        ode = self.ode  # it has the most dimensions: where its trace is exact, all are
+        ode = self.ode  # the first flow has the most dimensions: if its trace is exact, all are
         exact = ode.trace(self.spec.dim) == "exact"
         trace = "exact" if exact else f"hutchinson, 1 {ode.solver.probe} probe"
         return super().likelihood_details() | self._solver() | {"trace": trace}
@@ -113,8 +112,8 @@ class ContinuousModel(Flow):
         S = E int_0^1 |(x(1) - x(0)) - v(t, x(t))|^2 dt / D (Liu et al. 2022, arXiv:2209.03003, section 3): 0
         where every path is a straight line at constant speed, which one Euler step would follow exactly.
         Paths are solved from as many latents as there are examples, at most 128, and compared with their
-        chords at 10 times, the midpoints of equal intervals. The paths of a diffusion are those of its
-        probability flow, whatever its sampler. Several flows in a row have no single path and return nothing.
+        chords at the midpoints of 10 equal intervals. A diffusion's paths follow its probability flow, for
+        every sampler. Several flows in a row have no single path, so the result is empty.
         """
         if len(self.odes) > 1:
             return {}
@@ -150,11 +149,11 @@ def make_field(
     patch: PatchSettings,
     conditional: bool,
 ) -> nn.Module:
-    """Return the network of a model trained by regression.
+    """Return the velocity network of a model trained by regression.
 
     Args:
         spec: the data.
-        field: network of images, ``unet`` or ``patch``; vectors have a dense one.
+        field: network for images, ``unet`` or ``patch``; vectors have a dense one.
         hidden: widths of the hidden layers (vectors).
         unet: size of the U-Net.
         patch: size of the patch field.

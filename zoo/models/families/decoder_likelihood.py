@@ -13,12 +13,12 @@ from zoo.models.core import rng
 from zoo.models.core.distributions import gaussian_log_prob
 from zoo.models.core.functional import from_symmetric, soft_bound, sum_event, to_symmetric
 
-SMALLEST_BIN_SCALE = 0.1  # logistic scale in bins; the bin of the mean then holds 98.7 % of the mass
-SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # of the Gaussian, in the data's units
+SMALLEST_BIN_SCALE = 0.1  # smallest logistic scale, in bins; the mean's bin then has 98.7 % of the mass
+SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # range of the Gaussian's deviation, in the data's units
 
 
 class DecoderLikelihood:
-    """p(x | z) with a location and a scale for each dimension of an example.
+    """A decoder's distribution p(x | z), with a location and a scale for each dimension of an example.
 
     - integer data: a discretised logistic, the mass that a logistic of this location and scale puts on the
       bin [k - 1/2, k + 1/2). The first and the last level include the tails, so the masses sum to one
@@ -71,7 +71,7 @@ def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, le
 
         log(S(a) - S(b)) = log S(a) + log S(-b) + log(1 - e^{-1/s}),
 
-    a sum without cancellation, however far the tail. Level 0 includes the lower tail (S(b) = 0) and level
+    a sum without cancellation, even far in the tails. Level 0 includes the lower tail (S(b) = 0) and level
     ``levels - 1`` the upper one (S(a) = 1).
 
     Args:

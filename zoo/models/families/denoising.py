@@ -25,16 +25,16 @@ LARGEST_BETA = 0.999  # Nichol & Dhariwal 2021, section 3.2
 
 @settings
 class Schedule:
-    """How much noise each step adds.
+    """The noise schedule of a diffusion: the number of steps and the noise of each.
 
     Attributes:
         timesteps: number T of steps.
         form: ``cosine`` (Nichol & Dhariwal 2021, eq. 17) or ``linear`` (beta from 0.1/T to 20/T, as Ho et al.
             2020 have it at T = 1000).
-        first_noise: least standard deviation of the noise in x_1 of integers, in cells. Noise far below a
-            cell shows a network nothing but its own precision, and each halving of it costs the bound up to a
-            bit a dimension; with 256 levels both schedules begin above the default. The density by the ODE
-            has no cells and ignores it.
+        first_noise: least standard deviation of the noise in x_1 of integers, in cells. With noise far
+            below a cell a network only learns its numerical precision, and each halving costs the bound up to
+            one bit per dimension. With 256 levels both schedules begin above the default. The density by the
+            ODE has no cells and ignores it.
     """
 
     timesteps: Annotated[int, Ge(2)] = 1000
@@ -43,12 +43,12 @@ class Schedule:
 
 
 class VelocityField(nn.Module):
-    """v = dx/dphi from a network that predicts v, or e with v = (e - s x) / a.
+    """The velocity v = dx/dphi by a network that predicts v, or e with v = (e - s x) / a.
 
-    As the field of a :class:`~zoo.models.bijections.continuous.ContinuousFlow` its time is phi / ``end``.
+    As the field of a :class:`~zoo.models.bijections.continuous.ContinuousFlow` it has the time phi / ``end``.
 
     Args:
-        network: ``f(t, x)`` or ``f(t, x, context)``, whose time is 2 phi / pi.
+        network: ``f(t, x)`` or ``f(t, x, context)`` with t = 2 phi / pi.
         prediction: quantity that the network predicts, ``v`` or ``eps``.
         end: angle of the latents.
     """
@@ -105,16 +105,16 @@ def schedule_angles(timesteps: int, form: Literal["cosine", "linear"], least_noi
 def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, std: float, levels: int) -> Tensor:
     """Return the log mass of the level ``x`` under a Gaussian cut into unit cells, in nats.
 
-    The first and the last level take the tails, so the masses sum to one (Ho et al. 2020, eq. 13).
+    The first and the last level include the tails, so the masses sum to one (Ho et al. 2020, eq. 13).
 
     Args:
         x: integers ``0..levels-1`` in a floating dtype.
-        mean: in levels.
-        std: in levels.
+        mean: mean, in levels.
+        std: standard deviation, in levels.
         levels: number of levels.
     """
     centred = x - mean
-    # measured from the nearer tail, where the difference of the two distribution functions does not cancel
+    # computed from the nearer tail, so that the difference of the distribution functions does not cancel
     upper = torch.where(x >= levels - 1, math.inf, centred + 0.5)
     lower = torch.where(x <= 0, -math.inf, centred - 0.5)
     near = torch.where(centred > 0, -lower, upper) / std
@@ -126,8 +126,8 @@ def discretised_gaussian_log_prob(x: Tensor, mean: Tensor, std: float, levels: i
 def kl_coefficients(angle: Tensor, variance: Variance) -> tuple[Tensor, Tensor]:
     """Return weight and constant of KL_t = constant D + weight |v - prediction|^2 in nats, for t = 2..T.
 
-    The two x_0 differ by s_t (v - prediction), so that with both variances those of the posterior the KL is
-    1/2 (SNR(t-1) - SNR(t)) s_t^2 |v - prediction|^2 (Kingma et al. 2021, eq. 14).
+    The true and the predicted x_0 differ by s_t (v - prediction). With the posterior's variance in both, the
+    KL is 1/2 (SNR(t-1) - SNR(t)) s_t^2 |v - prediction|^2 (Kingma et al. 2021, eq. 14).
     """
     before, after = angle[1:-1], angle[2:]
     weight = 0.5 * ((after.tan() / before.tan()).square() - 1) * after.cos().square()
@@ -140,7 +140,7 @@ def kl_coefficients(angle: Tensor, variance: Variance) -> tuple[Tensor, Tensor]:
 def step_variance(here: float, there: float, variance: Variance) -> float:
     """Return the variance of a denoising step from an angle to a smaller one.
 
-    ``small`` is the variance of q(x_s | x_t, x_0), ``large`` that of q(x_t | x_s).
+    ``small`` is the variance of q(x_s | x_t, x_0), ``large`` the variance of q(x_t | x_s).
     """
     ratio = math.cos(here) / math.cos(there)
     large = math.sin(here) ** 2 - (ratio * math.sin(there)) ** 2
@@ -156,5 +156,5 @@ def posterior_mean(here: float, there: float, x: Tensor, clean: Tensor) -> Tenso
 
 
 def wide(values: Tensor, x: Tensor) -> Tensor:
-    """Reshape ``()`` or ``(B,)`` so that it multiplies ``x`` ``(B, ...)``."""
+    """Reshape ``()`` or ``(B,)`` to broadcast over ``x`` ``(B, ...)``."""
     return values.reshape(-1, *[1] * (x.ndim - 1))

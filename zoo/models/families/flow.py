@@ -22,21 +22,21 @@ from zoo.models.core.settings import DequantisationName, Pixels
 
 
 class Flow(GenerativeModel):
-    """log p(x) = log p(z) + log|det dz/dx| with z = transform(x).
+    """A normalizing flow: log p(x) = log p(z) + log|det dz/dx| with z = transform(x).
 
     On integer data, ``log_prob`` adds uniform noise first, so it is exact for the dequantised density and, on
     average over the noise, a lower bound for the integers (Theis et al. 2016, eq. 2-3). With learned noise
-    the bound is tighter, but its likelihood is of kind ``lower bound``: the density of the noise is part of
-    it. Where the density underflows, far away from any data, ``log_prob`` is -inf.
+    the bound is tighter; the likelihood is then declared a ``lower bound``, since it includes the density of
+    the noise. If the density underflows, far away from the data, ``log_prob`` is -inf.
 
-    A subclass whose inverse goes one dimension after the other, or iterates, sets :attr:`sampling`.
+    A subclass with a sequential or iterative inverse sets :attr:`sampling`.
 
     Args:
         spec: the data.
-        transform: data space (after dequantisation: ``[0, levels)``) to latent space.
+        transform: bijection from data space (after dequantisation: ``[0, levels)``) to latent space.
         base: distribution of the latents: a name of :func:`~zoo.models.core.distributions.make_base`, or a
             distribution.
-        latent_shape: shape of the latents, where it differs from the data's.
+        latent_shape: shape of the latents, if it is not the shape of the data.
         conditional: condition the transform's networks, and a learned base, on the label.
         dequantisation: noise of integer data, as a name or a layer; a name has no effect on continuous data.
     """
@@ -73,7 +73,7 @@ class Flow(GenerativeModel):
         if self.dequantise is not None:
             x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
-        z = self._sound(z, "latents")  # an infinite latent would count as a density of 0, which is allowed
+        z = self._sound(z, "latents")  # else an infinite latent counts as a density of 0
         return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-densities", True)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
@@ -81,7 +81,7 @@ class Flow(GenerativeModel):
         return self._as_data(x)
 
     def _as_data(self, x: Tensor) -> Tensor:
-        """Turn the output of the inverse transform into data: integers by rounding down, inside the range."""
+        """Return the inverse transform's output as data, with integers rounded down, inside their range."""
         x = self._sound(x, "samples")
         x = x if self.dequantise is None else self.dequantise.inverse(x)
         return x if self.spec.levels is None else x.clamp(0, self.spec.levels - 1)
@@ -89,11 +89,11 @@ class Flow(GenerativeModel):
     def _sound(self, values: Tensor, what: str, may_vanish: bool = False) -> Tensor:
         """Return the values; in evaluation mode, raise if they hold NaN or infinity.
 
-        Training checks its loss instead. A log-density may be -inf (``may_vanish``): far out, such as at
-        |x| = 1e20, whose square overflows float32, the density is smaller than the dtype can hold.
+        Training checks its loss instead. A log-density may be -inf (``may_vanish``): far from the data, such
+        as at |x| = 1e20, whose square overflows float32, the density is too small for the dtype.
 
         Raises:
-            Unsound: NaN or infinity.
+            Unsound: some values are NaN or infinite.
         """
         if self.training:
             return values
@@ -111,8 +111,8 @@ class Flow(GenerativeModel):
     def on_training_statistics(self, batches: Iterable[tuple[Tensor, Tensor | None]]) -> None:
         """Set the layers that evaluate with statistics of the whole training set (batch normalisation).
 
-        Training calls this before each validation. If no layer needs it, nothing is read; otherwise the
-        training set is held in memory and passed through layer by layer, once, in evaluation mode.
+        Training calls this before each validation. If no layer needs it, no data are read. Otherwise the
+        training set is held in memory and passed once through the layers, in evaluation mode.
 
         Args:
             batches: examples in data space and, for a conditional model, their labels.
@@ -137,13 +137,13 @@ class Flow(GenerativeModel):
 
 
 def preprocess(spec: DataSpec, pixels: Pixels = Pixels()) -> Chain:
-    """Return the fixed map from pixels in ``[0, levels)`` to what a flow's layers see; empty for other data.
+    """Return the fixed map from pixels in ``[0, levels)`` to a flow's layers; empty for other data.
 
     ``logit``: s = a + (1-2a) x/levels, then logit(s) (Dinh et al. 2017, section 4.1, with the factor 1-2a
     that every implementation uses, so that both ends stay finite).
 
     Raises:
-        ZooError: the margin 0 where a logit needs one, since noise may be 0.
+        ZooError: the margin of a logit is 0, which is infinite where the noise is 0.
     """
     if spec.levels is None or pixels.preprocessing == "none":
         return Chain([])

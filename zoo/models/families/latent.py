@@ -1,4 +1,4 @@
-"""The base of latent variable models: the evidence lower bound, its importance-weighted form, samples."""
+"""The base class of latent variable models: evidence lower bound, importance-weighted bound, samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.models.families.decoder_likelihood import DecoderLikelihood
 
 ACTIVE = 0.01  # variance above which a latent unit counts as active (Burda et al. 2016, section 5.2)
 DIAGNOSTIC_DRAWS = 32  # posterior samples in each of two independent halves
-COPIES_AT_ONCE = 16  # importance samples decoded together; fixed, since the noise depends on it
+COPIES_AT_ONCE = 16  # importance samples per batch; fixed, since the noise depends on it
 
 
 class PosteriorSample(NamedTuple):
@@ -24,9 +24,9 @@ class PosteriorSample(NamedTuple):
 
     Attributes:
         z: the input of ``decode``, ``(B, ...)``.
-        kl: KL(q || p), ``(B,)``, in nats: in closed form where there is one, otherwise -``log_ratio``.
+        kl: KL(q || p), ``(B,)``, in nats: in closed form if there is one, otherwise -``log_ratio``.
         log_ratio: log p(z) - log q(z | x) at the sample, ``(B,)``, in nats.
-        units: the mean of each latent unit given x, ``(B, U)``, or of each unit given x and the layers above.
+        units: mean of each latent unit given x (and the layers above, if there are any), ``(B, U)``.
     """
 
     z: Tensor
@@ -36,7 +36,7 @@ class PosteriorSample(NamedTuple):
 
 
 class LatentVariableModel(GenerativeModel):
-    r"""p(x) = E_{z ~ p} p(x | z), trained by a lower bound with an approximate posterior q(z | x).
+    r"""A latent variable model p(x) = E_{z ~ p} p(x | z), trained by a bound with a posterior q(z | x).
 
     The evidence lower bound in nats (Kingma & Welling 2014, arXiv:1312.6114, eq. 3; Rezende et al. 2014) is
 
@@ -50,9 +50,9 @@ class LatentVariableModel(GenerativeModel):
     eq. 8).
 
     Samples: z is drawn from the prior and decoded. For integer data the result is by default the *location*
-    of p(x | z), rounded, as in nearly all published VAE images. It is smoother than samples of the model that
-    ``log_prob`` scores, which ``sample_pixels=True`` gives and which have independent noise in each pixel.
-    Continuous data are always sampled from the Gaussian p(x | z). ``temperature`` scales the latents alone.
+    of p(x | z), rounded, as in nearly all published VAE images. It is smoother than a sample of the model
+    that ``log_prob`` scores; ``sample_pixels=True`` draws such samples, with independent noise in each pixel.
+    Continuous data are always sampled from the Gaussian p(x | z). ``temperature`` only scales the latents.
 
     A subclass implements :meth:`encode`, :meth:`sample_posterior`, :meth:`sample_prior` and :meth:`decode`.
     p(x | z) is :class:`~zoo.models.families.decoder_likelihood.DecoderLikelihood`.
@@ -60,7 +60,7 @@ class LatentVariableModel(GenerativeModel):
     Args:
         spec: the data.
         beta: weight of the KL in training.
-        importance_samples: K of the bound in evaluation; 1 is the ELBO.
+        importance_samples: number K of samples of the bound in evaluation; 1 is the ELBO.
         sample_pixels: sample integer data from p(x | z) instead of rounding its location.
         conditional: condition every network on the label.
     """
@@ -86,17 +86,17 @@ class LatentVariableModel(GenerativeModel):
         self.decoder_likelihood = DecoderLikelihood(spec)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Return the tensors, one row for each example, that :meth:`sample_posterior` needs of ``x``."""
+        """Return the tensors that parametrise q(z | x) for :meth:`sample_posterior`, one row per example."""
         raise NotImplementedError
 
     def sample_posterior(
         self, encoding: tuple[Tensor, ...], context: Tensor | None = None
     ) -> PosteriorSample:
-        """Sample q(z | x), given what :meth:`encode` returns for x."""
+        """Sample q(z | x), given the tensors that :meth:`encode` returns."""
         raise NotImplementedError
 
     def sample_prior(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        """Sample ``n`` latents from the prior, as :meth:`decode` takes them."""
+        """Sample ``n`` latents from the prior, as inputs of :meth:`decode`."""
         raise NotImplementedError
 
     def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -116,7 +116,7 @@ class LatentVariableModel(GenerativeModel):
         log_weights = []
         for first in range(0, self.importance_samples, COPIES_AT_ONCE):
             copies = min(COPIES_AT_ONCE, self.importance_samples - first)
-            # copy by copy, all examples in each: keyed noise then belongs to the example
+            # copies outside, examples inside: keyed noise then depends on the example only
             labels = None if context is None else _repeat(context, copies)
             sample = self.sample_posterior(tuple(_repeat(t, copies) for t in encoding), labels)
             parameters = self.decode(sample.z, labels)
@@ -141,8 +141,8 @@ class LatentVariableModel(GenerativeModel):
         ``rate`` is E_x KL(q || p) in nats (Alemi et al. 2018, arXiv:1711.00464). ``active_units`` of
         ``latent_units`` have Var_x(E_q[z_i | x]) > 0.01: a unit whose posterior equals its prior has the same
         mean for every x (Burda et al. 2016, section 5.2). The variance is estimated without bias as the
-        covariance over x of two independent averages over samples. For a conditional model, each example is
-        given its most likely label.
+        covariance over x of two independent averages over samples. A conditional model is
+        conditioned on each example's most likely label.
         """
         context = None
         if self.conditional:
@@ -167,7 +167,7 @@ def _repeat(rows: Tensor, copies: int) -> Tensor:
 
 
 def append_label(x: Tensor, context: Tensor | None) -> Tensor:
-    """Append the context ``(B, K)`` to the channels of ``x`` ``(B, C, ...)``, the same at every place."""
+    """Append the context ``(B, K)`` to the channels of ``x`` ``(B, C, ...)``, equal at every position."""
     if context is None:
         return x
     planes = context[(...,) + (None,) * (x.ndim - 2)].expand(-1, -1, *x.shape[2:])

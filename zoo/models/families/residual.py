@@ -1,4 +1,4 @@
-"""The base of flows made of invertible residual blocks: i-ResNet and residual flows."""
+"""The base class of flows of invertible residual blocks: i-ResNet and residual flows."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ MakeBlock = Callable[[tuple[int, ...]], InvertibleResidual]
 
 
 class ResidualModel(Flow):
-    """Blocks x + g(x), with an activation normalisation before each.
+    """A flow of residual blocks x + g(x), with an activation normalisation before each.
 
-    Images are squeezed between scales, and before the first one if asked; odd sizes are not halved further.
-    With ``split`` half of the channels leave after each scale, under a learned prior. The log-determinant of
-    small events is exact (then ``likelihood`` is ``exact``); else it is a series with a stochastic trace,
-    an ``estimate`` whose bias :meth:`likelihood_details` bounds.
+    Images are squeezed between scales and, with ``squeeze_first``, before the first one; odd sizes are not
+    halved further. With ``split``, half of the channels leave after each scale, under a learned prior. The
+    log-determinant of small events is exact (``likelihood`` is then ``exact``); otherwise it is a series with
+    a stochastic trace, an ``estimate`` whose bias :meth:`likelihood_details` bounds.
 
     Args:
         spec: the data.
         block: function from an event shape to a residual block.
         blocks: residual blocks of each scale (vectors: ``blocks * scales`` in all).
-        scales: largest number of scales; no more than the size can be halved (images).
+        scales: largest number of scales, limited by how often the size can be halved (images).
         squeeze_first: squeeze before the first scale too (images).
         split: let half of the channels leave after each scale (images).
-        dense: functions from an event shape to the blocks that end the flow, on the flattened image.
+        dense: functions from an event shape to the last blocks of the flow, on the flattened image.
         memory_efficient: recompute activations by inversion
             (:class:`~zoo.models.bijections.reversible.Reversible`).
         pixels: preprocessing of pixels.
@@ -49,7 +49,7 @@ class ResidualModel(Flow):
         base: distribution of the latents.
 
     Raises:
-        ZooError: dequantisation other than uniform.
+        ZooError: the dequantisation is not uniform.
     """
 
     sampling: SamplingOrder = "solver"
@@ -124,10 +124,10 @@ class ResidualModel(Flow):
         return details | ({"extra_terms": series.count} if series.estimator == "roulette" else {})
 
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]:
-        """Return how hard the inverse is, over as many samples as there are examples.
+        """Return the iterations and the residual of the inverse, over as many samples as there are examples.
 
-        ``inverse_iterations``: largest number of fixed-point iterations of a block. ``inverse_residual``:
-        largest change made by the last iteration of a block, relative to the size of the row.
+        ``inverse_iterations`` is the largest number of fixed-point iterations of a block,
+        ``inverse_residual`` the largest change by a block's last iteration, relative to the norm of the row.
         """
         context = self._labels(None, len(x))
         self.transform.invert(self.base.sample(len(x), context=context), context)
