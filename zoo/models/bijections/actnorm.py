@@ -15,11 +15,11 @@ SMALLEST_STD = 1e-3  # a constant channel is scaled by at most 1000, and the log
 
 
 class ActNorm(Bijection):
-    """z = (x + bias) exp(log_scale), one pair for each channel (Kingma & Dhariwal 2018, section 3.1).
+    """Activation normalisation z = (x + bias) exp(log_scale), one bias and scale for each channel.
 
-    The first training batch sets both so that z has mean 0 and variance 1 in every channel; over several
-    processes it is the batch of all. The flag is a buffer, so a loaded layer is not set again. Neither the
-    inverse nor evaluation sets anything; an empty batch does not either.
+    Kingma & Dhariwal 2018, section 3.1. The first training batch (of all processes together) sets bias and
+    scale so that every channel of z has mean 0 and variance 1. A buffer records this, so a loaded layer is
+    not set again. The inverse, evaluation and an empty batch set nothing.
 
     Args:
         channels: size of dimension 1 of the batch.
@@ -48,7 +48,7 @@ class ActNorm(Bijection):
     def _initialise(self, x: Tensor) -> None:
         wide = torch.float64 if x.device.type != "mps" else torch.float32
         values = x.transpose(0, 1).flatten(1).to(wide)
-        mean, variance, count = moments(values)  # of all processes, also where this one's part is empty
+        mean, variance, count = moments(values)  # over all processes, even if the part of this one is empty
         if not count:
             return
         if count < 2:
@@ -67,7 +67,7 @@ class ActNorm(Bijection):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._known = False  # the flag that was loaded decides
+        self._known = False  # use the loaded flag
 
     @staticmethod
     def _wide(value: Tensor, x: Tensor) -> Tensor:

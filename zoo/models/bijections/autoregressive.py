@@ -1,4 +1,4 @@
-"""Autoregressive bijections: each dimension is transformed given those before it."""
+"""Autoregressive bijections: each dimension is transformed conditioned on the dimensions before it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from zoo.models.networks.made import MADE, Activation
 
 
 class MaskedAutoregressive(Bijection):
-    """z_i = f(x_i; theta_i) with f increasing and theta_i a function of x_1 .. x_{i-1} (and the context).
+    """Base class of autoregressive layers z_i = f(x_i; theta_i) with an increasing f.
 
-    The Jacobian is lower triangular, so log|det dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass
-    of a MADE; ``inverse`` is D sequential steps, which together compute each hidden unit once. Both cost
-    about one pass of arithmetic. A subclass defines f by :meth:`apply_to` and :meth:`undo_on`. It may also
-    define a faster :meth:`solve`, which each sequential step calls.
+    theta_i is a function of x_1 .. x_{i-1} and the context. The Jacobian is lower triangular, so log|det
+    dz/dx| = sum_i ln f'(x_i; theta_i). ``forward`` is one pass of a MADE; ``inverse`` is D sequential steps,
+    which together compute each hidden unit once. Both cost about one pass of arithmetic. A subclass defines f
+    by :meth:`apply_to` and :meth:`undo_on`. It may also define a faster :meth:`solve`, which each sequential
+    step calls.
 
     Args:
-        network: gives theta, P numbers for each dimension; events are ``(D,)``.
+        network: network that computes theta, P numbers for each dimension; events are ``(D,)``.
     """
 
     def __init__(self, network: MADE) -> None:
@@ -38,7 +39,7 @@ class MaskedAutoregressive(Bijection):
         raise NotImplementedError
 
     def solve(self, z: Tensor, parameters: Tensor) -> Tensor:
-        """Return the x with f(x) = ``z`` alone."""
+        """Return only the x with f(x) = ``z``."""
         return self.undo_on(z, parameters)[0]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -61,19 +62,19 @@ class MaskedAutoregressive(Bijection):
 
 
 class MaskedAffineAutoregressive(MaskedAutoregressive):
-    """f(x; m, s) = (x - m) exp(-s), the layer of MAF (Papamakarios et al. 2017, arXiv:1705.07057, eq. 4-5).
+    """The layer of MAF, f(x; m, s) = (x - m) exp(-s) (Papamakarios et al. 2017, arXiv:1705.07057, eq. 4-5).
 
-    The paper's network gives the log-precision -2 s; here it gives s, soft-clamped. The layer starts as the
-    identity.
+    The output of the paper's network is the log-precision -2 s; here it is s, soft-clamped. The layer starts
+    as the identity.
 
     Args:
         dim: number of dimensions D; events are ``(D,)``.
-        hidden: widths of the hidden layers of the MADE that gives (m, s).
+        hidden: widths of the hidden layers of the MADE that computes (m, s).
         context: number of conditioning features; 0 for none.
         log_scale_bound: s is soft-clamped to (-bound, bound), so that one layer stretches a dimension by at
-            most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, the paper's;
-            far out z may then overflow; the density is then 0, or an error if later layers turn it into
-            NaN.
+            most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, as in the
+            paper; z may then overflow far from the data, where the density is 0, or an error if later layers
+            turn it into NaN.
         activation, residual, draw: see :class:`~zoo.models.networks.made.MADE`.
     """
 
@@ -92,7 +93,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
     ) -> None:
         super().__init__(MADE(dim, 2, hidden, context, activation, residual, draw=draw))
         self.log_scale_bound = log_scale_bound
-        # a tensor: arithmetic on few elements is twice as fast with it as with a Python number
+        # a tensor: for few elements twice as fast as a Python number
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))
         self.register_buffer("bound", bound, persistent=False)
 

@@ -1,4 +1,4 @@
-"""The invertible layer: two methods that return a value and a log-determinant."""
+"""The base class of invertible layers, which return a value and a log-determinant in both directions."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ class Bijection(nn.Module):
 
     ``forward`` normalises (data to latent), ``inverse`` generates (latent to data). Both return the
     log-determinant *of the map that they apply*, summed over the event, shape ``(B,)``, in nats; so the two
-    cancel. A layer with a conditioner takes a ``context`` ``(B, K)`` to condition on.
+    cancel. A layer with a conditioner accepts a ``context`` ``(B, K)`` to condition on.
 
     Attributes:
-        reversible: ``inverse`` undoes ``forward`` in training mode too, so that activations may be recomputed
-            (:class:`~zoo.models.bijections.reversible.Reversible`).
-        needs_training_set: evaluation uses statistics of the whole training set, which :meth:`collect` takes.
+        reversible: whether ``inverse`` undoes ``forward`` in training mode too, so that activations may be
+            recomputed (:class:`~zoo.models.bijections.reversible.Reversible`).
+        needs_training_set: whether evaluation uses statistics of the whole training set, set by
+            :meth:`collect`.
     """
 
     reversible: ClassVar[bool] = True
@@ -34,23 +35,23 @@ class Bijection(nn.Module):
         raise NotImplementedError
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        """Map latent to data without the log-determinant, which some layers save much by."""
+        """Map latent to data without the log-determinant, which is much cheaper in some layers."""
         return self.inverse(z, context)[0]
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
-        """Take statistics of the whole training set, given as batches, and return the layer's outputs.
+        """Set the layer's statistics from the whole training set, given as batches, and return its outputs.
 
-        Layers without statistics only transform the data; layers of layers pass it through each in turn.
+        Layers without statistics only transform the data; chains call each of their layers in turn.
         """
         return [self(x, context)[0] for x, context in zip(batches, contexts, strict=True)]
 
 
 class Chain(Bijection):
-    """Layers one after another, in the order data to latent.
+    """A chain of layers, in the order data to latent.
 
-    Data of one layer may have another shape than that of the next (squeeze, flatten, multi-scale), as long
-    as the number of dimensions stays.
+    The event's shape may change from layer to layer (squeeze, flatten, multi-scale), but not its number of
+    dimensions.
     """
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
@@ -83,7 +84,7 @@ class Chain(Bijection):
 
 
 class Inverse(Bijection):
-    """A bijection with its directions exchanged, as an IAF is an exchanged MAF."""
+    """A bijection with its directions exchanged: IAF is the inverse of MAF."""
 
     def __init__(self, bijection: Bijection) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class Inverse(Bijection):
 
 
 class Reshape(Bijection):
-    """Change of the event's shape; the log-determinant is zero."""
+    """A change of the event's shape; the log-determinant is zero."""
 
     def __init__(self, shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
         super().__init__()

@@ -16,22 +16,22 @@ Statistics = Literal["running", "training set"]
 
 
 class BatchNorm(Bijection):
-    """z = (x - m) (v + eps)^-1/2 exp(log_scale) + shift, for each place of dimension 1.
+    """Batch normalisation z = (x - m) (v + eps)^-1/2 exp(log_scale) + shift, for each index of dimension 1.
 
     Dinh et al. 2017, section 3.7 and appendix E. In training m and v are the mean and the (biased) variance
     of the batch, so a row's density depends on its batch. Evaluation and ``inverse`` use the buffers ``mean``
-    and ``variance``: with ``running`` statistics averages over the batches seen, with ``training set`` those
-    of the whole training set, taken layer by layer by :meth:`collect` before each validation (Papamakarios
-    et al. 2017, appendix B). So in training mode ``inverse`` does not undo ``forward``.
+    and ``variance``: with ``running`` statistics, averages over past batches; with ``training set``,
+    statistics of the whole training set, computed layer by layer by :meth:`collect` before each validation
+    (Papamakarios et al. 2017, appendix B). So in training mode ``inverse`` does not undo ``forward``.
 
     Args:
-        size: of dimension 1.
-        statistics: which ones evaluation uses: ``running`` or ``training set``.
+        size: size of dimension 1.
+        statistics: statistics that evaluation uses: ``running`` or ``training set``.
         momentum: weight of a new batch in the averages.
-        epsilon: added to the variance.
+        epsilon: number that is added to the variance.
 
     Raises:
-        ZooError: other statistics; in training, a batch of one value.
+        ZooError: the statistics are unknown; in training: a batch has a single value.
     """
 
     reversible: ClassVar[bool] = False
@@ -60,7 +60,7 @@ class BatchNorm(Bijection):
                 "Batch normalisation divides by the spread of a batch, and one value has none; raise "
                 "training.batch_size, or lower training.accumulate."
             )
-        mean, variance, _ = moments(values)  # of the global batch
+        mean, variance, _ = moments(values)  # moments of the global batch
         with torch.no_grad():
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
@@ -73,7 +73,7 @@ class BatchNorm(Bijection):
 
     @torch.no_grad()
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
-        """Set mean and variance to those of the whole training set, if evaluation uses them."""
+        """Set mean and variance from the whole training set, if evaluation uses it."""
         if self.needs_training_set and batches:
             wide = torch.promote_types(batches[0].dtype, torch.float32)
             values = [x.transpose(0, 1).flatten(1).to(wide) for x in batches]

@@ -15,7 +15,7 @@ from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.core import rng
 from zoo.models.networks.vector_field import HasExactDivergence
 
-MOST_STEPS = 2000  # a solve that needs more steps fails with one sentence instead of running for ever
+MOST_STEPS = 2000  # a solve that needs more steps is an error
 
 Method = Literal["dopri5", "euler", "midpoint", "rk4"]
 Trace = Literal["hutchinson", "exact"]
@@ -24,7 +24,7 @@ Probe = Literal["rademacher", "gaussian"]
 
 @settings
 class Solver:
-    """How a continuous flow solves its ODE, and how it computes the trace of its field's Jacobian.
+    """The settings of a continuous flow's ODE solver and of the trace of its field's Jacobian.
 
     Attributes:
         method: method of torchdiffeq: ``dopri5`` (adaptive steps), or ``euler``, ``midpoint`` or ``rk4``
@@ -59,7 +59,7 @@ class Solver:
 
 @settings
 class Penalty:
-    """Weights of two penalties on the path that make it cheap to solve (Finlay et al. 2020, eq. 8-9).
+    """Weights of two penalties that make the path cheap to solve (Finlay et al. 2020, eq. 8-9).
 
     Attributes:
         kinetic: weight of the integral of |v|^2 over time, in nats.
@@ -71,22 +71,22 @@ class Penalty:
 
 
 class ContinuousFlow(Bijection):
-    """z = x(1) with dx/dt = v(t, x) and x(0) the data; log|det dz/dx| = integral of tr(dv/dx) over [0, 1].
+    """The bijection z = x(1), where dx/dt = v(t, x) and x(0) is the data.
 
-    Chen et al. 2018, eq. 8; Grathwohl et al. 2019, eq. 4 and 8. The state and its log-determinant are solved
-    as one ODE by torchdiffeq, which is made to stop at 0 and 1, so that the field is never evaluated outside.
-    The inverse is the same ODE from 1 to 0.
+    log|det dz/dx| is the integral of tr(dv/dx) over [0, 1] (Chen et al. 2018, eq. 8; Grathwohl et al. 2019,
+    eq. 4 and 8). torchdiffeq solves the state and its log-determinant as one ODE, with stops at 0 and 1, so
+    that the field is never evaluated outside. The inverse is the same ODE from 1 to 0.
 
-    The trace is exact (by the field's own ``divergence`` where it has one, else by D vector-Jacobian
-    products), or Hutchinson's estimate e^T (dv/dx) e with one probe e for each row, drawn once a solve: along
-    a fixed probe the estimate is a smooth function of time. The log-determinants of forward and inverse sum
-    to zero only under the same noise key: with different probes each is unbiased, but their sum is not zero.
+    The trace is exact (by the field's ``divergence`` if it has one, else by D vector-Jacobian products), or
+    Hutchinson's estimate e^T (dv/dx) e with one probe e for each row, drawn once per solve: for a fixed probe
+    the estimate is a smooth function of time. The log-determinants of forward and inverse sum to zero only
+    under the same noise key: with different probes each is unbiased, but their sum is not zero.
 
     The penalties are integrated along the same solve and, in training mode only, subtracted from the
     log-determinant that ``forward`` returns, so that maximum likelihood maximises the penalised value.
 
     The ODE is solved without autocast: rounding to half precision would hide the tolerance of a step. In
-    evaluation the error of the worst row, not the mean over the batch, meets the tolerance: the density of an
+    evaluation the tolerance applies to the worst row, not to the mean over the batch, so the density of an
     example is as accurate in a batch as alone.
 
     Args:
@@ -117,7 +117,7 @@ class ContinuousFlow(Bijection):
         return self.path(z, (1.0, 0.0), context)[-1]
 
     def path(self, start: Tensor, times: Sequence[float], context: Tensor | None = None) -> list[Tensor]:
-        """Return the states at several times, falling or rising, of the path at ``start`` at the first."""
+        """Return the path's states at monotone ``times``, with the state ``start`` at the first time."""
         points = [start]
         for begin, end in itertools.pairwise(times):
             points += self._solve(
@@ -144,7 +144,7 @@ class ContinuousFlow(Bijection):
         if len(x) == 0:
             return x, zeros(x)
         keep = torch.is_grad_enabled()
-        # the divergence needs autograd even where the caller has switched it off, as in inference mode
+        # the divergence needs autograd even if the caller has disabled it
         with torch.inference_mode(False), torch.set_grad_enabled(keep):
             x, context = usable(x), usable(context)
             has_divergence = self.has_exact_divergence
@@ -218,7 +218,7 @@ class ContinuousFlow(Bijection):
             arguments |= {"atol": loose or self.solver.atol, "rtol": loose or self.solver.rtol}
         try:
             if self.solver.adjoint and torch.is_grad_enabled():
-                # the adjoint gives gradients to the tensors listed here only
+                # the adjoint only computes gradients of the tensors listed here
                 held = (*self.field.parameters(), *(() if context is None else (context,)))
                 named = tuple(tensor for tensor in held if tensor.requires_grad)
                 back = {k: v for k, v in arguments["options"].items() if k != "norm"}
@@ -229,7 +229,7 @@ class ContinuousFlow(Bijection):
                 )
             else:
                 solution = odeint(dynamics, state, time, **arguments)
-        except AssertionError as error:  # torchdiffeq gives up by an assertion
+        except AssertionError as error:  # torchdiffeq signals failure by an assertion
             if "max_num_steps" in str(error):
                 raise self._failure(f"takes more than {MOST_STEPS} steps") from None
             if "underflow" in str(error) or "non-finite" in str(error):
@@ -244,7 +244,7 @@ class ContinuousFlow(Bijection):
         if not self.solver.adaptive:
 
             def grid(_: Any, __: Any, t: Tensor) -> Tensor:
-                # the grid that torchdiffeq makes from a step size gains a step by rounding
+                # torchdiffeq's grid from a step size may gain a step by rounding
                 shares = torch.linspace(0, 1, self.solver.steps + 1).to(t)[:-1]
                 return torch.cat([shares * (t[-1] - t[0]) + t[0], t[-1:]])
 

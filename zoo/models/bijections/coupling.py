@@ -24,8 +24,8 @@ class Partition(nn.Module):
     """A division of an event ``(C, ...)`` into a conditioning part and a changed part.
 
     Attributes:
-        given: size along dimension 1 of the part that conditions.
-        changed: size along dimension 1 of the part that is changed.
+        given: size of the conditioning part along dimension 1.
+        changed: size of the changed part along dimension 1.
     """
 
     given: int
@@ -40,12 +40,12 @@ class Partition(nn.Module):
         raise NotImplementedError
 
     def hide(self, values: Tensor) -> Tensor:
-        """Set ``values`` to zero at places that are not changed."""
+        """Set ``values`` to zero outside of the changed part."""
         return values
 
 
 class Halves(Partition):
-    """Dimension 1 cut in two: the first half (rounded up) conditions; with ``flip`` it is changed."""
+    """The halves of dimension 1: the first (rounded up) conditions; with ``flip`` it is changed."""
 
     def __init__(self, size: int, flip: bool = False) -> None:
         super().__init__()
@@ -61,9 +61,10 @@ class Halves(Partition):
 
 
 class Checkerboard(Partition):
-    """Pixels of even row + column condition; with ``flip`` they are changed.
+    """A checkerboard: pixels of even row + column condition; with ``flip`` they are changed.
 
-    Both parts keep the image's extent, which a convolution needs: the conditioning one with zeros elsewhere.
+    Both parts keep the height and width of the image for convolutions; the conditioning part has zeros
+    elsewhere.
     """
 
     mask: Tensor
@@ -89,11 +90,11 @@ def make_partition(kind: PartitionKind, shape: tuple[int, ...], flip: bool = Fal
 
     Args:
         kind: ``half`` (vectors), ``channel`` or ``checkerboard`` (images).
-        shape: of the event.
-        flip: whether the part that would condition is changed instead.
+        shape: shape of the event.
+        flip: whether the two parts are swapped.
 
     Raises:
-        InvalidData: the kind does not fit the shape, or would leave a part empty.
+        InvalidData: the kind does not match the shape, or a part would be empty.
     """
     size = shape[0] if shape else 0
     if size > 1 and (kind, len(shape)) in (("half", 1), ("channel", 3)):
@@ -104,22 +105,22 @@ def make_partition(kind: PartitionKind, shape: tuple[int, ...], flip: bool = Fal
 
 
 def partition_kind(shape: tuple[int, ...]) -> PartitionKind:
-    """Return the partition by channels (of vectors: by halves); a checkerboard for images of one channel."""
+    """Return the kind of partition: half for vectors, channel for images, checkerboard for one channel."""
     if len(shape) == 1:
         return "half"
     return "channel" if shape[0] > 1 else "checkerboard"
 
 
 class Coupling(Bijection):
-    """a stays, b becomes f(b; network(a)) for an elementwise bijection f (Dinh et al. 2015, section 3.2).
+    """A coupling layer: a is kept, b becomes f(b; network(a)) (Dinh et al. 2015, section 3.2).
 
-    The conditioner has only a as input and parameters for b as output. A subclass
-    writes :meth:`apply_to` and :meth:`undo_on`.
+    f is an elementwise bijection. The input of the conditioner is a, its output the parameters for b. A
+    subclass implements :meth:`apply_to` and :meth:`undo_on`.
 
     Args:
         partition: of the event into a and b.
-        network: a, and the context where there is one, to the parameters of f along dimension 1.
-        kept: a bijection of a, applied after the network has read it (Durkan et al. 2019, appendix B.1).
+        network: network from a (and the context, if there is one) to the parameters of f along dimension 1.
+        kept: bijection of a, applied after the network has used it (Durkan et al. 2019, appendix B.1).
     """
 
     def __init__(self, partition: Partition, network: nn.Module, kept: Bijection | None = None) -> None:
@@ -145,9 +146,7 @@ class Coupling(Bijection):
 
     def _conditioned(self, given: Tensor, context: Tensor | None) -> Tensor:
         out = self.network(given) if context is None else self.network(given, context)
-        return self.partition.hide(
-            out.to(given.dtype)
-        )  # under autocast the network answers in half precision
+        return self.partition.hide(out.to(given.dtype))  # half precision under autocast
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return f(b) and ln f'(b), both of b's shape."""
@@ -159,7 +158,7 @@ class Coupling(Bijection):
 
 
 class AdditiveCoupling(Coupling):
-    """f(b) = b + t: volume-preserving (Dinh et al. 2015, NICE, eq. 9)."""
+    """The additive coupling f(b) = b + t, which preserves volume (Dinh et al. 2015, NICE, eq. 9)."""
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         return b + parameters, torch.zeros_like(b)
@@ -169,14 +168,14 @@ class AdditiveCoupling(Coupling):
 
 
 class AffineCoupling(Coupling):
-    """f(b) = b exp(s) + t with (raw s, t) = network(a), raw s first (Dinh et al. 2017, eq. 7-8).
+    """The affine coupling f(b) = b exp(s) + t with (raw s, t) = network(a) (Dinh et al. 2017, eq. 7-8).
 
     Args:
-        partition: of the event into a and b.
-        network: a to raw s and t, stacked along dimension 1.
-        log_scale: raw s to s, see :func:`bounded`; the default is a soft clamp at 3.
+        partition: partition of the event into a and b.
+        network: network from a to raw s and t, stacked along dimension 1, raw s first.
+        log_scale: function from raw s to s, see :func:`bounded`; the default is a soft clamp at 3.
         shift_first: f(b) = (b + t) exp(s), the form of Glow's code.
-        kept: a bijection of a.
+        kept: bijection of a.
     """
 
     def __init__(
@@ -205,18 +204,19 @@ class AffineCoupling(Coupling):
 def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
     """Return the function that maps raw network outputs to log-scales.
 
-    A number soft-clamps it: bound tanh(raw / bound), so that one layer stretches by at most e^bound.
-    ``sigmoid`` is ln sigmoid(raw + 2), the scale of Glow's code, which never exceeds 1. None: as it is.
+    A number is the bound of a soft clamp, bound tanh(raw / bound), so that one layer stretches by at most
+    e^bound. ``sigmoid`` is ln sigmoid(raw + 2), the scale of Glow's code, which never exceeds 1. None: no
+    change.
 
     Raises:
-        ZooError: a bound that is not above zero or not finite, or another word.
+        ZooError: the bound is not a finite number above zero, ``sigmoid`` or None.
     """
     if bound is None:
         return _as_it_is
     if bound == "sigmoid":
         return _sigmoid
     if isinstance(bound, str) or not 0 < bound < math.inf:
-        raise ZooError(f"model.bound is a finite number above 0, sigmoid or null; got '{bound}'.")
+        raise ZooError(f"model.bound must be a finite number above 0, sigmoid or null; got '{bound}'.")
     return partial(soft_clamp, bound=float(bound))
 
 

@@ -19,27 +19,27 @@ from zoo.models.core.settings import DequantisationName
 from zoo.models.networks.convnet import ConvNet
 from zoo.models.networks.mlp import MLP
 
-FARTHEST = 30.0  # y is clamped to so many standard deviations outside of the range: Phi(-38) underflows
+FARTHEST = 30.0  # y is clamped to this many deviations outside of the range, since Phi(-38) underflows
 
 
 class Dequantisation(nn.Module):
-    """Noise q(y|x) around an example and the conditional P(x|y), which make p(y) a model of x.
+    """Base class of dequantisation: noise q(y|x) and a conditional P(x|y), which make p(y) a model of x.
 
     The weight w = p(y) P(x|y) / q(y|x) is, over the noise, an unbiased estimate of P(x) = integral of
     p(y) P(x|y) dy; so log w is on average a lower bound of log P(x) (Ho et al. 2019, arXiv:1902.00275).
 
     Attributes:
-        name: its name in ``likelihood_details``.
+        name: name in ``likelihood_details``.
     """
 
     name: ClassVar[str]
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return a draw y of the shape of ``x`` and log P(x|y) - log q(y|x), ``(B,)`` nats."""
+        """Return a draw y in the shape of ``x`` and its log-weight log P(x|y) - log q(y|x), ``(B,)`` nats."""
         raise NotImplementedError
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return the draw y alone."""
+        """Return only the draw y."""
         return self.weigh(x, context)[0]
 
     def inverse(self, y: Tensor) -> Tensor:
@@ -48,9 +48,9 @@ class Dequantisation(nn.Module):
 
 
 class UniformDequantisation(Dequantisation):
-    """x + u with u uniform on [0, 1); rounding down undoes it.
+    """Uniform dequantisation x + u with u uniform on [0, 1); rounding down inverts it.
 
-    The noise has density 1, so its log-density adds nothing: log p(x + u) averaged over u is a lower bound on
+    The noise has density 1 and log-density 0: log p(x + u) averaged over u is a lower bound on
     log P(x) (Theis et al. 2016, eq. 3). The sum stays below the next integer also in float32.
     """
 
@@ -61,23 +61,23 @@ class UniformDequantisation(Dequantisation):
 
 
 class VariationalDequantisation(Dequantisation):
-    """x + u with u drawn on [0, 1) from a learned flow q(u | x): a tighter bound than uniform noise's.
+    """Variational dequantisation x + u, with u on [0, 1) from a learned flow q(u | x), for a tighter bound.
 
-    u = Phi(v) with Phi the standard normal distribution function, and v a standard normal e sent through
-    affine couplings with alternating checkerboards, whose networks see x. The idea is Flow++'s (Ho et al.
-    2019, arXiv:1902.00275, section 3.1); Phi in place of their sigmoid makes the noise start exactly uniform,
-    and the bound where the uniform one is.
+    u = Phi(v) with the standard normal distribution function Phi. v is a standard normal e transformed by
+    affine couplings with alternating checkerboards, whose networks are conditioned on x. The idea is from
+    Flow++ (Ho et al. 2019, arXiv:1902.00275, section 3.1); with Phi in place of their sigmoid, the noise
+    starts exactly uniform and the bound equal to the uniform one.
 
     Args:
         spec: integer data.
         context: length of the context; 0 for none.
         couplings: number of couplings.
-        width: channels, or hidden units, of each one's network.
-        blocks: its residual blocks (images).
+        width: channels or hidden units of each coupling's network.
+        blocks: residual blocks of each coupling's network (images).
         log_scale_bound: log-scales are soft-clamped to (-bound, bound).
 
     Raises:
-        ZooError: data without levels; no coupling.
+        ZooError: the data have no levels, or there is no coupling.
     """
 
     name = "variational"
@@ -135,22 +135,22 @@ class VariationalDequantisation(Dequantisation):
 
 
 class GaussianNoise(Dequantisation):
-    """y = x + std e with e standard normal, and the conditional P(x|y): noise augmentation with a likelihood.
+    """Gaussian noise y = x + std e, e standard normal, with a conditional P(x|y) for a likelihood of x.
 
-    A density of noisy data y is not one of x. Together with a conditional P(x|y) it gives a lower bound of
-    log p(x). Continuous data: P(x|y) = N(x; y, std^2) cancels q(y|x), so log p(y) is on average a lower bound
-    of the log-density of the flow's samples with that noise added once more. Integers: y is drawn around the
-    cell's centre x + 1/2, and P(x|y) is the probability of the unit cell of x under N(y, std^2), truncated to
-    [0, levels]:
+    A density of the noisy data y is not a density of x. Together with a conditional P(x|y) it gives a lower
+    bound of log p(x). Continuous data: P(x|y) = N(x; y, std^2) cancels q(y|x), so log p(y) is on average a
+    lower bound of the log-density of the flow's samples with that noise added once more. Integers: y is drawn
+    around the cell's centre x + 1/2, and P(x|y) is the probability of the unit cell of x under N(y, std^2),
+    truncated to [0, levels]:
 
         P(x|y) = [Phi((x + 1 - y) / std) - Phi((x - y) / std)] / [Phi((levels - y) / std) - Phi(-y / std)]
 
     Args:
         std: standard deviation, in units of the data.
-        levels: of integer data; None for continuous data.
+        levels: number of levels of integer data; None for continuous data.
 
     Raises:
-        ZooError: a standard deviation that is not above zero.
+        ZooError: the standard deviation is not above zero.
     """
 
     name = "gaussian"
@@ -158,7 +158,7 @@ class GaussianNoise(Dequantisation):
     def __init__(self, std: float, levels: int | None = None) -> None:
         super().__init__()
         if not (std > 0 and math.isfinite(std)):
-            raise ZooError(f"The noise's standard deviation is above zero; got {std}.")
+            raise ZooError(f"The noise's standard deviation must be above zero; got {std}.")
         self.std, self.levels = float(std), levels
 
     def weigh(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -183,7 +183,7 @@ class GaussianNoise(Dequantisation):
         return torch.floor(x).clamp(0, self.levels - 1).to(y.dtype)
 
     def nearest(self, y: Tensor) -> Tensor:
-        """Return denoised data as an example: integers by rounding down, inside the range."""
+        """Return denoised data as examples, with integers rounded down, inside their range."""
         return y if self.levels is None else torch.floor(y).clamp(0, self.levels - 1)
 
     def _ends(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -198,7 +198,7 @@ class GaussianNoise(Dequantisation):
 def make_dequantisation(
     dequantisation: DequantisationName, spec: DataSpec, context: int = 0
 ) -> Dequantisation | None:
-    """Return the dequantisation of integer data by name; None for continuous data, which needs none."""
+    """Return the dequantisation of integer data by name; None for continuous data."""
     if spec.levels is None:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Fixed elementwise maps in front of a flow: scaling and logit, each with its log-determinant."""
+"""Fixed elementwise maps for the preprocessing of a flow: scaling and logit, with log-determinants."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zoo.models.core.functional import sum_event
 
 
 class Affine(Bijection):
-    """z = scale * x + shift with fixed numbers; log|det| = D ln|scale|."""
+    """The map z = scale * x + shift with fixed numbers; log|det| = D ln|scale|."""
 
     def __init__(self, scale: float, shift: float = 0.0) -> None:
         super().__init__()
         if scale == 0 or not math.isfinite(scale):
-            raise ValueError(f"An invertible scale is finite and not zero; got {scale}.")
+            raise ValueError(f"An invertible scale must be finite and not zero; got {scale}.")
         self.scale, self.shift = float(scale), float(shift)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -35,7 +35,7 @@ class Affine(Bijection):
 
 
 class Logit(Bijection):
-    """z = ln x - ln(1-x), from (0, 1) to the reals; log|dz/dx| = -ln x - ln(1-x)."""
+    """The logit z = ln x - ln(1-x), from (0, 1) to the reals; log|dz/dx| = -ln x - ln(1-x)."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         log_x, log_1_x = torch.log(x), torch.log1p(-x)

@@ -15,10 +15,11 @@ from zoo.models.bijections.linear import solve_lu, triangles
 
 
 class Mixing(Bijection):
-    """z = W x at every pixel, log|det| = H W log|det W|; on vectors ``(B, D)`` a linear layer.
+    """Base class of 1x1 convolutions z = W x at every pixel, with log|det| = H W log|det W|.
 
-    Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation. A subclass says what W is. Autocast is
-    off inside: W and its inverse rounded apart would be two maps, neither with this log-determinant.
+    On vectors it is a linear layer. Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation; a
+    subclass defines its parametrisation. Autocast is off inside: W and its inverse, rounded separately, would
+    not be inverses of each other.
     """
 
     def weight(self) -> Tensor:
@@ -46,13 +47,13 @@ class Mixing(Bijection):
 
 
 class InvertibleConv1x1(Mixing):
-    """W = P L (U + diag(sign exp(log s))), log|det W| = sum log s (Kingma & Dhariwal 2018, eq. 10-11).
+    """A 1x1 convolution W = P L (U + diag(sign exp(log s))) (Kingma & Dhariwal 2018, eq. 10-11).
 
-    L is unit lower and U strictly upper triangular, P a fixed permutation and the signs fixed. Cost: O(C^2) a
-    pixel; the inverse is two triangular solves of C x C, made once a call.
+    log|det W| = sum log s. L is unit lower and U strictly upper triangular, P a fixed permutation and the
+    signs fixed. Cost: O(C^2) per pixel; the inverse takes two triangular solves of C x C per call.
 
     Args:
-        channels: C.
+        channels: number of channels C.
     """
 
     permutation: Tensor
@@ -91,10 +92,12 @@ class InvertibleConv1x1(Mixing):
 
 
 class FullConv1x1(Mixing):
-    """W itself is the parameter (Kingma & Dhariwal 2018, eq. 9). Cost: O(C^3) a call for its determinant.
+    """A 1x1 convolution with the full matrix W as its parameter (Kingma & Dhariwal 2018, eq. 9).
+
+    Cost: O(C^3) per call for the determinant.
 
     Args:
-        channels: C.
+        channels: number of channels C.
 
     Raises:
         ZooError: W has become singular.
@@ -124,7 +127,7 @@ MixingKind = Literal["plu", "full"]
 
 @checked("model")
 def make_mixing(mixing: MixingKind, channels: int) -> Mixing:
-    """Return the mixing layer of this name: parameters as a PLU decomposition, or a full matrix."""
+    """Return the mixing layer by name: ``plu`` for a PLU decomposition, ``full`` for a full matrix."""
     return InvertibleConv1x1(channels) if mixing == "plu" else FullConv1x1(channels)
 
 

@@ -12,15 +12,15 @@ SMALLEST = 1e-3  # least diagonal entry: the map stays invertible
 
 
 class LULinear(Bijection):
-    """z = L U x + b, L unit lower and U upper triangular with diagonal u = softplus(.) + 1e-3.
+    """A linear layer z = L U x + b, L unit lower and U upper triangular with diagonal u = softplus(.) + 1e-3.
 
-    log|det| = sum_i ln u_i. It starts as the identity; a fixed permutation before it makes up for the fixed
-    order of the pivots (Oliva et al. 2018; Durkan et al. 2019, section 3.2). Cost: O(D^2) a row after O(D^3)
-    a call; the inverse is two triangular solves of D x D, made once a call. Autocast is off inside, as in
+    log|det| = sum_i ln u_i. It starts as the identity; a fixed permutation before it compensates for the
+    fixed order of the pivots (Oliva et al. 2018; Durkan et al. 2019, section 3.2). Cost: O(D^3) per call and
+    O(D^2) per row; the inverse takes two triangular solves of D x D per call. Autocast is off inside, as in
     :class:`~zoo.models.bijections.invertible_conv.Mixing`.
 
     Args:
-        features: D.
+        features: number of features D.
     """
 
     def __init__(self, features: int) -> None:
@@ -30,7 +30,7 @@ class LULinear(Bijection):
         self.register_buffer("above", above, persistent=False)
         self.lower = nn.Parameter(torch.zeros(below.shape[1]))
         self.upper = nn.Parameter(torch.zeros(above.shape[1]))
-        one = torch.tensor(1 - SMALLEST).expm1().log()  # softplus of it + 1e-3 is 1
+        one = torch.tensor(1 - SMALLEST).expm1().log()  # softplus(value) + 1e-3 = 1
         self.diagonal = nn.Parameter(one.repeat(features))
         self.bias = nn.Parameter(torch.zeros(features))
 

@@ -1,4 +1,4 @@
-"""Multi-scale architecture: half of the channels leave at each scale."""
+"""The multi-scale architecture: half of the channels become latents at each scale."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from zoo.models.core.functional import soft_clamp, sum_event
 
 
 class MultiScale(Bijection):
-    """Layers of one scale, after which half of the channels are latents and the rest goes on to ``deeper``.
+    """The layers of one scale, after which half of the channels are latents and the rest enters ``deeper``.
 
-    Dinh et al. 2017, section 3.6. What leaves may be standardised by a prior learned from what stays, z2 ->
-    (z2 - m(z1)) exp(-s(z1)) (Kingma & Dhariwal 2018, split prior), so that the base of the whole flow remains
-    one standard normal. Latents come out flat, ``(B, D)``: first this scale's, then the deeper ones'.
+    Dinh et al. 2017, section 3.6. The leaving channels z2 may be standardised by a prior learned from the
+    staying channels z1, z2 -> (z2 - m(z1)) exp(-s(z1)) (Kingma & Dhariwal 2018, split prior), so that the
+    base of the whole flow remains one standard normal. The latents are flat, ``(B, D)``: first those of this
+    scale, then the deeper ones.
 
     Args:
         layers: bijection of this scale, ``(C, H, W)`` to ``shape``.
         shape: event shape after ``layers``.
         deeper: bijection of the channels that stay (the first half, rounded up); None: all leave here.
-        prior: network from the staying channels to twice the leaving ones (m, then s); None: what leaves
-            leaves as it is.
+        prior: network from the staying channels to twice the leaving ones (m, then s); None: the leaving
+            channels are not standardised.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class MultiScale(Bijection):
 
     @property
     def _leaving(self) -> torch.Size:
-        """Shape of the channels that leave at this scale."""
+        """The shape of the channels that leave at this scale."""
         return torch.Size((self.shape[0] - self.stay, *self.shape[1:]))
 
     def _join(self, z: Tensor, first: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -103,19 +104,19 @@ def squeeze_and_split(
     prior: Callable[[int, int], nn.Module],
     split: bool = True,
 ) -> Bijection:
-    """Glow's architecture: at each level a squeeze and the steps, then half of the channels leave.
+    """Return Glow's architecture: at each level a squeeze and the steps, then half of the channels leave.
 
     A level that cannot halve its height and width is the last one; the first such one does not squeeze.
 
     Args:
-        shape: of the image.
-        levels: at most; at least 1.
-        steps: shape inside a level to the layers of the level.
-        prior: staying and leaving channels to the network of the split prior.
-        split: half of the channels leave between levels; otherwise all go on to the end.
+        shape: shape of the image.
+        levels: largest number of levels, at least 1.
+        steps: function from the shape inside a level to the layers of the level.
+        prior: function from the numbers of staying and leaving channels to the network of the split prior.
+        split: whether half of the channels leave between levels; otherwise all stay to the end.
 
     Returns:
-        the bijection to flat latents ``(B, D)``.
+        The bijection to flat latents ``(B, D)``.
     """
     channels, height, width = shape
     even = height % 2 == 0 and width % 2 == 0

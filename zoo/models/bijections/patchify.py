@@ -9,10 +9,10 @@ from zoo.models.core.functional import patch_side
 
 
 class Patchify(Bijection):
-    """``(C, H, W)`` to T tokens ``(T, C i j)``, one for each patch of i x j pixels, in raster order.
+    """The map from ``(C, H, W)`` to T tokens ``(T, C i j)``, one per patch of i x j pixels, in raster order.
 
-    The side of a patch along each axis is :func:`~zoo.models.core.functional.patch_side`, so every image has
-    a sequence: of rows, columns or pixels where nothing else divides. The log-determinant is zero.
+    The side of a patch along each axis is :func:`~zoo.models.core.functional.patch_side`, so patches of every
+    image are defined: rows, columns or pixels if no other side divides. The log-determinant is zero.
 
     Args:
         shape: ``(C, H, W)``.

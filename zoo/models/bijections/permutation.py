@@ -11,12 +11,12 @@ from zoo.models.bijections.base import Bijection, zeros
 
 
 class Permutation(Bijection):
-    """z_i = x_{order(i)} along dimension 1 (features or channels), with log-determinant zero.
+    """The permutation z_i = x_{order(i)} along dimension 1 (features or channels), with log-determinant zero.
 
-    The order is a buffer and travels with the weights: a model that is reloaded permutes as it was trained.
+    The order is a buffer and saved with the weights, so a reloaded model has the permutation of its training.
 
     Args:
-        order: each of ``0 .. C-1`` once.
+        order: permutation of ``0 .. C-1``.
 
     Raises:
         ValueError: ``order`` is not a permutation.
@@ -32,9 +32,9 @@ class Permutation(Bijection):
         super().__init__()
         order = torch.as_tensor(order, dtype=torch.int64)
         places = torch.arange(len(order), device=order.device)
-        # a meta tensor, of a model that is built for its shapes alone, has no values to check
+        # a meta tensor, in a model built only for its shapes, has no values to check
         if order.ndim != 1 or not (order.is_meta or torch.equal(order.sort().values, places)):
-            raise ValueError(f"A permutation of {len(order)} holds each of 0..{len(order) - 1} once.")
+            raise ValueError(f"A permutation of {len(order)} must hold each of 0..{len(order) - 1} once.")
         self.register_buffer("order", order)
         self.register_buffer("back", order.argsort())
 

@@ -15,9 +15,9 @@ from zoo.models.bijections.base import Bijection, usable, zeros
 from zoo.models.core import rng
 from zoo.models.core.functional import sum_event
 
-SLACK = 10  # factor on the tolerance that is accepted where only rounding in g moves the iterates
-FLOOR = 10  # machine epsilons below which rounding in g hides any further progress of the fixed point
-ROWS = 128  # rows of an exact Jacobian at a time: as many as fit in a processor's cache
+SLACK = 10  # factor on the tolerance if only rounding in g still changes the iterates
+FLOOR = 10  # changes below this many machine epsilons are rounding errors of g
+ROWS = 128  # rows of an exact Jacobian per batch, to fit in a processor's cache
 RESOLUTION = 2.0**-53  # of the uniform number from which a count of terms is drawn
 
 Estimator = Literal["truncated", "roulette"]
@@ -27,14 +27,14 @@ Count = Literal["geometric", "poisson"]
 
 @settings
 class Series:
-    """How a residual block computes its log-determinant: exactly, or as a power series.
+    """Settings of a residual block's log-determinant: exact, or a power series.
 
     Attributes:
         estimator: sum of the series of events with more than ``exact_dim`` dimensions: ``truncated`` or
             ``roulette``, see :class:`InvertibleResidual`.
         gradient: gradient of the series: ``series`` or ``neumann``, see :class:`InvertibleResidual`.
         terms: number of terms that are always summed, in training.
-        eval_terms: the same in evaluation.
+        eval_terms: number of terms that are always summed, in evaluation.
         count: distribution of the number N of further terms of ``roulette``: ``geometric``,
             P(N >= m) = 2^-m, or ``poisson`` with mean 2.
         exact_dim: largest number of dimensions for which the log-determinant is exact, in training.
@@ -59,15 +59,15 @@ class HasJacobian(Protocol):
 
 
 class InvertibleResidual(Bijection):
-    """z = x + g(x) with Lip(g) = L < 1; the inverse is the fixed point of x = z - g(x).
+    """An invertible residual block z = x + g(x) with Lip(g) = L < 1.
 
-    Behrmann et al. 2019 (arXiv:1811.00995), theorem 1, eq. 4 and algorithms 1-2; Chen et al. 2019
-    (arXiv:1906.02735), theorems 1-2. With J = dg/dx, in nats,
+    The inverse is the fixed point of x = z - g(x). Behrmann et al. 2019 (arXiv:1811.00995), theorem 1, eq. 4
+    and algorithms 1-2; Chen et al. 2019 (arXiv:1906.02735), theorems 1-2. With J = dg/dx, in nats,
 
         log|det dz/dx| = tr ln(I + J) = sum_{k >= 1} (-1)^{k+1} tr(J^k) / k,
 
     and tr(J^k) is estimated by Hutchinson's e^T J^k e, with one Rademacher probe e for each row and all k.
-    Small events get the exact value, from the whole Jacobian. Estimators of the sum of the series:
+    For small events the value is exact, from the whole Jacobian. Estimators of the sum of the series:
 
     * ``truncated``: the first ``terms``; biased, by at most :meth:`bias_bound`.
     * ``roulette``: N more terms, N random, each divided by the probability that it is reached (Russian
@@ -76,7 +76,7 @@ class InvertibleResidual(Bijection):
 
     Gradients of the log-determinant, for each row and under any weights of the rows:
 
-    * ``series``: those of the terms themselves; the graph of all of them is kept.
+    * ``series``: the gradients of the terms; the graph of all terms is kept.
     * ``neumann``: d log|det| = tr((I + J)^-1 dJ), estimated by (sum_k w_k (-J^T)^{k-1} e)^T dJ e with the
       same probe and weights w_k, which keeps the graph of one product only. It is unbiased for the gradient
       of the same expectation, and the value remains the estimate of the log-determinant.
@@ -91,14 +91,14 @@ class InvertibleResidual(Bijection):
             ``lipschitz``: a bound below 1 on its Lipschitz constant in x.
         series: the log-determinant.
         tolerance: bound on the error of the inverse in float32, relative to max(1, largest |x_i|) of the row;
-            scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times it is
-            accepted where rounding in g alone keeps the iterates from coming to rest.
+            scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times the
+            tolerance is accepted if only rounding in g prevents convergence.
         most: largest number of iterations of the inverse.
 
     Attributes:
         last_iterations: number of iterations of the latest inverse.
-        last_residual: relative change made by its last iteration.
-        last_terms: number of terms of the series in the latest forward pass; 0 where it was exact.
+        last_residual: relative change by its last iteration.
+        last_terms: number of terms of the series in the latest forward pass; 0 if it was exact.
 
     Raises:
         ZooError: ``g.lipschitz`` is missing or not below 1.
@@ -174,7 +174,7 @@ class InvertibleResidual(Bijection):
         return dim <= (exact_dim if training else max(exact_dim, eval_exact_dim))
 
     def bias_bound(self, dim: int) -> float:
-        """Return a bound on the bias of the log-determinant in evaluation, in nats; 0 where it is exact.
+        """Return a bound on the bias of the log-determinant in evaluation, in nats; 0 if it is exact.
 
         It is D (-ln(1 - L) - sum_{k <= n} L^k / k), since |tr(J^k)| <= D L^k, where n is the largest number
         of terms that the estimator can reach. The roulette ends at the term whose probability is 2^-53, the
@@ -194,7 +194,7 @@ class InvertibleResidual(Bijection):
                 out, jacobian = self.g.linearise(x, context)
                 z, log_det = x + out, _log_det(jacobian)
             return (z, log_det) if keep else (z.detach(), log_det.detach())
-        with torch.enable_grad():  # J is needed also where the caller wants no gradient
+        with torch.enable_grad():  # J is needed even if the caller has disabled gradients
             # a view: hooks of x itself must not act on the products below
             point = x.view_as(x) if keep and x.requires_grad else x.detach().requires_grad_()
             out = self._branch(point, context)
@@ -245,7 +245,7 @@ class InvertibleResidual(Bijection):
         """Iterate a contraction of factor L until every row is within the tolerance of the solution.
 
         Returns:
-            the solution, the number of iterations, and the relative change made by the last one.
+            The solution, the number of iterations, and the relative change by the last iteration.
 
         Raises:
             Unsound: no convergence within ``most`` iterations, or a value that is not finite.

@@ -1,4 +1,4 @@
-"""Reverse the order of the dimensions."""
+"""The reversal of the order of the dimensions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from zoo.models.bijections.base import Bijection, zeros
 
 
 class Reverse(Bijection):
-    """z_i = x_{D+1-i}, over the flattened event: its own inverse, with log-determinant zero."""
+    """The reversal z_i = x_{D+1-i} of the flattened event: its own inverse, with log-determinant zero."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         return x.flatten(1).flip(1).reshape(x.shape), zeros(x)

@@ -14,7 +14,7 @@ from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, Chain, zeros
 from zoo.models.core import rng
 
-KEEP = 8  # the input of every eighth layer is kept, so that the rounding of inverses does not add up
+KEEP = 8  # the input of every eighth layer is kept, to limit the rounding errors of inverses
 Step = tuple[Callable[..., tuple[Tensor, Tensor]], Callable[..., Tensor]]  # a map and its inverse
 
 
@@ -33,19 +33,19 @@ class Reversible(Chain):
     >>> steps = [Chain([ActNorm(2), Permutation([1, 0])]) for _ in range(64)]
     >>> z, log_det = Reversible(steps)(torch.randn(8, 2))
 
-    Without gradients it is the plain chain, and its state dict is that of the plain chain: a checkpoint of
-    one loads into the other. A layer is inverted by :meth:`Bijection.invert` and run again by its
-    ``forward``, in training mode, with the random numbers (torch's generator and :mod:`zoo.models.core.rng`)
-    and the autocast of its first run; so dropout and trace probes repeat. Requirements on a layer: ``invert``
-    inverts ``forward`` also in training mode; a layer that cannot (batch normalisation, whose batch
-    statistics are gone) declares ``reversible = False``. A layer with state that a forward pass changes must
-    be the same map when it is run twice. There is no second derivative.
+    Without gradients it is a :class:`Chain`, and it has the same state dict: a checkpoint of one loads into
+    the other. A layer is inverted by :meth:`Bijection.invert` and run again by its ``forward``, in training
+    mode, with the random numbers (torch's generator and :mod:`zoo.models.core.rng`) and the autocast of its
+    first run; so dropout and trace probes repeat. Requirements on a layer: ``invert`` inverts ``forward``
+    also in training mode; a layer that cannot (batch normalisation, whose batch statistics are gone) declares
+    ``reversible = False``. A layer whose state changes in a forward pass must be the same map when it is run
+    twice. Second derivatives are not supported.
 
     Args:
         layers: in the order data to latent.
 
     Raises:
-        ZooError: a layer that is not reversible in training.
+        ZooError: a layer is not reversible in training.
     """
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
@@ -84,9 +84,9 @@ def chain(layers: Iterable[Bijection], memory_efficient: bool = False) -> Chain:
 
 
 class _Recompute(torch.autograd.Function):
-    """The chain as one node of the graph, which saves its output and parameters and recomputes the rest.
+    """The chain as one node of the autograd graph, which saves its output and recomputes its activations.
 
-    Parameters are inputs, so that autograd (and the hooks of data-parallel training) see them.
+    Parameters are inputs, so that autograd (and the hooks of data-parallel training) handle them.
     """
 
     @staticmethod
@@ -145,7 +145,7 @@ class _Recompute(torch.autograd.Function):
 
 
 class _Scene:
-    """The random numbers and the autocast under which a layer was run."""
+    """The state of the random numbers and of autocast in which a layer was run."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device

@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection
 from zoo.models.core.functional import sum_event
 
-SMALLEST = 1e-3  # least width and height of a bin, as a part of the whole, and least slope at a knot
+SMALLEST = 1e-3  # least width and height of a bin, as a share of the interval, and least slope at a knot
 # added to raw slopes, so that a raw 0 is a slope of 1 and a network of zeros gives the identity
 RAW_SLOPE = math.log(math.expm1(1 - SMALLEST))
 
@@ -24,10 +24,11 @@ Bins = Annotated[int, Ge(2), Lt(1000)]  # the widths of 1000 bins could not all 
 
 
 def check_spline(bins: int, bound: float) -> None:
-    """Raise :class:`ZooError` unless a spline may have this many bins on [-bound, bound]."""
+    """Raise :class:`ZooError` if a spline cannot have this many bins on [-bound, bound]."""
     if not (is_whole(bins, 2) and bins < 1 / SMALLEST and 0 < bound < math.inf):
         raise ZooError(
-            f"A spline has 2 to {1 / SMALLEST - 1:.0f} bins and a finite bound above 0; got {bins}, {bound}."
+            f"A spline needs 2 to {1 / SMALLEST - 1:.0f} bins and a finite bound above 0; got {bins} and "
+            f"{bound}."
         )
 
 
@@ -60,14 +61,14 @@ def rational_quadratic(
 ) -> tuple[Tensor, Tensor]:
     """Return the value at ``x`` of the spline through the knots, or of its inverse, and its log-slope (nats).
 
-    Eq. 4-8 and 25-29 of the paper. Outside the outer knots it is the identity, which fits where those lie on
-    the diagonal. Every branch is computed at a point inside its bin, so that neither a value nor a gradient
-    is undefined, however far out ``x`` lies.
+    Eq. 4-8 and 25-29 of the paper. Outside the outer knots it is the identity, which is continuous if they
+    lie on the diagonal. Every branch is computed at a point inside its bin, so that value and gradient are
+    defined for every ``x``.
 
     Args:
         x: ``(...)``.
         x_knots, y_knots, slopes: ``(..., K + 1)``, increasing, increasing and positive.
-        inverse: ``x`` is a value of the spline; return where it is taken.
+        inverse: whether to evaluate the inverse of the spline.
     """
     places = y_knots if inverse else x_knots
     inside = (x >= places[..., 0]) & (x <= places[..., -1])
@@ -111,15 +112,15 @@ def _solve(low: Tensor, high: Tensor, s: Tensor, d0: Tensor, d1: Tensor) -> Tens
 
 
 class ElementwiseSpline(Bijection):
-    """A learned spline for each place of dimension 1, the same for all examples and pixels.
+    """A learned spline for each index of dimension 1, the same for all examples and pixels.
 
     Args:
-        size: of dimension 1.
-        bins: of each spline.
-        bound: B; outside [-B, B] the identity.
+        size: size of dimension 1.
+        bins: number of bins of a spline.
+        bound: bound B; a spline is the identity outside [-B, B].
 
     Raises:
-        ZooError: fewer than two bins, too many, or a bound that is not above zero.
+        ZooError: the number of bins is below two or too large, or the bound is not above zero.
     """
 
     def __init__(self, size: int, bins: int = 8, bound: float = 3.0) -> None:

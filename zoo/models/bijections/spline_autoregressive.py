@@ -11,16 +11,18 @@ from zoo.models.networks.made import MADE
 
 
 class MaskedSplineAutoregressive(MaskedAutoregressive):
-    """f is a monotone rational-quadratic spline on [-B, B] and the identity outside (Durkan et al. 2019).
+    """An autoregressive layer of monotone rational-quadratic splines on [-B, B] (Durkan et al. 2019).
+
+    Outside [-B, B] the splines are the identity.
 
     Args:
-        network: gives the raw parameters of a spline for each dimension, P = 3 bins - 1
+        network: network that computes the raw parameters of a spline for each dimension, P = 3 bins - 1
             (:func:`~zoo.models.bijections.spline.knots`).
-        bins: of each spline.
-        bound: B.
+        bins: number of bins of a spline.
+        bound: bound B of the splines.
 
     Raises:
-        ZooError: no bin, too many, a bound that is not above zero, or a network of another P.
+        ZooError: the number of bins, the bound or the network's P is invalid.
     """
 
     def __init__(self, network: MADE, bins: int = 8, bound: float = 3.0) -> None:

@@ -1,4 +1,4 @@
-"""Coupling by rational-quadratic splines."""
+"""A coupling layer of rational-quadratic splines."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from zoo.models.bijections.spline import check_spline, knots, rational_quadratic
 
 
 class SplineCoupling(Coupling):
-    """f is a monotone rational-quadratic spline on [-B, B] and the identity outside (Durkan et al. 2019).
+    """A coupling of monotone rational-quadratic splines on [-B, B] (Durkan et al. 2019).
+
+    Outside [-B, B] the splines are the identity.
 
     Args:
-        partition: of the event into a and b.
-        network: a to the raw parameters of the splines of b: of each place of dimension 1 the 3 bins - 1
-            values of :func:`~zoo.models.bijections.spline.knots`, one place after the other.
-        bins: of each spline.
-        bound: B.
-        kept: a bijection of a, such as :class:`~zoo.models.bijections.spline.ElementwiseSpline`.
+        partition: partition of the event into a and b.
+        network: network from a to the raw parameters of b's splines: for each index of dimension 1, one after
+            the other, the 3 bins - 1 values of :func:`~zoo.models.bijections.spline.knots`.
+        bins: number of bins of a spline.
+        bound: bound B of the splines.
+        kept: bijection of a, such as :class:`~zoo.models.bijections.spline.ElementwiseSpline`.
 
     Raises:
-        ZooError: fewer than two bins, too many, or a bound that is not above zero.
+        ZooError: the number of bins is below two or too large, or the bound is not above zero.
     """
 
     def __init__(

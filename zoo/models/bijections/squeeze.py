@@ -1,4 +1,4 @@
-"""Squeeze: blocks of pixels become channels."""
+"""The squeeze, which turns blocks of pixels into channels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zoo.models.bijections.base import Bijection, zeros
 
 
 class Squeeze(Bijection):
-    """``(C, H, W)`` to ``(4C, H/2, W/2)``: each 2x2 block of pixels becomes four channels (Dinh et al. 2017).
+    """The squeeze ``(C, H, W)`` to ``(4C, H/2, W/2)``: 2x2 pixels become four channels (Dinh et al. 2017).
 
     Raises:
         InvalidData: the height or the width is odd.

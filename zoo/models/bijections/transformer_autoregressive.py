@@ -1,4 +1,4 @@
-"""The transformer autoregressive block: each token is transformed given those before it."""
+"""The transformer autoregressive block: each token is transformed conditioned on the tokens before it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from zoo.models.networks.causal_transformer import Cache, CausalTransformer
 
 
 class TransformerAutoregressive(Bijection):
-    """z_t = (x_t - m_t) exp(-a_t), (m_t, a_t) from a causal transformer over x_1 .. x_{t-1}; z_1 = x_1.
+    """The block of TarFlow on tokens ``(T, F)`` (Zhai et al. 2024, arXiv:2412.06329).
 
-    The block of TarFlow (Zhai et al. 2024, arXiv:2412.06329) on tokens ``(T, F)``; m_t and a_t have F entries
-    each. log|det dz/dx| = -sum a. ``forward`` is one pass; ``inverse`` is T - 1 steps of a token each, with
-    cached keys and values. It starts as the identity.
+    z_t = (x_t - m_t) exp(-a_t), where a causal transformer computes m_t and a_t, with F entries each, from
+    x_1 .. x_{t-1}; z_1 = x_1. log|det dz/dx| = -sum a. ``forward`` is one pass; ``inverse`` takes T - 1 steps
+    of one token, with cached keys and values. It starts as the identity.
 
     Args:
-        tokens: T, at least 2.
-        features: F.
-        reverse: go through the tokens from the last to the first.
+        tokens: number of tokens T, at least 2.
+        features: number of features F of a token.
+        reverse: whether the order of the tokens is reversed.
         width, layers, head_width: see :class:`~zoo.models.networks.causal_transformer.CausalTransformer`.
         context: number of conditioning features; 0 for none.
         log_scale_bound: a is soft-clamped to (-bound, bound); None leaves it free, as in the paper.
 
     Raises:
-        ZooError: a single token, which has none before it.
+        ZooError: there is a single token.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TransformerAutoregressive(Bijection):
     def generate(
         self, z: Tensor, context: Tensor | None = None, guidance: float = 0.0
     ) -> tuple[Tensor, Tensor]:
-        """Map latent to data, guided towards the context: return ``x`` and log|det dx/dz| ``(B,)``.
+        """Map latent to data with guidance by the context; return ``x`` and log|det dx/dz| ``(B,)``.
 
         With weight w, m = m(context) + w (m(context) - m(none)), and a likewise (Zhai et al.
         2024); the network is evaluated with and without the context. "None" is a context of zeros.
