@@ -129,7 +129,7 @@ def try_all(mutations: Sequence[Mutation], copy: Path) -> Iterator[Result]:
         seconds = time.monotonic() - started
         file.write_text(kept, encoding="utf-8")
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", found.stdout, re.MULTILINE)
+        failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", found.stdout, re.MULTILINE)
         if found.returncode not in (0, 1) or (found.returncode == 1 and failed is None):
             raise RuntimeError(
                 f"Mutation {mutation.name}: its tests could not be run; it must change what the code does, "

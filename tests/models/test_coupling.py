@@ -416,10 +416,11 @@ def test_preprocessing_layers_meet_the_contract():
     check_bijection(Chain([Squeeze(), roughen(ActNorm(4))]), torch.randn(2, 1, 2, 2))
 
 
-def test_dequantisation_stays_in_its_cell():
+def test_uniform_dequantisation_fills_its_cell_and_stays_in_it():
     x = torch.tensor([[0.0, 255.0]]).expand(2000, 2)
     y = UniformDequantisation()(x)
     assert torch.equal(UniformDequantisation().inverse(y), x)
     assert y.min() >= 0
     assert y.max() < 256
     assert abs((y - x).mean().item() - 0.5) < 0.03
+    assert abs((y - x).var().item() - 1 / 12) < 0.006

@@ -329,6 +329,22 @@ def test_the_first_step_has_at_least_the_noise_asked_for(schedule):
     assert by_ode.grid == whole.tolist()
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "levels", "kind"),
+    [
+        ("elbo", 17, "lower bound"),
+        ("elbo", None, "lower bound"),
+        ("ode", 17, "estimate"),
+        ("ode", None, "estimate"),
+        ("auto", 17, "lower bound"),
+        ("auto", None, "estimate"),
+    ],
+)
+def test_the_kind_of_the_likelihood_is_that_of_its_method(likelihood, levels, kind):
+    spec = zoo.DataSpec((2,), levels=levels)
+    assert Diffusion(spec, likelihood=likelihood, hidden=(4,)).likelihood == kind
+
+
 @pytest.mark.parametrize(("prediction", "conditional"), [("v", False), ("eps", True)])
 def test_the_density_beside_the_bound_is_that_of_the_ode_model_with_the_same_weights(prediction, conditional):
     """What stands beside the bound is the log_prob of a model by the ODE with the same weights."""

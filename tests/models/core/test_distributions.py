@@ -11,6 +11,12 @@ from zoo.models.core import rng
 from zoo.models.core.distributions import MixtureOfNormals, make_base
 
 
+def test_the_standard_normal_has_the_density_of_torchs():
+    z = 3 * torch.randn(5, 2, 3, dtype=torch.float64)
+    expected = reference.Normal(0.0, 1.0).log_prob(z).sum((1, 2))
+    torch.testing.assert_close(make_base("normal", (2, 3)).log_prob(z), expected)
+
+
 @pytest.mark.parametrize("components", [1, 4])
 @pytest.mark.parametrize("context", [0, 3])
 def test_density_equals_torchs(components, context):
