@@ -1,4 +1,4 @@
-"""Causal convolutions, of a whole image at once or pixel by pixel with cached activations."""
+"""Causal convolutions, on a whole image at once or pixel by pixel with cached activations."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 class PixelCache:
-    """The activations that a sampler keeps while it visits the pixels in order (rows, then columns).
+    """The cache of activations of a sampler that visits the pixels in order (rows, then columns).
 
-    Called with a cache, a causal convolution takes only the newest row or pixel and returns its output there;
-    the cache holds, for each layer, the inputs that later outputs depend on. So a pixel costs one column of
-    each layer, whatever the size of the image (Ramachandran et al. 2017, arXiv:1704.06001).
+    With a cache, the input and the output of a causal convolution are the newest row or pixel only; the cache
+    holds, for each layer, the inputs that later outputs depend on. So a pixel costs one column of each layer,
+    for every size of the image (Ramachandran et al. 2017, arXiv:1704.06001).
 
     Args:
         columns: width of the image.
@@ -36,7 +36,7 @@ class PixelCache:
 
 
 class RowConv(nn.Conv2d):
-    """A convolution whose output depends on its own row and rows above, symmetric in the columns.
+    """A convolution whose output depends on its row and the rows above, symmetric in the columns.
 
     Args:
         kernel: height h and odd width w: h - 1 rows above and (w - 1)/2 columns on either side.
@@ -61,7 +61,7 @@ class RowConv(nn.Conv2d):
         return super().forward(F.pad(window, (self.side, self.side, 0, 0)))
 
     def append(self, row: Tensor, cache: PixelCache) -> Tensor:
-        """Add a row to the cache and return it below the rows above in the kernel, ``(B, C, h, W)``."""
+        """Add a row to the cache and return all rows in the kernel, ``(B, C, h, W)``."""
         if self not in cache.rows:
             cache.rows[self] = row.new_zeros(*row.shape[:2], self.above, row.shape[3])
         window = torch.cat([cache.rows[self], row], 2)
@@ -70,12 +70,12 @@ class RowConv(nn.Conv2d):
 
 
 class PixelConv(nn.Conv2d):
-    """A convolution whose output depends on its own pixel, those to the left and those above them.
+    """A convolution whose output depends on its pixel, the pixels to the left and the pixels above them.
 
     Args:
         kernel: height h and width w: h - 1 rows above and w - 1 columns to the left.
         stride: 1, or 2 to halve both sides (rounding up).
-        mask: 0/1 ``(out, in)``, the inputs within its own pixel that each output depends on; None: all.
+        mask: 0/1 ``(out, in)``, the inputs in the same pixel that each output depends on; None: all.
     """
 
     mask: Tensor | None

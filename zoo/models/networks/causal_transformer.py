@@ -11,24 +11,24 @@ from zoo.models.core.nfe import add_nfe
 
 
 class CausalTransformer(nn.Module):
-    """Outputs at place t from tokens 1 .. t: layers of attention and feed-forward (Vaswani et al. 2017).
+    """A transformer whose output at position t depends on tokens 1 .. t (Vaswani et al. 2017).
 
     h = W x + position + V context; then h += attention(norm h), h += W_2 gelu(W_1 norm h) in each layer; the
-    output W_o h starts at zero. :meth:`forward` sees the whole sequence in one pass; :meth:`step` takes one
-    token more and reads the keys and values of those before from a :class:`Cache`, which belongs to the
-    caller: the module itself never changes. Over T tokens, both do about the same arithmetic.
+    output W_o h starts at zero. :meth:`forward` processes the whole sequence in one pass. :meth:`step`
+    processes one more token and uses the earlier keys and values from a :class:`Cache`, which belongs to the
+    caller: the module never changes. Over T tokens, both do about the same arithmetic.
 
     Args:
-        in_features: of a token.
-        out_features: of the output at each place.
-        length: most tokens.
-        width: of the residual stream.
-        layers: attention and feed-forward pairs.
-        head_width: of one attention head; divides ``width``.
-        context: length of what the output is conditioned on; 0 for nothing. It shifts every token.
+        in_features: number of features of a token.
+        out_features: number of features of the output at each position.
+        length: largest number of tokens.
+        width: width of the residual stream.
+        layers: number of pairs of attention and feed-forward layers.
+        head_width: width of an attention head; divides ``width``.
+        context: length of the context, which shifts every token; 0 for none.
 
     Raises:
-        ZooError: heads that do not fill the width; no layer.
+        ZooError: the head width does not divide the width, or there is no layer.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class CausalTransformer(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, T, in_features)``, and a context ``(B, context)``, to ``(B, T, out_features)``."""
+        """Return ``(B, T, out_features)`` from ``(B, T, in_features)`` and a context ``(B, context)``."""
         add_nfe()
         h = self._embed(x, 0, context)
         for layer in self.layers:
@@ -66,9 +66,9 @@ class CausalTransformer(nn.Module):
         return self.last(h)
 
     def step(self, token: Tensor, cache: Cache, context: Tensor | None = None) -> Tensor:
-        """Return the output ``(B, out_features)`` at the next token ``(B, in_features)``.
+        """Return the output ``(B, out_features)`` at the next token ``(B, in_features)``; extend the cache.
 
-        The cache is extended by the token; one sequential evaluation.
+        This counts as one sequential evaluation.
         """
         add_nfe()
         h = self._embed(token[:, None], cache.length, context)
@@ -83,15 +83,15 @@ class CausalTransformer(nn.Module):
 
 
 class Cache:
-    """Keys and values of the tokens so far, for one run of :meth:`CausalTransformer.step`.
+    """The keys and values of the tokens so far, for one run of :meth:`CausalTransformer.step`.
 
-    Where no gradient is recorded they are written into buffers of the final size, which are made once.
+    If gradients are not recorded, they are written into buffers of the final size.
 
     Args:
-        size: most tokens.
+        size: largest number of tokens.
 
     Attributes:
-        length: tokens so far.
+        length: number of tokens so far.
     """
 
     def __init__(self, size: int) -> None:
@@ -100,7 +100,7 @@ class Cache:
 
     def extend(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Append a key and a value ``(B, heads, 1, head_width)`` of a layer; return all of them so far."""
-        if torch.is_grad_enabled():  # buffers written in place would spoil what backward needs
+        if torch.is_grad_enabled():  # writing in place would change tensors that the backward pass needs
             if self.length:
                 old_key, old_value = self._kept[layer]
                 key, value = torch.cat([old_key, key], 2), torch.cat([old_value, value], 2)

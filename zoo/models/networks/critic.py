@@ -9,15 +9,15 @@ from zoo.models.networks.encoder import Norm, constrain
 
 
 class Critic(nn.Module):
-    """logit = v . f(x) + b + (V y) . f(x), the last term for labelled data.
+    """The critic with logit v . f(x) + b + (V y) . f(x), the last term for labelled data.
 
     This is the projection discriminator of Miyato & Koyama (2018, arXiv:1802.05637, eq. 3).
 
     Args:
-        features: f, from ``(B, *shape)`` in network space to ``(B, length)``.
+        features: network f from ``(B, *shape)`` in network space to ``(B, length)``.
         length: length of the features.
         norm: ``spectral`` divides v and V by their largest singular values too; ``lipschitz`` bounds them
-            so that the logit's Lipschitz constant is at most that of f (with a label, each by 1/2).
+            so that the logit's Lipschitz constant is at most the constant of f (with a label, each by 1/2).
         context: length of the one-hot label y; 0 for none.
     """
 
@@ -31,7 +31,7 @@ class Critic(nn.Module):
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Return logits ``(B,)``, large where ``x`` looks like real data (of this label)."""
+        """Return logits ``(B,)``, which are large if ``x`` resembles real data (of this label)."""
         add_nfe()
         features = self.features(x)
         logits = self.head(features).squeeze(1)

@@ -32,8 +32,8 @@ class Decoder(nn.Module):
     Args:
         latent_dim: length of the latent.
         shape: ``(C, H, W)`` or ``(D,)`` of an example.
-        outputs: numbers for each dimension of an example, e.g. 2 for a location and a scale: along axis 1,
-            all locations come before all scales.
+        outputs: number of outputs for each dimension of an example, e.g. 2 for a location and a scale; along
+            axis 1, all locations come before all scales.
         width, hidden, depth, norm, activation: see :class:`~zoo.models.networks.encoder.Encoder`.
     """
 
@@ -67,7 +67,7 @@ class Decoder(nn.Module):
                 layers += [*norm_layer(norm, channels[i]), activation_layer(activation)]
             layers += [constrain(nn.Conv2d(channels[-1], outputs * shape[0], 3, padding=1), norm)]
         else:
-            norm_layer(norm, hidden)  # raises for an unknown name
+            norm_layer(norm, hidden)  # checks the name
             layers += [constrain(nn.Linear(units, outputs * shape[0]), norm)]
         self.layers = nn.Sequential(*layers)
 

@@ -17,13 +17,13 @@ from zoo.models.networks.lipschitz import SpectralNorm
 Norm = Literal["none", "group", "batch", "spectral", "lipschitz"]
 Activation = Literal["relu", "leaky_relu", "silu", "elu"]
 
-SMALLEST = 4  # sides of this length or less are not halved
-TRAIN_TOLERANCE = 0.02  # relative, of the square of a layer's norm in training: 1% of the norm
-WIDEST = 4  # channels double with each halving, up to this multiple of the width
+SMALLEST = 4  # sides of at most this length are not halved
+TRAIN_TOLERANCE = 0.02  # relative tolerance of a layer's squared norm in training: 1% of the norm
+WIDEST = 4  # largest multiple of the width; channels double with each halving
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
-    "leaky_relu": lambda: nn.LeakyReLU(0.2),  # the slope of Radford et al. 2016
+    "leaky_relu": lambda: nn.LeakyReLU(0.2),  # slope of Radford et al. 2016
     "silu": nn.SiLU,
     "elu": nn.ELU,
 }
@@ -68,7 +68,7 @@ def constrain(
         norm: ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its
             largest singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the linear map
             itself at most ``bound``, in training too:
-            see :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Others return the layer unchanged.
+            see :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Other values leave the layer unchanged.
         shape: shape of the layer's input, for ``lipschitz``.
         bound: bound on the norm, for ``lipschitz``.
 
@@ -98,7 +98,7 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
 
 
 def pyramid_channels(stages: int, width: int) -> list[int]:
-    """Return the channels at each size of the pyramid, those of the largest first.
+    """Return the number of channels at each size of the pyramid, for the largest size first.
 
     >>> pyramid_channels(4, width=32)
     [32, 64, 128, 128]
@@ -154,7 +154,7 @@ class Encoder(nn.Module):
             layers += [nn.Flatten()]
             units, depth = channels_in * math.prod(size_in), 1
         else:
-            norm_layer(norm, hidden)  # raises for an unknown name
+            norm_layer(norm, hidden)  # checks the name
             (units,) = shape
         for _ in range(depth):
             layers += [constrain(nn.Linear(units, hidden), norm, (units,)), activation_layer(activation)]

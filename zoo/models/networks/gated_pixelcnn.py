@@ -1,4 +1,4 @@
-"""The gated PixelCNN network: logits of each sub-pixel given those before it, without a blind spot."""
+"""The gated PixelCNN: logits of each sub-pixel given the sub-pixels before it, without a blind spot."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.networks.causal import PixelCache, PixelConv, RowConv, shift_dow
 
 
 class GatedPixelCNN(nn.Module):
-    """Gated PixelCNN with a vertical and a horizontal stack (van den Oord et al. 2016, arXiv:1606.05328).
+    """A gated PixelCNN with a vertical and a horizontal stack (van den Oord et al. 2016, arXiv:1606.05328).
 
     Order: rows from the top, pixels from the left, channels within the pixel. The vertical stack v depends on
     all rows above. The horizontal stack h depends on the pixels to the left, the channels before within the
@@ -28,7 +28,8 @@ class GatedPixelCNN(nn.Module):
     groups up to c in all later layers (mask B).
 
     The receptive field reaches ``first_kernel // 2 + (layers - 1) * (kernel // 2)`` pixels in each direction:
-    7 by default, which is all of an 8x8 image. The output layer starts at zero: uniform over the levels.
+    7 by default, which is all of an 8x8 image. The output layer starts at zero, so that all levels have equal
+    probability.
 
     Args:
         channels: channels C of the image.
@@ -98,13 +99,14 @@ class GatedPixelCNN(nn.Module):
     ) -> Tensor:
         """Generate ``n`` images ``(n, C, height, columns)`` sub-pixel by sub-pixel.
 
-        The vertical stack is computed once for each row, for that row alone; the horizontal stack once for
-        each sub-pixel, for that pixel alone.
+        The vertical stack is computed once for each row, only for that row; the horizontal stack once for
+        each sub-pixel, only for that pixel.
 
         Args:
             n: number of images.
             height, columns: size of the images.
-            sample: returns levels ``(n,)`` given channel, row, column and the logits ``(n, levels)`` there.
+            sample: function from channel, row, column and the logits ``(n, levels)`` there to levels
+                ``(n,)``.
             context: one-hot labels ``(n, K)``, if the network has a context.
         """
         x = self.output.weight.new_zeros(n, self.channels, height, columns)
@@ -122,14 +124,14 @@ class GatedPixelCNN(nn.Module):
                     logits = self._horizontal(to_symmetric(pixel, self.levels), condition, context, cache)
                     levels = sample(channel, row, cache.column, logits[:, channel, :, 0, 0])
                     pixel[:, channel, 0, 0] = levels.to(x.dtype)
-                first.append(to_symmetric(pixel, self.levels), cache)  # now with its last channel
+                first.append(to_symmetric(pixel, self.levels), cache)  # the pixel is now complete
             above = to_symmetric(x[:, :, row : row + 1], self.levels)
         return x
 
     def _vertical(
         self, above: Tensor, context: Tensor | None, cache: PixelCache | None = None
     ) -> list[Tensor]:
-        """Return what the vertical stack adds to each horizontal layer, ``(B, 2 * width, H, W)``."""
+        """Return the vertical stack's contribution to each horizontal layer, ``(B, 2 * width, H, W)``."""
         contributions, v = [], above
         for layer in self.layers:
             assert isinstance(layer, _GatedLayer)
@@ -173,7 +175,7 @@ def _left(groups_in: Tensor, groups_out: Tensor, reach: int = 0, strict: bool = 
         groups_in: group (channel) of each input feature.
         groups_out: group of each output feature.
         reach: number of pixels to the left.
-        strict: exclude an output's own group within the pixel.
+        strict: whether to exclude an output's group within the pixel.
     """
     mask = groups_in[None, :] + int(strict) <= groups_out[:, None]
     return PixelConv(len(groups_in), len(groups_out), (1, reach + 1), mask=None if bool(mask.all()) else mask)

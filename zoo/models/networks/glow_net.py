@@ -18,8 +18,8 @@ class GlowNet(nn.Module):
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output, which has the input's height and width.
-        width: channels inside.
-        context: length of what the output is conditioned on; 0 for nothing. It shifts the first features.
+        width: number of inner channels.
+        context: length of the context, which shifts the first features; 0 for none.
     """
 
     def __init__(self, in_channels: int, out_channels: int, width: int = 512, context: int = 0) -> None:
@@ -34,7 +34,7 @@ class GlowNet(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
+        """Return ``(B, out_channels, H, W)`` from ``(B, in_channels, H, W)`` and a context ``(B, K)``."""
         add_nfe()
         h = self.first(x)
         if self.context is not None:

@@ -20,7 +20,7 @@ the posterior ``(B, 2 Z, H, W)``, or None when sampling from the prior."""
 
 
 class TopDownNetwork(nn.Module):
-    """Latents at every size of :func:`~zoo.models.networks.encoder.pyramid`, the smallest first.
+    """A network with latents at each size of :func:`~zoo.models.networks.encoder.pyramid`, smallest first.
 
     Bottom-up, a deterministic pass computes features d_s of x at each size s. Top-down, from a learned
     constant h at the smallest size, each size has ``layers`` stochastic layers:
@@ -37,7 +37,7 @@ class TopDownNetwork(nn.Module):
 
     Args:
         shape: ``(C, H, W)`` or ``(D,)`` of an example.
-        outputs: numbers for each dimension of an example, e.g. 2 for a location and a scale.
+        outputs: number of outputs for each dimension of an example, e.g. 2 for a location and a scale.
         width: features at each position.
         latents: latents at each position of each layer.
         layers: stochastic layers at each size.
@@ -88,12 +88,12 @@ class TopDownNetwork(nn.Module):
         features: tuple[Tensor, ...] | None = None,
         context: Tensor | None = None,
     ) -> Tensor:
-        """Run the top-down pass and return features ``(n, width, H, W)`` at the image's own size.
+        """Run the top-down pass and return features ``(n, width, H, W)`` at the image's size.
 
         Args:
             n: number of examples.
-            sample_layer: samples the latents of one layer.
-            features: what :meth:`encode` returns; None when sampling from the prior.
+            sample_layer: function that samples the latents of one layer.
+            features: features from :meth:`encode`; None when sampling from the prior.
             context: one-hot labels ``(n, K)``.
         """
         add_nfe()
@@ -110,7 +110,7 @@ class TopDownNetwork(nn.Module):
         return self.leave(F.silu(h)).view(len(h), -1, *self.shape[1:])
 
     def _label_shift(self, context: Tensor | None, direction: int) -> Tensor | float:
-        """The label's contribution to the features of the bottom-up (0) or the top-down (1) pass."""
+        """Return the label's contribution to the features of the bottom-up (0) or the top-down (1) pass."""
         if self.label is None:
             return 0.0
         return self.label(context).chunk(2, 1)[direction][:, :, None, None]
@@ -147,7 +147,7 @@ class _Residual(nn.Module):
 
 
 def _conv(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Conv2d:
-    """Return a 3x3 convolution, or a 1x1 where the image is one pixel."""
+    """Return a 3x3 convolution, or a 1x1 convolution if the image is one pixel."""
     kernel = 1 if max(size) == 1 else 3
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
 

@@ -24,11 +24,9 @@ Activation = Literal["elu", "lipswish", "sincos"]
 BLOCK = 8  # vectors iterated together in evaluation: close singular values then cost no extra iterations
 MOST_ITERATIONS = 1000
 FIRST_ITERATIONS = 10  # power iterations from a random vector
-FAR = 1e4  # a sigmoid of it is 1 to the last bit, in float64 too
-SLOWEST = 1e-3  # smallest rate of a wave: a straight line, for data of any ordinary scale
-FEWEST_ITERATIONS = (
-    5  # the vectors may start almost inside a smaller eigenspace, which looks like convergence
-)
+FAR = 1e4  # its sigmoid is exactly 1, in float64 too
+SLOWEST = 1e-3  # smallest frequency of a wave: almost a straight line, for data of ordinary scale
+FEWEST_ITERATIONS = 5  # vectors that start near another eigenspace seem converged at first
 
 
 @settings
@@ -36,7 +34,7 @@ class Spectral:
     """Spectral normalisation of the layers of a residual branch.
 
     Attributes:
-        coefficient: bound on the spectral norm of each layer; below 1, or the block has no inverse.
+        coefficient: bound on the spectral norm of each layer; must be below 1 for the block to be invertible.
         iterations: power iterations after each change of the weights, in training.
         train_tolerance: relative width of the interval for the squared norm to which the power iterations of
             training converge, in place of ``iterations``; None for a fixed number of iterations.
@@ -50,20 +48,20 @@ class Spectral:
 class SpectralNorm(nn.Module):
     """A linear map with spectral norm at most ``coefficient``: W -> W / max(1, sigma(W) / coefficient).
 
-    sigma is the norm of the map itself: for a convolution, of the convolution at the size of its input, zero
-    padding included, not of its kernel reshaped to a matrix (Gouk et al. 2018, arXiv:1804.04368; Behrmann et
-    al. 2019, section 2.1). A map that is already below the bound stays as it is.
+    sigma is the norm of the linear map: for a convolution, the norm at the size of its input, zero padding
+    included, not of its kernel reshaped to a matrix (Gouk et al. 2018, arXiv:1804.04368; Behrmann et al.
+    2019, section 2.1). A map whose norm is already below the bound is unchanged.
 
     In training, warm-started power iterations follow every change of W, and the gradient includes the
     dependence of sigma on W. After a few ``iterations`` sigma is too small by an unknown amount; with
-    ``train_tolerance`` they go on until an eigenvalue of W^T W lies in an interval of that relative width
-    around sigma^2, whose upper end is used. They change nothing while W stays, so a layer that is run twice
-    is the same map.
+    ``train_tolerance`` the iterations continue until an eigenvalue of W^T W lies in an interval of that
+    relative width around sigma^2, whose upper end is used. There are no iterations while W is unchanged, so a
+    layer that is run twice is the same map.
 
-    Evaluation depends on W alone (a reloaded model gives the same numbers): sigma is an upper bound, found to
-    ``tolerance`` by :meth:`upper_bound`, and the vector of training is not touched. The bound is cached until
-    the weight changes in place. A change through ``.data`` is not noticed: call :meth:`train` or :meth:`eval`
-    after it, else the old sigma serves the new weight.
+    Evaluation depends on W only (a reloaded model has the same outputs): sigma is an upper bound, computed to
+    ``tolerance`` by :meth:`upper_bound`, and the vector of training is not changed. The bound is cached until
+    the weight changes in place. A change through ``.data`` is not detected: call :meth:`train` or
+    :meth:`eval` after it, otherwise the old sigma is used for the new weight.
 
     Args:
         layer: ``nn.Linear`` or ``nn.Conv2d`` (zero padding, any stride, no dilation, no groups).
@@ -75,7 +73,7 @@ class SpectralNorm(nn.Module):
         tolerance: relative width of the interval for sigma^2, in evaluation.
 
     Raises:
-        ZooError: built under ``torch.inference_mode``, whose tensors do not count changes.
+        ZooError: the layer is built in ``torch.inference_mode``, whose tensors do not count changes.
     """
 
     right: Tensor
@@ -92,9 +90,7 @@ class SpectralNorm(nn.Module):
     ) -> None:
         super().__init__()
         if layer.weight.is_inference():
-            raise ZooError(
-                "A spectral norm follows the changes of its weight; build it outside torch.inference_mode."
-            )
+            raise ZooError("A spectral norm cannot be built in torch.inference_mode; build it outside.")
         self.layer, self.shape, self.coefficient = layer, tuple(shape), coefficient
         self.iterations, self.train_tolerance, self.tolerance = iterations, train_tolerance, tolerance
         start = torch.randn(1, *shape)
@@ -123,12 +119,12 @@ class SpectralNorm(nn.Module):
         return weight * (self.coefficient / sigma.clamp(min=self.coefficient))
 
     def train(self, mode: bool = True) -> SpectralNorm:
-        self._known = self._iterated = None  # a change through .data is not counted
+        self._known = self._iterated = None  # a change through .data is not detected
         return super().train(mode)
 
     @torch.no_grad()
     def upper_bound(self) -> Tensor:
-        """Return an upper bound on sigma(W), above it by a share of at most ``tolerance`` / 2.
+        """Return an upper bound on sigma(W), at most a share ``tolerance`` / 2 above it.
 
         Subspace iteration from fixed vectors with Rayleigh-Ritz: with s^2 the largest Ritz value of W^T W, v
         its unit vector and r = |W^T W v - s^2 v|, an eigenvalue lies in s^2 +- r, so sigma <= sqrt(s^2 + r)
@@ -151,13 +147,13 @@ class SpectralNorm(nn.Module):
         return (values[-1].clamp(min=0) + residual).sqrt()
 
     def _state(self) -> tuple[int, int]:
-        """Return an address and a version, which change with the value of the weight."""
+        """Return the address and the version of the weight, which change with its value."""
         return self.layer.weight.data_ptr(), self.layer.weight._version
 
     def _converged(self) -> Tensor:
         """Return the upper bound, computed once for each value of the weight."""
         if self._known is None or self._known[0] != self._state():
-            with torch.inference_mode(False):  # it may be used later with gradients
+            with torch.inference_mode(False):  # the bound may be used later with gradients
                 self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
 
@@ -189,7 +185,7 @@ class SpectralNorm(nn.Module):
 
 
 class Pointwise(nn.Module):
-    """A 1-Lipschitz activation with its slope.
+    """Base class of 1-Lipschitz activations with their slopes.
 
     Attributes:
         copies: number of output channels for each input channel.
@@ -203,10 +199,10 @@ class Pointwise(nn.Module):
 
 
 class LipSwish(Pointwise):
-    """x sigmoid(softplus(b) x) / 1.1 with a learned b, starting at 0.5 (Chen et al. 2019, section 3.3).
+    """LipSwish, x sigmoid(softplus(b) x) / 1.1 with a learned b from 0.5 (Chen et al. 2019, section 3.3).
 
-    The slope of x sigmoid(b x) is at most 1.09984 for every b, so this is 1-Lipschitz. Unlike that of ELU,
-    its second derivative is continuous and does not vanish where the slope is near 1.
+    The slope of x sigmoid(b x) is at most 1.09984 for every b, so LipSwish is 1-Lipschitz. Unlike ELU's, its
+    second derivative is continuous and does not vanish where the slope is near 1.
     """
 
     def __init__(self) -> None:
@@ -224,7 +220,7 @@ class LipSwish(Pointwise):
 
 
 class ELU(Pointwise):
-    """x where positive, exp(x) - 1 elsewhere."""
+    """ELU: x for positive x, exp(x) - 1 otherwise."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.elu(x)
@@ -234,12 +230,12 @@ class ELU(Pointwise):
 
 
 class SinCos(Pointwise):
-    """Map each x to the pair sin(a x) / a, (cos(a x) - 1) / a: ``(B, C, ...)`` to ``(B, 2 C, ...)``.
+    """The map of x to the pair sin(a x) / a, (cos(a x) - 1) / a: ``(B, C, ...)`` to ``(B, 2 C, ...)``.
 
     a = softplus(b) with a learned b, starting at 0.5. The two slopes, cos(a x) and -sin(a x), have norm one
-    at every x: the map is 1-Lipschitz and, unlike an activation with one value, nowhere less, so that a
-    network can use the whole of its bound (for the same purpose Perugachi-Diaz et al. 2021, arXiv:2102.02694,
-    use pairs of LipSwish, whose slopes have norms of 0.64 to 1).
+    at every x. So the map is 1-Lipschitz and, unlike a scalar activation, reaches this bound everywhere, so
+    that a network can use its full Lipschitz constant (for the same purpose Perugachi-Diaz et al. 2021,
+    arXiv:2102.02694, use pairs of LipSwish, whose slopes have norms of 0.64 to 1).
     """
 
     copies = 2
@@ -266,10 +262,11 @@ _ACTIVATIONS: dict[str, type[Pointwise]] = {"elu": ELU, "lipswish": LipSwish, "s
 
 
 class LipschitzNetwork(nn.Module):
-    """Spectrally normalised layers with 1-Lipschitz activations between them.
+    """A network of spectrally normalised layers with 1-Lipschitz activations between them.
 
     Layers are dense on vectors; on images they are convolutions 3x3, 1x1, .., 3x3 (Behrmann et al. 2019,
-    section 5). A context shifts the output of the first layer, which leaves the Lipschitz constant in x.
+    section 5). A context shifts the output of the first layer, which does not change the Lipschitz constant
+    in x.
 
     Args:
         shape: event shape of input and output.
@@ -277,7 +274,7 @@ class LipschitzNetwork(nn.Module):
         spectral: normalisation of the layers.
         activation: ``elu``, ``lipswish`` or ``sincos``; each has a continuous derivative, which the gradient
             of a density needs.
-        activate_input: put an activation before the first layer too.
+        activate_input: whether there is an activation before the first layer too.
         context: length of the context; 0 for none.
 
     Attributes:
@@ -326,8 +323,8 @@ class LipschitzNetwork(nn.Module):
     def linearise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the output ``(B, D)`` of vectors ``(B, D)`` and its Jacobian in x, ``(B, D, D)``.
 
-        The layers carry D directions along with x, which takes fewer operations than products with the
-        Jacobian, above all where the gradient of the Jacobian is needed too.
+        The layers transform D directions together with x. This takes fewer operations than products with the
+        Jacobian, above all if the gradient of the Jacobian is needed too.
         """
         add_nfe()
         directions: Tensor | None = None  # (B, D, width): derivative of the units in x_j; None: the identity

@@ -20,18 +20,18 @@ from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
-_KEEP = 2**20  # a sweep's buffers are kept for the next one up to so many numbers
+_KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
 
 
 def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
-    """Return sorted degrees ``(width,)`` in ``lowest .. dim-1``: how many inputs each unit may depend on.
+    """Return sorted degrees ``(width,)`` in ``lowest .. dim-1``: the number of inputs a unit may depend on.
 
-    Wide enough a layer holds every degree. A narrower one leaves gaps, and a dependency that lies within a
-    gap is lost; the degrees then cut the inputs into pieces of equal size, which loses the fewest.
+    A layer that is wide enough has every degree. A narrower layer has gaps, and a dependency within a gap is
+    lost; the degrees then divide the inputs into parts of equal size, which loses the fewest.
     """
-    lowest = min(lowest, dim - 1)  # one dimension has nothing before it
+    lowest = min(lowest, dim - 1)  # one dimension has no dimensions before it
     choices = dim - lowest
-    unit = torch.arange(width, device="cpu")  # where a model is built without memory, too
+    unit = torch.arange(width, device="cpu")  # on the CPU even if the model is built on the meta device
     if width >= choices:
         return lowest + unit * choices // width
     return lowest + torch.round((unit + 1) * (choices + 1) / (width + 1)).to(torch.int64) - 1
@@ -40,8 +40,8 @@ def spread_degrees(width: int, dim: int, lowest: int = 1) -> Tensor:
 def drawn_degrees(width: int, dim: int, lowest: int, seed: int) -> Tensor:
     """Draw sorted degrees ``(width,)``, uniform in ``lowest .. dim-1`` (Germain et al. 2015, section 4.2).
 
-    Units of a layer have no order of their own, so sorting changes nothing but their names. The draw is a
-    function of the seed: a model that is built again has the masks that its weights were trained with.
+    Sorting only renumbers the units of a layer. The draw is a function of the seed, so a rebuilt model has
+    the masks of its training.
     """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(min(lowest, dim - 1), dim, (width,), generator=generator, device="cpu")
@@ -49,10 +49,10 @@ def drawn_degrees(width: int, dim: int, lowest: int, seed: int) -> Tensor:
 
 
 class MaskedLinear(nn.Linear):
-    """y = (W * M) x + b with a fixed 0/1 mask M, ``(out, in)``.
+    """A masked linear layer y = (W * M) x + b with a fixed 0/1 mask M, ``(out, in)``.
 
-    Weights start as He et al. (2015), uniform, with the fan-in that the mask leaves to each unit: otherwise
-    the early units, which see little, would start near zero.
+    Weights are initialised as in He et al. (2015), uniform, with each unit's fan-in under the mask; otherwise
+    the early units, which have few inputs, would start near zero.
     """
 
     mask: Tensor
@@ -70,7 +70,7 @@ class MaskedLinear(nn.Linear):
 
 
 class Stage(NamedTuple):
-    """One masked layer: the index of the layer whose output is added to it, and whether it is activated."""
+    """The role of a masked layer: the layer whose output is added to it, and whether it is activated."""
 
     skip: int | None
     active: bool
@@ -90,26 +90,26 @@ class MADE(nn.Module):
 
         r_1 = (W_1 * M_1) x + b_1 + U c,  r_l = r_{l-1} + B_l relu(A_l relu(r_{l-1})),  out = V r_L + a
 
-    with masked affine maps A_l and B_l; all units with one number have one degree, so sums keep the order.
+    with masked affine maps A_l and B_l. Units of the same number have the same degree, so sums keep the
+    order.
 
-    Degrees are sorted and spread evenly over 1 .. D-1, so every allowed dependency exists when each width is
-    at least D-1; below that a share of about 1/width is lost (:meth:`coverage` gives the rest), with a
-    warning if it is more than 1 %. With a context c there are units of degree 0 too, so that the first
-    output sees it.
+    Degrees are sorted and spread evenly over 1 .. D-1, so every allowed dependency exists if each width is at
+    least D-1; otherwise a share of about 1/width is lost (see :meth:`coverage`), with a warning if it is more
+    than 1 %. With a context c there are units of degree 0 too, so that the first output depends on it.
 
     Args:
         dim: number of inputs D.
         parameters: number of outputs P for each input.
         hidden: widths of the hidden layers; equal, and at least two, for ``residual``.
-        context: number of conditioning features K, seen by every output; 0 for none.
+        context: number of conditioning features K, which every output depends on; 0 for none.
         activation: ``relu`` or ``tanh``.
-        residual: residual blocks after the first layer.
-        dropout: share of the units inside a residual block that a training pass leaves out.
-        draw: seed that the degrees of the hidden units are drawn with; None: they are spread evenly. Residual
-            layers share one draw.
+        residual: whether residual blocks follow the first layer.
+        dropout: share of the units inside a residual block that is dropped in training.
+        draw: seed of the degrees of the hidden units; None: they are spread evenly. Residual layers share one
+            draw.
 
     Raises:
-        ZooError: no hidden layer, or widths that do not fit ``residual``.
+        ZooError: there is no hidden layer, or the widths do not allow ``residual``.
     """
 
     @checked("model")
@@ -142,7 +142,7 @@ class MADE(nn.Module):
         else:
             self.stages = [Stage(None, True)] * len(hidden)
         self.dropout = nn.Dropout(dropout) if dropout else None
-        inputs = torch.arange(1, dim + 1, device="cpu")  # an input of degree d is the d-th
+        inputs = torch.arange(1, dim + 1, device="cpu")  # the d-th input has degree d
         lowest = 0 if context else 1
         self.degrees: list[Tensor] = []
         for index, width in enumerate(hidden):
@@ -162,7 +162,7 @@ class MADE(nn.Module):
         self.output = MaskedLinear(self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
         nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
-        # _ends[l][d]: how many units of layer l have degree at most d
+        # _ends[l][d]: number of units in layer l with degree at most d
         self._ends = [torch.searchsorted(d, seen, right=True).tolist() for d in self.degrees]
         self._sweep: _Sweep | None = None
         if min(hidden) < dim - 1 and self.coverage() < 0.99:
@@ -195,21 +195,21 @@ class MADE(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Compute x one dimension after another; return x ``(rows, D)`` and parameters ``(rows, D, P)``.
 
-        Each hidden unit is computed once, as soon as the inputs that it sees are known; all D steps together
-        cost about one pass through the network, where D passes would do the same. Units are sorted by degree,
-        so the known units are a prefix of each layer and no mask is needed. Dropout is not applied.
+        Each hidden unit is computed once, as soon as its inputs are known, so all D steps together cost about
+        one pass through the network instead of D passes. Units are sorted by degree, so the known units are a
+        prefix of each layer and no mask is needed. Dropout is not applied.
 
         Args:
             rows: batch size B.
-            step: given the index i (from 0) and the parameters ``(B, P)`` of x_i, returns x_i ``(B,)``. It
-                must not keep the parameters, whose memory is used again.
-            context: ``(B, K)``, where the network has one.
+            step: function from the index i (from 0) and the parameters ``(B, P)`` of x_i to x_i ``(B,)``. It
+                must not keep the parameters, whose memory is reused.
+            context: context ``(B, K)``, if the network has one.
         """
         add_nfe(self.dim)
         shift = self.context(context).T if self.context is not None else None
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._generate_recorded(rows, step, shift)
-        sweep, self._sweep = self._sweep, None  # taken, so that no other thread writes into it
+        sweep, self._sweep = self._sweep, None  # removed, so that no other thread writes into it
         if sweep is None or not sweep.fits(self, rows):
             sweep = _Sweep(self, rows)
         generated = sweep.run(step, shift)
@@ -220,11 +220,11 @@ class MADE(nn.Module):
     def _generate_recorded(
         self, rows: int, step: Callable[[int, Tensor], Tensor], shift: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """:meth:`generate` where autograd needs the earlier states intact: each step makes new tensors."""
+        """Run :meth:`generate` with gradients: autograd needs the earlier states, steps make new tensors."""
         activate = _ACTIVATIONS[self.activation][0]
         like = self.output.weight
         counts = [[end - start for start, end in pairwise([0, *ends])] for ends in self._ends]
-        # one split of each weight, since the gradient of a slice is as large as the whole
+        # each weight is split once, since the gradient of a slice is as large as the weight
         parts: list[list[Any]] = [
             [value.split(count) for value in (layer.weight, layer.bias)]  # type: ignore[operator]
             for layer, count in zip(self.layers, counts, strict=True)
@@ -255,10 +255,10 @@ class MADE(nn.Module):
         return torch.stack(columns, 1), torch.stack(parameters, 1)
 
     def coverage(self) -> float:
-        """Return the share of the allowed dependencies (output i on input j < i) that the masks leave."""
+        """Return the share of the allowed dependencies (output i on input j < i) that the masks keep."""
         if self.dim == 1:
             return 1.0
-        # the least degree of the units of a layer that see input j; those above it see j too
+        # the least degree of a layer's units that depend on input j; higher degrees depend on j too
         least = torch.arange(1, self.dim + 1, device="cpu")
         for degrees in self.degrees:
             place = torch.searchsorted(degrees, least)
@@ -266,15 +266,15 @@ class MADE(nn.Module):
         return int((self.dim - least).sum()) / math.comb(self.dim, 2)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_sweep": None}  # views of this very module's weights: no copy has a use
+        return self.__dict__ | {"_sweep": None}  # views of this module's weights, which are useless in a copy
 
 
 class _Sweep:
-    """The memory of :meth:`MADE.generate` without gradients, with every operation on its slices made once.
+    """The buffers of :meth:`MADE.generate` without gradients, with all slices prepared once.
 
-    At batch 1 slicing costs more than arithmetic. The slices of the weights are views, so training may go
-    on between two sweeps; where a weight's memory is another (``.to``, a copy), the sweep does not fit.
-    States are feature-major, ``(units, B)``, or ``(units,)`` where B is 1.
+    At batch size 1 slicing costs more than arithmetic. The slices of the weights are views, so training may
+    continue between two sweeps; if a weight has moved in memory (``.to``, a copy), the sweep does not fit.
+    States are feature-major, ``(units, B)``, or ``(units,)`` if B is 1.
     """
 
     def __init__(self, made: MADE, rows: int) -> None:
@@ -282,7 +282,7 @@ class _Sweep:
         like, per_dim = made.output.weight, made.parameters_per_dim
         add_product = torch.Tensor.addmv_ if rows == 1 else torch.Tensor.addmm_
         activate = _ACTIVATIONS[made.activation][1]
-        with torch.inference_mode(False), torch.no_grad():  # usable outside of inference mode too
+        with torch.inference_mode(False), torch.no_grad():  # buffers for use outside of inference mode too
 
             def empty(size: int) -> Tensor:
                 shape = (size,) if rows == 1 else (size, rows)
@@ -293,7 +293,7 @@ class _Sweep:
             self.biases = biases if rows == 1 else [bias[:, None] for bias in biases]
             weights = [layer.weight.detach() for layer in layers]
             self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
-            # a stream that a later one adds to must outlive its activation
+            # a state that a later layer adds to must be kept after its activation
             kept = {stage.skip for stage in made.stages}
             states = [
                 empty(len(stream)) if index in kept and stage.active else stream
@@ -329,11 +329,11 @@ class _Sweep:
         return rows, weights[0].dtype, weights[0].device, *(w.data_ptr() for w in weights)
 
     def fits(self, made: MADE, rows: int) -> bool:
-        """Return whether this memory fits a batch of ``rows`` and the current weights."""
+        """Return whether these buffers fit a batch of ``rows`` and the current weights."""
         return self.key == self._key(made, rows)
 
     def run(self, step: Callable[[int, Tensor], Tensor], shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        with torch.inference_mode():  # its operations start sooner; what is kept is copied outside
+        with torch.inference_mode():  # less overhead per operation; kept results are copied outside
             for stream, bias in zip(self.streams, self.biases, strict=True):
                 stream.copy_(bias)
             if shift is not None:

@@ -11,15 +11,15 @@ from zoo.models.core.nfe import add_nfe
 
 
 class MLP(nn.Module):
-    """out = W_L a(... a(W_1 x + b_1) ...) + b_L with an activation a.
+    """A dense network W_L a(... a(W_1 x + b_1) ...) + b_L with an activation a.
 
     Args:
         in_features: width of the input.
         out_features: width of the output.
         hidden: widths of the hidden layers.
         activation: class of a; a smooth one keeps a flow's density smooth.
-        zero_init_last: the last layer starts at zero, so that a flow starts as the identity.
-        context: length of what the output is conditioned on; 0 for nothing. It joins the inputs.
+        zero_init_last: whether the last layer starts at zero, so that a flow starts as the identity.
+        context: length of the context, which is appended to the inputs; 0 for none.
     """
 
     def __init__(
@@ -44,6 +44,6 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_features)``, and a context ``(B, context)``, to ``(B, out_features)``."""
+        """Return ``(B, out_features)`` from ``(B, in_features)`` and a context ``(B, context)``."""
         add_nfe()
         return self.layers(x if context is None else torch.cat([x, context], 1))

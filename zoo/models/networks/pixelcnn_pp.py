@@ -15,9 +15,9 @@ from zoo.models.networks.dropout import Dropout
 
 
 class PixelCNNPP(nn.Module):
-    """Outputs at each pixel, given the pixels before it (Salimans et al. 2017, arXiv:1701.05517, section 2).
+    """A network whose outputs at a pixel depend on the pixels before it (Salimans et al. 2017, section 2).
 
-    Order: rows from the top, pixels from the left; the channels of a pixel are treated at once. The row
+    arXiv:1701.05517. Order: rows from the top, pixels from the left; all channels of a pixel at once. The row
     stream depends on the rows above; the pixel stream depends on the pixels to the left too, and on the row
     stream at every block. Both have ``blocks`` gated residual blocks at each size on the way down, halving
     the sides in between, and again on the way up, with a skip connection from each block on the way down. A
@@ -29,7 +29,7 @@ class PixelCNNPP(nn.Module):
 
     Args:
         channels: channels of the image.
-        outputs: numbers at each pixel.
+        outputs: number of outputs at each pixel.
         size: height and width of the image.
         width: features of each stream.
         blocks: residual blocks at each size, on the way down and on the way up.
@@ -80,12 +80,12 @@ class PixelCNNPP(nn.Module):
     ) -> Tensor:
         """Generate ``n`` images ``(n, C, H, W)`` in [-1, 1] pixel by pixel.
 
-        The row stream is computed once for each row, the pixel stream once for each pixel, and at the coarser
-        sizes only where a coarse row or pixel begins: for a quarter of the pixels, a sixteenth, ...
+        The row stream is computed once for each row and the pixel stream once for each pixel; the coarser
+        sizes only where a coarse row or pixel begins, for a quarter of the pixels, a sixteenth, and so on.
 
         Args:
             n: number of images.
-            sample: returns the pixel ``(n, C)`` given row, column and the outputs ``(n, outputs)`` there.
+            sample: function from row, column and the outputs ``(n, outputs)`` there to the pixel ``(n, C)``.
             context: one-hot labels ``(n, K)``, if the network has a context.
         """
         height, columns = self.size
@@ -109,7 +109,7 @@ class PixelCNNPP(nn.Module):
     def _row_stream(
         self, above: Tensor, context: Tensor | None, caches: _Caches | None = None
     ) -> tuple[Tensor, _RowFeatures]:
-        """Return what the rows above contribute to the entry of the pixel stream and to its blocks."""
+        """Return the contributions of the rows above to the input of the pixel stream and to its blocks."""
         cache = None if caches is None else caches.cache
         _, rows = self.sizes.rows(self.above(above, cache), context, caches)
         return self.beside(above, cache), rows
@@ -127,7 +127,7 @@ class PixelCNNPP(nn.Module):
 
 
 class _Caches:
-    """The cache of one size, those of the coarser sizes inside, and the outputs of the next coarser one."""
+    """The caches of one size and of the coarser sizes, and the outputs of the next coarser size."""
 
     def __init__(self, columns: int, depth: int) -> None:
         self.cache = PixelCache(columns)
@@ -139,12 +139,12 @@ class _Caches:
 
     @property
     def row_begins(self) -> bool:
-        """Whether a row of the next coarser size begins here."""
+        """Return whether a row of the next coarser size begins here."""
         return self.row % 2 == 0
 
     @property
     def pixel_begins(self) -> bool:
-        """Whether a pixel of the next coarser size begins here."""
+        """Return whether a pixel of the next coarser size begins here."""
         return self.row_begins and self.cache.column % 2 == 0
 
     def next_row(self, row: int) -> None:
@@ -161,7 +161,7 @@ class _Caches:
 
 @dataclass
 class _RowFeatures:
-    """What the row stream adds to each block of the pixel stream: down, at the coarser sizes, and up."""
+    """The row stream's contributions to the pixel stream's blocks: down, at the coarser sizes, and up."""
 
     down: list[Tensor]
     inner: _RowFeatures | None
@@ -169,7 +169,7 @@ class _RowFeatures:
 
 
 class _Size(nn.Module):
-    """The blocks at one size, around those at the next coarser one."""
+    """The blocks at one size, with the blocks of the coarser sizes inside."""
 
     def __init__(
         self, size: tuple[int, int], width: int, blocks: int, scales: int, dropout: float, context: int
@@ -187,7 +187,7 @@ class _Size(nn.Module):
             )
             self.enlarge_pixels = nn.ConvTranspose2d(width, width, 2, stride=2)
         self.depth: int = 1 if self.inner is None else 1 + self.inner.depth
-        up = blocks + (self.inner is not None)  # one for each skip connection, the input's included
+        up = blocks + (self.inner is not None)  # one for each skip connection, including the input's
         self.down = nn.ModuleList(_Pair(width, False, dropout, context) for _ in range(blocks))
         self.up = nn.ModuleList(_Pair(width, True, dropout, context) for _ in range(up))
 
@@ -288,7 +288,7 @@ class _Pair(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + a * sigmoid(b) with (a, b) = conv(e(conv(e(x)) + conditions)) + V y, and e(x) = elu([x, -x])."""
+    """A block x + a * sigmoid(b), (a, b) = conv(e(conv(e(x)) + conditions)) + V y, e(x) = elu([x, -x])."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Residual generator and residual critic of images, as in WGAN-GP and SNGAN."""
+"""The residual generator and the residual critic of images, as in WGAN-GP and SNGAN."""
 
 from __future__ import annotations
 
@@ -100,15 +100,15 @@ class UpBlock(nn.Module):
 class ResidualFeatures(nn.Module):
     """The features of a critic: a network from ``(B, *shape)`` to ``(B, width)``.
 
-    Blocks that halve the image, once and then until no side is longer than 8, two blocks that do not, ReLU,
-    and a sum over pixels (Miyato et al. 2018, table 4b; Gulrajani et al. 2017, table 7).
+    Blocks halve the image, at least once, until no side is longer than 8; then follow two blocks of the same
+    size, ReLU and a sum over pixels (Miyato et al. 2018, table 4b; Gulrajani et al. 2017, table 7).
 
     Args:
         shape: ``(C, H, W)``.
         width: channels of every block.
-        norm: ``spectral`` in every layer, ``group`` before every ReLU, or ``none``; or ``lipschitz``, whose
-            features have a Lipschitz constant of at most 1: every layer has, and each sum (of a block's
-            branch and shortcut, over pixels) is divided by the most that it can add to the constant.
+        norm: ``spectral`` in every layer, ``group`` before every ReLU, or ``none``; or ``lipschitz``, for a
+            Lipschitz constant of at most 1: every layer has this bound, and each sum (of a block's branch and
+            shortcut, over pixels) is divided by its own largest Lipschitz constant.
     """
 
     def __init__(self, shape: Sequence[int], *, width: int = 32, norm: Norm = "none") -> None:

@@ -9,7 +9,7 @@ from zoo.models.core.nfe import add_nfe
 
 
 class _Residual(nn.Module):
-    """h + W2 dropout(relu(W1 relu(h)))."""
+    """A residual block h + W2 dropout(relu(W1 relu(h)))."""
 
     def __init__(self, one: nn.Module, two: nn.Module, dropout: float) -> None:
         super().__init__()
@@ -20,15 +20,15 @@ class _Residual(nn.Module):
 
 
 class ResidualMLP(nn.Module):
-    """A linear map, residual blocks of two, and a linear map that starts at zero (Durkan et al. 2019, B.1).
+    """A linear map, residual blocks of two linear maps, and a linear map from zero (Durkan et al. 2019, B.1).
 
     Args:
         in_features: width of the input.
         out_features: width of the output.
-        hidden: width inside.
-        blocks: residual blocks.
-        dropout: probability, between the two maps of a block.
-        context: length of what the output is conditioned on; 0 for nothing. It joins the inputs.
+        hidden: width of the hidden layers.
+        blocks: number of residual blocks.
+        dropout: probability of dropout between the two maps of a block.
+        context: length of the context, which is appended to the inputs; 0 for none.
     """
 
     def __init__(
@@ -50,23 +50,23 @@ class ResidualMLP(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_features)``, and a context ``(B, context)``, to ``(B, out_features)``."""
+        """Return ``(B, out_features)`` from ``(B, in_features)`` and a context ``(B, context)``."""
         add_nfe()
         return self.last(self.blocks(self.first(x if context is None else torch.cat([x, context], 1))))
 
 
 class ResidualConvNet(nn.Module):
-    """A 1x1 convolution, residual blocks of two of 3x3, and a 1x1 convolution that starts at zero.
+    """A 1x1 convolution, residual blocks of two 3x3 convolutions, and a 1x1 convolution that starts at zero.
 
-    Durkan et al. 2019, section 5.2; without their batch normalisation.
+    Durkan et al. 2019, section 5.2, without the paper's batch normalisation.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output, which has the input's height and width.
-        width: channels inside.
-        blocks: residual blocks.
-        dropout: probability, between the two convolutions of a block.
-        context: length of what the output is conditioned on; 0 for nothing. It shifts the first features.
+        width: number of inner channels.
+        blocks: number of residual blocks.
+        dropout: probability of dropout between the two convolutions of a block.
+        context: length of the context, which shifts the first features; 0 for none.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class ResidualConvNet(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """``(B, in_channels, H, W)``, and a context ``(B, context)``, to ``(B, out_channels, H, W)``."""
+        """Return ``(B, out_channels, H, W)`` from ``(B, in_channels, H, W)`` and a context ``(B, K)``."""
         add_nfe()
         h = self.first(x)
         if self.context is not None:

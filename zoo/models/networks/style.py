@@ -13,7 +13,7 @@ from zoo.models.core import rng
 from zoo.models.core.nfe import add_nfe
 from zoo.models.networks.encoder import pyramid, pyramid_channels
 
-MEAN_LATENTS = 1024  # latents over which the mean of w is taken, for truncation
+MEAN_LATENTS = 1024  # number of latents for the mean of w, for truncation
 
 
 class StyleGenerator(nn.Module):
@@ -31,7 +31,7 @@ class StyleGenerator(nn.Module):
     Args:
         latent_dim: length of z.
         shape: ``(C, H, W)`` or ``(D,)``.
-        width: channels at the image's own size, doubled at each halving up to four times (images only).
+        width: channels at the image's size, doubled at each halving up to four times (images only).
         hidden: length of w; units of the mapping network.
         depth: layers of the mapping network.
         context: length of the one-hot label, appended to z; 0 for none.

@@ -1,4 +1,4 @@
-"""The U-Net of diffusion models: a function of a noisy image, a time and perhaps a label."""
+"""The U-Net of diffusion models: a function of a noisy image, a time and, optionally, a label."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class UNetSettings:
         channels: channels of the first level; even.
         multipliers: factor on ``channels`` of each level.
         blocks: residual blocks of a level.
-        attention: lengths of the shorter axis at which every block is followed by self-attention. The middle
-            of the lowest level always has one.
+        attention: lengths of the shorter axis at which self-attention follows every block. The middle of the
+            lowest level always has self-attention.
         dropout: share of a block's values that is dropped in training.
-        frequency: frequency of the fastest sine of the time, in radians per unit of time. Ho et al. have 1000
-            (one per step); an ODE solver takes larger steps with a lower one.
+        frequency: frequency of the fastest sine of the time, in radians per unit of time. Ho et al. use 1000
+            (one per step); an ODE solver can take larger steps with a lower frequency.
     """
 
     channels: Positive = 16
@@ -41,11 +41,11 @@ class UNetSettings:
 
 
 class UNet(nn.Module):
-    """f(t, x) on images: residual blocks at falling, then rising resolutions, joined by skip connections.
+    """A U-Net f(t, x) on images: residual blocks at falling, then rising resolutions, with skip connections.
 
     The network of Ho et al. 2020 (arXiv:2006.11239, appendix B; after Ronneberger et al. 2015). Every level
-    has ``blocks`` residual blocks on the way down and one more on the way up, each of which takes the output
-    of its counterpart beside its own input. The time, as sines and cosines, shifts the channels of every
+    has ``blocks`` residual blocks on the way down and one more on the way up, whose input includes the
+    output of its counterpart on the way down. The time, as sines and cosines, shifts the channels of every
     block; a label is a learned vector added to it (Nichol & Dhariwal 2021). With ``channels=128,
     multipliers=(1, 2, 2, 2), blocks=2, attention=(16,)`` on 3x32x32 it has the published 35.7M weights.
 
@@ -58,7 +58,7 @@ class UNet(nn.Module):
         context: length of the one-hot label; 0 for none.
 
     Raises:
-        ZooError: an odd number of channels, or no level.
+        ZooError: the number of channels is odd, or there is no level.
     """
 
     frequencies: Tensor
@@ -85,7 +85,7 @@ class UNet(nn.Module):
         self.first = nn.Conv2d(colours, channels, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         width, skips = channels, [channels]
-        plan: list[tuple[int, bool, int]] = []  # for the way up: width, attention, factor of the size
+        plan: list[tuple[int, bool, int]] = []  # levels on the way up: width, attention, factor of the size
         for level, multiplier in enumerate(multipliers):
             attends = min(size) in settings.attention
             for _ in range(blocks):
@@ -129,7 +129,7 @@ class UNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """shortcut(x) + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), then perhaps attention."""
+    """A block shortcut(x) + conv(dropout(silu(norm(conv(silu(norm x)) + W time)))), then attention if any."""
 
     def __init__(self, inside: int, outside: int, time: int, dropout: float, attends: bool) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """x + W softmax(q k^T / sqrt(C)) v over all pixels, one head."""
+    """Self-attention x + W softmax(q k^T / sqrt(C)) v over all pixels, with one head."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -156,13 +156,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).flatten(2).transpose(1, 2).chunk(3, 2)
-        # written out: the fused kernels have no second derivative, which the gradient of a likelihood needs
+        # not fused: fused kernels lack the second derivative that the gradient of a likelihood needs
         weights = torch.softmax(q @ k.transpose(1, 2) / math.sqrt(q.shape[2]), 2)
         return x + self.out((weights @ v).transpose(1, 2).reshape(x.shape))
 
 
 class _Shrink(nn.Module):
-    """A strided convolution."""
+    """A strided convolution that halves the size."""
 
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class _Shrink(nn.Module):
 
 
 class _Grow(nn.Module):
-    """Each pixel repeated, then a convolution."""
+    """Nearest-neighbour upsampling, then a convolution."""
 
     def __init__(self, width: int, factor: int) -> None:
         super().__init__()
@@ -186,7 +186,7 @@ class _Grow(nn.Module):
 def _norm(width: int) -> nn.GroupNorm:
     """Return a normalisation over groups of at least eight channels, at most 32 groups (Ho et al. 2020).
 
-    A smaller group is nearly constant somewhere, where normalising it makes the field of an ODE stiff.
+    A smaller group is nearly constant in some images; normalising it there makes the field of an ODE stiff.
     """
     return nn.GroupNorm(
         math.gcd(32, width) if width >= 128 else math.gcd(4, width) if width >= 32 else 1, width

@@ -1,9 +1,9 @@
 """Time-dependent vector fields v(t, x), which a continuous flow integrates.
 
-Every field takes a time ``()`` or ``(B,)`` in [0, 1], a batch and, if it was built for one, a context
-``(B, context)``. It returns a velocity with the batch's shape, in units of the state per unit of time. All
-activations are smooth, so that an adaptive solver may take large steps and the divergence is continuous. No
-layer mixes rows.
+Every field is a function of a time ``()`` or ``(B,)`` in [0, 1], a batch and, if it was built for one, a
+context ``(B, context)``. It returns a velocity with the batch's shape, in units of the state per unit of
+time. All activations are smooth, so that an adaptive solver may take large steps and the divergence is
+continuous. No layer mixes rows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class HasExactDivergence(Protocol):
 
     @property
     def has_exact_divergence(self) -> bool:
-        """Whether :meth:`divergence` may be called."""
+        """Whether :meth:`divergence` is available."""
 
     def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the velocity, in the shape of ``x``, and tr(dv/dx), ``(B,)``, at one time ``()``."""
@@ -66,20 +66,20 @@ _ACTIVATIONS = {
 
 def _activation(name: str) -> _Smooth:
     if name not in _ACTIVATIONS:
-        raise ZooError(f"model.activation of a field is {' or '.join(_ACTIVATIONS)}; got '{name}'.")
+        raise ZooError(f"model.activation of a field must be {' or '.join(_ACTIVATIONS)}; got '{name}'.")
     return _ACTIVATIONS[name]
 
 
 class DenseField(nn.Module):
-    """v(t, x) on vectors: gated layers (W x + b) sigmoid(g t + c) + h t with an activation between them.
+    """A field v(t, x) on vectors: gated layers (W x + b) sigmoid(g t + c) + h t with activations between.
 
     This is the "concatsquash" layer of FFJORD (Grathwohl et al. 2019): time gates and shifts every unit, at
     the cost of three vectors a layer.
 
     Args:
-        dim: D.
+        dim: number of dimensions D.
         hidden: widths of the hidden layers.
-        context: length of the context, which shifts every unit as time does; 0 for none.
+        context: length of the context, which shifts every unit, as the time does; 0 for none.
         activation: ``tanh`` or ``softplus``.
     """
 
@@ -127,17 +127,17 @@ class DenseField(nn.Module):
 
 
 class PatchField(nn.Module):
-    """v(t, x) on images for the ODE of a likelihood: gated 3x3 convolutions over patches of pixels.
+    """A field v(t, x) on images for the ODE of a likelihood: gated 3x3 convolutions over patches of pixels.
 
     Patches become channels first; :func:`~zoo.models.core.functional.patch_side` gives the size of a patch. A
     solver evaluates the field and its divergence dozens of times, and convolutions over a coarse grid have
-    the largest receptive field for their cost. There is no normalisation layer: on a flat image, one would
-    make the field stiff.
+    the largest receptive field for their cost. There is no normalisation layer, which would make the field
+    stiff on a constant image.
 
     Args:
         shape: ``(C, H, W)``.
         settings: hidden layers, patch and activation.
-        context: length of the context, which shifts every channel as time does; 0 for none.
+        context: length of the context, which shifts every channel, as the time does; 0 for none.
     """
 
     def __init__(
@@ -165,14 +165,14 @@ class LearnedTime(nn.Module):
     """A field over the times [0, T] with a learned T, as a field over [0, 1]: T v(T t, x).
 
     Args:
-        field: v(t, x).
-        end: T at the start; above 0.
+        field: field v(t, x).
+        end: initial value of T, above 0.
     """
 
     def __init__(self, field: nn.Module, end: float = 1.0) -> None:
         super().__init__()
         self.field = field
-        self.root = nn.Parameter(torch.tensor(end).sqrt())  # T is its square, so that it stays above 0
+        self.root = nn.Parameter(torch.tensor(end).sqrt())  # the root of T, which so stays above 0
 
     def forward(self, t: Tensor, x: Tensor, *context: Tensor) -> Tensor:
         end = self.root.square()
@@ -191,7 +191,7 @@ class LearnedTime(nn.Module):
 
 
 class _Gated(nn.Module):
-    """layer(x) * sigmoid(g t + c) + h t + W context, with one g, c and h for each channel of the layer."""
+    """A gated layer, layer(x) * sigmoid(g t + c) + h t + W context, with g, c and h for each channel."""
 
     def __init__(self, layer: nn.Module, channels: int, context: int) -> None:
         super().__init__()
