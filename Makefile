@@ -76,7 +76,7 @@ bench: $(READY)
 # No address of a registry enters the lock file.
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster \
-	    --extra workspace --upgrade --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+	    --extra workspace --extra tables --upgrade --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache

@@ -66,7 +66,11 @@ def make_parser() -> argparse.ArgumentParser:
     sample.add_argument("run_dir", type=Path, metavar="RUN")
     sample.add_argument("-n", type=int, default=64, help="number of samples (64)")
     sample.add_argument(
-        "-o", "--out", type=Path, default=Path("samples.png"), help="a .png grid or a .npy array"
+        "-o",
+        "--out",
+        type=Path,
+        default=Path("samples.png"),
+        help="a .png grid, a .npy array or a .csv table",
     )
     sample.add_argument("--temperature", type=float, default=1.0)
     sample.add_argument("--seed", type=int, default=0)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zoo.data.digits import Digits
     from zoo.data.imagenet import ImageNet
+    from zoo.data.images import Images
     from zoo.data.module import DataModule
     from zoo.data.spec import DataSpec
+    from zoo.data.tables import Table
     from zoo.data.torchvision_sets import CIFAR10, MNIST, FashionMNIST
     from zoo.data.toys import Toy
-    from zoo.data.user import Images, Table
 
 # Loaded at first use, so that importing DataSpec does not import Lightning.
 _LAZY = {
@@ -21,9 +22,9 @@ _LAZY = {
     "Digits": "digits",
     "FashionMNIST": "torchvision_sets",
     "ImageNet": "imagenet",
-    "Images": "user",
+    "Images": "images",
     "MNIST": "torchvision_sets",
-    "Table": "user",
+    "Table": "tables",
     "Toy": "toys",
 }
 __all__ = [

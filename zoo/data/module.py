@@ -38,6 +38,7 @@ class DataModule(pl.LightningDataModule):
         entropy: entropy of the density that the data are drawn from, in nats; None if it is unknown.
         modes: centres ``(K, D)`` and standard deviation of the density's modes; None if it has none.
         split_rule: how the splits were made, for the record.
+        notes: what was taken or left out when a user's data were read, a sentence each.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DataModule(pl.LightningDataModule):
         self.name, self.root = name, root
         self.splits: dict[str, Tensor] = {}
         self.labels: dict[str, Tensor] = {}
+        self.notes: list[str] = []
 
     def read(self) -> None:
         """Fill ``spec``, ``splits`` and ``labels``."""

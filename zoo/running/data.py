@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.utils import get_class
 
 from zoo.data.module import DataModule
+from zoo.processes import is_first_rank
 
 
 def prepare_data(settings: Mapping[str, Any]) -> DataModule:
     """Return the data module of a ``data`` node, read and split.
+
+    The first rank prints the data's notes to standard error.
 
     Args:
         settings: the node as plain values, with its ``_target_``.
@@ -22,4 +26,7 @@ def prepare_data(settings: Mapping[str, Any]) -> DataModule:
     values = dict(settings)
     data = get_class(values.pop("_target_"))(**values)
     data.setup()
+    if is_first_rank():
+        for note in data.notes:
+            print(f"zoo: {note}", file=sys.stderr)
     return data

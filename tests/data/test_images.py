@@ -1,0 +1,368 @@
+"""Tests of users' pictures, and of the errors for invalid ones."""
+
+from __future__ import annotations
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+
+from zoo.data.images import Images
+from zoo.errors import ZooError
+
+RNG = np.random.default_rng(0)
+
+
+def ready(data):
+    data.setup()
+    return data
+
+
+def everything(data):
+    return torch.cat([data.splits[split] for split in ("train", "val", "test")])
+
+
+def rows(x):
+    return sorted(map(tuple, np.asarray(x).reshape(len(x), -1).tolist()))
+
+
+def pictures(folder, shapes, suffix="png"):
+    """Write random pictures and return their arrays."""
+    arrays = [RNG.integers(0, 256, shape, dtype=np.uint8) for shape in shapes]
+    for i, array in enumerate(arrays):
+        path = folder / f"class{i % 2}" / f"{i}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+    return arrays
+
+
+def test_a_folder_of_grey_pictures_has_one_channel(tmp_path):
+    arrays = pictures(tmp_path, [(6, 5)] * 20)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / ".hidden.png").write_text("no picture")
+    data = ready(Images(path=str(tmp_path)))
+    assert {split: len(x) for split, x in data.splits.items()} == {"train": 16, "val": 2, "test": 2}
+    assert (data.spec.shape, data.spec.levels) == ((1, 6, 5), 256)
+    assert rows(everything(data)) == rows(arrays)
+    assert not data.natural
+    assert data.describe() == ready(Images(path=str(tmp_path))).describe()
+    assert data.describe() != ready(Images(path=str(tmp_path), split_seed=1)).describe()
+    assert ready(Images(path=str(tmp_path), grey=False)).spec.shape == (3, 6, 5)
+
+
+def test_a_folder_of_colour_pictures_has_three_channels(tmp_path):
+    arrays = pictures(tmp_path, [(4, 4, 3)] * 12)
+    data = ready(Images(path=str(tmp_path), val_fraction=0.25, test_fraction=0.25))
+    assert {split: len(x) for split, x in data.splits.items()} == {"train": 6, "val": 3, "test": 3}
+    assert rows(everything(data)) == rows([a.transpose(2, 0, 1) for a in arrays])
+    assert data.natural
+    assert ready(Images(path=str(tmp_path), grey=True)).spec.shape == (1, 4, 4)
+    few = ready(Images(path=str(tmp_path), levels=4))
+    assert few.spec.levels == 4
+    assert rows(everything(few)) == rows([a.transpose(2, 0, 1) // 64 for a in arrays])
+
+
+def test_pictures_of_all_modes_and_sizes_are_converted(tmp_path):
+    pictures(tmp_path / "a", [(9, 12)] * 4)
+    pictures(tmp_path / "b", [(20, 8, 3)] * 4, suffix="JPG")
+    pictures(tmp_path / "c", [(8, 8, 4)] * 4)
+    Image.new("P", (10, 10)).save(tmp_path / "palette.png")
+    Image.new("1", (10, 10)).save(tmp_path / "bits.png")
+    Image.new("RGBA", (7, 7)).save(tmp_path / "clear.png")
+    with pytest.raises(ZooError, match=r"differ in size.*data\.size="):
+        Images(path=str(tmp_path)).setup()
+    data = ready(Images(path=str(tmp_path), size=8))
+    assert everything(data).shape == (15, 3, 8, 8)
+    assert (everything(data) == 255).flatten(1).all(1).sum() == 1  # transparent pixels become white
+
+
+@pytest.mark.parametrize("shape", [(20, 6, 5), (20, 6, 5, 1), (20, 6, 5, 3), (20, 3, 6, 5), (20, 1, 6, 5)])
+@pytest.mark.parametrize("suffix", ["npy", "npz"])
+def test_image_arrays_of_every_layout_are_read(tmp_path, shape, suffix):
+    x = RNG.integers(0, 256, shape, dtype=np.uint8)
+    path = tmp_path / f"x.{suffix}"
+    if suffix == "npy":
+        np.save(path, x)
+    else:
+        np.savez(path, anything=x)
+    data = ready(Images(path=str(path)))
+    channels = 3 if 3 in shape else 1
+    assert data.spec.shape == (channels, 6, 5)
+    chw = x.transpose(0, 3, 1, 2) if x.ndim == 4 and shape[-1] in (1, 3) else x
+    assert rows(everything(data)) == rows(chw)
+    assert ready(Images(path=str(path), grey=True)).spec.shape == (1, 6, 5)
+    assert ready(Images(path=str(path), grey=False)).spec.shape == (3, 6, 5)
+    assert ready(Images(path=str(path), size=4)).spec.shape == (channels, 4, 4)
+
+
+def test_the_splits_of_an_npz_of_images_are_kept(tmp_path):
+    x = RNG.integers(0, 4, (30, 4, 4))
+    np.savez(tmp_path / "x.npz", train=x[:20], val=x[20:25], test=x[25:])
+    data = ready(Images(path=str(tmp_path / "x.npz"), levels=4))
+    np.testing.assert_array_equal(everything(data)[:, 0], x)
+    assert data.split_rule == "as given"
+    assert ready(Images(path=str(tmp_path / "x.npz"), levels=4, size=9)).spec.shape == (1, 9, 9)
+    np.savez(tmp_path / "y.npz", x_train=x[:20], x_test=x[20:])
+    data = ready(Images(path=str(tmp_path / "y.npz"), levels=4))
+    np.testing.assert_array_equal(data.splits["test"][:, 0], x[20:])
+    assert rows(torch.cat([data.splits["train"], data.splits["val"]])) == rows(x[:20])
+    assert len(data.splits["val"]) == 2
+    assert "other as given" in data.split_rule
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "sentence"),
+    [
+        (np.zeros((20, 4, 4)), {}, "float64 values; pixels are integers"),
+        (np.zeros((20, 4), np.uint8), {}, "shape .20, 4.; images are"),
+        (np.zeros((20, 4, 4, 4), np.uint8), {}, "shape .20, 4, 4, 4.; images are"),
+        (np.full((20, 4, 4), 200, np.uint8), {"levels": 16}, "from 200 to 200; with data.levels=16"),
+        (np.full((20, 4, 4), -1), {}, "from -1 to -1"),
+        (np.zeros((9, 4, 4), np.uint8), {}, "holds 9 examples; give at least 10"),
+        (np.zeros((0, 4, 4), np.uint8), {}, "holds 0 examples"),
+        (np.zeros((0, 4, 4), np.uint8), {"size": 3}, "holds 0 examples"),
+        (np.array([None] * 10), {}, "cannot be read"),
+    ],
+)
+def test_an_invalid_image_array_is_an_error(tmp_path, array, options, sentence):
+    np.save(tmp_path / "x.npy", array)
+    with pytest.raises(ZooError, match=sentence):
+        Images(path=str(tmp_path / "x.npy"), **options).setup()
+
+
+def test_missing_or_unreadable_pictures_are_an_error(tmp_path):
+    with pytest.raises(ZooError, match=r"data=images needs .* data\.path="):
+        Images().setup()
+    with pytest.raises(ZooError, match=r"no .*nowhere; give an existing data\.path="):
+        Images(path="nowhere").setup()
+    with pytest.raises(ZooError, match=r"no picture .png, jpg, \.\.\.. in"):
+        Images(path=str(tmp_path)).setup()
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    with pytest.raises(ZooError, match=r"broken\.png cannot be read"):
+        Images(path=str(tmp_path)).setup()
+    with pytest.raises(ZooError, match="neither a folder"):
+        Images(path=str(tmp_path / "broken.png")).setup()
+    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "broken.png")
+    with pytest.raises(ZooError, match="from 200 to 200 in more than 8 bits"):
+        Images(path=str(tmp_path)).setup()
+    np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
+    with pytest.raises(ZooError, match="holds the arrays a, b; name the data images"):
+        Images(path=str(tmp_path / "two.npz")).setup()
+    (tmp_path / "bad.npz").write_bytes((tmp_path / "two.npz").read_bytes()[:-40])
+    with pytest.raises(ZooError, match="cannot be read"):
+        Images(path=str(tmp_path / "bad.npz")).setup()
+    x = np.zeros((20, 4, 4), np.uint8)
+    np.savez(tmp_path / "shapes.npz", train=x, val=x, test=x[:, :3])
+    with pytest.raises(ZooError, match="differ in shape"):
+        Images(path=str(tmp_path / "shapes.npz")).setup()
+    for options in (
+        {"levels": 1},
+        {"levels": 257},
+        {"size": 0},
+        {"grey": "maybe"},
+        {"labels": "y"},
+        {"val_fraction": 0},
+    ):
+        with pytest.raises(ZooError, match=next(iter(options))):
+            Images(path=str(tmp_path), **options)
+    with pytest.raises(ZooError, match="together below 1"):
+        Images(path=str(tmp_path), val_fraction=0.5, test_fraction=0.5)
+
+
+# What folders bring
+
+
+def colours(folder, count, size=(6, 6), suffix="png", **save):
+    """Random colour pictures in one folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(RNG.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
+            folder / f"{i:02}.{suffix}", **save
+        )
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "webp", "gif", "ppm", "tga", "JPEG", "jp2"])
+def test_every_format_that_pillow_reads_is_used(tmp_path, suffix):
+    colours(tmp_path, 12, suffix=suffix)
+    assert everything(ready(Images(path=str(tmp_path)))).shape == (12, 3, 6, 6)
+
+
+def test_what_is_left_out_is_counted_in_one_line(tmp_path):
+    colours(tmp_path, 12)
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "film.mpg").write_text("no picture")
+    (tmp_path / ".DS_Store").write_text("hidden")
+    colours(tmp_path / ".thumbnails", 3)
+    data = ready(Images(path=str(tmp_path)))
+    assert len(everything(data)) == 12
+    (note,) = data.notes
+    assert "12 pictures; 6 files are left out" in note
+    assert "1 .mpg, 1 .txt and 4 hidden" in note
+
+
+def test_linked_folders_are_followed_and_circles_end(tmp_path):
+    colours(tmp_path / "own", 6)
+    colours(tmp_path / "far", 7)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "a").symlink_to(tmp_path / "own")
+    (folder / "b").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(folder)
+    assert len(everything(ready(Images(path=str(folder))))) == 13
+    (folder / "lost.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(ZooError, match=r"lost\.png is a link to nothing"):
+        Images(path=str(folder)).setup()
+
+
+@pytest.mark.parametrize("folders", [("train", "test"), ("Train", "valid", "test")])
+def test_a_folder_with_train_and_test_keeps_its_split(tmp_path, folders):
+    for i, name in enumerate(folders):
+        colours(tmp_path / name, 20 - 4 * i)
+    data = ready(Images(path=str(tmp_path)))
+    test = np.stack([np.asarray(Image.open(f)) for f in sorted((tmp_path / "test").iterdir())])
+    np.testing.assert_array_equal(data.splits["test"], test.transpose(0, 3, 1, 2))
+    if len(folders) == 3:
+        assert data.split_rule == "as given"
+        assert {split: len(x) for split, x in data.splits.items()} == {"train": 20, "val": 16, "test": 12}
+    else:
+        assert len(data.splits["train"]) + len(data.splits["val"]) == 20
+    assert "the split of its folders is kept" in data.notes[0]
+    assert not data.labels
+
+
+def test_pictures_outside_of_train_and_test_are_said(tmp_path):
+    colours(tmp_path / "train", 20)
+    colours(tmp_path / "test", 4)
+    colours(tmp_path, 2)
+    data = ready(Images(path=str(tmp_path)))
+    assert "at random" in data.split_rule
+    assert "outside of its folders" in data.notes[0]
+
+
+@pytest.mark.parametrize("split", [False, True])
+def test_class_folders_are_labels_of_the_pictures_in_them(tmp_path, split):
+    for part in ("train", "test") if split else ("",):
+        for name, value in {"cat": 10, "dog": 20, "emu": 30}.items():
+            folder = tmp_path / part / name
+            folder.mkdir(parents=True)
+            for i in range(8):
+                Image.fromarray(np.full((4, 4), value + i % 8, np.uint8)).save(folder / f"{i}.png")
+    data = ready(Images(path=str(tmp_path)))
+    assert data.spec.classes == 3
+    assert data.describe().details["classes"] == ["cat", "dog", "emu"]
+    for name, x in data.splits.items():
+        assert torch.equal(data.labels[name], x[:, 0, 0, 0].long() // 10 - 1)
+    assert any("classes of conditional models" in note for note in data.notes)
+    plain = ready(Images(path=str(tmp_path), labels=False))
+    assert (plain.spec.classes, plain.labels) == (None, {})
+    assert plain.describe().fingerprint == data.describe().fingerprint
+
+
+def test_labels_that_folders_do_not_give_are_refused(tmp_path):
+    colours(tmp_path / "one", 12)
+    assert ready(Images(path=str(tmp_path))).spec.classes is None
+    with pytest.raises(ZooError, match="there is one class folder, 'one'; give every class"):
+        Images(path=str(tmp_path), labels=True).setup()
+    colours(tmp_path, 1)
+    with pytest.raises(ZooError, match="some pictures lie in no class folder"):
+        Images(path=str(tmp_path), labels=True).setup()
+
+
+# What single files bring
+
+
+def damaged_exif(orientation, tag, kind, value, extra=b""):
+    """The APP1 segment of a JPEG: an orientation and an entry that is damaged."""
+    entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
+    entries += struct.pack("<HHI", tag, kind, len(value) if kind == 2 else 1) + value
+    body = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + extra
+    return b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+
+
+ODD_EXIF = {
+    "negative fraction": (0x11A, 10, struct.pack("<I", 38), struct.pack("<ii", -1, 0)),
+    "text for a fraction": (0x11A, 2, b"abc\0"),
+    "value beyond the end": (0x11A, 5, struct.pack("<I", 9999)),
+    "unknown kind": (0x9999, 77, b"abcd"),
+    "maker's note": (0x927C, 7, b"\xff\xff\xff\xff"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_EXIF)
+def test_damaged_exif_is_read_around(tmp_path, odd):
+    wide = np.zeros((8, 16), np.uint8)
+    wide[:, 8:] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(wide).save(buffer, "JPEG")
+    jpeg = buffer.getvalue()
+    for i in range(12):
+        (tmp_path / f"{i}.jpg").write_bytes(jpeg[:2] + damaged_exif(6, *ODD_EXIF[odd]) + jpeg[2:])
+    data = ready(Images(path=str(tmp_path)))
+    picture = data.splits["train"][0, 0]
+    assert picture.shape == (16, 8), "turned as the orientation says"
+    assert picture[:8].float().mean() < 10
+    assert picture[8:].float().mean() > 245
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_orientation_turns_as_pillow_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    for i in range(10):
+        Image.fromarray(np.arange(15, dtype=np.uint8).reshape(3, 5)).save(tmp_path / f"{i}.png", exif=exif)
+    with Image.open(tmp_path / "0.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    np.testing.assert_array_equal(ready(Images(path=str(tmp_path))).splits["train"][0, 0], expected)
+
+
+def test_kinds_of_pixels_come_to_8_bits(tmp_path):
+    ramp = np.linspace(0, 65535, 16).astype(np.uint16).reshape(4, 4)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    Image.fromarray(ramp).save(tmp_path / "deep.tif")
+    Image.fromarray((ramp >> 8).astype(np.uint8)).convert("P").save(tmp_path / "palette.png")
+    bits = Image.fromarray(np.eye(4, dtype=np.uint8) * 255).convert("1")
+    bits.save(tmp_path / "bits.png")
+    for i in range(8):
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"z{i}.png")
+    data = ready(Images(path=str(tmp_path), grey=True))
+    found = rows(everything(data))
+    assert found.count(tuple((ramp >> 8).flatten().tolist())) == 3
+    assert tuple((np.eye(4) * 255).flatten().tolist()) in found
+    assert any("2 pictures of 16 bits" in note for note in data.notes)
+
+
+def test_cmyk_and_alpha_become_colours_on_white(tmp_path):
+    Image.new("CMYK", (4, 4), (0, 255, 255, 0)).save(tmp_path / "red.tif")
+    Image.new("RGBA", (4, 4), (0, 0, 255, 0)).save(tmp_path / "clear.png")
+    Image.new("LA", (4, 4), (0, 0)).save(tmp_path / "clear_grey.png")
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([9, 9, 9, 0, 255, 0])
+    palette.save(tmp_path / "clear_palette.png", transparency=1)
+    for i in range(8):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"z{i}.png")
+    firsts = [tuple(x[:, 0, 0].tolist()) for x in everything(ready(Images(path=str(tmp_path))))]
+    assert firsts.count((255, 255, 255)) == 3
+    assert firsts.count((255, 0, 0)) == 1
+    assert firsts.count((0, 0, 0)) == 8
+
+
+def test_the_first_frame_of_several_is_used_and_said(tmp_path):
+    colours(tmp_path, 11, size=(4, 4))
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    data = ready(Images(path=str(tmp_path)))
+    assert any("of 1 files with several frames the first one is used" in note for note in data.notes)
+    assert (255, 0, 0) in [tuple(x[:, 0, 0].tolist()) for x in everything(data)]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text"])
+def test_damaged_pictures_are_refused_by_name_and_counted(tmp_path, damage):
+    colours(tmp_path, 12, size=(40, 40))
+    for name in ("03.png", "07.png", "09.png"):
+        file = tmp_path / name
+        file.write_bytes({"cut": file.read_bytes()[:900], "empty": b"", "text": b"<html>"}[damage])
+    with pytest.raises(ZooError, match=r"03\.png cannot be read as a picture .*2 more cannot.*07\.png"):
+        Images(path=str(tmp_path)).setup()

@@ -1,0 +1,196 @@
+"""Find the columns and rows of a table that have no density, and make discrete columns continuous.
+
+A likelihood of continuous data rises without bound where values repeat: on a discrete, constant or repeated
+column, on one that follows from others, and on rows that occur twice. Such a number means nothing, so a table
+that has them is refused until the user says what to do with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from zoo.data.frames import counts_rows
+
+MOST_LEVELS = 4096  # beyond it, rounding is finer than what a model resolves
+LARGEST_ATOM = 0.05
+DEPENDENT = 1e-5  # deviation of a column from what others say of it, in its own standard deviations
+
+
+@dataclass
+class Findings:
+    """What is wrong with a table, and what to do.
+
+    Attributes:
+        problems: a clause each, which names the column.
+        drop: columns that only leaving out helps.
+        dequantise: discrete columns.
+        repeats: whether rows occur twice.
+    """
+
+    problems: list[str] = field(default_factory=list)
+    drop: list[str] = field(default_factory=list)
+    dequantise: list[str] = field(default_factory=list)
+    repeats: bool = False
+
+    def sentence(self) -> str:
+        """Return all problems and what to do, as one sentence without its subject, the file."""
+        advice = []
+        if self.drop:
+            advice.append(f"leave out what has no density by {override('drop', self.drop)}")
+        if self.dequantise:
+            advice.append(
+                f"add uniform noise to what is discrete by {override('dequantise', self.dequantise)} "
+                "(or leave it out by data.drop)"
+            )
+        if self.repeats:
+            advice.append("keep one of equal rows by data.drop_repeats=true")
+        shown = self.problems[:8]
+        if len(self.problems) > len(shown):
+            shown.append(f"and {len(self.problems) - len(shown)} more such columns")
+        return f"{'; '.join(shown)}; {', '.join(advice)}."
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The values ``lowest + i * step`` of a discrete column, ``i`` = 0, 1, 2, ..."""
+
+    lowest: float
+    step: float
+
+    def index(self, x: np.ndarray) -> np.ndarray:
+        """Return the number of the grid's value at or below each value."""
+        return np.floor((x - self.lowest) / self.step)
+
+    def nearest(self, x: np.ndarray) -> np.ndarray:
+        """Return the number of the grid's nearest value."""
+        return np.rint((x - self.lowest) / self.step)
+
+    def values(self, index: np.ndarray) -> np.ndarray:
+        """Return values by their number."""
+        digits = max(0, 6 - int(np.floor(np.log10(self.step))))
+        return np.round(self.lowest + index * self.step, digits)
+
+
+def override(setting: str, names: Sequence[str]) -> str:
+    """Return the override that lists columns, as it is typed in a shell.
+
+    >>> print(override("drop", ["a", "b"]), override("drop", ["a, b"]))
+    data.drop=[a,b] 'data.drop=["a, b"]'
+    """
+    if all(re.fullmatch(r"\w+", name) for name in names):
+        return f"data.{setting}=[{','.join(names)}]"
+    quoted = ",".join('"' + name.replace('"', '\\"') + '"' for name in names)
+    return f"'data.{setting}=[{quoted}]'"
+
+
+def grid(x: np.ndarray) -> Grid | None:
+    """Return the grid that all values lie on; None where there is none, or one value alone."""
+    values = np.unique(x)
+    if len(values) < 2:
+        return None
+    width = values[-1] - values[0]
+    gaps = np.diff(values)
+    gaps = gaps[gaps > 1e-9 * width]
+    steps = np.rint(width / gaps.min())
+    step = width / steps
+    index = (values - values[0]) / step
+    if steps > 1e6 or np.abs(index - np.rint(index)).max() > 1e-2:
+        return None
+    if (values == np.rint(values)).all():
+        step = float(np.rint(step))  # exact
+    return Grid(float(values[0]), float(step))
+
+
+def is_discrete(x: np.ndarray) -> bool:
+    """Return whether a column has few distinct values: each occurs twice or more on average."""
+    distinct = len(np.unique(x))
+    return distinct <= min(len(x) / 2, MOST_LEVELS)
+
+
+def dependent(x: np.ndarray) -> dict[int, list[int]]:
+    """Return the columns that are a linear function of columns before them, with these.
+
+    A table of at most twice as many rows as columns is not examined: such functions exist by chance.
+
+    Args:
+        x: the table, ``(N, D)``, without constant columns.
+    """
+    n, d = x.shape
+    if n <= 2 * d:
+        return {}
+    z = (x - x.mean(0)) / x.std(0)
+    gram = z.T @ z / n
+    found: dict[int, list[int]] = {}
+    kept: list[int] = []
+    factor = np.zeros((d, d))  # of Cholesky, of the kept columns
+    for j in range(d):
+        k = len(kept)
+        row = np.zeros(k)
+        for i in range(k):
+            row[i] = (gram[j, kept[i]] - factor[i, :i] @ row[:i]) / factor[i, i]
+        rest = gram[j, j] - row @ row
+        if rest > max(DEPENDENT**2, 1e-13 * d):
+            factor[k, :k], factor[k, k] = row, np.sqrt(rest)
+            kept.append(j)
+        else:
+            weights = np.linalg.solve(factor[:k, :k].T, row)
+            found[j] = [kept[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
+    return found
+
+
+def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = ()) -> Findings:
+    """Return what has no density in a table of finite numbers.
+
+    Args:
+        x: the table, ``(N, D)``.
+        names: of its columns.
+        dequantised: columns that noise is added to, which are examined for nothing but being constant.
+    """
+    found = Findings()
+    constant = {j for j in range(x.shape[1]) if x[:, j].min() == x[:, j].max()}
+    for j in sorted(constant):
+        found.problems.append(f"column '{names[j]}' has the same value in every row")
+        found.drop.append(names[j])
+    rest = [j for j in range(x.shape[1]) if j not in constant and names[j] not in dequantised]
+    if not rest:
+        return found
+    repeated = pd.DataFrame(x).duplicated().to_numpy()
+    linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(x[:, rest]).items()}
+    for j, others in linked.items():
+        if len(others) == 1:
+            how = "a copy" if np.array_equal(x[:, j], x[:, others[0]]) else "a linear function"
+            found.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
+        else:
+            of = ", ".join(f"'{names[i]}'" for i in others[:6]) + (", ..." if len(others) > 6 else "")
+            found.problems.append(f"column '{names[j]}' is a linear function of {of}")
+        found.drop.append(names[j])
+    distinct = x[~repeated]
+    discrete = {j for j in rest if j not in linked and is_discrete(x[:, j])}
+    if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows alone make no column discrete
+        discrete = {j for j in discrete if is_discrete(distinct[:, j])}
+    for j in rest:
+        if j in linked:
+            continue
+        if counts_rows(pd.Series(x[:, j])):
+            found.problems.append(f"column '{names[j]}' counts the rows")
+            found.drop.append(names[j])
+        elif j in discrete:
+            count = len(np.unique(x[:, j]))
+            found.problems.append(f"column '{names[j]}' has only {count} distinct values")
+            (found.drop if grid(x[:, j]) is None else found.dequantise).append(names[j])
+        else:
+            values, counts = np.unique(distinct[:, j] if x.shape[1] > 1 else x[:, j], return_counts=True)
+            most = int(counts.argmax())
+            share = counts[most] / counts.sum()
+            if counts[most] >= 5 and share >= LARGEST_ATOM:
+                found.problems.append(f"column '{names[j]}' is {values[most]:g} in {share:.0%} of the rows")
+                found.drop.append(names[j])
+    if x.shape[1] > 1 and repeated.any() and len(discrete) < len(rest):
+        found.problems.append(f"{int(repeated.sum())} of {len(x)} rows are copies of earlier rows")
+        found.repeats = True
+    return found

@@ -1,0 +1,304 @@
+"""A user's own table: continuous columns, standardised; discrete ones with uniform noise."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from zoo.data.columns import Findings, Grid, examine, grid, override
+from zoo.data.frames import read_frame
+from zoo.data.spec import DataSpec
+from zoo.data.user import FEWEST, UserData, choose, existing, listed, load_arrays
+from zoo.errors import InvalidData, ZooError, unknown
+from zoo.record import DataDescription
+
+
+class Table(UserData):
+    """Columns of numbers from text (csv and its kin, also compressed), Excel, parquet, feather, npy or npz.
+
+    In an ``.npz`` the array is called ``data`` or ``x`` (or anything, if it is the only one), or there are
+    ``train``, ``val`` and ``test``. Every column is standardised by the training split's mean and deviation:
+    the log-likelihood in the data's original units is lower by ``log_scale`` nats. The
+    details of :meth:`describe` have the means and deviations; :func:`own_units` applies them to samples.
+
+    Args:
+        path: the file.
+        header: whether the first row of a text or Excel file names the columns; None: decided by the rows.
+        drop: names of columns to leave out.
+        dequantise: names of discrete columns, to which uniform noise of one step of their grid is added once
+            (keyed by ``split_seed``). A density of the sum is a lower bound of the discrete probability in
+            the mean, as for the pixels of an image: log P(v) >= E log p(v + u) + log step.
+        drop_repeats: keep the first of equal rows.
+        label: name of a column of labels, which conditional models take; its values may be text.
+
+    Raises:
+        InvalidData: of :meth:`setup`: a column or row has no density (see :mod:`zoo.data.columns`), or a
+            value is not a finite number.
+    """
+
+    def __init__(
+        self,
+        name: str = "table",
+        root: str | None = None,
+        path: str | None = None,
+        header: bool | None = None,
+        drop: Sequence[str | int] = (),
+        dequantise: Sequence[str | int] = (),
+        drop_repeats: bool = False,
+        label: str | int | None = None,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
+        if header not in (True, False, None):
+            raise ZooError(f"data.header must be true, false or null; got {header!r}.")
+        if drop_repeats not in (True, False):
+            raise ZooError(f"data.drop_repeats must be true or false; got {drop_repeats!r}.")
+        for setting, columns in {"drop": drop, "dequantise": dequantise}.items():
+            if isinstance(columns, str) or not isinstance(columns, Sequence):
+                raise ZooError(
+                    f"data.{setting} must be a list of columns, such as [{columns}]; got {columns!r}."
+                )
+        self.header, self.drop_repeats = header, drop_repeats
+        self.drop, self.dequantise = [str(x) for x in drop], [str(x) for x in dequantise]
+        self.label = None if label is None else str(label)
+        self.columns: list[str] = []
+        self.mean, self.std = np.zeros(0), np.ones(0)
+        self.grids: dict[str, Grid] = {}
+        self.classes: list[str] = []
+        self._details: dict[str, Any] = {}
+
+    def read(self) -> None:
+        path = existing(self.path, self.name, "TABLE.csv")
+        frames = self._frames(path)
+        total = sum(map(len, frames.values()))
+        if total < FEWEST:
+            raise InvalidData(f"{path} holds {total} examples; give at least {FEWEST}.")
+        frames, labels = self._chosen(frames, path)
+        self.columns = list(next(iter(frames.values())).columns)
+        arrays = _numbers(frames, path)
+        if self.drop_repeats:
+            arrays, labels = self._without_repeats(arrays, labels)
+        found = examine(np.concatenate(list(arrays.values())), self.columns, self.dequantise)
+        if found.problems:
+            raise InvalidData(f"{path}: {found.sentence()}")
+        for column in self.dequantise:
+            arrays = self._with_noise(arrays, self.columns.index(column), path)
+        parts = self.split(arrays)
+        train = parts["train"]
+        if not len(train):
+            raise InvalidData(f"The train split of {path} is empty; give more data.")
+        constant = np.flatnonzero(train.min(0) == train.max(0))
+        if len(constant):
+            column = self.columns[constant[0]]
+            raise InvalidData(
+                f"{path}: column '{column}' has the same value in every training row, so it has no density; "
+                f"leave it out by {override('drop', [column])}."
+            )
+        self.mean, self.std = train.mean(0), train.std(0)
+        self.spec = DataSpec((train.shape[1],), classes=len(self.classes) or None)
+        self.splits = {
+            split: torch.from_numpy(((x - self.mean) / self.std).astype(np.float32))
+            for split, x in parts.items()
+        }
+        if labels:
+            self.labels = {split: torch.from_numpy(y) for split, y in self.split(labels).items()}
+
+    def _frames(self, path: Path) -> dict[str, pd.DataFrame]:
+        """Return the table by split, or all of it under ``all``; note what was taken."""
+        if path.suffix.lower() in (".npy", ".npz"):
+            content = load_arrays(path)
+            named = content if isinstance(content, dict) else {"data": content}
+            arrays = choose(named, ("data", "x"), path)
+            widths = {key: _checked(x, path, key).shape[1] for key, x in arrays.items()}
+            if len(set(widths.values())) > 1:
+                raise InvalidData(f"The splits in {path} differ in their number of columns: {widths}.")
+            names = [str(i) for i in range(next(iter(widths.values())))]
+            return {key: pd.DataFrame(x, columns=pd.Index(names)) for key, x in arrays.items()}
+        if not path.is_file():
+            raise ZooError(
+                f"{path} is a folder; a table is one file (csv, parquet, feather, Excel, npy or npz)."
+            )
+        frame = read_frame(path, self.header)
+        how = {
+            True: "named by the first row (data.header=false takes it as data)",
+            False: "without names (data.header=true takes the first row as names)",
+            None: "named by the file",
+        }[frame.header]
+        shape = f"{len(frame.body)} rows of {frame.body.shape[1]} columns ({listed(frame.body.columns)})"
+        self.notes += [f"{path.name}: {shape}, {how}.", *(f"{path.name}: {x}." for x in frame.notes)]
+        self._details |= {"header": frame.header} if frame.header is not None else {}
+        return {"all": frame.body}
+
+    def _chosen(
+        self, frames: dict[str, pd.DataFrame], path: Path
+    ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+        """Return the columns that are modelled, and the labels by split where there are any."""
+        known = list(next(iter(frames.values())).columns)
+        wanted = [*self.drop, *self.dequantise, *([] if self.label is None else [self.label])]
+        for column in wanted:
+            if column not in known:
+                raise unknown(f"column of {path.name}", column, known)
+            if wanted.count(column) > 1:
+                raise ZooError(
+                    f"Column '{column}' is named twice in data.drop, data.dequantise and data.label."
+                )
+        labels: dict[str, np.ndarray] = {}
+        if self.label is not None:
+            column = pd.concat([frame[self.label] for frame in frames.values()])
+            if column.isna().any():
+                raise InvalidData(
+                    f"{path}: {int(column.isna().sum())} rows have no label in column '{self.label}'; "
+                    "label or remove them."
+                )
+            codes, values = pd.factorize(column, sort=True)
+            self.classes = [str(value) for value in values]
+            ends = np.cumsum([len(frame) for frame in frames.values()])[:-1]
+            labels = dict(zip(frames, np.split(codes.astype(np.int64), ends), strict=True))
+        out = {*self.drop, self.label}
+        left = [column for column in known if column not in out]
+        if not left:
+            raise ZooError(f"{path} has no column left to model; drop fewer.")
+        return {key: frame[left] for key, frame in frames.items()}, labels
+
+    def _without_repeats(
+        self, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        repeated = pd.DataFrame(np.concatenate(list(arrays.values()))).duplicated().to_numpy()
+        ends = np.cumsum([len(x) for x in arrays.values()])[:-1]
+        kept = dict(zip(arrays, np.split(~repeated, ends), strict=True))
+        self.notes.append(f"{int(repeated.sum())} rows that repeat earlier rows were left out.")
+        self._details["repeated_rows_left_out"] = int(repeated.sum())
+        return tuple({key: x[kept[key]] for key, x in part.items()} for part in (arrays, labels))  # type: ignore[return-value]
+
+    def _with_noise(self, arrays: dict[str, np.ndarray], index: int, path: Path) -> dict[str, np.ndarray]:
+        """Return the table with uniform noise of one step added to a column."""
+        column = self.columns[index]
+        found = grid(np.concatenate([x[:, index] for x in arrays.values()]))
+        if found is None:
+            raise InvalidData(
+                f"{path}: column '{column}' has no values at equal steps, to which uniform noise could be "
+                f"added; leave it out by {override('drop', [column])}."
+            )
+        self.grids[column] = found
+        noisy = {}
+        for key, x in arrays.items():
+            seed = hashlib.sha256(f"{self.split_seed} {key} {column}".encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(seed[:7]))
+            noise = torch.rand(len(x), generator=generator, dtype=torch.float64).numpy()
+            noisy[key] = x.copy()
+            noisy[key][:, index] = found.lowest + (found.nearest(x[:, index]) + noise) * found.step
+        return noisy
+
+    def describe(self) -> DataDescription:
+        described = super().describe()
+        described.details |= {
+            "standardised": "by mean and deviation of the training split",
+            "log_scale": float(np.log(self.std).sum()),
+            "columns": self.columns,
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            **self._details,
+        }
+        if self.drop:
+            described.details["left_out"] = self.drop
+        if self.grids:
+            described.details["dequantised"] = {
+                column: {"lowest": found.lowest, "step": found.step} for column, found in self.grids.items()
+            }
+        if self.label is not None:
+            described.details |= {"label": self.label, "classes": self.classes}
+        return described
+
+
+def own_units(samples: np.ndarray, details: Mapping[str, Any]) -> pd.DataFrame:
+    """Return samples ``(N, D)`` of a model in the units and columns of its table.
+
+    Dequantised columns come back to the values of their grid.
+
+    Args:
+        samples: in the standardised units that the model works in.
+        details: of the record's data description.
+
+    Raises:
+        ZooError: the details lack the columns, or their means and deviations.
+    """
+    try:
+        columns = [str(column) for column in details["columns"]]
+        mean, std = (np.asarray(details[key], dtype=np.float64) for key in ("mean", "std"))
+        x = samples.astype(np.float64) * std + mean
+        grids = {column: Grid(**found) for column, found in details.get("dequantised", {}).items()}
+        frame = pd.DataFrame(x, columns=pd.Index(columns))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ZooError(
+            "The record does not say mean and deviation of every column, which lead back to the table's own "
+            "units; train the run again, or write standardised samples with -o FILE.npy."
+        ) from error
+    for column, found in grids.items():
+        frame[column] = found.values(found.index(frame[column].to_numpy()))
+    return frame
+
+
+def _checked(x: np.ndarray, path: Path, key: str) -> np.ndarray:
+    """Return a table's array, which has to be real and (rows, columns)."""
+    if x.dtype.kind not in "buif":
+        raise InvalidData(f"{path} ({key}) holds {x.dtype} values; a table holds real numbers.")
+    if x.ndim != 2 or not x.shape[1]:
+        raise InvalidData(f"{path} ({key}) has the shape {x.shape}; a table is (rows, columns).")
+    return x
+
+
+def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.ndarray]:
+    """Return the table's splits as float64.
+
+    Raises:
+        InvalidData: a column has text, dates or other values that are not finite numbers.
+    """
+    found = Findings()
+    arrays: dict[str, np.ndarray] = {}
+    for key, frame in frames.items():
+        where = "" if key == "all" else f" of {key}"
+        columns = []
+        for name in frame.columns:
+            values, kind = _column(frame[name])
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad) and name not in found.drop:
+                raw = frame[name].iloc[bad[0]]
+                first = f"'{raw}'" if isinstance(raw, str) else ("missing" if pd.isna(raw) else f"{raw}")
+                problem = kind if kind else f"has {len(bad)} values that are not finite numbers"
+                if len(bad) == 1 and not kind:
+                    problem = "has 1 value that is not a finite number"
+                found.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
+                found.drop.append(str(name))
+            columns.append(values)
+        arrays[key] = np.stack(columns, 1) if len(frame) else np.zeros((0, frame.shape[1]))
+    if found.problems:
+        shown = "; ".join(found.problems[:8]) + ("; and more" if len(found.problems) > 8 else "")
+        raise InvalidData(
+            f"{path}: {shown}; every value must be a finite number, so mend these rows or leave columns out "
+            f"by {override('drop', found.drop)}."
+        )
+    return arrays
+
+
+def _column(column: pd.Series) -> tuple[np.ndarray, str]:
+    """Return a column as float64, NaN where it is no number, and what it is if it is of another kind."""
+    if pd.api.types.is_complex_dtype(column):
+        return np.full(len(column), np.nan), "holds complex numbers"
+    if pd.api.types.is_numeric_dtype(column):  # whole numbers and truth values too, also with gaps
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), ""
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        return np.full(len(column), np.nan), "holds dates or times"
+    values = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    numbers = int(np.isfinite(values).sum())
+    texts = int((column.notna().to_numpy() & ~np.isfinite(values)).sum())
+    if texts == 0 and numbers:
+        return values, ""
+    return values, "holds text or dates" if texts > numbers else ""
