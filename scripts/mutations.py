@@ -138,9 +138,18 @@ def try_all(mutations: Sequence[Mutation], copy: Path) -> Iterator[Result]:
         yield Result(mutation, failed[1] if failed else "", seconds)
 
 
-def report(results: Sequence[Result]) -> str:
-    """Return the results as a page of Markdown, with the commit and the versions behind them."""
-    commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain") else "")
+def commit() -> str:
+    """Return the short name of the commit, and whether the files differ from it."""
+    return _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain") else "")
+
+
+def report(results: Sequence[Result], source: str) -> str:
+    """Return the results as a page of Markdown.
+
+    Args:
+        results: how the mutations ended.
+        source: the commit of the files.
+    """
     survived = [result for result in results if not result.killer]
     lines = [
         "# Mutations",
@@ -149,7 +158,7 @@ def report(results: Sequence[Result]) -> str:
         "test that failed because of it. Made by `make mutations`; the list is `scripts/mutations.yaml`.",
         "",
         f"{len(results) - len(survived)} of {len(results)} killed, {len(survived)} survived, in "
-        f"{sum(result.seconds for result in results) / 60:.0f} minutes. Commit {commit}, Python "
+        f"{sum(result.seconds for result in results) / 60:.0f} minutes. Commit {source}, Python "
         f"{platform.python_version()}, torch {version('torch')}, pytest {version('pytest')}.",
         "",
         "| mutation | what goes wrong | file | change | killed by |",
@@ -187,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mutation.apply((ROOT / mutation.file).read_text(encoding="utf-8"))
         with tempfile.TemporaryDirectory(prefix="zoo-mutations-") as directory:
             copy_repository(Path(directory))
+            source = commit()
             for result in try_all(mutations, Path(directory)):
                 results.append(result)
                 ending = f"killed by {result.killer}" if result.killer else "SURVIVED"
@@ -194,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 2
-    text = report(results)
+    text = report(results, source)
     print(f"\n{text}")
     if options.report:
         options.report.write_text(text, encoding="utf-8")

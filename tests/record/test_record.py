@@ -62,6 +62,14 @@ def test_damaged(tmp_path, content, message):
         read(tmp_path)
 
 
+@pytest.mark.parametrize(("key", "text"), [("seed", "0"), ("status", 1), ("family", None)])
+def test_a_value_of_another_type_is_damage_and_not_converted(tmp_path, key, text):
+    raw = json.loads(example().to_json()) | {key: text}
+    (tmp_path / "record.json").write_text(json.dumps(raw))
+    with pytest.raises(ZooError, match=rf"damaged \({key}: "):
+        read(tmp_path)
+
+
 def test_absent(tmp_path):
     with pytest.raises(ZooError, match="no record"):
         read(tmp_path)
