@@ -1,4 +1,4 @@
-"""Tools of the autoregressive models' tests: weights off their start, quadrature, shapes."""
+"""Tools for tests of autoregressive models: perturbed weights, quadrature, shapes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.data.spec import DataSpec
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
+    """Use one thread: for many tiny operations a second one costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -26,7 +26,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def perturbed(module: M, scale: float = 0.2, seed: int = 0) -> M:
-    """In float64, every parameter moved off its start: what starts at zero or one must not hide an error."""
+    """Return the model in float64 with all parameters perturbed, since initial zeros may hide errors."""
     generator = torch.Generator().manual_seed(seed)
     module = module.double().eval()
     with torch.no_grad():

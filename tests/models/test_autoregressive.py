@@ -1,4 +1,4 @@
-"""MADE and MAF: exact inverses, exact densities, all that is before and nothing after."""
+"""Tests of MADE and MAF: exact inverses, exact densities and dependencies."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from zoo.models.networks.made import MADE
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Iterator[None]:
-    """Many tiny operations: a second thread costs more than it gives, and much more on a busy machine."""
+    """Use one thread: for many tiny operations a second one costs more than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -72,7 +72,7 @@ every_layer = pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__na
 
 
 def naive_inverse(layer: MaskedAutoregressive, z: Tensor, context: Tensor | None) -> Tensor:
-    """D full passes: pass i makes dimension i right."""
+    """Return the inverse by D full passes, of which pass i computes dimension i."""
     x = torch.zeros_like(z)
     for i in range(z.shape[1]):
         x[:, i] = layer.undo_on(z, layer.network(x, context))[0][:, i]
@@ -83,11 +83,14 @@ def naive_inverse(layer: MaskedAutoregressive, z: Tensor, context: Tensor | None
 @pytest.mark.parametrize("context", [0, 3])
 @pytest.mark.parametrize(("dim", "hidden"), [(1, (4,)), (2, (3,)), (5, (16, 7)), (20, (8, 30, 5))])
 @pytest.mark.filterwarnings("ignore:MADE with")
-def test_layer_meets_the_contract(make: Any, dim: int, hidden: tuple[int, ...], context: int) -> None:
-    # a spline of rougher weights is nearly flat in places, where z leaves x open: see the bisection below
+def test_autoregressive_layers_meet_the_contract(
+    make: Any, dim: int, hidden: tuple[int, ...], context: int
+) -> None:
+    # with larger weights a spline is nearly flat in places, where rounding of z moves x far: see the
+    # bisection below
     layer = perturbed(make(dim, hidden, context), scale=0.03 if make is spline else 0.2)
     x, c = normal(4, dim), normal(4, context, seed=2) if context else None
-    if dim == 1:  # its network does not see x: of some weights the gradient is zero
+    if dim == 1:  # its network does not depend on x, so some weights have gradient zero
         for parameter in layer.parameters():
             parameter.requires_grad_(False)
         layer.network.output.bias.requires_grad_()
@@ -100,7 +103,7 @@ def test_layer_meets_the_contract(make: Any, dim: int, hidden: tuple[int, ...], 
 
 @pytest.mark.parametrize(("scale", "error"), [(0.05, 1e-14), (0.2, 1e-14), (0.5, 1e-12)])
 def test_spline_inverse_is_that_of_bisection(scale: float, error: float) -> None:
-    """In steep and in flat places: x to rounding, times what the slope there makes of a rounding of z."""
+    """In steep and in flat places the error is the rounding of x plus the rounding of z over the slope."""
     layer = perturbed(spline(20, (30,)), scale)
     z = 1.5 * normal(50, 20)
     with torch.no_grad():
@@ -122,7 +125,7 @@ def test_incremental_inverse_is_the_naive_one(
     make: Any, dim: int, hidden: tuple[int, ...], context: int
 ) -> None:
     layer = perturbed(make(dim, hidden, context))
-    for batch in (1, 33, 1, 33, 2):  # the memory of one sweep serves the next
+    for batch in (1, 33, 1, 33, 2):  # the next sweep reuses the buffers
         z, c = normal(batch, dim, seed=batch), normal(batch, context, seed=2) if context else None
         with torch.no_grad():
             with count_nfe() as counter:
@@ -136,8 +139,8 @@ def test_incremental_inverse_is_the_naive_one(
         assert (recorded_log_det - log_det).abs().max() <= 1e-12
 
 
-def test_inverse_follows_its_weights() -> None:
-    """The kept memory holds views of the weights: trained, moved, loaded or copied weights are seen."""
+def test_the_inverse_uses_the_current_weights() -> None:
+    """The buffers hold views of the weights; after training, moving, loading or copying they are updated."""
     layer, z = perturbed(affine(4, (8, 8))), normal(3, 4)
 
     def check(layer: MaskedAutoregressive, z: Tensor) -> None:
@@ -163,7 +166,7 @@ def test_inverse_follows_its_weights() -> None:
         first = layer.inverse(z)[0]
         kept = first.clone()
         layer.inverse(-z)
-    assert torch.equal(first, kept), "a result must not share the kept memory"
+    assert torch.equal(first, kept), "a result must not share the reused buffers"
 
 
 @every_layer
@@ -188,7 +191,7 @@ def test_inverse_has_the_gradient_of_the_naive_one(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [affine, residual, spline])  # without a bound: the test after the next
-def test_layer_far_out_and_with_extreme_parameters(make: Any) -> None:
+def test_layers_are_finite_far_out_and_with_extreme_parameters(make: Any) -> None:
     layer = perturbed(make(6, (12, 12)))
     x = torch.cat([1e6 * normal(4, 6), 1e3 * normal(4, 6), torch.zeros(1, 6, dtype=torch.float64)])
     for push in (0.0, 50.0, -50.0):
@@ -215,7 +218,7 @@ def test_scale_is_bounded_far_from_the_data() -> None:
 
 @pytest.mark.parametrize("layers", [1, 5])
 def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
-    """What overflows is a density of 0 where it has a sign, and else an error."""
+    """An overflow is a density of 0 if it is infinite, and an error if it is NaN."""
     model = perturbed(MAF(DataSpec((6,)), layers=layers, hidden=(12, 12), log_scale_bound=None), scale=0.05)
     density_of_zero = errors = 0
     for factor in (1.0, 1e3, 1e6):
@@ -229,11 +232,11 @@ def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
                 assert not log_p.isnan().any()
                 density_of_zero += int(log_p == -torch.inf)
                 assert factor > 1 or torch.isfinite(log_p).all()
-    assert density_of_zero + errors > 0, "the test must reach an overflow"
+    assert density_of_zero + errors > 0, "the test reaches an overflow"
 
 
 def test_samples_that_overflow_are_an_error_not_infinite() -> None:
-    """Three scales of e^50 lie beyond float32. A density of 0 far out stays an answer."""
+    """Three scales of e^50 overflow float32. A density of 0 far out is still valid."""
     model = MAF(DataSpec((1,)), layers=3, hidden=(4,), log_scale_bound=None).eval()
     with torch.no_grad():
         for layer in model.transform.modules():
@@ -260,7 +263,7 @@ def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
         MADEMoG(spec, log_scale_bound=0.0)
 
 
-def test_two_hundred_layers() -> None:
+def test_two_hundred_layers_have_finite_densities_and_samples() -> None:
     model = perturbed(MAF(DataSpec((3,)), layers=200, hidden=(8,)), scale=0.03)
     x = normal(5, 3)
     with torch.no_grad():
@@ -287,7 +290,7 @@ def test_compiled_density_has_the_eager_gradient(make: Any) -> None:
 
 @every_layer
 def test_under_autocast_log_dets_are_float32(make: Any) -> None:
-    """bfloat16 costs no more than a few times what rounding the weights to it does, and sums are wider."""
+    """The error is at most a few times that of rounding the weights to bfloat16; sums are in float32."""
     layer = perturbed(make(5, (32, 32)), 0.05).float()
     rounded = copy.deepcopy(layer)
     x = normal(64, 5).float()
@@ -302,7 +305,7 @@ def test_under_autocast_log_dets_are_float32(make: Any) -> None:
     assert log_det.dtype == back_log_det.dtype == torch.float32
     assert 0 < (log_det - exact).abs().mean() <= 4 * of_rounding
     assert (log_det.bfloat16() != log_det).any(), "the sum was rounded to bfloat16"
-    # the incremental inverse multiplies in the weights' own type
+    # the incremental inverse multiplies in the weights' dtype
     torch.testing.assert_close(back, x, rtol=0, atol=1e-3)
     torch.testing.assert_close(back_log_det, -exact, rtol=0, atol=1e-3)
 
@@ -329,7 +332,7 @@ def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) 
         m.degrees[0].tolist() for m in model.modules() if isinstance(m, MADE)
     ]
     draws = {tuple(m.degrees[0].tolist()) for m in model.modules() if isinstance(m, MADE)}
-    assert len(draws) == sum(isinstance(m, MADE) for m in model.modules()), "each layer draws its own"
+    assert len(draws) == sum(isinstance(m, MADE) for m in model.modules()), "each layer has different degrees"
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again.log_prob(x), model.log_prob(x), rtol=0, atol=0)
     spread = make(spec, hidden=(30, 30)).double()
@@ -339,7 +342,7 @@ def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) 
         make(spec, degrees="drawn")
 
 
-def test_reverse() -> None:
+def test_reverse_reverses_the_flattened_event() -> None:
     x = normal(2, 2, 3)
     z, log_det = Reverse()(x)
     assert torch.equal(z.flatten(1), x.flatten(1).flip(1))
@@ -355,7 +358,7 @@ def data_space(spec: DataSpec, batch: int) -> Tensor:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.shape}")
 @pytest.mark.parametrize("batch", [1, 9])
 def test_maf_inverts_and_its_log_det_is_the_jacobians(spec: DataSpec, batch: int) -> None:
-    """With small layers moved at random by little; test_trained.py says why, and has wide ones as trained."""
+    """The layers are small and their weights little perturbed; test_trained.py explains why."""
     model = perturbed(MAF(spec, layers=5, hidden=(32, 24)), scale=0.05)
     x = data_space(spec, batch)
     with torch.no_grad():
@@ -373,7 +376,7 @@ def test_maf_density_integrates_to_one() -> None:
     assert abs(integral_2d(model.log_prob, -40, 40, 1000) - 1) < 1e-3  # the scale has a heavy tail
 
 
-def test_maf_costs_one_pass_a_layer() -> None:
+def test_maf_takes_one_evaluation_per_layer() -> None:
     with count_nfe() as counter:
         MAF(DataSpec((6,)), layers=4, hidden=(8,)).log_prob(torch.zeros(2, 6))
     assert counter.count == 4
@@ -396,7 +399,7 @@ def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
         assert torch.isfinite(model.sample(2, temperature=0.0, seed=3)).all()
 
 
-def test_configuration_names_the_defaults() -> None:
+def test_the_yaml_has_the_constructors_defaults() -> None:
     values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/maf.yaml").read_text())
     assert values.pop("_target_") == f"{MAF.__module__}.{MAF.__qualname__}"
     signature = inspect.signature(MAF).parameters

@@ -1,4 +1,4 @@
-"""Autoregressive models against known answers: MAF's figure 1, samples' probability integrals, sizes."""
+"""Tests of autoregressive models against known results: MAF's figure 1, probability integrals, sizes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def figure1_log_p(x: Tensor) -> Tensor:
 
 
 def figure1_excess_in_the_other_order() -> float:
-    """The least KL divergence of Gaussians x_1 and x_2 given x_1: their best moments, by quadrature.
+    """Return the least KL divergence of a Gaussian x_1 and a Gaussian x_2 given x_1, by quadrature.
 
     x_1 has variance 3 (1, and that of a squared normal, 2), and x_2 given x_1 mean 0 by symmetry.
     """
@@ -48,7 +48,7 @@ def figure1_excess_in_the_other_order() -> float:
 
 
 def fitted_figure1(order: Order) -> float:
-    """KL divergence of a Gaussian MADE fitted to as many samples as it wants."""
+    """Return the KL divergence of a Gaussian MADE that is fitted to fresh samples."""
     rng = np.random.default_rng(0)
 
     def draw(n: int) -> Tensor:
@@ -84,14 +84,14 @@ def test_gaussian_made_is_exact_in_the_order_of_figure1_and_not_in_the_other() -
 
 
 def ks_distance(u: Tensor) -> float:
-    """Largest distance of the empirical distribution of ``u`` from the uniform."""
+    """Return the largest distance of the empirical distribution of ``u`` from the uniform one."""
     u = u.flatten().double().sort().values
     step = torch.arange(len(u) + 1, dtype=torch.float64) / len(u)
     return float(torch.maximum(step[1:] - u, u - step[:-1]).max())
 
 
 def probability_integrals(model: Flow, x: Tensor, temperature: float = 1.0) -> Tensor:
-    """P(z_i below its value | those before it) under the mixture base, ``(B, D)``: uniform for samples."""
+    """Return P(Z_i < z_i | z_1 .. z_{i-1}) under the mixture base, ``(B, D)``: uniform for samples."""
     assert isinstance(model.base, MixtureMADE)
     z, _ = model.transform(x)
     log_weight, mean, log_std = model.base.mixture(model.base.network(z))
@@ -118,7 +118,7 @@ def test_samples_of_mixtures_have_uniform_probability_integrals(make: Any, tempe
 
 @pytest.mark.parametrize("make", [MADEMoG, MAFMoG])
 def test_mass_of_a_square_is_the_share_of_samples_in_it(make: Any) -> None:
-    """Where a density reaches far out, too; no whole to normalise by."""
+    """This also tests densities with heavy tails, which cannot be integrated over the plane."""
     model = perturbed(make(DataSpec((2,)), hidden=(24, 24)), scale=0.05)
     edges = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64)
     middle = (edges[1:] + edges[:-1]) / 2
@@ -135,8 +135,8 @@ def test_mass_of_a_square_is_the_share_of_samples_in_it(make: Any) -> None:
 
 @pytest.mark.parametrize("order", ["natural", "reversed", "random"])
 @pytest.mark.parametrize("make", [GaussianMADE, MADEMoG])
-def test_what_depends_on_what_follows_the_order(make: Any, order: Order) -> None:
-    """By gradients: in a chosen order the conditional of a dimension sees exactly those before it."""
+def test_the_dependencies_follow_the_order(make: Any, order: Order) -> None:
+    """By gradients, a dimension's conditional depends exactly on the dimensions before it in the order."""
     dim = 6
     model = perturbed(make(DataSpec((dim,)), hidden=(32, 32), order=order))
     places = torch.arange(dim)
@@ -161,7 +161,7 @@ def test_what_depends_on_what_follows_the_order(make: Any, order: Order) -> None
 
 
 def test_batch_norm_evaluates_with_the_statistics_of_the_training_set() -> None:
-    """As if all of it were one batch, which is what a training pass normalises by; and then invertible."""
+    """The statistics are those of a training pass with all of the data in one batch."""
     model = perturbed(MAF(DataSpec((4,)), layers=3, hidden=(16,), batch_norm=True), scale=0.1).train()
     x = 3 * normal(300, 4) + 1
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_batch_norm_learns_in_training() -> None:
     before = -model.log_prob(x).mean().item()
     model.on_training_statistics([(x, None)])
     after = -model.eval().log_prob(x).mean().item()
-    assert after == pytest.approx(before, abs=1e-2)  # before, the batch was the training set
+    assert after == pytest.approx(before, abs=1e-2)  # the earlier batch was the training set
     entropy = 1.5 * math.log(2 * math.pi * math.e) + 3 * math.log(5)
     assert after == pytest.approx(entropy, abs=0.1), "normalised data are standard normal"
 
@@ -199,7 +199,7 @@ def test_batch_norm_learns_in_training() -> None:
 @pytest.mark.parametrize(("dim", "hidden", "blocks"), [(6, 256, 2), (43, 32, 1)])
 @pytest.mark.filterwarnings("ignore:MADE with")
 def test_a_spline_flow_has_the_expected_number_of_weights(dim: int, hidden: int, blocks: int) -> None:
-    """Masked weights count."""
+    """The number includes masked weights."""
     model = zoo.build(
         "nsf_autoregressive", DataSpec((dim,)), steps=10, bins=8, hidden=hidden, blocks=blocks
     ).eval()

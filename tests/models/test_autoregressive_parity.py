@@ -1,4 +1,4 @@
-"""Masked autoregressive layers equal nflows' and zuko's with the weights copied, unit by unit."""
+"""Tests that masked autoregressive layers equal nflows' and zuko's with copied weights."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class LikeZukoSpline(MaskedAutoregressive):
 
 @torch.no_grad()
 def copy_weights(made: MADE, layers: list[Any], first: Tensor | None = None) -> None:
-    """A peer's masked layers into ours, its units sorted by how much they see, which is by degree.
+    """Copy a peer's masked layers into zoo's, with the peer's units sorted by degree.
 
     ``first``: the order in which the peer takes the dimensions, where it is not the natural one.
     """
@@ -115,7 +115,7 @@ def nflows_layers(net: Any) -> list[nn.Module]:
 
 
 @pytest.mark.parametrize("residual", [False, True])
-def test_nflows_affine(residual: bool) -> None:
+def test_affine_layers_equal_those_of_nflows(residual: bool) -> None:
     from nflows.transforms import MaskedAffineAutoregressiveTransform
 
     peer = perturbed(
@@ -129,8 +129,8 @@ def test_nflows_affine(residual: bool) -> None:
     check(LikeNflows(made), peer, lambda z: peer.inverse(z)[0])
 
 
-def test_normflows_affine() -> None:
-    """Its residual form (without residual blocks it leaves out the activation after the first layer)."""
+def test_residual_affine_layers_equal_those_of_normflows() -> None:
+    """Only the residual form is compared; normflows' other form has no activation after the first layer."""
     from normflows.flows import MaskedAffineAutoregressive
 
     peer = perturbed(MaskedAffineAutoregressive(DIM, HIDDEN, num_blocks=2))
@@ -139,7 +139,7 @@ def test_normflows_affine() -> None:
     check(LikeNormflows(made), peer, lambda z: peer.inverse(z)[0])
 
 
-def test_nflows_spline() -> None:
+def test_spline_layers_equal_those_of_nflows() -> None:
     from nflows.transforms import MaskedPiecewiseRationalQuadraticAutoregressiveTransform
 
     peer = perturbed(
@@ -155,7 +155,7 @@ def test_nflows_spline() -> None:
 
 
 @pytest.mark.parametrize("spline", [False, True])
-def test_zuko(spline: bool) -> None:
+def test_layers_equal_those_of_zuko(spline: bool) -> None:
     from zuko.flows import MAF, NSF
 
     settings = {"transforms": 1, "hidden_features": (HIDDEN, HIDDEN)}
@@ -168,8 +168,8 @@ def test_zuko(spline: bool) -> None:
 
 
 @pytest.mark.parametrize("spline", [False, True])
-def test_whole_flows_of_zuko(spline: bool) -> None:
-    """Three transforms that take the dimensions forwards, backwards, forwards: one log-density."""
+def test_whole_flows_equal_those_of_zuko(spline: bool) -> None:
+    """Three transforms in forward, backward and forward order have the same log-density."""
     from zuko.flows import MAF, NSF
 
     settings = {"transforms": 3, "hidden_features": (HIDDEN, HIDDEN)}

@@ -1,4 +1,4 @@
-"""Every model under ``conf/model`` meets the contract, on images and on vectors."""
+"""Tests of the contract of every model under ``conf/model``, on images and on vectors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WITHOUT_DENSITY = [name for name in MODELS if TARGETS[name].likelihood == "none"
 WITH_DENSITY = [name for name in MODELS if name not in WITHOUT_DENSITY]
 FLOWS = [name for name in MODELS if issubclass(TARGETS[name], Flow)]
 CONDITIONAL = [name for name in MODELS if "conditional" in model_settings(name, {})]
-REFUSED = [("pixelcnn_pp", "plane"), ("pixelcnn_pp", "table")]  # it models images of integers
+REFUSED = [("pixelcnn_pp", "plane"), ("pixelcnn_pp", "table")]  # PixelCNN++ only models images of integers
 ON_THE_PLANE = [name for name in WITH_DENSITY if (name, "plane") not in REFUSED]
 CASES = [(name, data) for name in MODELS for data in SPECS if (name, data) not in REFUSED]
 DENSITIES = [(name, data) for name, data in CASES if name in WITH_DENSITY]
@@ -41,7 +41,7 @@ SOLVER_TOLERANCE = 1e-5  # atol and rtol of every model that solves an ODE
 
 
 def build(name: str, spec: zoo.DataSpec, scale: float = 0.02, **settings) -> GenerativeModel:
-    """Build a model and perturb its weights, since layers of a fresh one are identities."""
+    """Build a model and perturb its weights, since many layers start as identities."""
     torch.manual_seed(1)
     model = zoo.build(name, spec, **settings)
     with torch.no_grad():
@@ -57,8 +57,8 @@ def some_data(spec: zoo.DataSpec, n: int = 6) -> torch.Tensor:
     return torch.randint(spec.levels, (n, *spec.shape), generator=generator)
 
 
-def test_models_are_sorted_by_what_they_can_do():
-    """A test that is parametrised by one of these lists would pass without a word if the list were empty."""
+def test_no_list_of_models_by_capability_is_empty():
+    """A test that is parametrised by an empty list would pass without testing anything."""
     assert set(WITHOUT_DENSITY) == {"gan", "sngan", "stylegan", "wgan", "wgan_gp"}
     assert set(FLOWS) == {
         "diffusion", "ffjord", "flow_matching", "glow", "iaf", "iresnet", "made", "made_mog", "maf",
@@ -85,7 +85,7 @@ def test_samples_lie_in_data_space_and_follow_the_seed(name, data, device):
 
 @pytest.mark.parametrize(("name", "data"), DENSITIES)
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_density_is_a_function_of_the_example_alone(name, data, device):
+def test_the_density_depends_only_on_the_example(name, data, device):
     spec = SPECS[data]
     model, x = build(name, spec).to(device), some_data(spec)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_the_density_is_a_function_of_the_example_alone(name, data, device):
         assert values.shape == (len(x),)
         assert torch.isfinite(values).all()
         assert torch.equal(values, model.log_prob(x.float())), "integers and floats are the same data"
-        assert torch.equal(values, model.log_prob(x)), "evaluation is a function of x alone"
+        assert torch.equal(values, model.log_prob(x)), "evaluation depends only on x"
         flipped = model.log_prob(x.flip(0)).flip(0)
     torch.testing.assert_close(values, flipped, rtol=1e-3, atol=1e-2)
     with pytest.raises(zoo.InvalidData, match="shape"):
@@ -101,7 +101,7 @@ def test_the_density_is_a_function_of_the_example_alone(name, data, device):
 
 
 @pytest.mark.parametrize(("name", "data"), [case for case in DENSITIES if SPECS[case[1]].levels])
-def test_a_density_of_integers_refuses_values_out_of_range(name, data):
+def test_integers_out_of_range_are_an_error(name, data):
     spec = SPECS[data]
     with pytest.raises(zoo.InvalidData, match=rf"0\.\.{spec.levels - 1}"):
         build(name, spec).log_prob(some_data(spec) + spec.levels)
@@ -114,12 +114,12 @@ def test_a_model_without_a_density_raises(name):
 
 
 @pytest.mark.parametrize(("name", "data"), REFUSED)
-def test_data_that_a_model_cannot_hold_is_refused(name, data):
+def test_data_that_a_model_does_not_support_are_an_error(name, data):
     with pytest.raises(zoo.ZooError):
         zoo.build(name, SPECS[data])
 
 
-def test_sample_takes_a_generator():
+def test_sample_accepts_a_generator():
     model = build("realnvp", SPECS["plane"])
     first = model.sample(4, generator=torch.Generator().manual_seed(3))
     assert torch.equal(first, model.sample(4, generator=torch.Generator().manual_seed(3)))
@@ -130,7 +130,7 @@ def test_sample_takes_a_generator():
 
 @pytest.mark.parametrize("name", WITH_DENSITY)
 def test_probabilities_of_all_small_images_sum_to_one(name):
-    """Over all 256 images of 2x2 pixels and 4 levels, probabilities sum to 1, bounds to at most 1."""
+    """Over all 256 images of 2x2 pixels and 4 levels, probabilities sum to 1 and bounds to at most 1."""
     spec = SPECS["2x2"]
     model = build(name, spec)
     x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)
@@ -153,7 +153,7 @@ def test_probabilities_of_all_small_images_sum_to_one(name):
 def test_density_on_the_plane_integrates_to_one(name):
     # a mixture seen through five layers of ReLUs reaches out of the square as soon as its weights move
     model = build(name, SPECS["plane"], scale=0.01 if name == "maf_mog" else 0.02)
-    # each point of these costs an ODE, or a Jacobian
+    # each point needs an ODE or a Jacobian
     smooth = model.family in ("continuous flow", "diffusion") or name in RESIDUAL
     axis = torch.linspace(-12, 12, 121 if smooth else 241)
     grid = torch.cartesian_prod(axis, axis)
@@ -168,7 +168,7 @@ def test_density_on_the_plane_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_transform_inverts_and_its_log_det_is_autograds(name):
-    """At weights a little off their start, where rounding is not amplified; test_trained.py has others."""
+    """The weights are slightly perturbed, so that rounding is not amplified; test_trained.py has others."""
     # weights further off make bins so flat that rounding z alone moves x by more than is allowed; what the
     # inverse of such a spline can do is held in test_spline.py
     model = build(name, SPECS["plane"], scale=0.02 if name == "nsf_autoregressive" else 0.05).double()
@@ -201,7 +201,7 @@ def test_training_reaches_every_parameter(name):
 
 
 def test_importing_zoo_changes_no_global_state():
-    """In a process of its own: a peer that another test imports (zuko) switches torch's validation off."""
+    """It runs in a separate process, since a library that another test imports changes torch's validation."""
     program = "import torch, zoo; zoo.build('maf', zoo.DataSpec((2,))); torch.distributions.Normal(0.0, -1.0)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ValueError: Expected parameter scale" in done.stderr
@@ -231,7 +231,7 @@ def test_the_density_without_labels_is_the_mixture_over_them(name):
         assert not torch.allclose(given[0], given[1]), "the label changes the density"
         mixture = torch.stack(given).logsumexp(0) - math.log(3)
         torch.testing.assert_close(model.log_prob(x), mixture)
-        # an adaptive solver takes the steps that its batch needs
+        # an adaptive solver's steps depend on the batch
         loose = {"rtol": 1e-4, "atol": 1e-3} if model.likelihood == "estimate" else {}
         torch.testing.assert_close(model.log_prob(x, y)[:3], torch.stack(given).diagonal(), **loose)
 

@@ -1,4 +1,4 @@
-"""Couplings and the models made of them, against hand calculation, autograd and quadrature."""
+"""Tests of couplings and their models against hand calculation, autograd and quadrature."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from zoo.models.networks.residual_net import ResidualConvNet, ResidualMLP
 
 
 class Exercise(nn.Module):
-    """s = x1/2 - 1 and t = 2 x1 + 1 for the second dimension."""
+    """A conditioner with s = x1/2 - 1 and t = 2 x1 + 1 for the second dimension."""
 
     def forward(self, first):
         return torch.cat([0.5 * first - 1, 2 * first + 1], 1)
 
 
-def test_the_lectures_exercise():
+def test_the_coupling_of_the_lectures_exercise_has_its_solution():
     coupling = AffineCoupling(Halves(2), Exercise(), bounded(None))
     z, log_det = coupling(torch.tensor([[2.0, 3.0], [0.0, 1.0]]))
     torch.testing.assert_close(z, torch.tensor([[2.0, 8.0], [0.0, 1 + math.exp(-1)]]))
@@ -60,7 +60,7 @@ CASES = [
 
 
 def make_coupling(kind, partition, image, context):
-    """A coupling with a small conditioner whose weights are not those of the identity."""
+    """Return a coupling with a small conditioner that is not the identity."""
     outputs = {"affine": 2, "shift first": 2, "sigmoid": 2, "additive": 1, "spline": 3 * 4 - 1}[kind]
     sizes = partition.given, outputs * partition.changed
     net = ConvNet(*sizes, 8, 1, context) if image else MLP(*sizes, [16], context=context)
@@ -84,7 +84,7 @@ def test_couplings_meet_the_contract(kind, mask, shape, flip, context):
 
 @pytest.mark.parametrize("name", ["normal", "diagonal", "mixture"])
 @pytest.mark.parametrize("model", NAMES)
-def test_bases_train_and_sample(model, name):
+def test_learned_bases_can_be_trained_and_sampled(model, name):
     made = perturbed(model, DataSpec((3,)), base=name)
     made.log_prob(torch.randn(4, 3)).sum().backward()
     assert all(p.grad is not None for p in made.parameters())
@@ -92,7 +92,7 @@ def test_bases_train_and_sample(model, name):
 
 
 def perturbed(name, spec, amount=0.1, **settings):
-    """A float64 model in evaluation mode whose weights are all off their starting values."""
+    """Return a float64 model in evaluation mode with all weights perturbed."""
     model = zoo.build(name, spec, **settings).double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -102,7 +102,7 @@ def perturbed(name, spec, amount=0.1, **settings):
 
 
 def smooth(name):
-    """A density on the plane that is far from normal, and that a grid can integrate."""
+    """Return a model on the plane whose density is far from normal and can be integrated on a grid."""
     if name == "nsf_coupling":
         return perturbed(name, DataSpec((2,)), amount=0.15, hidden=12, blocks=1, steps=3, bins=5)
     return perturbed(name, DataSpec((2,)), amount=0.2, hidden=[16, 16], bound=1.0)
@@ -111,13 +111,15 @@ def smooth(name):
 @pytest.mark.parametrize("name", [*NAMES, "maf"])
 @pytest.mark.parametrize("shape", [(2,), (5,), (1, 2, 2), (1, 3, 3), (3, 1, 1), (2, 4, 2), (1, 4, 4)])
 @pytest.mark.parametrize("batch", [1, 4])
-def test_exact_inverse_and_log_det(name, shape, batch):
-    """With weights moved at random, by as much as the conditioning of so many layers allows.
+def test_models_invert_exactly_and_have_autograds_log_det(name, shape, batch):
+    """The weights are perturbed as far as the conditioning of the layers allows.
 
-    Random layers stretch what the next ones squeeze, and rounding comes back enlarged without end: no bound
-    could tell a wrong inverse from a right one. Weights that are trained are test_trained.py's.
+    Deep random layers amplify rounding so much that no bound would separate a wrong inverse from a correct
+    one. Trained weights are tested in test_trained.py.
     """
-    if name == "maf":  # five wide layers that each stretch by up to e^5: more would lose the digits compared
+    if (
+        name == "maf"
+    ):  # five wide layers, each with scales up to e^5: larger weights would lose too many digits
         model = perturbed(name, DataSpec(shape), amount=0.03)
     elif name == "nsf_coupling":  # likewise: slopes of a spline reach 1e-3
         model = perturbed(name, DataSpec(shape), amount=0.1, width=8, hidden=16, blocks=1)
@@ -131,7 +133,7 @@ def test_exact_inverse_and_log_det(name, shape, batch):
     torch.testing.assert_close(jacobian_log_det(model.transform, x), log_det, rtol=0, atol=1e-8)
 
 
-def test_refusals():
+def test_invalid_settings_of_couplings_are_an_error():
     with pytest.raises(InvalidData, match="odd"):
         Squeeze()(torch.zeros(1, 1, 3, 4))
     for kind, shape in [("channel", (4,)), ("half", (1,)), ("checkerboard", (2, 1, 1)), ("half", (2, 2, 2))]:
@@ -171,7 +173,7 @@ def test_the_bound_holds_and_none_lifts_it():
 
 
 @pytest.mark.parametrize(("kind", "shape"), CASES)
-def test_partitions_part_and_join(kind, shape):
+def test_joining_the_parts_of_a_partition_restores_the_event(kind, shape):
     x = torch.randn(4, *shape)
     kept = []
     for flip in (False, True):
@@ -180,12 +182,12 @@ def test_partitions_part_and_join(kind, shape):
         assert (given.shape[1], changed.shape[1]) == (partition.given, partition.changed)
         assert torch.equal(partition.join(given, changed), x)
         kept.append(partition.join(given, torch.full_like(changed, math.nan)).isnan())
-    assert torch.equal(kept[0], ~kept[1]), "what one changes the other keeps"
+    assert torch.equal(kept[0], ~kept[1]), "the flipped partition exchanges the parts"
 
 
 @pytest.mark.parametrize("layer", [Permutation([3, 0, 2, 1]), Reverse()])
 @pytest.mark.parametrize("shape", [(4,), (4, 2, 3)])
-def test_permutations_undo_themselves(layer, shape):
+def test_permutations_are_inverted(layer, shape):
     x = torch.randn(5, *shape)
     z, log_det = layer(x)
     assert not torch.equal(z, x)
@@ -200,7 +202,7 @@ def test_squeeze_keeps_blocks_together():
     assert torch.equal(Squeeze().inverse(z)[0], x)
 
 
-def test_what_leaves_a_scale_is_standardised_by_what_stays():
+def test_leaving_channels_are_standardised_by_the_staying_ones():
     prior = ConvNet(2, 4, width=4, blocks=0).double()
     nn.init.normal_(prior.last.weight)
     scale = MultiScale(Permutation(range(4)), (4, 2, 2), Permutation(range(2)), prior)
@@ -262,7 +264,7 @@ def test_every_shape_samples_in_range_and_trains_every_parameter(name, shape, le
         assert parameter.numel() == 0 or parameter.grad.abs().max() > 0, key
 
 
-def test_conditioners_count_and_start_at_zero():
+def test_conditioners_count_their_evaluations_and_start_at_zero():
     with count_nfe() as counter:
         assert not MLP(3, 4)(torch.randn(2, 3)).any()
         assert not ConvNet(2, 4, 8, 1)(torch.randn(2, 2, 3, 3)).any()
@@ -277,7 +279,7 @@ def test_conditioners_count_and_start_at_zero():
 
 
 def on_a_grid(model, points=500):
-    """Log-density of a model of the plane on a grid over (nearly) all of its mass, and a cell's area."""
+    """Return the log-density of a model on a grid over nearly all of its mass, and the area of a cell."""
     with torch.no_grad():
         samples = model.sample(4000, seed=0)
         low, high = samples.min(0).values, samples.max(0).values
@@ -287,7 +289,7 @@ def on_a_grid(model, points=500):
 
 
 def mean_log_prob_gap(model, factor=1.0, n=10000, points=500):
-    """Standard errors between E log p over samples, scaled by a factor, and minus the entropy."""
+    """Return the gap, in standard errors, of E log p over scaled samples and minus the entropy."""
     log_p, cell = on_a_grid(model, points)
     with torch.no_grad():
         values = model.log_prob(model.sample(n, seed=5) * factor)
@@ -297,7 +299,7 @@ def mean_log_prob_gap(model, factor=1.0, n=10000, points=500):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_follow_the_density(name):
-    """Mean log-density over samples is minus the entropy; samples 5% too wide are found out."""
+    """The mean log-density over samples is minus the entropy; samples 5% too wide are detected."""
     model = smooth(name)
     assert mean_log_prob_gap(model) < 4
     assert mean_log_prob_gap(model, factor=1.05) > 6
@@ -311,8 +313,8 @@ SOLVED = {
 
 
 @pytest.mark.parametrize("name", SOLVED)
-def test_samples_of_inverses_that_are_solved_for_follow_the_density(name):
-    """Fixed points and ODEs, whose samples come by another path than their density."""
+def test_samples_of_iterative_inverses_follow_the_density(name):
+    """Fixed points and ODEs compute samples and densities differently."""
     model = perturbed(name, DataSpec((2,)), amount=0.3, **SOLVED[name])
     assert mean_log_prob_gap(model, points=150) < 4
     assert mean_log_prob_gap(model, factor=1.05, points=150) > 6
@@ -322,14 +324,14 @@ MASKED = {
     "made": (0.3, {"hidden": [16, 16]}),
     "maf": (0.3, {"hidden": [16, 16], "layers": 3, "log_scale_bound": 1.0}),
     "iaf": (0.3, {"hidden": [16, 16], "layers": 3, "log_scale_bound": 1.0}),
-    # further off, its bins are too narrow for a grid
+    # with larger weights its bins are too narrow for a grid
     "nsf_autoregressive": (0.1, {"hidden": 12, "blocks": 1, "steps": 2, "bins": 5}),
 }
 
 
 @pytest.mark.parametrize("name", MASKED)
 def test_samples_of_masked_networks_follow_the_density(name):
-    """One direction is a pass, the other takes a dimension at a time; mixtures and TarFlow have their own."""
+    """One direction is a pass, the other one dimension at a time; mixtures and TarFlow have other tests."""
     amount, settings = MASKED[name]
     model = perturbed(name, DataSpec((2,)), amount=amount, **settings)
     assert mean_log_prob_gap(model, points=300) < 4
@@ -374,7 +376,7 @@ def test_pixels_at_both_ends_and_points_far_outside_are_finite(name):
     assert model.log_prob(far).isfinite().all()
 
 
-def test_two_hundred_layers_deep():
+def test_a_flow_of_two_hundred_layers_inverts():
     model = perturbed("realnvp", DataSpec((4,)), amount=0.02, layers=200, hidden=[8])
     x = torch.randn(3, 4, dtype=torch.float64)
     z, log_det = model.transform(x)
@@ -384,7 +386,7 @@ def test_two_hundred_layers_deep():
 
 @pytest.mark.parametrize("value", [-50.0, 50.0])
 @pytest.mark.parametrize("kind", ["affine", "sigmoid", "spline", "shift first"])
-def test_scale_outputs_of_fifty(kind, value):
+def test_scale_outputs_of_fifty_are_clamped(kind, value):
     coupling = make_coupling(kind, Halves(4), False, 0)
     last = coupling.network.layers[-1]
     nn.init.zeros_(last.weight)

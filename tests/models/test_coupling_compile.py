@@ -1,4 +1,4 @@
-"""Couplings under torch.compile and under autocast."""
+"""Tests of couplings under torch.compile and under autocast."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def model_and_loss(name, shape=(5,)):
     settings = {"width": 8, "levels": 1, "steps": 1} if len(shape) == 3 else SETTINGS[name]
     model = roughen(zoo.build(name, DataSpec(shape), **settings), 0.1)
     x = torch.randn(16, *shape)
-    model.train().transform(x)  # actnorm sets itself, which is not compiled
+    model.train().transform(x)  # the first batch sets actnorm, which is not compiled
 
     def loss(transform):
         z, log_det = transform(x)
@@ -70,7 +70,7 @@ def test_a_coupling_is_one_graph_with_the_eager_gradient(kind):
 
 @pytest.mark.slow
 def test_a_density_in_training_is_compiled_call_after_call():
-    """Each call has a seed of its own, which a compiler at the second call takes for a number that varies."""
+    """Each call has a different seed, which the compiler treats as a variable from the second call on."""
     torch._dynamo.reset()
     flow = zoo.build("realnvp", zoo.DataSpec((2,)), layers=2, hidden=[8]).train()
     compiled, x = torch.compile(flow.log_prob), torch.randn(16, 2)
@@ -119,8 +119,9 @@ def test_the_inverse_is_one_graph(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_inductor_gives_the_eager_gradient(name, tmp_path, monkeypatch):
-    """In torch 2.13 inductor's vectorised CPU code made wrong gradients of splines; watch the present one."""
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # others' files may be cut off
+    """In torch 2.13 inductor's vectorised CPU code computed wrong gradients of splines."""
+    # Cached files of other processes may be incomplete.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     model, loss = model_and_loss(name)
     value, gradient = gradients(model, loss, model.transform)

@@ -1,4 +1,4 @@
-"""Couplings, splines and linear layers against other libraries, with copied weights, in float64."""
+"""Tests of couplings, splines and linear layers against other libraries, with copied weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXACT = {"rtol": 0, "atol": 1e-6}
 
 
 def agree(ours, forward, inverse, x):
-    """Value and log-determinant in both directions."""
+    """Assert equal values and log-determinants in both directions."""
     with torch.no_grad():
         z, log_det = ours(x)
         expected, expected_log_det = forward(x)
@@ -40,7 +40,7 @@ def agree(ours, forward, inverse, x):
 
 
 class Ordered(nn.Module):
-    """A peer's conditioner whose outputs are put into our order."""
+    """A peer's conditioner with its outputs in zoo's order."""
 
     def __init__(self, net, order):
         super().__init__()
@@ -56,7 +56,7 @@ def nflows_scale(u):
 
 @pytest.mark.parametrize("dim", [2, 7])
 @pytest.mark.parametrize("kind", ["half", "alternating"])
-def test_affine_coupling_of_nflows(dim, kind):
+def test_the_affine_coupling_equals_that_of_nflows(dim, kind):
     from nflows.distributions import StandardNormal
     from nflows.flows import Flow as TheirFlow
     from nflows.transforms.coupling import AffineCouplingTransform
@@ -68,7 +68,7 @@ def test_affine_coupling_of_nflows(dim, kind):
         mask = torch.arange(dim) % 2
     theirs = AffineCouplingTransform(mask, lambda n, out: _WithContext(net)).double()
     half = dim // 2
-    order = [*range(half, 2 * half), *range(half)]  # theirs: shift, then scale
+    order = [*range(half, 2 * half), *range(half)]  # nflows: shift, then scale
     ours = AffineCoupling(Halves(dim), Ordered(net, order), nflows_scale)
     ours = alternating(dim, ours) if kind == "alternating" else ours
     x = torch.randn(9, dim, dtype=torch.float64)
@@ -80,7 +80,7 @@ def test_affine_coupling_of_nflows(dim, kind):
 
 
 def alternating(dim, coupling):
-    """A coupling whose parts are the even and the odd dimensions, in place of the two halves."""
+    """Return a coupling whose parts are the even and the odd dimensions."""
     even_first = Permutation([*range(0, dim, 2), *range(1, dim, 2)])
     return Chain([even_first, coupling, Inverse(even_first)])
 
@@ -95,7 +95,7 @@ class _WithContext(nn.Module):
 
 
 def shifted(net, changed, bins):
-    """Our raw slopes have the constant RAW_SLOPE added; take it from the peer's."""
+    """Subtract the constant that zoo adds to raw slopes, RAW_SLOPE, from the peer's slopes."""
     move = torch.zeros(changed, 3 * bins - 1, dtype=torch.float64)
     move[:, 2 * bins :] = RAW_SLOPE
     return _Moved(net, move.flatten())
@@ -111,7 +111,7 @@ class _Moved(nn.Module):
 
 
 @pytest.mark.parametrize("unconditional", [False, True])
-def test_spline_coupling_of_nflows(unconditional):
+def test_the_spline_coupling_equals_that_of_nflows(unconditional):
     from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
 
     dim, bins, bound = 5, 6, 2.5
@@ -142,7 +142,7 @@ def test_spline_coupling_of_nflows(unconditional):
         agree(ours, theirs.forward, theirs.inverse, 2 * torch.randn(50, dim, dtype=torch.float64))
 
 
-def test_spline_of_zuko():
+def test_the_spline_equals_that_of_zuko():
     from zuko.transforms import MonotonicRQSTransform
 
     raw = [2 * torch.randn(40, k, dtype=torch.float64) for k in (6, 6, 5)]
@@ -157,7 +157,7 @@ def test_spline_of_zuko():
 
 
 class ZukoSpline(SplineCoupling):
-    """Rational splines from zuko's own constraint of the parameters."""
+    """A rational spline with zuko's constraints of the parameters."""
 
     def _knots(self, parameters):
         from zuko.transforms import MonotonicRQSTransform
@@ -169,8 +169,8 @@ class ZukoSpline(SplineCoupling):
         return theirs.horizontal, theirs.vertical, theirs.derivatives
 
 
-def test_flows_of_zuko():
-    """The transform of a whole Real NVP with its log-density, and one coupling of rational splines."""
+def test_flows_equal_those_of_zuko():
+    """A whole Real NVP with its log-density and one coupling of rational splines are compared."""
     from zuko.flows import RealNVP
     from zuko.flows.coupling import GeneralCouplingTransform
     from zuko.transforms import MonotonicRQSTransform
@@ -181,7 +181,7 @@ def test_flows_of_zuko():
     for layer in flow.transform.transforms:
         partition = Halves(dim, flip=not layer.mask[0])  # true in their mask: conditions
         n = partition.changed
-        order = [*range(1, 2 * n, 2), *range(0, 2 * n, 2)]  # theirs: shift and scale interleaved
+        order = [*range(1, 2 * n, 2), *range(0, 2 * n, 2)]  # zuko: shift and scale interleaved
         clip = -torch.tensor(1e-3, dtype=torch.float64).log()
         scale = partial(_soft_clip, bound=clip)
         layers.append(alternating(dim, AffineCoupling(partition, Ordered(layer.hyper, order), scale)))
@@ -209,7 +209,7 @@ def _soft_clip(raw, bound):
 
 
 @pytest.mark.parametrize("dim", [1, 6])
-def test_lu_of_nflows(dim):
+def test_the_lu_layer_equals_that_of_nflows(dim):
     from nflows.transforms import LULinear as Theirs
 
     theirs = roughen(Theirs(dim), 0.4).double()
@@ -226,7 +226,7 @@ def test_lu_of_nflows(dim):
 
 
 def glow_step(block, channels):
-    """A step of ours with the weights of their block."""
+    """Return a Glow step with the weights of normflows' block."""
     coupling, mixing, norm = block.flows
     norm.data_dep_init_done.fill_(1)
     ours = Chain([ActNorm(channels), FullConv1x1(channels), _glow_coupling(coupling, channels)]).double()
@@ -238,7 +238,7 @@ def glow_step(block, channels):
     return ours.eval()
 
 
-def test_block_of_normflows_glow():
+def test_a_glow_step_equals_the_block_of_normflows():
     from normflows.flows import GlowBlock
 
     channels = 6
@@ -248,24 +248,24 @@ def test_block_of_normflows_glow():
 
 
 class _Constant(nn.Module):
-    """A split prior that is blind to what stays."""
+    """A split prior that does not depend on the staying channels."""
 
     def __init__(self, mean, log_std):
         super().__init__()
-        raw = 3 * torch.atanh(log_std / 3)  # ours bounds the log-deviation by 3 tanh(./3)
+        raw = 3 * torch.atanh(log_std / 3)  # zoo bounds the log-deviation by 3 tanh(./3)
         self.values = nn.Parameter(torch.cat([mean, raw], 1))
 
     def forward(self, x):
         return self.values.expand(len(x), *self.values.shape[1:])
 
 
-def test_whole_glow_of_normflows():
-    """Two levels of two steps, learned normals where channels leave and at the end: one log-density."""
+def test_a_whole_glow_equals_that_of_normflows():
+    """Two levels of two steps, with learned normals at each level, have the same log-density."""
     from normflows import MultiscaleFlow
     from normflows.distributions import DiagGaussian
     from normflows.flows import GlowBlock, Merge, Squeeze
 
-    inside = {(4, 4, 4): 1, (8, 2, 2): 0}  # shape inside a level, by its place in their lists
+    inside = {(4, 4, 4): 1, (8, 2, 2): 0}  # shape inside a level, by its index in normflows' lists
     levels = {
         index: [*(GlowBlock(shape[0], 8, init_zeros=False) for _ in range(2)), Squeeze()]
         for shape, index in inside.items()
@@ -280,14 +280,14 @@ def test_whole_glow_of_normflows():
     body = squeeze_and_split((1, 8, 8), 2, steps, lambda *_: _Constant(bases[1].loc, bases[1].log_scale))
     ours = Flow(DataSpec((1, 8, 8)), body, base="diagonal", latent_shape=(64,)).double().eval()
     x = torch.randn(5, 1, 8, 8, dtype=torch.float64)
-    with torch.no_grad():  # latents of ours: what has left, standardised, then the deepest
+    with torch.no_grad():  # zoo's latents: the standardised channels that left, then the deepest ones
         ours.base.mean[:, 32:].copy_(bases[0].loc.flatten())
         ours.base.log_std[:, 32:].copy_(bases[0].log_scale.flatten())
         torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x, None), **EXACT)
 
 
 class _Negated(nn.Module):
-    """Theirs: (z - shift) sigmoid(s + 2) with [shift, s] interleaved; ours: (b + shift) exp(log-scale)."""
+    """normflows: (z - shift) sigmoid(s + 2) with [shift, s] interleaved; zoo: (b + shift) exp(log-scale)."""
 
     def __init__(self, net):
         super().__init__()

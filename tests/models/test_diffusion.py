@@ -1,4 +1,4 @@
-"""Diffusion against closed forms: with Gaussian data the optimal denoiser is known, and so is the rest."""
+"""Tests of diffusion against closed forms, with the known optimal denoiser of Gaussian data."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Optimal(nn.Module):
     def __init__(self, std, prediction="v"):
         super().__init__()
         self.std, self.prediction = std, prediction
-        self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))  # tells the model's dtype
+        self.weight = nn.Parameter(torch.zeros((), dtype=torch.float64))  # has the model's dtype
 
     def forward(self, t, x, context=None):
         angle = (t * (math.pi / 2)).reshape(-1, *[1] * (x.ndim - 1))
@@ -64,7 +64,7 @@ def test_ode_of_the_optimal_denoiser_has_the_density_of_the_gaussian(prediction)
 
 
 def chain_variance(model, std):
-    """Variance of the data that the chain itself generates: every step is linear, and adds its own noise."""
+    """Return the variance of the chain's samples: every step is linear and adds independent noise."""
     variance, grid, steps = 1.0, model.grid, len(model.grid) - 1
     for t in range(steps, 0, -1):
         here, there = grid[t], grid[t - 1]
@@ -98,11 +98,11 @@ def test_bound_is_below_the_density_of_the_chain(schedule, variance, timesteps):
         values = model.log_prob(x.repeat(copies, 1)).view(copies, 3)
     error = values.std(0) / math.sqrt(copies)
     assert (values.mean(0) < truth + 4 * error).all()
-    assert timesteps == 10 or (values.mean(0) > truth - 1.5).all(), "and not far below"
+    assert timesteps == 10 or (values.mean(0) > truth - 1.5).all(), "the bound is close to the density"
 
 
 class Point(nn.Module):
-    """The denoiser of data that are always x_0, which makes no error."""
+    """The denoiser of data that are always x_0, which has no error."""
 
     def __init__(self, x_0):
         super().__init__()
@@ -116,7 +116,7 @@ class Point(nn.Module):
 @pytest.mark.parametrize("variance", ["small", "large"])
 @SCHEDULES
 def test_bound_of_a_denoiser_without_error_is_decoder_minus_prior_minus_variances(schedule, variance):
-    """Decoder, prior and the variances' divergence: far from 0 the last step keeps signal, which is paid."""
+    """The bound is the decoder minus the prior's KL minus the KL of the variances."""
     x_0, settings = 1000.0, {"timesteps": 40, "form": schedule}
     model = optimal(schedule=settings, variance=variance, likelihood="elbo", terms=None)
     model.ode.field.network = Point(x_0)
@@ -141,7 +141,7 @@ def test_bound_of_a_denoiser_without_error_is_decoder_minus_prior_minus_variance
 @pytest.mark.parametrize("variance", ["small", "large"])
 @SCHEDULES
 def test_bound_of_the_optimal_denoiser_is_its_closed_form(schedule, variance):
-    """On average over data, with Var(v | x_t) = std^2 / Var(x_t) and Var(x_0 | x_t) = s^2 Var(v | x_t)."""
+    """The average over data uses Var(v | x_t) = std^2 / Var(x_t) and Var(x_0 | x_t) = s^2 Var(v | x_t)."""
     std, copies = 0.5, 20_000
     model = optimal(
         std, schedule={"timesteps": 40, "form": schedule}, variance=variance, likelihood="elbo", terms=None
@@ -178,8 +178,8 @@ def test_a_few_terms_estimate_the_sum_of_all_without_bias(prediction):
     assert errors[1] < 0.2
 
 
-def test_integer_bound_of_a_perfect_denoiser():
-    """Data that are always level 2: every KL is zero, and the masses of all levels sum to one."""
+def test_the_integer_bound_of_a_perfect_denoiser_is_a_sum_of_masses():
+    """For data that are always level 2, every KL is zero and the masses of all levels sum to one."""
     spec = zoo.DataSpec((1, 1, 2), levels=4)
     unet = {"channels": 4, "multipliers": [1]}
     model = (
@@ -203,8 +203,8 @@ def test_integer_bound_of_a_perfect_denoiser():
 
 
 @pytest.mark.parametrize("prediction", ["v", "eps"])
-def test_ddim_becomes_the_ode(prediction):
-    """The map from latent to data of N(0, std^2) is a scaling; DDIM's error falls with its steps."""
+def test_ddim_converges_to_the_ode(prediction):
+    """For data N(0, std^2) the map from latent to data is a scaling; DDIM's error falls with its steps."""
     std, errors = 0.5, {}
     for steps in (10, 100, 1000):
         model = optimal(std, prediction=prediction, sampler={"method": "ddim", "steps": steps})
@@ -221,7 +221,7 @@ def test_ddim_becomes_the_ode(prediction):
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 def test_ancestral_samples_have_the_variance_of_the_data(variance):
-    """A step's true variance lies between small and large, so with many steps either fits."""
+    """A step's true variance lies between ``small`` and ``large``, so with many steps both are right."""
     model = optimal(0.5, variance=variance, sampler={"steps": None}, schedule={"form": "linear"})
     samples = model.sample(5000, seed=0)
     assert abs(samples.mean().item()) < 4 * 0.5 / math.sqrt(5000)
@@ -230,7 +230,7 @@ def test_ancestral_samples_have_the_variance_of_the_data(variance):
     for kind in ("small", "large"):
         model = optimal(1.0, variance=kind, sampler={"steps": 4})
         few[kind] = model.sample(5000, seed=0).std().item()
-    assert few["small"] < few["large"], "and with few steps they bracket it"
+    assert few["small"] < few["large"], "with few steps they bracket the variance"
 
 
 def test_guidance_extrapolates_and_labels_are_dropped_in_training():
@@ -307,14 +307,14 @@ def test_evaluations_are_counted():
      {"sampler": {"steps": 0}}, {"terms": 0}, {"sampler": {"method": "euler"}},
      {"likelihood": "exact"}, {"field": "dense"}],
 )  # fmt: skip
-def test_settings_that_make_no_sense_are_refused(settings):
+def test_invalid_settings_are_an_error(settings):
     with pytest.raises(ZooError):
         Diffusion(LINE, **settings)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
-def test_the_first_step_has_at_least_the_noise_asked_for(schedule):
-    """On 17 levels the schedule's faint beginning is left out; what remains is the same curve, in T steps."""
+def test_the_first_step_has_at_least_the_given_noise(schedule):
+    """With 17 levels the first part of the schedule is left out; the rest is divided into T steps."""
     whole, cut = schedule_angles(1000, schedule), schedule_angles(1000, schedule, 0.4 * 2 / 17)
     assert cut[1].sin().item() == pytest.approx(0.4 * 2 / 17, rel=1e-6)
     assert cut[0] == whole[0] == 0
@@ -347,7 +347,7 @@ def test_the_kind_of_the_likelihood_is_that_of_its_method(likelihood, levels, ki
 
 @pytest.mark.parametrize(("prediction", "conditional"), [("v", False), ("eps", True)])
 def test_the_density_beside_the_bound_is_that_of_the_ode_model_with_the_same_weights(prediction, conditional):
-    """What stands beside the bound is the log_prob of a model by the ODE with the same weights."""
+    """The diagnostic beside the bound is the log_prob of an ODE model with the same weights."""
     spec = zoo.DataSpec((1, 2, 2), levels=17, classes=2)
     settings = {
         "solver": {"method": "rk4", "steps": 2},

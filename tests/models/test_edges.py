@@ -1,4 +1,4 @@
-"""Labels under ``torch.inference_mode``, whose tensors autograd refuses to keep, and other small print."""
+"""Tests of edge cases, such as labels made under ``torch.inference_mode``, which autograd cannot save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.models.iaf import IAF
 
 
 @pytest.mark.parametrize("name", ["iresnet", "residual_flow", "ffjord", "flow_matching"])
-def test_the_density_given_a_label(name):
+def test_a_density_given_a_label_works_in_inference_mode(name):
     model = zoo.build(name, DataSpec((4,), None, 3), conditional=True).eval()
     x, y = torch.randn(3, 4), torch.tensor([0, 1, 2])
     with torch.no_grad():
@@ -24,7 +24,7 @@ def test_the_density_given_a_label(name):
         torch.testing.assert_close((model.log_prob(x, y), model.log_prob(x)), expected)
 
 
-def test_denoised_samples_of_a_label_and_what_is_said_of_them():
+def test_denoised_samples_of_a_label_and_their_details():
     spec = DataSpec((1, 2, 2), 4, 3)
     settings = {"width": 8, "blocks": 2, "layers": 1, "head_width": 4, "patch": 1}
     settings |= {"pixels": {"preprocessing": "scale"}}
@@ -40,10 +40,10 @@ def test_denoised_samples_of_a_label_and_what_is_said_of_them():
     assert zoo.build("tarflow", spec, **settings).sampling_details() == {}
 
 
-def test_one_value_has_no_spread_to_start_from():
+def test_a_batch_of_one_value_cannot_set_actnorm():
     with pytest.raises(ZooError, match=r"training\.batch_size"):
         ActNorm(3)(torch.randn(1, 3))
-    ActNorm(3)(torch.randn(1, 3, 2, 2))  # four pixels have
+    ActNorm(3)(torch.randn(1, 3, 2, 2))  # four pixels can
     layer = BatchNorm(3).train()
     with pytest.raises(ZooError, match=r"training\.batch_size"):
         layer(torch.randn(1, 3))
@@ -73,12 +73,12 @@ def test_iaf_under_autocast_scores_the_map_that_it_applies():
     torch.testing.assert_close(inverse(z)[1][0], slopes, rtol=0, atol=1e-4)
 
 
-def test_a_batch_is_a_tensor():
+def test_a_batch_that_is_not_a_tensor_is_an_error():
     with pytest.raises(InvalidData, match="a tensor; got list"):
         zoo.build("maf", DataSpec((2,))).log_prob([[0.0, 1.0]])
 
 
-def test_an_overflow_inside_is_no_vanishing_density():
+def test_an_overflow_inside_is_an_error_not_a_vanishing_density():
     model = zoo.build("realnvp", DataSpec((2,)), layers=1).eval()
     x = torch.ones(3, 2)
     with torch.no_grad():

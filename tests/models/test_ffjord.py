@@ -1,4 +1,4 @@
-"""FFJORD: flows in a row, scales, and the sizes of the paper."""
+"""Tests of FFJORD: flows in a row, scales, and the sizes of the paper."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zoo.models.ffjord import FFJORD
     ("shape", "settings", "dims"),
     [
         ((2,), {"flows": 3}, [2, 2, 2]),
-        ((1, 4, 4), {"scales": 3}, [16, 16, 8, 8, 4]),  # half of 4x2x2 leaves, then half of 8x1x1
+        ((1, 4, 4), {"scales": 3}, [16, 16, 8, 8, 4]),  # half of 4x2x2 leaves first, then half of 8x1x1
         ((1, 4, 4), {"scales": 2, "flows": 2, "patch": 1}, [16] * 4 + [8] * 2),
         ((1, 6, 2), {"scales": 9}, [12, 12, 6]),
         ((1, 3, 5), {"scales": 2}, [15]),
@@ -26,8 +26,8 @@ from zoo.models.ffjord import FFJORD
     ],
     ids=str,
 )
-def test_each_ode_sees_its_part_and_the_whole_inverts(shape, settings, dims):
-    """Every ODE sees its part; the whole inverts and has autograd's log-determinant."""
+def test_each_ode_transforms_its_part_and_the_whole_inverts(shape, settings, dims):
+    """Every ODE has the shape of its part; the whole has autograd's log-determinant."""
     spec = zoo.DataSpec(shape)
     if len(shape) == 3:
         spec = zoo.DataSpec(shape, levels=4, classes=3)

@@ -1,4 +1,4 @@
-"""Flow matching: couplings, learning, labels, and FFJORD beside it."""
+"""Tests of flow matching: couplings, learning, labels, and the comparison with FFJORD."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_assignment_has_the_least_cost_of_all_permutations():
     assert paired < 0.7 * (many_x - many_e).square().sum()
 
 
-def test_minibatch_ot_refuses_a_batch_in_pieces():
+def test_minibatch_ot_with_a_divided_batch_is_an_error():
     model = zoo.build("flow_matching", PLANE, coupling="minibatch_ot")
     Matching(model, updates=1, batch_size=4).setup("fit")
     with pytest.raises(ZooError, match="accumulate=1"):
@@ -42,7 +42,7 @@ def test_minibatch_ot_refuses_a_batch_in_pieces():
 
 
 def test_conditional_matching_learns_the_data_of_each_label():
-    """Label 0 is black, label 1 is white: samples follow the label, and so does the density."""
+    """Label 0 is black, label 1 is white: samples and density depend on the label."""
     spec = zoo.DataSpec((1, 2, 2), levels=4, classes=2)
     torch.manual_seed(0)
     model = FlowMatching(
@@ -70,7 +70,7 @@ def test_conditional_matching_learns_the_data_of_each_label():
 
 
 def test_the_sweep_against_ffjord_trains_the_same_network():
-    """Weights of the same names and shapes on each data set, averaged alike, for the same seconds."""
+    """On each data set both have weights of the same names and shapes, averaging and seconds."""
     data_specs = {"digits": zoo.DataSpec((1, 8, 8), levels=17), "8gaussians": zoo.DataSpec((2,))}
     for name, spec in data_specs.items():
         fields, training = [], []
@@ -84,10 +84,10 @@ def test_the_sweep_against_ffjord_trains_the_same_network():
 
 
 def test_matching_reaches_a_better_likelihood_than_ffjord_with_as_many_evaluations():
-    """The same field on 8 gaussians, started and fed alike, for 800 evaluations of the network in training.
+    """Both train the same field on 8gaussians, from the same weights, with 800 network evaluations.
 
-    A budget that no clock disturbs, and in the likelihood's favour: its evaluations have a trace too, and the
-    ways back of both are not counted.
+    Unlike seconds, this budget does not depend on the machine. It favours FFJORD, whose evaluations include a
+    trace; backward passes are not counted for either.
     """
     rows = torch.Generator().manual_seed(0)
 
@@ -116,7 +116,7 @@ def test_matching_reaches_a_better_likelihood_than_ffjord_with_as_many_evaluatio
     assert fields[0].keys() == fields[1].keys()
     assert all(torch.equal(p, fields[1][name]) for name, p in fields[0].items())
     assert updates[FlowMatching] == 800 > 5 * updates[FFJORD]
-    assert nll[FlowMatching] < nll[FFJORD] - 0.4, (nll, updates)  # with longer budgets the two come closer
+    assert nll[FlowMatching] < nll[FFJORD] - 0.4, (nll, updates)  # with larger budgets the difference shrinks
 
 
 class Optimal(nn.Module):
@@ -166,5 +166,5 @@ def test_matching_learns_in_either_coupling_and_optimal_transport_leaves_a_small
             history.append(loss.item())
         losses[coupling] = sum(history[-30:]) / 30
         assert losses[coupling] < 0.8 * history[0]
-    # paths that do not cross leave less for the regression to average over
+    # paths that do not cross have a smaller conditional variance
     assert losses["minibatch_ot"] < 0.6 * losses["independent"]

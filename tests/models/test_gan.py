@@ -1,4 +1,4 @@
-"""The settings of the GANs."""
+"""Tests of the settings of the GANs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def test_gan_refuses_wrong_settings() -> None:
+def test_invalid_settings_of_a_gan_are_an_error() -> None:
     spec = DataSpec((1, 8, 8), 17)
     for settings in (
         {"generator_norm": "batch"},
@@ -44,7 +44,9 @@ def test_gan_refuses_wrong_settings() -> None:
         ("wgan_gp_resnet_cifar10", None, 1_053_824 + 1),
     ],
 )
-def test_the_players_of_recipes_have_the_stated_sizes(name: str, generator: int | None, critic: int) -> None:
+def test_generators_and_critics_of_recipes_have_the_stated_sizes(
+    name: str, generator: int | None, critic: int
+) -> None:
     model = recipe_model(name)
     assert generator in (None, sum(p.numel() for p in model.generator.parameters()))
     assert critic == sum(p.numel() for p in model.critic.parameters())
@@ -61,7 +63,7 @@ def test_the_critics_of_wgan_gp_recipes_have_the_stated_widths() -> None:
 
 
 @pytest.mark.parametrize(("name", "model_class"), [("gan", GAN), ("stylegan", StyleGAN)])
-def test_the_shipped_settings_are_the_defaults(name: str, model_class: type[GAN] | type[StyleGAN]) -> None:
+def test_the_yaml_settings_are_the_defaults(name: str, model_class: type[GAN] | type[StyleGAN]) -> None:
     settings = model_settings(name, {})
     assert settings.pop("_target_") == f"{model_class.__module__}.{model_class.__name__}"
     defaults = {k: p.default for k, p in inspect.signature(model_class).parameters.items() if k != "spec"}

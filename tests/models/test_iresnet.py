@@ -1,4 +1,4 @@
-"""i-ResNet: the whole model in data space, its mass, and its samples."""
+"""Tests of i-ResNet: the whole model in data space, its mass, and its samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_power_iterations_are_set_by_the_settings():
         IResNet(DataSpec((2,)), spectral={"iterations": 0})
 
 
-def test_building_under_inference_mode_is_refused():
+def test_building_under_inference_mode_is_an_error():
     with torch.inference_mode(), pytest.raises(ZooError, match="outside"):
         IResNet(DataSpec((2,)), blocks=1)
 
@@ -36,7 +36,7 @@ def test_building_under_inference_mode_is_refused():
     ("name", "value"),
     [("spectral", {"coefficient": 1.0}), ("spectral", {"coefficient": 0.0}), ("series", {"terms": 0})],
 )
-def test_settings_without_an_inverse_are_refused(name, value):
+def test_settings_without_an_inverse_are_an_error(name, value):
     with pytest.raises(ZooError):
         IResNet(DataSpec((2,)), **{name: value})
 
@@ -77,8 +77,8 @@ def test_density_on_the_plane_integrates_to_one():
 
 
 @pytest.mark.parametrize("preprocessing", ["logit", "centre"])
-def test_mass_of_small_images(preprocessing):
-    """All 256 images of 2x2 pixels and 4 levels: the dequantised masses sum to 1 on average."""
+def test_the_masses_of_all_small_images_sum_to_one(preprocessing):
+    """For all 256 images of 2x2 pixels and 4 levels, the dequantised masses sum to 1 on average."""
     flow = model((1, 2, 2), 4, blocks=3, pixels={"preprocessing": preprocessing})
     assert flow.likelihood == "exact"
     assert flow.likelihood_details() == {"dequantisation": "uniform", "log_det": "exact"}

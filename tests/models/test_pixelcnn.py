@@ -1,4 +1,4 @@
-"""PixelCNN: exact probabilities, and dependence on all earlier sub-pixels and no later ones."""
+"""Tests of PixelCNN: exact probabilities, and dependence on all earlier sub-pixels and no later ones."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_logits_with_a_cache_equal_those_of_a_whole_pass(shape: tuple[int, int, 
 @pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize("shape", [(1, 6, 7), (2, 4, 4)])
 def test_cached_samples_equal_those_by_whole_passes(shape: tuple[int, ...], temperature: float) -> None:
-    spec = DataSpec(shape, 4)  # larger than the reach, so that the windows are cut on all sides
+    spec = DataSpec(shape, 4)  # larger than the receptive field, so that windows are cut on all sides
     model = perturbed(PixelCNN(spec, layers=2, width=8, head=8, first_kernel=3), scale=0.5)
     assert model.pixels is not None
     x = torch.zeros(5, *shape, dtype=torch.float64)

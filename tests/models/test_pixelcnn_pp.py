@@ -1,4 +1,4 @@
-"""PixelCNN++: exact probabilities, dependence on all earlier pixels and no later ones, cached sampling."""
+"""Tests of PixelCNN++: exact probabilities, dependence on all earlier pixels only, cached sampling."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_probabilities_of_all_images_sum_to_one(spec: DataSpec) -> None:
 
 @pytest.mark.parametrize(
     "size", [(1, 4), (5, 3), (6, 7), (8, 8), (9, 5)]
-)  # larger than the reach of one block
+)  # larger than one block's receptive field
 def test_outputs_depend_on_all_earlier_pixels_and_no_later_ones(size: tuple[int, int]) -> None:
     network = perturbed(Network(2, 3, size, width=4, blocks=2, scales=3), scale=0.3)
     pixels = math.prod(size)
@@ -151,7 +151,7 @@ def test_dropout_acts_in_training_only() -> None:
     assert (dropped.std(0) > 1e-3).all()
 
 
-def test_data_that_are_not_integer_images_are_refused() -> None:
+def test_data_that_are_not_integer_images_are_an_error() -> None:
     for spec in (DataSpec((2,)), DataSpec((4,), 4), DataSpec((1, 2, 2))):
         with pytest.raises(ZooError, match="images of integers"):
             PixelCNNPP(spec)

@@ -1,4 +1,4 @@
-"""Settings out of range are one sentence that names the setting, whatever the model or the rule."""
+"""Tests that settings out of range give an error of one sentence that names the setting."""
 
 from __future__ import annotations
 
@@ -134,20 +134,22 @@ MODELS = [
 
 
 def innermost(settings: dict) -> str:
-    """The name of the first setting, of a node the name inside."""
+    """Return the name of the first setting; for a node, the name inside it."""
     name, value = next(iter(settings.items()))
     return innermost(value) if isinstance(value, dict) else name
 
 
 @pytest.mark.parametrize(("name", "spec", "settings"), MODELS, ids=str)
-def test_a_model_refuses(name: str, spec: zoo.DataSpec, settings: dict) -> None:
+def test_an_invalid_setting_of_a_model_is_an_error_that_names_it(
+    name: str, spec: zoo.DataSpec, settings: dict
+) -> None:
     with pytest.raises(ZooError, match=innermost(settings).split("_")[-1]) as refusal:
         zoo.build(name, spec, **settings)
     assert str(refusal.value).count("\n") == 0
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_samples_of_a_label_that_is_not_there(training: bool) -> None:
+def test_samples_of_an_unknown_label_are_an_error(training: bool) -> None:
     model = zoo.build("gan", IMAGES, width=4, conditional=True).train(training)
     for y in (12, -1, torch.tensor([0, 10])):
         with pytest.raises(ZooError, match=r"0\.\.9"):
@@ -164,14 +166,14 @@ def test_samples_of_a_label_that_is_not_there(training: bool) -> None:
     ],
     ids=str,
 )
-def test_a_draw_refuses(arguments: dict, message: str) -> None:
+def test_an_invalid_argument_of_sample_is_an_error(arguments: dict, message: str) -> None:
     model = zoo.build("maf", zoo.DataSpec((2,), classes=3), layers=1, hidden=[4], conditional=True)
     with pytest.raises(InvalidData, match=message):
         model.sample(**arguments)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_complex_numbers_are_no_data(training: bool) -> None:
+def test_complex_data_are_an_error(training: bool) -> None:
     model = zoo.build("maf", NUMBERS, layers=1, hidden=[4]).train(training)
     with pytest.raises(InvalidData, match="complex64"):
         model.log_prob(torch.zeros(3, 2, dtype=torch.complex64))
@@ -186,12 +188,12 @@ def test_complex_numbers_are_no_data(training: bool) -> None:
     ],
     ids=str,
 )
-def test_a_spec_refuses(about: dict, message: str) -> None:
+def test_an_invalid_spec_is_an_error(about: dict, message: str) -> None:
     with pytest.raises(InvalidData, match=message):
         zoo.DataSpec(**about)
 
 
-def test_whole_numbers_of_numpy_are_whole() -> None:
+def test_numpys_integers_are_whole_numbers() -> None:
     spec = zoo.DataSpec((np.int64(2),), np.int64(5), np.uint8(3))
     assert spec == zoo.DataSpec((2,), 5, 3)
     assert {type(size) for size in (*spec.shape, spec.levels, spec.classes)} == {int}

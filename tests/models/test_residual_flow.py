@@ -1,4 +1,4 @@
-"""Residual flows: densities, recomputed activations, architectures, published sizes."""
+"""Tests of residual flows: densities, recomputed activations, architectures, published sizes."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_recomputed_activations_are_those_of_the_same_map_where_the_log_det_is_e
     with torch.no_grad():
         for layer in plain.modules():
             if isinstance(layer, SpectralNorm):
-                layer.layer.weight.mul_(6)  # far above the bound, as after a long step
+                layer.layer.weight.mul_(6)  # far above the bound, as after a large step
     saving = ResidualFlow(
         DataSpec((2,)), hidden=(8, 8), blocks=3, activation=activation, memory_efficient=True
     ).double()
@@ -121,12 +121,12 @@ def test_density_is_the_same_under_autocast_and_inference_mode_and_finite_far_aw
 
 
 @pytest.mark.parametrize("name", ["estimator", "gradient", "count"])
-def test_unknown_names_of_the_series_are_refused(name):
+def test_unknown_names_of_the_series_are_an_error(name):
     with pytest.raises(ZooError, match=rf"model\.series\.{name}"):
         ResidualFlow(DataSpec((3,)), series={name: "magic"})
 
 
-def test_unknown_activations_are_refused():
+def test_unknown_activations_are_an_error():
     with pytest.raises(ZooError, match=r"model\.activation"):
         ResidualFlow(DataSpec((3,)), activation="magic")
 
@@ -167,7 +167,7 @@ def test_models_of_recipes_have_the_stated_layers(name, blocks, width, coefficie
         assert block.lipschitz == pytest.approx(coefficient**3)
         series = block.series
         assert (series.terms, series.eval_terms, series.estimator) == (terms, 20, estimator)
-        if estimator == "truncated":  # 5 power iterations, of the script
+        if estimator == "truncated":  # 5 power iterations, as in the script
             assert {(m.iterations, m.train_tolerance) for m in block.g.layers} == {(5, None)}
         else:
             assert {m.train_tolerance for m in block.g.layers} == {1e-3}

@@ -1,4 +1,4 @@
-"""A wrong setting of a flow ends in one sentence that names it; defaults are the same wherever they stand."""
+"""Tests of flows' settings: invalid ones are errors that name them; YAML and code have equal defaults."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WRONG = {
 
 
 def flattened(node, prefix=""):
-    """Settings by dotted name: ``pixels.alpha``."""
+    """Return the settings by dotted name, such as ``pixels.alpha``."""
     for key, value in node.items():
         if isinstance(value, dict):
             yield from flattened(value, f"{prefix}{key}.")
@@ -60,7 +60,7 @@ def flattened(node, prefix=""):
 
 
 def nested(name, value):
-    """The keyword argument that sets a dotted name."""
+    """Return the keyword argument that sets a dotted name."""
     for part in reversed(name.split(".")):
         value = {part: value}
     return value
@@ -68,7 +68,7 @@ def nested(name, value):
 
 SETTINGS = {name: dict(flattened(model_settings(name, {}))) for name in FLOWS}
 CASES = [
-    (name, setting, [0] if setting == "hidden" and name.startswith("nsf") else WRONG[last])  # one width there
+    (name, setting, [0] if setting == "hidden" and name.startswith("nsf") else WRONG[last])  # a single width
     for name in FLOWS
     for setting in SETTINGS[name]
     if (last := setting.rpartition(".")[2]) in WRONG
@@ -76,7 +76,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "setting", "values"), CASES)
-def test_a_wrong_setting_is_named(name, setting, values):
+def test_an_invalid_setting_is_an_error_that_names_it(name, setting, values):
     for spec in (IMAGE, VECTOR):
         for value in values:
             with pytest.raises(zoo.ZooError, match=setting.rpartition(".")[2]):
@@ -100,14 +100,14 @@ def test_a_learned_base_is_trained_and_its_density_integrates_to_one(name):
 
 
 @pytest.mark.parametrize("name", ["iresnet", "residual_flow"])
-def test_the_inverse_of_residual_blocks_reports_itself(name):
+def test_residual_flows_report_iterations_and_residual_of_their_inverse(name):
     found = zoo.build(name, VECTOR, blocks=2).eval().diagnostics(torch.zeros(5, 3))
     assert found["inverse_iterations"].value >= 1
     assert 0 <= found["inverse_residual"].value <= 1e-5
 
 
 def defaults(function):
-    """Return the default of each parameter as YAML has it: lists for tuples, mappings for settings."""
+    """Return the default of each parameter as in YAML: lists for tuples, mappings for settings."""
     return {key: as_yaml(p.default) for key, p in inspect.signature(function).parameters.items()}
 
 
@@ -125,7 +125,7 @@ def test_yaml_and_constructor_have_the_same_defaults(name):
 
 
 def restricted(values, like):
-    """The values of the settings that ``like`` has too, node by node: a YAML may leave settings out."""
+    """Return the settings that are also in ``like``, node by node, since a YAML may omit settings."""
     return {
         key: restricted(values[key], part) if isinstance(part, dict) else values[key]
         for key, part in like.items()

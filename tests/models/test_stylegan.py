@@ -1,4 +1,4 @@
-"""The style-based generator."""
+"""Tests of the style-based generator."""
 
 from __future__ import annotations
 

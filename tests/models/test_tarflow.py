@@ -1,4 +1,4 @@
-"""TarFlow: causality, Jacobians, the cache, guidance, denoising and numerics."""
+"""Tests of TarFlow: causality, Jacobians, the cache, guidance, denoising and numerics."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def block(reverse=False, tokens=5, features=2, context=0, amount=0.3, **settings
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_token_depends_on_those_before_it_only(reverse):
+def test_a_token_depends_only_on_earlier_tokens(reverse):
     flow, x = block(reverse), torch.randn(1, 5, 2, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda v: flow(v)[0], x)[0, :, :, 0]  # (T, F, T, F)
     depends = jacobian.abs().amax((1, 3)) > 0
@@ -56,7 +56,7 @@ def test_the_block_is_a_bijection(reverse, tokens, features, context):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 6, 4), (1, 5, 7)])
-def test_patches(shape):
+def test_patches_become_tokens_in_raster_order(shape):
     split = Patchify(shape, 4)
     x = torch.arange(2 * math.prod(shape), dtype=torch.float32).view(2, *shape)
     z, log_det = split(x)
@@ -92,7 +92,7 @@ def test_steps_with_a_cache_equal_the_whole_pass(gradients):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_cached_sampling_equals_naive_and_costs_a_step_a_token():
+def test_cached_sampling_equals_naive_sampling_and_takes_one_step_per_token():
     flow, z = block(tokens=6, context=2), torch.randn(3, 6, 2).double()
     y = torch.eye(2, dtype=torch.float64)[[0, 1, 1]]
     x = z.clone()
@@ -105,20 +105,20 @@ def test_cached_sampling_equals_naive_and_costs_a_step_a_token():
     torch.testing.assert_close(cached, x, rtol=0, atol=1e-10)
     assert counter.count == 5
     state = set(flow.state_dict()) | {name for name, _ in flow.named_buffers()}
-    assert state == {name for name, _ in flow.named_parameters()}, "a sampling call leaves nothing behind"
+    assert state == {name for name, _ in flow.named_parameters()}, "a sampling call does not change the model"
 
 
-def test_guidance():
+def test_guidance_extrapolates_from_the_unconditional_output():
     flow, z = block(tokens=4, context=3), torch.randn(5, 4, 2).double()
     y = torch.eye(3, dtype=torch.float64)[[0, 1, 2, 0, 1]]
     with torch.no_grad():
         plain = flow.inverse(z, y)[0]
         torch.testing.assert_close(flow.generate(z, y, 0.0)[0], plain, rtol=0, atol=0)
-        # weight -1 takes the context away again
+        # weight -1 removes the context
         free = flow.inverse(z, torch.zeros_like(y))[0]
         torch.testing.assert_close(flow.generate(z, y, -1.0)[0], free, rtol=0, atol=1e-10)
         x = z.clone()
-        for t in range(1, 4):  # the definition, naively
+        for t in range(1, 4):  # by the definition
             m, a = flow.affine(flow.network(x[:, :-1], y), x)
             n, b = flow.affine(flow.network(x[:, :-1], 0 * y), x)
             m, a = (m + 1.5 * (m - n))[:, t - 1], (a + 1.5 * (a - b))[:, t - 1]
@@ -126,7 +126,7 @@ def test_guidance():
         torch.testing.assert_close(flow.generate(z, y, 1.5)[0], x, rtol=0, atol=1e-9)
 
 
-def test_labels_are_withheld_in_training_only():
+def test_labels_are_dropped_in_training_only():
     spec = zoo.DataSpec((2,), classes=2)
     model = roughen(zoo.build("tarflow", spec, conditional=True, label_dropout=0.5, **SMALL), 0.5)
     x, y = torch.ones(400, 2), torch.ones(400, dtype=torch.long)
@@ -142,7 +142,7 @@ def test_labels_are_withheld_in_training_only():
 
 
 def test_samples_follow_the_density():
-    """By the probability integral transform of each coordinate, of its marginal, at 5% of scale."""
+    """The probability integral transform of each coordinate detects an error of 5% in scale."""
     model = roughen(zoo.build("tarflow", zoo.DataSpec((2,)), **SMALL), 0.1).eval()
     x = model.sample(50000, seed=0).double()
 
@@ -161,11 +161,11 @@ def test_samples_follow_the_density():
     mean, critical = x.mean(0), 1.63 / math.sqrt(len(x))
     for i in range(2):
         assert worst(x, i) < critical, "1% critical value"
-        assert worst((x - mean) * 1.05 + mean, i) > critical, "a 5% error of scale is seen"
+        assert worst((x - mean) * 1.05 + mean, i) > critical, "a 5% error of scale is detected"
 
 
 def test_denoising_is_the_posterior_mean_of_a_gaussian():
-    """x2 | x1 ~ N(m + ..): with constant outputs the flow is a Gaussian, whose posterior mean is known."""
+    """With constant outputs the flow is a Gaussian, whose posterior mean is known."""
     model = zoo.build(
         "tarflow", zoo.DataSpec((2,)), **(SMALL | {"blocks": 1}), noise="gaussian", noise_std=0.5
     ).double()
@@ -175,7 +175,7 @@ def test_denoising_is_the_posterior_mean_of_a_gaussian():
             torch.tensor([0.7, 0.3], dtype=torch.float64)
         )  # m and the raw log-scale of the second
     std = math.exp(5 * math.tanh(0.3 / 5))
-    # y1 ~ N(0, 1) and y2 ~ N(0.7, std^2) are noisy by 0.25: data have what variance is left
+    # y1 ~ N(0, 1) and y2 ~ N(0.7, std^2) have noise 0.25: the data have the remaining variance
     y = torch.randn(6, 2, dtype=torch.float64)
     expected = torch.stack([y[:, 0] * 0.75, 0.7 + (y[:, 1] - 0.7) * (1 - 0.25 / std**2)], 1)
     torch.testing.assert_close(y + 0.25 * model.score(y), expected, rtol=0, atol=1e-10)
@@ -207,7 +207,7 @@ def test_gaussian_noise_is_reported_as_a_bound():
 
 
 def test_a_denoising_step_that_overflows_is_an_error(monkeypatch):
-    """Rounding and the range of pixels would make an example of it."""
+    """Without a check, rounding to the range of pixels would hide the overflow."""
     spec = zoo.DataSpec((1, 2, 2), levels=4)
     model = zoo.build("tarflow", spec, **SMALL, pixels=SCALE, noise="gaussian", noise_std=1.0).eval()
     for value in (math.inf, math.nan):
@@ -237,19 +237,19 @@ def test_a_denoising_step_that_overflows_is_an_error(monkeypatch):
         ({"blocks": 0}, "at least 1"),
     ],
 )
-def test_settings_that_make_no_sense(settings, message):
+def test_invalid_settings_are_an_error(settings, message):
     with pytest.raises(zoo.ZooError, match=message):
         zoo.build("tarflow", zoo.DataSpec((1, 4, 4), levels=4, classes=2), **settings)
 
 
-def test_one_dimension_is_refused():
+def test_data_of_one_dimension_are_an_error():
     with pytest.raises(zoo.ZooError, match="model=maf"):
         zoo.build("tarflow", zoo.DataSpec((1,)))
     assert zoo.build("tarflow", zoo.DataSpec((3, 1, 1), levels=4)).sample(2).shape == (2, 3, 1, 1)
 
 
-def test_edges():
-    """Outputs of 50 are clamped; 200 layers deep, at both ends of the range, nothing overflows."""
+def test_outputs_of_fifty_and_two_hundred_layers_are_finite():
+    """Outputs of 50 are clamped; with 200 layers, there is no overflow at either end of the range."""
     flow = block()
     with torch.no_grad():
         flow.network.last.bias[2:] = torch.tensor([50.0, -50.0])
@@ -281,7 +281,7 @@ def test_autocast_keeps_log_dets_in_float32():
     torch.testing.assert_close(z, exact_z, rtol=0.05, atol=0.05)
 
 
-def test_compiles_as_one_graph_with_equal_gradients():
+def test_the_density_compiles_as_one_graph_with_equal_gradients():
     flow = Chain([block(False), block(True)])
     x = torch.randn(3, 5, 2, dtype=torch.float64)
     compiled = torch.compile(flow, backend="aot_eager", fullgraph=True)

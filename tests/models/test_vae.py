@@ -1,4 +1,4 @@
-"""The bound of the VAE against exact values."""
+"""Tests of the VAE's bound against exact values."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_bound_sums_to_at_most_one_over_all_images(tiny: VAE) -> None:
     x = all_images()
     elbo = averaged(tiny, x, 200)
     total = elbo.exp().sum().item()
-    assert 0.2 < total <= 1 + 1e-3  # far below would be a bound that says nothing: the model has learned
+    assert 0.2 < total <= 1 + 1e-3  # the bound is not far below 1: the model has learned
     # The model's own p(x), by enumeration over a grid of latents, sums to one and lies above the bound.
     with torch.no_grad():
         axis = torch.linspace(-6, 6, 81, dtype=torch.float64)
@@ -88,7 +88,7 @@ def unbounded(value: Tensor, low: float, high: float) -> Tensor:
 
 
 def linear_gaussian(error: float) -> tuple[VAE, torch.distributions.Distribution]:
-    """x = W z + mu + s eps with orthogonal columns in W, whose posterior is a diagonal Gaussian.
+    """Return a model x = W z + mu + s eps, W with orthogonal columns, whose posterior is a diagonal Gaussian.
 
     ``error`` is the distance of the approximate posterior from the exact one.
     """
@@ -153,11 +153,11 @@ def test_bounds_are_ordered_below_the_evidence_by_quadrature(posterior: str, pri
     model = VAE(DataSpec((1, 2, 2), 4), latent_dim=2, width=4, hidden=8, latents=latents)
     model = moved(
         model, 0.15 if prior == "flow" else 0.3
-    )  # the ELBO's spread grows fast with a flow's weights
+    )  # the ELBO's variance grows fast with a flow's weights
     x = all_images()[::9]
     z, log_area = plane(9, 301)
     with torch.no_grad():
-        if isinstance(model.prior, Transformed):  # nodes where its samples come from
+        if isinstance(model.prior, Transformed):  # nodes around the posterior's samples
             log_prior = model.prior.base.log_prob(z) + log_area
             z, _ = model.prior.transform.inverse(z)
         else:
@@ -193,11 +193,11 @@ def test_the_density_of_an_iaf_sample_follows_the_change_of_variables(dim: int) 
     normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
     log_q = normal.log_prob(e).sum() - torch.linalg.slogdet(jacobian)[1]
     torch.testing.assert_close(sample.log_ratio, (normal.log_prob(sample.z).sum() - log_q)[None])
-    assert abs(jacobian.det() - log_std.exp().prod()) > 0.01, "the flow does something"
+    assert abs(jacobian.det() - log_std.exp().prod()) > 0.01, "the flow is not the identity"
 
 
 @every_spec
-def test_vae_takes_every_shape(spec: DataSpec) -> None:
+def test_a_vae_accepts_every_shape(spec: DataSpec) -> None:
     model = VAE(spec)
     x = data(spec, 4)
     model.log_prob(x).mean().backward()
@@ -208,7 +208,7 @@ def test_vae_takes_every_shape(spec: DataSpec) -> None:
         value = model.log_prob(x)
         assert value.shape == (4,)
         assert value.isfinite().all()
-    model.double()  # in which no mean lies so near a half that rounding takes it to another level
+    model.double()  # in which no mean is so near to a half that rounding moves it to another level
     for sample_pixels in (False, True):
         model.sample_pixels = sample_pixels
         samples = model.sample(4, seed=0)
@@ -217,7 +217,7 @@ def test_vae_takes_every_shape(spec: DataSpec) -> None:
         torch.testing.assert_close(model.sample(2, seed=0), samples[:2], atol=1e-4, rtol=1e-4)
 
 
-def test_vae_refuses_wrong_settings_and_data() -> None:
+def test_invalid_settings_and_data_of_a_vae_are_an_error() -> None:
     with pytest.raises(ZooError):
         VAE(DataSpec((2,)), importance_samples=0)
     with pytest.raises(ZooError, match=r"latents\.posterior must be gaussian or iaf"):
@@ -230,7 +230,7 @@ def test_vae_refuses_wrong_settings_and_data() -> None:
         VAE(DataSpec((1, 2, 2), 4)).eval().log_prob(torch.full((1, 1, 2, 2), 4))
 
 
-def test_the_shipped_settings_are_the_defaults() -> None:
+def test_the_yaml_settings_are_the_defaults() -> None:
     spec = DataSpec((1, 8, 8), 17)
     shipped = sum(p.numel() for p in zoo.build("vae", spec).parameters())
     assert shipped == sum(p.numel() for p in VAE(spec).parameters())

@@ -1,4 +1,4 @@
-"""The hierarchical VAE against quadrature, and on data of every shape."""
+"""Tests of the hierarchical VAE against quadrature, and on data of every shape."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_hierarchical_bounds_are_ordered_below_the_evidence_by_quadrature() -> N
         evidence = (log_mass + log_prior).logsumexp(1)
     assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
     assert_ordered(bounds(model, x), evidence.mean().item())
-    # The prior's own draws see the same evidence.
+    # Draws from the prior estimate the same evidence.
     with rng.keyed(rng.keys(1, count=40_000)), torch.no_grad():
         mean, log_scale = model.decode(model.sample_prior(40_000, 1.0))
     masses = discretised_logistic_log_prob(x[:, None], mean, log_scale, 4).sum(2).exp()
@@ -42,7 +42,7 @@ def test_hierarchical_bounds_are_ordered_below_the_evidence_by_quadrature() -> N
 
 
 @every_spec
-def test_hierarchical_vae_takes_every_shape(spec: DataSpec) -> None:
+def test_a_hierarchical_vae_accepts_every_shape(spec: DataSpec) -> None:
     model = HierarchicalVAE(spec, width=8, latents=2)
     x = data(spec, 3)
     first = model.log_prob(x)
@@ -51,7 +51,7 @@ def test_hierarchical_vae_takes_every_shape(spec: DataSpec) -> None:
     with torch.no_grad():
         diagnostics = model.diagnostics(x)
     assert diagnostics["rate"].value == diagnostics["active_units"].value == 0, (
-        "the posterior starts as the prior"
+        "the initial posterior is the prior"
     )
     assert diagnostics["latent_units"].value >= 4
     moved(model, 0.1)

@@ -1,4 +1,4 @@
-"""What every bijection must pass: ``from contract import check_bijection, roughen`` in any test."""
+"""The contract of every bijection as checks: ``from contract import check_bijection, roughen``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCES = {torch.float64: (1e-10, 1e-8), torch.float32: (1e-4, 1e-3)}
 
 
 def roughen(module: nn.Module, amount: float = 0.1, seed: int = 1) -> nn.Module:
-    """Move every parameter off its starting value, where many layers are identities; returns the module."""
+    """Perturb every parameter, since many layers start as identities; return the module."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -25,7 +25,7 @@ def roughen(module: nn.Module, amount: float = 0.1, seed: int = 1) -> nn.Module:
 
 
 def jacobian_log_det(bijection: Bijection, x: Tensor, context: Tensor | None = None) -> Tensor:
-    """log|det dz/dx| of each row by autograd's full Jacobian, ``(B,)``."""
+    """Return log|det dz/dx| of each row by autograd's full Jacobian, ``(B,)``."""
     values = []
     for i in range(len(x)):
         given = None if context is None else context[i : i + 1]
@@ -66,7 +66,7 @@ def check_bijection(
     assert len(x) >= 2, "the contract compares a row alone with a batch"
     places = [("cpu", dtype) for dtype in dtypes]
     if torch.cuda.is_available() and torch.float64 in dtypes:
-        places.append(("cuda", torch.float64))  # no TF32 there, so that the same errors are allowed
+        places.append(("cuda", torch.float64))  # no TF32, so that the same errors are allowed on a GPU
     for device, dtype in places:
         of_inverse, of_log_det = TOLERANCES[dtype]
         of_inverse = of_inverse if inverse_error is None else inverse_error
@@ -92,7 +92,7 @@ def check_bijection(
 
 
 def check_gradients(bijection: Bijection, x: Tensor, context: Tensor | None = None) -> None:
-    """Every parameter, the input and the context get a finite gradient from value and log-determinant."""
+    """Check that every parameter, the input and the context have a finite gradient."""
     made = copy.deepcopy(bijection).double().eval()
     x = x.double().requires_grad_()
     context = None if context is None else context.double().requires_grad_()
@@ -108,7 +108,7 @@ def check_gradients(bijection: Bijection, x: Tensor, context: Tensor | None = No
 
 
 def check_state(bijection: Bijection, x: Tensor, context: Tensor | None = None) -> None:
-    """Another instance, its weights and buffers overwritten, maps alike once the saved state is loaded."""
+    """Check that another instance is the same map after loading the saved state."""
     made = copy.deepcopy(bijection).eval()
     other = copy.deepcopy(made)
     with torch.no_grad():
@@ -122,7 +122,9 @@ def check_state(bijection: Bijection, x: Tensor, context: Tensor | None = None) 
     context = None if context is None else context.to(x.dtype)
     persistent = {name for name, _ in made.named_parameters()} | set(made.state_dict())
     for name, buffer in made.named_buffers():
-        if name not in persistent:  # what is not saved must be derived when built; the copy lost it above
+        if (
+            name not in persistent
+        ):  # values that are not saved must follow from the constructor; the copy lost the others above
             other.get_buffer(name).copy_(buffer)
     with torch.no_grad():
         expected, actual = made(x, context), other(x, context)
@@ -131,6 +133,6 @@ def check_state(bijection: Bijection, x: Tensor, context: Tensor | None = None) 
 
 
 def close(actual: Tensor, expected: Tensor, error: float, what: str) -> None:
-    """Assert that no element is further away than ``error``."""
+    """Assert that all elements differ by at most ``error``."""
     gap = (actual - expected).abs().max().item()
     assert gap <= error, f"{what}: off by {gap:.2e}, at most {error:.0e} is allowed"

@@ -1,4 +1,4 @@
-"""Residual branches and blocks whose spectral normalisation is at work in every layer, for tests."""
+"""Residual branches and blocks for tests, in which every layer is at its spectral bound."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHAPES = [(1,), (2,), (3,), (43,), (4, 1, 1), (4, 4, 4), (1, 5, 7)]
 
 
 def enlarge(module, factor=3.0):
-    """Weights far above the bound, so that normalisation is at work in every layer."""
+    """Set weights far above the bound, so that every layer is normalised."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -35,6 +35,6 @@ def points(n, shape):
 
 
 def jacobians(f, x):
-    """df/dx of each row, ``(B, D, D)``, by torch.func."""
+    """Return df/dx of each row, ``(B, D, D)``, by torch.func."""
     dim = x[0].numel()
     return torch.func.vmap(torch.func.jacrev(lambda v: f(v[None])[0]))(x).reshape(len(x), dim, dim)

@@ -1,4 +1,4 @@
-"""Models with weights that are not those of a fresh one, for tests."""
+"""Models with perturbed weights, for tests."""
 
 from __future__ import annotations
 

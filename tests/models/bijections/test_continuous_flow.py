@@ -1,4 +1,4 @@
-"""The continuous flow: solutions, log-determinants and gradients against closed forms and autograd."""
+"""Tests of the continuous flow against closed forms and autograd."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SHAPES = {
 
 
 class Linear(nn.Module):
-    """v = A x, whose flow is the matrix exponential."""
+    """The field v = A x, whose flow is the matrix exponential."""
 
     def __init__(self, matrix):
         super().__init__()
@@ -54,7 +54,7 @@ class Linear(nn.Module):
 
 
 class Watch(nn.Module):
-    """Records the times at which a field is called."""
+    """A field that records the times at which it is called."""
 
     def __init__(self, field):
         super().__init__()
@@ -84,21 +84,21 @@ def batch(name, n=3):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_inverse_and_log_det(name):
+def test_the_flow_inverts_and_has_autograds_log_det(name):
     tolerance = 1e-7 if name.startswith("u-net") else 1e-8
     field = random_field(name, 0.05 if name.startswith("u-net") else 0.1)
     flow, x = tight(field, atol=tolerance, rtol=tolerance), batch(name, 2)
     with torch.no_grad():
         z, log_det = flow(x)
         back, log_det_back = flow.inverse(z)
-    assert (z - x).abs().max() > 1e-2, "a field that moves nothing tests nothing"
+    assert (z - x).abs().max() > 1e-2, "the field is not zero"
     # the tolerance is of a step; the U-net's normalisation, steep at its tiny width, amplifies it on the way,
     # to about 12 times (the other fields: to 2 at most)
     error = (20 if name.startswith("u-net") else 10) * tolerance
     assert (back - x).abs().max() < error
     assert (log_det + log_det_back).abs().max() < error
     assert log_det.abs().min() > 1e-3
-    # the solution's own derivative, by autograd through the solver, knows nothing of the divergence
+    # the derivative of the solution, by autograd through the solver, does not use the divergence
     jacobian = torch.autograd.functional.jacobian(lambda row: flow.transport(row).flatten(), z[:1])
     truth = torch.linalg.slogdet(jacobian.view(x[0].numel(), -1))[1]
     assert abs(log_det_back[0] - truth) < 1e-5
@@ -122,7 +122,7 @@ def test_linear_field_has_the_known_solution(solver):
 def test_field_is_never_called_outside_the_unit_interval(settings, scale):
     watch = Watch(random_field("2", scale))
     flow = tight(watch, atol=1e-4, rtol=1e-4, **settings)
-    x = 100 * torch.randn(5, 2, dtype=torch.float64)  # far from zero torchdiffeq guesses a long first step
+    x = 100 * torch.randn(5, 2, dtype=torch.float64)  # far from zero torchdiffeq chooses a long first step
     for direction in (flow, flow.inverse):
         with count_nfe() as counter:
             (direction(x)[0].sum() + direction(x)[1].sum()).backward()
@@ -152,7 +152,7 @@ def test_hutchinson_is_unbiased_and_fixed_within_a_solve():
 
 
 def test_a_stiff_row_is_solved_as_accurately_among_a_thousand_as_alone():
-    """Rows of v = a x^2 with a pole ahead of one row: an error averaged over the batch would hide it."""
+    """For v = a x^2 one row is near a pole, which an error averaged over the batch would hide."""
 
     class Square(nn.Module):
         def forward(self, t, x):
@@ -184,7 +184,7 @@ def test_adjoint_gradients_equal_direct_gradients(trace):
 
 @pytest.mark.parametrize("direction", ["forward", "inverse", "invert"])
 def test_adjoint_gradients_reach_the_context(direction):
-    """Of a learned embedding, so that the context is no leaf of the graph."""
+    """The context is a learned embedding, so it is not a leaf of the graph."""
     torch.manual_seed(4)
     field, embedding = DenseField(3, (8,), context=2).double(), torch.randn(3, 2, dtype=torch.float64)
     x = torch.randn(3, 3, dtype=torch.float64)
@@ -210,7 +210,7 @@ def test_gradient_of_the_log_det_of_a_linear_field_is_the_identity():
 
 
 class Broken(nn.Module):
-    """A field that explodes in finite time, x' = 9 x^2, or is not a number, or is too rough to follow."""
+    """A field without a solution: x' = 9 x^2, which explodes in finite time, NaN, or too rough."""
 
     def __init__(self, how):
         super().__init__()
@@ -225,10 +225,10 @@ class Broken(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("how", "solver"),  # a fixed-step solver cannot notice a rough field
+    ("how", "solver"),  # a fixed-step solver does not detect a rough field
     [("explodes", "dopri5"), ("explodes", "rk4"), ("nan", "dopri5"), ("nan", "rk4"), ("rough", "dopri5")],
 )
-def test_a_solve_that_fails_is_one_sentence(how, solver, monkeypatch):
+def test_a_failed_solve_raises_an_error_of_one_sentence(how, solver, monkeypatch):
     monkeypatch.setattr("zoo.models.bijections.continuous.MOST_STEPS", 50)
     flow = ContinuousFlow(Broken(how), Solver(method=solver, steps=40))
     x = torch.ones(2, 3)

@@ -1,4 +1,4 @@
-"""Noise in front of a flow: densities that integrate to 1, weights whose mean is the probability."""
+"""Tests of dequantisation: densities integrate to 1, and the mean weight is the probability."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIR = zoo.DataSpec((2,), levels=3)
 
 
 def test_the_learned_noise_has_a_density():
-    """q(u | x) integrates to 1 over the unit square, and is the density of what is drawn."""
+    """q(u | x) integrates to 1 over the unit square and is the density of the draws."""
     q = roughen(VariationalDequantisation(PAIR), 0.04).double().eval()
     axis = (torch.arange(400, dtype=torch.float64) + 0.5) / 400
     u = torch.cartesian_prod(axis, axis)
@@ -62,12 +62,12 @@ def test_learned_noise_starts_uniform_and_stays_in_its_cell(shape):
 
 @pytest.mark.parametrize("std", [0.05, 0.4, 6.4, 100.0])
 @pytest.mark.parametrize("levels", [2, 5, 256])
-def test_the_way_back_from_gaussian_noise_is_a_distribution(std, levels):
-    """Over x, P(x|y) = w q(y|x) / p(y) sums to 1 at every y, also outside the range; samples follow it."""
+def test_the_conditional_of_gaussian_noise_is_a_distribution(std, levels):
+    """P(x|y) = w q(y|x) / p(y) sums to 1 over x at every y, even outside the range; samples follow it."""
     way = GaussianNoise(std, levels)
     x = torch.arange(levels, dtype=torch.float64)[:, None]
     for at in (-1.5 * std, 0.5, levels / 3, levels + 2.5 * std):
-        e = (at - 0.5 - x) / std  # the noise that leads from each x to the same y
+        e = (at - 0.5 - x) / std  # the noise from each x to the same y
 
         def given(like, e=e):
             return e
@@ -95,7 +95,7 @@ def test_gaussian_weights_are_finite_in_float32_far_out(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("far", [8.5, 10, 60])
-def test_far_outside_the_range_the_way_back_gives_its_nearest_end(far, dtype):
+def test_far_outside_the_range_the_conditional_is_the_nearest_level(far, dtype):
     std, n = 6.4, 2000
     way = GaussianNoise(std, 256)
     below, above = (torch.full((n,), y, dtype=dtype) for y in (-far * std, 256 + far * std))
@@ -112,7 +112,7 @@ def small(spec: zoo.DataSpec, dequantisation) -> Flow:
 
 @pytest.mark.parametrize("name", ["uniform", "variational", "gaussian"])
 def test_weights_average_to_a_probability(name):
-    """Summed over all 9 pairs of 3 levels, the mean weight is 1; the mean log-weight is a bound of less."""
+    """Summed over all 9 pairs of 3 levels, the mean weight is 1; the mean log-weight gives a smaller sum."""
     if name == "gaussian":
         inner = Chain([Affine(2 / 3, -1.0)])
         flow = Flow(PAIR, inner, base="diagonal", dequantisation=GaussianNoise(0.7, 3))
@@ -137,7 +137,7 @@ def test_weights_average_to_a_probability(name):
 
 
 def test_learned_noise_makes_the_bound_tighter():
-    """On the same data, trained alike, the variational bound ends above the uniform one."""
+    """After the same training on the same data, the variational bound is above the uniform one."""
     spec = zoo.DataSpec((2,), levels=2)
     x = (torch.rand(256, 2) < 0.9).float()
 
@@ -155,7 +155,7 @@ def test_learned_noise_makes_the_bound_tighter():
     assert trained("variational") > trained("uniform") + 0.01
 
 
-def test_kinds():
+def test_the_kind_of_likelihood_depends_on_the_dequantisation():
     flow = small(PAIR, "variational")
     assert flow.likelihood == "lower bound"
     assert flow.likelihood_details() == {"dequantisation": "variational"}
@@ -170,7 +170,7 @@ def test_kinds():
     assert repeats("lower bound", {}, 7) == 1
 
 
-def test_names():
+def test_an_unknown_dequantisation_is_an_error():
     assert isinstance(make_dequantisation("uniform", PAIR), UniformDequantisation)
     assert make_dequantisation("variational", zoo.DataSpec((2,))) is None
     with pytest.raises(zoo.ZooError, match="uniform or variational"):

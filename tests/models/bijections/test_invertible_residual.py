@@ -1,4 +1,4 @@
-"""Residual blocks: inverses and log-determinants against brute force, in float64."""
+"""Tests of residual blocks: inverses and log-determinants against brute force, in float64."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_inverse_is_within_its_tolerance(shape):
     assert single.last_iterations < bijection.last_iterations
 
 
-def test_inverse_raises_where_it_does_not_arrive():
+def test_an_inverse_that_does_not_converge_is_an_error():
     bijection = block((2,), most=3)
     with pytest.raises(Unsound, match=r"did not converge in 3 iterations"), torch.no_grad():
         bijection.inverse(points(5, (2,)))
@@ -83,7 +83,7 @@ def test_gradients_equal_those_through_the_exact_log_det():
     bijection, x = block((3,)).train(), points(5, (3,))
     for layer in bijection.g.layers:
         layer.iterations = 0  # the same sigma in both passes
-    weights = torch.arange(1.0, 6.0, dtype=torch.float64)  # per-row gradients, not their sum alone
+    weights = torch.arange(1.0, 6.0, dtype=torch.float64)  # gradients of each row, not only their sum
     z, log_det = bijection(x)
     found = torch.autograd.grad((weights * (log_det + z.sum(1))).sum(), list(bijection.parameters()))
     rows = [torch.autograd.functional.jacobian(lambda v: v + bijection.g(v[None])[0], r, True) for r in x]
@@ -148,14 +148,14 @@ def test_normflows_agrees_on_a_residual_block():
     x = points(5, (2,))
     z, log_det = theirs.forward(x)
     back, back_log_det = ours(x)
-    if (z - back).abs().max() > 1e-9:  # their forward is the other direction
+    if (z - back).abs().max() > 1e-9:  # normflows' forward is the other direction
         z, log_det = theirs.inverse(x)
     torch.testing.assert_close(back, z, rtol=0, atol=1e-10)
     torch.testing.assert_close(back_log_det, log_det.to(torch.float64), rtol=0, atol=1e-6)
 
 
 class Rounded(nn.Module):
-    """A contraction whose every evaluation is off by some rounding, never the same way twice."""
+    """A contraction with a different rounding error in every evaluation."""
 
     lipschitz = 0.94
 

@@ -1,4 +1,4 @@
-"""Linear layers: LU and 1x1 convolutions."""
+"""Tests of linear layers: LU and 1x1 convolutions."""
 
 from __future__ import annotations
 

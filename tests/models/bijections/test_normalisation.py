@@ -1,4 +1,4 @@
-"""Activation and batch normalisation: when statistics are set, and the log-determinants."""
+"""Tests of activation and batch normalisation: when statistics are set, and the log-determinants."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ["realnvp", "glow", "nsf_coupling"]
 
 
 def perturbed(name, spec, amount=0.1, **settings):
-    """A float64 model in evaluation mode whose weights are all off their starting values."""
+    """Return a float64 model in evaluation mode with all weights perturbed."""
     model = zoo.build(name, spec, **settings).double().eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -98,7 +98,7 @@ def test_batchnorm_is_a_bijection_once_trained(shape):
     check_bijection(layer, torch.randn(4, *shape))
 
 
-def test_batchnorm_normalises_its_batch_and_says_so_in_the_log_det():
+def test_batchnorm_normalises_its_batch_and_has_that_log_det():
     layer, x = BatchNorm(3).double(), 4 + 2 * torch.randn(500, 3, 2, 2, dtype=torch.float64)
     z, log_det = layer.train()(x)
     torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -111,7 +111,7 @@ def test_batchnorm_normalises_its_batch_and_says_so_in_the_log_det():
 
 
 def test_statistics_of_the_training_set_equal_one_great_batch():
-    """What is collected from batches is what training mode would see with all of the data in one batch."""
+    """The collected statistics equal those of training mode with all of the data in one batch."""
     spec, x = DataSpec((4,)), 3 + 2 * torch.randn(300, 4, dtype=torch.float64)
     model = perturbed("realnvp", spec, layers=3, hidden=[8], normalisation="batchnorm_full")
     running = perturbed("realnvp", spec, layers=3, hidden=[8], normalisation="batchnorm")
@@ -138,7 +138,7 @@ def test_statistics_reach_the_levels_of_an_image_flow():
 
 @pytest.mark.parametrize("mine", [60, 0, 100])
 def test_actnorm_is_the_same_on_all_ranks(monkeypatch, mine):
-    """Two processes with parts of a batch, or all and nothing, set what one process with all of it sets."""
+    """Two processes with parts of a batch, even an empty one, set the same values as one process."""
     x = 5 + 2 * torch.randn(100, 3)
     whole = ActNorm(3).train()
     whole(x)

@@ -1,4 +1,4 @@
-"""The series of the log-determinant: unbiased values and gradients; normflows agrees."""
+"""Tests of the series of the log-determinant: unbiased values and gradients, agreement with normflows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ESTIMATORS = [("truncated", "series"), ("roulette", "series"), ("roulette", "neu
 
 
 class Scale(nn.Module):
-    """g(x) = c x, for which everything is known."""
+    """The branch g(x) = c x, for which all results are known."""
 
     def __init__(self, c):
         super().__init__()
@@ -80,13 +80,14 @@ def test_the_number_of_further_terms_has_its_distribution(count, none):
 def test_training_values_and_weighted_gradients_are_unbiased(estimator, gradient):
     g, rows, repeats = network((3,), activation="lipswish"), points(2, 3), 150
     made = block(g, estimator=estimator, gradient=gradient, terms=2).train()
-    weights = torch.tensor([0.0, 2.0], dtype=torch.float64)  # a first row of no weight is a peer's undoing
+    # Some implementations fail if the first row has weight zero.
+    weights = torch.tensor([0.0, 2.0], dtype=torch.float64)
     jacobians = [torch.autograd.functional.jacobian(lambda v: made.g(v[None])[0], r, True) for r in rows]
     truth = torch.linalg.slogdet(torch.stack(jacobians) + torch.eye(3))[1]
     first = g.layers[0].layer.weight
     (expected,) = torch.autograd.grad((weights * truth).sum(), first)
     values, gradients = [], []
-    for _ in range(repeats):  # one count of terms a pass
+    for _ in range(repeats):  # each pass draws one number of terms
         log_det = made(rows.repeat(16, 1))[1].view(16, 2)
         values.append(log_det.mean(0).detach())
         gradients.append(torch.autograd.grad((weights * log_det.mean(0)).sum(), first)[0])
@@ -128,7 +129,7 @@ def test_roulette_draws_a_count_for_each_row_in_evaluation_and_one_in_training()
 
 
 def copied_block(theirs):
-    """A residual branch of ours with the weights of their LipschitzMLP, scaled below the bound of either."""
+    """Return a residual branch with the weights of normflows' LipschitzMLP, scaled below both bounds."""
     ours = LipschitzNetwork((2,), (16,), activation="lipswish", activate_input=True).double().eval()
     linears = [m for m in theirs.modules() if hasattr(m, "compute_weight")]
     swishes = [m for m in theirs.modules() if hasattr(m, "beta")]
@@ -153,7 +154,7 @@ def test_normflows_agrees_on_a_block_with_copied_weights():
     block = copied_block(theirs)
     x = points(6, 2)
     flow = normflows.flows.Residual(theirs, reverse=False).double().eval()
-    # their fixed point stops at 1e-5
+    # normflows' fixed point stops at 1e-5
     for mine, other, error in ((block, flow.forward, 1e-6), (block.inverse, flow.inverse, 1e-5)):
         found, log_det = mine(x)
         expected, expected_log_det = other(x)
@@ -162,7 +163,7 @@ def test_normflows_agrees_on_a_block_with_copied_weights():
 
 
 def test_normflows_agrees_on_the_density_of_a_whole_flow():
-    """Three times an activation normalisation and a block, in the plane, where their determinant is whole."""
+    """Three activation normalisations and blocks; in two dimensions normflows' determinant is exact."""
     torch.manual_seed(0)
     branches = [their_branch() for _ in range(3)]
     layers, flows = [], []

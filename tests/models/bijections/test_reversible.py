@@ -1,4 +1,4 @@
-"""Recomputed activations: the gradients of the plain chain, at a memory that does not grow with depth."""
+"""Tests of recomputed activations: the gradients of the plain chain, with less memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zoo.models.core.functional import sum_event
 
 
 class Conditioned(Bijection):
-    """z2 = x2 exp(s) + t with (s, t) a network of x1 and the context; dropout and keyed noise inside."""
+    """A coupling z2 = x2 exp(s) + t with (s, t) from x1 and the context, with dropout and keyed noise."""
 
     def __init__(self, dim, context=0, dropout=0.0, noisy=False):
         super().__init__()
@@ -50,7 +50,7 @@ def steps(depth, **settings):
 
 
 def gradients(chain, loss, x, context):
-    """Gradients of everything that a loss of (z, log_det) depends on."""
+    """Return the gradients of a loss of (z, log_det) with respect to inputs, contexts and parameters."""
     x = x.clone().requires_grad_()
     given = None if context is None else context.clone().requires_grad_()
     chain.zero_grad()
@@ -126,7 +126,7 @@ def test_nested_chains_add_their_log_dets_once(nested):
 
 @pytest.mark.parametrize("keyed", [False, True])
 def test_dropout_and_noise_repeat(keyed):
-    """With any other random numbers the recomputed point, and so the gradient, would be another."""
+    """With other random numbers the recomputed point, and so the gradient, would differ."""
     layers = steps(5, dropout=0.5, noisy=True)
     plain, lean = Chain(layers).train(), Reversible(copy.deepcopy(layers)).train()
     data, results = torch.randn(4, 4, dtype=torch.float64), []
@@ -139,19 +139,21 @@ def test_dropout_and_noise_repeat(keyed):
                 loss = LOSSES["likelihood"](*chain(x))
         else:
             loss = LOSSES["likelihood"](*chain(x))
-        torch.rand(7)  # others draw before the backward pass
+        torch.rand(7)  # other code draws before the backward pass
         loss.backward()
         results.append([x.grad, *(p.grad for p in chain.parameters()), torch.rand(3)])
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-9)
 
 
-def test_shared_and_frozen_parameters():
+def test_shared_and_frozen_parameters_have_the_plain_gradients():
     shared = steps(1)[0]
     lean, plain = Reversible([shared] * 3).eval(), Chain(copy.deepcopy(nn.ModuleList([shared] * 3))).eval()
     for chain in (lean, plain):
         chain.layers[0].layers[0].bias.requires_grad_(False)
-    assert list(lean.state_dict()) == list(plain.state_dict()), "checkpoints of one load into the other"
+    assert list(lean.state_dict()) == list(plain.state_dict()), (
+        "a checkpoint of one can be loaded into the other"
+    )
     x = torch.randn(4, 4, dtype=torch.float64)
     actual, expected = (gradients(chain, LOSSES["likelihood"], x, None) for chain in (lean, plain))
     for ours, theirs in zip(actual, expected, strict=True):
@@ -162,7 +164,7 @@ class Forgetful(Conditioned):
     reversible = False
 
 
-def test_reversible_is_a_bijection_and_refuses_layers_that_are_not_reversible():
+def test_reversible_is_a_bijection_and_an_irreversible_layer_is_an_error():
     check_bijection(Reversible(steps(3, context=2)), torch.randn(3, 4), torch.randn(3, 2))
     with pytest.raises(ZooError, match="Forgetful"):
         Reversible([Chain([Forgetful(4)])])
@@ -173,7 +175,7 @@ def test_reversible_is_a_bijection_and_refuses_layers_that_are_not_reversible():
 
 
 def saved_bytes(chain, x):
-    """Bytes that the graph of a forward pass holds beside parameters."""
+    """Return the number of bytes that the graph of a forward pass holds, without parameters."""
     own = {p.data_ptr() for p in chain.parameters()}
     held = {}
 

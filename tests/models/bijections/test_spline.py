@@ -1,4 +1,4 @@
-"""Rational-quadratic splines: shape, edges, gradients."""
+"""Tests of rational-quadratic splines: shape, edges, gradients."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_slope_is_autograds_and_continuous_at_knots():
     [(torch.float32, 1.0), (torch.float32, 3.0)] + [(torch.float64, s) for s in (1, 10, 50)],
 )
 def test_the_inverse_loses_no_more_than_the_rounding_of_its_argument(dtype, scale):
-    """A value rounded by eps B is that of a point eps B / slope away; no inverse could tell them apart."""
+    """A rounding of the value by eps B moves the point by eps B / slope, so no inverse can do better."""
     places = some_knots(scale, 200, dtype)
     near = places[0][:, 1:-1].T + BOUND * 1e-5 * torch.randn(BINS - 1, 200, dtype=dtype)
     x = torch.cat([BOUND * (2 * torch.rand(400, 200, dtype=dtype) - 1), near.clamp(-BOUND, BOUND)])
@@ -66,7 +66,7 @@ def test_the_inverse_loses_no_more_than_the_rounding_of_its_argument(dtype, scal
 
 
 @pytest.mark.parametrize("inverse", [False, True])
-def test_gradients_by_finite_differences(inverse):
+def test_gradients_equal_finite_differences(inverse):
     raw = torch.randn(5, 3 * BINS - 1, dtype=torch.float64, requires_grad=True)
     x = torch.tensor([-4.0, -2.2, 0.1, 1.9, 3.5], dtype=torch.float64, requires_grad=True)
     assert gradcheck(
@@ -77,7 +77,7 @@ def test_gradients_by_finite_differences(inverse):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("value", [-BOUND, BOUND, math.nextafter(BOUND, 0), 0.0, 1e30, -1e30])
 @pytest.mark.parametrize("scale", [1.0, 50.0])
-def test_edges_are_finite_in_value_and_gradient(value, scale, dtype):
+def test_values_and_gradients_at_the_edges_are_finite(value, scale, dtype):
     raw = (scale * torch.randn(30, 3 * BINS - 1, dtype=dtype)).requires_grad_()
     x = torch.full((30,), value, dtype=dtype, requires_grad=True)
     for inverse in (False, True):

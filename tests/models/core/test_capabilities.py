@@ -1,4 +1,4 @@
-"""What a model declares, and the defaults of a model that declares nothing."""
+"""Tests of the declarations of models and their defaults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOLVERS = {"ffjord", "flow_matching", "diffusion", "iresnet", "residual_flow"}
 
 
 class Plain(nn.Module):
-    """A model from elsewhere that declares nothing."""
+    """A model that declares nothing."""
 
     def log_prob(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x))
@@ -41,7 +41,7 @@ def test_a_model_without_likelihood_is_trained_adversarially_by_default():
 
 
 @pytest.mark.parametrize("attribute", ["likelihood", "sampling"])
-def test_an_unknown_declaration_is_refused_with_the_known_words(attribute):
+def test_an_unknown_declaration_is_an_error_with_the_known_values(attribute):
     model = Plain()
     setattr(model, attribute, "guess")
     with pytest.raises(ZooError, match=f"Plain.{attribute} is 'guess'; use one of (exact|parallel), "):
@@ -54,7 +54,7 @@ def test_every_model_declares_how_it_samples(name):
     assert declared(zoo.build(name, SPEC)).sampling == expected
 
 
-def test_the_expected_orders_are_about_existing_models():
+def test_the_expected_orders_name_existing_models():
     assert set(options("model")) > SEQUENTIAL | SOLVERS
     assert set(get_args(SamplingOrder)) == {"parallel", "sequential", "solver"}
 

@@ -1,4 +1,4 @@
-"""Base distributions against torch's own, and samples against their density."""
+"""Tests of base distributions against torch's, and of samples against their density."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_density_equals_torchs(components, context):
 
 
 def test_samples_follow_the_density():
-    """Moments in closed form, overall and around each component."""
+    """Moments of the samples have their closed form, overall and around each component."""
     base = MixtureOfNormals((3,), 3)
     with torch.no_grad():
         base.log_std.copy_(torch.randn(3, 3) * 0.3)
@@ -64,6 +64,6 @@ def test_temperature_zero_gives_the_means():
     assert torch.equal(base.sample(2, temperature=0.0), base.mean.expand(2, 4))
 
 
-def test_unknown_base():
+def test_an_unknown_base_is_an_error():
     with pytest.raises(zoo.ZooError, match="base must be normal, diagonal or mixture"):
         make_base("cauchy", (2,))  # type: ignore[arg-type]

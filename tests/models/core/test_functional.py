@@ -1,4 +1,4 @@
-"""Small tensor functions."""
+"""Tests of small tensor functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a GPU models are judged in float32, not in TF32; what comes of it is in ``test_contract.py``."""
+"""Tests that GPUs evaluate models in float32, not in TF32; ``test_contract.py`` tests the results."""
 
 from __future__ import annotations
 

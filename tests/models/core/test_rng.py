@@ -1,4 +1,4 @@
-"""Counter-based noise: the right distribution, and a function of its key only."""
+"""Tests of counter-based noise: its distribution, and its dependence on the key only."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draw(kind, rows=20000, columns=3, dtype=torch.float64, seed=0):
         return getattr(rng, kind)(torch.zeros(rows, columns, dtype=dtype))
 
 
-def test_distributions():
+def test_noise_has_its_distribution():
     assert stats.kstest(draw("uniform").flatten().numpy(), "uniform").pvalue > 1e-3
     assert stats.kstest(draw("normal").flatten().numpy(), "norm").pvalue > 1e-3
     signs = draw("rademacher")
@@ -67,7 +67,7 @@ def test_rows_do_not_depend_on_the_batch():
         assert not torch.equal(rng.normal(x), whole)
 
 
-def test_repeated_rows_get_noise_of_their_own():
+def test_repeated_rows_get_different_noise():
     keys = rng.keys(0, count=4)
     with rng.keyed(keys):
         tall = rng.uniform(torch.zeros(12, 2))
@@ -107,7 +107,7 @@ def test_rows_of_a_block_are_keyed_as_before_and_draw_on():
 
 
 def test_noise_is_that_of_the_block_in_every_thread():
-    """Backward on a GPU, where activations are recomputed, is a thread of its own."""
+    """The backward pass on a GPU, which recomputes activations, runs in a separate thread."""
     like = torch.empty(3, 2)
     with rng.keyed(rng.keys(5, count=3)), ThreadPoolExecutor(1) as pool:
         there = pool.submit(rng.uniform, like).result()
@@ -118,7 +118,7 @@ def test_noise_is_that_of_the_block_in_every_thread():
 
 @pytest.mark.slow
 def test_a_compiler_makes_no_index_of_more_than_32_bits(tmp_path, monkeypatch):
-    """Triton refuses one, and it is inductor that writes it: ``arange`` times a constant."""
+    """Triton rejects such an index, which inductor generates from ``arange`` times a constant."""
     from torch._inductor.utils import run_and_get_code
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))

@@ -1,4 +1,4 @@
-"""What all adversarial models share: shapes, seeds, labels, network space, truncation."""
+"""Tests of all adversarial models: shapes, seeds, labels, network space, truncation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_generator_and_critic_take_every_shape(architecture: str, spec: DataSpec
 
 
 @every_architecture
-def test_images_of_64_pixels(architecture: str) -> None:
+def test_images_of_64_pixels_are_generated_and_judged(architecture: str) -> None:
     model = ARCHITECTURES[architecture](DataSpec((3, 64, 64), 256), width=4, hidden=8)
     with torch.no_grad(), count_nfe() as counter:
         assert model.critic(model.generate(1)).shape == (1,)
@@ -56,7 +56,7 @@ def test_images_of_64_pixels(architecture: str) -> None:
 @every_architecture
 def test_samples_depend_on_the_seed_only(architecture: str) -> None:
     model = ARCHITECTURES[architecture](DataSpec((1, 8, 8), 17))
-    for name, p in model.named_parameters():  # the per-pixel noise too
+    for name, p in model.named_parameters():  # including the per-pixel noise
         if name.endswith("strength"):
             nn.init.ones_(p)
     samples = model.sample(6, seed=7)

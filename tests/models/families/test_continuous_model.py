@@ -1,4 +1,4 @@
-"""What FFJORD and flow matching share: densities, shapes, details and the straightness of paths."""
+"""Tests of FFJORD and flow matching: densities, shapes, details and the straightness of paths."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_log_prob_of_a_row_is_independent_of_its_batch(kind, spec):
 @pytest.mark.parametrize(
     "shape", [(1, 2, 2), (1, 28, 28), (3, 32, 32), (1, 5, 7), (1, 1, 1)], ids=lambda s: "x".join(map(str, s))
 )
-def test_images_of_every_shape(kind, shape):
+def test_images_of_every_shape_are_sampled_and_scored(kind, shape):
     spec = zoo.DataSpec(shape, levels=256)
     model = kind(spec, solver={"method": "euler", "steps": 2})
     x = torch.randint(256, (2, *shape))
@@ -69,7 +69,7 @@ def test_details_name_solver_tolerance_and_trace():
     assert details == {"solver": "rk4", "steps": 9, "trace": "exact"}
 
 
-def test_settings_that_make_no_sense_are_refused():
+def test_invalid_settings_are_an_error():
     for settings in ({"method": "magic"}, {"train_trace": "none"}, {"steps": 0}, {"atol": 0.0}):
         with pytest.raises(ZooError, match=next(iter(settings))):
             Solver(**settings)
@@ -102,7 +102,7 @@ class Straight(nn.Module):
 
 
 class Accelerating(nn.Module):
-    """dx/dt = 2 t b: the chord is b, and int |b - 2 t b|^2 dt = b^2 / 3."""
+    """The field 2 t b, whose chord is b, with int |b - 2 t b|^2 dt = b^2 / 3."""
 
     def __init__(self, b):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The discretised logistic and the decoder likelihood against their definitions."""
+"""Tests of the discretised logistic and the decoder likelihood against their definitions."""
 
 from __future__ import annotations
 

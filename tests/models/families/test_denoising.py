@@ -1,4 +1,4 @@
-"""The chain of denoising steps against Bayes, quadrature and torch.distributions."""
+"""Tests of the chain of denoising steps against Bayes' rule, quadrature and torch.distributions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_schedule_loses_signal_step_by_step(schedule, timesteps):
 
 @SCHEDULES
 def test_steps_compose_to_the_closed_form(schedule):
-    """Mean factor and variance of q(x_t | x_0), by one step q(x_t | x_{t-1}) after another."""
+    """The steps q(x_t | x_{t-1}), one after another, give the mean factor and variance of q(x_t | x_0)."""
     angle = schedule_angles(50, schedule)
     signal = angle.cos().square()
     factor, variance = 1.0, 0.0
@@ -58,7 +58,7 @@ def test_steps_compose_to_the_closed_form(schedule):
 
 
 def test_posterior_of_a_step_agrees_with_quadrature():
-    """q(x_s | x_t, x_0) as the product of q(x_t | x_s) and q(x_s | x_0), by quadrature."""
+    """q(x_s | x_t, x_0) is the normalised product of q(x_t | x_s) and q(x_s | x_0)."""
     angle = schedule_angles(20, "cosine")
     t, s, x_t, x_0 = float(angle[12]), float(angle[9]), 0.7, -1.3
     grid = torch.linspace(-8, 8, 200_001, dtype=torch.float64)
@@ -73,7 +73,7 @@ def test_posterior_of_a_step_agrees_with_quadrature():
 
 
 @pytest.mark.parametrize("angle", [0.01, 0.7, 1.55])
-def test_predictions_of_noise_and_velocity_give_each_other(angle):
+def test_predictions_of_noise_and_velocity_agree(angle):
     x0, e = torch.randn(2, 5, 3, dtype=torch.float64)
     phi = torch.tensor(angle, dtype=torch.float64)
     x, v = phi.cos() * x0 + phi.sin() * e, phi.cos() * e - phi.sin() * x0

@@ -1,4 +1,4 @@
-"""What every flow shares: the temperature of its samples and the preprocessing of pixels."""
+"""Tests of all flows: the temperature of samples and the preprocessing of pixels."""
 
 from __future__ import annotations
 

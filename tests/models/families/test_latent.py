@@ -1,4 +1,4 @@
-"""What all latent variable models share: importance weights, diagnostics, beta, noise."""
+"""Tests of all latent variable models: importance weights, diagnostics, beta, noise."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_importance_weights_average_to_the_evidence_and_log_ratios_to_minus_the_
             weights = (model.decoder_likelihood.log_prob(many, *model.decode(draw.z)) + draw.log_ratio).exp()
             spread = math.hypot(weights.std().item(), mass.std().item()) / math.sqrt(n)
             assert abs(weights.mean() - mass.mean()) < 5 * spread
-            assert spread < 0.05 * mass.mean(), "a sharp test"
+            assert spread < 0.05 * mass.mean(), "the standard error is small"
             excess = draw.kl + draw.log_ratio
             assert abs(excess.mean()) < 5 * excess.std() / math.sqrt(n) + 1e-9
 
@@ -75,7 +75,7 @@ def test_active_units_are_those_whose_posterior_mean_depends_on_the_example(post
                 return model.diagnostics(x)["active_units"].value
 
         assert active() == 0
-        last.weight[1] = 1.0  # now the mean of the second unit alone depends on x
+        last.weight[1] = 1.0  # now only the mean of the second unit depends on x
         assert active() == 1
 
 

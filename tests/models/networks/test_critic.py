@@ -1,4 +1,4 @@
-"""The critic: its head, and the norms that bound its slope."""
+"""Tests of the critic: its head, and the norms that bound its slope."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def test_spectral_normalisation_makes_a_dense_critic_1_lipschitz() -> None:
 def test_spectral_normalisation_of_kernels_bounds_the_convolution_up_to_its_taps() -> None:
     """The paper divides by the norm of the kernel as a matrix (out, in x 9).
 
-    The convolution's own may be larger, by up to sqrt(9), as a pixel takes part in up to nine outputs. The
-    critic's slope then obeys the product of the layers' own norms.
+    The norm of the convolution may be larger, by up to sqrt(9), since a pixel is in up to nine outputs. The
+    critic's slope is at most the product of the layers' operator norms.
     """
     model = trained(GAN(DataSpec((1, 8, 8), 17), width=8, hidden=32, critic_norm="spectral"), 1e-3)
     shape: tuple[int, ...] = (1, 8, 8)

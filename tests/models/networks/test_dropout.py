@@ -1,4 +1,4 @@
-"""Dropout from keyed noise."""
+"""Tests of dropout from keyed noise."""
 
 from __future__ import annotations
 

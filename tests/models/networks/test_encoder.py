@@ -1,4 +1,4 @@
-"""Encoders and decoders."""
+"""Tests of encoders and decoders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _seeded() -> None:
 
 @pytest.mark.parametrize("norm", ["none", "group", "batch", "spectral"])
 @pytest.mark.parametrize("shape", [(1, 2, 2), (3, 1, 1), (1, 5, 7), (2, 16, 3), (1, 9, 33), (5,)])
-def test_encoder_and_decoder_take_any_shape(shape: tuple[int, ...], norm: str) -> None:
+def test_encoder_and_decoder_accept_any_shape(shape: tuple[int, ...], norm: str) -> None:
     encoder = Encoder(shape, 6, width=8, hidden=16, norm=norm)
     decoder = Decoder(6, shape, 2, width=8, hidden=16, norm=norm)
     with count_nfe() as counter:
@@ -32,7 +32,7 @@ def test_encoder_and_decoder_take_any_shape(shape: tuple[int, ...], norm: str) -
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (5,)])
-def test_a_misspelt_norm_or_activation_is_refused(shape: tuple[int, ...]) -> None:
+def test_an_unknown_norm_or_activation_is_an_error(shape: tuple[int, ...]) -> None:
     for network in (lambda **k: Encoder(shape, 2, **k), lambda **k: Decoder(2, shape, **k)):
         with pytest.raises(ZooError):
             network(norm="layer")

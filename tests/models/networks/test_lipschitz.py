@@ -1,4 +1,4 @@
-"""Lipschitz networks: slopes, Jacobians and converged norms."""
+"""Tests of Lipschitz networks: slopes, Jacobians and converged norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MADE: every allowed dependency and no other, with spread and with drawn degrees."""
+"""Tests of MADE: its dependencies are all the allowed ones, with spread and with drawn degrees."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_made_warns_where_a_narrow_layer_loses_dependencies() -> None:
         ({"hidden": (8, 8), "dropout": 0.1}, "residual"),
     ],
 )
-def test_made_refuses(settings: dict[str, object], message: str) -> None:
+def test_invalid_settings_of_made_are_an_error(settings: dict[str, object], message: str) -> None:
     with pytest.raises(zoo.ZooError, match=message):
         MADE(3, 2, **settings)  # type: ignore[arg-type]
 
@@ -85,7 +85,7 @@ def test_made_in_other_forms_has_every_dependency(settings: dict[str, object], c
     made = perturbed(MADE(7, 2, **{"hidden": (9, 12), "context": context} | settings))  # type: ignore[arg-type]
     assert made.coverage() == 1
     slope = torch.zeros(7, 2, 7, dtype=torch.float64)
-    for x in normal(5, 7):  # at one point alone a relu may hide a dependency
+    for x in normal(5, 7):  # at a single point a ReLU may hide a dependency
         c = normal(1, context, seed=2) if context else None
         slope += torch.autograd.functional.jacobian(lambda v, c=c: made(v[None], c)[0], x).abs()
     for parameter_slope in slope.unbind(1):
@@ -107,7 +107,9 @@ def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual
     x, c = normal(7), normal(1, context, seed=2) if context else None
     jacobian = torch.autograd.functional.jacobian(lambda x: made(x[None], c)[0], x)
     depends = jacobian.abs().sum(1) > 0
-    assert torch.equal(depends, torch.ones(7, 7, dtype=torch.bool).tril(-1)), "all of it, and no more"
+    assert torch.equal(depends, torch.ones(7, 7, dtype=torch.bool).tril(-1)), (
+        "all allowed dependencies and no others"
+    )
     rows, own = normal(4, 7), c.expand(4, -1) if c is not None else None
     with torch.no_grad():
         filled, parameters = made.generate(4, lambda i, _: rows[:, i], own)

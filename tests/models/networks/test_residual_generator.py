@@ -1,4 +1,4 @@
-"""Conditional norms, and residual features whose Lipschitz bound is attained."""
+"""Tests of conditional norms and of residual features, whose Lipschitz bound is attained."""
 
 from __future__ import annotations
 

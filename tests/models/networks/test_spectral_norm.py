@@ -1,4 +1,4 @@
-"""Spectral normalisation: norms of the maps themselves, in float64."""
+"""Tests of spectral normalisation: operator norms of the layers, in float64."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.networks.lipschitz import SpectralNorm
 
 
 def matrix(layer: SpectralNorm):
-    """The normalised map as a matrix."""
+    """Return the normalised map as a matrix."""
     basis = torch.eye(math.prod(layer.shape), dtype=torch.float64).view(-1, *layer.shape)
     return (layer(basis) - layer(torch.zeros_like(basis))).flatten(1).T
 
@@ -57,7 +57,7 @@ def test_sigma_belongs_to_the_convolution_not_to_its_kernel():
 def test_sigma_is_found_where_two_singular_values_change_places():
     layer = SpectralNorm(nn.Linear(20, 20), (20,), COEFFICIENT).double()
     values = torch.ones(20)
-    for largest in (3, 11):  # what was found for the first must not hide the second
+    for largest in (3, 11):  # the first singular vector must not hide the second
         with torch.no_grad():
             layer.layer.weight.copy_(torch.diag(values))
             layer.layer.weight[largest, largest] = 2.0
@@ -93,12 +93,12 @@ def test_training_iterations_reach_the_bound_and_only_with_gradients():
         assert torch.equal(g(x), g(x))
     before = [layer.right.clone() for layer in g.layers]
     trained = g(x)
-    assert torch.equal(trained, g(x)), "the same weights are the same map"
+    assert torch.equal(trained, g(x)), "with the same weights the map is the same"
     assert not any(torch.equal(a, layer.right) for a, layer in zip(before, g.layers, strict=True))
     for _ in range(200):
         with torch.no_grad():
             for layer in g.layers:
-                layer.layer.weight.mul_(1.0)  # as an optimiser touches it
+                layer.layer.weight.mul_(1.0)  # in place, as by an optimiser
         trained = g(x)
     torch.testing.assert_close(trained, g.eval()(x), rtol=0, atol=5e-3)
 

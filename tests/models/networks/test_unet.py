@@ -1,4 +1,4 @@
-"""The U-Net: sizes, attention, the time, and dropout."""
+"""Tests of the U-Net: sizes, attention, time and dropout."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zoo.models.networks.unet import Attention, UNet, UNetSettings
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 2, 2), (3, 6, 4), (1, 5, 7), (1, 28, 28), (3, 64, 64)])
-def test_u_net_takes_every_size(shape):
+def test_the_u_net_accepts_every_size(shape):
     net = UNet(shape, UNetSettings(channels=4, attention=(4, 14), dropout=0.1), context=3)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -23,11 +23,11 @@ def test_u_net_takes_every_size(shape):
     out = net.eval()(t, x, y)
     assert out.shape == x.shape
     torch.testing.assert_close(net(t[:1].squeeze(), x[:1], y[:1]), out[:1], rtol=1e-3, atol=1e-4)
-    assert not torch.allclose(net(t + 0.1, x, y), out), "time matters"
-    assert not torch.allclose(net(t, x, y.flip(0)), out), "the label matters"
+    assert not torch.allclose(net(t + 0.1, x, y), out), "the output depends on the time"
+    assert not torch.allclose(net(t, x, y.flip(0)), out), "the output depends on the label"
 
 
-def test_u_net_attends_at_the_sizes_asked_for():
+def test_the_u_net_has_attention_at_the_given_sizes():
     def attentions(**settings):
         net = UNet((1, 16, 16), UNetSettings(channels=4, **settings))
         return sum(isinstance(module, Attention) for module in net.modules())

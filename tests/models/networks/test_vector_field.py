@@ -1,4 +1,4 @@
-"""Vector fields: the exact divergence."""
+"""Tests of the exact divergence of vector fields."""
 
 from __future__ import annotations
 
