@@ -60,7 +60,7 @@ class LikeZuko(MaskedAutoregressive):
 
 
 class LikeZukoSpline(MaskedAutoregressive):
-    def _knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def knots(self, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         parts = parameters.split((BINS, BINS, BINS - 1), -1)
         low = math.log(1e-3)
         places = [
@@ -71,10 +71,10 @@ class LikeZukoSpline(MaskedAutoregressive):
         return places[0], places[1], slopes
 
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic(x, *self._knots(parameters))
+        return rational_quadratic(x, *self.knots(parameters))
 
     def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        return rational_quadratic(z, *self._knots(parameters), inverse=True)
+        return rational_quadratic(z, *self.knots(parameters), inverse=True)
 
 
 @torch.no_grad()

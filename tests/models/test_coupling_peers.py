@@ -159,7 +159,7 @@ def test_the_spline_equals_that_of_zuko():
 class ZukoSpline(SplineCoupling):
     """A rational spline with zuko's constraints of the parameters."""
 
-    def _knots(self, parameters):
+    def knots(self, parameters):
         from zuko.transforms import MonotonicRQSTransform
 
         raw = parameters.unflatten(1, (self.partition.changed, -1)).split(

@@ -138,7 +138,7 @@ class TarFlow(Flow):
             if isinstance(layer, TransformerAutoregressive):
                 y, _ = layer.generate(y, context, self.guidance)
             else:
-                y, _ = layer.inverse(y, context)  # type: ignore[operator]
+                y, _ = layer.inverse(y, context)
         if isinstance(self.dequantise, GaussianNoise) and self.denoise:
             clean = y + self.dequantise.std**2 * self.score(y, context)
             return self.dequantise.nearest(self._sound(clean, "samples"))

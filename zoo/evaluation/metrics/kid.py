@@ -26,7 +26,7 @@ class KernelDistance(FeatureMetric):
     >>> metric.update(torch.tensor([[0.0], [1.0], [2.0]]), real=True)
     >>> metric.update(torch.tensor([[0.0], [1.0], [3.0]]), real=False)
     >>> metric.compute()
-    tensor(-4., dtype=torch.float64)
+    tensor(-67.6667, dtype=torch.float64)
     """
 
     higher_is_better = False

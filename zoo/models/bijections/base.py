@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar, overload
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, cast, overload
 
 import torch
 from torch import Tensor, nn
@@ -54,9 +54,11 @@ class Chain(Bijection):
     dimensions.
     """
 
+    layers: Sequence[Bijection]
+
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = cast("Sequence[Bijection]", nn.ModuleList(layers))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = zeros(x)
@@ -68,18 +70,18 @@ class Chain(Bijection):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = zeros(z)
         for layer in reversed(self.layers):
-            z, log_det = layer.inverse(z, context)  # type: ignore[operator]
+            z, log_det = layer.inverse(z, context)
             total = total + log_det
         return z, total
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         for layer in reversed(self.layers):
-            z = layer.invert(z, context)  # type: ignore[operator]
+            z = layer.invert(z, context)
         return z
 
     def collect(self, batches: list[Tensor], contexts: list[Tensor | None]) -> list[Tensor]:
         for layer in self.layers:
-            batches = layer.collect(batches, contexts)  # type: ignore[operator]
+            batches = layer.collect(batches, contexts)
         return batches
 
 

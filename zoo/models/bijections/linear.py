@@ -23,6 +23,9 @@ class LULinear(Bijection):
         features: number of features D.
     """
 
+    below: Tensor
+    above: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         below, above = torch.tril_indices(features, features, -1), torch.triu_indices(features, features, 1)
@@ -49,7 +52,7 @@ class LULinear(Bijection):
         return F.softplus(self.diagonal.to(wide)) + SMALLEST
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
-        return triangles(self.lower, self.upper, self._scale(), self.below, self.above)  # type: ignore[arg-type]
+        return triangles(self.lower, self.upper, self._scale(), self.below, self.above)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return zeros(x) + self._scale().log().sum()

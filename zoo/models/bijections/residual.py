@@ -58,6 +58,13 @@ class HasJacobian(Protocol):
         """Return the output ``(B, D)`` and its Jacobian in x, ``(B, D, D)``."""
 
 
+@runtime_checkable
+class HasLipschitzBound(Protocol):
+    """A network that declares a bound on its Lipschitz constant in x."""
+
+    lipschitz: float
+
+
 class InvertibleResidual(Bijection):
     """An invertible residual block z = x + g(x) with Lip(g) = L < 1.
 
@@ -87,8 +94,8 @@ class InvertibleResidual(Bijection):
     dL/dz = (I + J)^-T dL/dx, itself a fixed point, so that no iterate is stored.
 
     Args:
-        g: the residual branch ``g(x)`` or, given a context, ``g(x, context)``, with an attribute
-            ``lipschitz``: a bound below 1 on its Lipschitz constant in x.
+        g: the residual branch ``g(x)`` or, given a context, ``g(x, context)``; it declares a bound
+            ``lipschitz`` below 1 on its Lipschitz constant in x (:class:`HasLipschitzBound`).
         series: the log-determinant.
         tolerance: bound on the error of the inverse in float32, relative to max(1, largest |x_i|) of the row;
             scaled by the machine epsilon in other precisions (float64: 2e-9 times it). Ten times the
@@ -115,7 +122,7 @@ class InvertibleResidual(Bijection):
     ) -> None:
         super().__init__()
         self.g, self.series, self.tolerance, self.most = g, series, tolerance, most
-        self.lipschitz = float(getattr(g, "lipschitz", math.nan))
+        self.lipschitz = float(g.lipschitz) if isinstance(g, HasLipschitzBound) else math.nan
         if not self.lipschitz < 1:
             raise ZooError(f"A residual block needs g.lipschitz below 1; got {self.lipschitz:g}.")
         # P(N >= m) for m = 1, 2, .., as long as the uniform number can be below it

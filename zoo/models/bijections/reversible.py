@@ -50,7 +50,7 @@ class Reversible(Chain):
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__(layers)
-        for module in self.layers.modules():
+        for module in self.modules():
             if isinstance(module, Bijection) and not module.reversible:
                 raise ZooError(
                     f"memory_efficient=true recomputes activations, which {type(module).__name__} does not "
@@ -60,14 +60,14 @@ class Reversible(Chain):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not self._needs_gradient(x, context):
             return super().forward(x, context)
-        steps = [(layer, layer.invert) for layer in self.layers]
-        return self._run(steps, x, context)  # type: ignore[arg-type]
+        steps: list[Step] = [(layer, layer.invert) for layer in self.layers]
+        return self._run(steps, x, context)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         if not self._needs_gradient(z, context):
             return super().inverse(z, context)
-        steps = [(layer.inverse, _value(layer)) for layer in reversed(self.layers)]
-        return self._run(steps, z, context)  # type: ignore[arg-type]
+        steps: list[Step] = [(layer.inverse, _value(layer)) for layer in reversed(self.layers)]
+        return self._run(steps, z, context)
 
     def _run(self, steps: list[Step], x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         parameters = [p for p in self.parameters() if p.requires_grad]
@@ -138,8 +138,9 @@ class _Recompute(torch.autograd.Function):
             value = point.detach()
             grad = grads[0] if grads[0] is not None else torch.zeros_like(value)
             for i, one in enumerate(grads[1:]):
+                so_far = totals[i]
                 if one is not None:
-                    totals[i] = one if totals[i] is None else totals[i] + one  # type: ignore[operator]
+                    totals[i] = one if so_far is None else so_far + one
         of_context = totals.pop() if len(wanted) > len(parameters) else None
         return None, grad, of_context, *totals
 
@@ -168,5 +169,5 @@ class _Scene:
             yield
 
 
-def _value(layer: Any) -> Callable[..., Tensor]:
+def _value(layer: Bijection) -> Callable[..., Tensor]:
     return lambda x, context=None: layer(x, context)[0]

@@ -16,6 +16,7 @@ from zoo.models.networks.encoder import (
     norm_layer,
     pyramid,
     pyramid_channels,
+    strides,
 )
 
 
@@ -81,6 +82,7 @@ def _enlarge(
     channels_in: int, channels_out: int, size_in: tuple[int, int], size_out: tuple[int, int]
 ) -> nn.ConvTranspose2d:
     """Return a transposed convolution that maps length n to m on each side: (n-1) stride - 2 + kernel = m."""
-    stride = tuple(1 if n == m else 2 for n, m in zip(size_in, size_out, strict=True))
-    kernel = tuple(m + 2 - (n - 1) * s for n, m, s in zip(size_in, size_out, stride, strict=True))
-    return nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=stride, padding=1)  # type: ignore[arg-type]
+    stride = strides(size_out, size_in)
+    (n, o), (m, p), (s, t) = size_in, size_out, stride
+    kernel = (m + 2 - (n - 1) * s, p + 2 - (o - 1) * t)
+    return nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=stride, padding=1)

@@ -93,8 +93,18 @@ def pyramid(height: int, width: int) -> list[tuple[int, int]]:
     """
     sizes = [(height, width)]
     while max(sizes[-1]) > SMALLEST:
-        sizes.append(tuple((s + 1) // 2 if s > SMALLEST else s for s in sizes[-1]))  # type: ignore[arg-type]
+        height, width = ((side + 1) // 2 if side > SMALLEST else side for side in sizes[-1])
+        sizes.append((height, width))
     return sizes
+
+
+def strides(large: tuple[int, int], small: tuple[int, int]) -> tuple[int, int]:
+    """Return the stride of each side from one size of a pyramid to the next: 2 where it halves, else 1.
+
+    >>> strides((5, 4), (3, 4))
+    (2, 1)
+    """
+    return (1 if large[0] == small[0] else 2, 1 if large[1] == small[1] else 2)
 
 
 def pyramid_channels(stages: int, width: int) -> list[int]:
@@ -143,8 +153,8 @@ class Encoder(nn.Module):
             channels = pyramid_channels(len(sizes), width)
             size_in = sizes[0]
             for size, channels_out in zip(sizes, channels, strict=True):
-                stride = tuple(1 if a == b else 2 for a, b in zip(size_in, size, strict=True))
-                convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)  # type: ignore[arg-type]
+                stride = strides(size_in, size)
+                convolution = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
                 layers += [
                     constrain(convolution, norm, (channels_in, *size_in)),
                     *norm_layer(norm, channels_out),

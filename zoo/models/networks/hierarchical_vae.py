@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from zoo.models.core.functional import soft_clamp
 from zoo.models.core.nfe import add_nfe
-from zoo.models.networks.encoder import pyramid
+from zoo.models.networks.encoder import pyramid, strides
 
 SampleLayer = Callable[[Tensor, Tensor | None], Tensor]
 """Returns a layer's standardised latents ``(B, Z, H, W)``, given zeros of that shape and the parameters of
@@ -61,7 +61,7 @@ class TopDownNetwork(nn.Module):
         self.enter = _conv(channels, width, self.sizes[0])
         self.up = nn.ModuleList(_Residual(width, size) for size in self.sizes)
         self.shrink = nn.ModuleList(
-            nn.Conv2d(width, width, 3, stride=_stride(*sizes), padding=1) for sizes in pairwise(self.sizes)
+            nn.Conv2d(width, width, 3, stride=strides(*sizes), padding=1) for sizes in pairwise(self.sizes)
         )
         self.top = nn.Parameter(torch.zeros(1, width, *self.sizes[-1]))
         self.down = nn.ModuleList(
@@ -150,10 +150,6 @@ def _conv(channels_in: int, channels_out: int, size: tuple[int, int]) -> nn.Conv
     """Return a 3x3 convolution, or a 1x1 convolution if the image is one pixel."""
     kernel = 1 if max(size) == 1 else 3
     return nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
-
-
-def _stride(large: tuple[int, int], small: tuple[int, int]) -> tuple[int, int]:
-    return tuple(1 if a == b else 2 for a, b in zip(large, small, strict=True))  # type: ignore[return-value]
 
 
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:

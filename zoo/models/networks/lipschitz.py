@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Gt, Lt
@@ -281,6 +281,8 @@ class LipschitzNetwork(nn.Module):
         lipschitz: bound on the Lipschitz constant in x: ``coefficient`` to the power of the number of layers.
     """
 
+    layers: Sequence[SpectralNorm]
+
     def __init__(
         self,
         shape: tuple[int, ...],
@@ -293,7 +295,7 @@ class LipschitzNetwork(nn.Module):
     ) -> None:
         super().__init__()
         widths = [shape[0], *hidden, shape[0]]
-        layers: list[nn.Module] = []
+        layers: list[SpectralNorm] = []
         activations: list[nn.Module] = []
         for index, (a, b) in enumerate(itertools.pairwise(widths)):
             if index or activate_input:
@@ -306,7 +308,8 @@ class LipschitzNetwork(nn.Module):
             # the norm of a 1x1 convolution is the norm of its matrix, at any size
             inside = (a, *(shape[1:] if kernel > 1 else [1] * (len(shape) - 1)))
             layers.append(SpectralNorm(layer, inside, **dataclasses.asdict(spectral)))
-        self.layers, self.activations = nn.ModuleList(layers), nn.ModuleList(activations)
+        self.layers = cast("Sequence[SpectralNorm]", nn.ModuleList(layers))
+        self.activations = nn.ModuleList(activations)
         self.context = nn.Linear(context, widths[1], bias=False) if context else None
         self.lipschitz = spectral.coefficient ** len(layers)
 
@@ -329,7 +332,7 @@ class LipschitzNetwork(nn.Module):
         add_nfe()
         directions: Tensor | None = None  # (B, D, width): derivative of the units in x_j; None: the identity
         for index, (activation, layer) in enumerate(zip(self.activations, self.layers, strict=True)):
-            weight = layer.weight()  # type: ignore[operator]
+            weight = layer.weight()
             turned = weight.T
             if isinstance(activation, Pointwise):
                 x, slope = activation.linearise(x)
@@ -338,7 +341,7 @@ class LipschitzNetwork(nn.Module):
                 else:
                     directions = directions.repeat(1, 1, activation.copies) * slope[:, None]
             directions = turned.expand(len(x), -1, -1) if directions is None else directions @ turned
-            x = F.linear(x, weight, layer.layer.bias)  # type: ignore[union-attr,arg-type]
+            x = F.linear(x, weight, layer.layer.bias)
             if index == 0 and self.context is not None:
                 x = x + self.context(context)
         assert directions is not None

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +112,8 @@ class MADE(nn.Module):
         ZooError: there is no hidden layer, or the widths do not allow ``residual``.
     """
 
+    layers: Sequence[MaskedLinear]
+
     @checked("model")
     def __init__(
         self,
@@ -154,10 +156,11 @@ class MADE(nn.Module):
                 degrees = drawn_degrees(width, dim, lowest, seed=stream(draw, index))
                 lowest = int(degrees[0])
             self.degrees.append(degrees)
-        self.layers = nn.ModuleList(
+        layers = [
             MaskedLinear(below[None, :] <= above[:, None])
             for below, above in pairwise([inputs, *self.degrees])
-        )
+        ]
+        self.layers = cast("Sequence[MaskedLinear]", nn.ModuleList(layers))
         seen = torch.arange(dim, device="cpu")
         self.output = MaskedLinear(self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
         nn.init.zeros_(self.output.weight)
@@ -226,7 +229,7 @@ class MADE(nn.Module):
         counts = [[end - start for start, end in pairwise([0, *ends])] for ends in self._ends]
         # each weight is split once, since the gradient of a slice is as large as the weight
         parts: list[list[Any]] = [
-            [value.split(count) for value in (layer.weight, layer.bias)]  # type: ignore[operator]
+            [value.split(count) for value in (layer.weight, layer.bias)]
             for layer, count in zip(self.layers, counts, strict=True)
         ]
         output = [value.split(self.parameters_per_dim) for value in (self.output.weight, self.output.bias)]

@@ -178,5 +178,6 @@ def convolution(channels_in: int, channels_out: int, kernel: int, gain: float = 
     """Return a convolution that preserves the size, initialised as in the papers (Glorot & Bengio 2010)."""
     layer = nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
     return layer

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -83,6 +83,8 @@ class DenseField(nn.Module):
         activation: ``tanh`` or ``softplus``.
     """
 
+    layers: Sequence[_Gated]
+
     def __init__(
         self,
         dim: int,
@@ -94,7 +96,8 @@ class DenseField(nn.Module):
         super().__init__()
         self.activation = _activation(activation)
         widths = itertools.pairwise([dim, *hidden, dim])
-        self.layers = nn.ModuleList(_Gated(nn.Linear(a, b), b, context) for a, b in widths)
+        layers = nn.ModuleList(_Gated(nn.Linear(a, b), b, context) for a, b in widths)
+        self.layers = cast("Sequence[_Gated]", layers)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the velocity ``(B, D)`` at times ``()`` or ``(B,)`` and points ``(B, D)``."""
@@ -119,10 +122,10 @@ class DenseField(nn.Module):
         act, slope = self.activation
         one = first(time, x, context)
         two = second(time, act(one), context)
-        gates = [torch.sigmoid(layer.gate(time)) for layer in self.layers]  # type: ignore[operator]
+        gates = [torch.sigmoid(layer.gate(time)) for layer in self.layers]
         slope_one, slope_two = slope(one) * gates[0], slope(two) * gates[1]
-        w1, w2, w3 = (layer.layer.weight for layer in self.layers)  # type: ignore[union-attr]
-        mixed = w2 * (w1 @ (gates[2].T * w3)).T  # type: ignore[operator]
+        w1, w2, w3 = (layer.layer.weight for layer in self.layers)
+        mixed = w2 * (w1 @ (gates[2].T * w3)).T
         return third(time, act(two), context), (slope_two * (slope_one @ mixed.T)).sum(1)
 
 
@@ -140,6 +143,8 @@ class PatchField(nn.Module):
         context: length of the context, which shifts every channel, as the time does; 0 for none.
     """
 
+    layers: Sequence[_Gated]
+
     def __init__(
         self, shape: tuple[int, ...], settings: PatchSettings = PatchSettings(), *, context: int = 0
     ) -> None:
@@ -149,7 +154,8 @@ class PatchField(nn.Module):
         self.fold = (patch_side(height, settings.patch), patch_side(width, settings.patch))
         folded = channels * self.fold[0] * self.fold[1]
         widths = itertools.pairwise([folded, *settings.hidden, folded])
-        self.layers = nn.ModuleList(_Gated(nn.Conv2d(a, b, 3, padding=1), b, context) for a, b in widths)
+        layers = nn.ModuleList(_Gated(nn.Conv2d(a, b, 3, padding=1), b, context) for a, b in widths)
+        self.layers = cast("Sequence[_Gated]", layers)
 
     def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return the velocity ``(B, C, H, W)`` at times ``()`` or ``(B,)`` and images ``(B, C, H, W)``."""
@@ -193,7 +199,7 @@ class LearnedTime(nn.Module):
 class _Gated(nn.Module):
     """A gated layer, layer(x) * sigmoid(g t + c) + h t + W context, with g, c and h for each channel."""
 
-    def __init__(self, layer: nn.Module, channels: int, context: int) -> None:
+    def __init__(self, layer: nn.Linear | nn.Conv2d, channels: int, context: int) -> None:
         super().__init__()
         self.layer = layer
         self.gate, self.shift = nn.Linear(1, channels), nn.Linear(1, channels, bias=False)
@@ -210,7 +216,7 @@ class _Gated(nn.Module):
 
 
 def _gated_stack(
-    layers: nn.ModuleList, activation: _Smooth, t: Tensor, x: Tensor, context: Tensor | None
+    layers: Sequence[_Gated], activation: _Smooth, t: Tensor, x: Tensor, context: Tensor | None
 ) -> Tensor:
     time = t.reshape(-1, 1).to(x.dtype)
     for index, layer in enumerate(layers):
