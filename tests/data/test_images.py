@@ -172,11 +172,11 @@ def test_missing_or_unreadable_pictures_are_an_error(tmp_path):
         Images(path=str(tmp_path), val_fraction=0.5, test_fraction=0.5)
 
 
-# What folders bring
+# Folders
 
 
 def colours(folder, count, size=(6, 6), suffix="png", **save):
-    """Random colour pictures in one folder."""
+    """Write random colour pictures into one folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(count):
         Image.fromarray(RNG.integers(0, 256, (*size, 3), dtype=np.uint8)).save(
@@ -190,7 +190,7 @@ def test_every_format_that_pillow_reads_is_used(tmp_path, suffix):
     assert everything(ready(Images(path=str(tmp_path)))).shape == (12, 3, 6, 6)
 
 
-def test_what_is_left_out_is_counted_in_one_line(tmp_path):
+def test_omitted_files_are_counted_in_one_note(tmp_path):
     colours(tmp_path, 12)
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "film.mpg").write_text("no picture")
@@ -203,7 +203,7 @@ def test_what_is_left_out_is_counted_in_one_line(tmp_path):
     assert "1 .mpg, 1 .txt and 4 hidden" in note
 
 
-def test_linked_folders_are_followed_and_circles_end(tmp_path):
+def test_linked_folders_are_followed_without_cycles(tmp_path):
     colours(tmp_path / "own", 6)
     colours(tmp_path / "far", 7)
     folder = tmp_path / "data"
@@ -233,7 +233,7 @@ def test_a_folder_with_train_and_test_keeps_its_split(tmp_path, folders):
     assert not data.labels
 
 
-def test_pictures_outside_of_train_and_test_are_said(tmp_path):
+def test_pictures_outside_of_train_and_test_are_noted(tmp_path):
     colours(tmp_path / "train", 20)
     colours(tmp_path / "test", 4)
     colours(tmp_path, 2)
@@ -261,7 +261,7 @@ def test_class_folders_are_labels_of_the_pictures_in_them(tmp_path, split):
     assert plain.describe().fingerprint == data.describe().fingerprint
 
 
-def test_labels_that_folders_do_not_give_are_refused(tmp_path):
+def test_labels_without_class_folders_are_an_error(tmp_path):
     colours(tmp_path / "one", 12)
     assert ready(Images(path=str(tmp_path))).spec.classes is None
     with pytest.raises(ZooError, match="there is one class folder, 'one'; give every class"):
@@ -271,11 +271,11 @@ def test_labels_that_folders_do_not_give_are_refused(tmp_path):
         Images(path=str(tmp_path), labels=True).setup()
 
 
-# What single files bring
+# Single files
 
 
 def damaged_exif(orientation, tag, kind, value, extra=b""):
-    """The APP1 segment of a JPEG: an orientation and an entry that is damaged."""
+    """Return the APP1 segment of a JPEG with an orientation and a damaged entry."""
     entries = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
     entries += struct.pack("<HHI", tag, kind, len(value) if kind == 2 else 1) + value
     body = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + bytes(4) + extra
@@ -292,7 +292,7 @@ ODD_EXIF = {
 
 
 @pytest.mark.parametrize("odd", ODD_EXIF)
-def test_damaged_exif_is_read_around(tmp_path, odd):
+def test_damaged_exif_entries_do_not_affect_the_orientation(tmp_path, odd):
     wide = np.zeros((8, 16), np.uint8)
     wide[:, 8:] = 255
     buffer = io.BytesIO()
@@ -302,13 +302,13 @@ def test_damaged_exif_is_read_around(tmp_path, odd):
         (tmp_path / f"{i}.jpg").write_bytes(jpeg[:2] + damaged_exif(6, *ODD_EXIF[odd]) + jpeg[2:])
     data = ready(Images(path=str(tmp_path)))
     picture = data.splits["train"][0, 0]
-    assert picture.shape == (16, 8), "turned as the orientation says"
+    assert picture.shape == (16, 8), "rotated by the orientation"
     assert picture[:8].float().mean() < 10
     assert picture[8:].float().mean() > 245
 
 
 @pytest.mark.parametrize("orientation", range(10))
-def test_orientation_turns_as_pillow_does(tmp_path, orientation):
+def test_orientation_rotates_like_pillow(tmp_path, orientation):
     exif = Image.Exif()
     exif[0x112] = orientation
     for i in range(10):
@@ -318,7 +318,7 @@ def test_orientation_turns_as_pillow_does(tmp_path, orientation):
     np.testing.assert_array_equal(ready(Images(path=str(tmp_path))).splits["train"][0, 0], expected)
 
 
-def test_kinds_of_pixels_come_to_8_bits(tmp_path):
+def test_pixels_of_every_kind_are_converted_to_8_bits(tmp_path):
     ramp = np.linspace(0, 65535, 16).astype(np.uint16).reshape(4, 4)
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     Image.fromarray(ramp).save(tmp_path / "deep.tif")
@@ -349,7 +349,7 @@ def test_cmyk_and_alpha_become_colours_on_white(tmp_path):
     assert firsts.count((0, 0, 0)) == 8
 
 
-def test_the_first_frame_of_several_is_used_and_said(tmp_path):
+def test_the_first_frame_of_several_is_used_and_noted(tmp_path):
     colours(tmp_path, 11, size=(4, 4))
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
@@ -359,7 +359,7 @@ def test_the_first_frame_of_several_is_used_and_said(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
-def test_damaged_pictures_are_refused_by_name_and_counted(tmp_path, damage):
+def test_damaged_pictures_are_an_error_that_names_and_counts_them(tmp_path, damage):
     colours(tmp_path, 12, size=(40, 40))
     for name in ("03.png", "07.png", "09.png"):
         file = tmp_path / name

@@ -31,7 +31,7 @@ def everything(data):
 
 
 def original(data):
-    """The rows in their own units, sorted."""
+    """Return the rows in the table's units, sorted."""
     x = everything(data).double().numpy() * data.std + data.mean
     return x[np.lexsort(x.T[::-1])]
 
@@ -206,7 +206,7 @@ PACK = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zip": _z
 
 
 @pytest.mark.parametrize("suffix", PACK)
-def test_compressed_text_is_read_whatever_it_is_called(tmp_path, suffix):
+def test_compressed_text_is_read_under_any_file_name(tmp_path, suffix):
     for name in (f"x.csv.{suffix}", "x.csv"):
         (tmp_path / name).write_bytes(PACK[suffix](text().encode()))
         np.testing.assert_allclose(original(ready(path=tmp_path / name)), ordered(X), atol=1e-5)
@@ -269,7 +269,7 @@ def test_columns_of_any_numeric_type_are_numbers(tmp_path):
         ("nan,1.5,2.5", False),
     ],
 )
-def test_header_of_numbers(tmp_path, first, taken):
+def test_a_header_of_numbers_is_recognised(tmp_path, first, taken):
     (tmp_path / "x.csv").write_text(text(header=first))
     data = Table(path=str(tmp_path / "x.csv"))
     if first.startswith("nan"):
@@ -285,7 +285,7 @@ def test_header_of_numbers(tmp_path, first, taken):
         assert len(everything(ready(path=tmp_path / "x.csv", header=False))) == 41
 
 
-def test_header_of_years_above_whole_numbers(tmp_path):
+def test_a_header_of_years_above_whole_numbers_is_recognised(tmp_path):
     x = RNG.permutation(3000)[:120].reshape(40, 3) // 10
     lines = "\n".join(",".join(map(str, row)) for row in x) + "\n"
     (tmp_path / "x.csv").write_text("2019,2030,2041\n" + lines)
@@ -298,7 +298,7 @@ def test_header_of_years_above_whole_numbers(tmp_path):
     assert len(everything(data)) == 41
 
 
-# What has no density
+# Columns and rows without a density
 
 
 def written(folder, **columns):
@@ -328,7 +328,7 @@ FLAWS = {
 
 
 @pytest.mark.parametrize("flaw", FLAWS)
-def test_a_column_without_density_is_refused_by_name_with_what_to_do(tmp_path, flaw):
+def test_a_column_without_density_is_an_error_with_its_name_and_the_remedy(tmp_path, flaw):
     columns, problem, advice = FLAWS[flaw]
     path = written(tmp_path, a=A, **columns)
     with pytest.raises(ZooError) as error:
@@ -347,7 +347,7 @@ def test_continuous_columns_of_many_kinds_are_accepted(tmp_path):
     ready(path=written(tmp_path, a=A, b=np.exp(B), c=C.round(4), n=counts, near=A + 1e-3 * B))
 
 
-def test_all_flaws_are_told_at_once(tmp_path):
+def test_all_problems_are_in_one_error(tmp_path):
     path = written(tmp_path, a=A, flag=A > 0, k=1, b=A)
     with pytest.raises(ZooError) as error:
         ready(path=path)
@@ -394,7 +394,7 @@ def test_dequantised_columns_are_uniform_above_their_grid(tmp_path, values):
     assert np.allclose(counts, [(x == v).sum() for v in values], atol=1)
 
 
-def test_grid_of_a_column():
+def test_the_grid_of_a_column_is_found():
     assert grid(np.array([3.0, 1, 5, 5])) == grid(np.array([1.0, 3, 5]))
     assert grid(np.array([1.0, 3, 5])).step == 2
     assert grid(np.array([0, 1, 2**0.5])) is None
@@ -411,7 +411,7 @@ def test_linear_functions_are_found_to_rounding_and_not_beyond():
     assert examine(x, list("abcd")).problems == []
 
 
-# Choices, labels and own units
+# Choice of columns, labels and original units
 
 
 def test_columns_are_chosen_by_name(tmp_path):
@@ -446,7 +446,7 @@ def test_a_label_column_gives_classes(tmp_path):
         ready(path=path, label="kind")
 
 
-def test_own_units_lead_back_to_the_table(tmp_path):
+def test_samples_are_mapped_back_to_the_tables_units(tmp_path):
     data = ready(path=written(tmp_path, height=170 + 10 * A, mass=70 + B))
     details = json.loads(json.dumps(data.describe().details))
     frame = own_units(everything(data).numpy(), details)

@@ -1,8 +1,8 @@
 """Find the columns and rows of a table that have no density, and make discrete columns continuous.
 
 A likelihood of continuous data rises without bound where values repeat: on a discrete, constant or repeated
-column, on one that follows from others, and on rows that occur twice. Such a number means nothing, so a table
-that has them is refused until the user says what to do with them.
+column, on one that follows from others, and on rows that occur twice. Such a likelihood is meaningless, so a
+table with such columns or rows is an error until the user chooses how to treat them.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import pandas as pd
 
 from zoo.data.frames import counts_rows
 
-MOST_LEVELS = 4096  # beyond it, rounding is finer than what a model resolves
+MOST_LEVELS = 4096  # with more values, a model cannot resolve the rounding
 LARGEST_ATOM = 0.05
-DEPENDENT = 1e-5  # deviation of a column from what others say of it, in its own standard deviations
+DEPENDENT = 1e-5  # residual of a column after a linear fit by the others, in its standard deviations
 
 
 @dataclass
 class Findings:
-    """What is wrong with a table, and what to do.
+    """The problems of a table and their remedies.
 
     Attributes:
-        problems: a clause each, which names the column.
-        drop: columns that only leaving out helps.
-        dequantise: discrete columns.
+        problems: one clause for each problem, which names the column.
+        drop: columns that must be left out.
+        dequantise: discrete columns, to which noise can be added.
         repeats: whether rows occur twice.
     """
 
@@ -38,7 +38,7 @@ class Findings:
     repeats: bool = False
 
     def sentence(self) -> str:
-        """Return all problems and what to do, as one sentence without its subject, the file."""
+        """Return all problems and remedies as a sentence without its subject, the file."""
         advice = []
         if self.drop:
             advice.append(f"leave out what has no density by {override('drop', self.drop)}")
@@ -63,15 +63,15 @@ class Grid:
     step: float
 
     def index(self, x: np.ndarray) -> np.ndarray:
-        """Return the number of the grid's value at or below each value."""
+        """Return the index of the grid's value at or below each value."""
         return np.floor((x - self.lowest) / self.step)
 
     def nearest(self, x: np.ndarray) -> np.ndarray:
-        """Return the number of the grid's nearest value."""
+        """Return the index of the grid's nearest value."""
         return np.rint((x - self.lowest) / self.step)
 
     def values(self, index: np.ndarray) -> np.ndarray:
-        """Return values by their number."""
+        """Return the grid's values at these indices."""
         digits = max(0, 6 - int(np.floor(np.log10(self.step))))
         return np.round(self.lowest + index * self.step, digits)
 
@@ -89,7 +89,7 @@ def override(setting: str, names: Sequence[str]) -> str:
 
 
 def grid(x: np.ndarray) -> Grid | None:
-    """Return the grid that all values lie on; None where there is none, or one value alone."""
+    """Return the grid that all values lie on; None if there is no grid or only one value."""
     values = np.unique(x)
     if len(values) < 2:
         return None
@@ -113,7 +113,7 @@ def is_discrete(x: np.ndarray) -> bool:
 
 
 def dependent(x: np.ndarray) -> dict[int, list[int]]:
-    """Return the columns that are a linear function of columns before them, with these.
+    """Return the columns that are linear functions of earlier columns, together with those columns.
 
     A table of at most twice as many rows as columns is not examined: such functions exist by chance.
 
@@ -144,12 +144,12 @@ def dependent(x: np.ndarray) -> dict[int, list[int]]:
 
 
 def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = ()) -> Findings:
-    """Return what has no density in a table of finite numbers.
+    """Return the columns and rows without a density in a table of finite numbers.
 
     Args:
         x: the table, ``(N, D)``.
-        names: of its columns.
-        dequantised: columns that noise is added to, which are examined for nothing but being constant.
+        names: names of the columns.
+        dequantised: columns that noise is added to; they are only examined for being constant.
     """
     found = Findings()
     constant = {j for j in range(x.shape[1]) if x[:, j].min() == x[:, j].max()}
@@ -171,7 +171,7 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         found.drop.append(names[j])
     distinct = x[~repeated]
     discrete = {j for j in rest if j not in linked and is_discrete(x[:, j])}
-    if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows alone make no column discrete
+    if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows do not make a column discrete
         discrete = {j for j in discrete if is_discrete(distinct[:, j])}
     for j in rest:
         if j in linked:

@@ -1,7 +1,7 @@
 """Read a table file of any common kind into a pandas DataFrame.
 
 Text may be separated by commas, semicolons, tabs, bars or spaces, have a decimal comma, be compressed, begin
-with comment lines, and have a header or none; all this is found out from its first rows.
+with comment lines, and have a header or none; the first rows determine all of this.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ Compression = Literal["gzip", "bz2", "xz", "zip"]
 
 @dataclass
 class Frame:
-    """A table as it was read.
+    """The contents of a table file.
 
     Attributes:
         body: the rows, under unique names.
-        header: whether the first row was taken as the columns' names; None where a format always has names.
-        notes: what was left out, one sentence each.
+        header: whether the first row was used as the columns' names; None if the format always has names.
+        notes: the omissions in reading, one sentence each.
     """
 
     body: pd.DataFrame
@@ -83,7 +83,7 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
             f"{path} needs a library that is not installed ({error}); install zoo with its extra 'tables', "
             "or save the table as csv."
         ) from error
-    except Exception as error:  # what a damaged file raises depends on the library that reads it
+    except Exception as error:  # the exception for a damaged file depends on the library
         if isinstance(error, MemoryError | PermissionError):
             raise
         kind = "a csv file" if suffix not in PARQUET + FEATHER + EXCEL else f"a {suffix[1:]} file"
@@ -95,10 +95,9 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
 def has_header(rows: Sequence[Sequence[str]]) -> bool:
     """Return whether the first row names the columns.
 
-    It does where a cell of it is text above numbers. Where every cell above numbers is a number, it does if
-    these are distinct whole numbers that differ from their columns in kind (the rows have fractions) or in
-    distribution (outside the rows' range by more than its width), or that count 0, 1, 2, ... as default
-    names do.
+    True if one of its cells is text above numbers. If every cell above numbers is a number, True if these are
+    distinct whole numbers that differ from their columns in kind (the rows have fractions) or in distribution
+    (outside the rows' range by more than its width), or that count 0, 1, 2, ... like default names.
 
     >>> has_header([["2019", "2020"], ["0.5", "1.5"], ["0.1", "-1"]])
     True
@@ -216,7 +215,7 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
     if names is not None and len(names) == body.shape[1] - 1:
         if body.iloc[:, -1].isna().all():  # rows that end with a separator
             names = [*names, ""]
-        else:  # as R writes a table: no name above the names of the rows
+        else:  # R's format: no name above the names of the rows
             names = ["", *names]
     _name(frame, names, path)
     if names is None or not names[-1]:
@@ -256,7 +255,7 @@ def _name(frame: Frame, names: Sequence[str] | None, path: Path) -> None:
 
 
 def _unique(names: Sequence[str]) -> list[str]:
-    """Return the names with a number behind every repeated one."""
+    """Return the names, with a number appended to repeated ones."""
     found: list[str] = []
     for name in names:
         fresh, count = name, 0
@@ -307,7 +306,7 @@ def counts_rows(column: Any) -> bool:
 
 
 def _compression(path: Path) -> Compression | None:
-    """Return how a file is compressed, by its first bytes."""
+    """Return the kind of compression of a file, by its first bytes."""
     with open(path, "rb") as file:
         start = file.read(6)
     if start.startswith(b"\x1f\x8b"):
@@ -345,7 +344,7 @@ def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 
 def _separator(lines: Sequence[str]) -> tuple[str, str]:
-    """Return separator and decimal mark: those by which most cells are numbers and the rows equally long."""
+    """Return the separator and decimal mark with which most cells are numbers and rows are equally long."""
     best, found = (-1.0, False), (",", ".")
     for separator in (",", ";", "\t", "|", _SPACES):
         rows = [row for row in _cells(lines, separator) if row]

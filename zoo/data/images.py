@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLIT_FOLDERS |= {"test": "test", "testing": "test"}
 _ORIENTATION = 0x0112
-_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # which Pillow recognises alone
+_NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow recognises but cannot decode
 _JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 
 
@@ -44,8 +44,8 @@ class Images(UserData):
         levels: number of levels, 2..256. The 8-bit values of files are reduced to it (16-bit greys to 8 bits
             first); arrays must hold ``0 .. levels-1``.
         grey: True and False convert to grey and to colour; ``auto`` is grey if every picture is grey.
-        labels: whether the folders that hold the pictures are their classes; None: they are where every
-            picture lies in one of several folders, in every split.
+        labels: whether the pictures' folders are their classes; None: they are classes if every picture lies
+            in one of several folders, in every split.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class Images(UserData):
         self.natural = self.spec.shape[0] == 3 and self.levels == 256
 
     def _files(self, folder: Path) -> dict[str, list[Path]]:
-        """Return the pictures' paths by split, or all of them under ``all``; note what is left out."""
+        """Return the pictures' paths by split, or all of them under ``all``; record the omitted files."""
         from PIL import Image
 
         Image.init()
@@ -194,7 +194,7 @@ class Images(UserData):
         for file in files:
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Pillow's, of odd EXIF and the like
+                    warnings.simplefilter("ignore")  # Pillow's warnings, for example about unusual EXIF data
                     with Image.open(file) as opened:
                         animated += getattr(opened, "n_frames", 1) > 1
                         opened.load()
@@ -212,7 +212,7 @@ class Images(UserData):
                         picture = picture.convert("RGB")
             except (InvalidData, MemoryError):
                 raise
-            except Exception as error:  # what a damaged file raises depends on where it is damaged
+            except Exception as error:  # the exception for a damaged file depends on the damage
                 damaged.append((file, " ".join(str(error).split()) or type(error).__name__))
                 continue
             all_grey &= grey
@@ -322,9 +322,10 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _upright(picture: Image.Image) -> Image.Image:
-    """Return a picture turned as its EXIF orientation says, whatever else the EXIF data are.
+    """Return a picture rotated by its EXIF orientation.
 
-    Only this entry is read, so that damage in others does no harm. Without a sound one nothing is turned.
+    Only this entry is read, so that damage in others does no harm. Without a valid entry the picture is
+    unchanged.
     """
     from PIL import Image
 
@@ -349,7 +350,7 @@ def _eight_bits(picture: Image.Image, file: Path) -> Image.Image:
     """Return a grey picture of 16 bits with the upper 8 of them.
 
     Raises:
-        InvalidData: its values are fractions, beyond 16 bits, or would all become black.
+        InvalidData: the values are fractions, exceed 16 bits, or would all become black.
     """
     from PIL import Image
 

@@ -20,7 +20,7 @@ from zoo.record import DataDescription
 
 
 class Table(UserData):
-    """Columns of numbers from text (csv and its kin, also compressed), Excel, parquet, feather, npy or npz.
+    """A table of numbers from text (csv and similar, also compressed), Excel, parquet, feather, npy or npz.
 
     In an ``.npz`` the array is called ``data`` or ``x`` (or anything, if it is the only one), or there are
     ``train``, ``val`` and ``test``. Every column is standardised by the training split's mean and deviation:
@@ -32,13 +32,13 @@ class Table(UserData):
         header: whether the first row of a text or Excel file names the columns; None: decided by the rows.
         drop: names of columns to leave out.
         dequantise: names of discrete columns, to which uniform noise of one step of their grid is added once
-            (keyed by ``split_seed``). A density of the sum is a lower bound of the discrete probability in
-            the mean, as for the pixels of an image: log P(v) >= E log p(v + u) + log step.
-        drop_repeats: keep the first of equal rows.
-        label: name of a column of labels, which conditional models take; its values may be text.
+            (keyed by ``split_seed``). On average, the log-density of the sum gives a lower bound of the
+            discrete log-probability, as for the pixels of an image: log P(v) >= E log p(v + u) + log step.
+        drop_repeats: whether to keep only the first of equal rows.
+        label: name of a column of labels for conditional models; its values may be text.
 
     Raises:
-        InvalidData: of :meth:`setup`: a column or row has no density (see :mod:`zoo.data.columns`), or a
+        InvalidData: in :meth:`setup`: a column or row has no density (see :mod:`zoo.data.columns`), or a
             value is not a finite number.
     """
 
@@ -112,7 +112,7 @@ class Table(UserData):
             self.labels = {split: torch.from_numpy(y) for split, y in self.split(labels).items()}
 
     def _frames(self, path: Path) -> dict[str, pd.DataFrame]:
-        """Return the table by split, or all of it under ``all``; note what was taken."""
+        """Return the table by split, or all of it under ``all``; record how it was read."""
         if path.suffix.lower() in (".npy", ".npz"):
             content = load_arrays(path)
             named = content if isinstance(content, dict) else {"data": content}
@@ -140,7 +140,7 @@ class Table(UserData):
     def _chosen(
         self, frames: dict[str, pd.DataFrame], path: Path
     ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-        """Return the columns that are modelled, and the labels by split where there are any."""
+        """Return the modelled columns and, if there are labels, the labels by split."""
         known = list(next(iter(frames.values())).columns)
         wanted = [*self.drop, *self.dequantise, *([] if self.label is None else [self.label])]
         for column in wanted:
@@ -221,11 +221,11 @@ class Table(UserData):
 def own_units(samples: np.ndarray, details: Mapping[str, Any]) -> pd.DataFrame:
     """Return samples ``(N, D)`` of a model in the units and columns of its table.
 
-    Dequantised columns come back to the values of their grid.
+    Dequantised columns are rounded down to the values of their grid.
 
     Args:
-        samples: in the standardised units that the model works in.
-        details: of the record's data description.
+        samples: samples in the model's standardised units.
+        details: details of the data in the record.
 
     Raises:
         ZooError: the details lack the columns, or their means and deviations.
@@ -247,7 +247,7 @@ def own_units(samples: np.ndarray, details: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _checked(x: np.ndarray, path: Path, key: str) -> np.ndarray:
-    """Return a table's array, which has to be real and (rows, columns)."""
+    """Return a table's array after checking that it is real, of shape (rows, columns)."""
     if x.dtype.kind not in "buif":
         raise InvalidData(f"{path} ({key}) holds {x.dtype} values; a table holds real numbers.")
     if x.ndim != 2 or not x.shape[1]:
@@ -289,10 +289,10 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
 
 
 def _column(column: pd.Series) -> tuple[np.ndarray, str]:
-    """Return a column as float64, NaN where it is no number, and what it is if it is of another kind."""
+    """Return a column as float64 with NaN for other values, and its kind if it does not hold numbers."""
     if pd.api.types.is_complex_dtype(column):
         return np.full(len(column), np.nan), "holds complex numbers"
-    if pd.api.types.is_numeric_dtype(column):  # whole numbers and truth values too, also with gaps
+    if pd.api.types.is_numeric_dtype(column):  # including truth values and columns with gaps
         return column.to_numpy(dtype=np.float64, na_value=np.nan), ""
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         return np.full(len(column), np.nan), "holds dates or times"
