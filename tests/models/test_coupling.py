@@ -117,9 +117,7 @@ def test_models_invert_exactly_and_have_autograds_log_det(name, shape, batch):
     Deep random layers amplify rounding so much that no bound would separate a wrong inverse from a correct
     one. Trained weights are tested in test_trained.py.
     """
-    if (
-        name == "maf"
-    ):  # five wide layers, each with scales up to e^5: larger weights would lose too many digits
+    if name == "maf":  # five wide layers with scales up to e^5: larger weights would lose digits
         model = perturbed(name, DataSpec(shape), amount=0.03)
     elif name == "nsf_coupling":  # likewise: slopes of a spline reach 1e-3
         model = perturbed(name, DataSpec(shape), amount=0.1, width=8, hidden=16, blocks=1)

@@ -120,9 +120,8 @@ class TwoSampleMetric(ZooMetric):
 
     def _rows(self, x: Tensor) -> Tensor:
         """Return a batch as float64 rows ``(B, D)``."""
-        x = (
-            x.detach() if x.requires_grad else x
-        )  # not copied if possible: metrics that hold the same tensor share its distances
+        # No new object if possible: metrics that hold the same tensor share its distances.
+        x = x.detach() if x.requires_grad else x
         return x.flatten(1).to(device=self.device, dtype=torch.float64)
 
     def _sets(self) -> tuple[Tensor, Tensor]:

@@ -219,10 +219,8 @@ def _values_alone(model: nn.Module) -> Iterator[None]:
 
 
 def _end_of_path(ode: ContinuousFlow, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    solver, ode.solver = (
-        ode.solver,
-        replace(ode.solver, adjoint=False),
-    )  # the adjoint would solve an ODE for each row of a Jacobian
+    # The adjoint would solve an ODE for each row of a Jacobian.
+    solver, ode.solver = ode.solver, replace(ode.solver, adjoint=False)
     try:
         return ode.path(x, (0.0, 1.0), context)[-1], zeros(x)
     finally:

@@ -122,9 +122,7 @@ def check_state(bijection: Bijection, x: Tensor, context: Tensor | None = None) 
     context = None if context is None else context.to(x.dtype)
     persistent = {name for name, _ in made.named_parameters()} | set(made.state_dict())
     for name, buffer in made.named_buffers():
-        if (
-            name not in persistent
-        ):  # values that are not saved must follow from the constructor; the copy lost the others above
+        if name not in persistent:  # must follow from the constructor, since it is not saved
             other.get_buffer(name).copy_(buffer)
     with torch.no_grad():
         expected, actual = made(x, context), other(x, context)
