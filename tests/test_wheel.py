@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,3 +50,13 @@ def test_the_wheel_trains_compares_and_explains_in_an_empty_environment(tmp_path
         "import zoo; print(zoo.build('glow', zoo.DataSpec((1, 8, 8), levels=17)).sample(2, seed=0).shape)"
     )
     assert "[2, 1, 8, 8]" in call(python, "-c", program)
+
+
+def test_nothing_tells_a_user_to_install_the_package_of_the_same_name():
+    """The distribution is genzoo, and not on a registry yet: extras are installed from the clone."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "zoo", "conf", "sweeps", "docs", "*.md", "examples", "Makefile"],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()  # fmt: skip
+    wrong = re.compile(r"install +['\"]?zoo\b|(?<![\w.])zoo\[(search|workspace|cluster|dev|tables)")
+    assert not [name for name in listed if wrong.search((ROOT / name).read_text(errors="replace"))]

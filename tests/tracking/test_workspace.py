@@ -60,4 +60,4 @@ def test_without_the_extra(monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)
     assert main(["workspace", "mine", "--dry-run"]) == 2
-    assert "pip install 'zoo[workspace]'" in capsys.readouterr().err
+    assert "pip install '.[workspace]'" in capsys.readouterr().err

@@ -155,7 +155,9 @@ class Search:
         try:
             import optuna
         except ImportError:
-            raise ZooError("This sweep searches; install Optuna with: pip install 'zoo[search]'.") from None
+            raise ZooError(
+                "This sweep searches; install Optuna: pip install '.[search]' in the clone of zoo."
+            ) from None
         import warnings
 
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)

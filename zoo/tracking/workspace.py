@@ -1,4 +1,4 @@
-"""``zoo workspace``: a comparison as a W&B workspace. Needs the extra ``zoo[workspace]``; imports no torch.
+"""``zoo workspace``: a comparison as a W&B workspace. Needs the extra ``workspace``; imports no torch.
 
 The panels show what :mod:`zoo.tracking.logger` and :mod:`zoo.tracking.final` log: curves over the axes of
 ``curves.csv``, metrics and costs from a run's summary, pictures and histograms from its last row.
@@ -80,7 +80,9 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
         import wandb_workspaces.workspaces as ws
         from wandb_workspaces import expr
     except ImportError:
-        raise ZooError("`zoo workspace` needs wandb-workspaces: pip install 'zoo[workspace]'.") from None
+        raise ZooError(
+            "`zoo workspace` needs wandb-workspaces: pip install '.[workspace]' in the clone of zoo."
+        ) from None
 
     def families() -> Iterator[Any]:
         for name in (*qualities, *COSTS):
