@@ -1,4 +1,4 @@
-"""zoo: every family of generative model, trained by its own rule and judged by one.
+"""zoo: train generative models of every family and judge all by one protocol.
 
 >>> import zoo
 >>> spec = zoo.DataSpec(shape=(2,))
@@ -31,7 +31,7 @@ __all__ = [
     "load",
 ]
 
-# Loaded when first asked for: the commands that only read records must not wait for torch.
+# Loaded on first access: commands that only read records must not wait for torch.
 _LAZY = {
     "DataSpec": "zoo.data.spec",
     "GenerativeModel": "zoo.models.core.model",

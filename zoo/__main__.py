@@ -1,4 +1,4 @@
-"""``python -m zoo`` is ``zoo``."""
+"""Run the command ``zoo`` as ``python -m zoo``."""
 
 import sys
 

@@ -1,8 +1,9 @@
-"""Settings and their checks: a signature says what each setting may be; a wrong one is told in a sentence.
+"""Settings and their checks: an annotation defines the allowed values; an error names the setting.
 
-A setting's type stands once, as the annotation of a constructor's parameter or of a field of a settings
-object. :func:`checked` holds a call's arguments against the annotations, :func:`settings` those of a settings
-object; both raise a :class:`~zoo.errors.ZooError` that names the setting as a user writes it.
+The type of a setting is written once, as the annotation of a constructor's parameter or of a field of a
+settings object. :func:`checked` checks a call's arguments against the annotations, :func:`settings` the
+fields of a settings object. Both raise a :class:`~zoo.errors.ZooError` that names the setting as a user
+writes it.
 
 >>> @settings
 ... class Solver:
@@ -53,7 +54,7 @@ PositiveFloat = Annotated[float, Gt(0)]
 NotNegativeFloat = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
 
-# strict: "1" is no number, 1.0 no whole number, 1 neither true nor false; numbers are finite
+# strict: "1" is not a number, 1.0 not a whole number, 1 not true or false; numbers are finite
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -64,8 +65,8 @@ def settings(cls: type[_T]) -> type[_T]:
     """Make a class of annotated fields a frozen settings object, whose values are checked when it is made."""
 
     def check(self: Any) -> None:
-        own: Any = type(self)
-        for name, hint in _hints(own).items():
+        settings_class: Any = type(self)
+        for name, hint in _hints(settings_class).items():
             object.__setattr__(self, name, _value(hint, getattr(self, name), name))
 
     cls.__post_init__ = check  # type: ignore[attr-defined]
@@ -73,13 +74,13 @@ def settings(cls: type[_T]) -> type[_T]:
 
 
 def checked(section: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
-    """Decorate a function so that its arguments are held against its annotations before it runs.
+    """Decorate a function so that its arguments are checked against its annotations before it runs.
 
     A mapping given for a parameter that is a settings object is made into one: the parameter's default with
     these fields replaced. Parameters without an annotation, and those annotated ``Any``, are not checked.
 
     Args:
-        section: what the settings belong to in the configuration: ``model``, ``training``, ...
+        section: the section of the configuration with these settings: ``model``, ``training``, ...
     """
 
     def decorate(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -113,14 +114,14 @@ def _names(signature: inspect.Signature) -> list[str]:
 
 @functools.cache
 def _hints(annotated: Any) -> dict[str, Any]:
-    """The annotations of a function's parameters or of a class's fields."""
+    """Return the annotations of a function's parameters or of a class's fields."""
     hints = get_type_hints(annotated, include_extras=True)
     return {name: hint for name, hint in hints.items() if name != "return"}
 
 
 @functools.cache
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
-    """What holds a value against an annotation; None for one that pydantic cannot check."""
+    """Return pydantic's check of an annotation; None if pydantic cannot check it."""
     try:
         return TypeAdapter(hint, config=_STRICT)
     except PydanticSchemaGenerationError:
@@ -128,12 +129,12 @@ def _adapter(hint: Any) -> TypeAdapter[Any] | None:
 
 
 def _value(hint: Any, value: Any, name: str, default: Any = None) -> Any:
-    """The value of a setting: a settings object where a mapping was given for one, else the value itself.
+    """Return the checked value of a setting; a mapping for a settings object becomes the object.
 
-    Fields that the mapping lacks are taken from ``default`` where it is a settings object.
+    Fields that the mapping lacks are taken from ``default`` if it is a settings object.
 
     Raises:
-        ZooError: it is not what the annotation says.
+        ZooError: the annotation does not allow the value.
     """
     made_from = _settings_class(hint)
     if made_from is not None and isinstance(value, Mapping):
@@ -162,10 +163,10 @@ def _plain(value: Any) -> Any:
 
 
 def _settings_class(hint: Any) -> type | None:
-    """The settings class that an annotation names, alone or beside None."""
+    """Return the settings class in an annotation (``Solver``, ``Solver | None``); None without one."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    found = [o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]
-    return found[0] if len(found) == 1 and {*options} <= {found[0], type(None)} else None
+    classes = [o for o in options if isinstance(o, type) and dataclasses.is_dataclass(o)]
+    return classes[0] if len(classes) == 1 and {*options} <= {classes[0], type(None)} else None
 
 
 def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default: Any = None) -> _T:
@@ -174,7 +175,7 @@ def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default:
     Args:
         cls: its class, made by :func:`settings`.
         values: the values of fields; the others keep their defaults.
-        name: what errors call the object, such as ``training`` or ``model.solver``.
+        name: name of the object in errors, such as ``training`` or ``model.solver``.
         default: an object of the class whose fields are the defaults; None for those of the class.
 
     Raises:
@@ -193,7 +194,7 @@ def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default:
         if isinstance(default, cls):
             return dataclasses.replace(default, **values)  # type: ignore[type-var]
         return cls(**values)
-    except ZooError as error:  # it names its field alone
+    except ZooError as error:  # the error names only the field
         raise ZooError(f"{name}.{error}") from None
 
 
@@ -202,7 +203,7 @@ def _shown(value: Any) -> str:
 
 
 def describe(hint: Any) -> str:
-    """What an annotation allows, in words: ``a whole number, at least 1``."""
+    """Return in words what an annotation allows: ``a whole number, at least 1``."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return ", ".join([describe(arguments[0]), *map(_bound, arguments[1:])])

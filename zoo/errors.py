@@ -41,7 +41,7 @@ _LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe",
 
 
 def cut_off(error: BaseException) -> str | None:
-    """Return what to tell the user if the environment caused the error, or None if the run itself did.
+    """Return the message for the user if the environment caused the error, None if the run itself did.
 
     Such causes are missing memory, a full disk and a lost rank. The job then writes no record, so that the
     same command resumes it from its last checkpoint.

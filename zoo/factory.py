@@ -67,16 +67,16 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Any:
         device: where to put it; the CPU by default.
 
     Raises:
-        ZooError: nothing there, or the checkpoint is damaged.
+        ZooError: there is no checkpoint, or it is damaged.
     """
     path = Path(path)
     if path.is_dir():
-        found = [
+        existing = [
             path / "checkpoints" / name for name in CHECKPOINTS if (path / "checkpoints" / name).exists()
         ]
-        if not found:
+        if not existing:
             raise ZooError(f"There is no checkpoint under {path / 'checkpoints'}; train the run first.")
-        path = found[0]
+        path = existing[0]
     checkpoint = read_checkpoint(path)
     about = checkpoint["zoo"]
     spec = DataSpec(tuple(about["spec"]["shape"]), about["spec"]["levels"], about["spec"]["classes"])
@@ -94,18 +94,18 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Any:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint's content, loaded with ``weights_only=True``.
+    """Return a checkpoint's content, loaded with ``weights_only=True``.
 
     Raises:
-        ZooError: no such file, not one of zoo's, or damaged.
-        PermissionError, MemoryError, ...: the file may be sound; it is the machine that does not give it.
+        ZooError: the file does not exist, is damaged, or is not a checkpoint of zoo.
+        PermissionError, MemoryError, ...: the machine cannot read the file, which may be sound.
     """
     if not path.exists():
         raise ZooError(f"There is no checkpoint at {path}.")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         checkpoint["zoo"]["spec"], checkpoint["state_dict"]
-    except Exception as error:  # what a damaged file raises depends on where it is damaged
+    except Exception as error:  # the type of the error depends on where the file is damaged
         if isinstance(error, PermissionError) or cut_off(error) is not None:
             raise
         raise ZooError(

@@ -66,7 +66,7 @@ def exit_with_parent(every: float = 0.5) -> None:
     a cluster has no parent to watch.
 
     Args:
-        every: seconds between two looks.
+        every: seconds between two checks.
     """
     starter = os.environ.pop(PARENT, None)
     os.environ[PARENT] = str(os.getpid())  # for the ranks that this process will start

@@ -1,4 +1,4 @@
-"""Several processes do what one would: weights, evaluation, noise; and they fail together."""
+"""Several processes get the weights, evaluation and noise of one; an error in one ends all of them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ SMALL = [
 ]  # fmt: skip
 TWO = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"]
 MOONS = ["data=moons", "data.train=200", "data.val=25", "data.test=40"]
-# Adam makes a step of full length of a gradient that is zero but for rounding, which the biases before a
-# normalisation have; there plain descent shows what the gradients are.
+# The gradient of a bias before a normalisation is zero but for rounding, and Adam would make a full step
+# along it. So these cases use plain gradient descent.
 PLAIN = ["training.optimizer=sgd", "training.lr=0.05"]
 CASES = {
     "maximum likelihood, actnorm": ["model=glow", *MOONS, "model.hidden=[8]", *PLAIN],
@@ -59,7 +59,7 @@ DIGITS = ["data=digits", "evaluation.likelihood_examples=8", *PLAIN]
 ON_IMAGES = {
     "sngan, augmented": ["model=sngan", *DIGITS, "model.width=4", "model.latent_dim=4",
                          "training.augment=[colour,translation,cutout]"],
-    # its critic's loss has no bound: steps of 0.05 would blow up what rounds differently
+    # its critic's loss has no bound: steps of 0.05 would amplify differences of rounding
     "wgan_gp": ["model=wgan_gp", *DIGITS[:-1], "training.lr=0.001", "model.width=4", "model.latent_dim=4"],
     "stylegan": ["model=stylegan", *DIGITS, "model.width=4", "model.latent_dim=4", "model.hidden=8",
                  "training.ema=0.9", "training.r1=1", "model.truncation=0.7"],
@@ -77,7 +77,7 @@ def free_port() -> int:
 
 
 def as_rank(rank, world, ports, tasks, results):
-    """One rank as torchrun starts it; its tasks one after another."""
+    """Run the tasks one after another in a rank with the environment of torchrun."""
     torch.set_num_threads(1)
     found = []
     for port, (overrides, directory) in zip(ports, tasks, strict=True):
@@ -93,12 +93,12 @@ def as_rank(rank, world, ports, tasks, results):
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}")
         if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # as the end of the process would
+            torch.distributed.destroy_process_group()  # as at the end of a process
     results.put((rank, found))
 
 
 def in_ranks(tasks, world=2, timeout=150):
-    """Run ``(overrides, directory)`` after another in forked ranks; what each rank raised, task by task."""
+    """Run each ``(overrides, directory)`` in forked ranks; return the errors of the ranks, task by task."""
     context = multiprocessing.get_context("fork")
     ports, results = [free_port() for _ in tasks], context.Queue()
     processes = [
@@ -122,7 +122,7 @@ def in_ranks(tasks, world=2, timeout=150):
 
 
 def by_one_and_by_two(cases, place):
-    """Every case trained by one process and by two; where their runs are."""
+    """Train every case by one process and by two; return the two directories of runs."""
     one, two = place / "one", place / "two"
     for name, overrides in cases.items():
         whole = [o for o in overrides if "accumulate" not in o]
@@ -177,7 +177,7 @@ def check_equal(pairs, name):
 
 
 @pytest.mark.parametrize("name", ["batch statistics of a flow", "matching", "critic steps"])
-def test_one_process_finds_in_a_checkpoint_what_two_have_found(pairs, name):
+def test_one_process_evaluates_a_checkpoint_like_the_two_that_trained_it(pairs, name):
     directory = pairs[1] / name
     before, arrays = read(directory), held(directory)
     assert arrays[SAMPLES, "samples"].shape[0] == 30
@@ -187,7 +187,7 @@ def test_one_process_finds_in_a_checkpoint_what_two_have_found(pairs, name):
 
 
 def held(directory):
-    """The arrays of a run: likelihoods and samples."""
+    """Return the arrays of a run: likelihoods and samples."""
     return {
         (name, key): value
         for name in (LIKELIHOOD, SAMPLES)
@@ -196,26 +196,26 @@ def held(directory):
     }
 
 
-def as_member(rank, world, port, questions, answers):
-    """One process of a group, which answers questions without any training."""
+def as_member(rank, world, port, functions, answers):
+    """Call the functions in one process of a group, without any training."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     found = []
-    for question in questions:
+    for function in functions:
         try:
-            found.append(question(rank))
+            found.append(function(rank))
         except Exception as error:
             found.append((type(error), str(error), "".join(getattr(error, "__notes__", []))))
     answers.put((rank, found))
     torch.distributed.barrier()
 
 
-def in_group(questions, world, timeout=60):
-    """What each process of a group answers, question by question."""
+def in_group(functions, world, timeout=60):
+    """Call the functions in every process of a group; return the results of the ranks for each function."""
     context = multiprocessing.get_context("fork")
     answers, port = context.Queue(), free_port()
     processes = [
-        context.Process(target=as_member, args=(rank, world, port, questions, answers))
+        context.Process(target=as_member, args=(rank, world, port, functions, answers))
         for rank in range(world)
     ]
     for process in processes:
@@ -226,7 +226,7 @@ def in_group(questions, world, timeout=60):
         for process in processes:
             process.join(5)
             process.kill()
-    return [[found[rank][i] for rank in range(world)] for i in range(len(questions))]
+    return [[found[rank][i] for rank in range(world)] for i in range(len(functions))]
 
 
 GREY = DataSpec((1, 8, 8), levels=17)
@@ -238,7 +238,7 @@ SHARED = {
 }
 
 
-@functools.cache  # made once, before there are processes
+@functools.cache  # made once, before the processes fork
 def with_random_weights(name):
     model_name, spec, settings = SHARED[name]
     torch.manual_seed(0)
@@ -250,7 +250,7 @@ def with_random_weights(name):
 
 
 def answers(name, n):
-    """Log-likelihoods, samples and evaluations, four examples at a time."""
+    """Return log-likelihoods, samples and the number of evaluations, with batches of four examples."""
     model, spec = with_random_weights(name), SHARED[name][1]
     torch.manual_seed(n)
     x = torch.randn(n, *spec.shape) if spec.levels is None else torch.randint(17, (n, *spec.shape))
@@ -259,8 +259,10 @@ def answers(name, n):
     return values.numpy(), samples.numpy(), counter.count
 
 
-def test_processes_share_out_what_one_would_compute():
-    cases = [(name, n) for name in SHARED for n in (13, 3)]  # four batches; one, so that some have none
+def test_processes_share_an_evaluation_and_get_the_results_of_one():
+    cases = [
+        (name, n) for name in SHARED for n in (13, 3)
+    ]  # four batches; one batch, so that some processes have none
     alone = [answers(*case) for case in cases]
     together = in_group([lambda _, case=case: answers(*case) for case in cases], 3)
     for case, (values, samples, count), of_ranks in zip(cases, alone, together, strict=True):
@@ -272,7 +274,7 @@ def test_processes_share_out_what_one_would_compute():
 
 
 class Foreign(torch.nn.Module):
-    """A model that is not zoo's, whose noise is torch's."""
+    """A model of another library, which draws its noise from torch's global generator."""
 
     def sample(self, n):
         return torch.randn(n, 2)
@@ -283,13 +285,13 @@ def foreign_samples(rank):
     return generate(Foreign(), 13, DataSpec((2,)), 3, 4).numpy()
 
 
-def test_another_librarys_model_is_not_shared_out_since_it_draws_from_torch():
-    (found,) = in_group([foreign_samples], 2)
-    assert all(np.array_equal(samples, foreign_samples(0)) for samples in found)
+def test_sampling_from_another_librarys_model_is_not_shared_among_processes():
+    (results,) = in_group([foreign_samples], 2)
+    assert all(np.array_equal(samples, foreign_samples(0)) for samples in results)
 
 
 class Spoilt(Exception):
-    """An exception that does not survive a journey to another process."""
+    """An exception that cannot be unpickled in another process."""
 
     def __init__(self, what, where):
         super().__init__(f"{what} {where}")
@@ -332,7 +334,7 @@ def fails_on_rank_one(rank):
     return ["model=maf", *MOONS, *SMALL, *TWO]
 
 
-def test_processes_that_do_not_fit_together_are_refused_before_anything_is_trained(tmp_path):
+def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path):
     uneven = ["model=maf", *MOONS, *SMALL, *TWO, "training.batch_size=25"]
     three = ["model=maf", *MOONS, *SMALL, *TWO, "trainer.devices=3"]
     tasks = [(different_seeds, tmp_path / "a"), (uneven, tmp_path / "b"), (three, tmp_path / "c")]
@@ -380,25 +382,25 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
-def asked_on_rank_one(rank):
+def ends_on_rank_one(rank):
     from zoo.training.module import TrainingModule
 
     average = TrainingModule.average_weights
 
-    def ask(self):
+    def send_signal(self):
         if self.updates == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         average(self)
 
     if rank == 1:
-        TrainingModule.average_weights = ask
+        TrainingModule.average_weights = send_signal
     return ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
 
 
-def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
+def test_after_a_signal_to_one_process_all_end_after_the_same_update(tmp_path):
     overrides = ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
-    (cut,) = in_ranks([(asked_on_rank_one, tmp_path / "cut")])
-    assert cut == ["CutOff: Asked to end, with a checkpoint at update 2 of 6."] * 2
+    (cut,) = in_ranks([(ends_on_rank_one, tmp_path / "cut")])
+    assert cut == ["CutOff: Ended by a signal, with a checkpoint at update 2 of 6."] * 2
     assert not (tmp_path / "cut/record.json").exists()
     again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
     assert again == whole == [None, None]
@@ -411,7 +413,7 @@ def test_processes_that_are_asked_to_end_do_so_after_the_same_update(tmp_path):
 
 
 def on_rank_one(what):
-    """A run of two processes, of which the second does this instead of scoring a batch."""
+    """Return the overrides of a run whose second process calls ``what`` instead of scoring a batch."""
 
     def overrides(rank):
         if rank == 1:
@@ -425,7 +427,7 @@ def raise_(error):
     raise error
 
 
-def test_what_one_process_cannot_compute_is_a_flagged_cell(tmp_path):
+def test_a_metric_that_one_process_cannot_compute_is_empty_with_a_reason(tmp_path):
     overrides = on_rank_one(lambda: raise_(Unsound("It overflows.")))
     (errors,) = in_ranks([(overrides, tmp_path)])
     assert errors == [None, None]
@@ -444,7 +446,7 @@ def test_an_error_of_one_process_in_the_evaluation_ends_the_run_with_one_record(
     assert "In process 1" in (tmp_path / "error.log").read_text()
 
 
-def test_a_process_killed_in_the_evaluation_cuts_the_job_off_and_the_rest_is_judged_later(tmp_path):
+def test_a_job_with_a_process_killed_in_the_evaluation_is_cut_off_and_evaluated_on_resuming(tmp_path):
     overrides = on_rank_one(lambda: os.kill(os.getpid(), signal.SIGKILL))
     (cut,) = in_ranks([(overrides, tmp_path)])
     assert cut == ["CutOff: Another process of this run was lost.", None]

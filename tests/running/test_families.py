@@ -1,4 +1,4 @@
-"""The sweep of all families is a fair fight: comparable weights, and the same number of real images seen."""
+"""The sweep of all families is a fair comparison: similar numbers of weights, and of real images seen."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ JOBS = {
 }
 
 
-def test_every_family_takes_part():
+def test_the_sweep_contains_every_family():
     assert sorted(JOBS) == sorted(options("model"))
 
 
 @pytest.mark.parametrize("name", JOBS)
-def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
+def test_models_have_comparable_weights_and_see_the_same_number_of_images(name):
     config = compose_run(JOBS[name])
     model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
     rule = training_module(RunSpec.of(config), model)
@@ -31,8 +31,8 @@ def test_weights_are_comparable_and_the_images_seen_are_the_same(name):
 
 
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
-def test_a_short_wgan_does_not_keep_the_rate_of_a_long_one(name):
-    """Rates published for 100,000 updates or more hardly move a model in 1,000; both sweeps say the same."""
+def test_both_sweeps_give_the_wgans_higher_learning_rates_than_their_defaults(name):
+    """The published rates are for 100,000 updates or more and would hardly change a model in 1,000."""
     claims = read_sweep(find_sweep("claims_digits")).when[f"model={name}"]
     ours = compose_run(JOBS[name]).training.lr
     assert compose_run([f"model={name}"]).training.lr < ours == claims["training.lr"]

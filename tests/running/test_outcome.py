@@ -1,4 +1,4 @@
-"""An exception becomes a status in one place: what each kind of end records, raises and leaves behind."""
+"""The end of a run: the record, exception and files of each kind of end."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def end_with(error: BaseException, record: Record, directory) -> None:
         raise error
 
 
-def test_a_block_without_an_error_is_a_finished_run(record, tmp_path):
+def test_a_run_without_an_error_is_finished(record, tmp_path):
     with outcome(record, tmp_path, []):
         record.cost.updates = 3
         time.sleep(0.01)
@@ -36,7 +36,7 @@ def test_a_block_without_an_error_is_a_finished_run(record, tmp_path):
 
 
 @pytest.mark.parametrize("error", [Diverged("The loss is nan."), Unsound("The solver is lost.")])
-def test_a_value_that_is_not_finite_is_a_diverged_run(error, record, tmp_path):
+def test_a_run_with_a_value_that_is_not_finite_has_diverged(error, record, tmp_path):
     with pytest.raises(type(error)):
         end_with(error, record, tmp_path)
     kept = read(tmp_path)
@@ -48,7 +48,7 @@ def test_a_value_that_is_not_finite_is_a_diverged_run(error, record, tmp_path):
     ("error", "reason"),
     [(ZooError("There is no data."), "There is no data."), (KeyError("x"), "KeyError: 'x'")],
 )
-def test_an_error_of_the_run_is_a_failed_run_with_its_traceback_in_a_file(error, reason, record, tmp_path):
+def test_a_run_with_an_error_has_failed_and_its_traceback_is_in_a_file(error, reason, record, tmp_path):
     with pytest.raises(type(error)):
         end_with(error, record, tmp_path)
     kept = read(tmp_path)
@@ -58,7 +58,7 @@ def test_an_error_of_the_run_is_a_failed_run_with_its_traceback_in_a_file(error,
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), OSError(errno.ENOSPC, "No space left on device"), CutOff("Asked to end."),
+    [MemoryError(), OSError(errno.ENOSPC, "No space left on device"), CutOff("Ended by a signal."),
      RuntimeError("[enforce fail] can't allocate memory")],
 )  # fmt: skip
 def test_a_run_that_its_environment_ends_is_cut_off_and_leaves_no_record(error, record, tmp_path):
@@ -94,7 +94,7 @@ def test_the_first_rank_records_the_error_of_the_rank_that_it_lost(record, tmp_p
     assert read(tmp_path).reason == "ValueError: odd"
 
 
-def test_a_lost_rank_that_left_no_word_cuts_the_run_off(record, tmp_path, monkeypatch):
+def test_a_rank_lost_without_an_error_file_cuts_the_run_off(record, tmp_path, monkeypatch):
     monkeypatch.setattr("zoo.running.outcome.PATIENCE", 0.2)
     with pytest.raises(CutOff, match="process"):
         end_with(RuntimeError("Connection closed by peer"), record, tmp_path)

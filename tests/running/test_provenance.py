@@ -33,7 +33,7 @@ def test_the_command_reaches_the_same_configuration_hash(overrides):
     assert composed(words[2:]) == composed(overrides)
 
 
-def test_a_path_of_own_data_is_absolute_in_the_command(tmp_path, monkeypatch):
+def test_the_path_of_a_users_data_is_absolute_in_the_command(tmp_path, monkeypatch):
     odd = tmp_path / "my (own) data = 'ü'"
     odd.mkdir()
     (odd / "table.csv").write_text("a,b\n" + "".join(f"{i},{i * i}\n" for i in range(30)))
@@ -46,7 +46,7 @@ def test_a_path_of_own_data_is_absolute_in_the_command(tmp_path, monkeypatch):
     assert any(os.path.isabs(word.partition("=")[2].strip("'\"")) for word in words)
 
 
-def test_what_is_known_before_a_run(monkeypatch):
+def test_provenance_before_a_run_has_command_hashes_and_hardware(monkeypatch):
     monkeypatch.setenv(JOBS, "3")
     found = provenance(RunSpec.of(compose_run(["model=maf", "data=moons", "seed=2"])))
     assert found.command == "zoo train model=maf data=moons seed=2"

@@ -1,4 +1,4 @@
-"""A run that is cut off and started again ends in the weights of one that was not, bit for bit."""
+"""A run that is cut off and resumed ends with the weights of an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = [
     "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
     "evaluation.time_limit_seconds=0.01",
 ]  # fmt: skip
-# a rate that falls, dropped labels, augmentation, several critic steps: all that could lose its place
+# a falling rate, dropped labels, augmentation, several critic steps: all states that a checkpoint must keep
 CASES = {
     "wgan_gp": ["model=wgan_gp", "model.width=4", "model.latent_dim=4", "training.schedule=cosine",
                 "training.critic_steps=2"],
@@ -33,7 +33,7 @@ def last(directory):
 
 
 def same(a, b):
-    """Equal all the way down, tensors bit for bit."""
+    """Return whether two nested values are equal, tensors bit for bit."""
     if isinstance(a, torch.Tensor):
         return torch.equal(a, b)
     if isinstance(a, dict):
@@ -44,13 +44,13 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, name):
+def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, name):
     config = compose_run([*CASES[name], *SMALL])
     whole = run(config, tmp_path / "whole")
     average = TrainingModule.average_weights
 
     def interrupt(self):
-        if self.updates == 5:  # two updates past the validation, which the second start has to make again
+        if self.updates == 5:  # two updates after the validation, which the second process has to repeat
             raise KeyboardInterrupt
         average(self)
 
@@ -59,7 +59,7 @@ def test_a_run_that_was_cut_off_ends_as_one_that_was_not(tmp_path, monkeypatch, 
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "cut")
     assert last(tmp_path / "cut")["zoo"]["updates"] == 3
-    torch.manual_seed(99)  # a new process starts from any state
+    torch.manual_seed(99)  # a new process has another random state
     record = run(config, tmp_path / "cut")
     assert (record.status, record.stability.resumed_at) == ("finished", 3)
     one, two = last(tmp_path / "whole"), last(tmp_path / "cut")

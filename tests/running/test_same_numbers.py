@@ -1,4 +1,4 @@
-"""Tiny runs of every model give the numbers that they gave before the code was laid out anew.
+"""Tiny runs of every model give the same numbers as before the redesign of the code.
 
 The values of ``before_the_redesign.json`` are those of commit 0debb18. On the machine that made them they are
 equal bit for bit; other processors round otherwise, hence the tolerance.
@@ -29,7 +29,7 @@ def test_every_model_has_a_tiny_run():
 
 
 @pytest.mark.parametrize("case", BEFORE)
-def test_a_tiny_run_gives_the_numbers_of_before(case, tmp_path):
+def test_a_tiny_run_gives_the_same_numbers_as_before(case, tmp_path):
     model, data = case.split()
     before = BEFORE[case]
     overrides = [f"model={model}", f"data={data}", f"training.updates={before['updates']}"]

@@ -257,7 +257,7 @@ def test_a_requeued_job_resumes_from_where_it_was(place, undisturbed):
     printed, _ = process.communicate(timeout=200)
     assert process.returncode == 0, printed
     assert resumed_at(directory) % 30 != 0, "between two validations: from the checkpoint that it made to end"
-    assert "Asked to end, with a checkpoint" in (directory / "log.txt").read_text()
+    assert "Ended by a signal, with a checkpoint" in (directory / "log.txt").read_text()
     assert same(place / "runs", undisturbed)
 
 

@@ -1,4 +1,4 @@
-"""The adversarial game: what theory says of it, its regularisers, its bookkeeping."""
+"""Adversarial training against theory and papers: values, regularisers, data and noise of each step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _seeded() -> None:
 
 
 class Affine(nn.Module):
-    """z -> scale z + shift."""
+    """The map z -> scale z + shift."""
 
     def __init__(self, scale: float, shift: float) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Affine(nn.Module):
 
 
 class Duel(AdversarialModel):
-    """A critic of numbers against a generator of N(shift, scale^2), which learning rate 0 holds still."""
+    """A critic of numbers against a generator of N(shift, scale^2), which is fixed at learning rate 0."""
 
     def __init__(self, scale: float, shift: float, norm: str = "none", hidden: int = 48) -> None:
         super().__init__(LINE, latent_dim=1)
@@ -55,7 +55,7 @@ class Duel(AdversarialModel):
 
 
 def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
-    """The rule's own updates in a bare loop; returns the last one's values."""
+    """Make the module's updates in a bare loop; return the values of the last one."""
     optimizers = rule.configure_optimizers()
     rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
     generator = torch.Generator().manual_seed(0)
@@ -69,7 +69,7 @@ def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str,
 
 
 def duel(model: Duel, real: Tensor, updates: int, batch: int, **settings: object) -> dict[str, float]:
-    """What the rule tells after training the critic alone."""
+    """Train the critic alone; return the values of the last update."""
     settings = {"critic_lr": 1e-2, "clip": None} | settings
     rule = Adversarial(model, updates=updates, batch_size=batch, lr=0.0, **settings)
     return play(rule, real, updates, batch)
@@ -78,7 +78,7 @@ def duel(model: Duel, real: Tensor, updates: int, batch: int, **settings: object
 # Theory -----------------------------------------------------------------------------------------------------
 
 
-def test_a_trained_critic_tells_the_density_ratio_and_its_value_the_divergence() -> None:
+def test_a_trained_critic_estimates_the_density_ratio_and_the_divergence() -> None:
     """Goodfellow et al. 2014, proposition 1 and theorem 1, against quadrature."""
     torch.manual_seed(0)
     model = Duel(scale=0.7, shift=1.5)
@@ -96,12 +96,14 @@ def test_a_trained_critic_tells_the_density_ratio_and_its_value_the_divergence()
     mean = (p + q) / 2
     jsd = ((torch.special.xlogy(p, p / mean) + torch.special.xlogy(q, q / mean)).sum() * step / 2).item()
     assert 0.2 < jsd < math.log(2)
-    assert value <= 2 * jsd - math.log(4) + 1e-6  # no critic does better
+    assert value <= 2 * jsd - math.log(4) + 1e-6  # the value of the best critic
     assert value == pytest.approx(2 * jsd - math.log(4), abs=0.004)
 
 
 @pytest.mark.parametrize("distance", [0.25, 1.0, 4.0])
-def test_point_masses_divergence_saturates_where_the_wasserstein_distance_grows(distance: float) -> None:
+def test_the_divergence_of_point_masses_is_constant_and_their_wasserstein_distance_grows(
+    distance: float,
+) -> None:
     """Arjovsky et al. 2017, example 1: masses at 0 and theta have JSD log 2 and W1 |theta|."""
     real = torch.zeros(1, 1)
     classic = duel(Duel(0.0, distance), real, 150, 8, loss="minimax")
@@ -112,7 +114,7 @@ def test_point_masses_divergence_saturates_where_the_wasserstein_distance_grows(
     assert -bounded["train/critic_loss"] == pytest.approx(distance, rel=0.03)
 
     # A penalised critic of slope s gains s theta - lambda (|s| - 1)^2, most at s = 1 + theta / (2 lambda).
-    # On a line there is a false optimum too, near s = -1; so it is linear and starts with the right sign.
+    # There is a second optimum near s = -1, so the critic is linear and starts with the right sign.
     model = Duel(0.0, distance)
     model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1)
     nn.init.constant_(model.critic.head.weight, -0.5)
@@ -136,7 +138,7 @@ def test_the_gradient_penalty_drives_slopes_to_one() -> None:
 
 
 def slopes(model: AdversarialModel, real: Tensor) -> Tensor:
-    """|grad critic| between real and generated examples."""
+    """Return |grad critic| between real and generated examples."""
     fake = model.generate(1000).detach()
     x = torch.lerp(real[:1000], fake, torch.rand(1000, 1)).requires_grad_()
     return torch.autograd.grad(model.critic(x).sum(), x)[0].norm(dim=1)
@@ -155,7 +157,7 @@ def toy(name: str) -> tuple[Tensor, Tensor]:
 
 
 def coverage(x: Tensor) -> tuple[int, float]:
-    """Of 8gaussians: modes that hold at least an eighth of their due, and the share within 3 sigma of one."""
+    """Return the modes of 8gaussians with at least an eighth of their share, and the share within 3 sigma."""
     angle = torch.arange(8) * math.pi / 4
     centres = 4 / 1.414 * torch.stack([angle.cos(), angle.sin()], 1)
     distance, nearest = torch.cdist(x, centres).min(1)
@@ -172,7 +174,7 @@ def cover(name: str, updates: int, **settings: object) -> tuple[int, float]:
     return coverage(rule.evaluated.sample(2000, seed=0))
 
 
-def test_coverage_is_what_it_says() -> None:
+def test_coverage_counts_the_modes_and_the_points_near_one() -> None:
     train, test = toy("8gaussians")
     assert coverage(test)[0] == 8
     assert coverage(test)[1] == pytest.approx(
@@ -209,7 +211,7 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-logit))
 
 
-GAMES = {  # what the papers minimise, of real and generated logits
+GAMES = {  # the losses of the papers, for real and generated logits
     "minimax": (
         lambda real, fake: -np.mean(np.log(sigmoid(real))) - np.mean(np.log(1 - sigmoid(fake))),
         lambda fake: np.mean(np.log(1 - sigmoid(fake))),
@@ -238,16 +240,18 @@ def test_every_loss_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", GAMES)
-def test_losses_are_those_of_the_papers(name: str) -> None:
+def test_losses_equal_those_of_the_papers(name: str) -> None:
     real = np.array([-3.0, -0.5, 0.0, 0.7, 1.5, 4.0])  # on both sides of the hinge
     fake = np.array([-4.0, -1.5, -0.2, 0.3, 1.2, 2.5])
-    told = [torch.from_numpy(logits) for logits in (real, fake)]
+    logits = [torch.from_numpy(values) for values in (real, fake)]
     rule = Adversarial(Witness(), updates=1, batch_size=1, loss=name)
-    assert rule.critic_loss(*told).item() == pytest.approx(GAMES[name][0](real, fake), rel=1e-12)
-    assert rule.generator_loss(told[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
+    assert rule.critic_loss(*logits).item() == pytest.approx(GAMES[name][0](real, fake), rel=1e-12)
+    assert rule.generator_loss(logits[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
 
 
-def test_the_critic_sees_augmented_images_alone_and_the_generator_learns_through_them(monkeypatch) -> None:
+def test_all_images_of_the_critic_are_augmented_and_the_generator_gets_gradients_through_them(
+    monkeypatch,
+) -> None:
     model = zoo.build("gan", DIGITS, width=4, hidden=8, latent_dim=2)
     seen: list[Tensor] = []
     model.critic.register_forward_hook(lambda module, args, out: seen.append(args[0].detach().clone()))
@@ -273,19 +277,19 @@ def test_the_critic_sees_augmented_images_alone_and_the_generator_learns_through
     monkeypatch.setitem(AUGMENTATIONS, "cutout", lambda x: 0 * x)
     plain, plain_sight = gradient_and_sight([])
     shifted, shifted_sight = gradient_and_sight(["colour"])
-    assert len(plain_sight) == 3  # real, generated, and generated anew for the generator
+    assert len(plain_sight) == 3  # real, generated, and generated anew for the generator's step
     for before, after in zip(plain_sight, shifted_sight, strict=True):
         assert before.abs().max() <= 1
         torch.testing.assert_close(after, before + 3)
     assert all(gradient.abs().max() > 0 for gradient in plain)
     assert sum(gradient.abs().sum() for gradient in shifted) > 0
-    hidden, hidden_sight = gradient_and_sight(["colour", "cutout"])  # nothing of the generator is left to see
+    hidden, hidden_sight = gradient_and_sight(["colour", "cutout"])  # the critic's input is constant
     assert all((x == 0).all() for x in hidden_sight)
     assert all((gradient == 0).all() for gradient in hidden)
 
 
 @pytest.mark.parametrize("regulariser", REGULARISERS)
-def test_every_loss_takes_every_regulariser(regulariser: str) -> None:
+def test_every_loss_combines_with_every_regulariser(regulariser: str) -> None:
     for loss, norm in itertools.product(LOSSES, ("none", "spectral")):
         torch.manual_seed(0)
         model = zoo.build("gan", PLANE, critic_norm=norm, hidden=8, latent_dim=2)
@@ -301,8 +305,8 @@ def test_every_loss_takes_every_regulariser(regulariser: str) -> None:
         assert (rule.latest["train/penalty"] > 0) == bool(penalised)
 
 
-def test_penalties_of_a_linear_critic() -> None:
-    """D(x) = a x has slope |a| everywhere: lambda (|a| - 1)^2 and gamma/2 a^2."""
+def test_penalties_of_a_linear_critic_equal_their_formulas() -> None:
+    """D(x) = a x has slope |a| everywhere, so the penalties are lambda (|a| - 1)^2 and gamma/2 a^2."""
     for loss in ("hinge", "wasserstein"):
         model = Duel(1.0, 0.0)
         model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1)
@@ -312,11 +316,11 @@ def test_penalties_of_a_linear_critic() -> None:
             ({"r1": 4.0}, 4 / 2 * 3**2),
             ({"gradient_penalty": 5.0, "r1": 4.0}, 38),
         ):
-            told = duel(model, torch.randn(50, 1), 1, 16, loss=loss, critic_lr=0.0, **settings)
-            assert told["train/penalty"] == pytest.approx(expected, rel=1e-5)
+            values = duel(model, torch.randn(50, 1), 1, 16, loss=loss, critic_lr=0.0, **settings)
+            assert values["train/penalty"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_rmsprop_and_the_linear_schedule() -> None:
+def test_rmsprop_takes_its_decays_from_betas_and_the_linear_schedule_ends_at_zero() -> None:
     rule = Adversarial(
         zoo.build("gan", PLANE), updates=100, batch_size=4, optimizer="rmsprop", betas=(0.0, 0.9),
         schedule="linear",
@@ -327,11 +331,11 @@ def test_rmsprop_and_the_linear_schedule() -> None:
     assert factors == pytest.approx([1 - i / 100 for i in range(101)])
 
 
-# Bookkeeping ------------------------------------------------------------------------------------------------
+# Data and noise---------------------------------------------------------------------------------------------
 
 
 class Witness(AdversarialModel):
-    """Keeps what its critic and generator are shown."""
+    """A model that keeps the inputs of its critic."""
 
     def __init__(self) -> None:
         super().__init__(LINE, latent_dim=1)
@@ -348,16 +352,16 @@ def test_every_critic_step_has_fresh_data_and_the_generator_fresh_noise() -> Non
     rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2)
     fit(rule, torch.arange(1000.0, 1960.0)[:, None], 3, 8)
     assert rule.updates == 3
-    assert rule.images_seen == 3 * 8 * 4  # real examples that the critic has seen
-    steps = model.seen[:9]  # of the first update: (real, fake) x 4, then the generator's
+    assert rule.images_seen == 3 * 8 * 4  # real examples in the critic's steps
+    steps = model.seen[:9]  # the first update: (real, fake) x 4, then the generator's step
     assert [len(x) for x in steps] == [8] * 8 + [16]
     everything = torch.cat(steps).flatten()
     assert len(everything.unique()) >= 8 * 8 + 16 - 3  # a real example may be drawn twice
     assert (torch.cat(steps[0:8:2]) >= 1000).all()
 
 
-def test_processes_share_the_work_of_one() -> None:
-    """Critic step j of two ranks takes together what it takes in one process, noise included."""
+def test_two_processes_use_the_data_and_noise_of_one() -> None:
+    """Critic step j of two ranks together has the same examples and noise as in one process."""
     batch, critic_steps = 12, 3
     x = torch.arange(100.0, 100.0 + batch * critic_steps)[:, None]
 
@@ -376,7 +380,7 @@ def test_processes_share_the_work_of_one() -> None:
 
 
 @pytest.mark.parametrize("name", ["sngan", "wgan"])
-def test_a_resumed_game_ends_as_one_that_was_not_stopped(name: str, tmp_path) -> None:
+def test_a_resumed_adversarial_training_ends_like_an_uninterrupted_one(name: str, tmp_path) -> None:
     """Both players, both optimisers, averaged weights, spectral vectors and counters, bit for bit."""
     from zoo.config import compose_run, to_dict
 
@@ -396,20 +400,20 @@ def test_a_resumed_game_ends_as_one_that_was_not_stopped(name: str, tmp_path) ->
 
     whole, second = rule(), rule()
     trainer(SaveAtTwo()).fit(whole, batches(x, 16, 4))
-    torch.manual_seed(99)  # a new process starts from any state
+    torch.manual_seed(99)  # a new process has another random state
     trainer().fit(second, batches(x, 16, 4, first=2), ckpt_path=tmp_path / "cut.ckpt", weights_only=True)
     assert (second.updates, second.images_seen) == (whole.updates, whole.images_seen) == (4, 64)
-    expected, found = whole.state_dict(), second.state_dict()
+    expected, resumed = whole.state_dict(), second.state_dict()
     assert any(key.startswith("ema.") for key in expected)
     assert any("parametrizations" in key and key.endswith("_u") for key in expected) == (name == "sngan")
-    assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
     for a, b in zip(whole.optimizers(), second.optimizers(), strict=True):
         for p, q in zip(a.param_groups[0]["params"], b.param_groups[0]["params"], strict=True):
             assert all(torch.equal(v, b.state[q][k]) for k, v in a.state[p].items())
 
 
-def test_labels_reach_both_players() -> None:
-    """A label that says all there is to say of an image is learned by the conditional generator."""
+def test_both_generator_and_critic_use_the_labels() -> None:
+    """The label determines the mean of the data; the conditional generator learns both means."""
     torch.manual_seed(0)
     spec = zoo.DataSpec((2,), classes=2)
     y = torch.randint(2, (512,))
@@ -431,4 +435,4 @@ def test_labels_reach_both_players() -> None:
     for label in (0, 1):
         x = rule.evaluated.sample(200, y=label, seed=0)
         assert (x.mean(0) - 2 * (2 * label - 1)).abs().max() < 0.5  # without labels it would be 0 for both
-        assert x.std(0).max() < 0.6  # the data's is 0.1, that of both labels together 2
+        assert x.std(0).max() < 0.6  # 0.1 for the data of one label, 2 for those of both

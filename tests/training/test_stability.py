@@ -79,8 +79,8 @@ def test_state_is_plain_and_exact():
             first.load_state_dict(kept)
             first.load_state_dict(kept)
     assert first.report() == whole.report()
-    assert whole.report()["loss_spikes"] > 0
-    assert whole.report()["updates_watched"] == 400
+    assert whole.report().loss_spikes > 0
+    assert whole.report().updates_watched == 400
 
 
 def test_oscillation():
@@ -119,13 +119,13 @@ def test_both_players_are_watched_and_a_step_of_nan_is_counted():
 
     rule.descend = disturbed
     fit(rule, torch.randn(500, 2), 40, 8)
-    found = rule.stability.report()
+    report = rule.stability.report()
     assert made[:3] == ["critic", "critic", "generator"]
-    assert found["updates_watched"] == 40
-    assert found["gradient_spikes"] == 2, "before clipping, each against its own player's"
-    assert found["non_finite_steps"] == 1, "the losses were finite, the critic's gradient was not"
-    assert found["oscillation"] is None
-    assert found["oscillation_of"] is None
+    assert report.updates_watched == 40
+    assert report.gradient_spikes == 2, "before clipping, each against its own player's"
+    assert report.non_finite_steps == 1, "the losses were finite, the critic's gradient was not"
+    assert report.oscillation is None
+    assert report.oscillation_of is None
     assert all(torch.isfinite(p).all() for p in rule.model.parameters())
 
 

@@ -1,4 +1,4 @@
-"""``zoo doctor``: what this machine has."""
+"""``zoo doctor``: print the devices, data sets, weights and versions of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a single run prints: its progress while it trains, and its result."""
+"""The output of a single run: its progress while it trains, and its result."""
 
 from __future__ import annotations
 

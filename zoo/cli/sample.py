@@ -26,7 +26,7 @@ def write_samples(run: Path, n: int, out: Path, temperature: float, seed: int, d
         device: device to sample on.
 
     Raises:
-        ZooError: no run there, another kind of file, or vectors asked for as a picture.
+        ZooError: there is no run, ``out`` is another kind of file, or vectors would become a picture.
     """
     if n < 1:
         raise ZooError(f"-n is the number of samples, at least 1; got {n}.")

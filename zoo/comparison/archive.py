@@ -1,4 +1,4 @@
-"""Copy what a comparison reads of its runs, small enough to be kept in git."""
+"""Copy the files that a comparison reads, made small enough for git."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from zoo.comparison.collect import FILES, Run, folder_name
 from zoo.record import CURVES, write_atomic
 
-POINTS = 250  # of a curve, about
+POINTS = 250  # rows kept of a long curve, about
 
 
 def archive(runs: Sequence[Run], folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from rich.console import Console
 from zoo.errors import ZooError
 from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
 
-FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # what a comparison reads of a run
+FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # files of a run that a comparison reads
 SOURCES = (".py", ".html", ".css", ".js")
 
 
@@ -28,7 +28,7 @@ class Run:
     """A record and the directory that it lies in.
 
     Attributes:
-        name: as tables and figures call it: the model, with what sets its configuration apart.
+        name: name in tables and figures: the model, with the settings that distinguish its configuration.
     """
 
     record: Record
@@ -43,7 +43,7 @@ class Run:
         return curves(self.directory, axis)
 
     def arrays(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of one of the run's ``.npz`` files; None where it is missing or damaged."""
+        """Return the arrays of one of the run's ``.npz`` files; None if it is missing or damaged."""
         try:
             with np.load(self.directory / name) as content:
                 return dict(content)
@@ -110,7 +110,7 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def fingerprint(runs: Sequence[Run]) -> str:
-    """Return a hash of all that the files of a comparison depend on: the runs' files and the code."""
+    """Return a hash of the runs' files and of the code, on which the files of a comparison depend."""
     import zoo
 
     digest = hashlib.sha256(zoo.__version__.encode())

@@ -32,8 +32,8 @@ class Difference:
 def paired(a: Run, b: Run) -> Difference | None:
     """Return the paired difference of two runs.
 
-    None where the runs are of different data sets (by fingerprint, sizes, shape and levels), where one left
-    no values of its examples, or where they have fewer than two examples in common.
+    None if the runs are of different data sets (by fingerprint, sizes, shape and levels), if one has no
+    values of its examples, or if they have fewer than two examples in common.
     """
     if _data(a) != _data(b):
         return None
@@ -50,14 +50,14 @@ def paired(a: Run, b: Run) -> Difference | None:
 
 
 def _data(run: Run) -> tuple[object, ...]:
-    """Return what has to agree for two runs to have the same test examples."""
+    """Return the properties of the data that agree if two runs have the same test examples."""
     about = run.record.provenance.data
     facts = (about.fingerprint, about.sizes, about.shape, about.levels) if about is not None else ()
     return run.record.data, *facts
 
 
 def _scores(run: Run) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return values and indices of a run's examples; None where it left none, or a damaged file."""
+    """Return values and indices of a run's examples; None if the file is missing or damaged."""
     arrays = run.arrays(LIKELIHOOD) or {}
     if not {"values", "indices"} <= arrays.keys():
         return None

@@ -15,8 +15,8 @@ class Quantity:
     Attributes:
         name: as tables and sentences write it.
         unit: ``s``, ``nats``, ... ; ``1`` for a plain number.
-        direction: which is better, as in :class:`~zoo.record.Metric`; ``none`` where neither is.
-        read: the number of a record, or None where the record has none.
+        direction: the better direction, as in :class:`~zoo.record.Metric`; ``none`` if neither is better.
+        read: function that returns the number of a record, or None if the record has none.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Quantity:
     read: Callable[[Record], float | None] = field(compare=False, repr=False)
 
     def of(self, record: Record) -> float | None:
-        """Return the number of ``record``, or None where it has none."""
+        """Return the number of ``record``, or None if it has none."""
         value = self.read(record)
         return None if value is None else float(value)
 

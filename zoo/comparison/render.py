@@ -14,13 +14,13 @@ from rich.table import Table as RichTable
 
 from zoo.comparison.tables import Cell, Table
 
-ROWS = 200  # rows, and notes, that the terminal shows of a table; the files have all
-BUDGET = {"updates", "images seen"}  # columns that only the files have
+ROWS = 200  # largest number of a table's rows, and of its notes, on the terminal; the files have all
+BUDGET = {"updates", "images seen"}  # columns that the terminal does not show
 FAMILY_WIDTH = len("autoregressive")
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Print a table and its notes, the beginning of a very long one."""
+    """Print a table and its notes; of a very long table only the beginning."""
     finished = all(row.cells[-1].text in ("finished", "") for row in table.rows)
     hidden = BUDGET | ({"status"} if finished else set())
     shown = [index for index, column in enumerate(table.columns) if column not in hidden]

@@ -16,7 +16,7 @@ from zoo.comparison.quantities import Quantity, metric_value
 from zoo.record import Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
-LEAST_RATES = 3  # learning rates that a spread is computed over
+LEAST_RATES = 3  # least number of learning rates for a spread
 
 
 def family_rank(family: str) -> int:
@@ -47,7 +47,7 @@ def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
 
 
 def timing_conditions(run: Run) -> dict[str, Any]:
-    """Return what has to agree for two speeds of sampling to be comparable."""
+    """Return the conditions that must agree if two speeds of sampling are compared."""
     sampling = run.record.sampling
     conditions = {"device": sampling.device, "threads": sampling.threads, "dtype": sampling.dtype}
     if sampling.device == "cpu":
@@ -76,9 +76,9 @@ def nearest(runs: Sequence[Run]) -> list[Run]:
 
 
 def kind_of(metric: Metric) -> str:
-    """Return the kind that a likelihood is ranked within.
+    """Return the kind of a likelihood; only likelihoods of one kind are ranked together.
 
-    ``exact`` of a flow on dequantised data is a kind of its own, ``exact†``.
+    ``exact`` of a flow on dequantised data is a separate kind, ``exact†``.
     """
     if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":
         return "exact†"
@@ -164,13 +164,13 @@ def differing(a: Group, b: Group) -> set[str]:
 
 
 def _hash_without_rate(group: Group) -> int:
-    """Return a hash that groups share which differ in the learning rate alone."""
+    """Return a hash of a group's settings without the learning rate."""
     others = sorted((k, repr(v)) for k, v in group.settings.items() if k != "training.lr")
     return hash((group.model, tuple(others)))
 
 
 def _neighbours(groups: Sequence[Group]) -> list[int]:
-    """Return for each group how many others differ from it in the value of one setting alone."""
+    """Return for each group the number of others that differ from it in exactly one setting."""
     items = [[(key, hash((key, repr(v)))) for key, v in group.settings.items()] for group in groups]
     hashes = [reduce(xor, (item for _, item in pairs), 0) for pairs in items]
     # groups that differ in one setting share the hash of their other settings: the hash xor that setting's
@@ -224,8 +224,8 @@ class Study:
     def baseline(self, model: str) -> Group | None:
         """Return the configuration that stands for a model: the one that a study varies.
 
-        From it most others differ in one setting alone. Of several such it is the one with most seeds, then
-        the one that is trained most like other models, then the one with the fewest overrides.
+        Most other configurations differ from it in one setting alone. Ties are decided by the most seeds,
+        then by the settings of training most common among all models, then by the fewest overrides.
         """
         return self._baselines.get(model)
 
@@ -241,7 +241,7 @@ class Study:
         return groups[max(range(len(groups)), key=lambda i: (neighbours[i], *self._weight(groups[i])))]
 
     def _weight(self, group: Group) -> tuple[int, int, int]:
-        """Return what decides between groups with as many neighbours."""
+        """Return the numbers that decide between groups with equally many neighbours."""
         numbers = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
         alike = sum(self._training[item] for item in numbers.items())
         overrides = group.runs[0].record.provenance.overrides or []
@@ -249,7 +249,7 @@ class Study:
 
     @cached_property
     def _training(self) -> Counter[tuple[str, Any]]:
-        """How many groups have each numerical setting of training."""
+        """Number of groups with each numerical setting of training."""
         return Counter(
             item
             for group in self.groups
@@ -273,7 +273,7 @@ class Study:
         return [(a, b) for a in firsts for b in self.of(model) if b is not a and differing(a, b) == {key}]
 
     def name(self, group: Group) -> str:
-        """Return the model's name, with the settings that set a configuration apart from the baseline."""
+        """Return the model's name, with the settings in which the configuration differs from the baseline."""
         baseline = self.baseline(group.model)
         if baseline is None or baseline.runs == group.runs:
             return group.model
@@ -343,7 +343,7 @@ def _spreads(by_rate: Sequence[Group], quality: Quantity, largest: float) -> lis
 
 
 def studies(runs: Sequence[Run]) -> list[Study]:
-    """Return the runs by what makes them comparable, the study with most runs first.
+    """Return the runs grouped into studies, whose runs may be compared; the study with most runs comes first.
 
     A run that ended before its protocol was known joins the runs that were configured like it.
     """
@@ -358,7 +358,7 @@ def studies(runs: Sequence[Run]) -> list[Study]:
 
 
 def _comparable(run: Run) -> tuple[str, ...]:
-    """Return data set, shape of an example and protocol, which runs of one study share."""
+    """Return data set, shape of an example and protocol, which are equal within a study."""
     provenance = run.record.provenance
     shape = provenance.data.shape if provenance.data is not None else None
     return run.record.data, str(shape), provenance.protocol_hash or ""

@@ -2,8 +2,8 @@
 
 Composing one configuration takes about 0.1 s, so a sweep of ten thousand jobs would take a quarter of an hour
 to plan. The jobs of a sweep differ in a few plain values, which Hydra writes into the composed configuration
-last of all. So each choice of groups is composed once, and the plain values are written in here. Whatever is
-not a plain value is composed in full, and the hashes are always those of :mod:`zoo.config.identity`.
+last of all. So each choice of groups is composed once, and the plain values are written in here. An override
+with any other value is composed in full, and the hashes are always those of :mod:`zoo.config.identity`.
 """
 
 from __future__ import annotations

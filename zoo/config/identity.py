@@ -16,9 +16,9 @@ from zoo.errors import ZooError
 
 # Sections that do not change a run's numbers: its directory, logger, launcher and sweep.
 NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
-# Settings inside the other sections that do not either: where files lie.
+# Settings of the other sections that do not change the numbers either: locations of files.
 FILE_LOCATIONS = (("data", "root"), ("evaluation", "dinov2_weights"))
-# Settings that are part of the name of the data set in a run's id.
+# Settings of the data that a run's id shows.
 NAMING = ("data.path", "data.side")
 
 
@@ -31,7 +31,7 @@ class Hashes(TypedDict):
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a run is: two runs with the same ``config_hash`` are the same run.
+    """The identity of a run: two runs with the same ``config_hash`` are the same run.
 
     Attributes:
         config: the resolved settings that change the run's numbers, with the seed.

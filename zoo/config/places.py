@@ -49,7 +49,7 @@ def run_dir_override(directory: Path) -> str:
 
 @contextmanager
 def own_modules() -> Iterator[None]:
-    """Let ``_target_`` name modules in the working directory, as ``python -m`` does."""
+    """Add the working directory to the module search path, so that ``_target_`` can name modules in it."""
     cwd = os.getcwd()
     if cwd not in sys.path and "" not in sys.path:
         sys.path.append(cwd)

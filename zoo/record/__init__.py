@@ -1,4 +1,4 @@
-"""The record of a run: all that passes from running to comparing. Imports no torch."""
+"""The record of a run: everything that a comparison uses of it. Imports no torch."""
 
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, write_atomic

@@ -1,4 +1,4 @@
-"""``curves.csv``, the values that training logs, a row for each logged update: the one reader and writer.
+"""Read and write ``curves.csv``, the values that training logs, one row for each logged update.
 
 A row has the columns ``updates``, ``images_seen``, ``wall_seconds``, ``device_seconds`` and named values such
 as ``train/loss`` or ``val/loss``; a value that was not logged at an update is left out.
@@ -19,7 +19,7 @@ Row = dict[str, float]
 
 
 def read_rows(directory: str | Path) -> list[Row]:
-    """Return the rows of a run's ``curves.csv``; none where the file is missing or damaged.
+    """Return the rows of a run's ``curves.csv``; none if the file is missing or damaged.
 
     Args:
         directory: of the run, or the file itself.
@@ -36,44 +36,46 @@ def read_rows(directory: str | Path) -> list[Row]:
 
 
 def curves(directory: str | Path, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
-    """Return each logged value as points ``(axis, value)``, by its name; empty where the file is damaged."""
-    found: dict[str, list[tuple[float, float]]] = {}
+    """Return the points ``(axis, value)`` of each logged value, by its name; empty if the file is damaged."""
+    points: dict[str, list[tuple[float, float]]] = {}
     for row in read_rows(directory):
         if axis not in row:
             return {}
         for name, value in row.items():
             if "/" in name:
-                found.setdefault(name, []).append((row[axis], value))
-    return found
+                points.setdefault(name, []).append((row[axis], value))
+    return points
 
 
 def best_validation(directory: str | Path) -> float | None:
-    """Return the lowest finite ``val/loss`` of a run, None where it has none."""
+    """Return the lowest finite ``val/loss`` of a run; None if it has none."""
     losses = [row["val/loss"] for row in read_rows(directory) if "val/loss" in row]
     return min((loss for loss in losses if math.isfinite(loss)), default=None)
 
 
 class CurveWriter:
-    """The file of a run in training; a resumed run goes on behind the rows up to its checkpoint.
+    """Writes the curves of a run in training; a resumed run keeps the rows up to its checkpoint.
 
     Args:
         directory: of the run.
         columns: names of the columns, which begin with ``updates``; other values of a row are left out.
-        keep: number of updates up to which the rows of a file that is there already are kept.
+        keep: number of updates up to which the rows of an existing file are kept.
     """
 
     def __init__(self, directory: str | Path, columns: Sequence[str], keep: int = 0) -> None:
         self.path, self.columns = Path(directory) / CURVES, list(columns)
         kept = []
         if keep and self.path.exists():
-            whole = self.path.read_text().rpartition("\n")[0]  # a last line without an end was cut off
+            whole = self.path.read_text().rpartition("\n")[
+                0
+            ]  # without a line break the last line is incomplete
             rows = csv.DictReader(whole.splitlines())
             kept = [[row.get(c, "") for c in columns] for row in rows if float(row["updates"]) <= keep]
         lines = [",".join(cells) for cells in [self.columns, *kept]]
         write_atomic(self.path, "\n".join(lines) + "\n")
 
     def append(self, row: Mapping[str, float], to_disk: bool = False) -> None:
-        """Write a row, and wait until it is on the disk if asked to."""
+        """Write a row; with ``to_disk``, wait until it is on the disk."""
         with self.path.open("a") as stream:
             stream.write(",".join(f"{row[c]:.8g}" if c in row else "" for c in self.columns) + "\n")
             if to_disk:

@@ -1,4 +1,4 @@
-"""Names of the files in a run's directory, and how a file is written whole or not at all.
+"""Names of the files in a run's directory, and the atomic writing of files.
 
 - ``record.json``: the :class:`~zoo.record.Record`.
 - ``curves.csv``: see :mod:`zoo.record.curves`.

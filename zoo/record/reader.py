@@ -1,4 +1,4 @@
-"""Read a record: the one place where a file is held against the schema."""
+"""Read a record and check it against the schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.record.files import RECORD
 from zoo.record.schema import SCHEMA, DataDescription, Provenance, Record, Sampling
 
 _FIRST = 1  # schema of the records made before August 2026
-# How the models that zoo had at schema 1 draw a sample, which records did not say then.
+# Sampling order of the models that zoo had at schema 1: its records do not contain it.
 _SEQUENTIAL = {"made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow"}
 _SOLVERS = {"iresnet", "residual_flow"}
 
@@ -69,8 +69,8 @@ def _cause(error: Exception) -> str:
 def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     """Return a record of schema 1 as one of schema 2.
 
-    Schema 1 kept the settings of a sampler beside its speed, had no place for how samples are drawn, and left
-    out what was not measured.
+    Schema 1 kept the settings of a sampler beside its speed, had no sampling order, and left out what was not
+    measured.
     """
     sampling = dict(raw.get("sampling") or {})
     if sampling:
@@ -91,7 +91,7 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_details(values: dict[str, Any], part: type[Sampling | DataDescription]) -> dict[str, Any]:
-    """Return the values with those that are not fields of the part under ``details``."""
+    """Return the values; those that are not fields of ``part`` are moved to ``details``."""
     known = {field.name for field in dataclasses.fields(part)}
     details = {name: value for name, value in values.items() if name not in known}
     return {name: value for name, value in values.items() if name in known} | {"details": details}

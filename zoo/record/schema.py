@@ -1,6 +1,6 @@
-"""The record of one run, typed to its last leaf. Imports no torch.
+"""The record of one run, with a type for every value. Imports no torch.
 
-Every part is a dataclass, and :func:`zoo.record.read` holds a file against these annotations. A number is
+Every part is a dataclass, and :func:`zoo.record.read` checks a file against these annotations. A number is
 None where it was not measured. Seconds are wall-clock seconds, likelihoods are in nats, unless a unit says
 otherwise.
 """
@@ -28,7 +28,7 @@ Kind = Literal["exact", "lower bound", "estimate", "none"]
 Direction = Literal["lower", "higher", "one", "none"]
 SamplingOrder = Literal["parallel", "sequential", "solver"]
 
-Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # what other readers of JSON hold too
+Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # the range of other readers of JSON
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 
@@ -42,7 +42,7 @@ class KnownDetails(TypedDict, total=False):
         floor: the metric's value for real examples in the samples' place; None where ``floor_reason`` says
             why there is none.
         floor_n: number of those examples.
-        floor_split: the split that they are from.
+        floor_split: their split.
         estimator_deviation_nats: standard deviation of one evaluation of a stochastic log-determinant.
         looser: the less exact setting that an estimate was repeated with.
         looser_change_nats: change of the mean log-likelihood at that setting.
@@ -122,7 +122,7 @@ class Load:
 
 @dataclass
 class Sampling:
-    """What sampling costs.
+    """Speed and cost of sampling.
 
     Attributes:
         order: how a sample comes about: all dimensions in ``parallel``, one after the other (``sequential``),
@@ -131,18 +131,18 @@ class Sampling:
         latency_quartiles: first and third quartile of these times.
         latency_repeats: number of calls.
         throughput: samples per second at ``throughput_batch``, the best of the batch sizes tried.
-        throughput_batch: that batch size.
+        throughput_batch: the batch size of ``throughput``.
         throughput_by_batch: samples per second by batch size (a number as text, as JSON has it).
         sequential_evaluations: network evaluations of one sample that must follow each other.
         sequential_evaluations_by_batch: the same by batch size.
-        device: what the model ran on.
-        threads: of the processor, in arithmetic.
-        dtype: of the weights.
+        device: the device of the model.
+        threads: processor threads for arithmetic.
+        dtype: number format of the weights.
         compiled: whether torch compiled the model.
         peak_memory_bytes: of the accelerator, while speed was measured.
-        peak_memory_reason: why it is None.
+        peak_memory_reason: why ``peak_memory_bytes`` is None.
         flops_per_example: floating-point operations of one sample, by torch's counter.
-        flops_reason: why they are None, or what the counter does not see.
+        flops_reason: why ``flops_per_example`` is None, or what the counter misses.
         load: how busy the machine was.
         details: settings of the model's sampler: ``sampler``, ``solver``, ``atol``, ``truncation``, ...
         reason: why speed could not be measured.
@@ -175,11 +175,11 @@ class Stability:
     """How steadily a model trained; :mod:`zoo.training.stability` has the definitions.
 
     Attributes:
-        largest_gradient_norm: before clipping.
+        largest_gradient_norm: the largest gradient norm before clipping.
         loss_spikes: sudden rises of a loss, of all players together.
-        gradient_spikes: the same of the gradients' norms.
+        gradient_spikes: sudden rises of a gradient norm, of all players together.
         non_finite_steps: updates that were skipped because a gradient was not finite.
-        updates_watched: updates that these counts are about.
+        updates_watched: number of updates that were counted.
         oscillation: how much the curve ``oscillation_of`` swings over the last third of training, in units of
             its whole range.
         oscillation_of: the validation criterion, where the training has one.
@@ -200,22 +200,22 @@ class Stability:
 
 @dataclass
 class Cost:
-    """What training and evaluation cost.
+    """The cost of training and evaluation.
 
     Attributes:
-        parameters: trainable ones.
+        parameters: number of trainable parameters.
         updates: optimiser steps of the model.
         images_seen: examples that training used, repetitions counted.
-        train_seconds: in training, validations included, over all segments of a resumed run.
+        train_seconds: time in training, validations included, over all segments of a resumed run.
         device_seconds: ``train_seconds`` times the number of devices.
-        examples_per_second: in training.
+        examples_per_second: speed of training.
         peak_memory_bytes: of the accelerator where there is one, else of the process.
-        batch_size: of an update, over all devices.
+        batch_size: examples of a batch, over all devices.
         compiled: whether torch compiled the loss.
         flops_per_example: floating-point operations of an update for each example, by torch's counter.
-        flops_reason: why they are None, or what the counter does not see.
-        evaluation_seconds: of the protocol.
-        total_seconds: of the last process alone, where the run was resumed.
+        flops_reason: why ``flops_per_example`` is None, or what the counter misses.
+        evaluation_seconds: time of the evaluation by the protocol.
+        total_seconds: time of the run; of its last process alone if the run was resumed.
     """
 
     parameters: Count | None = None
@@ -240,8 +240,8 @@ class Hardware:
     Attributes:
         cpu: model name of the processor.
         cores: logical cores.
-        threads: of arithmetic in the process.
-        jobs: how many runs a sweep kept at work on the machine at a time; None where that is not known.
+        threads: threads of the process for arithmetic.
+        jobs: number of a sweep's jobs that ran on the machine at a time; None if unknown.
         accelerator: name of the GPU.
     """
 
@@ -254,7 +254,7 @@ class Hardware:
 
 @dataclass
 class DataDescription:
-    """The data set as the run saw it.
+    """The data set of the run.
 
     Attributes:
         name: of the data set.
@@ -281,7 +281,7 @@ class DataDescription:
 
 @dataclass
 class Protocol:
-    """What judged the run, in full; ``provenance.protocol_hash`` is its hash.
+    """The protocol that judged the run, in full; ``provenance.protocol_hash`` is its hash.
 
     Attributes:
         version: of the code that computes the metrics.
@@ -312,19 +312,19 @@ class Provenance:
     """Where the numbers come from.
 
     Attributes:
-        command: paste it into a shell, and the same run is made.
+        command: the shell command that makes the same run.
         overrides: the Hydra overrides of that command.
-        config: the composed configuration, without what does not change the numbers.
+        config: the composed configuration, without settings that do not change the numbers.
         config_hash: of the configuration; two runs with the same hash are the same run.
         config_hash_without_seed: runs that share it differ in their seed alone.
-        protocol_hash: names the protocol that judged the run.
-        protocol: its contents.
+        protocol_hash: hash of the protocol that judged the run.
+        protocol: the protocol itself.
         git_commit: of zoo's code.
         versions: of the libraries.
         hardware: the machine.
         data: the data set.
         checkpoint: file that was judged, below the run's directory.
-        checkpoint_updates: its update.
+        checkpoint_updates: number of updates at this checkpoint.
         weights: ``ema`` (averaged) or ``raw``.
         finished_at: time in UTC, ISO 8601.
         judged_again: code and machine of a later evaluation, if there was one.

@@ -1,4 +1,4 @@
-"""Train a model to its budget, from the last checkpoint where there is one."""
+"""Train a model to its budget, from the last checkpoint if there is one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
     """Return the training module of a run around its model.
 
     Raises:
-        ZooError: a setting that it does not have or that is out of range.
+        ZooError: a setting does not exist or is out of range.
     """
     settings = dict(spec.training)
     target = get_class(settings.pop("_target_"))
@@ -54,7 +54,7 @@ def fit(
 ) -> torch.device:
     """Train to the budget and return the device of this process.
 
-    However training ends, ``record.cost`` and ``record.stability`` say how far it came and what it took.
+    However training ends, it fills in ``record.cost`` and ``record.stability``.
 
     Raises:
         Diverged: a loss or a validation was not finite.
@@ -120,11 +120,11 @@ def fit(
         record.stability = dataclasses.replace(module.stability.report(), resumed_at=resumed_at)
         _account(record.cost, module, curves.seconds(), trainer.world_size)
         record.cost.flops_per_example, record.cost.flops_reason = flops.flops_per_example, flops.reason
-    return trainer.strategy.root_device  # the module's own is the CPU by now: Lightning has moved it there
+    return trainer.strategy.root_device  # Lightning has moved the module to the CPU by now
 
 
 def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDistance]:
-    """Return the callback that ``training.validate_samples`` asks for, if it asks for any samples.
+    """Return the callback for ``training.validate_samples``; none if it is 0.
 
     Raises:
         ZooError: fewer than two validation examples to compare with.
@@ -141,18 +141,18 @@ def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDi
 
 
 def _read(last: Path) -> dict[str, Any] | None:
-    """Return the last checkpoint; None where there is none, or a damaged one, which is removed."""
+    """Return the last checkpoint, or None if there is none. A damaged one is removed."""
     if not last.exists():
         return None
     try:
         return factory.read_checkpoint(last)
-    except ZooError:  # damaged by whatever cut the run off: begin again
+    except ZooError:  # damaged when the run was cut off: start again
         last.unlink(missing_ok=True)
         return None
 
 
 def _account(cost: Cost, module: TrainingModule, seconds: float, world_size: int) -> None:
-    """Enter what training has cost so far."""
+    """Fill in the cost of training so far."""
     cost.parameters = sum(p.numel() for p in module.model.parameters() if p.requires_grad)
     cost.updates, cost.images_seen = module.updates, module.images_seen
     cost.train_seconds, cost.device_seconds = seconds, seconds * world_size
@@ -179,17 +179,17 @@ def check_precision(trainer: dict[str, Any]) -> None:
 
 
 def processes(trainer: dict[str, Any]) -> int | None:
-    """Return how many processes a run asks for; None where Lightning counts the devices itself."""
+    """Return the number of processes in the configuration; None if Lightning counts the devices itself."""
     devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)
     return devices * nodes if isinstance(devices, int) and devices > 0 else None
 
 
 def strategy(trainer: dict[str, Any]) -> Any:
-    """Return the strategy by which several processes share a run; one process needs none.
+    """Return Lightning's strategy for several processes; ``auto`` for one.
 
     Raises:
-        ZooError: a strategy that does not know how training modules take their gradients, or another number
-            of processes than were started.
+        ZooError: the strategy would average gradients by itself, or the number of processes is not the one
+            that torchrun has started.
     """
     name, wanted, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
     if "RANK" in os.environ and wanted is not None and wanted != int(started or 1):

@@ -1,4 +1,4 @@
-"""Judge a trained model by the protocol, and write what it leaves behind."""
+"""Judge a trained model by the protocol and write its samples, likelihoods and densities."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def judge(
 ) -> None:
     """Evaluate the run's chosen checkpoint; write samples, likelihoods and densities; fill the record.
 
-    All ranks of a group take part. The first alone writes, and fills its record.
+    All ranks of a group take part. Only the first writes files and fills its record.
 
     Args:
-        settings: of the protocol.
+        settings: the settings of the protocol.
         data: the run's data, set up.
-        directory: the run's, with its checkpoints.
-        record: its ``metrics``, ``sampling`` and what says which weights were judged are replaced.
-        device: where the model is judged.
+        directory: the run's directory, with its checkpoints.
+        record: the run's record; its ``metrics``, ``sampling`` and checkpoint fields are replaced.
+        device: the device for the evaluation.
     """
     distributed.wait()  # until the first rank has written the checkpoint
     model = factory.load(directory, device=device)
@@ -73,10 +73,10 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
 
     Args:
         directory: the run.
-        changes: overrides of ``evaluation.*``, which the record keeps; all else is as the run had it.
+        changes: overrides of ``evaluation.*``, which the record keeps; all other settings stay the same.
 
     Raises:
-        ZooError: not a run, or one that was not trained to the end; a change of anything but the evaluation.
+        ZooError: there is no run, its training did not end, or a change is not one of the evaluation.
     """
     for text in changes:
         if not text.startswith("evaluation.") or "=" not in text:
@@ -116,7 +116,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
 
 
 def _trained(record: Record, directory: Path, spec: RunSpec) -> bool:
-    """Return whether training reached its budget. It may have, in a run that failed while it was judged."""
+    """Return whether training reached its budget. A run that failed in its evaluation was trained, too."""
     last = directory / "checkpoints" / "last.ckpt"
     return record.status == "finished" or (
         record.status == "failed"

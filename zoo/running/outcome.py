@@ -1,4 +1,4 @@
-"""How a run ends: the one place where an exception becomes a status, and where the record is written."""
+"""How a run ends: exceptions become a status, and the record is written."""
 
 from __future__ import annotations
 
@@ -31,30 +31,31 @@ class Outcome(Enum):
 
 @contextmanager
 def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[None]:
-    """Write the record of what the block does, however it ends, and close the loggers.
+    """Write the run's record when the block ends, by an error too, and close the loggers.
 
-    On ranks other than the first nothing is recorded; their errors are left in the directory for the first
-    rank, which otherwise would only see that a connection is gone.
+    Ranks other than the first write no record. They leave their errors in the directory for the first rank,
+    which otherwise would only see a lost connection.
 
     Args:
-        record: the run's; its status, reason, total seconds and end are set here, the rest in the block.
-        directory: the run's.
-        loggers: the block may add to them.
+        record: the run's record. Its status, reason, total seconds and end are set here, the rest by
+            the block.
+        directory: the run's directory.
+        loggers: the open loggers; the block may add some.
 
     Raises:
         KeyboardInterrupt: the run was stopped by a person or a signal.
-        CutOff: the environment ended it: memory, disk, a lost rank.
-        Exception: what the block raised; a ZooError in place of another rank's error.
+        CutOff: the environment ended the run: memory, disk, a lost rank.
+        Exception: the block's error; for an error of another rank, a ZooError.
     """
     started = time.perf_counter()
     ended = Outcome.FAILED
     try:
         yield
         ended = Outcome.FINISHED
-    except (Diverged, Unsound) as error:  # Unsound comes from a validation; the protocol catches its own
+    except (Diverged, Unsound) as error:  # Unsound is raised by a validation; the protocol catches its own
         ended, record.reason = Outcome.DIVERGED, str(error)
         raise
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         ended = Outcome.CUT_OFF
         tracking.suspend(loggers, tracking.INTERRUPTED)
         raise KeyboardInterrupt from None
@@ -92,7 +93,7 @@ def _write_rank_error(error: Exception, directory: Path) -> None:
 
 
 def _read_rank_error(directory: Path) -> str | None:
-    """Return the error that another rank left; None where it leaves none within a few seconds."""
+    """Return the error that another rank left; None if none is written within a few seconds."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (directory / RANK_ERROR).exists():

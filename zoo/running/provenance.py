@@ -35,7 +35,7 @@ _PATHS = ("data.path", "data.root")
 
 
 def provenance(spec: RunSpec) -> Provenance:
-    """Return what is known of a run before it starts."""
+    """Return the provenance of a run before it starts."""
     return Provenance(
         command=command(spec.overrides),
         overrides=spec.overrides,
@@ -48,7 +48,7 @@ def provenance(spec: RunSpec) -> Provenance:
 
 
 def command(overrides: Sequence[str]) -> str:
-    """Return the shell command that makes the run of these overrides, whatever the working directory."""
+    """Return the shell command that makes the run of these overrides from any working directory."""
     return shlex.join(["zoo", "train", *map(_absolute, overrides)])
 
 
@@ -64,17 +64,17 @@ def _absolute(override: str) -> str:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that numbers depend on."""
-    found = {"python": platform.python_version(), "zoo": zoo.__version__}
+    installed = {"python": platform.python_version(), "zoo": zoo.__version__}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            installed[package] = "absent"
+    return installed
 
 
 def hardware() -> Hardware:
-    """Return what the machine is, as far as speed depends on it."""
+    """Return the properties of the machine that speed depends on."""
     return Hardware(
         cpu=_processor(),
         cores=os.cpu_count(),
@@ -85,7 +85,7 @@ def hardware() -> Hardware:
 
 
 def git_commit() -> str | None:
-    """Return the commit of zoo's own code, ``-dirty`` where files were changed; None outside a repository."""
+    """Return the commit of zoo's code, with ``-dirty`` if files were changed; None outside a repository."""
     here = Path(__file__).resolve().parent
     answer = subprocess.run(
         ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
@@ -97,7 +97,7 @@ def git_commit() -> str | None:
 
 
 def peak_memory() -> int:
-    """Return the peak memory in bytes: of the GPU where there is one, else of this process."""
+    """Return the peak memory in bytes: of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     import resource

@@ -35,8 +35,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None) -> Record
 
     Args:
         config: a composed configuration with its ``hydra`` node.
-        directory: the run's directory; another process at work in it is waited for.
-        show: called with how far the run is.
+        directory: the run's directory; if another process works in it, wait for its end.
+        show: function that is called with the progress of the run.
 
     Raises:
         ZooError: a mistake that the user can mend. It is recorded as ``failed`` (or ``diverged``) first; but
@@ -118,14 +118,14 @@ def _modified(directory: Path) -> int | None:
 
 
 def _refuse_another(spec: RunSpec, directory: Path) -> None:
-    """Raise a ZooError where the directory holds a run with other settings, which must not be overwritten."""
+    """Raise a ZooError if the directory holds a run with other settings, which must not be overwritten."""
     record = ended(directory)
     if record is None and not (directory / "checkpoints" / "last.ckpt").exists():
         return
     try:  # as it was trained: a record that was judged again has other settings of the evaluation
         kept = yaml.safe_load((directory / "config.yaml").read_text())
         other = kept != yaml.safe_load(yaml.safe_dump(spec.identity.config))
-    except (OSError, yaml.YAMLError):  # then a checkpoint alone does not say whose it is
+    except (OSError, yaml.YAMLError):  # without it, only a record shows the settings
         other = record is not None and record.provenance.config_hash != spec.identity.config_hash
     if other:
         raise ZooError(

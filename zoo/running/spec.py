@@ -1,4 +1,4 @@
-"""One run as plain values: what the composed configuration says, read once."""
+"""The settings of one run as plain values, read once from the composed configuration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zoo.config import Identity, identify, to_dict
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What one run is made from.
+    """The settings of one run.
 
     Attributes:
         identity: model, data, seed and the hashes of the configuration.
@@ -22,7 +22,7 @@ class RunSpec:
         evaluation: settings of the protocol.
         trainer: settings of Lightning's trainer, with its ``_target_``.
         logger: settings of the logger.
-        overrides: the Hydra overrides that the configuration was composed with, save those of ``hydra``.
+        overrides: the Hydra overrides of the configuration, except those of ``hydra``.
         sweep: name of the sweep that the run belongs to.
     """
 
@@ -38,7 +38,7 @@ class RunSpec:
 
     @classmethod
     def of(cls, config: DictConfig) -> RunSpec:
-        """Return the run of a composed configuration, which has its ``hydra`` node."""
+        """Return the settings in a composed configuration, which includes its ``hydra`` node."""
         return cls(
             identify(config),
             data=to_dict(config.data),

@@ -1,4 +1,4 @@
-"""The YAML file of a sweep: where it is, what may stand in it, and the overrides of its jobs."""
+"""The YAML file of a sweep: its location, its settings, and the overrides of its jobs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Block(BaseModel):
         overrides: settings of every job.
         grid: lists of values by key; the jobs are their product.
         variants: one more axis of that product, whose values are mappings of settings.
-        single: ``list`` in the file: single jobs, each a mapping of settings.
+        single: single jobs, each a mapping of settings; the key in the file is ``list``.
         when: settings for the jobs that meet a condition such as ``model=gan``. A job's own settings (of the
             grid, a variant or the list) win over these.
         blocks: sets of jobs that run one after the other. They inherit ``overrides`` and ``when``.
@@ -91,7 +91,7 @@ def find_sweep(name: str) -> Path:
     """Return the file of a sweep: a path, ``./sweeps/NAME.yaml``, or a shipped one.
 
     Raises:
-        ZooError: there is no such file; the nearest names are offered.
+        ZooError: the file does not exist; the nearest names are offered.
     """
     if name.endswith((".yaml", ".yml")):
         if Path(name).is_file():
@@ -188,19 +188,19 @@ def unmet_conditions(sweep: Block, extra: Sequence[str]) -> list[str]:
 
 
 def _expand(block: Block, extra: Sequence[str], met: set[str]) -> list[list[str]]:
-    """Return what :func:`expand` does; add to ``met`` the conditions that some job meets."""
+    """Return the same as :func:`expand`; add to ``met`` the conditions that some job meets."""
     if block.blocks:
         return [job for part in block.blocks for job in _expand(part.inherit(block), extra, met)]
-    given = {split(override)[0]: _values(override) for override in extra}
-    fixed = {key: values[0] for key, values in given.items() if len(values) == 1}
-    swept = {key: values for key, values in given.items() if len(values) > 1}
-    grid = {key: given.get(key) or [to_text(v) for v in values] for key, values in block.grid.items()}
-    variants = [_point(settings, given) for settings in block.variants]
+    listed = {split(override)[0]: _values(override) for override in extra}
+    fixed = {key: values[0] for key, values in listed.items() if len(values) == 1}
+    swept = {key: values for key, values in listed.items() if len(values) > 1}
+    grid = {key: listed.get(key) or [to_text(v) for v in values] for key, values in block.grid.items()}
+    variants = [_point(settings, listed) for settings in block.variants]
     points = []
     if grid or variants or not block.single:
         points += _product([*_axes(grid | swept), *([variants] if variants else [])])
     for settings in block.single:
-        points += [_point(settings, given) | point for point in _product(_axes(swept))]
+        points += [_point(settings, listed) | point for point in _product(_axes(swept))]
     shared = _point(block.overrides)
     when = {condition: _point(settings) for condition, settings in block.when.items()}
     jobs = []

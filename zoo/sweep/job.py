@@ -58,7 +58,7 @@ class Job:
         return self.worker is not None or self.state == "elsewhere"
 
     def record(self) -> Record | None:
-        """Return the run's record; None if there is none, or it is damaged or to be made again."""
+        """Return the run's record; None if it does not exist, is damaged or is to be made again."""
         try:
             if self.retried_record == (self.directory / RECORD).stat().st_mtime_ns:
                 return None
@@ -67,7 +67,7 @@ class Job:
             return None
 
     def adopt_record(self, retry_failed: bool = False) -> bool:
-        """Take state and reason from the record, if there is one; return whether there is.
+        """Take state and reason from the record, if there is one; return whether there is one.
 
         Args:
             retry_failed: ignore the record of a failed run from now on.

@@ -43,7 +43,7 @@ class Launcher(Protocol):
     Attributes:
         lasting: whether its jobs go on when the sweep ends.
         parallel: default number of jobs at a time; None: the sweep's ``jobs``.
-        pace: seconds between two looks at the jobs.
+        pace: seconds between two checks of the jobs.
     """
 
     lasting: bool
@@ -105,7 +105,7 @@ class Local:
         return sorted(free, key=lambda d: len(users[d]))[:count] if len(free) >= count else None
 
 
-@cache  # a waiting job is looked up many times
+@cache  # called many times for a waiting job
 def _requested_devices(overrides: tuple[str, ...]) -> int:
     """Return the number of GPUs that a run requests; -1 for all (``auto``, or a list of them)."""
     trainer = compose_run(overrides).trainer

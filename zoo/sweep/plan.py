@@ -21,7 +21,7 @@ class Plan:
         root: the directory of its runs.
         jobs: the jobs known so far; a search proposes more.
         searches: one for each point of the grid, if the sweep searches.
-        parallel: number of jobs at a time that the sweep asks for.
+        parallel: the sweep's number of jobs at a time.
         threads: threads of each job's arithmetic; None: the machine's cores are shared out.
         unmet: conditions of ``when`` that no job meets.
         identities: computes the identities of the jobs.

@@ -1,4 +1,4 @@
-"""Run a sweep: start the jobs that are not done, follow them, and account for each."""
+"""Run a sweep: start the jobs that are not done, follow them, and report the end of each."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ class _Loop:
 
     def __init__(self, plan: Plan, count: int, launcher: Launcher, console: Console) -> None:
         self.count, self.launcher, self.console = count, launcher, console
-        # by the number asked for, not the number left: a restart must not change rounding
+        # by the configured number, not the number of jobs left: a restart must not change rounding
         self.threads = plan.threads or max(1, (os.cpu_count() or 1) // count)
         self.display: Display = make_display(plan, console)
 

@@ -185,7 +185,7 @@ class Search:
 
 
 def _broken_rule(axis: Any) -> str | None:
-    """Return what an axis of the space must have but has not; None if it is sound."""
+    """Return the rule that an axis of the space breaks; None if it is valid."""
     if not isinstance(axis, dict) or not ({"choices"} == set(axis) or {"low", "high"} <= set(axis) <= RANGE):
         return "`low` and `high`, and perhaps `log` or `step`, or `choices` alone"
     if "choices" in axis:

@@ -31,15 +31,15 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
     for place in places:
         if not place.is_dir():
             raise ZooError(f"There is no directory {place}; name the one that holds the runs.")
-    found = sorted({segment for place in places for segment in segments(place)})
-    waiting = [segment for segment in found if not is_uploaded(segment)]
+    every = sorted({segment for place in places for segment in segments(place)})
+    waiting = [segment for segment in every if not is_uploaded(segment)]
     busy = [segment for segment in waiting if is_locked(run_of(segment))]
     waiting = [segment for segment in waiting if segment not in busy]
     where = ", ".join(map(str, places))
     for run in sorted({run_of(segment) for segment in busy}):
         print(f"{run} is still at work and is skipped.")
     if not waiting:
-        print(f"Nothing waits under {where}: {_count(len(found) - len(busy), 'segment')} uploaded before.")
+        print(f"Nothing waits under {where}: {_count(len(every) - len(busy), 'segment')} uploaded before.")
         return 0
     if not logged_in():
         raise ZooError(
@@ -106,8 +106,8 @@ def upload(batch: Sequence[Path]) -> None:
                     _mark(segment).touch()
 
 
-def _tally(found: Sequence[Path]) -> str:
-    return f"{_count(len(found), 'segment')} of {_count(len({run_of(s) for s in found}), 'run')}"
+def _tally(files: Sequence[Path]) -> str:
+    return f"{_count(len(files), 'segment')} of {_count(len({run_of(s) for s in files}), 'run')}"
 
 
 def _count(number: int, name: str) -> str:

@@ -1,1 +1,1 @@
-"""How a model learns: one LightningModule for each training objective, which knows no model by name."""
+"""Training: one LightningModule for each objective, independent of any particular model."""

@@ -102,7 +102,7 @@ class Adversarial(TrainingModule):
 
     @property
     def players(self) -> capabilities.Adversarial:
-        """The model as generator and critic."""
+        """The model, whose type has a generator and a critic."""
         return cast(capabilities.Adversarial, self.model)
 
     def configure_optimizers(self) -> Any:
@@ -115,7 +115,7 @@ class Adversarial(TrainingModule):
         model, steps = self.players, self.settings.critic_steps
         context = None if y is None else cast(GenerativeModel, self.model).one_hot(y, len(x))
         real = self.augment(model.to_network(x.to(next(self.model.parameters()).dtype)))
-        with torch.no_grad():  # the generator stands still while the critic steps
+        with torch.no_grad():  # the critic's steps do not change the generator
             fake = self.augment(model.generate(len(x), context=context))
         for step in range(steps):
             rows = slice(step, None, steps)

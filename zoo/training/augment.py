@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from zoo.models.core import rng
 
-SHIFT = 1 / 8  # of translation: largest shift, as a share of the side
-HOLE = 1 / 2  # of cutout: side of the hole, as a share of the image's side
+SHIFT = 1 / 8  # largest shift of a translation, as a share of the side
+HOLE = 1 / 2  # side of a cutout's hole, as a share of the image's side
 
 
 def colour(x: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def colour(x: Tensor) -> Tensor:
 
 
 def translation(x: Tensor) -> Tensor:
-    """Shift by up to an eighth of each side, a whole number of pixels; zeros come in."""
+    """Shift by up to an eighth of each side, a whole number of pixels; the rest is filled with zeros."""
     height, width = x.shape[2:]
     down, right = (int(side * SHIFT + 0.5) for side in (height, width))
     draws = rng.uniform(x.new_empty(len(x), 2))

@@ -1,4 +1,4 @@
-"""Callbacks beside training: curves, progress, the distance of samples, statistics, operations.
+"""Callbacks of training: curves, progress, distance of samples, training statistics, operation counts.
 
 All of them count by the training module's own updates.
 """
@@ -29,7 +29,7 @@ PROGRESS = "progress.json"
 
 
 class Curves(pl.Callback):
-    """``curves.csv``, and the same rows to the loggers; a resumed run cuts what lies past its checkpoint.
+    """Writes ``curves.csv`` and logs the same rows; a resumed run drops the rows past its checkpoint.
 
     Args:
         directory: the run's directory.
@@ -94,7 +94,7 @@ class Curves(pl.Callback):
         }
         if self.bits_per_nat is not None and "val/nll" in row:
             row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
-        self.writer.append(row, to_disk="val/loss" in row)  # the checkpoint that follows must not be ahead
+        self.writer.append(row, to_disk="val/loss" in row)  # the checkpoint that follows must not be newer
         for logger in trainer.loggers:
             logger.log_metrics(row, step=module.updates)
 
@@ -181,7 +181,7 @@ class SampleDistance(pl.Callback):
 
 
 class TrainingStatistics(pl.Callback):
-    """Before each validation, give the model the whole training set if it evaluates with statistics of it.
+    """Before each validation, lets a model that uses statistics of the whole training set compute them.
 
     Args:
         data: the data set, which every process reads as a whole.
@@ -203,7 +203,7 @@ class TrainingStatistics(pl.Callback):
 
 
 class CountFlops(pl.Callback):
-    """After training, count the operations of one more update, which changes nothing.
+    """After training, counts the operations of one more update, which changes nothing.
 
     Its examples are the first of the training set; runs of several processes are not counted. See
     :func:`~zoo.models.core.flops.count_flops` for what the counter does not see.

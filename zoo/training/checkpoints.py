@@ -26,8 +26,8 @@ class Checkpoints(pl.Callback):
 
     Args:
         directory: where to write them.
-        about: what rebuilds the model (its settings, the data's spec, the run's id), for the checkpoint's
-            ``zoo`` entry.
+        about: the data that rebuild the model (its settings, the data's spec, the run's id), for the
+            checkpoint's ``zoo`` entry.
     """
 
     def __init__(self, directory: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -62,7 +62,7 @@ class Checkpoints(pl.Callback):
                     _replace(copy, best)
                 _replace(new, last)
         except BaseException:
-            if trainer.is_global_zero:  # half a checkpoint must not fill a full disk
+            if trainer.is_global_zero:  # do not leave half a checkpoint on a full disk
                 new.unlink(missing_ok=True)
                 copy.unlink(missing_ok=True)
             raise
@@ -75,7 +75,7 @@ class Checkpoints(pl.Callback):
 
 
 def _replace(new: Path, target: Path) -> None:
-    """Put a whole file in another's place; its content is on the disk before its name is."""
+    """Replace a file by a whole new one, whose content is first written to the disk."""
     with new.open("rb") as stream:
         os.fsync(stream.fileno())
     os.replace(new, target)
@@ -99,7 +99,7 @@ class ReadCheckpoint(TorchCheckpointIO):
 
 
 class Ending(pl.Callback):
-    """When the process is asked to end (SIGTERM; Slurm's signal before a time-out), end with a checkpoint.
+    """Ends training with a checkpoint after SIGTERM, or after Slurm's signal before a time-out.
 
     The update in progress is finished first; several processes all end after the same update.
 
@@ -108,17 +108,17 @@ class Ending(pl.Callback):
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
-        self.checkpoints, self.asked = checkpoints, False
+        self.checkpoints, self.signalled = checkpoints, False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # In place of Lightning's own handlers, one of which starts a collective wherever the other processes
-        # are. Lightning puts back the handlers from before.
+        # These replace Lightning's handlers, one of which would start a collective operation at a moment when
+        # the other processes may not join it. Lightning restores the previous handlers.
         if threading.current_thread() is threading.main_thread():
             for signum in ENDING:
-                signal.signal(signum, self._ask)
+                signal.signal(signum, self._on_signal)
 
-    def _ask(self, signum: int, frame: object) -> None:
-        self.asked = True
+    def _on_signal(self, signum: int, frame: object) -> None:
+        self.signalled = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -127,16 +127,16 @@ class Ending(pl.Callback):
         if pl_module.validates:
             return  # the checkpoint of the validation follows
         agrees = trainer.world_size == 1 or pl_module.updates % pl_module.settings.log_every == 0
-        if agrees and distributed.any_of(self.asked, pl_module.device):
+        if agrees and distributed.any_of(self.signalled, pl_module.device):
             self.checkpoints.save(trainer)
             self._end(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        if not pl_module.finished and distributed.any_of(self.asked, pl_module.device):
+        if not pl_module.finished and distributed.any_of(self.signalled, pl_module.device):
             self._end(pl_module)
 
     def _end(self, module: TrainingModule) -> None:
         raise CutOff(
-            f"Asked to end, with a checkpoint at update {module.updates} of {module.schedule.updates}."
+            f"Ended by a signal, with a checkpoint at update {module.updates} of {module.schedule.updates}."
         )

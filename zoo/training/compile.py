@@ -18,10 +18,10 @@ TOLERANCE, ROUNDED_TOLERANCE = 0.01, 0.1  # fused, fewer values are rounded to 8
 class CompiledLoss:
     """A loss of a model's examples and labels, compiled by torch.
 
-    A compiler may get gradients wrong without an error; so :meth:`check` compares them with the plain loss's.
+    A compiler may get gradients wrong without an error; :meth:`check` compares them with the plain loss's.
 
     Args:
-        loss: the plain loss.
+        loss: the plain loss, which is not compiled.
         model: the model whose weights have the gradients.
     """
 

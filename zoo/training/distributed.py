@@ -35,7 +35,7 @@ class Averaging(DDPStrategy):
 
     def configure_ddp(self) -> None:
         assert self.model is not None
-        same_weights(self.model)  # the seed makes them equal already; this makes sure
+        same_weights(self.model)  # the seed makes them equal already; this is a safeguard
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
@@ -65,11 +65,11 @@ class _Launcher(_SubprocessScriptLauncher):
 
 
 class Agreement(pl.Callback):
-    """Check before training that all processes have the same configuration, which asks for so many processes.
+    """Checks before training that all processes have the same configuration and that their number is right.
 
     Args:
         config_hash: hash of this process's configuration.
-        expected: number of processes that the configuration asks for; None if it leaves that open.
+        expected: number of processes in the configuration; None if it leaves that open.
     """
 
     def __init__(self, config_hash: str, expected: int | None) -> None:
@@ -164,9 +164,9 @@ def largest(value: float, device: torch.device) -> float:
     """Return the largest value of any process."""
     if world_size() == 1:
         return value
-    found = torch.tensor(value, device=device)
-    distributed.all_reduce(found, distributed.ReduceOp.MAX)
-    return float(found)
+    maximum = torch.tensor(value, device=device)
+    distributed.all_reduce(maximum, distributed.ReduceOp.MAX)
+    return float(maximum)
 
 
 def any_of(flag: bool, device: torch.device) -> bool:

@@ -14,7 +14,7 @@ from zoo.training.module import TrainingModule, label_argument, require
 
 
 class Matching(TrainingModule):
-    """Minimise the mean of ``model.matching_loss(x)``, shape ``(B,)``; of labelled data, ``(x, y=y)``."""
+    """Minimise the mean of ``model.matching_loss(x)``, or ``(x, y=y)`` with labels; shape ``(B,)``."""
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "matching", HasMatchingLoss)

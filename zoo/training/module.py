@@ -94,7 +94,7 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def with_labels(self) -> bool:
-        """Whether batches must bring labels, for a conditional model."""
+        """Whether batches contain labels, for a conditional model."""
         return declared(self.model).conditional
 
     @property
@@ -129,7 +129,7 @@ class TrainingModule(pl.LightningModule):
         raise NotImplementedError
 
     def validation_values(self, x: Tensor, y: Tensor | None) -> Tensor | None:
-        """Return the criterion of each example, ``(B,)``, lower is better; None where there is none."""
+        """Return the criterion of each example, ``(B,)``, lower is better; None if there is none."""
         return None
 
     def negative_log_likelihood(self, x: Tensor, y: Tensor | None) -> Tensor:
@@ -186,7 +186,7 @@ class TrainingModule(pl.LightningModule):
         pieces = self.settings.accumulate
         start = rng.tell()
         if pieces > 1 and self.updates == 0:
-            with torch.no_grad():  # layers that are set by their first batch see it whole
+            with torch.no_grad():  # layers that are initialised by their first batch need all of it
                 self.loss(x, y)
         loss = self.loss
         if self.compiled_loss is not None and not self._dry_run:
@@ -196,7 +196,7 @@ class TrainingModule(pl.LightningModule):
         total = torch.zeros((), device=x.device)
         for piece in range(pieces):
             rows = slice(piece, None, pieces)
-            rng.seek(start)  # every row draws what it would in the whole batch
+            rng.seek(start)  # every row gets the same noise as in the whole batch
             with rng.rows(rows):
                 part = loss(x[rows], None if y is None else y[rows]) / pieces
             self.manual_backward(part)
@@ -215,7 +215,7 @@ class TrainingModule(pl.LightningModule):
         Args:
             optimizer: the optimiser of the module's parameters.
             module: the module with the gradients.
-            player: whose gradients they are, where several are trained: spikes are counted for each.
+            player: name of the trained part, if there are several: spikes are counted for each.
 
         Returns:
             The norm of the gradients before clipping.
@@ -235,7 +235,7 @@ class TrainingModule(pl.LightningModule):
 
     @contextmanager
     def dry_run(self) -> Iterator[None]:
-        """Let updates in this block compute their gradients, by uncompiled code, and change nothing."""
+        """Within the block, updates compute gradients by uncompiled code and change nothing."""
         kept = copy.deepcopy(self.model.state_dict())
         self._dry_run = True
         try:
@@ -246,7 +246,7 @@ class TrainingModule(pl.LightningModule):
         self.model.zero_grad(set_to_none=True)
 
     def average_weights(self) -> None:
-        """Move the averaged weights, if there are any, towards the present ones."""
+        """Move the averaged weights, if there are any, towards the current ones."""
         if self.ema is not None:
             self.ema.update_parameters(self.model)
 
@@ -307,12 +307,12 @@ def label_argument(y: Tensor | None) -> dict[str, Tensor]:
 
 
 def hash_seed(*counters: int) -> int:
-    """Return a seed for torch's own generator that follows from several counters."""
+    """Return a seed for torch's generator, computed from several counters."""
     return rng.mix_integer(rng.stream(*counters)) % 2**63
 
 
 def require(model: nn.Module, objective: str, protocol: type) -> None:
-    """Raise :class:`ZooError` unless the model has what the training objective needs of it."""
+    """Raise :class:`ZooError` unless the model has the methods that the objective needs."""
     if names := missing(model, protocol):
         raise ZooError(
             f"training={objective} needs a model with {' and '.join(names)}; {type(model).__name__} has "

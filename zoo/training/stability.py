@@ -1,4 +1,4 @@
-"""How steadily a run trains: spikes, steps left out, oscillation of the validation curves."""
+"""How steadily a run trains: spikes, skipped steps, oscillation of the validation curves."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Stability:
     Attributes:
         largest_gradient_norm: largest finite norm before clipping.
         non_finite_steps: updates in which a loss or a gradient of any player was not finite; a step along
-            such a gradient is left out.
+            such a gradient is skipped.
         updates_watched: number of updates counted.
     """
 
@@ -144,10 +144,10 @@ class Stability:
 
 
 def _load_spikes(rise: float, states: Mapping[str, Any]) -> dict[str, Spikes]:
-    found = {name: Spikes(rise) for name in states}
-    for name, spikes in found.items():
-        spikes.load_state_dict(states[name])
-    return found
+    counters = {name: Spikes(rise) for name in states}
+    for name, counter in counters.items():
+        counter.load_state_dict(states[name])
+    return counters
 
 
 def oscillation(points: list[list[float]]) -> float | None:

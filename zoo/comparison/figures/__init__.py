@@ -1,6 +1,6 @@
 """Figures of runs: samples beside real data, densities, learning curves, speed against quality and batch.
 
-Each is a function from runs to a matplotlib figure, or None where the runs have nothing for it to show.
+Each is a function from runs to a matplotlib figure, or None if the runs have no values for it.
 Matplotlib is imported when the first figure is drawn.
 """
 
@@ -27,7 +27,7 @@ FIGURES: dict[str, Callable[[Sequence[Run]], Any]] = {
     "curves": curves,
     "clock": clock,
 }
-PIXELS = ("samples", "densities")  # pictures of pixels, which an SVG file would only wrap
+PIXELS = ("samples", "densities")  # figures made of pixels, for which SVG has no advantage
 
 
 def draw(runs: Sequence[Run], out: Path) -> dict[str, Path]:

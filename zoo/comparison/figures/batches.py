@@ -1,4 +1,4 @@
-"""What a call of a sampler costs, against its batch size."""
+"""The cost of one call of a sampler against its batch size."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import canvas, colour, plain_text
 from zoo.comparison.studies import settings
 
-LINES = 500  # at most, in one figure
+LINES = 500  # most lines in one figure
 Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]  # curves by the title of their panel
 
 

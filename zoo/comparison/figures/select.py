@@ -1,4 +1,4 @@
-"""Which runs a figure has room for."""
+"""Choose the runs that fit into a figure."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from zoo.comparison.quantities import THROUGHPUT, metric_value
 from zoo.comparison.studies import groups, quality_metric, sections
 from zoo.comparison.tables.cells import number
 
-NAMES = 25  # points of a panel that are named; of more, only the best of each model
+NAMES = 25  # most points of a panel that all get names; with more, only the best of each model does
 
 
 @dataclass

@@ -10,7 +10,7 @@ from zoo.comparison.studies import FAMILIES
 
 OKABE_ITO = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
 COLOURS = dict(zip(FAMILIES, OKABE_ITO, strict=True))  # colour-blind readers can tell them apart
-OTHER = "#999999"  # a family of a user's own
+OTHER = "#999999"  # a family that a user has added
 INK, PAPER = "#1c2024", "#ffffff"  # the page replaces them by its own colours
 STYLE: Any = {
     "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,

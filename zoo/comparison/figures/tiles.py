@@ -15,8 +15,8 @@ from zoo.comparison.figures.select import at_most, first_seeds
 from zoo.comparison.figures.style import COLOURS, INK, canvas, plain_text
 from zoo.record import SAMPLES
 
-PANELS = 100  # at most
-EXAMPLES = 16  # in a panel of images
+PANELS = 100  # most panels in the figure
+EXAMPLES = 16  # images in a panel
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: templates, style sheet and script are the files beside this one."""
+"""The HTML page of a comparison, a self-contained file. Its templates, style and script are beside this."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def build(
     """Return the page of a comparison. Pictures are inside it, so that it fetches nothing.
 
     Args:
-        runs: that are compared.
-        tables: of these runs.
-        figures: PNG files by name, each with an SVG file beside it where it is a drawing.
+        runs: the compared runs.
+        tables: their tables.
+        figures: PNG files by name; a drawing has an SVG file beside it.
         claims: two HTML fragments, the table of verdicts and the articles behind them.
     """
     verdicts, articles = claims

@@ -1,4 +1,4 @@
-"""Where runs come from: what all of them share, then what sets each apart."""
+"""The provenance of runs: the facts that all of them share, then those of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 
 def provenance(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Return titles and facts in JSON: of all runs together, where they share any, then of each."""
+    """Return titles and facts in JSON: those of all runs together, if they share any, then those of each."""
     trees = [_facts(run.record) for run in runs]
     shared = _common(trees) if len(runs) > 1 else {}
     parts = [(f"shared by all {len(runs)} runs", shared)] if shared else []

@@ -1,4 +1,4 @@
-"""What every table is made of: cells, rows, numbered footnotes, captions and the printing of numbers."""
+"""The parts of every table: cells, rows, numbered footnotes, captions and the printing of numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, a
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
 )
-BRIEF = 20  # updates: after fewer, a model has not learned enough to be ranked
+BRIEF = 20  # updates; models that were trained for fewer are not ranked
 HEADINGS = {
     "bits_per_dim": "bits/dim",
     "nll": "NLL (nats)",
@@ -34,14 +34,14 @@ class Cell:
     """One entry of a table.
 
     Attributes:
-        text: as it is printed.
-        value: the number that the column is sorted and ranked by; None where there is none.
+        text: the printed text.
+        value: the number by which the column is sorted and ranked; None if there is none.
         kind: ranks are made among cells of one kind.
         best: whether it is the best of its kind in its column.
-        note: what the number was computed from, or why there is none.
+        note: how the number was computed, or why there is none.
         spread: standard deviation over seeds, or standard error of a single run.
-        seeds: number of values that it is the mean of.
-        odd: whether it was measured under other conditions than the rest of its column, so is not ranked.
+        seeds: number of values that were averaged.
+        odd: whether its conditions of measurement differ from the rest of its column; it is then not ranked.
         marks: numbers of its footnotes.
         caption: a sentence below the table that says how to read the text.
     """
@@ -111,7 +111,7 @@ class Table:
         columns: the headings, without those of ``model`` and ``family``.
         directions: which direction is better, by column.
         notes: sentences below it: captions, then footnotes.
-        beside: whether it only adds details to a main table; the terminal and the summary leave it out.
+        beside: whether it only adds details to a main table; the terminal and the summary omit it.
     """
 
     title: str
@@ -161,7 +161,7 @@ def heading(metric: str) -> str:
 
 
 def captions(cells: Sequence[Cell], ranked: bool = True) -> list[str]:
-    """Return sentences that say what ±, bold print and the marks mean, of those that occur in ``cells``."""
+    """Return sentences that explain ±, bold print and the marks, as far as they occur in ``cells``."""
     bold = "; best of its kind in bold" if ranked else ""
     seeds = {cell.seeds for cell in cells if cell.value is not None}
     several = "± standard deviation over n seeds, [n] in brackets"
@@ -192,7 +192,7 @@ def status(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
 
 
 def mark_best(cells: Sequence[Cell], direction: Direction) -> None:
-    """Mark the best cells of a column, among those of one kind; one without a rival is not marked."""
+    """Mark the best cell of each kind in a column; the only cell of a kind is not marked."""
     if direction == "none":
         return
     for kind in {cell.kind for cell in cells if cell.value is not None} - {"mixed"}:

@@ -46,11 +46,11 @@ METRIC_CONDITIONS = ("extractor", "weights_sha256", "reference_n")
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers that were counted, not measured with an error.
+    """A column of exact numbers, such as counts, without an error of measurement.
 
     Attributes:
-        heading: printed above it.
-        quantity: what it reads of each record.
+        heading: the printed heading.
+        quantity: the quantity that it shows.
         factor: from the quantity's unit to the column's.
     """
 
@@ -60,15 +60,15 @@ class Column:
 
     @property
     def direction(self) -> Direction:
-        """Which direction is better."""
+        """The better direction."""
         return self.quantity.direction
 
     def conditions(self, run: Run) -> dict[str, Any]:
-        """Return what has to agree for the values of two runs to be comparable."""
+        """Return the conditions that must agree if the values of two runs are compared."""
         return {}
 
     def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
-        """Return the runs of a group that a cell is the mean of."""
+        """Return the runs of a group that a cell averages."""
         return group.finished
 
     def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
@@ -85,12 +85,12 @@ class Column:
         return [value * self.factor for value in values if value is not None]
 
     def floor(self, runs: Sequence[Run]) -> float | None:
-        """Return what the column reads for real data in the place of samples; None where it reads nothing."""
+        """Return the column's value for real data in place of samples; None if it has none."""
         return None
 
 
 class CostColumn(Column):
-    """What training took, in whole numbers. A run that did not finish has it too."""
+    """A cost of training, as a whole number. Runs that did not finish are included."""
 
     def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
         """Return the finished runs, or all where none finished."""
@@ -106,7 +106,7 @@ class CostColumn(Column):
 
 
 class TimedColumn(Column):
-    """A duration or a speed: only times of one machine have a mean, which varies over seeds."""
+    """A duration or a speed. Only times of the same machine are averaged."""
 
     def conditions(self, run: Run) -> dict[str, Any]:
         """Return machine, number format and compilation."""
@@ -150,7 +150,7 @@ class TimedColumn(Column):
 
 
 class LatencyColumn(TimedColumn):
-    """The median over the calls of a run; a single run shows their quartiles."""
+    """The median latency over the calls of a run; a single run shows the quartiles too."""
 
     def facts(self, record: Record) -> dict[str, Any]:
         """Return how many calls were timed and how."""
@@ -186,7 +186,7 @@ class TrainingTimeColumn(TimedColumn):
         return super().comparable(group, usual) or group.runs
 
     def facts(self, record: Record) -> dict[str, Any]:
-        """Return what training used."""
+        """Return the conditions of training."""
         names = ("device_seconds", "peak_memory_bytes", "compiled")
         return {name: getattr(record.cost, name) for name in names}
 
@@ -273,7 +273,7 @@ def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:
-    """Return a column's cell for a group, marked where it was measured otherwise than the rest."""
+    """Return a column's cell for a group, with a mark if it was measured otherwise than the rest."""
     runs = column.comparable(group, usual)
     cell = column.cell(runs, footnotes)
     if cell.value is not None:
@@ -286,7 +286,7 @@ def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Fo
 def _mark_unusual(
     cell: Cell, column: Column, runs: Sequence[Run], usual: Mapping[str, Any], footnotes: Footnotes
 ) -> None:
-    """Mark a cell with values under other conditions than the column's, which takes it out of the ranking."""
+    """Mark a cell that was measured under other conditions than its column, and do not rank it."""
     for conditions in map(column.conditions, runs):
         if conditions and conditions != usual:
             difference = unlike(conditions, usual)
@@ -298,7 +298,7 @@ def _mark_unusual(
 
 
 def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: Footnotes) -> None:
-    """Mark a latency over seeds of which a run timed few calls; a single run shows this in its text."""
+    """Mark a mean latency if one of its runs timed few calls; the text of a single run shows this itself."""
     calls = [n for run in runs if (n := run.record.sampling.latency_repeats) is not None]
     if isinstance(column, LatencyColumn) and cell.seeds > 1 and calls and min(calls) < FEW_CALLS:
         few = f"{min(calls)}" + (f" to {max(calls)}" if max(calls) > min(calls) else "")
@@ -308,7 +308,7 @@ def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: 
 def _mark_left_out(
     cell: Cell, column: Column, finished: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
 ) -> None:
-    """Mark a cell that is without some seeds, as their times are of another machine."""
+    """Mark a cell that omits seeds whose times are of another machine."""
     out = [run for run in finished if run not in shown]
     if out:
         difference = unlike(column.conditions(out[0]), column.conditions(shown[0]))

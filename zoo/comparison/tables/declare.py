@@ -28,9 +28,9 @@ class StudyTable:
     """A table of a study as its file declares it.
 
     Attributes:
-        name: stands in the table's title after the data set's.
-        order: of the tables of a study, after the main ones.
-        build: returns the table under a title; None where the study has nothing to show in it.
+        name: name in the table's title, after the data set's.
+        order: place among the tables of a study, after the main ones.
+        build: function that returns the table with a title, or None if the study has no values for it.
     """
 
     name: str
@@ -48,8 +48,8 @@ def study_tables() -> tuple[StudyTable, ...]:
     """Return the tables that the files of this package declare, in their order."""
     package = importlib.import_module(__name__.rpartition(".")[0])
     modules = [
-        importlib.import_module(f"{package.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(package.__path__)
+        importlib.import_module(f"{package.__name__}.{info.name}")
+        for info in pkgutil.iter_modules(package.__path__)
     ]
     tables = [value for module in modules for value in vars(module).values() if isinstance(value, StudyTable)]
     return tuple(sorted(dict.fromkeys(tables), key=lambda table: (table.order, table.name)))

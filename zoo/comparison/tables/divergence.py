@@ -14,7 +14,7 @@ DIVERGENCE = metric_column("kl", "nats", "lower")
 
 
 def divergence_table(runs: Sequence[Run]) -> Table | None:
-    """Return models against data sets of known entropy; None where there are fewer than two of these."""
+    """Return the table of models against data sets of known entropy; None for fewer than two such sets."""
     known = [run for run in runs if divergence_of(run) is not None]
     names = sorted({run.record.data for run in known})
     if len(names) < 2:
@@ -41,7 +41,7 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
 
 
 def _cell(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
-    """Return the divergence of a model's nearest configuration, unranked where there were others."""
+    """Return the divergence of a model's nearest configuration; it is not ranked if there are others."""
     nearest_runs = nearest(runs) if runs else []
     cell = DIVERGENCE.cell(nearest_runs, footnotes)
     if len(nearest_runs) < len(runs):

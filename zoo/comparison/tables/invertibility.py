@@ -1,4 +1,4 @@
-"""How exactly flows come back from their latents, and how much their estimates err."""
+"""How exactly flows are inverted, and how large the errors of their log-determinants are."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ from zoo.comparison.tables.columns import (
 
 
 def main_tables(title: str, study: Study, notes: Sequence[str] = ()) -> list[Table]:
-    """Return the main table of a study, and the one with details of its samples where it has any.
+    """Return the main table of a study, and the one with details of its samples if it has any.
 
     Args:
         title: of the main table.
@@ -75,13 +75,13 @@ def _cell_of(column: Column, study: Study, footnotes: Footnotes) -> CellOf:
 
 
 def _floor_row(floors: Sequence[float | None]) -> Row:
-    """Return the row of what each metric reads for real data in the place of samples."""
+    """Return the row with the value of each metric for real data in place of samples."""
     cells = [Cell("" if floor is None else number(floor), floor) for floor in floors]
     return Row("real data (floor)", "", [*cells, Cell("")])
 
 
 def briefly_trained(runs: Sequence[Run]) -> list[str]:
-    """Return a note where every run is of so few updates that its quality says nothing; otherwise none."""
+    """Return a note if every run has too few updates for its quality to mean anything; otherwise none."""
     updates = [n for run in runs if (n := UPDATES.of(run.record)) is not None]
     if len(updates) < len(runs) or max(updates) >= BRIEF:
         return []

@@ -1,4 +1,4 @@
-"""How much a model depends on its seed and on the learning rate, and how steadily it trains."""
+"""The table of stability: dependence on the seed and on the learning rate, and events during training."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ NOTES = {
 
 @study_table("stability", order=10)
 def stability_table(title: str, study: Study) -> Table | None:
-    """Return the table; None where every model has a single run without a count of training events."""
+    """Return the table; None if every model has a single run without a count of training events."""
     watched = any(run.record.stability.updates_watched for run in study.runs)
     seeded = any(len(group.runs) > 1 for group in study.groups)
     if not watched and not seeded:
@@ -147,7 +147,7 @@ def _rate_sensitivity(
 
 
 def _best_likelihoods(study: Study) -> dict[str, Group]:
-    """Return by kind the configuration of fewest nats, where there are others to compare it with."""
+    """Return for each kind of likelihood the best configuration, if there are others to compare with it."""
     by_kind: dict[str, list[Group]] = {}
     for group in study.groups:
         kinds = group.kinds(NLL.name)
