@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved medians, and a record with the machine that made it."""
+"""Shared by the benchmarks: medians of interleaved runs, and a results file with versions and hardware."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
 def wait() -> None:
-    """Until the GPU, where one is at work, has done what it was told."""
+    """Wait until the GPU, if one is in use, has finished its work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
@@ -26,12 +26,12 @@ def wait() -> None:
 def medians(
     jobs: Mapping[str, Callable[[], object]], repeats: int = 7, seconds: float = 10.0
 ) -> dict[str, float]:
-    """Median seconds of each job, measured side by side: one of each in turn, after one unmeasured round.
+    """Return the median seconds of each job; the jobs run in turns, after one round that is not measured.
 
     Args:
-        jobs: by name.
-        repeats: rounds at most.
-        seconds: no round begins after this long; at least one is measured.
+        jobs: functions by name.
+        repeats: largest number of rounds.
+        seconds: time after which no new round starts; at least one round is measured.
     """
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for job in jobs.values():
@@ -74,7 +74,7 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
 
 
 def processor() -> str:
-    """The processor's own name, or the machine's kind where it tells none."""
+    """Return the name of the processor, or the kind of machine if the name is unknown."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

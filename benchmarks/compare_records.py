@@ -1,8 +1,8 @@
-"""Ten thousand: seconds to compare as many records, and to plan a sweep of as many jobs.
+"""Seconds to compare ten thousand records, and to plan a sweep of ten thousand jobs.
 
-Records are made up, with curves and samples, and as large as a real one, whose provenance they have. They are
-compared as by ``zoo compare DIR -o OUT``: read, tabled, drawn, written. A sweep is planned as by ``zoo
-sweep``: every job's configuration, identity and directory. Jobs that differ in plain values share one
+The records are made up, with curves and samples; each is as large as a real record and has its provenance.
+They are compared as by ``zoo compare DIR -o OUT``: read, tabled, drawn, written. A sweep is planned as by
+``zoo sweep``: every job's configuration, identity and directory. Jobs that differ in plain values share one
 composition; the shipped toys, most of whose jobs are a model and data of their own, share few.
 """
 
@@ -39,7 +39,7 @@ MODELS = ("realnvp", "glow", "maf", "vae", "gan")
 
 
 def records(root: Path, count: int) -> None:
-    """``count`` runs: nine models, many configurations, five seeds; one in fifty diverged."""
+    """Write ``count`` runs: nine models, many configurations, five seeds; one in fifty diverged."""
     for index in range(count):
         model = list(NINE)[index // SEEDS % len(NINE)]
         family, kind, value, distance, latency, evaluations, details = NINE[model]
@@ -60,13 +60,13 @@ def records(root: Path, count: int) -> None:
 
 
 def filled(part: Part, other: Part) -> Part:
-    """Return a part of a record with the values of another where it has none."""
+    """Return a part of a record; values that it lacks are taken from another."""
     values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
     return dataclasses.replace(other, **{name: value for name, value in values.items() if value})
 
 
 def sweep_file(folder: Path, count: int) -> Path:
-    """A grid of ``count`` jobs over models, rates and seeds."""
+    """Write a sweep whose grid has ``count`` jobs over models, rates and seeds."""
     rates = math.ceil(count / len(MODELS) / SEEDS)
     sweep = {
         "overrides": {"data": "digits", "training.updates": 1000},
@@ -82,7 +82,7 @@ def sweep_file(folder: Path, count: int) -> Path:
 
 
 def planned(sweep: str) -> tuple[int, dict[str, float]]:
-    """How many jobs a sweep has, and the seconds of finding them."""
+    """Return the number of a sweep's jobs, and the seconds that planning it took."""
     begun = time.perf_counter(), time.process_time()
     jobs = plan_sweep(sweep, [], Path("none")).jobs
     return len(jobs), {
@@ -96,7 +96,7 @@ def main() -> None:
     for count in COUNTS:
         with tempfile.TemporaryDirectory() as folder:
             runs, out = Path(folder) / "runs", Path(folder) / "out"
-            with mock.patch.object(os, "fsync"):  # made up, and gone in a minute
+            with mock.patch.object(os, "fsync"):  # temporary files need not be safe on the disk
                 records(runs, count)
             console = Console(file=io.StringIO(), width=160)
             took = {}

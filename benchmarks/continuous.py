@@ -28,7 +28,7 @@ Map = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Opaque(nn.Module):
-    """A field that does not give its divergence away."""
+    """A field whose divergence is not known in closed form."""
 
     def __init__(self, field: nn.Module) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Opaque(nn.Module):
 
 
 def make_field(dim: int) -> DenseField:
-    """A field of which no part is near zero or linear."""
+    """Return a field without parts that are near zero or linear."""
     torch.manual_seed(0)
     field = DenseField(dim, HIDDEN)
     for parameter in field.parameters():

@@ -28,7 +28,7 @@ Job = Callable[[], object]
 
 
 def jobs(name: str, forward: Callable, inverse: Callable, module: nn.Module, x: Tensor) -> dict[str, Job]:
-    """Density, training step and sampling of a map that returns value and log-determinant."""
+    """Return the jobs density, training step and sampling of a map that returns value and log-determinant."""
 
     def density() -> None:
         with torch.no_grad():
@@ -95,7 +95,7 @@ def spline(x: Tensor) -> dict[str, Job]:
             self.hidden_features = HIDDEN
 
         def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-            return self.net(x) * 1  # they divide the answer in place
+            return self.net(x) * 1  # nflows divides the output in place
 
     layers, theirs = [], []
     for index in range(LAYERS):
@@ -118,7 +118,7 @@ def glow(x: Tensor) -> dict[str, Job]:
     coupling = AffineCoupling(partition, net, bounded("sigmoid"), shift_first=True)
     step = Chain([ActNorm(CHANNELS), InvertibleConv1x1(CHANNELS), coupling])
     block = GlowBlock(CHANNELS, HIDDEN)
-    block.inverse(x)  # their first batch sets the normalisation
+    block.inverse(x)  # the first batch initialises the normalisation
     step(x)
     return ours(step, x) | jobs("normflows", block.inverse, block.forward, block, x)
 

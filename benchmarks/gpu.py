@@ -1,4 +1,4 @@
-"""What only a GPU can show: memory against depth, torch.compile and bf16, and sampling of masked layers.
+"""Benchmarks on a GPU: memory against depth, torch.compile and bf16, and sampling of masked layers.
 
 Memory is the most that CUDA's allocator held above what was there before a training pass of Glow's steps,
 kept or recomputed by inversion (memory.py counts the same in bytes of graphs). A compiled pass has the whole
@@ -30,7 +30,7 @@ MIB = 2**20
 DEPTHS, SHAPE, BATCH = (2, 4, 8, 16, 32, 64), (12, 32, 32), 64
 IMAGES, TABLE = zoo.DataSpec((1, 28, 28), levels=256), zoo.DataSpec((43,))
 COMPILED: dict[str, tuple[zoo.DataSpec, dict[str, Any]]] = {
-    "nsf_coupling": (TABLE, {}),  # the longest to compile first
+    "nsf_coupling": (TABLE, {}),  # longest compilation first
     "nsf_autoregressive": (TABLE, {}),
     "realnvp": (IMAGES, {"scales": 1}),
     "glow": (IMAGES, {"levels": 1, "steps": 2}),
@@ -40,7 +40,7 @@ COMPILED: dict[str, tuple[zoo.DataSpec, dict[str, Any]]] = {
 
 
 def peak_mib(chain: Chain, x: Tensor) -> float:
-    """Most that the allocator held at one time above what it held before, gradients allocated."""
+    """Return the peak of allocated MiB above the state before, in which gradients are allocated already."""
     gradient(chain, x)
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
@@ -71,7 +71,7 @@ def memory() -> Iterator[dict[str, Any]]:
 
 
 def built(name: str) -> tuple[Flow, Tensor]:
-    """A flow in training whose layers are not identities, and a batch as its transform takes it."""
+    """Return a flow in training mode whose layers are not identities, and a batch for its transform."""
     spec, settings = COMPILED[name]
     torch.manual_seed(1)
     model = zoo.build(name, spec, **settings)
@@ -81,7 +81,7 @@ def built(name: str) -> tuple[Flow, Tensor]:
     else:
         x = torch.randn(512, *spec.shape)
     with torch.no_grad():
-        model.train().transform(x[:64])  # actnorm takes its statistics
+        model.train().transform(x[:64])  # the first batch initialises actnorm
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     return model.cuda(), x.cuda()
@@ -120,7 +120,7 @@ def compiled() -> Iterator[dict[str, Any]]:
 
 
 def densities(model: Flow, transform: Callable[..., Any], x: Tensor, half: bool) -> tuple[Tensor, Tensor]:
-    """Log-densities, and the gradient of their mean in all parameters."""
+    """Return log-densities, and the gradient of their mean with respect to all parameters."""
     model.zero_grad()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
         z, log_det = transform(x)

@@ -1,4 +1,4 @@
-"""What a job costs over its training: ``zoo train`` against a bare script that trains the same model.
+"""The time of a job besides its training: ``zoo train`` against a bare script that trains the same model.
 
 Both are fresh processes, in turns, on one thread. A job's wall-clock time falls into parts: ``start`` is the
 interpreter, imports, Hydra's composition and the process's end; ``set_up`` is data, model and provenance;
@@ -51,10 +51,10 @@ print(ready - started, time.perf_counter() - ready)
 
 
 def timed(command: list[str], folder: Path) -> tuple[float, str]:
-    """Wall-clock seconds and output of a process.
+    """Return wall-clock seconds and output of a process.
 
     Raises:
-        SystemExit: it failed.
+        SystemExit: the process failed.
     """
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()
@@ -65,7 +65,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, str]:
 
 
 def script(updates: int, folder: Path) -> dict[str, float]:
-    """The parts of the bare script's time."""
+    """Return the parts of the bare script's time."""
     (folder / "bare.py").write_text(SCRIPT.format(updates=updates))
     total, output = timed([sys.executable, "bare.py"], folder)
     set_up, training = map(float, output.split())
@@ -73,9 +73,9 @@ def script(updates: int, folder: Path) -> dict[str, float]:
 
 
 def job(updates: int, folder: Path) -> dict[str, float]:
-    """The parts of the job's time, by its record."""
+    """Return the parts of the job's time, from its record."""
     overrides = ["model=realnvp", "data=moons", "trainer=cpu", "logger=none", f"training.updates={updates}"]
-    overrides += ["evaluation.samples=200", "evaluation.time_limit_seconds=0.1"]  # not what is compared
+    overrides += ["evaluation.samples=200", "evaluation.time_limit_seconds=0.1"]  # not part of the comparison
     run = folder / f"run-{time.monotonic_ns()}"
     total, _ = timed([sys.executable, "-m", "zoo", "train", *overrides, f"hydra.run.dir={run}"], folder)
     cost = json.loads((run / "record.json").read_text())["cost"]
@@ -96,7 +96,7 @@ def main() -> None:
         data.setup()
         torch.save(data.splits["train"], folder / "moons.pt")
         job(10, folder)
-        script(10, folder)  # files into the system's cache
+        script(10, folder)  # loads files into the system's cache
         for updates in UPDATES:
             rounds = [(job(updates, folder), script(updates, folder)) for _ in range(ROUNDS)]
             parts = [

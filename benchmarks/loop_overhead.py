@@ -1,10 +1,11 @@
 """The loop of ``zoo train`` against a bare one: the same model, batches and steps.
 
-The bare loop is what one writes for one model: loss, backward, clip, step. zoo's is Lightning's trainer with
-the callbacks for curves, checkpoints and progress, and a rule that keys the noise to every example, checks
-and averages. ``keyed`` is the bare loop with zoo's noise, which ends with zoo's weights; that is checked. A
-ratio is zoo's time of an update by the other's. What the loop costs hardly depends on the model, so the small
-ones show it best. Updates from the twentieth on are timed, in turns, on one thread.
+The bare loop is written for a single model: loss, backward, clip, step. zoo's is Lightning's trainer with the
+callbacks for curves, checkpoints and progress, and a training module that seeds the noise of every example,
+checks the loss and averages gradients. ``keyed`` is the bare loop with zoo's noise; it is checked that it
+ends with zoo's weights. A ratio is zoo's time of an update by the other's. The cost of the loop hardly
+depends on the model, so small models show it best. Updates from the twentieth on are timed, in turns, on one
+thread.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Weights = dict[str, Tensor]
 
 
 def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
-    """Seconds of an update in a plain loop, and the weights that it ends with."""
+    """Return the seconds of an update in a bare loop, and the final weights."""
     data, seed = prepare_data(to_dict(config.data)), int(config.seed)
     data.updates = UPDATES
     pl.seed_everything(seed, verbose=False)
@@ -65,13 +66,13 @@ def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
 
 
 def zoo(config: DictConfig) -> tuple[float, Weights]:
-    """The same of ``zoo train``, by the clock of its own curves."""
+    """Return the same for ``zoo train``, timed by its ``curves.csv``."""
     with tempfile.TemporaryDirectory() as folder:
         run(config, Path(folder))
         with (Path(folder) / "curves.csv").open(newline="") as stream:
             clock = {int(row["updates"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
         checkpoint = torch.load(Path(folder) / "checkpoints" / "last.ckpt", weights_only=True)
-    last = max(updates for updates in clock if updates < UPDATES)  # the very last row has a validation in it
+    last = max(updates for updates in clock if updates < UPDATES)  # the last row includes a validation
     prefix = "model."
     weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     return (clock[last] - clock[WARM]) / (last - WARM), weights

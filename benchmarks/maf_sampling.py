@@ -44,7 +44,7 @@ class AsNflows(MaskedAutoregressive):
 
 
 class AsNormflows(AsNflows):
-    """The same with scale = sigmoid(u + 2) + 1e-3."""
+    """x = (z - shift) / scale with scale = sigmoid(u + 2) + 1e-3."""
 
     def scale(self, u: Tensor) -> Tensor:
         return torch.sigmoid(u + TWO) + FLOOR
@@ -71,7 +71,7 @@ def same_weights(made: MADE, layers: list[nn.Module]) -> None:
 def pairs(
     dim: int, width: int, device: str = "cpu"
 ) -> dict[str, tuple[MaskedAutoregressive, Callable[[Tensor], Tensor]]]:
-    """Zoo's layer and the peer's sampler, by peer."""
+    """Return zoo's layer and the peer's sampler, by peer."""
     torch.manual_seed(0)
     made = MADE(dim, 2, (width, width)).eval().to(device)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def pairs(
     zuko = MaskedAutoregressiveTransform(dim, hidden_features=(width, width)).eval().to(device)
     same_weights(made, of_blocks(nflows.autoregressive_net))
     same_weights(made, of_blocks(normflows.autoregressive_net))
-    net = normflows.autoregressive_net  # has no activation between its first layer and a plain block
+    net = normflows.autoregressive_net  # nflows has no activation between its first layer and a plain block
     net.initial_layer = nn.Sequential(net.initial_layer, nn.ReLU())
     same_weights(made, [layer for layer in zuko.hyper if hasattr(layer, "mask")])
     return {
@@ -98,7 +98,7 @@ def pairs(
 
 
 def repeated(sample: Callable[[Tensor], object], z: Tensor, calls: int) -> Callable[[], None]:
-    """``calls`` samples in a row, so that none pays for what another job put out of the cache."""
+    """Return a job that samples ``calls`` times, so that a cache emptied by another job hardly matters."""
 
     def job() -> None:
         for _ in range(calls):
@@ -108,7 +108,7 @@ def repeated(sample: Callable[[Tensor], object], z: Tensor, calls: int) -> Calla
 
 
 def compare(made: dict[str, Any], z: Tensor, calls: int) -> dict[str, float]:
-    """Median seconds by sampler, their samples being equal. A peer that takes a second or more runs once."""
+    """Return median seconds by sampler; all samples are equal. A peer that takes a second runs once."""
     jobs, slow = {}, {}
     for name, (layer, peer) in made.items():
         wait()

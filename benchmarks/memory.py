@@ -29,7 +29,7 @@ DRAWS = 5  # batches on which gradients are compared
 
 
 def steps(depth: int) -> nn.ModuleList:
-    """Steps of Glow whose weights are not those of the identity."""
+    """Return steps of Glow that are not the identity."""
     torch.manual_seed(0)
     made = nn.ModuleList()
     for index in range(depth):
@@ -53,12 +53,12 @@ def gradient(chain: Chain, x: Tensor) -> Tensor:
 
 
 def relative(actual: Tensor, expected: Tensor) -> float:
-    """Relative difference of two gradients, with two digits."""
+    """Return the relative difference of two gradients, with two digits."""
     return float(f"{((actual - expected).norm() / expected.norm()).item():.1e}")
 
 
 class Held:
-    """Bytes that graphs hold now and held at most; every storage counts once while anything holds it."""
+    """Bytes of saved tensors in graphs, now and at most; every storage counts once while it is in use."""
 
     def __init__(self, chain: Chain) -> None:
         self.own = {p.untyped_storage().data_ptr() for p in chain.parameters()}
@@ -70,7 +70,7 @@ class Held:
 
     class Handle:
         def __init__(self, held: Held, tensor: Tensor) -> None:
-            # detached: an output that knew its graph would keep it alive, in a circle
+            # detached: an output with its graph would keep that alive by a reference cycle
             self.held, self.tensor = held, tensor.detach()
             storage = tensor.untyped_storage()
             self.key, self.size = storage.data_ptr(), storage.nbytes()
@@ -88,7 +88,7 @@ class Held:
 
 
 def peak_mib(chain: Chain, x: Tensor) -> float:
-    """Most that graphs held at one time in forward and backward, the recomputed ones included."""
+    """Return the peak of the MiB that graphs hold in forward and backward, recomputed graphs included."""
     held = Held(chain)
     with torch.autograd.graph.saved_tensors_hooks(held.pack, lambda handle: handle.tensor):
         value = loss(chain, x)

@@ -1,6 +1,6 @@
-"""Sampling of PixelCNN and PixelCNN++: along a walk that recalls, against a whole pass for each pixel.
+"""Sampling of PixelCNN and PixelCNN++ with cached activations, against a whole pass for each pixel.
 
-A whole pass costs the same wherever it stands, so one is timed and multiplied by their number.
+All whole passes cost the same, so one is timed and multiplied by their number.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main() -> None:
             model = zoo.build(name, zoo.DataSpec((1, size, size), 17)).eval()
             for batch in BATCHES:
                 x = torch.zeros(batch, 1, size, size)
-                found = medians(
+                seconds = medians(
                     {
                         "recalled": lambda model=model, batch=batch: model.sample(batch, seed=0),
                         "pass": whole_pass(model, x),
@@ -44,18 +44,18 @@ def main() -> None:
                     repeats=5,
                     seconds=4,
                 )
-                naive = found["pass"] * size**2
+                naive = seconds["pass"] * size**2
                 row = {
                     "model": name,
                     "size": size,
                     "batch": batch,
-                    "recalled_seconds": found["recalled"],
+                    "recalled_seconds": seconds["recalled"],
                     "whole_passes_seconds": naive,
-                    "factor": naive / found["recalled"],
+                    "factor": naive / seconds["recalled"],
                 }
                 rows.append(row)
                 print(
-                    f"{name:12} {size:3}x{size:<3} batch {batch:3}: {found['recalled']:8.3f} s"
+                    f"{name:12} {size:3}x{size:<3} batch {batch:3}: {seconds['recalled']:8.3f} s"
                     f" against {naive:8.3f} s, {row['factor']:6.1f} times faster",
                     flush=True,
                 )

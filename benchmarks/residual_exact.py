@@ -18,7 +18,7 @@ DIMS, HIDDEN, BATCH = (2, 8, 43), (64, 64), 256
 
 
 class Opaque(nn.Module):
-    """A network that does not give its Jacobian away."""
+    """A network without a Jacobian in closed form."""
 
     def __init__(self, g: LipschitzNetwork) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def error(blocks: dict[str, InvertibleResidual], x: Tensor) -> float:
-    """Largest difference of the two log-determinants, in nats."""
+    """Return the largest difference of the two log-determinants, in nats."""
     one, other = (density(block, x) for block in blocks.values())
     return float(f"{(one - other).abs().max().item():.1e}")
 

@@ -45,14 +45,14 @@ def main() -> None:
         plain, lean = Body(depth, False), Body(depth, True)
         with torch.no_grad():
             for body in (plain, lean):
-                body.train()(x)  # actnorm takes its statistics
+                body.train()(x)  # the first batch initialises actnorm
         lean.load_state_dict(plain.state_dict())
         seconds = medians(
             {"plain": lambda m=plain: gradient(m, x), "lean": lambda m=lean: gradient(m, x)}, 3, 3.0
         )
         memory = {name: round(peak_mib(m, x), 3) for name, m in (("plain", plain), ("lean", lean))}
         lean.load_state_dict(plain.state_dict())
-        plain.train(), lean.train()  # both iterate their norms anew, from the same vectors
+        plain.train(), lean.train()  # both repeat the power iterations from the same vectors
         errors = [
             relative(*(gradient(body.to(dtype), x.to(dtype)) for body in (lean, plain))) for dtype in DTYPES
         ]

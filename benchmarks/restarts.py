@@ -1,7 +1,7 @@
-"""What failures cost a job that saves its work now and then: the closed forms of Young and of Daly.
+"""The cost of failures for a job with checkpoints: the closed forms of Young and of Daly.
 
-Failures are a Poisson process; a failure loses what was done since the last checkpoint, and a restart takes
-its time and may itself fail. Times share one unit, rates are per that unit.
+Failures are a Poisson process. A failure loses the work since the last checkpoint; a restart takes time and
+may itself fail. Times share one unit, rates are per that unit.
 
 Young, "A first order approximation to the optimum checkpoint interval", CACM 17(9), 1974; Daly, "A higher
 order estimate of the optimum checkpoint interval for restart dumps", FGCS 22(3), 2006.
@@ -13,12 +13,12 @@ import math
 
 
 def young_interval(write: float, rate: float) -> float:
-    """Work between two checkpoints that costs least, to first order: sqrt(2 write / rate)."""
+    """Return the cheapest amount of work between two checkpoints, to first order: sqrt(2 write / rate)."""
     return math.sqrt(2 * write / rate)
 
 
 def daly_interval(write: float, rate: float) -> float:
-    """The same to higher order, for checkpoints that take less than twice the mean time between failures."""
+    """Return it to higher order, for checkpoints that take less than twice the mean time between failures."""
     if write >= 2 / rate:
         return 1 / rate
     ratio = math.sqrt(write * rate / 2)
@@ -26,11 +26,11 @@ def daly_interval(write: float, rate: float) -> float:
 
 
 def expected_time(work: float, interval: float, write: float, start: float, rate: float) -> float:
-    """Expected time from a job's first start to its end, under failures.
+    """Return the expected time from a job's first start to its end, with failures.
 
     Args:
-        work: time that the job takes when nothing fails and nothing is saved.
-        interval: work between two checkpoints; none is made of a last part that is shorter.
+        work: time of the job without failures and checkpoints.
+        interval: work between two checkpoints; there is none after a shorter last part.
         write: time that a checkpoint takes.
         start: time from a start, or a restart, to the first update.
         rate: failures per unit of time; 0: none.
@@ -41,7 +41,7 @@ def expected_time(work: float, interval: float, write: float, start: float, rate
         return start + work + full * write
 
     def until(length: float) -> float:
-        """Expected time to get through ``length`` without a failure, starting over at each."""
+        """Return the expected time until ``length`` passes without a failure, starting over at each."""
         return math.expm1(rate * length) / rate
 
     pieces = full * until(interval + write) + until(rest)

@@ -1,4 +1,4 @@
-"""Every family on ImageNet64 with five seeds on 64 GPUs: jobs, hours, storage, and what failures cost.
+"""Every family on ImageNet64 with five seeds on 64 GPUs: jobs, hours, storage and the cost of failures.
 
 Measured here: the floating-point operations of an update, counted by torch on the models that zoo's own
 configurations describe, and the sizes of records. Sizes, batches and lengths are those of the sweep itself,
@@ -38,8 +38,8 @@ BLOCKS = {
 }
 
 
-class Given(NamedTuple):
-    """A number that is put in, not measured."""
+class Assumption(NamedTuple):
+    """A number that is assumed, not measured."""
 
     value: float
     unit: str
@@ -47,32 +47,36 @@ class Given(NamedTuple):
 
 
 ASSUMPTIONS = {
-    "gpus": Given(64, "GPUs", "the question"),
-    "gpus_per_node": Given(
+    "gpus": Assumption(64, "GPUs", "the question"),
+    "gpus_per_node": Assumption(
         PLANNED["overrides"]["trainer.devices"],
         "GPUs",
         "a usual node; each job has one: trainer=ddp trainer.devices=8",
     ),
-    "seeds": Given(len(PLANNED["blocks"][0]["grid"]["seed"]), "runs of each model", "the question"),
-    "images": Given(1_281_167, "images", "training set of ILSVRC 2012: Russakovsky et al. 2015, table 2"),
-    "peak": Given(989e12, "FLOP/s of a GPU", "H100 SXM, bf16, dense: NVIDIA's data sheet"),
-    "use_transformer": Given(0.40, "of the peak", "assumed for attention and wide matrices"),
-    "use_convolution": Given(0.25, "of the peak", "assumed for convolutions of 64 channels and more"),
-    "use_small": Given(0.10, "of the peak", "assumed for many small or sequential operations"),
-    "scaling": Given(0.90, "of eight GPUs' speed", "assumed for eight GPUs of a node against one"),
-    "beside": Given(0.05, "of training", "assumed for validation and the protocol"),
-    "gpu_hours_per_failure": Given(
+    "seeds": Assumption(len(PLANNED["blocks"][0]["grid"]["seed"]), "runs of each model", "the question"),
+    "images": Assumption(
+        1_281_167, "images", "training set of ILSVRC 2012: Russakovsky et al. 2015, table 2"
+    ),
+    "peak": Assumption(989e12, "FLOP/s of a GPU", "H100 SXM, bf16, dense: NVIDIA's data sheet"),
+    "use_transformer": Assumption(0.40, "of the peak", "assumed for attention and wide matrices"),
+    "use_convolution": Assumption(0.25, "of the peak", "assumed for convolutions of 64 channels and more"),
+    "use_small": Assumption(0.10, "of the peak", "assumed for many small or sequential operations"),
+    "scaling": Assumption(0.90, "of eight GPUs' speed", "assumed for eight GPUs of a node against one"),
+    "beside": Assumption(0.05, "of training", "assumed for validation and the protocol"),
+    "gpu_hours_per_failure": Assumption(
         54 * 24 * 16384 / 419,
         "GPU-hours",
         "Llama 3, 3.3.4: 419 unexpected interruptions in 54 days of 16,384",
     ),
-    "preempted_hours": Given(24, "hours of a job", "assumed for a shared cluster; one's own has none"),
-    "sweep_hours": Given(30 * 24, "hours", "assumed: the sweeping process dies once a month"),
-    "again_hours": Given(1, "hours", "assumed: until somebody, or a timer, gives the same command again"),
-    "start_hours": Given(3 / 60, "hours", "assumed: start, read the checkpoint, compile"),
-    "disk": Given(1e9, "bytes/s", "assumed: one job writing to shared storage"),
+    "preempted_hours": Assumption(24, "hours of a job", "assumed for a shared cluster; one's own has none"),
+    "sweep_hours": Assumption(30 * 24, "hours", "assumed: the sweeping process dies once a month"),
+    "again_hours": Assumption(
+        1, "hours", "assumed: until somebody, or a timer, gives the same command again"
+    ),
+    "start_hours": Assumption(3 / 60, "hours", "assumed: start, read the checkpoint, compile"),
+    "disk": Assumption(1e9, "bytes/s", "assumed: one job writing to shared storage"),
 }
-A = {name: given.value for name, given in ASSUMPTIONS.items()}
+A = {name: assumed.value for name, assumed in ASSUMPTIONS.items()}
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,12 @@ class Entry:
         name: a recipe of ``conf/experiment/`` or a model of ``conf/model/``.
         settings: changes of its settings.
         batch: examples of an update.
-        updates: of the model.
+        updates: number of updates of the model.
         averaged: whether a moving average of the weights is kept.
-        use: which assumption of the GPU's use applies.
-        source: of the size, the batch and the length.
-        counted: another model and settings whose operations are counted, where that is the same but quicker.
-        calls: times that an update goes through the counted operations, such as an ODE solver's evaluations.
+        use: the assumption on the use of the GPU.
+        source: source of the size, the batch and the length.
+        counted: another model and settings whose operations are counted instead: as many, but faster.
+        calls: how often an update repeats the counted operations, such as an ODE solver's evaluations.
     """
 
     name: str
@@ -105,20 +109,20 @@ class Entry:
 def planned(
     name: str, use: str, source: str, counted: tuple[str, dict[str, Any]] | None = None, calls: float = 1.0
 ) -> Entry:
-    """A model of the sweep with the settings, the batch and the length that the sweep gives it."""
-    given = BLOCKS[name]
-    settings = {key.removeprefix("model."): v for key, v in given.items() if key.startswith("model.")}
-    batch, updates = given["training.batch_size"], given["training.updates"]
+    """Return the entry of a model, with settings, batch and length from the sweep."""
+    overrides = BLOCKS[name]
+    settings = {key.removeprefix("model."): v for key, v in overrides.items() if key.startswith("model.")}
+    batch, updates = overrides["training.batch_size"], overrides["training.updates"]
     return Entry(
-        name, use, batch, source, settings, counted, updates, calls, given.get("training.ema", 0.0) > 0
+        name, use, batch, source, settings, counted, updates, calls, overrides.get("training.ema", 0.0) > 0
     )
 
 
 UNET = BLOCKS["iddpm_cifar10"]["model.unet"]
 UNSTATED = "length assumed: 100 epochs, as TarFlow"
 ENTRIES = {
-    found.name: found
-    for found in (
+    entry.name: entry
+    for entry in (
         planned(
             "realnvp_cifar10", "convolution",
             f"Dinh et al. 2017, section 4.1 (batch; 64x64: 2 blocks of 32); {UNSTATED}",
@@ -174,9 +178,9 @@ SWEEP = tuple(ENTRIES[name] for name in BLOCKS)
 
 
 def operations(entry: Entry) -> tuple[int, float]:
-    """Parameters, and the floating-point operations of one update on one example (a multiply-add is two).
+    """Return parameters, and floating-point operations of one update per example (a multiply-add is two).
 
-    On the meta device, where nothing is computed; a model that looks at its values is counted on the CPU.
+    They are counted on the meta device, without computing; a model that branches on values needs the CPU.
     """
     size = sum(p.numel() for p in _on_meta(entry.name, entry.settings).parameters())
     counted = entry.counted or (entry.name, entry.settings)
@@ -194,7 +198,7 @@ def _build(name: str, settings: dict[str, Any]) -> Any:
     composed = merged(to_dict(compose_run([choice]).model), settings)
     model = instantiate(composed, zoo.DataSpec(SHAPE, levels=256))
     for module in model.modules():
-        if "initialised" in module._buffers:  # activation normalisation asks before it computes
+        if "initialised" in module._buffers:  # activation normalisation branches on it
             module._buffers["initialised"] = torch.tensor(True, device="cpu")
     return model
 
@@ -203,12 +207,12 @@ def _on_meta(name: str, settings: dict[str, Any]) -> Any:
     try:
         with torch.device("meta"):
             return _build(name, settings)
-    except (RuntimeError, NotImplementedError):  # it counts with values while it is built
+    except (RuntimeError, NotImplementedError):  # its construction computes with values
         return _build(name, settings).to("meta")
 
 
 class _NoModules:
-    """Counts are not told apart by module: that needs hooks which forbid ``autograd.grad`` inside a model."""
+    """No counts per module: they need hooks, with which ``autograd.grad`` inside a model fails."""
 
     parents = frozenset({"Global"})
 
@@ -225,7 +229,7 @@ def _count(model: Any) -> float:
         update = _adversarial
     x = torch.zeros(1, *SHAPE)
     if x.device.type == "cpu":
-        update(model, x)  # what is computed once for a whole batch, such as spectral norms, is then known
+        update(model, x)  # what a model computes only once, such as spectral norms, is not counted
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = _NoModules()  # type: ignore[assignment]
     with counter:
@@ -242,7 +246,7 @@ def _matching(model: Any, x: Tensor) -> None:
 
 
 def _adversarial(model: Any, x: Tensor, critic_steps: int = 5) -> None:
-    """Five steps of the critic on a real and a fake example; one of the generator on two: SNGAN's recipe."""
+    """Count SNGAN's recipe: five critic steps on a real and a fake example, a generator step on two."""
     real = model.to_network(x)
     for _ in range(critic_steps):
         with torch.no_grad():
@@ -251,7 +255,7 @@ def _adversarial(model: Any, x: Tensor, critic_steps: int = 5) -> None:
     model.critic(model.generate(2)).sum().backward()
 
 
-# What follows -------------------------------------------------------------------------------------
+# Derived numbers ---------------------------------------------------------------------------------
 
 
 def write_hours(size: int, entry: Entry) -> float:
@@ -259,25 +263,25 @@ def write_hours(size: int, entry: Entry) -> float:
 
 
 def checkpoint_bytes(size: int, entry: Entry) -> int:
-    """Weights, two moments and, where there is one, the moving average, in float32."""
+    """Return the bytes of weights, two moments and the moving average, if there is one, in float32."""
     return 4 * size * (4 if entry.averaged else 3)
 
 
 def failure_rate(preempted: bool) -> float:
-    """Failures per hour of a job on one node."""
+    """Return the failures per hour of a job on one node."""
     hardware = A["gpus_per_node"] / A["gpu_hours_per_failure"]
     return hardware + 1 / A["sweep_hours"] + (1 / A["preempted_hours"] if preempted else 0.0)
 
 
 def row(entry: Entry) -> dict[str, Any]:
-    """One model's part of the plan."""
+    """Return the plan for one model."""
     size, flops = operations(entry)
     update = flops * entry.batch
     total = update * entry.updates
     gpu_hours = total / (A["peak"] * A[f"use_{entry.use}"]) / 3600 * (1 + A["beside"])
     hours = gpu_hours / (A["gpus_per_node"] * A["scaling"])
     write, start = write_hours(size, entry), A["start_hours"]
-    found: dict[str, Any] = {
+    plan: dict[str, Any] = {
         "model": entry.name,
         "settings": entry.settings,
         "parameters": size,
@@ -295,7 +299,7 @@ def row(entry: Entry) -> dict[str, Any]:
     for name, preempted in (("own", False), ("shared", True)):
         rate = failure_rate(preempted)
         count = max(1, round(hours / daly_interval(write, rate)))
-        found[name] = {
+        plan[name] = {
             "young_hours": young_interval(write, rate),
             "daly_hours": daly_interval(write, rate),
             "validations": count,
@@ -303,11 +307,11 @@ def row(entry: Entry) -> dict[str, Any]:
             "expected_hours_by_default": expected_time(hours, hours / 20, write, start, rate),
             "failures": hours * rate,
         }
-    return found
+    return plan
 
 
 def storage(rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Bytes on disk: two checkpoints a run, records and curves as measured, 100 samples beside 100 images."""
+    """Return bytes on disk: two checkpoints a run, records and curves as measured, samples and images."""
     runs = A["seeds"]
     records = list((ROOT / "results" / "quickstart" / "records").iterdir())
 
@@ -330,7 +334,7 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, float]:
     nodes = A["gpus"] / A["gpus_per_node"]
     node_hours = sum(r["hours"] for r in rows) * A["seeds"]
     longest = max(r["hours"] for r in rows)
-    found = {
+    result = {
         "jobs": len(rows) * A["seeds"],
         "gpu_hours": node_hours * A["gpus_per_node"],
         "days_at_least": max(node_hours / nodes, longest) / 24,
@@ -340,13 +344,13 @@ def totals(rows: list[dict[str, Any]]) -> dict[str, float]:
     for name in ("own", "shared"):
         spent = sum(r[name]["expected_hours"] for r in rows) * A["seeds"]
         default = sum(r[name]["expected_hours_by_default"] for r in rows) * A["seeds"]
-        found[f"{name}_wasted_share"] = 1 - node_hours / spent
-        found[f"{name}_wasted_share_by_default"] = 1 - node_hours / default
-        found[f"{name}_failures"] = sum(r[name]["failures"] for r in rows) * A["seeds"]
-    return found
+        result[f"{name}_wasted_share"] = 1 - node_hours / spent
+        result[f"{name}_wasted_share_by_default"] = 1 - node_hours / default
+        result[f"{name}_failures"] = sum(r[name]["failures"] for r in rows) * A["seeds"]
+    return result
 
 
-# Telling ------------------------------------------------------------------------------------------
+# Text ---------------------------------------------------------------------------------------------
 
 
 def table(head: list[str], lines: list[list[str]]) -> str:
@@ -355,7 +359,7 @@ def table(head: list[str], lines: list[list[str]]) -> str:
 
 
 def si(value: float, unit: str = "") -> str:
-    """A number in three digits with its prefix.
+    """Return a number in three digits with its prefix.
 
     >>> si(1_281_167, "B"), si(15.6e6)
     ('1.28 MB', '15.6 M')
@@ -365,7 +369,7 @@ def si(value: float, unit: str = "") -> str:
 
 
 def markdown(plan: dict[str, Any]) -> dict[str, str]:
-    """The tables of docs/scaling.md."""
+    """Return the tables of docs/scaling.md."""
     rows, sums, room = plan["rows"], plan["totals"], plan["storage"]
     head = [
         "model",
@@ -408,14 +412,14 @@ def markdown(plan: dict[str, Any]) -> dict[str, str]:
             ),
         ],
     )
-    given = table(
+    assumptions = table(
         ["input", "value", "unit", "source"],
         [[name, f"{g.value:,.6g}", g.unit, g.source] for name, g in ASSUMPTIONS.items()],
     )
     sources = table(["model", "settings beyond its YAML", "source"], [
         [r["model"], f"`{json.dumps(r['settings'])}`" if r["settings"] else "none", r["source"]] for r in rows
     ])  # fmt: skip
-    return {"jobs": jobs, "saving": saving, "whole": whole, "assumptions": given, "sources": sources}
+    return {"jobs": jobs, "saving": saving, "whole": whole, "assumptions": assumptions, "sources": sources}
 
 
 def _job(r: dict[str, Any]) -> list[str]:
@@ -435,7 +439,7 @@ def main() -> None:
         print(f"{entry.name}: {si(rows[-1]['flops_per_example'])}FLOP an example", flush=True)
     plan = {
         "command": "python benchmarks/scaling_plan.py",
-        "assumptions": {name: given._asdict() for name, given in ASSUMPTIONS.items()},
+        "assumptions": {name: assumed._asdict() for name, assumed in ASSUMPTIONS.items()},
         "rows": rows,
         "totals": totals(rows),
         "storage": storage(rows),

@@ -1,9 +1,9 @@
-"""Replay the sweep's scheduler on a simulated cluster that keeps breaking: nothing lost, nothing done twice.
+"""Run the sweep's scheduler on a simulated cluster with many failures: no job is lost or done twice.
 
-The decisions are zoo's own code: :func:`zoo.sweep.run_sweep` with its loop (which jobs are done, which are
-left, what an exit code means), :func:`zoo.running.run.ended` (what a worker does in a directory that has a
+The decisions are zoo's code: :func:`zoo.sweep.run_sweep` with its loop (which jobs are done, which are left,
+the meaning of an exit code), :func:`zoo.running.run.ended` (what a worker does in a directory with a
 record), :mod:`zoo.record` and :func:`zoo.errors.cut_off`. Records are real files. The clock, the GPUs and
-what happens on them are simulated: a worker computes, saves a checkpoint (a file too), dies alone, with its
+the workers are simulated: a worker computes, saves a checkpoint (a file too), dies alone, with its
 node or with its sweep, is pre-empted, meets a full disk, diverges, fails, or ends.
 
     python benchmarks/scheduler_simulation.py       # reads plan.json in results/scaling, writes simulation.*
@@ -51,19 +51,19 @@ KILLED, PREEMPTED = -9, 143
 
 @dataclass(frozen=True)
 class Cluster:
-    """What jobs run on, and how it fails. A slot is what one job occupies: a GPU, or a node of them.
+    """The machines and their failures. One job occupies one slot: a GPU, or a node of GPUs.
 
     Attributes:
-        slots, slots_per_node: slots in all, and how many a node's failure takes.
+        slots, slots_per_node: slots in all, and slots that fail with a node.
         worker_hours: mean hours between two deaths of one slot's worker (memory, kernel, its GPU).
         node_hours: mean hours between two failures of one node, which is then gone for ``repair_hours``.
         preempted_hours: mean hours until the cluster takes a slot from a job.
-        sweep_hours: mean hours between two deaths of the sweeping process, which take all its jobs.
+        sweep_hours: mean hours between two deaths of the sweep's process, with which all its jobs end.
         full_hours, full_for_hours: mean hours between two times of a full disk, and how long one lasts.
-        start_hours: from a worker's start to its first update.
-        write_hours: of one checkpoint.
-        leave_hours: from the record to the end of the process: a death here must not matter.
-        again_hours: until somebody gives the same command again.
+        start_hours: time from a worker's start to its first update.
+        write_hours: time to write one checkpoint.
+        leave_hours: time from the record to the end of the process; a death in it must not matter.
+        again_hours: time until somebody gives the same command again.
     """
 
     slots: int = 64
@@ -81,7 +81,7 @@ class Cluster:
     again_hours: float = 0.25
 
     def failure_rate(self, interval: float) -> float:
-        """Failures per hour of one running job that saves at this interval, of all causes."""
+        """Return the failures per hour, of all causes, of a running job that saves at this interval."""
         full = min(1.0, self.full_for_hours / (interval + self.write_hours)) / self.full_hours
         return (
             1 / self.worker_hours
@@ -111,7 +111,7 @@ class Work:
 
 
 class SweepKilled(BaseException):
-    """kill -9 of the sweeping process."""
+    """The sweep's process was killed by SIGKILL."""
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Worker:
     saved: int = 0  # intervals in the checkpoint that it started from
     recorded: bool = False
     code: int | None = None
-    queued = False  # the machines' affair
+    queued = False  # decided by the machines
 
     def poll(self) -> int | None:
         return self.code
@@ -138,7 +138,7 @@ class Worker:
         self.cluster.end(self, KILLED)
 
     def done(self, now: float) -> tuple[int, float, float]:
-        """Intervals saved since its start, hours of work beyond them, hours spent on writing."""
+        """Return the intervals saved since the start, hours of work beyond them, hours spent on writing."""
         spent = max(0.0, now - self.began - self.cluster.about.start_hours)
         write = self.cluster.about.write_hours
         full = math.floor(spent / (self.work.interval + write) + 1e-9)
@@ -151,7 +151,7 @@ class Worker:
 
 @dataclass
 class Machines(Local):
-    """The clock and the cluster; as the scheduler's launcher it starts workers, as its ``time`` it passes."""
+    """The clock and the cluster: the scheduler's launcher, which starts workers, and its module ``time``."""
 
     about: Cluster
     works: dict[str, Work]
@@ -186,7 +186,7 @@ class Machines(Local):
         return self.now * HOUR
 
     def sleep(self, seconds: float) -> None:
-        """Pass at least this long, and on until a worker ends: in between a scheduler sees nothing new."""
+        """Move the clock by at least this long, and on until a worker ends: until then nothing changes."""
         ended = self.ended
         self.pass_until(self.now + seconds / HOUR)
         while self.ended == ended and (self.running or self.waiting):
@@ -199,7 +199,7 @@ class Machines(Local):
         self.now = max(self.now, target)
 
     def _next(self) -> float:
-        """When the next thing happens, if any does; what waited for a worker that is gone does not."""
+        """Return the time of the next event, or infinity; drop events of workers that have ended."""
         while self.agenda and (worker := self.agenda[0][3]) is not None and worker.code is not None:
             heapq.heappop(self.agenda)
         return self.agenda[0][0] if self.agenda else math.inf
@@ -211,7 +211,7 @@ class Machines(Local):
         return self.random.expovariate(1 / mean)
 
     def _again(self, mean: float, happens: Callable[[], None]) -> None:
-        """Let it happen now and then, this long apart on average."""
+        """Repeat an event at random times, this long apart on average."""
         if not math.isfinite(mean):
             return
 
@@ -221,7 +221,7 @@ class Machines(Local):
 
         self._at(self.now + self._wait(mean), both)
 
-    # What breaks --------------------------------------------------------------------------------------------
+    # Failures -----------------------------------------------------------------------------------------------
 
     def is_full(self, when: float) -> bool:
         index = bisect.bisect_right(self.full, (when, math.inf)) - 1
@@ -251,14 +251,14 @@ class Machines(Local):
             return
         self.events["sweep deaths"] += 1
         self.waiting.clear()
-        for worker in list(self.running.values()):  # they follow their parent
+        for worker in list(self.running.values()):  # they end with their parent
             self.end(worker, 130)
         raise SweepKilled
 
     # Workers ------------------------------------------------------------------------------------------------
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker:
-        """Launch a job: it waits for a slot, as in a cluster's queue."""
+        """Start a job, which waits for a slot, as in a cluster's queue."""
         if self.is_full(self.now):
             raise OSError(errno.ENOSPC, "No space left on device")
         worker = Worker(self, directory, self.works[directory.name])
@@ -274,7 +274,7 @@ class Machines(Local):
         worker.slot, worker.began = slot, self.now
         self.running[slot] = worker
         self.events["starts"] += 1
-        if ended(worker.directory) is not None:  # as zoo.running.run.run does first
+        if ended(worker.directory) is not None:  # the first step of zoo.running.run.run
             self.events["started for nothing"] += 1
             self.end(worker, 0)
             return
@@ -308,11 +308,11 @@ class Machines(Local):
 
     @staticmethod
     def _no_room() -> int:
-        """The exit code of a worker that cannot write: what ``zoo train`` makes of the error."""
+        """Return the exit code of ``zoo train`` when it cannot write."""
         return 1 if cut_off(OSError(errno.ENOSPC, "No space left on device")) is None else CUT_OFF
 
     def _record(self, worker: Worker) -> None:
-        """Its work is done: write the record, then leave."""
+        """Write the record of a worker whose work is done, and end it a little later."""
         if worker.code is not None:
             return
         if self.is_full(self.now):
@@ -329,12 +329,12 @@ class Machines(Local):
         self._at(leave, partial(self.end, worker, 0 if status == "finished" else 2), worker)
 
     def end(self, worker: Worker, code: int, name: str = "") -> None:
-        """The process is gone; what it saved stays."""
+        """End the process of a worker; its saved files stay."""
         if worker.code is not None:
             return
         worker.code = code
         self.ended += 1
-        if worker.slot is None:  # it never began
+        if worker.slot is None:  # it still waits for a slot
             with contextlib.suppress(ValueError):
                 self.waiting.remove(worker)
             return
@@ -359,7 +359,7 @@ class Machines(Local):
 
 @dataclass
 class Outcome:
-    """What came of it: see :func:`simulate`."""
+    """The result of a simulation; see :func:`simulate`."""
 
     jobs: int
     lost: list[str]
@@ -375,19 +375,18 @@ class Outcome:
 
     @property
     def sound(self) -> bool:
-        """Every job ended once, as it had to."""
+        """Whether every job ended exactly once, with the right status."""
         return not (self.lost or self.twice or self.wrong)
 
 
 def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
-    """Give the command of a sweep until nothing is left; returns what the simulated cluster has seen.
+    """Repeat the command of a sweep until all jobs have ended; return counts and times of the simulation.
 
     ``lost``, ``twice`` and ``wrong`` name the jobs without a record at the end, those that were computed to
-    their end more than once, and those whose record says something else than what happened. ``hours`` are of
-    slots:
+    their end more than once, and those whose record has a wrong status. ``hours`` are hours of slots:
     ``occupied`` = ``work`` + ``lost`` + ``starting`` + ``writing`` + leaving. ``wasted_share`` is the part of
-    ``occupied`` that is not work, ``idle_share`` the part of all slots' time in which they had none.
-    ``expected_hours`` is what Daly's closed form says of ``occupied``.
+    ``occupied`` that is not work, ``idle_share`` the part of all slots' time without a job.
+    ``expected_hours`` is ``occupied`` by Daly's closed form.
     """
     named = {f"job-{index:05d}": work for index, work in enumerate(works)}
     machines = Machines(cluster, named, seed)
@@ -395,7 +394,7 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
     commands = 0
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
-        stack.enter_context(mock.patch.object(os, "fsync"))  # the simulation's own disk need not last
+        stack.enter_context(mock.patch.object(os, "fsync"))  # the simulation needs no durable files
         for name, substitute in {
             "time": machines,
             "plan_sweep": lambda *_: _plan(root, named, cluster.slots),
@@ -413,7 +412,7 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
             if not jobs:
                 jobs = _plan(
                     root, named, cluster.slots
-                ).jobs  # it was killed: none has ended that anyone knows
+                ).jobs  # the sweep was killed, so the state of its jobs is unknown
         records = {name: _read(root / name) for name in named}
     finished = machines.now
     ended_twice = [name for name in named if machines.completed[name] > 1]
@@ -434,14 +433,14 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
 
 
 def expected_occupation(work: Work, cluster: Cluster) -> float:
-    """Hours that a job occupies its slot, in expectation, by Daly's closed form."""
+    """Return the expected hours that a job occupies its slot, by Daly's closed form."""
     rate = cluster.failure_rate(work.interval)
     time = expected_time(work.until_end, work.interval, cluster.write_hours, cluster.start_hours, rate)
     return time + cluster.leave_hours
 
 
 def best_intervals(hours: float, cluster: Cluster) -> int:
-    """``training.validations`` that costs least by Daly's interval."""
+    """Return the cheapest ``training.validations`` by Daly's interval."""
     rate = cluster.failure_rate(math.inf)
     return max(1, round(hours / daly_interval(cluster.write_hours, rate))) if rate else 1
 
@@ -463,7 +462,7 @@ class _Named(Identity):
 
 
 class _Silent:
-    """Shows nothing."""
+    """A display that shows nothing."""
 
     def __enter__(self) -> _Silent:
         return self
@@ -482,7 +481,7 @@ def _read(directory: Path) -> Record | None:
     return read(directory) if (directory / RECORD).exists() else None
 
 
-# Many small jobs on a cluster that is worse than any that we know of: every cause of failure occurs often.
+# Many small jobs on a cluster worse than real ones: every cause of failure occurs often.
 HARSH = Cluster(
     worker_hours=1000.0,
     node_hours=1000.0,
@@ -494,7 +493,7 @@ HARSH = Cluster(
 
 
 def many(count: int, cluster: Cluster, mean_hours: float = 8.0, seed: int = 0) -> list[Work]:
-    """Jobs of log-normal lengths, of which 2 in 100 diverge and 1 in 100 fails on the way."""
+    """Return jobs of log-normal lengths, of which 2 in 100 diverge and 1 in 100 fails midway."""
     generator = random.Random(seed)
     works = []
     for _ in range(count):
@@ -508,7 +507,7 @@ def many(count: int, cluster: Cluster, mean_hours: float = 8.0, seed: int = 0) -
 
 
 def planned(kind: str) -> tuple[list[Work], Cluster]:
-    """The sweep of ``results/scaling/plan.json``, a node to each job, on an own or a shared cluster."""
+    """Return the sweep in ``results/scaling/plan.json``, a node a job, on a private or shared cluster."""
     plan = json.loads((RESULTS / "plan.json").read_text())
     given = {name: item["value"] for name, item in plan["assumptions"].items()}
     nodes = int(given["gpus"] / given["gpus_per_node"])
@@ -528,7 +527,7 @@ def planned(kind: str) -> tuple[list[Work], Cluster]:
 
 
 def markdown(scenarios: dict[str, dict[str, Any]]) -> str:
-    """A table with a column for each scenario."""
+    """Return a table with a column for each scenario."""
 
     def line(name: str, tell: Callable[[dict[str, Any]], str]) -> str:
         return f"| {name} | " + " | ".join(tell(scenario) for scenario in scenarios.values()) + " |"

@@ -1,7 +1,7 @@
-"""Seconds that the commands take which do no training, from a fresh process to its end.
+"""Seconds of the commands that do not train, from the start of a fresh process to its end.
 
-Beside them an interpreter that does nothing, and one that imports torch: what a command would take at least
-that could not do without it. The ratio is a command's time by torch's.
+For comparison: an interpreter that does nothing, and one that imports torch, which is the least time of a
+command that needs torch. The ratio is a command's time by torch's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 def process(arguments: list[str], folder: str) -> Callable[[], object]:
-    """A fresh interpreter, from its start to its end."""
+    """Return a job that runs a fresh interpreter to its end."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return lambda: subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True
@@ -40,10 +40,10 @@ def process(arguments: list[str], folder: str) -> Callable[[], object]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         nine(Path(folder) / "runs")
-        found = medians({name: process(arguments, folder) for name, arguments in COMMANDS.items()}, 5, 60.0)
+        seconds = medians({name: process(arguments, folder) for name, arguments in COMMANDS.items()}, 5, 60.0)
     rows = [
-        {"command": name, "seconds": round(value, 3), "ratio": round(value / found["import torch"], 2)}
-        for name, value in found.items()
+        {"command": name, "seconds": round(value, 3), "ratio": round(value / seconds["import torch"], 2)}
+        for name, value in seconds.items()
     ]
     for row in rows:
         print(f"{row['command']:32} {row['seconds']:6.2f} s  {row['ratio']:5.2f}", flush=True)

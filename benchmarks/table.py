@@ -1,6 +1,6 @@
-"""results/benchmarks/table.md from the JSON files beside it: what was compared, where and when.
+"""Write results/benchmarks/table.md from the JSON files beside it: comparisons, hardware and date.
 
-``x by y`` is the time of x by that of y (or bytes, where it says so): above 1, y takes less. Of several
+``x by y`` is the time of x divided by the time of y (or bytes, if stated): above 1, y takes less. Of several
 settings the least and the most are shown. Every number comes from the file that the benchmark of its name
 wrote.
 """
@@ -17,7 +17,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "results" / "benchmarks"
 
 
 class Line(NamedTuple):
-    """A line of the table: what is compared, the value of a row or a quotient of two, and in which rows."""
+    """A line of the table: its title, the value of a row or a quotient of two, and the rows with it."""
 
     compared: str
     value: str
@@ -111,11 +111,11 @@ LINES = {
         Line("inverse of a block, every token from the start by cached", "naive_over_cached")
     ],
 }
-RATIOS = ("ratio", "factor", "_over_")  # in the names of what a benchmark without lines writes
+RATIOS = ("ratio", "factor", "_over_")  # names of the values shown of a benchmark without lines
 
 
 def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a row by its path."""
+    """Yield every number of a row with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from numbers(inner, f"{path}.{key}" if path else key)
@@ -123,11 +123,11 @@ def numbers(value: Any, path: str = "") -> Iterator[tuple[str, float]]:
         yield path, value
 
 
-def found(name: str, record: dict[str, Any]) -> dict[str, list[float]]:
-    """What a benchmark compared, with the values over its settings.
+def comparisons(name: str, record: dict[str, Any]) -> dict[str, list[float]]:
+    """Return each comparison of a benchmark, with the values over its settings.
 
     Raises:
-        SystemExit: it has nothing of what is to be shown.
+        SystemExit: a value that the table shows is missing.
     """
     values: dict[str, list[float]] = {}
     for row in record["rows"]:
@@ -145,13 +145,14 @@ def found(name: str, record: dict[str, Any]) -> dict[str, list[float]]:
     missing = [line.compared for line in LINES.get(name, []) if line.compared not in values]
     if missing or not values:
         raise SystemExit(
-            f"{name}.json has no {missing or 'ratio'}; benchmarks/table.py says what to show of it."
+            f"{name}.json has no {missing or 'ratio'}; "
+            "run the benchmark again, or correct its lines in benchmarks/table.py."
         )
     return values
 
 
 def table() -> str:
-    """The table as Markdown."""
+    """Return the table as Markdown."""
     text = ["| benchmark | compared | least | most | hardware | date |", "|---|---|---:|---:|---|---|"]
     for file in sorted(RESULTS.glob("*.json")):
         record = json.loads(file.read_text())
@@ -159,7 +160,7 @@ def table() -> str:
         where = hardware.get("accelerator") or (
             f"{hardware.get('cpu', hardware['machine'])}, {hardware['threads']} of {hardware['cpus']} cores"
         )
-        for compared, values in found(file.stem, record).items():
+        for compared, values in comparisons(file.stem, record).items():
             extremes = f"{min(values):.3g} | {max(values):.3g}"
             text.append(f"| {file.stem} | {compared} | {extremes} | {where} | {record.get('date', '')} |")
     return "\n".join(text) + "\n"

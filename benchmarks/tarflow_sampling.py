@@ -1,4 +1,4 @@
-"""TarFlow's sampling: one step a token with cached keys and values, against the whole sequence every time.
+"""TarFlow's sampling: one step a token with cached keys and values, against a whole pass for each token.
 
 Prints, for each number of tokens, the seconds to invert one block both ways and their ratio.
 """
@@ -15,7 +15,7 @@ BATCH, FEATURES, WIDTH, LAYERS, HEAD_WIDTH = 8, 4, 64, 2, 16
 
 
 def naive(block: TransformerAutoregressive, z: Tensor) -> Tensor:
-    """The inverse with nothing kept: token t costs a pass over the t before it."""
+    """Return the inverse without a cache: token t costs a pass over the t tokens before it."""
     x = z[:, :1]
     for t in range(1, z.shape[1]):
         mean, log_scale = block._affine(block.network(x)[:, -1:], z)

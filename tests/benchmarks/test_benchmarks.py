@@ -1,4 +1,4 @@
-"""The table of the benchmarks says what their files say, or nothing."""
+"""The table of the benchmarks has the values of their files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import table
 
 
-def test_the_committed_table_is_made_of_the_committed_files():
+def test_the_committed_table_is_made_from_the_committed_files():
     made = (table.RESULTS / "table.md").read_text()
     assert made == table.table(), "run `python benchmarks/table.py`"
     assert {file.stem for file in table.RESULTS.glob("*.json")} == {
@@ -14,26 +14,26 @@ def test_the_committed_table_is_made_of_the_committed_files():
     }
 
 
-def test_values_are_those_of_the_rows_meant():
+def test_values_are_those_of_the_rows_that_a_line_names():
     rows = [
         {"task": "density", "peer": peer, "ratio": ratio}
         for peer, ratio in (("nflows", 0.5), ("nflows", 0.8), ("zuko", 0.25), ("normflows", 1.0))
     ]
     rows += [row | {"task": task} for task in ("train", "sample") for row in rows]
-    values = table.found("coupling", {"rows": rows})
+    values = table.comparisons("coupling", {"rows": rows})
     assert values["coupling flows, density, nflows by zoo"] == pytest.approx([2.0, 1.25])
     assert values["coupling flows, sampling, zuko by zoo"] == [4.0]
     row = {"plain_mib": 6.0, "memory_efficient_mib": 2, "time_ratio": 2}
-    values = table.found("residual_memory", {"rows": [row]})
+    values = table.comparisons("residual_memory", {"rows": [row]})
     assert list(values.values()) == [[3.0], [2.0]]
 
 
 def test_a_benchmark_without_lines_shows_its_ratios():
     record = {"about": "This by that.", "rows": [{"n": 1, "ratios": {"peer": 2.0}}, {"ratios": {"peer": 3}}]}
-    assert table.found("new", record) == {"This by that: ratios.peer": [2.0, 3]}
+    assert table.comparisons("new", record) == {"This by that: ratios.peer": [2.0, 3]}
 
 
 @pytest.mark.parametrize(("name", "row"), [("memory", {"time_ratio": 2.0}), ("new", {"seconds": 1.0})])
-def test_what_is_missing_is_told(name, row):
+def test_a_missing_value_is_an_error(name, row):
     with pytest.raises(SystemExit, match=rf"{name}\.json has no"):
-        table.found(name, {"rows": [row]})
+        table.comparisons(name, {"rows": [row]})

@@ -1,4 +1,4 @@
-"""The scheduler on a simulated cluster: nothing lost, nothing twice; and what failures cost, by two ways."""
+"""The scheduler loses no job on a simulated cluster; the cost of failures agrees with the closed form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scheduler_simulation import HARSH, Cluster, Work, many, simulate
 from zoo.config import compose_run
 from zoo.sweep.plan import plan_sweep
 
-# so bad that a sweep of 300 jobs meets everything
+# so bad that a sweep of 300 jobs has every kind of failure
 WORSE = replace(
     HARSH, worker_hours=100.0, node_hours=100.0, preempted_hours=40.0, sweep_hours=20.0, full_hours=20.0
 )
@@ -35,7 +35,7 @@ def test_no_job_is_lost_or_done_twice(seed):
     assert outcome.events.get("started for nothing", 0) == 0
 
 
-def test_the_simulation_notices_a_scheduler_that_forgets(monkeypatch):
+def test_the_simulation_detects_a_scheduler_that_forgets_jobs(monkeypatch):
     adopt = simulation.Job.adopt_record
     forgets = random.Random(0)
     monkeypatch.setattr(simulation, "ended", lambda directory: None)
@@ -45,19 +45,19 @@ def test_the_simulation_notices_a_scheduler_that_forgets(monkeypatch):
     assert simulate(many(40, WORSE), WORSE).twice
 
 
-def test_the_simulation_notices_a_scheduler_that_takes_a_cut_for_an_end(monkeypatch):
-    monkeypatch.setattr("zoo.sweep.job.STOPPED", set())  # then a pre-empted job is recorded as failed
+def test_the_simulation_detects_a_scheduler_that_takes_a_cut_off_job_for_an_ended_one(monkeypatch):
+    monkeypatch.setattr("zoo.sweep.job.STOPPED", set())  # a pre-empted job is then recorded as failed
     outcome = simulate(many(60, WORSE), WORSE)
     assert outcome.wrong
 
 
-def test_equal_seeds_replay_equally():
+def test_equal_seeds_give_equal_simulations():
     first, again, other = (simulate(many(30, WORSE), WORSE, seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
-def test_the_time_that_passes_is_the_time_that_jobs_need():
+def test_without_failures_the_simulated_time_is_the_time_of_the_jobs():
     quiet = Cluster(slots=2, slots_per_node=1)
     works = [Work(hours, 4) for hours in (1.0, 2.0, 3.0)]
     outcome = simulate(works, quiet)
@@ -80,8 +80,8 @@ def test_simulation_and_closed_form_agree():
 
 
 @pytest.mark.parametrize(("write", "rate"), [(0.05, 0.5), (0.2, 0.5), (0.2, 1.0)])
-def test_dalys_interval_costs_least(write, rate):
-    def cost(interval: float) -> float:  # of many intervals, per hour of work
+def test_dalys_interval_is_the_cheapest(write, rate):
+    def cost(interval: float) -> float:  # cost per hour of work, with many intervals
         return expected_time(1000 * interval, interval, write, 0.1, rate) / (1000 * interval)
 
     best = min((cost(10 ** (k / 200)), 10 ** (k / 200)) for k in range(-400, 400))[1]
@@ -89,7 +89,7 @@ def test_dalys_interval_costs_least(write, rate):
     assert abs(daly_interval(write, rate) - best) < abs(young_interval(write, rate) - best)
 
 
-def test_without_failures_time_is_work_and_writing():
+def test_without_failures_the_expected_time_is_work_and_writing():
     assert expected_time(10, 3, 0.5, 1, 0) == pytest.approx(10 + 3 * 0.5 + 1)
     assert expected_time(10, 3, 0.5, 1, 1e-9) == pytest.approx(10 + 3 * 0.5 + 1)
     assert math.isfinite(expected_time(10, 3, 0.5, 1, 1.0))
@@ -98,7 +98,7 @@ def test_without_failures_time_is_work_and_writing():
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_the_page_shows_what_the_commands_wrote():
+def test_the_page_on_scaling_has_the_committed_tables():
     results = ROOT / "results" / "scaling"
     plan = json.loads((results / "plan.json").read_text())
     scenarios = json.loads((results / "simulation.json").read_text())["scenarios"]
@@ -112,7 +112,7 @@ def test_the_page_shows_what_the_commands_wrote():
     assert [row["model"] for row in plan["rows"]] == [entry.name for entry in scaling_plan.SWEEP]
 
 
-def test_the_sweep_is_one_that_can_be_started():
+def test_the_planned_sweep_can_be_started():
     jobs = plan_sweep("imagenet64", ["seed=0"], None).jobs
     configs = [compose_run(job.overrides) for job in jobs]
     choices = [config.hydra.runtime.choices for config in configs]
@@ -125,7 +125,7 @@ def test_the_sweep_is_one_that_can_be_started():
             assert config.model[name] == value
 
 
-def test_the_long_replay_lost_nothing():
+def test_the_committed_simulation_lost_no_job():
     scenarios = json.loads((ROOT / "results/scaling/simulation.json").read_text())["scenarios"]
     harsh, *planned = scenarios.values()
     assert harsh["outcome"]["jobs"] == 10_000
@@ -143,4 +143,4 @@ def test_operations_are_counted_without_computing():
     size, once = scaling_plan.operations(entry)
     assert size > 1000
     assert scaling_plan.operations(replace(entry, calls=3.0))[1] == 3 * once
-    assert once > 2 * size  # a convolution's weight serves at many places
+    assert once > 2 * size  # a convolution uses its weight at many places

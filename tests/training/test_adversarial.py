@@ -331,7 +331,7 @@ def test_rmsprop_takes_its_decays_from_betas_and_the_linear_schedule_ends_at_zer
     assert factors == pytest.approx([1 - i / 100 for i in range(101)])
 
 
-# Data and noise---------------------------------------------------------------------------------------------
+# Data and noise ---------------------------------------------------------------------------------------------
 
 
 class Witness(AdversarialModel):
