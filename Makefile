@@ -23,7 +23,7 @@ quickstart: $(READY)
 test: lint
 	$(BIN)/python -m pytest
 
-# For every save: lint, types, and the tests of what has changed since the last commit (of the core, where nothing has).
+# For every save: lint, types, and the tests of the files changed since the last commit (of the core if none has).
 quick: lint
 	$(BIN)/python scripts/quick.py
 
@@ -41,7 +41,7 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
-# Its tests of Slurm start one of their own, where it may be installed; elsewhere they are skipped.
+# The slow tests of Slurm start a Slurm on this machine, installed here by root; without it they are skipped.
 SLURM := slurmctld slurmd slurm-client munge
 test-slow: $(READY)
 	@command -v slurmctld > /dev/null || test "$$(id -u)" != 0 || ! command -v apt-get > /dev/null || \
@@ -52,7 +52,7 @@ test-slow: $(READY)
 mutations: $(READY)
 	$(BIN)/python scripts/mutations.py --report results/mutations.md
 
-# The committed comparison and the tables of the README and docs, from the runs of `make quickstart` on this machine.
+# The committed comparison and the tables of the README and docs, made from the runs of `make quickstart`.
 EMBED := $(BIN)/python scripts/embed.py
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
@@ -60,7 +60,7 @@ results: quickstart
 	$(EMBED) README.md results/readme/slide.md results/readme/families.md
 	$(EMBED) docs/results.md results/quickstart/summary.md results/claims/verdicts.md results/toys/kinds.md
 
-# Every benchmark, one after another, and the tables made of their results; about half an hour on a quiet machine.
+# All benchmarks, one after another, and the tables of their results; about half an hour on a quiet machine.
 # A failure is reported at the end and does not stop the others.
 BENCHMARKS := $(filter-out $(addprefix benchmarks/,common.py restarts.py table.py),$(wildcard benchmarks/*.py))
 bench: $(READY)
@@ -73,7 +73,7 @@ bench: $(READY)
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
-# No address of a registry enters the lock file.
+# The lock file contains no address of a registry.
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster \
 	    --extra workspace --extra tables --upgrade --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml

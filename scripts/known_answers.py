@@ -17,7 +17,7 @@ NEAR = 0.05  # nats
 
 
 def kind_of_flow(record: Record) -> str | None:
-    """Return the kind of a flow, which follows from its family and from how it draws a sample.
+    """Return the kind of a flow, which follows from its family and from its order of sampling.
 
     An inverse autoregressive flow samples in parallel, so it counts with the coupling flows.
     """

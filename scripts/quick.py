@@ -1,8 +1,8 @@
-"""Run the tests of what has changed since the last commit; of the core, where nothing has.
+"""Run the tests of the files changed since the last commit; those of the core if none has changed.
 
 A changed test file is run whole. A changed module is covered by the tests that mirror it: those of
-``zoo/models/glow.py`` are ``tests/models/test_glow*.py``, and where there are none, those of the nearest
-folder above that has any. The core is what every room stands on: records, settings, configuration, tables.
+``zoo/models/glow.py`` are ``tests/models/test_glow*.py``, or, if there are none, those of the nearest
+folder above that has any. The core is the code that all packages use: records, settings, configuration, tables.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ def tests_of(file: Path) -> list[Path]:
     if file.parts[0] != "zoo" or file.suffix != ".py":
         return []
     folder = ROOT / "tests" / Path(*file.parts[1:-1])
-    found = sorted(folder.glob(f"test_{file.stem}*.py"))
-    while not found and folder != ROOT / "tests":
-        found = sorted(folder.glob("test_*.py"))
+    tests = sorted(folder.glob(f"test_{file.stem}*.py"))
+    while not tests and folder != ROOT / "tests":
+        tests = sorted(folder.glob("test_*.py"))
         folder = folder.parent
-    return [path.relative_to(ROOT) for path in found]
+    return [path.relative_to(ROOT) for path in tests]
 
 
 def main() -> int:

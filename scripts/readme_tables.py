@@ -1,4 +1,4 @@
-"""Write the two small tables of the README from committed results: families on digits, the slide's sentences.
+"""Write the two tables of the README from committed results: families on digits, and the claims' verdicts.
 
 python scripts/readme_tables.py
 """
@@ -37,7 +37,7 @@ def families(table: Path) -> str:
 
 
 def number(cell: dict[str, str]) -> str:
-    """Return a cell's value with the mark of its kind; a dash where there is none."""
+    """Return a cell's value with the mark of its kind; a dash for an empty cell."""
     if not cell["value"]:
         return "—"
     value = float(cell["value"])

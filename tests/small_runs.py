@@ -1,4 +1,4 @@
-"""Overrides that make a run of a second."""
+"""Overrides for a run of about a second."""
 
 SMALL = ["logger=none", "training.updates=12", "training.batch_size=32", "evaluation.samples=40",
          "evaluation.latency_repeats=2", "evaluation.throughput_repeats=1",

@@ -1,4 +1,4 @@
-"""Settings are held against their annotations, and a wrong one is told in one sentence."""
+"""Settings are checked against their annotations; an error is one sentence."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def build(
         ({"solvers": {}}, "There is no setting of model called 'solvers'; did you mean solver?"),
     ],
 )
-def test_a_wrong_setting_is_named_with_what_it_may_be(values, sentence):
+def test_the_error_of_a_wrong_setting_has_its_name_and_the_allowed_values(values, sentence):
     with pytest.raises(ZooError) as error:
         build(**values)
     assert sentence in str(error.value)
 
 
-def test_right_settings_arrive_as_they_are():
+def test_allowed_settings_are_not_changed():
     assert build(hidden=(3,), bound="sigmoid", flag=True) == Solver()
     assert build(bound=None, solver={"steps": 3}) == Solver(steps=3)
     assert build(solver=Solver(method="rk4")).method == "rk4"
@@ -65,7 +65,7 @@ def build_fixed_step(*, solver: Solver = Solver(method="rk4", steps=8)) -> Solve
     return solver
 
 
-def test_a_mapping_changes_the_fields_of_the_parameters_own_default():
+def test_a_mapping_replaces_fields_of_the_parameters_default():
     assert build_fixed_step(solver={"atol": 1e-3}) == Solver(method="rk4", steps=8, atol=1e-3)
     with pytest.raises(ZooError, match=r"model\.solver\.steps must be a whole number"):
         build_fixed_step(solver={"steps": 0})

@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be loaded: a whole sentence for each, and none is blamed for the machine."""
+"""Checkpoints that cannot be loaded: one sentence each, and errors of the machine are told apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zoo.running.run import run
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """What a checkpoint of zoo's holds, as far as loading goes."""
+    """Return a checkpoint file with everything that loading needs."""
     settings = {"_target_": "zoo.models.realnvp.RealNVP", "hidden": [4]}
     model = zoo.build("realnvp", DataSpec((2,)), hidden=[4])
     about = {"spec": {"shape": [2], "levels": None, "classes": None}, "model": settings, "weights": "model"}
@@ -27,24 +27,24 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "pickle", "another's", "list"])
-def test_what_is_no_checkpoint_is_told_in_a_whole_sentence(checkpoint, tmp_path, damage):
+def test_a_file_that_is_not_a_checkpoint_is_an_error_of_one_sentence(checkpoint, tmp_path, damage):
     path = tmp_path / "bad.ckpt"
     if damage in ("empty", "text"):
         path.write_text("" if damage == "empty" else "not a checkpoint")
     elif damage == "cut":
         path.write_bytes(checkpoint.read_bytes()[:-1000])
-    else:  # the first is what only an unsafe reader would load
+    else:  # the first needs an unsafe reader
         others = {"pickle": torch.nn.Identity(), "another's": {"state_dict": {}}, "list": [1]}
         torch.save(others[damage], path)
-    with pytest.raises(ZooError) as told:
+    with pytest.raises(ZooError) as error:
         zoo.load(path)
-    assert str(told.value) == (
+    assert str(error.value) == (
         f"The checkpoint {path} cannot be read, since it is damaged or not one of zoo's; give another, or "
         "delete it and train the run again."
     )
 
 
-def test_a_checkpoint_of_other_code_is_told(checkpoint, tmp_path):
+def test_a_checkpoint_of_other_code_is_an_error(checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     content["zoo"]["model"]["hidden"] = [5]
     torch.save(content, tmp_path / "other.ckpt")
@@ -55,13 +55,13 @@ def test_a_checkpoint_of_other_code_is_told(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), MemoryError()])
-def test_a_sound_checkpoint_is_not_blamed_for_the_machine(checkpoint, monkeypatch, error):
+def test_an_error_of_the_machine_is_not_reported_as_a_damaged_checkpoint(checkpoint, monkeypatch, error):
     monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)):
         read_checkpoint(checkpoint)
 
 
-def test_a_run_without_memory_keeps_its_checkpoint(checkpoint, workdir, monkeypatch):
+def test_a_run_without_enough_memory_keeps_its_checkpoint(checkpoint, workdir, monkeypatch):
     last = workdir / "r/checkpoints/last.ckpt"
     last.parent.mkdir(parents=True)
     last.write_bytes(checkpoint.read_bytes())

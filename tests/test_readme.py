@@ -54,7 +54,7 @@ def zoo(arguments: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """What the README's commands speak of: pictures, a table, a model of one's own, a finished run."""
+    """Return a directory with the files of the commands: pictures, a table, a model, a finished run."""
     from PIL import Image
 
     place = tmp_path_factory.mktemp("readme")
@@ -78,7 +78,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home folder with a Fashion-MNIST in ~/data that is small, and official to this process."""
+    """Make a home folder with a small Fashion-MNIST in ~/data, which passes the check of the data set."""
     rng, resources = np.random.default_rng(0), []
     raw = tmp_path / "home/data/FashionMNIST/raw"
     raw.mkdir(parents=True)
@@ -94,7 +94,7 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_command(line, place, home, tmp_path, monkeypatch, capsys):
+def test_every_command_runs(line, place, home, tmp_path, monkeypatch, capsys):
     arguments = shlex.split(line)[1:]
     if arguments[0] == "train":
         given = {a.partition("=")[0] for a in arguments}
@@ -112,7 +112,7 @@ def test_command(line, place, home, tmp_path, monkeypatch, capsys):
     assert main(arguments) == 0, capsys.readouterr()
 
 
-def test_python_block_runs(place):
+def test_every_python_block_runs(place):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, check=False
@@ -141,7 +141,7 @@ def test_the_readme_is_short():
     assert len(README.split()) < 900
 
 
-def test_the_toys_known_answers_follow_from_their_records():
+def test_the_table_of_kinds_of_flows_follows_from_the_records_of_the_toys():
     assert kinds(ROOT / "results" / "toys") == (ROOT / "results" / "toys" / "kinds.md").read_text()
 
 

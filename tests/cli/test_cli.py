@@ -32,7 +32,7 @@ def only_run(root: Path) -> Path:
 
 
 def sentence(errors: str) -> str:
-    """The error message of a command, which follows its progress."""
+    """Return the error message of a command, which comes after its progress."""
     *progress, last = errors.strip().splitlines()
     assert last.startswith("zoo: "), errors
     assert all(" · update " in line for line in progress), errors
@@ -43,7 +43,7 @@ def sentence(errors: str) -> str:
     "arguments",
     [["--help"], ["train", "--help"], ["sweep", "--help"], ["compare", "--help"], ["doctor", "-h"]],
 )
-def test_help_and_comparison_need_no_torch(workdir, arguments):
+def test_help_and_comparison_do_not_import_torch(workdir, arguments):
     code = (
         "import sys; from zoo.cli import main\n"
         f"try: main({arguments})\nexcept SystemExit: pass\n"
@@ -54,7 +54,7 @@ def test_help_and_comparison_need_no_torch(workdir, arguments):
     assert done.stdout.strip().endswith("[]")
 
 
-def test_train_sample_evaluate_compare(workdir):
+def test_a_run_can_be_trained_sampled_evaluated_and_compared(workdir):
     done = command("train", "model=realnvp", *SMALL, cwd=workdir)
     assert done.returncode == 0, done.stderr
     run = only_run(workdir / "runs")
@@ -100,7 +100,7 @@ def test_mistakes_exit_with_code_2_and_one_sentence(workdir, capsys):
     assert done.returncode == 2
     assert "did you mean realnvp" in sentence(done.stderr)
     (workdir / "bad.ckpt").write_bytes(b"not a checkpoint")
-    for words, arguments in {  # in this process, which spares the start of another
+    for words, arguments in {  # in this process, which is faster
         "did you mean training.updates": ["train", "training.update=3"],
         "did you mean quickstart": ["sweep", "quickstrat"],
         "There is no directory nowhere": ["compare", "nowhere"],
@@ -158,7 +158,7 @@ def test_a_sweep_continues_after_a_failure_and_skips_ended_runs(workdir, capsys)
 
 
 def test_a_killed_and_resumed_run_has_the_weights_of_an_undisturbed_one(workdir):
-    """kill -9 in the middle; the same command resumes, and the weights are equal bit for bit."""
+    """SIGKILL during training; the same command resumes, and the weights are equal bit for bit."""
     arguments = [
         "train",
         "model=glow",
@@ -217,12 +217,12 @@ class Zuko(torch.nn.Module):
 '''
 
 
-def test_a_foreign_model_joins_with_one_yaml(workdir, monkeypatch, capsys):
+def test_a_users_model_needs_one_yaml(workdir, monkeypatch, capsys):
     pytest.importorskip("zuko")
     (workdir / "adapter.py").write_text(FOREIGN)
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/zuko_maf.yaml").write_text("_target_: adapter.Zuko\ntransforms: 2\nhidden: [32]\n")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # the working directory joins it
+    monkeypatch.setattr(sys, "path", [*sys.path])  # the working directory is added to it
     for model in ("zuko_maf", "maf"):
         assert main(["train", f"model={model}", *MOONS, *SMALL]) == 0
     capsys.readouterr()

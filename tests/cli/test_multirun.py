@@ -1,4 +1,4 @@
-"""Hydra's launchers, Lightning's and torchrun's, as a user starts them: real processes, thus slow."""
+"""The launchers of Hydra, Lightning and torchrun, as a user starts them: real processes, so slow."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def weights(place):
 
 
 def left_behind(place):
-    """Processes that still work in a directory."""
+    """Return the processes that still work in a directory."""
     found = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False)
     return found.stdout.split()
 
 
 @pytest.mark.parametrize("launcher", ["local", "joblib", "submitit_local"])
-def test_every_launcher_makes_a_process_of_each_job(workdir, launcher):
+def test_every_launcher_starts_a_process_for_each_job(workdir, launcher):
     if launcher != "local":
         pytest.importorskip(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher")
     jobs = ["-m", f"launcher={launcher}", *SMALL, *DDP, "trainer.devices=1,2", "model.hidden=[8],[oops]"]
@@ -93,7 +93,7 @@ def test_a_rank_that_fails_ends_the_job_with_one_error(workdir):
     assert not left_behind("hydra.run.dir=runs/it")
 
 
-def test_ranks_die_with_their_job(workdir):
+def test_ranks_end_with_their_job(workdir):
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", "train", *SMALL, *DDP, "training.updates=100000",
          "hydra.run.dir=runs/gone"],
@@ -131,7 +131,7 @@ def test_torchrun_on_two_nodes_trains_like_one_process(workdir):
         torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-5)
 
 
-def test_half_precision_and_compilation(workdir):
+def test_a_run_trains_in_half_precision_with_compilation(workdir):
     done = command("train", *SMALL, *DDP, "trainer.precision=bf16-mixed", cwd=workdir)
     assert done.returncode == 0, done.stderr
     done = command("train", *SMALL, "trainer=cpu", "training.compile=true", "training.updates=3", cwd=workdir)

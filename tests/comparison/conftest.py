@@ -10,7 +10,7 @@ from fake_records import write
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """One run of six models, whose likelihoods are of every kind."""
+    """Return a directory with one run of each of six models, whose likelihoods are of every kind."""
     root = tmp_path / "runs"
     uniform = {"dequantisation": "uniform"}
     write(root, "realnvp", "flow", value=1.9, details=uniform)

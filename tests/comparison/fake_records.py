@@ -1,4 +1,4 @@
-"""Runs that were never run: records, curves and samples of nine models on digits.
+"""Invented runs: records, curves and samples of nine models on digits.
 
 ``python tests/comparison/fake_records.py DIR`` writes them, with seeds, failures and points of the plane.
 """

@@ -11,7 +11,7 @@ from zoo.comparison.collect import collect
 from zoo.comparison.tables import build
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-RECORDS = {  # committed results and the records that they are made of
+RECORDS = {  # committed results and the records from which they are made
     "quickstart": ["quickstart"],
     "claims_mnist": ["claims_mnist"],
     "toys": ["toys"],

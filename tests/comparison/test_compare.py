@@ -1,4 +1,4 @@
-"""`zoo compare`: its files, its warnings, its archive, and how it starts."""
+"""`zoo compare`: its files, warnings, archive and imports."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.comparison.collect import Run, collect, folder_name
 from zoo.errors import ZooError
 
 
-def test_every_format_is_written(runs, tmp_path):
+def test_the_table_is_written_in_every_format(runs, tmp_path):
     write(runs, "<script>alert(1)</script>_&%", "flow")
     out = tmp_path / "out"
     show([runs], out)
@@ -31,7 +31,7 @@ def test_every_format_is_written(runs, tmp_path):
         assert (out / name).stat().st_size > 1000
 
 
-def test_runs_that_failed_are_rows(runs):
+def test_failed_runs_have_rows(runs):
     write(runs, "maf", "flow", status="diverged")
     text = show([runs])
     assert "diverged" in line(text, "maf")
@@ -118,7 +118,7 @@ def test_an_archive_holds_arrays_in_fewer_bytes(tmp_path):
     assert "Divergence from" in show([tmp_path / "out/records"], tmp_path / "again")
 
 
-def test_a_hostile_run_id_leads_nowhere(tmp_path):
+def test_a_hostile_run_id_does_not_leave_the_output_directory(tmp_path):
     record = write(tmp_path / "runs", "$x_{", "flow")
     record.run_id = "../../escaped"
     record.reason = "two\nlines <b>"
@@ -132,7 +132,7 @@ def test_a_hostile_run_id_leads_nowhere(tmp_path):
     assert folder_name("...") == "run"
 
 
-def test_a_comparison_imports_neither_torch_nor_what_it_does_not_need(runs):
+def test_a_comparison_imports_no_torch_and_no_matplotlib_without_figures(runs):
     command = f"from zoo.cli import main; main(['compare', {str(runs)!r}])"
     names = ("torch", "lightning", "hydra", "wandb", "matplotlib", "jinja2", "scipy")
     code = f"import sys; {command}; print([name for name in {names} if name in sys.modules])"

@@ -1,4 +1,4 @@
-"""The figures: what they draw, under which names, and how many runs they have room for."""
+"""The figures: their curves, names and limits on the number of runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_sampling_against_batch_is_a_median_over_seeds(tmp_path):
     old = write(tmp_path, "vae", "vae", latency=0.5, evaluations=1)
     old.sampling.throughput_by_batch = {"16": 32.0}
     save(tmp_path, old)
-    write(tmp_path, "glow", "flow")  # latency alone is not a curve
+    write(tmp_path, "glow", "flow")  # the latency of single samples is one point, not a curve
     out = tmp_path / "out"
     show([tmp_path], out)
     assert "Sampling against batch" in (out / "index.html").read_text()
@@ -96,12 +96,12 @@ def test_very_many_runs_fit_the_terminal_and_the_figures(tmp_path, monkeypatch):
         "real data, 0.5", "glow", "maf",
     ]  # fmt: skip
     text = show([tmp_path / "runs"], tmp_path / "out")
-    assert "and 9 more rows" in text  # the floor is one
+    assert "and 9 more rows" in text  # one of them is the floor
     assert len((tmp_path / "out/table.md").read_text().splitlines()) > 12
 
 
 @pytest.mark.parametrize("values", [(0.05, 0.3), (0.3, 0.05)])
-def test_the_nearest_configuration_is_the_density_drawn(tmp_path, values):
+def test_the_drawn_density_is_that_of_the_nearest_configuration(tmp_path, values):
     for width, value in enumerate(values):
         write_toy(tmp_path, "maf", value, key=f"-{width}")
     labels = [axis.get_xlabel() for axis in densities(runs_in(tmp_path)).axes]
@@ -140,11 +140,11 @@ def test_images_are_laid_out_row_by_row():
     assert (grid[0, 0], grid[0, 3], grid[3, 0], grid[3, 3], grid[2, 2]) == (0, 0.5, 1, 0.5, 0.5)
 
 
-def test_names_are_not_typeset():
+def test_names_are_not_read_as_formulas_or_hidden():
     assert plain_text("$x$ _y") == r"\$x\$ _y"
     assert plain_text("_hidden") == " _hidden"
 
 
-def test_names_in_figures_and_tables_survive_markup(tmp_path):
+def test_a_name_that_looks_like_markup_is_printed_unchanged(tmp_path):
     write(tmp_path, "[bold]", "flow")
     assert "[bold]" in line(show([tmp_path]), "flow")

@@ -27,7 +27,7 @@ def test_the_best_of_each_kind_is_bold_and_marked_with_its_kind(runs, tmp_path):
     assert "real data (floor)" in table
 
 
-def test_nine_models_have_two_winners_of_likelihood(tmp_path):
+def test_of_nine_models_two_are_best_in_likelihood_each_of_its_kind(tmp_path):
     nine(tmp_path / "runs")
     text = show([tmp_path / "runs"], tmp_path / "out")
     assert "—¹" in line(text, "gan")
@@ -37,14 +37,14 @@ def test_nine_models_have_two_winners_of_likelihood(tmp_path):
     assert best == {"realnvp", "flow_matching"}, "of the dequantised flows, and of the estimates"
 
 
-def test_the_floor_is_what_metrics_read_for_real_data(runs, tmp_path):
+def test_the_floor_row_has_the_metrics_of_real_data(runs, tmp_path):
     show([runs], tmp_path / "out")
     floor = cells((tmp_path / "out/table.md").read_text(), "real data")
     assert floor["fd/digits-cnn ↓"] == "0.5"
     assert {text for heading, text in floor.items() if "fd" not in heading} == {"real data (floor)", ""}
 
 
-def test_seeds_become_one_row_with_their_standard_deviation(tmp_path):
+def test_the_seeds_of_a_configuration_share_a_row_with_their_standard_deviation(tmp_path):
     for seed, value in enumerate((1.0, 1.2, 1.4)):
         write(tmp_path, "maf", "flow", value=value, seed=seed)
     text = show([tmp_path])
@@ -52,7 +52,7 @@ def test_seeds_become_one_row_with_their_standard_deviation(tmp_path):
     assert "standard deviation" in text
 
 
-def test_seeds_and_single_runs_say_which_error_they_show(tmp_path):
+def test_the_captions_explain_the_errors_of_seeds_and_of_single_runs(tmp_path):
     for seed in (0, 1):
         write(tmp_path, "maf", "flow", value=1.0 + seed, seed=seed)
     write(tmp_path, "maf", "flow", seed=2, status="diverged")
@@ -84,7 +84,7 @@ def test_values_under_other_conditions_are_marked_and_not_ranked(runs, tmp_path)
     assert cells((tmp_path / "out/table.md").read_text(), "maf")["fd/digits-cnn ↓"] == "0.1¹"
 
 
-def test_times_of_unlike_machines_have_no_mean(tmp_path):
+def test_times_of_different_machines_are_not_averaged(tmp_path):
     root = tmp_path / "runs"
     for seed, (latency, device) in enumerate([(0.002, "a card"), (0.004, "a card"), (9.0, "cpu")]):
         record = write(root, "maf", "flow", seed=seed, latency=latency)
@@ -134,7 +134,7 @@ def test_speeds_of_other_processors_and_of_compiled_code_are_not_ranked(tmp_path
     assert latency.startswith("1"), "the fastest is not in bold"
 
 
-def test_cost_is_shown_of_runs_that_did_not_finish(tmp_path):
+def test_the_cost_of_runs_that_did_not_finish_is_shown(tmp_path):
     write(tmp_path / "runs", "glow", "flow", status="diverged")
     write(tmp_path / "runs", "maf", "flow")
     show([tmp_path / "runs"], tmp_path / "out")
@@ -162,7 +162,7 @@ def test_a_ratio_is_best_nearest_to_one(tmp_path):
     assert cells(table, "maf")["sharpness →1"] == "0.5"
 
 
-def test_details_of_samples_have_a_table_of_their_own(runs, tmp_path):
+def test_details_of_samples_are_in_a_second_table(runs, tmp_path):
     for directory in runs.iterdir():
         record = read(directory)
         for name in ("kid/x", "precision/x", "recall/x", "sharpness/spectrum"):
@@ -178,7 +178,7 @@ def test_details_of_samples_have_a_table_of_their_own(runs, tmp_path):
     assert "real data (floor)" in details
 
 
-def test_nobody_is_best_after_a_handful_of_updates(tmp_path):
+def test_no_model_is_best_after_very_few_updates(tmp_path):
     root = tmp_path / "runs"
     for model, updates in {"maf": 5, "glow": 7}.items():
         record = write(root, model, "flow", value=1.0 + updates)

@@ -16,17 +16,17 @@ from zoo.record import Metric, Stability
 
 
 def section(out, title):
-    """The Markdown of one table."""
+    """Return the Markdown of one table."""
     return (out / "table.md").read_text().split(f"**{title}**")[1].split("\n\n**")[0]
 
 
 def write_scores(root, record, values):
-    """Leave the log-likelihoods of test examples beside a record."""
+    """Write the log-likelihoods of test examples beside a record."""
     scores = np.asarray(values, np.float32)
     np.savez(root / record.run_id / "likelihood.npz", values=scores, indices=np.arange(len(scores)))
 
 
-def test_stability_over_seeds_and_in_training(tmp_path):
+def test_the_stability_table_has_spreads_over_seeds_and_events_in_training(tmp_path):
     root = tmp_path / "runs"
     for model, values in {"maf": (1.0, 1.2, 1.4), "glow": (2.0, 2.0, 2.0)}.items():
         for seed, value in enumerate(values):
@@ -87,7 +87,7 @@ def test_the_sensitivity_is_the_spread_of_log_distances_over_learning_rates(tmp_
         write_at_rate(root, "maf", rate, math.e**index)
         write_at_rate(root, "realnvp", rate, math.e ** (2 * index))
         write(root, "glow", "flow", seed=index)
-    write_at_rate(root, "realnvp", 1, 1e6)  # a rate that the others were not run at
+    write_at_rate(root, "realnvp", 1, 1e6)  # a learning rate without runs of the others
     show([root], tmp_path / "out")
     table = section(tmp_path / "out", "digits: stability")
     assert "1 [1]¹" in line(table, "maf"), "of logarithms 0, 1, 2"
@@ -104,7 +104,7 @@ def test_a_model_that_finished_at_no_rate_has_no_sensitivity(tmp_path):
     assert "rate sensitivity" not in section(tmp_path / "out", "digits: stability")
 
 
-def test_invertibility_has_a_table_of_its_own_for_flows(tmp_path):
+def test_flows_have_a_table_of_invertibility(tmp_path):
     root = tmp_path / "runs"
     for seed, error in enumerate((2e-5, 3e-5)):
         record = write(root, "maf", "flow", seed=seed)
@@ -133,12 +133,12 @@ def test_invertibility_has_a_table_of_its_own_for_flows(tmp_path):
 
 
 def overview(directory):
-    """The divergences on the rings by model, in the overview of two toys."""
+    """Return the divergences on the rings by model, from the overview of two toys."""
     write_toy(directory, "maf", 0.2, data="moons")
     return {row.name: row.cells[1].shown for row in build(collect([directory])[0])[0].rows}
 
 
-def test_the_least_of_several_configurations_is_marked_as_such(tmp_path):
+def test_the_least_divergence_of_several_configurations_is_marked(tmp_path):
     for key, values in {"-a": (0.3, 0.5), "-b": (0.1, 0.3)}.items():
         for seed, value in enumerate(values):
             write_toy(tmp_path, "maf", value, seed=seed, key=key)
@@ -148,7 +148,7 @@ def test_the_least_of_several_configurations_is_marked_as_such(tmp_path):
     assert "¹ the least of several configurations, so not ranked" in table.notes
 
 
-def test_the_overview_pools_no_protocols_and_takes_no_rate_for_a_divergence(tmp_path):
+def test_the_overview_keeps_protocols_apart_and_ignores_kl_without_a_direction(tmp_path):
     first = write_toy(tmp_path, "maf", 0.1)
     other = write_toy(tmp_path, "maf", 0.5, key="-other")
     other.provenance.protocol_hash = "two"

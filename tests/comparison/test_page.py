@@ -1,4 +1,4 @@
-"""The page: it holds everything, fetches nothing, and escapes what records hold."""
+"""The page is self-contained, fetches nothing, and escapes the text of records."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_wide_tables_scroll_and_long_names_wrap():
     assert "td:first-child { white-space: normal" in style
 
 
-def test_cells_carry_the_values_that_they_are_sorted_by(runs, tmp_path):
+def test_cells_have_the_values_by_which_they_are_sorted(runs, tmp_path):
     text = page_of([runs], tmp_path / "out")
     assert re.search(
         r'<td class="best" data-value="1.8" title="kind: exact; n: 360; .*?">1.800 ± 0.012†</td>', text
@@ -54,7 +54,7 @@ def test_cells_carry_the_values_that_they_are_sorted_by(runs, tmp_path):
     assert text.count('<tr class="floor">') == 1
 
 
-def test_the_first_cell_says_where_runs_come_from(runs, tmp_path):
+def test_the_title_of_the_first_cell_is_the_provenance_of_the_runs(runs, tmp_path):
     record = write(runs, "maf", "flow")
     record.provenance.git_commit = "0123456789abcdef"
     save(runs, record)
@@ -62,7 +62,7 @@ def test_the_first_cell_says_where_runs_come_from(runs, tmp_path):
     assert f'<td title="{origin}">maf</td>' in page_of([runs], tmp_path / "out")
 
 
-def test_failures_and_two_data_sets(runs, tmp_path):
+def test_failures_and_each_data_set_have_a_section_with_a_link(runs, tmp_path):
     write(runs, "maf", "flow", status="failed")
     nine(runs, data="moons")
     text = page_of([runs], tmp_path / "out")
@@ -75,7 +75,7 @@ def test_failures_and_two_data_sets(runs, tmp_path):
     assert all(f'id="{name}"' in text for name in links)
 
 
-def test_provenance_says_once_what_all_runs_share(runs, tmp_path):
+def test_provenance_shared_by_all_runs_is_shown_once(runs, tmp_path):
     root = tmp_path / "more"
     for seed in (0, 1):
         record = write(root, "maf", "flow", seed=seed)
@@ -90,7 +90,7 @@ def test_provenance_says_once_what_all_runs_share(runs, tmp_path):
     assert "shared by all 2 runs" in text
 
 
-def test_a_single_run_shares_nothing(tmp_path):
+def test_the_provenance_of_a_single_run_has_no_shared_part(tmp_path):
     record = write(tmp_path, "maf", "flow", status="failed")
     ((title, facts),) = provenance([Run(record, tmp_path)])
     assert title == f"maf-digits-s0 · seed 0 · failed — {record.reason}"

@@ -22,7 +22,7 @@ def leave(root, model, values, indices, **settings):
 
 def test_the_mean_and_error_of_differences_over_common_examples(tmp_path):
     rng = np.random.default_rng(0)
-    hard = rng.normal(-100, 30, 500)  # what both models find hard cancels
+    hard = rng.normal(-100, 30, 500)  # the difficulty of an example cancels
     a = leave(tmp_path, "realnvp", (hard + rng.normal(1, 0.5, 500)).astype(np.float32), np.arange(500))
     order = rng.permutation(500)[:300]
     b = leave(tmp_path, "glow", hard[order].astype(np.float32), order.astype(np.int32))
@@ -40,7 +40,7 @@ def test_the_mean_and_error_of_differences_over_common_examples(tmp_path):
     assert LIKELIHOOD in FILES
 
 
-def test_nothing_to_compare_is_none(tmp_path):
+def test_runs_without_common_examples_have_no_difference(tmp_path):
     values, indices = np.zeros(10, np.float32), np.arange(10)
     a = leave(tmp_path, "realnvp", values, indices)
     b = leave(tmp_path, "glow", values, indices)

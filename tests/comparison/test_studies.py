@@ -1,4 +1,4 @@
-"""Which runs may be compared, which configuration stands for a model, and what a record declares."""
+"""Runs that may be compared, the baseline of a model, and the kinds of likelihoods."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from zoo.comparison.tables import build
 from zoo.record import DataDescription, Metric, Stability
 
 
-def test_configurations_are_named_by_what_sets_them_apart(tmp_path):
+def test_configurations_are_named_by_the_settings_in_which_they_differ(tmp_path):
     settings = {"": {"ema": 0.9, "lr": 1}, "-a": {"ema": 0, "lr": 1}, "-b": {"ema": 0.9, "lr": 2}}
     for key, training in settings.items():
         record = write(tmp_path, "gan", "gan", key=key)
@@ -83,7 +83,7 @@ def test_a_run_that_did_not_finish_counts_as_the_largest_distance(tmp_path):
     assert finished == diverged == pytest.approx(statistics.stdev([0, 1, 4]))
 
 
-def test_an_exact_likelihood_of_dequantised_data_is_a_kind_of_its_own():
+def test_an_exact_likelihood_of_dequantised_data_is_a_separate_kind():
     assert kind_of(Metric(1.0, "nats", "exact")) == "exact"
     assert kind_of(Metric(1.0, "nats", "exact", details={"dequantisation": "uniform"})) == "exact†"
     assert kind_of(Metric(1.0, "nats", "estimate", details={"dequantisation": "uniform"})) == "estimate"
@@ -103,7 +103,7 @@ def growing(root, name, exponent, order):
 
 
 @pytest.mark.parametrize("name", ["maf", "my_own_flow"])
-def test_an_autoregressive_flow_has_its_place_whatever_its_name(tmp_path, name):
+def test_an_autoregressive_flow_is_recognised_by_its_record_not_its_name(tmp_path, name):
     growing(tmp_path, name, 1.0, "sequential")
     growing(tmp_path, "realnvp", 0.0, "parallel")
     runs, _ = collect([tmp_path])
@@ -131,6 +131,6 @@ def test_tables_do_not_depend_on_the_name_of_a_flow(tmp_path):
     assert any("NAME" in row for _, row, _, _ in shown[0])
 
 
-def test_studies_of_one_size_of_example_are_apart_from_another(tmp_path):
+def test_runs_with_examples_of_different_sizes_are_in_different_studies(tmp_path):
     growing(tmp_path, "maf", 1.0, "sequential")
     assert len(studies(collect([tmp_path])[0])) == 3

@@ -1,4 +1,4 @@
-"""Recipes of papers, ``+experiment=NAME``: how they compose, and what they state."""
+"""Recipes of papers, ``+experiment=NAME``: they compose, and have the settings that the papers state."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_sweep_runs_recipes(plus):
     assert len({i.config_hash for i in found}) == 4
 
 
-# What papers state, typed a second time: a number of weights does not show a dropout, a margin or a rate.
+# Settings in the papers, typed a second time: a number of weights does not show a dropout or a rate.
 UNET = {"channels": 128, "multipliers": [1, 2, 2, 2], "blocks": 2, "attention": [16], "frequency": 1000.0}
 STATED: dict[str, dict[str, Any]] = {
     # Ho et al. 2020, appendix B; Nichol & Dhariwal 2021 (README of their code); Tong et al. 2024 (README)
@@ -233,7 +233,7 @@ WEIGHTS = {
 }
 
 
-def test_every_recipe_is_held_against_its_paper():
+def test_every_recipe_has_an_entry_with_the_settings_of_its_paper():
     assert set(STATED) == set(EXPERIMENTS)
     assert len(EXPERIMENTS) >= 20
 

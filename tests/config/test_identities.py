@@ -12,7 +12,7 @@ from zoo.errors import ZooError
 MANY = [
     ["model=glow", "data=digits", "seed=3", "training.lr=0.0005", "training.updates=1_000", "sweep=x"],
     ["model=glow", "data=digits", "seed=4", "training.lr=5e-4", "sweep=y"],
-    ["data=digits", "training.lr=1", "model=glow", "training.lr=0.1"],  # the last wins
+    ["data=digits", "training.lr=1", "model=glow", "training.lr=0.1"],  # the last one wins
     ["model=gan", "training.r1=0", "model.width=8", "training.clip=null"],
     ["model=diffusion", "model.unet.channels=8", "model.solver.method='rk4'", "training.ema=0"],
     ["model=diffusion", "model.unet={channels: 8}"],  # merged by Hydra
@@ -37,7 +37,7 @@ def identities():
 
 
 @pytest.mark.parametrize("overrides", MANY, ids=" ".join)
-def test_every_identity_is_the_composed_one(identities, overrides):
+def test_every_identity_equals_that_of_the_full_composition(identities, overrides):
     expected = identify(compose_run(overrides))
     for _ in range(2):  # the second time from the cache
         assert identities.of(overrides) == expected
@@ -68,14 +68,14 @@ def test_identities_of_random_overrides_in_any_order_equal_the_full_composition(
 
 
 def answer(function, overrides):
-    """What a function returns, or the sentence of its error."""
+    """Return the value of a function, or the sentence of its error."""
     try:
         return function(overrides)
     except ZooError as error:
         return str(error)
 
 
-def test_identities_do_not_depend_on_earlier_ones(identities):
+def test_an_identity_does_not_depend_on_earlier_ones(identities):
     before = identities.of(["model=glow", "seed=1"])
     identities.of(["model=glow", "model.width=7", "seed=2"])
     assert identities.of(["model=glow", "seed=1"]) == before
@@ -90,7 +90,7 @@ def test_the_files_of_the_user_are_part_of_the_identity(identities, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["model=glw", "training.lrr=1", "model.unet.a=1", "nonsense", "model="])
-def test_mistakes_are_refused_with_the_sentence_of_the_full_composition(identities, wrong):
+def test_a_mistake_has_the_error_of_the_full_composition(identities, wrong):
     with pytest.raises(ZooError) as expected:
         compose_run(["model=glow", wrong])
     with pytest.raises(ZooError) as found:

@@ -1,4 +1,4 @@
-"""Hydra's grammar: values survive quoting, and lists of values are found."""
+"""Hydra's grammar: quoting keeps values, and lists of values are recognised."""
 
 from __future__ import annotations
 

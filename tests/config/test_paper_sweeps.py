@@ -44,7 +44,7 @@ def test_a_row_of_mafs_image_table_has_the_stated_settings_and_size(overrides):
         assert size == (mixture or made_size(spec.dim, widths, 2))
     else:
         assert model.batch_norm
-        layer = made_size(spec.dim, widths, 2) + 2 * spec.dim  # and a batch normalisation
+        layer = made_size(spec.dim, widths, 2) + 2 * spec.dim  # weights of a batch normalisation
         assert size == model.layers * layer + mixture
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs/add").glob("*.md"))
 FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.S | re.M)
 SHELL = re.compile(r"^```bash\n(.*?)^```$", re.S | re.M)
-# What makes the commands fast; no page needs any of it.
+# Overrides that make the commands fast; no page needs them.
 FAST = [
     "trainer=cpu",
     "training.validations=1",
@@ -33,7 +33,7 @@ FAST = [
 
 
 class Follower:
-    """A reader who does what a page says, in an empty directory or in a copy of zoo."""
+    """Follows a page: writes its files and runs its commands, in an empty directory or in a copy of zoo."""
 
     def __init__(self, page: Path, place: Path) -> None:
         self.text, self.place = page.read_text(), place
@@ -69,7 +69,7 @@ def test_there_is_a_page_for_each_thing_that_can_be_added():
     assert [page.stem for page in PAGES] == ["claim", "dataset", "metric", "model", "table"]
 
 
-EXPECTED = {  # what the last command of a page must print or write
+EXPECTED = {  # text that the last command of a page must print or write
     "model": ("mine",),
     "dataset": ("stripes", "nsf_coupling"),
     "metric": ("ink",),
@@ -79,7 +79,7 @@ EXPECTED = {  # what the last command of a page must print or write
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_following_the_page_word_for_word_gives_what_it_promises(page, tmp_path):
+def test_the_files_and_commands_of_a_page_give_the_promised_output(page, tmp_path):
     reader = Follower(page, tmp_path)
     assert reader.files, "the page shows files"
     assert reader.commands, "the page shows commands"
@@ -90,7 +90,7 @@ def test_following_the_page_word_for_word_gives_what_it_promises(page, tmp_path)
         assert words in printed + written
 
 
-def test_a_wrong_setting_of_an_own_model_is_told_in_a_sentence(tmp_path):
+def test_a_wrong_setting_of_a_users_model_is_an_error_of_one_sentence(tmp_path):
     reader = Follower(ROOT / "docs/add/model.md", tmp_path)
     reader.write_files()
     with pytest.raises(AssertionError, match=r"model\.layers must be a whole number, at least 1; got 0\."):

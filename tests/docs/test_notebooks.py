@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 
 
-def test_there_are_notebooks():
+def test_the_documentation_has_notebooks():
     assert [notebook.stem for notebook in NOTEBOOKS] == ["first_steps", "your_own"]
 
 

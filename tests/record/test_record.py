@@ -1,4 +1,4 @@
-"""The record: strict JSON, whole or not at all, and a clear word about a damaged one."""
+"""The record: strict JSON, written atomically, and a clear error for a damaged one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def example(**changes) -> Record:
     return Record(**(settings | changes))
 
 
-def test_round_trip(tmp_path):
+def test_a_record_that_is_written_and_read_is_the_same(tmp_path):
     record = example()
     assert read(record.write(tmp_path)) == record
     assert read(tmp_path) == record
@@ -33,7 +33,7 @@ def test_round_trip(tmp_path):
     assert top <= set(raw)
 
 
-def test_json_has_no_nan(tmp_path):
+def test_numbers_that_are_not_finite_become_null_in_json(tmp_path):
     example(cost=Cost(train_seconds=float("nan")), sampling=Sampling(details={"list": [float("inf")]})).write(
         tmp_path
     )
@@ -41,7 +41,7 @@ def test_json_has_no_nan(tmp_path):
     assert read(tmp_path).sampling.details == {"list": [None]}
 
 
-def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     target = tmp_path / "file"
     write_atomic(target, "old")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("No space left on device")))
@@ -56,7 +56,7 @@ def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     [("{", "cannot be read"), ("[]", "schema None"), ('{"schema": 99}', "schema 99"),
      ('{"schema": 1, "run_id": "x"}', "damaged"), ('{"schema": 1, "metrics": 3}', "damaged")],
 )  # fmt: skip
-def test_damaged(tmp_path, content, message):
+def test_a_damaged_record_is_an_error_with_the_file(tmp_path, content, message):
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(ZooError, match=message):
         read(tmp_path)
@@ -70,6 +70,6 @@ def test_a_value_of_another_type_is_damage_and_not_converted(tmp_path, key, text
         read(tmp_path)
 
 
-def test_absent(tmp_path):
+def test_a_missing_record_is_an_error_with_the_file(tmp_path):
     with pytest.raises(ZooError, match="no record"):
         read(tmp_path)

@@ -1,4 +1,4 @@
-"""A record is typed to its last leaf; a damaged value is refused with the name of the file."""
+"""Every value of a record has a type; a damaged value is an error with the name of the file."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def edited(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[
 
 
 @pytest.mark.parametrize("name", ["quickstart/records/maf", "quickstart/records/gan", "toys/records/ffjord"])
-def test_any_replaced_value_gives_a_record_or_a_sentence_with_the_name_of_the_file(name, tmp_path):
+def test_a_record_with_any_value_replaced_is_read_or_is_an_error_with_the_file(name, tmp_path):
     document = committed(name)
     file = tmp_path / "record.json"
     edits = [(path, value) for path in leaves(document)[1:] for value in WRONG]
@@ -59,7 +59,7 @@ def test_any_replaced_value_gives_a_record_or_a_sentence_with_the_name_of_the_fi
     assert all(str(file) in sentence and "\n" not in sentence for sentence in refusals)
 
 
-def test_every_committed_record_is_read_whatever_its_schema():
+def test_every_committed_record_of_either_schema_is_read():
     assert len(OLD) > 300
     for file in OLD:
         record = read(file)
@@ -67,7 +67,7 @@ def test_every_committed_record_is_read_whatever_its_schema():
         assert (record.sampling.order is None) == (record.sampling.device is None)
 
 
-def test_reading_an_old_record_keeps_every_number_of_it():
+def test_reading_an_old_record_keeps_all_its_numbers():
     raw = committed("quickstart/records/flow_matching")
     file = next(file for file in OLD if "quickstart/records/flow_matching" in str(file))
     record = read(file)
@@ -95,7 +95,7 @@ def test_an_old_record_gets_the_sampling_order_of_its_model(pattern, order):
     assert read(file).sampling.order == order
 
 
-def test_a_record_of_today_survives_writing_and_reading(tmp_path):
+def test_a_record_of_this_schema_is_unchanged_by_writing_and_reading(tmp_path):
     record = read(OLD[0])
     record.write(tmp_path)
     assert read(tmp_path) == record

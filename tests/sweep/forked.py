@@ -1,4 +1,4 @@
-"""A small sweep, and a launcher whose workers fork this process, so that they need not import torch."""
+"""A small sweep, and a launcher whose workers are forks of this process, which has imported torch already."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def run_small_sweep(place, launcher=None, **settings):
 
 
 def results(place):
-    """Everything in the records, checkpoints and curves of a sweep that does not depend on the clock."""
+    """Return the contents of a sweep's records, checkpoints and curves that do not depend on the clock."""
     found = {}
     for file in sorted((place / "runs").glob("*/record.json")):
         record = json.loads(file.read_text())
@@ -137,7 +137,7 @@ def until(condition, seconds=60):
 
 
 def once_under_way(directory, act):
-    """In a thread of a worker: call ``act()`` when the run has a checkpoint."""
+    """Start a thread in a worker that calls ``act()`` when the run has a checkpoint."""
 
     def wait():
         until((directory / "checkpoints/last.ckpt").exists)
@@ -162,6 +162,6 @@ def killed(directory):
     once_under_way(directory, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
-def asked_to_end(directory):
-    """SIGTERM between two validations."""
+def terminated(directory):
+    """Send SIGTERM between two validations."""
     during_update(25, lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -13,7 +13,7 @@ from zoo.sweep import check_sweep, expand, find_sweep
 
 
 def jobs_of(sweep, *extra):
-    """The overrides of each job, as one line."""
+    """Return the overrides of each job, as one line."""
     return list(map(" ".join, expand(check_sweep(sweep, "mine"), extra)))
 
 

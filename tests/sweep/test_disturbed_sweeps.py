@@ -1,4 +1,4 @@
-"""Whatever is killed, filled up or started twice, the results are those of an undisturbed sweep."""
+"""A killed process, a full disk or a second sweep: the results are those of an undisturbed sweep."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import pytest
 from forked import (
     SWEEP,
     Forked,
-    asked_to_end,
     during_update,
     killed,
     once_under_way,
     results,
     run_small_sweep,
+    terminated,
     until,
 )
 
@@ -42,19 +42,19 @@ def undisturbed(tmp_path_factory):
 
 
 def out_of_memory(directory):
-    """A real MemoryError, in an update of the training."""
+    """Raise a real MemoryError in an update of the training."""
     during_update(25, lambda: bytearray(2**62))
 
 
 def full_disk(directory):
-    """Once there is a checkpoint no file can grow past a small size, as on a full disk."""
+    """After the first checkpoint, limit the size of files, as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = (100, resource.RLIM_INFINITY)
     once_under_way(directory, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits))
 
 
 @pytest.mark.parametrize(
-    "disturb", [killed, out_of_memory, asked_to_end, pytest.param(full_disk, marks=pytest.mark.slow)]
+    "disturb", [killed, out_of_memory, terminated, pytest.param(full_disk, marks=pytest.mark.slow)]
 )
 def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undisturbed, disturb):
     launcher = Forked(lambda directory: disturb(directory) if "realnvp" in directory.name else None)
@@ -66,13 +66,13 @@ def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undistu
     assert "2 jobs, 1 done, 1 left" in output
     assert [job.state for job in jobs] == ["finished", "finished"]
     resumed = read(jobs[0].directory).stability.resumed_at
-    assert resumed == 25 if disturb is asked_to_end else resumed % 10 == 0 < resumed
+    assert resumed == 25 if disturb is terminated else resumed % 10 == 0 < resumed
     assert (jobs[1].directory / "record.json").stat().st_mtime_ns == finished, "the finished run is untouched"
     assert results(tmp_path) == undisturbed
 
 
 def sweep_in_process(place):
-    """Start the sweep in a process of its own."""
+    """Start the sweep in a new process."""
     process = multiprocessing.get_context("fork").Process(target=run_small_sweep, args=(place, Forked()))
     process.start()
     return process
@@ -86,7 +86,7 @@ def test_a_killed_sweep_leaves_no_process_and_loses_nothing(tmp_path, undisturbe
     os.kill(process.pid, signum)
     process.join()
     (directory,) = (tmp_path / "runs").iterdir()
-    until(lambda: not is_locked(directory))  # after SIGKILL the worker notices by itself
+    until(lambda: not is_locked(directory))  # after SIGKILL the worker ends by itself
     assert not (directory / "record.json").exists()
     run_small_sweep(tmp_path)
     assert results(tmp_path) == undisturbed
@@ -119,7 +119,7 @@ def test_a_failed_job_is_repeated_only_on_request(tmp_path):
     assert record.stat().st_mtime_ns > before
 
 
-def test_a_failure_in_another_process_meanwhile_is_not_repeated(tmp_path):
+def test_a_job_that_fails_in_another_process_is_not_repeated_by_a_waiting_one(tmp_path):
     """Two sweeps start the same job at once; the second waits for the first and accepts its failure."""
     (tmp_path / "mine.yaml").write_text(SWEEP.replace("[8]", "oops"))
     job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
@@ -138,13 +138,13 @@ def test_a_failure_in_another_process_meanwhile_is_not_repeated(tmp_path):
             second.result()
     assert record.read_bytes() == first
     with pytest.raises(ZooError, match="oops"):
-        run(config, job.directory)  # a later command tries again
+        run(config, job.directory)  # a later command runs the job again
     assert record.read_bytes() != first
 
 
 def test_a_directory_is_not_overwritten_by_a_run_with_other_settings(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP)
-    jobs, _ = run_small_sweep(tmp_path, Forked(lambda d: asked_to_end(d) if "realnvp" in d.name else None))
+    jobs, _ = run_small_sweep(tmp_path, Forked(lambda d: terminated(d) if "realnvp" in d.name else None))
     assert [job.state for job in jobs] == ["cut off", "finished"]
     for job in jobs:
         before = {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()}

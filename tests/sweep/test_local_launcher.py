@@ -1,4 +1,4 @@
-"""Jobs as processes of this machine: which GPUs they see, and what their environment says."""
+"""Jobs as processes of this machine: their GPUs and their environment."""
 
 from __future__ import annotations
 

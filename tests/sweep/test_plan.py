@@ -1,4 +1,4 @@
-"""The plan of a sweep, as it is printed and as the documentation describes it."""
+"""The plan of a sweep, and the commands of the documentation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_the_lines_of_the_plan_can_be_pasted_into_a_shell(workdir, capsys):
     assert compose_run(overrides).model.hidden == [8, 8]
     lists = "training.augment=[translation,cutout]"
     assert main(["sweep", "quickstart", "--dry-run", "model=gan", lists]) == 0
-    assert f"'{lists}'" in capsys.readouterr().out  # the terminal's markup does not swallow the brackets
+    assert f"'{lists}'" in capsys.readouterr().out  # the terminal prints the brackets, which are not markup
 
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text()
@@ -62,7 +62,7 @@ LINES = [
 ]
 
 
-def test_the_documentation_shows_commands_of_both_kinds():
+def test_the_documentation_has_commands_for_runs_and_for_sweeps():
     assert {shlex.split(line)[1] for line in LINES} == {"sweep", "train"}
 
 

@@ -98,7 +98,7 @@ def test_a_restarted_search_keeps_the_proposals_on_disk(tmp_path):
 def test_a_search_avoids_the_settings_that_diverge(tmp_path):
     pytest.importorskip("optuna")
     search = make_search(tmp_path, trials=60, space={"x": {"low": 0.0, "high": 10.0}})
-    play(search, lambda x: 1 - x if x < 1 else math.inf)  # a tenth of the space is sound
+    play(search, lambda x: 1 - x if x < 1 else math.inf)  # in a tenth of the space trials do not diverge
     late = [value for _, value in search.results[30:]]
     assert sum(map(math.isfinite, late)) > len(late) / 3
     assert math.isfinite(search.best[1])
@@ -121,7 +121,7 @@ def test_ranges_with_a_fractional_step_give_fractions_and_those_of_integers_give
 
 
 def refusal(search):
-    """The sentence with which a sweep with this search is refused before anything runs."""
+    """Return the error of a sweep with this search, which is raised before anything runs."""
     Path("mine.yaml").write_text(f"overrides: {{data: moons}}\nsearch: {search}\n")
     output = io.StringIO()
     with contextlib.redirect_stderr(output):
@@ -178,7 +178,7 @@ def test_a_wrong_axis_of_a_search_is_refused(workdir, axis, rule):
     assert rule in sentence
 
 
-def test_a_search_whose_every_key_is_given_is_refused(workdir, capsys):
+def test_a_search_whose_keys_are_all_on_the_command_line_is_refused(workdir, capsys):
     Path("mine.yaml").write_text("search: {trials: 2, space: {training.lr: {low: 1e-3, high: 1}}}\n")
     assert main(["sweep", "mine.yaml", "training.lr=0.1"]) == 2
     assert "nothing is left to search" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Sweeps through Slurm: a controller and a node on this machine, started here; thus as root, and slow."""
+"""Sweeps through Slurm, with a controller and a node started on this machine; this needs root and is slow."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ PartitionName=main Nodes=ALL Default=YES PriorityTier=1 GraceTime=20 MaxTime=INF
 PartitionName=urgent Nodes=ALL PriorityTier=9 PreemptMode=OFF MaxTime=INFINITE
 """
 
-# Slow enough to be caught at work, whatever the machine: until Slurm starts the job again, an update takes
-# SLEEP seconds at least.
+# Slow enough to be interrupted on any machine: until Slurm starts the job again, an update takes at least
+# SLEEP seconds.
 SLOW = """
 import os, time
 from zoo.models.maf import MAF
@@ -114,7 +114,7 @@ def until(condition, seconds=120):
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
-    """A Slurm of one node; yields the folder of its files. Everything that it started ends with it."""
+    """Start a Slurm of one node and yield the folder of its files; at the end stop all its processes."""
     place = tmp_path_factory.mktemp("slurm")
     for name in ("state", "spool"):
         (place / name).mkdir()
@@ -162,7 +162,7 @@ def prepare(folder):
 
 @pytest.fixture
 def place(cluster, workdir):
-    """A working directory with a sweep of one slow job, and no job of an earlier test in the queue."""
+    """Return a working directory with a sweep of one slow job, and empty the queue."""
     ask("scancel", f"--user={getpass.getuser()}")
     until(lambda: not in_queue(), 60)
     prepare(workdir)
@@ -171,7 +171,7 @@ def place(cluster, workdir):
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What three seeds of the sweep come to without Slurm."""
+    """Return the results of three seeds of the sweep without Slurm."""
     place = tmp_path_factory.mktemp("undisturbed")
     prepare(place)
     process = zoo(place, "sweep", "mine.yaml", "seed=0,1,2", "--jobs=2", "-o", "runs")
@@ -181,7 +181,7 @@ def undisturbed(tmp_path_factory):
 
 
 def zoo(place, *arguments, **environment):
-    """A command of the zoo in a process of its own."""
+    """Run a command of zoo in a new process."""
     return subprocess.Popen(
         [sys.executable, "-m", "zoo", *arguments],
         cwd=place, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | environment,
@@ -194,7 +194,7 @@ def sweep(place, *overrides, out="runs", **environment):
 
 
 def result(runs):
-    """What the records and checkpoints of a sweep say and does not depend on the clock."""
+    """Return the contents of a sweep's records and checkpoints that do not depend on the clock."""
     found = {}
     for file in sorted(runs.glob("*/record.json")):
         record = json.loads(file.read_text())
@@ -218,12 +218,12 @@ def same(runs, undisturbed, count=1):
 
 
 def in_queue():
-    """Numbers and states of the jobs that wait or are at work."""
+    """Return numbers and states of the waiting and running jobs."""
     return dict(line.split() for line in ask("squeue", "--noheader", "--format=%A %T").splitlines())
 
 
 def under_way(runs, updates=5):
-    """Progress of a run that has made some updates."""
+    """Wait until a run has made some updates; return its progress."""
 
     def look():
         for file in runs.glob("*/progress.json"):
@@ -239,7 +239,7 @@ def resumed_at(directory):
     return json.loads((directory / "record.json").read_text())["stability"]["resumed_at"]
 
 
-def test_a_sweep_of_two_jobs_is_that_of_this_machine(place, undisturbed):
+def test_a_sweep_of_two_jobs_has_the_results_of_local_jobs(place, undisturbed):
     process = sweep(place, "seed=0,1")
     printed, _ = process.communicate(timeout=200)
     assert process.returncode == 0, printed
@@ -249,7 +249,7 @@ def test_a_sweep_of_two_jobs_is_that_of_this_machine(place, undisturbed):
     assert not in_queue()
 
 
-def test_a_requeued_job_resumes_from_where_it_was(place, undisturbed):
+def test_a_requeued_job_resumes_from_its_checkpoint(place, undisturbed):
     process = sweep(place, SLEEP="0.2")
     directory = under_way(place / "runs")
     (number,) = in_queue()
@@ -274,7 +274,7 @@ def test_a_preempted_job_goes_back_into_the_queue_and_resumes(place, undisturbed
 
 
 def test_a_job_whose_time_is_over_goes_back_into_the_queue_and_resumes(place, undisturbed):
-    """Slurm looks at its clock now and then: the signal comes from half a minute to a minute and a half."""
+    """Slurm checks the time rarely, so the signal comes after half a minute to a minute and a half."""
     limits = ["hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=30"]
     process = sweep(place, *limits, SLEEP="3")
     printed, _ = process.communicate(timeout=280)
@@ -306,7 +306,7 @@ def test_a_killed_sweep_finds_its_jobs_again_and_submits_none_twice(place, undis
     process.wait()
     both = [sweep(place, "seed=0,1,2") for _ in range(2)]  # started at once
     for process in both:
-        while "training" not in process.stdout.readline():  # it follows a job
+        while "training" not in process.stdout.readline():  # the sweep follows a job
             assert process.poll() is None
     assert in_queue().keys() <= submitted
     both[1].send_signal(signal.SIGINT)
@@ -338,7 +338,7 @@ def test_a_cancelled_job_is_cut_off_and_the_same_command_resumes_it(place, undis
     assert same(place / "runs", undisturbed)
 
 
-def test_a_refused_job_is_told_in_a_sentence(place):
+def test_a_refused_job_is_an_error_of_one_sentence(place):
     process = sweep(place, "hydra.launcher.partition=nowhere")
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 2
@@ -346,7 +346,7 @@ def test_a_refused_job_is_told_in_a_sentence(place):
     assert "invalid partition" in printed
 
 
-def test_a_multirun_goes_through_slurm_too(place, undisturbed):
+def test_a_multirun_uses_slurm_too(place, undisturbed):
     plain = [f"{k}={json.dumps(v)}" for k, v in overrides_of_the_sweep().items()]
     process = zoo(
         place, "train", "-m", "launcher=slurm", "hydra.launcher.cpus_per_task=1", *plain, "seed=0,1"

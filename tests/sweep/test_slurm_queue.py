@@ -1,4 +1,4 @@
-"""The sweep's side of Slurm, against commands that play its queue; ``test_slurm.py`` has the real one."""
+"""The launcher for Slurm with fake commands in place of Slurm's; ``test_slurm.py`` uses the real ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ COMMANDS = {
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A folder whose ``queue`` the commands read and write; a run's directory in it."""
+    """Return a folder with the file ``queue`` of the fake commands and a run's directory."""
     (tmp_path / "bin").mkdir()
     for name, text in COMMANDS.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
@@ -61,7 +61,7 @@ def test_a_job_is_submitted_once_and_found_again(place):
     script = (place / "1.sh").read_text()
     for option in ("--partition=gpu", "--cpus-per-task=4", "--signal=USR2@120", "--requeue", "--time=1440"):
         assert f"#SBATCH {option}" in script
-    other = Slurm(JOB, every=0)  # of a sweep that was started anew, or at the same time
+    other = Slurm(JOB, every=0)  # a second sweep, started later or at the same time
     assert other.attach(place / "elsewhere" / "run") is None, "the same run of another sweep is another job"
     assert (
         other.attach(place / "run").number == other.start(JOB, place / "run", 1).number == job.number == "1"
@@ -88,7 +88,7 @@ def test_a_job_that_slurm_ends_is_cut_off_and_submitted_again(place):
     assert launcher.start(JOB, place / "run", 1).number == "2"
 
 
-def test_a_job_goes_on_while_slurm_does_not_answer(place):
+def test_a_job_counts_as_running_while_slurm_does_not_answer(place):
     launcher = Slurm(JOB, every=0)
     job = launcher.start(JOB, place / "run", 1)
     (place / "other").mkdir()
@@ -126,7 +126,7 @@ def test_a_sweep_waits_for_slurm_and_gives_up_after_minutes(place, monkeypatch):
 
 
 @pytest.mark.parametrize(("rank", "code"), [("1", 0), ("0", CUT_OFF)])
-def test_only_the_first_rank_says_that_a_job_was_cut_off(rank, code, tmp_path, monkeypatch):
+def test_only_the_first_rank_prints_that_a_job_was_cut_off(rank, code, tmp_path, monkeypatch):
     class Run:
         poll = terminate = lambda self: None
 
@@ -158,7 +158,7 @@ def test_only_the_ranks_of_a_job_know_their_task(monkeypatch):
     assert child_environment(rank=True)["SLURM_PROCID"] == "1"
 
 
-def test_mistakes_get_one_sentence(place, monkeypatch):
+def test_mistakes_are_errors_of_one_sentence(place, monkeypatch):
     nowhere = [*JOB, "hydra.launcher.partition=nowhere"]
     with pytest.raises(ZooError, match=r"Slurm refuses a job: .*invalid partition specified: nowhere"):
         Slurm(nowhere).start(nowhere, place / "run", 1)

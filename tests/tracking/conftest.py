@@ -1,4 +1,4 @@
-"""No test of this folder uses an account at W&B."""
+"""Fixtures of W&B's tests, none of which uses an account."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _no_account(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """The directory of an undisturbed run."""
+    """Return the directory of a finished run."""
     place = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         use_no_account(patch, place)

@@ -1,4 +1,4 @@
-"""As much of W&B's server as `wandb sync` talks to: it keeps runs by id, and their history by line."""
+"""The part of W&B's server that `wandb sync` needs: it keeps runs by id, and their history by line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ENTITY = {"id": "entity", "name": "me"}
 @dataclass
 class Run:
     project: str
-    asked: dict[str, Any] = field(default_factory=dict)  # the last values that came
+    asked: dict[str, Any] = field(default_factory=dict)  # the latest values
     history: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     exit_codes: list[int] = field(default_factory=list)
 
 
 class Server(ThreadingHTTPServer):
-    """Use as a context manager; ``url`` is its address. With ``refuses``, nobody's key is good."""
+    """A server, used as a context manager, with the address ``url``. With ``refuses`` it accepts no key."""
 
     daemon_threads = True
 
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, run: Run, message: dict[str, Any]) -> None:
         lines = message.get("files", {}).get("wandb-history.jsonl")
-        if lines:  # put where it says, as the real one does: a wrong offset would overwrite
+        if lines:  # written at the given offset, as by the real server: a wrong one would overwrite lines
             rows = [json.loads(line) for line in lines["content"]]
             run.history[lines["offset"] : lines["offset"] + len(rows)] = rows
         if message.get("complete"):
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         if name == "CreateRunFiles":
             files = [{"name": file, "uploadUrl": f"{self.server.url}/upload"} for file in values["files"]]
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
-        if name == "CreateArtifact":  # as if it had come before: then no file follows
+        if name == "CreateArtifact":  # the server claims to have it, so that no file follows
             about = values["input"]
             runs[about["runName"]].artifacts.append(about["artifactCollectionName"])
             sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}

@@ -1,4 +1,4 @@
-"""Offline runs of W&B: how tests make them, and what their files hold."""
+"""Functions to make offline runs of W&B and to read their files."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ def test_an_agent_chooses_the_id_and_a_finished_job_is_logged_again(workdir, mon
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(parameters))
     overrides = [*TINY, "training.lr=0.002"]
     records = {}
-    for name in ("agents-first", "agents-second"):  # the second asks for the same job
+    for name in ("agents-first", "agents-second"):  # the second agent gets the same job
         monkeypatch.setenv("WANDB_RUN_ID", name)
-        wandb.teardown()  # it reads the environment once, and every run of an agent is a process
+        wandb.teardown()  # wandb reads the environment once, and every run of an agent is a process
         before = set(segments(workdir))
         record = run(compose_run(overrides), workdir / "runs/r")
         (segment,) = set(segments(workdir)) - before

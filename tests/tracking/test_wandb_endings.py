@@ -30,7 +30,7 @@ def test_an_interrupted_and_resumed_run_is_one_run_at_wandb(workdir, monkeypatch
     fail_at(6, KeyboardInterrupt(), directory, monkeypatch)
     (first,) = segments(directory)
     run(compose_run(TINY), directory)
-    run(compose_run(TINY), directory)  # it has finished: nothing is logged
+    run(compose_run(TINY), directory)  # the run has finished: nothing is logged
     one, two = sorted(segments(directory))
     assert one == first
     before, after = inspect(one), inspect(two)
@@ -112,7 +112,7 @@ sys.exit(main(["train", *sys.argv[1:]]))
 """
 
 
-def test_a_run_outlives_the_service_of_wandb(workdir, finished):
+def test_a_run_finishes_although_the_service_of_wandb_dies(workdir, finished):
     done = subprocess.run(
         [sys.executable, "-c", KILLER, *TINY, "hydra.run.dir=killed"],
         capture_output=True, text=True, timeout=240, check=False,
@@ -139,10 +139,10 @@ class Faulty:
     project, id = "zoo", "this-run"
 
     def __init__(self, fault: Any) -> None:
-        self.fault, self.asked = fault, 0
+        self.fault, self.calls = fault, 0
 
     def log(self, *_: Any, **__: Any) -> None:
-        self.asked += 1
+        self.calls += 1
         self.fault()
 
 
@@ -156,11 +156,11 @@ def test_after_one_failure_wandb_is_not_called_again(fault, monkeypatch, capsys)
     logger.log_metrics({"train/loss": 1.0}, step=3)
     log_family([logger], "flow")
     suspend([logger], 75)
-    assert at_wandb.asked == 1
+    assert at_wandb.calls == 1
     assert capsys.readouterr().err.count("W&B did not take all of this-run") == 1
 
 
-def test_a_run_goes_on_where_wandb_does_not_work(workdir, monkeypatch, capsys):
+def test_a_run_finishes_without_wandb_if_wandb_does_not_work(workdir, monkeypatch, capsys):
     def broken(**_: Any) -> None:
         raise ConnectionResetError("Connection lost")
 
@@ -174,7 +174,7 @@ def test_an_unreachable_server_leaves_an_offline_run(workdir, monkeypatch, capsy
     with Server(refuses=True) as server:
         monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
-        wandb.teardown()  # it reads the environment once
+        wandb.teardown()  # wandb reads the environment once
         loggers = begin([], workdir)
         finish(loggers, make_record("finished"), workdir)
     wandb.teardown()

@@ -68,7 +68,7 @@ def test_the_rows_are_those_of_the_curves_and_the_last_has_the_results(finished)
     assert logged[-1]["density._type"] == "image-file"
     assert logged[-1][BEST_LOSS] == min(float(c["val/loss"]) for c in curves if c["val/loss"])
     assert sum(logged[-1]["histogram/nll.values"]) == 40, "the scored test examples"
-    # the histogram of the gradient norms counts every logged one
+    # the histogram contains every logged gradient norm
     assert sum(logged[-1]["histogram/gradient_norm.values"]) == len(curves)
     glob = next(m for m in of_kind(records, "metric") if m.get("glob_name") == "*")
     assert glob["step_metric"] == "updates"
@@ -96,7 +96,7 @@ def test_another_axis_and_an_uploaded_checkpoint_can_be_chosen(workdir):
         begin([], workdir, x_axis="_step")
 
 
-def test_densities_are_drawn_upwards_and_levels_have_a_bin_each(tmp_path):
+def test_densities_are_drawn_with_y_upwards_and_each_level_has_a_bin(tmp_path):
     data = np.zeros((96, 96), np.float16)
     data[0, 0] = data[95, 50] = 1
     np.savez(tmp_path / DENSITY, data=data, density=np.full((96, 96), np.inf, np.float16))

@@ -1,4 +1,4 @@
-"""The sweeps that W&B's agents run: what they propose is what zoo takes, and what they look at is logged."""
+"""The sweeps for W&B's agents: their proposals are valid runs, and their metric is logged."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ DISTRIBUTIONS: dict[str, set[str]] = {
 
 
 def extremes(parameter: dict[str, Any]) -> list[Any]:
-    """Every choice of a parameter, or both ends of its range."""
+    """Return every choice of a parameter, or both ends of its range."""
     if "value" in parameter:
         return [parameter["value"]]
     return list(parameter.get("values") or (parameter["min"], parameter["max"]))
 
 
 def command_of(sweep: dict[str, Any], values: dict[str, Any]) -> list[str]:
-    """What an agent would run, by wandb's own expansion."""
+    """Return the command that an agent would run, as wandb's own code builds it."""
     parts = create_sweep_command_args({"args": {name: {"value": v} for name, v in values.items()}})
-    found: list[str] = []
+    words: list[str] = []
     for word in create_sweep_command(list(sweep["command"])):
-        found += parts[word[2:-1]] if word.startswith("${") else [word]
-    return found
+        words += parts[word[2:-1]] if word.startswith("${") else [word]
+    return words
 
 
 @pytest.fixture(params=FILES, ids=lambda file: file.stem)
@@ -50,12 +50,12 @@ def sweep(request) -> dict[str, Any]:
     return yaml.safe_load(request.param.read_text())
 
 
-def test_there_is_a_search_and_a_grid():
+def test_the_shipped_sweeps_are_a_search_and_a_grid():
     assert {yaml.safe_load(file.read_text())["method"] for file in FILES} == {"bayes", "grid"}
     assert find_sweep("families").parent == shipped("sweeps"), "zoo's own sweep of that name is another file"
 
 
-def test_schema(sweep):
+def test_a_sweep_has_only_keys_that_wandb_knows(sweep):
     assert set(sweep) <= KEYS
     assert sweep["metric"]["goal"] in ("minimize", "maximize")
     for name, parameter in sweep["parameters"].items():
@@ -68,7 +68,7 @@ def test_schema(sweep):
         assert sweep["method"] != "grid", f"{name}: a grid has no distributions"
 
 
-def test_wandbs_own_reading(sweep):
+def test_wandb_reads_the_search_space_and_the_direction(sweep):
     pytest.importorskip("optuna")
     scheduler = pytest.importorskip("wandb.sdk.sweeps.scheduler.optuna")
     space = scheduler.search_space_from_sweep_config(sweep["parameters"])
@@ -76,12 +76,12 @@ def test_wandbs_own_reading(sweep):
     assert scheduler.sweep_directions(sweep) == [sweep["metric"]["goal"]]
 
 
-def test_proposals_are_runs(sweep):
+def test_every_proposal_is_a_valid_run(sweep):
     choices = {name: extremes(parameter) for name, parameter in sweep["parameters"].items()}
     assert set(choices["model"]) <= set(options("model"))
     hashes = set()
     for place in (0, 0.5, 1):  # the first values of all parameters, those in the middle, the last
-        values = {name: found[round(place * (len(found) - 1))] for name, found in choices.items()}
+        values = {name: ends[round(place * (len(ends) - 1))] for name, ends in choices.items()}
         words = command_of(sweep, values)
         assert words[:2] == ["zoo", "train"]
         config = compose_run(words[2:])
@@ -94,15 +94,15 @@ def test_proposals_are_runs(sweep):
     assert entry_points(group="console_scripts")["zoo"].value == "zoo.cli:main", "an agent calls `zoo`"
 
 
-def test_what_is_looked_at_is_logged(sweep):
+def test_the_metric_of_a_sweep_is_logged(sweep):
     data = sweep["parameters"]["data"]["value"]
     logged = {BEST_LOSS, "bits_per_dim", f"fd/{data}-cnn"}
     assert sweep["metric"]["name"] in logged
     if sweep["method"] != "grid":
-        assert sweep["metric"]["name"] == BEST_LOSS, "a search looks at no test value"
+        assert sweep["metric"]["name"] == BEST_LOSS, "a search uses no test values"
 
 
-def test_the_pages_commands():
+def test_the_commands_of_the_page_on_wandb_are_valid():
     page = (Path(__file__).parents[2] / "docs/wandb.md").read_text()
     lines = [
         shlex.split(line.split("  #")[0]) for line in page.splitlines() if line.startswith(("zoo ", "wandb "))

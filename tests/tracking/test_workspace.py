@@ -1,4 +1,4 @@
-"""The W&B workspace as it would be sent; nothing is."""
+"""The W&B workspace as it would be sent; nothing is sent."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def _no_account(monkeypatch, tmp_path):
 
 
 def panels(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    found = spec["spec"]["section"]["panelBankConfig"]["sections"]
-    return {section["name"]: section["panels"] for section in found}
+    sections = spec["spec"]["section"]["panelBankConfig"]["sections"]
+    return {section["name"]: section["panels"] for section in sections}
 
 
-def test_specification():
+def test_the_workspace_has_panels_for_families_pareto_fronts_pictures_and_curves():
     spec = specification(build("mine", "me"))
     assert (spec["project"], spec["entity"], spec["displayName"]) == ("mine", "me", "zoo")
     families, pareto, pictures, curves = panels(spec).values()
@@ -44,7 +44,7 @@ def test_specification():
     assert [key["name"] for key in runs["grouping"]] == ["family.value", "choices.value.model"]
 
 
-def test_commands(workdir, capsys):
+def test_a_dry_run_prints_or_writes_the_specification_and_sending_needs_a_login(workdir, capsys):
     assert main(["workspace", "mine", "--dry-run", "-o", "spec.json", "--quality", "fid"]) == 0
     assert capsys.readouterr().out == "spec.json\n"
     spec = json.loads((workdir / "spec.json").read_text())
@@ -55,7 +55,7 @@ def test_commands(workdir, capsys):
     assert "not logged in to W&B" in capsys.readouterr().err
 
 
-def test_without_the_extra(monkeypatch, capsys):
+def test_without_the_extra_the_error_has_the_command_that_installs_it(monkeypatch, capsys):
     for name in [name for name in sys.modules if name.startswith("wandb_workspaces")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "wandb_workspaces", None)

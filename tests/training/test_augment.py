@@ -1,4 +1,4 @@
-"""Augmentations against what they say, pixel by pixel."""
+"""Augmentations against their definitions, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SHAPES = [(1, 8, 8), (3, 32, 32), (3, 5, 7), (1, 1, 1), (1, 28, 28)]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", AUGMENTATIONS)
-def test_keeps_shape_has_a_gradient_and_follows_the_key(name: str, shape: tuple[int, ...]) -> None:
+def test_the_shape_is_kept_the_gradient_exists_and_the_keys_decide(name: str, shape: tuple[int, ...]) -> None:
     change = augmentation([name])
     torch.manual_seed(0)
     x = torch.rand(6, *shape, dtype=torch.float64).requires_grad_()
@@ -23,14 +23,14 @@ def test_keeps_shape_has_a_gradient_and_follows_the_key(name: str, shape: tuple[
     assert y.shape == x.shape
     assert y.dtype == x.dtype
     with rng.keyed(keys[2:4]):
-        torch.testing.assert_close(change(x[2:4]), y[2:4])  # whatever else is in the batch
+        torch.testing.assert_close(change(x[2:4]), y[2:4])  # independent of the rest of the batch
     y.sum().backward()
     assert x.grad.isfinite().all()
     with rng.keyed(rng.keys(4, count=6)):
         assert x.numel() < 10 or not torch.equal(change(x), y)
 
 
-def test_nothing_is_the_identity_and_changes_compose() -> None:
+def test_no_names_give_the_identity_and_several_are_applied_in_order() -> None:
     x = torch.rand(3, 3, 8, 8)
     assert augmentation([])(x) is x
     with rng.keyed(rng.keys(1, count=3)):
@@ -55,7 +55,7 @@ def test_translation_shifts_by_up_to_an_eighth() -> None:
                 shifted[place] = x[0, 0, rows, columns]
                 if torch.equal(shifted, image):
                     seen.add((down, right))
-    assert len(seen) == 5 * 7  # every shift occurs, and nothing else does:
+    assert len(seen) == 5 * 7  # every shift occurs, and no other:
     assert all(float(image.max()) > 300 for image in y[:, 0])
 
 

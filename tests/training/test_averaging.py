@@ -34,14 +34,14 @@ def test_the_average_follows_its_recurrence_from_the_first_update_on(decay):
         assert int(copy.module.seen) == t, "buffers are copied"
 
 
-def test_the_copy_takes_no_gradients_and_leaves_the_model_its_own():
+def test_the_copy_needs_no_gradients_and_the_model_keeps_its_gradients():
     model = Point()
     copy = averaged_copy(model, 0.5)
     assert not any(p.requires_grad for p in copy.parameters())
     assert model.weight.requires_grad
 
 
-def test_a_copy_that_is_loaded_goes_on_where_it_was_saved():
+def test_a_loaded_copy_continues_the_average():
     model = Point()
     one, two = averaged_copy(model, 0.999), averaged_copy(model, 0.999)
     with torch.no_grad():

@@ -27,7 +27,7 @@ PLANE = zoo.DataSpec((2,))
 
 
 def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
-    """It is a GAN's only curve: the checkpoint gives its last value again; its oscillation is reported."""
+    """It is a GAN's only validation curve. The checkpoint reproduces its last value."""
     settings = [
         "data=moons", "data.train=200", "data.val=30", "data.test=20", "logger=none", "trainer=cpu",
         "model.hidden=8", "training.updates=12", "training.validations=12", "training.batch_size=16",
@@ -113,11 +113,11 @@ class Affine(zoo.GenerativeModel):
         return -0.5 * self.layer(x).square().sum(1)
 
 
-def test_operations_are_those_of_an_update_for_each_of_its_examples():
+def test_the_operations_of_an_update_are_divided_by_its_examples():
     data, counter = toy(), CountFlops(toy())
     module = MaximumLikelihood(Affine(), updates=3, batch_size=5)
     trainer(counter).fit(module, data.train_dataloader(5, stop=3))
-    # forward: 2 * 2 * 2; backward to the weights: as many (the input needs no gradient)
+    # forward 2 * 2 * 2, backward to the weights as many; the input needs no gradient
     assert (counter.flops_per_example, counter.reason) == (16, None)
 
 

@@ -50,7 +50,7 @@ def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
 
 
 class Clock:
-    """Every reading is a second later than the one before."""
+    """A clock on which each reading is a second later than the one before."""
 
     def __init__(self):
         self.now = 0.0
@@ -83,7 +83,7 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
         (str(i), str(i)) for i in range(1, 8)
     ]
     assert [bool(row["val/nll"]) for row in rows] == [False, True] * 3 + [True], "the last update validates"
-    # what was cut off after its last update has no budget left to train with
+    # a run that was cut off after its last update has no budget left
     (tmp_path / "record.json").unlink()
     assert run(compose_run(settings), tmp_path).cost.updates == 7
 
@@ -98,8 +98,8 @@ def test_a_loss_that_is_not_finite_ends_training():
         fit(module, torch.randn(50, 2), 10, 4)
 
 
-class Listening(Line):
-    """Keeps the noise that zoo and torch give to each loss."""
+class NoiseRecorder(Line):
+    """A model that keeps the random numbers of zoo and of torch in each loss."""
 
     def __init__(self):
         super().__init__(PLANE)
@@ -112,7 +112,7 @@ class Listening(Line):
 
 
 def noise(seed, updates=3, **settings):
-    module = MaximumLikelihood(Listening(), updates=updates, batch_size=4, seed=seed, **settings)
+    module = MaximumLikelihood(NoiseRecorder(), updates=updates, batch_size=4, seed=seed, **settings)
     fit(module, torch.randn(50, 2), updates, 4)
     return torch.cat(module.model.noise), module.model.torch_noise
 
@@ -125,7 +125,7 @@ def test_noise_follows_from_the_seed_and_differs_between_updates_and_seeds():
     assert len({*torch_one, *torch_other}) == 2 * 3
 
 
-def test_pieces_of_a_batch_draw_the_noise_of_the_whole():
+def test_pieces_of_a_batch_have_the_noise_of_the_whole_batch():
     whole, pieces = noise(1)[0].view(3, 4), noise(1, accumulate=2)[0]
     assert torch.equal(pieces[:4], whole[0]), "the first batch is seen whole once"
     assert torch.equal(pieces[4:].view(3, 2, 2).transpose(1, 2).reshape(3, 4), whole)
@@ -145,13 +145,13 @@ def test_a_step_goes_down_the_gradient_of_the_loss_for_each_dimension():
     assert module.latest["train/loss"] == pytest.approx(25)
 
 
-def test_pieces_of_a_batch_make_the_step_of_the_whole():
+def test_accumulated_pieces_make_the_step_of_the_whole_batch():
     module = sgd(accumulate=2)
     torch.testing.assert_close(module.model.mean.detach(), torch.tensor([0.3, 0.4]))
     assert module.latest["train/loss"] == pytest.approx(25)
 
 
-def test_clipping_bounds_the_step_and_the_norm_is_reported_before_it():
+def test_clipping_bounds_the_step_and_the_reported_norm_is_the_one_before_clipping():
     module = sgd(clip=1.0)
     torch.testing.assert_close(module.model.mean.detach(), torch.tensor([0.06, 0.08]))
     assert module.latest["train/gradient_norm"] == pytest.approx(5)
@@ -177,7 +177,7 @@ def in_parts(*parts):
     return torch.utils.data.DataLoader(list(parts), batch_size=None)
 
 
-def test_a_validation_weighs_every_example_the_same():
+def test_every_example_has_the_same_weight_in_a_validation():
     module = Matching(Mean(), updates=1, batch_size=4, validate_likelihood=5)
     x = torch.arange(7.0)[:, None]
     trainer().validate(module, in_parts(x[:3], x[3:4], x[4:]), verbose=False)

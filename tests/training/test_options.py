@@ -1,4 +1,4 @@
-"""Precision, accumulation, compilation and strategies: each option does what it says, or refuses."""
+"""Precision, accumulation, compilation and strategies: each option has its effect or is refused."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def only_updates(monkeypatch):
-    """No operations are counted at the end of training, which takes one more update, outside autocast."""
+    """Count no operations after training: that takes one more update, outside autocast."""
     monkeypatch.setattr("zoo.training.callbacks.count_flops", lambda update: (None, "Not here."))
 
 
 @pytest.fixture
 def trained(workdir):
-    """Weights after six updates with these overrides."""
+    """Return a function that trains six updates with these overrides and returns the weights."""
 
     def train(*overrides):
         place = workdir / str(len(list(workdir.iterdir())))
@@ -41,7 +41,7 @@ def trained(workdir):
 
 @pytest.fixture
 def dtypes(monkeypatch):
-    """The types of the layers' results in training."""
+    """Return the set of number formats of the layers' outputs in training."""
     seen, loss = set(), MaximumLikelihood.loss
 
     def watched(rule, x, y):
@@ -63,7 +63,7 @@ def difference(one, two):
 
 
 @pytest.mark.parametrize("model", ["realnvp", "glow"])
-def test_half_precision_computes_in_it_and_keeps_whole_weights(trained, dtypes, model):
+def test_half_precision_computes_in_bfloat16_and_keeps_weights_in_float32(trained, dtypes, model):
     plain = trained(f"model={model}")
     assert dtypes == {torch.float32}
     dtypes.clear()
@@ -73,25 +73,25 @@ def test_half_precision_computes_in_it_and_keeps_whole_weights(trained, dtypes, 
     assert 1e-6 < difference(plain, half) < 0.02  # six steps of Adam are 0.006 long
 
 
-def test_accumulation_works_in_pieces_and_changes_no_result(trained, monkeypatch):
+def test_accumulation_splits_the_batches_and_gives_the_same_weights(trained, monkeypatch):
     sizes, loss = [], MaximumLikelihood.loss
     monkeypatch.setattr(
         MaximumLikelihood, "loss", lambda rule, x, y: (sizes.append(len(x)), loss(rule, x, y))[1]
     )
-    plain = trained("model=vae")  # it draws noise
+    plain = trained("model=vae")  # its loss is stochastic
     assert sizes == [24] * 6
     sizes.clear()
     pieces = trained("model=vae", "training.accumulate=3")
-    assert sizes == [24] + [8] * 18  # the first batch whole once, for layers that it sets
+    assert sizes == [24] + [8] * 18  # first the whole batch once, for layers that it initialises
     assert difference(plain, pieces) < 1e-4
 
 
-def test_a_compiled_loss_is_used_once_its_gradients_are_right(trained, monkeypatch):
+def test_a_compiled_loss_is_used_after_a_check_of_its_gradients(trained, monkeypatch):
     plain = trained()
     calls = []
     monkeypatch.setattr(torch, "compile", lambda f: lambda x, y: (calls.append(len(x)), f(x, y))[1])
     compiled = trained("training.compile=true")
-    assert len(calls) == 7  # compared with the plain one at the first update, then six updates
+    assert len(calls) == 7  # the check at the first update, then six updates
     assert difference(plain, compiled) == 0
 
 
@@ -101,7 +101,7 @@ def test_a_compiler_that_gets_gradients_wrong_is_refused(trained, monkeypatch):
         trained("training.compile=true")
 
 
-def test_rounding_to_bfloat16_is_no_wrong_gradient(trained, monkeypatch):
+def test_rounding_to_bfloat16_does_not_count_as_a_wrong_gradient(trained, monkeypatch):
     monkeypatch.setattr(torch, "compile", lambda f: lambda x, y: 1.05 * f(x, y))
     trained("training.compile=true", "trainer.precision=bf16-mixed")
     with pytest.raises(ZooError, match="wrong by 5%"):
@@ -115,7 +115,7 @@ def test_rounding_to_bfloat16_is_no_wrong_gradient(trained, monkeypatch):
         "In a subprocess:\n\nTraceback\n  SomeError: x\nImportError: kernel.so: file too short\n",
     ],
 )
-def test_a_compiler_that_fails_is_told_in_a_sentence(trained, monkeypatch, message):
+def test_a_failure_of_the_compiler_is_an_error_of_one_sentence(trained, monkeypatch, message):
     import torch._dynamo.exc
 
     def fails(x, y):
@@ -129,8 +129,8 @@ def test_a_compiler_that_fails_is_told_in_a_sentence(trained, monkeypatch, messa
 
 
 @pytest.mark.slow
-def test_torch_compiles_it(trained, tmp_path_factory, monkeypatch):
-    cache = tmp_path_factory.mktemp("inductor")  # files of others may be cut off
+def test_torch_compiles_the_loss(trained, tmp_path_factory, monkeypatch):
+    cache = tmp_path_factory.mktemp("inductor")  # files of other processes may be incomplete
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(cache))
     import torch._dynamo
 
@@ -143,7 +143,7 @@ def test_torch_compiles_it(trained, tmp_path_factory, monkeypatch):
 
 @pytest.mark.parametrize(("trainer", "strategy"), [("cpu", "fsdp"), ("ddp", "fsdp"), ("ddp", "deepspeed")])
 def test_sharding_is_refused_in_one_sentence(workdir, monkeypatch, capsys, trainer, strategy):
-    for name in ("exit_with_parent", "stop_on_signals"):  # this process is not a job's own
+    for name in ("exit_with_parent", "stop_on_signals"):  # the test's process runs other tests too
         monkeypatch.setattr(zoo.cli, name, lambda: None)
     overrides = [*SMALL, f"trainer={trainer}", "trainer.accelerator=cpu", f"trainer.strategy={strategy}"]
     assert zoo.cli.main(["train", *overrides, "hydra.run.dir=here"]) == 2

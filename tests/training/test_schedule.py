@@ -23,7 +23,7 @@ def test_a_linear_schedule_ends_at_zero_and_a_constant_one_stays():
     assert [constant.factor(u) for u in (0, 1, 2, 99)] == [0.5, 1, 1, 1]
 
 
-def test_the_rate_follows_the_budget_that_is_used_up_further():
+def test_the_rate_follows_the_budget_that_is_used_up_more():
     schedule = Schedule("cosine", updates=100, max_seconds=10)
     assert schedule.factor(50, 2.0) == pytest.approx(0.5)
     assert schedule.factor(50, 7.5) == pytest.approx(0.5 * (1 + math.cos(0.75 * math.pi)))
@@ -38,6 +38,6 @@ def test_training_is_finished_when_either_budget_is_used_up():
     assert not Schedule("constant", updates=100).finished(99, 1e9)
 
 
-def test_a_warm_up_that_fills_the_budget_divides_by_nothing():
+def test_a_warm_up_as_long_as_the_budget_does_not_divide_by_zero():
     assert Schedule("linear", updates=5, warmup=5).factor(4) == 1.0
     assert Schedule("linear", updates=5, warmup=5).factor(5) == 1.0

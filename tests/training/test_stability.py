@@ -1,4 +1,4 @@
-"""Spikes, skipped steps and oscillation are what their definitions say, over a resume too."""
+"""Spikes, skipped steps and oscillation agree with their definitions, in resumed runs too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from zoo.training.stability import Spikes, Stability, oscillation
 
 
 def brute_force_spikes(values, rise):
-    """The definition, written out with NumPy on the whole sequence."""
+    """Return the number of spikes by the definition, computed with NumPy on the whole sequence."""
     high = []
     for i, value in enumerate(values):
         recent = np.array(values[max(0, i - 100) : i])
@@ -32,7 +32,7 @@ def brute_force_spikes(values, rise):
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rise", [0.1, 1.0])
-def test_spikes_against_the_definition(seed, rise):
+def test_the_number_of_spikes_agrees_with_the_definition(seed, rise):
     rng = np.random.default_rng(seed)
     values = 2 * np.exp(-np.arange(600) / 200) - seed + 0.1 * rng.standard_t(2, 600)
     values[[5, 150, 151, 152, 400]] += 10
@@ -43,15 +43,15 @@ def test_spikes_against_the_definition(seed, rise):
     assert spikes.count >= 2, "the row 150..152 is one, 400 another"
 
 
-def test_what_is_no_spike():
+def test_slow_small_early_and_downward_changes_are_not_spikes():
     rng = np.random.default_rng(0)
     for values in (
         rng.normal(size=3000),
         np.linspace(0, 30, 1000) + rng.normal(size=1000),  # a steady rise
         np.ones(500),
         np.where(np.arange(500) % 50 == 0, 1.05, 1.0),  # high, but not by a tenth
-        np.where(np.arange(500) == 10, 100.0, 1.0),  # too early to tell
-        -np.abs(rng.standard_t(1, 500)),  # falls are no spikes
+        np.where(np.arange(500) == 10, 100.0, 1.0),  # within the first 20 values
+        -np.abs(rng.standard_t(1, 500)),  # falls are not spikes
     ):
         spikes = Spikes(0.1)
         for value in values:
@@ -63,7 +63,7 @@ def test_what_is_no_spike():
     assert spikes.count == 2
 
 
-def test_state_is_plain_and_exact():
+def test_the_state_is_valid_json_and_continues_exactly():
     rng = np.random.default_rng(3)
     values = rng.standard_t(2, 400).tolist()
     whole, first = Stability(), Stability()
@@ -83,7 +83,7 @@ def test_state_is_plain_and_exact():
     assert whole.report().updates_watched == 400
 
 
-def test_oscillation():
+def test_the_oscillation_of_curves_with_known_values():
     updates = np.arange(10, 310, 10)
     falling = np.where(updates <= 200, 3 - updates / 100, 1 - updates / 1000)
     assert oscillation(np.stack([updates, falling], 1).tolist()) == pytest.approx(0, abs=1e-12)
@@ -104,14 +104,14 @@ def test_oscillation():
 PLANE = zoo.DataSpec((2,))
 
 
-def test_both_players_are_watched_and_a_step_of_nan_is_counted():
+def test_spikes_of_both_players_and_a_gradient_of_nan_are_counted():
     rule = Adversarial(
         zoo.build("gan", PLANE, hidden=4), updates=40, batch_size=8, critic_steps=2, clip=None, lr=1e-4
     )
     plain, made = rule.descend, []
 
     def disturbed(loss, optimizer, module, player="model"):
-        """Once a gradient of each player is a thousand times its size; once the critic's is not finite."""
+        """Make one gradient of each player a thousand times larger, and one of the critic's not finite."""
         made.append(player)
         if (len(made), player) in ((89, "critic"), (93, "generator"), (100, "critic")):
             loss = loss * (math.nan if len(made) == 100 else 1000)
@@ -129,7 +129,7 @@ def test_both_players_are_watched_and_a_step_of_nan_is_counted():
     assert all(torch.isfinite(p).all() for p in rule.model.parameters())
 
 
-def test_a_run_reports_its_stability_and_a_resumed_one_the_same(tmp_path):
+def test_a_resumed_run_reports_the_same_stability_as_an_uninterrupted_one(tmp_path):
     from zoo.config import compose_run
     from zoo.record import read
     from zoo.running.run import run

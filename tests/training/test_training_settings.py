@@ -1,4 +1,4 @@
-"""Settings that are wrong are refused in a sentence that names them."""
+"""Wrong settings are errors of one sentence with the name of the setting."""
 
 from __future__ import annotations
 
@@ -45,17 +45,17 @@ def test_a_model_of_another_objective_is_refused():
     ],
     ids=str,
 )
-def test_a_value_out_of_range_is_refused_by_its_name(wrong):
+def test_a_value_out_of_range_is_an_error_with_the_name_of_the_setting(wrong):
     with pytest.raises(ZooError, match=rf"^training\.{next(iter(wrong))} must be"):
         MaximumLikelihood(Line(PLANE), **{"updates": 1, "batch_size": 1} | wrong)
 
 
-def test_a_setting_that_does_not_exist_is_refused_with_the_nearest_name():
+def test_a_setting_that_does_not_exist_is_an_error_with_the_nearest_name():
     with pytest.raises(ZooError, match="no setting of training called 'lrr'; did you mean lr"):
         MaximumLikelihood(Line(PLANE), updates=1, batch_size=1, lrr=0.1)
 
 
-def test_a_missing_setting_without_a_default_is_named():
+def test_a_missing_setting_without_a_default_is_an_error_with_its_name():
     with pytest.raises(ZooError, match=r"training\.batch_size has no default"):
         MaximumLikelihood(Line(PLANE), updates=1)
 
@@ -84,6 +84,6 @@ def test_adversarial_training_refuses_settings_that_it_cannot_use(settings, mess
         Adversarial(zoo.build("gan", DIGITS, width=4), updates=1, batch_size=1, **settings)
 
 
-def test_images_alone_are_augmented():
+def test_augmentation_is_refused_for_vectors():
     with pytest.raises(ZooError, match="images"):
         Adversarial(zoo.build("gan", PLANE), updates=1, batch_size=1, augment=["colour"])
