@@ -2,7 +2,7 @@
 
 A changed test file is run whole. A changed module is covered by the tests that mirror it: those of
 ``zoo/models/glow.py`` are ``tests/models/test_glow*.py``, or, if there are none, those of the nearest
-folder above that has any. The core is the code that all packages use: records, settings, configuration, tables.
+folder above that has any. The core is the code that all else uses: records, settings, configuration.
 """
 
 from __future__ import annotations
