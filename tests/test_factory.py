@@ -1,4 +1,4 @@
-"""Checkpoints that cannot be loaded: one sentence each, and errors of the machine are told apart."""
+"""Checkpoints that cannot be loaded: one sentence each, different from errors of the machine."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def test_a_terminal_shows_the_reason_of_a_failure_unchanged(plan):
 
 
 def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
-    asked, started = [], []
+    attempts, started = [], []
 
     class Over:
         queued = False
@@ -107,15 +107,15 @@ def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
         pace = 0.01
 
         def start(self, overrides, directory, threads):
-            asked.append(directory.name)
-            if len(asked) % 3:
+            attempts.append(directory.name)
+            if len(attempts) % 3:
                 return None
             started.append(directory.name)
             return Over()
 
     jobs, _ = run_small_sweep(tmp_path, launcher=Narrow([]), parallel=2)
     first, second = (job.directory.name for job in jobs)
-    assert asked == [first] * 3 + [second] * 3
+    assert attempts == [first] * 3 + [second] * 3
     assert started == [first, second]
     assert [job.state for job in jobs] == ["cut off", "cut off"]
 

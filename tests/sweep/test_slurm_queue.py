@@ -106,12 +106,12 @@ def test_a_sweep_waits_for_slurm_and_gives_up_after_minutes(place, monkeypatch):
     now = time.monotonic()
     monkeypatch.setattr(slurm.time, "monotonic", lambda: now)
     (place / "down").touch()
-    asked = 0
+    queries = 0
     for second in range(600):
         now = launcher.queue.last_answer + second
         assert launcher.start(JOB, place / "run", 1) is None
-        asked += launcher.queue.last_query == now
-    assert 5 < asked < 20, "ever more rarely"
+        queries += launcher.queue.last_query == now
+    assert 5 < queries < 20, "ever more rarely"
     now = launcher.queue.last_answer + 601
     with pytest.raises(ZooError, match="Slurm has not answered for 10 minutes"):
         launcher.start(JOB, place / "run", 1)

@@ -16,7 +16,7 @@ ENTITY = {"id": "entity", "name": "me"}
 @dataclass
 class Run:
     project: str
-    asked: dict[str, Any] = field(default_factory=dict)  # the latest values
+    values: dict[str, Any] = field(default_factory=dict)  # the latest values
     history: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[str] = field(default_factory=list)
     exit_codes: list[int] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
         if name == "UpsertBucket":
             new = values["name"] not in runs
             run = runs.setdefault(values["name"], Run(values["project"]))
-            run.asked |= {key: value for key, value in values.items() if value is not None}
+            run.values |= {key: value for key, value in values.items() if value is not None}
             project = {"id": "p", "name": values["project"], "entity": ENTITY}
             bucket = {"id": values["name"], "name": values["name"], "displayName": "", "project": project}
             bucket |= {"historyLineCount": len(run.history), "sweepName": None}

@@ -54,7 +54,7 @@ def test_an_interrupted_and_resumed_run_is_one_run_at_wandb(workdir, monkeypatch
     assert uploaded.history[2]["train/loss"] == uploaded.history[3]["train/loss"], "resumed bit for bit"
     assert uploaded.exit_codes == [130, 0]
     assert sorted(uploaded.artifacts, reverse=True) == [f"{run_id}-record", f"{run_id}-checkpoint"]
-    assert uploaded.asked["groupName"]
+    assert uploaded.values["groupName"]
 
 
 def test_failed_runs_have_their_exit_code_status_and_reason(workdir, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a run logs to W&B, read back from its offline files."""
+"""The values that a run logs to W&B, read from its offline files."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> Dic
 
 
 def _sentence(message: str, overrides: Sequence[str]) -> str:
-    """Turn a message of Hydra's into one sentence that says what to do."""
+    """Return a message of Hydra's as one sentence with the remedy."""
     chosen = [o for o in overrides if split(o)[0].lstrip("+") in GROUPS]
     if match := re.search(r"Could not override '([^']+)'", message):
         known = _keys(_compose(chosen))

@@ -194,7 +194,7 @@ def strategy(trainer: dict[str, Any]) -> Any:
     name, wanted, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
     if "RANK" in os.environ and wanted is not None and wanted != int(started or 1):
         raise ZooError(
-            f"torchrun has started {started} processes, the configuration asks for {wanted}; set trainer=ddp "
+            f"torchrun has started {started} processes, the configuration has {wanted}; set trainer=ddp "
             "trainer.devices= and trainer.num_nodes= to what it starts."
         )
     if name == "ddp" or (name == "auto" and wanted != 1):

@@ -129,8 +129,8 @@ def _refuse_another(spec: RunSpec, directory: Path) -> None:
         other = record is not None and record.provenance.config_hash != spec.identity.config_hash
     if other:
         raise ZooError(
-            f"{directory} holds a run with other settings; leave out hydra.run.dir, so that every run gets a "
-            "directory of its own, or give another one."
+            f"{directory} holds a run with other settings; leave out hydra.run.dir, so that every run gets "
+            "its own directory, or give another one."
         )
 
 

@@ -111,7 +111,7 @@ class Job:
         """Set the state of a job whose process has ended.
 
         A job that was stopped from outside is ``cut off`` and leaves no record. One that died before it could
-        write a record has failed, and a record that says so is written for it.
+        write a record has failed, and its record is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.

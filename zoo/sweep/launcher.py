@@ -94,7 +94,7 @@ class Local:
         count = _requested_devices(tuple(overrides))
         if count == 0:
             return []
-        if not 0 < count <= len(self.devices):  # if these are too few, the run says so
+        if not 0 < count <= len(self.devices):  # if these are too few, the run ends with an error
             count = len(self.devices)
         self.running = [(worker, devices) for worker, devices in self.running if worker.poll() is None]
         users = {d: [len(devices) for _, devices in self.running if d in devices] for d in self.devices}

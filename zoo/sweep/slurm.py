@@ -1,6 +1,6 @@
 """Slurm as a sweep's launcher: jobs are submitted with submitit and followed with squeue.
 
-The sweep keeps no list of its jobs. Slurm's queue says which of them wait or run, because a job's name
+The sweep keeps no list of its jobs. Slurm's queue has those that wait or run, because a job's name
 contains a hash of its run's directory, and submitit stores a job's exit code beside the run. So a sweep that
 was killed finds its jobs again, and two sweeps do not submit the same job.
 """
@@ -211,7 +211,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Task:
-    """What Slurm runs in each task of a job: one rank of a run, in a process of its own.
+    """The function that Slurm runs in each task of a job: one rank of a run, in a separate process.
 
     When the job's time is almost over, or the job is pre-empted, the run writes a checkpoint and ends, and
     the job goes back into the queue.
@@ -262,7 +262,7 @@ class Task:
         if state != "RUNNING":
             return True  # it was cancelled, or is on its way into the queue
         if restarts >= self.requeues:
-            _log(self.directory, f"Slurm's job {number} was asked to end, after {restarts} restarts.")
+            _log(self.directory, f"Slurm's job {number} was ended by a signal, after {restarts} restarts.")
             return False
         answer = subprocess.run(["scontrol", "requeue", number], capture_output=True, text=True, check=False)
         if answer.returncode:

@@ -1,4 +1,4 @@
-"""What is logged to Weights & Biases when a run ends: the last row, the summary and the artifacts."""
+"""Log the end of a run to Weights & Biases: the last row, the summary and the artifacts."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def _wandb(loggers: list[Logger]) -> Iterator[Wandb]:
 
 def _define_axes(run: Any, axis: str) -> None:
     for column in (*AXES, "wall_seconds"):
-        run.define_metric(column, hidden=True)  # no panel of its own
+        run.define_metric(column, hidden=True)  # W&B draws no panel for it
     run.define_metric("*", step_metric=axis)
 
 

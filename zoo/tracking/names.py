@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-BEST_LOSS = "val/best_loss"  # of a finished run: what a W&B sweep minimises
+BEST_LOSS = "val/best_loss"  # logged when a run ends; W&B sweeps minimise it
 LONGEST_NAME = 128  # longest id that W&B takes; a tag may have half of it
 
 

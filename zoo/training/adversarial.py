@@ -51,7 +51,7 @@ class AdversarialSettings(TrainingSettings):
 
     Attributes:
         loss: a name in :data:`LOSSES`.
-        critic_steps: critic steps per update, each on a batch of its own.
+        critic_steps: critic steps per update, each on a new batch.
         critic_lr: learning rate of the critic; None for the generator's.
         generator_batches: examples of the generator's step, in batches of ``batch_size``.
         weight_clip: the critic's weights are kept in [-c, c] (Arjovsky et al. 2017); None for no bound.

@@ -79,8 +79,8 @@ class Agreement(pl.Callback):
         count = world_size()
         if self.expected is not None and count != self.expected:
             raise ZooError(
-                f"The configuration asks for {self.expected} processes (trainer.devices times "
-                f"trainer.num_nodes), but {count} are at work; start as many as it says."
+                f"The configuration has {self.expected} processes (trainer.devices times "
+                f"trainer.num_nodes), but {count} are running; start as many as configured."
             )
         batch_size, pieces = pl_module.settings.batch_size, pl_module.settings.accumulate
         if batch_size % (count * pieces):

@@ -1,4 +1,4 @@
-"""Verdicts from evidence, and what the ledger says about evidence that is missing."""
+"""Verdicts from evidence, and the ledger's sentences about missing evidence."""
 
 from __future__ import annotations
 

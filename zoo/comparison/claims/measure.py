@@ -35,7 +35,7 @@ class Measure:
 
     Attributes:
         quantity: the quantity; None: the study has no such number.
-        name: what sentences call it.
+        name: its name in sentences.
         unit: behind the number, with the space before it.
         factor: from the quantity's unit to this one.
     """
@@ -106,7 +106,7 @@ def trick(
         study: the runs.
         setting: the setting that holds the trick.
         absent: whether a value of it means that the trick is off.
-        names: what to call the two; both are without runs if the study has no such pair.
+        names: names of the two; both are without runs if the study has no such pair.
     """
     for pair in study.pair("gan", setting):
         without, with_it = sorted(pair, key=lambda group: not absent(group.settings.get(setting)))

@@ -1,4 +1,4 @@
-"""What the figure of a claim shows: the values behind its measurements, as data for ``figures.py``."""
+"""The contents of a claim's figure: the values behind its measurements, as data for ``figures.py``."""
 
 from __future__ import annotations
 

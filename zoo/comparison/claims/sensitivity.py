@@ -32,7 +32,7 @@ def compare_sensitivity(
     Args:
         study: the runs.
         a, b: the configurations, whose neighbours at other learning rates are looked up.
-        describe_a: what to call ``a`` if runs of it are missing; by default its label.
+        describe_a: name of ``a`` if runs of it are missing; by default its label.
         decides: whether the claim depends on the result.
     """
     called = describe_a or a.label

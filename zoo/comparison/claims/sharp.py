@@ -1,4 +1,4 @@
-"""What the claims about sharp samples share."""
+"""Functions shared by the claims about sharp samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at l
 
 
 def sharpness_panel(study: Study) -> Dots:
-    """Return the panel of every model's sharpness, the sharpest first, with a line at that of real images."""
+    """Return the panel of every model's sharpness, the sharpest first, with a line for real images."""
     known = [(group, values) for group in study.baselines() if (values := SHARPNESS.of(group))]
     known.sort(key=lambda item: -statistics.fmean(item[1]))
     groups, samples = [group for group, _ in known], [values for _, values in known]

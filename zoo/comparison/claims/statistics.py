@@ -112,7 +112,7 @@ def spearman(x: Sequence[float], y: Sequence[float], draws: int = 9999) -> Outco
     centre = len(x) * ranks.mean() * others.mean()
 
     def extremity(permuted: np.ndarray, axis: int = -1) -> np.ndarray:
-        """How far the sum of products, and with it the correlation, is from that of independent ranks."""
+        """Return the distance of the sum of products from its mean for independent ranks."""
         return np.abs((permuted * others).sum(axis=axis) - centre)
 
     test = stats.permutation_test(

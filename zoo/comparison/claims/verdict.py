@@ -1,4 +1,4 @@
-"""The framework of the claims ledger: what a claim is, what evidence is, and how a verdict follows from it.
+"""The framework of the claims ledger: claims, their evidence, and the verdict that follows from it.
 
 A claim is a function that yields evidence: a :class:`Part` for each measurement, and a :class:`Missing` for
 each one that the records do not allow. The files of ``sentences/`` hold one claim each.
@@ -21,7 +21,7 @@ SUPPORTED: Verdict = "supported"
 REFUTED: Verdict = "not supported"
 UNDECIDED: Verdict = "undecided"
 
-# The sweep that makes the runs of the claims about a data set; other data sets have that of the digits.
+# The sweep that makes the runs of the claims about a data set; for other data sets it is the digits' one.
 SWEEPS = {"digits": "claims_digits", "mnist": "claims_mnist"}
 
 
@@ -30,8 +30,8 @@ class Part:
     """One measurement of a claim.
 
     Attributes:
-        sentence: what was measured, with its numbers.
-        verdict: what follows from it for the claim, if it decides.
+        sentence: the measurement in words, with its numbers.
+        verdict: the verdict that it gives, if it decides.
         test: the test's name and threshold; empty if nothing was tested.
         n: the number of values behind the test.
         outcome: the test's result.

@@ -44,7 +44,7 @@ def sampling_vs_batch(runs: Sequence[Run]) -> Any:
 
 
 def _draw(axes: tuple[Any, Any], lines: Sequence[tuple[Group, Curve, Curve]]) -> None:
-    """Draw each baseline in the colour of its family, with a style of its own within the family."""
+    """Draw each baseline in the colour of its family; models of a family differ in line style."""
     order: dict[str, int] = {}
     for group, *curves in lines:
         index = order[group.family] = order.get(group.family, -1) + 1

@@ -90,7 +90,7 @@ def _figure(panels: Panels, x: str) -> Any:
 
 
 def _draw(axis: Any, lines: Sequence[tuple[Run, list[tuple[float, float]]]]) -> None:
-    """Draw curves in the colour of the family, each model with a dash of its own and one legend entry."""
+    """Draw curves in the colour of the family, each model with its own dashes and one legend entry."""
     order: dict[str, dict[str, int]] = {}
     legend: set[str] = set()
     for run, curve in lines:

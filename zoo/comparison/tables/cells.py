@@ -43,7 +43,7 @@ class Cell:
         seeds: number of values that were averaged.
         odd: whether its conditions of measurement differ from the rest of its column; it is then not ranked.
         marks: numbers of its footnotes.
-        caption: a sentence below the table that says how to read the text.
+        caption: a sentence below the table that explains the text.
     """
 
     text: str
@@ -71,7 +71,7 @@ def empty() -> Cell:
 def scalar(
     text: str, value: float, seeds: int = 1, *, note: str = "", spread: float | None = None, marks: str = ""
 ) -> Cell:
-    """Return a cell with a number that is not a likelihood, so has no kind of its own."""
+    """Return a cell with a number that is not a likelihood; its kind is that of all such numbers."""
     return Cell(text, value, SCALAR, note=note, spread=spread, seeds=seeds, marks=marks)
 
 

@@ -1,7 +1,7 @@
-"""Columns of the main tables: each reads a quantity of a group of runs into a cell.
+"""Columns of the main tables: each makes a cell from a quantity of a group of runs.
 
-A column also says under which conditions its values compare (:meth:`Column.conditions`): values under other
-conditions than most of the column's are marked, and not ranked.
+A column also defines the conditions under which its values are compared (:meth:`Column.conditions`). Values
+under other conditions than most of the column's are marked, and not ranked.
 """
 
 from __future__ import annotations
