@@ -97,9 +97,9 @@ def home(tmp_path, monkeypatch):
 def test_every_command_runs(line, place, home, tmp_path, monkeypatch, capsys):
     arguments = shlex.split(line)[1:]
     if arguments[0] == "train":
-        given = {a.partition("=")[0] for a in arguments}
+        keys = {a.partition("=")[0] for a in arguments}
         arguments = [a for a in arguments if not a.startswith("training.updates")]
-        arguments += [o for o in [*SMALL, *JUDGE] if o.partition("=")[0] not in given or "updates" in o]
+        arguments += [o for o in [*SMALL, *JUDGE] if o.partition("=")[0] not in keys or "updates" in o]
     if arguments[0] == "sweep":
         arguments = [*arguments, "-o", str(tmp_path / "runs")]
         if "--dry-run" not in arguments:

@@ -1,4 +1,4 @@
-"""zoo: train generative models of every family and judge all by one protocol.
+"""zoo: every family of generative model, trained by its own rule and judged by one protocol.
 
 >>> import zoo
 >>> spec = zoo.DataSpec(shape=(2,))

@@ -41,8 +41,8 @@ def weights(place):
 
 def left_behind(place):
     """Return the processes that still work in a directory."""
-    found = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False)
-    return found.stdout.split()
+    processes = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False)
+    return processes.stdout.split()
 
 
 @pytest.mark.parametrize("launcher", ["local", "joblib", "submitit_local"])
@@ -53,9 +53,9 @@ def test_every_launcher_starts_a_process_for_each_job(workdir, launcher):
     done = command("train", *jobs, cwd=workdir)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("this job did not finish") == 2
-    found = records(workdir)
-    assert sorted(r["status"] for r in found) == ["failed", "failed", "finished", "finished"]
-    good = [r for r in found if r["status"] == "finished"]
+    ended = records(workdir)
+    assert sorted(r["status"] for r in ended) == ["failed", "failed", "finished", "finished"]
+    good = [r for r in ended if r["status"] == "finished"]
     assert {r["provenance"]["config"]["trainer"]["devices"] for r in good} == {1, 2}
     one, two = (r["metrics"]["nll"]["value"] for r in good)
     assert one == pytest.approx(two, rel=1e-4)

@@ -59,8 +59,8 @@ def test_nothing_to_compare_is_an_error(tmp_path):
 
 
 def test_a_run_counts_once_wherever_it_is_found(runs):
-    found, warnings = collect([runs, runs / "vae-digits-s0", runs / "vae-digits-s0/record.json"])
-    assert len(found) == 6
+    collected, warnings = collect([runs, runs / "vae-digits-s0", runs / "vae-digits-s0/record.json"])
+    assert len(collected) == 6
     assert not warnings
 
 

@@ -82,11 +82,11 @@ def test_provenance_shared_by_all_runs_is_shown_once(runs, tmp_path):
         record.provenance.config |= {"training": {"lr": 0.1, "updates": 7 + seed}, "empty": {}}
         save(root, record)
     text = page_of([root], tmp_path / "out")
-    shared, *own = (json.loads(html.unescape(t)) for t in re.findall(r"<pre>(.*?)</pre>", text))
+    shared, *each = (json.loads(html.unescape(t)) for t in re.findall(r"<pre>(.*?)</pre>", text))
     assert shared["config"]["training"] == {"lr": 0.1}
     assert shared["versions"] == {"zoo": "0.1.0"}
-    assert [o["config"]["training"] for o in own] == [{"updates": 7}, {"updates": 8}]
-    assert all("versions" not in o and "cost" not in o for o in own)
+    assert [o["config"]["training"] for o in each] == [{"updates": 7}, {"updates": 8}]
+    assert all("versions" not in o and "cost" not in o for o in each)
     assert "shared by all 2 runs" in text
 
 

@@ -26,17 +26,17 @@ def test_the_mean_and_error_of_differences_over_common_examples(tmp_path):
     a = leave(tmp_path, "realnvp", (hard + rng.normal(1, 0.5, 500)).astype(np.float32), np.arange(500))
     order = rng.permutation(500)[:300]
     b = leave(tmp_path, "glow", hard[order].astype(np.float32), order.astype(np.int32))
-    found = paired(a, b)
+    difference = paired(a, b)
     with np.load(a.directory / LIKELIHOOD) as arrays:
         change = arrays["values"][order].astype(float) - hard[order].astype(np.float32)
-    assert found.n == 300
-    assert found.mean == pytest.approx(change.mean(), rel=1e-6)
-    assert found.standard_error == pytest.approx(change.std(ddof=1) / math.sqrt(300), rel=1e-6)
-    assert found.standard_error < 0.05, "unpaired, it would be above 2"
+    assert difference.n == 300
+    assert difference.mean == pytest.approx(change.mean(), rel=1e-6)
+    assert difference.standard_error == pytest.approx(change.std(ddof=1) / math.sqrt(300), rel=1e-6)
+    assert difference.standard_error < 0.05, "unpaired, it would be above 2"
     a.record.metrics["nll"] = Metric(1.0, "nats", "exact")
     b.record.metrics["nll"] = Metric(1.0, "nats", "estimate")
     assert paired(a, b).kinds == ("exact", "estimate")
-    assert paired(b, a).mean == pytest.approx(-found.mean)
+    assert paired(b, a).mean == pytest.approx(-difference.mean)
     assert LIKELIHOOD in FILES
 
 

@@ -62,16 +62,16 @@ def test_a_sweep_runs_recipes(plus):
     }
     jobs = expand(check_sweep(sweep, "mine"), ["logger=none"])
     identities = Identities()
-    found = [identities.of(job) for job in jobs]
-    assert found == [identify(compose_run(job)) for job in jobs]
-    assert [(i.model, i.data, i.seed) for i in found] == [
+    identified = [identities.of(job) for job in jobs]
+    assert identified == [identify(compose_run(job)) for job in jobs]
+    assert [(i.model, i.data, i.seed) for i in identified] == [
         ("wgan_gp", "8gaussians", 0),
         ("wgan_gp", "8gaussians", 1),
         ("wgan_gp", "mnist", 0),
         ("wgan_gp", "mnist", 1),
     ]
-    assert found[0].config["training"]["updates"] == 3
-    assert len({i.config_hash for i in found}) == 4
+    assert identified[0].config["training"]["updates"] == 3
+    assert len({i.config_hash for i in identified}) == 4
 
 
 # Settings in the papers, typed a second time: a number of weights does not show a dropout or a rate.

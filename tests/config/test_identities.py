@@ -93,9 +93,9 @@ def test_the_files_of_the_user_are_part_of_the_identity(identities, tmp_path):
 def test_a_mistake_has_the_error_of_the_full_composition(identities, wrong):
     with pytest.raises(ZooError) as expected:
         compose_run(["model=glow", wrong])
-    with pytest.raises(ZooError) as found:
+    with pytest.raises(ZooError) as error:
         identities.of(["model=glow", wrong])
-    assert str(found.value) == str(expected.value)
+    assert str(error.value) == str(expected.value)
 
 
 def test_runs_that_differ_in_plain_values_are_composed_once(identities, monkeypatch):
@@ -104,12 +104,12 @@ def test_runs_that_differ_in_plain_values_are_composed_once(identities, monkeypa
     composed = []
     monkeypatch.setattr(module, "compose_run", lambda o: composed.append(o) or compose_run(o))
     fresh = Identities()
-    found = {
+    computed = {
         fresh.of(["model=maf", f"seed={seed}", f"training.lr={lr}", f"model.hidden=[64, {seed}]"]).run_id
         for seed in range(50)
         for lr in (0.1, 0.2, 0.3)
     }
-    assert len(found) == 150
+    assert len(computed) == 150
     assert len(composed) == 1
 
 

@@ -79,7 +79,7 @@ def free_port() -> int:
 def as_rank(rank, world, ports, tasks, results):
     """Run the tasks one after another in a rank with the environment of torchrun."""
     torch.set_num_threads(1)
-    found = []
+    errors = []
     for port, (overrides, directory) in zip(ports, tasks, strict=True):
         os.environ.update(
             RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
@@ -89,12 +89,12 @@ def as_rank(rank, world, ports, tasks, results):
             overrides = overrides(rank)
         try:
             run(compose_run(overrides), directory)
-            found.append(None)
+            errors.append(None)
         except Exception as error:
-            found.append(f"{type(error).__name__}: {error}")
+            errors.append(f"{type(error).__name__}: {error}")
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # as at the end of a process
-    results.put((rank, found))
+    results.put((rank, errors))
 
 
 def in_ranks(tasks, world=2, timeout=150):
@@ -107,18 +107,18 @@ def in_ranks(tasks, world=2, timeout=150):
     for process in processes:
         process.start()
     try:
-        found, deadline = {}, time.monotonic() + timeout
-        while len(found) < world and time.monotonic() < deadline:
+        by_rank, deadline = {}, time.monotonic() + timeout
+        while len(by_rank) < world and time.monotonic() < deadline:
             with contextlib.suppress(queue.Empty):
                 rank, errors = results.get(timeout=0.2)
-                found[rank] = errors
-            if any(p.exitcode == -signal.SIGKILL for p in processes) and len(found) == world - 1:
+                by_rank[rank] = errors
+            if any(p.exitcode == -signal.SIGKILL for p in processes) and len(by_rank) == world - 1:
                 break  # one was killed
     finally:
         for process in processes:
             process.join(5)
             process.kill()
-    return [[found.get(rank, [None] * len(tasks))[i] for rank in range(world)] for i in range(len(tasks))]
+    return [[by_rank.get(rank, [None] * len(tasks))[i] for rank in range(world)] for i in range(len(tasks))]
 
 
 def by_one_and_by_two(cases, place):
@@ -200,13 +200,13 @@ def as_member(rank, world, port, functions, answers):
     """Call the functions in one process of a group, without any training."""
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
-    found = []
+    results = []
     for function in functions:
         try:
-            found.append(function(rank))
+            results.append(function(rank))
         except Exception as error:
-            found.append((type(error), str(error), "".join(getattr(error, "__notes__", []))))
-    answers.put((rank, found))
+            results.append((type(error), str(error), "".join(getattr(error, "__notes__", []))))
+    answers.put((rank, results))
     torch.distributed.barrier()
 
 
@@ -221,12 +221,12 @@ def in_group(functions, world, timeout=60):
     for process in processes:
         process.start()
     try:
-        found = dict(answers.get(timeout=timeout) for _ in processes)
+        results = dict(answers.get(timeout=timeout) for _ in processes)
     finally:
         for process in processes:
             process.join(5)
             process.kill()
-    return [[found[rank][i] for rank in range(world)] for i in range(len(functions))]
+    return [[results[rank][i] for rank in range(world)] for i in range(len(functions))]
 
 
 GREY = DataSpec((1, 8, 8), levels=17)

@@ -48,10 +48,10 @@ def test_the_path_of_a_users_data_is_absolute_in_the_command(tmp_path, monkeypat
 
 def test_provenance_before_a_run_has_command_hashes_and_hardware(monkeypatch):
     monkeypatch.setenv(JOBS, "3")
-    found = provenance(RunSpec.of(compose_run(["model=maf", "data=moons", "seed=2"])))
-    assert found.command == "zoo train model=maf data=moons seed=2"
-    assert found.config["seed"] == 2
-    assert found.config_hash != found.config_hash_without_seed
-    assert found.hardware.jobs == 3
+    made = provenance(RunSpec.of(compose_run(["model=maf", "data=moons", "seed=2"])))
+    assert made.command == "zoo train model=maf data=moons seed=2"
+    assert made.config["seed"] == 2
+    assert made.config_hash != made.config_hash_without_seed
+    assert made.hardware.jobs == 3
     assert hardware().cores == os.cpu_count()
     assert {"python", "torch", "lightning", "torchmetrics", "scipy"} <= versions().keys()

@@ -107,7 +107,7 @@ def run_small_sweep(place, launcher=None, **settings):
 
 def results(place):
     """Return the contents of a sweep's records, checkpoints and curves that do not depend on the clock."""
-    found = {}
+    runs = {}
     for file in sorted((place / "runs").glob("*/record.json")):
         record = json.loads(file.read_text())
         for clocked in ("sampling", "stability"):
@@ -124,8 +124,8 @@ def results(place):
         rows = [line.split(",") for line in (file.parent / "curves.csv").read_text().splitlines()]
         clock = [i for i, name in enumerate(rows[0]) if name.endswith("_seconds")]
         curves = [[v for i, v in enumerate(row) if i not in clock] for row in rows]
-        found[record["run_id"]] = record, {k: v.tolist() for k, v in weights.items()}, curves
-    return found
+        runs[record["run_id"]] = record, {k: v.tolist() for k, v in weights.items()}, curves
+    return runs
 
 
 def until(condition, seconds=60):

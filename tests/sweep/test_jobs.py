@@ -121,11 +121,11 @@ def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
 
 
 def test_cores_are_shared_out_among_the_jobs_unless_the_sweep_sets_threads(tmp_path, monkeypatch):
-    given = []
+    started_with = []
 
     class Counting(Local):
         def start(self, overrides, directory, threads):
-            given.append(threads)
+            started_with.append(threads)
             raise OSError("no room")
 
     monkeypatch.chdir(tmp_path)
@@ -133,7 +133,7 @@ def test_cores_are_shared_out_among_the_jobs_unless_the_sweep_sets_threads(tmp_p
     for name, line in {"shared": "jobs: 2", "fixed": "jobs: 2\nthreads: 1"}.items():
         (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
         run_sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
-    assert given == [4, 4, 1, 1]
+    assert started_with == [4, 4, 1, 1]
 
 
 def test_a_launcher_that_a_sweep_cannot_use_is_refused(tmp_path):

@@ -106,10 +106,10 @@ def free_ports(count):
 
 def until(condition, seconds=120):
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.1)
-    return found
+    return value
 
 
 @pytest.fixture(scope="module")
@@ -195,13 +195,13 @@ def sweep(place, *overrides, out="runs", **environment):
 
 def result(runs):
     """Return the contents of a sweep's records and checkpoints that do not depend on the clock."""
-    found = {}
+    contents = {}
     for file in sorted(runs.glob("*/record.json")):
         record = json.loads(file.read_text())
         weights = torch.load(file.parent / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         rows = [line.split(",") for line in (file.parent / "curves.csv").read_text().splitlines()]
         clock = [i for i, name in enumerate(rows[0]) if name.endswith("_seconds")]
-        found[record["run_id"]] = {
+        contents[record["run_id"]] = {
             "status": record["status"],
             "metrics": record["metrics"],
             "images": record["cost"]["images_seen"],
@@ -209,12 +209,12 @@ def result(runs):
             "weights": {k: v.tolist() for k, v in weights.items()},
             "curves": [[v for i, v in enumerate(row) if i not in clock] for row in rows],
         }
-    return found
+    return contents
 
 
 def same(runs, undisturbed, count=1):
-    found = result(runs)
-    return len(found) == count and all(run == undisturbed[name] for name, run in found.items())
+    results = result(runs)
+    return len(results) == count and all(run == undisturbed[name] for name, run in results.items())
 
 
 def in_queue():

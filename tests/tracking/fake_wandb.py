@@ -61,10 +61,10 @@ class Handler(BaseHTTPRequestHandler):
             self._reply({"errors": [{"message": "permission denied"}]}, status=403)
         elif self.path == "/graphql":
             question = json.loads(body)
-            found = re.search(r"(?:query|mutation)\s+(\w+)", question["query"])
-            assert found
-            answer = self._answer(found[1], question.get("variables") or {})
-            self._reply({"data": answer} if answer else {"errors": [{"message": f"no {found[1]}"}]})
+            operation = re.search(r"(?:query|mutation)\s+(\w+)", question["query"])
+            assert operation
+            answer = self._answer(operation[1], question.get("variables") or {})
+            self._reply({"data": answer} if answer else {"errors": [{"message": f"no {operation[1]}"}]})
         elif self.path.endswith("/file_stream"):
             self._stream(self.server.runs[self.path.split("/")[-2]], json.loads(body))
             self._reply({"limits": {}})

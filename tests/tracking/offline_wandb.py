@@ -56,10 +56,10 @@ def rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for record in of_kind(records, "summary"):
-        found |= record.get("update", {})
-    return found
+        values |= record.get("update", {})
+    return values
 
 
 def begin(overrides: list[str], directory: Path, **settings: Any) -> list[Any]:

@@ -34,14 +34,14 @@ def test_an_agent_chooses_the_id_and_a_finished_job_is_logged_again(workdir, mon
         (segment,) = set(segments(workdir)) - before
         records[name] = inspect(segment)
     wandb.teardown()
-    for name, found in records.items():
-        about = of_kind(found, "run")[0]
+    for name, logged in records.items():
+        about = of_kind(logged, "run")[0]
         assert about["run_id"] == name
         assert about["sweep_id"] == about["run_group"] == "sweep-1"
         assert about["config"]["update"]["training.lr"] == 0.002
-        assert [row["updates"] for row in rows(found)] == [2, 4, 6, 8, 10, 12]
-        assert summary(found)["nll"] == record.metrics["nll"].value
-        assert summary(found)[BEST_LOSS] == summary(records["agents-first"])[BEST_LOSS]
+        assert [row["updates"] for row in rows(logged)] == [2, 4, 6, 8, 10, 12]
+        assert summary(logged)["nll"] == record.metrics["nll"].value
+        assert summary(logged)[BEST_LOSS] == summary(records["agents-first"])[BEST_LOSS]
 
 
 def make_offline_run(directory: Path) -> None:

@@ -34,19 +34,19 @@ def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
         "evaluation.samples=20", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
         "evaluation.throughput_batches=[1]", "evaluation.seed=3",
     ]  # fmt: skip
-    found = {}
-    for model, own in {"gan": [], "maf": ["model.hidden=[8]", "training.validate_samples=20"]}.items():
-        config = compose_run([*settings, f"model={model}", *own])
+    curves = {}
+    for model, extra in {"gan": [], "maf": ["model.hidden=[8]", "training.validate_samples=20"]}.items():
+        config = compose_run([*settings, f"model={model}", *extra])
         run(config, tmp_path / model)
         with (tmp_path / model / "curves.csv").open() as file:
-            found[model] = [float(r["val/energy_distance"]) for r in csv.DictReader(file)]
-        assert len(found[model]) == len(set(found[model])) == 12
+            curves[model] = [float(r["val/energy_distance"]) for r in csv.DictReader(file)]
+        assert len(curves[model]) == len(set(curves[model])) == 12
     run(compose_run([*settings, "model=gan", "training.lr=0", "training.ema=0"]), tmp_path / "still")
     with (tmp_path / "still/curves.csv").open() as file:
         assert len({r["val/energy_distance"] for r in csv.DictReader(file)}) == 1, "the same latents"
     with pytest.raises(ZooError, match=r"needs two validation examples; there are 1\. .*data\.val"):
         run(compose_run([*settings, "model=gan", "data.val=1"]), tmp_path / "one")
-    stability = {model: read(tmp_path / model).stability for model in found}
+    stability = {model: read(tmp_path / model).stability for model in curves}
     assert stability["gan"].oscillation_of == "val/energy_distance"
     assert stability["maf"].oscillation_of == "val/loss", "the criterion, where there is one"
     assert set(stability["maf"].oscillations) == {"val/loss", "val/energy_distance"}
@@ -55,7 +55,7 @@ def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
     with rng.keyed(rng.keys(3, count=30)):
         samples = model.sample(30)
     real = prepare_data(to_dict(compose_run([*settings, "model=gan"]).data)).splits["val"]
-    assert found["gan"][-1] == pytest.approx(energy_distance(samples, real)[0], rel=1e-5)
+    assert curves["gan"][-1] == pytest.approx(energy_distance(samples, real)[0], rel=1e-5)
 
 
 def test_a_distance_that_is_not_finite_leaves_a_gap_in_the_curve():

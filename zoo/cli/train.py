@@ -20,7 +20,7 @@ from zoo.processes import is_first_rank
 USAGE = """usage: zoo train [+experiment=NAME] [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
 
 Train a model, evaluate it by the protocol and write its record. Any Hydra override is accepted; with -m,
-comma-separated values make an ordinary Hydra multirun, each job in a process of its own.
+comma-separated values make an ordinary Hydra multirun, each job in its own process.
 
   experiment: {experiment} (whole recipes of papers: model, data and training)
   model:      {model}

@@ -212,8 +212,8 @@ def test_the_shipped_sweeps_leave_no_claim_without_its_runs(name, lacking):
             ),
         )
         runs.append(Run(record, Path("nowhere")))
-    found = {d.claim.key for d in decide(runs) if any(missing.decides for missing in d.missing)}
-    assert found == lacking
+    keys = {d.claim.key for d in decide(runs) if any(missing.decides for missing in d.missing)}
+    assert keys == lacking
     for study in studies(runs):
         if study.baseline("gan") and len(study.runs) > 60:
             assert study.baseline("gan").settings["training.r1"] == 1.0

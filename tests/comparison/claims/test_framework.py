@@ -68,8 +68,8 @@ def test_a_test_decides_by_its_direction_if_it_is_significant():
 
 def test_what_is_missing_is_reported_with_the_commands_that_make_it():
     commands = ("zoo sweep other", "zoo claims ... runs/other")
-    found = decision(Missing(needs="a"), Missing(needs="b", commands=commands), Missing(needs="c"))
-    assert missing_text(found) == [
+    undecided = decision(Missing(needs="a"), Missing(needs="b", commands=commands), Missing(needs="c"))
+    assert missing_text(undecided) == [
         "Undecided: needs a; c: run `zoo sweep claims_digits`.",
         "Undecided: needs b: run `zoo sweep other` and give its runs too, `zoo claims ... runs/other`.",
     ]
@@ -95,9 +95,9 @@ def test_a_claim_is_judged_once_for_each_study_that_measures_something():
     digits = simulate("vae", "vae", sharpness=around(0.4))
     mnist = simulate("vae", "vae", data="mnist", sharpness=around(0.4))
     moons = simulate("vae", "vae", data="moons", seeds=5)
-    assert [found.data for found in decide([*digits, *moons, *mnist], [vae])] == ["digits", "mnist"]
+    assert [decided.data for decided in decide([*digits, *moons, *mnist], [vae])] == ["digits", "mnist"]
     rings = simulate("vae", "vae", data="rings", seeds=4)
-    assert [found.data for found in decide([*rings, *moons], [vae])] == ["moons"], "the largest study"
+    assert [decided.data for decided in decide([*rings, *moons], [vae])] == ["moons"], "the largest study"
 
 
 def test_claims_are_found_by_their_files_in_the_order_of_the_lecture():

@@ -37,9 +37,9 @@ def renamed(runs: list[Run], name: str) -> list[Run]:
 def test_an_autoregressive_flow_of_any_name_has_the_place_of_maf_in_every_claim(study, name):
     theirs, ours = decide(renamed(STUDIES[study], name)), decide(STUDIES[study])
     assert any("maf" in part.sentence for decision in ours for part in decision.parts)
-    for own, other in zip(ours, theirs, strict=True):
-        assert other.verdict == own.verdict
-        expected = [part.sentence.replace("maf", name) for part in own.parts]
+    for our, other in zip(ours, theirs, strict=True):
+        assert other.verdict == our.verdict
+        expected = [part.sentence.replace("maf", name) for part in our.parts]
         assert [part.sentence for part in other.parts] == expected
 
 
@@ -47,7 +47,7 @@ def test_a_flow_that_samples_in_parallel_does_not_take_the_place_of_maf():
     runs = renamed(density_and_speed(1.5, 0.02), "mine")
     for run in runs:
         run.record.sampling.order = "parallel"
-    (decision,) = [found for found in decide(runs) if found.claim.key == "coupling-autoregressive"]
+    (decision,) = [d for d in decide(runs) if d.claim.key == "coupling-autoregressive"]
     assert "mine" not in measured_text(decision)
 
 

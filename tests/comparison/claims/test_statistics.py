@@ -140,10 +140,10 @@ def test_the_rank_correlation_raises_false_alarms_as_rarely_as_promised():
 
 def test_a_claim_without_any_truth_is_rarely_decided():
     """From records to verdicts: without an effect either verdict comes in about 2.5 % of studies."""
-    found = []
+    verdicts = []
     for salt in range(300):
         runs = gan(distance=around(1, 0.2, 2 * salt))
         runs += simulate("wgan", "gan", distance=around(1, 0.2, 2 * salt + 1))
-        found.append(verdict("wgan", runs))
-    assert found.count(UNDECIDED) > 0.9 * 300
-    assert max(found.count(SUPPORTED), found.count(REFUTED)) < 0.06 * 300
+        verdicts.append(verdict("wgan", runs))
+    assert verdicts.count(UNDECIDED) > 0.9 * 300
+    assert max(verdicts.count(SUPPORTED), verdicts.count(REFUTED)) < 0.06 * 300

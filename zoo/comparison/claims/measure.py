@@ -73,8 +73,8 @@ def distance_of(study: Study) -> Measure:
 
 def metric_of(study: Study, name: str) -> Measure:
     """Return the study's metric of this name, whatever feature extractor it was computed with."""
-    found = sorted({n for run in study.runs for n in run.record.metrics if n.partition("/")[0] == name})
-    return Measure(metric_value(found[0]) if found else None, name)
+    names = sorted({n for run in study.runs for n in run.record.metrics if n.partition("/")[0] == name})
+    return Measure(metric_value(names[0]) if names else None, name)
 
 
 def baseline(study: Study, model: str) -> Group:

@@ -84,13 +84,13 @@ def scalings(runs: Sequence[Run], measure: Measure) -> list[Scaling]:
     for run in runs:
         if dimensions(run) and run.record.status == "finished" and _cost(run, measure) > 0:
             alike.setdefault(_all_but_size(run), []).append(run)
-    found: dict[str, Scaling] = {}
+    best: dict[str, Scaling] = {}
     for same in alike.values():
         scaling = _scaling(same, measure)
-        known = found.get(scaling.model) if scaling else None
+        known = best.get(scaling.model) if scaling else None
         if scaling and (known is None or len(scaling.sizes) > len(known.sizes)):
-            found[scaling.model] = scaling
-    return list(found.values())
+            best[scaling.model] = scaling
+    return list(best.values())
 
 
 def powers_text(scalings: Sequence[Scaling]) -> str:

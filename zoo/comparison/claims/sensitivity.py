@@ -44,10 +44,10 @@ def compare_sensitivity(
     if math.isinf(min(best)):
         needs = f"a finished run of {called} or of {b.label} at a common learning rate"
         return Missing(needs=needs, decides=decides)
-    found = sensitivities(study, [a, b])
-    if found is None or min(map(len, found[1])) < LEAST:
+    result = sensitivities(study, [a, b])
+    if result is None or min(map(len, result[1])) < LEAST:
         return Missing(needs=needs, decides=decides)
-    rates, spreads = found
+    rates, spreads = result
     diverged = [_diverged(study, group, rates) for group in (a, b)]
     lost = [sum(seeds) for seeds in diverged]
     bounded = [

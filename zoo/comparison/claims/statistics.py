@@ -92,8 +92,8 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Outcome:
 
 def ratio(test: Callable[..., Outcome], *samples: Sequence[float]) -> Outcome:
     """Return ``test`` of the logarithms of positive samples, its estimate and interval as factors."""
-    found = test(*[[math.log(value) for value in sample] for sample in samples])
-    return Outcome(math.exp(found.estimate), math.exp(found.low), math.exp(found.high), found.p)
+    outcome = test(*[[math.log(value) for value in sample] for sample in samples])
+    return Outcome(math.exp(outcome.estimate), math.exp(outcome.low), math.exp(outcome.high), outcome.p)
 
 
 def spearman(x: Sequence[float], y: Sequence[float], draws: int = 9999) -> Outcome:

@@ -26,8 +26,6 @@ from zoo.comparison.claims.verdict import Claim
 @functools.cache
 def all_claims() -> tuple[Claim, ...]:
     """Return the claims of every file of this package, in the order of the lecture."""
-    modules = [
-        importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
-    ]
+    modules = [importlib.import_module(f"{__name__}.{info.name}") for info in pkgutil.iter_modules(__path__)]
     claims = [value for module in modules for value in vars(module).values() if isinstance(value, Claim)]
     return tuple(sorted(claims, key=lambda claim: claim.order))

@@ -80,8 +80,8 @@ def _inversions(models: Sequence[Group], likelihood: Quantity, distance: Quantit
         tested = not math.isnan(nats.p + ratio.p)
         ps.append(max(nats.p, ratio.p) if inverted and tested else 1.0)
         pairs.append((a, b) if nats.estimate < 0 else (b, a))
-    found = [(*pair, p) for pair, p in zip(pairs, tests.holm(ps), strict=True) if p < LEVEL]
-    return sorted(found, key=lambda inversion: inversion[2])
+    inversions = [(*pair, p) for pair, p in zip(pairs, tests.holm(ps), strict=True) if p < LEVEL]
+    return sorted(inversions, key=lambda inversion: inversion[2])
 
 
 def _inversions_text(inverted: Sequence[Inversion]) -> str:
