@@ -69,6 +69,25 @@ class Mutation:
             )
         return text.replace(self.old, self.new)
 
+    def check(self, root: Path) -> None:
+        """Hold the mutation against the files below ``root``.
+
+        Raises:
+            ValueError: the old text does not occur exactly once, the new one is the same, or a test is gone.
+        """
+        text = (root / self.file).read_text(encoding="utf-8")
+        if self.apply(text) == text:
+            raise ValueError(f"Mutation {self.name} changes nothing.")
+        for test in self.tests:
+            file, _, name = test.partition("::")
+            content = (root / file).read_text(encoding="utf-8") if (root / file).is_file() else ""
+            start = f"def {name.partition('[')[0]}(" if name else "def test_"
+            if not re.search(rf"^{re.escape(start)}", content, re.MULTILINE):
+                raise ValueError(
+                    f"Mutation {self.name}: there is no test {test}; write its present name into "
+                    f"scripts/{LIST.name}."
+                )
+
 
 @dataclass(frozen=True)
 class Result:
@@ -217,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results = []
     try:
         for mutation in mutations:
-            mutation.apply((ROOT / mutation.file).read_text(encoding="utf-8"))
+            mutation.check(ROOT)
         with tempfile.TemporaryDirectory(prefix="zoo-mutations-") as directory:
             copy_repository(Path(directory))
             source = commit()
