@@ -90,8 +90,8 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
 
 def test_a_loss_that_is_not_finite_ends_training():
     class Bad(Line):
-        def _log_prob(self, x, context=None):
-            return super()._log_prob(x) * (float("nan") if self.calls > 3 else 1.0)
+        def density(self, x):
+            return super().density(x) * (float("nan") if self.calls > 3 else 1.0)
 
     module = MaximumLikelihood(Bad(PLANE), updates=10, batch_size=4)
     with pytest.raises(zoo.Diverged, match="update 4"):
@@ -105,10 +105,10 @@ class NoiseRecorder(Line):
         super().__init__(PLANE)
         self.noise, self.torch_noise = [], []
 
-    def _log_prob(self, x, context=None):
+    def density(self, x):
         self.noise.append(rng.uniform(x.new_empty(len(x), 1)).flatten())
         self.torch_noise.append(float(torch.rand(())))
-        return super()._log_prob(x)
+        return super().density(x)
 
 
 def noise(seed, updates=3, **settings):

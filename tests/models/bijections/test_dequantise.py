@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from contract import roughen
 
 import zoo
 from zoo.evaluation.likelihood import likelihood, repeats
@@ -21,9 +20,6 @@ from zoo.models.bijections.dequantise import (
 from zoo.models.bijections.elementwise import Affine
 from zoo.models.core import rng
 from zoo.models.families.flow import Flow, preprocess
-
-sys.path.insert(0, str(Path(__file__).parent / "bijections"))
-from contract import roughen
 
 PAIR = zoo.DataSpec((2,), levels=3)
 
@@ -177,3 +173,13 @@ def test_an_unknown_dequantisation_is_an_error():
         make_dequantisation("gauss", PAIR)
     with pytest.raises(zoo.ZooError, match="above zero"):
         GaussianNoise(0.0)
+
+
+def test_uniform_dequantisation_fills_its_cell_and_stays_in_it():
+    x = torch.tensor([[0.0, 255.0]]).expand(2000, 2)
+    y = UniformDequantisation()(x)
+    assert torch.equal(UniformDequantisation().inverse(y), x)
+    assert y.min() >= 0
+    assert y.max() < 256
+    assert abs((y - x).mean().item() - 0.5) < 0.03
+    assert abs((y - x).var().item() - 1 / 12) < 0.006

@@ -7,23 +7,12 @@ import copy
 import pytest
 import torch
 from contract import check_bijection, roughen
+from flow_tools import COUPLINGS, perturbed
 
 import zoo
 from zoo.data.spec import DataSpec
 from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.batchnorm import BatchNorm
-
-NAMES = ["realnvp", "glow", "nsf_coupling"]
-
-
-def perturbed(name, spec, amount=0.1, **settings):
-    """Return a float64 model in evaluation mode with all weights perturbed."""
-    model = zoo.build(name, spec, **settings).double().eval()
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(amount * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-    return model
 
 
 def test_actnorm_sets_itself_once_and_remembers():
@@ -77,7 +66,7 @@ def test_actnorm_sets_itself_only_in_a_training_forward():
     torch.testing.assert_close(z.mean(0), torch.zeros(2), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", COUPLINGS)
 def test_first_batch_sets_every_actnorm_and_a_reload_keeps_the_density(name):
     spec = DataSpec((1, 4, 4), levels=17)
     x = torch.randint(0, 17, (32, *spec.shape))

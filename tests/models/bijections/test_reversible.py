@@ -28,19 +28,19 @@ class Conditioned(Bijection):
             nn.Linear(self.half + context, 16), nn.Tanh(), nn.Dropout(dropout), nn.Linear(16, 2 * self.half)
         )
 
-    def _affine(self, first, context):
+    def affine(self, first, context):
         first = first if context is None else torch.cat([first, context], 1)
         s, t = self.net(first).chunk(2, 1)
         return s + (0.1 * rng.normal(s) if self.noisy else 0), t
 
     def forward(self, x, context=None):
         first, second = x.chunk(2, 1)
-        s, t = self._affine(first, context)
+        s, t = self.affine(first, context)
         return torch.cat([second * s.exp() + t, first], 1), sum_event(s)
 
     def inverse(self, z, context=None):
         second, first = z.chunk(2, 1)
-        s, t = self._affine(first, context)
+        s, t = self.affine(first, context)
         return torch.cat([first, (second - t) * (-s).exp()], 1), -sum_event(s)
 
 

@@ -36,6 +36,18 @@ def test_keys_are_splitmix_of_their_stream_and_row():
     assert [key % 2**64 for key in rng.keys(7, -1, 2**40, count=3, first=2).tolist()] == expected
 
 
+def test_uniform_noise_is_a_hash_of_key_draw_and_position():
+    """The same numbers as ever: a run that was stopped under an older version goes on with them."""
+    keys = rng.keys(11, count=2)
+    with rng.keyed(keys):
+        draws = [rng.uniform(torch.empty(2, 3, dtype=torch.float64)) for _ in range(2)]
+    for draw, values in enumerate(draws, 1):
+        for key, row in zip(keys.tolist(), values.tolist(), strict=True):
+            start = reference_splitmix((key + draw * 0xD1342543DE82EF95) % 2**64)
+            words = [reference_splitmix((start + place * 0x9E3779B97F4A7C15) % 2**64) for place in (1, 2, 3)]
+            assert row == [(word >> 11) * 2.0**-53 for word in words]
+
+
 def draw(kind, rows=20000, columns=3, dtype=torch.float64, seed=0):
     with rng.keyed(rng.keys(seed, count=rows)):
         return getattr(rng, kind)(torch.zeros(rows, columns, dtype=dtype))

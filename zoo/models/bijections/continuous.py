@@ -127,16 +127,17 @@ class ContinuousFlow(Bijection):
 
     def trace(self, dim: int, training: bool = False) -> Trace:
         """Return how the trace of events of ``dim`` dimensions is computed."""
-        if self.has_exact_divergence:
+        if self.closed_form is not None:
             return "exact"
         if training:
             return self.solver.train_trace
         return "exact" if dim <= self.solver.exact_dim else "hutchinson"
 
     @property
-    def has_exact_divergence(self) -> bool:
-        """Whether the field computes its divergence in closed form."""
-        return isinstance(self.field, HasExactDivergence) and self.field.has_exact_divergence
+    def closed_form(self) -> HasExactDivergence | None:
+        """The field, if it computes its divergence in closed form; else None."""
+        field = self.field
+        return field if isinstance(field, HasExactDivergence) and field.has_exact_divergence else None
 
     def _with_log_det(
         self, x: Tensor, context: Tensor | None, start: float, end: float, penalise: bool = False
@@ -147,7 +148,7 @@ class ContinuousFlow(Bijection):
         # the divergence needs autograd even if the caller has disabled it
         with torch.inference_mode(False), torch.set_grad_enabled(keep):
             x, context = usable(x), usable(context)
-            has_divergence = self.has_exact_divergence
+            closed_form = self.closed_form
             exact = self.trace(x[0].numel(), self.training) == "exact"
             kinetic, jacobian = (self.penalty.kinetic, self.penalty.jacobian) if penalise else (0.0, 0.0)
             draw = rng.rademacher if self.solver.probe == "rademacher" else rng.normal
@@ -159,9 +160,9 @@ class ContinuousFlow(Bijection):
                     point = state[0]
                     if not (live and point.requires_grad):
                         point = point.detach().requires_grad_()
-                    if has_divergence:
+                    if closed_form is not None:
                         self.last_evaluations += 1
-                        velocity, trace = self.field.divergence(t, point, context)  # type: ignore[operator]
+                        velocity, trace = closed_form.divergence(t, point, context)
                     else:
                         velocity = self._velocity(t, point, context)
                     penalty = kinetic * velocity.square().flatten(1).sum(1)
@@ -172,7 +173,7 @@ class ContinuousFlow(Bijection):
                         penalty = penalty + jacobian * product.square().flatten(1).sum(1)
                         if not exact:
                             trace = (product * probe).flatten(1).sum(1)
-                    if exact and not has_divergence:
+                    if exact and closed_form is None:
                         trace = _exact_trace(velocity, point, live)
                     change = (velocity, trace, penalty) if kinetic or jacobian else (velocity, trace)
                 return change if live else tuple(part.detach() for part in change)

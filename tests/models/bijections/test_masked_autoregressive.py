@@ -1,51 +1,22 @@
-"""Tests of MADE and MAF: exact inverses, exact densities and dependencies."""
+"""Masked autoregressive layers: exact inverses and log-determinants, no dependency on later dimensions."""
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-import inspect
 import pickle
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
-from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from autoregressive_tools import normal, perturbed
 from contract import check_bijection
 from torch import Tensor
 
 import zoo
-from zoo.data.spec import DataSpec
-from zoo.errors import Unsound
 from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive, MaskedAutoregressive
-from zoo.models.bijections.base import Bijection
-from zoo.models.bijections.reverse import Reverse
 from zoo.models.bijections.spline_autoregressive import MaskedSplineAutoregressive
 from zoo.models.core.nfe import count_nfe
-from zoo.models.made import GaussianMADE
-from zoo.models.made_mog import MADEMoG
-from zoo.models.maf import MAF
-from zoo.models.maf_mog import MAFMoG
 from zoo.models.networks.made import MADE
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Use one thread: for many tiny operations a second one costs more than it saves."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def jacobian(layer: Bijection, x: Tensor) -> Tensor:
-    return torch.autograd.functional.jacobian(lambda v: layer(v[None])[0].flatten(), x)
-
-
-# Layers
 
 
 def affine(
@@ -68,6 +39,8 @@ def spline(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedSplineA
 
 
 LAYERS = [affine, unbounded, residual, spline]
+
+
 every_layer = pytest.mark.parametrize("make", LAYERS, ids=lambda make: make.__name__)
 
 
@@ -216,63 +189,6 @@ def test_scale_is_bounded_far_from_the_data() -> None:
         MaskedAffineAutoregressive(3, (8,), log_scale_bound=0.0)
 
 
-@pytest.mark.parametrize("layers", [1, 5])
-def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
-    """An overflow is a density of 0 if it is infinite, and an error if it is NaN."""
-    model = perturbed(MAF(DataSpec((6,)), layers=layers, hidden=(12, 12), log_scale_bound=None), scale=0.05)
-    density_of_zero = errors = 0
-    for factor in (1.0, 1e3, 1e6):
-        for x in factor * normal(20, 1, 6):
-            try:
-                with torch.no_grad():
-                    log_p = model.log_prob(x)
-            except zoo.ZooError:
-                errors += 1
-            else:
-                assert not log_p.isnan().any()
-                density_of_zero += int(log_p == -torch.inf)
-                assert factor > 1 or torch.isfinite(log_p).all()
-    assert density_of_zero + errors > 0, "the test reaches an overflow"
-
-
-def test_samples_that_overflow_are_an_error_not_infinite() -> None:
-    """Three scales of e^50 overflow float32. A density of 0 far out is still valid."""
-    model = MAF(DataSpec((1,)), layers=3, hidden=(4,), log_scale_bound=None).eval()
-    with torch.no_grad():
-        for layer in model.transform.modules():
-            if isinstance(layer, MaskedAffineAutoregressive):
-                layer.network.output.bias.fill_(50.0)
-    with pytest.raises(Unsound, match="samples"):
-        model.sample(3, seed=0)
-    plain = MAF(DataSpec((1,)), layers=1, hidden=(4,)).eval()
-    assert plain.log_prob(torch.full((1, 1), 1e30)).item() == -torch.inf
-
-
-def test_mixtures_without_a_bound_are_the_unclamped_ones() -> None:
-    spec, x = DataSpec((3,)), normal(5, 3)
-    free = perturbed(MADEMoG(spec, components=2, hidden=(8,), log_scale_bound=None), scale=0.05).double()
-    wide = MADEMoG(spec, components=2, hidden=(8,), log_scale_bound=1e4).double()
-    wide.load_state_dict(free.state_dict())
-    torch.testing.assert_close(free.log_prob(x), wide.log_prob(x))
-    parameters = torch.full((1, 6), 9.0)
-    assert torch.equal(free.base.mixture(parameters)[2], torch.full((1, 2), 9.0))
-    assert torch.isfinite(
-        MAFMoG(spec, layers=1, hidden=(8,), components=2, log_scale_bound=None).log_prob(x.float())
-    ).all()
-    with pytest.raises(zoo.ZooError, match="log_scale_bound"):
-        MADEMoG(spec, log_scale_bound=0.0)
-
-
-def test_two_hundred_layers_have_finite_densities_and_samples() -> None:
-    model = perturbed(MAF(DataSpec((3,)), layers=200, hidden=(8,)), scale=0.03)
-    x = normal(5, 3)
-    with torch.no_grad():
-        z, log_det = model.transform(x)
-        back, _ = model.transform.inverse(z)
-    assert torch.isfinite(log_det).all()
-    assert (back - x).abs().max() < 1e-8
-
-
 @every_layer
 def test_compiled_density_has_the_eager_gradient(make: Any) -> None:
     layer = perturbed(make(5, (8, 8), 2))
@@ -319,92 +235,3 @@ def test_under_autocast_the_log_det_is_that_of_the_map_applied(make: Any) -> Non
         (below, _), (above, _), (_, log_det) = layer(low), layer(high), layer(torch.zeros(1, 1))
     assert above.dtype == torch.float32
     torch.testing.assert_close(((above - below) / 2e-2).log().view(1), log_det, rtol=0, atol=6e-4)
-
-
-@pytest.mark.parametrize("make", [MAF, GaussianMADE, MADEMoG, MAFMoG])
-def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) -> None:
-    spec, x = DataSpec((6,)), normal(5, 6)
-    torch.manual_seed(1)
-    model = perturbed(make(spec, hidden=(30, 30), degrees="random"))
-    torch.manual_seed(2)
-    again = make(spec, hidden=(30, 30), degrees="random").double()
-    assert [m.degrees[0].tolist() for m in again.modules() if isinstance(m, MADE)] == [
-        m.degrees[0].tolist() for m in model.modules() if isinstance(m, MADE)
-    ]
-    draws = {tuple(m.degrees[0].tolist()) for m in model.modules() if isinstance(m, MADE)}
-    assert len(draws) == sum(isinstance(m, MADE) for m in model.modules()), "each layer has different degrees"
-    again.load_state_dict(model.state_dict())
-    torch.testing.assert_close(again.log_prob(x), model.log_prob(x), rtol=0, atol=0)
-    spread = make(spec, hidden=(30, 30)).double()
-    spread.load_state_dict({k: v for k, v in model.state_dict().items() if "mask" not in k}, strict=False)
-    assert (spread.log_prob(x) - model.log_prob(x)).abs().min() > 0
-    with pytest.raises(zoo.ZooError, match=r"model\.degrees must be spread or random; got 'drawn'"):
-        make(spec, degrees="drawn")
-
-
-def test_reverse_reverses_the_flattened_event() -> None:
-    x = normal(2, 2, 3)
-    z, log_det = Reverse()(x)
-    assert torch.equal(z.flatten(1), x.flatten(1).flip(1))
-    assert torch.equal(Reverse().inverse(z)[0], x)
-    assert torch.equal(log_det, torch.zeros(2, dtype=torch.float64))
-
-
-def data_space(spec: DataSpec, batch: int) -> Tensor:
-    x = normal(batch, *spec.shape)
-    return x if spec.levels is None else spec.levels * (0.02 + 0.96 * torch.sigmoid(x))
-
-
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: f"{spec.shape}")
-@pytest.mark.parametrize("batch", [1, 9])
-def test_maf_inverts_and_its_log_det_is_the_jacobians(spec: DataSpec, batch: int) -> None:
-    """The layers are small and their weights little perturbed; test_trained.py explains why."""
-    model = perturbed(MAF(spec, layers=5, hidden=(32, 24)), scale=0.05)
-    x = data_space(spec, batch)
-    with torch.no_grad():
-        z, log_det = model.transform(x)
-        back, back_log_det = model.transform.inverse(z)
-    assert z.shape == (batch, spec.dim)
-    assert (back - x).abs().max() <= 1e-10
-    assert (log_det + back_log_det).abs().max() <= 1e-9
-    jac = jacobian(model.transform, x[0]).reshape(spec.dim, spec.dim)
-    assert abs(torch.linalg.slogdet(jac)[1] - log_det[0]) <= 1e-8
-
-
-def test_maf_density_integrates_to_one() -> None:
-    model = perturbed(MAF(DataSpec((2,)), layers=3, hidden=(16,)), scale=0.05)
-    assert abs(integral_2d(model.log_prob, -40, 40, 1000) - 1) < 1e-3  # the scale has a heavy tail
-
-
-def test_maf_takes_one_evaluation_per_layer() -> None:
-    with count_nfe() as counter:
-        MAF(DataSpec((6,)), layers=4, hidden=(8,)).log_prob(torch.zeros(2, 6))
-    assert counter.count == 4
-
-
-@pytest.mark.parametrize("spec", [*SPECS, DataSpec((1, 28, 28), 256)], ids=lambda spec: f"{spec.shape}")
-def test_samples_are_data_and_follow_the_seed(spec: DataSpec) -> None:
-    model = MAF(spec, layers=2, hidden=(16,))
-    large = spec.dim > 100
-    with count_nfe() as counter:
-        x = model.sample(2 if large else 4, seed=3)
-    assert counter.count == 2 * spec.dim
-    spec.check(x)
-    assert x.dtype == torch.float32
-    assert torch.isfinite(model.eval().log_prob(x)).all()
-    if not large:
-        assert torch.equal(x, model.sample(4, seed=3))
-        assert not torch.equal(x, model.sample(4, seed=4))
-        torch.testing.assert_close(model.sample(2, seed=3), x[:2])
-        assert torch.isfinite(model.sample(2, temperature=0.0, seed=3)).all()
-
-
-def test_the_yaml_has_the_constructors_defaults() -> None:
-    values = yaml.safe_load((Path(__file__).parents[2] / "conf/model/maf.yaml").read_text())
-    assert values.pop("_target_") == f"{MAF.__module__}.{MAF.__qualname__}"
-    signature = inspect.signature(MAF).parameters
-    for key, value in values.items():
-        default = signature[key].default
-        default = dataclasses.asdict(default) if dataclasses.is_dataclass(default) else default
-        assert value == (list(default) if isinstance(default, tuple) else default)
-    assert set(values) == set(signature) - {"spec"}
