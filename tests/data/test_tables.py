@@ -159,6 +159,8 @@ TEXTS = {
     "carriage returns": text().replace("\n", "\r\n"),
     "comment as header": text(" ", header="# a b c"),
     "comments before the header": "# made by hand\n#\n" + text(),
+    "comment that looks like a header": "# x,y,z\n" + text(),
+    "separator told as Excel does": "sep=;\n" + text(";", ",", header="a;b;c"),
     "decimal comma": text(";", ",", header="a;b;c"),
     "decimal comma and tabs": text("\t", ",", header="a\tb\tc"),
     "decimal comma and blanks": text(" ", ",", header="a b c"),
@@ -234,6 +236,13 @@ def test_parquet_feather_and_excel_give_the_same_table(tmp_path, form):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(ZooError, match="cannot be read as a"):
         ready(path=path)
+
+
+def test_numbers_with_thousands_separators_are_no_index(tmp_path):
+    lines = "\n".join(f"1,{v:.3f}" for v in 200 + 10 * X[:, 0])
+    (tmp_path / "x.csv").write_text(f"price\n{lines}\n")
+    with pytest.raises(ZooError, match=r"x\.csv names 1 columns and has 2; name every column"):
+        ready(path=tmp_path / "x.csv")
 
 
 def test_columns_of_any_numeric_type_are_numbers(tmp_path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import solve_triangular
 
 from zoo.data.frames import counts_rows
 
@@ -125,20 +126,28 @@ def dependent(x: np.ndarray) -> dict[int, list[int]]:
         return {}
     z = (x - x.mean(0)) / x.std(0)
     gram = z.T @ z / n
+    smallest = max(DEPENDENT**2, 1e-13 * d)
+    try:
+        if np.linalg.cholesky(gram).diagonal().min() ** 2 > smallest:
+            return {}
+    except np.linalg.LinAlgError:
+        pass
     found: dict[int, list[int]] = {}
     kept: list[int] = []
     factor = np.zeros((d, d))  # of Cholesky, of the kept columns
     for j in range(d):
         k = len(kept)
-        row = np.zeros(k)
-        for i in range(k):
-            row[i] = (gram[j, kept[i]] - factor[i, :i] @ row[:i]) / factor[i, i]
+        if not k:
+            factor[0, 0] = np.sqrt(gram[j, j])
+            kept.append(j)
+            continue
+        row = solve_triangular(factor[:k, :k], gram[j, kept], lower=True)
         rest = gram[j, j] - row @ row
-        if rest > max(DEPENDENT**2, 1e-13 * d):
+        if rest > smallest:
             factor[k, :k], factor[k, k] = row, np.sqrt(rest)
             kept.append(j)
         else:
-            weights = np.linalg.solve(factor[:k, :k].T, row)
+            weights = solve_triangular(factor[:k, :k], row, lower=True, trans="T")
             found[j] = [kept[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
     return found
 

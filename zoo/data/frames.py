@@ -170,22 +170,22 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
     sample = [line for line in lines[comments:] if line.strip()]
     if not sample:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
+    commented = [line.lstrip(" #%") for line in lines[:comments] if line.strip(" #%\r\n")]
+    skip = comments
+    if len(sample) > 1 and re.fullmatch(r"sep=.", sample[0].strip()):  # Excel's first line
+        skip += 1
+        sample = sample[1:]
     separator, decimal = _separator(sample)
     rows = [row for row in _cells(sample, separator) if row]
     plain = [[cell.replace(",", ".") for cell in row] for row in rows] if decimal == "," else rows
-    width = len(rows[1] if len(rows) > 1 else rows[0])
     names: list[str] | None = None
-    commented = [line.lstrip(" #%") for line in lines[:comments] if line.strip(" #%\r\n")]
-    if commented and header is not False:
+    if header or (header is None and has_header(plain)):
+        names = [cell.strip() for cell in rows[0]]
+        skip += 1
+    elif header is None and commented:
         cells = next(iter(_cells(commented[-1:], separator)), [])
-        if len(cells) == len(rows[0]) and (header or any(not is_number(cell) for cell in cells)):
+        if len(cells) == len(rows[0]) and not any(map(is_number, cells)):
             names = [cell.strip() for cell in cells]
-    skip = comments
-    if names is None:
-        taken = has_header(plain) if header is None else header
-        if taken:
-            names = [cell.strip() for cell in rows[0]]
-            skip = comments + 1
     options: dict[str, Any] = {"sep": separator, "decimal": decimal}
     if separator != _SPACES:
         options["skipinitialspace"] = True
@@ -202,7 +202,7 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
             **options,
         )
     except pd.errors.EmptyDataError:
-        body = pd.DataFrame(index=range(0), columns=range(width if names is None else len(names)))
+        body = pd.DataFrame(index=range(0), columns=range(len(rows[0])))
     except pd.errors.ParserError as error:
         ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if ragged is None:
@@ -215,8 +215,8 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
     if names is not None and len(names) == body.shape[1] - 1:
         if body.iloc[:, -1].isna().all():  # rows that end with a separator
             names = [*names, ""]
-        else:  # R's format: no name above the names of the rows
-            names = ["", *names]
+        elif not pd.api.types.is_numeric_dtype(body.iloc[:, 0]) or body.iloc[:, 0].is_unique:
+            names = ["", *names]  # R's format: no name above the names of the rows
     _name(frame, names, path)
     if names is None or not names[-1]:
         _drop_empty_end(frame)

@@ -265,7 +265,8 @@ class DataDescription:
         levels: number of values of an integer pixel; None for continuous data.
         classes: number of labels; None without labels.
         entropy: of the density, in nats, where it is known.
-        details: more on a user's own data: ``path``, ``columns``, ``standardised``, ``log_scale``.
+        details: more on a user's own data: ``path``, ``columns`` with their ``mean`` and ``std``,
+            ``log_scale``, ``dequantised`` and ``left_out`` columns, ``classes``.
     """
 
     name: str | None = None
