@@ -73,3 +73,11 @@ def test_a_run_without_enough_memory_keeps_its_checkpoint(checkpoint, workdir, m
     with pytest.raises(CutOff, match="memory"):
         run(compose_run(["model=realnvp", "data=moons", "logger=none", "model.hidden=[4]"]), workdir / "r")
     assert last.read_bytes() == checkpoint.read_bytes()
+
+
+def test_a_checkpoint_with_settings_that_have_moved_is_named_with_what_to_do(checkpoint, tmp_path):
+    content = torch.load(checkpoint, weights_only=True)
+    content["zoo"]["model"]["preprocessing"] = "logit"
+    torch.save(content, tmp_path / "old.ckpt")
+    with pytest.raises(ZooError, match=r"old\.ckpt does not fit .*train the run again .*preprocessing"):
+        zoo.load(tmp_path / "old.ckpt")

@@ -70,27 +70,47 @@ def load(path: str | Path, device: torch.device | str | None = None) -> Any:
         ZooError: there is no checkpoint, or it is damaged.
     """
     path = Path(path)
-    if path.is_dir():
-        existing = [
-            path / "checkpoints" / name for name in CHECKPOINTS if (path / "checkpoints" / name).exists()
-        ]
-        if not existing:
-            raise ZooError(f"There is no checkpoint under {path / 'checkpoints'}; train the run first.")
-        path = existing[0]
-    checkpoint = read_checkpoint(path)
+    path = chosen_checkpoint(path) if path.is_dir() else path
+    return restore(read_checkpoint(path), path).to(device or "cpu").eval()
+
+
+def chosen_checkpoint(directory: Path) -> Path:
+    """Return the checkpoint that a run is judged by: the best one on validation, else the last.
+
+    Raises:
+        ZooError: there is none.
+    """
+    folder = directory / "checkpoints"
+    for name in CHECKPOINTS:
+        if (folder / name).exists():
+            return folder / name
+    raise ZooError(f"There is no checkpoint under {folder}; train the run first.")
+
+
+def restore(checkpoint: Mapping[str, Any], path: Path) -> Any:
+    """Return the model of a checkpoint's content, with the weights that are evaluated.
+
+    Args:
+        checkpoint: see :func:`read_checkpoint`.
+        path: its file, for errors.
+
+    Raises:
+        ZooError: the model's code has changed since the checkpoint was written.
+    """
     about = checkpoint["zoo"]
     spec = DataSpec(tuple(about["spec"]["shape"]), about["spec"]["levels"], about["spec"]["classes"])
-    model = instantiate(about["model"], spec)
     prefix = "ema.module." if about["weights"] == "ema" else "model."
     state = {k[len(prefix) :]: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
+        model = instantiate(about["model"], spec)
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (ZooError, RuntimeError) as error:
+        cause = str(error).splitlines()[0].rstrip(".:")
         raise ZooError(
             f"The checkpoint {path} does not fit {about['model']['_target_']} as it is now; load it with the "
-            "code that made it, or train the run again."
+            f"version of zoo that made it, or train the run again ({cause})."
         ) from error
-    return model.to(device or "cpu").eval()
+    return model
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

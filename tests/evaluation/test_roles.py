@@ -100,12 +100,10 @@ def test_the_best_checkpoint_is_judged_in_every_column(trained, monkeypatch):
             if value.is_floating_point():
                 checkpoint["state_dict"][key] = value + change
         torch.save(checkpoint, file)
-    loaded, load = [], factory.load
-    monkeypatch.setattr(
-        factory, "load", lambda *given, **more: loaded.append(load(*given, **more)) or loaded[-1]
-    )
+    restored, restore = [], factory.restore
+    monkeypatch.setattr(factory, "restore", lambda *given: restored.append(given) or restore(*given))
     record = reevaluate(trained)
-    assert len(loaded) == 1, "the same model for likelihood, samples, speed and diagnostics"
+    assert len(restored) == 1, "the same model for likelihood, samples, speed and diagnostics"
     assert record.provenance.checkpoint == "checkpoints/best.ckpt"
     best, last = (zoo.load(trained / f"checkpoints/{name}.ckpt") for name in ("best", "last"))
     likelihoods = np.load(trained / "likelihood.npz")
@@ -143,7 +141,7 @@ def test_the_training_seed_does_not_change_the_evaluation(trained):
 def test_a_run_can_be_judged_again_on_a_gpu(trained, monkeypatch):
     seen = []
     monkeypatch.setattr("zoo.running.judge.judge", lambda *given: seen.append(given[-1].type))
-    monkeypatch.setattr("zoo.running.judge.hardware", Hardware)
+    monkeypatch.setattr("zoo.running.provenance.hardware", Hardware)
     for gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         reevaluate(trained)

@@ -132,3 +132,23 @@ def test_curves_are_read_by_axis_and_a_damaged_file_has_none(tmp_path):
         assert curves(tmp_path) == {}
         assert best_validation(tmp_path) is None
     assert read_rows(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize("path", [("latency",), ("sampling", "latncy"), ("provenance", "hardware", "gpu")])
+def test_a_field_that_a_record_does_not_have_is_refused(path, tmp_path):
+    file = read(OLD[0]).write(tmp_path)
+    document = json.loads(file.read_text())
+    node = document
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = 1
+    file.write_text(json.dumps(document))
+    with pytest.raises(ZooError, match=path[-1]):
+        read(file)
+
+
+def test_an_old_record_gets_the_command_of_its_overrides():
+    record = read(next(file for file in OLD if "quickstart/records/maf-" in str(file)))
+    assert record.provenance.command is not None
+    assert record.provenance.command.startswith("zoo train ")
+    assert "model=maf" in record.provenance.command

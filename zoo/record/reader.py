@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     provenance = dict(raw.get("provenance") or {})
     known = {field.name for field in dataclasses.fields(Provenance)}
     provenance = {name: value for name, value in provenance.items() if name in known and value is not None}
+    overrides = provenance.get("overrides")
+    if isinstance(overrides, list) and all(isinstance(word, str) for word in overrides):
+        provenance["command"] = shlex.join(["zoo", "train", *overrides])
     if isinstance(provenance.get("data"), dict):
         provenance["data"] = _with_details(provenance["data"], DataDescription)
     return raw | {

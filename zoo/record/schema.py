@@ -32,6 +32,12 @@ Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # the range of other reader
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
 
 
+class Part:
+    """A part of a record. A file with a field that the part does not have is refused."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+
 class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
 
@@ -78,7 +84,7 @@ Details = Annotated[dict[str, Any], AfterValidator(_hold_known)]
 
 
 @dataclass
-class Metric:
+class Metric(Part):
     """One measured value with everything needed to read it.
 
     Attributes:
@@ -106,7 +112,7 @@ class Metric:
 
 
 @dataclass
-class Load:
+class Load(Part):
     """How busy the machine was while something was timed.
 
     Attributes:
@@ -121,12 +127,12 @@ class Load:
 
 
 @dataclass
-class Sampling:
+class Sampling(Part):
     """Speed and cost of sampling.
 
     Attributes:
         order: how a sample comes about: all dimensions in ``parallel``, one after the other (``sequential``),
-            or by an iterative ``solver``.
+            or by an iterative ``solver``; None for a run that ended before its samples were timed.
         latency_seconds: median time of one call that draws a single sample.
         latency_quartiles: first and third quartile of these times.
         latency_repeats: number of calls.
@@ -171,7 +177,7 @@ class Sampling:
 
 
 @dataclass
-class Stability:
+class Stability(Part):
     """How steadily a model trained; :mod:`zoo.training.stability` has the definitions.
 
     Attributes:
@@ -199,7 +205,7 @@ class Stability:
 
 
 @dataclass
-class Cost:
+class Cost(Part):
     """The cost of training and evaluation.
 
     Attributes:
@@ -234,7 +240,7 @@ class Cost:
 
 
 @dataclass
-class Hardware:
+class Hardware(Part):
     """The machine.
 
     Attributes:
@@ -253,7 +259,7 @@ class Hardware:
 
 
 @dataclass
-class DataDescription:
+class DataDescription(Part):
     """The data set of the run.
 
     Attributes:
@@ -281,7 +287,7 @@ class DataDescription:
 
 
 @dataclass
-class Protocol:
+class Protocol(Part):
     """The protocol that judged the run, in full; ``provenance.protocol_hash`` is its hash.
 
     Attributes:
@@ -294,7 +300,7 @@ class Protocol:
 
 
 @dataclass
-class Judgement:
+class Judgement(Part):
     """Code and machine of an evaluation that was repeated after the run had ended.
 
     Attributes:
@@ -309,11 +315,12 @@ class Judgement:
 
 
 @dataclass
-class Provenance:
+class Provenance(Part):
     """Where the numbers come from.
 
     Attributes:
-        command: the shell command that makes the same run.
+        command: paste it into a shell, and the same run is made; one of an own ``conf/`` or an own model in
+            the directory that holds them.
         overrides: the Hydra overrides of that command.
         config: the composed configuration, without settings that do not change the numbers.
         config_hash: of the configuration; two runs with the same hash are the same run.
@@ -350,7 +357,7 @@ class Provenance:
 
 
 @dataclass
-class Record:
+class Record(Part):
     """One run.
 
     Attributes:

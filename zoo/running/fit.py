@@ -20,7 +20,7 @@ from zoo.data.module import DataModule
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.processes import is_first_rank
-from zoo.record import Cost, Record
+from zoo.record import Cost, Stability
 from zoo.running.provenance import peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
@@ -43,84 +43,123 @@ def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
     return target(model, seed=spec.identity.seed, **settings)
 
 
-def fit(
-    spec: RunSpec,
-    module: TrainingModule,
-    data: DataModule,
-    directory: Path,
-    loggers: list[Any],
-    show: Show | None,
-    record: Record,
-) -> torch.device:
-    """Train to the budget and return the device of this process.
+class Fit:
+    """The training of one run to its budget, from the last checkpoint where there is one.
 
-    However training ends, it fills in ``record.cost`` and ``record.stability``.
+    However training ends, :meth:`cost` and :meth:`stability` say how far it came and what it took.
+
+    Args:
+        spec: the run.
+        model: a fresh model.
+        data: its data, set up.
+        directory: the run's.
+        loggers: Lightning's.
+        show: called with how far training is.
 
     Raises:
-        Diverged: a loss or a validation was not finite.
-        KeyboardInterrupt: training was interrupted.
         ZooError: settings that exclude each other.
     """
-    check_precision(spec.trainer)
-    folder = directory / "checkpoints"
-    folder.mkdir(exist_ok=True)
-    last = folder / "last.ckpt"
-    checkpoint = _read(last)
-    curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
-    if checkpoint is not None:
-        module.on_load_checkpoint(checkpoint)
-        curves.resume(checkpoint)
-    resumed_at = None if checkpoint is None else module.updates
-    about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
-    checkpoints, flops = Checkpoints(folder, about), CountFlops(data)
-    progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
-    callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
-        distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
-        TrainingStatistics(data),
-        *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
-        curves,
-        checkpoints,
-        Ending(checkpoints),
-        flops,
-        progress,
-    ]
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    trainer: pl.Trainer = instantiate(
-        spec.trainer,
-        strategy=strategy(spec.trainer),
-        max_epochs=1,
-        val_check_interval=module.validate_every,
-        check_val_every_n_epoch=None,
-        num_sanity_val_steps=0,
-        logger=loggers,
-        callbacks=callbacks,
-        plugins=[] if checkpoint is None else [ReadCheckpoint(checkpoint)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=str(directory),
-    )
-    size, with_labels = module.examples_per_update, module.with_labels
-    stop = module.schedule.updates
-    train = data.train_dataloader(
-        size, seed=spec.identity.seed, start=module.updates, stop=stop, with_labels=with_labels
-    )
-    try:
-        if not module.finished:
-            validation = data.val_dataloader(size, with_labels=with_labels)
-            ckpt_path = None if checkpoint is None else str(last)
-            trainer.fit(module, train, validation, ckpt_path=ckpt_path, weights_only=True)
-            if trainer.interrupted:
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        model: nn.Module,
+        data: DataModule,
+        *,
+        directory: Path,
+        loggers: list[Any],
+        show: Show | None,
+    ) -> None:
+        check_precision(spec.trainer)
+        self.module = module = training_module(spec, model)
+        folder = directory / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        self.last = folder / "last.ckpt"
+        self.checkpoint = _read(self.last)
+        self.curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
+        if self.checkpoint is not None:  # the data begin where the checkpoint ends
+            module.resume(self.checkpoint)
+            self.curves.resume(self.checkpoint)
+        self.resumed_at = None if self.checkpoint is None else module.updates
+        about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
+        self.flops = CountFlops(data)
+        self.progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
+        checkpoints = Checkpoints(folder, about)
+        callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
+            distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
+            TrainingStatistics(data),
+            *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
+            self.curves,
+            checkpoints,
+            Ending(checkpoints),
+            self.flops,
+            self.progress,
+        ]
+        self.trainer: pl.Trainer = instantiate(
+            spec.trainer,
+            strategy=strategy(spec.trainer),
+            max_epochs=1,
+            val_check_interval=module.validate_every,
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            logger=loggers,
+            callbacks=callbacks,
+            plugins=[] if self.checkpoint is None else [ReadCheckpoint(self.checkpoint)],
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            default_root_dir=str(directory),
+        )
+        size, with_labels = module.examples_per_update, module.with_labels
+        self.train = data.train_dataloader(
+            size,
+            seed=spec.identity.seed,
+            start=module.updates,
+            stop=module.schedule.updates,
+            with_labels=with_labels,
+        )
+        self.validation = data.val_dataloader(size, with_labels=with_labels)
+
+    def run(self) -> torch.device:
+        """Train, and return the device of this process.
+
+        Raises:
+            Diverged: a loss or a validation was not finite.
+            KeyboardInterrupt: training was interrupted.
+        """
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        if not self.module.finished:
+            path = None if self.checkpoint is None else str(self.last)
+            self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path, weights_only=True)
+            if self.trainer.interrupted:
                 raise KeyboardInterrupt
         if is_first_rank():
-            progress.report("evaluating", module)
-    finally:
-        record.stability = dataclasses.replace(module.stability.report(), resumed_at=resumed_at)
-        _account(record.cost, module, curves.seconds(), trainer.world_size)
-        record.cost.flops_per_example, record.cost.flops_reason = flops.flops_per_example, flops.reason
-    return trainer.strategy.root_device  # Lightning has moved the module to the CPU by now
+            self.progress.report("evaluating", self.module)
+        # the module's own device is the CPU by now: Lightning has moved it there
+        return self.trainer.strategy.root_device
+
+    def cost(self) -> Cost:
+        """Return what training has cost so far."""
+        module, seconds = self.module, self.curves.seconds()
+        return Cost(
+            parameters=sum(p.numel() for p in module.model.parameters() if p.requires_grad),
+            updates=module.updates,
+            images_seen=module.images_seen,
+            train_seconds=seconds,
+            device_seconds=seconds * self.trainer.world_size,
+            examples_per_second=module.images_seen / seconds if seconds else None,
+            peak_memory_bytes=peak_memory(),
+            batch_size=module.settings.batch_size,
+            compiled=module.compiled,
+            flops_per_example=self.flops.flops_per_example,
+            flops_reason=self.flops.reason,
+        )
+
+    def stability(self) -> Stability:
+        """Return how steady training has been so far."""
+        return dataclasses.replace(self.module.stability.report(), resumed_at=self.resumed_at)
 
 
 def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDistance]:
@@ -149,16 +188,6 @@ def _read(last: Path) -> dict[str, Any] | None:
     except ZooError:  # damaged when the run was cut off: start again
         last.unlink(missing_ok=True)
         return None
-
-
-def _account(cost: Cost, module: TrainingModule, seconds: float, world_size: int) -> None:
-    """Fill in the cost of training so far."""
-    cost.parameters = sum(p.numel() for p in module.model.parameters() if p.requires_grad)
-    cost.updates, cost.images_seen = module.updates, module.images_seen
-    cost.train_seconds, cost.device_seconds = seconds, seconds * world_size
-    cost.examples_per_second = module.images_seen / seconds if seconds else None
-    cost.peak_memory_bytes = peak_memory()
-    cost.batch_size, cost.compiled = module.settings.batch_size, module.compiled
 
 
 def check_precision(trainer: dict[str, Any]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -16,30 +17,58 @@ from zoo.errors import ZooError
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_contents, protocol_hash
 from zoo.processes import is_first_rank, lock
-from zoo.record import DENSITY, LIKELIHOOD, Judgement, Record, read
+from zoo.record import DENSITY, LIKELIHOOD, Judgement, Metric, Record, Sampling, read
 from zoo.running.artifacts import write_arrays, write_samples
 from zoo.running.data import prepare_data
-from zoo.running.provenance import command, git_commit, hardware, versions
+from zoo.running.provenance import provenance
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
 
 
-def judge(
-    settings: dict[str, Any], data: DataModule, directory: Path, record: Record, device: torch.device
-) -> None:
-    """Evaluate the run's chosen checkpoint; write samples, likelihoods and densities; fill the record.
+@dataclass
+class Judged:
+    """What the protocol found out about a run.
 
-    All ranks of a group take part. Only the first writes files and fills its record.
+    Attributes:
+        metrics: by name.
+        sampling: what sampling costs.
+        seconds: how long it took.
+        checkpoint: file that was judged, below the run's directory.
+        updates: its update.
+        weights: ``ema`` or ``raw``.
+    """
+
+    metrics: dict[str, Metric]
+    sampling: Sampling
+    seconds: float
+    checkpoint: str
+    updates: int
+    weights: Literal["ema", "raw"]
+
+    def enter(self, record: Record) -> None:
+        """Enter the findings into the run's record."""
+        record.metrics, record.sampling = self.metrics, self.sampling
+        record.cost.evaluation_seconds = self.seconds
+        provenance = record.provenance
+        provenance.checkpoint, provenance.checkpoint_updates = self.checkpoint, self.updates
+        provenance.weights = self.weights
+
+
+def judge(settings: dict[str, Any], data: DataModule, directory: Path, device: torch.device) -> Judged | None:
+    """Evaluate the run's chosen checkpoint, and write its samples, likelihoods and densities.
+
+    All ranks of a group take part. The first alone writes; the others get None.
 
     Args:
         settings: the settings of the protocol.
         data: the run's data, set up.
-        directory: the run's directory, with its checkpoints.
-        record: the run's record; its ``metrics``, ``sampling`` and checkpoint fields are replaced.
-        device: the device for the evaluation.
+        directory: the run's, with its checkpoints.
+        device: where the model is judged.
     """
     distributed.wait()  # until the first rank has written the checkpoint
-    model = factory.load(directory, device=device)
+    path = factory.chosen_checkpoint(directory)
+    checkpoint = factory.read_checkpoint(path)
+    model = factory.restore(checkpoint, path).to(device).eval()
     distributed.same_weights(model)  # a network's file system may show an older checkpoint elsewhere
     started = time.perf_counter()
     torch.manual_seed(0)
@@ -53,19 +82,20 @@ def judge(
         modes=data.modes,
     )
     if not is_first_rank():
-        return
-    record.metrics, record.sampling = result.metrics, result.sampling
-    record.cost.evaluation_seconds = time.perf_counter() - started
-    best = directory / "checkpoints" / "best.ckpt"
-    chosen = best if best.exists() else directory / "checkpoints" / "last.ckpt"
-    about = factory.read_checkpoint(chosen)["zoo"]
-    provenance = record.provenance
-    provenance.protocol_hash, provenance.protocol = protocol_hash(settings), protocol_contents(settings)
-    provenance.checkpoint = str(chosen.relative_to(directory))
-    provenance.checkpoint_updates, provenance.weights = about["updates"], about["weights"]
+        return None
+    seconds = time.perf_counter() - started
     write_arrays(directory / LIKELIHOOD, result.likelihoods)
     write_arrays(directory / DENSITY, density_grid(model, data.splits, data.spec))
     write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
+    about = checkpoint["zoo"]
+    return Judged(
+        result.metrics,
+        result.sampling,
+        seconds,
+        checkpoint=str(path.relative_to(directory)),
+        updates=about["updates"],
+        weights=about["weights"],
+    )
 
 
 def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
@@ -84,10 +114,10 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 f"'{text}' cannot change after training; give evaluation.KEY=VALUE, or train anew."
             )
     record = read(directory)
-    provenance = record.provenance
-    if provenance.overrides is None:
+    kept = record.provenance
+    if kept.overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
-    overrides = [*provenance.overrides, *changes]
+    overrides = [*kept.overrides, *changes]
     with own_modules(), lock(directory):
         config = compose_run(overrides)
         spec = RunSpec.of(config)
@@ -97,19 +127,17 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 "there is nothing to judge."
             )
         gpu = spec.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
-        judge(
-            spec.evaluation,
-            prepare_data(spec.data),
-            directory,
-            record,
-            torch.device("cuda" if gpu else "cpu"),
-        )
-        provenance.judged_again = Judgement(git_commit(), versions(), hardware())
+        device = torch.device("cuda" if gpu else "cpu")
+        judged = judge(spec.evaluation, prepare_data(spec.data), directory, device)
+        if judged is not None:
+            judged.enter(record)
+        now = provenance(spec)
         if changes:
-            provenance.overrides, provenance.command = overrides, command(overrides)
-            provenance.config = spec.identity.config
-            provenance.config_hash = spec.identity.config_hash
-            provenance.config_hash_without_seed = spec.identity.config_hash_without_seed
+            kept.command, kept.overrides, kept.config = now.command, overrides, now.config
+            kept.config_hash, kept.config_hash_without_seed = now.config_hash, now.config_hash_without_seed
+        kept.protocol_hash = protocol_hash(spec.evaluation)
+        kept.protocol = protocol_contents(spec.evaluation)
+        kept.judged_again = Judgement(now.git_commit, now.versions, now.hardware)
         record.status, record.reason = "finished", None
         record.write(directory)
     return record

@@ -31,7 +31,7 @@ PACKAGES = (
     "hydra-core",
     "wandb",
 )
-_PATHS = ("data.path", "data.root")
+_PATHS = ("data.path", "data.root", "evaluation.inception_weights", "evaluation.dinov2_weights")
 
 
 def provenance(spec: RunSpec) -> Provenance:
@@ -48,12 +48,16 @@ def provenance(spec: RunSpec) -> Provenance:
 
 
 def command(overrides: Sequence[str]) -> str:
-    """Return the shell command that makes the run of these overrides from any working directory."""
+    """Return the shell command that makes the run of these overrides.
+
+    Paths of data and weights are absolute. A run of an own ``conf/`` or an own model is made in the directory
+    that holds them.
+    """
     return shlex.join(["zoo", "train", *map(_absolute, overrides)])
 
 
 def _absolute(override: str) -> str:
-    """Return the override with a relative path of the user's data made absolute."""
+    """Return the override with a relative path of data or weights made absolute."""
     parsed = parse(override)
     path = parsed.value() if parsed is not None and parsed.key_or_group in _PATHS else None
     if not isinstance(path, str):

@@ -21,7 +21,7 @@ from zoo.processes import is_first_rank, lock
 from zoo.ranks import world_size
 from zoo.record import RECORD, Record, read, write_atomic
 from zoo.running.data import prepare_data
-from zoo.running.fit import Show, fit, training_module
+from zoo.running.fit import Fit, Show
 from zoo.running.judge import judge
 from zoo.running.outcome import RANK_ERROR, outcome
 from zoo.running.provenance import provenance
@@ -84,12 +84,16 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
             record.family = declared(model).family
             tracking.log_family(loggers, record.family)
 
-            module = training_module(spec, model)
-            device = fit(spec, module, data, directory, loggers, show, record)
-            if (
-                is_first_rank() or world_size() > 1
-            ):  # without a group nothing was trained, and one rank is enough
-                judge(spec.evaluation, data, directory, record, device)
+            fit = Fit(spec, model, data, directory=directory, loggers=loggers, show=show)
+            try:
+                device = fit.run()
+            finally:
+                record.cost, record.stability = fit.cost(), fit.stability()
+
+            if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
+                judged = judge(spec.evaluation, data, directory, device)
+                if judged is not None:
+                    judged.enter(record)
     return record
 
 

@@ -290,6 +290,10 @@ class TrainingModule(pl.LightningModule):
         )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.resume(checkpoint)
+
+    def resume(self, checkpoint: dict[str, Any]) -> None:
+        """Go on from the updates and examples of a checkpoint's content; its weights are Lightning's part."""
         progress = checkpoint["zoo"]
         self.updates, self.images_seen = progress["updates"], progress["images_seen"]
         self.update_seconds = progress["update_seconds"]
