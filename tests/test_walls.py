@@ -1,0 +1,36 @@
+"""The import walls of pyproject.toml hold every named model, and the site has no link out of its pages."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+
+
+def test_every_named_model_stands_in_the_walls():
+    named = {f"zoo.models.{file.stem}" for file in (ROOT / "zoo/models").glob("[!_]*.py")}
+    assert len(named) > 20
+    (independent,) = (contract for contract in CONTRACTS if contract["type"] == "independence")
+    assert set(independent["modules"]) == named
+    (unknown,) = (contract for contract in CONTRACTS if "zoo.training" in contract.get("source_modules", []))
+    assert set(unknown["forbidden_modules"]) == named | {"zoo.config"}
+
+
+def test_links_of_the_site_lead_to_its_own_pages():
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    assert len(pages) > 15
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text())
+        if "://" not in target and not (page.parent / target).resolve().is_relative_to(ROOT / "docs")
+    ]
+    assert not broken
+
+
+def test_links_of_the_readme_exist():
+    targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text())
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
