@@ -80,8 +80,8 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
         raise
     except ImportError as error:
         raise ZooError(
-            f"{path} needs a library that is not installed ({error}); run pip install '.[tables]' in the clone "
-            "or save the table as csv."
+            f"{path} needs a library that is not installed ({error}); run pip install '.[tables]' in "
+            "the clone of zoo, or save the table as csv."
         ) from error
     except Exception as error:  # the exception for a damaged file depends on the library
         if isinstance(error, MemoryError | PermissionError):
