@@ -7,6 +7,8 @@ from simulated_studies import SIDES, scaling
 
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+from zoo.comparison.collect import Run
+from zoo.record import SamplingOrder
 
 
 def test_depth_has_to_grow_with_the_dimensions_for_autoregressive_models_alone():
@@ -58,6 +60,37 @@ def test_time_has_to_grow_faster_for_autoregressive_models():
         if run.record.sampling.order == "parallel":
             run.record.sampling.latency_seconds *= float(run.record.provenance.data.shape[1] ** 4)
     assert verdict("autoregressive", runs) == REFUTED
+
+
+def grown(model: str, family: str, order: SamplingOrder, power: float) -> list[Run]:
+    """Return runs of a model whose sequential evaluations grow as a power of the dimensions."""
+    sides = {side: side**2 for side in SIDES}
+    return [
+        run
+        for side, d in sides.items()
+        for run in simulate(model, family, seeds=1, side=side, order=order, depth=d**power, updates=5)
+    ]
+
+
+def test_a_model_of_any_family_that_declares_parallel_sampling_counts_as_one_pass():
+    runs = scaling(lambda d: d)
+    constant = judged("autoregressive", runs + grown("mine", "a family of mine", "parallel", 0.0))
+    assert constant.verdict == SUPPORTED
+    (part,) = [part for part in constant.parts if part.sentence.startswith("Those of families")]
+    assert "(mine)" in part.sentence
+    assert verdict("autoregressive", runs + grown("mine", "a family of mine", "parallel", 1.0)) == REFUTED
+
+
+def test_a_flow_that_declares_a_solver_is_listed_with_the_solvers():
+    runs = scaling(lambda d: d, updates=5)
+    for run in runs:
+        if run.record.model == "realnvp":
+            run.record.cost.updates = 300
+    decision = judged("autoregressive", runs + grown("i_resnet", "flow", "solver", 1.0))
+    assert decision.verdict == SUPPORTED, "the depth of a solver decides nothing"
+    (part,) = [part for part in decision.parts if "(i_resnet)" in part.sentence]
+    assert part.sentence.startswith("Those of solvers, ")
+    assert "untrained (at most 5 updates)" in part.sentence, "other flows have no part in the remark"
 
 
 def test_configurations_that_differ_in_more_than_the_size_are_kept_apart():

@@ -16,9 +16,10 @@ from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import Missing, Part, judge
 from zoo.comparison.claims.wording import count_text, interval_text, mean_text, times_text
 from zoo.comparison.collect import Run
-from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, is_autoregressive, timing_conditions
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, Quantity, metric_value, oscillation_of
+from zoo.comparison.studies import Group, Study, differing, timing_conditions
 from zoo.comparison.tables import number
+from zoo.record import SamplingOrder
 
 LEAST = 3  # seeds on each side of a test
 MARGIN = 1.25  # two numbers within this factor of each other count as the same
@@ -85,16 +86,50 @@ def baseline(study: Study, model: str) -> Group:
 def autoregressive_flow(study: Study) -> Group:
     """Return the configuration that stands for the flows that sample one dimension after the other.
 
-    It is MAF's if the study has runs of it. Otherwise it is that of the flow with most runs, among those
-    whose records declare this order of sampling and that have enough seeds for a test.
+    It is that of the flow with most finished seeds, then of the one that most configurations vary, then of
+    the first by name. It has no runs if no flow of the study declares this order of sampling.
     """
-    maf = baseline(study, "maf")
-    if maf.runs:
-        return maf
-    others = [flow for flow in study.baselines("flow") if len(flow.finished) >= LEAST]
-    others = [flow for flow in others if is_autoregressive(flow.finished[0])]
-    runs = Counter(run.record.model for run in study.runs)
-    return min(others, key=lambda flow: (-runs[flow.model], flow.model), default=maf)
+    return min(
+        _flows(study, "sequential"), key=_standing(study), default=Group("", [], "an autoregressive flow")
+    )
+
+
+def parallel_flow(study: Study) -> Group:
+    """Return the configuration that stands for the flows that sample all dimensions at once.
+
+    It is that of the flow with most finished seeds, then of the one that most configurations vary, then of
+    the smallest, then of the first by name. It has no runs if no flow of the study declares this order.
+    """
+    standing = _standing(study)
+
+    def place(flow: Group) -> tuple[int, int, float, str]:
+        seeds, variations, name = standing(flow)
+        return seeds, variations, min(flow.values(PARAMETERS), default=math.inf), name
+
+    return min(_flows(study, "parallel"), key=place, default=Group("", [], "a coupling flow"))
+
+
+def parallel_flows(study: Study) -> list[Group]:
+    """Return the baselines of the flows that sample all dimensions at once, :func:`parallel_flow` first."""
+    first = parallel_flow(study)
+    return sorted(_flows(study, "parallel"), key=lambda flow: (flow.model != first.model, flow.model))
+
+
+def _flows(study: Study, order: SamplingOrder) -> list[Group]:
+    """Return the baselines of the flows whose records declare an order of sampling."""
+    declare = {run.record.model for run in study.runs if run.record.sampling.order == order}
+    return [flow for flow in study.baselines("flow") if flow.model in declare]
+
+
+def _standing(study: Study) -> Callable[[Group], tuple[int, int, str]]:
+    """Return a key of flows that is least for the one with most finished seeds, variations, and by name."""
+
+    def place(flow: Group) -> tuple[int, int, str]:
+        seeds = {run.record.seed for run in flow.finished}
+        variations = sum(len(differing(flow, other)) == 1 for other in study.of(flow.model))
+        return -len(seeds), -variations, flow.model
+
+    return place
 
 
 def trick(

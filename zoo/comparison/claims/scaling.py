@@ -11,14 +11,14 @@ from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import LATENCY, LEAST, Measure, dimensions, timing, usual_timing
 from zoo.comparison.claims.statistics import Outcome
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, is_autoregressive
+from zoo.comparison.studies import Group
+from zoo.record import SamplingOrder
 
 FLAT = 0.1  # a cost that grows more slowly than D to this power is called constant
 TEST = "slope of log against log by least squares, its 95 % interval"
 TEST_OF_DEPTH = (
     f"{TEST}, at least {LEAST} sizes a model; depth grows: interval above {FLAT}; is constant: within ±{FLAT}"
 )
-ONE_PASS = ("flow", "vae", "gan")  # families that sample all dimensions at once, unless they are sequential
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Scaling:
         sizes: the numbers of dimensions D, ascending.
         costs: the mean cost at each.
         exponent: the slope of log cost against log D.
-        sequential: whether the model samples one dimension after the other.
+        order: the order of sampling that the records declare.
         runs: the runs behind it.
     """
 
@@ -38,13 +38,23 @@ class Scaling:
     sizes: list[float]
     costs: list[float]
     exponent: Outcome
-    sequential: bool
+    order: SamplingOrder | None
     runs: list[Run]
+
+    @property
+    def sequential(self) -> bool:
+        """Whether the model samples one dimension after the other."""
+        return self.order == "sequential"
 
     @property
     def one_pass(self) -> bool:
         """Whether the model samples all dimensions at once."""
-        return not self.sequential and self.family in ONE_PASS
+        return self.order == "parallel"
+
+    @property
+    def solver(self) -> bool:
+        """Whether the model samples by an iterative solver."""
+        return self.order == "solver"
 
     @property
     def grows(self) -> bool:
@@ -113,10 +123,8 @@ def _scaling(runs: list[Run], measure: Measure) -> Scaling | None:
     sizes = sorted(by_size)
     costs = [statistics.fmean(by_size[size]) for size in sizes]
     exponent = tests.slope([math.log(size) for size in sizes], [math.log(cost) for cost in costs])
-    first = runs[0]
-    return Scaling(
-        first.record.model, first.record.family, sizes, costs, exponent, is_autoregressive(first), runs
-    )
+    first = runs[0].record
+    return Scaling(first.model, first.family, sizes, costs, exponent, first.sampling.order, runs)
 
 
 def _cost(run: Run, measure: Measure) -> float:

@@ -31,7 +31,7 @@ def _depth(depths: Sequence[Scaling]) -> Evidence:
     """Yield how many passes of a network have to wait for one another."""
     sequential = [depth for depth in depths if depth.sequential]
     one_pass = [depth for depth in depths if depth.one_pass]
-    solvers = [depth for depth in depths if not depth.sequential and not depth.one_pass]
+    solvers = [depth for depth in depths if depth.solver]
     if not sequential or not one_pass:
         yield Missing(needs=f"sequential evaluations of {SIZES}")
         return
@@ -55,10 +55,9 @@ def _depth(depths: Sequence[Scaling]) -> Evidence:
         outcome=one_pass[0].exponent,
     )
     if solvers:
-        families = {depth.family for depth in solvers}
         yield part_on_depth(
             sentence=f"Those of solvers, whose depth is chosen by a tolerance: {powers_text(solvers)}."
-            + _remark_on_training([run for run in runs if run.record.family in families]),
+            + _remark_on_training([run for depth in solvers for run in depth.runs]),
             outcome=solvers[0].exponent,
             decides=False,
         )

@@ -14,6 +14,7 @@ from zoo.comparison.claims.measure import (
     compare,
     compare_distance,
     distance_of,
+    parallel_flow,
 )
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.statistics import Outcome
@@ -38,10 +39,10 @@ TEST = (
 
 @claim("A continuous flow needs fewer parameters than a discrete one of the same quality.", order=130)
 def discrete_continuous(study: Study) -> Evidence:
-    continuous, discrete = baseline(study, "ffjord"), baseline(study, "realnvp")
+    continuous, discrete = baseline(study, "ffjord"), parallel_flow(study)
     sizes = [group.values(PARAMETERS) for group in (continuous, discrete)]
     if not all(sizes) or min(len(continuous.finished), len(discrete.finished)) < LEAST:
-        yield Missing(needs=f"ffjord and realnvp, {LEAST} finished seeds each")
+        yield Missing(needs=f"ffjord and {discrete.label}, {LEAST} finished seeds each")
         return
     yield _at_the_same_quality(study, continuous, discrete, sizes[0][0], sizes[1][0])
     yield compare(continuous, discrete, LATENCY, "higher", decides=False)
@@ -56,7 +57,8 @@ def _at_the_same_quality(
     verdict, remark = _matched(parameters < others, quality.outcome)
     return replace(
         quality,
-        sentence=f"Parameters: ffjord {parameters:,.0f}, realnvp {others:,.0f}. {quality.sentence}{remark}",
+        sentence=f"Parameters: ffjord {parameters:,.0f}, {discrete.label} {others:,.0f}. "
+        f"{quality.sentence}{remark}",
         verdict=verdict,
         test=TEST,
         panel=_panel(study),

@@ -1,4 +1,4 @@
-"""Sequential evaluations and sharpness of the samples of coupling flows."""
+"""Sequential evaluations and sharpness of the samples of flows that sample all dimensions at once."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from zoo.comparison.claims.measure import (
     DEPTH,
     LEAST,
     SHARPNESS,
-    baseline,
     dimensions,
+    parallel_flows,
     relative_distance,
 )
 from zoo.comparison.claims.sharp import sharpness_panel
@@ -29,8 +29,7 @@ MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpne
 
 @claim("Flows generate in parallel and sharply.", order=40)
 def flows_parallel_sharp(study: Study) -> Evidence:
-    coupling = [baseline(study, model) for model in ("realnvp", "glow", "nsf_coupling")]
-    measured = [flow for flow in coupling if len(SHARPNESS.of(flow)) >= LEAST]
+    measured = [flow for flow in parallel_flows(study) if len(SHARPNESS.of(flow)) >= LEAST]
     if not measured:
         yield Missing(needs=f"sharpness of a coupling flow, {LEAST} finished seeds")
         return

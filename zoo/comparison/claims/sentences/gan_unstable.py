@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import OSCILLATION, autoregressive_flow, baseline, compare
+from zoo.comparison.claims.measure import OSCILLATION, autoregressive_flow, baseline, compare, parallel_flow
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import Evidence, Part, claim
@@ -32,7 +32,7 @@ EVENTS = (
 @claim("GAN training is unstable, flow training is stable.", order=30)
 def gan_unstable(study: Study) -> Evidence:
     bare = (widest(study, study.of("gan", _is_bare)) or Group("gan", [])).named("gan without tricks")
-    coupling = baseline(study, "realnvp")
+    coupling = parallel_flow(study)
     flows = (coupling, autoregressive_flow(study))
     for flow in flows:
         yield compare_sensitivity(study, bare, flow, describe_a=BARE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, SHARPNESS, baseline, compare
+from zoo.comparison.claims.measure import LEAST, SHARPNESS, baseline, compare, parallel_flow, parallel_flows
 from zoo.comparison.claims.sharp import TEST, sharpness_panel
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
@@ -17,8 +17,10 @@ from zoo.comparison.tables import number
 def vae_blurry(study: Study) -> Evidence:
     vae = baseline(study, "vae")
     yield _against_real_images(study, vae)
-    for rival in ("gan", "realnvp", "glow"):
-        yield compare(vae, baseline(study, rival), SHARPNESS, "lower", decides=rival != "glow")
+    for rival in (baseline(study, "gan"), parallel_flow(study)):
+        yield compare(vae, rival, SHARPNESS, "lower")
+    for another in parallel_flows(study)[1:2]:
+        yield compare(vae, another, SHARPNESS, "lower", decides=False)
     hierarchical = baseline(study, "vae_hierarchical")
     values = SHARPNESS.of(hierarchical)
     if len(values) >= LEAST:
