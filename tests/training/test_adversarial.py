@@ -68,9 +68,13 @@ def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str,
     return {name: float(value.detach()) for name, value in values.items()}
 
 
+# no penalty of the critic and no averaged weights, unlike the defaults
+PLAIN = {"betas": (0.9, 0.999), "schedule": "cosine", "clip": 1.0, "ema": 0.0, "r1": 0.0}
+
+
 def duel(model: Duel, real: Tensor, updates: int, batch: int, **settings: object) -> dict[str, float]:
     """Train the critic alone; return the values of the last update."""
-    settings = {"critic_lr": 1e-2, "clip": None} | settings
+    settings = PLAIN | {"critic_lr": 1e-2, "clip": None} | settings
     rule = Adversarial(model, updates=updates, batch_size=batch, lr=0.0, **settings)
     return play(rule, real, updates, batch)
 
@@ -129,7 +133,7 @@ def test_the_gradient_penalty_drives_slopes_to_one() -> None:
     train = moons()
     before = slopes(model, train).mean().item()
     settings = {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 3, "betas": (0.0, 0.9)}
-    rule = Adversarial(model, updates=150, batch_size=256, lr=1e-3, **settings)
+    rule = Adversarial(model, updates=150, batch_size=256, lr=1e-3, **(PLAIN | settings))
     play(rule, train, 150, 256)
     after = slopes(model, train)
     assert abs(before - 1) > 0.3
@@ -169,7 +173,8 @@ def coverage(x: Tensor) -> tuple[int, float]:
 def cover(name: str, updates: int, **settings: object) -> tuple[int, float]:
     train, _ = toy("8gaussians")
     model = zoo.build(name, PLANE, latent_dim=2, hidden=128, depth=3)
-    rule = Adversarial(model, updates=updates, batch_size=256, clip=None, ema=0.98, **settings)
+    settings = PLAIN | {"clip": None, "ema": 0.98} | settings
+    rule = Adversarial(model, updates=updates, batch_size=256, **settings)
     play(rule, train, updates, 256)
     return coverage(rule.evaluated.sample(2000, seed=0))
 
@@ -294,14 +299,14 @@ def test_every_loss_combines_with_every_regulariser(regulariser: str) -> None:
         torch.manual_seed(0)
         model = zoo.build("gan", PLANE, critic_norm=norm, hidden=8, latent_dim=2)
         before = [p.clone() for p in model.parameters()]
-        settings = REGULARISERS[regulariser]
+        settings = PLAIN | REGULARISERS[regulariser]
         rule = Adversarial(model, updates=2, batch_size=8, loss=loss, critic_steps=2, lr=1e-3, **settings)
         fit(rule, torch.randn(64, 2), 2, 8)
         assert all(math.isfinite(v) for v in rule.latest.values())
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
         if "weight_clip" in settings:
             assert max(p.abs().max() for p in model.critic.parameters()) <= 0.1
-        penalised = {"gradient_penalty", "r1"} & settings.keys()
+        penalised = {"gradient_penalty", "r1"} & REGULARISERS[regulariser].keys()
         assert (rule.latest["train/penalty"] > 0) == bool(penalised)
 
 
@@ -349,7 +354,7 @@ class Witness(AdversarialModel):
 
 def test_every_critic_step_has_fresh_data_and_the_generator_fresh_noise() -> None:
     model = Witness()
-    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2)
+    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2, **PLAIN)
     fit(rule, torch.arange(1000.0, 1960.0)[:, None], 3, 8)
     assert rule.updates == 3
     assert rule.images_seen == 3 * 8 * 4  # real examples in the critic's steps
@@ -366,7 +371,8 @@ def test_two_processes_use_the_data_and_noise_of_one() -> None:
     x = torch.arange(100.0, 100.0 + batch * critic_steps)[:, None]
 
     def shown(x: Tensor, first: int) -> list[Tensor]:
-        rule = Adversarial(Witness(), updates=1, batch_size=batch, critic_steps=critic_steps, lr=0.0)
+        settings = PLAIN | {"critic_steps": critic_steps, "lr": 0.0}
+        rule = Adversarial(Witness(), updates=1, batch_size=batch, **settings)
         optimizers = rule.configure_optimizers()
         rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
         with rng.keyed(rng.keys(5, count=len(x), first=first)):

@@ -41,7 +41,7 @@ def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
     train, test = moons(1000)
     model = zoo.build(name, PLANE)
     objective = Matching if model.objective == "matching" else MaximumLikelihood
-    module = objective(model, updates=updates, batch_size=256, lr=lr, seed=0)
+    module = objective(model, updates=updates, batch_size=256, lr=lr, warmup=0, ema=0.0, seed=0)
     model = fit(module, train, updates)
     assert module.updates == updates
     with torch.no_grad():
@@ -133,7 +133,7 @@ def test_pieces_of_a_batch_have_the_noise_of_the_whole_batch():
 
 def sgd(**settings):
     """Make one step of a Gaussian mean towards the point (6, 8); the gradient of -log_prob / D is -(3, 4)."""
-    settings = {"lr": 0.1, "betas": (0.0, 0.0), "clip": None, "schedule": "constant"} | settings
+    settings = {"lr": 0.1, "betas": (0.0, 0.0), "clip": None, "schedule": "constant", "warmup": 0} | settings
     module = MaximumLikelihood(Line(PLANE), updates=1, batch_size=4, optimizer="sgd", **settings)
     fit(module, torch.tensor([[6.0, 8.0]]), 1, 4)
     return module
@@ -178,7 +178,7 @@ def in_parts(*parts):
 
 
 def test_every_example_has_the_same_weight_in_a_validation():
-    module = Matching(Mean(), updates=1, batch_size=4, validate_likelihood=5)
+    module = Matching(Mean(), updates=1, batch_size=4, ema=0.0, validate_likelihood=5)
     x = torch.arange(7.0)[:, None]
     trainer().validate(module, in_parts(x[:3], x[3:4], x[4:]), verbose=False)
     assert module.latest["val/loss"] == pytest.approx(3)
@@ -197,7 +197,7 @@ class Mean(torch.nn.Module):
 
 
 def test_a_validation_that_is_not_finite_ends_training():
-    module = Matching(Mean(), updates=1, batch_size=4)
+    module = Matching(Mean(), updates=1, batch_size=4, ema=0.0)
     with pytest.raises(zoo.Diverged, match="Validation loss is inf at update 0"):
         trainer().validate(module, in_parts(torch.full((2, 1), math.inf)), verbose=False)
 

@@ -106,8 +106,9 @@ PLANE = zoo.DataSpec((2,))
 
 def test_spikes_of_both_players_and_a_gradient_of_nan_are_counted():
     rule = Adversarial(
-        zoo.build("gan", PLANE, hidden=4), updates=40, batch_size=8, critic_steps=2, clip=None, lr=1e-4
-    )
+        zoo.build("gan", PLANE, hidden=4), updates=40, batch_size=8, critic_steps=2, clip=None, lr=1e-4,
+        betas=(0.9, 0.999), schedule="cosine", ema=0.0, r1=0.0,
+    )  # fmt: skip
     plain, made = rule.descend, []
 
     def disturbed(loss, optimizer, module, player="model"):

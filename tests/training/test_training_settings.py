@@ -1,13 +1,16 @@
-"""Wrong settings are errors of one sentence with the name of the setting."""
+"""Wrong settings are errors that name the setting; YAML and class have equal defaults."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
+import hydra
 import pytest
 from fitting import Line
 
 import zoo
+from zoo.config import compose_run, to_dict
 from zoo.errors import ZooError
 from zoo.training.adversarial import Adversarial
 from zoo.training.likelihood import MaximumLikelihood
@@ -87,3 +90,16 @@ def test_adversarial_training_refuses_settings_that_it_cannot_use(settings, mess
 def test_augmentation_is_refused_for_vectors():
     with pytest.raises(ZooError, match="images"):
         Adversarial(zoo.build("gan", PLANE), updates=1, batch_size=1, augment=["colour"])
+
+
+@pytest.mark.parametrize(
+    ("model", "objective"), [("maf", MaximumLikelihood), ("diffusion", Matching), ("gan", Adversarial)]
+)
+def test_yaml_and_settings_class_have_the_same_defaults(model, objective):
+    settings = to_dict(compose_run([f"model={model}"]).training)
+    assert hydra.utils.get_class(settings.pop("_target_")) is objective
+    budget = {name: settings.pop(name) for name in ("updates", "batch_size")}  # a caller states these
+    assert {f.name for f in dataclasses.fields(objective.Settings)} == {*settings, *budget}
+    default = objective.Settings(**budget)
+    values = {name: getattr(default, name) for name in settings}
+    assert settings == {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}

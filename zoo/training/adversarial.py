@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.checks import NotNegativeFloat, Positive, PositiveFloat, settings
+from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Share, settings
 from zoo.errors import ZooError
 from zoo.models.core import capabilities, rng
 from zoo.models.core.model import GenerativeModel
 from zoo.training.augment import Augmentation, augmentation
 from zoo.training.module import TrainingModule, require
+from zoo.training.schedule import Shape
 from zoo.training.settings import TrainingSettings
 
 Loss = Literal["minimax", "non_saturating", "least_squares", "hinge", "wasserstein"]
@@ -47,7 +48,7 @@ LOSSES: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], T
 
 @settings
 class AdversarialSettings(TrainingSettings):
-    """The settings of adversarial training, beside those of every training module.
+    """The settings of adversarial training: those of every training module with other defaults, and its own.
 
     Attributes:
         loss: a name in :data:`LOSSES`.
@@ -62,13 +63,19 @@ class AdversarialSettings(TrainingSettings):
             that the critic sees (Zhao et al. 2020); penalties are taken at the augmented images.
     """
 
+    betas: Sequence[Share] = (0.0, 0.99)
+    schedule: Shape = "constant"
+    warmup: NotNegative = 0
+    clip: PositiveFloat | None = None
+    ema: Share = 0.99
+    validate_samples: NotNegative = 256
     loss: Loss = "non_saturating"
     critic_steps: Positive = 1
     critic_lr: NotNegativeFloat | None = None
     generator_batches: Positive = 1
     weight_clip: PositiveFloat | None = None
     gradient_penalty: NotNegativeFloat = 0.0
-    r1: NotNegativeFloat = 0.0
+    r1: NotNegativeFloat = 1.0
     augment: Sequence[Augmentation] = ()
 
 

@@ -6,15 +6,26 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from zoo.checks import Share, settings
 from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasMatchingLoss, declared
 from zoo.ranks import world_size
 from zoo.training.module import TrainingModule, label_argument, require
+from zoo.training.settings import TrainingSettings
+
+
+@settings
+class MatchingSettings(TrainingSettings):
+    """The settings of every training module, with averaged weights by default."""
+
+    ema: Share = 0.999
 
 
 class Matching(TrainingModule):
     """Minimise the mean of ``model.matching_loss(x)``, or ``(x, y=y)`` with labels; shape ``(B,)``."""
+
+    Settings = MatchingSettings
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "matching", HasMatchingLoss)

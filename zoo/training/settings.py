@@ -11,7 +11,7 @@ from zoo.training.schedule import Shape
 
 @settings
 class TrainingSettings:
-    """The settings that all training modules share.
+    """The settings that all training modules share, with the defaults of maximum likelihood.
 
     Attributes:
         updates: the budget of updates.
@@ -48,7 +48,7 @@ class TrainingSettings:
     betas: Sequence[Share] = (0.9, 0.999)
     weight_decay: NotNegativeFloat = 0.0
     schedule: Shape = "cosine"
-    warmup: NotNegative = 0
+    warmup: NotNegative = 50
     clip: PositiveFloat | None = 1.0
     ema: Share = 0.0
     max_seconds: PositiveFloat | None = None
