@@ -144,7 +144,7 @@ def test_the_least_divergence_of_several_configurations_is_marked(tmp_path):
             write_toy(tmp_path, "maf", value, seed=seed, key=key)
     write_toy(tmp_path, "maf", 0.2, data="moons")
     table = build(collect([tmp_path])[0])[0]
-    assert [cell.shown for cell in table.rows[0].cells][:2] == ["0.2", "0.20 ± 0.14 [2]¹"]
+    assert [cell.shown for cell in table.rows[0].cells][:2] == ["0.2", "0.2 [2]¹"]
     assert "¹ the least of several configurations, so not ranked" in table.notes
 
 
@@ -185,3 +185,18 @@ def test_fewer_than_two_known_densities_have_no_overview(tmp_path, known):
         shutil.rmtree(tmp_path / f"maf-{data}-s0")
         write(tmp_path, "maf", "flow", data=data)
     assert "Divergence" not in build(collect([tmp_path])[0])[0].title
+
+
+def test_the_error_of_a_divergence_keeps_the_error_of_the_examples_that_seeds_share(tmp_path):
+    for seed, divergence in enumerate((0.003, 0.009, 0.015)):
+        record = write_toy(tmp_path, "maf", divergence, seed=seed)
+        record.metrics["kl"].standard_error = 0.02
+        save(tmp_path, record)
+    runs, _ = collect([tmp_path])
+    main = build(runs)[0]
+    cell = main.rows[0].cells[main.columns.index("KL (nats)")]
+    assert cell.spread == pytest.approx(math.sqrt(0.02**2 + 0.006**2 / 3))
+    assert cell.text == "0.009 ± 0.020 [3]"
+    assert any(note.startswith("KL over seeds: ± the standard error") for note in main.notes)
+    runs[0].record.metrics["kl"].standard_error = None
+    assert build(runs)[0].rows[0].cells[main.columns.index("KL (nats)")].spread is None

@@ -15,7 +15,6 @@ from zoo.comparison.studies import (
     is_autoregressive,
     kind_of,
     quality_metric,
-    sections,
     sensitivities,
     studies,
 )
@@ -51,8 +50,8 @@ def test_a_run_that_failed_early_joins_the_protocol_of_its_data_set(tmp_path):
     record = write(tmp_path, "glow", "flow", status="failed")
     record.provenance.protocol_hash = None
     save(tmp_path, record)
-    split = sections(collect([tmp_path])[0])
-    assert {key: len(runs) for key, runs in split.items()} == {("digits", "p-digits"): 2}
+    (study,) = studies(collect([tmp_path])[0])
+    assert (study.title, study.protocol, len(study.runs)) == ("digits", "p-digits", 2)
 
 
 def test_the_distance_that_most_runs_have_is_their_quality(tmp_path):

@@ -20,6 +20,7 @@ from zoo.errors import ZooError
 from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # files of a run that a comparison reads
+LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
 SOURCES = (".py", ".html", ".css", ".js")
 
 
@@ -29,14 +30,17 @@ class Run:
 
     Attributes:
         name: name in tables and figures: the model, with the settings that distinguish its configuration.
+        data: name of its data set there, with the facts that distinguish it from others of this name.
     """
 
     record: Record
     directory: Path
     name: str = ""
+    data: str = ""
 
     def __post_init__(self) -> None:
         self.name = self.name or self.record.model
+        self.data = self.data or self.record.data
 
     def curves(self, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
         """Return ``{name: [(updates, value), ...]}``, or against another axis; empty without curves."""
@@ -52,24 +56,27 @@ class Run:
 
 
 def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Return every run once (by its id), and a sentence for each record that cannot be read.
+    """Return every run once (by its id), and a sentence for each record that is left out.
+
+    A record is left out that cannot be read, or that another one of the same id contradicts. Copies of a
+    record count once, and so does a directory that is given twice.
 
     Raises:
         ZooError: a path does not exist, or there is no readable record.
     """
     runs: dict[str, Run] = {}
     warnings: list[str] = []
-    for path in paths:
-        if not path.exists():
-            raise ZooError(
-                f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
-            )
-        for directory in _walk(path):
-            try:
-                record = read(directory)
-                runs.setdefault(record.run_id, Run(record, directory))
-            except ZooError as error:
-                warnings.append(str(error))
+    for directory in _directories(paths):
+        try:
+            run = Run(_sound(read(directory), directory), directory)
+        except ZooError as error:
+            warnings.append(str(error))
+            continue
+        known = runs.setdefault(run.record.run_id, run)
+        if known.record != run.record:
+            kept, other, why = _later(known, run)
+            runs[run.record.run_id] = kept
+            warnings.append(_left_out(kept, other, why))
     if not runs:
         where = ", ".join(map(str, paths))
         hint = f" ({warnings[0]})" if warnings else ""
@@ -79,8 +86,76 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return list(runs.values()), warnings
 
 
+def _sound(record: Record, directory: Path) -> Record:
+    """Return a record whose numbers are of a size that can be squared and summed.
+
+    Raises:
+        ZooError: a number is larger than :data:`LARGEST`.
+    """
+    parts = {"sampling": record.sampling, "stability": record.stability, "cost": record.cost}
+    numbers = [
+        (f"{part}.{name}", value) for part, found in parts.items() for name, value in vars(found).items()
+    ]
+    for metric, found in record.metrics.items():
+        numbers += [(f"metrics.{metric}.{name}", value) for name, value in vars(found).items()]
+    for name, value in numbers:
+        if too_large := [number for number in _numbers(value) if not abs(number) <= LARGEST]:
+            raise ZooError(
+                f"The record {directory / RECORD} is damaged ({name} is {too_large[0]:.3g}, which no run "
+                "measures); delete it and run the job again."
+            )
+    return record
+
+
+def _numbers(value: object) -> Iterator[float]:
+    """Yield the floating-point numbers of a value, at any depth; whole ones are held by the schema."""
+    if isinstance(value, float):
+        yield value
+    elif isinstance(value, list | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _numbers(inner)
+
+
+def _directories(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield each directory of a run below some paths once."""
+    seen = set()
+    for path in paths:
+        if not path.exists():
+            raise ZooError(
+                f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
+            )
+        for directory in _walk(path):
+            if (place := directory.resolve()) not in seen:
+                seen.add(place)
+                yield directory
+
+
+def _later(first: Run, second: Run) -> tuple[Run, Run, str]:
+    """Return which of two records of one id is kept, which is left out, and why."""
+    times = [run.record.provenance.finished_at or "" for run in (first, second)]
+    if times[1] > times[0]:
+        return second, first, "finished later"
+    return first, second, "finished later" if times[0] > times[1] else "was found first"
+
+
+def _left_out(kept: Run, other: Run, why: str) -> str:
+    """Return the sentence that says which record is left out and in what it differs."""
+    source, kept_source = other.record.provenance, kept.record.provenance
+    parts = [name for name, value in vars(other.record).items() if value != getattr(kept.record, name)]
+    if source.data != kept_source.data:
+        difference = "they are of different data"
+    elif source.protocol_hash != kept_source.protocol_hash:
+        difference = "they were judged by different protocols"
+    else:
+        difference = f"they differ in {', '.join(parts)}"
+    return (
+        f"The record {other.directory / RECORD} is left out: {kept.directory / RECORD} has the same run id "
+        f"and {why}, and {difference}. Compare them in two comparisons."
+    )
+
+
 def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[Run], Console]:
-    """Return the runs below ``paths`` and the console on which warnings about unreadable records are printed.
+    """Return the runs below ``paths`` and the console on which sentences about other records are printed.
 
     Raises:
         ZooError: as :func:`collect`.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.comparison.collect import Run
+from zoo.comparison.datasets import dataset
 from zoo.record import LIKELIHOOD
 
 
@@ -35,7 +36,7 @@ def paired(a: Run, b: Run) -> Difference | None:
     None if the runs are of different data sets (by fingerprint, sizes, shape and levels), if one has no
     values of its examples, or if they have fewer than two examples in common.
     """
-    if _data(a) != _data(b):
+    if dataset(a) != dataset(b):
         return None
     first, second = _scores(a), _scores(b)
     if first is None or second is None:
@@ -47,13 +48,6 @@ def paired(a: Run, b: Run) -> Difference | None:
     kinds = tuple(run.record.metrics["nll"].kind if "nll" in run.record.metrics else "?" for run in (a, b))
     error = float(change.std(ddof=1)) / math.sqrt(len(change))
     return Difference(float(change.mean()), error, len(change), (kinds[0], kinds[1]))
-
-
-def _data(run: Run) -> tuple[object, ...]:
-    """Return the properties of the data that agree if two runs have the same test examples."""
-    about = run.record.provenance.data
-    facts = (about.fingerprint, about.sizes, about.shape, about.levels) if about is not None else ()
-    return run.record.data, *facts
 
 
 def _scores(run: Run) -> tuple[np.ndarray, np.ndarray] | None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, reduce
 from operator import xor
-from typing import Any
+from typing import Any, TypeGuard
 
-from zoo.comparison.collect import Run
+from zoo.comparison.collect import LARGEST, Run
+from zoo.comparison.datasets import Dataset, dataset, labels
 from zoo.comparison.quantities import Quantity, metric_value
 from zoo.record import Metric
 
@@ -22,19 +23,6 @@ LEAST_RATES = 3  # least number of learning rates for a spread
 def family_rank(family: str) -> int:
     """Return the place of a family in tables and figures; a family of a user's own comes last."""
     return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
-
-
-def sections(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
-    """Return the runs by data set and protocol, most runs first.
-
-    A run that failed before its protocol was known joins the others of its data set.
-    """
-    split: dict[tuple[str, str], list[Run]] = {}
-    known = {r.record.data: r.record.provenance.protocol_hash for r in runs if r.record.metrics}
-    for run in runs:
-        protocol = run.record.provenance.protocol_hash or known.get(run.record.data) or ""
-        split.setdefault((run.record.data, protocol), []).append(run)
-    return dict(sorted(split.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
 def groups(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
@@ -66,7 +54,7 @@ def divergence_of(run: Run) -> float | None:
 
 def nearest(runs: Sequence[Run]) -> list[Run]:
     """Return, of a model's runs on one data set, the configuration and protocol of least mean divergence."""
-    alike = [group for section in sections(runs).values() for group in groups(section).values()]
+    alike = [group for study in studies(runs) for group in groups(study.runs).values()]
 
     def mean(group: Sequence[Run]) -> float:
         values = [value for run in group if (value := divergence_of(run)) is not None]
@@ -104,6 +92,11 @@ def settings(run: Run) -> dict[str, Any]:
     """Return the configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
     config = run.record.provenance.config
     return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")})
+
+
+def is_number(setting: object) -> TypeGuard[int | float]:
+    """Whether a setting of a record is a number, which nobody has checked."""
+    return isinstance(setting, int | float) and not isinstance(setting, bool) and abs(setting) <= LARGEST
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -180,21 +173,43 @@ def _neighbours(groups: Sequence[Group]) -> list[int]:
 
 
 def named(runs: Sequence[Run]) -> list[Run]:
-    """Return the runs under the names that their rows have in the tables."""
-    renamed = []
-    for (data, protocol), members in sections(runs).items():
-        study = Study(data, protocol, members)
-        renamed += [replace(run, name=study.name(group)) for group in study.groups for run in group.runs]
-    return renamed
+    """Return the runs under the names that their rows and their data sets have in the tables."""
+    return [
+        replace(run, name=study.name(group), data=study.label)
+        for study in studies(runs)
+        for group in study.groups
+        for run in group.runs
+    ]
+
+
+def with_labels(runs: Sequence[Run]) -> list[Run]:
+    """Return the runs in the same order, each with the name that tables have for its data set."""
+    places = _places(runs)
+    names = labels(data for data, _ in places)
+    return [replace(run, data=names[data]) for run, (data, _) in zip(runs, places, strict=True)]
 
 
 @dataclass
 class Study:
-    """Runs that may be compared: one data set, one size of example, one protocol."""
+    """Runs that may be compared: the same data, judged by one protocol.
+
+    Attributes:
+        data: name of the data set.
+        protocol: hash of the protocol; empty where it is not known.
+        runs: on these data under this protocol.
+        label: the data set's name, with what sets it apart from others of this name.
+        title: the label, with the protocol where the data were judged by several.
+    """
 
     data: str
     protocol: str
     runs: list[Run] = field(default_factory=list)
+    label: str = ""
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        self.label = self.label or self.data
+        self.title = self.title or self.label
 
     @cached_property
     def groups(self) -> list[Group]:
@@ -285,13 +300,13 @@ class Study:
 
     def rates(self, like: Group) -> dict[float, Group]:
         """Return the configurations that differ from ``like`` at most in the learning rate, by that rate."""
-        return {float(g.settings["training.lr"]): g for g in self._rates.get(_hash_without_rate(like), [])}
+        return {g.settings["training.lr"]: g for g in self._rates.get(_hash_without_rate(like), [])}
 
     @cached_property
     def _rates(self) -> dict[int, list[Group]]:
         by_hash: dict[int, list[Group]] = {}
         for group in self.groups:
-            if "training.lr" in group.settings:
+            if is_number(group.settings.get("training.lr")):
                 by_hash.setdefault(_hash_without_rate(group), []).append(group)
         return by_hash
 
@@ -345,26 +360,54 @@ def _spreads(by_rate: Sequence[Group], quality: Quantity, largest: float) -> lis
 def studies(runs: Sequence[Run]) -> list[Study]:
     """Return the runs grouped into studies, whose runs may be compared; the study with most runs comes first.
 
-    A run that ended before its protocol was known joins the runs that were configured like it.
+    A run that failed before its data or its protocol were known joins the runs that were configured like it.
     """
-    known = {_configured(run): _comparable(run) for run in runs if run.record.provenance.protocol_hash}
-    by_key: dict[tuple[str, ...], Study] = {}
+    by_place: dict[tuple[Dataset, str], list[Run]] = {}
+    for run, place in zip(runs, _places(runs), strict=True):
+        by_place.setdefault(place, []).append(run)
+    names = labels(data for data, _ in by_place)
+    protocols = Counter(data for data, _ in by_place)
+    found = [
+        Study(
+            data.name,
+            protocol,
+            members,
+            names[data],
+            names[data] + (f" (protocol {protocol[:8] or 'unknown'})" if protocols[data] > 1 else ""),
+        )
+        for (data, protocol), members in by_place.items()
+    ]
+    return sorted(found, key=lambda study: (-len(study.runs), study.label, study.protocol))
+
+
+def _places(runs: Sequence[Run]) -> list[tuple[Dataset, str]]:
+    """Return the data set and the protocol of each run, also of one that failed before they were known."""
+    described: dict[tuple[str, str], set[Dataset]] = {}
     for run in runs:
-        key = _comparable(run)
-        if not key[-1]:
-            key = known.get(_configured(run), key)
-        by_key.setdefault(key, Study(run.record.data, key[-1])).runs.append(run)
-    return sorted(by_key.values(), key=lambda study: -len(study.runs))
+        if (data := dataset(run)).known:
+            described.setdefault(_configured(run, "data"), set()).add(data)
+
+    def data_of(run: Run) -> Dataset:
+        data, alike = dataset(run), described.get(_configured(run, "data"), set())
+        return next(iter(alike)) if not data.known and len(alike) == 1 else data
+
+    datasets = [data_of(run) for run in runs]
+    judged: dict[Any, Counter[str]] = {}
+    for run, data in zip(runs, datasets, strict=True):
+        if protocol := run.record.provenance.protocol_hash:
+            for key in (data, (data, _configured(run, "evaluation"))):
+                judged.setdefault(key, Counter())[protocol] += 1
+
+    def protocol_of(run: Run, data: Dataset) -> str:
+        protocol = run.record.provenance.protocol_hash
+        if protocol or run.record.metrics:
+            return protocol or ""
+        alike = judged.get((data, _configured(run, "evaluation"))) or judged.get(data) or Counter()
+        return max(alike, key=lambda one: (alike[one], one), default="")
+
+    return [(data, protocol_of(run, data)) for run, data in zip(runs, datasets, strict=True)]
 
 
-def _comparable(run: Run) -> tuple[str, ...]:
-    """Return data set, shape of an example and protocol, which are equal within a study."""
-    provenance = run.record.provenance
-    shape = provenance.data.shape if provenance.data is not None else None
-    return run.record.data, str(shape), provenance.protocol_hash or ""
-
-
-def _configured(run: Run) -> tuple[str, ...]:
-    """Return data set and the settings of data and evaluation."""
-    config = run.record.provenance.config
-    return run.record.data, str(config.get("data")), str(config.get("evaluation"))
+def _configured(run: Run, part: str) -> tuple[str, str]:
+    """Return the name of a run's data set and one part of its configuration."""
+    return run.record.data, str(run.record.provenance.config.get(part))

@@ -17,7 +17,7 @@ from zoo.comparison.claims.verdict import Missing, Part, judge
 from zoo.comparison.claims.wording import count_text, interval_text, mean_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, differing, timing_conditions
+from zoo.comparison.studies import Group, Study, differing, is_number, timing_conditions
 from zoo.comparison.tables import number
 from zoo.record import SamplingOrder
 
@@ -148,6 +148,11 @@ def trick(
         if absent(without.settings.get(setting)) and not absent(with_it.settings.get(setting)):
             return with_it.named(names[0]), without.named(names[1])
     return Group("gan", [], names[0]), Group("gan", [], names[1])
+
+
+def has_momentum(betas: Any) -> bool:
+    """Whether the betas of an optimiser, as a record has them, give it momentum."""
+    return isinstance(betas, list) and bool(betas) and is_number(betas[0]) and betas[0] > 0
 
 
 def compare(a: Group, b: Group, measure: Measure, claimed: Direction, decides: bool = True) -> Part | Missing:

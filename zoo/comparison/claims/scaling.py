@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import LATENCY, LEAST, Measure, dimensions, timing, usual_timing
@@ -134,6 +135,8 @@ def _cost(run: Run, measure: Measure) -> float:
 def _all_but_size(run: Run) -> tuple[str, ...]:
     """Return the configuration and the protocol of a run without the size of its data."""
     source = run.record.provenance
-    data = {k: v for k, v in source.config.get("data", {}).items() if k not in ("side", "size", "name")}
+    data: Any = source.config.get("data")
+    if isinstance(data, dict):
+        data = {k: v for k, v in data.items() if k not in ("side", "size", "name")}
     rest = {k: source.config.get(k) for k in ("model", "training", "trainer")}
     return run.record.model, str(data), str(rest), str(source.protocol_hash)

@@ -92,8 +92,17 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Outcome:
 
 def ratio(test: Callable[..., Outcome], *samples: Sequence[float]) -> Outcome:
     """Return ``test`` of the logarithms of positive samples, its estimate and interval as factors."""
-    outcome = test(*[[math.log(value) for value in sample] for sample in samples])
-    return Outcome(math.exp(outcome.estimate), math.exp(outcome.low), math.exp(outcome.high), outcome.p)
+    found = test(*[[math.log(value) for value in sample] for sample in samples])
+    factors = [_exp(value) for value in (found.estimate, found.low, found.high)]
+    return Outcome(factors[0], factors[1], factors[2], found.p)
+
+
+def _exp(value: float) -> float:
+    """Return e to the power of a value; infinity where that is beyond every number."""
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf
 
 
 def spearman(x: Sequence[float], y: Sequence[float], draws: int = 9999) -> Outcome:

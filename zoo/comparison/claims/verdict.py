@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from zoo.comparison.claims.panels import Panel
 from zoo.comparison.claims.statistics import Outcome
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import studies
+from zoo.comparison.studies import Study, studies
 
 Verdict = Literal["supported", "not supported", "undecided"]
 SUPPORTED: Verdict = "supported"
@@ -100,13 +100,23 @@ def claim(
 
 @dataclass
 class Decision:
-    """The evidence for one claim, from one study (or from all runs), and the verdict."""
+    """The evidence for one claim, from one study (or from all runs), and the verdict.
+
+    Attributes:
+        claim: that is judged.
+        data: the data set as the study is labelled.
+        protocol: hash of the protocol.
+        parts: the measurements.
+        missing: those that the records do not allow.
+        sweep: the sweep that makes the runs of claims about these data.
+    """
 
     claim: Claim
     data: str
     protocol: str
     parts: list[Part]
     missing: list[Missing]
+    sweep: str = SWEEPS["digits"]
 
     @property
     def verdict(self) -> Verdict:
@@ -125,7 +135,8 @@ class Decision:
     @property
     def name(self) -> str:
         """The name of the decision's figure and of its place on the page."""
-        return re.sub(r"[^\w-]+", "_", f"{self.claim.key}-{self.data}-{self.protocol[:6]}").strip("_-")
+        name = re.sub(r"[^\w-]+", "_", f"{self.claim.key}-{self.data}-{self.protocol[:6]}")
+        return name.replace("_-", "-").strip("_-")
 
     @property
     def runs(self) -> list[Run]:
@@ -134,7 +145,7 @@ class Decision:
 
     def commands(self, missing: Missing) -> tuple[str, ...]:
         """Return the commands that make the runs which a measurement lacks."""
-        return missing.commands or (f"zoo sweep {SWEEPS.get(self.data, SWEEPS['digits'])}",)
+        return missing.commands or (f"zoo sweep {self.sweep}",)
 
 
 def decide(runs: Sequence[Run], claims: Sequence[Claim]) -> list[Decision]:
@@ -150,9 +161,17 @@ def decide(runs: Sequence[Run], claims: Sequence[Claim]) -> list[Decision]:
         if one.scope == "all runs":
             judged = [_decision(one, "all data", "", runs)]
         else:
-            judged = [_decision(one, study.data, study.protocol, study) for study in every_study]
+            judged = [
+                replace(_decision(one, study.label, study.protocol, study), sweep=sweep_of(study))
+                for study in every_study
+            ]
         decisions += [decision for decision in judged if decision.deciding] or judged[:1]
     return decisions
+
+
+def sweep_of(study: Study) -> str:
+    """Return the name of the sweep that makes the runs of claims about a study's data set."""
+    return SWEEPS.get(study.data, SWEEPS["digits"])
 
 
 def _decision(one: Claim, data: str, protocol: str, source: Any) -> Decision:

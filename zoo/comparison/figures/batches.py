@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import canvas, colour, plain_text
-from zoo.comparison.studies import Group, Study, sections
+from zoo.comparison.studies import Group, studies
 from zoo.record import Sampling
 
 MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.")
@@ -20,16 +20,12 @@ def sampling_vs_batch(runs: Sequence[Run]) -> Any:
 
     Each data set has a row, and the baseline of each model a line: the median over its seeds.
     """
-    split = sections(runs)
     rows = []
-    for (data, protocol), members in split.items():
-        single = sum(name == data for name, _ in split) == 1
-        title = data if single else f"{data} (protocol {protocol[:8] or 'unknown'})"
-        baselines = Study(data, protocol, members).baselines()
-        lines = [(group, _median(group, _seconds), _median(group, _depths)) for group in baselines]
+    for study in studies(runs):
+        lines = [(group, _median(group, _seconds), _median(group, _depths)) for group in study.baselines()]
         lines = [line for line in lines if len(line[1]) > 1]
         if lines:
-            rows.append((title, lines))
+            rows.append((study.title, lines))
     if not rows:
         return None
     figure = canvas(10.4, 3.4 * len(rows))
@@ -69,16 +65,19 @@ def _finish(axis: Any, title: str, quantity: str) -> None:
 
 def _seconds(sampling: Sampling) -> dict[int, float]:
     """Return the seconds of one call by batch size."""
-    speeds = {int(size): speed for size, speed in sampling.throughput_by_batch.items() if speed}
-    seconds = {size: size / speed for size, speed in speeds.items()}
+    speeds = {
+        int(size): speed for size, speed in sampling.throughput_by_batch.items() if size.isdecimal() and speed
+    }
+    seconds = {size: size / speed for size, speed in speeds.items() if size and speed > 0}
     return seconds | ({1: sampling.latency_seconds} if sampling.latency_seconds else {})
 
 
 def _depths(sampling: Sampling) -> dict[int, float]:
     """Return sequential evaluations by batch size; old records have them at batch size 1 alone."""
-    depths = {int(size): count for size, count in sampling.sequential_evaluations_by_batch.items()}
+    counts = sampling.sequential_evaluations_by_batch
+    depths = {int(size): count for size, count in counts.items() if size.isdecimal()}
     depths[1] = sampling.sequential_evaluations
-    return {size: float(count) for size, count in depths.items() if count}
+    return {size: float(count) for size, count in depths.items() if size and count}
 
 
 def _median(group: Group, measured: Callable[[Sampling], dict[int, float]]) -> Curve:

@@ -54,12 +54,12 @@ def clock(runs: Sequence[Run]) -> Any:
 
 def _several(runs: Sequence[Run]) -> bool:
     """Whether there are several data sets."""
-    return len({run.record.data for run in runs}) > 1
+    return len({run.data for run in runs}) > 1
 
 
 def _where(run: Run, several: bool) -> str:
     """Return the data set as a part of a title, where there are several."""
-    return f", {plain_text(run.record.data)}" if several else ""
+    return f", {plain_text(run.data)}" if several else ""
 
 
 def _figure(panels: Panels, x: str) -> Any:

@@ -26,12 +26,12 @@ def densities(runs: Sequence[Run]) -> Any:
     rows: dict[str, dict[str, tuple[Run, dict[str, np.ndarray]]]] = {}
     models: dict[tuple[str, str], list[Run]] = {}
     for run in runs:
-        models.setdefault((run.record.data, run.record.model), []).append(run)
+        models.setdefault((run.data, run.record.model), []).append(run)
     for run in at_most([nearest(alike)[0] for alike in models.values()], PANELS):
         arrays = run.arrays(DENSITY) or {}
         if {"density", "data", "extent"} <= arrays.keys():
             wide = {name: array.astype(np.float32) for name, array in arrays.items()}
-            rows.setdefault(run.record.data, {})[run.record.model] = (run, wide)
+            rows.setdefault(run.data, {})[run.record.model] = (run, wide)
     if not rows:
         return None
     columns = list(dict.fromkeys(model for row in rows.values() for model in row))

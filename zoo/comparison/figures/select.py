@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import groups, sections
+from zoo.comparison.studies import groups, studies
 
 
 def first_seeds(runs: Sequence[Run]) -> list[Run]:
     """Return one run of each configuration: seeds look alike in a picture."""
-    return [group[0] for section in sections(runs).values() for group in groups(section).values()]
+    return [group[0] for study in studies(runs) for group in groups(study.runs).values()]
 
 
 def at_most(runs: Sequence[Run], most: int) -> list[Run]:
@@ -20,4 +20,4 @@ def at_most(runs: Sequence[Run], most: int) -> list[Run]:
     firsts = first_seeds(runs)
     if len(firsts) <= most:
         return firsts
-    return list({(run.record.data, run.record.model): run for run in reversed(firsts)}.values())[::-1]
+    return list({(run.data, run.record.model): run for run in reversed(firsts)}.values())[::-1]

@@ -12,7 +12,7 @@ from typing import Any
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import PAPER, canvas, colour, plain_text
 from zoo.comparison.quantities import THROUGHPUT, metric_value
-from zoo.comparison.studies import groups, quality_metric, sections
+from zoo.comparison.studies import groups, quality_metric, studies
 from zoo.comparison.tables.cells import number
 
 NAMES = 25  # most points of a panel that all get names; with more, only the best of each model does
@@ -35,10 +35,10 @@ def speed_vs_quality(runs: Sequence[Run]) -> Any:
     Each data set and protocol has a panel.
     """
     panels = []
-    for (data, _), members in sections(runs).items():
-        name = quality_metric(members)
-        if name is not None and (drawn := points(members, name)):
-            panels.append((data, name, drawn, members))
+    for study in studies(runs):
+        name = quality_metric(study.runs)
+        if name is not None and (drawn := points(study.runs, name)):
+            panels.append((study.label, name, drawn, study.runs))
     if not panels:
         return None
     columns = min(2, len(panels))
@@ -64,7 +64,7 @@ def points(runs: Sequence[Run], metric: str) -> list[Point]:
     drawn = []
     for group in groups(runs).values():
         values = [value for run in group if (value := distance.of(run.record)) is not None]
-        speeds = [speed for run in group if (speed := THROUGHPUT.of(run.record))]
+        speeds = [speed for run in group if (speed := THROUGHPUT.of(run.record) or 0.0) > 0]
         if values and speeds:
             record, label = group[0].record, textwrap.fill(plain_text(group[0].name), 26)
             where = (1 / statistics.fmean(speeds), statistics.fmean(values))

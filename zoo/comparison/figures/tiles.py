@@ -35,7 +35,7 @@ def samples(runs: Sequence[Run]) -> Any:
     """Return a figure with, for each data set, real examples and every model's first samples."""
     panels: dict[str, list[Panel]] = {}
     for run in at_most(first_seeds(runs), PANELS):
-        data, arrays = run.record.data, _load(run)
+        data, arrays = run.data, _load(run)
         if arrays is None or (arrays[0].ndim != 4 and arrays[0].shape[1:] != (2,)):
             continue
         drawn, real, levels = arrays

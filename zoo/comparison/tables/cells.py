@@ -219,7 +219,7 @@ def deviation(values: Sequence[float]) -> float:
     It is computed in floating point: :func:`statistics.stdev` is exact and slow.
     """
     mean = statistics.fmean(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return math.sqrt(math.fsum((value - mean) * (value - mean) for value in values) / (len(values) - 1))
 
 
 def number(value: float, spread: float | None = None) -> str:

@@ -6,11 +6,12 @@ under other conditions than most of the column's are marked, and not ranked.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import (
@@ -192,7 +193,13 @@ class TrainingTimeColumn(TimedColumn):
 
 
 class MetricColumn(Column):
-    """A metric of the protocol, with its error."""
+    """A metric of the protocol, with its error.
+
+    Attributes:
+        caption: a sentence below a table that has a mean over seeds in this column.
+    """
+
+    caption: ClassVar[str] = ""
 
     def conditions(self, run: Run) -> dict[str, Any]:
         """Return the number of examples, the split, the feature extractor and the number of real examples."""
@@ -213,7 +220,7 @@ class MetricColumn(Column):
         values = [value for value, _ in valued]
         first, several = valued[0][1], len(values) > 1
         mean = statistics.fmean(values)
-        spread = deviation(values) if several else first.standard_error
+        spread = self.spread([metric for _, metric in valued], values) if several else first.standard_error
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
         kind, marks = SAMPLE, ""
         if name in LIKELIHOODS:
@@ -224,12 +231,36 @@ class MetricColumn(Column):
                 marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})")
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
-        return Cell(text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks)
+        caption = self.caption if several else ""
+        return Cell(
+            text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption
+        )
+
+    def spread(self, metrics: Sequence[Metric], values: Sequence[float]) -> float | None:
+        """Return what ± shows of two or more seeds: their standard deviation."""
+        return deviation(values)
 
     def floor(self, runs: Sequence[Run]) -> float | None:
         """Return the metric's value for real data against real data at the same number of examples."""
         metrics = [m for run in runs if (m := run.record.metrics.get(self.quantity.name)) is not None]
         return next((float(f) for m in metrics if (f := m.details.get("floor")) is not None), None)
+
+
+class DivergenceColumn(MetricColumn):
+    """NLL - entropy: seeds share their test examples, so the mean over seeds keeps the error of these."""
+
+    caption: ClassVar[str] = (
+        "KL over seeds: ± the standard error of the mean, sqrt(e² + s²/n), from the standard error e over "
+        "the test examples, which all seeds share, and the standard deviation s over n seeds"
+    )
+
+    def spread(self, metrics: Sequence[Metric], values: Sequence[float]) -> float | None:
+        """Return the standard error of the mean over seeds and test examples; None where one is not known."""
+        errors = [metric.standard_error for metric in metrics if metric.standard_error is not None]
+        if len(errors) < len(metrics):
+            return None
+        shared = statistics.fmean(error * error for error in errors)
+        return math.sqrt(shared + deviation(values) ** 2 / len(values))
 
 
 COSTS = (
@@ -262,7 +293,8 @@ def metric_columns(runs: Sequence[Run]) -> tuple[list[MetricColumn], list[Metric
 
 def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
     """Return the column of a metric."""
-    return MetricColumn(heading(name), metric_value(name, unit, direction))
+    column = DivergenceColumn if name == "kl" else MetricColumn
+    return column(heading(name), metric_value(name, unit, direction))
 
 
 def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, divergence_of, family_rank, nearest
+from zoo.comparison.studies import Group, divergence_of, family_rank, nearest, with_labels
 from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, mark_best, status
 from zoo.comparison.tables.columns import metric_column
 from zoo.comparison.tables.main import briefly_trained
@@ -15,20 +15,21 @@ DIVERGENCE = metric_column("kl", "nats", "lower")
 
 def divergence_table(runs: Sequence[Run]) -> Table | None:
     """Return the table of models against data sets of known entropy; None for fewer than two such sets."""
+    runs = with_labels(runs)
     known = [run for run in runs if divergence_of(run) is not None]
-    names = sorted({run.record.data for run in known})
-    if len(names) < 2:
+    names = sorted({run.data for run in known})
+    if len({run.record.data for run in known}) < 2:
         return None
     footnotes = Footnotes()
     rows = []
     for model in dict.fromkeys(run.record.model for run in known):
-        members = [run for run in runs if run.record.model == model and run.record.data in names]
+        members = [run for run in runs if run.record.model == model and run.data in names]
         finished = [run for run in known if run.record.model == model and run.record.status == "finished"]
-        cells = [_cell([run for run in finished if run.record.data == name], footnotes) for name in names]
+        cells = [_cell([run for run in finished if run.data == name], footnotes) for name in names]
         rows.append(Row(model, Group(model, members).family, [*cells, status(members, footnotes)], members))
     rows.sort(key=lambda row: (family_rank(row.family), row.name))
     for index, name in enumerate(names):
-        if not briefly_trained([run for run in runs if run.record.data == name]):
+        if not briefly_trained([run for run in runs if run.data == name]):
             mark_best([row.cells[index] for row in rows], DIVERGENCE.direction)
     measured = [cell for row in rows for cell in row.cells[:-1]]
     return Table(
@@ -36,7 +37,7 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
         [*names, "status"],
         [*(DIVERGENCE.direction for _ in names), "none"],
         rows,
-        [*captions(measured), *footnotes.lines()],
+        [*captions(measured), *dict.fromkeys(c.caption for c in measured if c.caption), *footnotes.lines()],
     )
 
 

@@ -47,7 +47,9 @@ def invertibility_table(title: str, study: Study) -> Table | None:
             scored = _likelihood_details(group)
             cell = _largest([details[detail] for details in scored if detail in details])
             if detail == "looser_change_nats" and cell.value is not None:
-                cell.marks = footnotes.mark(next(d["looser"] for d in scored if "looser" in d))
+                cell.marks = footnotes.mark(
+                    next((d["looser"] for d in scored if "looser" in d), "setting unknown")
+                )
             return cell
 
         return cell

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from zoo.comparison.claims.measure import LATENCY, baseline, compare, compare_distance, compare_likelihood
 from zoo.comparison.claims.verdict import Evidence, Missing, claim
 from zoo.comparison.quantities import PARAMETERS
@@ -31,5 +33,5 @@ def _widths(study: Study) -> list[Group]:
     return [group.named(f"width {_width_text(group.settings.get(setting))}") for group in groups]
 
 
-def _width_text(layers: list[int] | None) -> str:
-    return "-".join(map(str, layers or []))
+def _width_text(layers: Any) -> str:
+    return "-".join(map(str, layers)) if isinstance(layers, list) else str(layers)

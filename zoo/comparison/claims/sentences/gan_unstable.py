@@ -6,7 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import OSCILLATION, autoregressive_flow, baseline, compare, parallel_flow
+from zoo.comparison.claims.measure import (
+    OSCILLATION,
+    autoregressive_flow,
+    baseline,
+    compare,
+    has_momentum,
+    parallel_flow,
+)
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import Evidence, Part, claim
@@ -47,8 +54,8 @@ def gan_unstable(study: Study) -> Evidence:
 
 def _is_bare(settings: dict[str, Any]) -> bool:
     """Return whether a GAN has momentum, and neither averaged weights nor R1."""
-    betas = settings.get("training.betas") or [0.0]
-    return not settings.get("training.r1") and not settings.get("training.ema") and betas[0] > 0
+    momentum = has_momentum(settings.get("training.betas"))
+    return momentum and not settings.get("training.r1") and not settings.get("training.ema")
 
 
 def _unfinished(study: Study) -> Iterator[Part]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 from zoo.comparison.claims.measure import MARGIN, compare_likelihood, timing
 from zoo.comparison.claims.sensitivity import widest
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.quantities import PARAMETERS, UPDATES
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Group, Study, is_number
 
 COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_matching")
 
@@ -32,7 +33,12 @@ def matching_efficient(study: Study) -> Evidence:
 
 def _timed(study: Study, model: str) -> Group | None:
     """Return a model's configuration that was trained for a given number of seconds."""
-    return widest(study, study.of(model, lambda settings: bool(settings.get("training.max_seconds"))))
+    return widest(study, study.of(model, _has_budget))
+
+
+def _has_budget(settings: dict[str, Any]) -> bool:
+    seconds = settings.get("training.max_seconds")
+    return is_number(seconds) and seconds > 0
 
 
 def _alike(a: Group, b: Group) -> bool:

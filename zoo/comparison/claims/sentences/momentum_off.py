@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.measure import OSCILLATION, compare, compare_distance, trick
+from zoo.comparison.claims.measure import OSCILLATION, compare, compare_distance, has_momentum, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
@@ -10,6 +10,6 @@ from zoo.comparison.studies import Study
 @claim("A GAN trains better with momentum off.", order=80)
 def momentum_off(study: Study) -> Evidence:
     names = ("beta1 = 0", "beta1 = 0.5")
-    off, on = trick(study, "training.betas", lambda betas: betas[0] > 0, names)
+    off, on = trick(study, "training.betas", has_momentum, names)
     yield compare_distance(study, off, on, "lower")
     yield compare(off, on, OSCILLATION, "lower", decides=False)

@@ -1,0 +1,98 @@
+"""Data sets that runs were trained on: which are the same, and how those of one name are told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from zoo.comparison.collect import Run
+
+DIGITS = 8  # of a fingerprint, which are shown
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What has to agree for two runs to have the same data.
+
+    Attributes:
+        name: of the data set.
+        shape: of an example.
+        levels: number of values of an integer pixel; None for continuous data.
+        sizes: examples by split.
+        fingerprint: hash of the training split.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    levels: int | None = None
+    sizes: tuple[tuple[str, int], ...] = ()
+    fingerprint: str | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the record says more of the data than its name; a run that failed early may not."""
+        return self != Dataset(self.name)
+
+
+def dataset(run: Run) -> Dataset:
+    """Return the data set of a run, as its record describes it."""
+    about = run.record.provenance.data
+    if about is None:
+        return Dataset(run.record.data)
+    shape = None if about.shape is None else tuple(about.shape)
+    sizes = tuple(sorted(about.sizes.items()))
+    return Dataset(run.record.data, shape, about.levels, sizes, about.fingerprint)
+
+
+def labels(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
+    """Return what to call each data set: its name, and what differs where several have the same name.
+
+    >>> small, large = Dataset("photos", (3, 8, 8), 256), Dataset("photos", (3, 16, 16), 256)
+    >>> list(labels([small, large, Dataset("moons", (2,))]).values())
+    ['photos (3x8x8)', 'photos (3x16x16)', 'moons']
+    """
+    by_name: dict[str, list[Dataset]] = {}
+    for data in dict.fromkeys(datasets):
+        by_name.setdefault(data.name, []).append(data)
+    found: dict[Dataset, str] = {}
+    for name, alike in by_name.items():
+        if len(alike) == 1:
+            found[alike[0]] = name
+        else:
+            found |= {data: f"{name} ({text})" for data, text in _differences(alike).items()}
+    return found
+
+
+def _differences(alike: list[Dataset]) -> dict[Dataset, str]:
+    """Return what sets each of several data sets of one name apart: size, levels, or else the fingerprint."""
+    known = [data for data in alike if data.known]
+    facts = [[_size(data), _levels(data), *_counts(data, known)] for data in known]
+    differing = [place for place, column in enumerate(zip(*facts, strict=True)) if len(set(column)) > 1]
+    texts = [", ".join(row[place] for place in differing if row[place]) for row in facts]
+    if len(set(texts)) < len(texts):
+        hashes = [data.fingerprint or "" for data in known]
+        digits = DIGITS
+        while len({mark[:digits] for mark in hashes}) < len(set(hashes)):
+            digits += DIGITS
+        marks = [f"fingerprint {mark[:digits]}" if mark else "no fingerprint" for mark in hashes]
+        texts = [", ".join(filter(None, pair)) for pair in zip(texts, marks, strict=True)]
+    unknown = {data: "data not recorded" for data in alike if not data.known}
+    return dict(zip(known, texts, strict=True)) | unknown
+
+
+def _size(data: Dataset) -> str:
+    if data.shape is None:
+        return "size not recorded"
+    size = "x".join(map(str, data.shape))
+    return size if len(data.shape) > 1 else f"{size} dimensions"
+
+
+def _levels(data: Dataset) -> str:
+    return "continuous" if data.levels is None else f"{data.levels} levels"
+
+
+def _counts(data: Dataset, known: list[Dataset]) -> list[str]:
+    """Return the number of examples of every split that one of the data sets has."""
+    counts = dict(data.sizes)
+    splits = dict.fromkeys(split for other in known for split, _ in other.sizes)
+    return [f"{split} {counts[split]:,}" if split in counts else f"no {split}" for split in splits]
