@@ -71,12 +71,19 @@ def test_of_flows_with_as_many_seeds_the_one_that_a_study_varies_stands_for_all(
     for lr in (0.1, 0.2):
         runs += simulate("varied", "flow", order="sequential", settings={"training.lr": lr})
     assert autoregressive_flow(only_study(runs + sequential("a"))).label == "varied"
+    assert autoregressive_flow(only_study(runs + sequential("a", seeds=4))).label == "a", "more seeds"
 
 
 def test_of_parallel_flows_alike_otherwise_the_smallest_stands_for_all():
     small = simulate("z", "flow", parameters=10)
     assert parallel_flow(only_study(simulate("a", "flow", parameters=11) + small)).label == "z"
     assert parallel_flow(only_study(simulate("a", "flow", parameters=10) + small)).label == "a"
+
+
+def test_the_flow_that_stands_for_the_parallel_ones_is_the_first_of_them():
+    runs = [*simulate("b", "flow"), *simulate("c", "flow", seeds=4), *simulate("a", "flow")]
+    listed = [flow.label for flow in parallel_flows(only_study(runs + maf(seeds=5)))]
+    assert listed == ["c", "a", "b"]
 
 
 def test_without_a_flow_that_declares_an_order_none_stands_for_it():

@@ -103,8 +103,7 @@ def parallel_flow(study: Study) -> Group:
     standing = _standing(study)
 
     def place(flow: Group) -> tuple[int, int, float, str]:
-        seeds, variations, name = standing(flow)
-        return seeds, variations, min(flow.values(PARAMETERS), default=math.inf), name
+        return *standing(flow)[:2], min(flow.values(PARAMETERS), default=math.inf), flow.model
 
     return min(_flows(study, "parallel"), key=place, default=Group("", [], "a coupling flow"))
 
