@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,6 +63,11 @@ def test_images_are_resized_as_by_pillow():
         ]
         expected = torch.from_numpy((np.stack(channels).clip(0, 255) / 255 - mean) / std).float()
         torch.testing.assert_close(dinov2.shown(image[None])[0], expected, rtol=0, atol=2e-6)
+
+
+def test_a_pickled_extractor_has_the_same_features(weights):
+    extractor, x = extractor_of(weights, SPEC), torch.randint(17, (3, 3, 8, 8)).float()
+    assert torch.equal(pickle.loads(pickle.dumps(extractor))(x), extractor(x))
 
 
 def test_features_do_not_depend_on_the_batch(weights):

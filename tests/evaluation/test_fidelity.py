@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -226,6 +227,11 @@ def test_an_extractor_is_found_by_name(weights):
     with pytest.raises(ZooError, match="did you mean inception-v3-compat"):
         select(digits, False, name="inception-v3")
     assert select(DataSpec((2,)), False, name=INCEPTION)[0] is None
+
+
+def test_a_pickled_inception_has_the_same_features(weights):
+    extractor, x = inception(weights, 17, layer="64"), pictures(2, 1)
+    assert torch.equal(pickle.loads(pickle.dumps(extractor))(x), extractor(x))
 
 
 def test_an_empty_set_of_images_has_no_features():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
+import pickle
 import pkgutil
 import re
 from pathlib import Path
@@ -23,7 +25,7 @@ import zoo.metrics
 from zoo.data.digits import Digits
 from zoo.errors import InvalidData, ZooError
 from zoo.evaluation import metrics as package
-from zoo.evaluation.base import NeighbourMetric, ZooMetric
+from zoo.evaluation.base import FeatureMetric, NeighbourMetric, ZooMetric
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import classifier
 from zoo.evaluation.metrics import definitions, measure
@@ -63,6 +65,36 @@ def test_merged_states_have_the_value_of_all_examples(name):
     first.merge_state(second)
     assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=1e-12)
     assert first.compute().dtype == torch.float64
+
+
+def of_digits(name):
+    """Return the metric of noise in the features of the packaged classifier of digits."""
+    source = torch.Generator().manual_seed(0)
+    real, generated = torch.randint(17, (2, 60, 1, 8, 8), generator=source)
+    metric = two_sample(lambda: getattr(zoo.metrics, name)("digits-cnn"), [generated], [real])
+    if name == "Memorisation":
+        metric.update(real.roll(1, 3), real=True, training=True)
+    return metric
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pickled_metric_has_the_same_value_and_is_updated_further(name):
+    features = issubclass(getattr(zoo.metrics, name), FeatureMetric)
+    metric = of_digits(name) if features else whole(name)
+    again = pickle.loads(pickle.dumps(metric))
+    assert again.compute() == metric.compute()
+    if features:
+        more = torch.randint(9, (20, 1, 8, 8), generator=torch.Generator().manual_seed(1))
+        values = []
+        for one in (metric, again):
+            one.update(more, real=False)
+            values.append(one.compute())
+        assert values[0] == values[1]
+
+
+def test_copies_of_a_metric_share_the_network():
+    metric = zoo.metrics.Recall("digits-cnn")
+    assert copy.deepcopy(metric).feature_extractor is metric.feature_extractor
 
 
 def test_frechet_and_kernel_distance_agree_with_torchmetrics_and_torch_fidelity():

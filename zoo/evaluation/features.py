@@ -73,7 +73,7 @@ EXTRACTORS = (*SHIPPED, *PUBLISHED)
 
 @dataclass(frozen=True)
 class Extractor:
-    """A fixed function from images to features.
+    """A fixed function from images to features. It can be pickled; a copy is the same object.
 
     Attributes:
         name: name in the record.
@@ -96,6 +96,50 @@ class Extractor:
         """Return features ``(N, dim)`` of images ``(N, C, H, W)``, float64, on the CPU."""
         parts = [self.function(batch).to(device="cpu", dtype=torch.float64) for batch in x.split(batch_size)]
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, dtype=torch.float64)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Extractor:
+        return self  # clones of a metric share the network, which may take a gigabyte
+
+
+@dataclass(frozen=True)
+class ClassifierFeatures:
+    """Features of a packaged classifier, of images of ``spec``, on the CPU."""
+
+    network: Classifier
+    spec: DataSpec
+
+    def __call__(self, x: Tensor) -> Tensor:
+        levels = self.spec.levels
+        assert levels is not None
+        if levels == self.network.levels:
+            return self.network.features(self.spec.quantise(x.cpu().float()))
+        return self.network.features(to_uint8(x.cpu(), levels))
+
+
+@dataclass(frozen=True)
+class InceptionFeatures:
+    """Features of torch-fidelity's Inception, of images of ``levels`` levels; grey ones become RGB."""
+
+    network: Callable[[Tensor], tuple[Tensor, ...]]
+    levels: int
+    device: torch.device | str
+
+    def __call__(self, x: Tensor) -> Tensor:
+        pixels = to_uint8(x, self.levels).to(self.device)
+        return self.network(pixels.expand(-1, 3, -1, -1))[0]
+
+
+@dataclass(frozen=True)
+class DINOv2Features:
+    """Class token of DINOv2's network, of images of ``levels`` levels."""
+
+    network: vit.VisionTransformer
+    levels: int
+    device: torch.device | str
+
+    def __call__(self, x: Tensor) -> Tensor:
+        few = to_uint8(x, self.levels).split(32)  # 256 images at once would take gigabytes
+        return torch.cat([self.network(vit.shown(pixels).to(self.device)) for pixels in few])
 
 
 def select(
@@ -177,15 +221,8 @@ def classifier(name: str, spec: DataSpec) -> Extractor:
         ZooError: the classifier's weights are missing or damaged.
     """
     model, metadata, checksum = _loaded(name)
-    levels = spec.levels
-    assert levels is not None
-
-    def function(x: Tensor) -> Tensor:
-        return model.features(
-            spec.quantise(x.cpu().float()) if levels == model.levels else to_uint8(x.cpu(), levels)
-        )
-
     details = {"classifier_val_accuracy": float(metadata["val_accuracy"])}
+    function = ClassifierFeatures(model, spec)
     return Extractor(name, f"fd/{name}", SHIPPED[name].dim, checksum, function, details)
 
 
@@ -217,14 +254,10 @@ def inception(
     network = network.to(device)
     checksum = sha256(weights)
     published = checksum.startswith(PUBLISHED[INCEPTION].sha256)
-
-    def function(x: Tensor) -> Tensor:
-        pixels = to_uint8(x, levels).to(device)
-        return network(pixels.expand(-1, 3, -1, -1))[0]
-
     details = {"layer": layer, "resize": "299, bilinear, no antialiasing (TensorFlow 1)"}
     name = INCEPTION if layer == "2048" else f"{INCEPTION}-{layer}"
     key = "fid" if published and layer == "2048" else f"fd/{name}"
+    function = InceptionFeatures(network, levels, device)
     return Extractor(name, key, int(layer), checksum, function, details)
 
 
@@ -242,16 +275,12 @@ def dinov2(weights: Path, levels: int, device: torch.device | str = "cpu") -> Ex
     with PUBLISHED[DINOV2].reading(weights):
         network = vit.load(weights).to(device)
     checksum = sha256(weights)
-
-    def function(x: Tensor) -> Tensor:
-        few = to_uint8(x, levels).split(32)  # 256 images at once would take gigabytes
-        return torch.cat([network(vit.shown(pixels).to(device)) for pixels in few])
-
     details = {
         "network": f"ViT of width {network.width}, depth {network.depth}, patch {network.patch}",
         "published_weights": checksum.startswith(PUBLISHED[DINOV2].sha256),
         "resize": f"{vit.SIDE}, bicubic, antialiased, not rounded",
     }
+    function = DINOv2Features(network, levels, device)
     return Extractor(DINOV2, f"fd/{DINOV2}", network.width, checksum, function, details)
 
 
