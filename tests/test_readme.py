@@ -107,9 +107,9 @@ def test_every_command_runs(line, place, home, tmp_path, monkeypatch, capsys):
     if "-m" in arguments or (arguments[0] == "sweep" and "--dry-run" not in arguments):  # a process each
         done = zoo(arguments, place)
         assert done.returncode == 0, done.stderr + done.stdout
-        return
-    monkeypatch.chdir(place)
-    assert main(arguments) == 0, capsys.readouterr()
+    else:
+        monkeypatch.chdir(place)
+        assert main(arguments) == 0, capsys.readouterr()
 
 
 def test_every_python_block_runs(place):

@@ -71,7 +71,15 @@ class NSFAutoregressive(Flow):
         chain = [*flattened(spec, pixels), ActNorm(spec.dim)]
         for _ in range(steps):
             widths = [hidden] * (blocks + 1)
-            network = MADE(spec.dim, 3 * bins - 1, widths, context, activation, blocks > 0, dropout)
+            network = MADE(
+                spec.dim,
+                3 * bins - 1,
+                widths,
+                context=context,
+                activation=activation,
+                residual=blocks > 0,
+                dropout=dropout,
+            )
             chain += [*mix(), MaskedSplineAutoregressive(network, bins, bound)]
         super().__init__(
             spec,

@@ -84,13 +84,13 @@ class NSFCoupling(Flow):
             partition = make_partition(kind, shape, flip=index % 2 == 1)
             out = partition.changed * (3 * bins - 1)
             network = (
-                ResidualConvNet(partition.given, out, width, blocks, dropout, context)
+                ResidualConvNet(partition.given, out, width, blocks, dropout=dropout, context=context)
                 if spec.is_image
-                else ResidualMLP(partition.given, out, hidden, blocks, dropout, context)
+                else ResidualMLP(partition.given, out, hidden, blocks, dropout=dropout, context=context)
             )
             # not with a checkerboard, which pads the conditioning part with zeros that must not change
-            own = unconditional and kind != "checkerboard"
-            kept = ElementwiseSpline(partition.given, bins, bound) if own else None
+            transforms_given = unconditional and kind != "checkerboard"
+            kept = ElementwiseSpline(partition.given, bins, bound) if transforms_given else None
             return SplineCoupling(partition, network, bins, bound, kept)
 
         def level(shape: tuple[int, ...]) -> list[Bijection]:

@@ -91,7 +91,9 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         residual: bool = False,
         draw: int | None = None,
     ) -> None:
-        super().__init__(MADE(dim, 2, hidden, context, activation, residual, draw=draw))
+        super().__init__(
+            MADE(dim, 2, hidden, context=context, activation=activation, residual=residual, draw=draw)
+        )
         self.log_scale_bound = log_scale_bound
         # a tensor: for few elements twice as fast as a Python number
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))

@@ -100,7 +100,7 @@ class VariationalDequantisation(Dequantisation):
         self.register_buffer("mask", places.sum(0) % 2 == 0, persistent=False)
         size = spec.shape[0]
         self.networks = nn.ModuleList(
-            ConvNet(2 * size, 2 * size, width, blocks, context)
+            ConvNet(2 * size, 2 * size, width, blocks, context=context)
             if spec.is_image
             else MLP(2 * size, 2 * size, (width, width), context=context)
             for _ in range(couplings)

@@ -97,7 +97,9 @@ class MixtureMADE(Distribution):
     ) -> None:
         super().__init__()
         self.log_scale_bound = log_scale_bound
-        self.network = MADE(dim, 3 * components, hidden, context, activation, residual, draw=draw)
+        self.network = MADE(
+            dim, 3 * components, hidden, context=context, activation=activation, residual=residual, draw=draw
+        )
         with torch.no_grad():
             _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)
             if components > 1:
