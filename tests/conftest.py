@@ -20,6 +20,13 @@ torch.set_num_threads(1)
 
 from zoo.processes import PARENT  # noqa: E402
 
+LONG = ("tests/cli", "tests/docs", "tests/running", "tests/sweep", "tests/test_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that start processes first, so that two workers finish at about the same time."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
