@@ -96,7 +96,7 @@ def main() -> None:
         data.setup()
         torch.save(data.splits["train"], folder / "moons.pt")
         job(10, folder)
-        script(10, folder)  # loads files into the system's cache
+        script(10, folder)  # once untimed: the files are then in the system's cache
         for updates in UPDATES:
             rounds = [(job(updates, folder), script(updates, folder)) for _ in range(ROUNDS)]
             parts = [

@@ -65,6 +65,6 @@ def save_svg(figure: Any, file: Path) -> None:
     text = file.read_text()
     for index, name in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text))):
         text = text.replace(name, f"{file.stem}-clip{index}")
-    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)  # a rotation by nothing
+    text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)  # drop rotations by zero
     text = re.sub(r'(?<= )(?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
     file.write_text(text)
