@@ -20,6 +20,7 @@ from zoo.models.bijections.residual import InvertibleResidual
 from zoo.models.bijections.reversible import Reversible
 from zoo.models.core import rng
 from zoo.models.core.flops import count_flops
+from zoo.models.core.model import mixture
 from zoo.models.families.flow import Flow
 from zoo.record import Metric
 
@@ -292,7 +293,12 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
     if not isinstance(model, Flow) or model.likelihood != "estimate" or len(x) < 2:
         return {}
     x, values = x[:PROBED], values[:PROBED]
-    deviation = float(((_other_draw(model, x) - values).square().mean() / 2).sqrt())
+    if model.conditional:
+        reference = _draw(model, x, salt=3)
+        first, second = (mixture(_draw(model, x, salt), reference) for salt in (1, 2))
+    else:
+        first, second = values, _draw(model, x, salt=1)[0]
+    deviation = float(((second - first).square().mean() / 2).sqrt())
     found: dict[str, Any] = {"estimator_deviation_nats": deviation, "estimator_n": len(x)}
     with _looser(model) as what:
         if what:
@@ -304,15 +310,15 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
     return found
 
 
-def _other_draw(model: Flow, x: Tensor) -> Tensor:
-    """Return log p of the same dequantised examples with new probes, float64 ``(N,)`` on the CPU."""
+def _draw(model: Flow, x: Tensor, salt: int) -> Tensor:
+    """Return log p(x | y) of the same dequantised examples with other probes, float64 ``(K, N)`` on the CPU."""
     values = []
     for label in _labels(model):
         point, context, log_weight = _prepared(model, x, label)
-        with rng.keyed(rng.content_keys(point, salt=1)):
+        with rng.keyed(rng.content_keys(point, salt=salt)):
             z, log_det = model.transform(point, context)
         values.append(model.base.log_prob(z, context) + log_det + log_weight)
-    return torch.stack(values).double().logsumexp(0).cpu() - math.log(len(values))
+    return torch.stack(values).double().cpu()
 
 
 @contextmanager

@@ -201,6 +201,10 @@ class Diffusion(ContinuousModel):
 
     # Likelihood -----------------------------------------------------------------------------------------
 
+    @property
+    def unbiased_weights(self) -> bool:
+        return not self.by_bound and self.exact_trace
+
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         return self._bound(x, context) if self.by_bound else super()._log_prob(x, context)
 
@@ -273,8 +277,12 @@ class Diffusion(ContinuousModel):
         if not self.by_bound:
             return found
         x = x[:ODE_EXAMPLES]
+        by_ode = super()._log_prob
         with rng.keyed(rng.content_keys(x)):
-            nats = -self._of_labels(super()._log_prob, x).double()
+            if self.conditional:
+                nats = -self.label_mixture(by_ode, x, unbiased=self.exact_trace).double()
+            else:
+                nats = -by_ode(x).double()
         name, unit, scale = "nll/ode", "nats", 1.0
         if self.spec.levels is not None:
             name, unit, scale = "bits_per_dim/ode", "bits/dim", self.spec.dim * math.log(2)

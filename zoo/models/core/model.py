@@ -83,7 +83,7 @@ class GenerativeModel(nn.Module):
         Args:
             x: ``(B, *spec.shape)``; integers ``0..levels-1`` (any dtype) where ``spec.levels`` is set.
             y: labels ``(B,)`` of a conditional model, for log p(x | y). Without labels it returns log p(x),
-                the mixture over all labels, at the cost of evaluating all of them.
+                the mixture over all labels (:meth:`label_mixture`), at the cost of evaluating all of them.
 
         Raises:
             NoLikelihood: the family has no density (GAN).
@@ -100,20 +100,46 @@ class GenerativeModel(nn.Module):
         if not rng.is_keyed():
             row_keys = _fresh_keys(len(x), x.device) if self.training else rng.content_keys(x)
         with self._arithmetic(), rng.keyed(row_keys) if row_keys is not None else nullcontext():
-            return self._of_labels(self._log_prob, x, y)
+            if not self.conditional or y is not None:
+                return self._log_prob(x, self.one_hot(y, len(x)))
+            return self.label_mixture(self._log_weight, x, unbiased=self.unbiased_weights)
 
-    def _of_labels(
-        self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, y: Tensor | None = None
+    @property
+    def unbiased_weights(self) -> bool:
+        """Whether the exponential of :meth:`_log_weight` is on average over its noise at most p(x | y).
+
+        It is where there is no noise, for a density at x + u with dequantisation noise u, and for an
+        importance weight; it is not for an ELBO nor for an estimate, whose noise an exponential turns into
+        likelihood. By default only an ``exact`` likelihood is declared so.
+        """
+        return self.likelihood == "exact"
+
+    def label_mixture(
+        self, log_prob: Callable[[Tensor, Tensor | None], Tensor], x: Tensor, *, unbiased: bool
     ) -> Tensor:
-        """Return the log-density given labels, or of the mixture over all labels if there are none."""
-        if not self.conditional or y is not None:
-            return log_prob(x, self.one_hot(y, len(x)))
-        draws = rng.tell()  # the same noise for every label, so that all densities are at one point
-        values = []
-        for label in range(self.context):
-            rng.seek(draws)
-            values.append(log_prob(x, self.one_hot(label, len(x))))
-        return torch.stack(values).logsumexp(0) - math.log(self.context)
+        """Return log p(x) of a conditional model from a function that returns log p(x | y), ``(B,)`` nats.
+
+        With unbiased weights w_y it is log 1/K sum_y w_y, on average at most log p(x) (Burda et al. 2016).
+        Otherwise the values v_y are combined by responsibilities r = softmax(v') of a second draw v' with
+        independent noise, sum_y r_y (v_y - ln r_y) - ln K: at most log 1/K sum_y exp(E v_y) on average, by
+        the convexity of the exponential, and equal to it where r is the posterior of the labels. The second
+        draw doubles the cost.
+
+        Args:
+            log_prob: function of examples and one-hot labels ``(B, K)``.
+            x: examples ``(B, *spec.shape)``.
+            unbiased: see :attr:`unbiased_weights`.
+        """
+
+        def values() -> Tensor:
+            draws = rng.tell()  # the same noise for every label, so that all densities are at one point
+            rows = []
+            for label in range(self.context):
+                rng.seek(draws)
+                rows.append(log_prob(x, self.one_hot(label, len(x))))
+            return torch.stack(rows)
+
+        return mixture(values(), None if unbiased else values())
 
     def one_hot(self, y: Tensor | int | None, n: int, values: bool | None = None) -> Tensor | None:
         """Return labels ``(n,)``, or one label for all, as one-hot context ``(n, classes)``; None for None.
@@ -200,6 +226,10 @@ class GenerativeModel(nn.Module):
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
+    def _log_weight(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return log p(x | y) for a mixture over the labels, by default as ``_log_prob`` does, ``(B,)``."""
+        return self._log_prob(x, context)
+
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         raise NotImplementedError
 
@@ -229,6 +259,24 @@ class GenerativeModel(nn.Module):
     def latents(self, n: int, *shape: int) -> Tensor:
         """Draw standard normal noise ``(n, *shape)`` on the model's device, from the active key."""
         return rng.normal(torch.empty(n, *shape, dtype=self.dtype, device=self.device))
+
+
+def mixture(values: Tensor, reference: Tensor | None = None) -> Tensor:
+    """Return the log-density ``(B,)`` of K equally likely components, see ``GenerativeModel.label_mixture``.
+
+    Args:
+        values: log-densities of the components, ``(K, B)``.
+        reference: the same from independent noise, for the responsibilities; None if the exponentials of the
+            values are unbiased.
+
+    >>> values = torch.tensor([[0.0], [-2.0]])
+    >>> bool(torch.allclose(mixture(values), mixture(values, values)))
+    True
+    """
+    if reference is None:
+        return values.logsumexp(0) - math.log(len(values))
+    log_share = reference.log_softmax(0)
+    return (log_share.exp() * (values - log_share)).sum(0) - math.log(len(values))
 
 
 def context_size(spec: DataSpec, conditional: bool) -> int:

@@ -93,14 +93,22 @@ class ContinuousModel(Flow):
         """The continuous flow; if there are several, the first one, next to the data."""
         return self.odes[0]
 
+    @property
+    def unbiased_weights(self) -> bool:
+        return self.exact_trace
+
+    @property
+    def exact_trace(self) -> bool:
+        """Whether the trace is exact in evaluation, so that an estimate has no noise of its own."""
+        # the first flow has the most dimensions: if its trace is exact, all are
+        return self.ode.trace(self.spec.dim) == "exact"
+
     def _to_data(self, state: Tensor) -> Tensor:
         """Return the end of the ODE in data space."""
         return self._as_data(self.before.invert(state))
 
     def likelihood_details(self) -> dict[str, Any]:
-        ode = self.ode  # the first flow has the most dimensions: if its trace is exact, all are
-        exact = ode.trace(self.spec.dim) == "exact"
-        trace = "exact" if exact else f"hutchinson, 1 {ode.solver.probe} probe"
+        trace = "exact" if self.exact_trace else f"hutchinson, 1 {self.ode.solver.probe} probe"
         return super().likelihood_details() | self._solver() | {"trace": trace}
 
     def sampling_details(self) -> dict[str, Any]:

@@ -68,6 +68,10 @@ class Flow(GenerativeModel):
             make_base(base, latent_shape or spec.shape, self.context) if isinstance(base, str) else base
         )
 
+    @property
+    def unbiased_weights(self) -> bool:
+        return self.likelihood != "estimate"  # the density at x + u, over q(u | x) where the noise is learned
+
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         log_weight = zeros(x)
         if self.dequantise is not None:

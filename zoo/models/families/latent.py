@@ -47,7 +47,8 @@ class LatentVariableModel(GenerativeModel):
     In training mode, ``log_prob`` returns E_q log p(x | z) - ``beta`` KL (Higgins et al. 2017), which is not
     a bound for ``beta`` < 1. In evaluation mode ``beta`` is ignored, and ``importance_samples`` K > 1 gives
     the tighter bound log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) (Burda et al. 2016, arXiv:1509.00519,
-    eq. 8).
+    eq. 8). A conditional model without labels is scored by the same weights, with their mean over the labels
+    too, also for K = 1: the exponential of an ELBO is no unbiased weight.
 
     Samples: z is drawn from the prior and decoded. For integer data the result is by default the *location*
     of p(x | z), rounded, as in nearly all published VAE images. It is smoother than a sample of the model
@@ -111,6 +112,13 @@ class LatentVariableModel(GenerativeModel):
         reconstruction = self.decoder_likelihood.log_prob(x, *self.decode(sample.z, context))
         return reconstruction - (self.beta if self.training else 1.0) * sample.kl
 
+    @property
+    def unbiased_weights(self) -> bool:
+        return True
+
+    def _log_weight(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self._importance_bound(x, self.encode(x, context), context)
+
     def _importance_bound(self, x: Tensor, encoding: tuple[Tensor, ...], context: Tensor | None) -> Tensor:
         """Return the bound of Burda et al. with K = ``importance_samples``, ``(B,)``, in nats."""
         log_weights = []
@@ -129,7 +137,8 @@ class LatentVariableModel(GenerativeModel):
         return self.decoder_likelihood.sample(location, log_scale, self.sample_pixels)
 
     def likelihood_details(self) -> dict[str, Any]:
-        bound = "IWAE" if self.importance_samples > 1 else "ELBO"
+        weights = self.importance_samples > 1 or self.conditional  # those of a mixture over the labels
+        bound = "IWAE" if weights else "ELBO"
         return {"bound": bound, "importance_samples": self.importance_samples}
 
     def sampling_details(self) -> dict[str, Any]:
