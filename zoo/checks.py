@@ -31,6 +31,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import (
+    TYPE_CHECKING,
     Annotated,
     Any,
     Literal,
@@ -48,6 +49,9 @@ from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, Val
 
 from zoo.errors import ZooError, unknown
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Positive = Annotated[int, Ge(1)]
 NotNegative = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
@@ -58,6 +62,7 @@ Share = Annotated[float, Ge(0), Lt(1)]
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_S = TypeVar("_S", bound="DataclassInstance")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -69,7 +74,8 @@ def settings(cls: type[_T]) -> type[_T]:
         for name, hint in _hints(settings_class).items():
             object.__setattr__(self, name, _value(hint, getattr(self, name), name))
 
-    cls.__post_init__ = check  # type: ignore[attr-defined]
+    settings_class: Any = cls
+    settings_class.__post_init__ = check
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 
@@ -169,7 +175,7 @@ def _settings_class(hint: Any) -> type | None:
     return classes[0] if len(classes) == 1 and {*options} <= {classes[0], type(None)} else None
 
 
-def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default: Any = None) -> _T:
+def build_settings(cls: type[_S], values: Mapping[str, Any], name: str, default: Any = None) -> _S:
     """Return a settings object with these values.
 
     Args:
@@ -181,7 +187,7 @@ def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default:
     Raises:
         ZooError: a field that does not exist, one that is missing, or a value of another type or range.
     """
-    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
+    fields = dataclasses.fields(cls)
     known = [field.name for field in fields]
     for key in values:
         if key not in known:
@@ -192,7 +198,7 @@ def build_settings(cls: type[_T], values: Mapping[str, Any], name: str, default:
             raise ZooError(f"{name}.{field.name} has no default; give its value.")
     try:
         if isinstance(default, cls):
-            return dataclasses.replace(default, **values)  # type: ignore[type-var]
+            return dataclasses.replace(default, **values)
         return cls(**values)
     except ZooError as error:  # the error names only the field
         raise ZooError(f"{name}.{error}") from None

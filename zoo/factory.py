@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.config import model_settings, own_modules
+from zoo.config import find_own_modules, model_settings
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, cut_off
 
@@ -45,9 +45,9 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
     target = settings.pop("_target_", None)
     if not target:
         raise ZooError("A model's YAML needs a line `_target_: package.module.Class`.")
+    find_own_modules()
     try:
-        with own_modules():
-            model_class = get_class(target)
+        model_class = get_class(target)
     except Exception as error:
         raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
     try:

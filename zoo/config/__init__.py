@@ -3,8 +3,8 @@
 from zoo.config.compose import check_choices, compose_run, model_settings
 from zoo.config.identity import Identity, identify, to_dict
 from zoo.config.places import (
+    find_own_modules,
     options,
-    own_modules,
     run_dir_override,
     search_path,
     searchpath_override,
@@ -15,10 +15,10 @@ __all__ = [
     "Identity",
     "check_choices",
     "compose_run",
+    "find_own_modules",
     "identify",
     "model_settings",
     "options",
-    "own_modules",
     "run_dir_override",
     "search_path",
     "searchpath_override",

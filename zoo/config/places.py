@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.config.overrides import quote
@@ -47,10 +45,8 @@ def run_dir_override(directory: Path) -> str:
     return f"hydra.run.dir={quote(str(directory))}"
 
 
-@contextmanager
-def own_modules() -> Iterator[None]:
+def find_own_modules() -> None:
     """Add the working directory to the module search path, so that ``_target_`` can name modules in it."""
     cwd = os.getcwd()
     if cwd not in sys.path and "" not in sys.path:
         sys.path.append(cwd)
-    yield

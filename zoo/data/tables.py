@@ -176,7 +176,8 @@ class Table(UserData):
         kept = dict(zip(arrays, np.split(~repeated, ends), strict=True))
         self.notes.append(f"{int(repeated.sum())} rows that repeat earlier rows were left out.")
         self._details["repeated_rows_left_out"] = int(repeated.sum())
-        return tuple({key: x[kept[key]] for key, x in part.items()} for part in (arrays, labels))  # type: ignore[return-value]
+        rows = {key: x[kept[key]] for key, x in arrays.items()}
+        return rows, {key: y[kept[key]] for key, y in labels.items()}
 
     def _with_noise(self, arrays: dict[str, np.ndarray], index: int, path: Path) -> dict[str, np.ndarray]:
         """Return the table with uniform noise of one step added to a column."""

@@ -121,7 +121,16 @@ def evaluate(
         generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with generators, full_float32(device):
             torch.manual_seed(chosen.seed)
-            return _evaluate(model, splits, spec, natural, chosen, entropy, modes, clock)
+            return _evaluate(
+                model,
+                splits,
+                spec,
+                natural=natural,
+                settings=chosen,
+                entropy=entropy,
+                modes=modes,
+                clock=clock,
+            )
     finally:
         for module in was_training:
             module.training = True
@@ -131,6 +140,7 @@ def _evaluate(
     model: nn.Module,
     splits: Mapping[str, Tensor],
     spec: DataSpec,
+    *,
     natural: bool,
     settings: Settings,
     entropy: float | None,

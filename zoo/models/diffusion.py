@@ -172,7 +172,9 @@ class Diffusion(ContinuousModel):
     @property
     def velocity(self) -> VelocityField:
         """The network as a velocity field dx/dphi."""
-        return self.ode.field  # type: ignore[return-value]
+        field = self.ode.field
+        assert isinstance(field, VelocityField)
+        return field
 
     def matching_loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Return the squared error of the predicted noise or velocity at a uniform step, over D, ``(B,)``.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import AfterValidator, ConfigDict, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from zoo.record.files import RECORD, write_atomic
@@ -38,6 +38,7 @@ class Part:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
+@with_config(ConfigDict(extra="allow", allow_inf_nan=False))
 class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
 
@@ -54,8 +55,6 @@ class KnownDetails(TypedDict, total=False):
         looser_change_nats: change of the mean log-likelihood at that setting.
         bias_bound_nats: bound on the bias of a truncated series.
     """
-
-    __pydantic_config__ = ConfigDict(extra="allow", allow_inf_nan=False)  # type: ignore[misc]
 
     dequantisation: str
     extractor: str

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from zoo import factory
-from zoo.config import compose_run, own_modules
+from zoo.config import compose_run, find_own_modules
 from zoo.data.module import DataModule
 from zoo.errors import ZooError
 from zoo.evaluation.density import density_grid
@@ -118,7 +118,8 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
     if kept.overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
     overrides = [*kept.overrides, *changes]
-    with own_modules(), lock(directory):
+    find_own_modules()
+    with lock(directory):
         config = compose_run(overrides)
         spec = RunSpec.of(config)
         if not _trained(record, directory, spec):

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig
 
 from zoo import factory
-from zoo.config import own_modules
+from zoo.config import find_own_modules
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import extractor_for, protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
@@ -74,26 +74,26 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
             loggers += _start_loggers(spec, directory)
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
         record.provenance.protocol = protocol_contents(spec.evaluation)
-        with own_modules():
-            data = prepare_data(spec.data)
-            extractor_for(Settings.of(spec.evaluation), data.spec, data.natural)  # fails before training
-            record.provenance.data = data.describe()
+        find_own_modules()
+        data = prepare_data(spec.data)
+        extractor_for(Settings.of(spec.evaluation), data.spec, data.natural)  # fails before training
+        record.provenance.data = data.describe()
 
-            pl.seed_everything(identity.seed, verbose=False)
-            model = factory.instantiate(spec.model, data.spec)
-            record.family = declared(model).family
-            tracking.log_family(loggers, record.family)
+        pl.seed_everything(identity.seed, verbose=False)
+        model = factory.instantiate(spec.model, data.spec)
+        record.family = declared(model).family
+        tracking.log_family(loggers, record.family)
 
-            fit = Fit(spec, model, data, directory=directory, loggers=loggers, show=show)
-            try:
-                device = fit.run()
-            finally:
-                record.cost, record.stability = fit.cost(), fit.stability()
+        fit = Fit(spec, model, data, directory=directory, loggers=loggers, show=show)
+        try:
+            device = fit.run()
+        finally:
+            record.cost, record.stability = fit.cost(), fit.stability()
 
-            if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
-                judged = judge(spec.evaluation, data, directory, device)
-                if judged is not None:
-                    judged.enter(record)
+        if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
+            judged = judge(spec.evaluation, data, directory, device)
+            if judged is not None:
+                judged.enter(record)
     return record
 
 

@@ -188,7 +188,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
             _teardown()  # its service still holds the id
             mode = "offline"
     try:
-        return wandb.init(**arguments, mode=mode)  # type: ignore[arg-type]
+        return wandb.init(**arguments, mode=mode)  # type: ignore[arg-type]  # W&B checks WANDB_MODE itself
     except wandb.errors.UsageError:
         raise
     except Exception as error:

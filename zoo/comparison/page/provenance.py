@@ -44,11 +44,12 @@ def _common(trees: Sequence[Tree]) -> Tree:
     """Return the part of nested dictionaries that is the same in all."""
     common: Tree = {}
     for key, value in trees[0].items():
-        others = [tree.get(key) for tree in trees[1:]]
-        if isinstance(value, dict) and all(isinstance(other, dict) for other in others):
-            if shared := _common([value, *others]):  # type: ignore[list-item]
+        values = [tree.get(key) for tree in trees]
+        branches = [branch for branch in values if isinstance(branch, dict)]
+        if len(branches) == len(trees):
+            if shared := _common(branches):
                 common[key] = shared
-        elif all(key in tree for tree in trees) and all(other == value for other in others):
+        elif all(key in tree for tree in trees) and all(other == value for other in values):
             common[key] = value
     return common
 

@@ -33,11 +33,15 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
             mark_best([row.cells[index] for row in rows], DIVERGENCE.direction)
     measured = [cell for row in rows for cell in row.cells[:-1]]
     return Table(
-        "Divergence from the data's density, KL = NLL - entropy (nats)",
-        [*names, "status"],
-        [*(DIVERGENCE.direction for _ in names), "none"],
-        rows,
-        [*captions(measured), *dict.fromkeys(c.caption for c in measured if c.caption), *footnotes.lines()],
+        title="Divergence from the data's density, KL = NLL - entropy (nats)",
+        columns=[*names, "status"],
+        directions=[*(DIVERGENCE.direction for _ in names), "none"],
+        rows=rows,
+        notes=[
+            *captions(measured),
+            *dict.fromkeys(c.caption for c in measured if c.caption),
+            *footnotes.lines(),
+        ],
     )
 
 

@@ -61,7 +61,14 @@ def invertibility_table(title: str, study: Study) -> Table | None:
         return None
     body = rows(study, flows, columns, footnotes)
     headings = [*METRICS, *ESTIMATES, "status"]
-    table = Table(title, headings, ["none"] * len(headings), body, [NOTE, *footnotes.lines()], beside=True)
+    table = Table(
+        title=title,
+        columns=headings,
+        directions=["none"] * len(headings),
+        rows=body,
+        notes=[NOTE, *footnotes.lines()],
+        beside=True,
+    )
     return table.keep(lambda cell: cell.text != "—" or bool(cell.marks))
 
 

@@ -60,12 +60,12 @@ def _table(
     if any(floor is not None for floor in floors):
         body.append(_floor_row(floors))
     return Table(
-        title,
-        [*(column.heading for column in columns), "status"],
-        [*(column.direction for column in columns), "none"],
-        body,
-        [*notes, *brief, *captions(measured, ranked=not brief), *explained, *footnotes.lines()],
-        beside,
+        title=title,
+        columns=[*(column.heading for column in columns), "status"],
+        directions=[*(column.direction for column in columns), "none"],
+        rows=body,
+        notes=[*notes, *brief, *captions(measured, ranked=not brief), *explained, *footnotes.lines()],
+        beside=beside,
     )
 
 

@@ -70,11 +70,11 @@ def stability_table(title: str, study: Study) -> Table | None:
     if best:
         columns.append(("nats behind the best", "lower", lambda group: _behind(group, best)))
     table = Table(
-        title,
-        [*(name for name, _, _ in columns), "status"],
-        [*(direction for _, direction, _ in columns), "none"],
-        rows(study, study.ordered, [cell for _, _, cell in columns], footnotes),
-        [],
+        title=title,
+        columns=[*(name for name, _, _ in columns), "status"],
+        directions=[*(direction for _, direction, _ in columns), "none"],
+        rows=rows(study, study.ordered, [cell for _, _, cell in columns], footnotes),
+        notes=[],
         beside=True,
     ).keep(lambda cell: cell.value is not None)
     shown = {

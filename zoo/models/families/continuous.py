@@ -81,7 +81,9 @@ class ContinuousModel(Flow):
     @property
     def before(self) -> Chain:
         """The preprocessing."""
-        return self.transform.get_submodule("layers.0")  # type: ignore[return-value]
+        first = self.transform.get_submodule("layers.0")
+        assert isinstance(first, Chain)
+        return first
 
     @property
     def odes(self) -> list[ContinuousFlow]:

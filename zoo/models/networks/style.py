@@ -94,7 +94,8 @@ class StyleGenerator(nn.Module):
         image: Tensor | None = None
         for size, layers, to_image in zip(self.sizes, self.layers, self.pictures, strict=True):
             h = F.interpolate(h, size)
-            for layer in layers:  # type: ignore[attr-defined]
+            assert isinstance(layers, nn.ModuleList)
+            for layer in layers:
                 h = layer(h, w, temperature)
             part = to_image(h, w)
             image = part if image is None else part + F.interpolate(image, size)

@@ -192,7 +192,8 @@ class LearnedTime(nn.Module):
     def divergence(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the velocity and tr(dv/dx) of the field over [0, 1]."""
         end = self.root.square()
-        velocity, trace = self.field.divergence(end * t, x, context)  # type: ignore[operator]
+        field = cast("HasExactDivergence", self.field)  # `has_exact_divergence` says whether it is one
+        velocity, trace = field.divergence(end * t, x, context)
         return end * velocity, end * trace
 
 
