@@ -311,7 +311,7 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
 
 
 def _draw(model: Flow, x: Tensor, salt: int) -> Tensor:
-    """Return log p(x | y) of the same dequantised examples with other probes, float64 ``(K, N)`` on the CPU."""
+    """Return log p(x | y) of the dequantised examples with other probes, float64 ``(K, N)`` on the CPU."""
     values = []
     for label in _labels(model):
         point, context, log_weight = _prepared(model, x, label)
