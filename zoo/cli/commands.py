@@ -43,6 +43,12 @@ def claims(options: Namespace) -> int:
     return claims(options.paths, options.out)
 
 
+def reproduce(options: Namespace) -> int:
+    from zoo.cli.reproduce import reproduce
+
+    return reproduce(options)
+
+
 def evaluate(options: Namespace) -> int:
     from zoo.cli.report import print_result
     from zoo.running.judge import reevaluate

@@ -50,6 +50,33 @@ def make_parser() -> argparse.ArgumentParser:
     claims.add_argument("-o", "--out", type=Path, metavar="DIR", help="write page, table and figures there")
     claims.set_defaults(run=run.claims)
 
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="a paper's table: published, ours, difference, status, cell by cell",
+        description="Run what a paper's table lacks and print it, number beside number; 'list' shows all.",
+    )
+    reproduce.add_argument("table", metavar="TABLE", help="a table's name, a YAML file of your own, or list")
+    reproduce.add_argument(
+        "overrides", nargs="*", help="where and how runs are made: data.root=, trainer=, ..."
+    )
+    reproduce.add_argument("--only", metavar="ROW/COLUMN", help="a row, a cell, or with /COLUMN a column")
+    reproduce.add_argument(
+        "--seeds", metavar="N", help="number of seeds of each cell, or a list such as 42,43"
+    )
+    reproduce.add_argument(
+        "--budget", metavar="TIME", help="end each run after 30m, 2h, ...: never a verdict"
+    )
+    reproduce.add_argument("--jobs", type=int, metavar="N", help="number of jobs at a time")
+    reproduce.add_argument("--report-only", action="store_true", help="run nothing")
+    reproduce.add_argument(
+        "--check-data", action="store_true", help="compute the data's fingerprints and stop"
+    )
+    reproduce.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
+    reproduce.add_argument(
+        "--runs", type=Path, metavar="DIR", help="directory of the runs (runs/reproduce/TABLE)"
+    )
+    reproduce.set_defaults(run=run.reproduce)
+
     evaluate = commands.add_parser(
         "evaluate",
         help="evaluate a finished run again by the present protocol",

@@ -1,0 +1,76 @@
+"""What the runs of a table cost on an accelerator, from counted floating-point operations.
+
+``scripts/paper_costs.py`` builds every recipe's model, counts the operations of one update by torch's
+counter, and writes ``tables/costs.json``. Hours follow from these counts and the assumptions below: they are
+estimates, and no measured time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from zoo.reproduction.schema import FOLDER, Recipe, Table
+
+FILE = Path(FOLDER) / "costs.json"
+PEAK = 9.89e14  # FLOP/s of one accelerator, H100 or H200 in bf16: the maker's data sheet
+USE = 0.1  # share of the peak that small networks reach; as in docs/scaling.md
+LAUNCH = 2e-3  # seconds of an update that no computing fills: the time to launch its kernels
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one run.
+
+    Attributes:
+        flops: floating-point operations of its training.
+        updates: of the recipe's whole budget, which early stopping may not use up.
+        parameters: number of trainable weights.
+    """
+
+    flops: float
+    updates: int
+    parameters: int
+
+    @property
+    def device_hours(self) -> float:
+        """Estimated hours on one accelerator."""
+        return max(self.flops / (PEAK * USE), self.updates * LAUNCH) / 3600
+
+
+@cache
+def _all() -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(FILE.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content
+
+
+def cost(table: Table, key: str) -> Cost | None:
+    """Return the counted cost of one run of a recipe; None if it has not been counted."""
+    found = _all().get(table.name, {}).get(key)
+    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"])
+
+
+def describe(table: Table, key: str) -> str:
+    """Return what the runs of a recipe cost, in words, and empty if nothing is known."""
+    recipe: Recipe = table.recipes[key]
+    counted, runs = cost(table, key), len(recipe.seeds)
+    if counted is not None and recipe.accelerator:
+        return f"{hours(counted.device_hours * runs)} device-hours"
+    if recipe.hours is not None:
+        return f"{hours(recipe.hours * runs)} hours of a core"
+    return "" if counted is None else f"{hours(counted.device_hours * runs)} device-hours"
+
+
+def hours(number: float) -> str:
+    """Return a number of hours with as many digits as an estimate has.
+
+    >>> hours(0.0312), hours(1.26), hours(312.4)
+    ('0.03', '1.3', '312')
+    """
+    return f"{number:.2g}" if number < 10 else f"{number:,.0f}"

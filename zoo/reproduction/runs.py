@@ -1,0 +1,196 @@
+"""The runs behind a table's cells: which record belongs to which recipe, and the sweep of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.comparison.collect import Run, collect
+from zoo.config import options
+from zoo.config.identities import Identities
+from zoo.config.overrides import split, to_text
+from zoo.errors import ZooError, unknown
+from zoo.record import write_atomic
+from zoo.reproduction.schema import Recipe, Table
+
+BUDGET = "training.max_seconds"
+RUNS, RESULTS = Path("runs/reproduce"), Path("results/papers")
+# Sections of a configuration that say where and how a run was made. They change no more than rounding.
+PLACES = ("trainer",)
+# What may be set for all runs of a table: everything else would change the paper's recipe.
+ALLOWED = ("data.root", "trainer", "logger", "launcher", "hydra", "evaluation.dinov2_weights")
+
+
+@dataclass
+class Made:
+    """The runs that have been made for a recipe.
+
+    Attributes:
+        full: run of each seed at the recipe's whole budget.
+        partial: run of each seed under a budget of time that ended it early.
+        stale: what a run that is left out was made with, a sentence each.
+        missing: why the recipe cannot be composed; empty if it can.
+    """
+
+    full: dict[int, Run] = field(default_factory=dict)
+    partial: dict[int, Run] = field(default_factory=dict)
+    stale: list[str] = field(default_factory=list)
+    missing: str = ""
+
+
+def directories(table: Table, runs: Path | None = None) -> list[Path]:
+    """Return the directories that may hold runs of a table: the working one, then the committed records."""
+    places = [runs or RUNS / table.name, RESULTS / table.name]
+    return [place for place in places if place.is_dir()]
+
+
+def find(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """Return the runs below some directories, and a sentence for each record that is left out."""
+    if not places:
+        return [], []
+    try:
+        return collect(places)
+    except ZooError as error:  # no readable record at all
+        return [], [str(error)] if "(" in str(error) else []
+
+
+def overrides(recipe: Recipe, seed: int, budget: float | None = None) -> list[str]:
+    """Return the overrides of one run of a recipe.
+
+    Args:
+        recipe: the recipe.
+        seed: of the run.
+        budget: seconds of training after which it ends; None: the recipe's whole budget.
+    """
+    settings = {key: to_text(value) for key, value in recipe.overrides.items()} | {"seed": str(seed)}
+    if budget is not None:
+        settings[BUDGET] = f"{budget:g}"
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def absent(recipe: Recipe) -> str:
+    """Return which file of ``conf/`` a recipe still lacks, in words; empty if it has all."""
+    for group in ("experiment", "model", "data"):
+        name = recipe.overrides.get(group)
+        if name is not None and str(name) not in options(group):
+            return f"{group} {name}"
+    return ""
+
+
+class Finder:
+    """Tells which runs belong to which recipe.
+
+    A record belongs to a recipe if its settings are the recipe's: those that both have must agree, except for
+    the machine's (``trainer``), so that a setting that zoo has gained since does not disown a run.
+    """
+
+    def __init__(self) -> None:
+        self.identities = Identities()
+
+    def sort(self, table: Table, runs: Sequence[Run], keys: Iterable[str]) -> dict[str, Made]:
+        """Return what has been made for each of some recipes."""
+        return {key: self._made(table, key, runs) for key in keys}
+
+    def _made(self, table: Table, key: str, runs: Sequence[Run]) -> Made:
+        recipe, made = table.recipes[key], Made()
+        made.missing = absent(recipe)
+        if made.missing:
+            return made
+        expected = self.identities.of(overrides(recipe, recipe.seeds[0])).config
+        for run in runs:
+            config = run.record.provenance.config
+            if config.get("choices") != expected.get("choices"):
+                continue
+            changes = list(differences(config, expected))
+            short = [path for path, _, _ in changes if path == BUDGET]
+            others = [change for change in changes if change[0] not in (BUDGET, "seed")]
+            if others:
+                if named(run, table, recipe):
+                    made.stale.append(stale_sentence(run, others))
+                continue
+            kept = made.partial if short and cut_short(run) else made.full
+            seconds = run.record.cost.train_seconds or 0.0
+            known = kept.get(run.record.seed)
+            if known is None or seconds > (known.record.cost.train_seconds or 0.0):
+                kept[run.record.seed] = run
+        return made
+
+
+def named(run: Run, table: Table, recipe: Recipe) -> bool:
+    """Whether a run was made by ``zoo reproduce`` for this recipe, as its overrides say."""
+    given = dict(map(split, run.record.provenance.overrides or []))
+    own = dict(map(split, overrides(recipe, run.record.seed)))
+    return given.get("sweep") == table.name and all(given.get(key) == value for key, value in own.items())
+
+
+def stale_sentence(run: Run, changes: Sequence[tuple[str, Any, Any]]) -> str:
+    """Return the sentence that says why a run does not count any more."""
+    path, was, now = changes[0]
+    more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+    return (
+        f"{run.record.run_id} is left out: it was made with {path}={was}, the recipe now has {now}{more}; "
+        "the same command makes it again"
+    )
+
+
+def cut_short(run: Run) -> bool:
+    """Whether a budget of time ended a run before its updates were used up."""
+    budget = run.record.provenance.config.get("training", {}).get("updates")
+    done = run.record.cost.updates
+    return done is None or budget is None or done < budget
+
+
+def differences(
+    config: Mapping[str, Any], expected: Mapping[str, Any], prefix: str = ""
+) -> Iterable[tuple[str, Any, Any]]:
+    """Yield ``(path, value, expected value)`` of each setting in which two configurations differ."""
+    for key, value in config.items():
+        path = f"{prefix}{key}"
+        if key not in expected or path in PLACES:
+            continue
+        other = expected[key]
+        if isinstance(value, Mapping) and isinstance(other, Mapping):
+            yield from differences(value, other, f"{path}.")
+        elif value != other:
+            yield path, value, other
+
+
+def check_overrides(extra: Sequence[str]) -> None:
+    """Check that overrides for all runs of a table leave the recipes as they are.
+
+    Raises:
+        ZooError: one of them would change a recipe.
+    """
+    for text in extra:
+        key = split(text)[0].lstrip("+~")
+        if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in ALLOWED):
+            if key in ("seed", BUDGET):
+                option = "--seeds N" if key == "seed" else "--budget 30m"
+                raise ZooError(f"'{text}' is written as {option} here.")
+            if "=" not in text:
+                raise unknown(
+                    "option", text, ["--only", "--seeds", "--budget", "--report-only", "--check-data"]
+                )
+            raise ZooError(
+                f"'{text}' would change the paper's recipe; zoo reproduce takes {', '.join(ALLOWED[:4])}. "
+                "Shorten runs by --budget, or train a variation of your own by zoo train."
+            )
+
+
+def write_sweep(table: Table, jobs: Sequence[tuple[str, int]], budget: float | None, folder: Path) -> Path:
+    """Write the sweep of some runs, ``(key of recipe, seed)``, and return its file.
+
+    The file is named like the table, so that the records name it too.
+    """
+    points = []
+    for key, seed in jobs:
+        settings = dict(table.recipes[key].overrides) | {"seed": seed}
+        points.append(settings if budget is None else settings | {BUDGET: float(budget)})
+    content = {"description": f"Runs of {table.paper}.", "list": points}
+    return write_atomic(
+        folder / f"{table.name}.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    )

@@ -1,0 +1,182 @@
+"""The words of a reproduction: numbers with their errors, the rows of a table, its foot."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zoo.reproduction.reproduce import Report
+from zoo.reproduction.schema import Cell
+from zoo.reproduction.statistics import BY_CHANCE, overall
+from zoo.reproduction.verdict import VERDICTS, Result
+
+ERRORS = {
+    "standard error over test points": "s.e. over test points",
+    "two standard errors over test points": "2 s.e. over test points",
+    "deviation over runs": "std over {} runs",
+    "standard error over runs": "s.e. over {} runs",
+    "unknown": "meaning unknown",
+}
+DEFINITIONS = (
+    "Replicated means: another team, its own code (ACM's words); equivalence is shown, the 90 % interval "
+    "of the difference lies within the margin, which was fixed before any run.",
+    "z is the difference in combined errors, widened for few seeds, such that |z| > 2 happens by chance in "
+    f"{BY_CHANCE:.2%} of all cells.",
+    "Two spreads are kept apart: (t) over test points of one fit, (r) over refits (seeds).",
+)
+
+
+def digits(number: float, error: float | None = None) -> int:
+    """Return the decimals that a number deserves: to two digits of its error, or to five digits in all."""
+    reference = error if error else abs(number) * 1e-4
+    if not reference or not math.isfinite(reference):
+        return 2
+    return min(4, max(0, 1 - math.floor(math.log10(reference))))
+
+
+def number(value: float | None, error: float | None = None) -> str:
+    """Return a number with the decimals that its error leaves; a dash for None."""
+    return "—" if value is None else f"{value:.{digits(value, error)}f}"
+
+
+def published(cell: Cell) -> str:
+    """Return the published value with its ±; recalled values in parentheses."""
+    if cell.value is None:
+        return "—"
+    text = f"{cell.value:g}" + (f"±{cell.error:g}" if cell.error is not None else "")
+    return f"({text})" if cell.grade == "M" else text
+
+
+def error_kind(cell: Cell) -> str:
+    """Return what the published ± measures; empty without one."""
+    if cell.error is None:
+        return ""
+    text = ERRORS[cell.error_kind].format(cell.error_runs)
+    return f"{text}, recalled" if cell.error_grade == "M" else text
+
+
+def ours(result: Result) -> str:
+    """Return our value with both spreads: ``-1366.90 t0.72 r0.00 n3``."""
+    found = result.ours
+    if found is None or found.value is None:
+        return "—"
+    parts = [number(found.value, found.test or found.refit)]
+    if found.test:
+        parts.append(f"t{found.test:.2g}")
+    if found.refit is not None and found.runs:
+        parts.append(f"r{found.refit:.2g}")
+    if found.runs:
+        parts.append(f"n{len(found.seeds)}")
+    return " ".join(parts)
+
+
+def z_text(result: Result) -> str:
+    """Return the difference in combined errors; empty without a verdict."""
+    return "" if result.difference is None else f"{result.difference.z:+.1f}"
+
+
+@dataclass(frozen=True)
+class Foot:
+    """What stands below a table.
+
+    Attributes:
+        counts: number of cells of each status.
+        beyond: number of cells with |z| > 2.
+        expected: number of them that chance alone gives.
+        chi2: sum of squared normal scores, number of cells, probability; None without a cell.
+        notes: sentences on single cells and on what was left out.
+    """
+
+    counts: dict[str, int]
+    beyond: int
+    expected: float
+    chi2: tuple[float, int, float] | None
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        """Return the foot as sentences."""
+        total = sum(self.counts.values())
+        verdicts = sum(n for status, n in self.counts.items() if status in VERDICTS)
+        lines = [
+            f"{total} cells, {verdicts} with a verdict: "
+            + ", ".join(f"{n} {status}" for status, n in self.counts.items())
+            + "."
+        ]
+        if self.chi2 is not None:
+            value, cells, probability = self.chi2
+            lines.append(
+                f"|z| > 2 in {self.beyond} of {cells} cells; chance alone gives {self.expected:.1f}. "
+                f"χ² = {value:.1f} of {cells} cells, p = {probability:.2g} (cells of one run are dependent)."
+            )
+        return lines + self.notes
+
+
+def foot(report: Report) -> Foot:
+    """Return the foot of a report."""
+    results = report.results
+    found = [result.difference for result in results if result.difference is not None]
+    counts = Counter(result.status for result in results)
+    notes = [note for result in results for note in _notes(result)]
+    notes += [f"{warning}." for warning in map(_bare, report.warnings)]
+    return Foot(
+        dict(counts.most_common()),
+        sum(abs(one.z) > 2 for one in found),
+        BY_CHANCE * len(found),
+        overall(found),
+        list(dict.fromkeys(notes)),
+    )
+
+
+def _bare(sentence: str) -> str:
+    return sentence.rstrip(".")
+
+
+def _notes(result: Result) -> list[str]:
+    """Return the sentences about one cell that a reader of its status needs."""
+    cell, notes = result.cell, []
+    if result.ours is None:
+        return []
+    name = cell.name
+    if result.reason and result.status != "published value unverified":
+        notes.append(f"{name}: {result.reason}.")
+    if result.refit_from:
+        side = "the published" if result.refit_from.startswith("ours") else "our"
+        source = "our own" if result.refit_from == "ours" else result.refit_from.replace("ours, ", "that of ")
+        source = "the published one" if result.refit_from == "published" else source
+        notes.append(f"{name}: {side} spread over refits is taken from {source}.")
+    if cell.error is not None and cell.usable_error is None and cell.grade != "M":
+        notes.append(f"{name}: the published error was recalled, not read, and counts as not published.")
+    notes += [f"{name}: {deviation.what}." for deviation in map(_deviation, result.deviations)]
+    if result.difference is not None and abs(result.difference.z) > 2 and cell.witnesses:
+        notes.append(f"{name}: {witnessed(result)}")
+    return notes
+
+
+def _deviation(deviation):  # type: ignore[no-untyped-def]
+    return deviation.model_copy(update={"what": _bare(deviation.what)})
+
+
+def witnesses(cell: Cell) -> str:
+    """Return what others obtained for a cell."""
+    return "; ".join(
+        f"{number(witness.value) if witness.value is not None else witness.text} ({witness.source})"
+        for witness in cell.witnesses
+    )
+
+
+def witnessed(result: Result) -> str:
+    """Return whether independent re-implementations lie nearer to ours or to the published value."""
+    values = [witness.value for witness in result.cell.witnesses if witness.value is not None]
+    text = f"others obtained {witnesses(result.cell)}"
+    if not values or result.ours is None or result.ours.value is None or result.cell.value is None:
+        return f"{text}."
+    middle = sum(values) / len(values)
+    nearer = abs(middle - result.ours.value) < abs(middle - result.cell.value)
+    return f"{text}, nearer to {'ours' if nearer else 'the published value'}."
+
+
+def statuses(results: Sequence[Result]) -> dict[str, int]:
+    """Return the number of cells of each status, the most frequent first."""
+    return dict(Counter(result.status for result in results).most_common())

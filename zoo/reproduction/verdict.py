@@ -1,0 +1,298 @@
+"""The status of a cell: one of a closed list, computed by fixed rules from values, errors and margins.
+
+| status | when |
+|---|---|
+| replicated | equivalence is shown: the 90 % interval of the difference lies within the margin |
+| within error | at most two combined errors, but the interval is too wide for the margin, or there is none |
+| differs slightly | more than two combined errors, yet the difference itself is within the margin |
+| differs: better, differs: worse, differs | more than two combined errors and outside the margin |
+| partial budget | the recipe was cut short: never a verdict |
+| protocol differs | another number is measured than the published one |
+| published value unverified | the value was recalled, not read (grade M): never a verdict |
+| failed | half of the seeds or more diverged or failed |
+| not run | with what it needs: device-hours, a file, a model, a recipe |
+
+*Replicated*, not *reproduced* (ACM's words of 2020): another team with its own code. A verdict about data
+that were drawn anew begins with *redrawn data*; a known difference in training makes *replicated with
+deviations*.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from zoo.comparison.collect import Run
+from zoo.record import Metric
+from zoo.reproduction.closed_form import Fingerprint
+from zoo.reproduction.runs import Made
+from zoo.reproduction.schema import Cell, Column, Deviation, Table
+from zoo.reproduction.statistics import Difference, Spread, difference, mean_and_deviation
+
+Status = Literal[
+    "replicated",
+    "within error",
+    "differs slightly",
+    "differs: better",
+    "differs: worse",
+    "differs",
+    "partial budget",
+    "protocol differs",
+    "published value unverified",
+    "failed",
+    "not run",
+]
+VERDICTS = ("replicated", "within error", "differs slightly", "differs: better", "differs: worse", "differs")
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What our runs give for a cell, in the paper's unit.
+
+    Attributes:
+        value: the mean over seeds.
+        seeds: value of each seed that finished.
+        failed: how each other seed ended.
+        refit: standard deviation over the seeds; 0 for a fit in closed form, None for a single seed.
+        test: standard error over the test points, of the median seed.
+        n: number of test points or samples.
+        kind: kind of the value.
+        runs: the runs; none for a fit in closed form.
+    """
+
+    value: float | None
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    failed: Mapping[int, str] = field(default_factory=dict)
+    refit: float | None = None
+    test: float | None = None
+    n: int = 0
+    kind: str = ""
+    runs: Sequence[Run] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cell with ours beside the published value.
+
+    Attributes:
+        cell: the published value.
+        column: its column.
+        ours: our value; None if there is none.
+        difference: ours minus published; None without a verdict.
+        status: by the rules above.
+        label: the status with what belongs to it: deviations, redrawn data, failed seeds.
+        reason: why there is no verdict, or what the verdict rests on; may be empty.
+        refit_from: whose spread over refits stands for the side that has none.
+        partial: whether ``ours`` comes from runs that were cut short.
+        deviations: the known differences.
+    """
+
+    cell: Cell
+    column: Column
+    ours: Ours | None
+    difference: Difference | None
+    status: Status
+    label: str
+    reason: str = ""
+    refit_from: str = ""
+    partial: bool = False
+    deviations: Sequence[Deviation] = ()
+
+
+def judge(
+    table: Table,
+    cells: Sequence[Cell],
+    made: Mapping[str, Made],
+    fingerprints: Mapping[str, Fingerprint],
+    costs: Mapping[str, str] | None = None,
+) -> list[Result]:
+    """Return the results of some cells.
+
+    Args:
+        table: the table.
+        cells: those of its cells.
+        made: the runs of each recipe.
+        fingerprints: fits in closed form that have been computed.
+        costs: what a run of each recipe costs, in words, for cells that are not run.
+    """
+    ours = {cell.name: _ours(table, cell, made, fingerprints) for cell in cells}
+    results = []
+    for cell in cells:
+        value, partial = ours[cell.name]
+        spread, row = None, ""
+        if value is not None and value.refit is None and value.value is not None:
+            spread, row = _borrow(table, cell, ours)
+        results.append(_result(table, cell, value, partial, made, costs or {}, spread, row))
+    return results
+
+
+def _ours(
+    table: Table, cell: Cell, made: Mapping[str, Made], fingerprints: Mapping[str, Fingerprint]
+) -> tuple[Ours | None, bool]:
+    """Return our value of a cell and whether it comes from runs that were cut short."""
+    column = table.columns[cell.column]
+    if cell.closed_form is not None:
+        found = fingerprints.get(cell.closed_form)
+        if found is None:
+            return None, False
+        value = -found.value if column.factor < 0 else found.value
+        return Ours(value, {}, {}, 0.0, found.standard_error, found.n, "exact"), False
+    runs = made.get(cell.recipe or "", Made())
+    partial = not runs.full
+    chosen = runs.partial if partial else runs.full
+    if not chosen:
+        return None, False
+    return _collect(column, chosen), partial
+
+
+def _collect(column: Column, runs: Mapping[int, Run]) -> Ours:
+    """Return our value from the runs of a recipe."""
+    metrics: dict[int, Metric] = {}
+    failed: dict[int, str] = {}
+    for seed, run in sorted(runs.items()):
+        metric = run.record.metrics.get(column.metric)
+        if run.record.status != "finished":
+            failed[seed] = run.record.status
+        elif metric is None or metric.value is None or not math.isfinite(metric.value):
+            failed[seed] = f"no {column.metric}"
+        else:
+            metrics[seed] = metric
+    values = {seed: column.factor * float(metric.value or 0) for seed, metric in metrics.items()}
+    if not values:
+        return Ours(None, {}, failed, runs=list(runs.values()))
+    mean, deviation = mean_and_deviation([*values.values()])
+    errors = [m.standard_error for m in metrics.values() if m.standard_error is not None]
+    test = sorted(errors)[len(errors) // 2] * abs(column.factor) if errors else None
+    first = next(iter(metrics.values()))
+    return Ours(mean, values, failed, deviation, test, first.n, first.kind, list(runs.values()))
+
+
+def _borrow(
+    table: Table, cell: Cell, ours: Mapping[str, tuple[Ours | None, bool]]
+) -> tuple[Spread | None, str]:
+    """Return the largest spread over refits of the same column, for a cell with one seed."""
+    found = [
+        (value.refit, len(value.seeds), other.row)
+        for other in table.cells
+        if other.column == cell.column
+        and other.name in ours
+        and (value := ours[other.name][0]) is not None
+        and value.refit
+        and not ours[other.name][1]
+    ]
+    if not found:
+        return None, ""
+    refit, runs, row = max(found)
+    return Spread(1, refit, runs - 1), row
+
+
+def _published(cell: Cell) -> Spread:
+    """Return what is known of a published value's error."""
+    error, runs = cell.usable_error, cell.error_runs
+    if error is None or cell.error_kind == "unknown":
+        return Spread(runs)
+    if cell.error_kind == "standard error over test points":
+        return Spread(runs, test=error)
+    if cell.error_kind == "two standard errors over test points":
+        return Spread(runs, test=error / 2)
+    deviation = error * math.sqrt(runs) if cell.error_kind == "standard error over runs" else error
+    return Spread(runs, deviation, runs - 1) if runs > 1 else Spread(runs)
+
+
+def _result(
+    table: Table,
+    cell: Cell,
+    ours: Ours | None,
+    partial: bool,
+    made: Mapping[str, Made],
+    costs: Mapping[str, str],
+    borrowed: Spread | None,
+    row: str,
+) -> Result:
+    column = table.columns[cell.column]
+    recipe = table.recipes.get(cell.recipe or "")
+    deviations = [*(recipe.deviations if recipe else ()), *cell.deviations]
+
+    def result(status: Status, label: str = "", reason: str = "", found: Difference | None = None) -> Result:
+        source = found.borrowed if found else ""
+        if found and row and source == "ours":
+            source = f"ours, row {row}"
+        return Result(
+            cell, column, ours, found, status, label or status, reason, source, partial, deviations
+        )  # fmt: skip
+
+    if ours is None:
+        needs = _needs(cell, made, costs)
+        return result("not run", f"not run: needs {needs}", needs)
+    seeds = len(ours.seeds) + len(ours.failed)
+    if ours.value is None or 2 * len(ours.failed) >= seeds > 0:
+        how = ", ".join(f"seed {seed} {how}" for seed, how in ours.failed.items())
+        return result("failed", f"failed: {len(ours.failed)} of {seeds} seeds", how)
+    if partial:
+        return result("partial budget", reason="the recipe was cut short")
+    for deviation in deviations:
+        if deviation.touches == "evaluation":
+            return result("protocol differs", reason=deviation.what)
+    if column.kind is not None and ours.kind and ours.kind != column.kind:
+        return result("protocol differs", reason=f"published: {column.kind}; ours: {ours.kind}")
+    if cell.grade == "M" or cell.value is None:
+        return result("published value unverified", reason="the value was recalled, not read")
+    refit = ours.refit if ours.refit is not None else (borrowed.refit if borrowed else None)
+    exact = ours.refit == 0.0 and not ours.runs  # a fit in closed form has no spread over refits
+    freedom = math.inf if exact else (borrowed.refit_freedom if borrowed else max(len(ours.seeds) - 1, 1))
+    spread = Spread(max(len(ours.seeds), 1), refit, freedom, ours.test)
+    found = difference(cell.value, _published(cell), ours.value, spread)
+    if found is None:
+        return result("within error", reason="neither side has an error: seeds are needed")
+    status = _verdict(found, column)
+    label: str = status
+    if status == "replicated" and any(deviation.touches == "training" for deviation in deviations):
+        label = "replicated with deviations"
+    if any(deviation.touches == "data" for deviation in deviations):
+        label = f"redrawn data: {label}"
+    if ours.failed:
+        label += f" ({len(ours.failed)} of {seeds} seeds failed)"
+    return result(status, label, _basis(found, column, ours), found)
+
+
+def _verdict(found: Difference, column: Column) -> Status:
+    """Return the verdict on a difference."""
+    margin = column.margin
+    low, high = found.interval
+    if margin is not None and found.refit_known and -margin < low and high < margin:
+        return "replicated"
+    if abs(found.z) <= 2:
+        return "within error"
+    if margin is not None and abs(found.value) <= margin:
+        return "differs slightly"
+    if column.better == "neither":
+        return "differs"
+    return "differs: better" if (found.value > 0) == (column.better == "higher") else "differs: worse"
+
+
+def _basis(found: Difference, column: Column, ours: Ours) -> str:
+    """Return in words what a verdict rests on, where it is not the usual."""
+    notes = []
+    if not found.refit_known:
+        notes.append("one seed and no spread over refits: by test points alone")
+    elif found.borrowed == "published" and len(ours.seeds) == 1:
+        notes.append("one seed; the published spread over refits stands for ours")
+    if column.margin is None:
+        notes.append("no margin of equivalence is fixed")
+    return "; ".join(notes)
+
+
+def _needs(cell: Cell, made: Mapping[str, Made], costs: Mapping[str, str]) -> str:
+    """Return what a cell that is not run needs."""
+    if cell.needs:
+        return cell.needs
+    if cell.closed_form is not None:
+        return "--check-data"
+    if cell.recipe is None:
+        return "a recipe"
+    runs = made.get(cell.recipe)
+    if runs is not None and runs.missing:
+        return f"the recipe ({runs.missing} is not in conf/)"
+    return costs.get(cell.recipe, "to be run")
