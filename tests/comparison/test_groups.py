@@ -1,0 +1,179 @@
+"""Groups of ties, against SciPy's tests and brute force."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_records import save, write
+from scipy import stats
+
+from zoo.comparison.collect import collect
+from zoo.comparison.groups import Entry, Scores, compact_letters, draws, interval, pairwise, rank, rankings
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, SEQUENTIAL_EVALUATIONS, metric_value
+from zoo.comparison.studies import Study, studies
+from zoo.record import LIKELIHOOD
+
+DISTANCE = metric_value("fd/digits-cnn")
+
+
+def entry(name: str, values: tuple[float, ...], **settings) -> Entry:
+    return Entry(name, name, values, **settings)
+
+
+def study_of(root: Path) -> Study:
+    return studies(collect([root])[0])[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_items_share_a_letter_exactly_if_they_are_not_different(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 9))
+    different = np.triu(rng.random((n, n)) < 0.4, 1)
+    different = different | different.T
+    letters = compact_letters(different)
+    for i, j in itertools.combinations(range(n), 2):
+        assert bool(set(letters[i]) & set(letters[j])) != different[i, j]
+    used = "".join(sorted(set("".join(letters))))
+    assert used == "abcdefghijklmnopqrstuvwxyz"[: len(used)]
+    assert letters[0].startswith("a")
+
+
+def test_no_letter_can_be_left_out() -> None:
+    different = np.array([[0, 0, 1, 1], [0, 0, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]], dtype=bool)
+    assert compact_letters(different) == ["a", "ab", "bc", "c"]
+
+
+def test_every_pair_is_tested_by_welch_on_logarithms_with_holms_correction() -> None:
+    samples = [(1.0, 1.1, 1.3), (1.2, 1.4, 1.1, 1.6), (5.0, 6.0, 9.0)]
+    table = pairwise([entry(str(i), values) for i, values in enumerate(samples)], DISTANCE)
+    raw = [
+        stats.ttest_ind(np.log(a), np.log(b), equal_var=False).pvalue
+        for a, b in itertools.combinations(samples, 2)
+    ]
+    order = np.argsort(raw)
+    adjusted = np.empty(3)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(np.sort(raw) * [3, 2, 1]))
+    np.testing.assert_allclose(table[np.triu_indices(3, 1)], adjusted, rtol=1e-9)
+    np.testing.assert_array_equal(table, table.T)
+
+
+def test_ratios_to_one_are_compared_by_their_distance_from_it() -> None:
+    sharpness = metric_value("sharpness", direction="one")
+    twice, half = entry("twice", (2.0, 2.1, 1.9)), entry("half", (0.5, 0.49, 0.51))
+    assert pairwise([twice, half], sharpness)[0, 1] > 0.5
+
+
+def scores(rng: np.random.Generator, shift: float, base: np.ndarray, between: float) -> Scores:
+    seeds = between * rng.normal(size=(4, 1))
+    return Scores(base + shift + seeds + 0.01 * rng.normal(size=(4, len(base))), np.arange(len(base)))
+
+
+def test_likelihoods_are_paired_over_the_same_test_examples() -> None:
+    rng = np.random.default_rng(0)
+    base = 30 * rng.normal(size=200)  # the spread of the test set, which cancels
+    first, second = scores(rng, 0.0, base, 0.01), scores(rng, 0.2, base, 0.01)
+    rows = [entry(n, tuple(-s.values.mean(axis=1)), scores=s) for n, s in (("a", first), ("b", second))]
+    assert pairwise(rows, NLL)[0, 1] < 0.001
+    seeds_differ = [scores(rng, shift, base, 1.0) for shift in (0.0, 0.2)]
+    rows = [entry(str(i), tuple(-s.values.mean(axis=1)), scores=s) for i, s in enumerate(seeds_differ)]
+    assert pairwise(rows, NLL)[0, 1] > 0.05  # an example's pairing does not undo the spread over seeds
+
+
+def test_a_small_test_set_keeps_two_models_apart_from_a_false_rank() -> None:
+    rng = np.random.default_rng(1)
+    few = [Scores(rng.normal(size=(1, 12)) + np.zeros((4, 1)), np.arange(12)) for _ in range(2)]
+    rows = [
+        entry(str(i), tuple(-s.values.mean(axis=1) + 1e-9 * np.arange(4)), scores=s)
+        for i, s in enumerate(few)
+    ]
+    assert pairwise(rows, NLL)[0, 1] > 0.05  # over seeds alone this would be significant
+    assert pairwise([entry(r.name, r.values) for r in rows], NLL)[0, 1] < 0.001
+
+
+def test_the_best_are_those_that_none_is_significantly_better_than() -> None:
+    rows = [entry("noisy", (1.0, 8.0, 2.0)), entry("good", (3.0, 3.1, 3.05)), entry("bad", (4.0, 4.1, 4.05))]
+    ranking = rank(rows, DISTANCE)
+    best = {place.name: place.best for place in ranking.places}
+    assert best == {"good": True, "noisy": True, "bad": False}
+
+
+def test_one_seed_has_no_rank() -> None:
+    ranking = rank([entry("a", (1.0,)), entry("b", (2.0,))], DISTANCE)
+    assert [(place.letters, place.best, place.reason) for place in ranking.places] == [
+        ("", False, "n = 1: no ranks")
+    ] * 2
+
+
+def test_counts_are_compared_as_they_are() -> None:
+    ranking = rank([entry("a", (64.0,)), entry("b", (8.0,)), entry("c", (8.0,))], SEQUENTIAL_EVALUATIONS)
+    assert [(place.name, place.letters) for place in ranking.places] == [("b", "a"), ("c", "a"), ("a", "b")]
+
+
+def test_kinds_of_likelihood_are_ranked_apart(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, "glow", "flow", value=1.8 + 0.01 * seed, seed=seed)
+        write(tmp_path, "maf", "flow", value=1.9 + 0.01 * seed, seed=seed)
+        write(tmp_path, "vae", "vae", "lower bound", value=1.2 + 0.01 * seed, seed=seed)
+    found = {
+        r.kind: [(p.name, p.letters) for p in r.places] for r in rankings(study_of(tmp_path), BITS_PER_DIM)
+    }
+    assert found == {"exact": [("glow", "a"), ("maf", "b")], "lower bound": [("vae", "a")]}
+
+
+def test_scores_of_the_seeds_are_read_from_the_runs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    base = 20 * rng.normal(size=50)
+    for model, shift in (("glow", 0.0), ("maf", 0.5)):
+        for seed in range(3):
+            record = write(tmp_path, model, "flow", value=1.8, seed=seed)
+            values = base - shift + 0.01 * rng.normal(size=50)
+            indices = rng.permutation(50)
+            np.savez(save(tmp_path, record) / LIKELIHOOD, values=values[indices], indices=indices)
+    (ranking,) = rankings(study_of(tmp_path), BITS_PER_DIM)
+    assert "paired" in ranking.test
+    assert [(place.name, place.letters) for place in ranking.places] == [("glow", "a"), ("maf", "b")]
+
+
+def test_a_collapsed_model_is_the_best_at_nothing_but_its_likelihood(tmp_path: Path) -> None:
+    for seed in range(3):
+        noise = 1 + 0.01 * seed
+        write(tmp_path, "gan", "gan", fd=300.0 * noise, latency=0.001 * noise, value=1.0, seed=seed)
+        write(tmp_path, "vae", "vae", fd=3.0 * noise, latency=0.004 * noise, value=1.5, seed=seed)
+        write(tmp_path, "glow", "flow", fd=4.0 * noise, latency=0.009 * noise, value=1.6, seed=seed)
+    study = study_of(tmp_path)
+    gan = next(group for group in study.groups if group.model == "gan")
+    assert set(collapsed(study)) == {key_of(gan)}
+    (speed,) = rankings(study, LATENCY)
+    assert [(p.name, p.best) for p in speed.places] == [("vae", True), ("glow", False), ("gan", False)]
+    assert "too far from the data" in speed.places[-1].reason
+    (likelihood,) = rankings(study, BITS_PER_DIM)
+    assert likelihood.places[0].name == "gan"
+
+
+def test_near_a_perfect_fit_no_model_counts_as_collapsed(tmp_path: Path) -> None:
+    write(tmp_path, "ffjord", "continuous flow", fd=0.4)
+    write(tmp_path, "maf", "flow", fd=9.0)  # over 10 times the best, within 20 times the floor of 0.5
+    assert not collapsed(study_of(tmp_path))
+
+
+def test_the_interval_is_students() -> None:
+    values = (1.0, 2.0, 4.0)
+    expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert interval(values, logs=False) == pytest.approx(expected)
+    logs = stats.t.interval(0.95, 2, loc=np.mean(np.log(values)), scale=stats.sem(np.log(values)))
+    assert interval(values, logs=True) == pytest.approx(np.exp(logs))
+
+
+def test_draws_of_a_mean_follow_students_t() -> None:
+    values = (1.0, 2.0, 4.0, 4.5, 6.0)
+    drawn = draws(values, 20_000, np.random.default_rng(0), logs=False)
+    law = stats.t(4, loc=np.mean(values), scale=stats.sem(values))
+    assert stats.kstest(drawn, law.cdf).pvalue > 0.01
+    single = draws((3.0,), 20_000, np.random.default_rng(0), logs=True, error=0.3)
+    assert np.log(single).std() == pytest.approx(0.1, rel=0.05)
+    assert math.isclose(float(draws((3.0,), 2, np.random.default_rng(0), logs=False)[0]), 3.0)

@@ -1,0 +1,174 @@
+"""The decision helper, on invented records and on the committed ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_records import nine, save, write
+
+from zoo.comparison.collect import collect
+from zoo.comparison.recommend import Answer, Constraints, recommend
+from zoo.comparison.studies import Study, studies
+from zoo.errors import ZooError
+from zoo.record import DataDescription
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> list[Study]:
+    return studies(collect([RESULTS / "quickstart/records"])[0])
+
+
+@pytest.fixture(scope="module")
+def claims() -> list[Study]:
+    return studies(collect([RESULTS / "claims/records"])[0])
+
+
+def names(answer: Answer) -> list[str]:
+    return [card.name for card in answer.cards]
+
+
+def reasons(answer: Answer, name: str) -> str:
+    return "; ".join(r.text for one in answer.excluded if one.name == name for r in one.reasons)
+
+
+def seeds(root: Path, model: str, family: str = "flow", fd: float = 3.0, **settings) -> None:
+    for seed in range(5):
+        write(root, model, family, fd=fd * (1 + 0.01 * seed), seed=seed, **settings)
+
+
+@pytest.mark.parametrize(
+    ("constraints", "models"),
+    [
+        (Constraints(likelihood="exact", latency=0.010), ["glow", "realnvp"]),
+        (Constraints(latency=0.001), ["gan"]),
+        (Constraints(likelihood="bound", latency=0.001), ["vae"]),
+        (Constraints(), ["flow_matching", "diffusion", "gan"]),
+    ],
+)
+def test_ten_models_on_digits_give_the_answers_that_a_reader_would(
+    quickstart: list[Study], constraints: Constraints, models: list[str]
+) -> None:
+    assert names(recommend(quickstart, constraints)) == models
+
+
+def test_every_other_model_is_out_for_a_reason_with_its_numbers(quickstart: list[Study]) -> None:
+    answer = recommend(quickstart, Constraints(likelihood="exact", latency=0.010))
+    assert len(answer.cards) + len(answer.excluded) == 10
+    assert reasons(answer, "gan") == "it defines no likelihood"
+    assert reasons(answer, "pixelcnn") == "one sample takes 57.4 ms > 10 ms"
+    assert reasons(answer, "maf").startswith("glow is better: fd/digits-cnn 6.45 against 8.89, latency")
+
+
+def test_one_seed_is_said_to_rank_nothing(quickstart: list[Study]) -> None:
+    answer = recommend(quickstart, Constraints(latency=0.001))
+    assert "no ranks" in answer.certainty
+    assert (
+        "gan: fewer than 3 seeds",
+        "zoo sweep families data=digits model=gan seed=0,1,2",
+    ) in answer.unmeasured
+
+
+def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
+    answer = recommend(claims)
+    assert {"stylegan", "flow_matching", "diffusion"} <= set(names(answer))
+    assert all("tied" in card.why for card in answer.cards if card.name != "vae (lr 0.008)")
+    assert "cannot tell" in answer.certainty
+
+
+def test_collapsed_gans_are_never_the_fastest_answer(claims: list[Study]) -> None:
+    answer = recommend(claims, Constraints(latency=0.001))
+    assert names(answer) == ["vae (lr 0.008)"]
+    dead = [one for one in answer.excluded if any(r.constraint == "collapsed" for r in one.reasons)]
+    assert len(dead) >= 9
+    assert {one.family for one in dead} <= {"gan", "continuous flow"}
+
+
+def test_the_tuning_effort_stands_on_the_card(claims: list[Study]) -> None:
+    card = recommend(claims).cards[0]
+    assert (card.model, card.tried) == ("stylegan", (1, 19))
+
+
+def test_the_nearest_constraint_to_relax_lets_its_model_in(quickstart: list[Study]) -> None:
+    asked = Constraints(latency=0.05)
+    (relaxation,) = recommend(quickstart, asked).relaxations
+    assert (relaxation.constraint, relaxation.name) == ("latency", "flow_matching")
+    assert relaxation.value is not None
+    assert relaxation.value > 0.143
+    assert "flow_matching" in names(recommend(quickstart, Constraints(latency=relaxation.value)))
+
+
+def test_likelihoods_of_different_kinds_are_never_ranked_against_each_other(quickstart: list[Study]) -> None:
+    answer = recommend(quickstart, Constraints(fidelity=0, density=1))
+    kinds = {card.numbers["bits_per_dim"].kind for card in answer.cards}
+    assert len(kinds) == 1
+    assert "another kind" in reasons(answer, "vae")
+    assert not answer.relaxations
+
+
+@pytest.mark.parametrize(
+    ("constraints", "out", "text"),
+    [
+        ({"throughput": 1000.0}, "slow", "it makes 8 samples/s < 1,000 samples/s"),
+        ({"latency": 0.5}, "slow", "one sample takes 1 s > 500 ms"),
+        ({"training": 10.0}, "slow", "training takes 20 s > 10 s"),
+        ({"parameters": 1e5}, "slow", "it has 125,088 parameters > 100,000 parameters"),
+        ({"memory": 1e9}, "slow", "its memory was not measured"),
+        ({"invertible": True}, "slow", "no inverse of its latents was measured"),
+        ({"conditional": True}, "slow", "it was trained without labels"),
+        ({"lost": 0.1}, "lossy", "1 of its 6 runs did not finish"),
+    ],
+)
+def test_each_constraint_excludes_with_its_reason(
+    tmp_path: Path, constraints: dict, out: str, text: str
+) -> None:
+    seeds(tmp_path, "slow", latency=1.0)
+    seeds(tmp_path, "lossy", fd=4.0)
+    write(tmp_path, "lossy", "flow", status="diverged", seed=9)
+    assert text in reasons(recommend(studies(collect([tmp_path])[0]), Constraints(**constraints)), out)
+
+
+def test_a_better_but_much_slower_model_does_not_dominate(tmp_path: Path) -> None:
+    seeds(tmp_path, "slow", fd=2.0, latency=0.100)
+    seeds(tmp_path, "fast", fd=3.0, latency=0.050)
+    seeds(tmp_path, "worse", fd=4.0, latency=0.045)  # a tenth faster, within the thickness of the front
+    answer = recommend(collect([tmp_path])[0])
+    assert names(answer) == ["slow", "fast"]
+    assert reasons(answer, "worse") == "fast is better: fd/digits-cnn 3.06 against 4.08"
+
+
+def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:
+    record = write(tmp_path, "glow", "flow")
+    record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+    save(tmp_path, record)
+    answer = recommend(collect([tmp_path])[0], Constraints(dimension=3072), models=("glow", "iaf"))
+    (note,) = answer.notes
+    assert note.startswith("Nothing was measured at 3,072 dimensions; the nearest is digits with 64, and its")
+    assert ("no data of 3,072 dimensions", "zoo sweep families data=NAME seed=0,1,2") in answer.unmeasured
+    assert (
+        "iaf: no finished run on digits",
+        "zoo sweep families data=digits model=iaf seed=0,1,2",
+    ) in answer.unmeasured
+
+
+def test_an_answer_is_json(tmp_path: Path) -> None:
+    answer = recommend(collect([nine(tmp_path)])[0], Constraints(latency=0.01))
+    assert json.loads(json.dumps(answer.to_dict(), allow_nan=False))["constraints"]["latency"] == 0.01
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    runs = collect([nine(tmp_path)])[0]
+    with pytest.raises(ZooError, match=r"No run is on the data set 'mnist'; the records have digits\."):
+        recommend(runs, Constraints(data="mnist"))
+    with pytest.raises(ZooError, match="weights"):
+        recommend(runs, Constraints(fidelity=0))
+    with pytest.raises(ZooError, match="likelihood is one of"):
+        recommend(runs, Constraints(likelihood="some"))  # type: ignore[arg-type]
+
+
+def test_a_weight_on_what_nobody_measured_is_said_to_count_for_nothing(tmp_path: Path) -> None:
+    answer = recommend(collect([nine(tmp_path)])[0], Constraints(coverage=1.0))
+    assert answer.notes == ("No record of digits measures coverage, so its weight counts for nothing.",)

@@ -1,0 +1,157 @@
+"""The measured slide, on invented records with known verdicts and on the committed ones."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_records import save, write
+from scipy import stats
+
+from zoo.comparison.collect import collect
+from zoo.comparison.slide import QUESTIONS, ROWS, Cell, Slide, markdown, slide
+from zoo.record import DataDescription, Metric
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def add(
+    root: Path, model: str, family: str, distances=(3.0, 3.1, 2.9), sharpness=(1.0, 1.01, 0.99), **settings
+):
+    for seed, (fd, sharp) in enumerate(zip(distances, sharpness, strict=False)):
+        record = write(root, model, family, fd=fd, seed=seed, **settings)
+        record.metrics["sharpness"] = Metric(sharp, "1", direction="one")
+        record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+        save(root, record)
+
+
+def measured(root: Path) -> Slide:
+    made = slide(collect([root])[0])
+    assert made is not None
+    return made
+
+
+def cell(root: Path, question: str) -> Cell:
+    return measured(root).rows[0].cells[question]  # type: ignore[index]
+
+
+def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> None:
+    made = slide(collect([RESULTS / "claims/records"])[0])
+    assert made is not None
+    assert tuple(row.family for row in made.rows) == ROWS
+    assert not made.absent
+    for row in made.rows:
+        assert tuple(row.cells) == QUESTIONS
+        assert all(c.verdict != "not measured" and c.runs for c in row.cells.values())
+    verdicts = {row.family: [c.verdict for c in row.cells.values()] for row in made.rows}
+    assert verdicts["autoregressive"] == ["no", "yes", "yes", "yes"]
+    assert verdicts["coupling flow"] == ["yes", "yes", "yes", "yes"]
+    assert verdicts["vae"][:2] == ["yes", "no"]
+    assert verdicts["gan"][3] == "no"
+    json.dumps(made.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("order", "evaluations", "verdict"),
+    [("parallel", 100, "yes"), ("sequential", 60, "no"), ("solver", 63, "yes"), ("solver", 64, "no")],
+)
+def test_parallel_is_a_count_of_steps(tmp_path: Path, order, evaluations: int, verdict: str) -> None:
+    add(tmp_path, "maf", "flow", order=order, evaluations=evaluations)
+    assert cell(tmp_path, "parallel").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("values", "verdict"),
+    [
+        ((1.0, 1.02, 0.98), "yes"),
+        ((0.7, 0.71, 0.69), "no"),
+        ((1.5, 1.51, 1.49), "no"),
+        ((1.0, 1.4, 0.7), "undecided"),
+        ((1.0, 1.01), "undecided"),
+    ],
+)
+def test_sharp_is_an_equivalence_within_a_quarter(tmp_path: Path, values, verdict: str) -> None:
+    add(tmp_path, "vae", "vae", sharpness=values)
+    assert cell(tmp_path, "sharp").verdict == verdict
+
+
+def test_noise_is_not_sharp(tmp_path: Path) -> None:
+    add(tmp_path, "vae", "vae", distances=(300.0, 301.0, 299.0))  # 600 floors
+    assert cell(tmp_path, "sharp").verdict == "undecided"
+
+
+@pytest.mark.parametrize(
+    ("distances", "verdict"),
+    [
+        ((3.0, 3.01, 3.02, 2.99, 3.0), "yes"),
+        ((3.0, 4.5, 2.0, 7.0, 1.2), "no"),
+        ((3.0, 3.5, 2.8, 3.9, 3.2), "undecided"),
+    ],
+)
+def test_stable_is_the_spread_over_seeds(tmp_path: Path, distances, verdict: str) -> None:
+    add(tmp_path, "gan", "gan", distances=distances, sharpness=(1.0,) * 5)
+    found = cell(tmp_path, "stable")
+    spread = np.log(distances).std(ddof=1)
+    ends = spread * np.sqrt(4 / stats.chi2.ppf([0.975, 0.025], 4))
+    assert found.value == pytest.approx(math.exp(spread))
+    assert (found.low, found.high) == pytest.approx(tuple(np.exp(ends)))
+    assert found.verdict == verdict
+
+
+def test_a_seed_that_went_astray_or_diverged_is_a_run_lost(tmp_path: Path) -> None:
+    add(tmp_path, "gan", "gan", distances=(1.0, 1.001, 0.999, 1.002, 1.0), sharpness=(1.0,) * 5)
+    write(tmp_path, "gan", "gan", status="diverged", seed=7)
+    found = cell(tmp_path, "stable")
+    assert (found.verdict, "1 of 6 runs lost" in found.text) == ("undecided", True)
+    write(tmp_path, "gan", "gan", status="failed", seed=8)
+    write(tmp_path, "gan", "gan", fd=50.0, seed=9)
+    found = cell(tmp_path, "stable")
+    assert (found.verdict, "3 of 8 runs lost" in found.text) == ("no", True)  # surely over one in twenty
+
+
+def test_the_spread_is_pooled_over_the_models_of_a_row(tmp_path: Path) -> None:
+    add(tmp_path, "realnvp", "flow", distances=(3.0, 3.3, 2.7))
+    add(tmp_path, "glow", "flow", distances=(4.0, 4.1, 3.9))
+    pooled = math.sqrt((np.log([3.0, 3.3, 2.7]).var(ddof=1) + np.log([4.0, 4.1, 3.9]).var(ddof=1)) / 2)
+    found = cell(tmp_path, "stable")
+    assert (found.value, found.n) == (pytest.approx(math.exp(pooled)), 6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "verdict", "text"),
+    [
+        ("exact", 1.5, "yes", "1.50 [1.50, 1.50] bits/dim"),
+        ("lower bound", 1.5, "bound", "≤ 1.50"),
+        ("estimate", 1.5, "estimate", "≈ 1.50"),
+        ("none", None, "no", "none"),
+    ],
+)
+def test_density_is_the_kind_of_likelihood(tmp_path: Path, kind, value, verdict: str, text: str) -> None:
+    add(tmp_path, "vae", "vae", kind=kind, value=value)
+    found = cell(tmp_path, "density")
+    assert found.verdict == verdict
+    assert text in found.text
+
+
+def test_flows_have_rows_by_the_order_in_which_they_sample(tmp_path: Path) -> None:
+    add(tmp_path, "realnvp", "flow")
+    add(tmp_path, "maf", "flow", order="sequential", evaluations=320)
+    add(tmp_path, "iresnet", "flow", order="solver", evaluations=30)
+    rows = {row.model: row.family for row in measured(tmp_path).rows}
+    assert rows == {"realnvp": "coupling flow", "maf": "autoregressive flow", "iresnet": "residual flow"}
+    assert measured(tmp_path).absent == ("autoregressive", "vae", "gan", "continuous flow", "diffusion")
+
+
+def test_the_table_links_each_verdict_to_its_evidence(tmp_path: Path) -> None:
+    add(tmp_path, "vae", "vae", (3.0, 3.1, 2.9))
+    text = markdown(measured(tmp_path), lambda c: f"claims.md#{c.claim}")
+    assert "| family | parallel? | sharp? | stable? | density? |" in text
+    assert "| vae (`vae`) | [**yes**](claims.md#autoregressive) 8 steps for 64 dimensions |" in text
+
+
+def test_records_without_a_finished_run_have_no_slide(tmp_path: Path) -> None:
+    write(tmp_path, "vae", "vae", status="failed")
+    assert slide(collect([tmp_path])[0]) is None

@@ -1,0 +1,391 @@
+"""Groups of ties in place of a single best: which numbers of a column a test can tell apart.
+
+Within one data set, protocol and kind of likelihood, every pair of configurations is tested. Likelihoods of
+the same test examples are paired example by example, everything else is compared over seeds by Welch's t.
+Holm's correction covers all pairs. Configurations that share a letter cannot be told apart, and the best are
+all those that no other configuration is significantly better than.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.comparison.claims.statistics import LEVEL, holm
+from zoo.comparison.collect import Run
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.quantities import (
+    LATENCY,
+    PARAMETERS,
+    SEQUENTIAL_EVALUATIONS,
+    THROUGHPUT,
+    TRAIN_SECONDS,
+    UPDATES,
+    Quantity,
+)
+from zoo.comparison.studies import Group, Study, timing_conditions
+from zoo.record import LIKELIHOOD, Direction
+
+LEAST = 2  # seeds of a configuration that is ranked
+LIKELIHOODS = ("bits_per_dim", "nll", "kl")
+COUNTS = (SEQUENTIAL_EVALUATIONS, PARAMETERS, UPDATES)  # without an error: unequal is different
+TIMED = (LATENCY, THROUGHPUT, TRAIN_SECONDS)
+ALPHABET = string.ascii_lowercase + string.ascii_uppercase
+ONE_SEED = "n = 1: no ranks"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-likelihoods of test examples.
+
+    Attributes:
+        values: in nats, ``(seeds, examples)``.
+        indices: places of the examples in the test split, ``(examples,)``, rising.
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The numbers of one configuration in one column.
+
+    Attributes:
+        key: what identifies the configuration.
+        name: as tables write it.
+        values: one for each seed.
+        kind: of a likelihood; only entries of one kind are ranked together.
+        scores: log-likelihoods of test examples, if the values are likelihoods.
+        reason: why it is not ranked; empty if it is.
+    """
+
+    key: str
+    name: str
+    values: tuple[float, ...]
+    kind: str = ""
+    scores: Scores | None = field(default=None, compare=False, repr=False)
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A configuration's place in a ranking.
+
+    Attributes:
+        key, name: of the :class:`Entry`.
+        mean: over seeds.
+        low, high: ends of the 95 % t interval of the mean (of its logarithm, for positive distances and
+            times); None for one seed.
+        n: number of seeds.
+        letters: the groups that it belongs to; empty if it is not ranked.
+        best: whether no ranked configuration of its kind is significantly better; False without a rival.
+        reason: why it is not ranked; empty if it is.
+    """
+
+    key: str
+    name: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    letters: str
+    best: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The configurations of one kind in one column, the best first; those without a rank come last.
+
+    Attributes:
+        quantity: name of the column.
+        kind: of likelihood; empty for other numbers.
+        direction: the better direction.
+        test: what was tested, in words.
+        places: of every configuration that has a value.
+    """
+
+    quantity: str
+    kind: str
+    direction: Direction
+    test: str
+    places: tuple[Place, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ranking as plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+def rankings(study: Study, quantity: Quantity, groups: Sequence[Group] | None = None) -> list[Ranking]:
+    """Return the ranking of each kind of likelihood, or the only one of another quantity.
+
+    Args:
+        study: runs that may be compared.
+        quantity: the column.
+        groups: the configurations to rank; None: all of the study.
+    """
+    rows = entries(study, quantity, groups)
+    return [rank(rows_of, quantity) for rows_of in by_kind(rows).values()]
+
+
+def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = None) -> list[Entry]:
+    """Return an entry for each configuration that has values.
+
+    Collapsed models are not ranked but by their likelihood, and of a duration or a speed those values count
+    that were measured as most of the study's were.
+    """
+    chosen = study.groups if groups is None else groups
+    likelihood = quantity.name in LIKELIHOODS
+    dead = {} if likelihood or quantity == study.quality else collapsed(study)
+    usual = _usual_timing(study) if quantity in TIMED else ""
+    found = []
+    for group in chosen:
+        runs = [run for run in group.finished if not usual or _timing(run) == usual]
+        reason = dead.get(key_of(group), "")
+        if not runs:
+            runs, reason = group.finished, reason or "timed under other conditions than the rest"
+        values = tuple(v for run in runs if (v := quantity.of(run.record)) is not None)
+        if not values:
+            continue
+        kinds = group.kinds(quantity.name) if likelihood else {""}
+        kind = kinds.pop() if len(kinds) == 1 else "mixed"
+        if kind == "mixed":
+            reason = reason or "its seeds' kinds differ"
+        scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST else None
+        found.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
+    return found
+
+
+def by_kind(rows: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """Return the entries of each kind."""
+    kinds: dict[str, list[Entry]] = {}
+    for row in rows:
+        kinds.setdefault(row.kind, []).append(row)
+    return kinds
+
+
+def rank(rows: Sequence[Entry], quantity: Quantity) -> Ranking:
+    """Return the ranking of entries of one kind.
+
+    Args:
+        rows: the entries.
+        quantity: what their values are.
+    """
+    direction = quantity.direction
+    logs = is_logarithmic(rows, quantity)
+    ranked = [row for row in rows if not row.reason and (len(row.values) >= LEAST or quantity in COUNTS)]
+    ranked.sort(key=lambda row: loss(statistics.fmean(row.values), direction))
+    different: np.ndarray = np.less(pairwise(ranked, quantity), LEVEL)
+    ordered = direction != "none"
+    letters = compact_letters(different) if ordered else [""] * len(ranked)
+    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by one of a better mean
+    rivals = ordered and len(ranked) > 1
+    places = [_place(row, logs, letters[i], rivals and not beaten[i]) for i, row in enumerate(ranked)]
+    others = [row for row in rows if row not in ranked]
+    others.sort(key=lambda row: loss(statistics.fmean(row.values), direction))
+    places += [_place(row, logs, "", False, row.reason or ONE_SEED) for row in others]
+    return Ranking(
+        quantity.name, rows[0].kind if rows else "", direction, _test(ranked, quantity, logs), tuple(places)
+    )
+
+
+def is_logarithmic(rows: Sequence[Entry], quantity: Quantity) -> bool:
+    """Whether a column's values are compared by their ratios: positive distances and times are."""
+    return (
+        quantity.name not in LIKELIHOODS
+        and quantity.direction == "lower"
+        and all(value > 0 for row in rows for value in row.values)
+    ) or quantity in (THROUGHPUT,)
+
+
+def loss(value: float, direction: Direction) -> float:
+    """Return a number that is smaller where ``value`` is better; of a ratio to 1, twice is as bad as half."""
+    if direction == "one":
+        return abs(math.log(value)) if value > 0 else math.inf
+    return -value if direction == "higher" else value
+
+
+def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
+    """Return Holm's adjusted two-sided p-value of each pair of entries, ``(n, n)``, 1 on the diagonal."""
+    from scipy.special import stdtr
+
+    n = len(rows)
+    table = np.ones((n, n))
+    if n < 2:
+        return table
+    if quantity in COUNTS:
+        means = np.array([statistics.fmean(row.values) for row in rows])
+        return np.where(means[:, None] == means[None, :], 1.0, 0.0)
+    logs = is_logarithmic(rows, quantity)
+    samples = [np.array([_scale(v, quantity.direction, logs) for v in row.values]) for row in rows]
+    size = np.array([len(sample) for sample in samples])
+    mean = np.array([sample.mean() for sample in samples])
+    error = np.array([sample.var(ddof=1) for sample in samples]) / size
+    first, second = np.triu_indices(n, 1)
+    gap, squares = mean[first] - mean[second], error[first] + error[second]
+    weights = error[first] ** 2 / (size[first] - 1) + error[second] ** 2 / (size[second] - 1)
+    for place, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+        if (paired := _paired(rows[i].scores, rows[j].scores)) is not None:
+            gap[place], squares[place], weights[place] = paired
+    with np.errstate(divide="ignore", invalid="ignore"):
+        freedom = squares**2 / weights
+        raw = 2 * stdtr(freedom, -np.abs(gap) / np.sqrt(squares))
+    raw = np.where(np.isfinite(raw), raw, 1.0)  # samples without any spread say nothing about another seed
+    table[first, second] = table[second, first] = holm(list(raw))
+    return table
+
+
+def _scale(value: float, direction: Direction, logs: bool) -> float:
+    if direction == "one":
+        return loss(value, direction)
+    return math.log(value) if logs else value
+
+
+def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | None:
+    """Return the mean difference of two models, its variance, and the sum that gives its degrees of freedom.
+
+    The variance has two parts: of the mean over the test examples, paired, and of the mean over the seeds.
+    """
+    if a is None or b is None:
+        return None
+    if np.array_equal(a.indices, b.indices):
+        of_a, of_b = a.values, b.values
+    else:
+        common, in_a, in_b = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
+        if len(common) < 2:
+            return None
+        of_a, of_b = a.values[:, in_a], b.values[:, in_b]
+    change = of_a.mean(axis=0) - of_b.mean(axis=0)
+    parts = [(change.var(ddof=1) / len(change), len(change))]
+    parts += [(side.mean(axis=1).var(ddof=1) / len(side), len(side)) for side in (of_a, of_b)]
+    weights = sum(variance**2 / (n - 1) for variance, n in parts)
+    return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
+
+
+def scores_of(runs: Sequence[Run]) -> Scores | None:
+    """Return the log-likelihoods of the test examples that all of two or more runs scored; None without."""
+    found = []
+    for run in runs:
+        arrays = run.arrays(LIKELIHOOD) or {}
+        if not {"values", "indices"} <= arrays.keys():
+            return None
+        values, indices = arrays["values"].astype(np.float64), arrays["indices"]
+        if values.shape != indices.shape or values.ndim != 1 or not np.isfinite(values).all():
+            return None
+        order = np.argsort(indices)
+        found.append((values[order], indices[order]))
+    if len(found) < LEAST:
+        return None
+    common = found[0][1]
+    for _, indices in found[1:]:
+        common = np.intersect1d(common, indices)
+    if len(common) < 2:
+        return None
+    return Scores(np.stack([values[np.isin(indices, common)] for values, indices in found]), common)
+
+
+def compact_letters(different: np.ndarray) -> list[str]:
+    """Return the letters of each item, so that two items share one exactly if they are not different.
+
+    The algorithm is insert and absorb (Piepho 2004, J. Comput. Graph. Stat. 13(2)). The first item gets
+    ``a``.
+
+    Args:
+        different: symmetric truth values, ``(n, n)``, the items ordered from the best.
+
+    >>> import numpy as np
+    >>> compact_letters(np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool))
+    ['a', 'ab', 'b']
+    """
+    n = len(different)
+    columns = [frozenset(range(n))] if n else []
+    for i, j in zip(*np.nonzero(np.triu(different, 1)), strict=True):
+        split = [column - {one} for column in columns if {i, j} <= column for one in (i, j)]
+        kept = [column for column in columns if not {i, j} <= column]
+        for column in sorted(split, key=len, reverse=True):
+            if not any(column <= other for other in kept):
+                kept.append(column)
+        columns = kept
+    columns.sort(key=sorted)
+    return [
+        "".join(letter for letter, column in zip(ALPHABET, columns, strict=False) if i in column)
+        for i in range(n)
+    ]
+
+
+def interval(values: Sequence[float], logs: bool) -> tuple[float, float] | None:
+    """Return the 95 % t interval of the mean of two or more values, or of the mean of their logarithms."""
+    from scipy.special import stdtrit
+
+    if len(values) < 2:
+        return None
+    if len(set(values)) == 1:
+        return values[0], values[0]
+    sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
+    reach = (
+        float(stdtrit(len(sample) - 1, 1 - LEVEL / 2)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
+    )
+    ends = float(sample.mean()) - reach, float(sample.mean()) + reach
+    if logs:
+        ends = math.exp(max(ends[0], -700)), math.exp(min(ends[1], 700))
+    return ends
+
+
+def draws(
+    values: Sequence[float], size: int, rng: np.random.Generator, *, logs: bool, error: float | None = None
+) -> np.ndarray:
+    """Return plausible means of a configuration, ``(size,)``: mean + s t(n - 1) / sqrt(n).
+
+    A bootstrap over five seeds is over-confident; the t distribution is not.
+
+    Args:
+        values: one for each seed.
+        size: number of draws.
+        rng: source of the noise.
+        logs: draw the mean of the logarithms, and return its exponential.
+        error: standard error of a single value, drawn from a normal distribution; None: no noise.
+    """
+    n = len(values)
+    sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
+    if n > 1:
+        drawn = sample.mean() + sample.std(ddof=1) / math.sqrt(n) * rng.standard_t(n - 1, size)
+    else:
+        spread = 0.0 if not error else error / abs(values[0]) if logs else error
+        drawn = sample[0] + spread * rng.standard_normal(size)
+    return np.exp(np.clip(drawn, -700, 700)) if logs else drawn
+
+
+def _place(row: Entry, logs: bool, letters: str, best: bool, reason: str = "") -> Place:
+    ends = interval(row.values, logs)
+    low, high = ends if ends is not None else (None, None)
+    mean = statistics.fmean(row.values)
+    return Place(row.key, row.name, mean, low, high, len(row.values), letters, best, reason)
+
+
+def _test(rows: Sequence[Entry], quantity: Quantity, logs: bool) -> str:
+    if quantity in COUNTS:
+        return "counts, compared as they are"
+    over = "Welch's t over seeds" + (" of logarithms" if logs else "")
+    if sum(row.scores is not None for row in rows) > 1:
+        over = f"paired over test examples and seeds where both have them, else {over}"
+    return f"{over}, all pairs by Holm at {LEVEL:.0%}"
+
+
+def _timing(run: Run) -> str:
+    return repr(timing_conditions(run))
+
+
+def _usual_timing(study: Study) -> str:
+    counts: dict[str, int] = {}
+    for run in study.runs:
+        if run.record.status == "finished":
+            counts[_timing(run)] = counts.get(_timing(run), 0) + 1
+    return max(counts, key=lambda one: counts[one], default="")

@@ -1,0 +1,76 @@
+"""Which models are too far from the data to count as the best at anything but likelihood.
+
+The fastest model of a comparison is often a collapsed GAN, and samples that are all alike have a high
+precision. :func:`collapsed` is the one rule that tables, the decision helper and figures use.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from zoo.comparison.collect import Run
+from zoo.comparison.quantities import Quantity, metric_value
+from zoo.comparison.studies import Group, Study
+
+FACTOR = 10.0  # a mean distance above this many times the least one of the study
+FLOORS = 20.0  # and above this many times that of real examples
+RECALL = 0.05  # a mean recall below this share of the real examples
+
+
+def key_of(group: Group) -> str:
+    """Return what identifies a configuration: the hash without the seed, or the name of an unhashed model."""
+    return group.runs[0].record.provenance.config_hash_without_seed or group.label
+
+
+def floor_of(runs: Sequence[Run], metric: str) -> float | None:
+    """Return a metric's value for real examples in the samples' place; None if no record has it."""
+    found = (run.record.metrics.get(metric) for run in runs)
+    floors = (metric.details.get("floor") for metric in found if metric is not None)
+    return next((float(floor) for floor in floors if floor is not None), None)
+
+
+def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
+    """Return why each collapsed configuration of a study is one, by its :func:`key_of`.
+
+    A configuration is collapsed if the mean distance between its samples and the data exceeds
+    :func:`distance_limit`, or if its mean recall is below :data:`RECALL`.
+    """
+    reasons = {}
+    recall = _recall(study)
+    for group in study.groups:
+        values = group.values(recall)
+        if values and statistics.fmean(values) < RECALL:
+            reasons[key_of(group)] = (
+                f"its recall is {statistics.fmean(values):.2g}: it makes few kinds of samples"
+            )
+    limit = distance_limit(study, factor)
+    if limit is None or study.quality is None:
+        return reasons
+    for group in study.groups:
+        values = group.values(study.quality)
+        if values and statistics.fmean(values) > limit:
+            reasons[key_of(group)] = (
+                f"its {study.quality.name} of {statistics.fmean(values):.3g} is above {limit:.3g}: too far "
+                "from the data"
+            )
+    return reasons
+
+
+def distance_limit(study: Study, factor: float = FACTOR) -> float | None:
+    """Return the largest mean distance that does not count as collapsed; None without positive distances.
+
+    It is ``factor`` times the least mean distance of the study, or :data:`FLOORS` times the distance of real
+    examples (the floor) where that is more.
+    """
+    if study.quality is None:
+        return None
+    means = [statistics.fmean(values) for group in study.groups if (values := group.values(study.quality))]
+    floor = floor_of(study.runs, study.quality.name) or 0.0
+    limit = max(factor * min(means, default=0.0), FLOORS * floor)
+    return limit if limit > 0 else None
+
+
+def _recall(study: Study) -> Quantity | None:
+    names = {name for run in study.runs for name in run.record.metrics if name.partition("/")[0] == "recall"}
+    return metric_value(min(names), direction="higher") if names else None

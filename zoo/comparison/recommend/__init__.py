@@ -1,0 +1,110 @@
+"""Which configuration to use under given constraints, and why not the others.
+
+Everything is computed from the records of one data set under one protocol, and nothing is extrapolated: what
+was not measured is listed with the sweep that would measure it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from zoo.comparison.collect import Run
+from zoo.comparison.recommend.answer import (
+    LIKELIHOODS,
+    Answer,
+    Card,
+    Constraints,
+    Excluded,
+    Number,
+    Reason,
+    Relaxation,
+)
+from zoo.comparison.recommend.numbers import limit_text, seconds_text
+from zoo.comparison.recommend.question import Question, dimension_of
+from zoo.comparison.studies import Study, studies
+from zoo.errors import ZooError
+
+__all__ = [
+    "LIKELIHOODS",
+    "Answer",
+    "Card",
+    "Constraints",
+    "Excluded",
+    "Number",
+    "Reason",
+    "Relaxation",
+    "dimension_of",
+    "limit_text",
+    "recommend",
+    "seconds_text",
+]
+
+
+def recommend(
+    runs: Sequence[Run] | Sequence[Study], constraints: Constraints | None = None, models: Sequence[str] = ()
+) -> Answer:
+    """Return which configurations to use.
+
+    Args:
+        runs: runs of any data, or their studies.
+        constraints: what is asked for; None: nothing.
+        models: names of the models that could be measured; those without a run are listed as such.
+
+    Raises:
+        ZooError: no study is of the data set that the constraints name, or a weight is negative.
+    """
+    asked = constraints or Constraints()
+    every = [one for one in runs if isinstance(one, Study)]
+    every = every or studies([one for one in runs if isinstance(one, Run)])
+    study, notes = _chosen(every, asked)
+    question = Question(study, asked, models, notes)
+    if not question.criteria:
+        raise ZooError(
+            f"The records of {study.title} have none of the weighted criteria; give other weights or "
+            "another data set."
+        )
+    return question.answer()
+
+
+def _chosen(every: Sequence[Study], asked: Constraints) -> tuple[Study, list[str]]:
+    """Return the study that answers, and notes about the choice."""
+    weights = (asked.fidelity, asked.coverage, asked.density)
+    if min(weights) < 0 or not any(weights):
+        raise ZooError(
+            "The weights of fidelity, coverage and density must not be negative, and one positive."
+        )
+    if asked.likelihood not in LIKELIHOODS:
+        raise ZooError(f"likelihood is one of {', '.join(LIKELIHOODS)}; got '{asked.likelihood}'.")
+    if not every:
+        raise ZooError("There are no runs to recommend from.")
+    if asked.data is not None:
+        named = [study for study in every if asked.data in (study.data, study.label, study.title)]
+        if not named:
+            known = ", ".join(dict.fromkeys(study.title for study in every))
+            raise ZooError(f"No run is on the data set '{asked.data}'; the records have {known}.")
+        chosen = named[0]
+    elif asked.dimension is not None:
+        judged = [study for study in every if study.quality is not None or not asked.fidelity]
+        sized = [(study, dim) for study in judged if (dim := dimension_of(study)) is not None]
+        if not sized:
+            raise ZooError("No record says how many dimensions its data have; name a data set instead.")
+        goal = math.log(max(asked.dimension, 1))
+        chosen, nearest = min(sized, key=lambda item: abs(math.log(item[1]) - goal))
+        if nearest != asked.dimension:
+            return chosen, [
+                f"Nothing was measured at {asked.dimension:,} dimensions; the nearest is {chosen.label} with "
+                f"{nearest:,}, and its numbers are not scaled."
+            ]
+    else:
+        chosen = every[0]
+    others = [study.title for study in every if study is not chosen]
+    notes = []
+    if others and asked.data is None and asked.dimension is None:
+        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+        notes.append(f"Of {chosen.title} alone; the records also have {shown}.")
+    elif any(study.label == chosen.label for study in every if study is not chosen):
+        notes.append(
+            f"{chosen.title} has most of this data set's runs; others were judged by another protocol."
+        )
+    return chosen, notes

@@ -1,0 +1,187 @@
+"""What is asked of the decision helper, and its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Likelihood = Literal["any", "estimate", "bound", "exact"]
+LIKELIHOODS: tuple[Likelihood, ...] = (
+    "any",
+    "estimate",
+    "bound",
+    "exact",
+)  # each asks for more than the last
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What a model has to fulfil; None, False and ``any`` ask for nothing.
+
+    Attributes:
+        likelihood: the least kind: ``estimate`` (any number), ``bound`` (a guaranteed one) or ``exact``.
+        latency: of one sample, seconds, at most.
+        throughput: samples per second at the best batch, at least.
+        training: device-seconds, at most.
+        memory: peak bytes of training, at most.
+        parameters: at most.
+        invertible: latents from which the data come back, as measured.
+        conditional: conditioned on labels.
+        lost: share of runs that diverged or failed, at most.
+        data: name or label of the data set; None: the one with most runs.
+        dimension: of the data, if no data set is named: the nearest measured one is used, and said so.
+        fidelity: weight of the distance between samples and data.
+        coverage: weight of the recall of the data by the samples.
+        density: weight of the likelihood, which ranks models of one kind alone.
+    """
+
+    likelihood: Likelihood = "any"
+    latency: float | None = None
+    throughput: float | None = None
+    training: float | None = None
+    memory: float | None = None
+    parameters: float | None = None
+    invertible: bool = False
+    conditional: bool = False
+    lost: float | None = None
+    data: str | None = None
+    dimension: int | None = None
+    fidelity: float = 1.0
+    coverage: float = 0.0
+    density: float = 0.0
+
+
+@dataclass(frozen=True)
+class Number:
+    """A measured number of a card.
+
+    Attributes:
+        name: of the quantity.
+        unit: of the values.
+        mean: over seeds.
+        low, high: 95 % interval of the mean: t over seeds, or 1.96 standard errors of the evaluation for one
+            seed; None where neither is known.
+        n: number of seeds.
+        kind: of a likelihood.
+    """
+
+    name: str
+    unit: str
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A configuration that fulfils the constraints.
+
+    Attributes:
+        key: the configuration's hash without the seed.
+        name, model, family: as tables write them.
+        command: makes its first run; None where the record has none.
+        run_id: of the first finished run, for samples and evidence.
+        numbers: what was measured, by name.
+        on_top: share of draws in which it is the best by the weights.
+        on_front: share of draws in which none of the others is better at everything asked for.
+        letters: its groups of ties in the first criterion; empty if it is not ranked.
+        why: the sentence that says why it is an answer.
+        seeds: number of finished runs.
+        lost: number of runs that did not finish.
+        tried: number of configurations of its model, and of its family, among the records.
+        images_seen: by training; None if unknown.
+    """
+
+    key: str
+    name: str
+    model: str
+    family: str
+    command: str | None
+    run_id: str
+    numbers: dict[str, Number]
+    on_top: float
+    on_front: float
+    letters: str
+    why: str
+    seeds: int
+    lost: int
+    tried: tuple[int, int]
+    images_seen: float | None
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a configuration is out.
+
+    Attributes:
+        constraint: the field of :class:`Constraints`, or ``finished``, ``collapsed``, ``dominated``.
+        text: in words, with the numbers.
+        needed: the value of a numerical constraint that would let it in; None for others.
+    """
+
+    constraint: str
+    text: str
+    needed: float | None = None
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """A configuration that is not an answer, and every reason."""
+
+    key: str
+    name: str
+    model: str
+    family: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """A constraint which, relaxed to ``value`` alone, lets in a configuration that would be an answer.
+
+    Attributes:
+        constraint: the field of :class:`Constraints`.
+        value: what it would have to be; None for one that is not a number.
+        name: of the configuration that comes in.
+        text: the sentence.
+    """
+
+    constraint: str
+    value: float | None
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The reasoned short list.
+
+    Attributes:
+        data, protocol: of the records used.
+        constraints: as asked.
+        criteria: the weighted criteria in words.
+        cards: the answers: possibly the best first, then those that are better at something else.
+        excluded: all others with their reasons.
+        certainty: how sure the order is, in words.
+        relaxations: what would change the answer, the nearest first.
+        unmeasured: what the records do not hold, each with the command that measures it.
+        notes: limits of the answer.
+    """
+
+    data: str
+    protocol: str
+    constraints: Constraints
+    criteria: str
+    cards: tuple[Card, ...]
+    excluded: tuple[Excluded, ...]
+    certainty: str
+    relaxations: tuple[Relaxation, ...]
+    unmeasured: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values that JSON can hold."""
+        return dataclasses.asdict(self)

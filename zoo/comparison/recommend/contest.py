@@ -1,0 +1,86 @@
+"""How often each of several configurations would be the best, if their training were repeated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.comparison.groups import draws
+from zoo.comparison.quantities import LATENCY, Quantity
+from zoo.comparison.recommend.numbers import standard_error
+from zoo.comparison.studies import Group
+
+DRAWS = 2000
+THICKNESS = 1.25  # latencies within this factor count as equal: they differ with the load of the machine
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The outcome over draws of the means.
+
+    Attributes:
+        top: share of draws in which each configuration has the least weighted loss.
+        front: share of draws in which none of the others is better at everything that counts.
+        beaten_by: the place of the one that is better at everything most often.
+    """
+
+    top: np.ndarray
+    front: np.ndarray
+    beaten_by: list[int]
+
+
+def contest(
+    groups: Sequence[Group],
+    criteria: Sequence[tuple[float, Quantity]],
+    likelihood: Quantity | None = None,
+    kinds: Sequence[str] = (),
+) -> Contest:
+    """Return how often each configuration is on top, and on the front.
+
+    The loss is the weighted sum of the criteria, each over its standard deviation among the configurations;
+    positive distances count by their logarithms. A configuration is on the front unless another one has less
+    loss and is at most :data:`THICKNESS` times as slow, and has as good a likelihood if that counts.
+
+    Args:
+        groups: configurations that have a value of every criterion.
+        criteria: weights and quantities.
+        likelihood: counts on the front between models of one kind; None: it does not count.
+        kinds: of the configurations' likelihoods.
+    """
+    rng = np.random.default_rng(0)
+    n = len(groups)
+    score = np.zeros((n, DRAWS))
+    for weight, quantity in criteria:
+        losses = np.stack([_losses(group, quantity, rng) for group in groups]) if n else score
+        score += weight * losses / (float(losses.mean(axis=1).std()) or 1.0 if n else 1.0)
+    if not n:
+        return Contest(np.zeros(0), np.zeros(0), [])
+    latency = [_losses(group, LATENCY, rng) for group in groups]
+    bits = [_losses(group, likelihood, rng) for group in groups] if likelihood is not None else []
+    front, beaten_by = np.zeros(n), [0] * n
+    for i in range(n):
+        beaten, most = np.zeros(DRAWS, dtype=bool), -1.0
+        for j in range(n):
+            if i == j or (bits and kinds[i] != kinds[j]):
+                continue
+            wins = (score[j] < score[i]) & (latency[j] <= latency[i] + math.log(THICKNESS))
+            if bits:
+                wins &= bits[j] <= bits[i]
+            beaten |= wins
+            if wins.mean() > most:
+                most, beaten_by[i] = float(wins.mean()), j
+        front[i] = 1 - beaten.mean()
+    return Contest(np.bincount(score.argmin(axis=0), minlength=n) / DRAWS, front, beaten_by)
+
+
+def _losses(group: Group, quantity: Quantity, rng: np.random.Generator) -> np.ndarray:
+    """Return plausible losses, logarithms of positive distances and times; infinite where not measured."""
+    values = group.values(quantity)
+    if not values:
+        return np.full(DRAWS, math.inf)
+    logs = quantity.direction == "lower" and quantity.unit not in ("nats", "bits/dim") and min(values) > 0
+    drawn = draws(values, DRAWS, rng, logs=logs, error=standard_error(group, quantity))
+    return np.log(drawn) if logs else -drawn if quantity.direction == "higher" else drawn

@@ -1,0 +1,104 @@
+"""The numbers that a recommendation compares, and how sentences write them."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+
+from zoo.comparison.groups import interval
+from zoo.comparison.quantities import LATENCY, PARAMETERS, THROUGHPUT, Quantity, metric_value
+from zoo.comparison.recommend.answer import Number
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.tables.cells import number
+from zoo.record import Record
+
+MEGABYTE = 1e6
+NORMAL_QUANTILE = 1.96
+
+
+def _training_seconds(record: Record) -> float | None:
+    return record.cost.device_seconds if record.cost.device_seconds is not None else record.cost.train_seconds
+
+
+TRAINING = Quantity("training", "s", "lower", _training_seconds)
+MEMORY = Quantity("memory", "bytes", "lower", lambda r: r.cost.peak_memory_bytes)
+SIZE = dataclasses.replace(PARAMETERS, direction="lower")
+LIMITS: dict[
+    str, tuple[Quantity, bool, str]
+] = {  # constraint: quantity, whether it is an upper limit, its name
+    "latency": (LATENCY, True, "one sample takes"),
+    "throughput": (THROUGHPUT, False, "it makes"),
+    "training": (TRAINING, True, "training takes"),
+    "memory": (MEMORY, True, "training needs"),
+    "parameters": (SIZE, True, "it has"),
+}
+
+
+def recall_of(study: Study) -> Quantity | None:
+    """Return the recall of the data by the samples, of whatever feature extractor; None if nobody has it."""
+    names = {name for run in study.runs for name in run.record.metrics if name.partition("/")[0] == "recall"}
+    return metric_value(min(names), direction="higher") if names else None
+
+
+def number_of(group: Group, quantity: Quantity, kind: str = "") -> Number | None:
+    """Return a configuration's mean with its interval; None where it was not measured."""
+    values = group.values(quantity)
+    if not values:
+        return None
+    mean, ends = statistics.fmean(values), interval(values, logs=False)
+    if ends is None and (error := standard_error(group, quantity)) is not None:
+        ends = mean - NORMAL_QUANTILE * error, mean + NORMAL_QUANTILE * error
+    low, high = ends if ends is not None else (None, None)
+    return Number(quantity.name, quantity.unit, mean, low, high, len(values), kind)
+
+
+def standard_error(group: Group, quantity: Quantity) -> float | None:
+    """Return the evaluation's standard error of a metric that a single run has; None otherwise."""
+    metrics = [run.record.metrics.get(quantity.name) for run in group.finished]
+    errors = [metric.standard_error for metric in metrics if metric is not None and metric.value is not None]
+    return errors[0] if len(errors) == 1 else None
+
+
+def limit_text(constraint: str, value: float) -> str:
+    """Return the value of a numerical constraint with its unit."""
+    if constraint in ("latency", "training"):
+        return seconds_text(value)
+    if constraint == "memory":
+        return f"{value / MEGABYTE:,.0f} MB"
+    if constraint == "throughput":
+        return f"{number(value)} samples/s"
+    if constraint == "lost":
+        return f"{value:.0%} of its runs lost"
+    return f"{value:,.0f} parameters"
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a duration in the unit that reads best.
+
+    >>> seconds_text(0.0123), seconds_text(75.0), seconds_text(7300.0)
+    ('12.3 ms', '75 s', '2.03 h')
+    """
+    if seconds < 1:
+        return f"{1e3 * seconds:.3g} ms"
+    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+
+
+def value_text(quantity: Quantity, value: float) -> str:
+    """Return a value in short."""
+    if quantity == LATENCY:
+        return seconds_text(value)
+    return f"{value:.4g}" if quantity.name in ("bits_per_dim", "nll") else f"{value:.3g}"
+
+
+def loosened(needed: float, upper: bool) -> float:
+    """Return a limit of three digits that lets ``needed`` in.
+
+    >>> loosened(0.14313, upper=True), loosened(22.87, upper=False)
+    (0.144, 22.8)
+    """
+    if needed <= 0:
+        return needed
+    step = 10.0 ** (math.floor(math.log10(needed)) - 2)
+    steps = math.ceil(needed / step - 1e-9) if upper else math.floor(needed / step + 1e-9)
+    return float(f"{steps * step:.3g}")

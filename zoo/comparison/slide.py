@@ -1,0 +1,323 @@
+"""The lecture's slide, measured: a row for each family, its questions as columns, a verdict in each cell.
+
+The verdicts follow the rules of the claims ledger, the same for every family.
+
+- *parallel?* yes if all dimensions are drawn at once, no if one after the other; of a solver, yes if its
+  sequential network evaluations are fewer than the dimensions: a count.
+- *sharp?* yes if the 95 % t interval of the log sharpness lies within a factor :data:`MARGIN` of real images,
+  no if it lies outside; of samples at most :data:`COLLAPSED` times as far from real images as these are from
+  each other, since noise has fine structure too. Each measure of sharpness has to be.
+- *stable?* yes if another seed changes the distance between samples and data by less than a factor
+  :data:`MARGIN` (one standard deviation) and no run was lost, no if by more: the 95 % chi-squared interval of
+  the standard deviation of its logarithm, pooled over the models of the row that came near the data. It is
+  also no if significantly more than :data:`LOST` of the runs diverged, failed or ended :data:`ASTRAY` times
+  as far from the data as the best seed (Clopper-Pearson).
+- *density?* yes if exact; a bound and an estimate are named.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from zoo.comparison.claims.measure import COLLAPSED, LEAST, MARGIN, dimensions, relative_distance
+from zoo.comparison.claims.statistics import LEVEL
+from zoo.comparison.collect import Run
+from zoo.comparison.groups import interval
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
+from zoo.comparison.studies import Group, Study, differing, studies
+
+Question = Literal["parallel", "sharp", "stable", "density"]
+QUESTIONS: tuple[Question, ...] = ("parallel", "sharp", "stable", "density")
+Verdict = Literal["yes", "no", "bound", "estimate", "undecided", "not measured"]
+LOST = 0.05  # share of runs
+ASTRAY = 10.0  # times the distance of a configuration's best seed
+SHARPNESS = ("sharpness", "sharpness/spectrum")
+FLOWS = {"parallel": "coupling flow", "sequential": "autoregressive flow", "solver": "residual flow"}
+ROWS = (
+    "autoregressive", "vae", "gan", "coupling flow", "autoregressive flow", "residual flow",
+    "continuous flow", "diffusion",
+)  # fmt: skip
+EVIDENCE: dict[Question, str] = {  # the claim of the ledger that asks the same
+    "parallel": "autoregressive",
+    "sharp": "vae-blurry",
+    "stable": "gan-unstable",
+    "density": "likelihood-quality",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The answer to one question about one family.
+
+    Attributes:
+        question: one of :data:`QUESTIONS`.
+        verdict: the answer.
+        value: the number behind it; None where nothing was measured.
+        low, high: its 95 % interval; None for counts.
+        n: number of runs behind it.
+        text: the number with its interval, in words.
+        test: how the verdict follows from it.
+        claim: key of the claim of the ledger that asks the same.
+        runs: ids of the runs.
+        others: verdict of each other model of the row, by name.
+    """
+
+    question: Question
+    verdict: Verdict
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    text: str
+    test: str
+    claim: str
+    runs: tuple[str, ...]
+    others: dict[str, Verdict]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One family, and the model that stands for it.
+
+    Attributes:
+        family: one of :data:`ROWS`, or a user's own.
+        model: the one with most finished seeds, then most variations, then fewest parameters.
+        key: its configuration's hash without the seed.
+        cells: by question.
+    """
+
+    family: str
+    model: str
+    key: str
+    cells: dict[Question, Cell]
+
+
+@dataclass(frozen=True)
+class Slide:
+    """The measured slide of one study.
+
+    Attributes:
+        data, protocol: of the study.
+        rows: the families that were measured, in the order of :data:`ROWS`.
+        absent: the families of :data:`ROWS` without a finished run.
+    """
+
+    data: str
+    protocol: str
+    rows: tuple[Row, ...]
+    absent: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the slide as plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+def slide(runs: Sequence[Run] | Sequence[Study], data: str | None = None) -> Slide | None:
+    """Return the slide of the study that answers most questions; None if no study has a finished run.
+
+    Args:
+        runs: runs of any data, or their studies.
+        data: name or label of a data set, to choose among studies.
+    """
+    every = [one for one in runs if isinstance(one, Study)]
+    every = every or studies([one for one in runs if isinstance(one, Run)])
+    chosen = [study for study in every if data is None or data in (study.data, study.label, study.title)]
+    made = [measured for study in chosen if (measured := of_study(study)).rows]
+    return max(made, key=_answered, default=None)
+
+
+def of_study(study: Study) -> Slide:
+    """Return the slide of one study."""
+    by_family: dict[str, list[Group]] = {}
+    for group in study.baselines():
+        if group.finished:
+            by_family.setdefault(row_of(group), []).append(group)
+    order = {family: place for place, family in enumerate(ROWS)}
+    families = sorted(by_family, key=lambda family: (order.get(family, len(ROWS)), family))
+    rows = tuple(_row(study, family, by_family[family]) for family in families)
+    absent = tuple(family for family in ROWS if family not in by_family)
+    return Slide(study.title, study.protocol, rows, absent)
+
+
+def row_of(group: Group) -> str:
+    """Return the row that a configuration belongs to: flows are told apart by their order of sampling."""
+    if group.family != "flow":
+        return group.family
+    orders = Counter(run.record.sampling.order for run in group.finished if run.record.sampling.order)
+    return FLOWS[orders.most_common(1)[0][0]] if orders else "flow"
+
+
+def _answered(measured: Slide) -> int:
+    return sum(cell.verdict != "not measured" for row in measured.rows for cell in row.cells.values())
+
+
+def _row(study: Study, family: str, groups: list[Group]) -> Row:
+    groups = sorted(groups, key=lambda group: _standing(study, group))
+    first = groups[0]
+    answers: dict[Question, Callable[[Group], Cell]] = {
+        "parallel": _parallel,
+        "sharp": lambda group: _sharp(study, group),
+        "density": _density,
+    }
+    cells: dict[Question, Cell] = {}
+    for question in QUESTIONS:
+        if question == "stable":
+            cells[question] = _stable(study, groups)
+            continue
+        answer = answers[question]
+        others = {group.model: answer(group).verdict for group in groups[1:]}
+        cells[question] = dataclasses.replace(answer(first), others=others)
+    return Row(family, first.model, key_of(first), cells)
+
+
+def _standing(study: Study, group: Group) -> tuple[int, int, float, str]:
+    seeds = {run.record.seed for run in group.finished}
+    variations = sum(len(differing(group, other)) == 1 for other in study.of(group.model))
+    return -len(seeds), -variations, min(group.values(PARAMETERS), default=math.inf), group.model
+
+
+def _cell(
+    question: Question, verdict: Verdict, text: str, test: str, runs: Sequence[Run] = (), *,
+    value: float | None = None, ends: tuple[float, float] | None = None,
+) -> Cell:  # fmt: skip
+    low, high = ends if ends is not None else (None, None)
+    ids = tuple(run.record.run_id for run in runs)
+    return Cell(question, verdict, value, low, high, len(ids), text, test, EVIDENCE[question], ids, {})
+
+
+def _parallel(group: Group) -> Cell:
+    test = (
+        "all dimensions at once; of a solver, fewer sequential network evaluations than dimensions: a count"
+    )
+    orders = {run.record.sampling.order for run in group.finished} - {None}
+    depths, dimension = group.values(SEQUENTIAL_EVALUATIONS), dimensions(group.finished[0])
+    if not depths or not dimension or len(orders) != 1:
+        return _cell("parallel", "not measured", "", test)
+    depth, order = max(depths), orders.pop()
+    verdict: Verdict = "no" if order == "sequential" or (order == "solver" and depth >= dimension) else "yes"
+    text = f"{depth:,.0f} step{'s' * (depth != 1)} for {dimension:,} dimensions"
+    return _cell("parallel", verdict, text, test, group.finished, value=depth)
+
+
+def _sharp(study: Study, group: Group) -> Cell:
+    test = (
+        f"95 % t interval of log sharpness within {1 / MARGIN:g} to {MARGIN:g} of real images, "
+        f"{LEAST} or more seeds, at most {COLLAPSED:g} floors from the data"
+    )
+    samples = {name: group.values(metric_value(name)) for name in SHARPNESS}
+    measured = {name: values for name, values in samples.items() if values}
+    if "sharpness" not in measured:
+        return _cell("sharp", "not measured", "", test)
+    verdicts = {name: _within(values) for name, values in measured.items()}
+    verdict = max(verdicts.values(), key=("yes", "undecided", "no").index)
+    decisive = next(name for name, found in verdicts.items() if found == verdict)
+    far = relative_distance(study, group)
+    if verdict == "yes" and not far <= COLLAPSED:
+        verdict = "undecided"
+    values = measured[decisive]
+    logs = min(values) > 0
+    mean = math.exp(statistics.fmean(map(math.log, values))) if logs else statistics.fmean(values)
+    ends = interval(values, logs=logs)
+    of = "the spectrum of " if decisive == "sharpness/spectrum" else ""
+    text = f"{mean:.2f}{_interval_text(ends)} times {of}real images"
+    return _cell("sharp", verdict, text, test, group.finished, value=mean, ends=ends)
+
+
+def _within(values: Sequence[float]) -> Verdict:
+    """Return whether a positive number is within the margin of 1, by the interval of its logarithm."""
+    if len(values) < LEAST or min(values) <= 0:
+        return "undecided"
+    ends = interval(values, logs=True)
+    assert ends is not None
+    low, high = ends
+    if low > 1 / MARGIN and high < MARGIN:
+        return "yes"
+    return "no" if high < 1 / MARGIN or low > MARGIN else "undecided"
+
+
+def _stable(study: Study, groups: Sequence[Group]) -> Cell:
+    from scipy.special import chdtri
+
+    test = (
+        f"standard deviation over seeds of the log distance, pooled over the row's models, below log "
+        f"{MARGIN:g} (95 % chi-squared interval), and no run lost"
+    )
+    dead = collapsed(study)
+    runs = [run for group in groups for run in group.runs]
+    samples = [
+        values for group in groups if key_of(group) not in dead and (values := group.values(study.quality))
+    ]
+    astray = sum(value > ASTRAY * min(values) for values in samples if min(values) > 0 for value in values)
+    lost = sum(run.record.status != "finished" for run in runs) + astray
+    lost_text = f"{lost} of {len(runs)} runs lost"
+    logs = [[math.log(value) for value in values] for values in samples if min(values) > 0]
+    freedom = sum(len(values) - 1 for values in logs)
+    surely_lost = _least_share(lost, len(runs)) > LOST
+    if freedom < LEAST - 1:
+        far = bool(dead) and not samples
+        verdict: Verdict = "no" if surely_lost else "undecided" if lost or far else "not measured"
+        text = lost_text if lost else "too far from the data to be judged" if far else ""
+        return _cell("stable", verdict, text, test, runs if text else ())
+    squares = sum(statistics.variance(values) * (len(values) - 1) for values in logs if len(values) > 1)
+    low, high = (math.sqrt(squares / float(chdtri(freedom, p))) for p in (LEVEL / 2, 1 - LEVEL / 2))
+    margin = math.log(MARGIN)
+    verdict = "yes" if high < margin and not lost else "no" if low > margin or surely_lost else "undecided"
+    factor, ends = math.exp(math.sqrt(squares / freedom)), (math.exp(min(low, 700)), math.exp(min(high, 700)))
+    text = f"a factor {factor:.2f}{_interval_text(ends)} between seeds" + (f"; {lost_text}" if lost else "")
+    return _cell("stable", verdict, text, test, runs, value=factor, ends=ends)
+
+
+def _least_share(hits: int, n: int) -> float:
+    """Return the lower end of Clopper and Pearson's 95 % interval of a share."""
+    from scipy.special import betaincinv
+
+    return float(betaincinv(hits, n - hits + 1, LEVEL / 2)) if hits else 0.0
+
+
+def _density(group: Group) -> Cell:
+    test = "the kind of likelihood that the model defines"
+    quantity = BITS_PER_DIM if group.kinds(BITS_PER_DIM.name) else NLL
+    kinds = group.kinds(quantity.name)
+    if not kinds:
+        return _cell("density", "not measured", "", test)
+    values = group.values(quantity)
+    if not values or kinds == {"none"}:
+        return _cell("density", "no", "none", test, group.finished)
+    kind = min(kinds, key=("estimate", "lower bound", "exact†", "exact").index)
+    verdict: Verdict = {"estimate": "estimate", "lower bound": "bound"}.get(kind, "yes")  # type: ignore[assignment]
+    mark = {"estimate": "≈ ", "lower bound": "≤ "}.get(kind, "")
+    mean, ends = statistics.fmean(values), interval(values, logs=False)
+    text = f"{mark}{mean:.2f}{'†' if kind == 'exact†' else ''}{_interval_text(ends)} {quantity.unit}"
+    return _cell("density", verdict, text, test, group.finished, value=mean, ends=ends)
+
+
+def _interval_text(ends: tuple[float, float] | None) -> str:
+    return "" if ends is None else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
+
+
+def markdown(measured: Slide, link: Callable[[Cell], str | None] = lambda cell: None) -> str:
+    """Return the slide as a Markdown table.
+
+    Args:
+        measured: the slide.
+        link: returns the address of a cell's evidence, or None.
+    """
+    heading = "| family | " + " | ".join(f"{question}?" for question in QUESTIONS) + " |"
+    lines = [heading, "|---" * (len(QUESTIONS) + 1) + "|"]
+    for row in measured.rows:
+        cells = []
+        for question in QUESTIONS:
+            cell = row.cells[question]
+            address = link(cell)
+            word = f"**{cell.verdict}**" if cell.verdict != "not measured" else "—"
+            word = f"[{word}]({address})" if address and cell.runs else word
+            cells.append(f"{word} {cell.text}".strip())
+        lines.append(f"| {row.family} (`{row.model}`) | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
