@@ -1,7 +1,8 @@
 """Tiny runs of every model give the same numbers as before the redesign of the code.
 
 The values of ``before_the_redesign.json`` are those of commit 0debb18. On the machine that made them they are
-equal bit for bit; other processors round otherwise, hence the tolerance.
+equal bit for bit; other processors round otherwise, hence the tolerance. Since version 5 of the protocol the
+training seed has a part in the samples; with the old latents the metrics of samples are the old ones too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def test_every_model_has_a_tiny_run():
 
 
 @pytest.mark.parametrize("case", BEFORE)
-def test_a_tiny_run_gives_the_same_numbers_as_before(case, tmp_path):
+def test_a_tiny_run_gives_the_same_numbers_as_before(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.evaluation.protocol.sample_seed", lambda evaluation, training: evaluation)
     model, data = case.split()
     before = BEFORE[case]
     overrides = [f"model={model}", f"data={data}", f"training.updates={before['updates']}"]

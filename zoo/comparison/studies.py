@@ -17,6 +17,7 @@ from zoo.comparison.quantities import Quantity, metric_value
 from zoo.record import Metric
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
+OWN_SAMPLES = 5  # version of the protocol since which every training seed has samples of its own
 LEAST_RATES = 3  # least number of learning rates for a spread
 
 
@@ -71,6 +72,20 @@ def kind_of(metric: Metric) -> str:
     if metric.kind == "exact" and metric.details.get("dequantisation") == "uniform":
         return "exact†"
     return metric.kind
+
+
+def shared_error(run: Run, name: str) -> float:
+    """Return the part of a metric's standard error that the spread over training seeds leaves out.
+
+    Before version 5 of the protocol all seeds of a study were judged with the same latents: their samples
+    correlate by up to 0.95, so the error of their draw, which is the metric's standard error, is common to
+    them. 0 for a metric of other things than samples, and since then.
+    """
+    protocol, metric = run.record.provenance.protocol, run.record.metrics.get(name)
+    if metric is None or "reference_n" not in metric.details:
+        return 0.0
+    own_samples = protocol is not None and protocol.version >= OWN_SAMPLES
+    return 0.0 if own_samples else metric.standard_error or 0.0
 
 
 def quality_metric(runs: Sequence[Run]) -> str | None:

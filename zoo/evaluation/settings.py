@@ -20,7 +20,7 @@ class Settings:
     """Settings of the protocol. A change of any setting but the paths changes the protocol's hash.
 
     Attributes:
-        seed: seed of the samples, the subsets and the bootstrap.
+        seed: seed of the subsets and the resampling; with the training seed that of the samples.
         samples: number of examples to generate.
         pairwise_examples: largest number of examples of each set in metrics that compare all pairs.
         training_examples: largest number of training examples among which the nearest one is searched

@@ -54,7 +54,9 @@ class Judged:
         provenance.weights = self.weights
 
 
-def judge(settings: dict[str, Any], data: DataModule, directory: Path, device: torch.device) -> Judged | None:
+def judge(
+    settings: dict[str, Any], data: DataModule, directory: Path, device: torch.device, seed: int
+) -> Judged | None:
     """Evaluate the run's chosen checkpoint, and write its samples, likelihoods and densities.
 
     All ranks of a group take part. The first alone writes; the others get None.
@@ -64,6 +66,7 @@ def judge(settings: dict[str, Any], data: DataModule, directory: Path, device: t
         data: the run's data, set up.
         directory: the run's, with its checkpoints.
         device: where the model is judged.
+        seed: the seed of training.
     """
     distributed.wait()  # until the first rank has written the checkpoint
     path = factory.chosen_checkpoint(directory)
@@ -78,6 +81,7 @@ def judge(settings: dict[str, Any], data: DataModule, directory: Path, device: t
         data.spec,
         natural=data.natural,
         settings=settings,
+        seed=seed,
         entropy=data.entropy,
         modes=data.modes,
     )
@@ -129,7 +133,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
             )
         gpu = spec.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
         device = torch.device("cuda" if gpu else "cpu")
-        judged = judge(spec.evaluation, prepare_data(spec.data), directory, device)
+        judged = judge(spec.evaluation, prepare_data(spec.data), directory, device, spec.identity.seed)
         if judged is not None:
             judged.enter(record)
         now = provenance(spec)

@@ -91,7 +91,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
             record.cost, record.stability = fit.cost(), fit.stability()
 
         if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
-            judged = judge(spec.evaluation, data, directory, device)
+            judged = judge(spec.evaluation, data, directory, device, identity.seed)
             if judged is not None:
                 judged.enter(record)
     return record

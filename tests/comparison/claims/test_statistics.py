@@ -12,6 +12,7 @@ from simulated_runs import around, gan, simulate, verdict
 
 from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
+from zoo.record import Protocol
 
 # 97.5 % quantiles of Student's t for 1 and 2 degrees of freedom, in closed form
 T1 = math.tan(math.pi * 0.475)
@@ -127,6 +128,36 @@ def test_welch_raises_false_alarms_as_rarely_as_promised(n):
         b = [source.lognormvariate(0, 0.4) for _ in range(n)]
         alarms += tests.ratio(tests.welch, a, b).p < 0.05
     assert 0.02 < alarms / 1000 < 0.075
+
+
+@pytest.mark.parametrize("own", [0.0, 0.05, 0.2])
+def test_seeds_that_share_their_latents_raise_false_alarms_as_rarely_as_promised(own):
+    """Five seeds of two equally good models: copies (own = 0), or with a spread of their own."""
+    source, error = random.Random(1), 0.2
+    alarms, ignored = 0, 0
+    for _ in range(1000):
+        sides = []
+        for _ in range(2):
+            draw = source.gauss(0, error)  # of the samples that all seeds of a model share
+            sides.append([math.exp(draw + source.gauss(0, own)) for _ in range(5)])
+        alarms += tests.ratio(tests.welch, *sides, shared=[error**2] * 2).p < 0.05
+        ignored += own > 0 and tests.ratio(tests.welch, *sides).p < 0.05
+    assert 0.03 < alarms / 1000 < 0.07
+    assert own == 0 or ignored > 2 * alarms
+
+
+def test_records_before_version_5_are_tested_with_the_error_of_their_shared_samples():
+    def runs(version, error):
+        made = gan(distance=around(1.0, 0.001)) + simulate("wgan", "gan", distance=around(1.3, 0.001, 1))
+        for run in made:
+            run.record.provenance.protocol = Protocol(version, {})
+            metric = run.record.metrics["fd/digits-cnn"]
+            metric.standard_error, metric.details["reference_n"] = error, 360
+        return made
+
+    assert verdict("wgan", runs(4, 0.01)) == SUPPORTED
+    assert verdict("wgan", runs(4, 0.3)) == UNDECIDED
+    assert verdict("wgan", runs(5, 0.3)) == SUPPORTED, "its seeds have samples of their own"
 
 
 def test_the_rank_correlation_raises_false_alarms_as_rarely_as_promised():

@@ -17,7 +17,7 @@ from zoo.comparison.claims.verdict import Missing, Part, judge
 from zoo.comparison.claims.wording import count_text, interval_text, mean_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, differing, is_number, timing_conditions
+from zoo.comparison.studies import Group, Study, differing, is_number, shared_error, timing_conditions
 from zoo.comparison.tables import number
 from zoo.record import SamplingOrder
 
@@ -169,7 +169,8 @@ def compare(a: Group, b: Group, measure: Measure, claimed: Direction, decides: b
         return Missing(needs=needs + " on one device" * (measure is LATENCY), decides=decides)
     if positive != samples:
         return Missing(needs=f"positive values of {measure.name}", decides=decides)
-    outcome = tests.ratio(tests.welch, *samples)
+    shared = [drawn_alike(group, measure.quantity, relative=True) for group in (a, b)]
+    outcome = tests.ratio(tests.welch, *samples, shared=shared)
     return Part(
         sentence=f"{measure.heading}: {a.label} {mean_text(samples[0])}{measure.unit}, "
         f"{b.label} {mean_text(samples[1])}{measure.unit} ({times_text(outcome)}).",
@@ -220,6 +221,27 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         runs=a.finished + b.finished,
         decides=decides,
     )
+
+
+def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False) -> float:
+    """Return the variance of a mean over seeds that their spread leaves out, since they share their latents.
+
+    The mean square of the runs' standard errors, see :func:`~zoo.comparison.studies.shared_error`; 0 for
+    runs with samples of their own.
+
+    Args:
+        group: the seeds.
+        quantity: the number that was averaged.
+        relative: of the number's logarithm.
+    """
+    if quantity is None:
+        return 0.0
+    errors = []
+    for run in group.finished:
+        value, error = quantity.of(run.record), shared_error(run, quantity.name)
+        if value is not None:
+            errors.append(error / abs(value) if relative and value else error)
+    return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
 def relative_distance(study: Study, group: Group) -> float:

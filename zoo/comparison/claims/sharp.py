@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims.measure import LEAST, SHARPNESS
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.measure import LEAST, SHARPNESS, drawn_alike
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.statistics import LEVEL
-from zoo.comparison.studies import Study
+from zoo.comparison.claims.statistics import LEVEL, Outcome
+from zoo.comparison.quantities import metric_value
+from zoo.comparison.studies import Group, Study
 
 TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at least {LEAST} seeds"
+
+
+def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:
+    """Return the test of a model's mean sharpness, over its seeds, against that of real images, 1."""
+    quantity = metric_value(metric)
+    shared = [drawn_alike(group, quantity, relative=True)]
+    return tests.ratio(tests.mean_of, group.values(quantity), shared=shared)
 
 
 def sharpness_panel(study: Study) -> Dots:

@@ -41,11 +41,16 @@ class Outcome:
         return self.p < LEVEL
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> Outcome:
+def welch(a: Sequence[float], b: Sequence[float], shared: Sequence[float] = (0.0, 0.0)) -> Outcome:
     """Return Welch's t-test of mean(a) - mean(b), for two or more values a side, variances not assumed equal.
 
     Samples without any spread say nothing about what another seed would give: then p is 1 if the means agree
     and NaN if they do not.
+
+    Args:
+        a, b: the values of each side.
+        shared: for each side the variance of an error that all its values have in common, which their spread
+            leaves out. It counts as known: it adds to the mean's variance, with infinite degrees of freedom.
 
     >>> round(welch([1.0, 2.0, 3.0], [5.0, 6.0, 9.0]).p, 4)
     0.0422
@@ -53,17 +58,21 @@ def welch(a: Sequence[float], b: Sequence[float]) -> Outcome:
     from scipy import stats
 
     difference = statistics.fmean(a) - statistics.fmean(b)
+    if any(shared):
+        return _with_shared_error(difference, [a, b], sum(shared))
     if len(set(a)) == len(set(b)) == 1:
         return _without_spread(difference, expected=0.0)
     with _one_side_may_be_constant():
         return _outcome(difference, stats.ttest_ind(a, b, equal_var=False))
 
 
-def mean_of(a: Sequence[float], expected: float = 0.0) -> Outcome:
-    """Return the one-sample t-test of a sample's mean against ``expected``."""
+def mean_of(a: Sequence[float], expected: float = 0.0, shared: Sequence[float] = (0.0,)) -> Outcome:
+    """Return the one-sample t-test of a mean against ``expected``; ``shared`` as in :func:`welch`."""
     from scipy import stats
 
     mean = statistics.fmean(a)
+    if any(shared):
+        return _with_shared_error(mean, [a], sum(shared), expected)
     if len(set(a)) == 1:
         return _without_spread(mean, expected)
     return _outcome(mean, stats.ttest_1samp(a, expected))
@@ -90,9 +99,15 @@ def slope(x: Sequence[float], y: Sequence[float]) -> Outcome:
     return Outcome(rise, rise - reach, rise + reach, float(line.pvalue))
 
 
-def ratio(test: Callable[..., Outcome], *samples: Sequence[float]) -> Outcome:
-    """Return ``test`` of the logarithms of positive samples, its estimate and interval as factors."""
-    found = test(*[[math.log(value) for value in sample] for sample in samples])
+def ratio(
+    test: Callable[..., Outcome], *samples: Sequence[float], shared: Sequence[float] | None = None
+) -> Outcome:
+    """Return ``test`` of the logarithms of positive samples, its estimate and interval as factors.
+
+    ``shared`` has the variances of shared errors of the logarithms, see :func:`welch`.
+    """
+    logarithms = [[math.log(value) for value in sample] for sample in samples]
+    found = test(*logarithms, **({} if shared is None else {"shared": shared}))
     factors = [_exp(value) for value in (found.estimate, found.low, found.high)]
     return Outcome(factors[0], factors[1], factors[2], found.p)
 
@@ -165,6 +180,22 @@ def holm(ps: Sequence[float]) -> list[float]:
 def _outcome(estimate: float, test: Any) -> Outcome:
     interval = test.confidence_interval(1 - LEVEL)
     return Outcome(estimate, float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def _with_shared_error(
+    estimate: float, samples: Sequence[Sequence[float]], shared: float, expected: float = 0.0
+) -> Outcome:
+    """Return Welch's test of a sum or difference of means that also have an error of known variance."""
+    from scipy import stats
+
+    own = [statistics.variance(sample) / len(sample) for sample in samples]
+    total = sum(own) + shared
+    doubt = sum(part * part / (len(sample) - 1) for part, sample in zip(own, samples, strict=True))
+    freedom = total * total / doubt if doubt > 0 else math.inf
+    error, tail = math.sqrt(total), stats.t(freedom) if math.isfinite(freedom) else stats.norm()
+    reach = float(tail.ppf(1 - LEVEL / 2)) * error
+    p = 2 * float(tail.sf(abs(estimate - expected) / error))
+    return Outcome(estimate, estimate - reach, estimate + reach, p)
 
 
 def _without_spread(estimate: float, expected: float) -> Outcome:

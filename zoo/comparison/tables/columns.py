@@ -25,7 +25,7 @@ from zoo.comparison.quantities import (
     Quantity,
     metric_value,
 )
-from zoo.comparison.studies import Group, kind_of, timing_conditions
+from zoo.comparison.studies import Group, kind_of, shared_error, timing_conditions
 from zoo.comparison.tables.cells import (
     KIND_MARKS,
     LIKELIHOODS,
@@ -42,6 +42,11 @@ from zoo.record import Direction, Metric, Record
 
 FEW_CALLS = 5  # a latency over fewer calls has a footnote
 MAIN_METRICS = (*LIKELIHOODS, "fid", "energy_distance", "sharpness")  # and the Fréchet distances, fd/...
+SHARED_LATENTS = (
+    "metrics of samples over seeds, by a protocol before version 5: ± the standard error of the mean, "
+    "sqrt(e² + s²/n), from the standard error e over the draw of samples, which the seeds share, and the "
+    "standard deviation s over n seeds"
+)
 METRIC_CONDITIONS = ("extractor", "weights_sha256", "reference_n")
 
 
@@ -221,6 +226,10 @@ class MetricColumn(Column):
         first, several = valued[0][1], len(values) > 1
         mean = statistics.fmean(values)
         spread = self.spread([metric for _, metric in valued], values) if several else first.standard_error
+        caption = self.caption if several else ""
+        if several and (errors := [error for run in runs if (error := shared_error(run, name))]):
+            shared = statistics.fmean(error * error for error in errors)
+            spread, caption = math.sqrt(shared + deviation(values) ** 2 / len(values)), SHARED_LATENTS
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
         kind, marks = SAMPLE, ""
         if name in LIKELIHOODS:
@@ -231,7 +240,6 @@ class MetricColumn(Column):
                 marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})")
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
-        caption = self.caption if several else ""
         return Cell(
             text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption
         )

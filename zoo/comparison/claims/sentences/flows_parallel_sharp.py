@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import (
     COLLAPSED,
     DEPTH,
@@ -16,7 +15,7 @@ from zoo.comparison.claims.measure import (
     parallel_flows,
     relative_distance,
 )
-from zoo.comparison.claims.sharp import sharpness_panel
+from zoo.comparison.claims.sharp import sharpness_of, sharpness_panel
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import interval_text
 from zoo.comparison.quantities import metric_value
@@ -59,7 +58,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
     values = flow.values(metric_value(metric))
     if len(values) < LEAST:
         return Missing(needs=f"{name.lower()} of {flow.label}, {LEAST} finished seeds")
-    outcome = tests.ratio(tests.mean_of, values)
+    outcome = sharpness_of(flow, metric)
     inside = outcome.low > SHARP and outcome.high < 1 / SHARP
     outside = outcome.high < SHARP or outcome.low > 1 / SHARP
     verdict = SUPPORTED if inside else REFUTED if outside else UNDECIDED

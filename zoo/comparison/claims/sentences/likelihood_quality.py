@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, distance_of
+from zoo.comparison.claims.measure import LEAST, distance_of, drawn_alike
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
@@ -75,7 +75,8 @@ def _inversions(models: Sequence[Group], likelihood: Quantity, distance: Quantit
     ps = []
     for a, b in itertools.combinations(models, 2):
         nats = tests.welch(a.values(likelihood), b.values(likelihood))
-        ratio = tests.ratio(tests.welch, a.values(distance), b.values(distance))
+        shared = [drawn_alike(group, distance, relative=True) for group in (a, b)]
+        ratio = tests.ratio(tests.welch, a.values(distance), b.values(distance), shared=shared)
         inverted = (nats.estimate < 0) == (ratio.estimate > 1)
         tested = not math.isnan(nats.p + ratio.p)
         ps.append(max(nats.p, ratio.p) if inverted and tested else 1.0)

@@ -12,6 +12,7 @@ from zoo.comparison.claims.measure import (
     autoregressive_flow,
     baseline,
     distance_of,
+    drawn_alike,
     parallel_flow,
 )
 from zoo.comparison.claims.panels import Dots, rows
@@ -51,7 +52,9 @@ def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part |
     samples = [distance.of(group) for group in (free, flow)]
     if min(map(len, samples)) < LEAST:
         return missing
-    outcome = tests.welch(*samples)  # not of logarithms: an unbiased distance may be zero
+    shared = [drawn_alike(group, distance.quantity) for group in (free, flow)]
+    # not of logarithms: an unbiased distance may be zero
+    outcome = tests.welch(samples[0], samples[1], shared)
     return Part(
         sentence=f"{flow.label} ({restriction}; {others:,.0f} parameters): {distance.name} "
         f"{mean_text(samples[1])}; ffjord (any field; {own:,.0f}): {mean_text(samples[0])} "

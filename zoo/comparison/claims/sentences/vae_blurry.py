@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import LEAST, SHARPNESS, baseline, compare, parallel_flow, parallel_flows
-from zoo.comparison.claims.sharp import TEST, sharpness_panel
+from zoo.comparison.claims.sharp import TEST, sharpness_of, sharpness_panel
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.studies import Group, Study
@@ -24,7 +23,7 @@ def vae_blurry(study: Study) -> Evidence:
     hierarchical = baseline(study, "vae_hierarchical")
     values = SHARPNESS.of(hierarchical)
     if len(values) >= LEAST:
-        outcome = tests.ratio(tests.mean_of, values)
+        outcome = sharpness_of(hierarchical)
         yield Part(
             sentence=f"The hierarchical VAE's samples: {number(outcome.estimate)} times "
             f"({p_text(outcome.p)}).",
@@ -41,7 +40,7 @@ def _against_real_images(study: Study, vae: Group) -> Part | Missing:
     values = SHARPNESS.of(vae)
     if len(values) < LEAST:
         return Missing(needs=f"sharpness of vae, {LEAST} finished seeds")
-    outcome = tests.ratio(tests.mean_of, values)
+    outcome = sharpness_of(vae)
     return Part(
         sentence=f"The VAE's samples have {number(outcome.estimate)} times the sharpness of real images"
         f"{_blur_text(vae)} ({interval_text(outcome)}).",
