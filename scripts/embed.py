@@ -26,4 +26,7 @@ def embed(page: str, table: str, name: str) -> str:
 if __name__ == "__main__":
     page = Path(sys.argv[1])
     for table in sys.argv[2:]:
-        page.write_text(embed(page.read_text(), Path(table).read_text(), table))
+        page.write_text(
+            embed(page.read_text(encoding="utf-8"), Path(table).read_text(encoding="utf-8"), table),
+            encoding="utf-8",
+        )

@@ -22,7 +22,7 @@ DATA = ("digits", "all data")
 def families(table: Path) -> str:
     """Return the Markdown table of one row a model from a comparison's ``table.csv``."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
-    with table.open(newline="") as stream:
+    with table.open(encoding="utf-8", newline="") as stream:
         for cell in csv.DictReader(stream):
             if cell["table"] == DATA[0] and cell["column"] in COLUMNS:
                 row = rows.setdefault((cell["family"], cell["model"]), {})
@@ -47,7 +47,7 @@ def number(cell: dict[str, str]) -> str:
 
 def slide(claims: Path) -> str:
     """Return the Markdown table of the slide's sentences and their verdicts from ``claims.csv``."""
-    with claims.open(newline="") as stream:
+    with claims.open(encoding="utf-8", newline="") as stream:
         parts = [row for row in csv.DictReader(stream) if row["data"] in DATA and row["claim"] in SLIDE]
     verdicts = {row["claim"]: row for row in parts}
     lines = [f"| {verdicts[key]['sentence']} | **{verdicts[key]['verdict']}** |" for key in SLIDE]

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from zoo.cli.output import write_any_character
 from zoo.cli.parser import make_parser
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import exit_with_parent, stop_on_signals
@@ -19,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done. 2: a mistake that the user can mend. 1: a mistake of zoo's own. 130 (interrupted) and 75 (cut off
     by missing memory, a full disk or the like): the same command resumes.
     """
+    write_any_character()
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("HYDRA_FULL_ERROR") == "1"
     arguments = [_expand_home(a) for a in arguments if a != "--debug"]
@@ -48,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if reason is not None:
             _print_error(f"{reason} The same command goes on from where it stopped.")
             return CUT_OFF
+        if isinstance(error, OSError) and error.filename is not None:
+            _print_error(f"{error.filename} cannot be used: {error.strerror}; give another place.")
+            return 2
         _print_error(f"{type(error).__name__}: {error} (--debug shows where)")
         return 1
 

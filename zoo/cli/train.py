@@ -110,7 +110,7 @@ def _run_hydra(arguments: Sequence[str]) -> int:
         else:
             code = launch(overrides, directory).wait()
         if code and is_first_rank():
-            with failures.open("a") as stream:
+            with failures.open("a", encoding="utf-8") as stream:
                 stream.write(f"{directory}\n")
         return objective(directory)  # which a sweeper plugin of Hydra's may minimise
 
@@ -120,7 +120,7 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     task.__module__ = "__main__"
     try:
         hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()
-        failed = failures.read_text().splitlines()
+        failed = failures.read_text(encoding="utf-8").splitlines()
     finally:
         failures.unlink(missing_ok=True)
     for directory in failed:

@@ -45,7 +45,7 @@ def compare(
         return 0
     out.mkdir(parents=True, exist_ok=True)
     stamp, known = fingerprint(runs), out / ".inputs"
-    if not (known.exists() and known.read_text() == stamp and (out / "index.html").exists()):
+    if not (known.exists() and known.read_text(encoding="utf-8") == stamp and (out / "index.html").exists()):
         _write(runs, tables, out)
         write_atomic(known, stamp)
     if archive:

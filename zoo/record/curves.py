@@ -26,7 +26,7 @@ def read_rows(directory: str | Path) -> list[Row]:
     """
     path = Path(directory)
     try:
-        text = (path / CURVES if path.is_dir() else path).read_text()
+        text = (path / CURVES if path.is_dir() else path).read_text(encoding="utf-8")
         return [
             {name: float(value) for name, value in row.items() if value}
             for row in csv.DictReader(text.splitlines())
@@ -66,7 +66,7 @@ class CurveWriter:
         self.path, self.columns = Path(directory) / CURVES, list(columns)
         kept = []
         if keep and self.path.exists():
-            whole = self.path.read_text().rpartition("\n")[
+            whole = self.path.read_text(encoding="utf-8").rpartition("\n")[
                 0
             ]  # without a line break the last line is incomplete
             rows = csv.DictReader(whole.splitlines())
@@ -76,7 +76,7 @@ class CurveWriter:
 
     def append(self, row: Mapping[str, float], to_disk: bool = False) -> None:
         """Write a row; with ``to_disk``, wait until it is on the disk."""
-        with self.path.open("a") as stream:
+        with self.path.open("a", encoding="utf-8") as stream:
             stream.write(",".join(f"{row[c]:.8g}" if c in row else "" for c in self.columns) + "\n")
             if to_disk:
                 stream.flush()

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from hydra.errors import InstantiationException
 from hydra.utils import get_class, instantiate
 from torch import nn
 
@@ -41,6 +42,22 @@ def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
     settings = dict(spec.training)
     target = get_class(settings.pop("_target_"))
     return target(model, seed=spec.identity.seed, **settings)
+
+
+def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
+    """Return Lightning's trainer with the settings of ``conf/trainer/`` and those that the run fixes.
+
+    Raises:
+        ZooError: Lightning refuses the settings, for example an accelerator that this machine lacks.
+    """
+    try:
+        trainer: pl.Trainer = instantiate(settings, **more)
+    except InstantiationException as error:
+        reason = str(error.__cause__ or error).strip().rstrip(".")
+        raise ZooError(
+            f"The trainer cannot be set up ({reason}); change the setting of trainer.*."
+        ) from error
+    return trainer
 
 
 class Fit:
@@ -95,7 +112,7 @@ class Fit:
             self.flops,
             self.progress,
         ]
-        self.trainer: pl.Trainer = instantiate(
+        self.trainer = make_trainer(
             spec.trainer,
             strategy=strategy(spec.trainer),
             max_epochs=1,

@@ -97,6 +97,6 @@ def _read_rank_error(directory: Path) -> str | None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (directory / RANK_ERROR).exists():
-            return (directory / RANK_ERROR).read_text()
+            return (directory / RANK_ERROR).read_text(encoding="utf-8")
         time.sleep(0.1)
     return None

@@ -127,7 +127,7 @@ def _refuse_another(spec: RunSpec, directory: Path) -> None:
     if record is None and not (directory / "checkpoints" / "last.ckpt").exists():
         return
     try:  # as it was trained: a record that was judged again has other settings of the evaluation
-        kept = yaml.safe_load((directory / "config.yaml").read_text())
+        kept = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
         other = kept != yaml.safe_load(yaml.safe_dump(spec.identity.config))
     except (OSError, yaml.YAMLError):  # without it, only a record shows the settings
         other = record is not None and record.provenance.config_hash != spec.identity.config_hash

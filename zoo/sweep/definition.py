@@ -116,7 +116,7 @@ def read_sweep(file: Path) -> Sweep:
         ZooError: it is not valid YAML, or a setting is unknown or has the wrong type.
     """
     try:
-        values = yaml.safe_load(file.read_text())
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ZooError(f"The sweep {file} is not valid YAML: {' '.join(str(error).split())}.") from None
     return check_sweep({} if values is None else values, str(file))

@@ -101,7 +101,7 @@ class Job:
         if self.worker is not None and self.worker.queued:
             self.state = "queued"
         try:
-            self.progress = json.loads((self.directory / PROGRESS).read_text())
+            self.progress = json.loads((self.directory / PROGRESS).read_text(encoding="utf-8"))
             if self.worker is not None:
                 self.state = "queued" if self.worker.queued else self.progress["phase"]
         except (OSError, ValueError, KeyError):
@@ -146,7 +146,9 @@ class Job:
 def _last_line(log: Path) -> str:
     """Return the last line of a log that is not empty, without the ``zoo:`` of an error message."""
     try:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
     except OSError:
         return ""
     return lines[-1].removeprefix("zoo: ") if lines else ""

@@ -146,7 +146,7 @@ class Search:
     def _stored(self) -> list[Trial]:
         """Return the proposals that were stored on disk."""
         try:
-            return list(json.loads(self.file.read_text())["asked"])
+            return list(json.loads(self.file.read_text(encoding="utf-8"))["asked"])
         except (OSError, ValueError, KeyError):
             return []
 

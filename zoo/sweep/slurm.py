@@ -333,5 +333,5 @@ def _last_line(text: str) -> str:
 
 def _log(directory: Path, sentence: str) -> None:
     """Append a sentence to the run's log, whose last line the sweep shows."""
-    with (directory / LOG).open("a") as log:
+    with (directory / LOG).open("a", encoding="utf-8") as log:
         log.write(f"zoo: {sentence}\n")

@@ -9,7 +9,8 @@ from pathlib import Path
 def logged_in() -> bool:
     """Return whether there is a key for W&B."""
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    return bool(os.environ.get("WANDB_API_KEY")) or (netrc.exists() and "wandb" in netrc.read_text())
+    keys = netrc.read_text(encoding="utf-8", errors="replace") if netrc.exists() else ""
+    return bool(os.environ.get("WANDB_API_KEY")) or "wandb" in keys
 
 
 def wandb_mode() -> str:

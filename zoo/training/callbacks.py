@@ -151,7 +151,7 @@ class Progress(pl.Callback):
             "seconds_left": left,
         }
         temporary = self.file.with_name(f".{PROGRESS}")
-        temporary.write_text(json.dumps(state))
+        temporary.write_text(json.dumps(state), encoding="utf-8")
         os.replace(temporary, self.file)
         if self.show:
             self.show(state)

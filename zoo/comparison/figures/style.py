@@ -62,9 +62,9 @@ def save_svg(figure: Any, file: Path) -> None:
     two decimals (a hundredth of a point): half of the bytes.
     """
     figure.savefig(file, metadata={"Date": None})
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     for index, name in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text))):
         text = text.replace(name, f"{file.stem}-clip{index}")
     text = re.sub(r' transform="rotate\(-0 [^"]*"', "", text)  # drop rotations by zero
     text = re.sub(r'(?<= )(?:d|x|y)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")

@@ -111,7 +111,7 @@ def render(template: str, **values: Any) -> str:
 
     Templates lie in this directory and beside the claims.
     """
-    style, script = (Markup((HERE / name).read_text()) for name in ("style.css", "script.js"))
+    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
     return _environment().get_template(template).render(style=style, script=script, **values)
 
 
@@ -139,7 +139,7 @@ def _picture(png: Path, title: str) -> Markup:
         data = base64.b64encode(png.read_bytes()).decode()
         picture = '<figure class="pixels"><img alt="{}" src="data:image/png;base64,{}"></figure>'
         return Markup(picture).format(title, data)
-    text = svg.read_text()
+    text = svg.read_text(encoding="utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = text.replace(INK, "var(--ink)").replace(PAPER, "var(--paper)")
     return Markup('<figure role="img" aria-label="{}">{}</figure>').format(title, Markup(text))
