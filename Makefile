@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow mutations quick lint format docs results bench lock clean
+.PHONY: setup quickstart test test-slow mutations quick lint format docs results bench lock vendor clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -77,6 +77,10 @@ bench: $(READY)
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --extra search --extra cluster \
 	    --extra workspace --extra tables --upgrade --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+
+# The JavaScript libraries of scripts/vendor.json, packed again from npm; commit what changes.
+vendor: $(READY)
+	$(BIN)/python scripts/vendor.py
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache

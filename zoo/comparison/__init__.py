@@ -70,4 +70,4 @@ def _write(runs: list[Run], tables: list[Table], out: Path) -> None:
     write_atomic(out / "table.tex", "\n\n".join(render.latex(table) for table in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
-    write_atomic(out / "index.html", page.build(runs, tables, drawn, claims.section(runs, out)))
+    write_atomic(out / "index.html", page.build(runs, tables, drawn, claims.decide(runs)))

@@ -18,7 +18,7 @@ from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run, gather
 from zoo.record import write_atomic
 
-__all__ = ["claims", "decide", "section"]
+__all__ = ["claims", "decide"]
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
@@ -60,19 +60,3 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
 def decide(runs: Sequence[Run]) -> list[Decision]:
     """Return the decision about every claim, in the order of the lecture; see :func:`.verdict.decide`."""
     return verdict.decide(runs, all_claims())
-
-
-def section(runs: Sequence[Run], out: Path) -> tuple[str, str]:
-    """Return the claims that the runs decide as HTML for a page: the verdicts, and the articles they link to.
-
-    Figures are written to ``out/claims``. Both parts are empty if nothing is measured for any claim.
-    """
-    from zoo.comparison import page
-    from zoo.comparison.claims import figures, render
-
-    measured = [decision for decision in decide(runs) if decision.deciding]
-    if not measured:
-        return "", ""
-    drawn = figures.draw(measured, out / "claims")
-    heading = '<h2 id="claims">The lecture\'s claims, one by one</h2>'
-    return render.overview(measured), heading + render.section(measured, page.pictures(drawn))

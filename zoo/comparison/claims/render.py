@@ -151,11 +151,6 @@ def _csv_line(part: Part) -> dict[str, Any]:
     return line
 
 
-def overview(decisions: Sequence[Decision]) -> str:
-    """Return the verdicts alone as HTML, each with a link to its article."""
-    return _template("overview.html", decisions=decisions)
-
-
 def section(decisions: Sequence[Decision], pictures: Mapping[str, str]) -> str:
     """Return the ledger as HTML; ``pictures`` holds the HTML of each decision's figure, by its name."""
     return _template("section.html", decisions=decisions, pictures=pictures, lead=LEAD)

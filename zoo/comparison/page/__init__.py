@@ -1,59 +1,126 @@
-"""The HTML page of a comparison, a self-contained file. Its templates, style and script are beside this."""
+"""The HTML page of a comparison: one file that fetches nothing. Templates, style and scripts are beside this.
+
+The page holds the records' numbers as JSON, curves and pictures (:mod:`.payload`, :mod:`.series`,
+:mod:`.pixels`, :mod:`.evidence`), packed by gzip under base64, and the scripts of ``script/``, which draw
+tables and charts from them. Charts are Plotly's basic bundle (``vendor/``; ``make vendor`` packs it again).
+The scripts are files that are read one after the other inside one function, in the order of :data:`SCRIPTS`.
+
+A policy inside the page names the hashes of its two scripts, so that no other script runs, and forbids every
+connection. A name from a record becomes text, never markup.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
+import gzip
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from zoo.comparison.claims.render import LEAD
+from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
-from zoo.comparison.page.provenance import provenance
-from zoo.comparison.tables import Cell, Row, Table
+from zoo.comparison.page import evidence, payload
+from zoo.comparison.page.pixels import Pixels, pictures_of
+from zoo.comparison.page.series import curves_of
+from zoo.comparison.studies import studies
+from zoo.comparison.tables import Table
 
 HERE = Path(__file__).parent
-FIGURES = {  # heading and explanation of each
-    "samples": (
+SCRIPTS = (
+    "core", "data", "state", "statistics", "table", "drawer", "charts", "tradeoff", "curves", "more",
+    "samples", "claims", "main",
+)  # fmt: skip
+PLOTLY = HERE / "vendor" / "plotly-basic.min.js.gz"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        id: its name.
+        title: the heading.
+        lead: a sentence below it.
+        parts: names of its elements, each a box that a script fills: ``controls``, ``chart`` or others.
+        hidden: whether it is shown only where a script finds something for it.
+    """
+
+    id: str
+    title: str
+    lead: str
+    parts: tuple[str, ...] = ("controls", "chart")
+    hidden: bool = False
+
+
+SECTIONS = (
+    Section(
+        "tradeoff",
+        "Trade-off",
+        "What quality costs. Colour is the family, shape the kind of likelihood; crosses are one standard "
+        "deviation over seeds. The dashed front keeps kinds apart, and its shade is the 25 % within which "
+        "times differ by the load alone. Click a point to pin it, drag to pin several.",
+        ("controls", "chart", "legend"),
+    ),
+    Section(
+        "table",
+        "The table",
+        "A heading sorts, within a kind of likelihood; a number opens its origin; ★ pins, ▸ shows the seeds. "
+        "Arrow keys move between the cells.",
+        ("controls", "count", "scroll", "more", "notes"),
+    ),
+    Section(
+        "samples",
         "Samples",
-        "The first samples of every model, drawn with the protocol's seed, beside real test data.",
+        "The same places of every model side by side.",
+        ("controls", "box", "said", "slider"),
     ),
-    "densities": (
-        "Densities",
-        "The data's histogram, then every model's density on the same scale; below each its divergence, "
-        "NLL - entropy, in nats. Of several configurations of a model it is the nearest one.",
+    Section(
+        "curves",
+        "Training",
+        "The line is the mean, the band the least to the largest of the seeds, as far as all of them go.",
     ),
-    "speed_vs_quality": (
-        "Speed against quality",
-        "Towards the lower left is better: fast and close to real data.",
+    Section(
+        "scaling", "Scaling", "What happens when the batch or the data grow: slopes with 95 % intervals."
     ),
-    "sampling_vs_batch": (
-        "Sampling against batch",
-        "Seconds of one call (the latency at batch 1), and how many passes of a network wait for one another "
-        "in it: medians over seeds, of the configuration that stands for each model.",
+    Section(
+        "stability", "Stability", "Every seed of every configuration: how much the outcome depends on luck."
     ),
-    "curves": (
-        "Learning curves",
-        "Likelihoods share an axis; other criteria cannot, so each has its own. "
-        "Of very many runs, one of each configuration or model is drawn.",
+    Section(
+        "sharpness",
+        "Sharpness",
+        "Sharpness of samples read as blur: the line is what real images lose when they are blurred.",
+        hidden=True,
     ),
-    "clock": (
-        "Against the clock",
-        "Runs with a budget of seconds: likelihood against time spent in updates.",
+    Section(
+        "profile",
+        "Across data",
+        "On how many of the data sets of known density a model comes within τ of the truth. Each model is "
+        "the configuration that stands for it.",
+        hidden=True,
     ),
-}
+    Section("claims", "The lecture's claims", "", ("controls", "box"), hidden=True),
+    Section("kinds", "How to read it", "", ("list",)),
+)
 KINDS = {
-    "plain": "exact: the log-likelihood is computed without approximation.",
+    "no mark": "exact: the log-likelihood is computed without approximation.",
     "†": "exact for the dequantised density, whose noise makes it a bound for the integer pixels.",
-    "≤": "bound: the true value is at most this (a VAE's evidence bound).",
+    "≤": "bound: the true value is at most this (a VAE's evidence bound). A bound below an exact value "
+    "proves that its model is better; a bound above one proves nothing.",
     "≈": "estimate: an ODE solver at a tolerance, or a stochastic or truncated trace, stands between.",
-    "—": "none: the family defines no likelihood, or the metric does not apply; the notes say why.",
+    "—": "none: the family defines no likelihood, or the metric does not apply; click it for the reason.",
+    "a, ab, b": "groups: configurations that share a letter cannot be told apart.",
+    "filled": "nothing is significantly better. One seed has no ranks; a collapsed model is never filled.",
+    "±": "standard deviation over [n] seeds; with one seed the standard error of the evaluation.",
 }
 
 
@@ -61,44 +128,119 @@ def build(
     runs: Sequence[Run],
     tables: Sequence[Table],
     figures: Mapping[str, Path],
-    claims: tuple[str, str] = ("", ""),
+    decisions: Sequence[Decision] = (),
+    warnings: Sequence[str] = (),
+    *,
+    live: bool = False,
 ) -> str:
-    """Return the page of a comparison. Pictures are inside it, so that it fetches nothing.
+    """Return the page of a comparison, self-contained and the same for the same runs.
 
     Args:
         runs: the compared runs.
-        tables: their tables.
-        figures: PNG files by name; a drawing has an SVG file beside it.
-        claims: two HTML fragments, the table of verdicts and the articles behind them.
+        tables: their tables, for browsers without scripts.
+        figures: PNG files by name; a drawing has an SVG file beside it, which browsers without scripts show.
+        decisions: the ledger of claims.
+        warnings: sentences about records that were left out.
+        live: whether the page may ask its own server for changes.
     """
-    verdicts, articles = claims
-    shown = {name: about for name, about in FIGURES.items() if name in figures}
-    links = {"verdicts": "The lecture's claims"} if verdicts else {}
-    links |= {anchor(table): table.title for table in tables if not table.beside}
-    links |= {name: title for name, (title, _) in shown.items()}
-    links |= {"kinds": "How to read it", "provenance": "Provenance"}
-    protocols = {run.record.provenance.protocol_hash for run in runs}
+    facts, curves, pixels = contents(runs, decisions, warnings)
+    script, plotly = script_text(live), _library()
+    names = list(dict.fromkeys(study["label"] for study in facts["studies"]))
+    heading = f"zoo · {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    measured = [decision for decision in decisions if decision.deciding]
+    drawing = figures.get("speed_vs_quality")
+    plain = render(
+        "plain.html",
+        tables=[table for table in tables if not table.beside],
+        claims=[{"sentence": d.claim.sentence, "verdict": d.verdict, "data": d.data} for d in measured],
+        drawing=_picture(drawing, "Speed against quality") if drawing else "",
+    )
     return render(
         "page.html",
-        title="Generative models, compared",
-        run_count=len(runs),
-        model_count=len({run.record.model for run in runs}),
-        protocols="one protocol" if len(protocols) == 1 else f"{len(protocols)} settings of the protocol",
-        links=links,
-        verdicts=Markup(verdicts),
-        tables=tables,
-        figures=[
-            {"name": name, "title": title, "lead": lead, "picture": _picture(figures[name], title)}
-            for name, (title, lead) in shown.items()
+        policy=policy([script, plotly], live),
+        title=heading,
+        heading=heading,
+        facts=Markup("<li>{} runs</li>").format(len(runs)),
+        sections=[
+            {"id": one.id, "title": one.title, "lead": one.lead, "hidden": one.hidden, "body": _body(one)}
+            for one in SECTIONS
         ],
-        claims=Markup(articles),
-        failed=[run.record for run in runs if run.record.status != "finished"],
-        kinds=KINDS,
-        provenance=[(name, _quick_to_open(facts)) for name, facts in provenance(runs)],
-        anchor=anchor,
-        origins=origins,
-        sortable=sortable,
+        plain=Markup(plain),
+        data=packed_json(facts),
+        series=packed_json(curves),
+        pixels=packed(pixels),
+        script=Markup(script),
+        plotly=Markup(plotly),
     )
+
+
+def contents(
+    runs: Sequence[Run], decisions: Sequence[Decision] = (), warnings: Sequence[str] = ()
+) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
+    """Return the page's data, the curves of the runs, and the bytes of the pictures."""
+    facts, compared, pixels = payload.facts(runs), studies(runs), Pixels()
+    for entry, study, shown in zip(facts["studies"], compared, pictures_of(compared, pixels), strict=True):
+        entry["pictures"] = shown
+        entry["sharpness"] = evidence.sharpness(study)
+    facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
+    facts["warnings"] = list(warnings)
+    return facts, curves_of(runs), pixels.bytes()
+
+
+def packed(content: bytes) -> str:
+    """Return bytes under gzip and base64, the same text each time; nothing for nothing."""
+    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode() if content else ""
+
+
+def packed_json(value: Any) -> str:
+    """Return a value as packed JSON."""
+    return packed(json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode())
+
+
+def script_text(live: bool = False) -> str:
+    """Return the page's script: the files of :data:`SCRIPTS` inside one function."""
+    names = (*SCRIPTS[:-1], *(["live"] if live else []), SCRIPTS[-1])
+    parts = [(HERE / "script" / f"{name}.js").read_text(encoding="utf-8") for name in names]
+    return "(() => {\n'use strict';\n" + "\n".join(parts) + "})();\n"
+
+
+@cache
+def _library() -> str:
+    return gzip.decompress(PLOTLY.read_bytes()).decode("utf-8")
+
+
+def policy(scripts: Sequence[str], live: bool = False) -> str:
+    """Return the policy that lets these scripts run and no other, and nothing be fetched.
+
+    Styles may stand in the page, since Plotly adds its own. A live page may connect to its own server.
+    """
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{one}'" for one in hashes)
+    connect = "connect-src 'self'; " if live else ""
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"{connect}base-uri 'none'; form-action 'none'"
+    )
+
+
+def _body(section: Section) -> Markup:
+    """Return the empty boxes of a section."""
+    boxes = {
+        "controls": '<div class="controls" id="{id}-controls"></div>',
+        "chart": '<div class="chart" id="{id}-chart"></div><p class="finding" id="{id}-chart-finding"></p>',
+        "legend": '<p class="legend" id="{id}-legend"></p>',
+        "count": '<p class="dim" id="{id}-count"></p>',
+        "scroll": '<div class="scroll" id="{id}-scroll"><table id="{id}-main" class="main"></table></div>',
+        "more": '<p id="{id}-more"></p>',
+        "notes": '<ul class="notes" id="{id}-notes"></ul>',
+        "box": '<div id="{id}-box" class="box"></div>',
+        "said": '<p class="dim" id="{id}-said"></p>',
+        "slider": '<div id="slider"><h3>A against B</h3><div id="slider-box"></div></div>',
+    }
+    if section.parts == ("list",):
+        entries = (Markup("<dt>{}</dt><dd>{}</dd>").format(mark, text) for mark, text in KINDS.items())
+        return Markup('<dl class="facts">') + Markup("").join(entries) + Markup("</dl>")
+    return Markup("".join(boxes[part].replace("{id}", section.id) for part in section.parts))
 
 
 def shell(title: str, body: str) -> str:
@@ -111,8 +253,8 @@ def render(template: str, **values: Any) -> str:
 
     Templates lie in this directory and beside the claims.
     """
-    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
-    return _environment().get_template(template).render(style=style, script=script, **values)
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return _environment().get_template(template).render(style=style, **values)
 
 
 @cache
@@ -142,36 +284,4 @@ def _picture(png: Path, title: str) -> Markup:
     text = svg.read_text(encoding="utf-8")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = text.replace(INK, "var(--ink)").replace(PAPER, "var(--paper)")
-    return Markup('<figure role="img" aria-label="{}">{}</figure>').format(title, Markup(text))
-
-
-def anchor(table: Table) -> str:
-    """Return a table's title in the characters that a link may hold."""
-    return re.sub(r"[^\w-]+", "-", table.title).strip("-")
-
-
-def sortable(cell: Cell) -> bool:
-    """Whether a column is sorted by the cell's value; otherwise it is sorted by the text."""
-    return bool(cell.kind) or cell.text in ("—", "")
-
-
-def origins(row: Row) -> str:
-    """Return where the runs of a row come from, a line for each."""
-    return "\n".join(map(_origin, row.runs))
-
-
-def _origin(run: Run) -> str:
-    record, source = run.record, run.record.provenance
-    facts = [f"seed {record.seed}", record.status]
-    if source.config_hash:
-        facts.append(f"config {source.config_hash[:10]}")
-    if source.git_commit:
-        facts.append(f"commit {source.git_commit[:10]}")
-    if command := source.command or " ".join(source.overrides or []):
-        facts.append(command)
-    return " · ".join(facts)
-
-
-def _quick_to_open(facts: str) -> Markup:
-    """Return JSON with its quotation marks as they are: escaped, they would be a third of the page."""
-    return Markup(html.escape(facts, quote=False))
+    return Markup('<figure role="img" aria-label="{}">{}</figure>').format(escape(title), Markup(text))

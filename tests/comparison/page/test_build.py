@@ -1,0 +1,109 @@
+"""The page is one file that fetches nothing, escapes names, and has the same bytes each time."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fake_records import save, write
+from invented import HOSTILE, built, gathered
+
+from zoo.comparison import page as room
+from zoo.comparison.page import payload, series
+from zoo.comparison.page.pixels import BUDGET
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def unpacked(text: str, name: str) -> bytes:
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    return gzip.decompress(base64.b64decode(found[1]))
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text()
+
+
+def test_the_page_fetches_nothing_and_escapes_names(text):
+    own = text.replace(gzip.decompress(room.PLOTLY.read_bytes()).decode(), "")
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", own)
+    assert "<img src=x" not in text
+    assert HOSTILE in json.loads(unpacked(text, "data"))["studies"][0]["rows"]["model"]
+
+
+def test_the_policy_names_the_hashes_of_the_two_scripts_alone(text):
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
+    assert policy is not None
+    assert len(scripts) == 2
+    assert set(re.findall(r"sha256-([^&']*)", policy[1])) == hashes
+    assert "default-src &#39;none&#39;" in policy[1]
+    assert "connect-src" not in policy[1]
+
+
+def test_the_same_runs_make_the_same_bytes(runs):
+    assert built(runs) == built(runs)
+
+
+def test_without_scripts_the_tables_and_verdicts_are_there(text):
+    found = re.search(r"<noscript>(.*?)</noscript>", text, re.DOTALL)
+    assert found is not None
+    assert "pixelcnn" in found[1]
+
+
+@pytest.mark.parametrize("folder", ["zoo/comparison/page/vendor", "tests/comparison/page/vendor"])
+def test_a_vendored_library_is_the_one_that_its_list_names(folder):
+    about = json.loads((ROOT / folder / "vendored.json").read_text())
+    content = gzip.decompress((ROOT / folder / f"{about['file']}.gz").read_bytes())
+    listed = json.loads((ROOT / "scripts" / "vendor.json").read_text())
+    assert hashlib.sha256(content).hexdigest() == about["sha256"]
+    assert about["integrity"] in {entry["integrity"] for entry in listed}
+    assert (ROOT / folder / f"{about['package']}.LICENSE").read_text()
+
+
+def test_every_script_of_the_room_is_in_the_page():
+    files = {path.stem for path in (room.HERE / "script").glob("*.js")}
+    text = room.script_text(live=True)
+    assert all((room.HERE / "script" / f"{name}.js").read_text() in text for name in files)
+
+
+def test_a_row_has_the_command_seeds_and_differences_of_its_runs(tmp_path):
+    for seed, rate in ((0, 0.1), (1, 0.1), (0, 0.2)):
+        record = write(tmp_path, "maf", "flow", seed=seed, key=f"-{rate}", value=1.5 + seed)
+        record.provenance.config |= {"training": {"lr": rate, "updates": 7}}
+        save(tmp_path, record)
+    data = payload.facts(gathered(tmp_path))
+    (study,) = data["studies"]
+    strings = data["strings"]
+    own = [{strings[name]: strings[value] for name, value in row} for row in study["settings"]]
+    assert sorted(row["training.lr"] for row in own) == ["0.1", "0.2"]
+    assert {name: strings[place] for name, place in study["shared"].items()} == {"training.updates": "7"}
+    (bits,) = (column for column in study["columns"] if column["key"] == "bits_per_dim")
+    assert sorted(map(tuple, bits["seeds"])) == [(1.5,), (1.5, 2.5)]
+    assert data["runs"]["command"] == ["zoo train model=maf"] * 3
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path):
+    write(tmp_path, "maf", "flow")
+    (run,) = gathered(tmp_path)
+    lines = ["updates,images_seen,wall_seconds,device_seconds,train/loss,val/loss"]
+    lines += [f"{n},{32 * n},{n * n},{2 * n * n},{n},{1000 - n}" for n in range(1, 901)]
+    (run.directory / "curves.csv").write_text("\n".join(lines) + "\n")
+    (curve,) = series.curves_of([run])
+    assert len(curve["updates"]) == series.POINTS
+    assert (curve["updates"][0], curve["updates"][-1]) == (1, 900)
+    assert curve["axes"]["images_seen"] == 32, "a multiple of the updates is stored as the factor"
+    assert curve["axes"]["wall_seconds"][-1] == 810_000
+    assert curve["curves"]["val/loss"][-1] == 100
+
+
+def test_pictures_stay_within_their_budget(text):
+    assert len(unpacked(text, "pixels")) < BUDGET

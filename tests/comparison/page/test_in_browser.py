@@ -1,0 +1,239 @@
+"""What a reader does with the page, in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import math
+import random
+from pathlib import Path
+
+import pytest
+from invented import HOSTILE
+from scipy import stats
+
+from zoo.comparison.claims.statistics import holm, welch
+from zoo.comparison.tables import number
+
+AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
+OPEN_SHEET = "document.querySelector('#sheet').open"
+
+
+HELPERS = """
+window.lines = () => [...document.querySelectorAll('#table-main tr[data-row]')];
+window.line = model => lines().find(line => line.dataset.row.startsWith(`${model}~`));
+window.row = start => {
+  const found = zoo.rowsOf(zoo.current());
+  return found.find(row => row.id === start) || found.find(row => row.id.startsWith(start));
+};
+window.column = key => zoo.columnOf(zoo.current(), key);
+window.words = query => [...document.querySelectorAll(query)].map(node => node.textContent);
+"""
+
+
+@pytest.fixture
+def tab(tab):
+    """Return the page with short names for what the tests look at."""
+    tab.evaluate(HELPERS)
+    return tab
+
+
+def violations(tab):
+    tab.call("Page.setBypassCSP", {"enabled": True})
+    tab.evaluate(gzip.decompress(AXE.read_bytes()).decode() + "\n;true")
+    return tab.evaluate(
+        "axe.run().then(r => r.violations.map(v => [v.id, v.nodes.slice(0, 3).map(n => n.html)]))"
+    )
+
+
+def rows(tab):
+    return tab.evaluate("lines().map(line => line.dataset.row)")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (400, False), (400, True)])
+def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page, width, dark):
+    tab = browser.open(page, width=width, dark=dark)
+    tab.wait("document.querySelector('#tradeoff-chart .main-svg')")
+    assert violations(tab) == [], "with a chart"
+    tab.evaluate("document.querySelector('#table-main tbody td button.cell').click()")
+    tab.wait(OPEN_SHEET)
+    assert violations(tab) == [], "with the sheet open"
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    assert tab.requests == []
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_a_script_that_is_not_the_pages_own_does_not_run(browser, page, tmp_path):
+    hurt = tmp_path / "hurt.html"
+    hurt.write_text(page.read_text().replace("</body>", "<script>window.hit = 1</script></body>"))
+    tab = browser.open(hurt)
+    assert tab.evaluate("window.hit") is None
+    assert any("Content Security Policy" in complaint for complaint in tab.complaints)
+    tab.close()
+
+
+def test_hostile_names_are_shown_as_they_are_and_do_nothing(tab):
+    tab.evaluate("zoo.set({rows: 'all', query: 'onerror'})")
+    assert tab.evaluate("words('#table-main tr[data-row] .cell.text')") == [HOSTILE]
+    tab.evaluate("document.querySelector('#table-main tr[data-row] .cell.text').click()")
+    assert tab.evaluate("words('#sheet-title')") == [HOSTILE]
+    tab.wait("document.querySelector('#tradeoff-chart .main-svg')")
+    assert tab.evaluate("document.querySelectorAll('img').length") == 0
+    assert tab.evaluate("window.hit") is None
+
+
+def test_sorting_never_puts_different_kinds_into_one_order(tab):
+    tab.evaluate("zoo.set({sort: 'bits_per_dim', rows: 'all'})")
+    asked = "zoo.blocks().map(b => [b.kind, b.rows.map(r => column('bits_per_dim').value[r.index])])"
+    blocks = tab.evaluate(asked)
+    assert [kind for kind, _ in blocks] == ["exact", "exact†", "lower bound", "estimate", ""]
+    for _, values in blocks[:-1]:
+        assert values == sorted(values)
+    assert len(tab.evaluate("words('#table-main tr.block')")) == len(blocks)
+    tab.evaluate("zoo.set({sort: '-bits_per_dim'})")
+    assert tab.evaluate(asked) == [[kind, values[::-1]] for kind, values in blocks[:-1]] + blocks[-1:]
+
+
+def test_a_bound_below_exact_values_is_said_to_be_better_and_never_the_reverse(tab):
+    tab.evaluate("zoo.set({sort: 'bits_per_dim', rows: 'all'})")
+    (note,) = tab.evaluate("words('#table-main tr.block .note')")
+    assert "is better than the exact values of pixelcnn" in note
+
+
+def test_everything_is_reached_by_the_keyboard_alone(tab):
+    tab.press("Tab")
+    tab.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "table-h", "the first stop skips to the table"
+    for _ in range(40):
+        tab.press("Tab")
+        if tab.evaluate("Boolean(document.activeElement.closest('#table-main tbody'))"):
+            break
+    tab.press("ArrowDown", 2)
+    tab.press("ArrowRight", 2)
+    here = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+    tab.press("Enter")
+    assert tab.wait(OPEN_SHEET)
+    name, heading = here.split(": ")[0].rsplit(", ", 1)
+    assert tab.evaluate("document.querySelector('#sheet-title').textContent") == f"{name} · {heading}"
+    tab.press("Escape")
+    tab.wait(f"!{OPEN_SHEET}")
+    assert tab.evaluate("document.activeElement.getAttribute('aria-label')") == here, "the focus comes back"
+    tab.press("/")
+    tab.type("pixel")
+    tab.wait("document.querySelectorAll('#table-main tr[data-row]').length === 1")
+
+
+def test_an_address_brings_the_same_view_again(tab, browser, page):
+    tab.evaluate(
+        "zoo.set({query: 'flow', sort: '-latency', group: 'sampling', hidden: ['gan'], rows: 'all', "
+        "pins: [zoo.rowsOf(zoo.current())[1].id], differs: true, y: 'sharpness', linear: ['x'], guard: 7})"
+    )
+    address = tab.evaluate("location.href")
+    again = browser.open(address)
+    again.evaluate(HELPERS)
+    assert again.evaluate("JSON.stringify(zoo.state)") == tab.evaluate("JSON.stringify(zoo.state)")
+    assert rows(again) == rows(tab)
+    assert again.evaluate("zoo.address()") == tab.evaluate("zoo.address()")
+    again.close()
+
+
+def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
+    tab.evaluate("zoo.set({baseline: row('glow~glow').id})")
+    tab.evaluate("zoo.set({open: `${row('glow~glow-wide').id}|bits_per_dim`})")
+    (text,) = tab.evaluate("words('#sheet-body')")
+    for part in ("0: 2.2 · 1: 2.21 · 2: 2.22", "zoo train model=glow", "training.lr", "0.01", "unset"):
+        assert part in text
+    for heading in ("protocol", "versions", "data", "directories", "config hash"):
+        assert heading in text
+
+
+def test_a_baseline_shows_differences_and_kinds_that_do_not_compare(tab):
+    tab.evaluate("zoo.set({baseline: row('pixelcnn').id})")
+    delta = "line({!r}).cells[{}].querySelector('.delta')?.textContent"
+    assert tab.evaluate(delta.format("pixelcnn", 1)) is None
+    assert tab.evaluate(delta.format("vae", 1)) == "another kind"
+    distance = tab.evaluate(delta.format("vae", 2))
+    assert distance.startswith("-")
+    assert "×" in distance
+
+
+def test_a_collapsed_model_is_marked_filled_nowhere_and_off_the_front(tab):
+    tab.evaluate("zoo.set({rows: 'all', sort: 'latency'})")
+    assert tab.evaluate("zoo.collapsed(row('gan~gan-dead'))")
+    assert rows(tab)[0].startswith("gan~gan-dead"), "it is the fastest"
+    assert tab.evaluate("words('#table-main tr[data-row] .chip.bad')") == ["collapsed"]
+    assert tab.evaluate("lines()[0].querySelectorAll('.tied').length") == 0
+    front = "zoo.front(zoo.rowsOf(zoo.current()), column('latency'), column(zoo.current().quality))"
+    found = tab.evaluate(f"{front}.map(row => row.id)")
+    assert "gan~gan" in found
+    assert not any("dead" in name for name in found)
+    tab.evaluate("zoo.set({guard: 1000})")
+    assert not tab.evaluate("zoo.collapsed(row('gan~gan-dead'))"), "the limit can be moved"
+    assert any("dead" in name for name in tab.evaluate(f"{front}.map(row => row.id)"))
+
+
+def test_copies_hold_exactly_what_is_shown(tab):
+    tab.evaluate("zoo.set({rows: 'all', sort: 'latency', group: 'sampling', differs: true})")
+    shown = rows(tab)
+    table = list(csv.reader(io.StringIO(tab.evaluate("zoo.COPIES.CSV()"))))
+    assert len(table) == 1 + len(shown)
+    assert {len(line) for line in table} == {len(table[0])}
+    assert HOSTILE in [line[0] for line in table]
+    assert "training.lr" in table[0]
+    markdown = tab.evaluate("zoo.COPIES.Markdown()").splitlines()
+    assert len(markdown) == 4 + len(shown)
+    latex = tab.evaluate("zoo.COPIES.LaTeX()")
+    assert latex.count(r"\\") >= len(shown)
+    assert r"\toprule" in latex
+    assert "seq. evals" in latex
+    assert r"\&amp;" in latex, "special characters are quoted"
+
+
+def test_filters_leave_what_they_name(tab):
+    everything = tab.evaluate("zoo.set({rows: 'all'}); zoo.visible().length")
+    tab.evaluate("zoo.set({hidden: ['gan', 'flow']})")
+    assert not {row.split("~")[0] for row in rows(tab)} & {"gan", "glow", "maf", "realnvp"}
+    tab.evaluate("zoo.set({hidden: [], status: 'troubled'})")
+    assert [row.split("~")[0] for row in rows(tab)] == ["maf"]
+    tab.evaluate("zoo.set({status: 'all', query: 'training.lr=0.01'})")
+    assert [row.split("~")[0] for row in rows(tab)] == ["glow"]
+    tab.evaluate("zoo.set({query: ''})")
+    assert len(rows(tab)) == everything
+
+
+def test_seeds_are_shown_on_demand(tab):
+    assert tab.evaluate("words('#table-main tr.seed').length") == 0
+    tab.evaluate("document.querySelector('#table-main button.expand:not([disabled])').click()")
+    assert tab.evaluate("words('#table-main tr.seed').length") == 3
+
+
+def test_a_change_of_the_data_shows_that_data_alone(tab):
+    tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'rings').id})")
+    assert {row.split("~")[0] for row in rows(tab)} == {"maf", "realnvp"}
+    tab.evaluate("document.querySelector('#profile').scrollIntoView()")
+    tab.wait("document.querySelector('#profile-chart .main-svg')")
+    assert "2 data sets" in tab.evaluate("words('#profile-chart-finding')")[0]
+
+
+def test_numbers_are_written_as_in_the_tables(tab):
+    draw = random.Random(0)
+    cases = [(0.0, None), (1234567.0, None), (-17.73, None), (1e-9, None), (math.pi * 1e5, 3e3), (1e8, 1e7)]
+    for _ in range(400):
+        spread = draw.choice((None, 10 ** draw.uniform(-6, 4)))
+        cases.append((draw.choice((-1, 1)) * 10 ** draw.uniform(-8, 8), spread))
+    written = tab.evaluate(f"{json.dumps(cases)}.map(([value, spread]) => zoo.number(value, spread))")
+    assert written == [number(value, spread) for value, spread in cases]
+
+
+def test_tests_and_corrections_are_those_of_the_ledger(tab):
+    draw = random.Random(1)
+    samples = [[[draw.gauss(0, 1) for _ in range(draw.randint(2, 6))] for _ in range(2)] for _ in range(40)]
+    found = tab.evaluate(f"{json.dumps(samples)}.map(([a, b]) => zoo.welch(a, b))")
+    assert found == pytest.approx([welch(a, b).p for a, b in samples], rel=1e-9)
+    ps = [draw.random() for _ in range(9)]
+    assert tab.evaluate(f"zoo.holm({json.dumps(ps)})") == pytest.approx(holm(ps))
+    assert tab.evaluate("zoo.tQuantile(3)") == pytest.approx(stats.t.ppf(0.975, 3), rel=1e-9)
+    assert tab.evaluate("zoo.compactLetters(3, (i, j) => i === 0 && j === 2)") == ["a", "ab", "b"]

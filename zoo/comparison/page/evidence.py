@@ -1,0 +1,86 @@
+"""The ledger of claims and the calibration of sharpness, as the page draws them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.comparison.claims.render import missing_beside_text, missing_text
+from zoo.comparison.claims.verdict import Decision, Part
+from zoo.comparison.page.payload import rounded, row_id, study_id
+from zoo.comparison.studies import Study
+
+Json = dict[str, Any]
+SHARPNESS = "sharpness"
+
+
+def ledger(decisions: Sequence[Decision], studies: Sequence[Study]) -> list[Json]:
+    """Return every claim that something was measured for, with the rows that its runs are in."""
+    places = {
+        run.record.run_id: (study_id(study), row_id(group))
+        for study in studies
+        for group in study.groups
+        for run in group.runs
+    }
+    return [_claim(decision, places) for decision in decisions if decision.deciding]
+
+
+def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
+    where = [places[run.record.run_id] for run in decision.runs if run.record.run_id in places]
+    study = where[0][0] if where else ""
+    return {
+        "sentence": decision.claim.sentence,
+        "verdict": decision.verdict,
+        "data": decision.data,
+        "study": study,
+        "rows": list(dict.fromkeys(row for one, row in where if one == study)),
+        "parts": [_part(part) for part in decision.parts],
+        "missing": [*missing_text(decision), *missing_beside_text(decision)],
+    }
+
+
+def _part(part: Part) -> Json:
+    return {
+        "sentence": part.sentence,
+        "verdict": part.verdict,
+        "decides": part.decides,
+        "test": part.test,
+        "n": part.n,
+        "effect": _effect(part),
+    }
+
+
+def _effect(part: Part) -> Json | None:
+    """Return a test's estimate and interval; a ratio is drawn on a logarithmic scale around 1."""
+    outcome = part.outcome
+    if outcome is None or not math.isfinite(outcome.estimate):
+        return None
+    ends = [rounded(outcome.low), rounded(outcome.high)]
+    reach = max(abs(value) for value in (outcome.estimate, *ends) if value is not None)
+    return {
+        "estimate": rounded(outcome.estimate),
+        "low": ends[0],
+        "high": ends[1],
+        "ratio": "logarithms" in part.test and outcome.estimate > 0,
+        "scale": rounded(1.1 * reach) or 1,
+    }
+
+
+def sharpness(study: Study) -> Json | None:
+    """Return sharpness by blur of real images, and the blur that each row's samples look like, by seed."""
+    metrics = [run.record.metrics.get(SHARPNESS) for run in study.runs]
+    curves = (metric.details.get("calibration") for metric in metrics if metric is not None)
+    curve = next((found for found in curves if isinstance(found, dict)), None)
+    if curve is None or not {"sigma", "value"} <= curve.keys():
+        return None
+    details = [
+        [m.details for run in group.finished if (m := run.record.metrics.get(SHARPNESS)) is not None]
+        for group in study.ordered
+    ]
+    return {
+        "sigma": curve["sigma"],
+        "value": [rounded(value) for value in curve["value"]],
+        "unseen": next((d["unseen_blur"] for row in details for d in row if "unseen_blur" in d), None),
+        "blur": [[rounded(d["blur_sigma"]) for d in row if "blur_sigma" in d] for row in details],
+    }

@@ -1,0 +1,109 @@
+// The head of the page, the filter bar, and the start.
+
+function jump(id) {
+  const section = byId(id);
+  section.scrollIntoView();
+  section.querySelector('h2')?.focus({preventScroll: true});
+}
+
+function drawHead() {
+  const made = DATA.made, study = current();
+  const lost = made.runs - made.finished;
+  fill(byId('facts'), [
+    `${count(made.runs, 'run')} of ${count(made.models, 'model')}, ${count(made.seeds, 'seed')}`,
+    `${count(DATA.studies.length, 'comparison')} (data set and protocol)`,
+    lost ? `${lost} lost` : null, made.newest ? `newest ${made.newest} UTC` : null,
+    made.versions.length ? `zoo ${made.versions.join(', ')}` : null,
+    made.commits.length ? `commit ${made.commits.slice(0, 3).join(', ')}${made.commits.length > 3 ? ` and ${made.commits.length - 3} more` : ''}` : null,
+  ].filter(Boolean).map(words => el('li', {}, words)));
+  const warnings = [...(DATA.warnings || [])];
+  const alike = DATA.studies.filter(other => other.label === study.label && other !== study);
+  if (alike.length) warnings.push(`${study.label} was judged under ${alike.length + 1} protocols, whose values do not compare; the other has ${protocolDifference(alike[0], study)}.`);
+  if (made.machines.length > 1) warnings.push(`Runs are of ${made.machines.length} machines or loads; speeds of different ones are not ranked together.`);
+  fill(byId('warnings'), warnings.map(words => el('li', {}, words)));
+}
+
+function drawFilter() {
+  const study = current(), bar = byId('filter');
+  const families = DATA.families.concat(rowsOf(study).map(row => row.family)).filter((family, i, all) => all.indexOf(family) === i && rowsOf(study).some(row => row.family === family));
+  const search = byId('search');
+  if (document.activeElement !== search) search.value = state.query;
+  fill(byId('filter-study'), select('data', DATA.studies.map(one => [one.id, `${one.title} (${one.runs_count ?? one.rows.runs.flat().length} runs)`]), study.id,
+    id => { rowsDrawn = WINDOW; set({study: id, expanded: [], open: ''}); }));
+  fill(byId('filter-families'), families.map(family => el('button', {type: 'button', class: 'family', 'aria-pressed': String(!state.hidden.includes(family)),
+    onclick: () => set({hidden: member(state.hidden, family)})}, swatch(family), family)));
+  fill(byId('filter-status'), select('status', [['all', 'all'], ['finished', 'all seeds finished'], ['troubled', 'some seed lost']], state.status, status => set({status})));
+  const pins = state.pins.filter(id => rowOf(study, id));
+  fill(byId('filter-pins'), pins.length ? el('button', {type: 'button', class: 'small', onclick: () => set({pins: []})}, `${pins.length} pinned: unpin`) : null,
+    address() ? el('button', {type: 'button', class: 'small', onclick: () => { location.hash = ''; readAddress(); draw(); }}, 'reset') : null,
+    el('button', {type: 'button', class: 'small', onclick: event => copyText(location.href, event.target)}, 'copy link'));
+  bar.classList.toggle('filtered', Boolean(state.query || state.hidden.length || state.status !== 'all'));
+}
+
+// A family's button keeps the focus when the bar is drawn again.
+function keepFocus(work) {
+  const label = document.activeElement?.textContent, within = document.activeElement?.closest('#filter');
+  work();
+  if (within && label && !document.contains(document.activeElement)) return;
+  if (within && label) [...within.querySelectorAll('button')].find(button => button.textContent === label)?.focus({preventScroll: true});
+}
+
+function startFilter() {
+  let waiting = 0;
+  byId('search').addEventListener('input', event => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { rowsDrawn = WINDOW; set({query: event.target.value}); }, 120);
+  });
+  document.addEventListener('keydown', event => {
+    const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
+    if (event.key === '/' && !typing && !byId('sheet').open) { event.preventDefault(); byId('search').focus(); }
+    if (event.key === 'Escape' && event.target === byId('search')) { event.target.value = ''; set({query: ''}); }
+  });
+  byId('filter-toggle').addEventListener('click', () => {
+    const open = byId('filter').classList.toggle('open');
+    byId('filter-toggle').setAttribute('aria-expanded', String(open));
+  });
+  addView([...FILTERS, 'sort', 'group', 'baseline'], byId('filter'), () => keepFocus(drawFilter));
+  addView(['study'], byId('facts'), drawHead);
+}
+
+// Link to the sections that the present study has.
+function drawNavigation() {
+  fill(byId('nav'), [...document.querySelectorAll('main > section')].filter(section => !section.hidden).map(section =>
+    el('a', {href: `#${section.id}`, onclick: event => { event.preventDefault(); jump(section.id); }}, section.querySelector('h2').textContent)));
+}
+
+function startNavigation() {
+  document.querySelectorAll('a.skip').forEach(link => link.addEventListener('click', event => { event.preventDefault(); jump('table'); }));
+}
+
+// Draw everything again in the colours of another theme.
+function followTheme() {
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw());
+  let width = window.innerWidth, waiting = 0;
+  addEventListener('resize', () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { if ((width < 700) !== narrow()) draw(); width = window.innerWidth; }, 150);
+  });
+}
+
+async function start() {
+  DATA = await unpackJson('data');
+  readAddress();
+  for (const begin of STARTS) begin();
+  document.documentElement.classList.add('ready');
+  draw();
+  addEventListener('hashchange', () => { if (location.hash.slice(1) !== address()) { readAddress(); draw(); } });
+  followTheme();
+  await new Promise(done => { requestAnimationFrame(() => setTimeout(done)); });  // the table is painted before the rest is unpacked
+  SERIES = await unpackJson('series');
+  PIXELS = await unpack('pixels');
+  for (const begin of LATER) begin();
+  addView(['study'], byId('nav'), drawNavigation);  // the last: sections show or hide themselves before
+  draw();
+}
+
+const STARTS = [startFilter, startTable, startDrawer, startClaims, startNavigation];  // what needs the data alone
+const LATER = [startTradeoff, startCurves, startMore, startSamples];  // charts, curves and pixels
+window.zooReady = start();
+window.zoo = {state, set, address, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, compactLetters, collapsed, front, visible, rowsOf, columnOf, current, studyData: () => DATA};

@@ -1,0 +1,111 @@
+// Scaling, stability over seeds, data sets of known density, and the calibration of sharpness.
+
+// Return points of seconds against batch size, or of a call's latency against dimensions over related data sets.
+function scalingPoints(row) {
+  if (state.scale === 'batch') {
+    const found = Object.entries(row.study.batches[row.index]).map(([batch, seconds]) => [Number(batch), mean(seconds)]);
+    return found.length > 1 ? found : null;
+  }
+  const root = row.study.data.split(':')[0], points = [];
+  for (const study of DATA.studies) {
+    const shape = study.about?.shape, latency = columnOf(study, 'latency'), other = study.data.split(':')[0] === root && standing(study, row.model);
+    if (!shape || !latency || !other || latency.value[other.index] === null) continue;
+    points.push([shape.reduce((a, b) => a * b, 1), latency.value[other.index] / 1000]);
+  }
+  return points.length > 1 ? points.sort((a, b) => a[0] - b[0]) : null;
+}
+
+function drawScaling() {
+  const all = visible().filter(row => row.stands || state.pins.includes(row.id)).map(row => [row, scalingPoints(row)]).filter(([, points]) => points);
+  const drawn = all.slice(0, 2 * LINES);
+  const traces = [], slopes = [];
+  for (const [row, points] of drawn) {
+    const fit = slope(points.map(p => Math.log(p[0])), points.map(p => Math.log(p[1])));
+    const told = fit ? `slope ${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]` : 'two points, no slope';
+    slopes.push(`${row.name} ${fit ? fit.rise.toFixed(2) : '—'}`);
+    traces.push({type: 'scatter', mode: 'lines+markers', x: points.map(p => p[0]), y: points.map(p => p[1]), name: `${escapeLabel(row.name)}: ${told}`,
+      line: {color: familyColour(row.family), dash: dashOf(row), width: 1.8}, marker: {size: 6}, hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${told}<extra></extra>`});
+  }
+  const what = state.scale === 'batch' ? 'batch size' : 'dimensions of the data';
+  const finding = drawn.length ? `Seconds of one call against ${what}, both logarithmic; slopes: ${slopes.slice(0, 10).join(', ')}${slopes.length > 10 ? ', …' : ''}. 1 means proportional, 0 free.` : `No visible row was timed at several ${state.scale === 'batch' ? 'batch sizes' : 'numbers of dimensions'}.`;
+  plot('scaling-chart', traces, {xaxis: axisLook(what, true), yaxis: axisLook('seconds of a call', true), showlegend: true, height: narrow() ? 460 : 520}, finding);
+}
+
+function drawStability() {
+  const study = current(), column = columnOf(study, state.strip) || columnOf(study, study.quality) || study.columns[0];
+  const rows = visible().filter(row => column && seedValues(column, row).length).slice(0, 40), total = visible().filter(row => column && seedValues(column, row).length).length;
+  const points = rows.flatMap((row, place) => seedValues(column, row).map((value, i) => ({row, place, value, shift: (i % 5 - 2) * 0.11})));
+  const log = points.length > 0 && points.every(point => point.value > 0) && !column.likelihood;
+  const lost = rows.filter(row => row.finished < row.runs.length);
+  const trace = {type: 'scatter', mode: 'markers', x: points.map(point => point.value), y: points.map(point => point.place + point.shift),
+    marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${number(point.value)}`)), hovertemplate: '%{hovertext}<extra></extra>'};
+  const spread = rows.map(row => [row, seedValues(column, row)]).filter(([, values]) => values.length > 1 && Math.min(...values) > 0).map(([row, values]) => [row.name, Math.max(...values) / Math.min(...values)]).sort((a, b) => b[1] - a[1]);
+  plot('stability-chart', points.length ? [trace] : [], {xaxis: axisLook(column ? axisTitle(column) : '', log), height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
+    yaxis: {...axisLook(''), tickvals: rows.map((_, place) => place), ticktext: rows.map(row => escapeLabel((narrow() ? row.name.slice(0, 18) : row.name.slice(0, 44)) + (row.finished < row.runs.length ? ` (${row.finished} of ${row.runs.length} finished)` : ''))), range: [rows.length - 0.5, -0.5]}},
+  points.length ? `${column.heading}: every seed of every configuration${total > rows.length ? `, ${rows.length} of ${total} drawn` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lost.length ? `Runs lost: ${lost.map(row => `${row.runs.length - row.finished} of ${row.name}`).join(', ')}.` : 'No run was lost.'}` : 'No visible row has seeds of this column.');
+}
+
+// Return {model: [{data, value}]} of the data sets whose density is known.
+function divergences() {
+  const found = new Map();
+  for (const study of DATA.studies) {
+    const column = columnOf(study, 'kl');
+    if (!column) continue;
+    for (const row of rowsOf(study)) {
+      if (!row.stands || column.value[row.index] === null || state.hidden.includes(row.family)) continue;
+      const of = found.get(row.model) || {family: row.family, values: new Map()};
+      of.values.set(study.label, Math.min(column.value[row.index], of.values.get(study.label) ?? Infinity));
+      found.set(row.model, of);
+    }
+  }
+  return found;
+}
+
+function drawProfile() {
+  const found = divergences(), data = [...new Set([...found.values()].flatMap(one => [...one.values.keys()]))];
+  const grid = Array.from({length: 80}, (_, i) => 10 ** (-3 + 4 * i / 79));
+  const share = (one, tau) => [...one.values.values()].filter(value => value <= tau).length / data.length;
+  const traces = [...found].map(([model, one]) => ({type: 'scatter', mode: 'lines', x: grid, y: grid.map(tau => share(one, tau)), name: escapeLabel(model),
+    line: {shape: 'hv', color: familyColour(one.family), width: 1.8, dash: DASHES[[...found].filter(([, o]) => o.family === one.family).findIndex(([m]) => m === model) % DASHES.length]}, hovertemplate: `${escapeLabel(model)}<br>KL ≤ %{x:.3g}: %{y:.0%}<extra></extra>`}));
+  const at = [...found].map(([model, one]) => [model, share(one, state.tau), one.values.size]).sort((a, b) => b[1] - a[1]);
+  plot('profile-chart', data.length > 1 ? traces : [], {xaxis: {...axisLook('τ, nats', true), range: [-3, 1]}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: [-0.02, 1.02], tickformat: '.0%'}, showlegend: true,
+    shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
+  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${at.slice(0, 6).map(([model, part, n]) => `${model} ${(100 * part).toFixed(0)} %${n < data.length ? ` (run on ${n})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
+}
+
+function drawSharpness() {
+  const one = current().sharpness;
+  byId('sharpness').hidden = !one;
+  if (!one) return;
+  const rows = visible().filter(row => one.blur[row.index].length);
+  const traces = [{type: 'scatter', mode: 'lines', x: one.sigma, y: one.value, line: {color: colour('ink'), width: 1.5}, name: 'real images, blurred', hovertemplate: 'blur %{x} px: sharpness %{y:.3g}<extra></extra>'}];
+  rows.slice(0, 40).forEach(row => {
+    const values = one.blur[row.index], sharp = columnOf(row.study, 'sharpness');
+    traces.push({type: 'scatter', mode: 'markers', x: [mean(values)], y: [sharp.value[row.index]], name: escapeLabel(row.name), marker: {color: familyColour(row.family), size: 10, line: {width: 1, color: colour('ink')}},
+      error_x: values.length > 1 ? {type: 'data', array: [deviation(values)], thickness: 1, width: 0} : undefined, hovertemplate: `${escapeLabel(row.name)}<br>as sharp as real images blurred by %{x:.2f} px<extra></extra>`});
+  });
+  const told = rows.map(row => [row.name, mean(one.blur[row.index])]).sort((a, b) => b[1] - a[1]);
+  plot('sharpness-chart', traces, {xaxis: axisLook('blur of real images, px (standard deviation)'), yaxis: axisLook('sharpness', true), showlegend: !narrow()},
+    `How blurred real images must be to be as unsharp as the samples${one.unseen ? `; less than ${one.unseen} px cannot be seen` : ''}. Most blurred: ${told.slice(0, 4).map(([name, blur]) => `${name} ${blur.toFixed(2)} px`).join(', ')}.`);
+}
+
+function startMore() {
+  addView([...FILTERS, 'scale'], byId('scaling'), drawScaling, true);
+  addView([...FILTERS, 'strip'], byId('stability'), drawStability, true);
+  addView([...FILTERS, 'guard'], byId('sharpness'), drawSharpness, true);
+  addView(['study'], byId('sharpness'), () => { byId('sharpness').hidden = !current().sharpness; });
+  const several = DATA.studies.filter(study => columnOf(study, 'kl')).length > 1;
+  byId('profile').hidden = !several;
+  if (several) {
+    addView(['hidden', 'tau'], byId('profile'), drawProfile, true);
+    const slider = el('input', {type: 'range', min: -3, max: 1, step: 0.05, value: Math.log10(state.tau), oninput: event => set({tau: Number((10 ** Number(event.target.value)).toPrecision(3))})});
+    fill(byId('profile-controls'), el('label', {class: 'field'}, el('span', {}, 'τ'), slider), chartButtons('profile-chart', 'profile'));
+  }
+  fill(byId('scaling-controls'), select('against', [['batch', 'batch size'], ['dimensions', 'dimensions of the data']], state.scale, scale => set({scale})), chartButtons('scaling-chart', 'scaling'));
+  fill(byId('sharpness-controls'), chartButtons('sharpness-chart', 'sharpness'));
+  addView(['study', 'strip'], byId('stability'), () => {
+    const study = current(), options = study.columns.filter(column => column.seeds).map(column => [column.key, column.heading]);
+    if (byId('stability-controls').contains(document.activeElement)) return;
+    fill(byId('stability-controls'), select('value', options, columnOf(study, state.strip) ? state.strip : study.quality || options[0]?.[0], strip => set({strip})), chartButtons('stability-chart', 'stability'));
+  });
+}

@@ -1,0 +1,140 @@
+// Samples: the same places of every model side by side, two models under a slider, densities of points.
+
+// Return one picture of a group {offset, count, shape} as an image, scaled to bytes already.
+function imageOf(set, index) {
+  const [channels, height, width] = set.shape, size = channels * height * width, at = set.at + index * size;
+  const image = new ImageData(width, height);
+  for (let i = 0; i < height * width; i++) {
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = PIXELS[at + (channels === 1 ? 0 : c) * height * width + i];
+    image.data[4 * i + 3] = 255;
+  }
+  return image;
+}
+
+// Return a canvas with one picture, each pixel as it is.
+function tile(set, index, label) {
+  const [, height, width] = set.shape, canvas = el('canvas', {width, height, class: 'tile', role: 'img', 'aria-label': label});
+  canvas.getContext('2d').putImageData(imageOf(set, index), 0, 0);
+  return canvas;
+}
+
+// Return a canvas with points of the plane, stored as pairs of 16-bit numbers over a range.
+function cloud(set, family, size = 150, label = '') {
+  const canvas = el('canvas', {width: 2 * size, height: 2 * size, class: 'cloud', role: 'img', 'aria-label': label, style: `width:${size}px;height:${size}px`});
+  const context = canvas.getContext('2d'), view = new DataView(PIXELS.buffer, PIXELS.byteOffset);
+  context.fillStyle = family ? familyColour(family) : colour('ink');
+  for (let i = 0; i < set.count; i++) {
+    const [x, y] = [0, 2].map(shift => view.getUint16(set.at + 4 * i + shift, true) / 65535 * 2 * size);
+    context.beginPath();
+    context.arc(x, 2 * size - y, 4, 0, 7);
+    context.fill();
+  }
+  return canvas;
+}
+
+// Return a canvas with a density on a grid; bright is likely.
+function densityMap(set, label) {
+  const [height, width] = set.shape, canvas = el('canvas', {width, height, class: 'cloud', role: 'img', 'aria-label': label});
+  const image = new ImageData(width, height);
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      const value = PIXELS[set.at + (height - 1 - row) * width + column] / 255, at = 4 * (row * width + column);
+      const [r, g, b] = magma(value);
+      image.data.set([r, g, b, 255], at);
+    }
+  }
+  canvas.getContext('2d').putImageData(image, 0, 0);
+  return canvas;
+}
+
+const MAGMA = [[0, 0, 4], [28, 16, 68], [79, 18, 123], [129, 37, 129], [181, 54, 122], [229, 80, 100], [251, 135, 97], [254, 194, 135], [252, 253, 191]];
+function magma(value) {
+  const place = Math.min(0.9999, Math.max(0, value)) * (MAGMA.length - 1), low = Math.floor(place), share = place - low;
+  return MAGMA[low].map((channel, i) => Math.round(channel + share * (MAGMA[low + 1][i] - channel)));
+}
+
+const picturesOf = (study, row) => study.pictures?.rows[row.index] || {};
+const PANELS = 24;         // most rows drawn at a time
+
+function galleryRow(title, family, set, label) {
+  if (set.kind === 'points') return el('figure', {class: 'panel'}, cloud(set, family, 150, label), el('figcaption', {}, family ? swatch(family) : null, ' ', title));
+  const shown = Math.min(set.count, 16), start = set.count > shown ? (state.sample * shown) % set.count : 0;
+  const side = set.shape[2] > 16 ? 2 : 4;
+  return el('figure', {class: 'panel'}, el('div', {class: 'tiles', style: `--columns:4`}, Array.from({length: shown}, (_, i) => (start + i) % set.count)
+    .map(index => tile(set, index, `${label}, number ${index + 1}`))), el('figcaption', {}, family ? swatch(family) : null, ' ', title), side ? null : null);
+}
+
+function drawSamples() {
+  const study = current(), pictures = study.pictures, box = byId('samples-box');
+  byId('samples').hidden = !pictures;
+  if (!pictures) return;
+  const all = visible().filter(row => picturesOf(study, row)[state.shown]);
+  const rows = all.slice(0, PANELS);
+  const real = state.shown === 'density' ? pictures.histogram : pictures.real;
+  const panel = (set, title, family) => (state.shown === 'density' && set.kind === 'grid'
+    ? el('figure', {class: 'panel'}, densityMap(set, `density of ${title}`), el('figcaption', {}, family ? swatch(family) : null, ' ', title, klText(study, title)))
+    : galleryRow(title, family, set, `sample of ${title}`));
+  fill(box, real ? panel(real, state.shown === 'density' ? 'data (histogram)' : 'real test data', null) : null,
+    rows.map(row => panel(picturesOf(study, row)[state.shown], row.name, row.family)));
+  byId('samples-said').textContent = (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
+    (study.pictures.left ? `${count(study.pictures.left, 'configuration')} left out for the size of the page. ` : '') +
+    (state.shown === 'samples' ? 'The first samples of the first seed, drawn with the protocol’s seed.' : 'On one scale, that of the data.');
+  drawSlider();
+}
+
+function klText(study, name) {
+  const column = columnOf(study, 'kl'), row = rowsOf(study).find(one => one.name === name);
+  return column && row && column.value[row.index] !== null ? ` · KL ${column.text[row.index]}` : '';
+}
+
+// Two models in one place: the left of the handle is A, the right is B, picture by picture.
+function drawSlider() {
+  const study = current(), box = byId('slider-box');
+  const rows = rowsOf(study).filter(row => picturesOf(study, row)[state.shown]);
+  const a = rows.find(row => row.id === state.a) || rows.find(row => row.id === state.pins[0]) || rows[0];
+  const b = rows.find(row => row.id === state.b) || rows.find(row => row.id === state.pins[1]) || rows.find(row => row !== a);
+  byId('slider').hidden = !a || !b;
+  if (!a || !b) return;
+  const options = rows.map(row => [row.id, row.name]);
+  const side = row => {
+    const set = picturesOf(study, row)[state.shown];
+    if (set.kind === 'points') return cloud(set, row.family, 260, `samples of ${row.name}`);
+    if (set.kind === 'grid') return densityMap(set, `density of ${row.name}`);
+    return galleryRow('', null, set, `sample of ${row.name}`).firstChild;
+  };
+  const top = el('div', {class: 'side top'}, side(b)), handle = el('input', {type: 'range', min: 0, max: 100, value: 50, 'aria-label': `left ${a.name}, right ${b.name}`,
+    oninput: () => { top.style.clipPath = `inset(0 0 0 ${handle.value}%)`; }});
+  top.style.clipPath = 'inset(0 0 0 50%)';
+  fill(box, el('div', {class: 'buttons'}, select('A, left', options, a.id, id => set({a: id})), select('B, right', options, b.id, id => set({b: id}))),
+    el('div', {class: 'sides'}, el('div', {class: 'side'}, side(a)), top), handle, el('p', {class: 'dim'}, duel(study, a, b)));
+}
+
+// Return how two rows compare in the main numbers: the probability that A's mean is better, by draws of t.
+function duel(study, a, b) {
+  const told = [];
+  for (const column of shownColumns(study).filter(one => one.ranked && one.seeds)) {
+    const [p, q] = [seedValues(column, a), seedValues(column, b)];
+    if (!p.length || !q.length) continue;
+    if (column.likelihood && column.kind[a.index] !== column.kind[b.index]) { told.push(`${column.heading}: not comparable (${column.kind[a.index]}, ${column.kind[b.index]})`); continue; }
+    const better = loss(mean(p), column.direction) < loss(mean(q), column.direction) ? a : b;
+    const [u, v] = [p, q].map(values => values.map(value => loss(value, column.direction)));
+    const sure = p.length > 1 && q.length > 1 ? `, p ${welch(u, v) < 0.001 ? '< 0.001' : general(welch(u, v), 2)}` : ', n = 1';
+    told.push(`${column.heading}: ${better.name} by ${number(Math.abs(mean(p) - mean(q)))}${sure}`);
+  }
+  return told.slice(0, 5).join(' · ');
+}
+
+function startSamples() {
+  addView([...FILTERS, 'sample', 'shown', 'a', 'b', 'pins', 'group', 'columns'], byId('samples'), drawSamples, true);
+  addView(['study', 'shown'], byId('samples'), () => {
+    const study = current(), controls = byId('samples-controls');
+    byId('samples').hidden = !study.pictures;
+    if (!study.pictures || controls.contains(document.activeElement)) return;
+    const kinds = [...new Set(study.pictures.rows.flatMap(row => Object.keys(row)))];
+    if (kinds.length && !kinds.includes(state.shown)) state.shown = kinds[0];
+    fill(controls, kinds.length > 1 ? select('show', kinds.map(kind => [kind, kind]), state.shown, shown => set({shown})) : null,
+      study.pictures.real?.kind === 'images' ? el('span', {class: 'buttons'},
+        el('button', {type: 'button', class: 'small', onclick: () => set({sample: Math.max(0, state.sample - 1)})}, '◄ others'),
+        el('button', {type: 'button', class: 'small', onclick: () => set({sample: state.sample + 1})}, 'others ►')) : null);
+  });
+}

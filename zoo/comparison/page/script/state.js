@@ -1,0 +1,134 @@
+// What the reader has chosen: one object, mirrored in the address, so that a view can be sent to somebody.
+
+const FIELDS = {  // name in the address, and the value of a page that nobody has touched
+  study: ['s', () => DATA.studies[0].id],
+  group: ['g', 'overview'],
+  columns: ['c', []],
+  query: ['q', ''],
+  hidden: ['f', []],
+  status: ['st', 'all'],
+  rows: ['r', 'models'],
+  sort: ['o', ''],
+  differs: ['d', false],
+  statistic: ['m', 'mean'],
+  expanded: ['e', []],
+  pins: ['p', []],
+  baseline: ['b', ''],
+  guard: ['gd', 10],
+  x: ['x', 'latency'],
+  y: ['y', ''],
+  linear: ['ln', []],
+  front: ['fr', true],
+  curve: ['cv', ''],
+  axis: ['ax', 'updates'],
+  bandsLog: ['cl', false],
+  scale: ['sc', 'batch'],
+  strip: ['sp', ''],
+  budget: ['k', 1],
+  tau: ['t', 0.05],
+  sample: ['i', 0],
+  shown: ['sv', 'samples'],
+  a: ['A', ''],
+  b: ['B', ''],
+  open: ['w', ''],
+  likelihood: ['hl', 'any'],
+  latency: ['hm', ''],
+  throughput: ['ht', ''],
+  training: ['hd', ''],
+  parameters: ['hp', ''],
+  memory: ['hy', ''],
+  invertible: ['hi', false],
+  conditional: ['hc', false],
+  prefer: ['hw', 'quality'],
+};
+
+const state = {};
+const views = [];          // {uses: [names of fields], draw}
+
+const initial = name => {
+  const value = FIELDS[name][1];
+  return typeof value === 'function' ? value() : Array.isArray(value) ? [...value] : value;
+};
+
+// Read the state off the address; what the address does not name has its first value.
+function readAddress() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  for (const [name, [key]] of Object.entries(FIELDS)) {
+    const first = initial(name), found = given.get(key);
+    if (found === null) state[name] = first;
+    else if (Array.isArray(first)) state[name] = found ? found.split(',').map(decodeURIComponent) : [];
+    else if (typeof first === 'boolean') state[name] = found === '1';
+    else if (typeof first === 'number') state[name] = Number.isFinite(Number(found)) ? Number(found) : first;
+    else state[name] = found;
+  }
+  if (!DATA.studies.some(study => study.id === state.study)) state.study = DATA.studies[0].id;
+}
+
+// Return the address of the present view, without what has its first value.
+function address() {
+  const shown = new URLSearchParams();
+  for (const [name, [key]] of Object.entries(FIELDS)) {
+    const value = state[name], first = initial(name);
+    if (Array.isArray(value) ? value.join() === first.join() : value === first) continue;
+    if (Array.isArray(value)) shown.set(key, value.map(encodeURIComponent).join(','));
+    else shown.set(key, typeof value === 'boolean' ? (value ? '1' : '0') : String(value));
+  }
+  return shown.toString();
+}
+
+function writeAddress() {
+  const now = address();
+  if (now !== location.hash.slice(1)) history.replaceState(null, '', `#${now}`);
+}
+
+// Change fields of the state and draw what depends on them.
+function set(changes) {
+  const changed = Object.keys(changes).filter(name => String(state[name]) !== String(changes[name]));
+  if (!changed.length) return;
+  Object.assign(state, changes);
+  writeAddress();
+  draw(changed);
+}
+
+// Draw the views that use some fields; all of them without an argument.
+function draw(changed = null) {
+  for (const view of views) {
+    if (changed === null || changed.some(name => view.uses.includes(name))) view.draw();
+  }
+}
+
+// Add a view. A chart is drawn when it comes near the window, so that a page of many charts opens at once.
+function addView(uses, node, drawNow, lazy = false) {
+  if (!lazy) { views.push({uses, draw: drawNow}); return; }
+  let near = false, stale = true;
+  const view = {uses, draw: () => { stale = true; if (near) { stale = false; drawNow(); } }};
+  new IntersectionObserver(entries => {
+    near = entries.at(-1).isIntersecting;
+    if (near && stale) { stale = false; drawNow(); }
+  }, {rootMargin: '300px'}).observe(node);
+  views.push(view);
+}
+
+const current = () => studyOf(state.study);
+const member = (list, item) => list.includes(item) ? list.filter(other => other !== item) : [...list, item];
+const FILTERS = ['study', 'query', 'hidden', 'status', 'rows', 'pins'];
+
+function searched(row) {
+  return once(row.study, `search ${row.id}`, () => [row.name, row.model, row.family, row.id,
+    ...row.runs.map(run => DATA.runs.id[run]),
+    ...row.study.settings[row.index].map(([name, value]) => `${text(name)}=${text(value)}`)].join(' ').toLowerCase());
+}
+
+// Return the rows of a study that the filters leave. Pinned rows stay in sight of every choice but the search.
+function visible(study = current(), scope = state.rows) {
+  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  return rowsOf(study).filter(row => {
+    const pinned = state.pins.includes(row.id);
+    if (scope === 'models' && !row.stands && !pinned && !words.length) return false;
+    if (scope === 'pinned' && !pinned) return false;
+    if (state.hidden.includes(row.family)) return false;
+    if (state.status === 'finished' && row.finished < row.runs.length) return false;
+    if (state.status === 'troubled' && row.finished === row.runs.length) return false;
+    return words.every(word => searched(row).includes(word));
+  });
+}

@@ -1,0 +1,350 @@
+// The one table: blocks of one kind, letters of ties, differences to a baseline, seeds on demand.
+
+const WINDOW = 100;        // rows drawn at first; a button draws more
+let rowsDrawn = WINDOW;
+
+const OVERVIEW = ['latency', 'throughput', 'sequential evaluations', 'parameters', 'training time'];
+
+// Return the columns of a study that a group of columns or the reader's own choice names.
+function shownColumns(study = current()) {
+  if (state.columns.length) {
+    const chosen = study.columns.filter(column => state.columns.includes(column.key));
+    if (chosen.length) return chosen;
+  }
+  if (state.group === 'all') return study.columns;
+  if (state.group !== 'overview') {
+    const found = study.columns.filter(column => column.group === state.group);
+    if (found.length) return found;
+  }
+  return study.columns.filter(column =>
+    column.group === 'likelihood' || column.key === study.quality || column.key === 'sharpness' || OVERVIEW.includes(column.key));
+}
+
+const ARROWS = {lower: ' ↓', higher: ' ↑', one: ' →1', none: ''};
+
+// Return [column or name, descending] of the present order; '' is the order of families.
+function sorting() {
+  const descending = state.sort.startsWith('-'), key = descending ? state.sort.slice(1) : state.sort;
+  return [key, descending];
+}
+
+// Return blocks {title, note, rows}: numbers of different kinds are never in one order.
+function blocks(study = current()) {
+  const rows = visible(study), [key, descending] = sorting(), column = columnOf(study, key);
+  if (key === 'name') {
+    const sorted = [...rows].sort((a, b) => a.name.localeCompare(b.name));
+    return [{title: '', rows: descending ? sorted.reverse() : sorted}];
+  }
+  if (!column) return [{title: '', rows}];
+  const value = row => statisticOf(column, row).value;
+  const order = (a, b) => {
+    const [p, q] = [value(a), value(b)];
+    if (p === null || q === null) return (p === null) - (q === null);
+    const direction = column.direction === 'one' ? 'one' : 'lower';
+    return (descending ? -1 : 1) * (loss(p, direction) - loss(q, direction)) || a.index - b.index;
+  };
+  if (!column.likelihood) {
+    const usual = rows.filter(row => !cellOf(column, row).odd).sort(order);
+    const odd = rows.filter(row => cellOf(column, row).odd).sort(order);
+    if (!odd.length) return [{title: '', rows: usual}];
+    return [{title: '', rows: usual}, {title: 'measured under other conditions: not in one order with the rest', rows: odd}];
+  }
+  const kinds = [...KINDS, ''];
+  return kinds.map(kind => ({
+    title: KIND_WORDS[kind], kind, rows: rows.filter(row => column.kind[row.index] === kind).sort(order),
+  })).filter(block => block.rows.length).map((block, _, all) => (all.length > 1 ? block : {...block, title: all[0].title}));
+}
+
+// Return text, value and spread of a cell by the chosen statistic.
+function statisticOf(column, row) {
+  const cell = cellOf(column, row);
+  if (state.statistic === 'mean' || cell.value === null) return cell;
+  const values = seedValues(column, row);
+  if (values.length < 2) return cell;
+  const middle = median(values), mark = {'lower bound': '≤ ', 'estimate': '≈ '}[cell.kind] || '';
+  return {...cell, value: middle, text: `${mark}${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]${cell.kind === 'exact†' ? '†' : ''}`};
+}
+
+// Return the difference of a row to the baseline in words, or why there is none.
+function deltaOf(column, row, base) {
+  const own = statisticOf(column, row), other = statisticOf(column, base);
+  if (own.value === null || other.value === null || row === base) return '';
+  if (column.likelihood && own.kind !== other.kind) return 'another kind';
+  const change = own.value - other.value;
+  const text = `${change > 0 ? '+' : ''}${change === 0 ? '±0' : number(change)}`;
+  const ratio = other.value > 0 && own.value > 0 && !column.likelihood ? ` (×${general(own.value / other.value, 3)})` : '';
+  return text + ratio;
+}
+
+// Return the settings in which the visible rows differ.
+function differing(rows) {
+  if (rows.length < 2) return [];
+  const counts = new Map();
+  for (const row of rows) {
+    for (const [name, value] of row.study.settings[row.index]) {
+      const values = counts.get(name) || new Map();
+      values.set(value, (values.get(value) || 0) + 1);
+      counts.set(name, values);
+    }
+  }
+  const alike = values => values.size === 1 && [...values.values()][0] === rows.length;
+  return [...counts].filter(([, values]) => !alike(values)).map(([name]) => name)
+    .sort((a, b) => text(a).localeCompare(text(b)));
+}
+
+// Settings that only repeat which model a row is.
+const MODEL_SETTING = /^(model\.|net\.|.*_target_)/;
+
+// Return what the table shows now, for copying: headings, and rows of cells {text, letters, delta, best}.
+function tableTexts() {
+  const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
+  const extra = state.differs ? differing(visible(study)).filter(name => !MODEL_SETTING.test(text(name))) : [];
+  const plain = words => ({text: words, letters: '', delta: '', best: false});
+  const headings = ['model', 'family', ...extra.map(text), ...columns.map(column => column.heading + ARROWS[column.direction])];
+  const rows = blocks(study).flatMap(block => block.rows.map(row => {
+    const own = new Map(study.settings[row.index]);
+    const numbers = columns.map(column => {
+      const cell = statisticOf(column, row);
+      return {text: cell.text, letters: cell.letters, delta: base ? deltaOf(column, row, base) : '', best: isTied(column, row)};
+    });
+    const settings = extra.map(name => plain(own.has(name) ? text(own.get(name)) : 'unset'));
+    return {block: block.title, cells: [plain(row.name), plain(row.family), ...settings, ...numbers]};
+  }));
+  return {title: study.title, headings, rows};
+}
+
+const isTied = (column, row) => cellOf(column, row).tied && !collapsed(row);
+const oneLine = words => words.replace(/\s+/g, ' ');
+
+function copyMarkdown() {
+  const {title, headings, rows} = tableTexts();
+  const quote = words => oneLine(words).replace(/\|/g, '\\|').replace(/</g, '&lt;');
+  const cell = one => quote(one.text) + (one.letters && `<sup>${one.letters}</sup>`) + (one.delta && ` (${quote(one.delta)})`);
+  const line = words => `| ${words.join(' | ')} |`;
+  return [`**${quote(title)}**`, '', line(headings.map(quote)), `|${headings.map((_, i) => (i < 2 ? '---' : '---:')).join('|')}|`,
+    ...rows.map(row => line(row.cells.map(cell)))].join('\n') + '\n';
+}
+
+const TEX = {'\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
+  '±': '$\\pm$', '≤': '$\\le$', '≥': '$\\ge$', '≈': '$\\approx$', '†': '$^\\dagger$', '↓': '$\\downarrow$', '↑': '$\\uparrow$',
+  '→': '$\\rightarrow$', '×': '$\\times$', '&': '\\&', '%': '\\%', '$': '\\$', '#': '\\#', '_': '\\_', '{': '\\{', '}': '\\}'};
+
+function copyLatex() {
+  const {title, headings, rows} = tableTexts(), lines = [];
+  const quote = words => [...oneLine(words)].map(character => TEX[character] ?? character).join('');
+  const cell = one => quote(one.text) + (one.letters && `\\textsuperscript{${one.letters}}`) + (one.delta && ` (${quote(one.delta)})`);
+  let block = null;
+  for (const row of rows) {
+    if (row.block && row.block !== block) {
+      if (lines.length) lines.push('\\midrule');
+      lines.push(`\\multicolumn{${headings.length}}{l}{\\emph{${quote(row.block)}}} \\\\`);
+    }
+    block = row.block;
+    lines.push(`${row.cells.map(cell).join(' & ')} \\\\`);
+  }
+  return [`% ${oneLine(title)}; needs the package booktabs`,
+    `\\begin{tabular}{ll${'r'.repeat(headings.length - 2)}}`, '\\toprule', `${headings.map(quote).join(' & ')} \\\\`, '\\midrule',
+    ...lines, '\\bottomrule', '\\end{tabular}'].join('\n') + '\n';
+}
+
+function copyCsv() {
+  const {headings, rows} = tableTexts();
+  const quote = words => {
+    const safe = /^[=+@\t\r]/.test(words) ? `'${words}` : words;  // a spreadsheet must not take a name for a formula
+    return /[",\n]/.test(safe) ? `"${safe.replace(/"/g, '""')}"` : safe;
+  };
+  const cell = one => one.text + (one.letters && ` ${one.letters}`) + (one.delta && ` (${one.delta})`);
+  return [headings, ...rows.map(row => row.cells.map(cell))].map(cells => cells.map(quote).join(',')).join('\n') + '\n';
+}
+
+const COPIES = {Markdown: copyMarkdown, LaTeX: copyLatex, CSV: copyCsv};
+
+function sortBy(key) {
+  const [now, descending] = sorting();
+  set({sort: now !== key ? key : descending ? '' : `-${key}`});
+}
+
+function headingCell(key, label, title = '') {
+  const [now, descending] = sorting(), sorted = now === key;
+  return el('th', {scope: 'col', 'aria-sort': sorted ? (descending ? 'descending' : 'ascending') : null},
+    el('button', {type: 'button', class: 'sort', title, onclick: () => sortBy(key)}, label,
+      el('span', {class: 'arrow', 'aria-hidden': 'true'}, sorted ? (descending ? ' ▼' : ' ▲') : '')));
+}
+
+// Return the strip of a row's seeds in the range of the column.
+function strip(column, row, range) {
+  const values = seedValues(column, row), [low, high] = range;
+  if (values.length < 2 || !(high > low)) return null;
+  const place = value => 2 + 56 * (value - low) / (high - low);
+  return svg('svg', {class: 'strip', width: 60, height: 8, 'aria-hidden': 'true'},
+    values.map(value => svg('circle', {cx: place(value).toFixed(1), cy: 4, r: 2, class: `f${hue(row.family)}`})));
+}
+
+function drawCell(column, row, base, range) {
+  const cell = statisticOf(column, row), tied = isTied(column, row);
+  const delta = base ? deltaOf(column, row, base) : '';
+  const label = `${row.name}, ${column.heading}: ${cell.text}`;
+  return el('td', {class: tied ? 'tied' : null, 'data-label': column.heading},
+    el('button', {type: 'button', class: 'cell', tabindex: -1, 'aria-label': tied ? `${label}, not separable from the best` : label,
+      'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|${column.key}`})},
+    cell.text || '—', cell.letters ? el('sup', {class: 'letters'}, cell.letters) : null,
+    cell.odd ? el('span', {class: 'odd', title: 'measured otherwise than the rest of its column'}, ' ⚠') : null),
+    range ? strip(column, row, range) : null,
+    delta ? el('span', {class: 'delta'}, delta) : null);
+}
+
+function nameCell(row) {
+  const pinned = state.pins.includes(row.id), expanded = state.expanded.includes(row.id), several = row.runs.length > 1;
+  const others = row.stands ? rowsOf(row.study).filter(other => other.model === row.model).length - 1 : 0;
+  return el('th', {scope: 'row', class: 'name'},
+    el('span', {class: 'namebox'},
+      el('button', {type: 'button', class: 'pin', 'aria-pressed': String(pinned), 'aria-label': `pin ${row.name}`,
+        onclick: () => set({pins: member(state.pins, row.id)})}, pinned ? '★' : '☆'),
+      el('button', {type: 'button', class: 'expand', disabled: !several, 'aria-expanded': String(expanded),
+        'aria-label': `seeds of ${row.name}`, onclick: () => set({expanded: member(state.expanded, row.id)})}, several ? (expanded ? '▾' : '▸') : ' '),
+      swatch(row.family),
+      el('button', {type: 'button', class: 'cell text', tabindex: -1, 'aria-haspopup': 'dialog',
+        onclick: () => set({open: `${row.id}|`})}, row.name),
+      collapsed(row) ? el('span', {class: 'chip bad', title: `its samples are more than ${state.guard} times as far from the data as the best`}, 'collapsed') : null,
+      row.finished < row.runs.length ? el('span', {class: 'chip warn'}, row.status) : null,
+      others > 0 && state.rows === 'models' ? el('button', {type: 'button', class: 'small quiet', 'aria-label': `show ${others} more of ${row.model}`,
+        onclick: () => set({rows: 'all', query: row.model})}, `+${others}`) : null));
+}
+
+function seedRows(row, columns, extra) {
+  return row.runs.map((run, place) => el('tr', {class: 'seed'},
+    el('th', {scope: 'row', class: 'name'}, `seed ${DATA.runs.seed[run]}${text(DATA.runs.status[run]) === 'finished' ? '' : ` (${text(DATA.runs.status[run])})`}`),
+    extra.map(() => el('td')),
+    columns.map(column => {
+      const value = column.seeds ? column.seeds[row.index][place] : null;
+      return el('td', {'data-label': column.heading}, value === null ? '—' : number(value));
+    })));
+}
+
+function drawTable() {
+  const study = current(), columns = shownColumns(study), table = byId('table-main');
+  const found = blocks(study), rows = found.flatMap(block => block.rows);
+  const base = state.baseline ? rowOf(study, state.baseline) : null;
+  const extra = state.differs ? differing(rows).filter(name => !MODEL_SETTING.test(text(name))).slice(0, 12) : [];
+  const [key] = sorting(), sorted = columns.find(column => column.key === key);
+  const values = sorted ? rows.flatMap(row => seedValues(sorted, row)) : [];
+  const range = values.length > 1 ? [Math.min(...values), Math.max(...values)] : null;
+  const focus = document.activeElement?.closest?.('#table-main') ? placeOf(document.activeElement) : null;
+  const head = el('tr', {}, headingCell('name', 'model'), extra.map(name => el('th', {scope: 'col', class: 'setting'}, text(name))),
+    columns.map(column => headingCell(column.key, column.heading + ARROWS[column.direction], column.unit && column.unit !== '1' ? `in ${column.unit}` : '')));
+  let left = rowsDrawn;
+  const bodies = [];
+  for (const block of found) {
+    if (left <= 0) break;
+    const lines = [];
+    if (block.title) lines.push(el('tr', {class: 'block'}, el('th', {scope: 'rowgroup', colspan: 1 + extra.length + columns.length}, block.title, boundNote(block, sorted, found))));
+    for (const row of block.rows.slice(0, left)) {
+      const own = new Map(study.settings[row.index]);
+      lines.push(el('tr', {class: row === base ? 'base' : state.pins.includes(row.id) ? 'pinned' : null, 'data-row': row.id}, nameCell(row),
+        extra.map(name => el('td', {class: 'setting', 'data-label': text(name)}, own.has(name) ? text(own.get(name)) : 'unset')),
+        columns.map(column => drawCell(column, row, base, column === sorted ? range : null))));
+      if (state.expanded.includes(row.id)) lines.push(...seedRows(row, columns, extra));
+    }
+    left -= block.rows.length;
+    bodies.push(el('tbody', {}, lines));
+  }
+  if (columns.some(column => column.floor !== null)) {
+    bodies.push(el('tbody', {}, el('tr', {class: 'floor'}, el('th', {scope: 'row', class: 'name'}, 'real data (floor)'), extra.map(() => el('td')),
+      columns.map(column => el('td', {'data-label': column.heading}, column.floor === null ? '' : number(column.floor))))));
+  }
+  fill(table, el('caption', {class: 'hidden'}, `${study.title}: ${rows.length} configurations`), el('thead', {}, head), ...bodies);
+  const first = table.querySelector('tbody button.cell');
+  if (first) first.tabIndex = 0;
+  if (focus) focusPlace(focus);
+  fill(byId('table-more'), rows.length > rowsDrawn ? el('button', {type: 'button', onclick: () => { rowsDrawn += WINDOW; drawTable(); }},
+    `${rowsDrawn} of ${rows.length} rows drawn; show ${Math.min(WINDOW, rows.length - rowsDrawn)} more`) : null);
+  const total = study.rows.id.length;
+  byId('table-count').textContent = `${rows.length} of ${count(total, 'configuration')}` +
+    (state.rows === 'models' && !state.query ? ': one a model (the one that a study varies), and what is pinned' : '');
+  fill(byId('table-notes'), [...study.notes, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
+}
+
+// Return the sentence on what a bound proves about exact values, which is nothing in the other direction.
+function boundNote(block, column, all) {
+  if (!column || block.kind !== 'lower bound') return null;
+  const exact = all.find(other => other.kind === 'exact');
+  if (!exact) return null;
+  const least = Math.min(...block.rows.map(row => cellOf(column, row).value));
+  const beaten = exact.rows.filter(row => cellOf(column, row).value > least).map(row => row.name);
+  if (!beaten.length || column.direction !== 'lower') return null;
+  return el('span', {class: 'note'}, ` ${number(least)} as a bound is better than the exact values of ${beaten.join(', ')}; a bound above an exact value proves nothing.`);
+}
+
+function tableNotes(columns, rows) {
+  const notes = [], cells = columns.flatMap(column => rows.slice(0, rowsDrawn).map(row => cellOf(column, row)));
+  if (cells.some(cell => cell.letters)) {
+    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model. Filled: nothing is significantly better.');
+  }
+  const single = rows.length && rows.every(row => row.runs.length === 1);
+  notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation. KL: the standard error of the mean.');
+  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best; never filled, however fast.`);
+  if (cells.some(cell => cell.kind === 'exact†')) notes.push('† exact for the dequantised density: on average over its noise, an upper bound on the integers’ value.');
+  if (cells.some(cell => cell.odd)) notes.push('⚠ measured otherwise than the rest of its column, so not ranked; click it for the conditions.');
+  return notes;
+}
+
+// The table is one stop of the Tab key; arrows move between its cells.
+function placeOf(node) {
+  const cell = node.closest('td, th'), row = cell?.parentElement;
+  return cell ? [[...byId('table-main').rows].indexOf(row), cell.cellIndex, [...cell.querySelectorAll('button')].indexOf(node)] : null;
+}
+
+function focusPlace([rowIndex, cellIndex, buttonIndex]) {
+  const row = byId('table-main').rows[rowIndex], buttons = row?.cells[cellIndex]?.querySelectorAll('button');
+  const target = buttons && (buttons[buttonIndex] || buttons[buttons.length - 1]);
+  if (target) target.focus({preventScroll: true});
+  return Boolean(target);
+}
+
+function moveInTable(event) {
+  const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[event.key];
+  const place = step && placeOf(event.target);
+  if (!place) return;
+  event.preventDefault();
+  let [row, cell] = place;
+  for (let tries = 0; tries < 30; tries++) {
+    row += step[0];
+    cell += step[1];
+    if (focusPlace([row, cell, -1])) { document.activeElement.scrollIntoView({block: 'nearest', inline: 'nearest'}); return; }
+  }
+}
+
+function drawTableControls() {
+  const study = current(), groups = [...new Set(study.columns.map(column => column.group))];
+  const columns = shownColumns(study);
+  fill(byId('table-controls'),
+    select('columns', [['overview', 'overview'], ...groups.map(group => [group, group]), ['all', 'all']], state.columns.length ? '' : state.group,
+      group => set({group, columns: []})),
+    el('details', {class: 'chooser'}, el('summary', {}, 'choose'),
+      el('div', {class: 'choices'}, study.columns.map(column => toggle(`${column.heading} (${column.group})`, columns.includes(column), on => {
+        const keys = shownColumns(study).map(other => other.key);
+        set({columns: on ? [...keys, column.key] : keys.filter(key => key !== column.key)});
+      })))),
+    select('rows', [['models', 'one a model'], ['all', 'all configurations'], ['pinned', 'pinned']], state.rows, rows => set({rows})),
+    select('sort by', [['', 'family'], ['name', 'name'], ...columns.map(column => [column.key, column.heading])], sorting()[0], key => set({sort: key})),
+    select('cell', [['mean', 'mean ± sd'], ['median', 'median (range)']], state.statistic, statistic => set({statistic})),
+    select('baseline', [['', 'none'], ...rowsOf(study).filter(row => row.stands || state.pins.includes(row.id) || row.id === state.baseline).map(row => [row.id, row.name])],
+      state.baseline, baseline => set({baseline})),
+    toggle('settings that differ', state.differs, differs => set({differs})),
+    el('label', {class: 'field'}, el('span', {}, 'collapsed above ×'),
+      el('input', {type: 'number', min: 1, step: 1, value: state.guard, onchange: event => set({guard: Math.max(1, Number(event.target.value) || 10)})})),
+    el('span', {class: 'buttons'}, Object.entries(COPIES).map(([name, make]) => {
+      const button = el('button', {type: 'button', class: 'small', onclick: () => copyText(make(), button)}, `copy ${name}`);
+      return button;
+    })));
+}
+
+function startTable() {
+  byId('table-main').addEventListener('keydown', moveInTable);
+  addView([...FILTERS, 'group', 'columns', 'sort', 'differs', 'statistic', 'expanded', 'baseline', 'guard'], byId('table'), () => {
+    drawTable();
+  });
+  addView(['study', 'group', 'columns', 'rows', 'sort', 'statistic', 'baseline', 'differs', 'guard', 'pins'], byId('table'), () => {
+    if (!byId('table-controls').contains(document.activeElement)) drawTableControls();
+  });
+}
