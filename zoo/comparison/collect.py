@@ -21,7 +21,7 @@ from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, cur
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # files of a run that a comparison reads
 LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
-SOURCES = (".py", ".html", ".css", ".js")
+SOURCES = (".py", ".html", ".css", ".js", ".json")
 
 
 @dataclass

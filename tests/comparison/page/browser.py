@@ -1,9 +1,4 @@
-"""A headless Chromium, driven by the DevTools protocol over a pipe; needs the standard library alone.
-
->>> with Browser() as browser:                                              # doctest: +SKIP
-...     tab = browser.open(Path("index.html"), width=1400)
-...     tab.evaluate("document.title")
-"""
+"""A headless Chromium, driven by the DevTools protocol over a pipe; needs the standard library alone."""
 
 from __future__ import annotations
 
