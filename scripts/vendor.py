@@ -52,10 +52,10 @@ def pack(package: dict[str, str]) -> None:
     (folder / f"{package['package']}.LICENSE").write_bytes(licence)
     about = {name: package[name] for name in ("package", "version", "licence", "integrity", "file")}
     about["sha256"] = hashlib.sha256(content).hexdigest()
-    (folder / "vendored.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / "vendored.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     print(f"{package['package']} {package['version']}: {len(content):,} bytes")
 
 
 if __name__ == "__main__":
-    for entry in json.loads(PACKAGES.read_text()):
+    for entry in json.loads(PACKAGES.read_text(encoding="utf-8")):
         pack(entry)

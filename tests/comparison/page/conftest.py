@@ -15,7 +15,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of the invented runs."""
     folder = tmp_path_factory.mktemp("page")
     file = folder / "index.html"
-    file.write_text(built(records(folder / "runs")))
+    file.write_text(built(records(folder / "runs")), encoding="utf-8")
     return file
 
 

@@ -28,7 +28,7 @@ def unpacked(text: str, name: str) -> bytes:
 
 @pytest.fixture(scope="module")
 def text(page):
-    return page.read_text()
+    return page.read_text(encoding="utf-8")
 
 
 def test_the_page_fetches_nothing_and_escapes_names(text):
@@ -61,18 +61,18 @@ def test_without_scripts_the_tables_and_verdicts_are_there(text):
 
 @pytest.mark.parametrize("folder", ["zoo/comparison/page/vendor", "tests/comparison/page/vendor"])
 def test_a_vendored_library_is_the_one_that_its_list_names(folder):
-    about = json.loads((ROOT / folder / "vendored.json").read_text())
+    about = json.loads((ROOT / folder / "vendored.json").read_text(encoding="utf-8"))
     content = gzip.decompress((ROOT / folder / f"{about['file']}.gz").read_bytes())
-    listed = json.loads((ROOT / "scripts" / "vendor.json").read_text())
+    listed = json.loads((ROOT / "scripts" / "vendor.json").read_text(encoding="utf-8"))
     assert hashlib.sha256(content).hexdigest() == about["sha256"]
     assert about["integrity"] in {entry["integrity"] for entry in listed}
-    assert (ROOT / folder / f"{about['package']}.LICENSE").read_text()
+    assert (ROOT / folder / f"{about['package']}.LICENSE").read_text(encoding="utf-8")
 
 
 def test_every_script_of_the_room_is_in_the_page():
     files = {path.stem for path in (room.HERE / "script").glob("*.js")}
     text = room.script_text(live=True)
-    assert all((room.HERE / "script" / f"{name}.js").read_text() in text for name in files)
+    assert all((room.HERE / "script" / f"{name}.js").read_text(encoding="utf-8") in text for name in files)
 
 
 def test_a_row_has_the_command_seeds_and_differences_of_its_runs(tmp_path):
@@ -96,7 +96,7 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path):
     (run,) = gathered(tmp_path)
     lines = ["updates,images_seen,wall_seconds,device_seconds,train/loss,val/loss"]
     lines += [f"{n},{32 * n},{n * n},{2 * n * n},{n},{1000 - n}" for n in range(1, 901)]
-    (run.directory / "curves.csv").write_text("\n".join(lines) + "\n")
+    (run.directory / "curves.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (curve,) = series.curves_of([run])
     assert len(curve["updates"]) == series.POINTS
     assert (curve["updates"][0], curve["updates"][-1]) == (1, 900)
