@@ -1,4 +1,4 @@
-"""Write the two tables of the README from committed results: families on digits, and the claims' verdicts.
+"""Write the tables of the README from committed results, the measured slide and families, and the figure.
 
 python scripts/readme_tables.py
 """
@@ -6,7 +6,14 @@ python scripts/readme_tables.py
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
+
+from zoo.comparison.claims.sentences import all_claims
+from zoo.comparison.collect import collect
+from zoo.comparison.figures.paper import make
+from zoo.comparison.slide import markdown
+from zoo.comparison.slide import slide as measured_slide
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 COLUMNS = {
@@ -15,8 +22,8 @@ COLUMNS = {
     "latency (ms)": "one sample (ms) ↓",
 }
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
-SLIDE = ("autoregressive", "vae-blurry", "gan-unstable", "flows-parallel-sharp", "matching-efficient")
-DATA = ("digits", "all data")
+DATA = "digits"
+LEDGER = "results/claims/claims.md"
 
 
 def families(table: Path) -> str:
@@ -24,7 +31,7 @@ def families(table: Path) -> str:
     rows: dict[tuple[str, str], dict[str, str]] = {}
     with table.open(encoding="utf-8", newline="") as stream:
         for cell in csv.DictReader(stream):
-            if cell["table"] == DATA[0] and cell["column"] in COLUMNS:
+            if cell["table"] == DATA and cell["column"] in COLUMNS:
                 row = rows.setdefault((cell["family"], cell["model"]), {})
                 row[cell["column"]] = number(cell)
     head = f"| family | model | {' | '.join(COLUMNS.values())} |\n|---|---|---:|---:|---:|"
@@ -45,17 +52,27 @@ def number(cell: dict[str, str]) -> str:
     return f"{MARKS.get(cell['kind'], '')}{value:.{digits}f}{'†' if cell['kind'] == 'exact†' else ''}"
 
 
-def slide(claims: Path) -> str:
-    """Return the Markdown table of the slide's sentences and their verdicts from ``claims.csv``."""
-    with claims.open(encoding="utf-8", newline="") as stream:
-        parts = [row for row in csv.DictReader(stream) if row["data"] in DATA and row["claim"] in SLIDE]
-    verdicts = {row["claim"]: row for row in parts}
-    lines = [f"| {verdicts[key]['sentence']} | **{verdicts[key]['verdict']}** |" for key in SLIDE]
-    return "\n".join(["| the slide says | measured on digits |", "|---|---|", *lines]) + "\n"
+def slide(records: Path) -> str:
+    """Return the Markdown table of the measured slide: verdicts, numbers, and links to the ledger."""
+    measured = measured_slide(collect([records])[0], DATA)
+    if measured is None:
+        raise SystemExit(f"{records} has no finished run on {DATA}.")
+    claims = {claim.key: heading_anchor(claim.sentence) for claim in all_claims()}
+    return markdown(measured, lambda cell: f"{LEDGER}#{claims[cell.claim]}")
+
+
+def heading_anchor(sentence: str) -> str:
+    """Return the anchor that GitHub gives to a heading.
+
+    >>> heading_anchor("VAEs are blurry.")
+    'vaes-are-blurry'
+    """
+    return re.sub(r"[^\w\- ]", "", sentence.lower()).replace(" ", "-")
 
 
 if __name__ == "__main__":
     target = RESULTS / "readme"
     target.mkdir(exist_ok=True)
     (target / "families.md").write_text(families(RESULTS / "quickstart/table.csv"))
-    (target / "slide.md").write_text(slide(RESULTS / "claims/claims.csv"))
+    (target / "slide.md").write_text(slide(RESULTS / "claims/records"), encoding="utf-8")
+    make("slide", collect([RESULTS / "claims/records"])[0], target / "slide.svg", "page", DATA)

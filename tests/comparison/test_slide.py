@@ -149,7 +149,10 @@ def test_the_table_links_each_verdict_to_its_evidence(tmp_path: Path) -> None:
     add(tmp_path, "vae", "vae", (3.0, 3.1, 2.9))
     text = markdown(measured(tmp_path), lambda c: f"claims.md#{c.claim}")
     assert "| family | parallel? | sharp? | stable? | density? |" in text
-    assert "| vae (`vae`) | [**yes**](claims.md#autoregressive) 8 steps for 64 dimensions |" in text
+    assert (
+        "| vae | [**yes**](claims.md#autoregressive) 8/64 | [**yes**](claims.md#vae-blurry) 0.98–1.03 |"
+        in text
+    )
 
 
 def test_records_without_a_finished_run_have_no_slide(tmp_path: Path) -> None:

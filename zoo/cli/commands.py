@@ -49,6 +49,19 @@ def reproduce(options: Namespace) -> int:
     return reproduce(options)
 
 
+def recommend(options: Namespace) -> int:
+    from zoo.cli.recommend import print_recommendation
+    from zoo.config.places import options as names
+
+    return print_recommendation(options, names("model"))
+
+
+def figure(options: Namespace) -> int:
+    from zoo.cli.figure import draw
+
+    return draw(options)
+
+
 def evaluate(options: Namespace) -> int:
     from zoo.cli.report import print_result
     from zoo.running.judge import reevaluate

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from zoo.cli import commands as run
+from zoo.cli import units
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -76,6 +77,60 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs", type=Path, metavar="DIR", help="directory of the runs (runs/reproduce/TABLE)"
     )
     reproduce.set_defaults(run=run.reproduce)
+
+    recommend = commands.add_parser(
+        "recommend",
+        help="which configuration to use under given constraints, and why not the others",
+        description="Which of the measured configurations fulfil the constraints, how sure their order is, "
+        "and what would change it. Nothing is extrapolated: what was not measured is listed with the sweep "
+        "that measures it.",
+    )
+    recommend.add_argument(
+        "paths", nargs="+", type=Path, metavar="RESULTS", help="directories that hold runs"
+    )
+    limits = recommend.add_argument_group("constraints")
+    limits.add_argument(
+        "--likelihood", choices=("any", "estimate", "bound", "exact"), default="any",
+        help="the least kind of likelihood",
+    )  # fmt: skip
+    limits.add_argument(
+        "--latency", type=units.duration, metavar="TIME", help="of one sample, at most (10ms)"
+    )
+    limits.add_argument("--throughput", type=units.count, metavar="N", help="samples a second, at least (1k)")
+    limits.add_argument("--training", type=units.duration, metavar="TIME", help="device time, at most (2h)")
+    limits.add_argument("--memory", type=units.memory, metavar="SIZE", help="of training, at most (4GB)")
+    limits.add_argument("--parameters", type=units.count, metavar="N", help="at most (2M)")
+    limits.add_argument("--lost", type=float, metavar="SHARE", help="runs that did not finish, at most (0.1)")
+    limits.add_argument("--invertible", action="store_true", help="latents with a measured inverse")
+    limits.add_argument("--conditional", action="store_true", help="conditioned on labels")
+    which = recommend.add_argument_group("data")
+    which.add_argument("--data", metavar="NAME", help="data set (the one with most runs)")
+    which.add_argument(
+        "--dimension", type=int, metavar="D", help="or the measured data nearest to D dimensions"
+    )
+    weights = recommend.add_argument_group("weights of what decides")
+    weights.add_argument("--fidelity", type=float, default=1.0, metavar="W", help="distance to the data (1)")
+    weights.add_argument("--coverage", type=float, default=0.0, metavar="W", help="recall of the data (0)")
+    weights.add_argument(
+        "--density", type=float, default=0.0, metavar="W", help="likelihood, of one kind (0)"
+    )
+    recommend.add_argument("--all", action="store_true", help="list every configuration that is out")
+    recommend.add_argument("--json", action="store_true", help="print the answer as JSON")
+    recommend.set_defaults(run=run.recommend)
+
+    figure = commands.add_parser("figure", help="draw one figure of records for a paper, as PDF, SVG or PNG")
+    figure.add_argument(
+        "kind", metavar="KIND",
+        choices=("slide", "pareto", "samples", "curves", "speed", "densities", "tuning", "claims"),
+        help="slide, pareto, samples, curves, speed, densities, tuning or claims",
+    )  # fmt: skip
+    figure.add_argument("paths", nargs="+", type=Path, metavar="RESULTS", help="directories that hold runs")
+    figure.add_argument(
+        "-o", "--out", type=Path, required=True, metavar="FILE", help="a .pdf, .svg or .png file"
+    )
+    figure.add_argument("--width", choices=("column", "page"), default="column", help="3.25 or 6.75 inches")
+    figure.add_argument("--data", metavar="NAME", help="data set to show (the one with most runs)")
+    figure.set_defaults(run=run.figure)
 
     evaluate = commands.add_parser(
         "evaluate",

@@ -63,6 +63,7 @@ class Cell:
         low, high: its 95 % interval; None for counts.
         n: number of runs behind it.
         text: the number with its interval, in words.
+        short: the interval, or the count of steps over dimensions.
         test: how the verdict follows from it.
         claim: key of the claim of the ledger that asks the same.
         runs: ids of the runs.
@@ -76,6 +77,7 @@ class Cell:
     high: float | None
     n: int
     text: str
+    short: str
     test: str
     claim: str
     runs: tuple[str, ...]
@@ -185,11 +187,13 @@ def _standing(study: Study, group: Group) -> tuple[int, int, float, str]:
 
 def _cell(
     question: Question, verdict: Verdict, text: str, test: str, runs: Sequence[Run] = (), *,
-    value: float | None = None, ends: tuple[float, float] | None = None,
+    value: float | None = None, ends: tuple[float, float] | None = None, short: str = "",
 ) -> Cell:  # fmt: skip
     low, high = ends if ends is not None else (None, None)
+    if not short and value is not None:
+        short = f"{low:.2f}–{high:.2f}" if low is not None else f"{value:.2f}"
     ids = tuple(run.record.run_id for run in runs)
-    return Cell(question, verdict, value, low, high, len(ids), text, test, EVIDENCE[question], ids, {})
+    return Cell(question, verdict, value, low, high, len(ids), text, short, test, EVIDENCE[question], ids, {})
 
 
 def _parallel(group: Group) -> Cell:
@@ -203,7 +207,9 @@ def _parallel(group: Group) -> Cell:
     depth, order = max(depths), orders.pop()
     verdict: Verdict = "no" if order == "sequential" or (order == "solver" and depth >= dimension) else "yes"
     text = f"{depth:,.0f} step{'s' * (depth != 1)} for {dimension:,} dimensions"
-    return _cell("parallel", verdict, text, test, group.finished, value=depth)
+    return _cell(
+        "parallel", verdict, text, test, group.finished, value=depth, short=f"{depth:,.0f}/{dimension:,}"
+    )
 
 
 def _sharp(study: Study, group: Group) -> Cell:
@@ -303,7 +309,7 @@ def _interval_text(ends: tuple[float, float] | None) -> str:
 
 
 def markdown(measured: Slide, link: Callable[[Cell], str | None] = lambda cell: None) -> str:
-    """Return the slide as a Markdown table.
+    """Return the slide as a Markdown table of verdicts with their intervals.
 
     Args:
         measured: the slide.
@@ -318,6 +324,6 @@ def markdown(measured: Slide, link: Callable[[Cell], str | None] = lambda cell: 
             address = link(cell)
             word = f"**{cell.verdict}**" if cell.verdict != "not measured" else "—"
             word = f"[{word}]({address})" if address and cell.runs else word
-            cells.append(f"{word} {cell.text}".strip())
-        lines.append(f"| {row.family} (`{row.model}`) | " + " | ".join(cells) + " |")
+            cells.append(f"{word} {cell.short}".strip())
+        lines.append(f"| {row.family} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -68,7 +68,10 @@ def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page
 
 def test_a_script_that_is_not_the_pages_own_does_not_run(browser, page, tmp_path):
     hurt = tmp_path / "hurt.html"
-    hurt.write_text(page.read_text(encoding="utf-8").replace("</body>", "<script>window.hit = 1</script></body>"), encoding="utf-8")
+    hurt.write_text(
+        page.read_text(encoding="utf-8").replace("</body>", "<script>window.hit = 1</script></body>"),
+        encoding="utf-8",
+    )
     tab = browser.open(hurt)
     assert tab.evaluate("window.hit") is None
     assert any("Content Security Policy" in complaint for complaint in tab.complaints)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zoo.comparison.studies import FAMILIES
 
@@ -25,12 +25,12 @@ def colour(family: str) -> str:
     return COLOURS.get(family, OTHER)
 
 
-def canvas(width: float, height: float) -> Any:
-    """Return an empty figure of ``width`` by ``height`` inches."""
+def canvas(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Any:
+    """Return an empty figure of ``width`` by ``height`` inches; None: no engine moves its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

@@ -1,0 +1,60 @@
+"""``zoo recommend`` in this process, on the committed records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zoo.cli import main
+from zoo.cli.units import count, duration, memory
+
+RESULTS = str(Path(__file__).parents[2] / "results/quickstart/records")
+
+
+def test_the_answer_has_cards_reasons_and_what_would_change_it(capsys) -> None:
+    assert main(["recommend", RESULTS, "--likelihood", "exact", "--latency", "10ms"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("digits: exact likelihood, one sample in at most 10 ms; decided by fd/digits-cnn")
+    assert "1. glow" in text
+    assert "zoo train" in text
+    assert "pixelcnn: one sample takes 57.4 ms > 10 ms" in text
+    assert "What would change it" in text
+    assert "zoo sweep families data=digits model=" in text
+
+
+def test_text_fits_a_narrow_terminal(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert main(["recommend", RESULTS, "--latency", "1ms"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines if "zoo train" not in line and "zoo sweep" not in line) <= 100
+
+
+def test_no_survivor_is_an_answer_too(capsys) -> None:
+    assert main(["recommend", RESULTS, "--latency", "1us"]) == 0
+    text = capsys.readouterr().out
+    assert "No measured configuration fulfils the constraints." in text
+
+
+def test_json_has_the_whole_answer(capsys) -> None:
+    assert main(["recommend", RESULTS, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["cards"][0]["name"] == "flow_matching"
+    assert len(answer["cards"]) + len(answer["excluded"]) == 10
+
+
+def test_a_mistake_is_one_sentence(capsys) -> None:
+    assert main(["recommend", RESULTS, "--data", "mnist"]) == 2
+    assert capsys.readouterr().err == "zoo: No run is on the data set 'mnist'; the records have digits.\n"
+    with pytest.raises(SystemExit) as stop:
+        main(["recommend", RESULTS, "--latency", "10"])
+    assert stop.value.code == 2
+    assert (
+        "'10' is no number with a unit of us, ms, s, min, h, d: write 10ms or 2h" in capsys.readouterr().err
+    )
+
+
+def test_units() -> None:
+    assert (duration("10ms"), duration("1.5 h"), memory("4GB"), count("2M")) == (0.01, 5400.0, 4e9, 2e6)

@@ -1,0 +1,124 @@
+"""Figures for papers: every kind in every format, vector text, sizes, and what they show."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_records import save, write, write_toy
+from PIL import Image
+
+from zoo.cli import main
+from zoo.comparison.collect import Run, collect
+from zoo.comparison.figures.paper import DOTS, KINDS, WIDTHS, make
+from zoo.comparison.figures.paper.pareto import front_of, points
+from zoo.comparison.figures.paper.samples import strip
+from zoo.comparison.studies import studies
+from zoo.comparison.tuning import Trial, efforts, expected_best, jackknife_error, weights
+from zoo.errors import ZooError
+from zoo.record import DataDescription, Metric
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Run]:
+    root = tmp_path_factory.mktemp("runs")
+    for seed, key in itertools.product(range(3), ("", "-b", "-c", "-d")):
+        for model, family, fd, latency in (("realnvp", "flow", 4.0, 0.004), ("vae", "vae", 6.0, 0.001)):
+            spread = (1 + 0.02 * seed) * (1 + 0.1 * len(key) * (ord(key[-1]) - 97 if key else 1))
+            record = write(root, model, family, fd=fd * spread, latency=latency * spread, seed=seed, key=key)
+            record.metrics["sharpness"] = Metric(
+                0.7 + 0.01 * seed if model == "vae" else 1.0, "1", direction="one"
+            )
+            record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+            save(root, record)
+    for model in ("realnvp", "maf"):
+        write_toy(root, model, 0.1)
+    return collect([root])[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_figure_is_written_in_every_format(runs: list[Run], kind: str, tmp_path: Path) -> None:
+    for suffix in (".png", ".svg", ".pdf"):
+        file = make(kind, runs, tmp_path / f"{kind}{suffix}", "page" if suffix == ".png" else "column")
+        assert file.stat().st_size > 1000
+    with Image.open(tmp_path / f"{kind}.png") as picture:
+        assert picture.width == pytest.approx(WIDTHS["page"] * DOTS, abs=2)
+    svg = (tmp_path / f"{kind}.svg").read_text()
+    assert re.search(r"<text[^>]*>", svg), "text is text, not paths"
+    assert float(re.search(r'width="([\d.]+)pt"', svg)[1]) == pytest.approx(72 * WIDTHS["column"])  # type: ignore[index]
+    assert b"/Type3" not in (tmp_path / f"{kind}.pdf").read_bytes()
+
+
+def test_the_same_records_make_the_same_bytes(runs: list[Run], tmp_path: Path) -> None:
+    first, second = (make("slide", runs, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
+    assert first.replace(b"a-clip", b"b-clip") == second
+
+
+def test_a_front_has_the_points_that_none_is_better_than(runs: list[Run]) -> None:
+    drawn = points(next(study for study in studies(runs) if study.data == "digits"))
+    front = front_of(drawn)
+    assert {point.family for point in front} == {"flow", "vae"}
+    for point in front:
+        assert not any(other.y < point.y and other.x <= point.x for other in drawn)
+
+
+def test_mistakes_are_named(runs: list[Run], tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="There is no figure 'pie'"):
+        make("pie", runs, tmp_path / "a.pdf")
+    with pytest.raises(ZooError, match=r"ends in \.pdf, \.png, \.svg"):
+        make("slide", runs, tmp_path / "a.jpg")
+    with pytest.raises(ZooError, match="No run is on the data set 'mnist'"):
+        make("slide", runs, tmp_path / "a.pdf", data="mnist")
+    with pytest.raises(ZooError, match="no values for the figure 'densities'"):
+        make("densities", [run for run in runs if run.record.data == "digits"], tmp_path / "a.pdf")
+
+
+def test_the_command_draws_a_figure(tmp_path: Path, capsys) -> None:
+    write(tmp_path / "runs", "vae", "vae")
+    assert main(["figure", "speed", str(tmp_path / "runs"), "-o", str(tmp_path / "speed.pdf")]) == 0
+    assert capsys.readouterr().out.strip().endswith("speed.pdf")
+
+
+def test_a_strip_keeps_the_pixels_and_their_order() -> None:
+    images = np.arange(2 * 1 * 2 * 2).reshape(2, 1, 2, 2)
+    picture = strip(images, 8)
+    np.testing.assert_allclose(picture[:, :2], images[0, 0] / 7)
+    np.testing.assert_allclose(picture[:, 3:], images[1, 0] / 7)
+    assert (picture[:, 2] == 1).all()
+
+
+# The expected best of k, against all subsets.
+
+
+def best_of(trials: list[Trial]) -> float:
+    return min(trials, key=lambda trial: trial.selection).value
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 6])
+def test_the_expected_best_is_the_mean_over_all_subsets(k: int) -> None:
+    rng = np.random.default_rng(0)
+    trials = [Trial(*pair) for pair in rng.normal(size=(6, 2))]
+    subsets = [best_of(list(subset)) for subset in itertools.combinations(trials, k)]
+    assert expected_best(trials, k) == pytest.approx(np.mean(subsets))
+    assert weights(6, k).sum() == pytest.approx(1)
+
+
+def test_the_error_of_the_mean_is_the_standard_error() -> None:
+    values = np.random.default_rng(1).normal(size=7)
+    trials = [Trial(i, float(value)) for i, value in enumerate(values)]
+    assert jackknife_error(trials, 1) == pytest.approx(values.std(ddof=1) / math.sqrt(7))
+
+
+def test_a_configuration_that_diverged_counts_as_the_worst(tmp_path: Path) -> None:
+    for key, fd in (("", 2.0), ("-b", 3.0), ("-c", 4.0)):
+        write(tmp_path, "maf", "flow", fd=fd, key=key)
+    write(tmp_path, "maf", "flow", status="diverged", key="-d")
+    (effort,) = efforts(studies(collect([tmp_path])[0])[0])
+    assert (effort.n, effort.k) == (4, (1, 2))
+    assert effort.expected[0] == pytest.approx((2 * 3 * 4 * 4) ** 0.25)
+    assert math.isfinite(effort.high[0])
+    assert math.isnan(effort.high[1])

@@ -1,0 +1,160 @@
+"""``zoo recommend``: which configuration to use under given constraints, as a reasoned list."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from zoo.comparison.collect import gather
+from zoo.comparison.recommend import (
+    Answer,
+    Card,
+    Constraints,
+    Excluded,
+    Number,
+    limit_text,
+    recommend,
+)
+from zoo.comparison.studies import with_labels
+from zoo.comparison.tables.cells import KIND_MARKS, heading, number
+
+WIDTH = 100  # largest width of a line of text
+_LIKELIHOODS = {
+    "exact": "exact likelihood",
+    "bound": "a guaranteed bound of the likelihood",
+    "estimate": "an estimate of the likelihood",
+}
+SHOWN = 12  # largest number of excluded models without --all
+NUMBERS = ("latency", "throughput", "training", "memory", "parameters")
+
+
+def print_recommendation(options: Namespace, models: Sequence[str], console: Console | None = None) -> int:
+    """Print which configurations fulfil the constraints of the command line; return 0.
+
+    Args:
+        options: of the command; its names are those of :class:`~zoo.comparison.recommend.Constraints`.
+        models: names of the models that could be measured.
+        console: where to print.
+    """
+    runs, console = gather(options.paths, console)
+    console.width = min(console.width, WIDTH)
+    asked = Constraints(**{field.name: getattr(options, field.name) for field in fields(Constraints)})
+    answer = recommend(with_labels(runs), asked, models)
+    if options.json:
+        console.print_json(json.dumps(answer.to_dict(), allow_nan=False))
+        return 0
+    _Report(console).print(answer, everything=options.all)
+    return 0
+
+
+class _Report:
+    """Prints an answer in lines that fit the terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def line(self, text: str, indent: int = 0, style: str = "") -> None:
+        self.console.print(Padding(Text(text, style), (0, 0, 0, indent), expand=False), highlight=False)
+
+    def command(self, text: str, indent: int) -> None:
+        """Print a command on one line, however long, so that it can be copied."""
+        self.console.print(" " * indent + text, markup=False, highlight=False, soft_wrap=True, style="cyan")
+
+    def heading(self, text: str) -> None:
+        self.console.print()
+        self.line(text, style="bold underline")
+
+    def print(self, answer: Answer, everything: bool) -> None:
+        asked = _asked_text(answer.constraints) or "no constraints"
+        self.line(f"{answer.data}: {asked}; decided by {answer.criteria}", style="bold")
+        for note in answer.notes:
+            self.line(note, style="yellow")
+        for place, card in enumerate(answer.cards, 1):
+            self.card(place, card)
+        self.heading("How sure")
+        self.line(answer.certainty, 2)
+        self.excluded(answer, everything)
+        if answer.relaxations:
+            self.heading("What would change it")
+            for relaxation in answer.relaxations:
+                self.line(relaxation.text, 2)
+        if answer.unmeasured:
+            self.heading("Not measured")
+            for what, command in answer.unmeasured:
+                self.line(what, 2)
+                self.command(command, 4)
+
+    def card(self, place: int, card: Card) -> None:
+        self.console.print()
+        letters = f"  [{card.letters}]" if card.letters else ""
+        self.line(f"{place}. {card.name}  ({card.family}){letters}", style="bold green")
+        self.line(card.why, 3)
+        self.line(" · ".join(_numbers(card)), 3)
+        lost = f", {card.lost} lost" if card.lost else ""
+        seen = f", {card.images_seen:,.0f} images seen" if card.images_seen is not None else ""
+        self.line(
+            f"best in {card.on_top:.0%} of draws; {card.seeds} seed{'s' * (card.seeds != 1)}{lost}; tried "
+            f"{card.tried[0]} configuration{'s' * (card.tried[0] != 1)} of the model, {card.tried[1]} of its "
+            f"family{seen}",
+            3, "dim",
+        )  # fmt: skip
+        command = card.command or "its record has no command; make the run again to get one"
+        self.command(command, 3)
+
+    def excluded(self, answer: Answer, everything: bool) -> None:
+        if not answer.excluded:
+            return
+        self.heading("Why not the others")
+        shown = list(answer.excluded) if everything else list(_one_a_model(answer))[:SHOWN]
+        for one in shown:
+            self.line(f"{one.name}: {'; '.join(reason.text for reason in one.reasons)}", 2)
+        rest = len(answer.excluded) - len(shown)
+        if rest:
+            self.line(f"and {rest} more configurations (--all)", 2, "dim")
+
+
+def _one_a_model(answer: Answer) -> Iterator[Excluded]:
+    """Yield for each model without a card the configuration that came nearest to being one."""
+    done = {card.model for card in answer.cards}
+
+    def place(one: Excluded) -> tuple[int, bool]:
+        return len(one.reasons), one.reasons[0].constraint != "dominated"
+
+    for one in sorted(answer.excluded, key=place):
+        if one.model not in done:
+            done.add(one.model)
+            yield one
+
+
+def _asked_text(asked: Constraints) -> str:
+    parts = [_LIKELIHOODS[asked.likelihood]] if asked.likelihood in _LIKELIHOODS else []
+    words = dict.fromkeys(("memory", "parameters", "lost"), "at most")
+    words |= {"latency": "one sample in at most", "training": "training in at most", "throughput": "at least"}
+    for name, word in words.items():
+        if (limit := getattr(asked, name)) is not None:
+            parts.append(f"{word} {limit_text(name, limit)}")
+    parts += ["invertible latents"] * asked.invertible + ["labels"] * asked.conditional
+    return ", ".join(parts)
+
+
+def _numbers(card: Card) -> Iterator[str]:
+    for name, measured in card.numbers.items():
+        if name not in NUMBERS:
+            yield f"{heading(name).removesuffix(' (nats)')} {_metric_text(measured)}"
+    for name in NUMBERS:
+        if name in card.numbers:
+            value = card.numbers[name].mean
+            subject = {"latency": "one sample ", "training": "training "}.get(name, "")
+            yield subject + limit_text(name, value)
+
+
+def _metric_text(measured: Number) -> str:
+    error = None if measured.low is None or measured.high is None else (measured.high - measured.low) / 2
+    mark = KIND_MARKS.get(measured.kind, "")
+    return f"{mark}{number(measured.mean, error)}{'†' if measured.kind == 'exact†' else ''}"

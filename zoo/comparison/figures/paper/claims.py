@@ -1,0 +1,102 @@
+"""A forest of the effects that decide the ledger's claims: factors with 95 % intervals, and the verdicts."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.comparison.claims import decide
+from zoo.comparison.claims.panels import Dots
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
+from zoo.comparison.figures.paper.look import GREY, RULE, canvas, plain_text, plain_ticks
+from zoo.comparison.studies import Study
+
+LOOKS = {SUPPORTED: ("o", "#0072B2", True), REFUTED: ("o", "#D55E00", False)}
+LINE, BELOW = 0.135, 0.42  # inches: of a row, and of the axis below
+CLEAR = {"facecolor": "white", "pad": 0.3, "linewidth": 0}
+OTHER = ("D", "#9a9a9a", True)
+
+
+def draw(studies: Sequence[Study], width: float) -> Any:
+    """Return the figure of every deciding measurement that is a factor; None without one."""
+    runs = [run for study in studies for run in study.runs]
+    rows = [(decision, part) for decision in decide(runs) for part in decision.deciding if _is_factor(part)]
+    if not rows:
+        return None
+    narrow = width < 5
+    heads = {
+        (decision.claim.key, decision.data): textwrap.wrap(
+            f"{decision.claim.sentence} ({decision.data}: {decision.verdict})", 54 if narrow else 118
+        )
+        for decision, _ in rows
+    }
+    lines = len(rows) + sum(map(len, heads.values()))
+    height = LINE * lines + BELOW
+    figure = canvas(width, height, layout=None)
+    figure.subplots_adjust(left=0.47, right=0.97, top=1 - 0.02 / height, bottom=BELOW / height)
+    axis = figure.subplots()
+    where = ("figure fraction", "data")
+    place, seen = 0, set()
+    for decision, part in rows:
+        head = (decision.claim.key, decision.data)
+        for line in [] if head in seen else heads[head]:
+            text = plain_text(line)
+            axis.annotate(
+                text, (0.01, place), xycoords=where, fontsize=6.5, va="center", fontweight="bold", bbox=CLEAR
+            )
+            place += 1
+        seen.add(head)
+        text = textwrap.shorten(label_of(part), 36 if narrow else 68, placeholder=" …")
+        axis.annotate(plain_text(text), (0.03, place), xycoords=where, fontsize=6.3, va="center", color=GREY)
+        axis.axhline(place, color="#e6e6e6", linewidth=0.5, zorder=0)
+        _row(axis, place, part)
+        place += 1
+    axis.axvline(1, color=RULE, linewidth=0.8, linestyle=(0, (3, 2)), zorder=0)
+    axis.set(xscale="log", ylim=(place - 0.4, -0.7), yticks=[])
+    plain_ticks(axis, "x")
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel("factor, 95 % interval; filled: supports, hollow: speaks against, grey: undecided")
+    if narrow:
+        axis.set_xlabel("factor, 95 % interval")
+    return figure
+
+
+def _is_factor(part: Part) -> bool:
+    """Whether a measurement is a ratio, with an interval."""
+    outcome = part.outcome
+    if outcome is None or "log" not in part.test:
+        return False
+    ends = (outcome.low, outcome.estimate, outcome.high)
+    return (
+        all(math.isfinite(end) and end > 0 for end in ends)
+        and outcome.high < 1e4
+        and "slope" not in part.test
+    )
+
+
+def label_of(part: Part) -> str:
+    """Return what was measured: two groups and their quantity, or the sentence up to its first number."""
+    if isinstance(part.panel, Dots) and len(part.panel.rows) == 2:
+        (first, _, _), (second, _, _) = part.panel.rows
+        quantity = part.panel.axis.partition(" (")[0].removesuffix(" of one sample")
+        return f"{quantity}: {first} / {second}"
+    sentences = part.sentence.split(". ")
+    sentence = next((one for one in sentences if " times" in one), sentences[0])
+    head, colon, _ = sentence.partition(":")
+    if colon and not any(character.isdigit() for character in head):
+        return head
+    words = sentence.split()
+    digits = [any(character.isdigit() for character in word) for word in words]
+    return " ".join(words[: digits.index(True)]) + " …" if any(digits) else part.sentence
+
+
+def _row(axis: Any, place: float, part: Part) -> None:
+    assert part.outcome is not None
+    shape, shade, filled = LOOKS.get(part.verdict, OTHER)
+    axis.plot((part.outcome.low, part.outcome.high), (place, place), color=shade, linewidth=1.2, zorder=2)
+    axis.plot(
+        part.outcome.estimate, place, shape, color=shade, markersize=4, markeredgewidth=1.0, zorder=3,
+        markerfacecolor=shade if filled else "white",
+    )  # fmt: skip

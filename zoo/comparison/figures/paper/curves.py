@@ -1,0 +1,92 @@
+"""Validation against updates: the mean over seeds, and a band from the least to the largest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.comparison.figures.paper.look import DASHES, baselines_of, canvas, colour, plain_text, plain_ticks
+from zoo.comparison.studies import Group, Study
+
+COLUMNS = {
+    "val/bits_per_dim": "validation bits/dim",
+    "val/nll": "validation NLL",
+    "val/energy_distance": "energy distance",
+}
+Band = tuple[Group, np.ndarray, np.ndarray]  # updates (T,), values (seeds, T)
+
+
+def draw(studies: Sequence[Study], width: float) -> Any:
+    """Return the figure of the study with most curves, a panel for each criterion; None without curves."""
+    study, panels = max(
+        ((study, _panels(study)) for study in studies),
+        key=lambda item: sum(map(len, item[1].values())),
+        default=(None, {}),
+    )
+    if study is None or not panels:
+        return None
+    narrow = width < 5
+    count = len(panels)
+    rows, columns = (count, 1) if narrow else (1, count)
+    figure = canvas(width, rows * 2.0 + 0.1)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (column, bands) in zip(axes, panels.items(), strict=True):
+        _panel(axis, bands, column)
+    axes[0].set_title(f"{plain_text(study.title)}: mean, least to largest of its seeds", loc="left")
+    return figure
+
+
+def _panels(study: Study) -> dict[str, list[Band]]:
+    """Return the bands of each criterion; models of a likelihood share it, GANs have their own."""
+    panels: dict[str, list[Band]] = {}
+    for group in baselines_of(study.baselines()):
+        logged = [run.curves() for run in group.finished]
+        for column in COLUMNS:
+            lines = [curves[column] for curves in logged if len(curves.get(column, ())) > 1]
+            if lines and (band := _band(group, lines)) is not None:
+                panels.setdefault(column, []).append(band)
+                break
+    return {column: panels[column] for column in COLUMNS if column in panels}
+
+
+def _band(group: Group, lines: Sequence[list[tuple[float, float]]]) -> Band | None:
+    """Return a group's curves at the updates of the first seed, up to where the shortest one ends."""
+    end = min(line[-1][0] for line in lines)
+    x = np.array([updates for updates, value in lines[0] if updates <= end and math.isfinite(value)])
+    if len(x) < 2:
+        return None
+    values = []
+    for line in lines:
+        points = np.array([point for point in line if math.isfinite(point[1])])
+        if len(points) > 1:
+            values.append(np.interp(x, points[:, 0], points[:, 1]))
+    return (group, x, np.stack(values)) if values else None
+
+
+def _panel(axis: Any, bands: Sequence[Band], column: str) -> None:
+    order: dict[str, int] = {}
+    ends = []
+    for group, x, values in bands:
+        place = order[group.family] = order.get(group.family, -1) + 1
+        shade = colour(group.family)
+        mean = values.mean(axis=0)
+        axis.fill_between(x, values.min(axis=0), values.max(axis=0), color=shade, alpha=0.2, linewidth=0)
+        axis.plot(x, mean, color=shade, linestyle=DASHES[place % len(DASHES)], label=plain_text(group.model))
+        ends.append(mean[-1])
+    values = np.concatenate([band[2].mean(axis=0)[len(band[1]) // 10 :] for band in bands])
+    low, high = float(values.min()), float(np.quantile(values, 0.97))
+    if column == "val/energy_distance" and low > 0:
+        axis.set_yscale("log")
+        plain_ticks(axis, "y")
+    elif high > low:
+        axis.set_ylim(low - 0.08 * (high - low), high + 0.12 * (high - low))
+    axis.set(xlabel="updates", ylabel=COLUMNS[column])
+    handles, labels = axis.get_legend_handles_labels()
+    ranked = [i for _, i in sorted(zip(ends, range(len(ends)), strict=True), reverse=True)]
+    axis.legend(
+        [handles[i] for i in ranked], [labels[i] for i in ranked], loc="center left", bbox_to_anchor=(1, 0.5),
+        handlelength=2.2, labelspacing=0.25, borderaxespad=0.3,
+    )  # fmt: skip

@@ -1,0 +1,110 @@
+"""The measured slide: one row a family, one panel a question, numbers with 95 % intervals and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from zoo.comparison.claims.measure import MARGIN
+from zoo.comparison.figures.paper.look import GREY, RULE, canvas
+from zoo.comparison.slide import QUESTIONS, Question, Slide, slide
+from zoo.comparison.studies import Study
+
+TITLES: dict[Question, str] = {
+    "parallel": "parallel?", "sharp": "sharp?", "stable": "stable?", "density": "density?",
+}  # fmt: skip
+AXES: dict[Question, str] = {
+    "parallel": "steps / dimensions",
+    "sharp": "sharpness / real",
+    "stable": "factor between seeds",
+    "density": "bits/dim",
+}
+# verdict: filled, colour, marker. Filled is yes, hollow is no, grey is everything between.
+LOOKS = {
+    "yes": (True, "#0072B2", "o"),
+    "no": (False, "#D55E00", "o"),
+    "undecided": (True, "#9a9a9a", "D"),
+    "bound": (True, "#9a9a9a", "<"),
+    "estimate": (True, "#9a9a9a", "s"),
+}
+
+
+def draw(studies: Sequence[Study], width: float) -> Any:
+    """Return the figure of the study that answers most questions; None without one."""
+    made = slide(studies)
+    if made is None:
+        return None
+    narrow = width < 5
+    rows = 2 if narrow else 1
+    height = rows * (0.62 + 0.17 * len(made.rows)) + 0.35
+    figure = canvas(width, height)
+    axes = figure.subplots(rows, len(QUESTIONS) // rows, sharey=True, squeeze=False).flatten()
+    for axis, question in zip(axes, QUESTIONS, strict=True):
+        _panel(axis, made, question)
+    for axis in axes[:: len(QUESTIONS) // rows]:
+        axis.set_yticks(range(len(made.rows)), [row.family for row in made.rows])
+    _legend(figure, narrow)
+    return figure
+
+
+def _panel(axis: Any, made: Slide, question: Question) -> None:
+    axis.set_title(TITLES[question], fontweight="bold", loc="left")
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    scale = 1.0
+    for place, row in enumerate(made.rows):
+        cell = row.cells[question]
+        axis.axhline(place, color="#e6e6e6", linewidth=0.5, zorder=0)
+        if cell.verdict == "not measured" or cell.value is None:
+            text = "none" if question == "density" and cell.verdict == "no" else "not measured"
+            axis.annotate(
+                text, (0.03, place), xycoords=("axes fraction", "data"), va="center", color=GREY, fontsize=6.5
+            )
+            continue
+        if question == "parallel":
+            scale = float(cell.short.rpartition("/")[2].replace(",", ""))
+        value, ends = cell.value / scale, (cell.low, cell.high)
+        filled, shade, shape = LOOKS[cell.verdict]
+        if ends[0] is not None and ends[1] is not None:
+            axis.plot(ends, (place, place), color=shade, linewidth=1.2, solid_capstyle="butt", zorder=2)
+        axis.plot(
+            value, place, shape, color=shade, markerfacecolor=shade if filled else "white", markersize=4.5,
+            markeredgewidth=1.1, zorder=3,
+        )  # fmt: skip
+    axis.set_ylim(len(made.rows) - 0.5, -0.5)
+    axis.set_xlabel(AXES[question])
+    if question == "parallel":
+        axis.set_xscale("log")
+        axis.axvline(1, color=RULE, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    if question == "sharp":
+        axis.set_xscale("log")
+        axis.axvspan(1 / MARGIN, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
+        _plain_ticks(axis, (0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 10.0))
+    if question == "stable":
+        axis.axvspan(1, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
+        axis.set_xlim(left=0.98)
+    axis.margins(x=0.08)
+
+
+def _plain_ticks(axis: Any, candidates: Sequence[float]) -> None:
+    low, high = axis.get_xlim()
+    shown = [tick for tick in candidates if low <= tick <= high]
+    axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
+    axis.minorticks_off()
+
+
+def _legend(figure: Any, narrow: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="", marker=shape, color=shade, markersize=4.5, markeredgewidth=1.1,
+               markerfacecolor=shade if filled else "white", label=verdict)
+        for verdict, (filled, shade, shape) in LOOKS.items()
+    ]  # fmt: skip
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3 if narrow else 5,
+        handletextpad=0.1,
+        columnspacing=1.2,
+    )

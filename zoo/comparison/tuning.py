@@ -1,0 +1,139 @@
+"""What a model family reaches when its best of k configurations is chosen on validation data.
+
+The estimate for k of n configurations is the U-statistic of the *concomitant* (Tang et al. 2020,
+arXiv:2004.13705, of the value that goes with the selected one): sort the n by validation, then the mean over
+all subsets of k of the test value of the first is ``sum_i w_i(k) y_(i)`` with
+``w_i(k) = C(n - i, k - 1) / C(n, k)``. It is unbiased. Its error is the
+delete-one jackknife's, with t(n - 1).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from zoo.comparison.claims.statistics import LEVEL
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.studies import Group, Study, family_rank
+from zoo.record import best_validation
+
+LEAST = 4  # configurations of a family
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One configuration: the value that selects it, lower first, and the logarithm of its test distance."""
+
+    selection: float
+    value: float
+
+
+@dataclass(frozen=True)
+class Effort:
+    """The expected best of k configurations of a family.
+
+    Attributes:
+        family: of the models.
+        n: number of configurations.
+        selected_on: ``validation``, or ``test`` where no validation criterion is shared by all.
+        k: 1, 2, ... up to half of n.
+        expected: the distance, the exponential of the mean logarithm.
+        low, high: 95 % band, up to a quarter of n; NaN beyond, where no band can be trusted.
+    """
+
+    family: str
+    n: int
+    selected_on: str
+    k: tuple[int, ...]
+    expected: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+
+def weights(n: int, k: int) -> np.ndarray:
+    """Return the share of the subsets of k of n in which each item, in their order, is the first.
+
+    >>> weights(4, 2).tolist()
+    [0.5, 0.3333333333333333, 0.16666666666666666, 0.0]
+    """
+    return np.array([math.comb(n - i, k - 1) / math.comb(n, k) for i in range(1, n + 1)])
+
+
+def expected_best(trials: Sequence[Trial], k: int) -> float:
+    """Return the expected log distance of the best of ``k`` trials, chosen by their selection."""
+    ordered = sorted(trials, key=lambda trial: trial.selection)
+    return float(weights(len(trials), k) @ np.array([trial.value for trial in ordered]))
+
+
+def jackknife_error(trials: Sequence[Trial], k: int) -> float:
+    """Return the delete-one jackknife's standard error of :func:`expected_best`."""
+    n = len(trials)
+    without = [expected_best([*trials[:i], *trials[i + 1 :]], k) for i in range(n)]
+    return math.sqrt((n - 1) * statistics.pvariance(without))
+
+
+def efforts(study: Study) -> list[Effort]:
+    """Return the curve of each family with :data:`LEAST` configurations or more.
+
+    A configuration whose runs diverged or collapsed counts as the worst of the study: it cost its budget.
+    """
+    measured = {key_of(group): _distance(study, group) for group in study.groups}
+    known = [value for value in measured.values() if value is not None]
+    if not known:
+        return []
+    worst, dead = max(known), collapsed(study)
+    by_family: dict[str, list[tuple[Group, float]]] = {}
+    for group in study.groups:
+        value = measured[key_of(group)]
+        lost = value is None or key_of(group) in dead
+        if value is not None or not group.finished:
+            by_family.setdefault(group.family, []).append((group, worst if lost or value is None else value))
+    found = [_effort(family, pairs) for family, pairs in by_family.items() if len(pairs) >= LEAST]
+    return sorted(found, key=lambda effort: family_rank(effort.family))
+
+
+def _effort(family: str, pairs: Sequence[tuple[Group, float]]) -> Effort:
+    from scipy.special import stdtrit
+
+    validation = [_validation(group) for group, _ in pairs]
+    criteria = {_criterion(group) for group, _ in pairs if group.finished}
+    shared = len(criteria) == 1 and all(
+        v is not None for v, (g, _) in zip(validation, pairs, strict=True) if g.finished
+    )
+    trials = [
+        Trial((math.inf if v is None else v) if shared else value, value)
+        for v, (_, value) in zip(validation, pairs, strict=True)
+    ]
+    n = len(trials)
+    ks = range(1, max(1, n // 2) + 1)
+    means = [expected_best(trials, k) for k in ks]
+    reach = [
+        float(stdtrit(n - 1, 1 - LEVEL / 2)) * jackknife_error(trials, k) if k <= n // 4 else math.nan
+        for k in ks
+    ]
+    return Effort(
+        family, n, "validation" if shared else "test", tuple(ks), tuple(map(math.exp, means)),
+        tuple(math.exp(m - r) for m, r in zip(means, reach, strict=True)),
+        tuple(math.exp(m + r) for m, r in zip(means, reach, strict=True)),
+    )  # fmt: skip
+
+
+def _distance(study: Study, group: Group) -> float | None:
+    """Return the mean logarithm of a configuration's distance; None without a positive one."""
+    values = group.values(study.quality)
+    return statistics.fmean(map(math.log, values)) if values and min(values) > 0 else None
+
+
+def _validation(group: Group) -> float | None:
+    """Return the mean over seeds of the best validation criterion."""
+    best = [value for run in group.finished if (value := best_validation(run.directory)) is not None]
+    return statistics.fmean(best) if best else None
+
+
+def _criterion(group: Group) -> str:
+    """Return what a configuration's validation criterion is; only criteria of one model compare."""
+    return group.model
