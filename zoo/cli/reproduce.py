@@ -19,6 +19,11 @@ def reproduce(options: Namespace) -> int:
 
     check_options(options)
     console = Console()
+    if options.table == "list":
+        from zoo.reproduction.overview import overview, print_overview
+
+        print_overview(overview(), console)
+        return 0
     table = load(options.table)
     cells = table.select(options.only)
     budget = None if options.budget is None else seconds(options.budget)

@@ -80,7 +80,7 @@ def stored(places: Iterable[Path]) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
     for place in places:
         try:
-            content = json.loads((place / FILE).read_text())
+            content = json.loads((place / FILE).read_text(encoding="utf-8"))
             found = {key: Fingerprint(**value) for key, value in content.items()} | found
         except (OSError, ValueError, TypeError, AttributeError):
             continue

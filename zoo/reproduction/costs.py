@@ -44,7 +44,7 @@ class Cost:
 @cache
 def _all() -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(FILE.read_text())
+        content: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content

@@ -98,7 +98,7 @@ class Finder:
     def _made(self, table: Table, key: str, runs: Sequence[Run]) -> Made:
         recipe, made = table.recipes[key], Made()
         made.missing = absent(recipe)
-        if made.missing:
+        if made.missing or not runs:
             return made
         expected = self.identities.of(overrides(recipe, recipe.seeds[0])).config
         for run in runs:

@@ -1,0 +1,121 @@
+"""All tables at a glance: the status of their cells, and what the rest would cost."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from zoo.reproduction import costs
+from zoo.reproduction.reproduce import Report, report
+from zoo.reproduction.runs import absent
+from zoo.reproduction.schema import Table, load, names
+from zoo.reproduction.texts import statuses
+from zoo.reproduction.verdict import VERDICTS, Result
+
+
+@dataclass(frozen=True)
+class Line:
+    """A table in the overview.
+
+    Attributes:
+        report: the table with its results.
+        verdicts: number of cells with a verdict.
+        run: number of cells with a value of ours.
+        ready: number of cells that are not run, but whose recipe zoo has.
+        device_hours: estimated hours of one accelerator for these, all seeds; None where nothing is counted.
+        core_hours: estimated hours of one core of a processor for those that do without an accelerator.
+    """
+
+    report: Report
+    verdicts: int
+    run: int
+    ready: int
+    device_hours: float | None
+    core_hours: float | None
+
+
+def overview() -> list[Line]:
+    """Return every table that zoo knows with the status of its cells."""
+    return [_line(report(load(name))) for name in names()]
+
+
+def _line(found: Report) -> Line:
+    ready = ready_cells(found.results, found.table)
+    keys = dict.fromkeys(result.cell.recipe for result in ready if result.cell.recipe)
+    device, core = None, None
+    for key in keys:
+        recipe = found.table.recipes[key]
+        counted = costs.cost(found.table, key)
+        if recipe.accelerator or recipe.hours is None:
+            if counted is not None:
+                device = (device or 0.0) + counted.device_hours * len(recipe.seeds)
+        else:
+            core = (core or 0.0) + recipe.hours * len(recipe.seeds)
+    return Line(
+        found,
+        sum(result.status in VERDICTS for result in found.results),
+        sum(result.ours is not None for result in found.results),
+        len(ready),
+        device,
+        core,
+    )
+
+
+def ready_cells(results: Sequence[Result], table: Table) -> list[Result]:
+    """Return the cells that are not run though zoo has their recipe."""
+    return [
+        result
+        for result in results
+        if result.status == "not run" and result.cell.recipe and not absent(table.recipes[result.cell.recipe])
+    ]
+
+
+def command(result: Result, table: Table) -> str:
+    """Return the command that runs a cell.
+
+    >>> table = load("bits_per_dim_cifar10")
+    >>> (glow,) = report(table, table.select("Glow/exact")).results
+    >>> command(glow, table)
+    'zoo reproduce bits_per_dim_cifar10 --only Glow/exact trainer=gpu'
+    """
+    gpu = [] if not table.recipes[result.cell.recipe or ""].accelerator else ["trainer=gpu"]
+    return shlex.join(["zoo", "reproduce", table.name, "--only", result.cell.name, *gpu])
+
+
+def print_overview(lines: Sequence[Line], console: Console) -> None:
+    """Print the overview in 80 columns, with the sums below."""
+    rich = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    rich.add_column("table", no_wrap=True)
+    for heading in ("cells", "run", "verdict", "ready", "device-h", "core-h"):
+        rich.add_column(heading, justify="right")
+    for line in lines:
+        rich.add_row(
+            line.report.table.name,
+            str(len(line.report.results)),
+            str(line.run or ""),
+            str(line.verdicts or ""),
+            str(line.ready or ""),
+            "" if line.device_hours is None else costs.hours(line.device_hours),
+            "" if line.core_hours is None else costs.hours(line.core_hours),
+        )
+    console.print(rich)
+    results = [result for line in lines for result in line.report.results]
+    device = sum(line.device_hours or 0.0 for line in lines)
+    core = sum(line.core_hours or 0.0 for line in lines)
+    text = [
+        f"{len(lines)} tables, {len(results)} cells: "
+        + ", ".join(f"{n} {status}" for status, n in statuses(results).items())
+        + ".",
+        "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need.",
+        f"What is ready takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight "
+        f"devices, and {costs.hours(core)} hours of a core. Device-hours are estimates from counted "
+        f"FLOPs: {costs.USE:.0%} of {costs.PEAK / 1e12:.0f} TFLOP/s and at least {1000 * costs.LAUNCH:.0f} ms an update.",
+    ]
+    for sentence in text:
+        console.print(escape(sentence), highlight=False)
