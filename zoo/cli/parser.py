@@ -76,6 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     reproduce.add_argument(
         "--runs", type=Path, metavar="DIR", help="directory of the runs (runs/reproduce/TABLE)"
     )
+    reproduce.add_argument("-o", "--out", type=Path, metavar="DIR", help="write table, page and figure there")
     reproduce.set_defaults(run=run.reproduce)
 
     recommend = commands.add_parser(

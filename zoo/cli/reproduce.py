@@ -14,7 +14,9 @@ from zoo.reproduction.check import Splits
 def reproduce(options: Namespace) -> int:
     """Run a table's missing cells and print it; return 2 if a run did not finish or data are not here."""
     from zoo.reproduction import load, report, run_table
+    from zoo.reproduction.render import write
     from zoo.reproduction.reproduce import seconds
+    from zoo.reproduction.runs import RUNS
     from zoo.reproduction.terminal import print_report
 
     check_options(options)
@@ -44,6 +46,10 @@ def reproduce(options: Namespace) -> int:
         )
     found = report(table, cells, options.runs)
     print_report(found, console)
+    out = options.out or (options.runs or RUNS / table.name) / "report"
+    if options.out is not None or any(result.ours is not None for result in found.results):
+        write(found, out)
+        console.print(f"files:   {out}", markup=False, soft_wrap=True, highlight=False)
     return 2 if absent or any(result.status == "failed" for result in found.results) else 0
 
 

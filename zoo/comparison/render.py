@@ -51,16 +51,17 @@ def _bold(cell: Cell, bold: str, quote: Callable[[str], str]) -> str:
 
 def markdown(table: Table) -> str:
     """Return a table in GitHub's Markdown, with its notes below."""
-    lines = [f"**{_md(table.title)}**", ""]
-    lines.append("| " + " | ".join(map(_md, table.headings)) + " |")
+    lines = [f"**{md(table.title)}**", ""]
+    lines.append("| " + " | ".join(map(md, table.headings)) + " |")
     lines.append("|" + "|".join("---" if i < 2 else "---:" for i in range(len(table.columns) + 2)) + "|")
     for row in table.rows:
-        cells = [_bold(cell, "**{}**", _md) for cell in row.cells]
-        lines.append("| " + " | ".join([_md(row.name), _md(row.family), *cells]) + " |")
-    return "\n".join(lines + [""] + [f"- {_md(note)}" for note in table.notes])
+        cells = [_bold(cell, "**{}**", md) for cell in row.cells]
+        lines.append("| " + " | ".join([md(row.name), md(row.family), *cells]) + " |")
+    return "\n".join(lines + [""] + [f"- {md(note)}" for note in table.notes])
 
 
-def _md(text: str) -> str:
+def md(text: str) -> str:
+    """Return a text as the cell of a table in Markdown."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -68,7 +69,7 @@ def latex(table: Table) -> str:
     """Return a table as a ``tabular`` for the package booktabs, with its notes in small print below."""
     columns = "ll" + "r" * (len(table.columns) - 1) + "l"
     body = [
-        [_tex(row.name), _tex(row.family), *(_bold(cell, r"\textbf{{{}}}", _tex) for cell in row.cells)]
+        [tex(row.name), tex(row.family), *(_bold(cell, r"\textbf{{{}}}", tex) for cell in row.cells)]
         for row in table.rows
     ]
     return "\n".join(
@@ -76,12 +77,12 @@ def latex(table: Table) -> str:
             f"% {' '.join(table.title.split())}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(_tex, table.headings)) + r" \\",
+            " & ".join(map(tex, table.headings)) + r" \\",
             r"\midrule",
             *(" & ".join(cells) + r" \\" for cells in body),
             r"\bottomrule",
             r"\end{tabular}",
-            *(rf"\par\noindent{{\footnotesize {_tex(note)}\par}}" for note in table.notes),
+            *(rf"\par\noindent{{\footnotesize {tex(note)}\par}}" for note in table.notes),
         ]
     )
 
@@ -94,7 +95,8 @@ _TEX = {
 _TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Return a text with what LaTeX reads as a command written out."""
     return "".join(_TEX.get(character, character) for character in text)
 
 

@@ -113,9 +113,9 @@ def print_overview(lines: Sequence[Line], console: Console) -> None:
         + ", ".join(f"{n} {status}" for status, n in statuses(results).items())
         + ".",
         "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need.",
-        f"What is ready takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight "
-        f"devices, and {costs.hours(core)} hours of a core. Device-hours are estimates from counted "
-        f"FLOPs: {costs.USE:.0%} of {costs.PEAK / 1e12:.0f} TFLOP/s and at least {1000 * costs.LAUNCH:.0f} ms an update.",
+        f"It takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight devices "
+        f"and {costs.hours(core)} hours of a core. Device-hours are estimates from counted FLOPs: at "
+        f"{costs.USE:.0%} of {costs.PEAK / 1e12:.0f} TFLOP/s, {1e3 * costs.LAUNCH:.0f} ms an update at least.",
     ]
     for sentence in text:
         console.print(escape(sentence), highlight=False)

@@ -316,7 +316,9 @@ def load(name: str) -> Table:
         if not file.is_file():
             raise unknown("table", name, names())
     try:
-        values = yaml.load(file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        values = yaml.load(
+            file.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ZooError(f"The table {file} is not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):

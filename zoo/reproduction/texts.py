@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.schema import Cell
+from zoo.reproduction.schema import Cell, Source
 from zoo.reproduction.statistics import BY_CHANCE, overall
 from zoo.reproduction.verdict import VERDICTS, Result
 
@@ -141,21 +141,22 @@ def _notes(result: Result) -> list[str]:
     name = cell.name
     if result.reason and result.status != "published value unverified":
         notes.append(f"{name}: {result.reason}.")
-    if result.refit_from:
+    if result.refit_from and result.ours.runs:
         side = "the published" if result.refit_from.startswith("ours") else "our"
         source = "our own" if result.refit_from == "ours" else result.refit_from.replace("ours, ", "that of ")
         source = "the published one" if result.refit_from == "published" else source
         notes.append(f"{name}: {side} spread over refits is taken from {source}.")
     if cell.error is not None and cell.usable_error is None and cell.grade != "M":
         notes.append(f"{name}: the published error was recalled, not read, and counts as not published.")
-    notes += [f"{name}: {deviation.what}." for deviation in map(_deviation, result.deviations)]
+    notes += [f"{name}: {_bare(deviation.what)}." for deviation in result.deviations]
     if result.difference is not None and abs(result.difference.z) > 2 and cell.witnesses:
         notes.append(f"{name}: {witnessed(result)}")
     return notes
 
 
-def _deviation(deviation):  # type: ignore[no-untyped-def]
-    return deviation.model_copy(update={"what": _bare(deviation.what)})
+def source_text(source: Source) -> str:
+    """Return a source with its grade and commit."""
+    return f"[{source.grade}] {source.what}" + (f", commit {source.commit}" if source.commit else "")
 
 
 def witnesses(cell: Cell) -> str:

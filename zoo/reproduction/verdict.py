@@ -294,5 +294,5 @@ def _needs(cell: Cell, made: Mapping[str, Made], costs: Mapping[str, str]) -> st
         return "a recipe"
     runs = made.get(cell.recipe)
     if runs is not None and runs.missing:
-        return f"the recipe ({runs.missing} is not in conf/)"
+        return f"the recipe: {runs.missing}"
     return costs.get(cell.recipe, "to be run")

@@ -1,0 +1,251 @@
+"""Tests of which record belongs to which recipe, of what is run, and of the files that are written."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+from tables import run as invented
+from tables import table as small
+
+import zoo.reproduction.reproduce as door
+from zoo.config.identities import Identities
+from zoo.errors import ZooError
+from zoo.record import Cost, Metric, Provenance, Record
+from zoo.reproduction import report
+from zoo.reproduction.check import Mismatch, Splits, check_data, stored
+from zoo.reproduction.overview import command, overview, print_overview
+from zoo.reproduction.render import write
+from zoo.reproduction.runs import Finder, check_overrides, overrides, write_sweep
+from zoo.reproduction.terminal import print_report
+
+RECIPE = {"overrides": {"model": "realnvp", "data": "moons", "training.updates": 50}, "seeds": [0, 1]}
+ERROR = {"error": 0.2, "error_kind": "deviation over runs", "error_runs": 10}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return small(ERROR, recipes={"flow": RECIPE})
+
+
+@pytest.fixture(scope="module")
+def identities():
+    return Identities()
+
+
+def record(table, identities, seed=0, extra=(), value=3.0, updates=50, status="finished"):
+    """Write a record of the recipe with more overrides; return it."""
+    identity = identities.of([*overrides(table.recipes["flow"], seed), *extra])
+    return Record(
+        identity.run_id, identity.model, "flow", identity.data, seed, status,
+        metrics={"nll": Metric(value, "nats", kind="exact", standard_error=0.01, n=1000)},
+        cost=Cost(train_seconds=10.0, updates=updates),
+        provenance=Provenance(
+            config=identity.config, overrides=[*overrides(table.recipes["flow"], seed), "sweep=small"],
+        ),
+    )  # fmt: skip
+
+
+def found(table, records):
+    runs = []
+    for one in records:
+        run = invented(3.0)
+        run.record = one
+        runs.append(run)
+    return Finder().sort(table, runs, ["flow"])["flow"]
+
+
+def test_a_record_belongs_to_a_recipe_by_its_settings_on_any_device(table, identities):
+    made = found(table, [record(table, identities), record(table, identities, 1, ["trainer=cpu"])])
+    assert sorted(made.full) == [0, 1]
+    assert not made.partial
+    assert not made.stale
+    other = found(table, [record(table, identities, 0, ["training.updates=60"])])
+    assert not other.full
+    assert other.stale == [
+        f"{record(table, identities, 0, ['training.updates=60']).run_id} is left out: it was made with "
+        "training.updates=60, the recipe now has 50; the same command makes it again"
+    ]
+
+
+def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities):
+    old = record(table, identities)
+    del old.provenance.config["model"]["bound"]
+    assert sorted(found(table, [old]).full) == [0]
+
+
+def test_a_run_that_a_budget_of_time_ended_is_partial_and_one_that_it_did_not_is_whole(table, identities):
+    short = record(table, identities, 0, ["training.max_seconds=60"], updates=20)
+    whole = record(table, identities, 1, ["training.max_seconds=60"], updates=50)
+    made = found(table, [short, whole])
+    assert (sorted(made.partial), sorted(made.full)) == ([0], [1])
+
+
+def test_a_recipe_whose_files_are_not_here_yet_says_which():
+    table = small(recipes={"flow": {"overrides": {"experiment": "no_such_recipe"}}})
+    assert found(table, []).missing == "experiment no_such_recipe"
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("training.updates=5", "would change the paper's recipe"),
+        ("model.layers=2", "would change the paper's recipe"),
+        ("seed=3", "is written as --seeds N"),
+        ("training.max_seconds=9", "is written as --budget 30m"),
+        ("list", "no option called 'list'"),
+    ],
+)
+def test_an_override_that_would_change_a_recipe_is_refused(override, sentence):
+    with pytest.raises(ZooError, match=sentence):
+        check_overrides([override])
+    check_overrides(
+        ["data.root=/data", "trainer=gpu", "logger=none", "launcher=slurm", "hydra.launcher.mem_gb=4"]
+    )
+
+
+def test_budgets_and_seeds_that_are_none_are_refused():
+    for text in ("", "0m", "fast", "-3"):
+        with pytest.raises(ZooError, match="--budget is a time"):
+            door.seconds(text)
+    for text in ("", "0", "two", "1,x"):
+        with pytest.raises(ZooError, match="--seeds is a number of seeds"):
+            door.seed_list(text, [0])
+
+
+def test_a_sweep_has_one_job_for_each_missing_run_and_the_tables_name(table, tmp_path):
+    file = write_sweep(table, [("flow", 0), ("flow", 7)], 90.0, tmp_path)
+    jobs = yaml.safe_load(file.read_text())["list"]
+    assert file.name == "small.yaml"
+    assert jobs == [RECIPE["overrides"] | {"seed": seed, "training.max_seconds": 90.0} for seed in (0, 7)]
+
+
+class Started:
+    """Stands for ``run_sweep``: keeps the jobs that it was given."""
+
+    def __init__(self):
+        self.jobs, self.options = [], {}
+
+    def __call__(self, file, extra, **options):
+        self.jobs = [
+            (job["seed"], job.get("training.max_seconds"))
+            for job in yaml.safe_load(Path(file).read_text())["list"]
+        ]
+        self.options = options | {"extra": list(extra)}
+
+
+def read(data):
+    x = np.random.default_rng(0).normal(size=(500, 2))
+    return Splits(x[:400], x[400:])
+
+
+def run(table, tmp_path, monkeypatch, **options):
+    started = Started()
+    monkeypatch.setattr(door, "run_sweep", started)
+    absent = door.run_table(
+        table, table.cells, options.pop("read", read), runs=tmp_path, console=Console(quiet=True), **options
+    )
+    return started, absent
+
+
+def test_only_the_runs_that_are_missing_are_made(table, identities, tmp_path, monkeypatch):
+    record(table, identities, 0).write(tmp_path / "a")
+    started, absent = run(table, tmp_path, monkeypatch, jobs=2, extra=["logger=none"])
+    assert started.jobs == [(1, None)]
+    assert (started.options["parallel"], started.options["extra"], absent) == (2, ["logger=none"], [])
+    assert run(table, tmp_path, monkeypatch, seeds="3")[0].jobs == [(1, None), (2, None)]
+    assert run(table, tmp_path, monkeypatch, budget=60.0)[0].jobs == [(1, 60.0)]
+    record(table, identities, 1, status="failed").write(tmp_path / "b")
+    assert run(table, tmp_path, monkeypatch)[0].jobs == []
+    assert run(table, tmp_path, monkeypatch, retry_failed=True)[0].jobs == [(1, None)]
+
+
+def test_a_longer_budget_makes_a_shortened_run_again(table, identities, tmp_path, monkeypatch):
+    for seed in (0, 1):
+        record(table, identities, seed, ["training.max_seconds=60"], updates=9).write(tmp_path / str(seed))
+    assert run(table, tmp_path, monkeypatch, budget=60.0)[0].jobs == []
+    assert run(table, tmp_path, monkeypatch, budget=90.0)[0].jobs == [(0, 90.0), (1, 90.0)]
+    assert run(table, tmp_path, monkeypatch)[0].jobs == [(0, None), (1, None)]
+
+
+def test_recipes_for_an_accelerator_start_only_when_they_are_named(tmp_path, monkeypatch):
+    table = small(recipes={"flow": RECIPE | {"accelerator": True}})
+    assert run(table, tmp_path, monkeypatch)[0].jobs == []
+    assert len(run(table, tmp_path, monkeypatch, named=True)[0].jobs) == 2
+    assert len(run(table, tmp_path, monkeypatch, extra=["trainer=gpu"])[0].jobs) == 2
+
+
+def test_missing_data_leave_out_their_runs_and_say_why(table, tmp_path, monkeypatch):
+    def nothing(data):
+        raise ZooError("moons is not here")
+
+    started, absent = run(table, tmp_path, monkeypatch, read=nothing)
+    assert (started.jobs, absent) == ([], ["moons is not here"])
+
+
+def test_other_data_than_the_papers_stop_the_table_before_any_training(tmp_path, monkeypatch):
+    form = {"data": {"data": "moons"}, "fit": "gaussian", "value": 5.0, "tolerance": 0.01}
+    table = small(recipes={"flow": RECIPE}, closed_forms={"g": form})
+    started = Started()
+    monkeypatch.setattr(door, "run_sweep", started)
+    with pytest.raises(Mismatch, match=r"gives 2\.\d+ instead of 5 on data=moons: .* nothing is trained"):
+        door.run_table(table, table.cells, read, runs=tmp_path, console=Console(quiet=True))
+    assert started.jobs == []
+
+
+def test_fingerprints_are_kept_and_a_damaged_file_of_them_counts_as_none(tmp_path):
+    x = read([])
+    nll = 0.5 * (x.test**2).sum(1) + np.log(2 * np.pi)
+    form = {"data": {"data": "moons"}, "fit": "gaussian", "value": float(nll.mean()), "tolerance": 0.1}
+    table = small(closed_forms={"g": form})
+    (one,) = check_data(table, ["g"], read, tmp_path).values()
+    assert one.holds
+    assert stored([tmp_path])["g"] == one
+    (tmp_path / "fingerprints.json").write_text("{")
+    assert stored([tmp_path]) == {}
+
+
+def test_the_report_is_written_as_five_files_and_a_figure_of_the_same_numbers(table, identities, tmp_path):
+    for seed, value in ((0, 2.9), (1, 3.2)):
+        record(table, identities, seed, value=value).write(tmp_path / str(seed))
+    result = report(table, runs=tmp_path)
+    write(result, tmp_path / "out")
+    content = json.loads((tmp_path / "out/table.json").read_text())
+    (cell,) = content["cells"]
+    assert cell["ours"] == pytest.approx(-3.05)
+    assert cell["seeds"] == {"0": -2.9, "1": -3.2}
+    assert content["expected_beyond_two"] == pytest.approx(0.0455, abs=1e-4)
+    (line,) = csv.DictReader((tmp_path / "out/table.csv").open())
+    assert float(line["z"]) == pytest.approx(cell["z"])
+    assert line["status"] == cell["status"] == "replicated"
+    for name in ("table.md", "table.tex", "index.html"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "Flow" in text
+        assert "replicated" in text
+        assert "-3.05" in text
+    assert (tmp_path / "out/table.tex").read_text().count(r"\toprule") == 1
+    assert "<script src" not in (tmp_path / "out/index.html").read_text()
+    assert (tmp_path / "out/differences.png").exists()
+    assert "combined error" in (tmp_path / "out/differences.svg").read_text()
+
+
+def test_a_terminal_of_80_columns_shows_the_whole_table(table, identities, tmp_path, capsys):
+    record(table, identities, 0).write(tmp_path / "a")
+    print_report(report(table, runs=tmp_path), Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("Flow" in line and "-3±0.2" in line and "n1" in line for line in lines)
+    print_overview(overview(), Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any("maf_table2_mnist" in line for line in lines)
+
+
+def test_the_command_of_a_cell_runs_that_cell(table):
+    (result,) = report(table, runs=Path("nowhere")).results
+    assert command(result, table) == "zoo reproduce small --only Flow/LL"

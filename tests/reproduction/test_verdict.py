@@ -1,0 +1,187 @@
+"""Tests of the statuses: each of the closed list, and the rules that keep a verdict away."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from tables import COLUMN, made, run, table
+
+from zoo.reproduction import load, names
+from zoo.reproduction.closed_form import Fingerprint
+from zoo.reproduction.runs import Made
+from zoo.reproduction.verdict import VERDICTS, judge
+
+TRAINING = {"what": "a fixed budget", "touches": "training"}
+ERROR = {"error": 0.2, "error_kind": "deviation over runs", "error_runs": 10}
+
+
+def only(table, runs, fingerprints=None, costs=None):
+    (result,) = judge(table, table.cells, runs, fingerprints or {}, costs)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ((3.0, 3.1, 2.9), "replicated"),  # of NLL: the published log-likelihood is -3
+        ((3.0, 8.0, 0.0), "within error"),  # the interval is wider than the margin
+        ((1.0, 1.1, 0.9), "differs: better"),
+        ((5.0, 5.1, 4.9), "differs: worse"),
+        ((3.99, 4.0, 3.91), "differs slightly"),
+    ],
+)
+def test_a_status_follows_from_values_error_and_margin(values, status):
+    assert only(table(ERROR), made(*values)).status == status
+
+
+def test_a_difference_within_the_margin_that_is_shown_to_be_so_is_replicated_however_many_errors_it_is():
+    result = only(table(ERROR | {"error": 0.01}), made(3.3, 3.301, 3.299))
+    assert abs(result.difference.z) > 2
+    assert result.status == "replicated"
+
+
+def test_a_quantity_without_a_better_direction_just_differs():
+    column = COLUMN | {"better": "neither"}
+    assert only(table(ERROR, columns={"LL": column}), made(5.0, 5.1, 4.9)).status == "differs"
+
+
+def test_a_recalled_value_never_gets_a_verdict_or_a_difference():
+    result = only(table({"grade": "M", "source": "mem"} | ERROR), made(3.0, 3.1, 2.9))
+    assert (result.status, result.difference) == ("published value unverified", None)
+    assert result.ours.value == pytest.approx(-3.0)
+
+
+def test_no_shipped_cell_of_grade_m_gets_a_verdict_even_from_perfect_runs():
+    recalled = read = 0
+    for name in names():
+        found = load(name)
+        runs = {}
+        for cell in found.cells:
+            if cell.recipe is not None and cell.value is not None:
+                column = found.columns[cell.column]
+                value = cell.value / column.factor
+                one = [
+                    run(value * (1 + 1e-3 * i), i, kind=column.kind or "exact", metric=column.metric)
+                    for i in (0, 1)
+                ]
+                runs[cell.recipe] = Made(dict(enumerate(one)))
+        for result in judge(found, found.cells, runs, {}):
+            if result.cell.grade == "M":
+                recalled += 1
+                assert result.status not in VERDICTS, result.cell.name
+                assert result.difference is None
+            elif result.status in VERDICTS:
+                read += 1
+    assert recalled > 50
+    assert read > 50
+
+
+def test_a_recalled_error_counts_as_not_published():
+    read = only(table(ERROR), made(3.0, 3.1, 2.9))
+    recalled = only(table(ERROR | {"error_grade": "M"}), made(3.0, 3.1, 2.9))
+    none = only(table({"error_runs": 10}), made(3.0, 3.1, 2.9))
+    assert recalled.difference == none.difference
+    assert recalled.difference.error != read.difference.error
+    assert recalled.refit_from == "ours"
+
+
+@pytest.mark.parametrize(
+    ("kind", "runs", "test"),
+    [("standard error over test points", 1, 0.4), ("two standard errors over test points", 1, 0.2)],
+)
+def test_a_published_error_over_test_points_is_one_or_two_standard_errors(kind, runs, test):
+    cell = {"error": 0.4, "error_kind": kind, "error_runs": runs}
+    found = only(table(cell), made(3.0, 3.0, 3.0, error=0.3))
+    assert found.difference.error == pytest.approx(math.hypot(test, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("kind", "deviation"), [("deviation over runs", 0.4), ("standard error over runs", 0.4 * math.sqrt(10))]
+)
+def test_a_published_error_over_runs_is_a_deviation_or_a_standard_error(kind, deviation):
+    cell = {"error": 0.4, "error_kind": kind, "error_runs": 10}
+    found = only(table(cell), made(3.0))  # one seed: the published spread stands for ours
+    expected = deviation * math.sqrt(1 + 1 / 10)
+    few = only(table(cell | {"error_runs": 1_000_000}), made(3.0))
+    assert found.difference.error > expected  # widened: ten runs know their deviation badly
+    assert found.difference.error == pytest.approx(expected, rel=0.2)
+    assert few.refit_from == "published"
+
+
+def test_one_seed_without_any_spread_over_refits_is_never_replicated():
+    cell = {"error": 0.1, "error_kind": "two standard errors over test points"}
+    result = only(table(cell), made(3.0))
+    assert result.status == "within error"
+    assert "one seed" in result.reason
+    assert only(table(cell), made(4.5)).status == "differs: worse"
+
+
+def test_one_seed_borrows_the_largest_spread_of_its_column():
+    cells = [
+        {"row": row, "column": "LL", "value": -3.0, "source": "note", "grade": "C", "recipe": recipe}
+        for row, recipe in (("A", "a"), ("B", "b"), ("C", "c"))
+    ]
+    recipes = {key: {"overrides": {"model": "maf"}} for key in "abc"}
+    found = table(cells=cells, recipes=recipes)
+    runs = {"a": made(3.0, 3.1)["flow"], "b": made(3.0, 3.3)["flow"], "c": made(3.0)["flow"]}
+    results = {result.cell.row: result for result in judge(found, found.cells, runs, {})}
+    assert results["C"].refit_from == "ours, row B"
+    assert results["C"].difference.refit_known
+
+
+def test_runs_that_were_cut_short_show_their_value_and_get_no_verdict():
+    result = only(table(ERROR), made(3.0, 3.1, 2.9, partial=True))
+    assert (result.status, result.difference, result.ours.value) == (
+        "partial budget",
+        None,
+        pytest.approx(-3.0),
+    )
+
+
+def test_diverged_seeds_stay_in_the_cell_and_half_of_them_make_it_fail():
+    result = only(table(ERROR), made(3.0, 3.1, None))
+    assert result.label == "replicated (1 of 3 seeds failed)" or result.status == "within error"
+    assert dict(result.ours.failed) == {2: "diverged"}
+    failed = only(table(ERROR), made(3.0, None))
+    assert (failed.status, failed.label) == ("failed", "failed: 1 of 2 seeds")
+    assert only(table(ERROR), made(None, None)).status == "failed"
+
+
+def test_deviations_of_training_data_and_evaluation_show_in_the_status():
+    values = made(3.0, 3.1, 2.9)
+    assert only(table(ERROR | {"deviations": [TRAINING]}), values).label == "replicated with deviations"
+    data = {"what": "drawn anew", "touches": "data"}
+    assert only(table(ERROR | {"deviations": [data]}), values).label == "redrawn data: replicated"
+    other = {"what": "another metric", "touches": "evaluation"}
+    result = only(table(ERROR | {"deviations": [other]}), values)
+    assert (result.status, result.difference, result.reason) == ("protocol differs", None, "another metric")
+
+
+def test_a_bound_is_never_compared_with_an_exact_value():
+    result = only(table(ERROR), made(3.0, 3.1, 2.9, kind="lower bound"))
+    assert (result.status, result.difference) == ("protocol differs", None)
+    assert result.reason == "published: exact; ours: lower bound"
+
+
+def test_a_fit_in_closed_form_has_no_spread_over_refits():
+    forms = {"g": {"data": {"data": "moons"}, "fit": "gaussian", "value": 3.0, "tolerance": 0.1}}
+    cell = {
+        "recipe": None,
+        "closed_form": "g",
+        "error": 0.02,
+        "error_kind": "two standard errors over test points",
+    }
+    found = table(cell, closed_forms=forms)
+    result = only(found, {}, {"g": Fingerprint(3.001, 0.01, 1000, 3.0, True)})
+    assert result.status == "replicated"
+    assert result.difference.error == pytest.approx(math.hypot(0.01, 0.01))
+    assert only(found, {}).label == "not run: needs --check-data"
+
+
+def test_a_cell_that_is_not_run_says_what_it_needs():
+    assert only(table(), {}, costs={"flow": "3 hours of a core"}).label == "not run: needs 3 hours of a core"
+    missing = {"flow": Made(missing="experiment no_such_one")}
+    assert only(table(), missing).label == "not run: needs the recipe: experiment no_such_one"
+    needs = table({"recipe": None, "needs": "the model NADE"})
+    assert only(needs, {}).label == "not run: needs the model NADE"

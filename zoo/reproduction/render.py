@@ -1,0 +1,303 @@
+"""A reproduction as files: Markdown, LaTeX, HTML, CSV, JSON and a figure, all from the same rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+import zoo
+from zoo.comparison.figures.style import INK, STYLE, canvas, plain_text, save_png, save_svg
+from zoo.comparison.page import pictures, shell
+from zoo.comparison.render import md, tex
+from zoo.record import write_atomic
+from zoo.reproduction import costs
+from zoo.reproduction.overview import command
+from zoo.reproduction.reproduce import Report
+from zoo.reproduction.texts import (
+    DEFINITIONS,
+    error_kind,
+    foot,
+    number,
+    published,
+    source_text,
+    witnesses,
+    z_text,
+)
+from zoo.reproduction.verdict import Result
+
+HEADINGS = (
+    "row", "column", "published", "± is", "source", "ours", "test points", "refits", "seeds", "kind", "z",
+    "status", "others", "cost",
+)  # fmt: skip
+
+
+def row(result: Result) -> list[str]:
+    """Return the texts of a cell, one for each of :data:`HEADINGS`."""
+    cell, ours = result.cell, result.ours
+    have = ours is not None and ours.value is not None
+    return [
+        cell.row,
+        cell.column,
+        published(cell),
+        error_kind(cell),
+        f"{cell.source} [{cell.grade}]",
+        number(ours.value, ours.test or ours.refit) if ours and have else "—",
+        f"{ours.test:.2g}" if ours and ours.test else "",
+        f"{ours.refit:.2g}" if ours and ours.refit is not None and ours.runs else "",
+        str(len(ours.seeds)) if ours and ours.runs else "",
+        ours.kind if ours else "",
+        z_text(result),
+        result.label,
+        witnesses(cell),
+        cost_text(result),
+    ]
+
+
+def cost_text(result: Result) -> str:
+    """Return what our runs of a cell took, and on what."""
+    runs = list(result.ours.runs) if result.ours else []
+    spent = [run.record.cost.train_seconds for run in runs if run.record.cost.train_seconds]
+    if not spent:
+        return ""
+    hardware = runs[0].record.provenance.hardware
+    where = hardware.accelerator or f"{hardware.threads or '?'} threads of {hardware.cpu or 'a processor'}"
+    updates = [run.record.cost.updates for run in runs if run.record.cost.updates]
+    count = f", {sum(updates) / len(updates):,.0f} updates" if updates else ""
+    return f"{costs.hours(sum(spent) / 3600)} h{count}, {where}"
+
+
+def markdown(report: Report) -> str:
+    """Return the table in GitHub's Markdown, with its foot and its sources."""
+    table = report.table
+    lines = [f"**{md(table.title)}**", "", f"{md(table.paper)}.", ""]
+    lines.append("| " + " | ".join(HEADINGS) + " |")
+    lines.append("|" + "|".join("---" for _ in HEADINGS) + "|")
+    lines += ["| " + " | ".join(map(md, row(result))) + " |" for result in report.results]
+    lines += ["", *(f"- {md(line)}" for line in notes(report))]
+    lines += ["", "Sources:", "", *(f"- {md(text)}" for text in sources(report))]
+    return "\n".join(lines) + "\n"
+
+
+def notes(report: Report) -> list[str]:
+    """Return the sentences below a table."""
+    table = report.table
+    texts = {
+        "Data": table.data,
+        "Protocol": table.protocol,
+        "Note": table.note,
+        "The paper's cost": table.cost,
+    }
+    about = [f"{name}: {text.rstrip('.')}." for name, text in texts.items() if text]
+    margins = [
+        f"{name} ±{column.margin:g} ({column.margin_from})"
+        if column.margin_from
+        else f"{name} ±{column.margin:g}"
+        for name, column in table.columns.items()
+        if column.margin is not None
+    ]
+    about += [f"Margins, fixed before any run: {'; '.join(dict.fromkeys(margins))}."] if margins else []
+    return [*foot(report).lines(), *about, *DEFINITIONS]
+
+
+def sources(report: Report) -> list[str]:
+    """Return the sources of a table, a text each."""
+    return [f"{key}: {source_text(source)}" for key, source in report.table.sources.items()]
+
+
+def latex(report: Report) -> str:
+    """Return the table as a ``tabular`` for the package booktabs, its foot in small print."""
+    shown = [
+        HEADINGS.index(name)
+        for name in ("row", "column", "published", "ours", "refits", "seeds", "z", "status")
+    ]
+    lines = [
+        f"% {' '.join(report.table.paper.split())}",
+        r"\begin{tabular}{llrrrrrl}",
+        r"\toprule",
+        " & ".join(tex(HEADINGS[index]) for index in shown) + r" \\",
+        r"\midrule",
+    ]
+    for result in report.results:
+        texts = row(result)
+        lines.append(" & ".join(tex(texts[index]) for index in shown) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    return (
+        "\n".join(
+            lines + [rf"\par\noindent{{\footnotesize {tex(line)}\par}}" for line in foot(report).lines()]
+        )
+        + "\n"
+    )
+
+
+def values(report: Report, result: Result) -> dict[str, Any]:
+    """Return a cell as plain values, not rounded, by name."""
+    cell, ours, found = result.cell, result.ours, result.difference
+    runs = list(ours.runs) if ours else []
+    spent = [run.record.cost.train_seconds for run in runs if run.record.cost.train_seconds]
+    updates = [run.record.cost.updates for run in runs if run.record.cost.updates]
+    return {
+        "table": report.table.name,
+        "row": cell.row,
+        "column": cell.column,
+        "unit": result.column.unit,
+        "better": result.column.better,
+        "published": cell.value,
+        "published_error": cell.error,
+        "error_kind": cell.error_kind if cell.error is not None else None,
+        "error_runs": cell.error_runs,
+        "source": cell.source,
+        "grade": cell.grade,
+        "error_grade": cell.error_grade or cell.grade,
+        "ours": ours.value if ours else None,
+        "test_error": ours.test if ours else None,
+        "refit_deviation": ours.refit if ours else None,
+        "seeds": {str(seed): value for seed, value in ours.seeds.items()} if ours else {},
+        "failed": {str(seed): how for seed, how in ours.failed.items()} if ours else {},
+        "n": ours.n if ours else None,
+        "kind": ours.kind if ours else None,
+        "difference": found.value if found else None,
+        "combined_error": found.error if found else None,
+        "z": found.z if found else None,
+        "interval_low": found.interval[0] if found else None,
+        "interval_high": found.interval[1] if found else None,
+        "margin": result.column.margin,
+        "status": result.status,
+        "label": result.label,
+        "reason": result.reason,
+        "refit_from": result.refit_from,
+        "deviations": [deviation.what for deviation in result.deviations],
+        "train_seconds": sum(spent) if spent else None,
+        "updates": sum(updates) / len(updates) if updates else None,
+        "needs": result.reason if result.status == "not run" else "",
+        "command": command(result, report.table) if cell.recipe else None,
+    }
+
+
+def csv_text(report: Report) -> str:
+    """Return a line for each cell, with values that are not rounded."""
+    stream = io.StringIO()
+    lines = [values(report, result) for result in report.results]
+    writer = csv.DictWriter(stream, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _flat(value) for key, value in line.items()} for line in lines)
+    return stream.getvalue()
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, dict):
+        return " ".join(
+            f"{key}:{inner!r}" if isinstance(inner, float) else f"{key}:{inner}"
+            for key, inner in value.items()
+        )
+    if isinstance(value, list):
+        return "; ".join(value)
+    return repr(value) if isinstance(value, float) else value
+
+
+def json_text(report: Report) -> str:
+    """Return the table with its cells, its foot and where its numbers come from, as JSON."""
+    end = foot(report)
+    runs = [run.record for run in report.runs]
+    content = {
+        "table": report.table.name,
+        "title": report.table.title,
+        "paper": report.table.paper,
+        "zoo": zoo.__version__,
+        "git_commits": sorted({run.provenance.git_commit for run in runs if run.provenance.git_commit}),
+        "data": {
+            run.data: run.provenance.data.fingerprint for run in runs if run.provenance.data is not None
+        },
+        "fingerprints": {key: vars(value) for key, value in report.fingerprints.items()},
+        "statuses": end.counts,
+        "beyond_two": end.beyond,
+        "expected_beyond_two": end.expected,
+        "chi2": end.chi2,
+        "notes": end.notes,
+        "sources": {
+            key: source.model_dump(exclude_none=True) for key, source in report.table.sources.items()
+        },
+        "cells": [values(report, result) for result in report.results],
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def figure(report: Report) -> Any:
+    """Return a figure of the difference in combined errors of each cell; None without a verdict."""
+    results = [result for result in report.results if result.difference is not None]
+    if not results:
+        return None
+    drawing = canvas(6.4, 1.3 + 0.24 * len(results))
+    axes = drawing.subplots()
+    axes.axvspan(-2, 2, color="#999999", alpha=0.2, linewidth=0)
+    axes.axvline(0, color=INK, linewidth=0.8)
+    limit = max(
+        4.0, min(12.0, max(abs(result.difference.z) for result in results if result.difference) * 1.1)
+    )
+    for place, result in enumerate(results):
+        assert result.difference is not None
+        z = max(-limit, min(limit, result.difference.z))
+        colour = {"replicated": "#009E73", "within error": "#56B4E9"}.get(result.status, "#D55E00")
+        beyond = abs(result.difference.z) > limit
+        marker = (">" if z > 0 else "<") if beyond else "o"
+        axes.plot([0, z], [place, place], color=colour, linewidth=1.2)
+        axes.plot(z, place, marker, color=colour, markersize=5)
+        if beyond:
+            text = f"{result.difference.z:+.0f}"
+            axes.annotate(text, (z, place), (0, 5), textcoords="offset points", fontsize=7, ha="center")
+    axes.set_yticks(
+        range(len(results)), [plain_text(result.cell.name.replace("/", ", ")) for result in results]
+    )
+    axes.set_ylim(len(results) - 0.4, -0.6)
+    axes.set_xlim(-limit * 1.05, limit * 1.05)
+    axes.set_xlabel("(ours − published) / combined error; grey: within two")
+    axes.set_title(plain_text(report.table.title), loc="left")
+    return drawing
+
+
+def draw(report: Report, out: Path) -> dict[str, Path]:
+    """Write the figure as PNG and SVG; return the PNG by its name, or nothing without a verdict."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        drawing = figure(report)
+        if drawing is None:
+            return {}
+        png = out / "differences.png"
+        save_png(drawing, png, 150)
+        save_svg(drawing, png.with_suffix(".svg"))
+    return {"Difference in combined errors, cell by cell": png}
+
+
+def page(report: Report, drawn: dict[str, Path]) -> str:
+    """Return the table as an HTML page that fetches nothing."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    body = environment.get_template("page.html").render(
+        table=report.table,
+        headings=HEADINGS,
+        rows=[(row(result), result.status, values(report, result)) for result in report.results],
+        notes=notes(report),
+        sources=sources(report),
+        figures=pictures(drawn),
+    )
+    return shell(report.table.title, body)
+
+
+def write(report: Report, out: Path) -> None:
+    """Write the table as ``table.{md,tex,csv,json}`` and ``index.html``, and the figure, into a directory."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in {
+        "table.md": markdown(report),
+        "table.tex": latex(report),
+        "table.csv": csv_text(report),
+        "table.json": json_text(report),
+    }.items():
+        write_atomic(out / name, text)
+    write_atomic(out / "index.html", page(report, draw(report, out)))
