@@ -40,7 +40,7 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
             mark_ties_of_runs(places, DIVERGENCE.quantity)
     measured = [cell for row in rows for cell in row.cells[:-1]]
     return Table(
-        title="Divergence from the data's density, KL = NLL - entropy (nats)",
+        title="Divergence from the data's density, KL(data, model) (nats)",
         columns=[*names, "status"],
         directions=[*(DIVERGENCE.direction for _ in names), "none"],
         rows=rows,
