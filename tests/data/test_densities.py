@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from zoo.data.densities import DENSITIES, log_density
+from zoo.data.mixtures import MIXTURES, PlanarMixture
 from zoo.data.toys import TOYS
 
 
@@ -57,3 +58,12 @@ def test_every_drawn_point_has_a_density_also_after_rounding_to_float32():
     corners = torch.tensor([[-4.0, 2.0], [0.0, 0.0], [2.0, 2.0], [4.0, 4.0]])
     assert log_density("checkerboard", corners).tolist() == pytest.approx([-math.log(32)] * 4)
     assert log_density("checkerboard", torch.tensor([[1.0, 3.0], [5.0, 1.0]])).tolist() == [-math.inf] * 2
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixtures_density_is_that_of_its_points(name):
+    data = PlanarMixture(name, train=4000)
+    data.setup()
+    values = data.log_density(data.splits["train"])
+    error = values.std().item() / math.sqrt(len(values))
+    assert -values.mean().item() == pytest.approx(data.entropy, abs=4 * error + 1e-3)
