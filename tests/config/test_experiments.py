@@ -74,7 +74,21 @@ def test_a_sweep_runs_recipes(plus):
     assert len({i.config_hash for i in identified}) == 4
 
 
+# Recipes of tables, by the beginning of their names, and their data.
+DATA = {
+    "maf_table2": "mnist_logit",
+    "svae": "mnist_dynamic",
+    "tong": "normal_8gaussians",
+    "uci": "dna",
+    "mnist_static": "mnist_static",
+}
+
 # Settings in the papers, typed a second time: a number of weights does not show a dropout or a rate.
+PENALISED = {"batch_size": 100, "weight_decay": 1e-6, "loss_per": "example", "patience": 30, "clip": None}
+TWO = {"hidden": [1024, 1024]}
+ADADELTA = {"optimizer": "adadelta", "betas": [0.9, 0.95], "eps": 1e-5, "batch_size": 100, "patience": 30}
+ADAGRAD = {"optimizer": "adagrad", "lr": 1e-2, "batch_size": 100, "patience": 30}
+PLANAR = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-5, "batch_size": 512, "ema": 0}
 UNET = {"channels": 128, "multipliers": [1, 2, 2, 2], "blocks": 2, "attention": [16], "frequency": 1000.0}
 STATED: dict[str, dict[str, Any]] = {
     # Ho et al. 2020, appendix B; Nichol & Dhariwal 2021 (README of their code); Tong et al. 2024 (README)
@@ -193,6 +207,67 @@ STATED: dict[str, dict[str, Any]] = {
             "gradient_penalty": 10.0,
         },
     },
+    # Papamakarios et al. 2017, section 4.2 and gpapamak/maf, run_experiments.py
+    **{
+        f"maf_table2_{row}{column}": {
+            "model": {**TWO, **model, "conditional": bool(column)},
+            "training": {**PENALISED, "lr": lr},
+        }
+        for row, lr, model in (
+            ("made", 1e-3, {"log_scale_bound": None}),
+            ("made_mog", 1e-3, {"components": 10, "log_scale_bound": None}),
+            ("maf5", 1e-4, {"layers": 5, "batch_norm": True, "log_scale_bound": None}),
+            ("maf10", 1e-4, {"layers": 10, "batch_norm": True, "log_scale_bound": None}),
+            ("maf_mog", 1e-4, {"layers": 5, "components": 10, "batch_norm": True}),
+            ("realnvp5", 1e-4, {"layers": 5, "separate": True, "normalisation": "batchnorm_full"}),
+            ("realnvp10", 1e-4, {"layers": 10, "separate": True, "bound": None}),
+        )
+        for column in ("", "_conditional")
+    },
+    # Davidson et al. 2018, table 1, and nicola-decao/s-vae-pytorch
+    "svae_mnist_dynamic": {
+        "model": {"encoder": [256, 128], "decoder": [128, 256], "std": "softplus", "importance_samples": 500},
+        "training": {
+            "lr": 1e-3,
+            "batch_size": 64,
+            "beta_warmup": 100 * 781,
+            "patience": 50,
+            "patience_start": 100 * 781,
+        },
+    },
+    # Tong et al. 2024 and atong01/conditional-flow-matching, runner/scripts/two-dim-cfm.sh
+    **{
+        f"tong_{row}": {
+            "model": {
+                **model,
+                "sigma": 0.1,
+                "dense": "selu",
+                "hidden": [64] * 3,
+                "solver": {"method": "euler", "steps": 100},
+            },
+            "training": PLANAR,
+        }
+        for row, model in (
+            ("cfm", {"path": "straight", "coupling": "independent"}),
+            ("otcfm", {"path": "straight", "coupling": "minibatch_ot", "resample": True}),
+            ("fm", {"path": "gaussian", "coupling": "independent"}),
+        )
+    },
+    # Germain et al. 2015 and mgermain/MADE, README
+    "uci_mixture": {},
+    "uci_fvsbn": {"model": {"hidden": [], "direct": True}, "training": ADAGRAD},
+    "uci_made": {"model": {"hidden": [500], "masks": 1, "direct": True}, "training": ADADELTA},
+    "uci_made_masks": {"model": {"hidden": [500], "masks": 0, "order": "random"}, "training": ADADELTA},
+    "mnist_static_mixture": {},
+    "mnist_static_fvsbn": {"model": {"hidden": []}, "training": ADAGRAD},
+    **{
+        f"mnist_static_made_{layers}hl{masks}": {
+            "model": {"hidden": [8000] * layers, "masks": 32 if masks else 1, "initialisation": "orthogonal"},
+            "training": ADAGRAD,
+        }
+        for layers in (1, 2)
+        for masks in ("", "_masks")
+    },
     "wgan_gp_toy": {
         "model": {"latent_dim": 2, "hidden": 512, "depth": 3},
         "training": {
@@ -219,6 +294,10 @@ EPOCHS = {
     "tarflow_imagenet64_bpd": (100, 1_281_167, 256),
     "tarflow_imagenet64_fid": (200, 1_281_167, 256),
     "glow_imagenet64": (100, 1_281_167, 128),
+    "maf_table2_made": (1000, 50_000, 100),
+    "svae_mnist_dynamic": (1000, 50_000, 64),
+    "uci_made": (300, 1400, 100),
+    "mnist_static_made_2hl_masks": (300, 50_000, 100),
 }
 # Numbers of weights that papers state, with a relative tolerance.
 WEIGHTS = {
@@ -264,4 +343,7 @@ def test_the_model_of_a_recipe_builds_at_the_size_that_its_paper_states(name):
 
 
 def data_of(name):
+    for start, data in DATA.items():
+        if name.startswith(start):
+            return data
     return name.removesuffix("_paper").removesuffix("_bpd").removesuffix("_fid").rpartition("_")[2]

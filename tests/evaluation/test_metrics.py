@@ -255,7 +255,7 @@ def test_definitions_are_sorted_and_their_errors_are_clear():
 def test_vectors_have_no_metrics_of_images():
     plane = DataSpec((2,))
     splits = {"train": torch.randn(50, 2), "test": torch.randn(40, 2)}
-    assert set(measure(Context(torch.randn(30, 2), splits, plane))) == {"energy_distance"}
+    assert set(measure(Context(torch.randn(30, 2), splits, plane))) == {"energy_distance", "wasserstein2"}
 
 
 # Invalid input gives a clear error or an empty cell with a reason, never a plausible wrong number.

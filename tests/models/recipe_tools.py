@@ -15,6 +15,11 @@ SPECS = {
     "cifar10": DataSpec((3, 32, 32), levels=256, classes=10),
     "imagenet64": DataSpec((3, 64, 64), levels=256, classes=1000),
     "8gaussians": DataSpec((2,)),
+    "normal_8gaussians": DataSpec((2,)),
+    "mnist_logit": DataSpec((784,), classes=10),
+    "mnist_dynamic": DataSpec((1, 28, 28), levels=2, classes=10),
+    "mnist_static": DataSpec((1, 28, 28), levels=2),
+    "dna": DataSpec((180,), levels=2),
 }
 
 

@@ -25,13 +25,20 @@ SPECS = {
     "odd": zoo.DataSpec((1, 5, 7), levels=3),
     "plane": zoo.DataSpec((2,)),
     "table": zoo.DataSpec((7,)),
+    "binary": zoo.DataSpec((9,), levels=2),
 }
 TARGETS = {name: get_class(model_settings(name, {})["_target_"]) for name in MODELS}
 WITHOUT_DENSITY = [name for name in MODELS if TARGETS[name].likelihood == "none"]
 WITH_DENSITY = [name for name in MODELS if name not in WITHOUT_DENSITY]
 FLOWS = [name for name in MODELS if issubclass(TARGETS[name], Flow)]
 CONDITIONAL = [name for name in MODELS if "conditional" in model_settings(name, {})]
-REFUSED = [("pixelcnn_pp", "plane"), ("pixelcnn_pp", "table")]  # PixelCNN++ only models images of integers
+BINARY = ["bernoulli_mixture", "made_binary"]  # they only model binary data
+REFUSED = [
+    *[
+        ("pixelcnn_pp", data) for data in SPECS if not SPECS[data].is_image
+    ],  # it only models images of integers
+    *[(name, data) for name in BINARY for data in SPECS if SPECS[data].levels != 2],
+]
 ON_THE_PLANE = [name for name in WITH_DENSITY if (name, "plane") not in REFUSED]
 CASES = [(name, data) for name in MODELS for data in SPECS if (name, data) not in REFUSED]
 DENSITIES = [(name, data) for name, data in CASES if name in WITH_DENSITY]
@@ -61,19 +68,23 @@ def test_no_list_of_models_by_capability_is_empty():
     """A test that is parametrised by an empty list would pass without testing anything."""
     assert set(WITHOUT_DENSITY) == {"gan", "sngan", "stylegan", "wgan", "wgan_gp"}
     assert set(FLOWS) == {
-        "diffusion", "ffjord", "flow_matching", "glow", "iaf", "iresnet", "made", "made_mog", "maf",
-        "maf_mog", "nsf_autoregressive", "nsf_coupling", "realnvp", "residual_flow", "tarflow",
+        "diffusion", "ffjord", "flow_matching", "gaussian", "glow", "iaf", "iresnet", "made", "made_mog",
+        "maf", "maf_mog", "nsf_autoregressive", "nsf_coupling", "realnvp", "residual_flow", "tarflow",
     }  # fmt: skip
-    assert set(WITH_DENSITY) - set(FLOWS) == {"pixelcnn", "pixelcnn_pp", "vae", "vae_hierarchical"}
+    assert set(WITH_DENSITY) - set(FLOWS) == {
+        "pixelcnn", "pixelcnn_pp", "vae", "vae_dense", "vae_hierarchical", *BINARY
+    }  # fmt: skip
     assert set(CONDITIONAL) == set(MODELS)
-    assert len(ON_THE_PLANE) == len(WITH_DENSITY) - 1
+    assert len(ON_THE_PLANE) == len(WITH_DENSITY) - 3
 
 
 @pytest.mark.parametrize(("name", "data"), CASES)
 @pytest.mark.parametrize("device", DEVICES)
 def test_samples_lie_in_data_space_and_follow_the_seed(name, data, device):
     spec = SPECS[data]
-    model = build(name, spec).to(device)
+    # the likely values of an untrained decoder are the same for all seeds
+    noise = {"sample_pixels": True} if name == "vae_dense" else {}
+    model = build(name, spec, **noise).to(device)
     assert model.family in FAMILIES
     assert model.likelihood in {"exact", "lower bound", "estimate", "none"}
     samples = model.sample(3, seed=7)
@@ -129,11 +140,12 @@ def test_sample_accepts_a_generator():
 
 
 @pytest.mark.parametrize("name", WITH_DENSITY)
-def test_probabilities_of_all_small_images_sum_to_one(name):
-    """Over all 256 images of 2x2 pixels and 4 levels, probabilities sum to 1 and bounds to at most 1."""
-    spec = SPECS["2x2"]
+def test_probabilities_of_all_small_examples_sum_to_one(name):
+    """Over all 256 images of 2x2 pixels and 4 levels, or all 512 bit strings, bounds sum to at most 1."""
+    spec = SPECS["binary" if name in BINARY else "2x2"]
     model = build(name, spec)
-    x = torch.cartesian_prod(*[torch.arange(4)] * 4).view(-1, 1, 2, 2)
+    values = torch.arange(spec.levels)
+    x = torch.cartesian_prod(*[values] * spec.dim).view(-1, *spec.shape)
     draws = {"autoregressive": 1, "continuous flow": 6, "diffusion": 12}.get(model.family, 60)
     draws = 20 if name in RESIDUAL else draws  # a whole Jacobian a row and block
     values = []
@@ -187,12 +199,12 @@ def test_transform_inverts_and_its_log_det_is_autograds(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training_reaches_every_parameter(name):
-    spec = SPECS["digits"]
+    spec = SPECS["binary" if name in BINARY else "digits"]
     model = build(name, spec).train()
     x = some_data(spec, 8)
     if model.objective == "matching":
         model.matching_loss(x.float()).mean().backward()
-    elif model.objective == "maximum_likelihood":
+    elif model.objective in ("maximum_likelihood", "expectation_maximisation"):
         model.log_prob(x).mean().backward()
     else:
         model.critic(model.generate(4)).sum().backward()
@@ -208,23 +220,30 @@ def test_importing_zoo_changes_no_global_state():
 
 
 LABELLED = zoo.DataSpec((1, 4, 4), levels=4, classes=3)
+LABELLED_BITS = zoo.DataSpec((1, 4, 4), levels=2, classes=3)
+
+
+def labelled(name):
+    return LABELLED_BITS if name in BINARY else LABELLED
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_samples_follow_their_labels(name):
-    model = build(name, LABELLED, scale=0.05, conditional=True)
+    spec = labelled(name)
+    model = build(name, spec, scale=0.05, conditional=True)
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     samples = model.sample(6, y=y, seed=3)
-    LABELLED.check(samples)
+    spec.check(samples)
     torch.testing.assert_close(samples, model.sample(6, y=y, seed=3))
-    LABELLED.check(model.sample(6, seed=3))
+    spec.check(model.sample(6, seed=3))
     with pytest.raises(zoo.InvalidData, match=r"0\.\.2"):
         model.sample(2, y=3)
 
 
 @pytest.mark.parametrize("name", [name for name in CONDITIONAL if name in WITH_DENSITY])
 def test_a_density_given_labels_is_that_of_each_examples_own(name):
-    model, x = build(name, LABELLED, scale=0.05, conditional=True), some_data(LABELLED)
+    spec = labelled(name)
+    model, x = build(name, spec, scale=0.05, conditional=True), some_data(spec)
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         given = [model.log_prob(x, torch.full((6,), label)) for label in range(3)]
@@ -238,6 +257,7 @@ def is_a_weight(name):
     """Return whether the density given a label is mixed over the labels as it is."""
     return name in WITH_DENSITY and name not in (
         "vae",
+        "vae_dense",
         "vae_hierarchical",
         "diffusion",
         "flow_matching",
@@ -248,7 +268,8 @@ def is_a_weight(name):
 @pytest.mark.parametrize("name", filter(is_a_weight, CONDITIONAL))
 def test_the_density_without_labels_is_the_mixture_over_them(name):
     """Noisy bounds and estimates are mixed otherwise, see ``core/test_label_mixture.py``."""
-    model, x = build(name, LABELLED, scale=0.05, conditional=True), some_data(LABELLED)
+    spec = labelled(name)
+    model, x = build(name, spec, scale=0.05, conditional=True), some_data(spec)
     with torch.no_grad():
         given = [model.log_prob(x, torch.full((6,), label)) for label in range(3)]
         mixture = torch.stack(given).logsumexp(0) - math.log(3)

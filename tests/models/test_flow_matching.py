@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import zoo
 from zoo import factory
+from zoo.data.planar_pairs import bridge_moons
 from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.nfe import count_nfe
@@ -168,3 +170,93 @@ def test_matching_learns_in_either_coupling_and_optimal_transport_leaves_a_small
         assert losses[coupling] < 0.8 * history[0]
     # paths that do not cross have a smaller conditional variance
     assert losses["minibatch_ot"] < 0.6 * losses["independent"]
+
+
+class Recorded(nn.Module):
+    """A field that keeps what it is given and returns zeros."""
+
+    def forward(self, t, x, context=None):
+        self.t, self.x = t, x
+        return torch.zeros_like(x)
+
+
+def target_of(**settings):
+    """Return the data, the noise, the times and points of a loss, and the loss times D."""
+    model = zoo.build("flow_matching", PLANE, **settings).double().train()
+    model.ode.field = Recorded()
+    x = torch.randn(64, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    with rng.keyed(rng.keys(0, count=64)):
+        e = model.base.sample(64)
+    # the model's dtype is that of its weights
+    model.register_parameter("weight", nn.Parameter(torch.zeros(1, dtype=torch.float64)))
+    with rng.keyed(rng.keys(0, count=64)):
+        loss = 2 * model.matching_loss(x)
+    t = model.ode.field.t[:, None]
+    return x, e, t, model.ode.field.x, loss
+
+
+def test_the_gaussian_path_is_the_one_of_lipman_et_al():
+    """In their time s = 1 - t the mean is s x, the deviation 1 - (1 - sigma) s (eq. 20-22)."""
+    x, e, t, point, loss = target_of(path="gaussian", sigma=0.1)
+    deviation = 1 - 0.9 * (1 - t)
+    torch.testing.assert_close(point, (1 - t) * x + deviation * e)
+    velocity = -(x - 0.9 * point) / deviation  # towards the source
+    torch.testing.assert_close(loss, velocity.square().sum(1))
+
+
+def test_the_straight_path_has_noise_of_a_constant_deviation():
+    x, e, t, point, loss = target_of(sigma=0.1)
+    torch.testing.assert_close(loss, (e - x).square().sum(1))
+    noise = (point - (1 - t) * x - t * e) / 0.1
+    assert 0.8 < noise.std().item() < 1.2
+    assert noise.abs().max() < 5
+    x, e, t, point, loss = target_of()
+    torch.testing.assert_close(point, (1 - t) * x + t * e)
+
+
+def test_pairs_drawn_from_the_plan_are_pairs_of_the_plan_and_some_repeat():
+    x, e, *_, loss = target_of(coupling="minibatch_ot", resample=True)
+    partner = assignment(x, e)
+    shifts = (e[partner] - x).square().sum(1)
+    found = (loss[:, None] - shifts[None, :]).abs().min(1)
+    assert found.values.max() < 1e-9
+    assert 30 < len(found.indices.unique()) < 60, "about 1 - 1/e of the pairs are drawn"
+    x, e, *_, loss = target_of(coupling="minibatch_ot")
+    torch.testing.assert_close(loss, shifts)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"resample": True}, "resample"),
+        ({"path": "gaussian", "source": "moons"}, "path"),
+        ({"path": "gaussian", "sigma": 1.0}, "sigma"),
+        ({"sigma": -0.1}, "sigma"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(settings, name):
+    with pytest.raises(ZooError, match=rf"model\.{name}"):
+        zoo.build("flow_matching", PLANE, **settings)
+
+
+def test_the_source_of_moons_is_the_one_of_the_data_module():
+    model = zoo.build("flow_matching", PLANE, source="moons").eval()
+    drawn = model.base.sample(20_000)
+    data = torch.as_tensor(bridge_moons(20_000, np.random.default_rng(0)), dtype=torch.float32)
+    torch.testing.assert_close(drawn.mean(0), data.mean(0), atol=0.3, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(data.T), atol=1.5, rtol=0.03)
+    axis = torch.linspace(-28, 30, 300)
+    mass = model.base.log_prob(torch.cartesian_prod(axis, axis)).exp().sum() * (axis[1] - axis[0]) ** 2
+    assert mass.item() == pytest.approx(1, abs=1e-3)
+    with pytest.raises(ZooError, match="plane"):
+        zoo.build("flow_matching", zoo.DataSpec((3,)), source="moons")
+
+
+def test_the_selu_field_takes_the_time_as_an_input():
+    model = zoo.build("flow_matching", PLANE, dense="selu", hidden=[4])
+    first, last = model.ode.field.layers[0], model.ode.field.layers[2]
+    x, t = torch.randn(3, 2), torch.tensor([0.1, 0.5, 0.9])
+    expected = last(torch.selu(first(torch.cat([t[:, None], x], 1))))
+    torch.testing.assert_close(model.ode.field(t, x), expected)
+    same = torch.full((3,), 0.1)
+    torch.testing.assert_close(model.ode.field(t[0], x), model.ode.field(same, x))

@@ -17,8 +17,12 @@ JOBS = {
 }
 
 
+# Models of papers' tables: closed forms, binary data, or a size that belongs to its table.
+OF_TABLES = {"bernoulli_mixture", "gaussian", "made_binary", "vae_dense"}
+
+
 def test_the_sweep_contains_every_family():
-    assert sorted(JOBS) == sorted(options("model"))
+    assert sorted(JOBS) == sorted(set(options("model")) - OF_TABLES)
 
 
 @pytest.mark.parametrize("name", JOBS)

@@ -152,7 +152,7 @@ class VAE(LatentVariableModel):
     def sample_prior(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         return self.prior.sample(n, temperature, context)
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         return self.decoder_likelihood.parameters(self.decoder(append_label(z, context)))
 
 

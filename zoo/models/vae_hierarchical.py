@@ -98,5 +98,5 @@ class HierarchicalVAE(LatentVariableModel):
     def sample_prior(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         return self.network.descend(n, lambda zeros, _: temperature * rng.normal(zeros), context=context)
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         return self.decoder_likelihood.parameters(self.network.decode(z))

@@ -89,6 +89,7 @@ class Fit:
     ) -> None:
         check_precision(spec.trainer)
         self.module = module = training_module(spec, model)
+        module.training_set = data
         folder = directory / "checkpoints"
         folder.mkdir(exist_ok=True)
         self.last = folder / "last.ckpt"

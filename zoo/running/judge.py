@@ -83,7 +83,6 @@ def judge(
         settings=settings,
         seed=seed,
         entropy=data.entropy,
-        log_density=data.log_density,
         modes=data.modes,
     )
     if not is_first_rank():
@@ -150,10 +149,11 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
 
 
 def _trained(record: Record, directory: Path, spec: RunSpec) -> bool:
-    """Return whether training reached its budget. A run that failed in its evaluation was trained, too."""
+    """Return whether training came to its end. A run that failed in its evaluation was trained, too."""
     last = directory / "checkpoints" / "last.ckpt"
-    return record.status == "finished" or (
-        record.status == "failed"
-        and last.exists()
-        and factory.read_checkpoint(last)["zoo"]["updates"] >= spec.training["updates"]
-    )
+    if record.status == "finished":
+        return True
+    if record.status != "failed" or not last.exists():
+        return False
+    progress = factory.read_checkpoint(last)["zoo"]
+    return bool(progress["stopped"]) or progress["updates"] >= spec.training["updates"]

@@ -32,18 +32,12 @@ class Checkpoints(pl.Callback):
 
     def __init__(self, directory: Path, about: Mapping[str, Any] | None = None) -> None:
         self.directory, self.about = directory, dict(about or {})
-        self.best: float | None = None
-        self.best_updates = 0
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking:
             return
         assert isinstance(pl_module, TrainingModule)
-        loss = pl_module.latest.get("val/loss")
-        better = loss is not None and (self.best is None or loss < self.best)
-        if better:
-            self.best, self.best_updates = loss, pl_module.updates
-        self.save(trainer, better)
+        self.save(trainer, better=pl_module.best_updates == pl_module.updates)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -66,12 +60,6 @@ class Checkpoints(pl.Callback):
                 new.unlink(missing_ok=True)
                 copy.unlink(missing_ok=True)
             raise
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "best_updates": self.best_updates}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best, self.best_updates = state_dict["best"], state_dict["best_updates"]
 
 
 def _replace(new: Path, target: Path) -> None:

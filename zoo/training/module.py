@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checks import build_settings
-from zoo.data.module import Batch
+from zoo.data.module import Batch, DataModule
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
@@ -50,8 +50,12 @@ class TrainingModule(pl.LightningModule):
         updates: updates made so far.
         images_seen: training examples seen so far, by all processes.
         update_seconds: seconds spent in updates so far.
+        training_set: the data, for a rule that needs all training examples in each update; set by the run.
         latest: the values of the last update and of the last validation after it, by name.
         stability: how steadily training goes.
+        best: lowest validation loss so far; None before the first.
+        best_updates: the update of that validation.
+        stopped: whether ``patience`` has ended training before the budget.
 
     Raises:
         ZooError: a setting that does not exist, or a value of another type or range.
@@ -82,6 +86,10 @@ class TrainingModule(pl.LightningModule):
         self.updates = self.images_seen = 0
         self.update_seconds = 0.0
         self.stability = Stability()
+        self.best: float | None = None
+        self.best_updates = 0
+        self.stopped = False
+        self.training_set: DataModule | None = None
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
@@ -109,8 +117,8 @@ class TrainingModule(pl.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether a budget is used up."""
-        return self.schedule.finished(self.updates, self.update_seconds)
+        """Whether a budget is used up, or the patience with a validation loss that does not improve."""
+        return self.stopped or self.schedule.finished(self.updates, self.update_seconds)
 
     @property
     def validates(self) -> bool:
@@ -142,7 +150,7 @@ class TrainingModule(pl.LightningModule):
     def optimizer_settings(self, lr: float | None = None) -> Optimizer:
         """Return the configured optimiser, with another learning rate if one is given."""
         s = self.settings
-        return Optimizer(s.optimizer, s.lr if lr is None else lr, s.betas, s.weight_decay)
+        return Optimizer(s.optimizer, s.lr if lr is None else lr, s.betas, s.weight_decay, s.eps)
 
     def configure_optimizers(self) -> Any:
         return [self.optimizer_settings().build(self.model.parameters())]
@@ -166,7 +174,7 @@ class TrainingModule(pl.LightningModule):
                 "lower training.lr or training.clip."
             )
         self.updates += 1
-        self.images_seen += len(x) * self.trainer.world_size
+        self.images_seen += self.seen(len(x) * self.trainer.world_size)
         self.average_weights()
         seconds = time.perf_counter() - started
         if self.schedule.max_seconds is not None:  # all processes stop after the same update
@@ -174,6 +182,10 @@ class TrainingModule(pl.LightningModule):
         self.update_seconds += seconds
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
+
+    def seen(self, examples: int) -> int:
+        """Return the number of training examples that an update has seen, of whose batch this is the size."""
+        return examples
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         """Make one update from this process's part of the batch; return values to log.
@@ -277,6 +289,17 @@ class TrainingModule(pl.LightningModule):
             self.latest[name] = mean
         if "val/loss" in self.latest:
             self.stability.validation("val/loss", self.updates, self.latest["val/loss"])
+            self._wait(self.latest["val/loss"])
+
+    def _wait(self, loss: float) -> None:
+        """End training if the validation loss has not improved for ``patience`` validations."""
+        if self.best is None or loss < self.best:
+            self.best, self.best_updates = loss, self.updates
+        patience = self.settings.patience
+        if patience is not None:
+            since = max(self.best_updates, self.settings.patience_start)
+            self.stopped = self.updates - since >= patience * self.validate_every
+            self.trainer.should_stop |= self.stopped
 
     # Checkpoints ----------------------------------------------------------------------------------------
 
@@ -286,6 +309,9 @@ class TrainingModule(pl.LightningModule):
             images_seen=self.images_seen,
             update_seconds=self.update_seconds,
             stability=self.stability.state_dict(),
+            best=self.best,
+            best_updates=self.best_updates,
+            stopped=self.stopped,
             weights="ema" if self.ema is not None else "raw",
         )
 
@@ -298,6 +324,8 @@ class TrainingModule(pl.LightningModule):
         self.updates, self.images_seen = progress["updates"], progress["images_seen"]
         self.update_seconds = progress["update_seconds"]
         self.stability.load_state_dict(progress["stability"])
+        self.best, self.best_updates = progress["best"], progress["best_updates"]
+        self.stopped = progress["stopped"]
 
 
 def unpack(batch: Batch) -> tuple[Tensor, Tensor | None]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
+OptimizerName = Literal["adam", "adamw", "adamax", "adagrad", "adadelta", "rmsprop", "sgd"]
 
 
 @dataclass(frozen=True)
@@ -17,33 +17,40 @@ class Optimizer:
     """An optimiser's settings.
 
     Attributes:
-        name: ``adam``, ``adamw``, ``rmsprop`` or ``sgd``.
-        lr: learning rate, before the schedule's factor.
-        betas: decays of the two moving averages of Adam. The first is the momentum of sgd and rmsprop, the
-            second the decay of rmsprop's squared gradients.
-        weight_decay: weight decay; decoupled from the gradient in adamw alone.
+        name: ``adam``, ``adamw``, ``adamax`` (Kingma & Ba 2015), ``adagrad`` (Duchi et al. 2011),
+            ``adadelta`` (Zeiler 2012), ``rmsprop`` or ``sgd``.
+        lr: learning rate, before the schedule's factor; adadelta as in its paper has 1.
+        betas: decays of the two moving averages of Adam and Adamax. The first is the momentum of sgd and
+            rmsprop, the second the decay of rmsprop's and adadelta's squared gradients. Adagrad has neither.
+        weight_decay: weight w of the penalty w/2 |parameters|^2, whose gradient is added to that of the loss;
+            in adamw alone the weights shrink by the factor 1 - lr w apart from the gradient.
+        eps: number that keeps the optimiser's division finite; None for torch's own value. sgd has none.
     """
 
     name: OptimizerName
     lr: float
     betas: Sequence[float]
     weight_decay: float
+    eps: float | None = None
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
         """Return the optimiser of these parameters; each group keeps its rate as ``base_lr`` too."""
         first, second = self.betas
+        common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
+        if self.eps is not None and self.name != "sgd":
+            common["eps"] = self.eps
         optimizer: torch.optim.Optimizer
         if self.name == "sgd":
-            optimizer = torch.optim.SGD(
-                parameters, lr=self.lr, momentum=first, weight_decay=self.weight_decay
-            )
+            optimizer = torch.optim.SGD(parameters, momentum=first, **common)
         elif self.name == "rmsprop":
-            optimizer = torch.optim.RMSprop(
-                parameters, lr=self.lr, alpha=second, momentum=first, weight_decay=self.weight_decay
-            )
+            optimizer = torch.optim.RMSprop(parameters, alpha=second, momentum=first, **common)
+        elif self.name == "adagrad":
+            optimizer = torch.optim.Adagrad(parameters, **common)
+        elif self.name == "adadelta":
+            optimizer = torch.optim.Adadelta(parameters, rho=second, **common)
         else:
-            adam = torch.optim.AdamW if self.name == "adamw" else torch.optim.Adam
-            optimizer = adam(parameters, lr=self.lr, betas=(first, second), weight_decay=self.weight_decay)
+            adam = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(self.name, torch.optim.Adam)
+            optimizer = adam(parameters, betas=(first, second), **common)
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer

@@ -16,8 +16,8 @@ class TrainingSettings:
     Attributes:
         updates: the budget of updates.
         batch_size: examples of the global batch.
-        optimizer: name of the optimiser; it and ``lr``, ``betas`` and ``weight_decay`` are explained in
-            :class:`~zoo.training.optimizers.Optimizer`.
+        optimizer: name of the optimiser; it and ``lr``, ``betas``, ``weight_decay`` and ``eps`` are explained
+            in :class:`~zoo.training.optimizers.Optimizer`.
         schedule: shape of the learning rate's course, after ``warmup`` updates of linear warm-up; see
             :class:`~zoo.training.schedule.Schedule`.
         clip: largest gradient norm; None for no clipping.
@@ -29,6 +29,10 @@ class TrainingSettings:
             of time resumes, but does not repeat, bit for bit. None: no such budget.
         validations: number of validations, evenly spread over the budget of updates. The best one chooses the
             checkpoint that is evaluated.
+        patience: training ends after so many validations in a row without an improvement, and the best
+            checkpoint is evaluated ("early stopping", "look-ahead"). None: it ends with the budget.
+        patience_start: the update from which on validations without an improvement are counted, such as the
+            end of a warm-up.
         validate_likelihood: validation examples whose likelihood is computed at each validation too, where
             the criterion is another one, so that the curves of all models compare. 0: none.
         validate_samples: samples, from the same latents each time, whose energy distance to as many
@@ -47,12 +51,15 @@ class TrainingSettings:
     lr: NotNegativeFloat = 1e-3
     betas: Sequence[Share] = (0.9, 0.999)
     weight_decay: NotNegativeFloat = 0.0
+    eps: PositiveFloat | None = None
     schedule: Shape = "cosine"
     warmup: NotNegative = 50
     clip: PositiveFloat | None = 1.0
     ema: Share = 0.0
     max_seconds: PositiveFloat | None = None
     validations: NotNegative = 20
+    patience: Positive | None = None
+    patience_start: NotNegative = 0
     validate_likelihood: NotNegative = 0
     validate_samples: NotNegative = 0
     log_every: Positive = 10

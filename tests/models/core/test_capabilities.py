@@ -15,8 +15,10 @@ from zoo.models.core import capabilities
 from zoo.models.core.capabilities import Declaration, SamplingOrder, declared, missing, offers
 
 SPEC = zoo.DataSpec((1, 8, 8), levels=17, classes=10)
+BINARY = zoo.DataSpec((1, 8, 8), levels=2)
 SEQUENTIAL = {
-    "made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow", "pixelcnn", "pixelcnn_pp"
+    "made", "made_binary", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow", "pixelcnn",
+    "pixelcnn_pp",
 }  # fmt: skip
 SOLVERS = {"ffjord", "flow_matching", "diffusion", "iresnet", "residual_flow"}
 
@@ -51,7 +53,8 @@ def test_an_unknown_declaration_is_an_error_with_the_known_values(attribute):
 @pytest.mark.parametrize("name", options("model"))
 def test_every_model_declares_how_it_samples(name):
     expected = "sequential" if name in SEQUENTIAL else "solver" if name in SOLVERS else "parallel"
-    assert declared(zoo.build(name, SPEC)).sampling == expected
+    spec = BINARY if name in ("bernoulli_mixture", "made_binary") else SPEC
+    assert declared(zoo.build(name, spec)).sampling == expected
 
 
 def test_the_expected_orders_name_existing_models():

@@ -29,6 +29,7 @@ from zoo.errors import ZooError
 from zoo.evaluation.base import TwoSampleMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import INCEPTION
+from zoo.models.core.capabilities import HasBoundParts, HasPaths, missing
 from zoo.record import Direction, Kind, Metric
 
 
@@ -50,6 +51,9 @@ class Need:
 NEEDS = {
     "samples": Need(lambda context: True, Context.flaw),
     "points": Need(lambda context: not context.spec.is_image),
+    "plane": Need(lambda context: context.spec.shape == (2,)),
+    "paths": Need(lambda context: not missing(context.model, HasPaths)),
+    "bound": Need(lambda context: not missing(context.model, HasBoundParts)),
     "pixels": Need(lambda context: context.spec.is_image and context.spec.levels is not None),
     "features": Need(
         lambda context: context.spec.is_image,

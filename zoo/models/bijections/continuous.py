@@ -125,6 +125,18 @@ class ContinuousFlow(Bijection):
             )
         return points
 
+    def energy(self, start: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the integral of |v|^2 over the path from latents ``start`` to data, ``(B,)``.
+
+        It is a part of the solve's state; with Euler's method it is the mean over the steps' first points.
+        """
+
+        def dynamics(t: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            velocity = self._velocity(t, state[0], context)
+            return velocity, velocity.square().flatten(1).sum(1)
+
+        return -self._solve(dynamics, (start, start.new_zeros(len(start))), 1.0, 0.0, context)[1]
+
     def trace(self, dim: int, training: bool = False) -> Trace:
         """Return how the trace of events of ``dim`` dimensions is computed."""
         if self.closed_form is not None:

@@ -83,6 +83,47 @@ class HasLogProb(Protocol):
     def log_prob(self, x: Tensor) -> Tensor: ...
 
 
+class HasValidationLogProb(Protocol):
+    """A model with a cheaper estimate or bound of ``log_prob`` for validations, ``(B,)`` in nats."""
+
+    def validation_log_prob(self, x: Tensor) -> Tensor: ...
+
+
+class HasWeightedKL(Protocol):
+    """A latent variable model whose training weighs the KL of its bound by ``beta``."""
+
+    beta: float
+
+
+class HasPaths(Protocol):
+    """A flow along an ODE whose paths have an energy.
+
+    ``path_energy`` draws ``n`` starts from the source and returns them, ``(n, *shape)``, with the integral of
+    |v|^2 over each one's path, ``(n,)``, in squared units of the data. It needs data without preprocessing.
+    """
+
+    def path_energy(self, n: int) -> tuple[Tensor, Tensor]: ...
+
+
+class HasBoundParts(Protocol):
+    """A latent variable model whose bound is a reconstruction minus a KL, ``(B,)`` each, in nats."""
+
+    def bound_parts(self, x: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class HasMaximisation(Protocol):
+    """A model with a step of expectation maximisation, or with the maximum itself, in closed form.
+
+    ``statistics`` returns sums over examples ``(B, *shape)`` and their labels that determine the step; sums
+    of several batches are added. ``maximise`` sets the parameters from the sums over a whole training set and
+    returns the mean log-likelihood per example, in nats, under the parameters *before* the step.
+    """
+
+    def statistics(self, x: Tensor, y: Tensor | None = None) -> dict[str, Tensor]: ...
+
+    def maximise(self, statistics: dict[str, Tensor]) -> Tensor: ...
+
+
 class HasSample(Protocol):
     """A sampler: ``n`` examples ``(n, *shape)`` in data space, ``n`` given by position."""
 

@@ -43,3 +43,12 @@ def patch_side(size: int, patch: int) -> int:
     (4, 3, 1, 1)
     """
     return max((k for k in range(1, min(patch, size // 2) + 1) if size % k == 0), default=1)
+
+
+def squared_distances(x: Tensor, y: Tensor) -> Tensor:
+    """Return the squared Euclidean distances between rows of ``x`` ``(N, ...)`` and ``y`` ``(M, ...)``.
+
+    >>> squared_distances(torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0]]))
+    tensor([[25.,  1.]])
+    """
+    return torch.cdist(x.flatten(1), y.flatten(1)).square()

@@ -17,17 +17,18 @@ from zoo.models.bijections.elementwise import Affine
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
-from zoo.models.core.distributions import Base
+from zoo.models.core.distributions import Base, Distribution
 from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.unet import UNet, UNetSettings
-from zoo.models.networks.vector_field import DenseField, PatchField, PatchSettings
+from zoo.models.networks.vector_field import DenseField, PatchField, PatchSettings, SeluField
 
 PATHS = 128  # paths whose straightness is measured
 CHORDS = 10  # times at which the velocity of a path is compared with its chord
 
 Field = Literal["unet", "patch"]
+Dense = Literal["gated", "selu"]
 
 
 class ContinuousModel(Flow):
@@ -59,7 +60,7 @@ class ContinuousModel(Flow):
         *,
         pixels: Pixels = Pixels(),
         conditional: bool = False,
-        base: Base = "normal",
+        base: Base | Distribution = "normal",
     ) -> None:
         if pixels.dequantisation != "uniform":
             raise ZooError("model.pixels.dequantisation of a continuous flow must be uniform.")
@@ -141,6 +142,22 @@ class ContinuousModel(Flow):
         error = float(bend.std()) / math.sqrt(n) if n > 1 else None
         return {"straightness": Diagnostic(float(bend.mean()), "1", error, n)}
 
+    @torch.no_grad()
+    def path_energy(self, n: int) -> tuple[Tensor, Tensor]:
+        """Return ``n`` starts drawn from the source, and int_0^1 |v|^2 dt along each one's path, ``(n,)``.
+
+        The paths run from the source to the data, of continuous data without preprocessing, and the integral
+        is solved along with them.
+
+        Raises:
+            ZooError: several flows in a row have no single path.
+        """
+        if len(self.odes) > 1 or self.spec.levels is not None:
+            raise ZooError("The energy of a path needs one flow of continuous data.")
+        context = self._labels(None, n)
+        start = self.base.sample(n, context=context)
+        return start, self.ode.energy(start, context)
+
     def _velocity(self, t: Tensor, x: Tensor, context: Tensor | None) -> Tensor:
         return self.ode.field(t, x) if context is None else self.ode.field(t, x, context)
 
@@ -158,20 +175,22 @@ def make_field(
     unet: UNetSettings,
     patch: PatchSettings,
     conditional: bool,
+    dense: Dense = "gated",
 ) -> nn.Module:
     """Return the velocity network of a model trained by regression.
 
     Args:
         spec: the data.
-        field: network for images, ``unet`` or ``patch``; vectors have a dense one.
+        field: network for images, ``unet`` or ``patch``.
         hidden: widths of the hidden layers (vectors).
         unet: size of the U-Net.
         patch: size of the patch field.
         conditional: condition the network on the label.
+        dense: network for vectors, ``gated`` or ``selu``.
     """
     context = context_size(spec, conditional)
     if not spec.is_image:
-        return DenseField(spec.dim, hidden, context=context)
+        return (DenseField if dense == "gated" else SeluField)(spec.dim, hidden, context=context)
     if field == "unet":
         return UNet(spec.shape, unet, context=context)
     return PatchField(spec.shape, patch, context=context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from zoo.data.spec import DataSpec
 from zoo.models.core import rng
 from zoo.models.core.distributions import gaussian_log_prob
 from zoo.models.core.functional import from_symmetric, soft_bound, sum_event, to_symmetric
+from zoo.models.families.binary import bernoulli_log_prob, sample_bits
 
 SMALLEST_BIN_SCALE = 0.1  # smallest logistic scale, in bins; the mean's bin then has 98.7 % of the mass
 SMALLEST_STD, LARGEST_STD = 1e-3, 1e3  # range of the Gaussian's deviation, in the data's units
@@ -29,6 +31,8 @@ class DecoderLikelihood:
     Inputs and outputs of networks lie in [-1, 1] for integer data, and in the data's units otherwise.
     """
 
+    outputs: ClassVar[int] = 2  # of a network, for each dimension
+
     def __init__(self, spec: DataSpec) -> None:
         self.spec = spec
 
@@ -36,11 +40,11 @@ class DecoderLikelihood:
         """Map data to the input of a network: integers to [-1, 1], continuous values unchanged."""
         return to_symmetric(x, self.spec.levels)
 
-    def parameters(self, output: Tensor) -> tuple[Tensor, Tensor]:
+    def parameters(self, output: Tensor) -> tuple[Tensor, ...]:
         """Return location and log scale ``(B, *shape)`` in data space.
 
         Args:
-            output: a network's output ``(B, 2 * shape[0], *shape[1:])``.
+            output: a network's output ``(B, outputs * shape[0], *shape[1:])``.
         """
         location, raw = output.chunk(2, 1)
         levels = self.spec.levels
@@ -49,19 +53,45 @@ class DecoderLikelihood:
         location = from_symmetric(location, levels)
         return location, soft_bound(raw, math.log(SMALLEST_BIN_SCALE), math.log(levels))
 
-    def log_prob(self, x: Tensor, location: Tensor, log_scale: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, *parameters: Tensor) -> Tensor:
         """Return log p(x | z), ``(B,)``, in nats."""
+        location, log_scale = parameters
         if self.spec.levels is None:
             return gaussian_log_prob(x, location, log_scale)
         return sum_event(discretised_logistic_log_prob(x, location, log_scale, self.spec.levels))
 
-    def sample(self, location: Tensor, log_scale: Tensor, sample_pixels: bool) -> Tensor:
+    def sample(self, *parameters: Tensor, sample_pixels: bool) -> Tensor:
         """Sample x given z; for integer data without ``sample_pixels``, return the rounded location."""
+        location, log_scale = parameters
         if self.spec.levels is None:
             return location + log_scale.exp() * rng.normal(location)
         if sample_pixels:  # the inverse of the logistic's distribution function
             location = location + log_scale.exp() * torch.logit(rng.uniform(location))
         return self.spec.quantise(location)
+
+
+class BernoulliLikelihood(DecoderLikelihood):
+    """A decoder's distribution of binary data: independent Bernoullis, parametrised by their log-odds.
+
+    The input of a network is the data, 0 or 1; its output are the log-odds. Without ``sample_pixels`` a
+    sample is the more likely value of each dimension.
+    """
+
+    outputs = 1
+
+    def to_network(self, x: Tensor) -> Tensor:
+        return x
+
+    def parameters(self, output: Tensor) -> tuple[Tensor, ...]:
+        return (output,)
+
+    def log_prob(self, x: Tensor, *parameters: Tensor) -> Tensor:
+        (logits,) = parameters
+        return bernoulli_log_prob(x, logits)
+
+    def sample(self, *parameters: Tensor, sample_pixels: bool) -> Tensor:
+        (logits,) = parameters
+        return sample_bits(logits, 1.0 if sample_pixels else 0.0)
 
 
 def discretised_logistic_log_prob(x: Tensor, mean: Tensor, log_scale: Tensor, levels: int) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.checks import NotNegativeFloat, Positive, checked
 from zoo.data.spec import DataSpec
+from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic, SamplingOrder
 from zoo.models.core.model import GenerativeModel
 from zoo.models.families.decoder_likelihood import DecoderLikelihood
@@ -84,7 +85,7 @@ class LatentVariableModel(GenerativeModel):
         self.beta = beta
         self.importance_samples = importance_samples
         self.sample_pixels = sample_pixels
-        self.decoder_likelihood = DecoderLikelihood(spec)
+        self.decoder_likelihood: DecoderLikelihood = DecoderLikelihood(spec)
 
     def encode(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
         """Return the tensors that parametrise q(z | x) for :meth:`sample_posterior`, one row per example."""
@@ -100,17 +101,43 @@ class LatentVariableModel(GenerativeModel):
         """Sample ``n`` latents from the prior, as inputs of :meth:`decode`."""
         raise NotImplementedError
 
-    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return location and log scale of p(x | z), ``(B, *shape)`` each, in data space (levels)."""
+    def decode(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Return the parameters of p(x | z), ``(B, *shape)`` each: location and log scale, or log-odds."""
         raise NotImplementedError
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        encoding = self.encode(x, context)
         if not self.training and self.importance_samples > 1:
-            return self._importance_bound(x, encoding, context)
-        sample = self.sample_posterior(encoding, context)
-        reconstruction = self.decoder_likelihood.log_prob(x, *self.decode(sample.z, context))
-        return reconstruction - (self.beta if self.training else 1.0) * sample.kl
+            return self._importance_bound(x, self.encode(x, context), context)
+        reconstruction, kl = self._bound(x, context)
+        return reconstruction - (self.beta if self.training else 1.0) * kl
+
+    def _bound(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return log p(x | z) at a sample of q(z | x), and KL(q || p), ``(B,)`` each, in nats."""
+        sample = self.sample_posterior(self.encode(x, context), context)
+        return self.decoder_likelihood.log_prob(x, *self.decode(sample.z, context)), sample.kl
+
+    @torch.no_grad()
+    def bound_parts(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E_q log p(x | z), by one sample, and KL(q || p), ``(B,)`` each, in nats.
+
+        Their difference is the evidence lower bound. The noise is keyed by the example's own values, as in
+        ``log_prob``. A conditional model is conditioned on each example's most likely label.
+
+        Args:
+            x: examples ``(B, *shape)``, in data space.
+        """
+        x = x.to(device=self.device, dtype=self.dtype)
+        with rng.keyed(rng.content_keys(x)):
+            if not self.conditional:
+                return self._bound(x, None)
+            parts = []
+            for label in range(self.context):
+                rng.seek(0)
+                parts.append(torch.stack(self._bound(x, self.one_hot(label, len(x)))))
+        bounds = torch.stack(parts)  # (K, 2, B)
+        likely = (bounds[:, 0] - bounds[:, 1]).argmax(0)
+        reconstruction, kl = bounds[likely, :, torch.arange(len(x), device=x.device)].unbind(1)
+        return reconstruction, kl
 
     @property
     def unbiased_weights(self) -> bool:
@@ -133,8 +160,8 @@ class LatentVariableModel(GenerativeModel):
         return torch.cat(log_weights).logsumexp(0) - math.log(self.importance_samples)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
-        location, log_scale = self.decode(self.sample_prior(n, temperature, context), context)
-        return self.decoder_likelihood.sample(location, log_scale, self.sample_pixels)
+        parameters = self.decode(self.sample_prior(n, temperature, context), context)
+        return self.decoder_likelihood.sample(*parameters, sample_pixels=self.sample_pixels)
 
     def likelihood_details(self) -> dict[str, Any]:
         weights = self.importance_samples > 1 or self.conditional  # those of a mixture over the labels

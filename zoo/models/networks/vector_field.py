@@ -129,6 +129,29 @@ class DenseField(nn.Module):
         return third(time, act(two), context), (slope_two * (slope_one @ mixed.T)).sum(1)
 
 
+class SeluField(nn.Module):
+    """A field v(t, x) on vectors: affine maps of (t, x) with SELU between them (Tong et al. 2024).
+
+    Args:
+        dim: number of dimensions D.
+        hidden: widths of the hidden layers.
+        context: length of the context, which is appended to the input; 0 for none.
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int] = (64, 64, 64), *, context: int = 0) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for below, above in itertools.pairwise([1 + dim + context, *hidden, dim]):
+            layers += [nn.Linear(below, above), nn.SELU()]
+        self.layers = nn.Sequential(*layers[:-1])
+
+    def forward(self, t: Tensor, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return the velocity ``(B, D)`` at times ``()`` or ``(B,)`` and points ``(B, D)``."""
+        add_nfe()
+        time = t.reshape(-1, 1).to(x.dtype).expand(len(x), 1)
+        return self.layers(torch.cat([time, x] if context is None else [time, x, context], 1))
+
+
 class PatchField(nn.Module):
     """A field v(t, x) on images for the ODE of a likelihood: gated 3x3 convolutions over patches of pixels.
 
