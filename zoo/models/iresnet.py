@@ -23,7 +23,9 @@ class IResNet(ResidualModel):
         spec: the data.
         hidden: widths of the hidden layers of a block (vectors).
         width: channels of the hidden layers of a block (images).
-        spectral: spectral normalisation of the layers.
+        spectral: spectral normalisation of the layers. The paper has a fixed number of power iterations in
+            training (``train_tolerance=None``), after which a norm may lie above its bound while the weights
+            grow, so that a block need not be invertible; zoo iterates to a tolerance.
         series: log-determinant of a block.
         tolerance: tolerance of the inverse of a block.
         blocks, scales, split, memory_efficient, pixels, conditional, base: see
@@ -40,7 +42,7 @@ class IResNet(ResidualModel):
         split: bool = False,
         hidden: Sequence[Positive] = (64, 64, 64),
         width: Positive = 32,
-        spectral: Spectral = Spectral(),
+        spectral: Spectral = Spectral(train_tolerance=1e-3),
         series: Series = Series(),
         tolerance: PositiveFloat = 1e-5,
         memory_efficient: bool = False,

@@ -139,6 +139,13 @@ class Adversarial(TrainingModule):
             "train/gradient_norm": norm,
         }
 
+    def pass_evaluated(self, x: Tensor, y: Tensor | None) -> object:
+        """Generate an example for each of the batch, with its label, for the statistics of layers."""
+        model = cast(GenerativeModel, self.evaluated)
+        context = None if y is None else model.one_hot(y, len(x))
+        with rng.keyed(rng.content_keys(x)):
+            return cast(capabilities.Adversarial, model).generate(len(x), context=context)
+
     def _critic_step(self, real: Tensor, fake: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         model = self.players
         r1, slope_weight, bound = self.settings.r1, self.settings.gradient_penalty, self.settings.weight_clip

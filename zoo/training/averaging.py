@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
+
+from zoo.models.bijections.batchnorm import BatchNorm
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNorm)
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
@@ -28,3 +34,38 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
     copy = AveragedModel(model, multi_avg_fn=average).requires_grad_(False)
     copy.n_averaged.fill_(1)  # at 0 torch would copy the weights after the first update
     return copy
+
+
+def running_norms(model: nn.Module) -> list[nn.Module]:
+    """Return the layers that evaluate with averages over past batches of training: batch normalisation."""
+    layers = [layer for layer in model.modules() if isinstance(layer, _NORMS)]
+    return [
+        layer
+        for layer in layers
+        if (not layer.needs_training_set if isinstance(layer, BatchNorm) else layer.track_running_stats)
+    ]
+
+
+@torch.no_grad()
+def collect_statistics(model: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
+    """Set the running statistics of a model to their means over forward passes, each with a batch.
+
+    The copy of :func:`averaged_copy` has the statistics of the raw weights, which are not those of its own.
+    torch's ``update_bn`` does the same for ``nn.BatchNorm`` alone, with the whole model in training mode.
+
+    Args:
+        model: the model, in evaluation mode; only its normalisation layers are put into training mode.
+        passes: functions that each send a batch through the model.
+    """
+    norms: list[Any] = running_norms(model)
+    momenta = [norm.momentum for norm in norms]
+    try:
+        for count, forward in enumerate(passes, 1):
+            for norm in norms:
+                norm.train()
+                norm.momentum = 1 / count  # so that the running average is the mean so far
+            forward()
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval()
+            norm.momentum = momentum

@@ -17,15 +17,18 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from zoo.data.module import DataModule
+from zoo.data.module import Batch, DataModule
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasTrainingStatistics, offers
 from zoo.models.core.flops import count_flops
+from zoo.ranks import rank, world_size
 from zoo.record import CurveWriter
+from zoo.training.averaging import running_norms
 from zoo.training.module import TrainingModule, unpack
 
 COUNTERS = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
 PROGRESS = "progress.json"
+STATISTICS_BATCHES = 20  # batches whose statistics stand beside averaged weights
 
 
 class Curves(pl.Callback):
@@ -181,7 +184,11 @@ class SampleDistance(pl.Callback):
 
 
 class TrainingStatistics(pl.Callback):
-    """Before each validation, lets a model that uses statistics of the whole training set compute them.
+    """Before each validation, sets the statistics of the training set that the evaluated model uses.
+
+    A model that uses statistics of the whole training set computes them. Averaged weights beside batch
+    normalisation get running statistics of their own, from 20 batches drawn from the training set, which
+    several processes divide as in training.
 
     Args:
         data: the data set, which every process reads as a whole.
@@ -193,8 +200,20 @@ class TrainingStatistics(pl.Callback):
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         model = pl_module.evaluated
+        if pl_module.ema is not None and running_norms(model):
+            pl_module.collect_averaged_statistics(self._drawn(pl_module))
         if offers(model, HasTrainingStatistics):
             model.on_training_statistics(self._batches(max(pl_module.settings.batch_size, 1000)))
+
+    def _drawn(self, module: TrainingModule) -> Iterator[Batch]:
+        """Return this process's parts of :data:`STATISTICS_BATCHES` batches, the same at each validation."""
+        n, size = len(self.data.splits["train"]), module.settings.batch_size
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(STATISTICS_BATCHES):
+            rows = torch.randint(n, (size,), generator=generator)[rank() :: world_size()]
+            x, y = unpack(self.data.take("train", rows, module.with_labels))
+            x = x.to(module.device)
+            yield x if y is None else (x, y.to(module.device))
 
     def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         x, y = self.data.splits["train"], self.data.labels.get("train")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import lightning.pytorch as pl
@@ -19,7 +20,7 @@ from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
 from zoo.training import distributed
-from zoo.training.averaging import averaged_copy
+from zoo.training.averaging import averaged_copy, collect_statistics
 from zoo.training.compile import CompiledLoss
 from zoo.training.optimizers import Optimizer
 from zoo.training.schedule import Schedule
@@ -261,6 +262,19 @@ class TrainingModule(pl.LightningModule):
         """Move the averaged weights, if there are any, towards the current ones."""
         if self.ema is not None:
             self.ema.update_parameters(self.model)
+
+    def pass_evaluated(self, x: Tensor, y: Tensor | None) -> object:
+        """Send a batch through the evaluated model as the objective does, for the layers' statistics."""
+        return self.validation_values(x, y)
+
+    def collect_averaged_statistics(self, batches: Iterable[Batch]) -> None:
+        """Give the averaged weights running statistics of their own, from batches of the training set.
+
+        Until then they have the statistics of the raw weights.
+        """
+        if self.ema is not None:
+            passes = (partial(self.pass_evaluated, *unpack(batch)) for batch in batches)
+            collect_statistics(self.ema.module, passes)
 
     # Validation -----------------------------------------------------------------------------------------
 

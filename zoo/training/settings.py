@@ -22,7 +22,8 @@ class TrainingSettings:
             :class:`~zoo.training.schedule.Schedule`.
         clip: largest gradient norm; None for no clipping.
         ema: decay of the averaged weights, which are then the ones evaluated; 0 for none. See
-            :func:`~zoo.training.averaging.averaged_copy`.
+            :func:`~zoo.training.averaging.averaged_copy`. Before each validation, batch normalisation with
+            running statistics gets those of the averaged weights.
         max_seconds: a second budget, of seconds spent in updates (validation and checkpoints excluded, the
             segments of a resumed run added); training ends, with a validation, when either is used up. How
             many updates fit depends on the machine, and so does the schedule's course: a run under a budget

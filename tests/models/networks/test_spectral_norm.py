@@ -8,9 +8,11 @@ import math
 import pytest
 import torch
 from lipschitz_tools import COEFFICIENT, SHAPES, jacobians, network, points
+from recipe_tools import recipe_model
 from torch import nn
 
-from zoo.models.networks.lipschitz import SpectralNorm
+import zoo
+from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm
 
 
 def matrix(layer: SpectralNorm):
@@ -101,6 +103,36 @@ def test_training_iterations_reach_the_bound_and_only_with_gradients():
                 layer.layer.weight.mul_(1.0)  # in place, as by an optimiser
         trained = g(x)
     torch.testing.assert_close(trained, g.eval()(x), rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize(("tolerance", "bounded"), [(1e-3, True), (None, False)])
+def test_norms_in_training_stay_at_the_bound_if_iterated_to_a_tolerance(tolerance, bounded):
+    """A loss that makes slopes grow drives every norm; two iterations an update lag far behind it.
+
+    A tolerance leaves less than a percent, where another singular value overtakes the first one.
+    """
+    shape = (2, 6, 6)
+    spectral = Spectral(coefficient=COEFFICIENT, iterations=2, train_tolerance=tolerance)
+    g = LipschitzNetwork(shape, (8, 8), spectral).double().train()
+    optimizer = torch.optim.Adam(g.parameters(), lr=5e-3)
+    largest = 0.0
+    for update in range(60):
+        loss = -(g(points(8, shape)) - g(points(9, shape)[1:])).square().mean()
+        if update % 3 == 0:
+            with torch.no_grad():
+                largest = max(largest, *(torch.linalg.matrix_norm(matrix(a), 2).item() for a in g.layers))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert largest > 0.99 * COEFFICIENT, "the loss reaches the bound"
+    assert (largest <= 1.01 * COEFFICIENT) is bounded
+
+
+def test_an_iresnet_is_iterated_to_a_tolerance_and_the_papers_recipes_are_not():
+    model = zoo.build("iresnet", zoo.DataSpec((2,)))
+    assert {m.train_tolerance for m in model.modules() if isinstance(m, SpectralNorm)} == {1e-3}
+    paper = recipe_model("iresnet_mnist")
+    assert {m.train_tolerance for m in paper.modules() if isinstance(m, SpectralNorm)} == {None}
 
 
 def test_a_change_through_data_counts_after_eval():
