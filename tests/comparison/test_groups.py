@@ -12,7 +12,17 @@ from fake_records import save, write
 from scipy import stats
 
 from zoo.comparison.collect import collect
-from zoo.comparison.groups import Entry, Scores, compact_letters, draws, interval, pairwise, rank, rankings
+from zoo.comparison.groups import (
+    Entry,
+    Scores,
+    compact_letters,
+    draws,
+    interval,
+    loss,
+    pairwise,
+    rank,
+    rankings,
+)
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, SEQUENTIAL_EVALUATIONS, metric_value
 from zoo.comparison.studies import Study, studies
@@ -177,3 +187,11 @@ def test_draws_of_a_mean_follow_students_t() -> None:
     single = draws((3.0,), 20_000, np.random.default_rng(0), logs=True, error=0.3)
     assert np.log(single).std() == pytest.approx(0.1, rel=0.05)
     assert math.isclose(float(draws((3.0,), 2, np.random.default_rng(0), logs=False)[0]), 3.0)
+
+
+def test_loss_is_smaller_where_a_value_is_better():
+    assert loss(1.0, "lower") < loss(2.0, "lower")
+    assert loss(2.0, "higher") < loss(1.0, "higher")
+    assert loss(2.0, "one") == pytest.approx(loss(0.5, "one"))
+    assert loss(1.1, "one") < loss(0.5, "one")
+    assert math.isinf(loss(0.0, "one"))

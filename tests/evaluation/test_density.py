@@ -37,6 +37,15 @@ def test_the_divergence_of_known_normals_is_their_kl():
     # KL(N(0, 1) || N(0, s^2)) = ln s + 1 / (2 s^2) - 1/2, in each of two dimensions
     assert wide.value == pytest.approx(2 * (math.log(2) + 1 / 8 - 1 / 2), abs=4 * wide.standard_error)
     assert wide.details["entropy"] == ENTROPY
+    known = likelihood(Normal(2.0), x, PLANE, entropy=ENTROPY, log_density=Normal().log_prob)["kl"]
+    assert known.value == pytest.approx(2 * (math.log(2) + 1 / 8 - 1 / 2), abs=4 * known.standard_error)
+    assert known.details["nll_minus_entropy"] == pytest.approx(wide.value)
+    near = Normal(scale=1.01)  # both logarithms vary together
+    errors = [
+        likelihood(near, x, PLANE, entropy=ENTROPY, **more)["kl"].standard_error
+        for more in ({}, {"log_density": Normal().log_prob})
+    ]
+    assert errors[1] < errors[0] / 5
     assert "kl" not in likelihood(Normal(), x[:10], PLANE)
 
 

@@ -228,6 +228,27 @@ def test_results_do_not_depend_on_the_batch_size():
     assert torch.equal(many, model.sample(20, seed=3))
 
 
+def test_a_mean_that_is_one_examples_is_remarked():
+    class Cliff(Uniform):
+        height = 0.0
+
+        def log_prob(self, x):
+            values = -100 - 0.1 * torch.arange(len(x), dtype=torch.float64) / len(x)
+            return values.index_fill(0, torch.tensor([len(x) - 1]), -self.height)
+
+    calm, cliff = Cliff(), Cliff()
+    calm.height, cliff.height = 100.0, 1e9
+    for name in ("nll", "bits_per_dim"):
+        scale = 64 * math.log(2) if name == "bits_per_dim" else 1
+        assert "remark" not in likelihood(calm, SPLITS["test"], SPEC)[name].details
+        found = likelihood(cliff, SPLITS["test"], SPEC)[name]
+        assert "no estimate" in found.details["remark"]
+        assert found.details["share_of_worst"] > 0.99
+        assert found.details["share_beyond"] == pytest.approx(1 / 60)
+        assert found.details["worst"] * scale == pytest.approx(1e9)
+        assert found.details["median"] * scale == pytest.approx(100, abs=0.1)
+
+
 class Dequantised(Uniform):
     """A density p(x + u) proportional to u: its mean over a cell is 1/2, the mean of its logarithm -1."""
 

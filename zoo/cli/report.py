@@ -45,4 +45,5 @@ def _describe(metric: Metric) -> str:
         return f"none: {metric.reason}"
     error = f" ± {metric.standard_error:.2g}" if metric.standard_error is not None else ""
     unit = "" if metric.unit == "1" else f" {metric.unit}"
-    return f"{metric.value:.4g}{error}{unit} ({metric.kind}, {metric.split}, n={metric.n})"
+    remark = f"; {text}" if (text := metric.details.get("remark")) else ""
+    return f"{metric.value:.4g}{error}{unit} ({metric.kind}, {metric.split}, n={metric.n}{remark})"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import torch
 
+from zoo.data.densities import gaussians
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import unknown
@@ -58,6 +60,9 @@ class PlanarMixture(DataModule):
         centres, self.deviation = MIXTURES[name]
         self.centres = centres()
         self.modes = (torch.from_numpy(self.centres.astype(np.float32)), self.deviation)
+        self.log_density = partial(
+            gaussians, centres=torch.from_numpy(self.centres).double(), deviation=self.deviation
+        )
         self.entropy = math.log(len(self.centres)) + math.log(2 * math.pi * math.e * self.deviation**2)
 
     def read(self) -> None:

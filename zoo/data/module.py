@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import lightning.pytorch as pl
 import torch
@@ -36,6 +36,8 @@ class DataModule(pl.LightningDataModule):
         labels: integer classes for each split, where the data has them.
         natural: whether the images are colour photographs, for which Inception's features are meaningful.
         entropy: entropy of the density that the data are drawn from, in nats; None if it is unknown.
+        log_density: function from examples to the log of that density, ``(N,)``, in nats; None if it is
+            unknown.
         modes: centres ``(K, D)`` and standard deviation of the density's modes; None if it has none.
         split_rule: how the splits were made, for the record.
         notes: what was taken or left out when a user's data were read, a sentence each.
@@ -44,6 +46,7 @@ class DataModule(pl.LightningDataModule):
     name: str
     natural = False
     entropy: float | None = None
+    log_density: Callable[[Tensor], Tensor] | None = None
     modes: tuple[Tensor, float] | None = None
     split_rule = ""
     spec: DataSpec

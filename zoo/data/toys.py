@@ -1,4 +1,4 @@
-"""Two-dimensional densities with known entropy: NLL minus entropy is the KL divergence from the data.
+"""Two-dimensional densities that are known, so that a model's KL divergence from the data is, too.
 
 The definitions are those in common use since FFJORD (Grathwohl et al. 2019), as densities: each example is an
 independent draw (moons and circles at random angles, not on a fixed grid).
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
+from zoo.data.densities import log_density
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import unknown
@@ -107,7 +109,7 @@ MODES = {"8gaussians": (4 / 1.414 * torch.stack([_ANGLES.cos(), _ANGLES.sin()], 
 
 
 class Toy(DataModule):
-    """Points drawn from a named 2-D density, whose :attr:`entropy` (nats) is known.
+    """Points drawn from a named 2-D density, whose :attr:`log_density` and :attr:`entropy` (nats) are known.
 
     A mixture of Gaussians also has :attr:`modes`: centres ``(K, 2)`` and standard deviation.
 
@@ -131,6 +133,7 @@ class Toy(DataModule):
         self.data_seed = data_seed
         self.split_rule = f"independent draws, data seed {data_seed}"
         self.entropy = TOYS[name][1]
+        self.log_density = partial(log_density, name)
         self.modes = MODES.get(name)
 
     def read(self) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -89,6 +89,7 @@ def evaluate(
     settings: Mapping[str, Any],
     seed: int = 0,
     entropy: float | None = None,
+    log_density: Callable[[Tensor], Tensor] | None = None,
     modes: tuple[Tensor, float] | None = None,
     clock: Clock = time.perf_counter,
 ) -> Evaluation:
@@ -104,6 +105,7 @@ def evaluate(
         seed: the seed that the model was trained with. Together with ``settings.seed`` it decides the
             samples (:func:`sample_seed`), so that models of several training seeds have independent ones.
         entropy: entropy of the data's density, in nats, if it is known.
+        log_density: the data's density, a function from examples to its logarithm, if it is known.
         modes: centres ``(K, D)`` and standard deviation of the data's modes, if it has modes.
         clock: function that returns the time in seconds, for the speed.
 
@@ -132,6 +134,7 @@ def evaluate(
                 settings=chosen,
                 seed=seed,
                 entropy=entropy,
+                log_density=log_density,
                 modes=modes,
                 clock=clock,
             )
@@ -149,6 +152,7 @@ def _evaluate(
     settings: Settings,
     seed: int,
     entropy: float | None,
+    log_density: Callable[[Tensor], Tensor] | None,
     modes: tuple[Tensor, float] | None,
     clock: Clock,
 ) -> Evaluation:
@@ -161,6 +165,7 @@ def _evaluate(
         batch_size=settings.batch_size,
         dequantisation_samples=settings.dequantisation_samples,
         entropy=entropy,
+        log_density=log_density,
     )
     own_seed = sample_seed(settings.seed, seed)
     torch.manual_seed(own_seed)

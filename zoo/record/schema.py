@@ -43,6 +43,7 @@ class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
 
     Attributes:
+        remark: a sentence that must be read with the value; tables and ``zoo show`` print it.
         dequantisation: ``uniform`` or ``variational``: the noise that was added to integer data.
         extractor: name of the feature extractor.
         reference_n: number of real examples that the samples were compared with.
@@ -56,6 +57,7 @@ class KnownDetails(TypedDict, total=False):
         bias_bound_nats: bound on the bias of a truncated series.
     """
 
+    remark: str
     dequantisation: str
     extractor: str
     reference_n: Count

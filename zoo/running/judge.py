@@ -83,6 +83,7 @@ def judge(
         settings=settings,
         seed=seed,
         entropy=data.entropy,
+        log_density=data.log_density,
         modes=data.modes,
     )
     if not is_first_rank():

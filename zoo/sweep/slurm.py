@@ -35,6 +35,20 @@ OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMO
 OVER |= {"BOOT_FAIL", "DEADLINE", "REVOKED"}
 
 
+def check_time_limit(minutes: int, delay: int) -> None:
+    """Raise :class:`ZooError` if a job would be signalled to stop, and requeued, as soon as it starts.
+
+    Args:
+        minutes: the time limit of a job.
+        delay: seconds before this limit at which Slurm sends the signal.
+    """
+    if 60 * minutes <= delay:
+        raise ZooError(
+            f"hydra.launcher.timeout_min={minutes} leaves no time before the signal that comes {delay} s "
+            "earlier; raise it, or lower hydra.launcher.signal_delay_s."
+        )
+
+
 class Slurm:
     """Submits jobs and follows them.
 
@@ -43,7 +57,7 @@ class Slurm:
         every: seconds between two queries of the queue.
 
     Raises:
-        ZooError: this machine cannot submit jobs.
+        ZooError: this machine cannot submit jobs, or their time limit is too short.
     """
 
     lasting = True
@@ -53,7 +67,9 @@ class Slurm:
             raise ZooError(
                 "launcher=slurm needs sbatch and squeue; start the sweep on a login node of a cluster."
             )
-        self.parallel: int | None = int(launcher_settings(overrides)["array_parallelism"])
+        settings = launcher_settings(overrides)
+        check_time_limit(int(settings["timeout_min"]), int(settings["signal_delay_s"]))
+        self.parallel: int | None = int(settings["array_parallelism"])
         self.pace = min(1.0, every)
         self.queue = Queue(every)
 

@@ -68,10 +68,8 @@ def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page
 
 def test_a_script_that_is_not_the_pages_own_does_not_run(browser, page, tmp_path):
     hurt = tmp_path / "hurt.html"
-    hurt.write_text(
-        page.read_text(encoding="utf-8").replace("</body>", "<script>window.hit = 1</script></body>"),
-        encoding="utf-8",
-    )
+    text = page.read_text(encoding="utf-8").replace("</body>", "<script>window.hit = 1</script></body>")
+    hurt.write_text(text, encoding="utf-8")
     tab = browser.open(hurt)
     assert tab.evaluate("window.hit") is None
     assert any("Content Security Policy" in complaint for complaint in tab.complaints)
@@ -176,6 +174,19 @@ def test_a_collapsed_model_is_marked_filled_nowhere_and_off_the_front(tab):
     tab.evaluate("zoo.set({guard: 1000})")
     assert not tab.evaluate("zoo.collapsed(row('gan~gan-dead'))"), "the limit can be moved"
     assert any("dead" in name for name in tab.evaluate(f"{front}.map(row => row.id)"))
+
+
+def test_what_no_test_can_tell_from_the_best_is_filled_and_nothing_else(tab):
+    found = tab.evaluate(
+        "[...document.querySelectorAll('#table-main tr[data-row]')].map(r => [r.dataset.row.split('~')[0],"
+        " r.cells[1].className, r.cells[1].querySelector('.letters')?.textContent ?? ''])"
+    )
+    cells = {model: (kind, letters) for model, kind, letters in found}
+    assert cells["realnvp"][0] == "tied"
+    assert cells["realnvp"][1].startswith("a")
+    assert cells["maf"][0] == "", "a test tells it from the best"
+    assert cells["vae"] == ("", ""), "the only one of its kind has no rival"
+    assert not tab.evaluate("words('#table-main td.tied sup').some(letters => !letters.includes('a'))")
 
 
 def test_copies_hold_exactly_what_is_shown(tab):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
@@ -37,6 +37,7 @@ from zoo.comparison.tables.columns import (
 )
 from zoo.comparison.tables.declare import study_tables
 from zoo.comparison.tables.main import briefly_trained
+from zoo.comparison.tables.ties import mark_ties
 from zoo.record import Direction, Record
 
 DIGITS = 6  # significant digits of a number on the page
@@ -72,6 +73,7 @@ class PageColumn:
         unit: of the values; empty for plain numbers.
         likelihood: whether its cells have kinds, in which alone they are ranked.
         floor: the value of real data, if there is one.
+        ranked: whether one direction is better.
     """
 
     key: str
@@ -83,7 +85,7 @@ class PageColumn:
     unit: str = ""
     likelihood: bool = False
     floor: float | None = None
-    ranked: bool = field(default=True)
+    ranked: bool = False
 
 
 def facts(runs: Sequence[Run]) -> Json:
@@ -139,9 +141,9 @@ def page_columns(study: Study) -> list[PageColumn]:
                 floor=column.floor(study.runs),
             )
         )
-    ranked = not briefly_trained(study.runs)
-    for one in found:
-        one.ranked = ranked and one.direction != "none"
+        if not briefly_trained(study.runs):
+            mark_ties(study, column.quantity, study.ordered, cells)
+            found[-1].ranked = column.direction != "none"
     return found + [
         column for table in study_tables() for column in _beside(table.build(table.name, study), study)
     ]
@@ -167,7 +169,7 @@ def _beside(table: Table | None, study: Study) -> Iterable[PageColumn]:
     for index, heading in enumerate(table.columns[:-1]):
         cells = [empty() if row is None else row[index] for row in rows]
         name = table.title
-        yield PageColumn(f"{name}/{heading}", heading, name, table.directions[index], cells, ranked=False)
+        yield PageColumn(f"{name}/{heading}", heading, name, table.directions[index], cells)
 
 
 GROUPS = {
@@ -262,6 +264,8 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "n": [cell.seeds if cell.value is not None else 0 for cell in column.cells],
         "kind": [cell.kind if column.likelihood else "" for cell in column.cells],
         "odd": [int(cell.odd) for cell in column.cells],
+        "letters": [cell.letters for cell in column.cells],
+        "tied": [int(cell.best) for cell in column.cells],
         "why": [strings.place(cell.note) for cell in column.cells],
         "seeds": column.values,
     }

@@ -18,6 +18,10 @@ SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, a
 DAGGER = (
     "† exact for the dequantised density: on average over its noise, an upper bound on the integers' value"
 )
+LETTERS = (
+    "letters: configurations that share one cannot be told apart (likelihoods paired over test examples, "
+    "else Welch over seeds; Holm at 5 %), one of each model taking part; in bold: none is better"
+)
 BRIEF = 20  # updates; models that were trained for fewer are not ranked
 HEADINGS = {
     "bits_per_dim": "bits/dim",
@@ -37,13 +41,14 @@ class Cell:
         text: the printed text.
         value: the number by which the column is sorted and ranked; None if there is none.
         kind: ranks are made among cells of one kind.
-        best: whether it is the best of its kind in its column.
+        best: whether none of its kind in the column is significantly better; False without a rival.
         note: how the number was computed, or why there is none.
         spread: standard deviation over seeds, or standard error of a single run.
         seeds: number of values that were averaged.
         odd: whether its conditions of measurement differ from the rest of its column; it is then not ranked.
         marks: numbers of its footnotes.
         caption: a sentence below the table that explains the text.
+        letters: groups of configurations that cannot be told apart; empty if it is not ranked.
     """
 
     text: str
@@ -56,11 +61,12 @@ class Cell:
     odd: bool = False
     marks: str = ""
     caption: str = ""
+    letters: str = ""
 
     @property
     def shown(self) -> str:
-        """The text followed by the marks of its footnotes."""
-        return self.text + self.marks
+        """The text followed by the marks of its footnotes and the letters of its groups."""
+        return self.text + self.marks + (f" {self.letters}" if self.letters else "")
 
 
 def empty() -> Cell:
@@ -160,17 +166,18 @@ def heading(metric: str) -> str:
     return HEADINGS.get(metric, metric)
 
 
-def captions(cells: Sequence[Cell], ranked: bool = True) -> list[str]:
-    """Return sentences that explain ±, bold print and the marks, as far as they occur in ``cells``."""
-    bold = "; best of its kind in bold" if ranked else ""
+def captions(cells: Sequence[Cell]) -> list[str]:
+    """Return sentences that explain ±, letters, bold print and marks, as far as they occur in ``cells``."""
     seeds = {cell.seeds for cell in cells if cell.value is not None}
     several = "± standard deviation over n seeds, [n] in brackets"
     if seeds <= {1}:
-        lines = [f"One seed each (n=1): ± is the standard error over test examples{bold}"]
+        lines = ["One seed each (n=1): ± is the standard error of the evaluation; one seed has no rank"]
     elif 1 in seeds:
-        lines = [f"{several}; else (n=1) the standard error over test examples{bold}"]
+        lines = [f"{several}; else (n=1) the standard error of the evaluation; one seed has no rank"]
     else:
-        lines = [f"{several}{bold}"]
+        lines = [several]
+    if any(cell.letters for cell in cells):
+        lines.append(LETTERS)
     kinds = {cell.kind for cell in cells}
     if kinds & {"lower bound", "estimate"}:
         lines.append(
@@ -189,28 +196,6 @@ def status(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
             reason = run.record.reason or "no reason was recorded"
             cell.marks += footnotes.mark(f"{run.record.run_id} {run.record.status}: {reason}")
     return cell
-
-
-def mark_best(cells: Sequence[Cell], direction: Direction) -> None:
-    """Mark the best cell of each kind in a column; the only cell of a kind is not marked."""
-    if direction == "none":
-        return
-    for kind in {cell.kind for cell in cells if cell.value is not None} - {"mixed"}:
-        rivals = [c for c in cells if c.kind == kind and c.value is not None and not c.odd]
-        if len(rivals) > 1:
-            losses = [loss(cell.value or 0.0, direction) for cell in rivals]
-            for cell, distance in zip(rivals, losses, strict=True):
-                cell.best = distance == min(losses)
-
-
-def loss(value: float, direction: Direction) -> float:
-    """Return a number that is smaller where ``value`` is better.
-
-    Of a ratio that should be 1, twice is as bad as half.
-    """
-    if direction == "one":
-        return abs(math.log(value)) if value > 0 else math.inf
-    return value if direction == "lower" else -value
 
 
 def deviation(values: Sequence[float]) -> float:

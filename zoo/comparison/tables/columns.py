@@ -238,6 +238,9 @@ class MetricColumn(Column):
             text = KIND_MARKS.get(kind, "") + text + ("†" if kind == "exact†" else "")
             if kind == "mixed":
                 marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})")
+        for metric in (metric for _, metric in valued):
+            if (remark := metric.details.get("remark")) and (mark := footnotes.mark(remark)) not in marks:
+                marks += mark
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
         return Cell(
@@ -255,7 +258,7 @@ class MetricColumn(Column):
 
 
 class DivergenceColumn(MetricColumn):
-    """NLL - entropy: seeds share their test examples, so the mean over seeds keeps the error of these."""
+    """KL(data, model): seeds share their test examples, so the mean over seeds keeps the error of these."""
 
     caption: ClassVar[str] = (
         "KL over seeds: ± the standard error of the mean, sqrt(e² + s²/n), from the standard error e over "

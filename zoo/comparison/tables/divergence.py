@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Group, divergence_of, family_rank, nearest, with_labels
-from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, mark_best, status
+from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, status
 from zoo.comparison.tables.columns import metric_column
 from zoo.comparison.tables.main import briefly_trained
+from zoo.comparison.tables.ties import mark_ties_of_runs
 
 DIVERGENCE = metric_column("kl", "nats", "lower")
 
@@ -21,19 +22,25 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
     if len({run.record.data for run in known}) < 2:
         return None
     footnotes = Footnotes()
-    rows = []
+    rows: list[Row] = []
+    by_data: dict[str, dict[str, tuple[Cell, Group]]] = {name: {} for name in names}
     for model in dict.fromkeys(run.record.model for run in known):
         members = [run for run in runs if run.record.model == model and run.data in names]
         finished = [run for run in known if run.record.model == model and run.record.status == "finished"]
-        cells = [_cell([run for run in finished if run.data == name], footnotes) for name in names]
+        cells = []
+        for name in names:
+            on_data = [run for run in finished if run.data == name]
+            chosen = Group(model, nearest(on_data) if on_data else [])
+            cells.append(_cell(chosen, on_data, footnotes))
+            by_data[name][model] = cells[-1], chosen
         rows.append(Row(model, Group(model, members).family, [*cells, status(members, footnotes)], members))
     rows.sort(key=lambda row: (family_rank(row.family), row.name))
-    for index, name in enumerate(names):
+    for name, places in by_data.items():
         if not briefly_trained([run for run in runs if run.data == name]):
-            mark_best([row.cells[index] for row in rows], DIVERGENCE.direction)
+            mark_ties_of_runs(places, DIVERGENCE.quantity)
     measured = [cell for row in rows for cell in row.cells[:-1]]
     return Table(
-        title="Divergence from the data's density, KL = NLL - entropy (nats)",
+        title="Divergence from the data's density, KL(data, model) (nats)",
         columns=[*names, "status"],
         directions=[*(DIVERGENCE.direction for _ in names), "none"],
         rows=rows,
@@ -45,11 +52,10 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
     )
 
 
-def _cell(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
+def _cell(chosen: Group, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
     """Return the divergence of a model's nearest configuration; it is not ranked if there are others."""
-    nearest_runs = nearest(runs) if runs else []
-    cell = DIVERGENCE.cell(nearest_runs, footnotes)
-    if len(nearest_runs) < len(runs):
+    cell = DIVERGENCE.cell(chosen.runs, footnotes)
+    if len(chosen.runs) < len(runs):
         cell.odd = True
         cell.marks += footnotes.mark("the least of several configurations, so not ranked")
     return cell

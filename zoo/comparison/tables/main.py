@@ -15,7 +15,6 @@ from zoo.comparison.tables.cells import (
     Row,
     Table,
     captions,
-    mark_best,
     number,
     rows,
 )
@@ -27,6 +26,7 @@ from zoo.comparison.tables.columns import (
     metric_columns,
     usual_conditions,
 )
+from zoo.comparison.tables.ties import mark_ties
 
 
 def main_tables(title: str, study: Study, notes: Sequence[str] = ()) -> list[Table]:
@@ -52,7 +52,7 @@ def _table(
     brief = briefly_trained(study.runs)
     for index, column in enumerate(columns):
         if not brief:
-            mark_best([row.cells[index] for row in body], column.direction)
+            mark_ties(study, column.quantity, study.ordered, [row.cells[index] for row in body])
     cells = [(column, row.cells[index]) for row in body for index, column in enumerate(columns)]
     measured = [cell for column, cell in cells if isinstance(column, MetricColumn)]
     explained = dict.fromkeys(cell.caption for _, cell in cells if cell.caption)
@@ -64,7 +64,7 @@ def _table(
         columns=[*(column.heading for column in columns), "status"],
         directions=[*(column.direction for column in columns), "none"],
         rows=body,
-        notes=[*notes, *brief, *captions(measured, ranked=not brief), *explained, *footnotes.lines()],
+        notes=[*notes, *brief, *captions(measured), *explained, *footnotes.lines()],
         beside=beside,
     )
 

@@ -40,4 +40,5 @@ class BitsPerDim(NegativeLogLikelihood):
     def _estimate(self) -> Value:
         nats, scale = super()._estimate(), self.dim * math.log(2)
         error = None if nats.standard_error is None else nats.standard_error / scale
-        return Value(nats.value / scale, error, n=nats.n)
+        details = {k: v / scale if k in ("median", "worst") else v for k, v in nats.details.items()}
+        return Value(nats.value / scale, error, n=nats.n, details=details)

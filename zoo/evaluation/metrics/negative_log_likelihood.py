@@ -10,6 +10,9 @@ from torch import Tensor
 
 from zoo.evaluation.base import Value, ZooMetric, joined
 
+BEYOND = 10.0  # robust deviations
+ONE_EXAMPLE = 0.1  # largest share of one example
+
 
 class NegativeLogLikelihood(ZooMetric):
     r"""Mean over examples of -log p(x), in nats.
@@ -43,4 +46,34 @@ class NegativeLogLikelihood(ZooMetric):
         )
         n = len(values)
         error = values.std().item() / math.sqrt(n) if n > 1 else None
-        return Value(-values.mean().item(), error, n=n)
+        return Value(-values.mean().item(), error, n=n, details=tail(-values))
+
+
+def tail(losses: Tensor) -> dict[str, Any]:
+    """Return whether the mean of losses ``(N,)`` is that of a few examples, as details of a metric.
+
+    ``median`` and ``worst``; ``share_of_worst``, the part of the worst example in the sum of distances from
+    the median; ``share_beyond``, the share of examples that are worse than the median by more than
+    :data:`BEYOND` robust deviations (1.4826 times the median absolute deviation). A mean of which a tenth is
+    one example beyond that is no estimate of an expectation, since its standard error is as large as itself;
+    a ``remark`` then says so.
+
+    >>> found = tail(torch.tensor([1.0, 2.0, 3.0, 2.0, 1000.0]))
+    >>> found["median"], found["share_beyond"], found["remark"]
+    (2.0, 0.2, 'over a tenth of the spread is that of one example, so the mean is no estimate')
+    """
+    losses = losses.double()
+    middle = losses.median()
+    distance = (losses - middle).abs()
+    beyond = losses - middle > BEYOND * 1.4826 * distance.median()
+    total = distance.sum().item()
+    share = (losses.max() - middle).item() / total if total > 0 else 0.0
+    found: dict[str, Any] = {
+        "median": middle.item(),
+        "worst": losses.max().item(),
+        "share_of_worst": share,
+        "share_beyond": beyond.double().mean().item(),
+    }
+    if share > ONE_EXAMPLE and bool(beyond.any()):
+        found["remark"] = "over a tenth of the spread is that of one example, so the mean is no estimate"
+    return found

@@ -183,7 +183,7 @@ function strip(column, row, range) {
 function drawCell(column, row, base, range) {
   const cell = statisticOf(column, row), tied = isTied(column, row);
   const delta = base ? deltaOf(column, row, base) : '';
-  const label = `${row.name}, ${column.heading}: ${cell.text}`;
+  const label = `${row.name}, ${column.heading}: ${cell.text || '—'}${cell.letters}`;
   return el('td', {class: tied ? 'tied' : null, 'data-label': column.heading},
     el('button', {type: 'button', class: 'cell', tabindex: -1, 'aria-label': tied ? `${label}, not separable from the best` : label,
       'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|${column.key}`})},

@@ -1,0 +1,68 @@
+"""Letters of ties in a column: which configurations a test can tell apart, in place of the bare best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from zoo.comparison.quantities import Quantity
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.tables.cells import Cell
+
+if TYPE_CHECKING:
+    from zoo.comparison.groups import Ranking
+
+
+def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: Sequence[Cell]) -> None:
+    """Give the cells of a column their letters; the best are those that none is significantly better than.
+
+    Of each model the configuration that stands for it takes part, since every further pair would cost the
+    tests power. A value that was measured under other conditions than its column is left out, and so is a
+    collapsed model, and one with a single seed. Counts have no letters, unequal being
+    different, and no best where all are equal.
+
+    Args:
+        study: of the groups.
+        quantity: what the column shows.
+        groups: the configurations of the rows.
+        cells: one for each of them.
+    """
+    if quantity.direction == "none":
+        return
+    from zoo.comparison.groups import rankings  # imported here: the ledger's tests write numbers as tables do
+    from zoo.comparison.guards import key_of
+
+    stands = {id(group) for group in study.baselines()}
+    usual = {
+        key_of(group): cell
+        for group, cell in zip(groups, cells, strict=True)
+        if id(group) in stands and cell.value is not None and not cell.odd
+    }
+    chosen = [group for group in groups if id(group) in stands and key_of(group) in usual]
+    _mark(usual, rankings(study, quantity, chosen))
+
+
+def mark_ties_of_runs(places: Mapping[str, tuple[Cell, Group]], quantity: Quantity) -> None:
+    """Do the same for cells whose configurations were chosen otherwise, by the name of each."""
+    from zoo.comparison.groups import Entry, by_kind, rank, scores_of
+
+    entries = [
+        Entry(name, name, tuple(values), cell.kind, scores_of(group.finished))
+        for name, (cell, group) in places.items()
+        if not cell.odd and len(values := group.values(quantity)) > 1
+    ]
+    cells = {name: cell for name, (cell, _) in places.items()}
+    _mark(cells, [rank(of_kind, quantity) for of_kind in by_kind(entries).values()])
+
+
+def _mark(cells: Mapping[str, Cell], rankings: Sequence[Ranking]) -> None:
+    from zoo.comparison.groups import COUNTS
+
+    counts = {quantity.name for quantity in COUNTS}
+    for ranking in rankings:
+        ranked = [place for place in ranking.places if place.letters]
+        counted = ranking.quantity in counts
+        if len(ranked) > 1 and not (counted and all(place.best for place in ranked)):
+            for place in ranked:
+                cells[place.key].best = place.best
+                cells[place.key].letters = "" if counted else place.letters
