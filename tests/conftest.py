@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,8 @@ import torch
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 torch.set_num_threads(1)
+
+from forks import start_forked  # noqa: E402
 
 from zoo.processes import PARENT  # noqa: E402
 
@@ -38,6 +41,12 @@ def _no_parent() -> Iterator[None]:
     """Forget the parent that a command set in this process, so that later tests start without one."""
     yield
     os.environ.pop(PARENT, None)
+
+
+@pytest.fixture
+def forked_jobs(monkeypatch) -> None:
+    """Start the jobs of sweeps and multiruns as forks of this process."""
+    monkeypatch.setattr(subprocess, "Popen", start_forked)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ MANY = [
     ["+experiment=glow_cifar10", "model.steps=48", "seed=3"],
     ["model=maf", "data=digits", "data.side=4", "evaluation.throughput_batches=[16]"],
     ["model=maf", "data=digits", "data.side=null"],
+    ["data.side=4", "data=digits", "model=maf", "data.side=${seed}"],
+    ["data=digits", "model=maf", "data=moons"],
     ["model=maf", "evaluation.dinov2_weights=/elsewhere", "evaluation.extractor=dinov2"],
     ["model=maf", "model.hidden=[64, 64]", "training.betas=[0.5, 0.99]", "seed=2"],
     ["model=maf", "model.hidden=[]", "training.betas=[1e-1,null,true,'a, b',[2,x]]", "training.lr=[1]"],
@@ -99,10 +101,7 @@ def test_a_mistake_has_the_error_of_the_full_composition(identities, wrong):
 
 
 def test_runs_that_differ_in_plain_values_are_composed_once(identities, monkeypatch):
-    import zoo.config.identities as module
-
-    composed = []
-    monkeypatch.setattr(module, "compose_run", lambda o: composed.append(o) or compose_run(o))
+    composed = compositions(monkeypatch)
     fresh = Identities()
     computed = {
         fresh.of(["model=maf", f"seed={seed}", f"training.lr={lr}", f"model.hidden=[64, {seed}]"]).run_id
@@ -111,6 +110,54 @@ def test_runs_that_differ_in_plain_values_are_composed_once(identities, monkeypa
     }
     assert len(computed) == 150
     assert len(composed) == 1
+
+
+def compositions(monkeypatch):
+    """Return a list to which every composition appends its overrides."""
+    composed = []
+    monkeypatch.setattr(
+        "zoo.config.identities.compose_run", lambda o: composed.append(list(o)) or compose_run(o)
+    )
+    return composed
+
+
+def test_a_grid_of_models_and_data_sets_composes_each_of_them_once(monkeypatch):
+    composed, identities = compositions(monkeypatch), Identities()
+    for model in ("maf", "gan", "flow_matching"):
+        for data in ("moons", "digits", "imagenet64"):
+            overrides = [f"data={data}", "logger=none", f"model={model}", "seed=3"]
+            assert identities.of(overrides) == identify(compose_run(overrides))
+    for model, side in (("maf", 4), ("gan", 4)):
+        overrides = ["data=digits", "logger=none", f"model={model}", f"data.side={side}"]
+        assert identities.of(overrides) == identify(compose_run(overrides))
+    assert len(composed) == 7
+
+
+INTERACTING = {
+    "a data set that fills a section": ("data/odd.yaml", "defaults: [/training@_global_.own: matching]\n"),
+    "a data set with a wrong default": ("data/odd.yaml", "defaults: [override /training: matching]\n"),
+    "a data set with a package": ("data/odd.yaml", "# @package _global_\nown: 5\ndata: {root: /x}\n"),
+    "a data set that reads a setting": ("data/odd.yaml", "root: ${seed}\n"),
+    "a model with a package": ("model/odd.yaml", "# @package _global_\nmodel: {a: 1}\ndata: {train: 7}\n"),
+    "a model that chooses a data set": ("model/odd.yaml", "defaults: [override /data: rings]\na: 1\n"),
+    "a model that fills the data": ("model/odd.yaml", "defaults: [/training@data.more: matching]\na: 1\n"),
+    "a model that reads the data": ("model/odd.yaml", "a: ${data.train}\n"),
+}
+
+
+@pytest.mark.parametrize("case", INTERACTING)
+def test_choices_that_interact_are_composed_together(case, tmp_path, monkeypatch):
+    name, text = INTERACTING[case]
+    group = name.partition("/")[0]
+    (tmp_path / "conf" / group).mkdir(parents=True)
+    extra = "_target_: zoo.data.toys.Toy\nname: moons\n" if group == "data" and "@package" not in text else ""
+    (tmp_path / "conf" / name).write_text(text + extra)
+    monkeypatch.chdir(tmp_path)
+    choices = ["model=maf", "data=odd"] if group == "data" else ["model=odd", "data=moons"]
+    expected = answer(lambda o: identify(compose_run(o)), choices)
+    identities = Identities()
+    assert answer(identities.of, ["data=digits", *choices[:1]]) is not None
+    assert answer(identities.of, choices) == expected
 
 
 def test_the_lists_of_an_identity_are_copies(identities):

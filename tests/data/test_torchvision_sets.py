@@ -114,14 +114,18 @@ def test_only_missing_files_are_downloaded(mnist, monkeypatch):
     assert len(asked) == 2
     assert len(list(path.parent.iterdir())) == 4
 
-    def unreachable(*_):
+    def unreachable(url, folder, *_):
+        Path(folder).mkdir(parents=True, exist_ok=True)  # as torchvision does
         raise OSError("no route")
 
     path.unlink()
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", unreachable)
     with pytest.raises(ZooError, match=r"no route.*data\.root="):
         MNIST(root=str(root)).setup()
-    with pytest.raises(ZooError, match="no route"):  # a root that cannot be a folder
+    with pytest.raises(ZooError, match="no route"):
+        MNIST(root=str(root / "new/folder")).setup()
+    assert not (root / "new").exists(), "no empty folder is left"
+    with pytest.raises(ZooError, match="could not be downloaded"):  # a root that cannot be a folder
         MNIST(root=str(path.parent / "t10k-images-idx3-ubyte.gz")).setup()
 
 

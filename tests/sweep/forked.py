@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import json
 import os
 import signal
-import sys
 import threading
 import time
 
 import torch
+from forks import Fork, redirect
 from rich.console import Console
 
 from zoo.cli import main
@@ -49,47 +48,20 @@ class Forked(Local):
         self.disturb, self.workers = disturb, []
 
     def start(self, overrides, directory, threads):
-        parent, pid = os.getpid(), os.fork()
-        if pid == 0:
+        parent = os.getpid()
+
+        def job():
             os.setsid()
             os.environ[PARENT] = str(parent)
             os.environ["ZOO_QUIET"] = "1"
-            code = 1
-            with contextlib.suppress(BaseException):
-                log = os.open(directory / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                os.dup2(log, 1), os.dup2(log, 2)
-                sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-                torch.set_num_threads(1)
-                if self.disturb is not None:
-                    self.disturb(directory)
-                code = main(["train", *overrides, run_dir_override(directory)])
-                sys.stderr.flush()
-            os._exit(code)
-        self.workers.append(Fork(pid))
+            with (directory / "log.txt").open("a") as log:
+                redirect(log.fileno(), log.fileno())
+            if self.disturb is not None:
+                self.disturb(directory)
+            return main(["train", *overrides, run_dir_override(directory)])
+
+        self.workers.append(Fork(job))
         return self.workers[-1]
-
-
-class Fork:
-    queued = False
-
-    def __init__(self, pid):
-        self.pid, self.code = pid, None
-
-    def poll(self):
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.code = os.waitstatus_to_exitcode(status)
-        return self.code
-
-    def interrupt(self):
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
-
-    def kill(self):
-        if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
 def run_small_sweep(place, launcher=None, **settings):

@@ -91,7 +91,7 @@ def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> Dic
 def _sentence(message: str, overrides: Sequence[str]) -> str:
     """Return a message of Hydra's as one sentence with the remedy."""
     chosen = [o for o in overrides if split(o)[0].lstrip("+") in GROUPS]
-    if match := re.search(r"Could not override '([^']+)'", message):
+    if "In '" not in message and (match := re.search(r"Could not override '([^']+)'", message)):
         known = _keys(_compose(chosen))
         return str(unknown("setting", match.group(1), known)) + " (A new key is written with a leading +.)"
     if "invalid literal for int" in message or "Error merging override" in message:

@@ -2,8 +2,10 @@
 
 Composing one configuration takes about 0.1 s, so a sweep of ten thousand jobs would take a quarter of an hour
 to plan. The jobs of a sweep differ in a few plain values, which Hydra writes into the composed configuration
-last of all. So each choice of groups is composed once, and the plain values are written in here. An override
-with any other value is composed in full, and the hashes are always those of :mod:`zoo.config.identity`.
+last of all. So each choice of groups is composed once, and the plain values are written in here. Most data
+sets fill the section ``data`` and nothing else, so a grid of M models and N data sets composes M + N choices,
+not M times N. An override with any other value is composed in full, and the hashes are always those of
+:mod:`zoo.config.identity`.
 """
 
 from __future__ import annotations
@@ -11,17 +13,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import yaml
 from hydra.core.override_parser.types import OverrideType
 from omegaconf import OmegaConf
 
 from zoo.config.compose import compose_run
 from zoo.config.identity import NAMING, Identity, identify, is_part_of_identity, without_sections
-from zoo.config.overrides import parse
-from zoo.config.places import GROUPS
+from zoo.config.overrides import parse, split
+from zoo.config.places import GROUPS, search_path
+from zoo.errors import ZooError
 
+OTHERS = ("model", "training", "evaluation", "trainer", "logger")  # groups that can be chosen beside the data
 Plain = bool | int | float | str | list[Any] | None  # a list holds plain values
 
 
@@ -78,10 +84,68 @@ class Identities:
 
     def _base(self, overrides: tuple[str, ...]) -> _Base:
         if overrides not in self._bases:
-            config = compose_run(overrides)
-            settings: Any = OmegaConf.to_container(without_sections(config, ["hydra"]), resolve=False)
-            self._bases[overrides] = _Base(identify(config), settings, "${" in str(settings))
+            self._bases[overrides] = self._combined(overrides) or self._composed(overrides)
         return self._bases[overrides]
+
+    def _composed(self, overrides: tuple[str, ...]) -> _Base:
+        config = compose_run(overrides)
+        settings: Any = OmegaConf.to_container(without_sections(config, ["hydra"]), resolve=False)
+        return _Base(identify(config), settings, "${" in str(settings))
+
+    def _combined(self, overrides: tuple[str, ...]) -> _Base | None:
+        """Return the base of a model and a data set from those of each alone; None if they may interact.
+
+        Hydra merges the files of the chosen groups in one order. A file without a list of defaults and a
+        package writes to the section of its own group alone. If that holds for the data set, and the other
+        choices leave the section ``data`` to it, then this section is that of the data set alone, and all
+        others are as they are with any other data set.
+        """
+        names = [value for key, value in map(split, overrides) if key == "data"]
+        data = tuple(text for text in overrides if split(text)[0] in ("data", *NAMING))
+        rest = tuple(text for text in overrides if text not in data)
+        separate = len(names) == 1 and rest and all(split(text)[0] in OTHERS for text in rest)
+        if not separate or not self._others_leave_data or not _is_plain_file("data", names[0]):
+            return None
+        try:
+            ours, theirs = self._base(data), self._base(rest)
+        except ZooError:
+            return None  # composing all of it has the right error
+        if ours.has_interpolations or theirs.has_interpolations:
+            return None
+        config = theirs.identity.config | {"data": ours.identity.config["data"]}
+        config["choices"] = {"model": theirs.identity.model, "data": ours.identity.config["choices"]["data"]}
+        identity = Identity.of(theirs.identity.model, ours.identity.data, config)
+        return _Base(identity, theirs.settings | {"data": ours.settings["data"]}, False)
+
+    @cached_property
+    def _others_leave_data(self) -> bool:
+        """Whether no file of the other groups can write to the section ``data``, or choose the data set."""
+        return not any(
+            _may_reach(file, "data")
+            for root in search_path()
+            for group in OTHERS
+            for file in (root / group).glob("*.yaml")
+        )
+
+
+def _may_reach(file: Path, section: str) -> bool:
+    """Return whether a file may write to a section that is not its group's."""
+    text = file.read_text(encoding="utf-8")
+    defaults = str(_defaults(text)).replace("_global_.training", "")
+    return "@package" in text or section in defaults or "_global_" in defaults
+
+
+def _is_plain_file(group: str, name: str) -> bool:
+    """Return whether a choice is a file that fills the section of its group and nothing else."""
+    files = [root / group / f"{name}.yaml" for root in search_path()]
+    text = next((file.read_text(encoding="utf-8") for file in files if file.exists()), None)
+    return text is not None and "@package" not in text and not _defaults(text)
+
+
+def _defaults(text: str) -> Any:
+    """Return the list of defaults of a configuration file; None without one."""
+    content = yaml.safe_load(text)
+    return content.get("defaults") if isinstance(content, dict) else None
 
 
 @cache

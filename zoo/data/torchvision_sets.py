@@ -45,12 +45,16 @@ def _checked(path: Path, md5: str) -> bytes:
 
 
 def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
-    """Download ``path`` from the first of ``urls`` that has it; a partial download never gets this name."""
+    """Download ``path`` from the first of ``urls`` that has it; a partial download never gets this name.
+
+    If none has it, no new folder is left behind.
+    """
     reason: object = "ZOO_NO_DOWNLOAD is set"
     if not os.environ.get("ZOO_NO_DOWNLOAD"):
         from torchvision.datasets.utils import download_url
 
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        missing = [folder for folder in path.parents if not folder.exists()]  # the deepest first
         timeout = socket.getdefaulttimeout()
         socket.setdefaulttimeout(30)
         try:
@@ -65,6 +69,8 @@ def _download(name: str, path: Path, urls: Sequence[str], md5: str) -> None:
             socket.setdefaulttimeout(timeout)
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+                for folder in missing:
+                    folder.rmdir()  # an error ends the loop: the folder holds files, so a download succeeded
     raise ZooError(
         f"{name} is not at {path} and could not be downloaded ({reason}); put the file there, "
         f"or give the folder of the data by data.root= or the environment variable ZOO_DATA."
