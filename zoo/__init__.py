@@ -1,4 +1,4 @@
-"""zoo: every family of generative model, trained by its own rule and judged by one protocol.
+"""zoo: train every family of generative model and compare them by one protocol.
 
 >>> import zoo
 >>> spec = zoo.DataSpec(shape=(2,))

@@ -13,7 +13,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser; the parsed options have ``run``, the function of :mod:`zoo.cli.commands` to call."""
     parser = argparse.ArgumentParser(
         prog="zoo",
-        description="Every family of generative model, trained by its own rule and judged by one protocol.",
+        description="Train every family of generative model and compare them by one protocol.",
         epilog="--debug anywhere shows tracebacks.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
