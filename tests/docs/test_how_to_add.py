@@ -93,7 +93,7 @@ class Follower:
 
 
 def test_there_is_a_page_for_each_thing_that_can_be_added():
-    assert [page.stem for page in PAGES] == ["claim", "dataset", "metric", "model", "table"]
+    assert [page.stem for page in PAGES] == ["claim", "dataset", "metric", "model", "paper_table", "table"]
 
 
 EXPECTED = {  # text that the last command of a page must print or write
@@ -102,6 +102,7 @@ EXPECTED = {  # text that the last command of a page must print or write
     "metric": ("ink",),
     "claim": ("Glow draws a sample more slowly than Real NVP.",),
     "table": ("Memory",),
+    "paper_table": ("Gaussian", "Real NVP", "others", "needs a Glow of vectors"),
 }
 
 

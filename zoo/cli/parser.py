@@ -77,6 +77,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--runs", type=Path, metavar="DIR", help="directory of the runs (runs/reproduce/TABLE)"
     )
     reproduce.add_argument("-o", "--out", type=Path, metavar="DIR", help="write table, page and figure there")
+    reproduce.add_argument(
+        "--archive", action="store_true", help="also copy the records into the output directory"
+    )
     reproduce.set_defaults(run=run.reproduce)
 
     recommend = commands.add_parser(

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from zoo.errors import ZooError
 from zoo.reproduction.check import Splits
+from zoo.reproduction.schema import Table
 
 
 def reproduce(options: Namespace) -> int:
@@ -24,10 +25,17 @@ def reproduce(options: Namespace) -> int:
     if options.table == "list":
         from zoo.reproduction.overview import overview, print_overview
 
-        print_overview(overview(), console)
+        lines = overview()
+        print_overview(lines, console)
+        if options.out is not None:
+            from zoo.reproduction.overview_files import write_overview
+
+            write_overview(lines, options.out)
         return 0
     table = load(options.table)
     cells = table.select(options.only)
+    if options.check_data:
+        return print_fingerprints(table, options, console)
     budget = None if options.budget is None else seconds(options.budget)
     absent: list[str] = []
     if not options.report_only:
@@ -48,9 +56,39 @@ def reproduce(options: Namespace) -> int:
     print_report(found, console)
     out = options.out or (options.runs or RUNS / table.name) / "report"
     if options.out is not None or any(result.ours is not None for result in found.results):
-        write(found, out)
+        write(found, out, options.archive)
         console.print(f"files:   {out}", markup=False, soft_wrap=True, highlight=False)
     return 2 if absent or any(result.status == "failed" for result in found.results) else 0
+
+
+def print_fingerprints(table: Table, options: Namespace, console: Console) -> int:
+    """Print a table's fits in closed form on this machine's data; return 2 if some data are not here.
+
+    Raises:
+        ZooError: the table has none, or a fit does not give its value.
+    """
+    from zoo.reproduction.check import Mismatch, check_data, settings
+    from zoo.reproduction.runs import RUNS, data_places
+
+    if not table.closed_forms:
+        raise ZooError(f"{table.name} has no fit in closed form, so its data have no fingerprint to check.")
+    place, code = data_places(options.overrides), 0
+    for key, form in table.closed_forms.items():
+        folder = options.runs or RUNS / table.name
+        try:
+            found = check_data(table, [key], lambda data: read_splits([*data, *place]), folder)[key]
+        except Mismatch:
+            raise
+        except ZooError as error:
+            console.print(f"{key}: {error}", markup=False, highlight=False, soft_wrap=True)
+            code = 2
+            continue
+        spread = f" ± {found.standard_error:.3g}" if found.standard_error else ""
+        console.print(
+            f"{key} on {' '.join(settings(form))}: {found.value:.6g}{spread}, expected {form.value:.6g}",
+            markup=False, highlight=False, soft_wrap=True,
+        )  # fmt: skip
+    return code
 
 
 def read_splits(overrides: list[str]) -> Splits:
@@ -71,5 +109,9 @@ def check_options(options: Namespace) -> None:
     Raises:
         ZooError: two of them contradict each other.
     """
+    if options.archive and options.out is None:
+        raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
+    if options.check_data and options.report_only:
+        raise ZooError("--check-data computes and --report-only does not; give one of them.")
     if options.report_only and (options.budget or options.jobs or options.seeds or options.overrides):
         raise ZooError("--report-only runs nothing; leave out --budget, --jobs, --seeds and overrides.")

@@ -60,9 +60,14 @@ def check_data(table: Table, keys: Iterable[str], read: Read, folder: Path) -> d
         found[key] = fingerprint(table.closed_forms[key], read(settings(table.closed_forms[key])))
         if not found[key].holds:
             raise Mismatch(_mismatch(table, key, found[key]))
+    keep(found, folder)
+    return found
+
+
+def keep(found: Mapping[str, Fingerprint], folder: Path) -> None:
+    """Write fits in closed form into a folder."""
     content = {key: dataclasses.asdict(value) for key, value in found.items()}
     write_atomic(folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
-    return found
 
 
 def _mismatch(table: Table, key: str, found: Fingerprint) -> str:

@@ -17,7 +17,6 @@ from zoo.reproduction.schema import FOLDER, Recipe, Table
 
 FILE = Path(FOLDER) / "costs.json"
 PEAK = 9.89e14  # FLOP/s of one accelerator, H100 or H200 in bf16: the maker's data sheet
-USE = 0.1  # share of the peak that small networks reach; as in docs/scaling.md
 LAUNCH = 2e-3  # seconds of an update that no computing fills: the time to launch its kernels
 
 
@@ -29,16 +28,18 @@ class Cost:
         flops: floating-point operations of its training.
         updates: of the recipe's whole budget, which early stopping may not use up.
         parameters: number of trainable weights.
+        use: share of the accelerator's peak that the operations reach.
     """
 
     flops: float
     updates: int
     parameters: int
+    use: float
 
     @property
     def device_hours(self) -> float:
         """Estimated hours on one accelerator."""
-        return max(self.flops / (PEAK * USE), self.updates * LAUNCH) / 3600
+        return max(self.flops / (PEAK * self.use), self.updates * LAUNCH) / 3600
 
 
 @cache
@@ -53,7 +54,7 @@ def _all() -> dict[str, Any]:
 def cost(table: Table, key: str) -> Cost | None:
     """Return the counted cost of one run of a recipe; None if it has not been counted."""
     found = _all().get(table.name, {}).get(key)
-    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"])
+    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"], table.recipes[key].use)
 
 
 def describe(table: Table, key: str) -> str:

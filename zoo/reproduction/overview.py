@@ -115,7 +115,7 @@ def print_overview(lines: Sequence[Line], console: Console) -> None:
         "ready: not run, but zoo has the recipe; zoo reproduce TABLE --report-only shows what others need.",
         f"It takes {costs.hours(device)} device-hours, {costs.hours(device / 8)} h on eight devices "
         f"and {costs.hours(core)} hours of a core. Device-hours are estimated from counted FLOPs: "
-        f"{costs.USE:.0%} of {costs.PEAK / 1e12:.0f} TFLOP/s, {1e3 * costs.LAUNCH:.0f} ms an update or more.",
+        f"10 to 40% of {costs.PEAK / 1e12:.0f} TFLOP/s, {1e3 * costs.LAUNCH:.0f} ms an update or more.",
     ]
     for sentence in text:
         console.print(escape(sentence), highlight=False)

@@ -11,11 +11,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import zoo
+from zoo.comparison.archive import archive as copy
 from zoo.comparison.figures.style import INK, STYLE, canvas, plain_text, save_png, save_svg
 from zoo.comparison.page import pictures, shell
 from zoo.comparison.render import md, tex
 from zoo.record import write_atomic
 from zoo.reproduction import costs
+from zoo.reproduction.check import keep
 from zoo.reproduction.overview import command
 from zoo.reproduction.reproduce import Report
 from zoo.reproduction.texts import (
@@ -290,8 +292,15 @@ def page(report: Report, drawn: dict[str, Path]) -> str:
     return shell(report.table.title, body)
 
 
-def write(report: Report, out: Path) -> None:
-    """Write the table as ``table.{md,tex,csv,json}`` and ``index.html``, and the figure, into a directory."""
+def write(report: Report, out: Path, archive: bool = False) -> None:
+    """Write the table as ``table.{md,tex,csv,json}`` and ``index.html``, and the figure, into a directory.
+
+    Args:
+        report: the table.
+        out: the directory.
+        archive: whether to copy the records, and the fits in closed form, from which the report can be made
+            again.
+    """
     out.mkdir(parents=True, exist_ok=True)
     for name, text in {
         "table.md": markdown(report),
@@ -301,3 +310,8 @@ def write(report: Report, out: Path) -> None:
     }.items():
         write_atomic(out / name, text)
     write_atomic(out / "index.html", page(report, draw(report, out)))
+    if archive:
+        runs = {id(run): run for result in report.results if result.ours for run in result.ours.runs}
+        (out / "records").mkdir(exist_ok=True)
+        copy([*runs.values()], out / "records")
+        keep(report.fingerprints, out)

@@ -20,6 +20,7 @@ from zoo.reproduction.runs import (
     Finder,
     Made,
     check_overrides,
+    data_places,
     directories,
     find,
     overrides,
@@ -162,7 +163,7 @@ def run_table(
     todo = _missing(
         table, made_for(table, cells, found), seeds, budget, named or _accelerated(extra), retry_failed
     )
-    place = [text for text in extra if split(text)[0] == "data.root"]
+    place = data_places(extra)
     todo, absent = _with_data(table, todo, cells, lambda data: read([*data, *place]), root, console)
     if not todo:
         return absent

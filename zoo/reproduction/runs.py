@@ -181,6 +181,11 @@ def check_overrides(extra: Sequence[str]) -> None:
             )
 
 
+def data_places(extra: Sequence[str]) -> list[str]:
+    """Return those of some overrides that say where the data lie."""
+    return [text for text in extra if split(text)[0] == "data.root"]
+
+
 def write_sweep(table: Table, jobs: Sequence[tuple[str, int]], budget: float | None, folder: Path) -> Path:
     """Write the sweep of some runs, ``(key of recipe, seed)``, and return its file.
 
