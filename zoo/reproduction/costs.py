@@ -53,8 +53,8 @@ def _all() -> dict[str, Any]:
 
 def cost(table: Table, key: str) -> Cost | None:
     """Return the counted cost of one run of a recipe; None if it has not been counted."""
-    found = _all().get(table.name, {}).get(key)
-    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"], table.recipes[key].use)
+    found, use = _all().get(table.name, {}).get(key), table.recipes[key].use
+    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"], use)
 
 
 def describe(table: Table, key: str) -> str:
