@@ -217,11 +217,11 @@ def check_precision(trainer: dict[str, Any]) -> None:
     Raises:
         ZooError: any precision but those of :data:`PRECISIONS`.
     """
-    precision = str(trainer.get("precision", "32-true"))
+    precision = str(trainer.get("precision") or "32-true")
     if precision not in (*PRECISIONS, "32"):
         raise ZooError(
             f"trainer.precision must be {' or '.join(PRECISIONS)}; got {precision}, in which clipped "
-            "gradients or averaged weights would be wrong."
+            "gradients or averaged weights would be wrong, or have not been checked."
         )
 
 
