@@ -128,7 +128,7 @@ STATED: dict[str, dict[str, Any]] = {
             "additive": False,
             "pixels": {"preprocessing": "centre"},
         },
-        "training": {"lr": 1e-3, "batch_size": 512},
+        "training": {"lr": 1e-3, "batch_size": 512, "ema": 0},
     },
     "glow_imagenet64": {"model": {"levels": 4, "steps": 48, "width": 512}, "training": {"batch_size": 128}},
     # Behrmann et al. 2019, appendix C, and the authors' script
@@ -153,7 +153,7 @@ STATED: dict[str, dict[str, Any]] = {
     # Durkan et al. 2019, table 4 and the image configurations of bayesiains/nsf
     "nsf_coupling_cifar10": {
         "model": {"levels": 3, "steps": 7, "width": 96, "blocks": 3, "bins": 4, "bound": 3.0, "dropout": 0.2},
-        "training": {"lr": 5e-4, "batch_size": 512, "updates": 100_000},
+        "training": {"lr": 5e-4, "batch_size": 512, "updates": 200_000},
     },
     "nsf_coupling_imagenet64": {
         "model": {"levels": 4, "steps": 7, "width": 96, "blocks": 3, "bins": 8, "bound": 3.0, "dropout": 0.0},
@@ -167,7 +167,7 @@ STATED: dict[str, dict[str, Any]] = {
     # Zhai et al. 2024; apple/ml-tarflow
     "tarflow_mnist": {
         "model": {"noise": "gaussian", "noise_std": 0.1},
-        "training": {"lr": 2e-3, "batch_size": 256},
+        "training": {"lr": 2e-3, "batch_size": 256, "betas": [0.9, 0.95], "weight_decay": 1e-4, "clip": None},
     },
     "tarflow_imagenet64_bpd": {
         "model": {"noise": "uniform", "conditional": False},
