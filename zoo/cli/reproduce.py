@@ -14,6 +14,8 @@ from zoo.reproduction.schema import Table
 
 def reproduce(options: Namespace) -> int:
     """Run a table's missing cells and print it; return 2 if a run did not finish or data are not here."""
+    from zoo.comparison import compare
+    from zoo.record import RECORD
     from zoo.reproduction import load, report, run_table
     from zoo.reproduction.render import write
     from zoo.reproduction.reproduce import seconds
@@ -53,11 +55,17 @@ def reproduce(options: Namespace) -> int:
             console=console,
         )
     found = report(table, cells, options.runs)
+    runs = options.runs or RUNS / table.name
+    if not options.report_only and any(runs.glob(f"*/{RECORD}")):
+        compare([runs], runs / "comparison", console=Console(quiet=True))
     print_report(found, console)
-    out = options.out or (options.runs or RUNS / table.name) / "report"
+    out = options.out or runs / "report"
     if options.out is not None or any(result.ours is not None for result in found.results):
         write(found, out, options.archive)
         console.print(f"files:   {out}", markup=False, soft_wrap=True, highlight=False)
+    if (runs / "comparison" / "index.html").exists():
+        page = runs / "comparison" / "index.html"
+        console.print(f"runs:    {page}", markup=False, soft_wrap=True, highlight=False)
     return 2 if absent or any(result.status == "failed" for result in found.results) else 0
 
 
@@ -109,6 +117,8 @@ def check_options(options: Namespace) -> None:
     Raises:
         ZooError: two of them contradict each other.
     """
+    if options.jobs is not None and options.jobs < 1:
+        raise ZooError(f"--jobs is how many run at a time, at least 1; got {options.jobs}.")
     if options.archive and options.out is None:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
     if options.check_data and options.report_only:

@@ -57,10 +57,16 @@ def cost(table: Table, key: str) -> Cost | None:
     return None if found is None else Cost(found["flops"], found["updates"], found["parameters"], use)
 
 
-def describe(table: Table, key: str) -> str:
-    """Return what the runs of a recipe cost, in words, and empty if nothing is known."""
+def describe(table: Table, key: str, runs: int | None = None) -> str:
+    """Return what runs of a recipe cost, in words, and empty if nothing is known.
+
+    Args:
+        table: the table.
+        key: the recipe's.
+        runs: number of runs; None: one for each of its seeds.
+    """
     recipe: Recipe = table.recipes[key]
-    counted, runs = cost(table, key), len(recipe.seeds)
+    counted, runs = cost(table, key), len(recipe.seeds) if runs is None else runs
     if counted is not None and recipe.accelerator:
         return f"{hours(counted.device_hours * runs)} device-hours"
     if recipe.hours is not None:

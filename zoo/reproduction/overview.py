@@ -85,7 +85,7 @@ def command(result: Result, table: Table) -> str:
     'zoo reproduce bits_per_dim_cifar10 --only Glow/exact trainer=gpu'
     """
     gpu = [] if not table.recipes[result.cell.recipe or ""].accelerator else ["trainer=gpu"]
-    return shlex.join(["zoo", "reproduce", table.name, "--only", result.cell.name, *gpu])
+    return shlex.join(["zoo", "reproduce", table.given or table.name, "--only", result.cell.name, *gpu])
 
 
 def print_overview(lines: Sequence[Line], console: Console) -> None:

@@ -167,9 +167,29 @@ def run_table(
     todo, absent = _with_data(table, todo, cells, lambda data: read([*data, *place]), root, console)
     if not todo:
         return absent
+    for note in costs_of(table, todo, budget, _accelerated(extra)):
+        console.print(note, highlight=False, markup=False, soft_wrap=True)
     file = write_sweep(table, todo, budget, root)
     run_sweep(str(file), list(extra), out=root, parallel=jobs, retry_failed=retry_failed, console=console)
     return absent
+
+
+def costs_of(
+    table: Table, todo: Sequence[tuple[str, int]], budget: float | None, accelerated: bool
+) -> list[str]:
+    """Return what some runs will cost, a sentence for each recipe, before they start."""
+    notes = []
+    for key in dict.fromkeys(key for key, _ in todo):
+        recipe, runs = table.recipes[key], sum(one == key for one, _ in todo)
+        if budget is not None:
+            cost = f"at most {costs.hours(budget * runs / 3600)} hours, cut short: no verdict"
+        else:
+            cost = costs.describe(table, key, runs) or "not counted yet"
+        note = f"{key}: {runs} {'run' if runs == 1 else 'runs'}, {cost}"
+        if recipe.accelerator and not accelerated:
+            note += "; this recipe is meant for an accelerator, trainer=gpu"
+        notes.append(note)
+    return notes
 
 
 def _accelerated(extra: Sequence[str]) -> bool:

@@ -212,6 +212,7 @@ class Table(Part):
         defaults: settings of every cell that does not have them itself.
         cells: the published values.
         name: the file's name, without its ending.
+        given: what names the table on the command line: its name, or the path of a file of one's own.
     """
 
     title: str
@@ -227,6 +228,7 @@ class Table(Part):
     defaults: dict[str, Any] = Field(default={}, exclude=True)
     cells: list[Cell]
     name: str
+    given: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -327,7 +329,7 @@ def load(name: str) -> Table:
     if not isinstance(values, dict):
         raise ZooError(f"The table {file} must be a mapping of settings; see docs/add/paper_table.md.")
     try:
-        return Table.model_validate({**values, "name": file.stem})
+        return Table.model_validate({**values, "name": file.stem, "given": name})
     except ValidationError as error:
         raise _explain(error, file) from None
 

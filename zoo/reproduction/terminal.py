@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from zoo.reproduction.overview import command, ready_cells
 from zoo.reproduction.reproduce import Report
 from zoo.reproduction.texts import DEFINITIONS, error_kind, foot, ours, published, z_text
 from zoo.reproduction.verdict import Result
@@ -28,6 +29,8 @@ def print_report(report: Report, console: Console) -> None:
     if kinds:
         console.print(f"  published ±: {'; '.join(kinds)}", style="dim", markup=False, highlight=False)
     lines = foot(report).lines()
+    if ready := ready_cells(report.results, table):
+        lines.append(f"{len(ready)} cells can be run here, such as: {command(ready[0], table)}")
     if any(result.ours is not None for result in report.results):
         lines += DEFINITIONS
     for line in lines:
