@@ -80,6 +80,7 @@ DATA = {
     "svae": "mnist_dynamic",
     "tong": "normal_8gaussians",
     "uci": "dna",
+    "pacgan": "ring_mixture",
     "mnist_static": "mnist_static",
 }
 
@@ -254,6 +255,20 @@ STATED: dict[str, dict[str, Any]] = {
         )
     },
     # Germain et al. 2015 and mgermain/MADE, README
+    # Lin et al. 2018 and fjxmlzn/PacGAN
+    **{
+        f"pacgan_{row}": {
+            "model": {
+                "packing": m,
+                "hidden": [400] * 4,
+                "critic_hidden": [200] * 3,
+                "pieces": 5,
+                "start": 0.02,
+            },
+            "training": {"batch_size": 100 * m, "lr": 1e-4, "betas": [0.8, 0.999], "updates": 400_000},
+        }
+        for row, m in (("gan", 1), ("pacgan2", 2), ("pacgan3", 3), ("pacgan4", 4))
+    },
     "uci_mixture": {},
     "uci_fvsbn": {"model": {"hidden": [], "direct": True}, "training": ADAGRAD},
     "uci_made": {"model": {"hidden": [500], "masks": 1, "direct": True}, "training": ADADELTA},

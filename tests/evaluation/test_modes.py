@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from zoo.data.spec import DataSpec
 from zoo.data.toys import Toy
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import measure
@@ -37,3 +38,21 @@ def test_modes_near_enough_samples_are_counted():
     no_modes = Context(test, data.splits, data.spec)
     assert "mode_coverage" not in measure(no_modes)
     assert Toy("moons").modes is None
+
+
+def test_a_single_sample_captures_a_mode_and_uneven_shares_cost_nats():
+    """Four modes: three samples at the first, one at the second, one far away; none at the others."""
+    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
+    samples = torch.tensor([[0.1, 0.0], [0.0, 0.1], [0.2, 0.0], [5.0, 0.1], [50.0, 50.0]])
+    splits = {"train": centres, "test": centres}
+    found = measure(Context(samples, splits, DataSpec((2,)), modes=(centres, 0.1)))
+    assert found["modes_captured"].value == 2
+    assert found["modes_captured"].details["modes"] == 4
+    expected = math.log(4) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
+    assert found["reverse_kl"].value == pytest.approx(expected)
+    assert found["reverse_kl"].n == 4
+    even = measure(Context(centres, splits, DataSpec((2,)), modes=(centres, 0.1)))
+    assert even["reverse_kl"].value == pytest.approx(0, abs=1e-12)
+    lost = measure(Context(centres + 40, splits, DataSpec((2,)), modes=(centres, 0.1)))
+    assert (lost["modes_captured"].value, lost["reverse_kl"].value) == (0, None)
+    assert "within 3" in lost["reverse_kl"].reason

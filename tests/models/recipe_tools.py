@@ -19,6 +19,7 @@ SPECS = {
     "mnist_logit": DataSpec((784,), classes=10),
     "mnist_dynamic": DataSpec((1, 28, 28), levels=2, classes=10),
     "mnist_static": DataSpec((1, 28, 28), levels=2),
+    "ring_mixture": DataSpec((2,)),
     "dna": DataSpec((180,), levels=2),
 }
 

@@ -18,7 +18,7 @@ JOBS = {
 
 
 # Models of papers' tables: closed forms, binary data, or a size that belongs to its table.
-OF_TABLES = {"bernoulli_mixture", "gaussian", "made_binary", "vae_dense"}
+OF_TABLES = {"bernoulli_mixture", "gaussian", "made_binary", "pacgan", "vae_dense"}
 
 
 def test_the_sweep_contains_every_family():

@@ -107,7 +107,7 @@ class LatentVariableModel(GenerativeModel):
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if not self.training and self.importance_samples > 1:
-            return self._importance_bound(x, self.encode(x, context), context)
+            return self._log_weight(x, context)
         reconstruction, kl = self._bound(x, context)
         return reconstruction - (self.beta if self.training else 1.0) * kl
 
