@@ -83,6 +83,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Network", "Log"):
             tab.call(f"{domain}.enable")
         tab.resize(width, height)
+        tab.call("Page.bringToFront")  # a tab in the background draws nothing
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         motion = {"name": "prefers-reduced-motion", "value": "reduce"}
         tab.call("Emulation.setEmulatedMedia", {"features": [scheme, motion]})
@@ -192,6 +193,12 @@ class Tab:
                 raise AssertionError(f"not true in {seconds:.0f} seconds: {expression}")
             self._pump(0.05)
         return value
+
+    def show(self, section: str) -> None:
+        """Scroll to a section of zoo's page, and wait until its chart is drawn."""
+        self.call("Page.bringToFront")
+        self.evaluate(f"document.querySelector('#{section}').scrollIntoView()")
+        self.wait(f"Boolean(document.querySelector('#{section} .main-svg, #{section} .card'))")
 
     def settle(self) -> None:
         """Wait for two frames, so that what was changed is drawn."""

@@ -55,7 +55,7 @@ def rows(tab):
 @pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (400, False), (400, True)])
 def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page, width, dark):
     tab = browser.open(page, width=width, dark=dark)
-    tab.wait("document.querySelector('#tradeoff-chart .main-svg')")
+    tab.show("tradeoff")
     assert violations(tab) == [], "with a chart"
     tab.evaluate("document.querySelector('#table-main tbody td button.cell').click()")
     tab.wait(OPEN_SHEET)
@@ -79,9 +79,9 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(browser, page, tmp_path
 def test_hostile_names_are_shown_as_they_are_and_do_nothing(tab):
     tab.evaluate("zoo.set({rows: 'all', query: 'onerror'})")
     assert tab.evaluate("words('#table-main tr[data-row] .cell.text')") == [HOSTILE]
+    tab.show("tradeoff")
     tab.evaluate("document.querySelector('#table-main tr[data-row] .cell.text').click()")
     assert tab.evaluate("words('#sheet-title')") == [HOSTILE]
-    tab.wait("document.querySelector('#tradeoff-chart .main-svg')")
     assert tab.evaluate("document.querySelectorAll('img').length") == 0
     assert tab.evaluate("window.hit") is None
 
@@ -227,8 +227,7 @@ def test_seeds_are_shown_on_demand(tab):
 def test_a_change_of_the_data_shows_that_data_alone(tab):
     tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'rings').id})")
     assert {row.split("~")[0] for row in rows(tab)} == {"maf", "realnvp"}
-    tab.evaluate("document.querySelector('#profile').scrollIntoView()")
-    tab.wait("document.querySelector('#profile-chart .main-svg')")
+    tab.show("profile")
     assert "2 data sets" in tab.evaluate("words('#profile-chart-finding')")[0]
 
 

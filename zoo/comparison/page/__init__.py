@@ -29,7 +29,7 @@ from zoo.comparison.claims.render import LEAD
 from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
-from zoo.comparison.page import evidence, payload
+from zoo.comparison.page import answers, evidence, payload
 from zoo.comparison.page.pixels import Pixels, pictures_of
 from zoo.comparison.page.series import curves_of
 from zoo.comparison.studies import studies
@@ -37,8 +37,8 @@ from zoo.comparison.tables import Table
 
 HERE = Path(__file__).parent
 SCRIPTS = (
-    "core", "data", "state", "statistics", "table", "drawer", "charts", "tradeoff", "curves", "more",
-    "samples", "claims", "main",
+    "core", "data", "state", "statistics", "table", "drawer", "decide", "helper", "charts", "tradeoff",
+    "curves", "more", "samples", "claims", "main",
 )  # fmt: skip
 PLOTLY = HERE / "vendor" / "plotly-basic.min.js.gz"
 
@@ -63,6 +63,20 @@ class Section:
 
 
 SECTIONS = (
+    Section(
+        "slide",
+        "The slide, measured",
+        "The questions of the lecture, one row a family: yes or no by the rules of the ledger, and the "
+        "number behind it. A cell opens its evidence.",
+        ("box",),
+    ),
+    Section(
+        "helper",
+        "Which should I use?",
+        "From what was measured here, and from nothing else: who is left, why the others are not, how sure "
+        "that is, and which constraint to relax.",
+        ("controls", "box"),
+    ),
     Section(
         "tradeoff",
         "Trade-off",
@@ -99,6 +113,14 @@ SECTIONS = (
         "sharpness",
         "Sharpness",
         "Sharpness of samples read as blur: the line is what real images lose when they are blurred.",
+        hidden=True,
+    ),
+    Section(
+        "tuning",
+        "Tuning",
+        "The expected best after k configurations of those that were run, chosen by validation where all "
+        "have the same criterion. The band is a jackknife's, drawn to a quarter of the configurations.",
+        ("controls", "chart"),
         hidden=True,
     ),
     Section(
@@ -182,6 +204,9 @@ def contents(
     for entry, study, shown in zip(facts["studies"], compared, pictures_of(compared, pixels), strict=True):
         entry["pictures"] = shown
         entry["sharpness"] = evidence.sharpness(study)
+        entry["helper"] = answers.helper(study)
+        entry["tuning"] = answers.tuning(study)
+    facts["slides"] = answers.measured_slides(compared)
     facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
     facts["warnings"] = list(warnings)
     return facts, curves_of(runs), pixels.bytes()

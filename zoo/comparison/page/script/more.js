@@ -89,7 +89,40 @@ function drawSharpness() {
     `How blurred real images must be to be as unsharp as the samples${one.unseen ? `; less than ${one.unseen} px cannot be seen` : ''}. Most blurred: ${told.slice(0, 4).map(([name, blur]) => `${name} ${blur.toFixed(2)} px`).join(', ')}.`);
 }
 
+function drawTuning() {
+  const efforts = current().tuning || [];
+  if (!efforts.length) return;
+  const traces = efforts.flatMap(effort => {
+    const paint = familyColour(effort.family), sure = Math.floor(effort.n / 4), name = escapeLabel(`${effort.family} (${effort.n} configurations, chosen by ${effort.selected_on})`);
+    const banded = effort.k.map((_, i) => i).filter(i => effort.low[i] !== null), edge = {type: 'scatter', mode: 'lines', x: banded.map(i => effort.k[i]), line: {width: 0}, hoverinfo: 'skip', showlegend: false};
+    const line = (from, to, dash, legend) => ({type: 'scatter', mode: 'lines+markers', x: effort.k.slice(from, to), y: effort.expected.slice(from, to), name, showlegend: legend, line: {color: paint, width: 2, dash}, marker: {size: 4}, hovertemplate: `${escapeLabel(effort.family)}<br>best of %{x}: %{y:.3g}<extra></extra>`});
+    return [...(banded.length ? [{...edge, y: banded.map(i => effort.low[i])}, {...edge, y: banded.map(i => effort.high[i]), fill: 'tonexty', fillcolor: faint(paint, 0.14)}] : []),
+      ...(sure ? [line(0, sure, 'solid', true)] : []), line(Math.max(0, sure - 1), effort.k.length, 'dash', !sure)];
+  });
+  const at = efforts.filter(effort => effort.k.includes(state.budget)).map(effort => [effort.family, effort.expected[effort.k.indexOf(state.budget)]]).sort((a, b) => a[1] - b[1]);
+  plot('tuning-chart', traces, {xaxis: axisLook('configurations tried, k'), yaxis: axisLook(`expected best ${escapeLabel(current().quality || '')}`, true), showlegend: true,
+    shapes: [{type: 'line', x0: state.budget, x1: state.budget, yref: 'paper', y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
+  `After ${count(state.budget, 'configuration')}: ${at.map(([family, value]) => `${family} ${number(value)}`).join(', ') || 'no family was run that often'}. ${turns(efforts)} The configurations are those that were run, not a random search: read it as an illustration unless a sweep drew them at random.`);
+}
+
+// Return between which families the order turns with k, where both bands exclude each other at both ends.
+function turns(efforts) {
+  const told = [];
+  for (const a of efforts) for (const b of efforts) {
+    const below = (one, other, i) => one.high[i] !== null && other.low[i] !== null && one.high[i] < other.low[i];
+    const shared = Math.min(a.k.length, b.k.length), first = [...Array(shared).keys()].find(i => below(a, b, i)), later = [...Array(shared).keys()].find(i => first !== undefined && i > first && below(b, a, i));
+    if (later !== undefined) told.push(`${a.family} leads at k = ${a.k[first]}, ${b.family} from k = ${b.k[later]}`);
+  }
+  return told.length ? `The order turns: ${told.join('; ')}.` : 'No turn of the order is sure within the bands.';
+}
+
 function startMore() {
+  addView(['study', 'budget'], byId('tuning'), drawTuning, true);
+  addView(['study'], byId('tuning'), () => {
+    const efforts = current().tuning || [], most = Math.max(1, ...efforts.map(effort => effort.k.length));
+    byId('tuning').hidden = !efforts.length;
+    fill(byId('tuning-controls'), el('label', {class: 'field'}, el('span', {}, 'k'), el('input', {type: 'range', min: 1, max: most, step: 1, value: state.budget, oninput: event => set({budget: Number(event.target.value)})})), chartButtons('tuning-chart', 'tuning'));
+  });
   addView([...FILTERS, 'scale'], byId('scaling'), drawScaling, true);
   addView([...FILTERS, 'strip'], byId('stability'), drawStability, true);
   addView([...FILTERS, 'guard'], byId('sharpness'), drawSharpness, true);

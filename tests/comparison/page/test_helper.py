@@ -1,0 +1,134 @@
+"""The decision helper of the page gives the answers of ``zoo recommend``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+from invented import built, gathered
+
+from zoo.comparison.recommend import Constraints, recommend
+from zoo.comparison.recommend.numbers import recall_of
+from zoo.comparison.recommend.question import FRONT, LIKELY
+from zoo.comparison.studies import studies
+
+QUICKSTART = Path(__file__).resolve().parents[3] / "results" / "quickstart" / "records"
+QUESTIONS = [
+    Constraints(),
+    Constraints(likelihood="exact"),
+    Constraints(likelihood="exact", latency=0.01),
+    Constraints(likelihood="bound", latency=0.001),
+    Constraints(likelihood="estimate", training=70.0),
+    Constraints(latency=0.05, parameters=200_000),
+    Constraints(throughput=5000.0),
+    Constraints(memory=1e9),
+    Constraints(invertible=True),
+    Constraints(conditional=True),
+    Constraints(fidelity=0.0, density=1.0),
+    Constraints(fidelity=0.0, coverage=1.0, likelihood="exact"),
+    Constraints(fidelity=1.0, coverage=1.0),
+]
+ASK = """(asked => {
+  const answer = zoo.decide(zoo.current(), asked);
+  return {
+    cards: answer.cards.map(c => [c.row.name, c.onTop, c.onFront, c.letters, c.why, c.tried]),
+    excluded: answer.excluded.map(one => [one.row.name, one.reasons.map(r => [r.constraint, r.text])]),
+    criteria: answer.criteria,
+    relaxations: answer.relaxations.map(one => [one.constraint, one.value, one.text]),
+    unmeasured: answer.unmeasured,
+  };
+})"""
+
+NAMES = "[...document.querySelectorAll('#helper-box .card h3 button')].map(button => button.textContent)"
+
+
+@pytest.fixture(scope="module", params=["invented", "quickstart"])
+def asked(request, browser, page, tmp_path_factory):
+    """Return runs, and the page of them in a tab."""
+    if request.param == "invented":
+        file, root = page, page.parent / "runs"
+    else:
+        root, file = QUICKSTART, tmp_path_factory.mktemp("quickstart") / "index.html"
+        file.write_text(built(root), encoding="utf-8")
+    tab = browser.open(file)
+    yield studies(gathered(root))[0], tab
+    tab.close()
+
+
+@pytest.mark.parametrize("constraints", QUESTIONS, ids=repr)
+def test_the_page_and_the_terminal_answer_alike(asked, constraints):
+    study, tab = asked
+    if constraints.coverage and not constraints.fidelity and recall_of(study) is None:
+        certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(constraints))}).certainty")
+        assert certainty == "The records have none of the weighted criteria."
+        return
+    answer = recommend([study], dataclasses.replace(constraints, data=study.label))
+    found = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
+    expected = {card.name: card for card in answer.cards}
+    shown = {card[0]: card[1:] for card in found["cards"]}
+    assert {name for name, card in expected.items() if _clear(card.on_top, card.on_front)} <= shown.keys()
+    assert {name for name, (top, front, *_) in shown.items() if _clear(top, front)} <= expected.keys()
+    for name in shown.keys() & expected.keys():
+        (top, _, letters, why, tried), card = shown[name], expected[name]
+        assert top == pytest.approx(card.on_top, abs=0.06), "two draws of 2,000"
+        assert (letters[:1], tuple(tried)) == (card.letters[:1], card.tried)  # who else takes part is drawn
+        if abs(card.on_top - 0.95) > 0.05:
+            assert why == card.why
+    reasons = {one.name: [[r.constraint, r.text] for r in one.reasons] for one in answer.excluded}
+    out = dict(found["excluded"])
+    for name, against in reasons.items():
+        if against[0][0] != "dominated":  # by which of several is a matter of the draws
+            assert out.pop(name) == against
+    assert {against[0][0] for against in out.values()} <= {"dominated"}
+    assert found["criteria"] == answer.criteria
+    assert found["relaxations"] == [[one.constraint, one.value, one.text] for one in answer.relaxations]
+    if shown.keys() == expected.keys():
+        asked_for = [[set(re.split("[ ,:=]+", text)) for text in pair] for pair in found["unmeasured"]]
+        assert asked_for == [[set(re.split("[ ,:=]+", text)) for text in pair] for pair in answer.unmeasured]
+
+
+def _clear(top: float, front: float) -> bool:
+    """Whether two draws of 2,000 agree that a configuration is an answer."""
+    return top > LIKELY + 0.03 or front > FRONT + 0.05
+
+
+def test_an_answer_is_reached_by_the_form_and_kept_in_the_address(browser, page):
+    tab = browser.open(page)
+    tab.show("helper")
+    before = tab.evaluate("document.querySelectorAll('#helper-box .card').length")
+    tab.evaluate("zoo.set({likelihood: 'exact', latency: '2 ms'})")
+    cards = tab.evaluate(
+        "[...document.querySelectorAll('#helper-box .card h3 button')].map(b => b.textContent)"
+    )
+    assert before > 0
+    assert "realnvp" in cards
+    assert "gan" not in cards
+    out = tab.evaluate("document.querySelector('#helper-box details').textContent")
+    assert "it defines no likelihood" in out
+    again = browser.open(tab.evaluate("location.href"))
+    again.show("helper")
+    assert (
+        again.evaluate(
+            "words = [...document.querySelectorAll('#helper-box .card h3 button')].map(b => b.textContent)"
+        )
+        == cards
+    )
+    assert tab.complaints == again.complaints == []
+    again.close()
+    tab.close()
+
+
+def test_a_cell_of_the_slide_opens_its_evidence(browser, page):
+    tab = browser.open(page)
+    headings = tab.evaluate("[...document.querySelectorAll('#slide thead th')].map(h => h.textContent)")
+    assert headings == ["family", "parallel?", "sharp?", "stable?", "density?"]
+    tab.evaluate("document.querySelector('#slide button.cell').click()")
+    assert "The rule:" in tab.evaluate("document.querySelector('#sheet-body').textContent")
+    tab.evaluate("[...document.querySelectorAll('#sheet-body button')].at(-1).click()")
+    assert tab.evaluate("zoo.state.rows") == "pinned"
+    assert tab.evaluate("document.querySelectorAll('#table-main tr[data-row]').length") >= 1
+    assert tab.complaints == []
+    tab.close()

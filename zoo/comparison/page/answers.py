@@ -1,0 +1,122 @@
+"""What the page answers with: the measured slide, the material of the decision helper, the tuning curves.
+
+The page asks the records as :mod:`zoo.comparison.recommend` does, so that an answer follows the reader's
+constraints without a server; ``script/decide.js`` has the rules, and a test holds both to the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.page.payload import rounded, row_id, study_id
+from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
+from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, recall_of, standard_error
+from zoo.comparison.slide import of_study, slide
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.tuning import efforts
+
+Json = dict[str, Any]
+LIMITED = {
+    "latency": LATENCY,
+    "throughput": THROUGHPUT,
+    "training": TRAINING,
+    "memory": MEMORY,
+    "parameters": SIZE,
+}
+
+
+def measured_slides(compared: Sequence[Study]) -> Json:
+    """Return the slide of each study that has one, by the study's id, and the id of the fullest."""
+    slides = {study_id(study): of_study(study) for study in compared}
+    first = slide(compared)
+    return {
+        "first": next((name for name, one in slides.items() if one == first), None),
+        "by_study": {
+            name: _slide(one, study) for (name, one), study in zip(slides.items(), compared, strict=True)
+        },
+    }
+
+
+def _slide(one: Any, study: Study) -> Json:
+    places = {run.record.run_id: row_id(group) for group in study.groups for run in group.runs}
+    rows = []
+    for row in one.rows:
+        cells = []
+        for question, cell in row.cells.items():
+            cells.append(
+                {
+                    "question": question,
+                    "verdict": cell.verdict,
+                    "text": cell.text,
+                    "test": cell.test,
+                    "n": cell.n,
+                    "rows": list(dict.fromkeys(places[run] for run in cell.runs if run in places)),
+                    "others": cell.others,
+                }
+            )
+        rows.append({"family": row.family, "model": row.model, "cells": cells})
+    return {"rows": rows, "absent": list(one.absent)}
+
+
+def helper(study: Study) -> Json:
+    """Return what the decision helper asks of a study: its criteria, and numbers of every configuration."""
+    likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
+    criteria = {"fidelity": study.quality, "coverage": recall_of(study), "density": likelihood}
+    dead = collapsed(study)
+    asked = {**criteria, **LIMITED}
+    return {
+        "criteria": {
+            name: None
+            if quantity is None
+            else {"name": quantity.name, "direction": quantity.direction, "unit": quantity.unit}
+            for name, quantity in criteria.items()
+        },
+        "rows": [_candidate(group, likelihood, asked, dead) for group in study.ordered],
+    }
+
+
+def _candidate(
+    group: Group, likelihood: Quantity, asked: Mapping[str, Quantity | None], dead: Mapping[str, str]
+) -> Json:
+    kinds = group.kinds(likelihood.name)
+    values = {name: group.values(quantity) for name, quantity in asked.items() if quantity is not None}
+    errors = {name: standard_error(group, q) for name, q in asked.items() if q is not None}
+    images = [
+        run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None
+    ]
+    return {
+        "kind": kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none",
+        "collapsed": dead.get(key_of(group), ""),
+        "values": {name: [_exactly(value) for value in found] for name, found in values.items() if found},
+        "errors": {name: _exactly(error) for name, error in errors.items() if error},
+        "invertible": any(
+            name.startswith("invertibility/") and metric.value is not None
+            for run in group.finished
+            for name, metric in run.record.metrics.items()
+        ),
+        "conditional": group.settings.get("model.conditional") is True,
+        "images": sum(images) / len(images) if images else None,
+    }
+
+
+def _exactly(value: float) -> float:
+    """Return a number with ten digits: limits must not fall between it and what Python compares."""
+    return float(f"{value:.10g}")
+
+
+def tuning(study: Study) -> list[Json]:
+    """Return the expected best distance of each family after k configurations; see :mod:`..tuning`."""
+    return [
+        {
+            "family": effort.family,
+            "n": effort.n,
+            "selected_on": effort.selected_on,
+            "k": list(effort.k),
+            "expected": [rounded(value) for value in effort.expected],
+            "low": [rounded(value) for value in effort.low],
+            "high": [rounded(value) for value in effort.high],
+        }
+        for effort in efforts(study)
+    ]

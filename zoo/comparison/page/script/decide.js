@@ -1,0 +1,210 @@
+// The rules of the decision helper, those of zoo.comparison.recommend: who is out and why, who is best and how
+// sure that is, and what would change it. A test asks both the same questions.
+
+const DRAWS = 2000, LIKELY = 0.05, POSSIBLE = 0.01, FRONT_SHARE = 0.25, SURE = 0.95, ENOUGH_SEEDS = 3;
+const LEVELS = ['any', 'estimate', 'bound', 'exact'];
+const KIND_LEVELS = {'estimate': 1, 'lower bound': 2, 'exact†': 3, 'exact': 3};
+const LIMITS = {  // upper limit or not, and how a sentence begins
+  latency: [true, 'one sample takes'], throughput: [false, 'it makes'], training: [true, 'training takes'],
+  memory: [true, 'training needs'], parameters: [true, 'it has'],
+};
+const QUANTITY_NAMES = {latency: 'latency', throughput: 'throughput', training: 'training', memory: 'memory', parameters: 'parameters'};
+const LACKS = {'none': 'it defines no likelihood', 'estimate': 'its likelihood is an estimate (≈)', 'lower bound': 'its likelihood is a bound (≤)'};
+const RELAXABLE = {likelihood: 'that likelihood', latency: 'the latency', throughput: 'the throughput', training: 'the training time', memory: 'the memory',
+  parameters: 'the limit of parameters', invertible: 'invertible latents', conditional: 'labels', lost: 'the limit of lost runs'};
+
+const secondsText = seconds => (seconds < 1 ? `${general(1e3 * seconds, 3)} ms` : seconds < 3600 ? `${general(seconds, 3)} s` : `${general(seconds / 3600, 3)} h`);
+
+function limitText(constraint, value) {
+  if (constraint === 'latency' || constraint === 'training') return secondsText(value);
+  if (constraint === 'memory') return `${grouped(value / 1e6, 0)} MB`;
+  if (constraint === 'throughput') return `${number(value)} samples/s`;
+  if (constraint === 'lost') return `${(100 * value).toFixed(0)}% of its runs lost`;
+  return `${grouped(value, 0)} parameters`;
+}
+
+// Return a limit of three digits that lets a value in.
+function loosened(needed, upper) {
+  if (needed <= 0) return needed;
+  const step = 10 ** (Math.floor(Math.log10(needed)) - 2);
+  const steps = upper ? Math.ceil(needed / step - 1e-9) : Math.floor(needed / step + 1e-9);
+  return Number((steps * step).toPrecision(3));
+}
+
+// Return the weighted criteria that the study measures: [weight, key, {name, direction, unit}].
+const criteriaOf = (study, asked) => ['fidelity', 'coverage', 'density'].filter(key => asked[key] && study.helper.criteria[key]).map(key => [asked[key], key, study.helper.criteria[key]]);
+
+function reasonsAgainst(row, asked, criteria) {
+  const facts = row.study.helper.rows[row.index], reasons = [];
+  if (!row.finished) return [{constraint: 'finished', text: 'no run of it finished', needed: null}];
+  if (facts.collapsed) reasons.push({constraint: 'collapsed', text: facts.collapsed, needed: null});
+  if ((KIND_LEVELS[facts.kind] || 0) < LEVELS.indexOf(asked.likelihood)) reasons.push({constraint: 'likelihood', text: LACKS[facts.kind] || "its seeds' likelihoods are of several kinds", needed: null});
+  for (const [constraint, [upper, verb]] of Object.entries(LIMITS)) {
+    const limit = asked[constraint];
+    if (limit === null || limit === undefined) continue;
+    const values = facts.values[constraint];
+    if (!values) { reasons.push({constraint, text: `its ${QUANTITY_NAMES[constraint]} was not measured`, needed: null}); continue; }
+    const value = mean(values);
+    if (upper ? value > limit : value < limit) reasons.push({constraint, text: `${verb} ${limitText(constraint, value)} ${upper ? '>' : '<'} ${limitText(constraint, limit)}`, needed: value});
+  }
+  if (asked.invertible && !facts.invertible) reasons.push({constraint: 'invertible', text: 'no inverse of its latents was measured', needed: null});
+  if (asked.conditional && !facts.conditional) reasons.push({constraint: 'conditional', text: 'it was trained without labels', needed: null});
+  const lost = row.runs.length - row.finished;
+  if (asked.lost !== null && asked.lost !== undefined && lost > asked.lost * row.runs.length) reasons.push({constraint: 'lost', text: `${lost} of its ${row.runs.length} runs did not finish`, needed: lost / row.runs.length});
+  for (const [, key, quantity] of criteria) if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.name} was not measured`, needed: null});
+  return reasons;
+}
+
+// Return plausible losses of a row in one quantity; logarithms of positive distances and times.
+function lossesOf(row, key, direction, unit, random) {
+  const facts = row.study.helper.rows[row.index], values = facts.values[key];
+  if (!values) return new Float64Array(DRAWS).fill(Infinity);
+  const logs = direction === 'lower' && unit !== 'nats' && unit !== 'bits/dim' && Math.min(...values) > 0;
+  const drawn = drawsOf(values, DRAWS, random, logs, values.length === 1 ? facts.errors[key] : null);
+  return direction === 'higher' ? drawn.map(value => -value) : direction === 'one' ? drawn.map(value => loss(value, 'one')) : drawn;
+}
+
+// Return how often each row is on top and on the front over draws of the means, and which one beats it most.
+function contest(rows, criteria, likelihood) {
+  const n = rows.length, random = generator(1), score = rows.map(() => new Float64Array(DRAWS));
+  for (const [weight, key, {direction, unit}] of criteria) {
+    const losses = rows.map(row => lossesOf(row, key, direction, unit, random)), means = losses.map(values => sum([...values]) / DRAWS);
+    const centre = mean(means), scale = Math.sqrt(mean(means.map(value => (value - centre) ** 2))) || 1;
+    losses.forEach((values, i) => values.forEach((value, d) => { score[i][d] += weight * value / scale; }));
+  }
+  const latency = rows.map(row => lossesOf(row, 'latency', 'lower', 's', random));
+  const density = rows.length ? rows[0].study.helper.criteria.density : null;
+  const bits = likelihood ? rows.map(row => lossesOf(row, 'density', 'lower', density.unit, random)) : null;
+  const kinds = rows.map(row => row.study.helper.rows[row.index].kind);
+  const top = new Array(n).fill(0), front = new Array(n).fill(0), beatenBy = new Array(n).fill(0);
+  for (let d = 0; d < DRAWS; d++) {
+    let best = 0;
+    for (let i = 1; i < n; i++) if (score[i][d] < score[best][d]) best = i;
+    if (n) top[best] += 1 / DRAWS;
+  }
+  const slack = Math.log(THICKNESS);
+  for (let i = 0; i < n; i++) {
+    const beaten = new Uint8Array(DRAWS);
+    let most = -1;
+    for (let j = 0; j < n; j++) {
+      if (i === j || (bits && kinds[i] !== kinds[j])) continue;
+      let wins = 0;
+      for (let d = 0; d < DRAWS; d++) {
+        if (score[j][d] < score[i][d] && latency[j][d] <= latency[i][d] + slack && (!bits || bits[j][d] <= bits[i][d])) { wins++; beaten[d] = 1; }
+      }
+      if (wins > most) { most = wins; beatenBy[i] = j; }
+    }
+    front[i] = 1 - sum([...beaten]) / DRAWS;
+  }
+  return {top, front, beatenBy};
+}
+
+// Return the letters of the only criterion, by row id, and the ids of those tied with the best in it.
+function tiesOf(admitted, found, criteria) {
+  const letters = {}, tied = new Set();
+  if (criteria.length !== 1) return {letters, tied};
+  const [, key, {direction, unit}] = criteria[0], entrants = new Map();
+  const order = admitted.map((_, i) => i).sort((a, b) => found.top[b] - found.top[a] || found.front[b] - found.front[a]);
+  for (const i of order) if (!entrants.has(admitted[i].model)) entrants.set(admitted[i].model, admitted[i]);
+  const valuesOf = row => row.study.helper.rows[row.index].values[key];
+  const ranked = [...entrants.values()].filter(row => valuesOf(row).length >= 2).sort((a, b) => loss(mean(valuesOf(a)), direction) - loss(mean(valuesOf(b)), direction));
+  const likelihood = key === 'density', logs = !likelihood && direction === 'lower' && [...entrants.values()].every(row => Math.min(...valuesOf(row)) > 0);
+  const samples = ranked.map(row => valuesOf(row).map(value => (direction === 'one' ? loss(value, 'one') : logs ? Math.log(value) : value)));
+  const pairs = [], ps = [];
+  for (let i = 0; i < ranked.length; i++) for (let j = i + 1; j < ranked.length; j++) { pairs.push(`${i},${j}`); ps.push(welch(samples[i], samples[j])); }
+  const adjusted = holm(ps), different = new Set(pairs.filter((_, k) => adjusted[k] < 0.05));
+  compactLetters(ranked.length, (i, j) => different.has(`${i},${j}`)).forEach((word, i) => { letters[ranked[i].id] = word; });
+  if (ranked.length > 1) ranked.forEach((row, j) => { if (!ranked.some((_, i) => i < j && different.has(`${i},${j}`))) tied.add(row.id); });
+  return {letters, tied};
+}
+
+const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
+
+function comparisonText(row, better, criteria, asked) {
+  const facts = [row, better].map(one => one.study.helper.rows[one.index]), points = [], seen = new Set();
+  const asks = [...criteria.map(([, key, quantity]) => [key, quantity]), ['latency', {name: 'latency', direction: 'lower'}]];
+  if (asked.likelihood !== 'any' && facts[0].kind === facts[1].kind) asks.push(['density', row.study.helper.criteria.density]);
+  for (const [key, quantity] of asks) {
+    const [ours, theirs] = facts.map(one => one.values[key]);
+    if (seen.has(key) || !ours || !theirs) continue;
+    seen.add(key);
+    const [a, b] = [mean(ours), mean(theirs)];
+    if (loss(b, quantity.direction) < loss(a, quantity.direction)) points.push(`${quantity.name} ${valueText(key, quantity.name, b)} against ${valueText(key, quantity.name, a)}`);
+  }
+  return `${better.name} is better${points.length ? `: ${points.join(', ')}` : ''}`;
+}
+
+// Return the answer to constraints: cards, who is out and why, how sure, what to relax, what was not measured.
+function decide(study, asked) {
+  const criteria = criteriaOf(study, asked), rows = rowsOf(study);
+  if (!criteria.length) return {cards: [], excluded: [], criteria: '', certainty: 'The records have none of the weighted criteria.', relaxations: [], unmeasured: []};
+  const facts = row => study.helper.rows[row.index], main = criteria.reduce((a, b) => (b[0] > a[0] ? b : a));
+  const words = criteria.length === 1 ? criteria[0][2].name : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.name}`).join(' + ')}, each over its standard deviation among the admitted`;
+  const reasons = new Map(rows.map(row => [row.id, reasonsAgainst(row, asked, criteria)]));
+  let admitted = rows.filter(row => !reasons.get(row.id).length);
+  if (asked.density && admitted.length) {
+    const counts = new Map();
+    for (const row of admitted) counts.set(facts(row).kind, (counts.get(facts(row).kind) || 0) + 1);
+    const kind = [...counts.keys()].reduce((a, b) => (counts.get(b) > counts.get(a) || (counts.get(b) === counts.get(a) && (KIND_LEVELS[b] || 0) > (KIND_LEVELS[a] || 0)) ? b : a));
+    for (const row of admitted) if (facts(row).kind !== kind) reasons.get(row.id).push({constraint: 'density', text: `its likelihood (${facts(row).kind}) is of another kind than the others' (${kind})`, needed: null});
+    admitted = admitted.filter(row => facts(row).kind === kind);
+  }
+  const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, found, criteria);
+  const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
+  const chosen = new Set(answers.map(i => admitted[i].id));
+  for (const id of [...tied]) if (!chosen.has(id)) tied.delete(id);
+  admitted.forEach((row, i) => { if (!chosen.has(row.id)) reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, admitted[found.beatenBy[i]], criteria, asked), needed: null}); });
+  answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || found.front[b] - found.front[a] || a - b);
+  const why = (row, top) => (top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `tied with the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
+  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', why: why(admitted[i], found.top[i]),
+    tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
+  const meanLoss = row => { const values = facts(row).values[main[1]]; return values ? loss(mean(values), main[2].direction) : Infinity; };
+  return {cards, criteria: words, excluded: rows.filter(row => reasons.get(row.id).length).map(row => ({row, reasons: reasons.get(row.id)})),
+    certainty: certaintyText(cards, tied.size), relaxations: relaxations(rows, reasons, cards.map(card => card.row), asked, main, meanLoss),
+    unmeasured: unmeasured(study, cards, rows, asked, reasons)};
+}
+
+function certaintyText(cards, tied) {
+  if (!cards.length) return 'No measured configuration fulfils the constraints.';
+  const shares = cards.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${(100 * card.onTop).toFixed(0)} %`).join(', ');
+  const seeds = [...new Set(cards.map(card => card.row.finished))].sort((a, b) => a - b);
+  if (seeds.at(-1) === 1) return `Best in draws from the evaluation's error alone: ${shares}. One training seed each: no ranks.`;
+  const n = `n = ${seeds[0]}${seeds.length > 1 ? ` to ${seeds.at(-1)} seeds` : ' seeds'}`;
+  return `Best in draws of the means over seeds (t): ${shares}; ${n}.${tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : ''}`;
+}
+
+function relaxations(rows, reasons, answers, asked, main, meanLoss) {
+  const facts = row => row.study.helper.rows[row.index];
+  const best = Math.min(Infinity, ...answers.map(meanLoss)), nearest = new Map();
+  for (const row of rows) {
+    const against = reasons.get(row.id);
+    if (against.length !== 1 || !(against[0].constraint in RELAXABLE)) continue;
+    if ((asked.density && answers.length && facts(row).kind !== facts(answers[0]).kind) || meanLoss(row) >= best) continue;
+    const {constraint, needed} = against[0], limit = asked[constraint];
+    const gain = `${row.name} comes in (${main[2].name} ${valueText(main[1], main[2].name, mean(facts(row).values[main[1]]))}).`;
+    let distance = 0, value = null, words = `Without ${RELAXABLE[constraint]} ${gain}`;
+    if (constraint in LIMITS && needed === null) distance = Infinity;
+    else if (constraint === 'lost') { distance = needed - limit; value = needed; words = `At ${limitText('lost', needed)} ${gain}`; }
+    else if (needed !== null) {
+      value = loosened(needed, LIMITS[constraint][0]);
+      distance = needed > 0 && limit > 0 ? Math.abs(Math.log(needed / limit)) : Infinity;
+      words = `At ${limitText(constraint, value)} ${gain}`;
+    }
+    if (!nearest.has(constraint) || distance < nearest.get(constraint).distance) nearest.set(constraint, {distance, constraint, value, name: row.name, text: words});
+  }
+  return [...nearest.values()].sort((a, b) => a.distance - b.distance);
+}
+
+function unmeasured(study, cards, rows, asked, reasons) {
+  const measured = new Set(rows.filter(row => row.finished).map(row => row.model)), found = [];
+  const sweep = models => `zoo sweep families data=${study.data} model=${models.join(',')} seed=0,1,2`;
+  const absent = (DATA.known_models || []).filter(model => !measured.has(model));
+  if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}`, sweep(absent)]);
+  const few = [...new Set(cards.filter(card => card.row.finished < ENOUGH_SEEDS).map(card => card.row.model))];
+  if (few.length) found.push([`${few.join(', ')}: fewer than ${ENOUGH_SEEDS} seeds`, sweep(few)]);
+  if (asked.conditional && !cards.length) {
+    const alone = rows.filter(row => reasons.get(row.id).every(reason => reason.constraint === 'conditional') && 'model.conditional' in settingsOf(row));
+    if (alone.length) found.push([`no conditional model on ${study.data}`, `${sweep([...new Set(alone.map(row => row.model))])} model.conditional=true`]);
+  }
+  return found;
+}

@@ -1,0 +1,107 @@
+// The measured slide, and the form of the decision helper with its cards.
+
+const VERDICT_CHIPS = {'yes': 'good', 'no': 'bad', 'bound': 'warn', 'estimate': 'warn', 'undecided': 'warn', 'not measured': 'quiet'};
+const QUESTIONS = ['parallel', 'sharp', 'stable', 'density'];
+
+function drawSlide() {
+  const slides = DATA.slides, own = slides.by_study[state.study], id = own && own.rows.length ? state.study : slides.first;
+  const shown = id && slides.by_study[id];
+  byId('slide').hidden = !shown || !shown.rows.length;
+  if (byId('slide').hidden) return;
+  const cellNode = (row, question) => {
+    const cell = row.cells.find(one => one.question === question);
+    if (!cell || cell.verdict === 'not measured') return el('td', {'data-label': `${question}?`}, el('span', {class: 'dim'}, 'not measured'));
+    const others = Object.entries(cell.others).filter(([, verdict]) => verdict !== cell.verdict && verdict !== 'not measured');
+    return el('td', {'data-label': `${question}?`}, el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', onclick: () => openEvidence(id, row, cell)},
+      el('span', {class: `chip ${VERDICT_CHIPS[cell.verdict]}`}, cell.verdict), ' ', cell.text),
+      others.length ? el('span', {class: 'delta'}, others.map(([model, verdict]) => `${model}: ${verdict}`).join(', ')) : null);
+  };
+  fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
+    el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'family'), QUESTIONS.map(question => el('th', {scope: 'col'}, `${question}?`)))),
+    el('tbody', {}, shown.rows.map(row => el('tr', {}, el('th', {scope: 'row'}, row.family, el('span', {class: 'dim'}, ` (${row.model})`)), QUESTIONS.map(question => cellNode(row, question))))))),
+  el('p', {class: 'dim small-text'}, `Of ${studyOf(id).title}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
+}
+
+function openEvidence(id, row, cell) {
+  openSheet(`${row.family}: ${cell.question}?`, el('p', {class: 'big'}, `${cell.verdict} · ${cell.text}`), el('p', {}, `The rule: ${cell.test}.`), el('p', {}, `${count(cell.n, 'run')} of ${row.model}.`),
+    Object.keys(cell.others).length ? el('p', {}, `Other models of the family: ${Object.entries(cell.others).map(([model, verdict]) => `${model} ${verdict}`).join(', ')}.`) : null,
+    el('p', {}, el('button', {type: 'button', onclick: () => { byId('sheet').close(); set({study: id, pins: cell.rows, rows: 'pinned', query: '', hidden: []}); jump('table'); }}, 'see its rows in the table')));
+}
+
+// Return a duration in seconds of a text such as "10 ms", "2 s", "1.5 h"; null for nothing or nonsense.
+function secondsOf(words) {
+  const found = /^\s*([\d.]+)\s*(us|µs|ms|s|min|h)?\s*$/.exec(words);
+  return found ? Number(found[1]) * {us: 1e-6, 'µs': 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600}[found[2] || 's'] : null;
+}
+
+// Return a number of a text such as "1000", "200k", "1.5M", "2 GB"; null for nothing or nonsense.
+function amountOf(words) {
+  const found = /^\s*([\d.]+)\s*([kKMG]?)B?\s*$/.exec(words);
+  return found ? Number(found[1]) * {'': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9}[found[2]] : null;
+}
+
+const WEIGHTS = {quality: [1, 0, 0], coverage: [0, 1, 0], likelihood: [0, 0, 1], balanced: [1, 1, 0]};
+
+// Return the constraints that the form holds.
+function constraints() {
+  const [fidelity, coverage, density] = WEIGHTS[state.prefer] || WEIGHTS.quality;
+  return {likelihood: state.likelihood, latency: secondsOf(state.latency), throughput: amountOf(state.throughput), training: secondsOf(state.training), memory: amountOf(state.memory),
+    parameters: amountOf(state.parameters), invertible: state.invertible, conditional: state.conditional, lost: null, fidelity, coverage, density};
+}
+
+function cardNode(card, study) {
+  const {row} = card, shown = [study.quality, ...study.columns.filter(column => column.group === 'likelihood').slice(0, 1).map(column => column.key), 'latency', 'throughput', 'training time', 'parameters'];
+  const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished') ?? row.runs[0], pictures = picturesOf(study, row).samples;
+  return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|`})}, row.name),
+    card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
+  el('p', {class: 'small-text'}, card.why, el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`)),
+  PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
+  el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
+  el('p', {class: 'dim small-text'}, `${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
+  DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : null);
+}
+
+function drawHelper() {
+  const study = current(), answer = decide(study, constraints());
+  const out = new Map();
+  for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rowsOf(study).filter(one => one.model === row.model).length) {
+    if (row.stands) out.set(row.id, [row.name, reasons]);
+  }
+  const more = answer.excluded.length - out.size;
+  const relax = relaxation => el('li', {}, relaxation.text, ' ', relaxButton(relaxation));
+  fill(byId('helper-box'),
+    el('p', {class: 'certainty'}, el('strong', {}, 'How sure: '), answer.certainty, ` Of ${study.title} alone; nothing is extrapolated.`),
+    el('div', {class: 'cards'}, answer.cards.slice(0, 8).map(card => cardNode(card, study))),
+    answer.cards.length > 8 ? el('p', {class: 'dim'}, `and ${answer.cards.length - 8} more on the front`) : null,
+    answer.relaxations.length ? el('div', {}, el('h3', {}, 'What would change it'), el('ul', {class: 'notes'}, answer.relaxations.map(relax))) : null,
+    out.size || more ? el('details', {open: !narrow()}, el('summary', {}, `Why not the others (${answer.excluded.length})`), el('ul', {class: 'notes'}, [...out.values()].map(([name, reasons]) => el('li', {}, el('strong', {}, name), `: ${reasons.map(reason => reason.text).join('; ')}`)),
+      more > 0 ? el('li', {}, `and ${count(more, 'other configuration')} of these models`) : null)) : null,
+    answer.unmeasured.length ? el('div', {}, el('h3', {}, 'Not measured'), answer.unmeasured.map(([words, command]) => el('div', {}, el('p', {class: 'small-text'}, words), copyable(command)))) : null);
+}
+
+// Return the button that relaxes a constraint as an answer proposes.
+function relaxButton(relaxation) {
+  const {constraint, value} = relaxation;
+  const change = constraint === 'likelihood' ? {likelihood: 'any'} : ['invertible', 'conditional'].includes(constraint) ? {[constraint]: false} :
+    constraint === 'lost' ? {} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${general(value * (value < 1 ? 1000 : 1), 3)} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
+  return el('button', {type: 'button', class: 'small', onclick: () => { set(change); drawHelperForm(); }}, 'relax');
+}
+
+function drawHelperForm() {
+  const field = (label, name, example) => el('label', {class: 'field'}, el('span', {}, label),
+    el('input', {type: 'text', size: 8, value: state[name], placeholder: example, onchange: event => set({[name]: event.target.value.trim()})}));
+  const study = current(), criteria = study.helper.criteria;
+  const weights = [['quality', 'samples near the data', criteria.fidelity], ['coverage', 'samples of every kind', criteria.coverage], ['likelihood', 'likelihood', criteria.density], ['balanced', 'near and of every kind', criteria.coverage]];
+  fill(byId('helper-controls'),
+    select('likelihood', [['any', 'any or none'], ['estimate', 'at least an estimate'], ['bound', 'at least a bound'], ['exact', 'exact']], state.likelihood, likelihood => set({likelihood})),
+    field('one sample ≤', 'latency', '10 ms'), field('samples/s ≥', 'throughput', '1000'), field('training ≤', 'training', '60 s'), field('parameters ≤', 'parameters', '200k'), field('memory ≤', 'memory', '2 GB'),
+    toggle('invertible latents', state.invertible, invertible => set({invertible})), toggle('conditional', state.conditional, conditional => set({conditional})),
+    select('best in', weights.filter(([, , quantity]) => quantity).map(([key, words]) => [key, words]), state.prefer, prefer => set({prefer})));
+}
+
+function startHelper() {
+  const asked = ['likelihood', 'latency', 'throughput', 'training', 'parameters', 'memory', 'invertible', 'conditional', 'prefer'];
+  addView(['study'], byId('slide'), drawSlide);
+  addView(['study'], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
+  addView(['study', ...asked], byId('helper'), drawHelper, true);
+}
