@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,7 @@ def forked_jobs(monkeypatch) -> None:
 
 @pytest.fixture
 def workdir(tmp_path, monkeypatch):
-    """Return an empty directory, which is the working directory."""
+    """Return an empty directory, which is the working directory; modules in it are forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # a command adds the working directory
     return tmp_path

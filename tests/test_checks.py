@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from zoo.checks import Positive, PositiveFloat, checked, describe, settings
+from zoo.checks import Positive, PositiveFloat, check_settings, checked, describe, settings
 from zoo.errors import ZooError
 
 
@@ -33,7 +33,11 @@ def build(
     ("values", "sentence"),
     [
         ({"hidden": [64, 0]}, "model.hidden must be a list of whole numbers, each at least 1; got [64, 0]."),
-        ({"hidden": [1.0]}, "each at least 1; got [1.0]."),
+        ({"hidden": [1.5]}, "each at least 1; got [1.5]."),
+        ({"hidden": [1e30]}, "each at least 1; got [1e+30]."),
+        ({"hidden": [10**30]}, "model.hidden must be at most 2**53"),
+        ({"solver": {"steps": 1e30}}, "model.solver.steps must be a whole number, at least 1; got 1e+30."),
+        ({"solver": {"steps": True}}, "got True."),
         ({"hidden": "ab"}, "got 'ab'."),
         ({"hidden": None}, "got null."),
         ({"bound": "x"}, "model.bound must be a number or sigmoid or null; got 'x'."),
@@ -52,6 +56,26 @@ def test_the_error_of_a_wrong_setting_has_its_name_and_the_allowed_values(values
     with pytest.raises(ZooError) as error:
         build(**values)
     assert sentence in str(error.value)
+
+
+@checked("model")
+def given(*, count: Positive = 1, sizes: Sequence[Positive] = (1,), rate: float = 1.0) -> list:
+    return [count, sizes, rate]
+
+
+def test_a_whole_number_may_be_written_with_an_exponent():
+    made = given(count=1e3, sizes=[1e2, 64], rate=1e3)
+    assert made == [1000, [100, 64], 1000.0]
+    assert [type(made[0]), *map(type, made[1]), type(made[2])] == [int, int, int, float]
+    assert Solver(steps=5e1).steps == 50
+
+
+def test_settings_are_checked_without_calling_what_takes_them():
+    check_settings(build, {"hidden": [3], "solver": {"steps": 3}}, "model")
+    with pytest.raises(ZooError, match=r"model\.hidden must be a list"):
+        check_settings(build, {"hidden": 3}, "model")
+    with pytest.raises(ZooError, match="no setting of model called 'hiden'"):
+        check_settings(build, {"hiden": 3}, "model")
 
 
 def test_allowed_settings_are_not_changed():

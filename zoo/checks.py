@@ -30,6 +30,7 @@ import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -57,8 +58,10 @@ NotNegative = Annotated[int, Ge(0)]
 PositiveFloat = Annotated[float, Gt(0)]
 NotNegativeFloat = Annotated[float, Ge(0)]
 Share = Annotated[float, Ge(0), Lt(1)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]  # the range of NumPy's and Lightning's seeds
+LARGEST = 2**53  # whole numbers up to it are exact as floating-point numbers, and fit into every counter
 
-# strict: "1" is not a number, 1.0 not a whole number, 1 not true or false; numbers are finite
+# strict: "1" is not a number, 1 not true or false; numbers are finite. 1000.0 (1e3) is a whole number.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -110,6 +113,20 @@ def checked(section: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     return decorate
 
 
+def check_settings(function: Callable[..., Any], values: Mapping[str, Any], section: str) -> None:
+    """Check settings against the annotations of a function without calling it.
+
+    Raises:
+        ZooError: a setting does not exist, or its annotation does not allow the value.
+    """
+    signature, hints = inspect.signature(function), _hints(inspect.unwrap(function))
+    for name, value in values.items():
+        if name not in signature.parameters and not _takes_any(signature):
+            raise unknown(f"setting of {section}", str(name), _names(signature))
+        if name in hints:
+            _value(hints[name], value, f"{section}.{name}", signature.parameters[name].default)
+
+
 def _takes_any(signature: inspect.Signature) -> bool:
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values())
 
@@ -152,11 +169,31 @@ def _value(hint: Any, value: Any, name: str, default: Any = None) -> Any:
     adapter = _adapter(hint)
     if adapter is None:
         return value
-    try:
-        adapter.validate_python(plain := _plain(value))
-    except ValidationError:
-        raise ZooError(f"{name} must be {describe(hint)}; got {_shown(value)}.") from None
-    return plain
+    plain = _plain(value)
+    for candidate in (plain, _whole(plain)):
+        try:
+            adapter.validate_python(candidate)
+        except ValidationError:
+            continue
+        if _is_small(candidate):
+            return candidate
+        raise ZooError(f"{name} must be at most 2**53, the largest exact whole number; got {_shown(value)}.")
+    raise ZooError(f"{name} must be {describe(hint)}; got {_shown(value)}.")
+
+
+def _whole(value: Any) -> Any:
+    """Return floating-point numbers without a fraction as whole ones: ``1e3`` is a thousand."""
+    if type(value) in (list, tuple):
+        return type(value)(map(_whole, value))
+    exact = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST
+    return int(value) if exact else value
+
+
+def _is_small(value: Any) -> bool:
+    """Return whether all whole numbers are within what a counter holds."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_small, value))
+    return not isinstance(value, int) or abs(value) <= LARGEST
 
 
 def _plain(value: Any) -> Any:
@@ -225,9 +262,10 @@ def describe(hint: Any) -> str:
         if arguments and get_origin(arguments[0]) is Literal:
             return f"a list of any of {inner.replace(' or ', ' and ')}"
         noun, _, bounds = inner.partition(", ")
-        noun = noun.removeprefix("a ").replace("number", "numbers").replace("word", "words")
+        noun = noun.removeprefix("a ").replace("or a ", "or ").replace("number", "numbers")
+        noun = noun.replace("word", "words")
         return f"a list of {noun}" + (f", each {bounds}" if bounds else "")
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "a word", Path: "a path"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 

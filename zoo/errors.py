@@ -31,6 +31,7 @@ class CutOff(ZooError):
     """The run was stopped by its environment (memory, disk, a lost process). The same command resumes it."""
 
 
+REFUSED = 2  # exit code of a command with a mistake that the user can mend
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again later)
 # Exit codes of a run that the same command resumes. Python exits with 120 if it cannot flush its output.
 STOPPED = {CUT_OFF, 120, 130, 143}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zoo.config import find_own_modules, model_settings
+from zoo.config import model_settings
+from zoo.config.targets import class_of, make
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, cut_off
 
@@ -39,21 +40,7 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
     Raises:
         ZooError: the target cannot be imported, or does not take these settings.
     """
-    from hydra.utils import get_class
-
-    settings = dict(settings)
-    target = settings.pop("_target_", None)
-    if not target:
-        raise ZooError("A model's YAML needs a line `_target_: package.module.Class`.")
-    find_own_modules()
-    try:
-        model_class = get_class(target)
-    except Exception as error:
-        raise ZooError(f"The model's _target_ '{target}' cannot be imported: {error}.") from error
-    try:
-        return model_class(spec=spec, **settings)
-    except TypeError as error:
-        raise ZooError(f"{target} does not take these settings: {error}.") from error
+    return make(class_of(settings, "model"), settings, "model", spec=spec)
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Any:

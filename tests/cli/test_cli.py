@@ -139,7 +139,7 @@ list: [{model: realnvp, model.hidden: oops}]
 """
 
 
-def test_a_sweep_continues_after_a_failure_and_skips_ended_runs(workdir, capsys, forked_jobs):
+def test_a_sweep_continues_after_a_refusal_and_skips_ended_runs(workdir, capsys, forked_jobs):
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text(SWEEP)
     assert main(["sweep", "mine", "--dry-run"]) == 0
@@ -147,11 +147,12 @@ def test_a_sweep_continues_after_a_failure_and_skips_ended_runs(workdir, capsys,
     assert not (workdir / "runs").exists()
     assert main(["sweep", "mine"]) == 2
     records = {p: p.read_bytes() for p in workdir.rglob("record.json")}
-    assert sorted(json.loads(r)["status"] for r in records.values()) == ["failed", "finished", "finished"]
+    assert sorted(json.loads(r)["status"] for r in records.values()) == ["finished", "finished"]
+    assert len(list((workdir / "runs/mine").glob("*-s0-*"))) == 2, "what was refused leaves no directory"
     assert (workdir / "runs/mine/comparison/index.html").exists()
     capsys.readouterr()
     assert main(["sweep", "mine"]) == 2
-    assert "3 done, 0 left" in capsys.readouterr().out
+    assert "2 done, 1 left" in capsys.readouterr().out
     assert records == {p: p.read_bytes() for p in workdir.rglob("record.json")}
 
 

@@ -65,6 +65,31 @@ def test_data_of_a_name_of_their_own_are_called_by_it(tmp_path):
     }  # fmt: skip
 
 
+def own(root, name, test, **settings):
+    """Write a run on a table of a user's own; return the run."""
+    record = write(root, "maf", "flow", data=name, **settings)
+    record.provenance.config["data"] = {"content": "c" * 16}
+    prints = {"train": "a" * 16, "val": "b" * 16, "test": test * 16}
+    about = DataDescription(name, fingerprint=prints["train"], fingerprints=prints, shape=[2])
+    record.provenance.data = about
+    return Run(record, save(root, record))
+
+
+def test_a_copy_of_a_users_table_under_another_name_is_the_same_data(tmp_path):
+    runs = [own(tmp_path, name, "d", seed=seed) for seed, name in enumerate(("table:a", "table:b"))]
+    (study,) = studies(runs)
+    (group,) = study.groups
+    assert [run.record.seed for run in group.runs] == [0, 1]
+
+
+def test_tables_that_differ_in_the_test_split_alone_are_other_data(tmp_path):
+    runs = [own(tmp_path, "table:a", test, key=f"-{test}") for test in "de"]
+    assert len(studies(runs)) == 2
+    names = {run.data for run in with_labels(runs)}
+    assert len(names) == 2
+    assert any("test dddddddd" in name for name in names)
+
+
 def test_three_data_sets_of_one_name_have_three_labels():
     three = [
         Dataset("photos", (3, 8, 8), 256, (), "a"),

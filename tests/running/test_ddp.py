@@ -29,6 +29,7 @@ from zoo.models.core.nfe import count_nfe
 from zoo.record import LIKELIHOOD, SAMPLES, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
+from zoo.training.module import TrainingModule
 
 SMALL = [
     "logger=none", "training.updates=6", "training.batch_size=24", "training.validations=2",
@@ -324,8 +325,6 @@ def different_seeds(rank):
 
 
 def fails_on_rank_one(rank):
-    from zoo.training.module import TrainingModule
-
     def fail(self):
         raise ValueError("nothing is left")
 
@@ -353,8 +352,6 @@ def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path
 
 
 def dies_on_rank_one(rank):
-    from zoo.training.module import TrainingModule
-
     average = TrainingModule.average_weights
 
     def die(self):
@@ -383,8 +380,6 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
 
 
 def ends_on_rank_one(rank):
-    from zoo.training.module import TrainingModule
-
     average = TrainingModule.average_weights
 
     def send_signal(self):
@@ -461,3 +456,26 @@ def test_other_strategies_are_refused():
 
     with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp'"):
         strategy(to_dict(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]).trainer))
+
+
+def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
+    def interrupt(self):
+        if self.updates == 4:  # after the validation at update 3
+            raise KeyboardInterrupt
+
+    overrides = ["model=maf", *MOONS, *SMALL]
+    whole = run(compose_run([*overrides, "trainer=cpu"]), tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "average_weights", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(compose_run([*overrides, "trainer=cpu"]), tmp_path / "cut")
+    (errors,) = in_ranks([([*overrides, *TWO], tmp_path / "cut")])
+    assert errors == [None, None]
+    record = read(tmp_path / "cut")
+    assert (record.run_id, record.stability.resumed_at) == (whole.run_id, 3)
+    assert record.metrics["nll"].value == pytest.approx(whole.metrics["nll"].value, rel=1e-4)
+    seconds = record.cost.train_seconds
+    assert seconds < record.cost.device_seconds < 2 * seconds, "one device first, then two"
+    rows = list(csv.DictReader((tmp_path / "cut/curves.csv").read_text(encoding="utf-8").splitlines()))
+    spent = [float(row["device_seconds"]) for row in rows]
+    assert spent == sorted(spent)

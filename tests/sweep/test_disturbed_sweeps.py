@@ -105,23 +105,54 @@ def test_two_sweeps_of_one_directory_share_its_jobs(tmp_path, undisturbed):
 
 def test_a_failed_job_is_repeated_only_on_request(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP.replace("model: [realnvp, maf]", "model: [realnvp]"))
-    (tmp_path / "mine.yaml").open("a").write("when: {model=realnvp: {model.hidden: oops}}\n")
-    jobs, _ = run_small_sweep(tmp_path)
+    failing = Forked(lambda directory: during_update(3, lambda: [].pop()))
+    jobs, _ = run_small_sweep(tmp_path, failing)
     assert jobs[0].state == "failed"
     record = jobs[0].directory / "record.json"
     before = record.stat().st_mtime_ns
     jobs, output = run_small_sweep(tmp_path)
     assert "1 done, 0 left" in output
     assert record.stat().st_mtime_ns == before
-    jobs, output = run_small_sweep(tmp_path, retry_failed=True)
+    jobs, output = run_small_sweep(tmp_path, failing, retry_failed=True)
     assert "0 done, 1 left" in output
     assert jobs[0].state == "failed"
     assert record.stat().st_mtime_ns > before
 
 
-def test_a_job_that_fails_in_another_process_is_not_repeated_by_a_waiting_one(tmp_path):
+def test_a_job_with_a_slip_is_refused_and_the_others_are_made(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP + "when: {model=maf: {model.hidden: oops}}\n")
+    for _ in range(2):  # it is refused each time, and never taken for a failed model
+        jobs, output = run_small_sweep(tmp_path)
+        assert [job.state for job in jobs] == ["finished", "refused"]
+        assert "refused in" in output
+        assert "model.hidden must be a list of whole numbers, each at least 1; got 'oops'." in output
+        assert [folder.name for folder in (tmp_path / "runs").iterdir()] == [jobs[0].identity.run_id]
+
+
+def test_a_sweep_says_what_is_done_and_makes_it_again_on_request(tmp_path):
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("model: [realnvp, maf]", "model: [realnvp]"))
+    jobs, output = run_small_sweep(tmp_path)
+    assert "already done" not in output
+    record = jobs[0].directory / "record.json"
+    before = read(jobs[0].directory).provenance.finished_at
+    jobs, output = run_small_sweep(tmp_path)
+    assert "All jobs are already done, nothing was trained for them." in output
+    assert f"The last one ended on {before[:10]} at {before[11:16]} (UTC). --again makes" in output
+    old = record.stat().st_mtime_ns
+    jobs, output = run_small_sweep(tmp_path, again=True)
+    assert "0 done, 1 left" in output
+    assert jobs[0].state == "finished"
+    assert record.stat().st_mtime_ns > old
+
+
+def test_a_job_that_fails_in_another_process_is_not_repeated_by_a_waiting_one(tmp_path, monkeypatch):
     """Two sweeps start the same job at once; the second waits for the first and accepts its failure."""
-    (tmp_path / "mine.yaml").write_text(SWEEP.replace("[8]", "oops"))
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+
+    def fail(*_):
+        raise ZooError("oops")
+
+    monkeypatch.setattr("zoo.running.run.judge", fail)
     job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
     config = compose_run(job.overrides)
     with pytest.raises(ZooError, match="oops"):
@@ -148,8 +179,9 @@ def test_a_directory_is_not_overwritten_by_a_run_with_other_settings(tmp_path):
     assert [job.state for job in jobs] == ["cut off", "finished"]
     for job in jobs:
         before = {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()}
-        for other in ("seed=1", "training.lr=0.5"):
-            with pytest.raises(ZooError, match=r"holds a run with other settings; leave out hydra\.run\.dir"):
+        for other, name in (("seed=1", "seed"), ("training.lr=0.5", r"training\.lr")):
+            sentence = rf"holds a run with other settings \(another {name}\); leave out hydra\.run\.dir"
+            with pytest.raises(ZooError, match=sentence):
                 run(compose_run([*job.overrides, other]), job.directory)
         assert {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()} == before
 

@@ -40,7 +40,20 @@ def test_a_job_that_was_stopped_from_outside_is_cut_off_and_leaves_no_record(job
     assert not (job.directory / "record.json").exists()
 
 
-@pytest.mark.parametrize("code", [-signal.SIGSEGV, 1, 2])
+def test_a_job_that_was_refused_leaves_nothing(job):
+    class Launcher:
+        def start(self, overrides, directory, threads):
+            (directory / "log.txt").write_text("zoo: training.lr must be a number.\n")
+
+    job.directory.rmdir()
+    job.start(Launcher(), 1)
+    job.end(2)
+    assert (job.state, job.reason) == ("refused", "training.lr must be a number.")
+    assert job.ended
+    assert not job.directory.exists()
+
+
+@pytest.mark.parametrize("code", [-signal.SIGSEGV, 1])
 def test_a_job_that_crashed_has_failed_and_gets_a_record(job, code):
     (job.directory / "log.txt").write_text("Traceback\nzoo: It cannot be.\n\n")
     job.end(int(code))
@@ -62,14 +75,14 @@ def test_a_job_that_another_process_works_on_gets_no_record(job):
 
 
 def test_the_record_of_a_job_wins_over_its_exit_code(job):
-    job.end(2)
+    job.end(1)
     other = type(job)(job.overrides, job.identity, job.directory)
     other.end(-signal.SIGKILL)
-    assert (other.state, other.reason) == ("failed", "exit code 2")
+    assert (other.state, other.reason) == ("failed", "exit code 1")
 
 
 def test_a_failed_record_is_ignored_when_it_is_retried_until_there_is_a_new_one(job):
-    job.end(2)
+    job.end(1)
     assert not job.adopt_record(retry_failed=True)
     assert not job.adopt_record(), "the same record does not count later either"
     (job.directory / "record.json").unlink()

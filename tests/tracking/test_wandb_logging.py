@@ -15,7 +15,7 @@ from zoo.errors import ZooError
 from zoo.record import AXES, DENSITY, SAMPLES, Cost, Provenance, read
 from zoo.running.run import run
 from zoo.tracking.final import density_picture, histograms
-from zoo.tracking.logger import finish, log_curves, log_family
+from zoo.tracking.logger import check_logger, finish, log_curves, log_family
 from zoo.tracking.names import BEST_LOSS
 
 
@@ -92,8 +92,21 @@ def test_another_axis_and_an_uploaded_checkpoint_can_be_chosen(workdir):
     (entry,) = of_kind(records, "artifact")[1]["manifest"]["contents"]
     assert "ref" not in entry
     assert entry["path"] == "best.ckpt"
-    with pytest.raises(ZooError, match=r"logger\.x_axis is one of updates, images_seen, device_seconds"):
-        begin([], workdir, x_axis="_step")
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"x_axis": "_step"}, "logger.x_axis must be updates, images_seen or device_seconds; got '_step'."),
+        ({"upload_checkpoint": "yes"}, "logger.upload_checkpoint must be true or false; got 'yes'."),
+        ({"projekt": "mine"}, "did you mean project?"),
+        ({"name": "tensorboard"}, "logger= takes wandb, csv or none; got 'tensorboard'."),
+    ],
+)
+def test_a_wrong_setting_of_the_logger_is_refused(settings, sentence):
+    with pytest.raises(ZooError) as error:
+        check_logger({"name": "wandb"} | settings)
+    assert sentence in str(error.value)
 
 
 def test_densities_are_drawn_with_y_upwards_and_each_level_has_a_bin(tmp_path):

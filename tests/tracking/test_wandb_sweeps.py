@@ -15,6 +15,7 @@ from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_com
 from zoo.cli.parser import make_parser
 from zoo.config import compose_run, identify, options, shipped
 from zoo.sweep.plan import find_sweep
+from zoo.tracking.logger import PROJECT
 from zoo.tracking.names import BEST_LOSS
 
 FILES = sorted(shipped("sweeps").glob("wandb/*.yaml"))
@@ -85,7 +86,9 @@ def test_every_proposal_is_a_valid_run(sweep):
         words = command_of(sweep, values)
         assert words[:2] == ["zoo", "train"]
         config = compose_run(words[2:])
-        assert (config.logger.name, config.logger.project) == ("wandb", sweep["project"])
+        assert config.logger.name == "wandb"
+        assert config.logger.project is None, "the agent's WANDB_PROJECT, or zoo"
+        assert sweep["project"] == PROJECT
         for name, value in values.items():
             if name not in ("model", "data"):
                 assert OmegaConf.select(config, name) == value

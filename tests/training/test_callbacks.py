@@ -44,7 +44,7 @@ def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
     run(compose_run([*settings, "model=gan", "training.lr=0", "training.ema=0"]), tmp_path / "still")
     with (tmp_path / "still/curves.csv").open() as file:
         assert len({r["val/energy_distance"] for r in csv.DictReader(file)}) == 1, "the same latents"
-    with pytest.raises(ZooError, match=r"needs two validation examples; there are 1\. .*data\.val"):
+    with pytest.raises(ZooError, match=r"needs two validation examples, and there is 1; .*data\.val"):
         run(compose_run([*settings, "model=gan", "data.val=1"]), tmp_path / "one")
     stability = {model: read(tmp_path / model).stability for model in curves}
     assert stability["gan"].oscillation_of == "val/energy_distance"

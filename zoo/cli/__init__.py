@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return train(arguments[1:])
         return _run_command(arguments)
     except KeyboardInterrupt:
-        _print_error("interrupted; the same command goes on from where it stopped.")
+        without = " without --again" if "--again" in arguments else ""
+        _print_error(f"interrupted; the same command{without} goes on from where it stopped.")
         return 130
     except BrokenPipeError:
         return 0
@@ -59,12 +60,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_command(arguments: list[str]) -> int:
     parser = make_parser()
+    arguments = _with_output(arguments)
     options, rest = parser.parse_known_args(arguments)
     if rest and (not hasattr(options, "overrides") or any(text.startswith("-") for text in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:  # overrides may follow the flags
         options.overrides += rest
     return int(options.run(options))
+
+
+def _with_output(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with ``-o -NAME`` as ``--out=-NAME``, since argparse takes no value with a dash.
+
+    >>> _with_output(["compare", "runs", "-o", "-page", "--archive"])
+    ['compare', 'runs', '--out=-page', '--archive']
+    """
+    joined: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        value = next(waiting, None) if argument in ("-o", "--out") else None
+        joined.append(argument if value is None else f"--out={value}")
+    return joined
 
 
 def _print_error(sentence: str) -> None:

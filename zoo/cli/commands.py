@@ -19,6 +19,7 @@ def sweep(options: Namespace) -> int:
         parallel=options.jobs,
         dry_run=options.dry_run,
         retry_failed=options.retry_failed,
+        again=options.again,
     )
     if options.dry_run:
         return 0

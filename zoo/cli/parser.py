@@ -33,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     sweep.add_argument("--jobs", type=int, metavar="N", help="number of jobs at a time")
     sweep.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     sweep.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
+    sweep.add_argument("--again", action="store_true", help="make every run anew, those that are done too")
     sweep.add_argument("-o", "--out", type=Path, metavar="DIR", help="directory of the runs (runs/NAME)")
     sweep.set_defaults(run=run.sweep)
 

@@ -10,17 +10,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import check_choices, compose_run, options, searchpath_override, shipped
-from zoo.config.overrides import with_plus
+from zoo.config import check_choices, compose_run, options, shipped
+from zoo.config.overrides import as_typed, with_plus
+from zoo.config.own import own_files, register
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import is_first_rank
 
-USAGE = """usage: zoo train [+experiment=NAME] [model=NAME] [data=NAME] [key=value ...] [-m] [--cfg job]
+AGAIN = "--again"
+# Hydra's flags that are followed by a value.
+WITH_VALUE = {
+    *("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"),
+    *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+}
+USAGE = """usage: zoo train [+experiment=NAME] [model=NAME] [data=NAME] [key=value ...] [--again] [-m]
 
-Train a model, evaluate it by the protocol and write its record. Any Hydra override is accepted; with -m,
-comma-separated values make an ordinary Hydra multirun, each job in its own process.
+Train a model, evaluate it by the protocol and write its record. A run that is done already is not trained
+again, unless --again is given. Any Hydra override is accepted; with -m, comma-separated values make an
+ordinary Hydra multirun, each job in its own process.
 
   experiment: {experiment} (whole recipes of papers: model, data and training)
   model:      {model}
@@ -35,41 +43,76 @@ comma-separated values make an ordinary Hydra multirun, each job in its own proc
 
 def train(arguments: Sequence[str]) -> int:
     """Train one run, or launch the jobs of a multirun; return the exit code."""
-    flags = [a for a in arguments if a.startswith("-")]
-    overrides = [a for a in arguments if not a.startswith("-")]
+    again = AGAIN in arguments and not _restarted_by_slurm()
+    flags, overrides = split_arguments([a for a in arguments if a != AGAIN])
     if {"-h", "--help"} & set(flags):
         groups = ("experiment", "model", "data", "training", "trainer", "logger", "launcher")
         print(USAGE.format(**{group: ", ".join(options(group)) for group in groups}))
         return 0
-    check_choices([o for o in overrides if "=" in o])
+    several = bool({"-m", "--multirun"} & set(flags))
+    overrides = [as_typed(o, several) for o in overrides]
+    check_choices(overrides)
+    if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
+        for sentence in own_files(overrides):
+            print(f"zoo: {sentence}", file=sys.stderr)
     if flags:
-        return _run_hydra(arguments)
-    for text in overrides:
-        if "=" not in text.lstrip("~"):
-            raise ZooError(f"'{text}' is not an override; write key=value, e.g. model=glow.")
-    return _train_one(compose_run(overrides))
+        return _run_hydra([*overrides, *flags], again)
+    return _train_one(compose_run(overrides), again)
 
 
-def _train_one(config: DictConfig) -> int:
+def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the flags, each followed by its value, and the overrides, in whatever order they were given.
+
+    >>> split_arguments(["model=maf", "--cfg", "job", "data=moons", "-m"])
+    (['--cfg', 'job', '-m'], ['model=maf', 'data=moons'])
+    """
+    flags: list[str] = []
+    overrides: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in WITH_VALUE and (value := next(waiting, None)) is not None:
+            flags.append(value)
+    return flags, overrides
+
+
+def _restarted_by_slurm() -> bool:
+    """Return whether Slurm has put this job back into the queue: it then goes on from its checkpoint."""
+    return os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
+
+
+def _train_one(config: DictConfig, again: bool = False) -> int:
     """Train the run of a composed configuration; return the exit code of this rank.
+
+    Args:
+        config: with its ``hydra`` node.
+        again: whether to make a run anew that is done already.
 
     Raises:
         ZooError: the run did not finish; only the first rank raises it, so that it is printed once.
     """
     from zoo.cli.report import ProgressLine, print_result
+    from zoo.record import RECORD
     from zoo.running.run import run
 
     directory = Path(str(config.hydra.run.dir))
+    if not str(config.hydra.run.dir or "").strip():
+        raise ZooError("hydra.run.dir must be the path of a directory; leave it out, or give one.")
     quiet = os.environ.get("ZOO_QUIET") == "1"
     try:
-        record = run(config, directory, None if quiet else ProgressLine())
+        record = run(config, directory, None if quiet else ProgressLine(), again)
     except Exception as error:
         if not is_first_rank():
             return CUT_OFF if cut_off(error) else 2
         if isinstance(error, CutOff):
-            raise CutOff(f"{error} The same command goes on from where it stopped.") from error
+            same = f"The same command without {AGAIN}" if again else "The same command"
+            raise CutOff(f"{error} {same} goes on from where it stopped.") from error
         if isinstance(error, ZooError):
-            where = "" if str(directory) in str(error) else f" The record is in {directory}."
+            recorded = (directory / RECORD).exists() and str(directory) not in str(error)
+            where = f" The record is in {directory}." if recorded else ""
             raise type(error)(f"{error}{where}") from error
         raise
     if not is_first_rank():
@@ -80,7 +123,7 @@ def _train_one(config: DictConfig) -> int:
     return 0
 
 
-def _run_hydra(arguments: Sequence[str]) -> int:
+def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
     """Let Hydra handle multiruns, ``--cfg`` and other flags; return the exit code.
 
     A job of a multirun does not train in the process in which Hydra's launcher runs it. It starts a new
@@ -102,8 +145,10 @@ def _run_hydra(arguments: Sequence[str]) -> int:
     def task(config: DictConfig) -> float:
         cfg: Any = HydraConfig.get()
         if cfg.mode != RunMode.MULTIRUN:
-            return _train_one(config)
-        directory, overrides = Path(cfg.runtime.output_dir).absolute(), list(cfg.overrides.task)
+            return _train_one(config, again)
+        directory = Path(cfg.runtime.output_dir).absolute()
+        overrides: Any = OmegaConf.to_container(cfg.overrides.task, resolve=False)
+        overrides += [AGAIN] if again else []
         if slurm.in_slurm_job():
             settings = cfg.launcher
             code = slurm.Task(overrides, directory, settings.cpus_per_task, settings.max_num_timeout)()
@@ -116,7 +161,8 @@ def _run_hydra(arguments: Sequence[str]) -> int:
 
     if shutil.which("squeue") and any(a.startswith("launcher=") for a in arguments):
         slurm.poll_with_squeue()
-    sys.argv = ["zoo train", *map(with_plus, arguments), *searchpath_override()]
+    register()
+    sys.argv = ["zoo train", *map(with_plus, arguments)]
     task.__module__ = "__main__"
     try:
         hydra.main(config_path=str(shipped("conf")), config_name="config", version_base="1.3")(task)()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo.comparison.collect import Run
 
@@ -15,23 +15,31 @@ class Dataset:
     """What has to agree for two runs to have the same data.
 
     Attributes:
-        name: of the data set.
+        name: of the data set. Of a user's own data it is only what to call them: the same content is the same
+            data under any name.
         shape: of an example.
         levels: number of values of an integer pixel; None for continuous data.
         sizes: examples by split.
         fingerprint: hash of the training split.
+        held_out: of a user's own data the hashes of the other splits, by their names, where recorded.
+        key: the name; of a user's own data with such hashes, which need no name, a word for all of them.
     """
 
-    name: str
+    name: str = field(compare=False)
     shape: tuple[int, ...] | None = None
     levels: int | None = None
     sizes: tuple[tuple[str, int], ...] = ()
     fingerprint: str | None = None
+    held_out: tuple[tuple[str, str], ...] = ()
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.key or self.name)
 
     @property
     def known(self) -> bool:
         """Whether the record says more of the data than its name; a run that failed early may not."""
-        return self != Dataset(self.name)
+        return (self.shape, self.levels, self.sizes, self.fingerprint) != (None, None, (), None)
 
 
 def dataset(run: Run) -> Dataset:
@@ -41,6 +49,13 @@ def dataset(run: Run) -> Dataset:
         return Dataset(run.record.data)
     shape = None if about.shape is None else tuple(about.shape)
     sizes = tuple(sorted(about.sizes.items()))
+    settings = run.record.provenance.config.get("data")
+    is_own = isinstance(settings, dict) and "content" in settings
+    held_out = sorted((split, mark) for split, mark in about.fingerprints.items() if split != "train")
+    if is_own and held_out:
+        return Dataset(
+            run.record.data, shape, about.levels, sizes, about.fingerprint, tuple(held_out), key="own data"
+        )
     return Dataset(run.record.data, shape, about.levels, sizes, about.fingerprint)
 
 
@@ -76,6 +91,9 @@ def _differences(alike: list[Dataset]) -> dict[Dataset, str]:
             digits += DIGITS
         marks = [f"fingerprint {mark[:digits]}" if mark else "no fingerprint" for mark in hashes]
         texts = [", ".join(filter(None, pair)) for pair in zip(texts, marks, strict=True)]
+    if len(set(texts)) < len(texts):  # the training splits agree
+        held_out = [", ".join(f"{split} {mark[:DIGITS]}" for split, mark in data.held_out) for data in known]
+        texts = [", ".join(filter(None, pair)) for pair in zip(texts, held_out, strict=True)]
     unknown = {data: "data not recorded" for data in alike if not data.known}
     return dict(zip(known, texts, strict=True)) | unknown
 

@@ -1,13 +1,11 @@
 """From overrides to one composed configuration and its identity. Imports no torch."""
 
 from zoo.config.compose import check_choices, compose_run, model_settings
-from zoo.config.identity import Identity, identify, to_dict
+from zoo.config.identity import Identity, differing, identify, to_dict
 from zoo.config.places import (
     find_own_modules,
     options,
     run_dir_override,
-    search_path,
-    searchpath_override,
     shipped,
 )
 
@@ -15,13 +13,12 @@ __all__ = [
     "Identity",
     "check_choices",
     "compose_run",
+    "differing",
     "find_own_modules",
     "identify",
     "model_settings",
     "options",
     "run_dir_override",
-    "search_path",
-    "searchpath_override",
     "shipped",
     "to_dict",
 ]

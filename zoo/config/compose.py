@@ -12,8 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.config.identity import to_dict, whole_seed, without_sections
-from zoo.config.overrides import parse, split, with_plus
-from zoo.config.places import GROUPS, options, searchpath_override, shipped
+from zoo.config.overrides import as_typed, parse, split, with_plus
+from zoo.config.own import register
+from zoo.config.places import GROUPS, options, shipped
 from zoo.errors import ZooError, unknown
 
 
@@ -23,12 +24,18 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     Raises:
         ZooError: an unknown name, a key that does not exist, or a seed that is not a whole number.
     """
+    overrides = [as_typed(override) for override in overrides]
     check_choices(overrides)
     try:
         config = _compose(overrides, return_hydra_config=True)
         OmegaConf.resolve(without_sections(config, ["hydra"]))
         whole_seed(config.get("seed"))
         return config
+    except RecursionError:
+        raise ZooError(
+            "A file of configuration names itself in its defaults; give your own file another name than the "
+            "one that it builds on."
+        ) from None
     except (hydra.errors.HydraException, OmegaConfBaseException, ValueError) as error:
         raise ZooError(_sentence(str(error), overrides)) from None
 
@@ -44,6 +51,11 @@ def check_choices(overrides: Sequence[str]) -> None:
     for text in overrides:
         override = parse(text)
         if override is None:
+            if "=" in text[1:]:
+                raise ZooError(
+                    f"'{text}' cannot be read; put texts with special characters into quotes, such as "
+                    "'data.drop=[\"a (1)\",b]' (the outer quotes are the shell's)."
+                )
             raise ZooError(f"'{text}' is not an override; write key=value, e.g. model=glow.")
         group = override.key_or_group
         if group not in GROUPS:
@@ -83,9 +95,9 @@ def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 
 def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
+    register()
     with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
-        overrides = [*searchpath_override(), *map(with_plus, overrides)]
-        return compose("config", overrides, return_hydra_config=return_hydra_config)
+        return compose("config", [*map(with_plus, overrides)], return_hydra_config=return_hydra_config)
 
 
 def _sentence(message: str, overrides: Sequence[str]) -> str:

@@ -22,7 +22,14 @@ from hydra.core.override_parser.types import OverrideType
 from omegaconf import OmegaConf
 
 from zoo.config.compose import compose_run
-from zoo.config.identity import NAMING, Identity, identify, is_part_of_identity, without_sections
+from zoo.config.identity import (
+    NAMING,
+    NOT_IDENTITY,
+    Identity,
+    identify,
+    is_part_of_identity,
+    without_sections,
+)
 from zoo.config.overrides import parse, split
 from zoo.config.places import GROUPS, search_path
 from zoo.errors import ZooError
@@ -45,7 +52,7 @@ class _Base:
     Attributes:
         identity: the identity of the composition.
         settings: the composed settings, in which plain values may be replaced.
-        has_interpolations: whether replacing one setting could change another one.
+        has_interpolations: whether replacing one setting could change another one of the identity.
     """
 
     identity: Identity
@@ -90,7 +97,8 @@ class Identities:
     def _composed(self, overrides: tuple[str, ...]) -> _Base:
         config = compose_run(overrides)
         settings: Any = OmegaConf.to_container(without_sections(config, ["hydra"]), resolve=False)
-        return _Base(identify(config), settings, "${" in str(settings))
+        counted = {name: node for name, node in settings.items() if name not in NOT_IDENTITY}
+        return _Base(identify(config), settings, "${" in str(counted))
 
     def _combined(self, overrides: tuple[str, ...]) -> _Base | None:
         """Return the base of a model and a data set from those of each alone; None if they may interact.
@@ -113,6 +121,9 @@ class Identities:
         if ours.has_interpolations or theirs.has_interpolations:
             return None
         config = theirs.identity.config | {"data": ours.identity.config["data"]}
+        code = [base.identity.config.get("code", {}) for base in (theirs, ours)]
+        if any(code):
+            config["code"] = dict(sorted((code[0] | code[1]).items()))
         config["choices"] = {"model": theirs.identity.model, "data": ours.identity.config["choices"]["data"]}
         identity = Identity.of(theirs.identity.model, ours.identity.data, config)
         return _Base(identity, theirs.settings | {"data": ours.settings["data"]}, False)

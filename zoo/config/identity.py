@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 from omegaconf import DictConfig, OmegaConf
 
+from zoo.config.code import own_code
+from zoo.config.content import content_hash, expanded
 from zoo.errors import ZooError
 
 # Sections that do not change a run's numbers: its directory, logger, launcher and sweep.
 NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
-# Settings of the other sections that do not change the numbers either: locations of files.
-FILE_LOCATIONS = (("data", "root"), ("evaluation", "dinov2_weights"))
+# Settings of the other sections that do not change the numbers either: where files lie, and where and in how
+# many processes a run is made. Up to rounding, its numbers are those of one process on any device; what
+# changes the arithmetic itself (trainer.precision, training.accumulate, training.compile) counts.
+LOCATIONS = (
+    ("data", "root"),
+    ("data", "path"),
+    ("evaluation", "inception_weights"),
+    ("evaluation", "dinov2_weights"),
+    ("trainer", "accelerator"),
+    ("trainer", "devices"),
+    ("trainer", "num_nodes"),
+    ("trainer", "strategy"),
+)
 # Settings of the data that a run's id shows.
 NAMING = ("data.path", "data.side")
 
@@ -34,7 +48,9 @@ class Identity:
     """The identity of a run: two runs with the same ``config_hash`` are the same run.
 
     Attributes:
-        config: the resolved settings that change the run's numbers, with the seed.
+        data: name of the data set, for people; the hashes depend on what is in a user's files instead.
+        config: the resolved settings that change the run's numbers, with the seed; of a user's data a hash of
+            their ``content``, and of a user's own ``code`` a hash of each module.
         config_hash: hash of ``config``.
         config_hash_without_seed: equal for the seeds of one configuration.
     """
@@ -76,36 +92,87 @@ def identify(config: DictConfig) -> Identity:
     settings = to_dict(without_sections(config, NOT_IDENTITY))
     choices = config.hydra.runtime.choices
     model, data = str(choices.model), str(choices.data)
-    for section, name in FILE_LOCATIONS:
-        settings[section] = {key: value for key, value in settings[section].items() if key != name}
+    path = settings["data"].get("path")
+    settings = without_locations(settings)
     data_settings = settings["data"]
-    path = data_settings.get("path")
+    chosen = {"model": model, "data": data}
     if path:
-        data_settings["path"] = str(Path(path).expanduser().resolve())
-        data_settings["content"] = _fingerprint(Path(data_settings["path"]))
-        data = f"{data}:{Path(path).stem}"
+        place = expanded(path).absolute()
+        data_settings["content"] = content_hash(place)
+        data = f"{data}:{Path(os.path.normpath(place)).stem}"
     if data_settings.get("side") is None:  # the images' own size: not hashed
         data_settings.pop("side", None)
     else:
         data = f"{data}:{data_settings['side']}"
-    return Identity.of(model, data, settings | {"choices": {"model": model, "data": data}})
+    code = own_code(settings)
+    if code:
+        settings["code"] = code
+    return Identity.of(model, data, settings | {"choices": chosen})
+
+
+def without_locations(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of all sections without those of :data:`LOCATIONS`."""
+    return {
+        section: {key: value for key, value in node.items() if (section, key) not in LOCATIONS}
+        if isinstance(node, Mapping)
+        else node
+        for section, node in settings.items()
+    }
+
+
+def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
+    """Return in words what differs between the ``config`` of two identities, the first of them perhaps old.
+
+    Before content counted, the settings of a user's data held time stamps; they say nothing here.
+    """
+    first, second = without_locations(first), without_locations(second)
+    sides = [first.get("data") or {}, second.get("data") or {}]
+    contents = [data.pop("content", None) for data in sides]
+    codes = [side.pop("code", None) or {} for side in (first, second)]
+    found = []
+    if all(isinstance(content, str) for content in contents) and contents[0] != contents[1]:
+        found.append("other data")
+    changed = sorted(name for name in {*codes[0], *codes[1]} if codes[0].get(name) != codes[1].get(name))
+    found += [f"other code in {name}" for name in changed]
+    for side in (first, second):
+        side.pop("choices", None)  # each choice is in its settings
+    flat = [dict(_leaves(side)) for side in (first, second)]
+    absent = object()
+    for name in sorted({*flat[0], *flat[1]}):
+        values = [side.get(name, absent) for side in flat]
+        if values[0] != values[1]:
+            found.append(f"another {name}")
+    return found
+
+
+def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield each setting with its dotted name."""
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def is_part_of_identity(keys: tuple[str, ...]) -> bool:
     """Return whether the setting at this path (``("model", "width")``) changes a run's hash."""
-    return keys[0] not in NOT_IDENTITY and keys not in FILE_LOCATIONS
+    return keys[0] not in NOT_IDENTITY and keys not in LOCATIONS
 
 
 def whole_seed(value: Any) -> int:
     """Return a seed as an integer.
 
     Raises:
-        ZooError: it is not a whole number.
+        ZooError: it is not a whole number from 0 to 2**32 - 1.
     """
     try:
-        return int(str(value))
+        whole = isinstance(value, float) and value.is_integer()
+        seed = int(value) if whole else int(str(value))
     except ValueError:
         raise ZooError(f"seed is a whole number; got {value!r}.") from None
+    if not 0 <= seed < 2**32:
+        raise ZooError(f"seed must be from 0 to {2**32 - 1}; got {value}.")
+    return seed
 
 
 def without_sections(config: DictConfig, sections: Sequence[str]) -> DictConfig:
@@ -125,18 +192,17 @@ def to_dict(node: Any) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _fingerprint(path: Path) -> list[Any]:
-    """Return the number, total size and latest change of a user's data files, which are not read."""
-    try:
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
-        stats = [file.stat() for file in files]
-    except OSError:
-        return []
-    return [len(stats), sum(s.st_size for s in stats), max((s.st_mtime_ns for s in stats), default=0)]
-
-
 def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_plain(value), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value in which equal numbers look alike: 1000.0, which ``1e3`` is read as, becomes 1000."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _run_id(*, _root_: DictConfig) -> str:

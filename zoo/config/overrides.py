@@ -12,7 +12,18 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
+from zoo.config.content import expanded
 from zoo.errors import ZooError
+
+# Settings whose values are paths.
+PATHS = (
+    "data.path",
+    "data.root",
+    "evaluation.inception_weights",
+    "evaluation.dinov2_weights",
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+)
 
 
 @cache
@@ -46,6 +57,67 @@ def with_plus(override: str) -> str:
 def quote(text: str) -> str:
     """Return the text in single quotes, so that Hydra reads exactly this text."""
     return QuotedString(text, Quote.single).with_quotes()
+
+
+def quote_path(path: str) -> str:
+    """Return a path in single quotes, so that Hydra reads exactly this path, a ``${`` in it too.
+
+    >>> quote_path("it's here")
+    "'it\\\\'s here'"
+    """
+    return quote(path.replace("${", r"\${"))
+
+
+def as_typed(override: str, several: bool = False) -> str:
+    """Return an override so that Hydra reads the value that its text says.
+
+    A path is taken as it stands in the shell, whatever its characters: ``data.path=my data (1).csv``,
+    ``data.path=2024``. Of other settings, a value that Hydra cannot read is a text.
+
+    Args:
+        override: as given on the command line.
+        several: whether commas separate values, as in a sweep. A file whose name has commas is one value.
+
+    >>> as_typed("data.path=a (1).csv"), as_typed("data.path=2024"), as_typed("model.hidden=[8, 8]")
+    ("data.path='a (1).csv'", "data.path='2024'", 'model.hidden=[8, 8]')
+    """
+    key, value = split(override)
+    if "=" not in override or not key or not value:
+        return override
+    if key.lstrip("+") not in PATHS:
+        is_text = parse(override) is None and value[0] not in "[{" and parse(f"{key}=0") is not None
+        return f"{key}={quote(value)}" if is_text else override
+    return f"{key}={_path(value, several)}"
+
+
+def _path(value: str, several: bool) -> str:
+    """Return the text of a path (of several, if they are separated by commas) as Hydra reads it."""
+    if _exists(value):
+        return quote_path(value)
+    if several and "," in value:
+        return ",".join(_path(part, several=False) for part in value.split(","))
+    parsed = parse(f"key={value}")
+    in_quotes = value[0] in "'\"" and parsed is not None and not parsed.is_sweep_override()
+    if in_quotes or value == "null":
+        return value
+    return quote(value)  # of interpolations, which are resolved in quotes too
+
+
+def absolute(override: str) -> str:
+    """Return an override of a path with its absolute path; any other override unchanged."""
+    parsed = parse(override)
+    value = parsed.value() if parsed is not None and parsed.key_or_group in PATHS else None
+    if not isinstance(value, str) or "${" in value.replace(r"\${", ""):
+        return override
+    path = expanded(value.replace(r"\${", "${")).absolute()
+    return f"{split(override)[0]}={quote_path(str(path))}"
+
+
+def _exists(path: str) -> bool:
+    try:
+        return expanded(path).exists()
+    except (OSError, ValueError):  # too long, a null byte
+        return False
 
 
 def to_text(value: Any) -> str:

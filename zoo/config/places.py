@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from zoo.config.overrides import quote
+from zoo.config.overrides import quote_path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 GROUPS = ("model", "data", "training", "evaluation", "trainer", "logger", "launcher", "experiment")
@@ -18,22 +18,21 @@ def shipped(folder: str) -> Path:
     return inside if inside.is_dir() else PACKAGE.parent / folder
 
 
-def search_path() -> list[Path]:
-    """Return the folders of configuration groups: the shipped ``conf/``, then the user's ``./conf``."""
+def own_conf() -> Path | None:
+    """Return the user's ``./conf``; None if there is none, or it is the shipped one."""
     local = Path.cwd() / "conf"
-    is_extra = local.is_dir() and local.resolve() != shipped("conf").resolve()
-    return [shipped("conf"), *([local] if is_extra else [])]
+    return local if local.is_dir() and local.resolve() != shipped("conf").resolve() else None
+
+
+def search_path() -> list[Path]:
+    """Return the folders of configuration groups: the user's ``./conf``, which wins, and the shipped one."""
+    folder = own_conf()
+    return [*([] if folder is None else [folder]), shipped("conf")]
 
 
 def options(group: str) -> list[str]:
     """Return the names that ``group=`` takes."""
     return sorted({file.stem for root in search_path() for file in (root / group).glob("*.yaml")})
-
-
-def searchpath_override() -> list[str]:
-    """Return the Hydra override that adds the user's ``./conf``, as a list; empty if there is none."""
-    local = [f"file://{path}" for path in search_path()[1:]]
-    return [f"hydra.searchpath=[{','.join(quote(path) for path in local)}]"] if local else []
 
 
 def run_dir_override(directory: Path) -> str:
@@ -42,7 +41,7 @@ def run_dir_override(directory: Path) -> str:
     >>> run_dir_override(Path("runs/it's mine"))
     "hydra.run.dir='runs/it\\\\'s mine'"
     """
-    return f"hydra.run.dir={quote(str(directory))}"
+    return f"hydra.run.dir={quote_path(str(directory))}"
 
 
 def find_own_modules() -> None:

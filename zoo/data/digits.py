@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
+from zoo.checks import checked
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
@@ -32,7 +35,8 @@ class Digits(DataModule):
 
     split_rule = "stratified by class, fixed: 1257 / 180 / 360"
 
-    def __init__(self, name: str = "digits", root: str | None = None, side: int | None = None) -> None:
+    @checked("data")
+    def __init__(self, name: str = "digits", root: str | Path | None = None, side: int | None = None) -> None:
         super().__init__(name, root)
         if side not in (None, 4, 8, 16, 32):
             raise ZooError(f"data.side of digits must be 4, 8, 16 or 32 (null: 8); got {side}.")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.checks import Positive, checked
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.data.torchvision_sets import data_root
@@ -40,7 +41,8 @@ class ImageNet(DataModule):
     val_size = 10_000
     split_rule = "test is the official validation; validation is the last 10000 of the training images"
 
-    def __init__(self, name: str = "imagenet64", root: str | None = None, size: int = 64) -> None:
+    @checked("data")
+    def __init__(self, name: str = "imagenet64", root: str | Path | None = None, size: Positive = 64) -> None:
         super().__init__(name, root)
         self.size = size
 

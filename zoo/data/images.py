@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
+from zoo.checks import Seed, checked
+from zoo.config.content import is_hidden, walk
 from zoo.data.module import SPLITS
 from zoo.data.spec import DataSpec
 from zoo.data.user import UserData, choose, existing, listed, load_arrays
@@ -25,7 +27,6 @@ SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "
 SPLIT_FOLDERS |= {"test": "test", "testing": "test"}
 _ORIENTATION = 0x0112
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow recognises but cannot decode
-_JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 
 
 class Images(UserData):
@@ -48,18 +49,19 @@ class Images(UserData):
             in one of several folders, in every split.
     """
 
+    @checked("data")
     def __init__(
         self,
         name: str = "images",
-        root: str | None = None,
-        path: str | None = None,
+        root: str | Path | None = None,
+        path: str | Path | None = None,
         size: int | None = None,
         levels: int = 256,
         grey: bool | Literal["auto"] = "auto",
         labels: bool | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
-        split_seed: int = 0,
+        split_seed: Seed = 0,
     ) -> None:
         super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
         if not 2 <= levels <= 256:
@@ -110,9 +112,8 @@ class Images(UserData):
         Image.init()
         readable = Image.OPEN.keys() - _NOT_DECODED
         found, others = [], Counter[str]()
-        for file in _walk(folder):
-            relative = file.relative_to(folder)
-            if any(part.startswith(".") or part.lower() in _JUNK for part in relative.parts):
+        for file in walk(folder):
+            if is_hidden(file, folder):
                 others["hidden"] += 1
             elif Image.EXTENSION.get(file.suffix.lower()) in readable:
                 found.append(file)
@@ -295,30 +296,6 @@ class Images(UserData):
         if self.classes:
             details["classes"] = self.classes
         return dataclasses.replace(super().describe(), details=details)
-
-
-def _walk(folder: Path) -> list[Path]:
-    """Return all files below a folder; linked folders are followed, once each along a path."""
-    files: list[Path] = []
-    waiting = [(folder, frozenset({folder.resolve()}))]
-    while waiting:
-        place, above = waiting.pop()
-        try:
-            entries = sorted(place.iterdir())
-        except OSError as error:
-            raise InvalidData(
-                f"{place} cannot be read ({error.strerror}); mend its permissions or remove it."
-            ) from error
-        for entry in entries:
-            if entry.is_dir():
-                true = entry.resolve()
-                if true not in above:  # a link to a folder above it
-                    waiting.append((entry, above | {true}))
-            elif entry.exists():
-                files.append(entry)
-            else:
-                raise InvalidData(f"{entry} is a link to nothing; remove or mend it.")
-    return files
 
 
 def _upright(picture: Image.Image) -> Image.Image:

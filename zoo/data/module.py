@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import lightning.pytorch as pl
 import torch
@@ -51,7 +52,7 @@ class DataModule(pl.LightningDataModule):
     split_rule = ""
     spec: DataSpec
 
-    def __init__(self, name: str, root: str | None = None) -> None:
+    def __init__(self, name: str, root: str | Path | None = None) -> None:
         super().__init__()
         self.name, self.root = name, root
         self.splits: dict[str, Tensor] = {}
@@ -77,13 +78,14 @@ class DataModule(pl.LightningDataModule):
             self.spec.check(x)
 
     def describe(self) -> DataDescription:
-        """Return name, sizes, split rule, spec and a fingerprint of the training data, for the record."""
-        train = self.splits["train"].contiguous()
+        """Return name, sizes, split rule, spec and fingerprints of the splits, for the record."""
+        fingerprints = {split: _fingerprint(x) for split, x in self.splits.items()}
         return DataDescription(
             name=self.name,
             sizes={split: len(x) for split, x in self.splits.items()},
             split_rule=self.split_rule,
-            fingerprint=hashlib.sha256(train.numpy().data).hexdigest()[:16],
+            fingerprint=fingerprints["train"],
+            fingerprints=fingerprints,
             shape=list(self.spec.shape),
             levels=self.spec.levels,
             classes=self.spec.classes,
@@ -130,6 +132,10 @@ class DataModule(pl.LightningDataModule):
         return (x, self.labels[split][rows]) if with_labels else x
 
 
+def _fingerprint(x: Tensor) -> str:
+    return hashlib.sha256(x.contiguous().numpy().data).hexdigest()[:16]
+
+
 class TrainingBatches(IterableDataset):
     """This rank's parts of the global training batches, in order; see :meth:`DataModule.train_dataloader`."""
 
@@ -162,5 +168,5 @@ class OrderedBatches(IterableDataset):
 
     def __iter__(self) -> Iterator[Batch]:
         rows_of_rank = torch.arange(ranks.rank(), len(self.data.splits[self.split]), ranks.world_size())
-        for rows in rows_of_rank.split(self.batch_size):
+        for rows in rows_of_rank.split(self.batch_size) if len(rows_of_rank) else ():
             yield self.data.take(self.split, rows, self.with_labels)

@@ -13,7 +13,7 @@ from zoo.data.torchvision_sets import data_root
 from zoo.errors import ZooError
 
 
-def published_file(root: str | None, names: Sequence[str], what: str, source: str) -> Path:
+def published_file(root: str | Path | None, names: Sequence[str], what: str, source: str) -> Path:
     """Return the first of ``names`` that exists below the data root.
 
     Args:

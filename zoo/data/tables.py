@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from zoo.checks import Seed, checked
 from zoo.data.columns import Findings, Grid, examine, grid, override
 from zoo.data.frames import read_frame
 from zoo.data.spec import DataSpec
@@ -42,11 +43,12 @@ class Table(UserData):
             value is not a finite number.
     """
 
+    @checked("data")
     def __init__(
         self,
         name: str = "table",
-        root: str | None = None,
-        path: str | None = None,
+        root: str | Path | None = None,
+        path: str | Path | None = None,
         header: bool | None = None,
         drop: Sequence[str | int] = (),
         dequantise: Sequence[str | int] = (),
@@ -54,7 +56,7 @@ class Table(UserData):
         label: str | int | None = None,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
-        split_seed: int = 0,
+        split_seed: Seed = 0,
     ) -> None:
         super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
         if header not in (True, False, None):

@@ -22,12 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from zoo.checks import checked
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 
 
-def data_root(root: str | None) -> Path:
+def data_root(root: str | Path | None) -> Path:
     """Return the folder of data sets: ``data.root``, else the environment's ``ZOO_DATA``, else a cache."""
     return Path(root or os.environ.get("ZOO_DATA") or "~/.cache/zoo/data").expanduser()
 
@@ -97,7 +98,8 @@ class MNIST(DataModule):
     source = "MNIST"
     val_size = 10_000
 
-    def __init__(self, name: str = "mnist", root: str | None = None) -> None:
+    @checked("data")
+    def __init__(self, name: str = "mnist", root: str | Path | None = None) -> None:
         super().__init__(name, root)
 
     def read(self) -> None:
@@ -129,7 +131,8 @@ class FashionMNIST(MNIST):
 
     source = "FashionMNIST"
 
-    def __init__(self, name: str = "fashion_mnist", root: str | None = None) -> None:
+    @checked("data")
+    def __init__(self, name: str = "fashion_mnist", root: str | Path | None = None) -> None:
         super().__init__(name, root)
 
 
@@ -151,7 +154,8 @@ class CIFAR10(DataModule):
     held_out = 5_000
     test_size = 10_000
 
-    def __init__(self, name: str = "cifar10", root: str | None = None) -> None:
+    @checked("data")
+    def __init__(self, name: str = "cifar10", root: str | Path | None = None) -> None:
         super().__init__(name, root)
 
     def read(self) -> None:

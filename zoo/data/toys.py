@@ -9,10 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from zoo.checks import NotNegative, Seed, checked
 from zoo.data.densities import log_density
 from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
@@ -117,14 +119,15 @@ class Toy(DataModule):
         ZooError: no density has this name.
     """
 
+    @checked("data")
     def __init__(
         self,
         name: str,
-        root: str | None = None,
-        train: int = 10_000,
-        val: int = 2_000,
-        test: int = 10_000,
-        data_seed: int = 0,
+        root: str | Path | None = None,
+        train: NotNegative = 10_000,
+        val: NotNegative = 2_000,
+        test: NotNegative = 10_000,
+        data_seed: Seed = 0,
     ) -> None:
         super().__init__(name, root)
         if name not in TOYS:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from zoo.config.content import expanded
 from zoo.data.module import SPLITS, DataModule
 from zoo.errors import InvalidData, ZooError
 
 FEWEST = 10
 
 
-def existing(path: str | None, name: str, example: str) -> Path:
+def existing(path: str | Path | None, name: str, example: str) -> Path:
     """Return the path of the user's data.
 
     Raises:
@@ -30,7 +31,7 @@ def existing(path: str | None, name: str, example: str) -> Path:
     """
     if not path:
         raise ZooError(f"data={name} needs the path of your data; give data.path={example}.")
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.exists():
         raise ZooError(f"There is no {found.absolute()}; give an existing data.path=, such as {example}.")
     return found
@@ -78,8 +79,8 @@ class UserData(DataModule):
     def __init__(
         self,
         name: str,
-        root: str | None,
-        path: str | None,
+        root: str | Path | None,
+        path: str | Path | None,
         val_fraction: float,
         test_fraction: float,
         split_seed: int,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from zoo.checks import NotNegativeFloat, Positive, build_settings, settings
+from zoo.checks import NotNegativeFloat, Positive, Seed, build_settings, settings
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.features import EXTRACTORS
 
@@ -38,7 +38,7 @@ class Settings:
         dinov2_weights: path of DINOv2's weights; None: the torch hub's folder.
     """
 
-    seed: int = 0
+    seed: Seed = 0
     samples: Positive = 1000
     pairwise_examples: Annotated[int, Ge(2)] = 2000
     training_examples: Positive = 10_000

@@ -1,7 +1,18 @@
 """The record of a run: everything that a comparison uses of it. Imports no torch."""
 
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
-from zoo.record.files import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, write_atomic
+from zoo.record.files import (
+    CHECKPOINTS,
+    CONFIG,
+    CURVES,
+    DENSITY,
+    ERRORS,
+    LIKELIHOOD,
+    RECORD,
+    SAMPLES,
+    clear,
+    write_atomic,
+)
 from zoo.record.reader import read
 from zoo.record.schema import (
     SCHEMA,
@@ -26,8 +37,11 @@ from zoo.record.schema import (
 
 __all__ = [
     "AXES",
+    "CHECKPOINTS",
+    "CONFIG",
     "CURVES",
     "DENSITY",
+    "ERRORS",
     "LIKELIHOOD",
     "RECORD",
     "SAMPLES",
@@ -51,6 +65,7 @@ __all__ = [
     "Stability",
     "Status",
     "best_validation",
+    "clear",
     "curves",
     "read",
     "read_rows",

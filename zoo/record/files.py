@@ -8,6 +8,8 @@
   ``(n,)``, and ``indices``, their places in the test split.
 - ``density.npz``, for points of the plane: the model's ``density`` on a grid beside the histogram of the
   ``data``, and their ``extent``.
+- ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
+- ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 
 from __future__ import annotations
@@ -18,6 +20,19 @@ from pathlib import Path
 
 RECORD, CURVES = "record.json", "curves.csv"
 SAMPLES, DENSITY, LIKELIHOOD = "samples.npz", "density.npz", "likelihood.npz"
+CONFIG, ERRORS, CHECKPOINTS = "config.yaml", "error.log", "checkpoints"
+_RESULTS = (RECORD, CURVES, SAMPLES, "samples.png", DENSITY, LIKELIHOOD, CONFIG, ERRORS, "progress.json")
+
+
+def clear(directory: Path) -> None:
+    """Remove a run's results and checkpoints from its directory, so that it is made anew.
+
+    Other files stay: the log, W&B's segments, and whatever a user has put there.
+    """
+    for name in _RESULTS:
+        (directory / name).unlink(missing_ok=True)
+    for checkpoint in (directory / CHECKPOINTS).glob("*.ckpt"):
+        checkpoint.unlink()
 
 
 def write_atomic(path: Path, content: str | bytes) -> Path:

@@ -214,7 +214,7 @@ class Cost(Part):
         updates: optimiser steps of the model.
         images_seen: examples that training used, repetitions counted.
         train_seconds: time in training, validations included, over all segments of a resumed run.
-        device_seconds: ``train_seconds`` times the number of devices.
+        device_seconds: the same times the devices of each segment.
         examples_per_second: speed of training.
         peak_memory_bytes: of the accelerator where there is one, else of the process.
         batch_size: examples of a batch, over all devices.
@@ -268,6 +268,7 @@ class DataDescription(Part):
         sizes: examples by split.
         split_rule: how the splits were made.
         fingerprint: hash of the training split.
+        fingerprints: hash of each split; empty in records made before it was kept.
         shape: of an example.
         levels: number of values of an integer pixel; None for continuous data.
         classes: number of labels; None without labels.
@@ -280,6 +281,7 @@ class DataDescription(Part):
     sizes: dict[str, Count] = field(default_factory=dict)
     split_rule: str | None = None
     fingerprint: str | None = None
+    fingerprints: dict[str, str] = field(default_factory=dict)
     shape: list[Count] | None = None
     levels: Count | None = None
     classes: Count | None = None

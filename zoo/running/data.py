@@ -6,8 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import get_class
-
+from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
 from zoo.processes import is_first_rank
 
@@ -23,8 +22,7 @@ def prepare_data(settings: Mapping[str, Any]) -> DataModule:
     Raises:
         ZooError: the data are missing, damaged or do not fit the settings.
     """
-    values = dict(settings)
-    data = get_class(values.pop("_target_"))(**values)
+    data: DataModule = make(class_of(settings, "data", DataModule), settings, "data")
     data.setup()
     if is_first_rank():
         for note in data.notes:

@@ -12,16 +12,17 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from zoo import factory
+from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
+from zoo.data.user import UserData
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.processes import is_first_rank
-from zoo.record import Cost, Stability
+from zoo.record import CHECKPOINTS, Cost, Stability
 from zoo.running.provenance import peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
@@ -39,21 +40,26 @@ def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
     Raises:
         ZooError: a setting does not exist or is out of range.
     """
-    settings = dict(spec.training)
-    target = get_class(settings.pop("_target_"))
-    return target(model, seed=spec.identity.seed, **settings)
+    target = class_of(spec.training, "training", TrainingModule)
+    module: TrainingModule = make(target, spec.training, "training", model=model, seed=spec.identity.seed)
+    return module
 
 
 def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
-    """Return Lightning's trainer with the settings of ``conf/trainer/`` and those that the run fixes.
+    """Return Lightning's trainer.
+
+    Args:
+        settings: the section ``trainer``.
+        more: arguments that win over the settings.
 
     Raises:
-        ZooError: Lightning refuses the settings, for example an accelerator that this machine lacks.
+        ZooError: Lightning refuses the settings, for example a device that this machine lacks.
     """
+    taken = {key: value for key, value in settings.items() if key not in (*more, "_target_")}
     try:
-        trainer: pl.Trainer = instantiate(settings, **more)
-    except InstantiationException as error:
-        reason = str(error.__cause__ or error).strip().rstrip(".")
+        trainer: pl.Trainer = class_of(settings, "trainer", pl.Trainer)(**taken, **more)
+    except (TypeError, ValueError, MisconfigurationException, RuntimeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
         raise ZooError(
             f"The trainer cannot be set up ({reason}); change the setting of trainer.*."
         ) from error
@@ -70,8 +76,8 @@ class Fit:
         model: a fresh model.
         data: its data, set up.
         directory: the run's.
-        loggers: Lightning's.
         show: called with how far training is.
+        resume: whether to go on from the last checkpoint if there is one.
 
     Raises:
         ZooError: settings that exclude each other.
@@ -84,16 +90,15 @@ class Fit:
         data: DataModule,
         *,
         directory: Path,
-        loggers: list[Any],
         show: Show | None,
+        resume: bool = True,
     ) -> None:
         check_precision(spec.trainer)
         self.module = module = training_module(spec, model)
         module.training_set = data
-        folder = directory / "checkpoints"
-        folder.mkdir(exist_ok=True)
+        folder = directory / CHECKPOINTS
         self.last = folder / "last.ckpt"
-        self.checkpoint = _read(self.last)
+        self.checkpoint = _read(self.last) if resume else None
         self.curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
         if self.checkpoint is not None:  # the data begin where the checkpoint ends
             module.resume(self.checkpoint)
@@ -120,7 +125,7 @@ class Fit:
             val_check_interval=module.validate_every,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
-            logger=loggers,
+            logger=False,
             callbacks=callbacks,
             plugins=[] if self.checkpoint is None else [ReadCheckpoint(self.checkpoint)],
             enable_checkpointing=False,
@@ -139,13 +144,18 @@ class Fit:
         )
         self.validation = data.val_dataloader(size, with_labels=with_labels)
 
-    def run(self) -> torch.device:
+    def run(self, loggers: list[Any]) -> torch.device:
         """Train, and return the device of this process.
+
+        Args:
+            loggers: Lightning's.
 
         Raises:
             Diverged: a loss or a validation was not finite.
             KeyboardInterrupt: training was interrupted.
         """
+        self.trainer.loggers = loggers
+        self.last.parent.mkdir(exist_ok=True)
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         if not self.module.finished:
@@ -166,7 +176,7 @@ class Fit:
             updates=module.updates,
             images_seen=module.images_seen,
             train_seconds=seconds,
-            device_seconds=seconds * self.trainer.world_size,
+            device_seconds=self.curves.device_seconds(),
             examples_per_second=module.images_seen / seconds if seconds else None,
             peak_memory_bytes=peak_memory(),
             batch_size=module.settings.batch_size,
@@ -191,8 +201,9 @@ def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDi
     held_out = data.splits["val"][:samples]
     if len(held_out) < 2:
         raise ZooError(
-            f"training.validate_samples={samples} needs two validation examples; there are {len(held_out)}. "
-            "Set it to 0, or raise data.val."
+            f"training.validate_samples={samples} needs two validation examples, and there is "
+            f"{len(held_out)}; set training.validate_samples=0, or raise "
+            f"{'data.val_fraction' if isinstance(data, UserData) else 'data.val'}."
         )
     return [SampleDistance(partial(distance_to, held_out, data.spec, seed))]
 

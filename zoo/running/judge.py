@@ -13,12 +13,24 @@ import torch
 from zoo import factory
 from zoo.config import compose_run, find_own_modules
 from zoo.data.module import DataModule
+from zoo.data.user import listed
 from zoo.errors import ZooError
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.protocol import evaluate, protocol_contents, protocol_hash
 from zoo.processes import is_first_rank, lock
-from zoo.record import DENSITY, LIKELIHOOD, Judgement, Metric, Record, Sampling, read
+from zoo.record import (
+    DENSITY,
+    LIKELIHOOD,
+    DataDescription,
+    Judgement,
+    Metric,
+    Provenance,
+    Record,
+    Sampling,
+    read,
+)
 from zoo.running.artifacts import write_arrays, write_samples
+from zoo.running.check import check
 from zoo.running.data import prepare_data
 from zoo.running.provenance import provenance
 from zoo.running.spec import RunSpec
@@ -108,15 +120,18 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
 
     Args:
         directory: the run.
-        changes: overrides of ``evaluation.*``, which the record keeps; all other settings stay the same.
+        changes: overrides of ``evaluation.*``, which the record keeps, and the present place of the data,
+            ``data.path=`` or ``data.root=``; all other settings stay the same.
 
     Raises:
-        ZooError: there is no run, its training did not end, or a change is not one of the evaluation.
+        ZooError: there is no run, its training did not end, a change is not one of these, or data or code are
+            not those that it was trained with. The record then stays as it was.
     """
     for text in changes:
-        if not text.startswith("evaluation.") or "=" not in text:
+        if not text.startswith(("evaluation.", "data.path=", "data.root=")) or "=" not in text:
             raise ZooError(
-                f"'{text}' cannot change after training; give evaluation.KEY=VALUE, or train anew."
+                f"'{text}' cannot change after training; give evaluation.KEY=VALUE (or data.path= where the "
+                "data have moved), or train anew."
             )
     record = read(directory)
     kept = record.provenance
@@ -132,9 +147,13 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 f"The run in {directory} has {record.status} before its training ended ({record.reason}), so "
                 "there is nothing to judge."
             )
+        check(spec)
+        _check_code(kept, spec, directory)
+        data = prepare_data(spec.data)
+        _check_data(kept, spec, data.describe(), directory)
         gpu = spec.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
         device = torch.device("cuda" if gpu else "cpu")
-        judged = judge(spec.evaluation, prepare_data(spec.data), directory, device, spec.identity.seed)
+        judged = judge(spec.evaluation, data, directory, device, spec.identity.seed)
         if judged is not None:
             judged.enter(record)
         now = provenance(spec)
@@ -147,6 +166,39 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
         record.status, record.reason = "finished", None
         record.write(directory)
     return record
+
+
+def _check_code(kept: Provenance, spec: RunSpec, directory: Path) -> None:
+    """Raise a ZooError if a user's own code is not the one that the run was trained with."""
+    before, now = (config.get("code", {}) for config in (kept.config, spec.identity.config))
+    if "code" in kept.config and before != now:
+        changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+        raise ZooError(
+            f"The code of {listed(changed)} has changed since the run in {directory} was trained; evaluate "
+            "it with the code of then, or train again."
+        )
+
+
+def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory: Path) -> None:
+    """Raise a ZooError if the data are not those that the run was trained on.
+
+    Of data without a fingerprint of each split, in older records, that of the training split counts.
+    """
+    before = kept.data
+    if before is None:
+        return
+    pairs = [
+        (before.fingerprint, now.fingerprint),
+        (before.sizes, now.sizes),
+        (before.shape, now.shape),
+        (before.fingerprints, now.fingerprints),
+    ]
+    if any(then and then != present for then, present in pairs) or before.levels != now.levels:
+        raise ZooError(
+            f"The data of {spec.identity.data} are not those that the run in {directory} was trained on "
+            "(other values, sizes or splits), so it is not evaluated and its record stays; give those data, "
+            "by data.path= if they have moved, or train anew."
+        )
 
 
 def _trained(record: Record, directory: Path, spec: RunSpec) -> bool:

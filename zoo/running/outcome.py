@@ -11,9 +11,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CUT_OFF, LOST, CutOff, Diverged, Unsound, ZooError, cut_off
+from zoo.errors import CUT_OFF, LOST, REFUSED, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.processes import is_first_rank
-from zoo.record import Record, write_atomic
+from zoo.record import ERRORS, Record, Status, write_atomic
 from zoo.tracking import logger as tracking
 
 RANK_ERROR = ".rank-error"  # in a run's directory: why a rank other than the first ended
@@ -21,12 +21,24 @@ PATIENCE = 3.0  # seconds that another rank gets to leave its reason
 
 
 class Outcome(Enum):
-    """How a run ended. A run that was cut off leaves no record: the same command resumes it."""
+    """How a run ended.
+
+    A run that was cut off leaves no record: the same command resumes it. Neither does one that was refused
+    before its first update: nothing was trained that could be compared.
+    """
 
     FINISHED = "finished"
     DIVERGED = "diverged"
     FAILED = "failed"
     CUT_OFF = "cut off"
+    REFUSED = "refused"
+
+
+STATUS: dict[Outcome, Status] = {  # of those that leave a record
+    Outcome.FINISHED: "finished",
+    Outcome.DIVERGED: "diverged",
+    Outcome.FAILED: "failed",
+}
 
 
 @contextmanager
@@ -69,14 +81,18 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
             ended = Outcome.CUT_OFF
             tracking.suspend(loggers, CUT_OFF)
             raise CutOff(cause) from error
+        if isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
+            ended = Outcome.REFUSED
+            tracking.suspend(loggers, REFUSED)
+            raise
         record.reason = elsewhere or _sentence(error)
-        write_atomic(directory / "error.log", traceback.format_exc())
+        write_atomic(directory / ERRORS, traceback.format_exc())
         if elsewhere is not None:
             raise ZooError(elsewhere) from error
         raise
     finally:
-        if is_first_rank() and ended is not Outcome.CUT_OFF:
-            record.status = ended.value
+        if is_first_rank() and ended in STATUS:
+            record.status = STATUS[ended]
             record.cost.total_seconds = time.perf_counter() - started
             record.provenance.finished_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             record.write(directory)
@@ -88,7 +104,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _write_rank_error(error: Exception, directory: Path) -> None:
-    if cut_off(error) is None:
+    if cut_off(error) is None and directory.is_dir():  # the first rank removes the directory of a refused run
         write_atomic(directory / RANK_ERROR, _sentence(error))
 
 

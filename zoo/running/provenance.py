@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import zoo
-from zoo.config.overrides import parse, split, to_text
+from zoo.config.overrides import absolute
 from zoo.processes import JOBS
 from zoo.record import Hardware, Provenance
 from zoo.running.spec import RunSpec
@@ -31,7 +31,6 @@ PACKAGES = (
     "hydra-core",
     "wandb",
 )
-_PATHS = ("data.path", "data.root", "evaluation.inception_weights", "evaluation.dinov2_weights")
 
 
 def provenance(spec: RunSpec) -> Provenance:
@@ -53,17 +52,7 @@ def command(overrides: Sequence[str]) -> str:
     Paths of data and weights are absolute. A run of an own ``conf/`` or an own model is made in the directory
     that holds them.
     """
-    return shlex.join(["zoo", "train", *map(_absolute, overrides)])
-
-
-def _absolute(override: str) -> str:
-    """Return the override with a relative path of data or weights made absolute."""
-    parsed = parse(override)
-    path = parsed.value() if parsed is not None and parsed.key_or_group in _PATHS else None
-    if not isinstance(path, str):
-        return override
-    key, _ = split(override)
-    return f"{key}={to_text(str(Path(path).expanduser().absolute()))}"
+    return shlex.join(["zoo", "train", *map(absolute, overrides)])
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import shutil
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,16 @@ import yaml
 from omegaconf import DictConfig
 
 from zoo import factory
-from zoo.config import find_own_modules
-from zoo.errors import ZooError
+from zoo.config import differing, find_own_modules
+from zoo.data.user import listed
+from zoo.errors import CutOff, ZooError
 from zoo.evaluation.protocol import extractor_for, protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
 from zoo.ranks import world_size
-from zoo.record import RECORD, Record, read, write_atomic
+from zoo.record import CHECKPOINTS, CONFIG, RECORD, Record, clear, read, write_atomic
+from zoo.running.check import check
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show
 from zoo.running.judge import judge
@@ -30,35 +34,45 @@ from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
 
 
-def run(config: DictConfig, directory: Path, show: Show | None = None) -> Record:
+def run(config: DictConfig, directory: Path, show: Show | None = None, again: bool = False) -> Record:
     """Train, evaluate and record; skip a run that has ended, resume one that was cut off.
 
     Args:
         config: a composed configuration with its ``hydra`` node.
         directory: the run's directory; if another process works in it, wait for its end.
         show: function that is called with the progress of the run.
+        again: whether to make the run anew, without its earlier record and checkpoints.
 
     Raises:
-        ZooError: a mistake that the user can mend. It is recorded as ``failed`` (or ``diverged``) first; but
-            in a directory that holds a run with other settings nothing is touched.
+        ZooError: a mistake that the user can mend. If it shows before the first update, the run is refused:
+            it leaves no record, and no directory that was not there before. Later it is recorded as
+            ``failed`` (or ``diverged``) first.
     """
     spec = RunSpec.of(config)
+    created = _missing(directory)
     directory.mkdir(parents=True, exist_ok=True)
     before = _modified(directory)
-    with lock(directory):
-        _refuse_another(spec, directory)
-        # A failed run is tried again, unless another process tried it while this one waited for the lock.
-        done = ended(directory, retry_failed=_modified(directory) == before)
-        if done is None:
-            return _train_and_judge(spec, directory, show)
-        if done.status == "failed":
-            raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
-        if is_first_rank() and by_agent():  # W&B's agents expect the finished run to be logged again
+    try:
+        with lock(directory):
+            _refuse_another(spec, directory)
+            # A failed run is tried again, unless another process tried it while this one waited for the lock.
+            done = None if again else ended(directory, retry_failed=_modified(directory) == before)
+            if done is None:
+                return _train_and_judge(spec, directory, show, again)
+    except ZooError as error:
+        if is_first_rank() and not isinstance(error, CutOff) and not (directory / RECORD).exists():
+            _remove(directory, created)
+        raise
+    if done.status == "failed":
+        raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
+    if is_first_rank():
+        _say_done(done)
+        if by_agent():  # W&B's agents expect the finished run to be logged again
             _log_again(spec, done, directory)
-        return done
+    return done
 
 
-def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Record:
+def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: bool) -> Record:
     """Make the run: data, model, training, judge, record."""
     _silence_lightning()
     identity = spec.identity
@@ -66,15 +80,12 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
     record.provenance = provenance(spec)
     loggers: list[Any] = []
     if is_first_rank():
-        for stale in (RECORD, RANK_ERROR):
-            (directory / stale).unlink(missing_ok=True)
+        (directory / RANK_ERROR).unlink(missing_ok=True)
     with outcome(record, directory, loggers):
-        if is_first_rank():
-            write_atomic(directory / "config.yaml", yaml.safe_dump(identity.config, sort_keys=False))
-            loggers += _start_loggers(spec, directory)
+        find_own_modules()
+        check(spec)
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
         record.provenance.protocol = protocol_contents(spec.evaluation)
-        find_own_modules()
         data = prepare_data(spec.data)
         extractor_for(Settings.of(spec.evaluation), data.spec, data.natural)  # fails before training
         record.provenance.data = data.describe()
@@ -82,11 +93,17 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
         pl.seed_everything(identity.seed, verbose=False)
         model = factory.instantiate(spec.model, data.spec)
         record.family = declared(model).family
-        tracking.log_family(loggers, record.family)
 
-        fit = Fit(spec, model, data, directory=directory, loggers=loggers, show=show)
+        fit = Fit(spec, model, data, directory=directory, show=show, resume=not again)
+        if is_first_rank():  # every check has passed
+            if again:
+                clear(directory)
+            (directory / RECORD).unlink(missing_ok=True)
+            write_atomic(directory / CONFIG, yaml.safe_dump(identity.config, sort_keys=False))
+            loggers += _start_loggers(spec, directory, again)
+            tracking.log_family(loggers, record.family)
         try:
-            device = fit.run()
+            device = fit.run(loggers)
         finally:
             record.cost, record.stability = fit.cost(), fit.stability()
 
@@ -95,6 +112,34 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None) -> Recor
             if judged is not None:
                 judged.enter(record)
     return record
+
+
+def _missing(directory: Path) -> Path | None:
+    """Return the uppermost folder on the way to a directory that does not exist; None if all do."""
+    above = [directory, *directory.parents]
+    return next((place for place in reversed(above) if not place.exists()), None)
+
+
+def _remove(directory: Path, created: Path | None) -> None:
+    """Remove the directory of a refused run with the folders above it that were created for it."""
+    if created is None:
+        return
+    shutil.rmtree(directory, ignore_errors=True)
+    for place in directory.parents:
+        if not place.is_relative_to(created) or any(place.iterdir()):
+            return  # another run has come into it
+        place.rmdir()
+
+
+def _say_done(record: Record) -> None:
+    """Print to standard error that a run was skipped, since when, and how to make it anew."""
+    at = record.provenance.finished_at
+    when = f" on {at[:16].replace('T', ' at ')} (UTC)" if at else ""
+    print(
+        f"zoo: This run is already done, nothing was trained: it {record.status}{when}; "
+        "--again makes it anew.",
+        file=sys.stderr,
+    )
 
 
 def ended(directory: Path, retry_failed: bool = True) -> Record | None:
@@ -124,24 +169,28 @@ def _modified(directory: Path) -> int | None:
 def _refuse_another(spec: RunSpec, directory: Path) -> None:
     """Raise a ZooError if the directory holds a run with other settings, which must not be overwritten."""
     record = ended(directory)
-    if record is None and not (directory / "checkpoints" / "last.ckpt").exists():
+    if record is None and not (directory / CHECKPOINTS / "last.ckpt").exists():
         return
     try:  # as it was trained: a record that was judged again has other settings of the evaluation
-        kept = yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8"))
-        other = kept != yaml.safe_load(yaml.safe_dump(spec.identity.config))
+        kept = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):  # without it, only a record shows the settings
-        other = record is not None and record.provenance.config_hash != spec.identity.config_hash
-    if other:
+        kept = None
+    if isinstance(kept, dict):
+        differences = differing(kept, yaml.safe_load(yaml.safe_dump(spec.identity.config)))
+    elif record is not None and record.provenance.config_hash != spec.identity.config_hash:
+        differences = ["another hash"]
+    else:
+        differences = []
+    if differences:
         raise ZooError(
-            f"{directory} holds a run with other settings; leave out hydra.run.dir, so that every run gets "
-            "its own directory, or give another one."
+            f"{directory} holds a run with other settings ({listed(differences, 3)}); leave out "
+            "hydra.run.dir, so that every run gets its own directory, or give another one."
         )
 
 
-def _start_loggers(spec: RunSpec, directory: Path) -> list[Any]:
-    return tracking.start_loggers(
-        spec.logger | {"group": spec.sweep}, spec.identity, protocol_hash(spec.evaluation), directory
-    )
+def _start_loggers(spec: RunSpec, directory: Path, again: bool = False) -> list[Any]:
+    settings = spec.logger | {"group": spec.sweep, "again": again}
+    return tracking.start_loggers(settings, spec.identity, protocol_hash(spec.evaluation), directory)
 
 
 def _log_again(spec: RunSpec, record: Record, directory: Path) -> None:

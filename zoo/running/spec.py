@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from zoo.config import Identity, identify, to_dict
+from zoo.config.overrides import absolute
+from zoo.errors import ZooError
+
+SECTIONS = ("data", "model", "training", "evaluation", "trainer", "logger")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class RunSpec:
         evaluation: settings of the protocol.
         trainer: settings of Lightning's trainer, with its ``_target_``.
         logger: settings of the logger.
-        overrides: the Hydra overrides of the configuration, except those of ``hydra``.
+        overrides: the Hydra overrides of the configuration, except those of ``hydra``; paths are absolute.
         sweep: name of the sweep that the run belongs to.
     """
 
@@ -38,7 +42,18 @@ class RunSpec:
 
     @classmethod
     def of(cls, config: DictConfig) -> RunSpec:
-        """Return the settings in a composed configuration, which includes its ``hydra`` node."""
+        """Return the settings in a composed configuration, which includes its ``hydra`` node.
+
+        Raises:
+            ZooError: a section is missing, or is not a mapping of settings.
+        """
+        for section in SECTIONS:
+            if not OmegaConf.is_dict(config.get(section)):
+                raise ZooError(
+                    f"{section} must be a mapping of settings; got {config.get(section)!r} (choose one of "
+                    f"its files, {section}=NAME)."
+                )
+        overrides: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
         return cls(
             identify(config),
             data=to_dict(config.data),
@@ -47,6 +62,6 @@ class RunSpec:
             evaluation=to_dict(config.evaluation),
             trainer=to_dict(config.trainer),
             logger=to_dict(config.logger),
-            overrides=[o for o in config.hydra.overrides.task if not o.startswith("hydra.")],
-            sweep=config.sweep,
+            overrides=[absolute(o) for o in overrides if not o.startswith("hydra.")],
+            sweep=None if config.sweep is None else str(config.sweep),
         )

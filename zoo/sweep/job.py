@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config import Identity
-from zoo.errors import STOPPED, ZooError, cut_off
+from zoo.errors import REFUSED, STOPPED, ZooError, cut_off
 from zoo.processes import is_locked
-from zoo.record import RECORD, STATUSES, Provenance, Record, read
+from zoo.record import RECORD, STATUSES, Provenance, Record, clear, read
 from zoo.sweep.launcher import LOG, Launcher, Worker
 
 PROGRESS = "progress.json"
+REFUSED_STATE = "refused"
 # Signals by which the operating system ends a process for a fault of its own. It would crash again.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
 
@@ -28,11 +30,14 @@ class Job:
         overrides: the overrides of ``zoo train``.
         worker: its process or Slurm job while it runs.
         state: ``waiting``, ``starting``, ``queued``, a phase of the run, ``elsewhere`` (another process is at
-            work in its directory), ``cut off``, or the status of its record.
+            work in its directory), ``cut off``, ``refused`` (a mistake that showed before its first update;
+            it has no record), or the status of its record.
         reason: why it did not finish.
         started: time of the start, on the monotonic clock; 0 before.
         seconds: since the start.
+        finished_at: when the run of its record ended, in UTC, ISO 8601.
         retried_record: time stamp (ns) of a failed record that is to be made again, if there is one.
+        created: whether this process made the run's directory.
         progress: the latest content of the run's ``progress.json``.
     """
 
@@ -44,13 +49,15 @@ class Job:
     reason: str = ""
     started: float = 0.0
     seconds: float = 0.0
+    finished_at: str | None = None
     retried_record: int | None = None
+    created: bool = False
     progress: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
-        """Whether the run needs no more work."""
-        return self.state in STATUSES
+        """Whether the run needs no more work from this sweep."""
+        return self.state in STATUSES or self.state == REFUSED_STATE
 
     @property
     def is_running(self) -> bool:
@@ -79,10 +86,17 @@ class Job:
             self.retried_record = (self.directory / RECORD).stat().st_mtime_ns
             return False
         self.state, self.reason = record.status, record.reason or ""
+        self.finished_at = record.provenance.finished_at
         return True
+
+    def forget(self) -> None:
+        """Remove the results and checkpoints of the run, unless a process is at work on it."""
+        if not is_locked(self.directory):
+            clear(self.directory)
 
     def start(self, launcher: Launcher, threads: int) -> bool:
         """Start the job; return False if the launcher has no room for it yet."""
+        self.created = self.created or not self.directory.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / PROGRESS).unlink(missing_ok=True)
         return self.follow(launcher.start(self.overrides, self.directory, threads))
@@ -110,8 +124,8 @@ class Job:
     def end(self, code: int) -> None:
         """Set the state of a job whose process has ended.
 
-        A job that was stopped from outside is ``cut off`` and leaves no record. One that died before it could
-        write a record has failed, and its record is written here.
+        A job that was stopped from outside is ``cut off`` and leaves no record; one that was refused leaves
+        nothing. One that died before it could write a record has failed, and its record is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -123,6 +137,11 @@ class Job:
         if (code < 0 and -code not in CRASHES) or code in STOPPED:
             what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
             self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
+            return
+        if code == REFUSED:
+            self.state, self.reason = REFUSED_STATE, last or "a mistake in its settings"
+            if self.created and not is_locked(self.directory):
+                shutil.rmtree(self.directory, ignore_errors=True)
             return
         crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
         self.state, self.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"

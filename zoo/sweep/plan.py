@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.config.identities import Identities
-from zoo.config.overrides import split
+from zoo.config.overrides import as_typed, split
+from zoo.config.own import own_files
 from zoo.sweep.definition import expand, find_sweep, read_sweep, unmet_conditions
 from zoo.sweep.job import Job
 from zoo.sweep.search import Search
@@ -41,6 +42,11 @@ class Plan:
         """Number of jobs, including the trials that are not proposed yet."""
         return len(self.jobs) + sum(search.trials for search in self.searches)
 
+    def own_files(self) -> list[str]:
+        """Return a sentence for each file of the user's ``./conf`` that a job uses."""
+        points = [job.overrides for job in self.jobs] + [search.point for search in self.searches]
+        return own_files([override for point in points for override in point])
+
     def job(self, overrides: Sequence[str]) -> Job:
         """Return the job with these overrides."""
         overrides = [*overrides, f"sweep={self.name}"]
@@ -59,6 +65,7 @@ def plan_sweep(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     Raises:
         ZooError: there is no such sweep, or a mistake in it.
     """
+    extra = [as_typed(override, several=True) for override in extra]
     file = find_sweep(name)
     sweep = read_sweep(file)
     root = (out or Path("runs") / file.stem).absolute()

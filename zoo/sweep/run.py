@@ -32,6 +32,7 @@ def run_sweep(
     parallel: int | None = None,
     dry_run: bool = False,
     retry_failed: bool = False,
+    again: bool = False,
     console: Console | None = None,
     launcher: Launcher | None = None,
 ) -> tuple[Path, list[Job]]:
@@ -46,6 +47,7 @@ def run_sweep(
         parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
         dry_run: print the plan and stop.
         retry_failed: run failed jobs again.
+        again: make every run anew, without its earlier record and checkpoints.
         launcher: what starts the jobs; by default the one that their ``launcher=`` names.
 
     Raises:
@@ -55,20 +57,26 @@ def run_sweep(
     if parallel is not None and parallel < 1:
         raise ZooError(f"--jobs is how many run at a time, at least 1; got {parallel}.")
     plan = plan_sweep(name, extra, out)
+    for sentence in plan.own_files():
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     for condition in plan.unmet:
         note = f"note: no job meets the condition '{condition}' of 'when'."
         console.print(note, style="yellow", markup=False)
     if dry_run:
-        _preview(plan, retry_failed, console)
+        _preview(plan, retry_failed, again, console)
         return plan.root, plan.jobs
+    if again:
+        for job in plan.jobs:
+            job.forget()
     done = sum(job.adopt_record(retry_failed) for job in plan.jobs)
     trials = " (trials that have run are found as the search goes on)" if plan.searches else ""
     console.print(_summary(plan, done) + trials)
+    _say_done(plan.jobs, console)
     stop_on_signals()
     launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
     loop = _Loop(plan, parallel or launcher.parallel or plan.parallel, launcher, console)
     if plan.searches:
-        _search(plan, loop, retry_failed, console)
+        _search(plan, loop, retry_failed, again, console)
     else:
         loop.run([job for job in plan.jobs if not job.ended])
     return plan.root, plan.jobs
@@ -105,7 +113,21 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _preview(plan: Plan, retry_failed: bool, console: Console) -> None:
+def _say_done(jobs: Sequence[Job], console: Console) -> None:
+    """Print which jobs are skipped, since when they are done, and how to make them anew."""
+    skipped = [job for job in jobs if job.ended]
+    if skipped:
+        times = [job.finished_at[:16].replace("T", " at ") for job in skipped if job.finished_at]
+        when = f" The last one ended on {max(times)} (UTC)." if times else ""
+        which = "All jobs are" if len(skipped) == len(jobs) else f"{len(skipped)} of {len(jobs)} jobs are"
+        console.print(
+            f"{which} already done, nothing was trained for them.{when} --again makes every job anew.",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def _preview(plan: Plan, retry_failed: bool, again: bool, console: Console) -> None:
     """Print every job of the plan; for a search, the trials that can be known without running any."""
     size, jobs = plan.size, list(plan.jobs)
     for search in plan.searches:
@@ -113,11 +135,11 @@ def _preview(plan: Plan, retry_failed: bool, console: Console) -> None:
             trials = search.ask(keep=False)
             batch = [plan.job(search.overrides(trial)) for trial in trials]
             jobs += batch
-            known = [job.adopt_record(retry_failed) for job in batch]
+            known = [not again and job.adopt_record(retry_failed) for job in batch]
             if not all(known):
                 break
             search.tell([(t, _trial_value(job)) for t, job in zip(trials, batch, strict=True)])
-    console.print(_summary(plan, sum(job.adopt_record(retry_failed) for job in jobs)))
+    console.print(_summary(plan, sum(not again and job.adopt_record(retry_failed) for job in jobs)))
     for job in jobs:
         line = f"  {job.state:9} zoo train {shlex.join(job.overrides)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -126,7 +148,7 @@ def _preview(plan: Plan, retry_failed: bool, console: Console) -> None:
     plan.jobs, plan.searches = jobs, []
 
 
-def _search(plan: Plan, loop: _Loop, retry_failed: bool, console: Console) -> None:
+def _search(plan: Plan, loop: _Loop, retry_failed: bool, again: bool, console: Console) -> None:
     """Propose, run and evaluate batches of trials until every search has had its trials."""
     active = list(plan.searches)
     plan.searches = []  # their trials become jobs as they are proposed
@@ -135,7 +157,11 @@ def _search(plan: Plan, loop: _Loop, retry_failed: bool, console: Console) -> No
         jobs = [[plan.job(s.overrides(t)) for t in batch] for s, batch in zip(active, batches, strict=True)]
         by_directory = {job.directory: job for batch in jobs for job in batch}
         known = {job.directory for job in plan.jobs}
-        plan.jobs += [job for job in by_directory.values() if job.directory not in known]
+        fresh = [job for job in by_directory.values() if job.directory not in known]
+        plan.jobs += fresh
+        if again:
+            for job in fresh:
+                job.forget()
         loop.run([job for job in by_directory.values() if not job.adopt_record(retry_failed)])
         unfinished: list[Search] = []
         for search, trials, batch in zip(active, batches, jobs, strict=True):

@@ -14,17 +14,20 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
+from zoo.checks import check_settings
 from zoo.config import Identity
 from zoo.errors import ZooError
 from zoo.record import AXES, Record, read_rows
 from zoo.tracking.final import log_artifacts, log_result
-from zoo.tracking.login import by_agent, wandb_mode
+from zoo.tracking.login import by_agent, from_environment, wandb_mode
 from zoo.tracking.names import LONGEST_NAME, job_id
 
+PROJECT = "zoo"  # at W&B, if neither logger.project nor WANDB_PROJECT names one
+LOGGERS = ("wandb", "csv", "none")
 INTERRUPTED = 130  # exit code of a run that a person ended
 ANSWER_SECONDS = 60.0  # time for one call
 UPLOAD_SECONDS = 900.0  # time to log and upload everything at the end of a run
@@ -68,30 +71,54 @@ class Wandb(Logger):
         self.call(lambda run: run.log(dict(metrics), step=step))
 
 
+def check_logger(settings: Mapping[str, Any]) -> None:
+    """Check the settings of ``conf/logger/NAME.yaml``.
+
+    Raises:
+        ZooError: an unknown logger, axis or setting, or a value of another type.
+    """
+    name = settings.get("name")
+    if name not in LOGGERS:
+        raise ZooError(f"logger= takes {', '.join(LOGGERS[:-1])} or {LOGGERS[-1]}; got '{name}'.")
+    check_settings(_logger, settings, "logger")
+    if name == "wandb":
+        wandb_mode()
+
+
+def _logger(
+    *,
+    name: str,
+    project: str | int | None = None,
+    entity: str | int | None = None,
+    x_axis: Literal["updates", "images_seen", "device_seconds"] = "updates",
+    upload_checkpoint: bool = False,
+) -> None:
+    """The settings of a logger, with what they may be."""
+
+
 def start_loggers(
     settings: Mapping[str, Any], identity: Identity, protocol: str, directory: Path
 ) -> list[Logger]:
     """Return the loggers of a run. A W&B run that exists already is resumed.
 
     Args:
-        settings: ``conf/logger/NAME.yaml``, and ``group``: the sweep, if there is one.
+        settings: ``conf/logger/NAME.yaml``, and ``group``: the sweep, if there is one, and ``again``: whether
+            the run is made anew, so that an existing W&B run of its id is replaced.
         identity: the run's identity.
         protocol: hash of the protocol that will evaluate the run.
         directory: the run's directory.
 
     Raises:
-        ZooError: an unknown logger or axis.
+        ZooError: W&B refuses a name, for example of the project.
     """
     name = settings.get("name")
     if name == "none":
         return []
     if name == "csv":
         return [CSVLogger(str(directory), name="csv", version="")]
-    if name != "wandb":
-        raise ZooError(f"logger= takes wandb, csv or none; got '{name}'.")
+    if wandb_mode() == "disabled":
+        return []
     axis = settings.get("x_axis", AXES[0])
-    if axis not in AXES:
-        raise ZooError(f"logger.x_axis is one of {', '.join(AXES)}; got '{axis}'.")
     run = _init(settings, identity, protocol, directory)
     if run is None:
         return []
@@ -157,28 +184,37 @@ def _suspend(run: Any, exit_code: int) -> None:
 def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, directory: Path) -> Any:
     """Return the W&B run, offline if its server does not answer; None if W&B does not work at all.
 
+    A setting of ``logger`` wins over the environment (``WANDB_PROJECT``, ...), which wins over what zoo
+    derives from the run.
+
     Raises:
-        wandb.errors.UsageError: W&B refuses the settings, for example the project's name.
+        ZooError: W&B refuses a name, for example the project's.
     """
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
 
-    group = settings.get("group") or os.environ.get("WANDB_RUN_GROUP")
+    group = from_environment("run_group") or settings.get("group") or os.environ.get("WANDB_SWEEP_ID")
+    place = from_environment("dir") or str(directory)
+    tags = (from_environment("tags") or "").split(",")
+    quiet = {"console": "off", "disable_git": True, "disable_code": True}
     arguments: dict[str, Any] = {
-        "project": settings.get("project"),
-        "entity": settings.get("entity"),
-        "name": identity.run_id,
+        "project": _text(settings.get("project")) or from_environment("project") or PROJECT,
+        "entity": _text(settings.get("entity")) or from_environment("entity"),
+        "name": from_environment("name") or identity.run_id,
         "id": None if by_agent() else job_id(identity.run_id),
-        "resume": "allow",
-        "group": group or os.environ.get("WANDB_SWEEP_ID") or identity.config_hash_without_seed[:10],
-        "job_type": f"{identity.model}-{identity.data}"[: LONGEST_NAME // 2],  # groups the seeds
-        "tags": _tags(identity.data, identity.model, f"protocol-{protocol}"),
+        "notes": from_environment("notes"),
+        "resume": None if settings.get("again") else "allow",
+        "group": group or identity.config_hash_without_seed[:10],
+        # groups the seeds
+        "job_type": from_environment("job_type") or f"{identity.model}-{identity.data}"[: LONGEST_NAME // 2],
+        "tags": _tags(identity.data, identity.model, f"protocol-{protocol}", *filter(None, tags)),
         "config": identity.config
         | {"run_id": identity.run_id, "protocol_hash": protocol}
         | dict(identity.hashes),
-        "dir": str(directory),
-        "settings": wandb.Settings(console="off", disable_git=True, disable_code=True),
+        "dir": place,
+        "settings": wandb.Settings(**{k: v for k, v in quiet.items() if from_environment(k) is None}),  # type: ignore[arg-type]
     }
+    Path(place).mkdir(parents=True, exist_ok=True)
     mode = wandb_mode()
     if mode == "online":
         try:
@@ -189,12 +225,16 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
             mode = "offline"
     try:
         return wandb.init(**arguments, mode=mode)  # type: ignore[arg-type]  # W&B checks WANDB_MODE itself
-    except wandb.errors.UsageError:
-        raise
+    except wandb.errors.UsageError as error:
+        raise ZooError(f"W&B refuses the settings of logger: {_first_line(error).rstrip('.')}.") from error
     except Exception as error:
         _warn(f"W&B does not work here ({_first_line(error)}); this run is not logged there.")
         _teardown()
         return None
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _tags(*names: str) -> list[str]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from zoo.errors import ZooError
+
+MODES = ("online", "offline", "shared", "disabled")
+
 
 def logged_in() -> bool:
     """Return whether there is a key for W&B."""
@@ -14,8 +18,26 @@ def logged_in() -> bool:
 
 
 def wandb_mode() -> str:
-    """Return ``WANDB_MODE`` if it is set; otherwise ``online`` if there is a key, else ``offline``."""
-    return os.environ.get("WANDB_MODE") or ("online" if logged_in() else "offline")
+    """Return the mode of W&B: ``online``, ``offline``, ``shared`` or ``disabled``.
+
+    It is ``WANDB_MODE`` if that is set (``disabled`` also by ``WANDB_DISABLED=true``); otherwise ``online``
+    if there is a key, else ``offline``.
+
+    Raises:
+        ZooError: ``WANDB_MODE`` has another value.
+    """
+    if os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes", "on"):
+        return "disabled"
+    mode = os.environ.get("WANDB_MODE", "").lower()
+    mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # wandb's older names
+    if mode and mode not in MODES:
+        raise ZooError(f"WANDB_MODE must be {', '.join(MODES[:-1])} or {MODES[-1]}; got '{mode}'.")
+    return mode or ("online" if logged_in() else "offline")
+
+
+def from_environment(name: str) -> str | None:
+    """Return ``WANDB_<NAME>``; None if it is not set, or empty."""
+    return os.environ.get(f"WANDB_{name.upper()}") or None
 
 
 def by_agent() -> bool:

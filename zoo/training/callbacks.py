@@ -42,13 +42,15 @@ class Curves(pl.Callback):
     def __init__(self, directory: Path, bits_per_nat: float | None = None) -> None:
         self.directory = directory
         self.bits_per_nat = bits_per_nat
-        self.started = self.training_seconds = 0.0
+        self.started = self.training_seconds = self.earlier_device_seconds = 0.0
+        self.devices = 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {"training_seconds": self.seconds()}
+        return {"training_seconds": self.seconds(), "device_seconds": self.device_seconds()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.training_seconds = state_dict["training_seconds"]
+        self.earlier_device_seconds = state_dict["device_seconds"]
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Take the seconds from a checkpoint; a trainer that resumes does so by itself."""
@@ -56,11 +58,18 @@ class Curves(pl.Callback):
 
     def seconds(self) -> float:
         """Return the seconds in training, over all segments of a resumed run, validation included."""
-        return self.training_seconds + (time.perf_counter() - self.started if self.started else 0.0)
+        return self.training_seconds + self._segment()
+
+    def device_seconds(self) -> float:
+        """Return the same times the devices of each segment, whose number may differ."""
+        return self.earlier_device_seconds + self._segment() * self.devices
+
+    def _segment(self) -> float:
+        return time.perf_counter() - self.started if self.started else 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        self.started = time.perf_counter()
+        self.started, self.devices = time.perf_counter(), trainer.world_size
         columns = [*COUNTERS, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
             columns.append("val/bits_per_dim")
@@ -91,7 +100,7 @@ class Curves(pl.Callback):
             "updates": module.updates,
             "images_seen": module.images_seen,
             "wall_seconds": round(seconds, 4),
-            "device_seconds": round(seconds * trainer.world_size, 4),
+            "device_seconds": round(self.device_seconds(), 4),
             "update_seconds": round(module.update_seconds, 4),
             **module.latest,
         }

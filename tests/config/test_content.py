@@ -1,0 +1,133 @@
+"""What is in a user's files decides, not where they lie, what they are called or when they were touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from zoo.config import compose_run, content, identify
+from zoo.config.content import content_hash
+from zoo.config.identities import Identities
+from zoo.errors import InvalidData
+
+
+def identity(path, *more):
+    return identify(compose_run(["data=table", f"data.path={path}", *more]))
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1,2\n")
+    return path
+
+
+def test_touched_copied_and_linked_files_are_the_same_data(table, tmp_path):
+    before = identity(table)
+    os.utime(table, (1, 1))
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(table, tmp_path / "elsewhere/table.csv")
+    shutil.copy(table, tmp_path / "other.csv")
+    (tmp_path / "link.csv").symlink_to(table)
+    assert identity(table) == before == identity(tmp_path / "elsewhere/table.csv")
+    for name in ("link.csv", "other.csv"):
+        assert identity(tmp_path / name).config_hash == before.config_hash
+
+
+def test_a_value_that_changes_makes_other_data_even_with_size_and_time_stamp_kept(table):
+    before, status = identity(table), table.stat()
+    table.write_text("a,b\n1,3\n")
+    os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert identity(table).config_hash != before.config_hash
+
+
+def test_the_path_is_not_in_the_settings_and_its_name_is_in_the_run_id(table):
+    found = identity(table, "seed=3")
+    assert "path" not in found.config["data"]
+    assert found.run_id.startswith("realnvp-table_table-s3-")
+
+
+def test_the_content_of_a_folder_is_its_visible_files_with_their_places(tmp_path):
+    def folder(name, files):
+        for file, text in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(text)
+        return content_hash(tmp_path / name)
+
+    base = folder("one", {"a/1.png": "x", "b/2.png": "y"})
+    assert folder("two", {"a/1.png": "x", "b/2.png": "y", ".DS_Store": "z", "a/Thumbs.db": "z"}) == base
+    others = [
+        folder("moved", {"a/1.png": "x", "a/2.png": "y"}),
+        folder("swapped", {"a/1.png": "y", "b/2.png": "x"}),
+        folder("more", {"a/1.png": "x", "b/2.png": "y", "b/3.png": ""}),
+        folder("shifted", {"a/1.png": "xy", "b/2.png": ""}),
+    ]
+    assert len({base, *others}) == 5
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/a").symlink_to(tmp_path / "one/a")
+    shutil.copytree(tmp_path / "one/b", tmp_path / "linked/b")
+    assert content_hash(tmp_path / "linked") == base
+    assert content_hash(tmp_path / "nothing") is None
+
+
+def test_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    with pytest.raises(InvalidData, match="dangling is a link to nothing"):
+        content_hash(tmp_path)
+
+
+def test_the_hash_of_much_data_is_computed_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(content, "LARGE", 1000)
+    monkeypatch.setattr(content, "SETTLED", -1.0)  # the files are as fresh as they are
+    path = tmp_path / "big.npy"
+    np.save(path, np.arange(1000))
+    found = content_hash(path)
+    (kept,) = (tmp_path / "cache").rglob("*.json")
+    assert list(json.loads(kept.read_text()).values()) == [found]
+    kept.write_text(kept.read_text().replace(found, "0123456789abcdef"))
+    content._hash.cache_clear()
+    assert content_hash(path) == "0123456789abcdef", "the file is not read again"
+    np.save(path, np.arange(1000)[::-1])
+    assert content_hash(path) not in (found, "0123456789abcdef")
+    kept.write_text("[damaged")
+    content._hash.cache_clear()
+    assert content_hash(path) is not None
+
+
+def test_data_changed_just_now_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(content, "LARGE", 10)
+    np.save(tmp_path / "fresh.npy", np.arange(1000))
+    content_hash(tmp_path / "fresh.npy")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_where_and_in_how_many_processes_a_run_is_made_is_not_part_of_it():
+    def who(*overrides):
+        return identify(compose_run(["model=maf", *overrides])).config_hash
+
+    places = [
+        ["trainer=cpu"],
+        ["trainer=ddp", "trainer.devices=8", "trainer.num_nodes=2"],
+        ["evaluation.inception_weights=/somewhere"],
+        ["data.root=/somewhere"],
+    ]
+    assert {who(), *(who(*place) for place in places)} == {who()}
+    counted = ["trainer.precision=bf16-mixed", "training.accumulate=2", "+trainer.deterministic=true"]
+    assert len({who(), *map(who, counted)}) == 4
+    identities = Identities()
+    for overrides in [["model=maf", "trainer.devices=4"], ["model=maf", "trainer.precision=bf16-mixed"]]:
+        assert identities.of(overrides) == identify(compose_run(overrides))
+
+
+def test_spellings_of_one_number_are_one_run():
+    def who(*overrides):
+        return identify(compose_run(list(overrides))).config_hash
+
+    assert who("training.updates=1000", "training.lr=1") == who("training.updates=1e3", "training.lr=1.0")
+    assert who("training.compile=true") != who("training.compile=1")

@@ -1,0 +1,138 @@
+"""Hashes of a user's data: of what is in the files, not of where they lie or when they were touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from functools import lru_cache
+from pathlib import Path
+
+from zoo.errors import InvalidData
+
+DIGITS = 16
+JUNK = ("thumbs.db", "desktop.ini", "__macosx")
+LARGE = 16 * 2**20  # bytes of data from which a hash is kept on disk: fewer are read as fast as looked up
+SETTLED = 2.0  # seconds after a change, from which another one is sure to change the time stamps
+MOST_KEPT = 1000
+Stamp = tuple[int, int, int, int]  # size, time stamps of content and of status in ns, inode
+
+
+def expanded(path: str | Path) -> Path:
+    """Return the path with ``~`` as the home directory; what has another ``~`` is a name like any other."""
+    text = str(path)
+    return Path(text).expanduser() if text == "~" or text.startswith("~/") else Path(text)
+
+
+def walk(folder: Path) -> list[Path]:
+    """Return all files below a folder; linked folders are followed, once each along a path.
+
+    Raises:
+        InvalidData: a folder cannot be read, or a link leads to nothing.
+    """
+    files: list[Path] = []
+    waiting = [(folder, frozenset({folder.resolve()}))]
+    while waiting:
+        place, above = waiting.pop()
+        try:
+            entries = sorted(place.iterdir())
+        except OSError as error:
+            raise InvalidData(
+                f"{place} cannot be read ({error.strerror}); mend its permissions or remove it."
+            ) from error
+        for entry in entries:
+            if entry.is_dir():
+                true = entry.resolve()
+                if true not in above:  # a link to a folder above it
+                    waiting.append((entry, above | {true}))
+            elif entry.exists():
+                files.append(entry)
+            else:
+                raise InvalidData(f"{entry} is a link to nothing; remove or mend it.")
+    return files
+
+
+def is_hidden(file: Path, folder: Path) -> bool:
+    """Return whether a file below a folder is hidden, or one that file managers leave behind."""
+    return any(part.startswith(".") or part.lower() in JUNK for part in file.relative_to(folder).parts)
+
+
+def content_hash(path: Path) -> str | None:
+    """Return a hash of the bytes of a file, or of the names and bytes of all files below a folder.
+
+    Hidden files do not count. The hash of much data is kept in the user's cache, by path, size and time
+    stamps, so that it is computed once.
+
+    Returns:
+        16 hexadecimal digits; None if there is nothing at the path.
+
+    Raises:
+        InvalidData: a file or folder cannot be read.
+    """
+    if not path.exists():
+        return None
+    if path.is_dir():
+        names = sorted(str(file.relative_to(path)) for file in walk(path) if not is_hidden(file, path))
+    else:
+        names = [""]
+    try:
+        stamps = tuple(_stamp(path / name) for name in names)
+        return _hash(path.resolve(), tuple(names), stamps)
+    except OSError as error:
+        raise InvalidData(
+            f"{error.filename or path} cannot be read ({error.strerror}); mend its permissions or remove it."
+        ) from error
+
+
+def _stamp(file: Path) -> Stamp:
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+@lru_cache(maxsize=64)
+def _hash(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
+    """Return the hash of the files of these names below a path (or of the path itself, by the name "")."""
+    is_large = sum(stamp[0] for stamp in stamps) >= LARGE
+    key = hashlib.sha256(repr((str(path), names, stamps)).encode("utf-8", "surrogateescape")).hexdigest()
+    if is_large and (known := _kept().get(key)):
+        return known
+    digest = hashlib.sha256()
+    for name in names:
+        with open(path / name, "rb") as stream:
+            inner = hashlib.file_digest(stream, "sha256").digest()
+        digest.update(Path(name).as_posix().encode("utf-8", "surrogateescape") + b"\0" + inner)
+    found = digest.hexdigest()[:DIGITS]
+    latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
+    if is_large and time.time() - latest > SETTLED:
+        _keep(key, found)
+    return found
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "zoo" / "contents.json"
+
+
+def _kept() -> dict[str, str]:
+    """Return the hashes in the user's cache; none if it is missing or damaged."""
+    try:
+        hashes = json.loads(_cache().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return hashes if isinstance(hashes, dict) else {}
+
+
+def _keep(key: str, found: str) -> None:
+    """Add a hash to the user's cache. A cache that cannot be written is done without."""
+    hashes = dict(list(_kept().items())[-MOST_KEPT:]) | {key: found}
+    temporary = None
+    try:
+        _cache().parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=_cache().parent, prefix=".contents.")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(hashes, stream, indent=0)
+        os.replace(temporary, _cache())
+    except OSError:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
