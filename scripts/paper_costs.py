@@ -113,7 +113,6 @@ def update(model: Any, x: torch.Tensor, y: torch.Tensor | None, training: dict[s
 
 
 def main() -> None:
-    counted: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     for name in sys.argv[1:] or names():
         table = load(name)
         rows = {}
@@ -129,7 +128,8 @@ def main() -> None:
                     reason = " ".join(str(error).split())[:120]
             else:
                 print(f"{name} {key}: not counted ({reason})", flush=True)
-        if rows or name in counted:
+        counted = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+        if rows or name in counted:  # another process may have counted other tables meanwhile
             counted[name] = rows
         write_atomic(FILE, json.dumps(dict(sorted(counted.items())), indent=1) + "\n")
 
