@@ -105,3 +105,31 @@ def test_only_names_rows_columns_and_cells_by_their_beginning_in_any_case():
     sparse = load("tong_table2")
     with pytest.raises(ZooError, match="no cell 'FM/moons->8gaussians W2'"):
         sparse.select("FM/moons->8gaussians W2")
+
+
+def test_a_recipe_is_judged_by_a_metric_that_zoo_has():
+    from zoo.evaluation.metrics import definitions
+
+    known = {"nll", "bits_per_dim", "fid", *(found.name for found in definitions())}
+    columns = [
+        (table.name, name, column.metric)
+        for table in map(load, names())
+        for name, column in table.columns.items()
+        if any(found.recipe and found.column == name for found in table.cells)
+    ]
+    assert len(columns) > 20
+    assert [entry for entry in columns if entry[2] not in known] == []
+
+
+@pytest.mark.slow
+def test_every_recipe_composes_with_the_settings_of_its_table():
+    from zoo.config.identities import Identities
+    from zoo.reproduction.runs import absent, overrides
+
+    identities, count = Identities(), 0
+    for table in map(load, names()):
+        for recipe in table.recipes.values():
+            assert not absent(recipe), recipe
+            assert identities.of(overrides(recipe, recipe.seeds[0])).config["seed"] == recipe.seeds[0]
+            count += 1
+    assert count > 100

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from tables import COLUMN, made, run, table
 
 from zoo.reproduction import load, names
 from zoo.reproduction.closed_form import Fingerprint
+from zoo.reproduction.reproduce import Report
 from zoo.reproduction.runs import Made
+from zoo.reproduction.texts import foot, outliers
 from zoo.reproduction.verdict import VERDICTS, judge
 
 TRAINING = {"what": "a fixed budget", "touches": "training"}
@@ -185,3 +188,18 @@ def test_a_cell_that_is_not_run_says_what_it_needs():
     assert only(table(), missing).label == "not run: needs the recipe: experiment no_such_one"
     needs = table({"recipe": None, "needs": "the model NADE"})
     assert only(needs, {}).label == "not run: needs the model NADE"
+
+
+def test_the_foot_names_test_points_that_explode_and_selection_on_the_test_set(tmp_path):
+    values = np.concatenate([np.random.default_rng(0).normal(-3, 1, 998), [-500.0, -900.0]])
+    np.savez(tmp_path / "likelihood.npz", values=values, indices=np.arange(1000))
+    runs = made(3.0, 3.1)
+    for one in runs["flow"].full.values():
+        one.directory = tmp_path
+    found = table(ERROR | {"selected_on_test": True, "note": "with flips"})
+    lines = "\n".join(foot(Report(found, judge(found, found.cells, runs, {}))).lines())
+    assert "2 of 1000 test points lie more than 10 robust deviations from the median" in lines
+    assert "Flow/LL: the paper chose on the test set, zoo on validation." in lines
+    assert "Flow/LL: with flips." in lines
+    np.savez(tmp_path / "likelihood.npz", values=values[:998], indices=np.arange(998))
+    assert outliers(runs["flow"].full[0]) == ""

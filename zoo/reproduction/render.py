@@ -175,6 +175,8 @@ def values(report: Report, result: Result) -> dict[str, Any]:
         "deviations": [deviation.what for deviation in result.deviations],
         "train_seconds": sum(spent) if spent else None,
         "updates": sum(updates) / len(updates) if updates else None,
+        "note": cell.note,
+        "selected_on_test": cell.selected_on_test,
         "needs": result.reason if result.status == "not run" else "",
         "command": command(result, report.table) if cell.recipe else None,
     }

@@ -165,6 +165,7 @@ class Cell(Part):
         needs: what is missing to run it: a model, a file, a recipe.
         deviations: more differences, of this cell alone.
         witnesses: what others obtained.
+        selected_on_test: whether the paper chose epoch or setting on the test set.
         note: what a reader should know.
     """
 
@@ -182,6 +183,7 @@ class Cell(Part):
     needs: str = ""
     deviations: list[Deviation] = []
     witnesses: list[Witness] = []
+    selected_on_test: bool = False
     note: str = ""
 
     @property

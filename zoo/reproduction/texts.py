@@ -7,11 +7,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from zoo.comparison.collect import Run
+from zoo.record import LIKELIHOOD
 from zoo.reproduction.reproduce import Report
 from zoo.reproduction.schema import Cell, Source
 from zoo.reproduction.statistics import BY_CHANCE, overall
 from zoo.reproduction.verdict import VERDICTS, Result
 
+FAR = 10  # robust deviations beyond which a test point counts as far from the others
 ERRORS = {
     "standard error over test points": "s.e. over test points",
     "two standard errors over test points": "2 s.e. over test points",
@@ -149,9 +154,35 @@ def _notes(result: Result) -> list[str]:
     if cell.error is not None and cell.usable_error is None and cell.grade != "M":
         notes.append(f"{name}: the published error was recalled, not read, and counts as not published.")
     notes += [f"{name}: {_bare(deviation.what)}." for deviation in result.deviations]
+    if cell.selected_on_test:
+        notes.append(f"{name}: the paper chose on the test set, zoo on validation.")
+    if cell.note:
+        notes.append(f"{name}: {_bare(cell.note)}.")
+    notes += [f"{name}: {sentence}" for sentence in map(outliers, result.ours.runs) if sentence]
     if result.difference is not None and abs(result.difference.z) > 2 and cell.witnesses:
         notes.append(f"{name}: {witnessed(result)}")
     return notes
+
+
+def outliers(run: Run) -> str:
+    """Return how many test points of a run lie far from the others, with the median; empty if none do.
+
+    Far is more than :data:`FAR` robust deviations (1.4826 times the median distance) from the median.
+    """
+    arrays = run.arrays(LIKELIHOOD)
+    if not arrays or not len(arrays.get("values", ())):
+        return ""
+    values = np.asarray(arrays["values"], dtype=np.float64)
+    middle = float(np.median(values))
+    robust = 1.4826 * float(np.median(np.abs(values - middle)))
+    far = int((np.abs(values - middle) > FAR * robust).sum()) if robust else 0
+    if not far:
+        return ""
+    points = "point lies" if far == 1 else "points lie"
+    return (
+        f"{far} of {len(values)} test {points} more than {FAR} robust deviations from the median "
+        f"log-likelihood of {middle:.6g} (seed {run.record.seed})."
+    )
 
 
 def source_text(source: Source) -> str:
