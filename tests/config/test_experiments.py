@@ -270,11 +270,11 @@ STATED: dict[str, dict[str, Any]] = {
         for row, m in (("gan", 1), ("pacgan2", 2), ("pacgan3", 3), ("pacgan4", 4))
     },
     "uci_mixture": {},
-    "uci_fvsbn": {"model": {"hidden": [], "direct": True}, "training": ADAGRAD},
+    "uci_fvsbn": {"model": {"hidden": [], "direct": True}, "training": ADADELTA | {"eps": 1e-6}},
     "uci_made": {"model": {"hidden": [500], "masks": 1, "direct": True}, "training": ADADELTA},
     "uci_made_masks": {"model": {"hidden": [500], "masks": 0, "order": "random"}, "training": ADADELTA},
     "mnist_static_mixture": {},
-    "mnist_static_fvsbn": {"model": {"hidden": []}, "training": ADAGRAD},
+    "mnist_static_fvsbn": {"model": {"hidden": []}, "training": ADADELTA | {"eps": 1e-6}},
     **{
         f"mnist_static_made_{layers}hl{masks}": {
             "model": {"hidden": [8000] * layers, "masks": 32 if masks else 1, "initialisation": "orthogonal"},
