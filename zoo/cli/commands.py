@@ -38,6 +38,12 @@ def compare(options: Namespace) -> int:
     return compare(options.paths, options.out, archive=options.archive)
 
 
+def watch(options: Namespace) -> int:
+    from zoo.comparison.watch import watch
+
+    return watch(options.root, options.port)
+
+
 def claims(options: Namespace) -> int:
     from zoo.comparison.claims import claims
 

@@ -45,6 +45,13 @@ def make_parser() -> argparse.ArgumentParser:
     )
     compare.set_defaults(run=run.compare)
 
+    watch = commands.add_parser(
+        "watch", help="the page of zoo compare while the runs are made, for this machine alone"
+    )
+    watch.add_argument("root", type=Path, metavar="DIR", help="directory of a sweep or of runs")
+    watch.add_argument("--port", type=int, default=0, metavar="N", help="port (any that is free)")
+    watch.set_defaults(run=run.watch)
+
     claims = commands.add_parser(
         "claims", help="the lecture's sentences, each with its measurement and verdict"
     )

@@ -152,8 +152,6 @@ def build(
     figures: Mapping[str, Path],
     decisions: Sequence[Decision] = (),
     warnings: Sequence[str] = (),
-    *,
-    live: bool = False,
 ) -> str:
     """Return the page of a comparison, self-contained and the same for the same runs.
 
@@ -163,12 +161,8 @@ def build(
         figures: PNG files by name; a drawing has an SVG file beside it, which browsers without scripts show.
         decisions: the ledger of claims.
         warnings: sentences about records that were left out.
-        live: whether the page may ask its own server for changes.
     """
     facts, curves, pixels = contents(runs, decisions, warnings)
-    script, plotly = script_text(live), _library()
-    names = list(dict.fromkeys(study["label"] for study in facts["studies"]))
-    heading = f"zoo · {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
     measured = [decision for decision in decisions if decision.deciding]
     drawing = figures.get("speed_vs_quality")
     plain = render(
@@ -177,17 +171,40 @@ def build(
         claims=[{"sentence": d.claim.sentence, "verdict": d.verdict, "data": d.data} for d in measured],
         drawing=_picture(drawing, "Speed against quality") if drawing else "",
     )
+    names = list(dict.fromkeys(study["label"] for study in facts["studies"]))
+    heading = f"zoo · {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+    return assembled(heading, facts, curves, pixels, Markup(plain))
+
+
+def assembled(
+    heading: str,
+    facts: Mapping[str, Any],
+    curves: Sequence[Mapping[str, Any]],
+    pixels: bytes,
+    plain: Markup | str = "",
+    *,
+    live: bool = False,
+) -> str:
+    """Return the page around its contents.
+
+    Args:
+        heading: title of the page.
+        facts, curves, pixels: as :func:`contents` returns them.
+        plain: what browsers without scripts show.
+        live: whether the page asks its own server for changes.
+    """
+    script, plotly = script_text(live), _library()
     return render(
         "page.html",
         policy=policy([script, plotly], live),
         title=heading,
         heading=heading,
-        facts=Markup("<li>{} runs</li>").format(len(runs)),
+        facts=Markup("<li>{} runs</li>").format(facts["made"]["runs"]),
         sections=[
             {"id": one.id, "title": one.title, "lead": one.lead, "hidden": one.hidden, "body": _body(one)}
             for one in SECTIONS
         ],
-        plain=Markup(plain),
+        plain=plain,
         data=packed_json(facts),
         series=packed_json(curves),
         pixels=packed(pixels),
@@ -197,10 +214,13 @@ def build(
 
 
 def contents(
-    runs: Sequence[Run], decisions: Sequence[Decision] = (), warnings: Sequence[str] = ()
+    runs: Sequence[Run],
+    decisions: Sequence[Decision] = (),
+    warnings: Sequence[str] = (),
+    strings: payload.Strings | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
     """Return the page's data, the curves of the runs, and the bytes of the pictures."""
-    facts, compared, pixels = payload.facts(runs), studies(runs), Pixels()
+    facts, compared, pixels = payload.facts(runs, strings), studies(runs), Pixels()
     for entry, study, shown in zip(facts["studies"], compared, pictures_of(compared, pixels), strict=True):
         entry["pictures"] = shown
         entry["sharpness"] = evidence.sharpness(study)

@@ -88,9 +88,10 @@ class PageColumn:
     ranked: bool = False
 
 
-def facts(runs: Sequence[Run]) -> Json:
-    """Return studies, rows and runs as JSON can hold them."""
-    strings, places = Strings(), {id(run): index for index, run in enumerate(runs)}
+def facts(runs: Sequence[Run], strings: Strings | None = None) -> Json:
+    """Return studies, rows and runs as JSON can hold them; texts are added to ``strings`` if it is given."""
+    strings = Strings() if strings is None else strings
+    places = {id(run): index for index, run in enumerate(runs)}
     return {
         "families": list(FAMILIES),
         "studies": [_study(study, places, strings) for study in studies(runs)],

@@ -89,6 +89,12 @@ function followTheme() {
 
 async function start() {
   DATA = await unpackJson('data');
+  if (DATA.jobs) drawJobs();
+  if (!DATA.studies.length) {  // a live page before the first record
+    document.querySelectorAll('#filter, main > section').forEach(part => { part.hidden = true; });
+    listen();
+    return;
+  }
   readAddress();
   for (const begin of STARTS) begin();
   document.documentElement.classList.add('ready');
@@ -101,6 +107,7 @@ async function start() {
   for (const begin of LATER) begin();
   addView(['study'], byId('nav'), drawNavigation);  // the last: sections show or hide themselves before
   draw();
+  if (DATA.jobs) listen();
 }
 
 const STARTS = [startFilter, startHelper, startTable, startDrawer, startClaims, startNavigation];  // what needs the data alone

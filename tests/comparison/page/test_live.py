@@ -1,0 +1,55 @@
+"""The live page follows its runs, and keeps what the reader has selected."""
+
+from __future__ import annotations
+
+from fake_records import nine, write
+
+from zoo.comparison.watch import Server
+
+
+def test_new_runs_come_in_while_selection_and_scroll_stay(browser, tmp_path):
+    nine(tmp_path)
+    server = Server(tmp_path)
+    server.start()
+    tab = browser.open(server.address)
+    try:
+        tab.evaluate("zoo.set({pins: ['vae~vae'], query: 'o', sort: '-latency', rows: 'all'})")
+        tab.evaluate("window.scrollTo(0, 700)")
+        before = tab.evaluate("[zoo.address(), scrollY]")
+        assert "nsf_coupling" not in tab.evaluate("document.querySelector('#table-main').textContent")
+        for seed in range(3):
+            write(tmp_path, "nsf_coupling", "flow", seed=seed)
+        tab.wait("document.querySelector('#table-main').textContent.includes('nsf_coupling')")
+        assert tab.evaluate("[zoo.address(), scrollY]") == before
+        assert tab.evaluate("document.querySelectorAll('#table-main tr.fresh').length") == 1
+        folder = tmp_path / "maf-digits-s9"
+        folder.mkdir()
+        (folder / "curves.csv").write_text(
+            "updates,wall_seconds,train/loss\n10,1,0.5\n20,2,nan\n", encoding="utf-8"
+        )
+        tab.wait("document.querySelector('#live').textContent.includes('not finite')")
+        assert tab.evaluate("document.querySelector('.jobs li').className") == "trouble"
+        assert tab.evaluate("[zoo.address(), scrollY]")[0] == before[0]
+        own = server.address
+        assert all(request.startswith(f"{own}delta?cursor=") for request in tab.requests)
+        assert tab.complaints == []
+    finally:
+        tab.close()
+        server.stop()
+
+
+def test_a_live_page_without_a_record_begins_with_its_jobs(browser, tmp_path):
+    folder = tmp_path / "maf-digits-s0"
+    folder.mkdir()
+    (folder / "curves.csv").write_text("updates,wall_seconds,train/loss\n10,1,0.5\n", encoding="utf-8")
+    server = Server(tmp_path)
+    server.start()
+    tab = browser.open(server.address)
+    try:
+        assert "maf-digits-s0" in tab.evaluate("document.querySelector('#live').textContent")
+        write(tmp_path, "maf", "flow")
+        tab.wait("document.querySelectorAll('#table-main tr[data-row]').length === 1")
+        assert tab.complaints == []
+    finally:
+        tab.close()
+        server.stop()

@@ -1,0 +1,191 @@
+"""``zoo watch``: what it reads, what it sends, and to whom."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+from fake_records import nine, save, write
+from rich.console import Console
+
+import zoo.comparison
+from zoo.comparison.watch import HOST, Server, Snapshot, job_of, watch
+from zoo.errors import ZooError
+
+HEADINGS = "updates,images_seen,wall_seconds,device_seconds,train/loss,val/loss"
+
+
+def running(root, name="job", rows=("10,10,2,2,0.5,0.6", "20,20,4,4,0.4,0.5"), total=100, tail="\n"):
+    """Write the files of a run in training."""
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(f"training: {{updates: {total}}}\n", encoding="utf-8")
+    (folder / "curves.csv").write_text("\n".join([HEADINGS, *rows]) + tail, encoding="utf-8")
+    return folder
+
+
+def test_a_job_in_training_has_its_progress_and_the_time_left(tmp_path):
+    job = job_of(running(tmp_path), time.time())
+    assert (job.state, job.updates, job.total) == ("training", 20, 100)
+    assert job.left == pytest.approx(16.0), "80 updates at 0.2 seconds"
+    assert (job.curve, job.value, job.points) == ("val/loss", 0.5, [0.6, 0.5])
+
+
+def test_an_incomplete_last_line_is_not_read(tmp_path):
+    job = job_of(running(tmp_path, tail="\n30,3"), time.time())
+    assert job.updates == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        ({"rows": ()}, "waiting"),
+        ({"rows": ("10,10,2,2,nan,",)}, "not finite"),
+        ({"rows": ("100,10,2,2,0.1,0.2",)}, "evaluating"),
+    ],
+)
+def test_the_state_of_a_job_follows_from_its_curves(tmp_path, change, state):
+    assert job_of(running(tmp_path, **change), time.time()).state == state
+
+
+def test_a_job_without_news_for_long_is_stalled(tmp_path):
+    folder = running(tmp_path)
+    os.utime(folder / "curves.csv", (1, time.time() - 600))
+    assert job_of(folder, time.time()).state == "stalled"
+
+
+def test_a_directory_without_configuration_has_no_total(tmp_path):
+    folder = running(tmp_path)
+    (folder / "config.yaml").unlink()
+    job = job_of(folder, time.time())
+    assert (job.total, job.left, job.updates) == (None, None, 20)
+
+
+def test_a_half_written_record_is_no_error_and_is_read_when_it_is_whole(tmp_path):
+    record = write(tmp_path, "maf", "flow")
+    file = tmp_path / record.run_id / "record.json"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:200])
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    assert snapshot.facts["studies"] == []
+    file.write_bytes(whole)
+    assert snapshot.look()
+    assert snapshot.facts["runs"]["id"] == [record.run_id]
+
+
+def test_a_change_is_sent_alone_and_nothing_in_few_bytes(tmp_path):
+    nine(tmp_path)
+    write(tmp_path, "maf", "flow", data="moons")
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    before = snapshot.version
+    assert not snapshot.look()
+    assert json.dumps(snapshot.delta(before, patience=0.0)) == json.dumps({"cursor": before})
+    write(tmp_path, "glow", "flow", data="moons")
+    snapshot.look()
+    delta = snapshot.delta(before)
+    assert [study["label"] for study in delta["studies"]] == ["moons"]
+    assert [facts["id"] for facts in delta["runs"].values()] == ["glow-moons-s0"]
+    assert list(delta["series"]) == list(delta["runs"])
+    whole = snapshot.delta(0)
+    assert len(whole["runs"]) == 11
+
+
+def test_places_of_runs_and_texts_stay_when_others_come(tmp_path):
+    write(tmp_path, "realnvp", "flow")
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    texts = list(snapshot.strings)
+    write(tmp_path, "glow", "flow")
+    snapshot.look()
+    assert snapshot.facts["runs"]["id"] == ["realnvp-digits-s0", "glow-digits-s0"]
+    assert snapshot.strings[: len(texts)] == texts
+
+
+def test_jobs_are_sent_until_they_have_a_record(tmp_path):
+    snapshot = Snapshot(tmp_path)
+    running(tmp_path, "maf-digits-s0")
+    snapshot.look()
+    assert snapshot.delta(0)["jobs"]["maf-digits-s0"]["updates"] == 20
+    cursor = snapshot.version
+    write(tmp_path, "maf", "flow")
+    snapshot.look()
+    assert snapshot.delta(cursor)["jobs"] == {"maf-digits-s0": None}
+
+
+@pytest.fixture
+def server(tmp_path):
+    write(tmp_path, "maf", "flow")
+    running = Server(tmp_path)
+    running.start()
+    yield running
+    running.stop()
+
+
+def ask(server, path="/", method="GET", host=None):
+    connection = http.client.HTTPConnection(HOST, server.port, timeout=30)
+    connection.request(method, path, headers={"Host": host} if host else {})
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_only_this_machine_is_answered_and_only_by_get(server):
+    assert ask(server)[0] == 200
+    assert ask(server, host=f"localhost:{server.port}")[0] == 200
+    assert ask(server, host="evil.example")[0] == 403
+    assert ask(server, host=f"evil.example:{server.port}")[0] == 403
+    assert ask(server, method="POST")[0] == 501
+    assert server.address == f"http://127.0.0.1:{server.port}/"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "/../record.json", "/index.html", "//evil.example/"])
+def test_no_path_of_a_request_leads_to_a_file(server, path):
+    assert ask(server, path)[0] == 404
+
+
+def test_a_request_waits_for_a_change(server, tmp_path):
+    cursor = json.loads(ask(server, "/delta?cursor=0")[1])["cursor"]
+    threading.Timer(0.3, lambda: write(tmp_path, "glow", "flow")).start()
+    status, text = ask(server, f"/delta?cursor={cursor}")
+    assert status == 200
+    assert "glow-digits-s0" in text
+
+
+def test_an_interrupt_leaves_a_finished_page(tmp_path, monkeypatch):
+    write(tmp_path, "maf", "flow")
+    called = []
+    monkeypatch.setattr(zoo.comparison, "compare", lambda *a, **k: called.append(a) or 0)
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    text = io.StringIO()
+    assert watch(tmp_path, console=Console(file=text, width=120)) == 0
+    assert called == [([tmp_path], tmp_path / "comparison")]
+    assert "http://127.0.0.1:" in text.getvalue()
+
+
+def test_a_directory_that_is_not_there_is_an_error_of_one_sentence(tmp_path):
+    with pytest.raises(ZooError, match="There is no directory"):
+        Server(tmp_path / "nowhere")
+
+
+def test_a_port_that_is_taken_is_an_error_of_one_sentence(server, tmp_path):
+    with pytest.raises(ZooError, match=f"Port {server.port} cannot be used"):
+        Server(tmp_path, server.port)
+
+
+def test_a_record_that_is_written_again_takes_the_place_of_the_first(tmp_path):
+    record = write(tmp_path, "maf", "flow", value=1.5)
+    snapshot = Snapshot(tmp_path)
+    snapshot.look()
+    record.metrics["bits_per_dim"].value = 1.25
+    save(tmp_path, record)
+    snapshot.look()
+    (bits,) = (c for c in snapshot.facts["studies"][0]["columns"] if c["key"] == "bits_per_dim")
+    assert bits["value"] == [1.25]
+    assert len(snapshot.facts["runs"]["id"]) == 1
