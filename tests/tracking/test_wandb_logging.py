@@ -45,10 +45,15 @@ def test_a_run_of_images_logs_configuration_metrics_pictures_and_artifacts(workd
     assert last["samples._type"] == "image-file"
     assert last["histogram/samples.bins"] == last["histogram/real.bins"]
     assert sum(last["histogram/samples.values"]) == 40 * 64
-    assert {a["name"]: a["type"] for a in of_kind(records, "artifact")} == {
+    artifacts = of_kind(records, "artifact")
+    assert {a["name"]: a["type"] for a in artifacts if a["type"] != "run_table"} == {
         f"{directory.name}-record": "record",
         f"{directory.name}-checkpoint": "model",
     }
+    tables = [name for name in last if name.endswith("._type") and last[name] == "table-file"]
+    assert tables == ["gallery/nearest._type", "slide._type"]
+    for part in ("temperature", "interpolation", "likely", "unlikely"):
+        assert last[f"gallery/{part}._type"] == "image-file"
     assert of_kind(records, "exit")[0].get("exit_code", 0) == 0
 
 
@@ -72,7 +77,7 @@ def test_the_rows_are_those_of_the_curves_and_the_last_has_the_results(finished)
     assert sum(logged[-1]["histogram/gradient_norm.values"]) == len(curves)
     glob = next(m for m in of_kind(records, "metric") if m.get("glob_name") == "*")
     assert glob["step_metric"] == "updates"
-    record, checkpoint = of_kind(records, "artifact")
+    record, checkpoint = (a for a in of_kind(records, "artifact") if a["type"] != "run_table")
     assert {entry["path"] for entry in record["manifest"]["contents"]} == {"record.json", "curves.csv"}
     (entry,) = checkpoint["manifest"]["contents"]
     assert entry["ref"] == (finished / read(finished).provenance.checkpoint).resolve().as_uri()
@@ -89,7 +94,8 @@ def test_another_axis_and_an_uploaded_checkpoint_can_be_chosen(workdir):
     records = written(workdir)
     glob = next(m for m in of_kind(records, "metric") if m.get("glob_name") == "*")
     assert glob["step_metric"] == "images_seen"
-    (entry,) = of_kind(records, "artifact")[1]["manifest"]["contents"]
+    (artifact,) = (a for a in of_kind(records, "artifact") if a["type"] == "model")
+    (entry,) = artifact["manifest"]["contents"]
     assert "ref" not in entry
     assert entry["path"] == "best.ckpt"
 
@@ -100,7 +106,7 @@ def test_another_axis_and_an_uploaded_checkpoint_can_be_chosen(workdir):
         ({"x_axis": "_step"}, "logger.x_axis must be updates, images_seen or device_seconds; got '_step'."),
         ({"upload_checkpoint": "yes"}, "logger.upload_checkpoint must be true or false; got 'yes'."),
         ({"projekt": "mine"}, "did you mean project?"),
-        ({"name": "tensorboard"}, "logger= takes wandb, csv or none; got 'tensorboard'."),
+        ({"name": "mlflow"}, "logger= takes wandb, tensorboard, trackio, csv or none; got 'mlflow'."),
     ],
 )
 def test_a_wrong_setting_of_the_logger_is_refused(settings, sentence):

@@ -27,7 +27,8 @@ def panels(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 def test_the_workspace_has_panels_for_families_pareto_fronts_pictures_and_curves():
     spec = specification(build("mine", "me"))
     assert (spec["project"], spec["entity"], spec["displayName"]) == ("mine", "me", "zoo")
-    families, pareto, pictures, curves = panels(spec).values()
+    slide, families, pareto, pictures, curves = panels(spec).values()
+    assert [p["viewType"] for p in slide] == ["Weave"]
     assert [p["config"]["metrics"] for p in families] == [[name] for name in (*QUALITIES, *COSTS)]
     assert {p["viewType"] for p in pareto} == {"Scatter Plot"}
     pairs = {(p["config"]["xAxis"], p["config"]["yAxis"]) for p in pareto}
@@ -41,7 +42,11 @@ def test_the_workspace_has_panels_for_families_pareto_fronts_pictures_and_curves
     for section in spec["spec"]["section"]["panelBankConfig"]["sections"]:
         assert section["localPanelSettings"]["xAxis"] == "updates"
     (runs,) = spec["spec"]["section"]["runSets"]
-    assert [key["name"] for key in runs["grouping"]] == ["family.value", "choices.value.model"]
+    assert [key["name"] for key in runs["grouping"]] == [
+        "family.value",
+        "choices.value.model",
+        "config_hash_without_seed.value",
+    ]
 
 
 def test_a_dry_run_prints_or_writes_the_specification_and_sending_needs_a_login(workdir, capsys):

@@ -31,11 +31,13 @@ def sweep(options: Namespace) -> int:
 
 
 def compare(options: Namespace) -> int:
-    from zoo.comparison import compare
+    from zoo.comparison import View, compare
 
     if options.archive and options.out is None:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
-    return compare(options.paths, options.out, archive=options.archive)
+    columns = tuple(name.strip() for name in (options.columns or "").split(",") if name.strip())
+    view = View(options.data, columns, options.sort)
+    return compare(options.paths, options.out, archive=options.archive, view=view, form=options.format)
 
 
 def watch(options: Namespace) -> int:
@@ -67,6 +69,12 @@ def figure(options: Namespace) -> int:
     from zoo.cli.figure import draw
 
     return draw(options)
+
+
+def show(options: Namespace) -> int:
+    from zoo.cli.show import show
+
+    return show(options.run_dir)
 
 
 def evaluate(options: Namespace) -> int:

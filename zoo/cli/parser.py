@@ -43,6 +43,11 @@ def make_parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--archive", action="store_true", help="also copy records, curves and samples into DIR/records"
     )
+    printed = compare.add_argument_group("what is printed (files have everything)")
+    printed.add_argument("--data", metavar="NAME", help="one data set")
+    printed.add_argument("--columns", metavar="A,B", help="these columns, such as bits/dim,fd,latency")
+    printed.add_argument("--sort", metavar="COLUMN", help="best first, each kind of likelihood by itself")
+    printed.add_argument("--format", choices=("md", "latex", "csv", "json"), help="instead of a table")
     compare.set_defaults(run=run.compare)
 
     watch = commands.add_parser(
@@ -143,6 +148,10 @@ def make_parser() -> argparse.ArgumentParser:
     figure.add_argument("--width", choices=("column", "page"), default="column", help="3.25 or 6.75 inches")
     figure.add_argument("--data", metavar="NAME", help="data set to show (the one with most runs)")
     figure.set_defaults(run=run.figure)
+
+    show = commands.add_parser("show", help="one run on the terminal: its numbers, curves and samples")
+    show.add_argument("run_dir", type=Path, metavar="RUN")
+    show.set_defaults(run=run.show)
 
     evaluate = commands.add_parser(
         "evaluate",

@@ -9,13 +9,20 @@ from rich.console import Console
 
 from zoo.comparison.collect import Run, fingerprint, gather
 from zoo.comparison.tables import Table, build
+from zoo.comparison.view import View
 from zoo.record import write_atomic
 
-__all__ = ["compare"]
+__all__ = ["View", "compare"]
 
 
 def compare(
-    paths: Sequence[Path], out: Path | None, *, archive: bool = False, console: Console | None = None
+    paths: Sequence[Path],
+    out: Path | None,
+    *,
+    archive: bool = False,
+    console: Console | None = None,
+    view: View | None = None,
+    form: str | None = None,
 ) -> int:
     """Compare every run below ``paths``: the table on the terminal first, then files in ``out``.
 
@@ -26,6 +33,8 @@ def compare(
         archive: whether to copy records, curves and samples into ``out/records``, from which the comparison
             can be made again.
         console: where to print.
+        view: the data sets, columns and order of the tables that are printed; None: all. Files have all.
+        form: ``md``, ``latex``, ``csv`` or ``json``: print the tables in this form; None: for a terminal.
 
     Returns:
         0, the exit code.
@@ -38,9 +47,12 @@ def compare(
 
     runs, console = gather(paths, console)
     tables = build(runs)
-    for table in tables:
-        if not table.beside:
-            render.terminal(table, console)
+    view = view or View()
+    printed = view.tables(build(view.runs(runs)) if view.data else tables)
+    if form is not None:
+        print(render.FORMATS[form](printed))
+    for table in printed if form is None else []:
+        render.terminal(table, console)
     if out is None:
         return 0
     out.mkdir(parents=True, exist_ok=True)

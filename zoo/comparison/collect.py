@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import lzma
 import os
@@ -17,9 +19,9 @@ import numpy as np
 from rich.console import Console
 
 from zoo.errors import ZooError
-from zoo.record import CURVES, DENSITY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
+from zoo.record import CURVES, DENSITY, GALLERY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
 
-FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD)  # files of a run that a comparison reads
+FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY)  # files of a run that a comparison reads
 LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
 SOURCES = (".py", ".html", ".css", ".js", ".json")
 
@@ -66,17 +68,18 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """
     runs: dict[str, Run] = {}
     warnings: list[str] = []
-    for directory in _directories(paths):
-        try:
-            run = Run(_sound(read(directory), directory), directory)
-        except ZooError as error:
-            warnings.append(str(error))
-            continue
-        known = runs.setdefault(run.record.run_id, run)
-        if known.record != run.record:
-            kept, other, why = _later(known, run)
-            runs[run.record.run_id] = kept
-            warnings.append(_left_out(kept, other, why))
+    with _no_search_for_cycles():
+        for directory in _directories(paths):
+            try:
+                run = Run(_sound(read(directory), directory), directory)
+            except ZooError as error:
+                warnings.append(str(error))
+                continue
+            known = runs.setdefault(run.record.run_id, run)
+            if known.record != run.record:
+                kept, other, why = _later(known, run)
+                runs[run.record.run_id] = kept
+                warnings.append(_left_out(kept, other, why))
     if not runs:
         where = ", ".join(map(str, paths))
         hint = f" ({warnings[0]})" if warnings else ""
@@ -86,6 +89,19 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return list(runs.values()), warnings
 
 
+@contextlib.contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """Keep Python from searching for cyclic garbage: records have none, and ten thousand take seconds."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+        gc.freeze()  # what has been read is not searched later either
+
+
 def _sound(record: Record, directory: Path) -> Record:
     """Return a record whose numbers are of a size that can be squared and summed.
 
@@ -93,6 +109,8 @@ def _sound(record: Record, directory: Path) -> Record:
         ZooError: a number is larger than :data:`LARGEST`.
     """
     parts = {"sampling": record.sampling, "stability": record.stability, "cost": record.cost}
+    if all(_is_small(vars(part)) for part in (*parts.values(), *record.metrics.values())):
+        return record
     numbers = [
         (f"{part}.{name}", value) for part, found in parts.items() for name, value in vars(found).items()
     ]
@@ -105,6 +123,15 @@ def _sound(record: Record, directory: Path) -> Record:
                 "measures); delete it and run the job again."
             )
     return record
+
+
+def _is_small(value: object) -> bool:
+    """Return whether no number of a value, at any depth, is too large. Fast: of ten thousand records."""
+    if type(value) is float:
+        return -LARGEST <= value <= LARGEST
+    if type(value) is dict:
+        return all(map(_is_small, value.values()))
+    return all(map(_is_small, value)) if type(value) is list else True
 
 
 def _numbers(value: object) -> Iterator[float]:
@@ -125,7 +152,8 @@ def _directories(paths: Sequence[Path]) -> Iterator[Path]:
                 f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
             )
         for directory in _walk(path):
-            if (place := directory.resolve()) not in seen:
+            status = os.stat(directory)
+            if (place := (status.st_dev, status.st_ino)) not in seen:
                 seen.add(place)
                 yield directory
 

@@ -4,44 +4,89 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from zoo.comparison.tables import Cell, Table
+from zoo.comparison.tables import Cell, Row, Table
 
 ROWS = 200  # largest number of a table's rows, and of its notes, on the terminal; the files have all
 BUDGET = {"updates", "images seen"}  # columns that the terminal does not show
 FAMILY_WIDTH = len("autoregressive")
+GAP = 2  # characters between two columns: padding and the line of the box
+WIDE = 100  # characters of a line from which families have a column
 
 
 def terminal(table: Table, console: Console) -> None:
-    """Print a table and its notes; of a very long table only the beginning."""
-    finished = all(row.cells[-1].text in ("finished", "") for row in table.rows)
+    """Print a table and its notes; of a very long table only the beginning.
+
+    Columns that do not fit beside each other stand in blocks below each other, each with the models' names.
+    """
+    finished = all(re.fullmatch(r"(\d+ )?(finished)?", row.cells[-1].text) for row in table.rows)
     hidden = BUDGET | ({"status"} if finished else set())
     shown = [index for index, column in enumerate(table.columns) if column not in hidden]
-    model, family, *headings = table.headings
-    rich = RichTable(
-        title=escape(table.title), box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0)
-    )
-    rich.add_column(model, no_wrap=True)
-    rich.add_column(family, min_width=FAMILY_WIDTH)
-    for index in shown:
-        justify: Literal["left", "right"] = "left" if table.columns[index] == "status" else "right"
-        rich.add_column(escape(headings[index]), justify=justify, no_wrap=True)
-    for row in table.rows[:ROWS]:
-        cells = [_bold(row.cells[index], "[bold]{}[/]", escape) for index in shown]
-        rich.add_row(f"[bold]{escape(row.name)}[/]", f"[dim]{escape(row.family)}[/]", *cells)
-    console.print(rich)
+    rows = table.rows[:ROWS]
+    blocks = _blocks(table, rows, shown, console.width)
+    for place, block in enumerate(blocks):
+        console.print(_block(table, rows, block, console.width, first=place == 0))
     if len(table.rows) > ROWS:
         console.print(f"  and {len(table.rows) - ROWS} more rows; zoo compare -o DIR writes them all")
     for note in table.notes[:ROWS]:
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
+
+
+def _name_width(rows: Sequence[Row], width: int) -> int:
+    """Return the width of the models' names, which wrap where they are longer than a third of the line."""
+    longest = max([len("model"), *(cell_len(row.name) for row in rows)])
+    return longest if width >= WIDE else min(longest, max(12, width // 3))
+
+
+def _blocks(table: Table, rows: Sequence[Row], shown: Sequence[int], width: int) -> list[list[int]]:
+    """Return the columns of each block, so that every block fits the width."""
+    headings = table.headings[2:]
+    free = width - _name_width(rows, width) - GAP
+    blocks: list[list[int]] = [[]]
+    used = FAMILY_WIDTH + GAP if width >= WIDE else 0
+    for index in shown:
+        need = max([cell_len(headings[index]), *(cell_len(row.cells[index].shown) for row in rows)]) + GAP
+        if blocks[-1] and used + need > free:
+            blocks.append([])
+            used = 0
+        blocks[-1].append(index)
+        used += need
+    return blocks
+
+
+def _block(table: Table, rows: Sequence[Row], columns: Sequence[int], width: int, first: bool) -> RichTable:
+    """Return one block as a table; the first has the title and, where there is room, the families."""
+    model, family, *headings = table.headings
+    rich = RichTable(
+        title=escape(table.title) if first else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    rich.add_column(model, width=_name_width(rows, width), overflow="fold")
+    with_family = first and width >= WIDE
+    if with_family:
+        rich.add_column(family, min_width=FAMILY_WIDTH)
+    for index in columns:
+        justify: Literal["left", "right"] = "left" if table.columns[index] == "status" else "right"
+        rich.add_column(escape(headings[index]), justify=justify, no_wrap=table.columns[index] != "status")
+    for row in rows:
+        cells = [_bold(row.cells[index], "[bold]{}[/]", escape) for index in columns]
+        names = [f"[bold]{escape(row.name)}[/]", *[f"[dim]{escape(row.family)}[/]"] * with_family]
+        rich.add_row(*names, *cells)
+    return rich
 
 
 def _bold(cell: Cell, bold: str, quote: Callable[[str], str]) -> str:
@@ -115,3 +160,40 @@ def csv_text(tables: Sequence[Table]) -> str:
                     [table.title, row.name, row.family, column, value, spread, cell.kind, seeds, cell.note]
                 )
     return stream.getvalue()
+
+
+def json_text(tables: Sequence[Table]) -> str:
+    """Return the tables as JSON: every value with its spread, kind, number of seeds and printed text."""
+    content = [
+        {
+            "title": table.title,
+            "columns": table.columns,
+            "directions": table.directions,
+            "rows": [
+                {
+                    "model": row.name,
+                    "family": row.family,
+                    "runs": [run.record.run_id for run in row.runs],
+                    "cells": {
+                        column: {
+                            "text": cell.shown, "value": cell.value, "spread": cell.spread,
+                            "kind": cell.kind, "seeds": cell.seeds, "best": cell.best, "note": cell.note,
+                        }
+                        for column, cell in zip(table.columns, row.cells, strict=True)
+                    },
+                }
+                for row in table.rows
+            ],
+            "notes": table.notes,
+        }
+        for table in tables
+    ]  # fmt: skip
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+
+
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "md": lambda tables: "\n\n".join(map(markdown, tables)),
+    "latex": lambda tables: "\n\n".join(map(latex, tables)),
+    "csv": lambda tables: csv_text(tables).rstrip("\n"),
+    "json": json_text,
+}

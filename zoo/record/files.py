@@ -8,6 +8,7 @@
   ``(n,)``, and ``indices``, their places in the test split.
 - ``density.npz``, for points of the plane: the model's ``density`` on a grid beside the histogram of the
   ``data``, and their ``extent``.
+- ``gallery.npz``: pictures for looking at a model, see :mod:`zoo.evaluation.gallery`.
 - ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
@@ -20,8 +21,11 @@ from pathlib import Path
 
 RECORD, CURVES = "record.json", "curves.csv"
 SAMPLES, DENSITY, LIKELIHOOD = "samples.npz", "density.npz", "likelihood.npz"
+GALLERY = "gallery.npz"
 CONFIG, ERRORS, CHECKPOINTS = "config.yaml", "error.log", "checkpoints"
-_RESULTS = (RECORD, CURVES, SAMPLES, "samples.png", DENSITY, LIKELIHOOD, CONFIG, ERRORS, "progress.json")
+_RESULTS = (
+    RECORD, CURVES, SAMPLES, "samples.png", DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, "progress.json",
+)  # fmt: skip
 
 
 def clear(directory: Path) -> None:

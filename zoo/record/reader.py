@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ def read(path: str | Path) -> Record:
     file = path / RECORD if path.is_dir() else path
     try:
         content = file.read_bytes()
+        if (record := _present(content)) is not None:
+            return record
         raw = from_json(content, allow_inf_nan=False)
     except FileNotFoundError:
         raise ZooError(f"There is no record at {file}; give the directory of a run that has ended.") from None
@@ -52,6 +55,17 @@ def read(path: str | Path) -> Record:
         raise ZooError(
             f"The record {file} is damaged ({_cause(error)}); delete it and run the job again."
         ) from None
+
+
+def _present(content: bytes) -> Record | None:
+    """Return a sound record of the present schema, which one pass can read; None for every other file."""
+    if not re.search(rb'"schema": ?%d\b' % SCHEMA, content):
+        return None
+    try:
+        record = _adapter().validate_json(content, strict=True)
+    except ValueError:
+        return None  # what is wrong is found out by the slower way
+    return record if record.schema == SCHEMA else None
 
 
 @cache

@@ -16,10 +16,12 @@ from zoo.data.module import DataModule
 from zoo.data.user import listed
 from zoo.errors import ZooError
 from zoo.evaluation.density import density_grid
+from zoo.evaluation.gallery import gallery
 from zoo.evaluation.protocol import evaluate, protocol_contents, protocol_hash
 from zoo.processes import is_first_rank, lock
 from zoo.record import (
     DENSITY,
+    GALLERY,
     LIKELIHOOD,
     DataDescription,
     Judgement,
@@ -103,6 +105,7 @@ def judge(
     seconds = time.perf_counter() - started
     write_arrays(directory / LIKELIHOOD, result.likelihoods)
     write_arrays(directory / DENSITY, density_grid(model, data.splits, data.spec))
+    write_arrays(directory / GALLERY, gallery(model, data.splits, data.spec, result.likelihoods))
     write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
     about = checkpoint["zoo"]
     return Judged(

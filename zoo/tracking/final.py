@@ -19,6 +19,7 @@ from zoo.record import (
     best_validation,
     read_rows,
 )
+from zoo.tracking.gallery import SLIDE, gallery_media, slide_row
 from zoo.tracking.names import BEST_LOSS, LONGEST_NAME, job_id
 
 BINS = 64  # of a histogram
@@ -31,6 +32,9 @@ def log_result(run: Any, record: Record, directory: Path) -> None:
     last: dict[str, Any] = {axis: getattr(record.cost, axis) or 0 for axis in AXES}
     if record.status == "finished":
         last |= _pictures_and_histograms(directory)
+        data = record.provenance.data
+        last |= gallery_media(directory, (data.levels if data is not None else None) or 256)
+    last["slide"] = wandb.Table(columns=list(SLIDE), data=[slide_row(record)])
     norms = [row["train/gradient_norm"] for row in read_rows(directory) if "train/gradient_norm" in row]
     if norms:
         last["histogram/gradient_norm"] = wandb.Histogram(norms)

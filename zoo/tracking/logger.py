@@ -1,4 +1,4 @@
-"""The loggers of a run: Weights & Biases, Lightning's CSV files, or none.
+"""The loggers of a run: Weights & Biases, TensorBoard, Trackio, Lightning's CSV files, or none.
 
 ``docs/wandb.md`` says what W&B receives. The record and the curves on disk stay the source of truth, and
 trouble with W&B fails no run: every call to W&B goes through :meth:`Wandb.call`, which waits a limited time
@@ -23,11 +23,12 @@ from zoo.config import Identity
 from zoo.errors import ZooError
 from zoo.record import AXES, Record, read_rows
 from zoo.tracking.final import log_artifacts, log_result
+from zoo.tracking.local import close_local, finish_local, start_tensorboard, start_trackio
 from zoo.tracking.login import by_agent, from_environment, wandb_mode
 from zoo.tracking.names import LONGEST_NAME, job_id
 
 PROJECT = "zoo"  # at W&B, if neither logger.project nor WANDB_PROJECT names one
-LOGGERS = ("wandb", "csv", "none")
+LOGGERS = ("wandb", "tensorboard", "trackio", "csv", "none")
 INTERRUPTED = 130  # exit code of a run that a person ended
 ANSWER_SECONDS = 60.0  # time for one call
 UPLOAD_SECONDS = 900.0  # time to log and upload everything at the end of a run
@@ -116,6 +117,11 @@ def start_loggers(
         return []
     if name == "csv":
         return [CSVLogger(str(directory), name="csv", version="")]
+    if name == "tensorboard":
+        return start_tensorboard(directory)
+    if name == "trackio":
+        group = settings.get("group") or os.environ.get("WANDB_RUN_GROUP")
+        return start_trackio(settings, identity, str(group or identity.config_hash_without_seed[:10]))
     if wandb_mode() == "disabled":
         return []
     axis = settings.get("x_axis", AXES[0])
@@ -144,12 +150,16 @@ def finish(loggers: list[Logger], record: Record, directory: Path) -> None:
     """Log the results in a run's directory, and close the W&B run: as failed, unless the run has finished."""
     for logger in _wandb(loggers):
         logger.call(partial(_finish, record, directory, logger.upload_checkpoint), UPLOAD_SECONDS)
+    for other in loggers:
+        finish_local(other, record, directory)
 
 
 def suspend(loggers: list[Logger], exit_code: int) -> None:
     """Close the W&B run of a run that can be resumed: as pre-empted if a person ended it, else as failed."""
     for logger in _wandb(loggers):
         logger.call(lambda run: _suspend(run, exit_code), CLOSE_SECONDS)
+    for other in loggers:
+        close_local(other)
 
 
 def _wandb(loggers: list[Logger]) -> Iterator[Wandb]:

@@ -23,8 +23,13 @@ COSTS = {
     "cost/device_seconds": "device seconds of training",
 }
 HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
-PICTURES = ("samples", "density", *HISTOGRAMS)
-GROUPED_BY = ("family", "choices.model")  # keys of the configuration; seeds are averaged
+GALLERY = ("nearest", "temperature", "truncation", "steps", "interpolation", "likely", "unlikely")
+PICTURES = ("samples", "density", *(f"gallery/{part}" for part in GALLERY), *HISTOGRAMS)
+GROUPED_BY = (
+    "family",
+    "choices.model",
+    "config_hash_without_seed",
+)  # seeds are averaged
 
 
 def save_workspace(
@@ -108,7 +113,11 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
             for axis in AXES:
                 yield wr.LinePlot(title=f"{name} over {axis}", x=axis, y=[name], log_x=True)
 
+    def slide() -> Iterator[Any]:
+        yield wr.WeavePanelSummaryTable(table_name="slide")
+
     sections = {
+        "The slide": slide,
         "Families": families,
         "Pareto: cost against quality": pareto,
         "Samples and densities": pictures,

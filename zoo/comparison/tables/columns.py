@@ -311,8 +311,9 @@ def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
 def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the conditions that most finished runs share."""
     finished = [column.conditions(run) for run in runs if run.record.status == "finished"]
-    counts = Counter(repr(conditions) for conditions in finished if conditions)
-    return max(filter(None, finished), key=lambda conditions: counts[repr(conditions)], default={})
+    texts = {repr(conditions): conditions for conditions in reversed(finished) if conditions}
+    counts = Counter(map(repr, filter(None, finished)))
+    return texts[max(counts, key=counts.__getitem__)] if counts else {}
 
 
 def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:
@@ -352,7 +353,8 @@ def _mark_left_out(
     cell: Cell, column: Column, finished: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
 ) -> None:
     """Mark a cell that omits seeds whose times are of another machine."""
-    out = [run for run in finished if run not in shown]
+    kept = {id(run) for run in shown}
+    out = [run for run in finished if id(run) not in kept]
     if out:
         difference = unlike(column.conditions(out[0]), column.conditions(shown[0]))
         cell.marks += footnotes.mark(

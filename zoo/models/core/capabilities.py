@@ -175,6 +175,32 @@ class HasDiagnostics(Protocol):
     def diagnostics(self, x: Tensor) -> dict[str, Diagnostic]: ...
 
 
+class HasLatents(Protocol):
+    """Latents of examples ``(B, *shape)``, and examples of latents: a bijection, or encoder and decoder."""
+
+    def to_latents(self, x: Tensor) -> Tensor: ...
+
+    def from_latents(self, z: Tensor) -> Tensor: ...
+
+
+class HasSamplePath(Protocol):
+    """The states of ``n`` samples on their way from noise to data, ``(frames, n, *shape)``."""
+
+    def sample_path(self, n: int, frames: int) -> Tensor: ...
+
+
+class HasSampleSteps(Protocol):
+    """A sampler whose number of steps can be changed after training."""
+
+    sample_steps: int
+
+
+class HasTruncation(Protocol):
+    """A sampler whose latents can be truncated after training; 1 is off."""
+
+    truncation: float
+
+
 _P = TypeVar("_P")
 
 

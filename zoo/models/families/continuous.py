@@ -96,6 +96,14 @@ class ContinuousModel(Flow):
         """The continuous flow; if there are several, the first one, next to the data."""
         return self.odes[0]
 
+    def sample_path(self, n: int, frames: int) -> Tensor:
+        """Return samples on their way through the ODE, from noise to data, at equal steps of its time."""
+        if len(self.odes) > 1:
+            return super().sample_path(n, frames)
+        times = torch.linspace(1, 0, frames).tolist()
+        path = self.ode.path(self.base.sample(n), times)
+        return self._sound(torch.stack([self.before.invert(state) for state in path]), "samples")
+
     @property
     def unbiased_weights(self) -> bool:
         return self.exact_trace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -84,6 +84,27 @@ class Flow(GenerativeModel):
         x = self.transform.invert(self.base.sample(n, temperature, context), context)
         return self._as_data(x)
 
+    def to_latents(self, x: Tensor) -> Tensor:
+        """Return the latents of examples ``(B, *spec.shape)``; integers are taken at the centres of cells."""
+        x = x.to(device=self.device, dtype=self.dtype)
+        return self._sound(self.transform(x if self.spec.levels is None else x + 0.5)[0], "latents")
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """Return the examples of latents, in data space."""
+        return self._as_data(self.transform.invert(z))
+
+    def sample_path(self, n: int, frames: int) -> Tensor:
+        """Return samples after each of some layers of the inverse, from the latents to the data.
+
+        Layers that change the shape of the event are passed over; ``frames`` states are chosen evenly.
+        """
+        states = [self.base.sample(n)]
+        for layer in reversed(list(_layers(self.transform))):
+            states.append(layer.invert(states[-1]))
+        states = [state for state in states if tuple(state.shape[1:]) == self.spec.shape]
+        chosen = torch.linspace(0, len(states) - 1, min(frames, len(states))).round().long()
+        return self._sound(torch.stack([states[i] for i in chosen.tolist()]), "samples")
+
     def _as_data(self, x: Tensor) -> Tensor:
         """Return the inverse transform's output as data, with integers rounded down, inside their range."""
         x = self._sound(x, "samples")
@@ -158,3 +179,12 @@ def preprocess(spec: DataSpec, pixels: Pixels = Pixels()) -> Chain:
     if pixels.alpha == 0:
         raise ZooError("model.pixels.alpha must be above 0 with model.pixels.preprocessing=logit; got 0.")
     return Chain([Affine(scale=(1 - 2 * pixels.alpha) / spec.levels, shift=pixels.alpha), Logit()])
+
+
+def _layers(transform: Bijection) -> Iterator[Bijection]:
+    """Yield the layers of a bijection, in their order, those of nested chains one by one."""
+    if isinstance(transform, Chain):
+        for layer in transform.layers:
+            yield from _layers(layer)
+    else:
+        yield transform

@@ -139,6 +139,14 @@ class LatentVariableModel(GenerativeModel):
         reconstruction, kl = bounds[likely, :, torch.arange(len(x), device=x.device)].unbind(1)
         return reconstruction, kl
 
+    def to_latents(self, x: Tensor) -> Tensor:
+        """Return a sample of q(z | x) for each example ``(B, *spec.shape)``."""
+        return self.sample_posterior(self.encode(x.to(device=self.device, dtype=self.dtype))).z
+
+    def from_latents(self, z: Tensor) -> Tensor:
+        """Return examples of latents, drawn as samples of the model are, in data space."""
+        return self.decoder_likelihood.sample(*self.decode(z), sample_pixels=self.sample_pixels)
+
     @property
     def unbiased_weights(self) -> bool:
         return True

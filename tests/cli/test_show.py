@@ -1,0 +1,91 @@
+"""``zoo show``: numbers, curves and samples of one run as text."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
+from fake_records import save, write, write_toy
+
+from zoo.cli import main
+from zoo.cli.show import half_blocks, show, sparkline, tiled
+from zoo.record import Metric
+
+
+def shown(directory: Path, **settings) -> str:
+    text = io.StringIO()
+    show(directory, Console(file=text, width=80, **settings))
+    return text.getvalue()
+
+
+def test_a_run_is_shown_with_its_numbers_curves_and_samples(tmp_path: Path) -> None:
+    record = write(tmp_path, "vae", "vae", "lower bound", value=1.5)
+    text = shown(tmp_path / record.run_id)
+    assert "vae-digits-s0  finished" in text
+    assert "125,088 parameters · 1,000 updates · trained in 20 s" in " ".join(text.split())
+    assert "≤ 1.500 ± 0.012 bits/dim" in text
+    assert "val/loss           █" in text
+    assert "samples" in text
+    assert "zoo train model=vae" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_command_names_a_directory_without_a_record(tmp_path: Path, capsys) -> None:
+    assert main(["show", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("zoo: There is no record at ")
+
+
+def test_a_failed_run_says_why_and_names_are_not_markup(tmp_path: Path) -> None:
+    record = write(tmp_path, "maf", "flow", status="diverged")
+    record.reason = "Training diverged [bold]here[/bold]."
+    text = shown(save(tmp_path, record))
+    assert "[bold]here[/bold]" in text
+
+
+def test_a_metric_without_a_value_says_why(tmp_path: Path) -> None:
+    record = write(tmp_path, "gan", "gan", "none", value=None)
+    record.metrics["fid"] = Metric(None, "1", reason="There are no weights.")
+    text = shown(save(tmp_path, record))
+    assert "none: There are no weights." in text.replace("\n", " ")
+
+
+def test_the_density_of_a_toy_is_drawn_beside_the_data(tmp_path: Path) -> None:
+    record = write_toy(tmp_path, "maf", 0.1)
+    assert "density of the model, and the data" in shown(tmp_path / record.run_id)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [([1.0, 2.0], "▁█"), ([3.0, 3.0, 3.0], "▁▁▁"), ([0.0, float("nan"), 7.0], "▁ █"), ([float("nan")], " ")],
+)
+def test_a_sparkline_spans_the_finite_values(values: list[float], line: str) -> None:
+    assert sparkline(values, 8) == line
+
+
+def test_a_long_curve_is_averaged_to_the_width() -> None:
+    assert sparkline([0.0, 2.0, 8.0, 6.0], 2) == "▁█"
+
+
+def test_a_character_holds_two_pixels() -> None:
+    picture = np.zeros((3, 2, 1))
+    picture[0, 0], picture[1, 1], picture[2, 0] = 1.0, 1.0, 0.5
+    first, second = half_blocks(picture)
+    assert [str(span.style) for span in first.spans] == [
+        "rgb(255,255,255) on rgb(0,0,0)",
+        "rgb(0,0,0) on rgb(255,255,255)",
+    ]
+    assert str(second.spans[0].style) == "rgb(128,128,128) on rgb(0,0,0)"
+    assert [line.plain for line in half_blocks(picture, coloured=False)] == ["▒▒", "░ "]
+
+
+def test_tiles_keep_their_order() -> None:
+    images = np.arange(1, 4).reshape(3, 1, 1, 1) * np.ones((1, 1, 2, 2))
+    picture = tiled(images, 2)[..., 0]
+    assert picture.shape == (5, 5)
+    np.testing.assert_array_equal(picture[[0, 0, 3], [0, 3, 0]], [1, 2, 3])

@@ -1,0 +1,115 @@
+"""What zoo compare prints: narrow terminals, chosen columns and data, sorting, and other forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from fake_records import nine, write
+from rich.console import Console
+
+from zoo.cli import main
+from zoo.comparison import View, compare
+from zoo.comparison.collect import collect
+from zoo.comparison.render import FORMATS
+from zoo.comparison.tables import build
+from zoo.errors import ZooError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    nine(tmp_path / "runs")
+    nine(tmp_path / "runs", seed=1)
+    return tmp_path / "runs"
+
+
+def printed(root: Path, width: int = 80, **settings) -> str:
+    text = io.StringIO()
+    compare([root], None, console=Console(file=text, width=width), view=View(**settings))
+    return text.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_line_fits_the_terminal_and_every_value_is_there(root: Path, width: int) -> None:
+    text = printed(root, width)
+    assert max(map(len, text.splitlines())) <= width
+    table = build(collect([root])[0])[0]
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            if column not in ("updates", "images seen", "status"):
+                assert cell.text in text, (row.name, column)
+
+
+def test_long_names_wrap_and_values_do_not(tmp_path: Path) -> None:
+    write(tmp_path, "a_model_with_an_exceedingly_long_name_of_sixty_characters_or_so", "flow")
+    text = printed(tmp_path)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_chosen_columns_stand_in_the_chosen_order(root: Path) -> None:
+    text = printed(root, columns=("latency", "bits/dim"))
+    (head,) = [line for line in text.splitlines() if line.startswith("model") and "↓" in line]
+    assert head.split() == ["model", "latency", "(ms)", "↓", "bits/dim", "↓"]
+
+
+def test_sorting_never_mixes_kinds_of_likelihood(root: Path) -> None:
+    (table,) = View(sort="bits/dim").tables(build(collect([root])[0])[:1])
+    cells = [row.cells[0] for row in table.rows if row.cells[0].value is not None]
+    kinds = [cell.kind for cell in cells]
+    assert list(dict.fromkeys(kinds)) == ["exact", "exact†", "lower bound", "estimate"]
+    assert kinds == sorted(kinds, key=["exact", "exact†", "lower bound", "estimate"].index)
+    for kind in set(kinds):
+        values = [cell.value for cell in cells if cell.kind == kind]
+        assert values == sorted(values)  # type: ignore[type-var]
+    assert table.rows[-1].name == "real data (floor)"
+
+
+def test_one_data_set_can_be_chosen(root: Path) -> None:
+    nine(root, data="two-moons")
+    assert "two-moons" in printed(root)
+    assert "two-moons" not in printed(root, data="digits")
+
+
+def test_mistakes_are_named(root: Path) -> None:
+    with pytest.raises(ZooError, match="No table has a column 'beauty'; the columns are bits/dim, "):
+        printed(root, columns=("beauty",))
+    with pytest.raises(ZooError, match="No run is on the data set 'mnist'; the records have digits"):
+        printed(root, data="mnist")
+
+
+def test_tables_are_printed_as_markdown_csv_and_json(root: Path, capsys) -> None:
+    arguments = ["compare", str(root), "--columns", "bits/dim,fd"]
+    assert main([*arguments, "--format", "md"]) == 0
+    markdown = capsys.readouterr().out
+    assert "| model | family | bits/dim ↓ | fd/digits-cnn ↓ | status |" in markdown
+    assert main([*arguments, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert {row["column"] for row in rows} == {"bits/dim", "fd/digits-cnn", "status"}
+    assert main([*arguments, "--format", "json"]) == 0
+    (table,) = json.loads(capsys.readouterr().out)
+    row = next(row for row in table["rows"] if row["model"] == "glow")
+    assert row["cells"]["bits/dim"]["kind"] == "exact†"
+    assert len(row["runs"]) == 2
+
+
+def test_latex_needs_booktabs_alone(root: Path, tmp_path: Path) -> None:
+    body = FORMATS["latex"](build(collect([root])[0]))
+    assert body.count(r"\begin{tabular}") == body.count(r"\end{tabular}") == body.count(r"\toprule")
+    for line in body.splitlines():
+        if line.endswith(r"\\"):
+            cells = line.count(" & ")
+            assert cells > 1
+    columns = [line for line in body.splitlines() if line.startswith(r"\begin{tabular}")]
+    assert all(set(line.split("{")[-1].rstrip("}")) <= set("lr") for line in columns)
+    command = shutil.which("tectonic") or shutil.which("pdflatex")
+    if command is not None:
+        document = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\n\\end{document}\n"
+        (tmp_path / "table.tex").write_text(document % body, encoding="utf-8")
+        flags = [] if command.endswith("tectonic") else ["-interaction=nonstopmode", "-halt-on-error"]
+        done = subprocess.run([command, *flags, "table.tex"], cwd=tmp_path, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]

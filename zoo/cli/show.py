@@ -1,0 +1,191 @@
+"""``zoo show``: one run on the terminal: its numbers, its curves and its samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from zoo.comparison.collect import Run
+from zoo.comparison.recommend import seconds_text
+from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
+from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Record, read
+
+BARS = "▁▂▃▄▅▆▇█"
+SHADES = " ░▒▓█"
+ROWS = 2  # of images
+WIDTH = 100  # largest width of the pictures and curves
+
+
+def show(directory: Path, console: Console | None = None) -> int:
+    """Print a run; return 0.
+
+    Args:
+        directory: of the run, or its record.
+        console: where to print.
+
+    Raises:
+        ZooError: there is no record.
+    """
+    console = console or Console(highlight=False)
+    place = directory.parent if directory.name == RECORD else directory
+    run = Run(read(place), place)
+    _print_head(run.record, console)
+    _print_metrics(run.record, console)
+    _print_curves(run, console)
+    _print_pictures(run, console)
+    if run.record.provenance.command:
+        console.print(f"\n{run.record.provenance.command}", style="cyan", markup=False, soft_wrap=True)
+    return 0
+
+
+def _print_head(record: Record, console: Console) -> None:
+    colour = {"finished": "green", "diverged": "yellow"}.get(record.status, "red")
+    console.print(f"[bold]{escape(record.run_id)}[/]  [{colour}]{record.status}[/]")
+    if record.reason:
+        console.print(f"  {record.reason}", markup=False, style=colour)
+    cost, sampling = record.cost, record.sampling
+    facts = [f"{record.model} ({record.family}) on {record.data}, seed {record.seed}"]
+    if cost.parameters is not None:
+        facts.append(f"{cost.parameters:,} parameters")
+    if cost.updates is not None:
+        facts.append(f"{cost.updates:,} updates")
+    if cost.train_seconds is not None:
+        facts.append(f"trained in {seconds_text(cost.train_seconds)}")
+    if sampling.latency_seconds is not None:
+        facts.append(f"one sample in {seconds_text(sampling.latency_seconds)}")
+    if sampling.throughput is not None:
+        facts.append(f"{number(sampling.throughput)} samples/s")
+    if sampling.sequential_evaluations is not None:
+        facts.append(f"{sampling.sequential_evaluations:,} network evaluations in a row")
+    console.print("  " + " · ".join(facts), markup=False)
+
+
+def _print_metrics(record: Record, console: Console) -> None:
+    if not record.metrics:
+        return
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    table.add_column("metric")
+    for column in ("value", "real data", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, metric in record.metrics.items():
+        floor = metric.details.get("floor")
+        table.add_row(
+            escape(heading(name)) + ARROWS[metric.direction],
+            escape(metric_text(metric)),
+            "" if floor is None else number(float(floor)),
+            f"{metric.n:,}",
+        )
+    console.print(table)
+
+
+def metric_text(metric: Metric) -> str:
+    """Return a metric's value with its error, unit and the mark of its kind; or why it has none."""
+    if metric.value is None:
+        return f"none: {metric.reason}"
+    unit = "" if metric.unit == "1" else f" {metric.unit}"
+    mark = KIND_MARKS.get(metric.kind, "") if metric.unit in ("nats", "bits/dim") else ""
+    return f"{mark}{number(metric.value, metric.standard_error)}{unit}"
+
+
+def _print_curves(run: Run, console: Console) -> None:
+    curves = {name: points for name, points in run.curves().items() if len(points) > 1}
+    width = max(10, min(console.width, WIDTH) - 52)
+    for name in sorted(curves, key=lambda name: (not name.startswith("val/"), name)):
+        values = [value for _, value in curves[name]]
+        finite = [value for value in values if math.isfinite(value)]
+        if len(finite) > 1:
+            ends = f"{number(finite[0])} → {number(finite[-1])}, least {number(min(finite))}"
+            line = Text.assemble((f"{name[:18]:18} ", "dim"), (sparkline(values, width), "cyan"), f" {ends}")
+            console.print(line, no_wrap=True, crop=True)
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return a curve as at most ``width`` bars of eight heights; a value that is not finite is a gap.
+
+    >>> sparkline([8.0, 4.0, 2.0, 1.0], 4)
+    '█▄▂▁'
+    """
+    count = min(width, len(values))
+    pieces = np.array_split(np.asarray(values, dtype=float), count)
+    means = [
+        float(piece[np.isfinite(piece)].mean()) if np.isfinite(piece).any() else math.nan for piece in pieces
+    ]
+    finite = [mean for mean in means if math.isfinite(mean)]
+    if not finite:
+        return " " * count
+    low, high = min(finite), max(finite)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(" " if math.isnan(mean) else BARS[round((mean - low) * scale)] for mean in means)
+
+
+def _print_pictures(run: Run, console: Console) -> None:
+    arrays = run.arrays(SAMPLES) or {}
+    width = min(console.width, WIDTH)
+    coloured = console.color_system is not None
+    if {"samples", "real", "levels"} <= arrays.keys() and arrays["samples"].ndim == 4:
+        levels = max(2, int(arrays["levels"]) or 256)
+        columns = max(1, (width + 1) // (arrays["samples"].shape[3] + 1))
+        for title, images in (("samples", arrays["samples"]), ("real", arrays["real"])):
+            console.print(f"\n[bold]{title}[/]")
+            for line in half_blocks(tiled(images[: columns * ROWS], columns) / (levels - 1), coloured):
+                console.print(line, no_wrap=True, crop=True)
+    density = run.arrays(DENSITY) or {}
+    if {"density", "data"} <= density.keys():
+        side = min(48, width // 2)
+        pair = [_resized(np.asarray(density[name], dtype=float), side) for name in ("density", "data")]
+        top = max(float(np.quantile(pair[1][pair[1] > 0], 0.97)), 1e-12) if (pair[1] > 0).any() else 1.0
+        gap = np.zeros((side, 2))
+        picture = np.concatenate([pair[0], gap, pair[1]], axis=1)[::-1, :, None] / top
+        console.print("\n[bold]density[/] of the model, and the data")
+        for line in half_blocks(np.clip(picture, 0, 1), coloured):
+            console.print(line, no_wrap=True, crop=True)
+
+
+def tiled(images: np.ndarray, columns: int) -> np.ndarray:
+    """Return images ``(N, C, H, W)`` as rows of ``columns``, ``(H', W', C)``, a black line between them."""
+    n, c, h, w = images.shape
+    rows = math.ceil(n / columns)
+    wide = min(n, columns)
+    picture = np.zeros((rows * (h + 1) - 1, wide * (w + 1) - 1, c))
+    for place, image in enumerate(images):
+        top, left = place // columns * (h + 1), place % columns * (w + 1)
+        picture[top : top + h, left : left + w] = image.transpose(1, 2, 0)
+    return picture
+
+
+def half_blocks(picture: np.ndarray, coloured: bool = True) -> Iterator[Text]:
+    """Yield the lines of a picture ``(H, W, C)`` in [0, 1]; a character holds two pixels above each other.
+
+    Without colours each character is a shade of the two pixels' mean.
+    """
+    if len(picture) % 2:
+        picture = np.concatenate([picture, np.zeros((1, *picture.shape[1:]))])
+    pixels = np.broadcast_to(picture, (*picture.shape[:2], 3)) if picture.shape[2] != 3 else picture
+    levels = np.clip(np.round(pixels * 255), 0, 255).astype(int)
+    for upper, lower in zip(levels[::2], levels[1::2], strict=True):
+        if not coloured:
+            means = (upper.mean(1) + lower.mean(1)) / 2 / 255
+            yield Text("".join(SHADES[round(mean * (len(SHADES) - 1))] for mean in means))
+            continue
+        line = Text()
+        for top, bottom in zip(upper, lower, strict=True):
+            line.append("▀", f"rgb({top[0]},{top[1]},{top[2]}) on rgb({bottom[0]},{bottom[1]},{bottom[2]})")
+        yield line
+
+
+def _resized(grid: np.ndarray, side: int) -> np.ndarray:
+    """Return a grid with ``side`` rows and columns: means of blocks, or the nearest cells of a small grid."""
+    grid = np.nan_to_num(grid)
+    if min(grid.shape) < side:
+        rows, columns = (np.linspace(0, n - 1, side).round().astype(int) for n in grid.shape)
+        return grid[np.ix_(rows, columns)]
+    bands = np.stack([band.mean(axis=0) for band in np.array_split(grid, side, axis=0)])
+    return np.stack([band.mean(axis=1) for band in np.array_split(bands, side, axis=1)], axis=1)

@@ -1,0 +1,110 @@
+"""A choice of what tables show: data sets, columns, and the order of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from zoo.comparison.collect import Run
+from zoo.comparison.studies import studies
+from zoo.comparison.tables.cells import Cell, Row, Table
+from zoo.errors import ZooError
+
+# exact values first: a bound below one proves the better model, the reverse proves nothing
+KINDS = ("exact", "exact†", "lower bound", "estimate")
+
+
+@dataclass(frozen=True)
+class View:
+    """What to show.
+
+    Attributes:
+        data: name or label of a data set; None: all.
+        columns: headings, or their beginnings, in the order to show them; empty: all.
+        sort: heading of the column that orders the rows, the best first; None: by family.
+    """
+
+    data: str | None = None
+    columns: tuple[str, ...] = ()
+    sort: str | None = None
+
+    def runs(self, runs: Sequence[Run]) -> list[Run]:
+        """Return the runs on the data set.
+
+        Raises:
+            ZooError: no run is on it.
+        """
+        if self.data is None:
+            return list(runs)
+        every = studies(runs)
+        found = [
+            run
+            for study in every
+            if self.data in (study.data, study.label, study.title)
+            for run in study.runs
+        ]
+        if not found:
+            known = ", ".join(dict.fromkeys(study.label for study in every))
+            raise ZooError(f"No run is on the data set '{self.data}'; the records have {known}.")
+        return found
+
+    def tables(self, tables: Sequence[Table]) -> list[Table]:
+        """Return the main tables, or those with the chosen columns, in the chosen order.
+
+        Tables of details are left out, unless a column is in none of the main tables.
+
+        Raises:
+            ZooError: no table has one of the columns.
+        """
+        main = [table for table in tables if not table.beside]
+        names = (*self.columns, *([self.sort] if self.sort else []))
+        for name in names:
+            if not any(_places(table, name) for table in tables):
+                known = ", ".join(dict.fromkeys(column for table in tables for column in table.columns))
+                raise ZooError(f"No table has a column '{name}'; the columns are {known}.")
+        enough = all(any(_places(table, name) for table in main) for name in names)
+        shown = [self._sorted(table) for table in (main if enough else tables)]
+        if not self.columns:
+            return shown
+        return [table for table in map(self._chosen, shown) if table is not None]
+
+    def _chosen(self, table: Table) -> Table | None:
+        kept = list(dict.fromkeys(place for name in self.columns for place in _places(table, name)))
+        if not kept:
+            return None
+        status = len(table.columns) - 1
+        kept = [place for place in kept if place != status] + [status]
+        return replace(
+            table,
+            columns=[table.columns[i] for i in kept],
+            directions=[table.directions[i] for i in kept],
+            rows=[replace(row, cells=[row.cells[i] for i in kept]) for row in table.rows],
+        )
+
+    def _sorted(self, table: Table) -> Table:
+        """Return the table with its rows by a column: each kind by itself, the best first, the floor last."""
+        places = _places(table, self.sort) if self.sort else []
+        if not places:
+            return table
+        from zoo.comparison.groups import loss  # imported here: the ledger's tests write numbers as tables do
+
+        column = places[0]
+        direction = table.directions[column]
+
+        def place(row: Row) -> tuple[bool, bool, int, float]:
+            cell: Cell = row.cells[column]
+            kind = KINDS.index(cell.kind) if cell.kind in KINDS else len(KINDS)
+            value = (
+                0.0 if cell.value is None else loss(cell.value, "lower" if direction == "none" else direction)
+            )
+            return not row.runs, cell.value is None, kind, value
+
+        return replace(table, rows=sorted(table.rows, key=place))
+
+
+def _places(table: Table, name: str) -> list[int]:
+    """Return the columns whose heading is ``name``, or else those whose heading begins with it."""
+    wanted = name.casefold().strip()
+    headings = [column.casefold() for column in table.columns]
+    exact = [i for i, heading in enumerate(headings) if wanted in (heading, heading.partition(" (")[0])]
+    return exact or [i for i, heading in enumerate(headings) if heading.startswith(wanted)]
