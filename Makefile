@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow mutations quick lint format docs results bench lock vendor clean
+.PHONY: setup quickstart test test-slow mutations quick lint format docs results papers bench lock vendor clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -59,6 +59,11 @@ results: quickstart
 	$(BIN)/python scripts/readme_tables.py
 	$(EMBED) README.md results/readme/slide.md results/readme/families.md
 	$(EMBED) docs/results.md results/quickstart/summary.md results/claims/verdicts.md results/toys/kinds.md
+
+# The status of every cell of the papers' tables, from the committed records, and the tables of docs/reproduction.md.
+papers: $(READY)
+	$(BIN)/zoo reproduce list -o results/papers
+	$(EMBED) docs/reproduction.md results/papers/verdicts.md results/papers/overview.md
 
 # All benchmarks, one after another, and the tables of their results; about half an hour on a quiet machine.
 # A failure is reported at the end and does not stop the others.

@@ -249,3 +249,19 @@ def test_a_terminal_of_80_columns_shows_the_whole_table(table, identities, tmp_p
 def test_the_command_of_a_cell_runs_that_cell(table):
     (result,) = report(table, runs=Path("nowhere")).results
     assert command(result, table) == "zoo reproduce small --only Flow/LL"
+
+
+def test_a_run_of_another_table_counts_and_a_damaged_record_of_another_one_is_not_named(
+    table, identities, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    record(table, identities, 0).write(tmp_path / "runs/reproduce/other_table/a")
+    record(table, identities, 1).write(tmp_path / "results/papers/small/records/b")
+    (tmp_path / "runs/reproduce/other_table/broken").mkdir()
+    (tmp_path / "runs/reproduce/other_table/broken/record.json").write_text("{")
+    found = report(table)
+    assert sorted(found.results[0].ours.seeds) == [0, 1]
+    assert found.warnings == []
+    (tmp_path / "runs/reproduce/small/broken").mkdir(parents=True)
+    (tmp_path / "runs/reproduce/small/broken/record.json").write_text("{")
+    assert len(report(table).warnings) == 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -30,6 +31,7 @@ class Line:
         ready: number of cells that are not run, but whose recipe zoo has.
         device_hours: estimated hours of one accelerator for these, all seeds; None where nothing is counted.
         core_hours: estimated hours of one core of a processor for those that do without an accelerator.
+        hours: both hours of each recipe by its overrides: two tables may share one.
     """
 
     report: Report
@@ -38,6 +40,7 @@ class Line:
     ready: int
     device_hours: float | None
     core_hours: float | None
+    hours: Mapping[str, tuple[float, float]]
 
 
 def overview() -> list[Line]:
@@ -48,15 +51,15 @@ def overview() -> list[Line]:
 def _line(found: Report) -> Line:
     ready = ready_cells(found.results, found.table)
     keys = dict.fromkeys(result.cell.recipe for result in ready if result.cell.recipe)
-    device, core = None, None
+    hours: dict[str, tuple[float, float]] = {}
     for key in keys:
-        recipe = found.table.recipes[key]
-        counted = costs.cost(found.table, key)
-        if recipe.accelerator or recipe.hours is None:
-            if counted is not None:
-                device = (device or 0.0) + counted.device_hours * len(recipe.seeds)
-        else:
-            core = (core or 0.0) + recipe.hours * len(recipe.seeds)
+        recipe, counted = found.table.recipes[key], costs.cost(found.table, key)
+        name, runs = json.dumps(recipe.overrides, sort_keys=True), len(recipe.seeds)
+        if not recipe.accelerator and recipe.hours is not None:
+            hours[name] = (0.0, recipe.hours * runs)
+        elif counted is not None:
+            hours[name] = (counted.device_hours * runs, 0.0)
+    device, core = (sum(pair[index] for pair in hours.values()) or None for index in (0, 1))
     return Line(
         found,
         sum(result.status in VERDICTS for result in found.results),
@@ -64,6 +67,7 @@ def _line(found: Report) -> Line:
         len(ready),
         device,
         core,
+        hours,
     )
 
 
@@ -106,8 +110,8 @@ def print_overview(lines: Sequence[Line], console: Console) -> None:
         )
     console.print(rich)
     results = [result for line in lines for result in line.report.results]
-    device = sum(line.device_hours or 0.0 for line in lines)
-    core = sum(line.core_hours or 0.0 for line in lines)
+    hours = {name: pair for line in lines for name, pair in line.hours.items()}  # each recipe once
+    device, core = (sum(pair[index] for pair in hours.values()) for index in (0, 1))
     text = [
         f"{len(lines)} tables, {len(results)} cells: "
         + ", ".join(f"{n} {status}" for status, n in statuses(results).items())

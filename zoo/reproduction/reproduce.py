@@ -22,7 +22,7 @@ from zoo.reproduction.runs import (
     check_overrides,
     data_places,
     directories,
-    find,
+    everything,
     overrides,
     write_sweep,
 )
@@ -42,7 +42,7 @@ class Report:
         results: one for each selected cell.
         warnings: records that were left out, a sentence each.
         fingerprints: the fits in closed form.
-        runs: all runs that were found.
+        runs: the runs of the table's recipes.
     """
 
     table: Table
@@ -101,14 +101,15 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
         runs: directory of the runs; ``runs/reproduce/TABLE`` by default.
     """
     cells = table.cells if cells is None else cells
-    places = directories(table, runs)
-    found, warnings = find(places)
+    found, warnings = everything(table, runs)
     made = made_for(table, cells, found)
     for one in made.values():
         warnings += one.stale
-    fingerprints = stored(places)
+    fingerprints = stored(directories(table, runs))
     needs = {key: _needs(table, key) for key in made}
-    return Report(table, judge(table, cells, made, fingerprints, needs), warnings, fingerprints, found)
+    own = {id(run): run for one in made.values() for run in [*one.full.values(), *one.partial.values()]}
+    results = judge(table, cells, made, fingerprints, needs)
+    return Report(table, results, warnings, fingerprints, [*own.values()])
 
 
 def _needs(table: Table, key: str) -> str:
@@ -159,7 +160,7 @@ def run_table(
     console = console or Console()
     check_overrides(extra)
     root = runs or RUNS / table.name
-    found, _ = find(directories(table, runs))
+    found, _ = everything(table, runs)
     todo = _missing(
         table, made_for(table, cells, found), seeds, budget, named or _accelerated(extra), retry_failed
     )

@@ -48,6 +48,17 @@ def directories(table: Table, runs: Path | None = None) -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
+def everything(table: Table, runs: Path | None = None) -> tuple[list[Run], list[str]]:
+    """Return the runs that may belong to a table, and a sentence for each record of its own that is left out.
+
+    They lie in the table's own directories or, since two tables may share a recipe, in those of another one.
+    """
+    found, warnings = find(directories(table, runs))
+    others = [] if runs is not None else [place for place in (RUNS, RESULTS) if place.is_dir()]
+    known = {run.record.run_id for run in found}
+    return found + [run for run in find(others)[0] if run.record.run_id not in known], warnings
+
+
 def find(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """Return the runs below some directories, and a sentence for each record that is left out."""
     if not places:
