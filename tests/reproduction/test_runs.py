@@ -265,3 +265,13 @@ def test_a_run_of_another_table_counts_and_a_damaged_record_of_another_one_is_no
     (tmp_path / "runs/reproduce/small/broken").mkdir(parents=True)
     (tmp_path / "runs/reproduce/small/broken/record.json").write_text("{")
     assert len(report(table).warnings) == 1
+
+
+def test_an_infinite_difference_is_written_as_none_and_drawn_at_the_edge(identities, tmp_path):
+    table = small(ERROR | {"value": -2.0, "error": 0.0}, recipes={"flow": RECIPE})
+    for seed in (0, 1):
+        record(table, identities, seed, value=4.0).write(tmp_path / str(seed))
+    found = report(table, runs=tmp_path)
+    assert found.results[0].status == "differs: worse"
+    write(found, tmp_path / "out")
+    assert json.loads((tmp_path / "out/table.json").read_text())["cells"][0]["z"] is None

@@ -78,3 +78,11 @@ def test_the_sum_of_squared_scores_is_chi_squared():
     assert (total, count) == (pytest.approx(5.25), 3)
     assert probability == pytest.approx(scipy.stats.chi2.sf(5.25, 3))
     assert overall([]) is None
+
+
+def test_no_error_at_all_leaves_no_difference_or_an_infinite_one():
+    same, other = (
+        difference(1.0, Spread(10, refit=0.0), value, Spread(5, refit=0.0)) for value in (1.0, 2.0)
+    )
+    assert (same.z, other.z) == (0.0, math.inf)
+    assert overall([same, other]) == (pytest.approx(0.0, abs=1e-12), 1, pytest.approx(1.0))

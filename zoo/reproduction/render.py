@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ def values(report: Report, result: Result) -> dict[str, Any]:
         "kind": ours.kind if ours else None,
         "difference": found.value if found else None,
         "combined_error": found.error if found else None,
-        "z": found.z if found else None,
+        "z": found.z if found and math.isfinite(found.z) else None,
         "interval_low": found.interval[0] if found else None,
         "interval_high": found.interval[1] if found else None,
         "margin": result.column.margin,

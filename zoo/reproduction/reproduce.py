@@ -236,12 +236,13 @@ def _with_data(
     data = {
         key: finder.identities.of(overrides(table.recipes[key], 0)).config["choices"]["data"] for key in keys
     }
-    forms = needed(table, [{"data": name} for name in data.values()])
+    ways = {
+        name: overrides(table.recipes[key], 0) for key, name in data.items()
+    }  # a recipe's own data settings
+    forms = needed(table, [{"data": name} for name in ways])
     forms += [cell.closed_form for cell in cells if cell.closed_form and cell.closed_form not in forms]
     absent: dict[str, str] = {}
-    for name in dict.fromkeys(
-        [*data.values(), *(str(table.closed_forms[f].data.get("data")) for f in forms)]
-    ):
+    for name in dict.fromkeys([*ways, *(str(table.closed_forms[f].data.get("data")) for f in forms)]):
         own = [form for form in forms if str(table.closed_forms[form].data.get("data")) == name]
         try:
             for form in own:
@@ -249,7 +250,7 @@ def _with_data(
             if own:
                 check_data(table, own, read, root)
             else:
-                read([f"data={name}"])
+                read(ways[name])
         except Mismatch:
             raise
         except ZooError as error:

@@ -68,7 +68,9 @@ class Difference:
     @property
     def z(self) -> float:
         """The difference in combined errors."""
-        return self.value / self.error if self.error else math.copysign(math.inf, self.value or 1.0)
+        if not self.error:
+            return math.copysign(math.inf, self.value) if self.value else 0.0
+        return self.value / self.error
 
     @property
     def score(self) -> float:
