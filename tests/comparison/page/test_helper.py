@@ -99,7 +99,7 @@ def test_an_answer_is_reached_by_the_form_and_kept_in_the_address(browser, page)
     tab = browser.open(page)
     tab.show("helper")
     before = tab.evaluate("document.querySelectorAll('#helper-box .card').length")
-    tab.evaluate("zoo.set({likelihood: 'exact', latency: '2 ms'})")
+    tab.evaluate("zoo.set({likelihood: 'exact', latency: '2 ms'}); zoo.idle()")
     cards = tab.evaluate(
         "[...document.querySelectorAll('#helper-box .card h3 button')].map(b => b.textContent)"
     )

@@ -55,8 +55,14 @@ function reasonsAgainst(row, asked, criteria) {
   return reasons;
 }
 
-// Return plausible losses of a row in one quantity; logarithms of positive distances and times.
-function lossesOf(row, key, direction, unit, random) {
+// Return plausible losses of a row in one quantity; logarithms of positive distances and times. They are drawn
+// once, so that another constraint does not change them.
+function lossesOf(row, key, direction, unit) {
+  return once(row.study, `losses ${key} ${row.id}`, () => drawnLosses(row, key, direction, unit));
+}
+
+function drawnLosses(row, key, direction, unit) {
+  const random = generator(1 + 31 * row.index + 7919 * ['fidelity', 'coverage', 'density', 'latency'].indexOf(key));
   const facts = row.study.helper.rows[row.index], values = facts.values[key];
   if (!values) return new Float64Array(DRAWS).fill(Infinity);
   const logs = direction === 'lower' && unit !== 'nats' && unit !== 'bits/dim' && Math.min(...values) > 0;
@@ -66,15 +72,15 @@ function lossesOf(row, key, direction, unit, random) {
 
 // Return how often each row is on top and on the front over draws of the means, and which one beats it most.
 function contest(rows, criteria, likelihood) {
-  const n = rows.length, random = generator(1), score = rows.map(() => new Float64Array(DRAWS));
+  const n = rows.length, score = rows.map(() => new Float64Array(DRAWS));
   for (const [weight, key, {direction, unit}] of criteria) {
-    const losses = rows.map(row => lossesOf(row, key, direction, unit, random)), means = losses.map(values => sum([...values]) / DRAWS);
+    const losses = rows.map(row => lossesOf(row, key, direction, unit)), means = losses.map(values => sum([...values]) / DRAWS);
     const centre = mean(means), scale = Math.sqrt(mean(means.map(value => (value - centre) ** 2))) || 1;
     losses.forEach((values, i) => values.forEach((value, d) => { score[i][d] += weight * value / scale; }));
   }
-  const latency = rows.map(row => lossesOf(row, 'latency', 'lower', 's', random));
+  const latency = rows.map(row => lossesOf(row, 'latency', 'lower', 's'));
   const density = rows.length ? rows[0].study.helper.criteria.density : null;
-  const bits = likelihood ? rows.map(row => lossesOf(row, 'density', 'lower', density.unit, random)) : null;
+  const bits = likelihood ? rows.map(row => lossesOf(row, 'density', 'lower', density.unit)) : null;
   const kinds = rows.map(row => row.study.helper.rows[row.index].kind);
   const top = new Array(n).fill(0), front = new Array(n).fill(0), beatenBy = new Array(n).fill(0);
   for (let d = 0; d < DRAWS; d++) {

@@ -97,16 +97,37 @@ function draw(changed = null) {
   }
 }
 
+const queue = new Set();   // charts that wait to be drawn, one in each turn, so that the table answers at once
+let drawing = null;
+
+// Return a promise that is kept when every chart near the window is drawn.
+function idle() {
+  return drawing || Promise.resolve();
+}
+
+function later(work) {
+  queue.add(work);
+  drawing ??= (async () => {
+    while (queue.size) {
+      await new Promise(done => setTimeout(done));
+      const [next] = queue;
+      queue.delete(next);
+      next();
+    }
+    drawing = null;
+  })();
+}
+
 // Add a view. A chart is drawn when it comes near the window, so that a page of many charts opens at once.
 function addView(uses, node, drawNow, lazy = false) {
   if (!lazy) { views.push({uses, draw: drawNow}); return; }
   let near = false, stale = true;
-  const view = {uses, draw: () => { stale = true; if (near) { stale = false; drawNow(); } }};
+  const work = () => { if (near && stale) { stale = false; drawNow(); } };
   new IntersectionObserver(entries => {
     near = entries.at(-1).isIntersecting;
-    if (near && stale) { stale = false; drawNow(); }
+    if (near && stale) later(work);
   }, {rootMargin: '300px'}).observe(node);
-  views.push(view);
+  views.push({uses, draw: () => { stale = true; if (near) later(work); }});
 }
 
 const current = () => studyOf(state.study);
