@@ -108,6 +108,13 @@ def test_weights_start_orthogonal_and_biases_at_zero():
     assert all((layer.bias == 0).all() for layer in network.layers)
 
 
+def test_zeros_start_a_network_without_hidden_layers_alone():
+    network = zoo.build("made_binary", SPEC, hidden=[], initialisation="zeros").network
+    assert (network.direct.weight == 0).all()
+    with pytest.raises(ZooError, match=r"model\.initialisation"):
+        zoo.build("made_binary", SPEC, initialisation="zeros")
+
+
 def test_neither_hidden_layers_nor_direct_weights_are_refused():
     with pytest.raises(ZooError, match="direct=true"):
         zoo.build("made_binary", SPEC, hidden=[], direct=False)

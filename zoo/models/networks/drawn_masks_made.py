@@ -17,10 +17,14 @@ from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh", "softplus", "sigmoid"]
 Order = Literal["natural", "random"]
-Initialisation = Literal["orthogonal", "uniform"]
+Initialisation = Literal["orthogonal", "uniform", "zeros"]
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu, "tanh": torch.tanh, "softplus": F.softplus, "sigmoid": torch.sigmoid
+}  # fmt: skip
+
+_STARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "orthogonal": nn.init.orthogonal_, "uniform": nn.init.xavier_uniform_, "zeros": nn.init.zeros_
 }  # fmt: skip
 
 
@@ -58,11 +62,12 @@ class DrawnMasksMADE(nn.Module):
         activation: ``relu``, ``tanh``, ``softplus`` or ``sigmoid``.
         direct: whether there are weights A from the input to the output.
         order: ``natural``, or drawn (``random``) with each draw of the degrees.
-        initialisation: start of the weights: ``orthogonal`` (Saxe et al. 2014), or ``uniform`` within
-            sqrt(6 / (in + out)) (Glorot & Bengio 2010). Biases start at 0.
+        initialisation: start of the weights: ``orthogonal`` (Saxe et al. 2014), ``uniform`` within
+            sqrt(6 / (in + out)) (Glorot & Bengio 2010), or ``zeros`` (without hidden layers only, whose units
+            would stay equal). Biases start at 0.
 
     Raises:
-        ZooError: there is neither a hidden layer nor a direct connection.
+        ZooError: there is neither a hidden layer nor a direct connection, or hidden layers of zeros.
     """
 
     @checked("model")
@@ -80,6 +85,10 @@ class DrawnMasksMADE(nn.Module):
         super().__init__()
         if not hidden and not direct:
             raise ZooError("model.hidden=[] needs model.direct=true; without either, nothing is connected.")
+        if hidden and initialisation == "zeros":
+            raise ZooError(
+                "model.initialisation=zeros would keep all hidden units equal; use orthogonal or uniform."
+            )
         self.dim, self.order, self.activation = dim, order, activation
         widths = [dim, *hidden, dim] if hidden else []
         layers = nn.ModuleList(nn.Linear(below, above) for below, above in pairwise(widths))
@@ -89,8 +98,7 @@ class DrawnMasksMADE(nn.Module):
         contexts = nn.ModuleList(nn.Linear(context, size, bias=False) for size in sizes)
         self.contexts = cast("Sequence[nn.Linear]", contexts)
         for linear in [*layers, *([self.direct] if self.direct is not None else [])]:
-            start = nn.init.orthogonal_ if initialisation == "orthogonal" else nn.init.xavier_uniform_
-            start(linear.weight)
+            _STARTS[initialisation](linear.weight)
             if linear.bias is not None:
                 nn.init.zeros_(linear.bias)
 
