@@ -18,6 +18,7 @@ def small(tmp_path, monkeypatch):
     """Return a data root, and the arrays of a small fixed binarisation."""
     rng = np.random.default_rng(0)
     monkeypatch.setattr(StaticBinarisedMNIST, "sizes", staticmethod(lambda: SMALL))
+    monkeypatch.setattr(StaticBinarisedMNIST, "checksum", None)
     (tmp_path / "binarized_mnist").mkdir()
     return tmp_path, {split: rng.integers(0, 2, (n, 784), dtype=np.uint8) for split, n in SMALL.items()}
 
@@ -54,6 +55,14 @@ def test_missing_truncated_or_other_files_are_explained(small):
     (root / "binarized_mnist/binarized_mnist_test.amat").write_text("0 1 x\n")
     with pytest.raises(ZooError, match=r"binarized_mnist_test\.amat is damaged"):
         data.setup()
+
+
+def test_other_bits_of_the_published_sizes_are_refused(small, monkeypatch):
+    root, arrays = small
+    monkeypatch.setattr(StaticBinarisedMNIST, "checksum", "0" * 16)
+    write_text(root, arrays)
+    with pytest.raises(ZooError, match="its bits are not the published ones"):
+        StaticBinarisedMNIST(root=str(root)).setup()
 
 
 def test_dynamic_training_images_are_fresh_draws_that_a_resumed_run_repeats(tmp_path, monkeypatch):

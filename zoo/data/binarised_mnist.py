@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from zoo import ranks
 from zoo.data.module import SPLITS, Batch, DataModule, TrainingBatches
-from zoo.data.published import check_sizes, damaged, published_file, read_splits
+from zoo.data.published import check_bits, check_sizes, damaged, published_file, read_splits
 from zoo.data.spec import DataSpec
 from zoo.data.torchvision_sets import MNIST
 
 SIZES = {"train": 50_000, "val": 10_000, "test": 10_000}
 PIXELS = 784
+CHECKSUM = "c462f82a020638a4"
 FOLDER = "binarized_mnist"
 TEXT = {
     split: f"binarized_mnist_{word}.amat"
@@ -33,6 +34,7 @@ class StaticBinarisedMNIST(DataModule):
     """
 
     split_rule = "as published: 50000 / 10000 / 10000, binarised once"
+    checksum: str | None = CHECKSUM
 
     def __init__(self, name: str = "mnist_static", root: str | None = None) -> None:
         super().__init__(name, root)
@@ -52,6 +54,7 @@ class StaticBinarisedMNIST(DataModule):
             if x.max(initial=0) > 1:
                 raise damaged(path, f"its {split} split has values above 1")
             self.splits[split] = torch.from_numpy(x).view(-1, 1, 28, 28)
+        check_bits(path, arrays, self.checksum)
 
     @staticmethod
     def sizes() -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from zoo.data.module import DataModule
-from zoo.data.published import check_sizes, damaged, published_file, read_splits
+from zoo.data.published import check_bits, check_sizes, damaged, published_file, read_splits
 from zoo.data.spec import DataSpec
 from zoo.errors import unknown
 
@@ -19,6 +19,12 @@ SIZES = {
     "ocr_letters": ((32_152, 10_000, 10_000), 128),
     "rcv1": ((40_000, 10_000, 150_000), 150),
     "web": ((14_000, 3_188, 32_561), 300),
+}
+# Checksums of the tables that were at hand.
+CHECKSUMS: dict[str, str] = {
+    "dna": "a6dd127edd98ecb2",
+    "mushrooms": "fc42625b81431b71",
+    "nips": "1bdf4cca3a8b2b47",
 }
 
 
@@ -36,6 +42,7 @@ class BinaryTable(DataModule):
     """
 
     split_rule = "as published"
+    checksums = CHECKSUMS
 
     def __init__(self, name: str, root: str | None = None) -> None:
         super().__init__(name, root)
@@ -62,3 +69,4 @@ class BinaryTable(DataModule):
             if not ((x == 0) | (x == 1)).all():
                 raise damaged(path, f"its {split} split has values other than 0 and 1")
             self.splits[split] = torch.from_numpy(x.astype("uint8"))
+        check_bits(path, arrays, self.checksums.get(self.name))

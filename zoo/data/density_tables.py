@@ -22,7 +22,7 @@ from zoo.data.published import check_sizes, damaged, published_file
 from zoo.data.spec import DataSpec
 from zoo.errors import unknown
 
-SOURCE = "https://zenodo.org/record/1161203 (data.tar.gz, unpacked there)"
+SOURCE = "https://zenodo.org/record/1161203 (data.tar.gz, md5 9b9c9b0375315ad270eba4ce80c093ab, unpacked)"
 Arrays = dict[str, np.ndarray]
 # Rows of the training, validation and test split, and columns.
 SIZES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -85,3 +86,21 @@ def check_sizes(
                 f"{' x '.join(map(str, splits[split].shape))}, the published one {rows} x {columns}; "
                 "get the published file."
             )
+
+
+def check_bits(path: Path, splits: Mapping[str, np.ndarray], checksum: str | None) -> None:
+    """Check binary splits by a checksum of their packed bits, one split after the other.
+
+    Args:
+        path: the file, for the error.
+        splits: arrays ``(N, D)`` of zeros and ones.
+        checksum: the first 16 digits of the SHA-256; None where the published data were never at hand.
+
+    Raises:
+        ZooError: these are not the published bits.
+    """
+    digest = hashlib.sha256()
+    for x in splits.values():
+        digest.update(np.packbits(x.astype(np.uint8), axis=1).tobytes())
+    if checksum is not None and digest.hexdigest()[:16] != checksum:
+        raise damaged(path, "its bits are not the published ones")
