@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from autoregressive_tools import SPECS, integral_2d, normal, perturbed
+from maf_tails import CASES, judge, train
 from torch import Tensor
 
 import zoo
@@ -20,6 +21,8 @@ from zoo.models.bijections.autoregressive import MaskedAffineAutoregressive
 from zoo.models.bijections.base import Bijection
 from zoo.models.core.nfe import count_nfe
 from zoo.models.maf import MAF
+from zoo.models.maf_mog import MAFMoG
+from zoo.models.networks.made import MADE
 
 
 def jacobian(layer: Bijection, x: Tensor) -> Tensor:
@@ -88,7 +91,8 @@ def test_two_hundred_layers_have_finite_densities_and_samples() -> None:
 @pytest.mark.parametrize("layers", [1, 5])
 def test_without_a_bound_far_out_is_never_a_silent_nan(layers: int) -> None:
     """An overflow is a density of 0 if it is infinite, and an error if it is NaN."""
-    model = perturbed(MAF(DataSpec((6,)), layers=layers, hidden=(12, 12), log_scale_bound=None), scale=0.05)
+    unbounded = {"log_scale_bound": None, "input_bound": None, "batch_norm": False}
+    model = perturbed(MAF(DataSpec((6,)), layers=layers, hidden=(12, 12), **unbounded), scale=0.05)
     density_of_zero = errors = 0
     for factor in (1.0, 1e3, 1e6):
         for x in factor * normal(20, 1, 6):
@@ -115,6 +119,51 @@ def test_samples_that_overflow_are_an_error_not_infinite() -> None:
         model.sample(3, seed=0)
     plain = MAF(DataSpec((1,)), layers=1, hidden=(4,)).eval()
     assert plain.log_prob(torch.full((1, 1), 1e30)).item() == -torch.inf
+
+
+@pytest.mark.parametrize("context", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("model_class", [MAF, MAFMoG])
+def test_bounded_inputs_are_bounded_in_both_directions(model_class, residual, context) -> None:
+    """The sequential inverse shows the network what the density shows it, with gradients and without."""
+    spec = DataSpec((6,), classes=3)
+    settings = {"layers": 2, "hidden": (16, 16), "residual": residual, "conditional": context}
+    model = perturbed(model_class(spec, input_bound=0.5, **settings), scale=0.1)
+    x = 2 * normal(9, 6)
+    labels = model.one_hot(torch.arange(9) % 3, 9) if context else None
+    z, _ = model.transform(x, labels)
+    torch.testing.assert_close(model.transform.inverse(z, labels)[0], x, rtol=0, atol=1e-11)
+    with torch.no_grad():
+        for rows in (1, 9):
+            given = None if labels is None else labels[:rows]
+            back = model.transform.invert(z[:rows], given)
+            torch.testing.assert_close(back, x[:rows], rtol=0, atol=1e-11)
+
+
+def test_far_away_a_network_of_bounded_inputs_is_constant() -> None:
+    network = perturbed(MADE(3, 2, (16,), input_bound=5.0), scale=0.3)
+    near, far, farther = (network(torch.full((1, 3), v, dtype=torch.float64)) for v in (1.0, 1e3, 1e9))
+    torch.testing.assert_close(far, farther, rtol=0, atol=1e-12)
+    assert not torch.allclose(near[:, 1:], far[:, 1:])
+
+
+def least_and_mean(seeds: int, updates: int) -> tuple[float, list[float]]:
+    """Return the least log p of 100,000 fresh points of 8gaussians, and each seed's mean NLL."""
+    case = dataclasses.replace(CASES["8gaussians"], updates=updates)
+    found = [judge(case, train(case, {}, seed)) for seed in range(seeds)]
+    return min(result["worst"] for result in found), [result["nll"] for result in found]
+
+
+def test_no_fresh_point_falls_off_a_cliff() -> None:
+    worst, _ = least_and_mean(seeds=2, updates=200)
+    assert worst > -200
+
+
+@pytest.mark.slow
+def test_trained_models_of_all_seeds_are_near_each_other_and_have_no_cliff() -> None:
+    worst, means = least_and_mean(seeds=3, updates=1000)
+    assert worst > -200
+    assert max(means) - min(means) < 0.15
 
 
 def test_the_yaml_has_the_constructors_defaults() -> None:

@@ -54,7 +54,7 @@ CASES = {
                  "model.solver.steps=3"],
     "adjoint": ["model=ffjord", *MOONS, "model.hidden=[8]", "model.solver.method=rk4", "model.solver.steps=3",
                 "model.solver.adjoint=true"],
-    "accumulation": ["model=maf", *MOONS, "training.accumulate=2"],
+    "accumulation": ["model=maf", "model.batch_norm=false", *MOONS, "training.accumulate=2"],
 }  # fmt: skip
 DIGITS = ["data=digits", "evaluation.likelihood_examples=8", *PLAIN]
 ON_IMAGES = {

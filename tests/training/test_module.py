@@ -44,6 +44,7 @@ def test_each_family_learns_moons_better_than_a_gaussian(name, updates, lr):
     module = objective(model, updates=updates, batch_size=256, lr=lr, warmup=0, ema=0.0, seed=0)
     model = fit(module, train, updates)
     assert module.updates == updates
+    model.on_training_statistics([(train, None)])
     with torch.no_grad():
         nll = -model.log_prob(test).mean().item()
     assert nll < gaussian_nll(train, test) - 0.05

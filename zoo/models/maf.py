@@ -36,6 +36,10 @@ class MAF(Flow):
             (drawn for each layer, the first too) or ``natural`` (the same for all).
         batch_norm: batch normalisation after each layer, which evaluates with the statistics of the whole
             training set (the paper's appendix B).
+        input_bound: bound on what each layer's network sees of its inputs, see
+            :class:`~zoo.models.networks.made.MADE`; None for none, as in the paper. Without it and batch
+            normalisation one layer throws a point at the edge of the data out, the next ones extrapolate from
+            there, and its density may fall by billions of nats (``results/studies/maf_tails.md``).
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
         base: distribution of the latents.
@@ -55,7 +59,8 @@ class MAF(Flow):
         residual: bool = False,
         degrees: Degrees = "spread",
         order: Order = "reversed",
-        batch_norm: bool = False,
+        batch_norm: bool = True,
+        input_bound: PositiveFloat | None = 5.0,
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         base: Base = "normal",
@@ -69,6 +74,7 @@ class MAF(Flow):
             log_scale_bound=log_scale_bound,
             activation=activation,
             residual=residual,
+            input_bound=input_bound,
         )
 
         def layer(index: int) -> list[Bijection]:

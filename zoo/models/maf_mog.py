@@ -34,7 +34,7 @@ class MAFMoG(Flow):
         hidden: widths of the hidden layers of each MADE, including the base.
         components: Gaussians for each dimension of the base.
         activation, residual: see :class:`~zoo.models.networks.made.MADE`.
-        degrees, batch_norm: see :class:`~zoo.models.maf.MAF`.
+        degrees, batch_norm, input_bound: see :class:`~zoo.models.maf.MAF`.
         order: see :class:`~zoo.models.maf.MAF`; the base has the same order as the last layer.
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
@@ -55,7 +55,8 @@ class MAFMoG(Flow):
         residual: bool = False,
         degrees: Degrees = "spread",
         order: Order = "reversed",
-        batch_norm: bool = False,
+        batch_norm: bool = True,
+        input_bound: PositiveFloat | None = 5.0,
         log_scale_bound: PositiveFloat | None = 5.0,
         pixels: Pixels = Pixels(),
         conditional: bool = False,
@@ -66,6 +67,7 @@ class MAFMoG(Flow):
             "log_scale_bound": log_scale_bound,
             "activation": activation,
             "residual": residual,
+            "input_bound": input_bound,
         }
         base = MixtureMADE(spec.dim, components, draw=degree_seed(degrees, layers), **shared)
         affine = partial(MaskedAffineAutoregressive, spec.dim, **shared)

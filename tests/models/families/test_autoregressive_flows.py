@@ -114,7 +114,7 @@ def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) 
     torch.manual_seed(1)
     model = perturbed(make(spec, hidden=(30, 30), degrees="random"))
     torch.manual_seed(2)
-    again = make(spec, hidden=(30, 30), degrees="random").double()
+    again = make(spec, hidden=(30, 30), degrees="random").double().eval()
     assert [m.degrees[0].tolist() for m in again.modules() if isinstance(m, MADE)] == [
         m.degrees[0].tolist() for m in model.modules() if isinstance(m, MADE)
     ]
@@ -122,7 +122,7 @@ def test_a_model_of_drawn_degrees_is_built_again_with_the_same_masks(make: Any) 
     assert len(draws) == sum(isinstance(m, MADE) for m in model.modules()), "each layer has different degrees"
     again.load_state_dict(model.state_dict())
     torch.testing.assert_close(again.log_prob(x), model.log_prob(x), rtol=0, atol=0)
-    spread = make(spec, hidden=(30, 30)).double()
+    spread = make(spec, hidden=(30, 30)).double().eval()
     spread.load_state_dict({k: v for k, v in model.state_dict().items() if "mask" not in k}, strict=False)
     assert (spread.log_prob(x) - model.log_prob(x)).abs().min() > 0
     with pytest.raises(zoo.ZooError, match=r"model\.degrees must be spread or random; got 'drawn'"):

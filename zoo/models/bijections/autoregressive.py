@@ -75,7 +75,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
             most e^bound (5: a factor of 148) and a far outlier cannot overflow. None: no clamp, as in the
             paper; z may then overflow far from the data, where the density is 0, or an error if later layers
             turn it into NaN.
-        activation, residual, draw: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
     """
 
     bound: Tensor | None
@@ -90,10 +90,19 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         activation: Activation = "relu",
         residual: bool = False,
         draw: int | None = None,
+        input_bound: PositiveFloat | None = None,
     ) -> None:
-        super().__init__(
-            MADE(dim, 2, hidden, context=context, activation=activation, residual=residual, draw=draw)
+        network = MADE(
+            dim,
+            2,
+            hidden,
+            context=context,
+            activation=activation,
+            residual=residual,
+            draw=draw,
+            input_bound=input_bound,
         )
+        super().__init__(network)
         self.log_scale_bound = log_scale_bound
         # a tensor: for few elements twice as fast as a Python number
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))

@@ -79,7 +79,7 @@ class MixtureMADE(Distribution):
         components: Gaussians for each dimension.
         hidden: widths of the MADE's hidden layers.
         context: number of conditioning features; 0 for none.
-        activation, residual, draw: see :class:`~zoo.models.networks.made.MADE`.
+        activation, residual, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
         log_scale_bound: s is soft-clamped to (-bound, bound); None: no clamp, as in the paper.
     """
 
@@ -94,11 +94,19 @@ class MixtureMADE(Distribution):
         residual: bool = False,
         log_scale_bound: PositiveFloat | None = 5.0,
         draw: int | None = None,
+        input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
         self.log_scale_bound = log_scale_bound
         self.network = MADE(
-            dim, 3 * components, hidden, context=context, activation=activation, residual=residual, draw=draw
+            dim,
+            3 * components,
+            hidden,
+            context=context,
+            activation=activation,
+            residual=residual,
+            draw=draw,
+            input_bound=input_bound,
         )
         with torch.no_grad():
             _, mean, log_std = self.network.output.bias.view(dim, 3, components).unbind(1)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.checks import NotNegative, Positive, Share, checked
+from zoo.checks import NotNegative, Positive, PositiveFloat, Share, checked
 from zoo.errors import ZooError
+from zoo.models.core.functional import soft_clamp
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
 
@@ -107,6 +108,8 @@ class MADE(nn.Module):
         dropout: share of the units inside a residual block that is dropped in training.
         draw: seed of the degrees of the hidden units; None: they are spread evenly. Residual layers share one
             draw.
+        input_bound: the network sees its inputs soft-clamped to (-bound, bound), so that far away from the
+            data its outputs stay as they are at the bound, where ReLUs would go on linearly. None: no clamp.
 
     Raises:
         ZooError: there is no hidden layer, or the widths do not allow ``residual``.
@@ -125,6 +128,7 @@ class MADE(nn.Module):
         residual: bool = False,
         dropout: Share = 0.0,
         draw: int | None = None,
+        input_bound: PositiveFloat | None = None,
     ) -> None:
         super().__init__()
         if not hidden:
@@ -134,7 +138,7 @@ class MADE(nn.Module):
         if dropout and not residual:
             raise ZooError("MADE has dropout inside residual blocks only; set residual=true or dropout=0.")
         self.dim, self.parameters_per_dim = dim, parameters
-        self.activation, self.residual = activation, residual
+        self.activation, self.residual, self.input_bound = activation, residual, input_bound
         if residual:
             blocks = len(hidden) - 1
             hidden = [hidden[0]] * (1 + 2 * blocks)
@@ -179,7 +183,7 @@ class MADE(nn.Module):
         """Return parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
         add_nfe()
         activate = _ACTIVATIONS[self.activation][0]
-        state = x
+        state = self._seen(x)
         streams: list[Tensor] = []
         for index, (layer, stage) in enumerate(zip(self.layers, self.stages, strict=True)):
             if stage.skip is not None and self.dropout is not None:
@@ -192,6 +196,10 @@ class MADE(nn.Module):
             streams.append(stream)
             state = activate(stream) if stage.active else stream
         return self.output(state).unflatten(1, (self.dim, self.parameters_per_dim))
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """Return inputs as the network sees them."""
+        return x if self.input_bound is None else soft_clamp(x, self.input_bound)
 
     def generate(
         self, rows: int, step: Callable[[int, Tensor], Tensor], context: Tensor | None = None
@@ -254,7 +262,7 @@ class MADE(nn.Module):
             weight, bias = output
             parameters.append(torch.addmm(bias[i][:, None], weight[i][:, : len(known[-1])], known[-1]).T)
             columns.append(step(i, parameters[-1]))
-            known[0] = torch.cat([known[0], columns[-1][None]])
+            known[0] = torch.cat([known[0], self._seen(columns[-1])[None]])
         return torch.stack(columns, 1), torch.stack(parameters, 1)
 
     def coverage(self) -> float:
@@ -296,6 +304,10 @@ class _Sweep:
             self.biases = biases if rows == 1 else [bias[:, None] for bias in biases]
             weights = [layer.weight.detach() for layer in layers]
             self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
+            # what the network sees of x, where it is another
+            self.seen, self.input_bound = self.x, made.input_bound
+            if self.input_bound is not None:
+                self.seen = empty(made.dim)
             # a state that a later layer adds to must be kept after its activation
             kept = {stage.skip for stage in made.stages}
             states = [
@@ -305,7 +317,7 @@ class _Sweep:
             self.size = sum(v.numel() for v in [self.x, *self.streams, *states])
             self.steps: list[tuple[list[Callable[[], object]], Tensor, Tensor]] = []
             for i in range(made.dim):
-                below, run = self.x[:i], list[Callable[[], object]]()
+                below, run = self.seen[:i], list[Callable[[], object]]()
                 for index, (stage, ends) in enumerate(zip(made.stages, made._ends, strict=True)):
                     start, end = ends[i - 1] if i else 0, ends[i]
                     if end > start:
@@ -345,6 +357,8 @@ class _Sweep:
                 for operation in operations:
                     operation()
                 x_i.copy_(step(i, parameters))
+                if self.input_bound is not None:
+                    self.seen[i].copy_(soft_clamp(self.x[i], self.input_bound))
         dim = len(self.x)
         x, all_parameters = self.x.view(dim, -1).T, self.streams[-1].view(dim, -1, self.x[0].numel())
         contiguous = torch.contiguous_format
