@@ -115,23 +115,23 @@ def update(model: Any, x: torch.Tensor, y: torch.Tensor | None, training: dict[s
 def main() -> None:
     for name in sys.argv[1:] or names():
         table = load(name)
-        rows = {}
         for key, recipe in table.recipes.items():
             if absent(recipe):
                 continue
             for on in ("meta", "cpu"):
                 try:
-                    rows[key] = count(key, overrides(recipe, recipe.seeds[0]), on)
-                    print(f"{name} {key}: {rows[key]['flops']:.3g} FLOP", flush=True)
+                    found = count(key, overrides(recipe, recipe.seeds[0]), on)
                     break
                 except (RuntimeError, NotImplementedError, ZooError, TypeError, AttributeError) as error:
                     reason = " ".join(str(error).split())[:120]
             else:
                 print(f"{name} {key}: not counted ({reason})", flush=True)
-        counted = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-        if rows or name in counted:  # another process may have counted other tables meanwhile
-            counted[name] = rows
-        write_atomic(FILE, json.dumps(dict(sorted(counted.items())), indent=1) + "\n")
+                continue
+            print(f"{name} {key}: {found['flops']:.3g} FLOP", flush=True)
+            # another process may have counted other tables meanwhile
+            counted = json.loads(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
+            counted.setdefault(name, {})[key] = found
+            write_atomic(FILE, json.dumps(dict(sorted(counted.items())), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""The five tables of Papamakarios et al. 2017, with that paper's preprocessing to the last random draw.
+"""Four of the five tables of Papamakarios et al. 2017, with that paper's preprocessing to the last draw.
 
 The files are those of the authors' archive ``data.tar.gz`` (https://zenodo.org/record/1161203), unpacked
-below the
-data root: ``power/``, ``gas/``, ``hepmass/``, ``miniboone/`` and ``BSDS300/``. Every split is checked against
-the published number of rows and columns. Columns are standardised as there, so a log-likelihood in nats is
-the paper's.
+below the data root: ``power/``, ``gas/``, ``hepmass/`` and ``miniboone/``. Every split is checked against the
+published number of rows and columns. Columns are standardised as there, so a log-likelihood in nats is the
+paper's. The fifth table, BSDS300, is :mod:`zoo.data.patches`.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ ALPHA = 1e-6
 class LogitMNIST(DataModule):
     """MNIST as 784 continuous columns: one uniform draw for each pixel, then logit(a + (1 - 2a) x), a = 1e-6.
 
-    x = k/256 + u/256, and the noise u of all splits comes from one ``numpy.random.RandomState(42)``, drawn
-    for the training images first, then for validation and test, as in the authors' program (gpapamak/maf,
+    x = k/256 + u/256, and the noise u of all splits comes from one ``numpy.random.RandomState(42)``: first
+    for the training images, then for validation and test, as in the authors' program (gpapamak/maf,
     ``datasets/mnist.py``). So the data are theirs to the last bit before the rounding to float32. A density
-    of
-    these data in nats is theirs too: the logit's log-determinant is *not* in it.
+    of these data in nats is theirs too: the logit's log-determinant is *not* in it.
 
     Args:
         name: name of the data set in the record.

@@ -22,14 +22,13 @@ SOURCE = (
 
 
 class BSDS300Patches(DataModule):
-    """8x8 grey patches of the Berkeley images as 63 continuous columns (Zoran and Weiss 2011; Uria et al.
-    2013).
+    """8x8 grey patches of the Berkeley images as 63 continuous columns (Uria, Murray and Larochelle 2013).
 
     Uniform noise of one grey level is added, the patch is divided by 256, its mean is subtracted, and the
     last pixel, which the others then determine, is left out. Training and validation patches come from the
-    200 training images, test patches from the 100 test images. The published patches are a random draw that
-    is not
-    available: these are drawn anew with ``data_seed``, and a result on them is one on *redrawn data*.
+    200 training images, test patches from the 100 test images. The published patches are one random
+    draw, the file ``BSDS300.hdf5`` of MAF's archive, which is not read. These patches are drawn anew with
+    ``data_seed``, and a result on them is one on *redrawn data*.
 
     The images are read from ``ROOT/bsds300/bsds300_jpg.tar``, from the official ``BSDS300-images.tgz`` or
     from folders ``images/train`` and ``images/test`` there.
