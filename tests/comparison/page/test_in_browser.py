@@ -10,8 +10,10 @@ import math
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
-from invented import HOSTILE
+from fake_records import write
+from invented import HOSTILE, built
 from scipy import stats
 
 from zoo.comparison.claims.statistics import holm, welch
@@ -250,3 +252,43 @@ def test_tests_and_corrections_are_those_of_the_ledger(tab):
     assert tab.evaluate(f"zoo.holm({json.dumps(ps)})") == pytest.approx(holm(ps))
     assert tab.evaluate("zoo.tQuantile(3)") == pytest.approx(stats.t.ppf(0.975, 3), rel=1e-9)
     assert tab.evaluate("zoo.compactLetters(3, (i, j) => i === 0 && j === 2)") == ["a", "ab", "b"]
+
+
+def test_a_gallery_is_shown_in_lines_and_a_way_from_noise_can_be_played(browser, tmp_path):
+    record = write(tmp_path, "flow_matching", "continuous flow", "estimate")
+    images = np.zeros((3, 1, 8, 8), np.uint8)
+    np.savez(
+        tmp_path / record.run_id / "gallery.npz", samples=images, neighbours=images + 16, likely=images,
+        unlikely=images, steps=np.stack([images, images + 3]), steps_values=np.array([5, 10]),
+        interpolation=np.zeros((11, 1, 8, 8), np.uint8),
+    )  # fmt: skip
+    points = write(tmp_path, "ffjord", "continuous flow", "estimate", data="moons")
+    np.savez(tmp_path / points.run_id / "gallery.npz", path=np.zeros((4, 50, 2), np.float16))
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path), encoding="utf-8")
+    tab = browser.open(file)
+    tab.evaluate(HELPERS)
+    tab.call("Page.bringToFront")
+    tab.evaluate("document.querySelector('#samples').scrollIntoView()")
+    tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    tab.evaluate("zoo.set({shown: 'steps'})")
+    tab.wait("words('#samples-box .line > span').length === 3")
+    assert tab.evaluate("words('#samples-box .line > span')") == ["steps 5", "steps 10", "as evaluated"]
+    tab.evaluate("zoo.set({shown: 'neighbours'})")
+    tab.wait("words('#samples-box .line > span').includes('nearest in training')")
+    first = "c => c.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    assert tab.evaluate(f"[...document.querySelectorAll('#samples-box canvas')].map({first})") == [
+        0,
+        0,
+        0,
+        255,
+        255,
+        255,
+    ], "16 of 17 levels is white"
+    tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'moons').id, shown: 'path'})")
+    tab.wait("Boolean(document.querySelector('#samples-box input[type=range]'))")
+    tab.evaluate("document.querySelector('#samples-box button[aria-label^=play]').click()")
+    tab.wait("document.querySelector('#samples-box input[type=range]').value === '3'")
+    assert violations(tab) == []
+    assert tab.complaints == []
+    tab.close()

@@ -10,7 +10,7 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.maps import BRIGHT
 from zoo.comparison.studies import Group, Study
-from zoo.record import DENSITY, SAMPLES
+from zoo.record import DENSITY, GALLERY, SAMPLES
 
 BUDGET = 3_000_000  # bytes of all pictures of a page, before they are packed
 MOST, FEWEST = 64, 16  # pictures of a row
@@ -72,7 +72,46 @@ def _of_study(study: Study, pixels: Pixels, budget: int) -> Json | None:
                 scale["top"] = float(np.quantile(data[data > 0], BRIGHT)) if (data > 0).any() else 1.0
                 found["histogram"] = _grid(data, pixels, scale["top"])
             rows[index]["density"] = _grid(arrays["density"].astype(np.float32), pixels, scale["top"])
+        if id(groups[index]) in standing and pixels.size <= end + budget:
+            rows[index] |= _gallery(groups[index], pixels, scale)
     return found if any(rows) else None
+
+
+KNOBS = ("temperature", "truncation", "steps")
+
+
+def _gallery(group: Group, pixels: Pixels, scale: Json) -> Json:
+    """Return the parts of a run's gallery: lines of pictures with their labels, the way from noise to data."""
+    arrays = next((found for run in group.finished if (found := run.arrays(GALLERY))), None)
+    levels = (_first(group, SAMPLES, {"levels"}) or {}).get("levels", np.array(256))
+    found: Json = {}
+    if not arrays:
+        return found
+
+    def put(name: str, lines: Sequence[tuple[str, np.ndarray]]) -> None:
+        whole = np.concatenate([images for _, images in lines])
+        if packed := _pack(whole, {"levels": levels}, len(whole), pixels, scale):
+            found[name] = packed | {"lines": [[label, len(images)] for label, images in lines]}
+
+    if {"samples", "neighbours"} <= arrays.keys():
+        put("neighbours", [("samples", arrays["samples"]), ("nearest in training", arrays["neighbours"])])
+    for knob in KNOBS:
+        if {knob, f"{knob}_values"} <= arrays.keys():
+            labels = [f"{knob} {value:g}" for value in arrays[f"{knob}_values"].tolist()]
+            usual = [("as evaluated", arrays["samples"])] if "samples" in arrays else []
+            put(knob, [*zip(labels, arrays[knob], strict=True), *usual])
+    if "interpolation" in arrays:
+        put("interpolation", [("from one test image to another", arrays["interpolation"])])
+    if {"likely", "unlikely"} <= arrays.keys():
+        put("likelihood", [("most likely", arrays["likely"]), ("least likely", arrays["unlikely"])])
+    if "path" in arrays and "low" in scale:
+        frames = arrays["path"].astype(np.float64)
+        share = np.clip((frames - scale["low"]) / (scale["high"] - scale["low"]), 0, 1)
+        if pixels.size % 2:
+            pixels.put(np.zeros(1, np.uint8))
+        at = pixels.put((np.nan_to_num(share) * 65535).astype("<u2"))
+        found["path"] = {"kind": "path", "at": at, "frames": len(frames), "count": frames.shape[1]}
+    return found
 
 
 def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | None:

@@ -56,13 +56,41 @@ function magma(value) {
 const picturesOf = (study, row) => study.pictures?.rows[row.index] || {};
 const PANELS = 24;         // most rows drawn at a time
 
+// Return the pictures of a row: points, the way of points, lines of pictures with labels, or a square of pictures.
 function galleryRow(title, family, set, label) {
-  if (set.kind === 'points') return el('figure', {class: 'panel'}, cloud(set, family, 150, label), el('figcaption', {}, family ? swatch(family) : null, ' ', title));
+  const caption = el('figcaption', {}, family ? swatch(family) : null, ' ', title);
+  if (set.kind === 'points') return el('figure', {class: 'panel'}, cloud(set, family, 150, label), caption);
+  if (set.kind === 'path') return el('figure', {class: 'panel'}, ...wayOf(set, family, label), caption);
+  if (set.lines) {
+    let from = 0;
+    const lines = set.lines.map(([words, n]) => {
+      const tiles = Array.from({length: n}, (_, i) => tile(set, from + i, `${label}, ${words}, number ${i + 1}`));
+      from += n;
+      return el('div', {class: 'line'}, el('span', {class: 'dim'}, words), el('div', {class: 'tiles', style: `--columns:${narrow() ? 8 : n}`}, tiles));
+    });
+    return el('figure', {class: 'panel wide'}, caption, lines);
+  }
   const shown = Math.min(set.count, 16), start = set.count > shown ? (state.sample * shown) % set.count : 0;
-  const side = set.shape[2] > 16 ? 2 : 4;
-  return el('figure', {class: 'panel'}, el('div', {class: 'tiles', style: `--columns:4`}, Array.from({length: shown}, (_, i) => (start + i) % set.count)
-    .map(index => tile(set, index, `${label}, number ${index + 1}`))), el('figcaption', {}, family ? swatch(family) : null, ' ', title), side ? null : null);
+  const indices = Array.from({length: shown}, (_, i) => (start + i) % set.count);
+  return el('figure', {class: 'panel'}, el('div', {class: 'tiles', style: '--columns:4'}, indices.map(index => tile(set, index, `${label}, number ${index + 1}`))), caption);
 }
+
+// Return points on their way from noise to data, a slider over the frames, and a button that plays them.
+function wayOf(set, family, label) {
+  const frame = place => ({...set, at: set.at + 4 * place * set.count});
+  const box = el('div'), show = place => fill(box, cloud(frame(place), family, 150, `${label}, step ${place + 1} of ${set.frames}`));
+  const slider = el('input', {type: 'range', min: 0, max: set.frames - 1, value: set.frames - 1, 'aria-label': `step from noise to data, ${label}`, oninput: () => show(Number(slider.value))});
+  const play = el('button', {type: 'button', class: 'small', 'aria-label': `play ${label}`, onclick: () => {
+    let place = 0;
+    const step = () => { slider.value = place; show(place); place++; if (place < set.frames && document.contains(slider)) setTimeout(step, 120); };
+    step();
+  }}, 'play');
+  show(set.frames - 1);
+  return [box, el('div', {class: 'buttons'}, slider, play)];
+}
+
+const SHOWN_WORDS = {samples: 'samples', density: 'densities', neighbours: 'nearest training images', temperature: 'temperatures', truncation: 'truncations', steps: 'numbers of steps',
+  interpolation: 'interpolations', likelihood: 'most and least likely', path: 'from noise to data'};
 
 function drawSamples() {
   const study = current(), pictures = study.pictures, box = byId('samples-box');
@@ -70,7 +98,7 @@ function drawSamples() {
   if (!pictures) return;
   const all = visible().filter(row => picturesOf(study, row)[state.shown]);
   const rows = all.slice(0, PANELS);
-  const real = state.shown === 'density' ? pictures.histogram : pictures.real;
+  const real = state.shown === 'density' ? pictures.histogram : ['samples', 'path'].includes(state.shown) ? pictures.real : null;
   const panel = (set, title, family) => (state.shown === 'density' && set.kind === 'grid'
     ? el('figure', {class: 'panel'}, densityMap(set, `density of ${title}`), el('figcaption', {}, family ? swatch(family) : null, ' ', title, klText(study, title)))
     : galleryRow(title, family, set, `sample of ${title}`));
@@ -78,7 +106,7 @@ function drawSamples() {
     rows.map(row => panel(picturesOf(study, row)[state.shown], row.name, row.family)));
   byId('samples-said').textContent = (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
     (study.pictures.left ? `${count(study.pictures.left, 'configuration')} left out for the size of the page. ` : '') +
-    (state.shown === 'samples' ? 'The first samples of the first seed, drawn with the protocol’s seed.' : 'On one scale, that of the data.');
+    (state.shown === 'samples' ? 'The first samples of the first seed, drawn with the protocol’s seed.' : state.shown === 'density' ? 'On one scale, that of the data.' : 'Of the configuration that stands for each model; samples are drawn with the same seeds for all.');
   drawSlider();
 }
 
@@ -91,6 +119,8 @@ function klText(study, name) {
 function drawSlider() {
   const study = current(), box = byId('slider-box');
   const rows = rowsOf(study).filter(row => picturesOf(study, row)[state.shown]);
+  byId('slider').hidden = !['samples', 'density'].includes(state.shown);
+  if (byId('slider').hidden) return;
   const a = rows.find(row => row.id === state.a) || rows.find(row => row.id === state.pins[0]) || rows[0];
   const b = rows.find(row => row.id === state.b) || rows.find(row => row.id === state.pins[1]) || rows.find(row => row !== a);
   byId('slider').hidden = !a || !b;
@@ -132,7 +162,7 @@ function startSamples() {
     if (!study.pictures || controls.contains(document.activeElement)) return;
     const kinds = [...new Set(study.pictures.rows.flatMap(row => Object.keys(row)))];
     if (kinds.length && !kinds.includes(state.shown)) state.shown = kinds[0];
-    fill(controls, kinds.length > 1 ? select('show', kinds.map(kind => [kind, kind]), state.shown, shown => set({shown})) : null,
+    fill(controls, kinds.length > 1 ? select('show', kinds.map(kind => [kind, SHOWN_WORDS[kind] || kind]), state.shown, shown => set({shown})) : null,
       study.pictures.real?.kind === 'images' ? el('span', {class: 'buttons'},
         el('button', {type: 'button', class: 'small', onclick: () => set({sample: Math.max(0, state.sample - 1)})}, '◄ others'),
         el('button', {type: 'button', class: 'small', onclick: () => set({sample: state.sample + 1})}, 'others ►')) : null);
