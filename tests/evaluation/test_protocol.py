@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 import zoo
+from zoo.config import compose_run
 from zoo.data.spec import DataSpec
 from zoo.errors import NoLikelihood, Unsound, ZooError
-from zoo.evaluation.features import select
+from zoo.evaluation.classifiers import SHIPPED
+from zoo.evaluation.features import EXTRACTORS, RANDOM, Extractor, select
 from zoo.evaluation.likelihood import likelihood
-from zoo.evaluation.protocol import evaluate, generate
+from zoo.evaluation.protocol import announcement, evaluate, generate, samples_for
+from zoo.evaluation.settings import Settings
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic
 from zoo.models.core.nfe import add_nfe
@@ -78,7 +81,7 @@ def test_a_uniform_model_has_log2_levels_bits_per_dim():
     assert distance.details["dim"] == 32
     assert result.sampling.sequential_evaluations is None
     assert result.sampling.sequential_evaluations_by_batch == {"2": None}
-    assert result.samples.shape == (64, 1, 8, 8)
+    assert result.samples.shape == (100, 1, 8, 8)
     assert torch.equal(result.samples, judge(model).samples)
 
 
@@ -157,7 +160,7 @@ def test_metrics_that_cannot_be_computed_are_empty_cells_and_the_others_are_kept
         metric = lost.metrics[name]
         assert (metric.value, metric.reason, metric.n, metric.kind) == (None, "The ODE is lost.", 60, "exact")
     assert lost.metrics["fd/digits-cnn"].value is not None
-    assert len(lost.samples) == 64
+    assert len(lost.samples) == 100
     assert lost.sampling.latency_seconds > 0
     for part in ("samples", "many"):
         lost = judge(Fails(part))
@@ -297,15 +300,72 @@ def test_the_extractor_is_chosen_by_the_data_or_there_is_a_reason(monkeypatch, t
     for levels in (2, 256):
         assert select(DataSpec((1, 28, 28), levels), False)[0].key == "fd/mnist-cnn"
     for spec, natural, words in [
-        (DataSpec((1, 20, 20), 256), False, "photographs"),
-        (DataSpec((3, 64, 64), 256), True, "TORCH_HOME"),
         (DataSpec((3, 64, 64), None), True, "integer levels"),
+        (DataSpec((2,)), False, "vectors"),
     ]:
         extractor, reason = select(spec, natural)
         assert extractor is None
         assert words in reason
+    asked, reason = select(DataSpec((3, 64, 64), 256), True, name="inception-v3-compat")
+    assert asked is None
+    assert "TORCH_HOME" in reason
+    for shape in ((1, 20, 20), (3, 64, 48), (5, 9, 130), (1, 2, 3)):  # any size and channels
+        spec = DataSpec(shape, 7)
+        for n, name, dim in ((None, "random-conv", 64), (128, "random-conv-16", 16)):
+            extractor = select(spec, True, reference_n=n)[0]
+            assert (extractor.name, extractor.key, extractor.dim) == (name, f"fd/{name}", dim)
+            features = extractor(torch.randint(7, (5, *shape)))
+            assert features.shape == (5, dim)
+            assert features.isfinite().all()
+            assert len(features.unique(dim=0)) == 5
     with pytest.raises(ZooError, match="nowhere"):
         select(DataSpec((3, 32, 32), 256), True, inception_weights="nowhere")
+
+
+@pytest.mark.parametrize("name", EXTRACTORS)
+def test_the_default_number_of_samples_is_enough_for_every_extractor(name):
+    dims = {"inception-v3-compat": 2048, "dinov2": 1024} | RANDOM
+    dim = dims.get(name) or SHIPPED[name].dim
+    extractor = Extractor(name, f"fd/{name}", dim, "", lambda x: x, {})
+    n = samples_for(Settings(), extractor)
+    assert n == (10_000 if dim > 1000 else 1000)
+    assert n > 4 * dim
+    assert samples_for(Settings(samples=7), extractor) == 7
+    said = announcement(Settings(), extractor, natural=False)
+    assert (said is not None and "10,000" in said) == (dim > 1000)
+
+
+@pytest.mark.parametrize("spec", [DataSpec((3, 10, 12), 256), DataSpec((1, 30, 7), 2)])
+def test_pictures_of_any_size_have_every_metric_by_default(spec, monkeypatch, tmp_path):
+    class Noise(Uniform):
+        def log_prob(self, x):
+            return torch.zeros(len(x))
+
+        def sample(self, n, temperature=1.0):
+            return torch.randint(spec.levels, (n, *spec.shape)).float()
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    splits = {s: torch.randint(spec.levels, (n, *spec.shape)) for s, n in (("train", 90), ("test", 70))}
+    settings = {key: value for key, value in FAST.items() if key != "samples"}
+    result = evaluate(Noise(), splits, spec, natural=True, settings=settings)
+    for name in ("fd", "kid", "precision", "recall", "density", "coverage"):
+        metric = result.metrics[f"{name}/random-conv-16"]
+        assert metric.value is not None, metric.reason
+        assert metric.n == 1000
+    assert abs(result.metrics["energy_distance/pixels"].value) < 100
+    assert len(result.samples) == 1000
+
+
+def test_a_reference_of_training_images_is_training_and_validation_split():
+    splits = SPLITS | {"val": SPLITS["test"][:40]}
+    settings = FAST | {"reference": "train"}
+    found = evaluate(Uniform(), splits, SPEC, natural=False, settings=settings).metrics
+    distance = found["fd/digits-cnn"]
+    assert (distance.split, distance.details["reference_n"]) == ("train", 190)
+    assert distance.details["floor_split"] == "test"
+    assert judge(Uniform()).metrics["fd/digits-cnn"].value != distance.value
+    composed = compose_run(["evaluation=fid50k"]).evaluation
+    assert (composed.samples, composed.reference, composed.batch_size) == (50_000, "train", 256)
 
 
 def test_no_samples_leave_no_files(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, distributed, nn
@@ -12,8 +12,10 @@ from torchmetrics import Metric
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from zoo.errors import InvalidData, ZooError
+from zoo.evaluation import halves
 from zoo.evaluation.features import Extractor, as_levels, named
-from zoo.evaluation.neighbours import Pairs
+from zoo.evaluation.halves import ROUNDS
+from zoo.evaluation.neighbours import Pairs, Reaches, radii
 
 FeatureExtractor = str | Extractor | Callable[[Tensor], Tensor] | None
 
@@ -210,10 +212,13 @@ class NeighbourMetric(FeatureMetric):
         feature_extractor: see :class:`FeatureMetric`.
         k: number of neighbours; by default the number in the metric's paper.
         pairs: cache of distances, to be shared by metrics of the same features; by default a new one.
+        rounds: number of half-samples of both sets behind the standard error; 0: no error.
+        seed: seed of the half-samples.
         kwargs: those of :class:`FeatureMetric`.
     """
 
     default_k: int
+    reach_of: Literal["real", "generated"] = "real"  # the examples whose reach counts
 
     def __init__(
         self,
@@ -221,15 +226,34 @@ class NeighbourMetric(FeatureMetric):
         *,
         k: int | None = None,
         pairs: Pairs | None = None,
+        rounds: int = ROUNDS,
+        seed: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(feature_extractor, **kwargs)
         self.k, self.pairs = self.default_k if k is None else k, pairs
+        self.rounds, self.seed = rounds, seed
 
     def _estimate(self) -> Value:
-        return self._of_pairs(Pairs() if self.pairs is None else self.pairs, *self._sets())
+        pairs = Pairs() if self.pairs is None else self.pairs
+        generated, real = self._sets()
+        n, m = len(generated), len(real)
+        across = pairs.distances(generated, real)
+        own = real if self.reach_of == "real" else generated
+        within = pairs.distances(own, own)
+        value = self._value(across, radii(within, self.k))
+        error = None
+        if self.rounds and len(own) // 2 > self.k:
+            reach = Reaches(within, self.k)
 
-    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
+            def of_rows(rows: Tensor, others: Tensor) -> float:
+                return self._value(across[rows][:, others], reach(others if own is real else rows))
+
+            error = halves.error(of_rows, n, m, self.rounds, self.seed)
+        return Value(value, error, n=n, details={"k": self.k, "reference_n": m})
+
+    def _value(self, across: Tensor, reach: Tensor) -> float:
+        """Return the metric from the distances ``(N, M)`` of generated to real examples, and the reaches."""
         raise NotImplementedError
 
 

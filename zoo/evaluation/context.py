@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
 from zoo.evaluation.features import Extractor, to_uint8
+from zoo.evaluation.halves import ROUNDS
 from zoo.evaluation.neighbours import Pairs
 from zoo.evaluation.settings import Settings
 
-SAMPLES = "samples"
+SAMPLES, REFERENCE = "samples", "reference"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Context:
         failure: reason why the samples could not be drawn.
         modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
         pairs: distances between features, shared by the metrics.
+        rounds: number of half-samples behind a standard error.
+        errors: whether standard errors are needed; they are not for floors.
     """
 
     samples: Tensor
@@ -47,17 +50,27 @@ class Context:
     failure: str | None = None
     modes: tuple[Tensor, float] | None = None
     pairs: Pairs = field(default_factory=Pairs, repr=False)
+    rounds: int = ROUNDS
+    errors: bool = True
     _of_samples: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     _of_real: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def examples(self, name: str) -> Tensor:
-        """Return ``samples`` or a split, in data space; of the training split at most ``training_examples``.
+        """Return ``samples``, a split or the ``reference``, in data space.
+
+        The reference is the test split, or the training and validation split together, as the settings say.
+        Of the training split alone these are at most ``training_examples``.
 
         Raises:
             InvalidData: examples of another shape than the data's.
             ZooError: the split is missing or empty.
         """
-        x = self.samples if name == SAMPLES else self.splits.get(name, torch.empty(0, *self.spec.shape))
+        none = torch.empty(0, *self.spec.shape)
+        if name == REFERENCE:
+            parts = [self.splits.get(split, none) for split in self.settings.reference_splits]
+            x = parts[0] if len(parts) == 1 else self.once((REFERENCE,), lambda: torch.cat(parts))
+        else:
+            x = self.samples if name == SAMPLES else self.splits.get(name, none)
         if tuple(x.shape[1:]) != self.spec.shape:
             raise InvalidData(
                 f"The {name} examples have shape {tuple(x.shape[1:])}, the data {self.spec.shape}; "
@@ -103,7 +116,7 @@ class Context:
             "extractor": self.extractor.name,
             "weights_sha256": self.extractor.sha256,
             "dim": self.extractor.dim,
-            "reference_n": len(self.splits["test"]),
+            "reference_n": len(self.examples(REFERENCE)),
             **self.extractor.details,
         }
         outside = int((self.spec.quantise(self.samples) != self.samples).flatten(1).any(1).sum())
@@ -141,22 +154,52 @@ class Context:
             return f"All {len(x)} {name if name == SAMPLES else f'{name} examples'} are identical."
         return None
 
-    def real(self, split: str) -> Context:
-        """Return a context with as many real examples of a split in place of the samples.
+    def real(self, split: str, draw: int = 0) -> Context:
+        """Return a context with as many real examples, drawn with replacement, in place of the samples.
 
-        Results that were computed before are kept.
+        They are what a model would draw whose distribution is the split. Results that were computed before
+        are kept. The draws are of :meth:`examples` of the split, at most ``training_examples`` of the
+        training split.
+
+        Args:
+            split: the split.
+            draw: number of the draw.
 
         Raises:
             ZooError: the split is missing or empty.
         """
-        return self.once(("real", split, SAMPLES), lambda: self._real(split))
+        return self.once(("real", split, draw, SAMPLES), lambda: self._real(split, draw))
 
-    def _real(self, split: str) -> Context:
-        self.examples(split)  # raises if the split is missing or empty
-        # Drawn from the whole split: `training_examples` limits the search for neighbours, not this draw.
-        drawn = subset(self.splits[split], len(self.samples), self.settings.seed)
-        twin = dataclasses.replace(self, samples=drawn)
+    def _real(self, split: str, draw: int) -> Context:
+        known = self.examples(split)  # raises if the split is missing or empty
+        generator = torch.Generator().manual_seed(self.settings.seed + draw)
+        rows = torch.randint(len(known), (len(self.samples),), generator=generator)
+        twin = dataclasses.replace(self, samples=known[rows], errors=False, pairs=self.pairs)
         object.__setattr__(twin, "_of_real", self._of_real)
+        if self.extractor is not None and self.spec.is_image:
+            twin._of_samples["features", SAMPLES] = self.features(split)[rows]
+        return twin
+
+    @property
+    def half_samples(self) -> int:
+        """Number of half-samples behind a standard error; 0 where no error is needed."""
+        return self.rounds if self.errors else 0
+
+    def split_again(self, draw: int) -> Context:
+        """Return a context of two disjoint parts of all real examples, split anew at random.
+
+        One part, of the reference's size, takes the reference's place, the rest, at most as many as there are
+        samples, that of the samples. Only metrics of features can be computed from it.
+        """
+        names = dict.fromkeys(["train", "val", REFERENCE])
+        pooled = torch.cat([self.features(name) for name in names if len(self.splits.get(name, "x"))])
+        order = torch.randperm(
+            len(pooled), generator=torch.Generator().manual_seed(self.settings.seed + draw)
+        )
+        m = len(self.features(REFERENCE))
+        twin = dataclasses.replace(self, errors=False, pairs=Pairs())
+        twin._of_samples["features", SAMPLES] = pooled[order[m : m + len(self.samples)]]
+        twin._of_real["features", REFERENCE] = pooled[order[:m]]
         return twin
 
     def once(self, key: tuple[Hashable, ...], compute: Callable[[], Any]) -> Any:

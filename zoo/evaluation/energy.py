@@ -33,5 +33,7 @@ def energy_distance(x: Tensor, y: Tensor) -> tuple[float, float]:
 
 def _distances(x: Tensor, y: Tensor) -> Tensor:
     """Return for each of ``(N, D)`` the sum of its distances to all of ``(M, D)``, ``(N,)``."""
-    blocks = (torch.cdist(rows, y, compute_mode="donot_use_mm_for_euclid_dist") for rows in x.split(500))
+    # Of many dimensions by x² - 2xy + y², many times as fast and in float64 exact enough for a mean.
+    mode = "donot_use_mm_for_euclid_dist" if x.shape[1] <= 32 else "use_mm_for_euclid_dist"
+    blocks = (torch.cdist(rows, y, compute_mode=mode) for rows in x.split(500))
     return torch.cat([block.sum(1) for block in blocks])

@@ -17,6 +17,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError, unknown
 from zoo.evaluation import dinov2 as vit
 from zoo.evaluation.classifiers import SHIPPED, Classifier
+from zoo.evaluation.random_features import BIAS, GRID, LARGEST, SEED, WIDTHS, RandomNetwork
 
 INCEPTION = "inception-v3-compat"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -68,7 +69,11 @@ PUBLISHED = {
         "DINOv2", f"fd/{DINOV2}", DINOV2_FILE, "d5383ea8", "facebookresearch/dinov2", "dinov2_weights"
     ),
 }
-EXTRACTORS = (*SHIPPED, *PUBLISHED)
+RANDOM = {"random-conv": 64, "random-conv-16": 16}  # number of features by name
+FEW = 128  # real examples, up to which 16 features are compared
+EXTRACTORS = (*SHIPPED, *RANDOM, *PUBLISHED)
+PUBLISHED_DIM = 2048  # features of Inception
+LARGE = 256  # features, beyond which 1,000 samples are too few
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,11 @@ class Extractor:
         parts = [self.function(batch).to(device="cpu", dtype=torch.float64) for batch in x.split(batch_size)]
         return torch.cat(parts) if parts else torch.zeros(0, self.dim, dtype=torch.float64)
 
+    @property
+    def samples(self) -> int:
+        """Number of samples that a comparison in these features needs by default: 1,000, or 10,000."""
+        return 10_000 if self.dim > LARGE else 1000
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Extractor:
         return self  # clones of a metric share the network, which may take a gigabyte
 
@@ -114,6 +124,18 @@ class ClassifierFeatures:
         if levels == self.network.levels:
             return self.network.features(self.spec.quantise(x.cpu().float()))
         return self.network.features(to_uint8(x.cpu(), levels))
+
+
+@dataclass(frozen=True)
+class RandomFeatures:
+    """Features of a random network, of images of ``levels`` levels."""
+
+    network: RandomNetwork
+    levels: int
+    device: torch.device | str
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.network(to_uint8(x, self.levels).to(self.device))
 
 
 @dataclass(frozen=True)
@@ -147,6 +169,7 @@ def select(
     natural: bool,
     *,
     name: str | None = None,
+    reference_n: int | None = None,
     inception_weights: str | None = None,
     dinov2_weights: str | None = None,
     device: torch.device | str = "cpu",
@@ -157,8 +180,10 @@ def select(
         spec: the data.
         natural: whether the images are photographs, for which Inception was trained.
         name: one of :data:`EXTRACTORS`; None: the first that applies of the packaged classifier of digits or
-            MNIST (images of the same shape), Inception (photographs, if its weights are present) and the
-            packaged classifier of CIFAR-10 (images of the same shape).
+            MNIST (images of the same shape), Inception (photographs, if its weights are present and there are
+            more real examples than features), the packaged classifier of CIFAR-10 (images of the same shape)
+            and the random network, with 16 features if there are few real examples.
+        reference_n: number of real examples that samples are compared with; None: many.
         inception_weights: path of Inception's weights; by default the torch hub's folder is searched.
         dinov2_weights: path of DINOv2's weights; by default the torch hub's folder is searched.
         device: device that computes the features.
@@ -179,15 +204,16 @@ def select(
         for small in ("digits-cnn", "mnist-cnn"):
             if _fits(small, spec):
                 return classifier(small, spec), ""
-    if spec.levels is None or spec.shape[0] not in (1, 3):
-        return None, "Features of photographs are for grey or RGB images of integer levels only."
-    if name is None and not natural:
-        if _fits("cifar-cnn", spec):
-            return classifier("cifar-cnn", spec), ""
-        return None, (
-            "No feature extractor fits these images: Inception was trained on photographs "
-            f"(evaluation.extractor={INCEPTION} compares in its features all the same)."
-        )
+    if spec.levels is None:
+        return None, "Features are for images of integer levels only."
+    if name in RANDOM:
+        return random_network(name, spec, device), ""
+    colours = spec.shape[0] in (1, 3)
+    if name is not None and not colours:
+        return None, "Features of photographs are for grey or RGB images only."
+    enough = reference_n is None or reference_n > PUBLISHED_DIM
+    if name is None and not (natural and colours and enough):
+        return without_weights(spec, reference_n, device), ""
     chosen = name or INCEPTION
     given = {INCEPTION: inception_weights, DINOV2: dinov2_weights}[chosen]
     published = PUBLISHED[chosen]
@@ -198,12 +224,31 @@ def select(
         raise ZooError(
             f"There are no {published.title} weights at {weights} (evaluation.{published.setting})."
         )
-    if name is None and _fits("cifar-cnn", spec):
-        return classifier("cifar-cnn", spec), ""
+    if name is None:
+        return without_weights(spec, reference_n, device), ""
     return None, (
         f"{published.metric} needs {published.title}'s weights: put {published.file} into "
         f"$TORCH_HOME/hub/checkpoints, or give its path as evaluation.{published.setting}."
     )
+
+
+def without_weights(spec: DataSpec, reference_n: int | None, device: torch.device | str) -> Extractor:
+    """Return the extractor for images that no published network is used for."""
+    if _fits("cifar-cnn", spec):
+        return classifier("cifar-cnn", spec)
+    few = reference_n is not None and reference_n <= FEW
+    return random_network("random-conv-16" if few else "random-conv", spec, device)
+
+
+def random_network(name: str, spec: DataSpec, device: torch.device | str = "cpu") -> Extractor:
+    """Return the extractor of the random network, of images of any size and channels with integer levels."""
+    assert spec.levels is not None
+    dim, channels = RANDOM[name], spec.shape[0]
+    network = RandomNetwork(channels, dim).to(device).eval()
+    about = f"{name}, {channels} channels, {WIDTHS}, {GRID}, {LARGEST}, {BIAS}, seed {SEED}"
+    checksum = hashlib.sha256(about.encode()).hexdigest()  # the weights follow from these
+    details = {"network": f"random convolutions of {channels} channels, widths {WIDTHS}"}
+    return Extractor(name, f"fd/{name}", dim, checksum, RandomFeatures(network, spec.levels, device), details)
 
 
 def _fits(name: str, spec: DataSpec) -> bool:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
+from zoo.evaluation.halves import half_samples
 
 
 def moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
@@ -80,19 +79,23 @@ def between(first: Tensor, second: Tensor) -> float:
     return frechet_distance(*a, *b)
 
 
-def bootstrap_error(features: Tensor, reference: Tensor, *, seed: int, rounds: int = 20) -> float:
-    """Return the standard error of the distance over the draw of ``features`` ``(N, D)``, by resampling them.
+def by_halves(features: Tensor, reference: Tensor, *, seed: int, rounds: int) -> tuple[float, float]:
+    """Return the standard error of the distance, and its mean, over half-samples of both sets.
 
-    NaN if a resampled set has no distance, as when all its features are equal.
+    The distance of infinitely many examples is about twice the distance less this mean: its bias is
+    proportional to 1/n (Chong & Forsyth 2020), hence twice as large for half as many.
+
+    Args:
+        features, reference: ``(N, D)`` and ``(M, D)``.
+        seed: seed of the half-samples.
+        rounds: number of half-samples. One costs two covariances of N/2 and M/2 rows and two
+            eigendecompositions: 2 ms in 64 dimensions, about 10 s in 2048.
+
+    Raises:
+        ZooError: half of a set is not more examples than features.
     """
-    generator = torch.Generator().manual_seed(seed)
-    target = statistics(*moments(reference))
     values = []
-    for _ in range(rounds):
-        rows = torch.randint(len(features), (len(features),), generator=generator)
-        try:
-            drawn = statistics(*moments(features[rows]))
-        except ZooError:
-            return math.nan
-        values.append(frechet_distance(*drawn, *target))
-    return torch.tensor(values, dtype=torch.float64).std().item()
+    for rows, others in half_samples(len(features), len(reference), rounds, seed):
+        values.append(between(features[rows], reference[others]))
+    found = torch.tensor(values, dtype=torch.float64)
+    return found.std().item(), found.mean().item()

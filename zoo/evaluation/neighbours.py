@@ -39,6 +39,31 @@ def radii(within: Tensor, k: int) -> Tensor:
     return within.kthvalue(k + 1, dim=1).values  # the nearest point is the example itself
 
 
+class Reaches:
+    """Distances to the k-th nearest other member within subsets of a set, from a list of near neighbours.
+
+    Args:
+        within: all distances ``(N, N)``.
+        k: number of the neighbour.
+    """
+
+    def __init__(self, within: Tensor, k: int) -> None:
+        self.within, self.k = within, k
+        # of 8 k + 32 neighbours at least k are in a random half, but for one case of millions
+        near = min(len(within), 8 * k + 32)
+        self.order = within.clone().fill_diagonal_(-1.0).topk(near, largest=False).indices[:, 1:]
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the distance ``(R,)`` of each of the rows ``(R,)`` to the ``k``-th nearest other of them."""
+        chosen = torch.zeros(len(self.within), dtype=torch.bool).index_fill_(0, rows.cpu(), True)
+        order = self.order[rows]
+        count = chosen.to(order.device)[order].cumsum(1)
+        if bool((count[:, -1] < self.k).any()):
+            return radii(self.within[rows][:, rows], self.k)
+        place = (count >= self.k).byte().argmax(1)
+        return self.within[rows, order.gather(1, place[:, None])[:, 0]]
+
+
 class Pairs:
     """Distances between sets of points, computed once for each pair of sets.
 

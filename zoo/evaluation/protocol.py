@@ -20,7 +20,7 @@ from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.distributed import first_goes_on, in_batches
 from zoo.evaluation.energy import energy_distance
-from zoo.evaluation.features import Extractor, select
+from zoo.evaluation.features import INCEPTION_FILE, LARGE, Extractor, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
@@ -31,22 +31,47 @@ from zoo.models.core.precision import full_float32
 from zoo.record import Metric, Protocol, Sampling
 
 VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
-SHOWN = 64
+KEPT = 1000  # samples in a run's directory, from which other metrics can be computed later
 DIAGNOSED = 1000  # test examples for a model's diagnostics
 
 
 def extractor_for(
-    settings: Settings, spec: DataSpec, natural: bool, device: torch.device | str = "cpu"
+    settings: Settings,
+    spec: DataSpec,
+    natural: bool,
+    splits: Mapping[str, Tensor],
+    device: torch.device | str = "cpu",
 ) -> tuple[Extractor | None, str]:
     """Return the extractor that these settings choose, or None with the reason, see :func:`select`."""
     return select(
         spec,
         natural,
         name=settings.extractor,
+        reference_n=sum(len(splits.get(name, ())) for name in settings.reference_splits),
         inception_weights=settings.inception_weights,
         dinov2_weights=settings.dinov2_weights,
         device=device,
     )
+
+
+def samples_for(settings: Settings, extractor: Extractor | None) -> int:
+    """Return the number of samples to draw: the setting, or else what the extractor's features need."""
+    return settings.samples or (1000 if extractor is None else extractor.samples)
+
+
+def announcement(settings: Settings, extractor: Extractor | None, natural: bool) -> str | None:
+    """Return a sentence about a judgement that costs more, or means less, than usual; None otherwise."""
+    if extractor is None:
+        return None
+    n = samples_for(settings, extractor)
+    if extractor.dim > LARGE:
+        return f"{n:,} samples will be compared in the {extractor.dim} features of {extractor.name}."
+    if natural and settings.extractor is None:
+        return (
+            f"Samples will be compared in the features of {extractor.name}; for FID, put {INCEPTION_FILE} "
+            "into $TORCH_HOME/hub/checkpoints."
+        )
+    return None
 
 
 @dataclass
@@ -56,8 +81,8 @@ class Evaluation:
     Attributes:
         metrics: metrics by name.
         sampling: speed, see :func:`zoo.evaluation.speed.sampling_speed`.
-        samples: the first 64 samples, ``(64, *shape)``, in data space, on the CPU; empty if they could not be
-            computed.
+        samples: the first 1,000 samples, or all, ``(n, *shape)``, in data space, on the CPU; empty if they
+            could not be computed.
         likelihoods: ``values`` and ``indices``, as stored in ``likelihood.npz``; None without a likelihood.
     """
 
@@ -167,17 +192,17 @@ def _evaluate(
         entropy=entropy,
         log_density=log_density,
     )
+    extractor, no_extractor = extractor_for(settings, spec, natural, splits, placement(model)[0])
     own_seed = sample_seed(settings.seed, seed)
     torch.manual_seed(own_seed)
     failure = None
     try:
-        samples = generate(model, settings.samples, spec, own_seed, settings.batch_size)
+        samples = generate(model, samples_for(settings, extractor), spec, own_seed, settings.batch_size)
     except Unsound as error:
         samples, failure = torch.empty(0, *spec.shape), str(error)
     if not first_goes_on():
         return Evaluation()
     drawn = dict(model.sampling_details()) if offers(model, HasSamplingDetails) else {}
-    extractor, no_extractor = extractor_for(settings, spec, natural, placement(model)[0])
     context = Context(
         samples,
         splits,
@@ -196,7 +221,7 @@ def _evaluate(
     own |= flows.report(model, scored, settings.seed)
     metrics = own | metrics  # the protocol's metrics take precedence over diagnostics of the same name
     torch.manual_seed(settings.seed)
-    result = Evaluation(metrics, sampling_speed(model, settings, clock=clock), samples[:SHOWN])
+    result = Evaluation(metrics, sampling_speed(model, settings, clock=clock), samples[:KEPT])
     if values is not None:
         scored_rows = subset(torch.arange(len(test)), settings.likelihood_examples, settings.seed)
         result.likelihoods = {"values": values.float().numpy(), "indices": scored_rows.int().numpy()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge
 
@@ -21,7 +21,10 @@ class Settings:
 
     Attributes:
         seed: seed of the subsets and the resampling; with the training seed that of the samples.
-        samples: number of examples to generate.
+        samples: number of examples to generate; None: 1,000, or 10,000 for features of Inception and DINOv2
+            (:attr:`~zoo.evaluation.features.Extractor.samples`), which 1,000 are too few for.
+        reference: real images that the features of samples are compared with: ``test``, or ``train`` for the
+            training and the validation split together, as papers compute FID.
         pairwise_examples: largest number of examples of each set in metrics that compare all pairs.
         training_examples: largest number of training examples among which the nearest one is searched
             (memorisation).
@@ -39,14 +42,15 @@ class Settings:
     """
 
     seed: Seed = 0
-    samples: Positive = 1000
+    samples: Positive | None = None
+    reference: Literal["test", "train"] = "test"
     pairwise_examples: Annotated[int, Ge(2)] = 2000
     training_examples: Positive = 10_000
     likelihood_examples: Positive | None = None
     dequantisation_samples: Positive = 1
     batch_size: Positive = 256
     latency_repeats: Positive = 20
-    throughput_batches: Sequence[Positive] = (16, 64, 256)
+    throughput_batches: Sequence[Positive] = (1, 16, 256)
     throughput_repeats: Positive = 5
     time_limit_seconds: NotNegativeFloat = 5.0
     extractor: str | None = None
@@ -72,6 +76,11 @@ class Settings:
         if found.extractor is not None and found.extractor not in EXTRACTORS:
             raise unknown("feature extractor", found.extractor, EXTRACTORS)
         return found
+
+    @property
+    def reference_splits(self) -> tuple[str, ...]:
+        """Names of the splits that make up the reference."""
+        return ("test",) if self.reference == "test" else ("train", "val")
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that identify the protocol, all but the machine's paths, as built-in types."""

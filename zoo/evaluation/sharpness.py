@@ -155,7 +155,9 @@ def unseen(curve: list[float]) -> float:
     return SIGMAS[changed - 1]
 
 
-def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> tuple[float, float]:
+def relative(
+    fineness: Fineness, ours: Tensor, reference: Tensor, seed: int, rounds: int = ROUNDS
+) -> tuple[float, float | None]:
     """Return the ratio of the measures of ``ours`` and of ``reference``, and its standard error.
 
     The error is over the draw of both sets, by resampling their images.
@@ -164,6 +166,7 @@ def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> 
         fineness: the measure.
         ours, reference: ``fineness.parts`` of the images, ``(N, K)`` and ``(M, K)``.
         seed: seed of the resampling.
+        rounds: number of resamplings; 0: no error.
 
     Raises:
         ZooError: the reference has no fine structure.
@@ -174,8 +177,8 @@ def relative(fineness: Fineness, ours: Tensor, reference: Tensor, seed: int) -> 
         raise ZooError("The real images have no fine structure, so sharpness is undefined.")
 
     def resampled(x: Tensor) -> Tensor:
-        rows = torch.randint(len(x), (ROUNDS, len(x)), generator=generator).to(x.device)
+        rows = torch.randint(len(x), (rounds, len(x)), generator=generator).to(x.device)
         return fineness.whole(torch.stack([x[row].mean(0) for row in rows]))
 
-    error = (resampled(ours) / resampled(reference)).std().item()
+    error = (resampled(ours) / resampled(reference)).std().item() if rounds else None
     return (fineness.whole(ours.mean(0)) / sharp).item(), error

@@ -86,7 +86,12 @@ def _time(found: Sampling, model: nn.Module, settings: Settings, clock: Clock, d
     throughputs: dict[int, float] = {}
     depths: dict[int, int] = {}
     for batch in sorted(set(settings.throughput_batches)):
-        times, depths[batch] = timed_calls(model, batch, settings.throughput_repeats, limit, clock, device)
+        if batch == 1:  # the calls that latency is measured by
+            times, depths[batch] = calls, evaluations
+        else:
+            times, depths[batch] = timed_calls(
+                model, batch, settings.throughput_repeats, limit, clock, device
+            )
         throughputs[batch] = batch / max(quartiles(times)[1], 1e-12)
         if times[0] > limit:
             break

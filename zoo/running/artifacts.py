@@ -12,6 +12,8 @@ from torch import Tensor
 
 from zoo.record import SAMPLES, write_atomic
 
+SHOWN = 64  # images in the picture, and real examples beside the samples
+
 
 def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | None) -> Path | None:
     """Write ``samples.npz`` and, for images, ``samples.png``; return the picture's path.
@@ -25,13 +27,13 @@ def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | 
     dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
     arrays = {
         "samples": samples.detach().cpu().to(dtype).numpy(),
-        "real": real[: len(samples)].cpu().to(dtype).numpy(),
+        "real": real[: min(SHOWN, len(samples))].cpu().to(dtype).numpy(),
         "levels": np.array(levels or 0),
     }
     write_arrays(directory / SAMPLES, arrays)
     if samples.ndim != 4 or levels is None:
         return None
-    return write_grid(directory / "samples.png", samples, levels)
+    return write_grid(directory / "samples.png", samples[:SHOWN], levels)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:

@@ -15,9 +15,10 @@ from omegaconf import DictConfig
 
 from zoo import factory
 from zoo.config import differing, find_own_modules
+from zoo.data.module import DataModule
 from zoo.data.user import listed
 from zoo.errors import CutOff, ZooError
-from zoo.evaluation.protocol import extractor_for, protocol_contents, protocol_hash
+from zoo.evaluation.protocol import announcement, extractor_for, protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
@@ -87,7 +88,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
         record.provenance.protocol = protocol_contents(spec.evaluation)
         data = prepare_data(spec.data)
-        extractor_for(Settings.of(spec.evaluation), data.spec, data.natural)  # fails before training
+        _announce(Settings.of(spec.evaluation), data)  # fails before training
         record.provenance.data = data.describe()
 
         pl.seed_everything(identity.seed, verbose=False)
@@ -140,6 +141,14 @@ def _say_done(record: Record) -> None:
         "--again makes it anew.",
         file=sys.stderr,
     )
+
+
+def _announce(settings: Settings, data: DataModule) -> None:
+    """Choose the feature extractor, and print what its choice means for the judgement."""
+    extractor, _ = extractor_for(settings, data.spec, data.natural, data.splits)
+    sentence = announcement(settings, extractor, data.natural)
+    if sentence and is_first_rank():
+        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def ended(directory: Path, retry_failed: bool = True) -> Record | None:

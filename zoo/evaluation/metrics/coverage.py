@@ -7,7 +7,6 @@ from torch import Tensor
 from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import compare, metric
-from zoo.evaluation.neighbours import Pairs, share
 
 
 class Coverage(NeighbourMetric):
@@ -30,10 +29,8 @@ class Coverage(NeighbourMetric):
     plot_lower_bound, plot_upper_bound = 0.0, 1.0
     default_k = 5
 
-    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
-        covered = (pairs.distances(generated, real) <= pairs.radii(real, self.k)).any(0)
-        value, error = share(int(covered.sum()), len(covered))
-        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
+    def _value(self, across: Tensor, reach: Tensor) -> float:
+        return (across <= reach).any(0).double().mean().item()
 
 
 @metric("coverage", direction="higher", needs=("samples", "features"))
@@ -42,4 +39,5 @@ def coverage(context: Context) -> Value:
 
     Unlike recall it uses the real examples' neighbourhoods alone, which no sample can widen.
     """
-    return compare(Coverage(pairs=context.pairs), context.few("samples"), context.few("test"))
+    judge = Coverage(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)
+    return compare(judge, context.few("samples"), context.few("reference"))

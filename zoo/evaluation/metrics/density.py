@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import compare, metric
-from zoo.evaluation.neighbours import Pairs
 
 
 class Density(NeighbourMetric):
@@ -33,12 +30,8 @@ class Density(NeighbourMetric):
     plot_lower_bound = 0.0
     default_k = 5
 
-    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
-        reached = pairs.distances(generated, real) <= pairs.radii(real, self.k)
-        per_sample = reached.double().sum(1) / self.k
-        n = len(per_sample)
-        error = per_sample.std().item() / math.sqrt(n) if n > 1 else None
-        return Value(per_sample.mean().item(), error, n=n, details={"k": self.k, "reference_n": len(real)})
+    def _value(self, across: Tensor, reach: Tensor) -> float:
+        return (across <= reach).double().sum(1).mean().item() / self.k
 
 
 @metric("density", direction="higher", needs=("samples", "features"))
@@ -47,4 +40,5 @@ def density(context: Context) -> Value:
 
     Unlike for precision, a real outlier with a wide reach counts for little. It may exceed 1.
     """
-    return compare(Density(pairs=context.pairs), context.few("samples"), context.few("test"))
+    judge = Density(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)
+    return compare(judge, context.few("samples"), context.few("reference"))

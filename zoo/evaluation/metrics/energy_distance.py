@@ -38,3 +38,13 @@ def energy_distance(context: Context) -> Value:
     limit, seed = context.settings.pairwise_examples, context.settings.seed
     reference, drawn = subset(context.examples("test"), limit, seed), context.samples[:limit]
     return compare(EnergyDistance(), drawn, reference)
+
+
+@metric("energy_distance/pixels", unit="bytes", needs=("samples", "pixels"), floor=None)
+def energy_distance_of_pixels(context: Context) -> Value:
+    """Energy distance of samples and test images as vectors of bytes: it needs no features, and sees no more
+    than pixels do.
+    """
+    limit, seed = context.settings.pairwise_examples, context.settings.seed
+    reference, drawn = subset(context.pixels("test"), limit, seed), context.pixels("samples")[:limit]
+    return compare(EnergyDistance(), drawn.flatten(1), reference.flatten(1))

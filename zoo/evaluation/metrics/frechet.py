@@ -10,11 +10,11 @@ from torch import Tensor
 from zoo.errors import ZooError
 from zoo.evaluation import frechet
 from zoo.evaluation.base import FeatureExtractor, FeatureMetric, Value
-from zoo.evaluation.context import Context
-from zoo.evaluation.features import Extractor
+from zoo.evaluation.context import SAMPLES, Context
+from zoo.evaluation.features import LARGE, Extractor
 from zoo.evaluation.metrics import compare, metric
 
-BOOTSTRAP_DIM = 256  # with more features the bootstrap takes minutes
+FEW_ROUNDS = 10  # half-samples, where there are many features or no error is needed
 
 
 class FrechetDistance(FeatureMetric):
@@ -91,15 +91,45 @@ class FrechetDistance(FeatureMetric):
         return Value(frechet.frechet_distance(*self._fit("generated"), *self._fit("real")))
 
 
-@metric("fd", needs=("samples", "features"))
+@metric("fd", needs=("samples", "features"), split_again=True)
 def frechet_distance(context: Context) -> Value:
-    """Distance of Gaussians fitted to the features of samples and of the test split (Heusel et al. 2017).
+    """Distance of Gaussians fitted to the features of samples and of the reference (Heusel et al. 2017).
 
-    Its error is that of the samples' draw, by bootstrap, where there are at most 256 features.
+    Its error is that of the draw of both sets, by half-samples.
     """
-    ours, reference = context.features("samples"), context.features("test")
+    return plain_and_extrapolated(context)[0]
+
+
+@metric("fd_inf", needs=("samples", "features"), split_again=True)
+def frechet_distance_of_infinitely_many(context: Context) -> Value:
+    """The same distance extrapolated to infinitely many examples of both sets (Chong & Forsyth 2020).
+
+    It has no bias that grows as the number of examples falls, so it may be a little below zero.
+    """
+    found = plain_and_extrapolated(context)[1]
+    if found is None:
+        dim = context.features(SAMPLES).shape[1]
+        raise ZooError(
+            f"An extrapolation halves both sets, and needs over {2 * dim} examples in each. Raise "
+            "evaluation.samples, or compare on more data."
+        )
+    return found
+
+
+def plain_and_extrapolated(context: Context) -> tuple[Value, Value | None]:
+    """Return the Fréchet distance and its extrapolation; None for too few examples, then without errors."""
+    return context.once(("fréchet", SAMPLES, "reference"), lambda: _plain_and_extrapolated(context))
+
+
+def _plain_and_extrapolated(context: Context) -> tuple[Value, Value | None]:
+    ours, reference = context.features(SAMPLES), context.features("reference")
     dim = ours.shape[1]
-    value = compare(FrechetDistance(dim=dim), ours, reference)
-    if dim > BOOTSTRAP_DIM:
-        return value
-    return Value(value.value, frechet.bootstrap_error(ours, reference, seed=context.settings.seed))
+    value = compare(FrechetDistance(dim=dim), ours, reference).value
+    if min(len(ours), len(reference)) // 2 <= dim:
+        return Value(value), None
+    rounds = FEW_ROUNDS if dim > LARGE or not context.errors else context.rounds
+    if dim > LARGE and not context.errors:
+        rounds = 2
+    error, mean = frechet.by_halves(ours, reference, seed=context.settings.seed, rounds=rounds)
+    details = {"half_samples": rounds}
+    return Value(value, error, details=details), Value(2 * value - mean, error, details=details)

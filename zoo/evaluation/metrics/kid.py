@@ -38,14 +38,14 @@ class KernelDistance(FeatureMetric):
         return Value(value, error, n=len(generated), details=details)
 
 
-@metric("kid", needs=("samples", "features"))
+@metric("kid", needs=("samples", "features"), split_again=True)
 def kernel_distance(context: Context) -> Value:
     """Squared maximum mean discrepancy of features under a cubic kernel (Bińkowski et al. 2018).
 
     Unbiased: where the distributions agree it is around zero, and sometimes below. Its error is that of the
     draw of both sets, by the jackknife.
     """
-    return compare(KernelDistance(), context.few("samples"), context.few("test"))
+    return compare(KernelDistance(), context.few("samples"), context.few("reference"))
 
 
 def mmd(x: Tensor, y: Tensor) -> tuple[float, float]:

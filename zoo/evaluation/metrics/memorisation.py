@@ -89,7 +89,11 @@ class Memorisation(FeatureMetric):
 
 
 @metric(
-    "memorisation", direction="none", floor="val", needs=("samples", "pixels", "features", "training set")
+    "memorisation",
+    direction="none",
+    floor="val",
+    draws=1,  # every draw searches the training set again
+    needs=("samples", "pixels", "features", "training set"),
 )
 def memorisation(context: Context) -> Value:
     """Probability that a sample is closer to its nearest training example than a test example is to its own.

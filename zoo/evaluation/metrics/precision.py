@@ -7,7 +7,6 @@ from torch import Tensor
 from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import compare, metric
-from zoo.evaluation.neighbours import Pairs, share
 
 
 class Precision(NeighbourMetric):
@@ -29,13 +28,12 @@ class Precision(NeighbourMetric):
     plot_lower_bound, plot_upper_bound = 0.0, 1.0
     default_k = 3
 
-    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
-        inside = (pairs.distances(generated, real) <= pairs.radii(real, self.k)).any(1)
-        value, error = share(int(inside.sum()), len(inside))
-        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
+    def _value(self, across: Tensor, reach: Tensor) -> float:
+        return (across <= reach).any(1).double().mean().item()
 
 
 @metric("precision", direction="higher", needs=("samples", "features"))
 def precision(context: Context) -> Value:
     """Share of samples within the reach of a test example, its third neighbour (Kynkäänniemi et al. 2019)."""
-    return compare(Precision(pairs=context.pairs), context.few("samples"), context.few("test"))
+    judge = Precision(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)
+    return compare(judge, context.few("samples"), context.few("reference"))

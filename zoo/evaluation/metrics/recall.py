@@ -7,7 +7,6 @@ from torch import Tensor
 from zoo.evaluation.base import NeighbourMetric, Value
 from zoo.evaluation.context import Context
 from zoo.evaluation.metrics import compare, metric
-from zoo.evaluation.neighbours import Pairs, share
 
 
 class Recall(NeighbourMetric):
@@ -28,14 +27,14 @@ class Recall(NeighbourMetric):
     higher_is_better = True
     plot_lower_bound, plot_upper_bound = 0.0, 1.0
     default_k = 3
+    reach_of = "generated"
 
-    def _of_pairs(self, pairs: Pairs, generated: Tensor, real: Tensor) -> Value:
-        inside = (pairs.distances(generated, real) <= pairs.radii(generated, self.k)[:, None]).any(0)
-        value, error = share(int(inside.sum()), len(inside))
-        return Value(value, error, n=len(generated), details={"k": self.k, "reference_n": len(real)})
+    def _value(self, across: Tensor, reach: Tensor) -> float:
+        return (across <= reach[:, None]).any(0).double().mean().item()
 
 
 @metric("recall", direction="higher", needs=("samples", "features"))
 def recall(context: Context) -> Value:
     """Share of test examples within the reach of a sample, its third neighbour (Kynkäänniemi et al. 2019)."""
-    return compare(Recall(pairs=context.pairs), context.few("samples"), context.few("test"))
+    judge = Recall(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)
+    return compare(judge, context.few("samples"), context.few("reference"))

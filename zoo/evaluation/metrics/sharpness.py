@@ -15,6 +15,7 @@ from zoo.evaluation.features import as_levels, to_uint8
 from zoo.evaluation.metrics import compare, metric
 from zoo.evaluation.sharpness import (
     LAPLACIAN,
+    ROUNDS,
     SIGMAS,
     SPECTRUM,
     as_blurred,
@@ -46,6 +47,7 @@ class Sharpness(TwoSampleMetric):
             dtype or floats without fractions.
         value_range: ``(low, high)`` of float images in another range; they are brought to the nearest level.
         seed: seed of the bootstrap for the standard error.
+        rounds: number of its resamplings; 0: no error.
         reset_real_features: whether ``reset`` removes the real images too.
         kwargs: those of :class:`torchmetrics.Metric`.
 
@@ -67,12 +69,14 @@ class Sharpness(TwoSampleMetric):
         levels: int = 256,
         value_range: tuple[float, float] | None = None,
         seed: int = 0,
+        rounds: int = ROUNDS,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if measure not in MEASURES:
             raise unknown("measure of sharpness", measure, tuple(MEASURES))
-        self.measure, self.levels, self.value_range, self.seed = measure, levels, value_range, seed
+        self.measure, self.levels, self.value_range = measure, levels, value_range
+        self.seed, self.rounds = seed, rounds
 
     def _rows(self, x: Tensor) -> Tensor:
         pixels = to_uint8(as_levels(x.cpu(), self.levels, self.value_range), self.levels)
@@ -80,7 +84,7 @@ class Sharpness(TwoSampleMetric):
 
     def _estimate(self) -> Value:
         generated, real = self._sets()
-        value, error = relative(MEASURES[self.measure], generated, real, self.seed)
+        value, error = relative(MEASURES[self.measure], generated, real, self.seed, self.rounds)
         return Value(value, error, n=len(generated), details={"reference_n": len(real)})
 
 
@@ -107,7 +111,8 @@ def sharpness_of_spectrum(context: Context) -> Value:
 def calibrated(context: Context, measure: Literal["laplacian", "spectrum"]) -> Value:
     """Return the sharpness of the samples, with the calibration curve and the blur that it corresponds to."""
     settings = context.settings
-    found = compare(Sharpness(measure, seed=settings.seed), context.pixels("samples"), context.pixels("test"))
+    judge = Sharpness(measure, seed=settings.seed, rounds=context.half_samples)
+    found = compare(judge, context.pixels("samples"), context.pixels("test"))
     curve = context.once(
         ("blurred test", measure),
         lambda: calibration(
