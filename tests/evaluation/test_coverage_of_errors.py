@@ -58,7 +58,13 @@ def test_intervals_cover_both_draws():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("shift", [0.15, 0.4])
+@pytest.mark.parametrize("shift", [0.4, 0.7])
 def test_intervals_cover_90_to_98_percent(shift):
     shares = coverage(400, 400, 150, shift, 200)
-    assert all(0.90 <= share <= 0.99 for share in shares.values()), shares
+    assert all(0.90 <= share <= 0.985 for share in shares.values()), shares
+
+
+@pytest.mark.slow
+def test_intervals_are_too_wide_rather_than_too_narrow_near_zero():
+    shares = coverage(200, 400, 150, 0.1, 100)
+    assert min(shares.values()) >= 0.90, shares

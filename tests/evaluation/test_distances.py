@@ -173,11 +173,26 @@ def test_floor_is_far_below_noise(digits):
     torch.testing.assert_close(extractor(digits.splits["test"], batch_size=7), test, rtol=0, atol=1e-5)
 
 
-def test_a_bootstrap_of_nearly_constant_samples_has_no_error():
-    """The samples have a distance, but some bootstrap draws of them are constant and have none."""
+def test_half_samples_give_the_error_and_take_the_bias_away():
+    """The distance of 60 and 200 points of one distribution, of which the population's is zero."""
+    generator = torch.Generator().manual_seed(0)
+    values, errors, extrapolated = [], [], []
+    for _ in range(60):
+        x, y = (torch.randn(n, 4, generator=generator) for n in (60, 200))
+        value = frechet.between(x, y)
+        error, mean = frechet.by_halves(x, y, seed=0, rounds=20)
+        values.append(value)
+        errors.append(error)
+        extrapolated.append(2 * value - mean)
+    found = torch.tensor([values, errors, extrapolated])
+    assert found[0].mean() > 10 * found[2].mean().abs()
+    assert 0.9 < found[1].mean() / found[0].std() < 2
+
+
+def test_half_samples_that_have_no_distance_are_an_error():
     features = torch.zeros(60, 4)
-    features[0] = 1.0
+    features[0] = 1.0  # many halves are constant
     reference = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
-    assert math.isnan(frechet.bootstrap_error(features, reference, seed=0))
-    spread = torch.randn(60, 4, generator=torch.Generator().manual_seed(1))
-    assert 0 < frechet.bootstrap_error(spread, reference, seed=0) < 1
+    assert frechet.between(features, reference) > 0
+    with pytest.raises(ZooError, match="constant set"):
+        frechet.by_halves(features, reference, seed=0, rounds=20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import statistics
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from zoo.errors import InvalidData, ZooError
 from zoo.evaluation import metrics
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import Extractor
+from zoo.evaluation.halves import half_samples
 from zoo.evaluation.metrics import NEEDS, Definition, Value, definitions, measure, metric
 from zoo.evaluation.metrics.kid import mmd
 from zoo.evaluation.metrics.memorisation import closer
@@ -51,8 +53,9 @@ def context(samples=None, *, train=30, val=12, test=17, extractor=None, **settin
 
 def test_every_metric_of_images_has_a_value_a_floor_and_its_provenance():
     found = measure(context(), {"truncation": 0.5})
-    names = ["coverage", "density", "kid", "memorisation", "precision", "recall"]
-    assert set(found) == {*(f"{n}/plain" for n in names), "fd/plain", "sharpness", "sharpness/spectrum"}
+    names = ["coverage", "density", "fd", "fd_inf", "kid", "memorisation", "precision", "recall"]
+    of_pixels = {"sharpness", "sharpness/spectrum", "energy_distance/pixels"}
+    assert set(found) == {f"{n}/plain" for n in names} | of_pixels
     for name, result in found.items():
         assert result.reason is None
         assert math.isfinite(result.value)
@@ -60,29 +63,54 @@ def test_every_metric_of_images_has_a_value_a_floor_and_its_provenance():
         assert result.n == 23
         assert result.details["reference_n"] == 17
         assert result.details["truncation"] == 0.5
+        assert ("split_again" in result.details) == name.startswith(("fd", "kid"))
+        if name == "energy_distance/pixels":  # of more dimensions than ten draws are worth
+            continue
         assert math.isfinite(result.details["floor"])
+        assert ("floor_deviation" in result.details) == (result.details["floor_draws"] > 1)
         split = "val" if name.startswith("memorisation") else "train"
         assert result.details["floor_split"] == split
-        assert result.details["floor_n"] == {"train": 23, "val": 12}[split]
+        assert result.details["floor_n"] == 23
         if "/plain" in name:
             assert result.details["weights_sha256"] == "0" * 64
     directions = {name.partition("/")[0]: result.direction for name, result in found.items()}
     assert directions == {
-        "fd": "lower", "kid": "lower", "precision": "higher", "recall": "higher", "density": "higher",
-        "coverage": "higher", "memorisation": "none", "sharpness": "one",
+        "fd": "lower", "fd_inf": "lower", "energy_distance": "lower", "kid": "lower", "precision": "higher",
+        "recall": "higher", "density": "higher", "coverage": "higher", "memorisation": "none",
+        "sharpness": "one",
     }  # fmt: skip
 
 
 def test_the_floor_is_the_metric_of_real_examples():
     whole = context()
-    as_samples = dataclasses.replace(whole, samples=whole.real("train").samples)
-    ours, real = measure(whole), measure(as_samples)
-    for name in ("fd/plain", "kid/plain", "recall/plain", "sharpness"):
-        assert ours[name].details["floor"] == real[name].value
-    assert len(whole.real("train").samples) == len(whole.samples)
-    few = measure(context(training_examples=6))  # only used by metrics of neighbours
-    assert few["fd/plain"].details["floor"] == ours["fd/plain"].details["floor"]
+    ours = measure(whole)
+    draws = [whole.real("train", draw).samples for draw in range(ours["kid/plain"].details["floor_draws"])]
+    compute = {definition.name: definition.compute for definition in definitions()}
+    for name in ("fd", "kid", "recall", "sharpness"):
+        found = [compute[name](dataclasses.replace(whole, samples=drawn)).value for drawn in draws]
+        values = torch.tensor(found, dtype=torch.float64)
+        details = ours[name if name == "sharpness" else f"{name}/plain"].details
+        assert details["floor"] == pytest.approx(values.mean().item())
+        assert details["floor_deviation"] == pytest.approx(values.std().item())
+    assert {len(drawn) for drawn in draws} == {23}
+    assert any(len(drawn.unique(dim=0)) < 23 for drawn in draws), "with replacement"
+    few = measure(context(training_examples=6))
     assert few["fd/plain"].details["floor_n"] == 23
+
+
+def test_parts_of_all_real_examples_are_disjoint_and_as_large_as_samples_and_reference():
+    whole = context()
+    for draw in range(3):
+        again = whole.split_again(draw)
+        ours, reference = again.features("samples"), again.features("reference")
+        assert (len(ours), len(reference)) == (23, 17)
+        rows = torch.cat([ours, reference])
+        pooled = torch.cat([whole.features(name) for name in ("train", "val", "test")])
+        assert len(rows.unique(dim=0)) == 40
+        assert bool((torch.cdist(rows, pooled).min(1).values == 0).all())
+    assert not torch.equal(
+        whole.split_again(0).features("reference"), whole.split_again(1).features("reference")
+    )
 
 
 def reach(x, k):
@@ -104,8 +132,13 @@ def test_neighbourhood_metrics_by_brute_force():
     for name, value in expected.items():
         assert value > 0
         assert found[f"{name}/plain"].value == pytest.approx(value, abs=1e-12)
-    n, p = 27, (23 * expected["precision"] + 2) / 27  # two more successes and two more failures
-    assert found["precision/plain"].standard_error == pytest.approx(math.sqrt(p * (1 - p) / n))
+    halves = []  # the error of recall, whose reaches are those of the half-sample of samples
+    for rows, others in half_samples(23, 17, 200, 0):
+        half, rest = [fake[i] for i in rows], [real[i] for i in others]
+        within = reach(half, 3)
+        near = (any(math.dist(f, r) <= s for f, s in zip(half, within, strict=True)) for r in rest)
+        halves.append(sum(near) / len(rest))
+    assert found["recall/plain"].standard_error == pytest.approx(statistics.stdev(halves))
 
 
 def test_perfect_collapsed_and_distant_samples_have_their_expected_values():

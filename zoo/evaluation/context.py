@@ -35,6 +35,7 @@ class Context:
         failure: reason why the samples could not be drawn.
         modes: centres ``(K, D)`` and standard deviation of the data's modes, where it has modes.
         pairs: distances between features, shared by the metrics.
+        sample_seed: seed of the samples, see :func:`zoo.evaluation.protocol.sample_seed`.
         rounds: number of half-samples behind a standard error.
         errors: whether standard errors are needed; they are not for floors.
     """
@@ -50,6 +51,7 @@ class Context:
     failure: str | None = None
     modes: tuple[Tensor, float] | None = None
     pairs: Pairs = field(default_factory=Pairs, repr=False)
+    sample_seed: int = 0
     rounds: int = ROUNDS
     errors: bool = True
     _of_samples: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)

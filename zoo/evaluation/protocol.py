@@ -213,6 +213,7 @@ def _evaluate(
         natural,
         model=model,
         failure=failure,
+        sample_seed=own_seed,
         modes=modes,
     )
     metrics |= measure(context, drawn)

@@ -221,11 +221,11 @@ def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
         mean, deviation = _mean_and_deviation(values)
         found = {
             "floor": mean,
-            "floor_deviation": deviation,
             "floor_draws": draws,
             "floor_n": min(n, len(first.samples)),
             "floor_split": split,
         }
+        found |= {} if deviation is None else {"floor_deviation": deviation}
     except ZooError as error:
         return {"floor": None, "floor_reason": str(error)}
     if definition.split_again and context.settings.reference == "test":

@@ -21,8 +21,8 @@ def normalised_path_energy(context: Context) -> Value:
     """
     model = cast(HasPaths, context.model)
     test = context.examples("test")
-    count = min(context.settings.samples, len(test), context.settings.pairwise_examples)
-    with rng.keyed(rng.keys(context.settings.seed, 1, count=count)):
+    count = min(context.settings.samples or 1000, len(test), context.settings.pairwise_examples)
+    with rng.keyed(rng.keys(context.sample_seed, 1, count=count)):
         starts, energy = model.path_energy(count)
     least = squared_wasserstein(starts.cpu(), subset(test, count, context.settings.seed))
     mean = float(energy.double().mean())
