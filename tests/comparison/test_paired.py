@@ -45,7 +45,7 @@ def test_runs_without_common_examples_have_no_difference(tmp_path):
     a = leave(tmp_path, "realnvp", values, indices)
     b = leave(tmp_path, "glow", values, indices)
     assert paired(a, b).mean == 0
-    b.record.provenance.data = DataDescription("digits", {}, "", "another", [1, 8, 8])
+    b.record.provenance.data = DataDescription("digits", fingerprint="another", shape=[1, 8, 8])
     assert paired(a, b) is None
     b = Run(read(b.directory), b.directory)
     for wrong in (

@@ -96,7 +96,7 @@ def growing(root, name, exponent, order):
             root, name, "flow", key=f"-{side}", evaluations=round(size**exponent), order=order,
             latency=1e-3 * size**exponent,
         )  # fmt: skip
-        record.provenance.data = DataDescription("digits", {}, "", "", [1, side, side])
+        record.provenance.data = DataDescription("digits", shape=[1, side, side])
         record.provenance.config["data"] = {"side": side}
         save(root, record)
 

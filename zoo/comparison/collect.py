@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,8 @@ def _sound(record: Record, directory: Path) -> Record:
         ZooError: a number is larger than :data:`LARGEST`.
     """
     parts = {"sampling": record.sampling, "stability": record.stability, "cost": record.cost}
-    if all(_is_small(vars(part)) for part in (*parts.values(), *record.metrics.values())):
+    values = [(m.value, m.standard_error, m.details) for m in record.metrics.values()]
+    if all(_is_small(vars(part)) for part in parts.values()) and all(map(_is_small, chain(*values))):
         return record
     numbers = [
         (f"{part}.{name}", value) for part, found in parts.items() for name, value in vars(found).items()

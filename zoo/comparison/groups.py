@@ -215,8 +215,6 @@ def loss(value: float, direction: Direction) -> float:
 
 def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
     """Return Holm's adjusted two-sided p-value of each pair of entries, ``(n, n)``, 1 on the diagonal."""
-    from scipy.special import stdtr
-
     n = len(rows)
     table = np.ones((n, n))
     if n < 2:
@@ -224,6 +222,8 @@ def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
     if quantity in COUNTS:
         means = np.array([statistics.fmean(row.values) for row in rows])
         return np.where(means[:, None] == means[None, :], 1.0, 0.0)
+    from scipy.special import stdtr
+
     logs = is_logarithmic(rows, quantity)
     samples = [np.array([_scale(v, quantity.direction, logs) for v in row.values]) for row in rows]
     size = np.array([len(sample) for sample in samples])
@@ -323,12 +323,12 @@ def compact_letters(different: np.ndarray) -> list[str]:
 
 def interval(values: Sequence[float], logs: bool) -> tuple[float, float] | None:
     """Return the 95 % t interval of the mean of two or more values, or of the mean of their logarithms."""
-    from scipy.special import stdtrit
-
     if len(values) < 2:
         return None
     if len(set(values)) == 1:
         return values[0], values[0]
+    from scipy.special import stdtrit
+
     sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
     reach = (
         float(stdtrit(len(sample) - 1, 1 - LEVEL / 2)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))

@@ -36,6 +36,14 @@ def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
     A configuration is collapsed if the mean distance between its samples and the data exceeds
     :func:`distance_limit`, or if its mean recall is below :data:`RECALL`.
     """
+    key = ("collapsed", factor)
+    if key not in study.memo:
+        study.memo[key] = _collapsed(study, factor)
+    known: dict[str, str] = study.memo[key]
+    return dict(known)
+
+
+def _collapsed(study: Study, factor: float) -> dict[str, str]:
     reasons = {}
     recall = _recall(study)
     for group in study.groups:

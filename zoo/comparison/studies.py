@@ -214,6 +214,7 @@ class Study:
         runs: on these data under this protocol.
         label: the data set's name, with what sets it apart from others of this name.
         title: the label, with the protocol where the data were judged by several.
+        memo: what other modules compute of a study once.
     """
 
     data: str
@@ -221,6 +222,7 @@ class Study:
     runs: list[Run] = field(default_factory=list)
     label: str = ""
     title: str = ""
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.label = self.label or self.data

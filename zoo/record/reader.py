@@ -50,7 +50,7 @@ def read(path: str | Path) -> Record:
     try:
         if schema == _FIRST:
             content = to_json(_upgraded(raw))
-        return _adapter().validate_json(content, strict=True)
+        return _checked(content)
     except (ValidationError, AttributeError, TypeError, ValueError) as error:
         raise ZooError(
             f"The record {file} is damaged ({_cause(error)}); delete it and run the job again."
@@ -62,10 +62,14 @@ def _present(content: bytes) -> Record | None:
     if not re.search(rb'"schema": ?%d\b' % SCHEMA, content):
         return None
     try:
-        record = _adapter().validate_json(content, strict=True)
+        record = _checked(content)
     except ValueError:
         return None  # what is wrong is found out by the slower way
     return record if record.schema == SCHEMA else None
+
+
+def _checked(content: bytes) -> Record:
+    return _adapter().validate_json(content, strict=True)
 
 
 @cache

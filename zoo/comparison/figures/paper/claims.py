@@ -57,9 +57,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis.set(xscale="log", ylim=(place - 0.4, -0.7), yticks=[])
     plain_ticks(axis, "x")
     axis.spines["left"].set_visible(False)
-    axis.set_xlabel("factor, 95 % interval; filled: supports, hollow: speaks against, grey: undecided")
-    if narrow:
-        axis.set_xlabel("factor, 95 % interval")
+    looks = "" if narrow else "  (filled: for it, hollow: against it, grey: undecided)"
+    axis.set_xlabel(f"factor with its 95 % interval{looks}", fontsize=6.5)
     return figure
 
 

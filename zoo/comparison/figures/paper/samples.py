@@ -19,15 +19,18 @@ POINTS = 400
 
 def draw(studies: Sequence[Study], width: float) -> Any:
     """Return the figure of the study with most models that left samples; None without one."""
-    strips = max((_strips(study) for study in studies), key=len, default=[])
+    strips, left_out = max(
+        (_strips(study) for study in studies), key=lambda found: len(found[0]), default=([], [])
+    )
     if len(strips) < 2:
         return None
     if strips[0][2].ndim == 2:
-        return _clouds(strips, width)
+        return _clouds(strips, left_out, width)
     n = min(IMAGES[width < 5], min(len(values) for _, _, values, _ in strips))
     height, wide = strips[0][2].shape[2:]
     tile = (width - 0.95) / n * height / wide
-    figure = canvas(width, (tile + 0.03) * len(strips) + 0.1)
+    figure = canvas(width, (tile + 0.03) * len(strips) + 0.1 + 0.15 * bool(left_out))
+    _say(figure, left_out)
     axes = figure.subplots(len(strips), 1, squeeze=False)[:, 0]
     for axis, (name, family, values, levels) in zip(axes, strips, strict=True):
         picture = strip(values[:n], levels)
@@ -52,12 +55,20 @@ def strip(images: np.ndarray, levels: int) -> np.ndarray:
 Strip = tuple[str, str, np.ndarray, int]  # name, family, values, levels
 
 
-def _strips(study: Study) -> list[Strip]:
-    """Return real examples, then the samples of each baseline that is not collapsed."""
-    dead = collapsed(study)
+def _say(figure: Any, left_out: Sequence[str]) -> None:
+    if left_out:
+        text = f"left out, collapsed: {', '.join(map(plain_text, left_out))}"
+        figure.supxlabel(text, fontsize=6.5, color=GREY)
+
+
+def _strips(study: Study) -> tuple[list[Strip], list[str]]:
+    """Return real examples and the samples of each baseline, and the names of the collapsed ones left out."""
+    dead, left_out = collapsed(study), []
     found: list[Strip] = []
     for group in baselines_of(study.baselines()):
         arrays = next((a for run in group.finished if (a := _arrays(run)) is not None), None)
+        if arrays is not None and key_of(group) in dead:
+            left_out.append(group.model)
         if arrays is None or key_of(group) in dead:
             continue
         values, real, levels = arrays["samples"], arrays["real"], int(arrays["levels"])
@@ -66,7 +77,7 @@ def _strips(study: Study) -> list[Strip]:
         if not found:
             found.append(("real data", "", real, levels))
         found.append((group.model, group.family, values, levels))
-    return found
+    return found, left_out
 
 
 def _arrays(run: Run) -> dict[str, np.ndarray] | None:
@@ -74,10 +85,11 @@ def _arrays(run: Run) -> dict[str, np.ndarray] | None:
     return arrays if arrays is not None and {"samples", "real", "levels"} <= arrays.keys() else None
 
 
-def _clouds(strips: Sequence[Strip], width: float) -> Any:
+def _clouds(strips: Sequence[Strip], left_out: Sequence[str], width: float) -> Any:
     columns = 3 if width < 5 else 6
     rows = -(-len(strips) // columns)
-    figure = canvas(width, rows * (width / columns + 0.16))
+    figure = canvas(width, rows * (width / columns + 0.16) + 0.15 * bool(left_out))
+    _say(figure, left_out)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     real = strips[0][2]
     low, high = np.quantile(real, 0.001, axis=0) - 0.3, np.quantile(real, 0.999, axis=0) + 0.3
@@ -86,7 +98,8 @@ def _clouds(strips: Sequence[Strip], width: float) -> Any:
         axis.spines[:].set_visible(False)
     for axis, (name, family, values, _) in zip(axes, strips, strict=False):
         shade = colour(family) if family else GREY
-        axis.plot(*values[:POINTS].T, ".", color=shade, markersize=1.6, markeredgewidth=0, rasterized=True)
+        size = 1.6 if len(values) >= POINTS else 3.2
+        axis.plot(*values[:POINTS].T, ".", color=shade, markersize=size, markeredgewidth=0, rasterized=True)
         axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal")
         axis.set_title(plain_text(name), color=ink(family), fontsize=7, pad=1)
     return figure
