@@ -71,7 +71,8 @@ def test_a_whole_number_may_be_written_with_an_exponent():
 
 
 def test_settings_are_checked_without_calling_what_takes_them():
-    check_settings(build, {"hidden": [3], "solver": {"steps": 3}}, "model")
+    made = check_settings(build, {"hidden": [3e0], "solver": {"steps": 3}}, "model")
+    assert made == {"hidden": [3], "solver": Solver(steps=3)}
     with pytest.raises(ZooError, match=r"model\.hidden must be a list"):
         check_settings(build, {"hidden": 3}, "model")
     with pytest.raises(ZooError, match="no setting of model called 'hiden'"):

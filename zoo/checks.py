@@ -113,18 +113,20 @@ def checked(section: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
     return decorate
 
 
-def check_settings(function: Callable[..., Any], values: Mapping[str, Any], section: str) -> None:
-    """Check settings against the annotations of a function without calling it.
+def check_settings(function: Callable[..., Any], values: Mapping[str, Any], section: str) -> dict[str, Any]:
+    """Check settings against the annotations of a function without calling it; return them as it takes them.
 
     Raises:
         ZooError: a setting does not exist, or its annotation does not allow the value.
     """
     signature, hints = inspect.signature(function), _hints(inspect.unwrap(function))
+    taken = dict(values)
     for name, value in values.items():
         if name not in signature.parameters and not _takes_any(signature):
             raise unknown(f"setting of {section}", str(name), _names(signature))
-        if name in hints:
-            _value(hints[name], value, f"{section}.{name}", signature.parameters[name].default)
+        if name in hints and name in signature.parameters:
+            taken[name] = _value(hints[name], value, f"{section}.{name}", signature.parameters[name].default)
+    return taken
 
 
 def _takes_any(signature: inspect.Signature) -> bool:

@@ -91,3 +91,11 @@ def test_every_yaml_of_the_documentation_is_a_sweep(tmp_path):
     for block in blocks:
         (tmp_path / "mine.yaml").write_text(block)
         assert plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path).size > 1
+
+
+@pytest.mark.parametrize("name", ["my sweep (1)", "2024", "a,b", "it's", "null", "true", "1e3"])
+def test_the_file_of_a_sweep_may_have_any_name(workdir, name):
+    (workdir / f"{name}.yaml").write_text("grid: {seed: [0, 1]}\noverrides: {data: moons}\n")
+    plan = plan_sweep(f"{name}.yaml", [], None)
+    assert len(plan.jobs) == 2
+    assert compose_run(plan.jobs[0].overrides).sweep == name

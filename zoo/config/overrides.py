@@ -68,6 +68,17 @@ def quote_path(path: str) -> str:
     return quote(path.replace("${", r"\${"))
 
 
+def as_text(text: str) -> str:
+    """Return a text so that Hydra reads exactly it, in quotes only where it would read something else.
+
+    >>> as_text("toys"), as_text("2024"), as_text("a,b")
+    ('toys', "'2024'", "'a,b'")
+    """
+    parsed = parse(f"key={text}")
+    is_read = parsed is not None and not parsed.is_sweep_override() and parsed.value() == text
+    return text if is_read else quote(text)
+
+
 def as_typed(override: str, several: bool = False) -> str:
     """Return an override so that Hydra reads the value that its text says.
 

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from zoo.checks import check_settings
 from zoo.config.places import find_own_modules
 from zoo.errors import ZooError
 
@@ -63,6 +64,8 @@ def make(cls: type[Any], settings: Mapping[str, Any], section: str, **more: Any)
     """
     values = {str(key): value for key, value in settings.items() if key != "_target_"}
     name = f"{cls.__module__}.{cls.__qualname__}"
+    if name.startswith("zoo."):
+        values = check_settings(cls.__init__, values, section)
     try:
         return cls(**more, **values)
     except ZooError:

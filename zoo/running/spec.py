@@ -14,6 +14,14 @@ from zoo.errors import ZooError
 SECTIONS = ("data", "model", "training", "evaluation", "trainer", "logger")
 
 
+def _whole(trainer: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with 2.0, as ``2e0`` is read, as 2: Lightning counts in whole numbers."""
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in trainer.items()
+    }
+
+
 @dataclass(frozen=True)
 class RunSpec:
     """The settings of one run.
@@ -60,7 +68,7 @@ class RunSpec:
             model=to_dict(config.model),
             training=to_dict(config.training),
             evaluation=to_dict(config.evaluation),
-            trainer=to_dict(config.trainer),
+            trainer=_whole(to_dict(config.trainer)),
             logger=to_dict(config.logger),
             overrides=[absolute(o) for o in overrides if not o.startswith("hydra.")],
             sweep=None if config.sweep is None else str(config.sweep),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.config.identities import Identities
-from zoo.config.overrides import as_typed, split
+from zoo.config.overrides import as_text, as_typed, split
 from zoo.config.own import own_files
 from zoo.sweep.definition import expand, find_sweep, read_sweep, unmet_conditions
 from zoo.sweep.job import Job
@@ -49,7 +49,7 @@ class Plan:
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Return the job with these overrides."""
-        overrides = [*overrides, f"sweep={self.name}"]
+        overrides = [*overrides, f"sweep={as_text(self.name)}"]
         identity = self.identities.of(overrides)
         return Job(overrides, identity, self.root / identity.run_id)
 
