@@ -46,7 +46,7 @@ MODELS = [
     *[("vae", IMAGES, {name: 1.5}) for name in ("latent_dim", "importance_samples", "latents")],
     ("vae", IMAGES, {"beta": "a"}),
     ("vae_hierarchical", IMAGES, {"width": "a"}),
-    *[("pixelcnn", IMAGES, wrong) for wrong in ({"layers": 1.5}, {"kernel": 3.0}, {"width": "a"})],
+    *[("pixelcnn", IMAGES, wrong) for wrong in ({"layers": 1.5}, {"kernel": 2.5}, {"width": "a"})],
     *[("pixelcnn_pp", IMAGES, wrong) for wrong in ({"width": "a"}, {"dropout": 1.0})],
     *[("diffusion", IMAGES, {"schedule": {"timesteps": steps}}) for steps in ("a", 2.5, 1)],
     *[("diffusion", IMAGES, {"terms": value}) for value in (1.5, 0)],
@@ -59,7 +59,7 @@ MODELS = [
         for m in ("diffusion", "flow_matching")
         for network, wrong in (
             *[("unet", {"frequency": fastest}) for fastest in (0, -1, math.inf)],
-            *[("unet", {"channels": channels}) for channels in (0, 3, 2.0)],
+            *[("unet", {"channels": channels}) for channels in (0, 3, 2.5)],
             *[("unet", {"multipliers": multipliers}) for multipliers in ([], [0], [1.5])],
             *[("unet", wrong) for wrong in ({"foo": 1}, {"blocks": 0}, {"attention": [0]}, {"dropout": 1.0})],
             *[("patch", wrong) for wrong in ({"foo": 1}, {"patch": 0}, {"hidden": [0]})],
@@ -101,7 +101,7 @@ MODELS = [
             ("vae", "depth"),
             ("gan", "latent_dim"),
         )
-        for value in ((1.5, True, 2.0) if m == "realnvp" else (1.5,))
+        for value in ((1.5, True, 2.5) if m == "realnvp" else (1.5,))
     ],
     *[("ffjord", NUMBERS, {"solver": {name: 1.5}}) for name in ("steps", "exact_dim")],
     *[("iresnet", NUMBERS, {"series": {name: 1.5}}) for name in ("terms", "eval_exact_dim")],
