@@ -85,6 +85,22 @@ def evaluate(options: Namespace) -> int:
     return 0
 
 
+def time(options: Namespace) -> int:
+    from zoo.cli.timing import print_times
+    from zoo.running.retime import retime
+
+    results = retime(
+        options.paths,
+        rounds=options.rounds,
+        batches=options.batch,
+        device=options.device,
+        seed=options.seed,
+        limit=options.limit,
+    )
+    print_times(results)
+    return 0
+
+
 def sample(options: Namespace) -> int:
     from zoo.cli.sample import write_samples
 

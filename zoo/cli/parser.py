@@ -165,6 +165,25 @@ def make_parser() -> argparse.ArgumentParser:
     )
     evaluate.set_defaults(run=run.evaluate)
 
+    timed = commands.add_parser(
+        "time",
+        help="time finished runs anew, in turns, on an idle machine",
+        description="Time finished runs in turns, in shuffled order, with a canary beside each call, and "
+        "write timing.json beside each record; comparisons and claims then use these times alone.",
+    )
+    timed.add_argument("paths", nargs="+", type=Path, metavar="RUNS", help="directories that hold runs")
+    timed.add_argument("--rounds", type=int, default=10, metavar="N", help="turns of each run (10)")
+    timed.add_argument(
+        "--batch", type=int, nargs="+", default=[1, 16, 256], metavar="N", help="batch sizes (1 16 256)"
+    )
+    timed.add_argument("--device", default="cpu", help="device to sample on (cpu)")
+    timed.add_argument("--seed", type=int, default=0, help="of the order of the turns (0)")
+    timed.add_argument(
+        "--limit", type=units.duration, default=60.0, metavar="TIME",
+        help="longest call, beyond which a run has no larger batches (60s)",
+    )  # fmt: skip
+    timed.set_defaults(run=run.time)
+
     sample = commands.add_parser("sample", help="draw samples from a trained run or checkpoint")
     sample.add_argument("run_dir", type=Path, metavar="RUN")
     sample.add_argument("-n", type=int, default=64, help="number of samples (64)")

@@ -12,7 +12,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from rich.console import Console
 
 from zoo.errors import ZooError
 from zoo.record import CURVES, DENSITY, GALLERY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
+from zoo.record.timing import TIMING, read_timing, retimed
 
-FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY)  # files of a run that a comparison reads
+FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
 LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
 SOURCES = (".py", ".html", ".css", ".js", ".json")
 
@@ -87,7 +88,17 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         raise ZooError(
             f"There is no readable record under {where}; train something first, e.g. zoo train{hint}."
         )
-    return list(runs.values()), warnings
+    return [_retimed(run, warnings) for run in runs.values()], warnings
+
+
+def _retimed(run: Run, warnings: list[str]) -> Run:
+    """Return a run with the speed that ``zoo time`` measured, if it did; a damaged file becomes a warning."""
+    try:
+        timing = read_timing(run.directory)
+    except ZooError as error:
+        warnings.append(str(error))
+        return run
+    return run if timing is None else replace(run, record=retimed(run.record, timing))
 
 
 @contextlib.contextmanager

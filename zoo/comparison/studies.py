@@ -41,6 +41,8 @@ def timing_conditions(run: Run) -> dict[str, Any]:
     conditions = {"device": sampling.device, "threads": sampling.threads, "dtype": sampling.dtype}
     if sampling.device == "cpu":
         conditions["cpu"] = run.record.provenance.hardware.cpu
+    if "session" in sampling.details:  # of ``zoo time``
+        conditions["session"] = sampling.details["session"]
     return conditions | {"compiled": bool(sampling.compiled)}
 
 

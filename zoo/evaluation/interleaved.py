@@ -1,0 +1,94 @@
+"""Times of several models measured in turns, beside a canary that tells when the machine was busy.
+
+Models that are timed one after another are timed under different loads. Here they take turns: in every round
+each model and batch size is timed once, in shuffled order, so that a busy minute meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import nn
+
+from zoo.evaluation.likelihood import placement
+from zoo.evaluation.speed import Clock, timed_calls
+from zoo.record.timing import Calls
+
+TOLERANCE = 0.05  # above the canary's least time, beyond which a call is discarded
+CANARY = 384  # rows of the square matrices whose product is the canary: about a millisecond on a core
+
+Canary = Callable[[], object]
+
+
+def matrix_product(device: torch.device) -> Canary:
+    """Return the canary: a function that multiplies two fixed matrices on a device."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = (torch.randn(CANARY, CANARY, generator=generator).to(device) for _ in range(2))
+
+    def product() -> object:
+        out = left @ right
+        return out[0, 0].item()  # waits for the device
+
+    return product
+
+
+@torch.no_grad()
+def interleaved_times(
+    models: Mapping[str, nn.Module],
+    *,
+    rounds: int,
+    batches: Sequence[int],
+    seed: int,
+    limit: float,
+    clock: Clock = time.perf_counter,
+    canary: Canary | None = None,
+) -> dict[str, dict[int, Calls]]:
+    """Return the seconds of ``model.sample(batch)`` of every model and batch size, by round.
+
+    Args:
+        models: by name, in evaluation mode, all on one device.
+        rounds: how often each model and batch size has its turn.
+        batches: the batch sizes.
+        seed: of the order of the turns.
+        limit: seconds; a model whose call exceeds it has no further turns at this and larger batches.
+        clock: function that returns a monotonic time in seconds.
+        canary: work of constant size, timed before and after each call; by default :func:`matrix_product`.
+
+    Returns:
+        For each name and batch size the calls that count. A call is discarded if a canary beside it took over
+        :data:`TOLERANCE` more than the least canary of the session. A batch size that was too slow is absent.
+    """
+    device, _ = placement(next(iter(models.values())))
+    canary = canary or matrix_product(device)
+    canary()
+    order, turns = random.Random(seed), [(name, batch) for name in models for batch in sorted(set(batches))]
+    measured: dict[tuple[str, int], dict[int, tuple[float, float]]] = {turn: {} for turn in turns}
+    largest = dict.fromkeys(models, max(batches))
+    for number in range(rounds):
+        for name, batch in order.sample(turns, len(turns)):
+            if batch > largest[name]:
+                continue
+            before = _seconds(canary, clock)
+            times, _ = timed_calls(models[name], batch, 1, limit, clock, device)
+            after = _seconds(canary, clock)
+            measured[name, batch][number] = times[0], max(before, after)
+            if times[0] > limit:
+                largest[name] = min(largest[name], batch - 1)
+    least = min((beside for calls in measured.values() for _, beside in calls.values()), default=0.0)
+    found: dict[str, dict[int, Calls]] = {name: {} for name in models}
+    for (name, batch), calls in measured.items():
+        kept = {str(n): call for n, call in calls.items() if call[1] <= (1 + TOLERANCE) * least}
+        if calls and batch <= largest[name]:
+            seconds = {n: took for n, (took, _) in kept.items()}
+            beside = {n: took for n, (_, took) in kept.items()}
+            found[name][batch] = Calls(seconds, len(calls) - len(kept), beside)
+    return found
+
+
+def _seconds(work: Canary, clock: Clock) -> float:
+    started = clock()
+    work()
+    return clock() - started

@@ -1,0 +1,120 @@
+"""The times of a finished run that ``zoo time`` measured, in a file beside its record."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from zoo.errors import ZooError
+from zoo.record.files import write_atomic
+from zoo.record.schema import Load, Record
+
+TIMING = "timing.json"
+
+
+@dataclass
+class Calls:
+    """The calls of one batch size in a session.
+
+    Attributes:
+        seconds: of each call that counts, by the number of its round (as text, as JSON has it).
+        discarded: number of calls beside which the canary was too slow.
+        canary: seconds of the canary beside each counted call, by round.
+    """
+
+    seconds: dict[str, float]
+    discarded: int
+    canary: dict[str, float]
+
+    @property
+    def lower_quartile(self) -> float:
+        """The first quartile of the rounds' seconds, by linear interpolation."""
+        values = list(self.seconds.values())
+        return values[0] if len(values) == 1 else statistics.quantiles(values, n=4, method="inclusive")[0]
+
+
+@dataclass
+class Timing:
+    """A session of ``zoo time`` as far as it concerns one run.
+
+    Attributes:
+        session: names the session; only times of one session are compared with each other.
+        measured_at: when it began, UTC, ISO 8601.
+        rounds: number of rounds over all runs, in shuffled order.
+        runs: number of runs that took turns.
+        device, threads, dtype, compiled: as in :class:`~zoo.record.Sampling`.
+        cpu: name of the processor.
+        load: how busy the machine was.
+        tolerance: share above the canary's least time at which a call is discarded.
+        batches: the calls by batch size (a number as text).
+    """
+
+    session: str
+    measured_at: str
+    rounds: int
+    runs: int
+    device: str
+    threads: int
+    dtype: str
+    compiled: bool
+    cpu: str | None
+    load: Load
+    tolerance: float
+    batches: dict[str, Calls]
+
+    def write(self, directory: Path) -> Path:
+        """Write the times beside a run's record and return the file."""
+        return write_atomic(directory / TIMING, _adapter().dump_json(self, indent=1))
+
+
+def read_timing(directory: Path) -> Timing | None:
+    """Return the times beside a run's record; None if it was not re-timed.
+
+    Raises:
+        ZooError: the file is damaged.
+    """
+    try:
+        content = (directory / TIMING).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return _adapter().validate_json(content)
+    except (ValidationError, ValueError):
+        raise ZooError(
+            f"The file {directory / TIMING} is damaged; delete it and run zoo time again."
+        ) from None
+
+
+def retimed(record: Record, timing: Timing) -> Record:
+    """Return a record whose speed of sampling is that of a session of ``zoo time``.
+
+    The latency is the lower quartile over the rounds. ``sampling.details`` names the session.
+    """
+    times = {int(size): calls.lower_quartile for size, calls in timing.batches.items() if calls.seconds}
+    speeds = {size: size / seconds for size, seconds in times.items()}
+    best = max(speeds, key=lambda size: speeds[size], default=None)
+    sampling = replace(
+        record.sampling,
+        latency_seconds=times.get(1),
+        latency_quartiles=None,
+        latency_repeats=len(timing.batches["1"].seconds) if "1" in timing.batches else None,
+        throughput=None if best is None else speeds[best],
+        throughput_batch=best,
+        throughput_by_batch={str(size): speed for size, speed in speeds.items()},
+        device=timing.device,
+        threads=timing.threads,
+        dtype=timing.dtype,
+        compiled=timing.compiled,
+        load=timing.load,
+        details={**record.sampling.details, "session": timing.session},
+    )
+    return replace(record, sampling=sampling)
+
+
+@cache
+def _adapter() -> TypeAdapter[Timing]:
+    return TypeAdapter(Timing)

@@ -1,0 +1,100 @@
+"""``zoo time``: measure the speed of finished runs anew, in turns, and write it beside their records."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from zoo.errors import ZooError
+from zoo.evaluation.interleaved import TOLERANCE, interleaved_times
+from zoo.evaluation.likelihood import placement
+from zoo.evaluation.speed import load_average
+from zoo.factory import load
+from zoo.record import RECORD, Load, read
+from zoo.record.timing import Timing
+from zoo.running.provenance import hardware
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of a run: its directory, its name, and its times."""
+
+    directory: Path
+    name: str
+    timing: Timing
+
+
+def retime(
+    paths: Sequence[Path],
+    *,
+    rounds: int = 10,
+    batches: Sequence[int] = (1, 16, 256),
+    device: str = "cpu",
+    seed: int = 0,
+    limit: float = 60.0,
+) -> list[Result]:
+    """Time the finished runs below some directories in turns and write ``timing.json`` beside each record.
+
+    Args:
+        paths: directories that hold runs with checkpoints, at any depth.
+        rounds: over all runs, in shuffled order.
+        batches: batch sizes.
+        device: device to sample on.
+        seed: of the order.
+        limit: seconds of a call, beyond which a run has no larger batches.
+
+    Raises:
+        ZooError: a number is out of range, there is no finished run, or no call was quiet enough to count.
+    """
+    if rounds < 1 or limit <= 0 or not batches or min(batches) < 1:
+        raise ZooError("zoo time needs --rounds, --batch and --limit of at least 1.")
+    models, names = {}, {}
+    for directory in sorted({file.parent for path in paths for file in _records(path)}):
+        record = read(directory)
+        if record.status == "finished":
+            models[str(directory)] = load(directory, device)
+            names[str(directory)] = record.run_id
+    if not models:
+        raise ZooError("There is no finished run to time; give directories of runs, such as runs/quickstart.")
+    began, before = datetime.now(UTC).isoformat(timespec="seconds"), load_average()
+    found = interleaved_times(models, rounds=rounds, batches=batches, seed=seed, limit=limit)
+    machine_load = Load(before, load_average(), os.cpu_count() or 1)
+    if not any(calls.seconds for by_batch in found.values() for calls in by_batch.values()):
+        raise ZooError("The machine was busy beside every call; run zoo time again when it is idle.")
+    session, results = uuid.uuid4().hex[:12], []
+    for key, by_batch in found.items():
+        place, dtype = placement(models[key])
+        timing = Timing(
+            session=session,
+            measured_at=began,
+            rounds=rounds,
+            runs=len(models),
+            device=torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
+            threads=torch.get_num_threads(),
+            dtype=str(dtype).removeprefix("torch."),
+            compiled=any(getattr(m, "_compiled_call_impl", None) is not None for m in models[key].modules()),
+            cpu=hardware().cpu,
+            load=machine_load,
+            tolerance=TOLERANCE,
+            batches={str(batch): calls for batch, calls in by_batch.items()},
+        )
+        timing.write(Path(key))
+        results.append(Result(Path(key), names[key], timing))
+    return results
+
+
+def _records(path: Path) -> list[Path]:
+    """Return the records at or below a path.
+
+    Raises:
+        ZooError: the path does not exist.
+    """
+    if not path.exists():
+        raise ZooError(f"There is no directory {path}; give one that holds runs, such as runs/quickstart.")
+    return [path / RECORD] if (path / RECORD).exists() else sorted(path.rglob(RECORD))
