@@ -115,6 +115,22 @@ def density_and_speed(bits: float, latency: float, seeds: int = 3, kind: Kind = 
     ]
 
 
+def masks(
+    bits: float,
+    latency: float,
+    seeds: int = 3,
+    kind: Kind = "exact",
+    parameters: tuple[int, int] = (900, 1000),
+) -> list[Run]:
+    """Return two flows that differ in masking alone; the coupling one has 2 bits/dim, 2 ms a sample."""
+    numbers = {"bits": around(bits, 0.01), "latency": around(latency), "kind": kind, "seeds": seeds}
+    others = {"bits": around(2, 0.01, 1), "latency": around(0.002, salt=2), "seeds": seeds}
+    return [
+        *simulate("nsf_autoregressive", "flow", order="sequential", parameters=parameters[0], **numbers),
+        *simulate("nsf_coupling", "flow", parameters=parameters[1], **others),
+    ]
+
+
 def restricted(
     parameters: int = 5000, updates: int = 1000, far: float = 2.0, near: float = 1.0, without: str = ""
 ) -> list[Run]:

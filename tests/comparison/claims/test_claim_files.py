@@ -22,6 +22,7 @@ from zoo.comparison.claims import claims, decide, figures
 from zoo.comparison.claims.panels import Lines
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.sentences import all_claims
+from zoo.comparison.claims.statistics import detectable
 from zoo.comparison.claims.verdict import SUPPORTED
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import canvas
@@ -72,12 +73,15 @@ def test_every_claim_is_in_every_file(tmp_path, console):
 def test_the_csv_file_has_every_number_of_a_measurement(tmp_path, console):
     claims([write(everything(), tmp_path / "runs")], tmp_path / "out", console=console)
     rows = list(csv.DictReader((tmp_path / "out/claims.csv").open()))
-    row = next(row for row in rows if row["claim"] == "gan-unstable")
-    part = judged("gan-unstable", everything()).parts[0]
+    row = next(row for row in rows if row["claim"] == "vae-blurry")
+    part = judged("vae-blurry", everything()).parts[0]
     numbers = [float(row[name]) for name in ("estimate", "low", "high", "p")]
     assert numbers == [part.outcome.estimate, part.outcome.low, part.outcome.high, part.outcome.p]
-    assert row["n"] == "3 and 3"
-    assert row["verdict"] == row["finding"] == SUPPORTED
+    assert row["n"] == "3"
+    assert row["finding"] == SUPPORTED
+    assert float(row["p_decides"]) == part.p
+    assert float(row["detectable"]) == detectable(part.outcome) > 1
+    assert row["exploratory"] == "True", "the runs have no date"
     assert row["runs"].split() == [run.record.run_id for run in part.runs]
     assert any(row["measured"].startswith("Undecided: needs") and row["n"] == "0" for row in rows)
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from simulated_runs import around, gan, judged, simulate, verdict
-from simulated_studies import coupling, density_and_speed, ranked, restricted
+from simulated_studies import coupling, density_and_speed, masks, ranked, restricted
 
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
@@ -36,30 +36,34 @@ def test_noise_is_not_called_sharp():
 
 def test_an_autoregressive_flow_needs_the_better_density_and_the_slower_samples():
     key = "coupling-autoregressive"
-    assert verdict(key, density_and_speed(1.5, 0.02)) == SUPPORTED
-    assert verdict(key, density_and_speed(2.5, 0.02)) == REFUTED
-    assert verdict(key, density_and_speed(1.5, 0.0002)) == REFUTED
-    assert verdict(key, density_and_speed(2.0, 0.02)) == UNDECIDED
-    decision = judged(key, density_and_speed(1.5, 0.02, kind="lower bound"))
+    assert verdict(key, masks(1.5, 0.02)) == SUPPORTED
+    assert verdict(key, masks(2.5, 0.02)) == REFUTED
+    assert verdict(key, masks(1.5, 0.0002)) == REFUTED
+    assert verdict(key, masks(2.0, 0.02)) == UNDECIDED
+    assert verdict(key, masks(2.0, 0.0001)) == REFUTED
+    decision = judged(key, masks(1.5, 0.02, kind="lower bound"))
     assert decision.verdict == UNDECIDED
     assert "likelihoods of one kind" in measured_text(decision)
 
 
 def test_latencies_are_written_in_milliseconds():
-    latency = judged("coupling-autoregressive", density_and_speed(1.5, 0.02)).parts[1]
-    assert re.match(r"Latency of one sample: maf 2\d\.\d ± \S+ ms, realnvp [12]\.\d+ ± ", latency.sentence)
+    latency = judged("coupling-autoregressive", masks(1.5, 0.02)).parts[1]
+    assert re.match(
+        r"Latency of one sample: nsf_autoregressive 2\d\.\d ± \S+ ms, nsf_coupling [12]\.\d+ ± ",
+        latency.sentence,
+    )
 
 
 def test_latencies_of_two_devices_are_not_compared():
     def study(seeds):
-        runs = density_and_speed(1.5, 0.02, seeds)
+        runs = masks(1.5, 0.02, seeds)
         for run in runs:
             run.record.sampling.device = "a card" if run.record.seed else "cpu"
         return runs
 
     decision = judged("coupling-autoregressive", study(3))
     assert decision.verdict == UNDECIDED
-    assert "maf and realnvp, 3 finished seeds on one device" in decision.missing[0].needs
+    assert "nsf_autoregressive and nsf_coupling, 3 finished seeds on one device" in decision.missing[0].needs
     decision = judged("coupling-autoregressive", study(4))
     assert decision.verdict == SUPPORTED
     assert decision.parts[1].n == "3 and 3"
@@ -67,11 +71,21 @@ def test_latencies_of_two_devices_are_not_compared():
 
 @pytest.mark.parametrize(("setting", "value"), [("threads", 4), ("dtype", "float64"), ("compiled", True)])
 def test_latencies_measured_in_another_way_are_not_compared(setting, value):
-    runs = density_and_speed(1.5, 0.02)
+    runs = masks(1.5, 0.02)
     assert verdict("coupling-autoregressive", runs) == SUPPORTED
     for run in runs[:3]:
         setattr(run.record.sampling, setting, value)
     assert verdict("coupling-autoregressive", runs) == UNDECIDED
+
+
+def test_flows_of_unlike_sizes_or_masks_are_reported_beside():
+    decision = judged("coupling-autoregressive", masks(1.5, 0.02, parameters=(2000, 1000)))
+    assert decision.verdict == UNDECIDED
+    assert not decision.deciding
+    assert "Sizes are not matched: 2.00 times the parameters." in decision.parts[0].sentence
+    affine = judged("coupling-autoregressive", density_and_speed(1.5, 0.02))
+    assert (affine.verdict, [part.decides for part in affine.parts]) == (UNDECIDED, [False, False])
+    assert "differ in masking alone" in measured_text(affine)
 
 
 def test_parameters_are_compared_at_the_same_quality_alone():
@@ -138,7 +152,7 @@ def test_a_narrow_field_has_to_be_worse_and_a_wide_one_slower():
     assert verdict("field-width", study(3, 0.1)) == SUPPORTED
     assert verdict("field-width", study(1, 0.1)) == REFUTED
     assert verdict("field-width", study(3, 0.001)) == REFUTED
-    assert verdict("field-width", study(3, 0.01)) == UNDECIDED
+    assert verdict("field-width", study(3, 0.01)) == UNDECIDED, "one part is equivalent"
     assert "two widths" in measured_text(judged("field-width", study(3, 0.1)[:3]))
 
 

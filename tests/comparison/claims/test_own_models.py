@@ -12,7 +12,7 @@ from simulated_studies import coupling, density_and_speed, rates, restricted, sc
 from zoo.comparison.claims import decide
 from zoo.comparison.claims.measure import autoregressive_flow, parallel_flow, parallel_flows
 from zoo.comparison.claims.render import measured_text
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, studies
 
@@ -93,16 +93,21 @@ def test_without_a_flow_that_declares_an_order_none_stands_for_it():
     assert parallel_flows(study) == []
 
 
+def likelihood_beside(runs: list[Run]) -> Part:
+    """Return the comparison of the likelihoods of the two kinds of flow."""
+    return judged("coupling-autoregressive", runs).parts[0]
+
+
 def test_one_run_of_maf_does_not_displace_a_users_flow_with_five_seeds():
     runs = renamed(density_and_speed(1.5, 0.02, seeds=5), "maf", "mine")
-    decision = judged("coupling-autoregressive", runs + maf(bits=9.0, latency=1e-5, seeds=1))
-    assert decision.verdict == SUPPORTED
-    assert "mine" in measured_text(decision)
-    assert "maf" not in measured_text(decision)
+    part = likelihood_beside(runs + maf(bits=9.0, latency=1e-5, seeds=1))
+    assert part.verdict == SUPPORTED
+    assert "mine" in part.sentence
+    assert "maf" not in part.sentence
 
 
-@pytest.mark.parametrize("name", ["a_flow", "mine", "zz"])
-@pytest.mark.parametrize("seeds", [1, 2, 4, 7])
+@pytest.mark.parametrize("name", ["a_flow", "zz"])
+@pytest.mark.parametrize("seeds", [2, 7])
 def test_a_users_flow_and_maf_may_exchange_their_names(name, seeds):
     """They differ in seeds, density and speed; neither name counts."""
     theirs = sequential(name, bits=around(2.5, 0.01, 3), latency=around(2e-4, salt=4), seeds=seeds)
@@ -111,7 +116,7 @@ def test_a_users_flow_and_maf_may_exchange_their_names(name, seeds):
     swapped = [decision.verdict for decision in decide(exchanged)]
     assert swapped == [decision.verdict for decision in decide(runs)]
     expected = SUPPORTED if seeds < 5 else REFUTED
-    assert judged("coupling-autoregressive", runs).verdict == expected
+    assert likelihood_beside(runs).verdict == likelihood_beside(exchanged).verdict == expected
 
 
 @pytest.mark.parametrize("name", ["mine", "a_flow", "zz"])

@@ -47,19 +47,15 @@ def test_the_time_of_the_others_is_reported_and_not_tested():
     assert not part.decides
     assert all(f"({model})" in part.sentence for model in ("realnvp", "gan", "ffjord"))
     assert "grows" in part.sentence
-    assert "realnvp" not in measured_text(decision).partition("Time of one sample")[2]
 
 
-def test_time_has_to_grow_faster_for_autoregressive_models():
-    runs = scaling(lambda d: d)
-    for run in runs:
-        if run.record.sampling.order == "sequential":
-            run.record.sampling.latency_seconds = 0.1
-    assert verdict("autoregressive", runs) == UNDECIDED
-    for run in runs:
-        if run.record.sampling.order == "parallel":
-            run.record.sampling.latency_seconds *= float(run.record.provenance.data.shape[1] ** 4)
-    assert verdict("autoregressive", runs) == REFUTED
+def test_depth_decides_by_construction_and_time_is_reported_beside():
+    decision = judged("autoregressive", scaling(lambda d: d))
+    assert decision.by_construction
+    assert decision.p is None
+    (time,) = [part for part in decision.parts if part.sentence.startswith("Time of one sample")]
+    assert (time.decides, time.p, time.outcome) == (False, None, None)
+    assert "exponents larger by 0.9" in time.sentence
 
 
 def grown(model: str, family: str, order: SamplingOrder, power: float) -> list[Run]:

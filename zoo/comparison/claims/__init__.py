@@ -27,6 +27,7 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     Args:
         paths: directories that hold runs, at any depth.
         out: the directory of ``claims.html``, ``claims.md``, ``verdicts.md`` (the table of verdicts alone),
+            ``rules.md`` and ``changes.md`` (the registered rules, and what was changed in them after data),
             ``claims.csv`` and ``claims/*.svg``; None: no file is written.
         console: where to print.
 
@@ -50,6 +51,8 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     drawn = figures.draw(decisions, out / "claims")
     write_atomic(out / "claims.md", render.markdown(decisions, drawn, out))
     write_atomic(out / "verdicts.md", render.verdicts(decisions))
+    write_atomic(out / "rules.md", render.registered_rules(all_claims()))
+    write_atomic(out / "changes.md", render.changes(all_claims()))
     write_atomic(out / "claims.csv", render.csv_text(decisions))
     body = render.section(decisions, page.pictures(drawn))
     write_atomic(out / "claims.html", page.shell("The lecture's claims", body))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,46 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo.comparison.claims import registry
 from zoo.comparison.claims.measure import LEAST
-from zoo.comparison.claims.statistics import LEVEL
-from zoo.comparison.claims.verdict import UNDECIDED, Decision, Part
+from zoo.comparison.claims.statistics import LEVEL, POWER, detectable, holm
+from zoo.comparison.claims.verdict import (
+    EQUIVALENT,
+    REFUTED,
+    ROBUST,
+    SUGGESTIVE,
+    SUPPORTED,
+    UNDECIDED,
+    Claim,
+    Decision,
+    Part,
+    margins,
+)
+from zoo.comparison.claims.wording import p_text
+from zoo.comparison.tables import number
 
-COLOURS = {"supported": "green", "not supported": "red", "undecided": "yellow"}
+COLOURS = {
+    SUPPORTED: "green",
+    REFUTED: "red",
+    EQUIVALENT: "cyan",
+    SUGGESTIVE: "magenta",
+    UNDECIDED: "yellow",
+}
 LEAD = (
     "Each sentence with the measurement that decides it. A claim is supported when every one of its deciding "
-    "tests finds the claimed direction, not supported when one finds the opposite, and undecided otherwise: "
-    f"tests are two-sided at {LEVEL:.0%} over training seeds, at least {LEAST} a side, and not corrected for "
-    "there being many claims. What is compared has one data set and one protocol; verdicts are about the "
-    "models and budgets that were run."
+    "tests finds the claimed direction, not supported when one finds the opposite (after Holm's correction "
+    "over its parts), equivalent when the effect is surely within the claim's margin, suggestive when "
+    "Holm's correction over the whole ledger undoes the decision, and undecided otherwise. Tests are "
+    f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST} a side. A hollow circle (○) marks a "
+    f"verdict that fewer than {ROBUST:.0%} of the other reasonable tests keep. Exploratory: the rule is "
+    "younger than records that the verdict rests on. What is compared has one data set and one protocol; "
+    "verdicts are about the models and budgets that were run."
 )
-CLAIM_COLUMNS = ("claim", "sentence", "data", "protocol", "verdict")
-PART_COLUMNS = ("measured", "decides", "finding", "test", "n")
+CLAIM_COLUMNS = (
+    "claim", "sentence", "data", "protocol", "verdict", "raw_verdict", "exploratory", "claim_p", "holm_p",
+    "robustness",
+)  # fmt: skip
+PART_COLUMNS = ("measured", "decides", "finding", "test", "n", "p_decides", "detectable")
 OUTCOME_COLUMNS = ("estimate", "low", "high", "p")
 
 
@@ -54,6 +81,63 @@ def _run_text(commands: Sequence[str]) -> str:
     return "run " + " and give its runs too, ".join(f"`{command}`" for command in commands)
 
 
+def badge(decision: Decision) -> str:
+    """Return the verdict as it is shown, after a circle that is hollow if few variants keep it.
+
+    A suggestive verdict says what it suggests.
+    """
+    circle = "" if decision.raw == UNDECIDED else "○ " if decision.hollow else "● "
+    return circle + decision.verdict + (f" ({decision.raw})" if decision.verdict == SUGGESTIVE else "")
+
+
+def standing(decision: Decision) -> str:
+    """Return what kind of evidence a verdict rests on."""
+    kind = "exploratory" if decision.exploratory else "registered" if decision.deciding else ""
+    return f"{kind}, by construction" if decision.by_construction else kind
+
+
+def evidence_text(decision: Decision) -> str:
+    """Return the claim's p-values, its robustness and its standing as one sentence."""
+    texts = []
+    if decision.p is not None and decision.adjusted is not None:
+        adjusted = p_text(decision.adjusted)
+        texts.append(f"{p_text(decision.p)}, after Holm's correction over the ledger {adjusted}")
+    if decision.robustness is not None:
+        kept = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept.items())
+        texts.append(f"kept by {decision.robustness:.0%} of other tests ({kept})")
+    if decision.exploratory:
+        texts.append("exploratory: the rule is younger than records that it is applied to")
+    return "; ".join(texts)
+
+
+def power_text(part: Part) -> str:
+    """Return the smallest effect that a part's test would see; empty if it has no error."""
+    least = detectable(part.outcome) if part.outcome is not None and part.p is not None else math.nan
+    if math.isnan(least) or part.outcome is None:
+        return ""
+    size = f"a factor of {number(least)}" if part.outcome.factor else f"a difference of {number(least)}"
+    return f"this n sees {size} with {POWER:.0%} power"
+
+
+def effect_text(decision: Decision) -> str:
+    """Return the effect of the first deciding part with its interval, and what its n would have seen."""
+    for part in decision.deciding:
+        outcome = part.outcome
+        if outcome is None or part.p is None or not math.isfinite(outcome.estimate):
+            continue
+        interval = "" if math.isnan(outcome.low) else f" [{number(outcome.low)}, {number(outcome.high)}]"
+        return f"{'×' if outcome.factor else ''}{number(outcome.estimate)}{interval}"
+    return ""
+
+
+def _seen_text(decision: Decision) -> str:
+    for part in decision.deciding:
+        if part.outcome is not None and part.p is not None:
+            least = detectable(part.outcome)
+            return "" if math.isnan(least) else ("×" if part.outcome.factor else "") + number(least)
+    return ""
+
+
 def measured_text(decision: Decision) -> str:
     """Return the deciding measurements, then what is missing for a verdict."""
     return " ".join([*(part.sentence for part in decision.deciding), *missing_text(decision)])
@@ -62,24 +146,72 @@ def measured_text(decision: Decision) -> str:
 def terminal(decisions: Sequence[Decision], console: Console) -> None:
     """Print a row for each claim: verdict, number of values, measurements and what is missing."""
     table = Table(title="Claims", box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-    for heading in ("claim", "data", "verdict", "n", "measured"):
+    for heading in ("claim", "data", "verdict", "Holm p", "robust", "n", "measured"):
         table.add_column(heading, overflow="fold")
     for decision in decisions:
         n = next((part.n for part in decision.deciding), "0")
-        verdict = f"[{COLOURS[decision.verdict]}]{decision.verdict}[/]"
+        verdict = f"[{COLOURS[decision.verdict]}]{badge(decision)}[/]\n{standing(decision)}"
         cells = map(escape, (decision.claim.sentence, decision.data, n, measured_text(decision)))
         sentence, data, n, measured = cells
-        table.add_row(sentence, data, verdict, n, measured)
+        table.add_row(sentence, data, verdict, _holm(decision), _robust(decision), n, measured)
     console.print(table)
 
 
 def verdicts(decisions: Sequence[Decision]) -> str:
     """Return the table of verdicts in Markdown, without a heading."""
-    lines = ["| claim | data | verdict | n |", "|---|---|---|---|"]
+    lines = [
+        "| claim | data | verdict | evidence | effect | Holm p | n sees | robust | n |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for decision in decisions:
         n = "; ".join(dict.fromkeys(part.n for part in decision.deciding)) or "0"
-        sentence, data = _md(decision.claim.sentence), _md(decision.data)
-        lines.append(f"| {sentence} | {data} | **{decision.verdict}** | {_md(n)} |")
+        cells = (
+            decision.claim.sentence,
+            decision.data,
+            f"**{badge(decision)}**",
+            standing(decision),
+            effect_text(decision),
+            _holm(decision),
+            _seen_text(decision),
+            _robust(decision),
+            n,
+        )
+        lines.append(f"| {' | '.join(map(_md, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _holm(decision: Decision) -> str:
+    return (
+        "" if decision.adjusted is None else p_text(decision.adjusted).removeprefix("p ").removeprefix("= ")
+    )
+
+
+def _robust(decision: Decision) -> str:
+    return "" if decision.robustness is None else f"{decision.robustness:.0%}"
+
+
+def registered_rules(claims: Sequence[Claim]) -> str:
+    """Return the registered rules as a table in Markdown, without a heading."""
+    lines = [
+        "| claim | estimand | direction | minimal effect | test | date | hash |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for claim in claims:
+        rule = registry.rules().get(claim.key)
+        if rule is not None:
+            cells = (claim.sentence, rule.estimand, rule.direction, rule.minimal, rule.test, rule.date[:10])
+            lines.append(f"| {' | '.join(map(_md, cells))} | `{rule.hash}` |")
+    return "\n".join(lines) + "\n"
+
+
+def changes(claims: Sequence[Claim]) -> str:
+    """Return what was changed in the rules after data had been seen, as a table in Markdown."""
+    lines = ["| claim | date | change | effect |", "|---|---|---|---|"]
+    for claim in claims:
+        rule = registry.rules().get(claim.key)
+        for change in rule.changes if rule is not None else ():
+            cells = (claim.sentence, change.date, change.what, change.effect)
+            lines.append(f"| {' | '.join(map(_md, cells))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -94,8 +226,10 @@ def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Pa
     lines = ["# Claims", "", LEAD, "", verdicts(decisions).rstrip()]
     for decision in decisions:
         sentence = _md(decision.claim.sentence)
-        lines += ["", f"## {sentence}", "", f"**{decision.verdict}** on {_md(decision.data)}.", ""]
-        lines += [f"- {_part_text(part)}" for part in decision.parts]
+        lines += ["", f"## {sentence}", "", f"**{badge(decision)}** on {_md(decision.data)}.", ""]
+        if evidence := evidence_text(decision):
+            lines += [_md(f"{evidence[0].upper()}{evidence[1:]}."), ""]
+        lines += [f"- {_part_text(part, adjusted)}" for part, adjusted in adjusted_parts(decision)]
         lines += [f"- {_md(text)}" for text in (*missing_text(decision), *missing_beside_text(decision))]
         if decision.name in figures:
             picture = figures[decision.name].with_suffix(".svg").relative_to(out)
@@ -105,10 +239,33 @@ def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Pa
     return "\n".join(lines) + "\n"
 
 
-def _part_text(part: Part) -> str:
+def adjusted_parts(decision: Decision) -> list[tuple[Part, str]]:
+    """Return the parts, each with what its test amounts to: corrected p, equivalence, detectable effect."""
+    tested = [part for part in decision.deciding if part.p is not None]
+    ps = holm([1.0 if part.p is None or math.isnan(part.p) else part.p for part in tested])
+    corrected = {id(part): p for part, p in zip(tested, ps, strict=True)}
+    texts = []
+    for part in decision.parts:
+        facts = []
+        if part.verdict == EQUIVALENT and part.p is not None:
+            facts.append(f"equivalent within {_margin_text(decision, part)}: TOST {p_text(part.p)}")
+        if id(part) in corrected and len(tested) > 1:
+            facts.append(f"corrected over {len(tested)} parts {p_text(corrected[id(part)])}")
+        facts += [power] if (power := power_text(part)) else []
+        texts.append((part, "; ".join(facts)))
+    return texts
+
+
+def _margin_text(decision: Decision, part: Part) -> str:
+    margin = margins(decision.rule)[part.unit]
+    return f"x {margin:g}" if part.unit == "factor" else f"±{margin:g} {part.unit}"
+
+
+def _part_text(part: Part, adjusted: str) -> str:
     finding = f" ({part.verdict})" if part.decides else ""
+    facts = f" {adjusted[0].upper()}{adjusted[1:]}." if adjusted else ""
     test = f" *{_md(part.test)}; n = {_md(part.n)}.*" if part.test else ""
-    return f"{_md(part.sentence)}{finding}{test}"
+    return f"{_md(part.sentence)}{finding}{_md(facts) and ' ' + _md(facts)}{test}"
 
 
 def _md(text: str) -> str:
@@ -128,6 +285,11 @@ def csv_text(decisions: Sequence[Decision]) -> str:
             "data": decision.data,
             "protocol": decision.protocol,
             "verdict": decision.verdict,
+            "raw_verdict": decision.raw,
+            "exploratory": decision.exploratory,
+            "claim_p": _plain(decision.p),
+            "holm_p": _plain(decision.adjusted),
+            "robustness": _plain(decision.robustness),
         }
         writer.writerows(claim | _csv_line(part) for part in decision.parts)
         for text in missing_text(decision):
@@ -144,6 +306,8 @@ def _csv_line(part: Part) -> dict[str, Any]:
         "finding": part.verdict if part.decides else "",
         "test": part.test,
         "n": part.n,
+        "p_decides": _plain(part.p),
+        "detectable": _plain(detectable(part.outcome)) if part.outcome is not None else "",
         "runs": " ".join(run.record.run_id for run in part.runs),
     }
     if part.outcome is not None:
@@ -151,13 +315,20 @@ def _csv_line(part: Part) -> dict[str, Any]:
     return line
 
 
+def _plain(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else repr(value)
+
+
 def section(decisions: Sequence[Decision], pictures: Mapping[str, str]) -> str:
     """Return the ledger as HTML; ``pictures`` holds the HTML of each decision's figure, by its name."""
     return _template("section.html", decisions=decisions, pictures=pictures, lead=LEAD)
+
+
+HELPERS: Mapping[str, Any] = {"badge": badge, "evidence": evidence_text, "adjusted": adjusted_parts}
 
 
 def _template(file: str, **values: Any) -> str:
     """Return a template beside this file filled with values, which are escaped."""
     from zoo.comparison import page
 
-    return page.render(file, missing=missing_text, missing_beside=missing_beside_text, **values)
+    return page.render(file, missing=missing_text, missing_beside=missing_beside_text, **HELPERS, **values)

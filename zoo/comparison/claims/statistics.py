@@ -5,17 +5,23 @@ Every p-value is two-sided. SciPy is imported when a test runs, so that ``zoo co
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 LEVEL = 0.05  # of significance
+POWER = 0.8  # with which the detectable effect is seen
+HEAVY = 10.0  # robust deviations from the median: a value beyond is the tail of a distribution without a mean
+LARGE = 200.0  # degrees of freedom, from which a t is a normal deviate to 1 %
+WAYS = 20_000  # to deal the ranks to two sides, up to which a rank test counts them all
 EXACT = 8  # values, up to which a permutation test takes all permutations
 NORMAL_QUANTILE = 1.959964  # at 97.5 %
 
@@ -28,12 +34,18 @@ class Outcome:
         estimate: a difference of means, a ratio of geometric means, a slope or a correlation.
         low, high: the ends of its 95 % confidence interval; NaN if the test gives none.
         p: the two-sided p-value; NaN if the values have no spread to test with.
+        error: standard error of the estimate, or of its logarithm if it is a factor; NaN without a t-test.
+        freedom: degrees of freedom of that error.
+        factor: whether estimate and interval are factors, whose logarithms were tested.
     """
 
     estimate: float
     low: float
     high: float
     p: float
+    error: float = math.nan
+    freedom: float = math.nan
+    factor: bool = False
 
     @property
     def significant(self) -> bool:
@@ -108,8 +120,143 @@ def ratio(
     """
     logarithms = [[math.log(value) for value in sample] for sample in samples]
     found = test(*logarithms, **({} if shared is None else {"shared": shared}))
-    factors = [_exp(value) for value in (found.estimate, found.low, found.high)]
-    return Outcome(factors[0], factors[1], factors[2], found.p)
+    return as_factor(found)
+
+
+def as_factor(outcome: Outcome) -> Outcome:
+    """Return the result of a test of logarithms with its estimate and interval as factors."""
+    estimate, low, high = (_exp(value) for value in (outcome.estimate, outcome.low, outcome.high))
+    return replace(outcome, estimate=estimate, low=low, high=high, factor=True)
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> Outcome:
+    """Return the t-test of the mean of a - b, whose values belong together one by one.
+
+    An error that both values of a pair share, such as that of the latents they were drawn with, cancels.
+    """
+    return mean_of([one - other for one, other in zip(a, b, strict=True)])
+
+
+def rank_test(a: Sequence[float], b: Sequence[float]) -> Outcome:
+    """Return the exact rank-sum test (Wilcoxon, Mann and Whitney) of two samples, which may hold infinities.
+
+    Ties have their mean rank, and p is the share of all ways to deal the ranks to the sides that are as far
+    from the expected sum. The estimate is Hodges and Lehmann's: the median of all differences of a value of
+    ``a`` and one of ``b`` (0 for two infinities). There is no interval.
+    """
+    from scipy import stats
+
+    ranks = stats.rankdata([*a, *b])
+    expected = len(a) * ranks.mean()
+    reach = abs(ranks[: len(a)].sum() - expected)
+    if math.comb(len(ranks), len(a)) > WAYS:
+        p = float(stats.mannwhitneyu(a, b, method="asymptotic").pvalue)
+    else:
+        sums = [sum(chosen) for chosen in combinations(ranks, len(a))]
+        p = statistics.fmean(abs(total - expected) >= reach - 1e-9 for total in sums)
+    shift = statistics.median(0.0 if one == other else one - other for one in a for other in b)
+    return Outcome(shift, math.nan, math.nan, p)
+
+
+def least_rank_p(n: int, m: int) -> float:
+    """Return the smallest p that :func:`rank_test` can give for samples of these sizes without ties.
+
+    >>> least_rank_p(3, 3)
+    0.1
+    """
+    return min(1.0, 2 / math.comb(n + m, n))
+
+
+def spread_ratio(a: Sequence[float], b: Sequence[float]) -> Outcome:
+    """Return the ratio of two standard deviations with the interval and the p of the F-test of variances.
+
+    NaN throughout if a side has no spread. The test assumes normal values: give it logarithms of positive
+    numbers, and count failures apart.
+    """
+    from scipy import stats
+
+    first, second = statistics.variance(a), statistics.variance(b)
+    if not first or not second:
+        return Outcome(math.nan, math.nan, math.nan, math.nan)
+    law, found = stats.f(len(a) - 1, len(b) - 1), first / second
+    p = min(1.0, 2 * float(min(law.cdf(found), law.sf(found))))
+    low, high = (math.sqrt(found / float(law.ppf(end))) for end in (1 - LEVEL / 2, LEVEL / 2))
+    return Outcome(math.sqrt(found), low, high, p, factor=True)
+
+
+def equivalence(outcome: Outcome, margin: float) -> float:
+    """Return the p of two one-sided t-tests (Schuirmann 1987) that an effect lies within a margin.
+
+    Args:
+        outcome: of a t-test.
+        margin: a factor above 1 (the effect lies within 1/margin and margin) if the outcome is one, otherwise
+            a difference (within ±margin).
+
+    Returns:
+        The larger of the two one-sided p-values; NaN if the outcome has no error.
+    """
+    from scipy import stats
+
+    if not outcome.error > 0:
+        return math.nan
+    estimate = math.log(outcome.estimate) if outcome.factor else outcome.estimate
+    reach = math.log(margin) if outcome.factor else margin
+    tail = stats.t(outcome.freedom) if math.isfinite(outcome.freedom) else stats.norm()
+    return float(
+        max(tail.sf((reach + estimate) / outcome.error), tail.sf((reach - estimate) / outcome.error))
+    )
+
+
+@functools.cache
+def detectable(outcome: Outcome) -> float:
+    """Return the smallest effect that a t-test of this error sees with the power :data:`POWER`.
+
+    A factor above 1, or a difference above 0; NaN if the outcome has no error.
+    """
+    from scipy import optimize, stats
+
+    if not outcome.error > 0 or outcome.freedom < 0.5:
+        return math.nan
+    freedom = outcome.freedom
+    if freedom > LARGE:
+        shift = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+        return _exp(shift * outcome.error) if outcome.factor else shift * outcome.error
+    limit = float(stats.t.ppf(1 - LEVEL / 2, freedom))
+
+    def lacking(shift: float) -> float:
+        """Return how much the power at a shift of so many standard errors falls short."""
+        law = stats.nct(freedom, shift)
+        power = float(law.sf(limit))  # the other tail adds less than 1e-4 where the power is high
+        return POWER - (1.0 if math.isnan(power) else power)  # SciPy gives NaN far out
+
+    shift = float(optimize.brentq(lacking, 1e-3, 3 * limit + 10, xtol=1e-4))
+    return _exp(shift * outcome.error) if outcome.factor else shift * outcome.error
+
+
+def share_interval(hits: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % interval (Clopper and Pearson 1934) of a share.
+
+    >>> [round(end, 3) for end in share_interval(0, 5)]
+    [0.0, 0.522]
+    """
+    from scipy import stats
+
+    interval = stats.binomtest(hits, n).proportion_ci(1 - LEVEL, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def heavy(*samples: Sequence[float]) -> bool:
+    """Whether a value is over :data:`HEAVY` robust deviations above the median of its sample.
+
+    The deviation is 1.4826 times the median distance of a value from the median, so that it is the standard
+    deviation of normal values.
+    """
+    for sample in samples:
+        middle = statistics.median(sample)
+        scale = 1.4826 * statistics.median(abs(value - middle) for value in sample)
+        if scale > 0 and max(sample) - middle > HEAVY * scale:
+            return True
+    return False
 
 
 def _exp(value: float) -> float:
@@ -178,8 +325,12 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def _outcome(estimate: float, test: Any) -> Outcome:
+    from scipy import stats
+
     interval = test.confidence_interval(1 - LEVEL)
-    return Outcome(estimate, float(interval.low), float(interval.high), float(test.pvalue))
+    ends = float(interval.low), float(interval.high)
+    error = (ends[1] - ends[0]) / 2 / float(stats.t.ppf(1 - LEVEL / 2, test.df))
+    return Outcome(estimate, *ends, float(test.pvalue), error, float(test.df))
 
 
 def _with_shared_error(
@@ -195,7 +346,7 @@ def _with_shared_error(
     error, tail = math.sqrt(total), stats.t(freedom) if math.isfinite(freedom) else stats.norm()
     reach = float(tail.ppf(1 - LEVEL / 2)) * error
     p = 2 * float(tail.sf(abs(estimate - expected) / error))
-    return Outcome(estimate, estimate - reach, estimate + reach, p)
+    return Outcome(estimate, estimate - reach, estimate + reach, p, error, freedom)
 
 
 def _without_spread(estimate: float, expected: float) -> Outcome:

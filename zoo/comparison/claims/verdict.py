@@ -6,23 +6,45 @@ each one that the records do not allow. The files of ``sentences/`` hold one cla
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
+from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
-from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.registry import Rule
+from zoo.comparison.claims.statistics import LEVEL, Outcome, equivalence, holm
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, studies
 
-Verdict = Literal["supported", "not supported", "undecided"]
+Verdict = Literal["supported", "not supported", "equivalent", "suggestive", "undecided"]
+Direction = Literal["lower", "higher"]
 SUPPORTED: Verdict = "supported"
 REFUTED: Verdict = "not supported"
+EQUIVALENT: Verdict = "equivalent"
+SUGGESTIVE: Verdict = "suggestive"
 UNDECIDED: Verdict = "undecided"
 
 # The sweep that makes the runs of the claims about a data set; for other data sets it is the digits' one.
 SWEEPS = {"digits": "claims_digits", "mnist": "claims_mnist"}
+MARGINS: Mapping[str, float] = {"factor": 1.25}  # of a claim that is not registered
+ROBUST = 0.8  # share of the variants that have to keep a verdict; below it its badge is hollow
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Another test of the same measurement: its name, its result, and the direction that supports the claim.
+
+    Several variants of one name, such as the ways to leave out a seed, count together as one.
+    """
+
+    name: str
+    outcome: Outcome
+    claimed: Direction
 
 
 @dataclass(kw_only=True)
@@ -35,9 +57,14 @@ class Part:
         test: the test's name and threshold; empty if nothing was tested.
         n: the number of values behind the test.
         outcome: the test's result.
+        p: the p-value that the verdict rests on; None: it rests on none (a count, a construction).
+        unit: of the effect, ``factor`` for a ratio; names the margin within which it counts as none. Empty:
+            the part is not tested for equivalence, or has been already.
+        variants: returns other tests of the same measurement, for the robustness of the verdict.
         panel: the values, for the claim's figure.
         runs: the runs whose records were read.
         decides: whether the claim's verdict depends on it; otherwise it is reported beside.
+        by_construction: whether the architecture fixes what was measured, so that it is no inference.
     """
 
     sentence: str
@@ -45,9 +72,13 @@ class Part:
     verdict: Verdict = UNDECIDED
     test: str = ""
     outcome: Outcome | None = None
+    p: float | None = None
+    unit: str = ""
+    variants: Callable[[], list[Variant]] | None = None
     panel: Panel | None = None
     runs: list[Run] = field(default_factory=list)
     decides: bool = True
+    by_construction: bool = False
 
 
 @dataclass(kw_only=True)
@@ -109,6 +140,10 @@ class Decision:
         parts: the measurements.
         missing: those that the records do not allow.
         sweep: the sweep that makes the runs of claims about these data.
+        rule: the rule as it was registered; None for a claim without an entry.
+        registered: whether the claim is as its entry says.
+        adjusted: the claim's p after Holm's correction over the ledger; None: no correction was made, or
+            nothing was tested.
     """
 
     claim: Claim
@@ -117,15 +152,116 @@ class Decision:
     parts: list[Part]
     missing: list[Missing]
     sweep: str = SWEEPS["digits"]
+    rule: Rule | None = None
+    registered: bool = False
+    adjusted: float | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Not supported if any deciding part is; supported if all are and none is missing; else undecided."""
-        verdicts = {part.verdict for part in self.deciding}
-        if REFUTED in verdicts:
-            return REFUTED
-        complete = not any(missing.decides for missing in self.missing)
-        return SUPPORTED if verdicts == {SUPPORTED} and complete else UNDECIDED
+        """The verdict of the tests; ``suggestive`` if Holm's correction over all claims undoes it."""
+        tested = self.adjusted is not None and self.raw != UNDECIDED
+        return SUGGESTIVE if tested and not (self.adjusted or 0.0) < LEVEL else self.raw
+
+    @property
+    def raw(self) -> Verdict:
+        """The verdict without a correction for there being many claims.
+
+        Not supported if a deciding part is, after Holm's correction over the claim's parts; supported if all
+        are and none is missing; equivalent if all are; otherwise undecided.
+        """
+        return self._combined([part.verdict for part in self.deciding])
+
+    @property
+    def p(self) -> float | None:
+        """The p-value of the verdict; None if no deciding part was tested.
+
+        Of a refutation it is the smallest p of a refuting part, corrected over the parts; otherwise the
+        largest p of a part, since all have to hold.
+        """
+        tested = [part for part in self.deciding if part.p is not None]
+        if not tested:
+            return None
+        ps = [1.0 if math.isnan(part.p or 0.0) else part.p or 0.0 for part in tested]
+        if self.raw != REFUTED:
+            return max(ps)
+        against = [p for part, p in zip(tested, holm(ps), strict=True) if part.verdict == REFUTED]
+        return min(against, default=None)
+
+    @property
+    def exploratory(self) -> bool:
+        """Whether the rule is not registered, or younger than a record that the verdict rests on."""
+        if not self.deciding:
+            return False
+        if self.rule is None or not self.registered:
+            return True
+        finished = [run.record.provenance.finished_at for part in self.deciding for run in part.runs]
+        return any(map(self.rule.older, finished))
+
+    @property
+    def by_construction(self) -> bool:
+        """Whether all that decides is fixed by the architectures."""
+        return bool(self.deciding) and all(part.by_construction for part in self.deciding)
+
+    @cached_property
+    def kept(self) -> dict[str, float]:
+        """For each kind of variant the share of its tests under which the claim keeps its verdict.
+
+        A variant of several parts is taken for all of them at once; a part without it stays as it is.
+        """
+        by_part = [self._variants(part) for part in self.deciding]
+        shares = {}
+        for name in dict.fromkeys(name for one in by_part for name in one):
+            count = max(len(one.get(name, ())) for one in by_part)
+            same = 0
+            for index in range(count):
+                verdicts = [
+                    one[name][index % len(one[name])] if name in one else part.verdict
+                    for part, one in zip(self.deciding, by_part, strict=True)
+                ]
+                same += self._combined(verdicts) == self.raw
+            shares[name] = same / count
+        return shares
+
+    @property
+    def robustness(self) -> float | None:
+        """The share of the variants that keep the verdict without correction; None if there are none."""
+        return sum(self.kept.values()) / len(self.kept) if self.kept else None
+
+    @property
+    def hollow(self) -> bool:
+        """Whether fewer variants than :data:`ROBUST` keep the verdict."""
+        return self.robustness is not None and self.robustness < ROBUST
+
+    def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        counts = Counter(verdicts)
+        ps = [part.p for part in self.deciding]
+        tested = [index for index, p in enumerate(ps) if p is not None]
+        adjusted = dict(zip(tested, holm([_or_one(ps[index]) for index in tested]), strict=True))
+        own = [part.verdict for part in self.deciding]
+        for index, verdict in enumerate(verdicts):
+            # of a variant the parts' own p stand for the correction, as long as the part keeps its verdict
+            if verdict == REFUTED and (own[index] != REFUTED or adjusted.get(index, 0.0) < LEVEL):
+                return REFUTED
+        complete = bool(verdicts) and not any(missing.decides for missing in self.missing)
+        for one in (SUPPORTED, EQUIVALENT):
+            if complete and counts[one] == len(verdicts):
+                return one
+        return UNDECIDED
+
+    def _variants(self, part: Part) -> dict[str, list[Verdict]]:
+        """Return the verdicts of a part's variants by name, without tests that cannot give its verdict."""
+        margin = margins(self.rule).get(part.unit)
+        found: dict[str, list[Verdict]] = {}
+        for variant in part.variants() if part.variants else ():
+            same_scale = variant.outcome.factor == (part.unit == "factor")
+            if part.verdict == EQUIVALENT and not (same_scale and variant.outcome.error > 0):
+                continue
+            than = 1.0 if variant.outcome.factor else 0.0
+            verdict = judge(variant.outcome, variant.claimed, than)
+            if margin and same_scale and equivalence(variant.outcome, margin) < LEVEL:
+                verdict = EQUIVALENT
+            found.setdefault(variant.name, []).append(verdict)
+        return found
 
     @property
     def deciding(self) -> list[Part]:
@@ -166,7 +302,24 @@ def decide(runs: Sequence[Run], claims: Sequence[Claim]) -> list[Decision]:
                 for study in every_study
             ]
         decisions += [decision for decision in judged if decision.deciding] or judged[:1]
+    return _corrected(decisions)
+
+
+def margins(rule: Rule | None) -> Mapping[str, float]:
+    """Return by unit the largest effect that counts as none."""
+    return MARGINS if rule is None else rule.margins
+
+
+def _corrected(decisions: list[Decision]) -> list[Decision]:
+    """Return the decisions with Holm's correction over all that were tested."""
+    tested = [decision for decision in decisions if decision.p is not None]
+    for decision, p in zip(tested, holm([_or_one(decision.p) for decision in tested]), strict=True):
+        decision.adjusted = p
     return decisions
+
+
+def _or_one(p: float | None) -> float:
+    return 1.0 if p is None or math.isnan(p) else p
 
 
 def sweep_of(study: Study) -> str:
@@ -176,11 +329,24 @@ def sweep_of(study: Study) -> str:
 
 def _decision(one: Claim, data: str, protocol: str, source: Any) -> Decision:
     evidence = list(one.find(source))
-    parts = [item for item in evidence if isinstance(item, Part)]
-    return Decision(one, data, protocol, parts, [item for item in evidence if isinstance(item, Missing)])
+    rule, as_registered = registry.registered(one.key, one.find)
+    parts = [_settled(item, margins(rule)) for item in evidence if isinstance(item, Part)]
+    missing = [item for item in evidence if isinstance(item, Missing)]
+    return Decision(one, data, protocol, parts, missing, rule=rule, registered=as_registered)
 
 
-def judge(outcome: Outcome, claimed: Literal["lower", "higher"], than: float = 0.0) -> Verdict:
+def _settled(part: Part, within: Mapping[str, float]) -> Part:
+    """Return a part, as equivalent if its effect is surely within the margin of its unit."""
+    margin = within.get(part.unit)
+    if part.outcome is None or margin is None:
+        return part
+    p = equivalence(part.outcome, margin)
+    if not p < LEVEL:
+        return part
+    return replace(part, verdict=EQUIVALENT, p=p)
+
+
+def judge(outcome: Outcome, claimed: Direction, than: float = 0.0) -> Verdict:
     """Return the verdict of a test.
 
     It is ``supported`` if the estimate is significantly on the claimed side of ``than``, ``not supported`` if

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.statistics import Outcome, share_interval
 from zoo.comparison.tables import number
 
 
@@ -54,3 +54,24 @@ def count_text(*samples: Sequence[Any]) -> str:
     '3 and 2'
     """
     return " and ".join(str(len(sample)) for sample in samples)
+
+
+def share_text(hits: int, n: int) -> str:
+    """Return a share with its exact interval.
+
+    >>> share_text(1, 5)
+    '1 of 5 (20 %, exact 95 % interval 1 to 72 %)'
+    """
+    low, high = share_interval(hits, n)
+    return (
+        f"{hits} of {n} ({100 * hits / n:.0f} %, exact 95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+    )
+
+
+def failures_text(label: str, failed: int, n: int) -> str:
+    """Return the share of runs that failed as a sentence; empty if none did.
+
+    >>> failures_text("gan", 1, 5)
+    ' Failed runs of gan: 1 of 5 (20 %, exact 95 % interval 1 to 72 %), ranked worst.'
+    """
+    return f" Failed runs of {label}: {share_text(failed, n)}, ranked worst." if failed else ""

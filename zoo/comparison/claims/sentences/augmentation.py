@@ -11,5 +11,5 @@ from zoo.comparison.studies import Study
 def augmentation(study: Study) -> Evidence:
     names = ("augmented", "not augmented")
     augmented, bare = trick(study, "training.augment", lambda operations: not operations, names)
-    yield compare_distance(study, augmented, bare, "lower")
+    yield compare_distance(study, augmented, bare, "lower", own_rates=True)
     yield compare(augmented, bare, metric_of(study, "memorisation"), "lower", decides=False)

@@ -17,7 +17,7 @@ from zoo.comparison.claims.measure import (
     parallel_flow,
 )
 from zoo.comparison.claims.panels import Scatter
-from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.statistics import LEVEL, Outcome, equivalence
 from zoo.comparison.claims.verdict import (
     REFUTED,
     SUPPORTED,
@@ -54,30 +54,39 @@ def _at_the_same_quality(
     quality = compare_distance(study, continuous, discrete, "lower")
     if isinstance(quality, Missing) or quality.outcome is None:
         return quality
-    verdict, remark = _matched(parameters < others, quality.outcome)
+    verdict, p, remark = _matched(parameters < others, quality.outcome)
     return replace(
         quality,
         sentence=f"Parameters: ffjord {parameters:,.0f}, {discrete.label} {others:,.0f}. "
         f"{quality.sentence}{remark}",
         verdict=verdict,
+        p=p,
+        unit="",
+        variants=None,
         test=TEST,
         panel=_panel(study),
     )
 
 
-def _matched(fewer: bool, ratio: Outcome) -> tuple[Verdict, str]:
-    """Return the verdict on having fewer parameters, from the ratio of the distances, and a remark on it."""
+def _matched(fewer: bool, ratio: Outcome) -> tuple[Verdict, float, str]:
+    """Return the verdict on having fewer parameters, from the ratio of the distances, its p, and a remark."""
     better = ratio.significant and ratio.estimate < 1
     worse = ratio.significant and ratio.estimate > 1
+    alike = equivalence(ratio, MARGIN)
     same = ratio.low > 1 / MARGIN and ratio.high < MARGIN
+    p = min(1.0, 2 * alike) if same else ratio.p
     if fewer and (better or same):
-        return SUPPORTED, ""
+        return SUPPORTED, p, ""
     if not fewer and (worse or same):
-        return REFUTED, ""
+        return REFUTED, p, ""
     seen = "worse" if worse else "better" if better else "neither better nor the same beyond doubt"
-    return UNDECIDED, (
-        f" Quality was not matched: the continuous flow has {'fewer' if fewer else 'no fewer'} parameters "
-        f"and is {seen}, which says nothing of flows of the same quality."
+    return (
+        UNDECIDED,
+        max(ratio.p, LEVEL),
+        (
+            f" Quality was not matched: the continuous flow has {'fewer' if fewer else 'no fewer'} "
+            f"parameters and is {seen}, which says nothing of flows of the same quality."
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""A GAN's averaged weights, beside its last ones."""
+"""A GAN's averaged weights, beside its last ones: two read-outs of one training, so seeds are pairs."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ from zoo.comparison.studies import Study
 def ema(study: Study) -> Evidence:
     names = ("averaged weights", "last weights")
     averaged, last = trick(study, "training.ema", lambda decay: not decay, names)
-    yield compare_distance(study, averaged, last, "lower")
+    yield compare_distance(study, averaged, last, "lower", by_seed=True)
     yield compare(averaged, last, OSCILLATION, "lower", decides=False)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import (
     COLLAPSED,
     DEPTH,
@@ -17,7 +18,7 @@ from zoo.comparison.claims.measure import (
 )
 from zoo.comparison.claims.sharp import sharpness_of, sharpness_panel
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
-from zoo.comparison.claims.wording import interval_text
+from zoo.comparison.claims.wording import p_text
 from zoo.comparison.quantities import metric_value
 from zoo.comparison.studies import Group, Study
 from zoo.comparison.tables import number
@@ -47,8 +48,9 @@ def _parallel(flows: Sequence[Group]) -> Part:
     return Part(
         sentence=f"Sequential network evaluations of one sample of {pixels} dimensions: {listed}.",
         verdict=SUPPORTED if all(depth < pixels for depth in depths) else REFUTED,
-        test="a count: fewer than the dimensions",
+        test="a count, by construction: fewer than the dimensions",
         n="exact",
+        by_construction=True,
         runs=[run for flow in flows for run in flow.finished],
     )
 
@@ -62,15 +64,19 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
     inside = outcome.low > SHARP and outcome.high < 1 / SHARP
     outside = outcome.high < SHARP or outcome.low > 1 / SHARP
     verdict = SUPPORTED if inside else REFUTED if outside else UNDECIDED
+    chance = tests.equivalence(outcome, 1 / SHARP)
     remark = _remark_on_noise(study, flow) if verdict == SUPPORTED else ""
     return Part(
         sentence=f"{name} of {flow.label}: {number(outcome.estimate)} times that of real images, "
-        f"{interval_text(outcome)}.{remark}",
+        f"95 % interval {number(outcome.low)} to {number(outcome.high)}, within {SHARP:g} to {1 / SHARP:g}: "
+        f"{p_text(chance)}.{remark}",
         verdict=UNDECIDED if remark else verdict,
-        test=f"equivalence: the 95 % t interval of its logarithm lies within {SHARP:g} to {1 / SHARP:g}, of "
-        f"samples at most {COLLAPSED:g} times as far from real examples as these are from each other",
+        test=f"two one-sided t-tests: the 95 % interval of its logarithm lies within {SHARP:g} to "
+        f"{1 / SHARP:g}, of samples at most {COLLAPSED:g} times as far from real examples as these are from "
+        "each other",
         n=str(len(values)),
         outcome=outcome,
+        p=min(1.0, 2 * (1 - chance if outside else chance)),
         runs=flow.finished,
     )
 

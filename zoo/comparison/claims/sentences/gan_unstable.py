@@ -1,4 +1,4 @@
-"""How much the result of training depends on the learning rate, for GANs and for flows."""
+"""Collapse, oscillation and spread of GANs and of flows, each at its own best learning rate."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.instability import compare_stability
 from zoo.comparison.claims.measure import (
     OSCILLATION,
     autoregressive_flow,
@@ -42,7 +43,10 @@ def gan_unstable(study: Study) -> Evidence:
     coupling = parallel_flow(study)
     flows = (coupling, autoregressive_flow(study))
     for flow in flows:
-        yield compare_sensitivity(study, bare, flow, describe_a=BARE)
+        yield compare_stability(study, bare, flow, describe_a=BARE)
+    yield compare_stability(study, baseline(study, "gan"), coupling, decides=False)
+    for flow in flows:
+        yield compare_sensitivity(study, bare, flow, describe_a=BARE, decides=False)
     for model in ("gan", "vae"):
         yield compare_sensitivity(study, baseline(study, model), coupling, decides=False)
     for flow in flows:

@@ -10,5 +10,5 @@ from zoo.comparison.studies import Study
 @claim("A gradient penalty mends what clipping the WGAN's weights breaks.", order=60)
 def gradient_penalty(study: Study) -> Evidence:
     penalised, clipped = baseline(study, "wgan_gp"), baseline(study, "wgan")
-    yield compare_distance(study, penalised, clipped, "lower")
+    yield compare_distance(study, penalised, clipped, "lower", own_rates=True)
     yield compare(penalised, clipped, SHARPNESS, "higher", decides=False)

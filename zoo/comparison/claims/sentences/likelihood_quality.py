@@ -50,6 +50,7 @@ def likelihood_quality(study: Study) -> Evidence:
         test=TEST,
         n=f"{len(models)} models",
         outcome=correlation,
+        p=min((inversion[2] for inversion in inversions), default=1.0),
         panel=Scatter(f"{likelihood.name} ({kind})", distance.name, points),
         runs=[run for group in models for run in group.finished],
     )

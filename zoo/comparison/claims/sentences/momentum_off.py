@@ -11,5 +11,5 @@ from zoo.comparison.studies import Study
 def momentum_off(study: Study) -> Evidence:
     names = ("beta1 = 0", "beta1 = 0.5")
     off, on = trick(study, "training.betas", has_momentum, names)
-    yield compare_distance(study, off, on, "lower")
+    yield compare_distance(study, off, on, "lower", own_rates=True)
     yield compare(off, on, OSCILLATION, "lower", decides=False)

@@ -8,6 +8,7 @@ from zoo.comparison.claims import statistics as tests
 from zoo.comparison.claims.measure import (
     LEAST,
     MARGIN,
+    RANKS,
     WELCH,
     autoregressive_flow,
     baseline,
@@ -16,15 +17,16 @@ from zoo.comparison.claims.measure import (
     parallel_flow,
 )
 from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.robustness import variants
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
-from zoo.comparison.claims.wording import count_text, interval_text, mean_text
+from zoo.comparison.claims.wording import failures_text, interval_text, mean_text
 from zoo.comparison.quantities import PARAMETERS, UPDATES
 from zoo.comparison.studies import Group, Study
 from zoo.comparison.tables import number
 
-TEST = (
-    f"{WELCH}; parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"
-)
+ALIKE = f"parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"
+TEST = f"{WELCH}; {ALIKE}"
+TEST_OF_RANKS = f"{RANKS}; {ALIKE}; a failed run has the worst rank"
 
 
 @claim("A discrete flow's architecture is restricted, a continuous flow's is free.", order=140)
@@ -50,19 +52,28 @@ def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part |
         return missing
     distance = distance_of(study)
     samples = [distance.of(group) for group in (free, flow)]
-    if min(map(len, samples)) < LEAST:
+    lost = [distance.failed(group) for group in (free, flow)]
+    if not all(samples) or min(len(side) + n for side, n in zip(samples, lost, strict=True)) < LEAST:
         return missing
     shared = [drawn_alike(group, distance.quantity) for group in (free, flow)]
-    # not of logarithms: an unbiased distance may be zero
-    outcome = tests.welch(samples[0], samples[1], shared)
+    worst = [[math.inf] * n for n in lost]
+    if any(lost):
+        outcome = tests.rank_test(samples[0] + worst[0], samples[1] + worst[1])
+    else:  # not of logarithms: an unbiased distance may be zero
+        outcome = tests.welch(samples[0], samples[1], shared)
     return Part(
         sentence=f"{flow.label} ({restriction}; {others:,.0f} parameters): {distance.name} "
         f"{mean_text(samples[1])}; ffjord (any field; {own:,.0f}): {mean_text(samples[0])} "
-        f"(difference {number(outcome.estimate)}, {interval_text(outcome)}).",
+        f"(difference {number(outcome.estimate)}, {interval_text(outcome)})."
+        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((free, flow), lost, strict=True)),
         verdict=judge(outcome, "lower"),
-        test=TEST,
-        n=count_text(*samples),
+        test=TEST_OF_RANKS if any(lost) else TEST,
+        n=" and ".join(str(len(side) + n) for side, n in zip(samples, lost, strict=True)),
         outcome=outcome,
+        p=outcome.p,
+        variants=lambda: variants(
+            distance.by_seed(free), distance.by_seed(flow), "lower", shared, worst, log=False
+        ),
         panel=Dots(distance.name, rows((free, flow), samples)),
         runs=free.finished + flow.finished,
     )

@@ -13,10 +13,10 @@ from zoo.comparison.studies import Study
 def spectral_norm(study: Study) -> Evidence:
     names = ("spectral critic", "plain critic")
     spectral, plain = trick(study, "model.critic_norm", lambda norm: norm == "none", names)
-    yield compare_distance(study, spectral, plain, "lower")
+    yield compare_distance(study, spectral, plain, "lower", own_rates=True)
     for plain, spectral in study.pair("gan", "model.critic_norm", _is_plain_without_r1):
         sides = spectral.named("spectral critic without R1"), plain.named("plain critic without R1")
-        yield compare_distance(study, *sides, "lower", decides=False)
+        yield compare_distance(study, *sides, "lower", decides=False, own_rates=True)
     published = baseline(study, "sngan"), baseline(study, "wgan")
     yield compare_distance(study, *published, "lower", decides=False)
 

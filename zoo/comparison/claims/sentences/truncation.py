@@ -1,4 +1,7 @@
-"""Precision and recall of a GAN with truncated latents, beside the same GAN without truncation."""
+"""Precision and recall of a GAN with truncated latents, beside the same GAN without it.
+
+Both are read-outs of one training, so the seeds are pairs.
+"""
 
 from __future__ import annotations
 
@@ -11,5 +14,5 @@ from zoo.comparison.studies import Study
 def truncation(study: Study) -> Evidence:
     names = ("truncated", "not truncated")
     truncated, whole = trick(study, "model.truncation", lambda scale: scale in (None, 1.0), names)
-    yield compare(truncated, whole, metric_of(study, "precision"), "higher")
-    yield compare(truncated, whole, metric_of(study, "recall"), "lower")
+    yield compare(truncated, whole, metric_of(study, "precision"), "higher", by_seed=True)
+    yield compare(truncated, whole, metric_of(study, "recall"), "lower", by_seed=True)

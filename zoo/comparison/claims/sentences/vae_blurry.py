@@ -48,6 +48,8 @@ def _against_real_images(study: Study, vae: Group) -> Part | Missing:
         test=TEST,
         n=str(len(values)),
         outcome=outcome,
+        p=outcome.p,
+        unit="factor",
         panel=sharpness_panel(study),
         runs=vae.finished,
     )

@@ -14,7 +14,7 @@ from zoo.comparison.studies import Group, Study
 @claim("The WGAN's empirical results are not very good.", order=50)
 def wgan(study: Study) -> Evidence:
     clipped, gan = baseline(study, "wgan"), baseline(study, "gan")
-    yield compare_distance(study, clipped, gan, "higher")
+    yield compare_distance(study, clipped, gan, "higher", own_rates=True)
     yield _spent(clipped, gan)
 
 

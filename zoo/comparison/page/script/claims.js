@@ -1,6 +1,6 @@
 // The lecture's claims as a forest: sentence, verdict, effect with its interval, number of values, evidence.
 
-const VERDICTS = {'supported': 'good', 'not supported': 'bad', 'undecided': 'warn'};
+const VERDICTS = {'supported': 'good', 'not supported': 'bad', 'equivalent': 'warn', 'suggestive': 'warn', 'undecided': 'warn'};
 
 // Return a drawing of an effect and its interval; ratios are drawn by their logarithms around 1.
 function forest(effect) {

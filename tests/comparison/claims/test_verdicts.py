@@ -1,0 +1,221 @@
+"""Verdicts with effects: corrections, equivalence, power, robustness, and their false alarms."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+
+import numpy as np
+import pytest
+from scipy import stats
+from simulated_runs import DISTANCE, around, gan, judged, simulate
+
+from zoo.comparison.claims import render
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison.claims.verdict import (
+    EQUIVALENT,
+    REFUTED,
+    SUGGESTIVE,
+    SUPPORTED,
+    UNDECIDED,
+    Claim,
+    Decision,
+    Part,
+    Variant,
+    decide,
+)
+from zoo.record import Metric
+
+A, B = [3.1, 2.2, 4.7, 3.9, 2.8], [5.2, 4.9, 7.7, 3.3, 6.1]
+
+
+def part(verdict, p=None, **more):
+    return Part(sentence="Found.", n="5 and 5", verdict=verdict, p=p, **more)
+
+
+def decision(*parts):
+    return Decision(Claim("key", "A sentence.", 1, "study", lambda study: ()), "digits", "p", list(parts), [])
+
+
+def ledger(*ps):
+    """Return the decisions about claims of one deciding part each, with these p-values."""
+
+    def claim(index, p):
+        verdict = SUPPORTED if p < 0.05 else UNDECIDED
+        return Claim(f"k{index}", "A sentence.", index, "all runs", lambda runs: [part(verdict, p)])
+
+    return decide([], [claim(index, p) for index, p in enumerate(ps)])
+
+
+def test_paired_is_scipys_related_t_test():
+    found, peer = tests.paired(A, B), stats.ttest_rel(A, B)
+    assert (found.p, found.estimate) == pytest.approx((peer.pvalue, np.mean(A) - np.mean(B)))
+    assert (found.low, found.high) == pytest.approx(tuple(peer.confidence_interval()))
+
+
+def test_ranks_are_tested_by_counting_all_ways_to_deal_them():
+    assert tests.rank_test(A, B).p == pytest.approx(stats.mannwhitneyu(A, B, method="exact").pvalue)
+    tied, other = [1.0, 2.0, 2.0, math.inf], [2.0, 5.0, math.inf, math.inf, 7.0]
+    ranks = stats.rankdata(tied + other)
+    reach = abs(ranks[:4].sum() - 20)
+    deals = [abs(sum(deal) - 20) >= reach for deal in itertools.combinations(ranks, 4)]
+    assert tests.rank_test(tied, other).p == pytest.approx(sum(deals) / math.comb(9, 4))
+
+
+def test_the_estimate_of_a_rank_test_is_the_median_of_all_differences():
+    expected = np.median([a - b for a in A for b in B])
+    assert tests.rank_test(A, B).estimate == pytest.approx(expected)
+    assert tests.rank_test([1.0, math.inf], [math.inf, 0.5]).estimate == 0.25
+
+
+def test_the_least_p_of_ranks_is_that_of_separated_samples():
+    assert tests.rank_test([1, 2, 3], [4, 5, 6]).p == pytest.approx(tests.least_rank_p(3, 3))
+    assert tests.rank_test([1, 2, 3, 4, 5], [6, 7, 8, 9]).p == pytest.approx(tests.least_rank_p(5, 4))
+
+
+def test_spreads_are_compared_by_the_f_test():
+    found = tests.spread_ratio(A, B)
+    ratio = np.var(A, ddof=1) / np.var(B, ddof=1)
+    assert found.estimate**2 == pytest.approx(ratio)
+    assert found.p == pytest.approx(2 * stats.f.cdf(ratio, 4, 4))
+    assert found.low**2 == pytest.approx(ratio / stats.f.ppf(0.975, 4, 4))
+
+
+def test_equivalence_is_the_larger_of_two_one_sided_tests():
+    found = tests.welch(A, B)
+    sides = [
+        stats.ttest_ind(np.add(A, 4.0), B, equal_var=False, alternative="greater").pvalue,
+        stats.ttest_ind(np.subtract(A, 4.0), B, equal_var=False, alternative="less").pvalue,
+    ]
+    assert tests.equivalence(found, 4.0) == pytest.approx(max(sides))
+    factor = tests.ratio(tests.welch, A, B)
+    logs = stats.ttest_ind(np.log(A) + math.log(2), np.log(B), equal_var=False, alternative="greater").pvalue
+    assert tests.equivalence(factor, 2.0) == pytest.approx(logs)
+    assert math.isnan(tests.equivalence(tests.rank_test(A, B), 2.0))
+
+
+def test_the_detectable_effect_is_seen_with_the_power_that_is_claimed():
+    source = np.random.default_rng(0)
+    error = math.sqrt(2 / 5)  # of the difference of two means of five values of variance 1
+    shift = tests.detectable(Outcome(0, 0, 0, 1, error, 8.0))
+    draws = source.normal(size=(4000, 10))
+    seen = stats.ttest_ind(draws[:, :5] + shift, draws[:, 5:], axis=1).pvalue < 0.05
+    assert seen.mean() == pytest.approx(0.8, abs=0.02)
+    factor = tests.detectable(Outcome(1, 1, 1, 1, error, 8.0, factor=True))
+    assert factor == pytest.approx(math.exp(shift))
+    known = tests.detectable(Outcome(0, 0, 0, 1, 1.0, math.inf))
+    assert known == pytest.approx(stats.norm.ppf(0.975) + stats.norm.ppf(0.8), abs=0.01)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (1, 5), (3, 15), (5, 5)])
+def test_a_share_has_the_exact_interval(hits, n):
+    low, high = tests.share_interval(hits, n)
+    assert low == pytest.approx(stats.beta.ppf(0.025, hits, n - hits + 1) if hits else 0)
+    assert high == pytest.approx(stats.beta.ppf(0.975, hits + 1, n - hits) if hits < n else 1)
+
+
+def test_a_tail_is_heavy_beyond_ten_robust_deviations():
+    assert tests.heavy([3.0, 3.1, 2.9, 3.05, 1e8])
+    assert not tests.heavy([3.0, 3.1, 2.9, 3.05, 3.6])
+    source = random.Random(0)
+    normal = [tests.heavy([source.gauss(0, 1) for _ in range(5)]) for _ in range(3000)]
+    assert sum(normal) / 3000 < 0.03
+
+
+def test_a_refutation_needs_the_correction_over_the_parts():
+    assert decision(part(REFUTED, 0.03), part(UNDECIDED, 0.5)).verdict == UNDECIDED
+    assert decision(part(REFUTED, 0.02), part(UNDECIDED, 0.5)).verdict == REFUTED
+    assert decision(part(REFUTED, 0.02), part(UNDECIDED, 0.5)).p == pytest.approx(0.04)
+    assert decision(part(SUPPORTED, 0.03), part(SUPPORTED, 0.04)).p == 0.04, "all parts have to hold"
+
+
+def test_a_decision_that_the_ledgers_correction_undoes_is_suggestive():
+    verdicts = [one.verdict for one in ledger(0.001, 0.03, 0.2)]
+    assert verdicts == [SUPPORTED, SUGGESTIVE, UNDECIDED]
+    adjusted = [one.adjusted for one in ledger(0.001, 0.03, 0.2)]
+    assert adjusted == pytest.approx([0.003, 0.06, 0.2])
+    assert ledger(0.001, 0.03, 0.2)[1].raw == SUPPORTED
+    assert "suggestive (supported)" in render.verdicts(ledger(0.001, 0.03, 0.2))
+
+
+def test_a_count_needs_no_correction():
+    counted = decision(part(SUPPORTED, by_construction=True))
+    assert (counted.verdict, counted.p, counted.by_construction) == (SUPPORTED, None, True)
+
+
+def test_equivalence_is_an_outcome_and_not_a_part_of_support():
+    assert decision(part(EQUIVALENT, 0.01)).verdict == EQUIVALENT
+    assert decision(part(EQUIVALENT, 0.01), part(SUPPORTED, 0.01)).verdict == UNDECIDED
+    near = gan(distance=around(3)) + simulate("wgan", "gan", distance=around(3.1, salt=1))
+    found = judged("wgan", near)
+    assert found.verdict == EQUIVALENT
+    assert found.p == tests.equivalence(found.parts[0].outcome, 1.25)
+    assert "Equivalent within x 1.25: TOST p" in render.markdown([found], {}, None)
+
+
+def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
+    low, none = Outcome(0.5, 0.4, 0.6, 0.01, factor=True), Outcome(0.9, 0.5, 1.5, 0.6, factor=True)
+    variants = [
+        Variant("ranks", none, "lower"),
+        Variant("raw values", low, "lower"),
+        Variant("a seed left out", low, "lower"),
+        Variant("a seed left out", none, "lower"),
+    ]
+    found = decision(part(SUPPORTED, 0.01, unit="factor", variants=lambda: variants))
+    assert found.kept == {"ranks": 0, "raw values": 1, "a seed left out": 0.5}
+    assert found.robustness == 0.5
+    assert found.hollow
+    assert render.badge(found).startswith("○")
+    assert render.badge(decision(part(SUPPORTED, 0.01))).startswith("●")
+
+
+def test_the_variants_of_a_distance_hold_other_measures():
+    runs = gan(distance=around(3), seeds=5) + simulate("wgan", "gan", distance=around(9, salt=1), seeds=5)
+    for run in runs:
+        value = run.record.metrics[DISTANCE].value
+        run.record.metrics["kid/x"] = Metric(value - 5, "1", "estimate", n=100)
+        run.record.metrics["coverage/x"] = Metric(0.5 + value / 100, "1", "estimate", n=100)
+    kept = judged("wgan", runs).kept
+    assert kept == {
+        "raw values": 1,
+        "a seed left out": 1,
+        "ranks": 1,
+        "pairs by seed": 1,
+        "coverage/x": 0,
+        "kid/x": 1,
+    }, "the WGAN is the better one by this coverage"
+
+
+def test_a_ledger_without_any_truth_rarely_decides_anything():
+    """Twelve claims without an effect: the chance of any decision at all is at most about 5 %."""
+    source = np.random.default_rng(1)
+    decided = 0
+    for _ in range(400):
+        samples = source.normal(0, [[[0.1]], [[0.3]]], size=(2, 12, 5))
+        ps = stats.ttest_ind(samples[0], samples[1], axis=1, equal_var=False).pvalue
+        decided += any(one.verdict == SUPPORTED for one in ledger(*map(float, ps)))
+    assert decided / 400 < 0.08
+
+
+def test_a_true_difference_is_rarely_called_equivalent():
+    """At the margin itself equivalence is found in at most 5 % of studies."""
+    source = random.Random(2)
+    wrong = 0
+    for _ in range(600):
+        a = [source.lognormvariate(math.log(1.25), 0.08) for _ in range(5)]
+        b = [source.lognormvariate(0, 0.08) for _ in range(5)]
+        wrong += tests.equivalence(tests.ratio(tests.welch, a, b), 1.25) < 0.05
+    assert 0.02 < wrong / 600 < 0.08
+
+
+def test_collapses_in_one_side_alone_raise_no_false_alarms_by_ranks():
+    """A fifth of one side's runs collapses; the median runs are equally good."""
+    source = random.Random(3)
+    alarms = 0
+    for _ in range(500):
+        a = [math.inf if source.random() < 0.2 else source.gauss(0, 0.3) for _ in range(5)]
+        b = [source.gauss(0, 0.3) for _ in range(5)]
+        alarms += tests.rank_test(a, b).p < 0.05
+    assert alarms / 500 < 0.09

@@ -1,0 +1,92 @@
+"""Other reasonable tests of a comparison, by which the robustness of its verdict is counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.statistics import LEVEL, Outcome
+from zoo.comparison.claims.verdict import Direction, Variant
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another measure of the same thing: its values on both sides, and the claimed direction."""
+
+    name: str
+    a: Sequence[float]
+    b: Sequence[float]
+    claimed: Direction
+
+
+def variants(
+    a: Mapping[int, float],
+    b: Mapping[int, float],
+    claimed: Direction,
+    shared: Sequence[float],
+    worst: Sequence[Sequence[float]] = ((), ()),
+    paired: bool = False,
+    alternatives: Sequence[Alternative] = (),
+    *,
+    log: bool = True,
+) -> list[Variant]:
+    """Return the tests beside the one that decides: the other scale, ranks, pairs, seeds left out, measures.
+
+    Args:
+        a, b: the values of each side by seed.
+        claimed: the direction in which ``a`` differs from ``b`` by the claim.
+        shared: variances that the values of a side have in common, see :func:`.statistics.welch`.
+        worst: infinities for the runs of each side that failed; they are known to the ranks alone.
+        paired: whether the deciding test is that of pairs.
+        alternatives: other measures of the same thing.
+        log: whether the deciding test is of logarithms, so that its effect is a factor.
+    """
+    values = [list(side.values()) for side in (a, b)]
+    pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
+    found: list[tuple[str, Outcome]] = []
+    if min(map(len, values)) >= 2:
+        other = tests.welch(*values) if log else _of_logarithms(values)
+        if other is not None:
+            found.append(("raw values" if log else "logarithms", other))
+        for left in _left_out(values, pairs, paired):
+            again = _paired(list(zip(*left, strict=True)), log) if paired else _test(left, shared, log)
+            found.append(("a seed left out", again))
+        if paired:
+            found.append(("unpaired", _test(values, shared, log)))
+    sides = [[*map(math.log, side)] if log else side for side in values]
+    ranked = [[*side, *lost] for side, lost in zip(sides, worst, strict=True)]
+    if tests.least_rank_p(*map(len, ranked)) < LEVEL:
+        outcome = tests.rank_test(*ranked)
+        found.append(("ranks", tests.as_factor(outcome) if log else outcome))
+    if not paired and len(pairs) >= 3:
+        found.append(("pairs by seed", _paired(pairs, log)))
+    own = [Variant(name, outcome, claimed) for name, outcome in found]
+    return own + [Variant(one.name, tests.welch(one.a, one.b), one.claimed) for one in alternatives]
+
+
+def _left_out(
+    values: Sequence[list[float]], pairs: Sequence[tuple[float, float]], paired: bool
+) -> list[Sequence[list[float]]]:
+    """Return both sides without one value each, in every way; of pairs, without one of them."""
+    if paired:
+        kept = [[*pairs[:i], *pairs[i + 1 :]] for i in range(len(pairs))]
+        return [[[x for x, _ in few], [y for _, y in few]] for few in kept]
+    without = [[[*side[:i], *side[i + 1 :]] for i in range(len(side))] for side in values]
+    return [[one, other] for one in without[0] for other in without[1] if min(len(one), len(other)) > 1]
+
+
+def _test(sides: Sequence[Sequence[float]], shared: Sequence[float], log: bool) -> Outcome:
+    if log:
+        return tests.ratio(tests.welch, *sides, shared=shared)
+    return tests.welch(sides[0], sides[1], shared)
+
+
+def _paired(pairs: Sequence[tuple[float, float]], log: bool) -> Outcome:
+    sides = [list(side) for side in zip(*pairs, strict=True)]
+    return tests.ratio(tests.paired, *sides) if log else tests.paired(*sides)
+
+
+def _of_logarithms(values: Sequence[Sequence[float]]) -> Outcome | None:
+    return tests.ratio(tests.welch, *values) if min(map(min, values)) > 0 else None
