@@ -69,6 +69,7 @@ def own(root, name, test, **settings):
     """Write a run on a table of a user's own; return the run."""
     record = write(root, "maf", "flow", data=name, **settings)
     record.provenance.config["data"] = {"content": "c" * 16}
+    record.provenance.protocol_hash = "p"
     prints = {"train": "a" * 16, "val": "b" * 16, "test": test * 16}
     about = DataDescription(name, fingerprint=prints["train"], fingerprints=prints, shape=[2])
     record.provenance.data = about
