@@ -78,7 +78,8 @@ def count(key: str, settings: list[str], on: str) -> dict[str, Any]:
     for module in model.modules():
         if "initialised" in module._buffers:  # activation normalisation branches on it
             module._buffers["initialised"] = torch.tensor(True, device="cpu")
-    shape, size = (EXAMPLES, *spec.shape), EXAMPLES
+    size = EXAMPLES * int(to_dict(config.model).get("packing", 1))  # whole packs of a packed discriminator
+    shape = (size, *spec.shape)
     with torch.device(on):
         x = torch.zeros(shape) if spec.levels is not None or on == "meta" else torch.randn(shape)
         y = torch.zeros(size, dtype=torch.long) if getattr(model, "conditional", False) else None
