@@ -172,3 +172,9 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
 def test_a_weight_on_what_nobody_measured_is_said_to_count_for_nothing(tmp_path: Path) -> None:
     answer = recommend(collect([nine(tmp_path)])[0], Constraints(coverage=1.0))
     assert answer.notes == ("No record of digits measures coverage, so its weight counts for nothing.",)
+
+
+def test_a_distance_below_zero_is_the_best_not_the_worst(tmp_path: Path) -> None:
+    seeds(tmp_path, "realnvp", fd=-0.01)  # an unbiased distance has no logarithm there
+    seeds(tmp_path, "maf", fd=0.5)
+    assert names(recommend(studies(collect([tmp_path])[0]), Constraints()))[0] == "realnvp"

@@ -54,12 +54,12 @@ def contest(
     n = len(groups)
     score = np.zeros((n, DRAWS))
     for weight, quantity in criteria:
-        losses = np.stack([_losses(group, quantity, rng) for group in groups]) if n else score
+        losses = np.stack(_losses(groups, quantity, rng)) if n else score
         score += weight * losses / (float(losses.mean(axis=1).std()) or 1.0 if n else 1.0)
     if not n:
         return Contest(np.zeros(0), np.zeros(0), [])
-    latency = [_losses(group, LATENCY, rng) for group in groups]
-    bits = [_losses(group, likelihood, rng) for group in groups] if likelihood is not None else []
+    latency = _losses(groups, LATENCY, rng)
+    bits = _losses(groups, likelihood, rng) if likelihood is not None else []
     front, beaten_by = np.zeros(n), [0] * n
     for i in range(n):
         beaten, most = np.zeros(DRAWS, dtype=bool), -1.0
@@ -76,11 +76,20 @@ def contest(
     return Contest(np.bincount(score.argmin(axis=0), minlength=n) / DRAWS, front, beaten_by)
 
 
-def _losses(group: Group, quantity: Quantity, rng: np.random.Generator) -> np.ndarray:
-    """Return plausible losses, logarithms of positive distances and times; infinite where not measured."""
-    values = group.values(quantity)
-    if not values:
-        return np.full(DRAWS, math.inf)
-    logs = quantity.direction == "lower" and quantity.unit not in ("nats", "bits/dim") and min(values) > 0
-    drawn = draws(values, DRAWS, rng, logs=logs, error=standard_error(group, quantity))
-    return np.log(drawn) if logs else -drawn if quantity.direction == "higher" else drawn
+def _losses(groups: Sequence[Group], quantity: Quantity, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return plausible losses ``(DRAWS,)`` of each configuration; infinite where it was not measured.
+
+    Distances and times are compared by their logarithms if those of all configurations are positive: an
+    unbiased distance may be negative, and then all stay as they are.
+    """
+    measured = [group.values(quantity) for group in groups]
+    logs = quantity.direction == "lower" and quantity.unit not in ("nats", "bits/dim")
+    logs = logs and all(value > 0 for values in measured for value in values)
+    losses = []
+    for group, values in zip(groups, measured, strict=True):
+        if not values:
+            losses.append(np.full(DRAWS, math.inf))
+            continue
+        drawn = draws(values, DRAWS, rng, logs=logs, error=standard_error(group, quantity))
+        losses.append(np.log(drawn) if logs else -drawn if quantity.direction == "higher" else drawn)
+    return losses

@@ -55,17 +55,18 @@ function reasonsAgainst(row, asked, criteria) {
   return reasons;
 }
 
-// Return plausible losses of a row in one quantity; logarithms of positive distances and times. They are drawn
-// once, so that another constraint does not change them.
-function lossesOf(row, key, direction, unit) {
-  return once(row.study, `losses ${key} ${row.id}`, () => drawnLosses(row, key, direction, unit));
+// Return plausible losses of each row in one quantity: logarithms of distances and times if those of all rows are
+// positive (an unbiased distance may be negative). They are drawn once, so that another constraint does not change them.
+function lossesOf(rows, key, direction, unit) {
+  const measured = rows.flatMap(row => row.study.helper.rows[row.index].values[key] || []);
+  const logs = direction === 'lower' && unit !== 'nats' && unit !== 'bits/dim' && measured.every(value => value > 0);
+  return rows.map(row => once(row.study, `losses ${key} ${logs} ${row.id}`, () => drawnLosses(row, key, direction, logs)));
 }
 
-function drawnLosses(row, key, direction, unit) {
+function drawnLosses(row, key, direction, logs) {
   const random = generator(1 + 31 * row.index + 7919 * ['fidelity', 'coverage', 'density', 'latency'].indexOf(key));
   const facts = row.study.helper.rows[row.index], values = facts.values[key];
   if (!values) return new Float64Array(DRAWS).fill(Infinity);
-  const logs = direction === 'lower' && unit !== 'nats' && unit !== 'bits/dim' && Math.min(...values) > 0;
   const drawn = drawsOf(values, DRAWS, random, logs, values.length === 1 ? facts.errors[key] : null);
   return direction === 'higher' ? drawn.map(value => -value) : direction === 'one' ? drawn.map(value => loss(value, 'one')) : drawn;
 }
@@ -74,13 +75,13 @@ function drawnLosses(row, key, direction, unit) {
 function contest(rows, criteria, likelihood) {
   const n = rows.length, score = rows.map(() => new Float64Array(DRAWS));
   for (const [weight, key, {direction, unit}] of criteria) {
-    const losses = rows.map(row => lossesOf(row, key, direction, unit)), means = losses.map(values => sum([...values]) / DRAWS);
+    const losses = lossesOf(rows, key, direction, unit), means = losses.map(values => sum([...values]) / DRAWS);
     const centre = mean(means), scale = Math.sqrt(mean(means.map(value => (value - centre) ** 2))) || 1;
     losses.forEach((values, i) => values.forEach((value, d) => { score[i][d] += weight * value / scale; }));
   }
-  const latency = rows.map(row => lossesOf(row, 'latency', 'lower', 's'));
+  const latency = lossesOf(rows, 'latency', 'lower', 's');
   const density = rows.length ? rows[0].study.helper.criteria.density : null;
-  const bits = likelihood ? rows.map(row => lossesOf(row, 'density', 'lower', density.unit)) : null;
+  const bits = likelihood ? lossesOf(rows, 'density', 'lower', density.unit) : null;
   const kinds = rows.map(row => row.study.helper.rows[row.index].kind);
   const top = new Array(n).fill(0), front = new Array(n).fill(0), beatenBy = new Array(n).fill(0);
   for (let d = 0; d < DRAWS; d++) {
