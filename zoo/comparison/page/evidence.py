@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.claims.render import missing_beside_text, missing_text
+from zoo.comparison.claims.render import evidence_text, missing_beside_text, missing_text
 from zoo.comparison.claims.verdict import Decision, Part
 from zoo.comparison.page.payload import rounded, row_id, study_id
 from zoo.comparison.studies import Study
@@ -36,7 +36,11 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
         "study": study,
         "rows": list(dict.fromkeys(row for one, row in where if one == study)),
         "parts": [_part(part) for part in decision.parts],
-        "missing": [*missing_text(decision), *missing_beside_text(decision)],
+        "missing": [
+            *filter(None, [evidence_text(decision)]),
+            *missing_text(decision),
+            *missing_beside_text(decision),
+        ],
     }
 
 
