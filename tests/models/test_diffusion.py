@@ -289,6 +289,70 @@ def test_the_loss_visits_every_step_equally_often_and_never_the_data(schedule):
     assert (counts / n - 0.2).abs().max() < 5 * math.sqrt(0.2 * 0.8 / n)
 
 
+def step_weights(model, angle):
+    """Return the weight of the squared error of v at each step 1..T in the bound of continuous data."""
+    first = 0.5 * (angle[1].sin() / model.decoder_std()).square()
+    return torch.cat([first[None], kl_coefficients(angle, model.variance)[0]])
+
+
+@pytest.mark.parametrize("variance", ["small", "large"])
+@SCHEDULES
+def test_steps_weighted_by_likelihood_are_drawn_by_their_weight_in_the_bound(schedule, variance):
+    model, times = (
+        optimal(schedule={"timesteps": 5, "form": schedule}, variance=variance, weighting="likelihood"),
+        [],
+    )
+    model.velocity.network.register_forward_pre_hook(lambda _, given: times.append(given[0]))
+    n, angle = 4000, schedule_angles(5, schedule)
+    model.matching_loss(torch.randn(n, 1, dtype=torch.float64))
+    shares = step_weights(model, angle)
+    shares /= shares.sum()
+    here = (times[0][:, None] - angle[1:] * (2 / math.pi)).abs().argmin(1)
+    found = torch.bincount(here, minlength=5) / n
+    assert ((found - shares).abs() <= 5 * (shares * (1 - shares) / n).sqrt() + 1e-9).all()
+
+
+@SCHEDULES
+def test_the_loss_weighted_by_likelihood_is_the_bound_up_to_a_factor_and_a_constant(schedule):
+    """-ELBO = sum_t w_t E|v - prediction|^2 + terms without the network, for a network of any error."""
+    x = 0.5 * torch.randn(100_000, 1, dtype=torch.float64)
+    model = optimal(
+        0.8,
+        schedule={"timesteps": 20, "form": schedule},
+        likelihood="elbo",
+        terms=None,
+        weighting="likelihood",
+    )
+    angle = schedule_angles(20, schedule)
+    weight, far = step_weights(model, angle).sum(), angle[-1]
+    prior = 0.5 * (far.sin() ** 2 + far.cos() ** 2 * x.square().mean() - 1 - 2 * far.sin().log())
+    rest = prior + 0.5 * math.log(2 * math.pi * model.decoder_std() ** 2)
+    with torch.no_grad(), rng.keyed(rng.keys(0, count=len(x))):
+        loss, bound = model.matching_loss(x) * weight + rest, -model.log_prob(x)
+    error = math.hypot(loss.std().item(), bound.std().item()) / math.sqrt(len(x))
+    assert loss.mean().item() == pytest.approx(bound.mean().item(), abs=4 * error)
+    assert error < 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "weighting"),
+    [
+        ({}, "likelihood"),
+        ({"prediction": "eps"}, "simple"),
+        ({"likelihood": "ode"}, "simple"),
+        ({"weighting": "simple"}, "simple"),
+        ({"likelihood": "ode", "weighting": "likelihood"}, "likelihood"),
+    ],
+)
+def test_steps_are_weighted_by_likelihood_where_the_bound_is_judged(settings, weighting):
+    assert Diffusion(zoo.DataSpec((2,), levels=17), hidden=(4,), **settings).weighting == weighting
+
+
+def test_the_errors_of_the_noise_have_no_weights_of_the_likelihood():
+    with pytest.raises(ZooError, match=r"weighting=likelihood needs model\.prediction=v"):
+        Diffusion(LINE, prediction="eps", weighting="likelihood", hidden=(4,))
+
+
 def test_evaluations_are_counted():
 
     model = zoo.build("diffusion", zoo.DataSpec((1, 4, 4), levels=4), sampler={"steps": 7})

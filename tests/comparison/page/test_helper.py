@@ -14,6 +14,7 @@ from zoo.comparison.recommend import Constraints, recommend
 from zoo.comparison.recommend.numbers import recall_of
 from zoo.comparison.recommend.question import FRONT, LIKELY
 from zoo.comparison.studies import studies
+from zoo.config import options
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "results" / "quickstart" / "records"
 QUESTIONS = [
@@ -65,7 +66,7 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
         certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(constraints))}).certainty")
         assert certainty == "The records have none of the weighted criteria."
         return
-    answer = recommend([study], dataclasses.replace(constraints, data=study.label))
+    answer = recommend([study], dataclasses.replace(constraints, data=study.label), options("model"))
     found = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
     expected = {card.name: card for card in answer.cards}
     shown = {card[0]: card[1:] for card in found["cards"]}

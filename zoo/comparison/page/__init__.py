@@ -227,6 +227,7 @@ def contents(
         entry["helper"] = answers.helper(study)
         entry["tuning"] = answers.tuning(study)
     facts["slides"] = answers.measured_slides(compared)
+    facts["known_models"] = answers.known_models()
     facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
     facts["warnings"] = list(warnings)
     return facts, curves_of(runs), pixels.bytes()

@@ -120,3 +120,10 @@ def tuning(study: Study) -> list[Json]:
         }
         for effort in efforts(study)
     ]
+
+
+def known_models() -> list[str]:
+    """Return the models that a sweep could measure: those of ``conf/model``, a user's own among them."""
+    from zoo.config import options
+
+    return list(options("model"))

@@ -82,10 +82,10 @@ KNOBS = ("temperature", "truncation", "steps")
 
 def _gallery(group: Group, pixels: Pixels, scale: Json) -> Json:
     """Return the parts of a run's gallery: lines of pictures with their labels, the way of points."""
-    arrays = next((found for run in group.finished if (found := run.arrays(GALLERY))), None)
+    arrays = next((kept for run in group.finished if (kept := run.arrays(GALLERY))), None)
     levels = (_first(group, SAMPLES, {"levels"}) or {}).get("levels", np.array(256))
     found: Json = {}
-    if not arrays:
+    if arrays is None:
         return found
 
     def put(name: str, lines: Sequence[tuple[str, np.ndarray]]) -> None:

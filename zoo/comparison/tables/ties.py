@@ -29,8 +29,11 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
     """
     if quantity.direction == "none":
         return
-    from zoo.comparison.groups import rankings  # imported here: the ledger's tests write numbers as tables do
-    from zoo.comparison.guards import key_of
+    from zoo.comparison.groups import (
+        COUNTS,
+        rankings,
+    )  # imported here: the ledger writes numbers as tables do
+    from zoo.comparison.guards import collapsed, key_of
 
     stands = {id(group) for group in study.baselines()}
     usual = {
@@ -39,7 +42,17 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
         if id(group) in stands and cell.value is not None and not cell.odd
     }
     chosen = [group for group in groups if id(group) in stands and key_of(group) in usual]
-    _mark(usual, rankings(study, quantity, chosen))
+    if quantity in COUNTS:
+        _mark_counts([usual[key_of(group)] for group in chosen if key_of(group) not in collapsed(study)])
+    elif sum(len(group.values(quantity)) > 1 for group in chosen) > 1:  # without seeds, SciPy is not needed
+        _mark(usual, rankings(study, quantity, chosen))
+
+
+def _mark_counts(cells: Sequence[Cell]) -> None:
+    """Mark the least counts as best, unless all are equal."""
+    values = [cell.value for cell in cells if cell.value is not None]
+    for cell in cells:
+        cell.best = cell.value == min(values) < max(values)
 
 
 def mark_ties_of_runs(places: Mapping[str, tuple[Cell, Group]], quantity: Quantity) -> None:
@@ -56,13 +69,8 @@ def mark_ties_of_runs(places: Mapping[str, tuple[Cell, Group]], quantity: Quanti
 
 
 def _mark(cells: Mapping[str, Cell], rankings: Sequence[Ranking]) -> None:
-    from zoo.comparison.groups import COUNTS
-
-    counts = {quantity.name for quantity in COUNTS}
     for ranking in rankings:
         ranked = [place for place in ranking.places if place.letters]
-        counted = ranking.quantity in counts
-        if len(ranked) > 1 and not (counted and all(place.best for place in ranked)):
+        if len(ranked) > 1:
             for place in ranked:
-                cells[place.key].best = place.best
-                cells[place.key].letters = "" if counted else place.letters
+                cells[place.key].best, cells[place.key].letters = place.best, place.letters

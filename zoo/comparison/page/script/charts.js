@@ -31,7 +31,7 @@ function plot(id, traces, layout, finding, events = {}) {
     height: narrow() ? 360 : 440, margin: {l: 56, r: 16, t: 8, b: 48}, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: {family: 'system-ui, sans-serif', size: 12, color: colour('ink')}, hovermode: 'closest', showlegend: false,
     hoverlabel: {bgcolor: colour('paper'), bordercolor: colour('dim'), font: {color: colour('ink'), size: 12}},
-    legend: {orientation: 'h', y: -0.2, font: {size: 12}}, ...layout,
+    legend: {orientation: 'h', y: -0.2, font: {size: 12}, traceorder: 'normal'}, ...layout,
   };
   Plotly.react(node, traces, look, {displayModeBar: false, responsive: true, scrollZoom: false});
   for (const [name, react] of Object.entries(events)) {
