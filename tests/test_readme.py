@@ -8,8 +8,10 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +110,12 @@ def test_every_command_runs(line, place, home, forked_jobs, tmp_path, monkeypatc
     if "-m" in arguments:  # Hydra's own main leaves traces in a process
         done = run_forked(arguments, place)
         assert done.returncode == 0, done.stderr + done.stdout
-    else:
-        monkeypatch.chdir(place)
-        assert main(arguments) == 0, capsys.readouterr()
+        return
+    monkeypatch.chdir(place)
+    if arguments[0] == "watch":  # until Ctrl-C
+        (place / arguments[1]).mkdir(parents=True, exist_ok=True)
+        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    assert main(arguments) == 0, capsys.readouterr()
 
 
 def test_every_python_block_runs(place, monkeypatch):
