@@ -90,12 +90,12 @@ def test_the_hash_of_much_data_is_computed_once(tmp_path, monkeypatch):
     (kept,) = (tmp_path / "cache").rglob("*.json")
     assert list(json.loads(kept.read_text()).values()) == [found]
     kept.write_text(kept.read_text().replace(found, "0123456789abcdef"))
-    content._hash.cache_clear()
+    content.hash_of_files.cache_clear()
     assert content_hash(path) == "0123456789abcdef", "the file is not read again"
     np.save(path, np.arange(1000)[::-1])
     assert content_hash(path) not in (found, "0123456789abcdef")
     kept.write_text("[damaged")
-    content._hash.cache_clear()
+    content.hash_of_files.cache_clear()
     assert content_hash(path) is not None
 
 

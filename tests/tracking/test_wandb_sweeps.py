@@ -113,7 +113,7 @@ def test_the_commands_of_the_page_on_wandb_are_valid():
     assert {tuple(words[:2]) for words in lines} >= {("zoo", "train"), ("zoo", "sync"), ("zoo", "workspace")}
     for words in lines:
         if words[:2] == ["zoo", "train"]:
-            assert compose_run(words[2:]).logger.name in ("wandb", "none")
+            assert compose_run(words[2:]).logger.name in ("wandb", "none", "tensorboard", "trackio")
         elif words[0] == "zoo":
             make_parser().parse_args(words[1:])
         elif words[1] == "sweep":

@@ -79,7 +79,7 @@ def content_hash(path: Path) -> str | None:
         names = [""]
     try:
         stamps = tuple(_stamp(path / name) for name in names)
-        return _hash(path.resolve(), tuple(names), stamps)
+        return hash_of_files(path.resolve(), tuple(names), stamps)
     except OSError as error:
         raise InvalidData(
             f"{error.filename or path} cannot be read ({error.strerror}); mend its permissions or remove it."
@@ -92,7 +92,7 @@ def _stamp(file: Path) -> Stamp:
 
 
 @lru_cache(maxsize=64)
-def _hash(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
+def hash_of_files(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
     """Return the hash of the files of these names below a path (or of the path itself, by the name "")."""
     is_large = sum(stamp[0] for stamp in stamps) >= LARGE
     key = hashlib.sha256(repr((str(path), names, stamps)).encode("utf-8", "surrogateescape")).hexdigest()

@@ -13,6 +13,7 @@ def squared_wasserstein(x: Tensor, y: Tensor) -> float:
 
     It is exact (an assignment problem, O(N^3)). Between two samples of one distribution it is above 0.
 
+    >>> import torch
     >>> squared_wasserstein(torch.tensor([[0.0], [3.0]]), torch.tensor([[4.0], [0.0]]))
     0.5
     """

@@ -78,6 +78,6 @@ def hours(number: float) -> str:
     """Return a number of hours with as many digits as an estimate has.
 
     >>> hours(0.0312), hours(1.26), hours(312.4)
-    ('0.03', '1.3', '312')
+    ('0.031', '1.3', '312')
     """
     return f"{number:.2g}" if number < 10 else f"{number:,.0f}"
