@@ -346,7 +346,7 @@ def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path
     assert all("started 2 processes, the configuration has 3" in error for error in three_errors)
     assert all("coupling=minibatch_ot" in error for error in paired_errors), paired_errors
     assert failed == ["ZooError: ValueError: nothing is left", "ValueError: nothing is left"]
-    record = read(tmp_path / "d")
+    record = read(tmp_path / "e")
     assert record.status == "failed"
     assert record.reason == "ValueError: nothing is left"
     assert not (tmp_path / "a/checkpoints/last.ckpt").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 import traceback
@@ -104,8 +105,9 @@ def _sentence(error: Exception) -> str:
 
 
 def _write_rank_error(error: Exception, directory: Path) -> None:
-    if cut_off(error) is None and directory.is_dir():  # the first rank removes the directory of a refused run
-        write_atomic(directory / RANK_ERROR, _sentence(error))
+    if cut_off(error) is None:
+        with contextlib.suppress(FileNotFoundError):  # the first rank removes the directory of a refused run
+            write_atomic(directory / RANK_ERROR, _sentence(error))
 
 
 def _read_rank_error(directory: Path) -> str | None:
