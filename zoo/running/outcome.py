@@ -105,7 +105,7 @@ def _sentence(error: Exception) -> str:
 
 
 def _write_rank_error(error: Exception, directory: Path) -> None:
-    if cut_off(error) is None:
+    if cut_off(error) is None and directory.is_dir():
         with contextlib.suppress(FileNotFoundError):  # the first rank removes the directory of a refused run
             write_atomic(directory / RANK_ERROR, _sentence(error))
 
