@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import lzma
+import shlex
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.comparison.collect import FILES, Run, folder_name
-from zoo.record import CURVES, write_atomic
+from zoo.record import CURVES, RECORD, write_atomic
 
 POINTS = 250  # rows kept of a long curve, about
 
@@ -41,7 +43,24 @@ def pack(file: Path) -> bytes:
     content = file.read_bytes()
     if file.name == CURVES:
         return b"".join(_thin(content.splitlines(keepends=True)))
+    if file.name == RECORD:
+        return without_data_root(content)
     return _compress(content) if file.suffix == ".npz" else content
+
+
+def without_data_root(record: bytes) -> bytes:
+    """Return a record's file without the ``data.root=`` of its command: where data lie on one machine is its own."""
+    if b"data.root=" not in record:
+        return record
+    try:
+        fields = json.loads(record)
+        provenance = fields["provenance"]
+        provenance["overrides"] = [o for o in provenance["overrides"] if not o.startswith("data.root=")]
+        words = shlex.split(provenance["command"])
+        provenance["command"] = shlex.join(word for word in words if not word.startswith("data.root="))
+    except (ValueError, KeyError, TypeError, AttributeError):  # a damaged record stays as it is
+        return record
+    return json.dumps(fields, indent=1).encode()
 
 
 def _thin(lines: list[bytes]) -> list[bytes]:
