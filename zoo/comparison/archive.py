@@ -49,7 +49,7 @@ def pack(file: Path) -> bytes:
 
 
 def without_data_root(record: bytes) -> bytes:
-    """Return a record's file without the ``data.root=`` of its command: where data lie on one machine is its own."""
+    """Return a record's file without the ``data.root=`` of its command, which is one machine's own."""
     if b"data.root=" not in record:
         return record
     try:
