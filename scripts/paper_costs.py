@@ -122,7 +122,7 @@ def main() -> None:
             settings = overrides(recipe, recipe.seeds[0])
             try:
                 found = count(key, settings, "meta")
-            except Exception:  # whatever a model does with values that the meta device lacks; the CPU has them
+            except Exception:  # whatever a model does with values; the CPU has them
                 try:
                     found = count(key, settings, "cpu")
                 except (RuntimeError, ZooError) as error:  # the count or the model refuses the recipe

@@ -30,7 +30,7 @@ from zoo.comparison.quantities import (
     UPDATES,
     Quantity,
 )
-from zoo.comparison.studies import Group, Study, timing_conditions
+from zoo.comparison.studies import Group, Study, timing, usual_timing
 from zoo.record import LIKELIHOOD, Direction
 
 LEAST = 2  # seeds of a configuration that is ranked
@@ -145,10 +145,10 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
     dead = {} if likelihood or quantity == study.quality else collapsed(study)
-    usual = _usual_timing(study) if quantity in TIMED else ""
+    usual = usual_timing(study.groups) if quantity in TIMED else None
     found = []
     for group in chosen:
-        runs = [run for run in group.finished if not usual or _timing(run) == usual]
+        runs = [run for run in group.finished if not usual or timing(run) == usual]
         reason = dead.get(key_of(group), "")
         if not runs:
             runs, reason = group.finished, reason or "timed under other conditions than the rest"
@@ -377,15 +377,3 @@ def _test(rows: Sequence[Entry], quantity: Quantity, logs: bool) -> str:
     if sum(row.scores is not None for row in rows) > 1:
         over = f"paired over test examples and seeds where both have them, else {over}"
     return f"{over}, all pairs by Holm at {LEVEL:.0%}"
-
-
-def _timing(run: Run) -> str:
-    return repr(timing_conditions(run))
-
-
-def _usual_timing(study: Study) -> str:
-    counts: dict[str, int] = {}
-    for run in study.runs:
-        if run.record.status == "finished":
-            counts[_timing(run)] = counts.get(_timing(run), 0) + 1
-    return max(counts, key=lambda one: counts[one], default="")

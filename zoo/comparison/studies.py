@@ -430,3 +430,19 @@ def _places(runs: Sequence[Run]) -> list[tuple[Dataset, str]]:
 def _configured(run: Run, part: str) -> tuple[str, str]:
     """Return the name of a run's data set and one part of its configuration."""
     return run.record.data, str(run.record.provenance.config.get(part))
+
+
+def usual_timing(groups: Sequence[Group]) -> str | None:
+    """Return the conditions under which most finished runs were timed; None if none has finished.
+
+    Where ``zoo time`` measured some of them, only its sessions count.
+    """
+    finished = [run for group in groups for run in group.finished]
+    in_turns = [run for run in finished if "session" in timing_conditions(run)]
+    conditions = Counter(timing(run) for run in in_turns or finished)
+    return conditions.most_common(1)[0][0] if conditions else None
+
+
+def timing(run: Run) -> str:
+    """Return the device, threads and precision of a run, which have to agree for times to be comparable."""
+    return repr(timing_conditions(run))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, differing, is_number, shared_error, timing_conditions
+from zoo.comparison.studies import Group, Study, differing, is_number, shared_error, timing, usual_timing
 from zoo.comparison.tables import number
 from zoo.record import SamplingOrder
 
@@ -447,22 +446,6 @@ def timed_alike(*groups: Group) -> list[Group]:
     usual = usual_timing(groups)
     kept = [[run for run in group.runs if usual in (None, timing(run))] for group in groups]
     return [Group(group.model, runs, group.label) for group, runs in zip(groups, kept, strict=True)]
-
-
-def usual_timing(groups: Sequence[Group]) -> str | None:
-    """Return the conditions under which most finished runs were timed; None if none has finished.
-
-    Where ``zoo time`` measured some of them, only its sessions count.
-    """
-    finished = [run for group in groups for run in group.finished]
-    in_turns = [run for run in finished if "session" in timing_conditions(run)]
-    conditions = Counter(timing(run) for run in in_turns or finished)
-    return conditions.most_common(1)[0][0] if conditions else None
-
-
-def timing(run: Run) -> str:
-    """Return the device, threads and precision of a run, which have to agree for times to be comparable."""
-    return repr(timing_conditions(run))
 
 
 def dimensions(run: Run) -> int:
