@@ -89,7 +89,7 @@ def by_halves(features: Tensor, reference: Tensor, *, seed: int, rounds: int) ->
         features, reference: ``(N, D)`` and ``(M, D)``.
         seed: seed of the half-samples.
         rounds: number of half-samples. One costs two covariances of N/2 and M/2 rows and two
-            eigendecompositions: 2 ms in 64 dimensions, about 10 s in 2048.
+            eigendecompositions.
 
     Raises:
         ZooError: half of a set is not more examples than features.
