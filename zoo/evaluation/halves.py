@@ -3,8 +3,8 @@
 A half-sample is half of each set, drawn without replacement. The deviation of a statistic over half-samples
 is its standard error at full size, to first order in 1/n (the delete-d jackknife with d = n/2; Shao & Wu
 1989). Unlike a bootstrap it repeats no example, whose distance to its copy would be the smallest of its
-neighbourhood, so that a bootstrap's errors of precision, recall and coverage are too large. And the bias of a Fréchet distance, which is proportional to 1/n, is the mean over half-samples less
-the value itself.
+neighbourhood, so that a bootstrap's errors of precision, recall and coverage are too large. And the bias of
+a Fréchet distance, which is proportional to 1/n, is the mean over half-samples less the value itself.
 """
 
 from __future__ import annotations
