@@ -25,7 +25,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.comparison.claims.measure import COLLAPSED, LEAST, MARGIN, dimensions, relative_distance
+from zoo.comparison.claims.compare import COLLAPSED
+from zoo.comparison.claims.measure import LEAST, MARGIN, dimensions, relative_distance
 from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.collect import Run
 from zoo.comparison.groups import interval
@@ -297,11 +298,11 @@ def _density(group: Group) -> Cell:
     if not values or kinds == {"none"}:
         return _cell("density", "no", "none", test, group.finished)
     kind = min(kinds, key=("estimate", "lower bound", "exact†", "exact").index)
-    verdict: Verdict = {"estimate": "estimate", "lower bound": "bound"}.get(kind, "yes")  # type: ignore[assignment]
+    verdicts: dict[str, Verdict] = {"estimate": "estimate", "lower bound": "bound"}
     mark = {"estimate": "≈ ", "lower bound": "≤ "}.get(kind, "")
     mean, ends = statistics.fmean(values), interval(values, logs=False)
     text = f"{mark}{mean:.2f}{'†' if kind == 'exact†' else ''}{_interval_text(ends)} {quantity.unit}"
-    return _cell("density", verdict, text, test, group.finished, value=mean, ends=ends)
+    return _cell("density", verdicts.get(kind, "yes"), text, test, group.finished, value=mean, ends=ends)
 
 
 def _interval_text(ends: tuple[float, float] | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,10 +86,7 @@ def gallery(
             arrays |= _attempt(lambda: _neighbours(_draw(model, n), splits["train"], spec))
             if declared(model).sampling != "sequential" or spec.dim <= LARGEST_SEQUENTIAL:
                 for name, values, change in variants(model):
-                    arrays |= _attempt(lambda name=name, values=values, change=change: {  # type: ignore[misc]
-                        name: np.stack([_pixels(change(value, n), spec) for value in values]),
-                        f"{name}_values": np.array(values),
-                    })  # fmt: skip
+                    arrays |= _attempt(partial(_grid, name, values, change, n, spec))
                 arrays |= _attempt(lambda: _interpolation(model, splits["test"].to(device, dtype), spec))
             arrays |= _extremes(splits["test"], likelihoods, spec, n)
     finally:
@@ -140,6 +138,16 @@ def _set(model: nn.Module, setting: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(model, setting, kept)
+
+
+def _grid(
+    name: str, values: tuple[float, ...], change: Change, n: int, spec: DataSpec
+) -> dict[str, np.ndarray]:
+    """Return ``n`` images for each value of a sampler's setting, and the values."""
+    return {
+        name: np.stack([_pixels(change(value, n), spec) for value in values]),
+        f"{name}_values": np.array(values),
+    }
 
 
 def _attempt(make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

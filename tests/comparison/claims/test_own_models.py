@@ -10,8 +10,8 @@ from simulated_runs import around, judged, maf, simulate
 from simulated_studies import coupling, density_and_speed, rates, restricted, scaling
 
 from zoo.comparison.claims import decide
-from zoo.comparison.claims.measure import autoregressive_flow, parallel_flow, parallel_flows
 from zoo.comparison.claims.render import measured_text
+from zoo.comparison.claims.sides import autoregressive_flow, parallel_flow, parallel_flows
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, studies

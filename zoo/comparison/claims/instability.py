@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, OSCILLATION, best_rate, distance_of, failed
+from zoo.comparison.claims.measure import LEAST, OSCILLATION, distance_of, failed
 from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.sides import best_rate
 from zoo.comparison.claims.statistics import LEVEL, Outcome, holm
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part
 from zoo.comparison.claims.wording import mean_text, p_text, share_text

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LATENCY, LEAST, Measure, dimensions, timing, usual_timing
+from zoo.comparison.claims.measure import LATENCY, LEAST, Measure, dimensions
 from zoo.comparison.claims.statistics import Outcome
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group
+from zoo.comparison.studies import Group, timing, usual_timing
 from zoo.record import SamplingOrder
 
 FLAT = 0.1  # a cost that grows more slowly than D to this power is called constant

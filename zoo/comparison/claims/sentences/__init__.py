@@ -2,7 +2,8 @@
 
 A file beside this one states a sentence and yields the evidence for or against it::
 
-    from zoo.comparison.claims.measure import baseline, compare_distance
+    from zoo.comparison.claims.compare import compare_distance
+    from zoo.comparison.claims.sides import baseline
     from zoo.comparison.claims.verdict import Evidence, claim
     from zoo.comparison.studies import Study
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.measure import compare, compare_distance, metric_of, trick
+from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.measure import metric_of
+from zoo.comparison.claims.sides import trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 

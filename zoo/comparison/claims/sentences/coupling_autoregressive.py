@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from zoo.comparison.claims.measure import (
-    LATENCY,
-    LEAST,
-    MARGIN,
-    autoregressive_flow,
-    compare,
-    compare_likelihood,
-    parallel_flow,
-)
+from zoo.comparison.claims.compare import compare, compare_likelihood
+from zoo.comparison.claims.measure import LATENCY, LEAST, MARGIN
+from zoo.comparison.claims.sides import autoregressive_flow, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.studies import Group, Study

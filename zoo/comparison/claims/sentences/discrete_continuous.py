@@ -5,18 +5,10 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 
-from zoo.comparison.claims.measure import (
-    LATENCY,
-    LEAST,
-    MARGIN,
-    WELCH_OF_LOGARITHMS,
-    baseline,
-    compare,
-    compare_distance,
-    distance_of,
-    parallel_flow,
-)
+from zoo.comparison.claims.compare import WELCH_OF_LOGARITHMS, compare, compare_distance
+from zoo.comparison.claims.measure import LATENCY, LEAST, MARGIN, distance_of
 from zoo.comparison.claims.panels import Scatter
+from zoo.comparison.claims.sides import baseline, parallel_flow
 from zoo.comparison.claims.statistics import LEVEL, Outcome, equivalence
 from zoo.comparison.claims.verdict import (
     REFUTED,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.comparison.claims.measure import LATENCY, baseline, compare, compare_distance, compare_likelihood
+from zoo.comparison.claims.compare import compare, compare_distance, compare_likelihood
+from zoo.comparison.claims.measure import LATENCY
+from zoo.comparison.claims.sides import baseline
 from zoo.comparison.claims.verdict import Evidence, Missing, claim
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.studies import Group, Study, differing

@@ -7,16 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import (
-    COLLAPSED,
-    DEPTH,
-    LEAST,
-    SHARPNESS,
-    dimensions,
-    parallel_flows,
-    relative_distance,
-)
+from zoo.comparison.claims.compare import COLLAPSED
+from zoo.comparison.claims.measure import DEPTH, LEAST, SHARPNESS, dimensions, relative_distance
 from zoo.comparison.claims.sharp import sharpness_of, sharpness_panel
+from zoo.comparison.claims.sides import parallel_flows
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import p_text
 from zoo.comparison.quantities import metric_value

@@ -6,16 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.compare import compare
 from zoo.comparison.claims.instability import compare_stability
-from zoo.comparison.claims.measure import (
-    OSCILLATION,
-    autoregressive_flow,
-    baseline,
-    compare,
-    has_momentum,
-    parallel_flow,
-)
+from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
+from zoo.comparison.claims.sides import autoregressive_flow, baseline, has_momentum, parallel_flow
 from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import Evidence, Part, claim
 from zoo.comparison.claims.wording import count_text, p_text

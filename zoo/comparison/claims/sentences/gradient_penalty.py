@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.measure import SHARPNESS, baseline, compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.measure import SHARPNESS
+from zoo.comparison.claims.sides import baseline
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
-from zoo.comparison.claims.measure import MARGIN, compare_likelihood, timing
+from zoo.comparison.claims.compare import compare_likelihood
+from zoo.comparison.claims.measure import MARGIN
 from zoo.comparison.claims.sensitivity import widest
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.quantities import PARAMETERS, UPDATES
-from zoo.comparison.studies import Group, Study, is_number
+from zoo.comparison.studies import Group, Study, is_number, timing
 
 COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_matching")
 

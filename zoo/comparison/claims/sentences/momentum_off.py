@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.measure import OSCILLATION, compare, compare_distance, has_momentum, trick
+from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.measure import OSCILLATION
+from zoo.comparison.claims.sides import has_momentum, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 

@@ -5,19 +5,11 @@ from __future__ import annotations
 import math
 
 from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import (
-    LEAST,
-    MARGIN,
-    RANKS,
-    WELCH,
-    autoregressive_flow,
-    baseline,
-    distance_of,
-    drawn_alike,
-    parallel_flow,
-)
+from zoo.comparison.claims.compare import RANKS, WELCH
+from zoo.comparison.claims.measure import LEAST, MARGIN, distance_of, drawn_alike
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import variants
+from zoo.comparison.claims.sides import autoregressive_flow, baseline, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text
 from zoo.comparison.quantities import PARAMETERS, UPDATES

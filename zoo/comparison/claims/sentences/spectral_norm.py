@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.comparison.claims.measure import baseline, compare_distance, trick
+from zoo.comparison.claims.compare import compare_distance
+from zoo.comparison.claims.sides import baseline, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 

@@ -5,7 +5,9 @@ Both are read-outs of one training, so the seeds are pairs.
 
 from __future__ import annotations
 
-from zoo.comparison.claims.measure import compare, metric_of, trick
+from zoo.comparison.claims.compare import compare
+from zoo.comparison.claims.measure import metric_of
+from zoo.comparison.claims.sides import trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims.measure import LEAST, SHARPNESS, baseline, compare, parallel_flow, parallel_flows
+from zoo.comparison.claims.compare import compare
+from zoo.comparison.claims.measure import LEAST, SHARPNESS
 from zoo.comparison.claims.sharp import TEST, sharpness_of, sharpness_panel
+from zoo.comparison.claims.sides import baseline, parallel_flow, parallel_flows
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.studies import Group, Study

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims.measure import baseline, compare_distance
+from zoo.comparison.claims.compare import compare_distance
+from zoo.comparison.claims.sides import baseline
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.quantities import IMAGES_SEEN, UPDATES

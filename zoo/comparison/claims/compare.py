@@ -1,0 +1,225 @@
+"""Tests of one number between two groups of runs, as parts of a claim's verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from zoo.comparison.claims import statistics as tests
+from zoo.comparison.claims.measure import (
+    LATENCY,
+    LEAST,
+    Measure,
+    distance_of,
+    drawn_alike,
+    failed,
+    relative_distance,
+    timed_alike,
+)
+from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.robustness import Alternative, variants
+from zoo.comparison.claims.sides import at_best_rates
+from zoo.comparison.claims.statistics import LEVEL, Outcome
+from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
+from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, metric_value
+from zoo.comparison.studies import Group, Study
+from zoo.comparison.tables import number
+
+COLLAPSED = 50.0  # times the distance of real examples: a generator that far off has not learned
+WELCH = f"Welch's t, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
+WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
+PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
+RANKS = f"exact rank-sum test, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
+
+
+def compare(
+    a: Group,
+    b: Group,
+    measure: Measure,
+    claimed: Direction,
+    decides: bool = True,
+    *,
+    by_seed: bool = False,
+    alternatives: Sequence[Alternative] = (),
+) -> Part | Missing:
+    """Test whether a positive number of ``a`` is lower or higher than that of ``b``, by its logarithm.
+
+    Latencies are compared between runs that were timed on the same device. If runs failed, the ranks
+    are tested, and a failed run has the worst one: see :func:`fitting_test`.
+
+    Args:
+        a, b: the groups.
+        measure: the number; a failed run counts as its ``worst``, if it has one.
+        claimed: the direction in which ``a`` differs from ``b`` by the claim.
+        decides: whether the claim depends on the result.
+        by_seed: whether runs of one seed are one training, read out in two ways: then they are pairs.
+        alternatives: other measures of the same thing, for the robustness of the verdict.
+    """
+    if measure is LATENCY:
+        a, b = timed_alike(a, b)
+    samples = [measure.of(a), measure.of(b)]
+    positive = [[value for value in sample if value > 0] for sample in samples]
+    lost = [measure.failed(group) for group in (a, b)]
+    sizes = [len(sample) + n for sample, n in zip(positive, lost, strict=True)]
+    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST]
+    if short or not any(positive):
+        needs = f"{measure.name} of {' and '.join(short or (a.label, b.label))}, {LEAST} finished seeds"
+        return Missing(needs=needs + " on one device" * (measure is LATENCY), decides=decides)
+    if positive != samples:
+        return Missing(needs=f"positive values of {measure.name}", decides=decides)
+    shared = [drawn_alike(group, measure.quantity, relative=True) for group in (a, b)]
+    pairs = _pairs(a, b, measure) if by_seed and not any(lost) else []
+    worst = [[measure.worst] * n for n in lost] if measure.worst is not None else [[], []]
+    outcome, test = fitting_test(*samples, shared=shared, worst=worst, pairs=pairs)
+    texts = [mean_text(sample) + measure.unit if sample else "no value" for sample in samples]
+    return Part(
+        sentence=f"{measure.heading}: {a.label} {texts[0]}, {b.label} {texts[1]} ({times_text(outcome)})."
+        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((a, b), lost, strict=True)),
+        verdict=judge(outcome, claimed, than=1.0),
+        test=test,
+        n=f"{len(pairs)} pairs" if pairs else f"{sizes[0]} and {sizes[1]}",
+        outcome=outcome,
+        p=outcome.p,
+        unit="factor",
+        variants=lambda: variants(
+            measure.by_seed(a), measure.by_seed(b), claimed, shared, worst, bool(pairs), alternatives
+        ),
+        panel=Dots(measure.axis, rows((a, b), samples), log=True) if all(samples) else None,
+        runs=a.finished + b.finished,
+        decides=decides,
+    )
+
+
+def fitting_test(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    shared: Sequence[float] = (0.0, 0.0),
+    worst: Sequence[Sequence[float]] = ((), ()),
+    pairs: Sequence[tuple[float, float]] = (),
+) -> tuple[Outcome, str]:
+    """Return the test of a ratio of positive numbers that fits the values, and its name.
+
+    Pairs are tested as such. If runs failed (``worst`` has their infinities), ranks are
+    tested. Everything else is Welch's test of the logarithms.
+    """
+    if pairs:
+        return tests.ratio(tests.paired, *map(list, zip(*pairs, strict=True))), PAIRED
+    logarithms = [list(map(math.log, sample)) for sample in (a, b)]
+    if any(worst):
+        ranked = tests.rank_test([*logarithms[0], *worst[0]], [*logarithms[1], *worst[1]])
+        return tests.as_factor(ranked), f"{RANKS}; logarithms, a failed run has the worst rank"
+    return tests.ratio(tests.welch, a, b, shared=shared), WELCH_OF_LOGARITHMS
+
+
+def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
+    """Return the values of the seeds that both groups have; none if these are too few."""
+    one, other = measure.by_seed(a), measure.by_seed(b)
+    pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
+    return pairs if len(pairs) >= LEAST else []
+
+
+def compare_distance(
+    study: Study,
+    a: Group,
+    b: Group,
+    claimed: Direction = "lower",
+    decides: bool = True,
+    *,
+    by_seed: bool = False,
+    own_rates: bool = False,
+) -> Part | Missing:
+    """Test whether the distance of the samples of ``a`` to the data is lower or higher than that of ``b``.
+
+    Args:
+        study: the runs.
+        a, b: the configurations.
+        claimed, decides, by_seed: see :func:`compare`.
+        own_rates: compare each side at the learning rate that is best for it, if both were run at equally
+            many.
+    """
+    measure, remark = distance_of(study), ""
+    if own_rates and a.runs and b.runs:
+        a, b, remark = at_best_rates(study, a, b)
+    others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity.name, claimed)
+    part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=others)
+    if isinstance(part, Part):
+        part = replace(part, sentence=part.sentence + remark + _remark_on_collapse(study, a, b))
+    return part
+
+
+def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Direction) -> list[Alternative]:
+    """Return other measures of the distance that both sides have: KID, coverage, another extractor's."""
+    found = []
+    for other in sorted({n for run in study.runs for n in run.record.metrics}):
+        kind = other.partition("/")[0]
+        if other == name or kind not in ("kid", "coverage", "fd", "fid", "energy_distance"):
+            continue
+        samples = [group.values(metric_value(other)) for group in (a, b)]
+        if min(map(len, samples)) >= LEAST:
+            opposite: Direction = "higher" if claimed == "lower" else "lower"
+            direction = opposite if kind == "coverage" else claimed
+            found.append(Alternative(other, samples[0], samples[1], direction))
+    return found
+
+
+def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:
+    """Test whether the bits/dim (or nats) of ``a`` are lower or higher than those of ``b``, of one kind."""
+    if not a.runs or not b.runs:
+        return Missing(needs="the likelihood of both models", decides=decides)
+    likelihood = BITS_PER_DIM if a.values(BITS_PER_DIM) else NLL
+    kinds = a.kinds(likelihood.name) | b.kinds(likelihood.name)
+    if len(kinds) > 1:
+        needs = f"likelihoods of one kind ({a.label} and {b.label}: {', '.join(sorted(kinds))})"
+        return Missing(needs=needs, decides=decides)
+    samples = [group.values(likelihood) for group in (a, b)]
+    lost = [len(failed(group, likelihood)) for group in (a, b)]
+    sizes = [len(sample) + n for sample, n in zip(samples, lost, strict=True)]
+    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST]
+    if short or not all(samples):
+        needs = f"likelihood of {' and '.join(short or (a.label, b.label))}, {LEAST} finished seeds"
+        return Missing(needs=needs, decides=decides)
+    # with fewer seeds ranks cannot decide, and the tail's own spread keeps Welch's test from deciding
+    ranks_can_decide = tests.least_rank_p(sizes[0], sizes[1]) < LEVEL
+    if any(lost) or (ranks_can_decide and tests.heavy(*samples)):
+        whole = [[*sample, *[math.inf] * n] for sample, n in zip(samples, lost, strict=True)]
+        outcome, test = tests.rank_test(*whole), f"{RANKS}; a failed run has the worst rank"
+    else:
+        outcome, test = tests.welch(*samples), WELCH
+    own = Measure(likelihood, likelihood.name)
+    return Part(
+        sentence=f"Test likelihood ({kinds.pop()}): {a.label} {mean_text(samples[0])}, "
+        f"{b.label} {mean_text(samples[1])} {likelihood.unit} "
+        f"(difference {number(outcome.estimate)}, {interval_text(outcome)}; lower is better)."
+        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((a, b), lost, strict=True)),
+        verdict=judge(outcome, claimed),
+        test=test,
+        n=f"{sizes[0]} and {sizes[1]}",
+        outcome=outcome,
+        p=outcome.p,
+        unit=likelihood.unit,
+        variants=lambda: variants(
+            own.by_seed(a),
+            own.by_seed(b),
+            claimed,
+            (0.0, 0.0),
+            [[math.inf] * n for n in lost],
+            log=False,
+        ),
+        panel=Dots(likelihood.unit, rows((a, b), samples)),
+        runs=a.finished + b.finished,
+        decides=decides,
+    )
+
+
+def _remark_on_collapse(study: Study, a: Group, b: Group) -> str:
+    """Return a remark if neither side came anywhere near the distance of real examples."""
+    far = [relative_distance(study, group) for group in (a, b)]
+    if not all(distance > COLLAPSED for distance in far):
+        return ""
+    return (
+        f" Both are collapsed, {far[0]:.0f} and {far[1]:.0f} times as far as real examples: the "
+        "test has no power to say what it does to a generator that learns."
+    )
