@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
+import yaml
 from recipe_tools import recipe_model
 
-from zoo.config import check_choices, compose_run, identify, options, to_dict
+from zoo.config import check_choices, compose_run, identify, options, shipped, to_dict
 from zoo.config.compose import merged
 from zoo.config.identities import Identities
 from zoo.errors import ZooError
@@ -27,6 +29,24 @@ def test_every_setting_of_a_recipe_exists_in_its_model_data_and_training(name):
     trainer = ("trainer", "logger", "evaluation")
     assert [recipe[section] for section in trainer] == [plain[section] for section in trainer]
     assert recipe.training.updates != plain.training.updates, "a recipe states its length"
+
+
+def test_no_two_recipes_spell_out_the_same_training():
+    """A recipe that is another one with a few lines changed inherits it."""
+    files = sorted((shipped("conf") / "experiment").rglob("*.yaml"))
+    trainings = {
+        file.stem: {
+            f"{key}: {value}" for key, value in yaml.safe_load(file.read_text()).get("training", {}).items()
+        }
+        for file in files
+    }
+    assert len(trainings) > len(EXPERIMENTS)
+    repeated = [
+        (one, other)
+        for one, other in itertools.combinations(trainings, 2)
+        if len(trainings[one] & trainings[other]) > 6
+    ]
+    assert repeated == []
 
 
 def keys(node, prefix=""):
