@@ -12,7 +12,8 @@ import zoo
 from zoo.cli import main
 from zoo.comparison.claims.measure import LATENCY, timed_alike
 from zoo.comparison.collect import collect
-from zoo.comparison.studies import Group, timing_conditions
+from zoo.comparison.configurations import Group
+from zoo.comparison.timing import timing_conditions
 from zoo.data.spec import DataSpec
 from zoo.record import Record, Sampling
 from zoo.record.timing import TIMING, read_timing

@@ -14,8 +14,8 @@ import pytest
 from fake_records import show
 
 from zoo.comparison import render
-from zoo.comparison.claims import claims
 from zoo.comparison.collect import collect
+from zoo.comparison.commands import claims
 from zoo.comparison.tables import build
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "results/quickstart/records"

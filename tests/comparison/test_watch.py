@@ -14,7 +14,7 @@ import pytest
 from fake_records import nine, save, write
 from rich.console import Console
 
-import zoo.comparison
+import zoo.comparison.watch
 from zoo.comparison.watch import HOST, Server, Snapshot, job_of, watch
 from zoo.errors import ZooError
 
@@ -161,7 +161,7 @@ def test_a_request_waits_for_a_change(server, tmp_path):
 def test_an_interrupt_leaves_a_finished_page(tmp_path, monkeypatch):
     write(tmp_path, "maf", "flow")
     called = []
-    monkeypatch.setattr(zoo.comparison, "compare", lambda *a, **k: called.append(a) or 0)
+    monkeypatch.setattr(zoo.comparison.watch, "compare", lambda *a, **k: called.append(a) or 0)
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     text = io.StringIO()
     assert watch(tmp_path, console=Console(file=text, width=120)) == 0

@@ -47,7 +47,7 @@ def watch(options: Namespace) -> int:
 
 
 def claims(options: Namespace) -> int:
-    from zoo.comparison.claims import claims
+    from zoo.comparison.commands import claims
 
     return claims(options.paths, options.out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -57,6 +58,12 @@ def dataset(run: Run) -> Dataset:
             run.record.data, shape, about.levels, sizes, about.fingerprint, tuple(held_out), key="own data"
         )
     return Dataset(run.record.data, shape, about.levels, sizes, about.fingerprint)
+
+
+def dimensions(run: Run) -> int:
+    """Return the number of dimensions of a run's data; 0 if the run ended before it was known."""
+    data = run.record.provenance.data
+    return math.prod(data.shape) if data is not None and data.shape else 0
 
 
 def labels(datasets: Iterable[Dataset]) -> dict[Dataset, str]:

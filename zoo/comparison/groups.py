@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from zoo.comparison.claims.statistics import LEVEL, holm
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import (
     LATENCY,
@@ -30,7 +30,9 @@ from zoo.comparison.quantities import (
     UPDATES,
     Quantity,
 )
-from zoo.comparison.studies import Group, Study, timing, usual_timing
+from zoo.comparison.statistics import LEVEL, holm
+from zoo.comparison.studies import Study
+from zoo.comparison.timing import timing, usual_timing
 from zoo.record import LIKELIHOOD, Direction
 
 LEAST = 2  # seeds of a configuration that is ranked

@@ -6,15 +6,18 @@ precision. :func:`collapsed` is the one rule that tables, the decision helper an
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import Quantity, metric_value
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 FACTOR = 10.0  # a mean distance above this many times the least one of the study
 FLOORS = 20.0  # and above this many times that of real examples
+COLLAPSED = 50.0  # times the distance of real examples: a generator that far off has not learned
 RECALL = 0.05  # a mean recall below this share of the real examples
 
 
@@ -77,6 +80,17 @@ def distance_limit(study: Study, factor: float = FACTOR) -> float | None:
     floor = floor_of(study.runs, study.quality.name) or 0.0
     limit = max(factor * min(means, default=0.0), FLOORS * floor)
     return limit if limit > 0 else None
+
+
+def relative_distance(study: Study, group: Group) -> float:
+    """Return a mean distance over that of real examples, the metric's floor; NaN if one is unknown."""
+    if study.quality is None:
+        return math.nan
+    metrics = [run.record.metrics.get(study.quality.name) for run in group.finished]
+    floors = [metric.details.get("floor") for metric in metrics if metric is not None]
+    known = [floor for floor in floors if isinstance(floor, int | float) and floor > 0]
+    distances = group.values(study.quality)
+    return statistics.fmean(distances) / statistics.fmean(known) if known and distances else math.nan
 
 
 def _recall(study: Study) -> Quantity | None:

@@ -25,14 +25,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from zoo.comparison.claims.compare import COLLAPSED
-from zoo.comparison.claims.measure import LEAST, MARGIN, dimensions, relative_distance
-from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group, differing
+from zoo.comparison.datasets import dimensions
 from zoo.comparison.groups import interval
-from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.guards import COLLAPSED, collapsed, key_of, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
-from zoo.comparison.studies import Group, Study, differing, studies
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN
+from zoo.comparison.studies import Study, studies
 
 Question = Literal["parallel", "sharp", "stable", "density"]
 QUESTIONS: tuple[Question, ...] = ("parallel", "sharp", "stable", "density")
@@ -216,7 +216,7 @@ def _parallel(group: Group) -> Cell:
 def _sharp(study: Study, group: Group) -> Cell:
     test = (
         f"95 % t interval of log sharpness within {1 / MARGIN:g} to {MARGIN:g} of real images, "
-        f"{LEAST} or more seeds, at most {COLLAPSED:g} floors from the data"
+        f"{LEAST_SEEDS} or more seeds, at most {COLLAPSED:g} floors from the data"
     )
     samples = {name: group.values(metric_value(name)) for name in SHARPNESS}
     measured = {name: values for name, values in samples.items() if values}
@@ -239,7 +239,7 @@ def _sharp(study: Study, group: Group) -> Cell:
 
 def _within(values: Sequence[float]) -> Verdict:
     """Return whether a positive number is within the margin of 1, by the interval of its logarithm."""
-    if len(values) < LEAST or min(values) <= 0:
+    if len(values) < LEAST_SEEDS or min(values) <= 0:
         return "undecided"
     ends = interval(values, logs=True)
     assert ends is not None
@@ -267,7 +267,7 @@ def _stable(study: Study, groups: Sequence[Group]) -> Cell:
     logs = [[math.log(value) for value in values] for values in samples if min(values) > 0]
     freedom = sum(len(values) - 1 for values in logs)
     surely_lost = _least_share(lost, len(runs)) > LOST
-    if freedom < LEAST - 1:
+    if freedom < LEAST_SEEDS - 1:
         far = bool(dead) and not samples
         verdict: Verdict = "no" if surely_lost else "undecided" if lost or far else "not measured"
         text = lost_text if lost else "too far from the data to be judged" if far else ""

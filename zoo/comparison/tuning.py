@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.comparison.claims.statistics import LEVEL
+from zoo.comparison.configurations import Group, family_rank
 from zoo.comparison.guards import collapsed, key_of
-from zoo.comparison.studies import Group, Study, family_rank
+from zoo.comparison.statistics import LEVEL
+from zoo.comparison.studies import Study
 from zoo.record import best_validation
 
 LEAST = 4  # configurations of a family

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zoo.comparison.collect import Run
+from zoo.comparison.groups import loss
 from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import Cell, Row, Table
 from zoo.errors import ZooError
@@ -86,8 +87,6 @@ class View:
         places = _places(table, self.sort) if self.sort else []
         if not places:
             return table
-        from zoo.comparison.groups import loss  # imported here: the ledger's tests write numbers as tables do
-
         column = places[0]
         direction = table.directions[column]
 

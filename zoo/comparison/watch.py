@@ -25,7 +25,9 @@ import yaml
 from rich.console import Console
 
 from zoo.comparison import page
+from zoo.comparison.claims import decide
 from zoo.comparison.collect import Run, collect
+from zoo.comparison.commands import compare
 from zoo.comparison.page.payload import Strings
 from zoo.errors import ZooError
 from zoo.record import CURVES, RECORD
@@ -165,10 +167,8 @@ class Snapshot:
         return True
 
     def _rebuild(self, fresh: set[str], warnings: Sequence[str]) -> None:
-        from zoo.comparison import claims
-
         runs = list(self._runs.values())
-        facts, curves, pixels = page.contents(runs, claims.decide(runs), warnings, self.strings)
+        facts, curves, pixels = page.contents(runs, decide(runs), warnings, self.strings)
         self.version += 1
         known = {study["id"]: study for study in self.facts["studies"]}
         for study in facts["studies"]:
@@ -347,8 +347,6 @@ def watch(root: Path, port: int = 0, console: Console | None = None) -> int:
     Raises:
         ZooError: as :class:`Server`.
     """
-    from zoo.comparison import compare
-
     console = console or Console()
     server = Server(root, port)
     server.start()

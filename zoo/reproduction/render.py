@@ -14,8 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 import zoo
 from zoo.comparison.archive import archive as copy
 from zoo.comparison.figures.style import INK, STYLE, canvas, plain_text, save_png, save_svg
-from zoo.comparison.page import pictures, shell
+from zoo.comparison.page import pictures
 from zoo.comparison.render import md, tex
+from zoo.comparison.templates import shell
 from zoo.record import write_atomic
 from zoo.reproduction import costs
 from zoo.reproduction.check import keep

@@ -18,14 +18,16 @@ from simulated_studies import blur, coupling, rates, scaling
 
 from zoo.cli import main
 from zoo.comparison import compare
-from zoo.comparison.claims import claims, decide, figures
+from zoo.comparison.claims import decide
 from zoo.comparison.claims.panels import Lines
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.sentences import all_claims
-from zoo.comparison.claims.statistics import detectable
 from zoo.comparison.claims.verdict import SUPPORTED
 from zoo.comparison.collect import Run
+from zoo.comparison.commands import claims
+from zoo.comparison.figures import ledger
 from zoo.comparison.figures.style import canvas
+from zoo.comparison.statistics import detectable
 from zoo.comparison.studies import studies
 from zoo.record import Cost, DataDescription, Metric, Provenance, Record, Sampling, SamplingOrder
 from zoo.sweep import plan_sweep
@@ -130,7 +132,7 @@ def test_a_legend_covers_no_curve():
     curves = [(f"model {i}", "flow", [1.0, 10.0], [1.0, 10.0 + i]) for i in range(9)]
     figure = canvas(4.7, 2.6)
     axis = figure.subplots()
-    figures.draw_panel(axis, Lines("D", "seconds", curves))
+    ledger.draw_panel(axis, Lines("D", "seconds", curves))
     figure.draw_without_rendering()
     assert axis.get_legend().get_window_extent().x0 >= axis.get_window_extent().x1
     assert axis.get_legend().get_window_extent().x1 <= figure.bbox.x1

@@ -9,7 +9,6 @@ from simulated_runs import around, judged, simulate
 
 from zoo.comparison.claims.render import measured_text, missing_beside_text, missing_text
 from zoo.comparison.claims.sentences import all_claims
-from zoo.comparison.claims.statistics import Outcome
 from zoo.comparison.claims.verdict import (
     REFUTED,
     SUPPORTED,
@@ -21,6 +20,7 @@ from zoo.comparison.claims.verdict import (
     decide,
     judge,
 )
+from zoo.comparison.statistics import Outcome
 
 
 def part(verdict, decides=True):

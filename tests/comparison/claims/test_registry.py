@@ -7,7 +7,8 @@ import copy
 import pytest
 from simulated_runs import around, gan, judged, simulate
 
-from zoo.comparison.claims import instability, measure, registry, render, sensitivity, statistics, verdict
+from zoo.comparison import guards, statistics
+from zoo.comparison.claims import instability, registry, render, sensitivity, verdict
 from zoo.comparison.claims.registry import common, registered, rule_hash, rules
 from zoo.comparison.claims.sentences import all_claims
 
@@ -27,9 +28,9 @@ def test_the_registered_constants_are_those_of_the_code():
     assert common() == {
         "level": statistics.LEVEL,
         "power": statistics.POWER,
-        "least": measure.LEAST,
-        "margin": measure.MARGIN,
-        "collapsed": measure.COLLAPSED,
+        "least": statistics.LEAST_SEEDS,
+        "margin": statistics.MARGIN,
+        "collapsed": guards.COLLAPSED,
         "collapsed_recall": instability.COLLAPSED_RECALL,
         "heavy": statistics.HEAVY,
         "far": sensitivity.FAR,

@@ -11,9 +11,8 @@ import pytest
 from scipy import stats
 from simulated_runs import DISTANCE, around, gan, judged, simulate
 
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims import render
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.statistics import Outcome
 from zoo.comparison.claims.verdict import (
     EQUIVALENT,
     REFUTED,
@@ -26,6 +25,7 @@ from zoo.comparison.claims.verdict import (
     Variant,
     decide,
 )
+from zoo.comparison.statistics import Outcome
 from zoo.record import Metric
 
 A, B = [3.1, 2.2, 4.7, 3.9, 2.8], [5.2, 4.9, 7.7, 3.3, 6.1]

@@ -16,7 +16,7 @@ from fake_records import write
 from invented import HOSTILE, built
 from scipy import stats
 
-from zoo.comparison.claims.statistics import holm, welch
+from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"

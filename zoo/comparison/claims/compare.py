@@ -6,32 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import (
-    LATENCY,
-    LEAST,
-    Measure,
-    distance_of,
-    drawn_alike,
-    failed,
-    relative_distance,
-    timed_alike,
-)
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import LATENCY, Measure, distance_of, drawn_alike, failed, timed_alike
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import Alternative, variants
 from zoo.comparison.claims.sides import at_best_rates
-from zoo.comparison.claims.statistics import LEVEL, Outcome
 from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
+from zoo.comparison.configurations import Group
+from zoo.comparison.guards import COLLAPSED, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, metric_value
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
-COLLAPSED = 50.0  # times the distance of real examples: a generator that far off has not learned
-WELCH = f"Welch's t, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
-WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
+TWO_SIDED = f"two-sided at {LEVEL:.0%}, at least {LEAST_SEEDS} seeds a side"
+WELCH = f"Welch's t, {TWO_SIDED}"
+WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, {TWO_SIDED}"
 PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
-RANKS = f"exact rank-sum test, two-sided at {LEVEL:.0%}, at least {LEAST} seeds a side"
+RANKS = f"exact rank-sum test, {TWO_SIDED}"
 
 
 def compare(
@@ -63,9 +56,9 @@ def compare(
     positive = [[value for value in sample if value > 0] for sample in samples]
     lost = [measure.failed(group) for group in (a, b)]
     sizes = [len(sample) + n for sample, n in zip(positive, lost, strict=True)]
-    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST]
+    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST_SEEDS]
     if short or not any(positive):
-        needs = f"{measure.name} of {' and '.join(short or (a.label, b.label))}, {LEAST} finished seeds"
+        needs = f"{measure.name} of {' and '.join(short or (a.label, b.label))}, {LEAST_SEEDS} finished seeds"
         return Missing(needs=needs + " on one device" * (measure is LATENCY), decides=decides)
     if positive != samples:
         return Missing(needs=f"positive values of {measure.name}", decides=decides)
@@ -118,7 +111,7 @@ def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
     """Return the values of the seeds that both groups have; none if these are too few."""
     one, other = measure.by_seed(a), measure.by_seed(b)
     pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
-    return pairs if len(pairs) >= LEAST else []
+    return pairs if len(pairs) >= LEAST_SEEDS else []
 
 
 def compare_distance(
@@ -158,7 +151,7 @@ def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Directio
         if other == name or kind not in ("kid", "coverage", "fd", "fid", "energy_distance"):
             continue
         samples = [group.values(metric_value(other)) for group in (a, b)]
-        if min(map(len, samples)) >= LEAST:
+        if min(map(len, samples)) >= LEAST_SEEDS:
             opposite: Direction = "higher" if claimed == "lower" else "lower"
             direction = opposite if kind == "coverage" else claimed
             found.append(Alternative(other, samples[0], samples[1], direction))
@@ -177,9 +170,9 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
     samples = [group.values(likelihood) for group in (a, b)]
     lost = [len(failed(group, likelihood)) for group in (a, b)]
     sizes = [len(sample) + n for sample, n in zip(samples, lost, strict=True)]
-    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST]
+    short = [group.label for group, size in zip((a, b), sizes, strict=True) if size < LEAST_SEEDS]
     if short or not all(samples):
-        needs = f"likelihood of {' and '.join(short or (a.label, b.label))}, {LEAST} finished seeds"
+        needs = f"likelihood of {' and '.join(short or (a.label, b.label))}, {LEAST_SEEDS} finished seeds"
         return Missing(needs=needs, decides=decides)
     # with fewer seeds ranks cannot decide, and the tail's own spread keeps Welch's test from deciding
     ranks_can_decide = tests.least_rank_p(sizes[0], sizes[1]) < LEVEL

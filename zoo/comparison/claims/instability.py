@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, OSCILLATION, distance_of, failed
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.sides import best_rate
-from zoo.comparison.claims.statistics import LEVEL, Outcome, holm
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part
 from zoo.comparison.claims.wording import mean_text, p_text, share_text
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.configurations import Group
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome, holm
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 COLLAPSED_RECALL = 0.05  # a model that reaches a smaller share of the data has collapsed
@@ -38,13 +39,13 @@ def compare_stability(
     """
     called = describe_a or a.label
     missing = Missing(
-        needs=f"{called} and {b.label}, {LEAST} seeds at a common learning rate", decides=decides
+        needs=f"{called} and {b.label}, {LEAST_SEEDS} seeds at a common learning rate", decides=decides
     )
     grids = [study.rates(group) if group.runs else {} for group in (a, b)]
     rates = sorted(
         rate
         for rate in grids[0].keys() & grids[1].keys()
-        if all(len(grid[rate].runs) >= LEAST for grid in grids)
+        if all(len(grid[rate].runs) >= LEAST_SEEDS for grid in grids)
     )
     if not rates or study.quality is None:
         return missing
@@ -94,9 +95,9 @@ def collapsed(study: Study, group: Group) -> list[Run]:
 
 def _oscillation(sides: Sequence[Group]) -> Outcome | None:
     samples = [[value for value in OSCILLATION.of(side) if value > 0] for side in sides]
-    return tests.ratio(tests.welch, *samples) if min(map(len, samples)) >= LEAST else None
+    return tests.ratio(tests.welch, *samples) if min(map(len, samples)) >= LEAST_SEEDS else None
 
 
 def _spread(study: Study, sides: Sequence[Group]) -> Outcome | None:
     samples = [[math.log(value) for value in distance_of(study).of(side) if value > 0] for side in sides]
-    return tests.spread_ratio(*samples) if min(map(len, samples)) >= LEAST else None
+    return tests.spread_ratio(*samples) if min(map(len, samples)) >= LEAST_SEEDS else None

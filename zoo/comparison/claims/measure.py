@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from zoo.comparison import quantities
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
+from zoo.comparison.metrics import shared_error
 from zoo.comparison.quantities import Quantity, metric_value, oscillation_of
-from zoo.comparison.studies import Group, Study, shared_error, timing, usual_timing
-
-LEAST = 3  # seeds on each side of a test
-MARGIN = 1.25  # two numbers within this factor of each other count as the same
+from zoo.comparison.studies import Study
+from zoo.comparison.timing import timing, usual_timing
 
 
 @dataclass(frozen=True)
@@ -113,24 +113,8 @@ def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False)
     return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
-def relative_distance(study: Study, group: Group) -> float:
-    """Return a model's mean distance over that of real examples, the metric's floor, or NaN if unknown."""
-    measure = distance_of(study)
-    metrics = [run.record.metrics.get(measure.name) for run in group.finished]
-    floors = [metric.details.get("floor") for metric in metrics if metric is not None]
-    known = [floor for floor in floors if isinstance(floor, int | float) and floor > 0]
-    distances = measure.of(group)
-    return statistics.fmean(distances) / statistics.fmean(known) if known and distances else math.nan
-
-
 def timed_alike(*groups: Group) -> list[Group]:
     """Return the groups with those runs alone that were timed as most runs of all the groups were."""
     usual = usual_timing(groups)
     kept = [[run for run in group.runs if usual in (None, timing(run))] for group in groups]
     return [Group(group.model, runs, group.label) for group, runs in zip(groups, kept, strict=True)]
-
-
-def dimensions(run: Run) -> int:
-    """Return the number of dimensions of a run's data; 0 if the run ended before it was known."""
-    data = run.record.provenance.data
-    return math.prod(data.shape) if data is not None and data.shape else 0

@@ -1,11 +1,11 @@
-"""The contents of a claim's figure: the values behind its measurements, as data for ``figures.py``."""
+"""The values behind a claim's measurements, as data for the ledger's figures (``figures/ledger.py``)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.comparison.studies import Group
+from zoo.comparison.configurations import Group
 
 
 @dataclass(frozen=True)

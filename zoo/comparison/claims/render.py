@@ -14,9 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from zoo.comparison import templates
 from zoo.comparison.claims import registry
-from zoo.comparison.claims.measure import LEAST
-from zoo.comparison.claims.statistics import LEVEL, POWER, detectable, holm
 from zoo.comparison.claims.verdict import (
     EQUIVALENT,
     REFUTED,
@@ -30,6 +29,7 @@ from zoo.comparison.claims.verdict import (
     margins,
 )
 from zoo.comparison.claims.wording import p_text
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, POWER, detectable, holm
 from zoo.comparison.tables import number
 
 COLOURS = {
@@ -44,8 +44,8 @@ LEAD = (
     "tests finds the claimed direction, not supported when one finds the opposite (after Holm's correction "
     "over its parts), equivalent when the effect is surely within the claim's margin, suggestive when "
     "Holm's correction over the whole ledger undoes the decision, and undecided otherwise. Tests are "
-    f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST} a side. A hollow circle (○) marks a "
-    f"verdict that fewer than {ROBUST:.0%} of the other reasonable tests keep. Exploratory: the rule is "
+    f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST_SEEDS} a side. A hollow circle (○) marks "
+    f"a verdict that fewer than {ROBUST:.0%} of the other reasonable tests keep. Exploratory: the rule is "
     "younger than records that the verdict rests on. What is compared has one data set and one protocol; "
     "verdicts are about the models and budgets that were run."
 )
@@ -321,14 +321,14 @@ def _plain(value: float | None) -> str:
 
 def section(decisions: Sequence[Decision], pictures: Mapping[str, str]) -> str:
     """Return the ledger as HTML; ``pictures`` holds the HTML of each decision's figure, by its name."""
-    return _template("section.html", decisions=decisions, pictures=pictures, lead=LEAD)
-
-
-HELPERS: Mapping[str, Any] = {"badge": badge, "evidence": evidence_text, "adjusted": adjusted_parts}
-
-
-def _template(file: str, **values: Any) -> str:
-    """Return a template beside this file filled with values, which are escaped."""
-    from zoo.comparison import page
-
-    return page.render(file, missing=missing_text, missing_beside=missing_beside_text, **HELPERS, **values)
+    return templates.render(
+        "section.html",
+        decisions=decisions,
+        pictures=pictures,
+        lead=LEAD,
+        badge=badge,
+        evidence=evidence_text,
+        adjusted=adjusted_parts,
+        missing=missing_text,
+        missing_beside=missing_beside_text,
+    )

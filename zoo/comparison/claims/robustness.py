@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.statistics import LEVEL, Outcome
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims.verdict import Direction, Variant
+from zoo.comparison.statistics import LEVEL, Outcome
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LATENCY, LEAST, Measure, dimensions
-from zoo.comparison.claims.statistics import Outcome
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import LATENCY, Measure
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, timing, usual_timing
+from zoo.comparison.configurations import Group
+from zoo.comparison.datasets import dimensions
+from zoo.comparison.statistics import Outcome
+from zoo.comparison.timing import timing, usual_timing
 from zoo.record import SamplingOrder
 
+LEAST_SIZES = 3  # numbers of dimensions of a power law
 FLAT = 0.1  # a cost that grows more slowly than D to this power is called constant
 TEST = "slope of log against log by least squares, its 95 % interval"
 TEST_OF_DEPTH = (
-    f"{TEST}, at least {LEAST} sizes a model; depth grows: interval above {FLAT}; is constant: within ±{FLAT}"
+    f"{TEST}, at least {LEAST_SIZES} sizes a model; depth grows: interval above {FLAT}; is constant: "
+    f"within ±{FLAT}"
 )
 
 
@@ -119,7 +123,7 @@ def _scaling(runs: list[Run], measure: Measure) -> Scaling | None:
     by_size: dict[float, list[float]] = {}
     for run in runs:
         by_size.setdefault(float(dimensions(run)), []).append(_cost(run, measure))
-    if len(by_size) < LEAST:
+    if len(by_size) < LEAST_SIZES:
         return None
     sizes = sorted(by_size)
     costs = [statistics.fmean(by_size[size]) for size in sizes]

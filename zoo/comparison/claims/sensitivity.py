@@ -6,21 +6,23 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, distance_of
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import distance_of
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Verdict, judge
 from zoo.comparison.claims.wording import count_text, mean_text, p_text
-from zoo.comparison.studies import Group, Study, sensitivities
+from zoo.comparison.configurations import Group
+from zoo.comparison.rates import LEAST_RATES, sensitivities
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 # A model whose best distance is this many times the other's has not learned at any rate, and is not called
 # stable for it. Added after the records of the digits had been seen (docs/claims.md).
 FAR = 3.0
 TEST = (
-    f"Welch's t of each seed's spread over the rates, two-sided at {LEVEL:.0%}, {LEAST} seeds a side; a "
-    "seed of which a run diverged counts as the largest seen; a count where all seeds of a side did"
+    f"Welch's t of each seed's spread over the rates, two-sided at {LEVEL:.0%}, {LEAST_SEEDS} seeds a side; "
+    "a seed of which a run diverged counts as the largest seen; a count where all seeds of a side did"
 )
 
 
@@ -36,16 +38,16 @@ def compare_sensitivity(
         decides: whether the claim depends on the result.
     """
     called = describe_a or a.label
-    needs = f"{called} and {b.label} at 3 or more common learning rates, {LEAST} seeds each"
+    needs = f"{called} and {b.label} at {LEAST_RATES} or more common learning rates, {LEAST_SEEDS} seeds each"
     rates = _common_rates(study, a, b)
-    if len(rates) < LEAST:
+    if len(rates) < LEAST_RATES:
         return Missing(needs=needs, decides=decides)
     best = [_smallest_distance(study, group, rates) for group in (a, b)]
     if math.isinf(min(best)):
         needs = f"a finished run of {called} or of {b.label} at a common learning rate"
         return Missing(needs=needs, decides=decides)
     result = sensitivities(study, [a, b])
-    if result is None or min(map(len, result[1])) < LEAST:
+    if result is None or min(map(len, result[1])) < LEAST_SEEDS:
         return Missing(needs=needs, decides=decides)
     rates, spreads = result
     diverged = [_diverged(study, group, rates) for group in (a, b)]

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, SHARPNESS, drawn_alike
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import SHARPNESS, drawn_alike
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.statistics import LEVEL, Outcome
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import metric_value
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
+from zoo.comparison.studies import Study
 
-TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at least {LEAST} seeds"
+TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at least {LEAST_SEEDS} seeds"
 
 
 def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:

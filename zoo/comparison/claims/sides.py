@@ -7,9 +7,11 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zoo.comparison.claims.measure import LEAST, distance_of
+from zoo.comparison.claims.measure import distance_of
+from zoo.comparison.configurations import Group, differing, is_number
 from zoo.comparison.quantities import PARAMETERS
-from zoo.comparison.studies import Group, Study, differing, is_number
+from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.studies import Study
 from zoo.record import SamplingOrder
 
 
@@ -92,11 +94,11 @@ def has_momentum(betas: Any) -> bool:
 def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
     """Return both sides at the learning rate that is best for each, and a remark that says so.
 
-    The sides must have been run at the same number of rates, two or more, with :data:`LEAST` seeds at each;
-    otherwise they are returned as they are, with a remark on their rates.
+    The sides must have been run at the same number of rates, two or more, with :data:`LEAST_SEEDS` seeds at
+    each; otherwise they are returned as they are, with a remark on their rates.
     """
     grids = [
-        {rate: group for rate, group in study.rates(side).items() if len(group.runs) >= LEAST}
+        {rate: group for rate, group in study.rates(side).items() if len(group.runs) >= LEAST_SEEDS}
         for side in (a, b)
     ]
     usual = [side.settings.get("training.lr") for side in (a, b)]

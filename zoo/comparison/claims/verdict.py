@@ -17,8 +17,8 @@ from typing import Any, Literal
 from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
 from zoo.comparison.claims.registry import Rule
-from zoo.comparison.claims.statistics import LEVEL, Outcome, equivalence, holm
 from zoo.comparison.collect import Run
+from zoo.comparison.statistics import LEVEL, Outcome, equivalence, holm
 from zoo.comparison.studies import Study, studies
 
 Verdict = Literal["supported", "not supported", "equivalent", "suggestive", "undecided"]

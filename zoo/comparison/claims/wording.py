@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.claims.statistics import Outcome, share_interval
+from zoo.comparison.statistics import Outcome, share_interval
 from zoo.comparison.tables import number
 
 

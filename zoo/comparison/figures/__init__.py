@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import family_rank
 from zoo.comparison.figures.batches import sampling_vs_batch
 from zoo.comparison.figures.lines import clock, curves
 from zoo.comparison.figures.maps import densities
 from zoo.comparison.figures.speed import speed_vs_quality
 from zoo.comparison.figures.style import STYLE, save_png, save_svg
 from zoo.comparison.figures.tiles import samples
-from zoo.comparison.studies import family_rank, named
+from zoo.comparison.studies import named
 
 FIGURES: dict[str, Callable[[Sequence[Run]], Any]] = {
     "samples": samples,

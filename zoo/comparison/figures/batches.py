@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
 from zoo.comparison.figures.style import canvas, colour, plain_text
-from zoo.comparison.studies import Group, studies
+from zoo.comparison.studies import studies
 from zoo.record import Sampling
 
 MARKERS, DASHES = "osD^v", ("-", "--", ":", "-.")

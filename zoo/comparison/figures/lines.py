@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import settings
 from zoo.comparison.figures.batches import DASHES
 from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import canvas, colour, plain_text
-from zoo.comparison.studies import settings
 
 LINES = 500  # most lines in one figure
 Panels = dict[str, list[tuple[Run, list[tuple[float, float]]]]]  # curves by the title of their panel

@@ -11,7 +11,8 @@ from zoo.comparison.collect import Run
 from zoo.comparison.figures.select import at_most
 from zoo.comparison.figures.style import COLOURS, INK, canvas, plain_text
 from zoo.comparison.figures.tiles import PANELS
-from zoo.comparison.studies import divergence_of, nearest
+from zoo.comparison.metrics import divergence_of
+from zoo.comparison.studies import nearest
 from zoo.comparison.tables.cells import KIND_MARKS
 from zoo.record import DENSITY
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import groups, studies
+from zoo.comparison.configurations import by_configuration
+from zoo.comparison.studies import studies
 
 
 def first_seeds(runs: Sequence[Run]) -> list[Run]:
     """Return one run of each configuration: seeds look alike in a picture."""
-    return [group[0] for study in studies(runs) for group in groups(study.runs).values()]
+    return [group[0] for study in studies(runs) for group in by_configuration(study.runs).values()]
 
 
 def at_most(runs: Sequence[Run], most: int) -> list[Run]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import by_configuration
 from zoo.comparison.figures.style import PAPER, canvas, colour, plain_text
+from zoo.comparison.metrics import quality_metric
 from zoo.comparison.quantities import THROUGHPUT, metric_value
-from zoo.comparison.studies import groups, quality_metric, studies
+from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import number
 
 NAMES = 25  # most points of a panel that all get names; with more, only the best of each model does
@@ -62,7 +64,7 @@ def points(runs: Sequence[Run], metric: str) -> list[Point]:
     """Return a point for each configuration that has a speed and the metric."""
     distance = metric_value(metric)
     drawn = []
-    for group in groups(runs).values():
+    for group in by_configuration(runs).values():
         values = [value for run in group if (value := distance.of(run.record)) is not None]
         speeds = [speed for run in group if (speed := THROUGHPUT.of(run.record) or 0.0) > 0]
         if values and speeds:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo.comparison.studies import FAMILIES
+from zoo.comparison.configurations import FAMILIES
 
 OKABE_ITO = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
 COLOURS = dict(zip(FAMILIES, OKABE_ITO, strict=True))  # colour-blind readers can tell them apart

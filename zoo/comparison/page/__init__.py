@@ -1,4 +1,4 @@
-"""The HTML page of a comparison: one file that fetches nothing. Templates, style and scripts are beside this.
+"""The HTML page of a comparison: one file that fetches nothing.
 
 The page holds the records' numbers as JSON, curves and pictures (:mod:`.payload`, :mod:`.series`,
 :mod:`.pixels`, :mod:`.evidence`), packed by gzip under base64, and the scripts of ``script/``, which draw
@@ -22,7 +22,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from zoo.comparison.claims.render import LEAD
@@ -34,6 +33,7 @@ from zoo.comparison.page.pixels import Pixels, pictures_of
 from zoo.comparison.page.series import curves_of
 from zoo.comparison.studies import studies
 from zoo.comparison.tables import Table
+from zoo.comparison.templates import render
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -287,32 +287,6 @@ def _body(section: Section) -> Markup:
         entries = (Markup("<dt>{}</dt><dd>{}</dd>").format(mark, text) for mark, text in KINDS.items())
         return Markup('<dl class="facts">') + Markup("").join(entries) + Markup("</dl>")
     return Markup("".join(boxes[part].replace("{id}", section.id) for part in section.parts))
-
-
-def shell(title: str, body: str) -> str:
-    """Return a whole page around an HTML fragment."""
-    return render("shell.html", title=title, body=Markup(body))
-
-
-def render(template: str, **values: Any) -> str:
-    """Return a template filled with values, which are escaped unless they are markup.
-
-    Templates lie in this directory and beside the claims.
-    """
-    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return _environment().get_template(template).render(style=style, **values)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader([HERE, HERE.parent / "claims"]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
 
 
 def pictures(figures: Mapping[str, Path]) -> dict[str, str]:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.page.payload import rounded, row_id, study_id
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
 from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, recall_of, standard_error
 from zoo.comparison.slide import of_study, slide
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
 
 Json = dict[str, Any]

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import FAMILIES, Group, settings
 from zoo.comparison.quantities import Quantity
-from zoo.comparison.studies import FAMILIES, Group, Study, settings, studies
+from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import (
     LIKELIHOODS,
     Cell,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
 from zoo.comparison.figures.maps import BRIGHT
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 from zoo.record import DENSITY, GALLERY, SAMPLES
 
 BUDGET = 3_000_000  # bytes of all pictures of a page, before they are packed

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.groups import draws
 from zoo.comparison.quantities import LATENCY, Quantity
 from zoo.comparison.recommend.numbers import standard_error
-from zoo.comparison.studies import Group
 
 DRAWS = 2000
 THICKNESS = 1.25  # latencies within this factor count as equal: they differ with the load of the machine

@@ -6,10 +6,11 @@ import dataclasses
 import math
 import statistics
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, PARAMETERS, THROUGHPUT, Quantity, metric_value
 from zoo.comparison.recommend.answer import Number
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import number
 from zoo.record import Record
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.groups import Entry, loss, rank
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
@@ -33,7 +34,7 @@ from zoo.comparison.recommend.numbers import (
     recall_of,
     value_text,
 )
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 KIND_LEVELS = {"estimate": 1, "lower bound": 2, "exact†": 3, "exact": 3}  # places in LIKELIHOODS
 LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best

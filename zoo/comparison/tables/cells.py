@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.configurations import Group
+from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
 LIKELIHOODS = ("bits_per_dim", "nll", "kl")

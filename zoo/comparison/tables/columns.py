@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zoo.comparison.collect import Run
+from zoo.comparison.configurations import Group
+from zoo.comparison.metrics import kind_of, shared_error
 from zoo.comparison.quantities import (
     IMAGES_SEEN,
     LATENCY,
@@ -25,7 +27,6 @@ from zoo.comparison.quantities import (
     Quantity,
     metric_value,
 )
-from zoo.comparison.studies import Group, kind_of, shared_error, timing_conditions
 from zoo.comparison.tables.cells import (
     KIND_MARKS,
     LIKELIHOODS,
@@ -38,6 +39,7 @@ from zoo.comparison.tables.cells import (
     number,
     scalar,
 )
+from zoo.comparison.timing import timing_conditions
 from zoo.record import Direction, Metric, Record
 
 FEW_CALLS = 5  # a latency over fewer calls has a footnote

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import Group, divergence_of, family_rank, nearest, with_labels
+from zoo.comparison.configurations import Group, family_rank
+from zoo.comparison.metrics import divergence_of
+from zoo.comparison.studies import nearest, with_labels
 from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, status
 from zoo.comparison.tables.columns import metric_column
 from zoo.comparison.tables.main import briefly_trained

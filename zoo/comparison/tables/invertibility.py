@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.configurations import Group
+from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import Cell, CellOf, Footnotes, Table, empty, rows, scalar
 from zoo.comparison.tables.declare import study_table
 

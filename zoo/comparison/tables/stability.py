@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.paired import paired
 from zoo.comparison.quantities import (
     BITS_PER_DIM,
@@ -16,7 +17,8 @@ from zoo.comparison.quantities import (
     UPDATES_WATCHED,
     Quantity,
 )
-from zoo.comparison.studies import Group, Study, common_rates, sensitivities
+from zoo.comparison.rates import common_rates, sensitivities
+from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import (
     Cell,
     CellOf,

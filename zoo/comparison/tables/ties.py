@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
+from zoo.comparison.configurations import Group
+from zoo.comparison.groups import COUNTS, Entry, Ranking, by_kind, rank, rankings, scores_of
+from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import Quantity
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import Cell
-
-if TYPE_CHECKING:
-    from zoo.comparison.groups import Ranking
 
 
 def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: Sequence[Cell]) -> None:
@@ -29,12 +28,6 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
     """
     if quantity.direction == "none":
         return
-    from zoo.comparison.groups import (
-        COUNTS,
-        rankings,
-    )  # imported here: the ledger writes numbers as tables do
-    from zoo.comparison.guards import collapsed, key_of
-
     stands = {id(group) for group in study.baselines()}
     usual = {
         key_of(group): cell
@@ -57,8 +50,6 @@ def _mark_counts(cells: Sequence[Cell]) -> None:
 
 def mark_ties_of_runs(places: Mapping[str, tuple[Cell, Group]], quantity: Quantity) -> None:
     """Do the same for cells whose configurations were chosen otherwise, by the name of each."""
-    from zoo.comparison.groups import Entry, by_kind, rank, scores_of
-
     entries = [
         Entry(name, name, tuple(values), cell.kind, scores_of(group.finished))
         for name, (cell, group) in places.items()

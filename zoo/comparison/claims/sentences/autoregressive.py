@@ -7,9 +7,17 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from zoo.comparison.claims.measure import DEPTH, LATENCY, LEAST
+from zoo.comparison.claims.measure import DEPTH, LATENCY
 from zoo.comparison.claims.panels import Lines
-from zoo.comparison.claims.scaling import TEST, TEST_OF_DEPTH, Scaling, powers_text, scalings, sizes_text
+from zoo.comparison.claims.scaling import (
+    LEAST_SIZES,
+    TEST,
+    TEST_OF_DEPTH,
+    Scaling,
+    powers_text,
+    scalings,
+    sizes_text,
+)
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.collect import Run
@@ -17,7 +25,7 @@ from zoo.comparison.quantities import UPDATES
 from zoo.comparison.tables import number
 
 UNTRAINED = 100  # updates: a network of fewer is called untrained
-SIZES = f"one model of each side at {LEAST} or more sizes D of one data set (data.side)"
+SIZES = f"one model of each side at {LEAST_SIZES} or more sizes D of one data set (data.side)"
 
 
 @claim("Autoregressive generation cannot be parallelised.", order=10, scope="all runs")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zoo.comparison.claims.compare import compare, compare_likelihood
-from zoo.comparison.claims.measure import LATENCY, LEAST, MARGIN
+from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import autoregressive_flow, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
+from zoo.comparison.studies import Study
 
 AUTOREGRESSIVE, COUPLING = "_autoregressive", "_coupling"  # ends of the names of one flow with either mask
 
@@ -24,7 +26,7 @@ def coupling_autoregressive(study: Study) -> Evidence:
     if not any(matched):
         yield Missing(
             needs=f"an autoregressive and a coupling flow that differ in masking alone, parameters within a "
-            f"factor of {MARGIN:g}, {LEAST} finished seeds each",
+            f"factor of {MARGIN:g}, {LEAST_SEEDS} finished seeds each",
             commands=("zoo sweep claims_factorial",),
         )
     for (autoregressive, coupling), size, decides in zip(pairs, sizes, matched, strict=True):

@@ -6,10 +6,9 @@ import statistics
 from dataclasses import replace
 
 from zoo.comparison.claims.compare import WELCH_OF_LOGARITHMS, compare, compare_distance
-from zoo.comparison.claims.measure import LATENCY, LEAST, MARGIN, distance_of
+from zoo.comparison.claims.measure import LATENCY, distance_of
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.sides import baseline, parallel_flow
-from zoo.comparison.claims.statistics import LEVEL, Outcome, equivalence
 from zoo.comparison.claims.verdict import (
     REFUTED,
     SUPPORTED,
@@ -20,8 +19,10 @@ from zoo.comparison.claims.verdict import (
     Verdict,
     claim,
 )
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN, Outcome, equivalence
+from zoo.comparison.studies import Study
 
 TEST = (
     f"{WELCH_OF_LOGARITHMS}, beside a count; the same quality: the 95 % interval within {1 / MARGIN:g} to "
@@ -33,8 +34,8 @@ TEST = (
 def discrete_continuous(study: Study) -> Evidence:
     continuous, discrete = baseline(study, "ffjord"), parallel_flow(study)
     sizes = [group.values(PARAMETERS) for group in (continuous, discrete)]
-    if not all(sizes) or min(len(continuous.finished), len(discrete.finished)) < LEAST:
-        yield Missing(needs=f"ffjord and {discrete.label}, {LEAST} finished seeds each")
+    if not all(sizes) or min(len(continuous.finished), len(discrete.finished)) < LEAST_SEEDS:
+        yield Missing(needs=f"ffjord and {discrete.label}, {LEAST_SEEDS} finished seeds each")
         return
     yield _at_the_same_quality(study, continuous, discrete, sizes[0][0], sizes[1][0])
     yield compare(continuous, discrete, LATENCY, "higher", decides=False)

@@ -8,8 +8,9 @@ from zoo.comparison.claims.compare import compare, compare_distance, compare_lik
 from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import baseline
 from zoo.comparison.claims.verdict import Evidence, Missing, claim
+from zoo.comparison.configurations import Group, differing
 from zoo.comparison.quantities import PARAMETERS
-from zoo.comparison.studies import Group, Study, differing
+from zoo.comparison.studies import Study
 
 
 @claim("A continuous flow with a small f is not expressive, one with a large f is slow.", order=150)

@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.compare import COLLAPSED
-from zoo.comparison.claims.measure import DEPTH, LEAST, SHARPNESS, dimensions, relative_distance
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import DEPTH, SHARPNESS
 from zoo.comparison.claims.sharp import sharpness_of, sharpness_panel
 from zoo.comparison.claims.sides import parallel_flows
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import p_text
+from zoo.comparison.configurations import Group
+from zoo.comparison.datasets import dimensions
+from zoo.comparison.guards import COLLAPSED, relative_distance
 from zoo.comparison.quantities import metric_value
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 SHARP = 0.8  # within this factor of the sharpness of real images is sharp
@@ -23,9 +26,9 @@ MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpne
 
 @claim("Flows generate in parallel and sharply.", order=40)
 def flows_parallel_sharp(study: Study) -> Evidence:
-    measured = [flow for flow in parallel_flows(study) if len(SHARPNESS.of(flow)) >= LEAST]
+    measured = [flow for flow in parallel_flows(study) if len(SHARPNESS.of(flow)) >= LEAST_SEEDS]
     if not measured:
-        yield Missing(needs=f"sharpness of a coupling flow, {LEAST} finished seeds")
+        yield Missing(needs=f"sharpness of a coupling flow, {LEAST_SEEDS} finished seeds")
         return
     yield _parallel(measured)
     panel = sharpness_panel(study)
@@ -52,8 +55,8 @@ def _parallel(flows: Sequence[Group]) -> Part:
 def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part | Missing:
     """Test whether samples that resemble real images at all are as sharp as these."""
     values = flow.values(metric_value(metric))
-    if len(values) < LEAST:
-        return Missing(needs=f"{name.lower()} of {flow.label}, {LEAST} finished seeds")
+    if len(values) < LEAST_SEEDS:
+        return Missing(needs=f"{name.lower()} of {flow.label}, {LEAST_SEEDS} finished seeds")
     outcome = sharpness_of(flow, metric)
     inside = outcome.low > SHARP and outcome.high < 1 / SHARP
     outside = outcome.high < SHARP or outcome.low > 1 / SHARP

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zoo.comparison.claims import statistics as tests
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims.compare import compare
 from zoo.comparison.claims.instability import compare_stability
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.sides import autoregressive_flow, baseline, has_momentum, parallel_flow
-from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import Evidence, Part, claim
 from zoo.comparison.claims.wording import count_text, p_text
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import (
     GRADIENT_SPIKES,
     LOSS_SPIKES,
@@ -21,7 +21,8 @@ from zoo.comparison.quantities import (
     UPDATES_WATCHED,
     Quantity,
 )
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEVEL
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 BARE = "the GAN without its tricks (momentum, no averaged weights, no R1)"

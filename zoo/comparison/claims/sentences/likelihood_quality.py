@@ -7,14 +7,15 @@ import math
 import statistics
 from collections.abc import Sequence
 
-from zoo.comparison.claims import statistics as tests
-from zoo.comparison.claims.measure import LEAST, distance_of, drawn_alike
+from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import distance_of, drawn_alike
 from zoo.comparison.claims.panels import Scatter
-from zoo.comparison.claims.statistics import LEVEL
 from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import interval_text, p_text
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL
+from zoo.comparison.studies import Study
 
 Inversion = tuple[Group, Group, float]  # better likelihood and larger distance than the second; adjusted p
 TEST = (
@@ -33,7 +34,7 @@ def likelihood_quality(study: Study) -> Evidence:
     likelihood = BITS_PER_DIM if has_bits else NLL
     kind, models = _largest_kind(study, likelihood)
     if len(models) < 4:
-        needs = f"four or more models whose likelihoods are of one kind, {LEAST} finished seeds each"
+        needs = f"four or more models whose likelihoods are of one kind, {LEAST_SEEDS} finished seeds each"
         yield Missing(needs=needs)
         return
     likelihoods = [statistics.fmean(group.values(likelihood)) for group in models]
@@ -62,7 +63,7 @@ def _largest_kind(study: Study, likelihood: Quantity) -> tuple[str, list[Group]]
     for group in study.baselines():
         kinds = group.kinds(likelihood.name)
         seeds = min(len(group.values(likelihood)), len(distance.of(group)))
-        if len(kinds) == 1 and seeds >= LEAST:
+        if len(kinds) == 1 and seeds >= LEAST_SEEDS:
             by_kind.setdefault(kinds.pop(), []).append(group)
     return max(by_kind.items(), key=lambda item: len(item[1]), default=("", []))
 

@@ -6,12 +6,14 @@ import statistics
 from typing import Any
 
 from zoo.comparison.claims.compare import compare_likelihood
-from zoo.comparison.claims.measure import MARGIN
 from zoo.comparison.claims.sensitivity import widest
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
+from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS, UPDATES
-from zoo.comparison.studies import Group, Study, is_number, timing
+from zoo.comparison.statistics import MARGIN
+from zoo.comparison.studies import Study
+from zoo.comparison.timing import timing
 
 COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_matching")
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 
-from zoo.comparison.claims import statistics as tests
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims.compare import RANKS, WELCH
-from zoo.comparison.claims.measure import LEAST, MARGIN, distance_of, drawn_alike
+from zoo.comparison.claims.measure import distance_of, drawn_alike
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import variants
 from zoo.comparison.claims.sides import autoregressive_flow, baseline, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS, UPDATES
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 ALIKE = f"parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"
@@ -35,7 +37,7 @@ def restricted_architecture(study: Study) -> Evidence:
 def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part | Missing:
     """Test whether the samples of the free flow are nearer to the data than those of a restricted one."""
     missing = Missing(
-        needs=f"ffjord and {flow.label} of as many parameters and updates, {LEAST} finished seeds each",
+        needs=f"ffjord and {flow.label} of as many parameters and updates, {LEAST_SEEDS} finished seeds each",
         commands=("zoo sweep claims_digits", "zoo claims ... runs/claims_digits"),
     )
     own, others = (max(group.values(PARAMETERS), default=math.nan) for group in (free, flow))
@@ -45,7 +47,7 @@ def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part |
     distance = distance_of(study)
     samples = [distance.of(group) for group in (free, flow)]
     lost = [distance.failed(group) for group in (free, flow)]
-    if not all(samples) or min(len(side) + n for side, n in zip(samples, lost, strict=True)) < LEAST:
+    if not all(samples) or min(len(side) + n for side, n in zip(samples, lost, strict=True)) < LEAST_SEEDS:
         return missing
     shared = [drawn_alike(group, distance.quantity) for group in (free, flow)]
     worst = [[math.inf] * n for n in lost]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims.compare import compare
-from zoo.comparison.claims.measure import LEAST, SHARPNESS
+from zoo.comparison.claims.measure import SHARPNESS
 from zoo.comparison.claims.sharp import TEST, sharpness_of, sharpness_panel
 from zoo.comparison.claims.sides import baseline, parallel_flow, parallel_flows
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.configurations import Group
+from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 
@@ -24,7 +26,7 @@ def vae_blurry(study: Study) -> Evidence:
         yield compare(vae, another, SHARPNESS, "lower", decides=False)
     hierarchical = baseline(study, "vae_hierarchical")
     values = SHARPNESS.of(hierarchical)
-    if len(values) >= LEAST:
+    if len(values) >= LEAST_SEEDS:
         outcome = sharpness_of(hierarchical)
         yield Part(
             sentence=f"The hierarchical VAE's samples: {number(outcome.estimate)} times "
@@ -40,8 +42,8 @@ def vae_blurry(study: Study) -> Evidence:
 
 def _against_real_images(study: Study, vae: Group) -> Part | Missing:
     values = SHARPNESS.of(vae)
-    if len(values) < LEAST:
-        return Missing(needs=f"sharpness of vae, {LEAST} finished seeds")
+    if len(values) < LEAST_SEEDS:
+        return Missing(needs=f"sharpness of vae, {LEAST_SEEDS} finished seeds")
     outcome = sharpness_of(vae)
     return Part(
         sentence=f"The VAE's samples have {number(outcome.estimate)} times the sharpness of real images"

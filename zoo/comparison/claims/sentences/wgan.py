@@ -8,8 +8,9 @@ from zoo.comparison.claims.compare import compare_distance
 from zoo.comparison.claims.sides import baseline
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
+from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import IMAGES_SEEN, UPDATES
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 
 @claim("The WGAN's empirical results are not very good.", order=50)

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.figures.paper.look import DASHES, baselines_of, canvas, colour, plain_text, plain_ticks
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 COLUMNS = {
     "val/bits_per_dim": "validation bits/dim",

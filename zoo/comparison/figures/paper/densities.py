@@ -10,7 +10,8 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.maps import BRIGHT
 from zoo.comparison.figures.paper.look import baselines_of, canvas, ink, plain_text
-from zoo.comparison.studies import Study, divergence_of, nearest
+from zoo.comparison.metrics import divergence_of
+from zoo.comparison.studies import Study, nearest
 from zoo.comparison.tables.cells import KIND_MARKS
 from zoo.record import DENSITY
 

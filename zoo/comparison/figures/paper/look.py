@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from zoo.comparison.configurations import Group, family_rank
 from zoo.comparison.figures.style import canvas, colour, plain_text
-from zoo.comparison.studies import Group, family_rank
 
 GREY, RULE = "#5c5c5c", "#9a9a9a"
 MARKERS = {

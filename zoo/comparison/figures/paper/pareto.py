@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.figures.paper.look import (
     GREY,
     RULE,
@@ -22,7 +23,7 @@ from zoo.comparison.groups import interval
 from zoo.comparison.guards import collapsed, floor_of, key_of
 from zoo.comparison.quantities import LATENCY
 from zoo.comparison.recommend.contest import THICKNESS
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 
 @dataclass(frozen=True)

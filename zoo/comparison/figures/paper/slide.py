@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.claims.measure import MARGIN
 from zoo.comparison.figures.paper.look import GREY, RULE, canvas
 from zoo.comparison.slide import QUESTIONS, Question, Slide, slide
+from zoo.comparison.statistics import MARGIN
 from zoo.comparison.studies import Study
 
 TITLES: dict[Question, str] = {

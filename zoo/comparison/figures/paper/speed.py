@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.figures.paper.look import (
     RULE,
     baselines_of,
@@ -18,7 +19,7 @@ from zoo.comparison.figures.paper.look import (
 )
 from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, THROUGHPUT
-from zoo.comparison.studies import Group, Study
+from zoo.comparison.studies import Study
 
 
 def draw(studies: Sequence[Study], width: float) -> Any:

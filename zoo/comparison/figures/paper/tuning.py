@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from zoo.comparison.configurations import FAMILIES
 from zoo.comparison.figures.paper.look import DASHES, canvas, colour, ink, marker, plain_text, plain_ticks
-from zoo.comparison.studies import FAMILIES, Study
+from zoo.comparison.studies import Study
 from zoo.comparison.tuning import Effort, efforts
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 from simulated_runs import around, gan, simulate, verdict
 
-from zoo.comparison.claims import statistics as tests
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
 from zoo.record import Protocol
 

@@ -1,4 +1,4 @@
-"""The tests of the claims ledger, as SciPy computes them, for samples of a few seeds.
+"""The tests that every comparison uses, as SciPy computes them, for samples of a few seeds.
 
 Every p-value is two-sided. SciPy is imported when a test runs, so that ``zoo compare`` starts without it.
 """
@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 LEVEL = 0.05  # of significance
+LEAST_SEEDS = 3  # on each side of a test that decides
+MARGIN = 1.25  # two numbers within this factor of each other count as the same
 POWER = 0.8  # with which the detectable effect is seen
 HEAVY = 10.0  # robust deviations from the median: a value beyond is the tail of a distribution without a mean
 LARGE = 200.0  # degrees of freedom, from which a t is a normal deviate to 1 %

@@ -1,4 +1,4 @@
-"""One small figure for each claim: the values behind its measurements."""
+"""The figures of the claims ledger: one for each claim, with the values behind its measurements."""
 
 from __future__ import annotations
 

@@ -1,0 +1,127 @@
+"""``zoo compare`` and ``zoo claims``: print what is asked for and write the files.
+
+Figures and pages are imported where they are made, so that a table on the terminal appears at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zoo.comparison import render
+from zoo.comparison.archive import archive as copy_records
+from zoo.comparison.collect import Run, fingerprint, gather
+from zoo.comparison.tables import Table, build
+from zoo.comparison.view import View
+from zoo.record import write_atomic
+
+
+def compare(
+    paths: Sequence[Path],
+    out: Path | None,
+    *,
+    archive: bool = False,
+    console: Console | None = None,
+    view: View | None = None,
+    form: str | None = None,
+) -> int:
+    """Compare every run below ``paths``: the table on the terminal first, then files in ``out``.
+
+    Args:
+        paths: directories that hold runs, at any depth.
+        out: where ``index.html``, ``table.{md,tex,csv}``, ``summary.md`` (the tables of the terminal) and the
+            figures are written; None: only the terminal is.
+        archive: whether to copy records, curves and samples into ``out/records``, from which the comparison
+            can be made again.
+        console: where to print.
+        view: the data sets, columns and order of the tables that are printed; None: all. Files have all.
+        form: ``md``, ``latex``, ``csv`` or ``json``: print the tables in this form; None: for a terminal.
+
+    Returns:
+        0, the exit code.
+
+    Raises:
+        ZooError: a path does not exist, or there is no record below any of them.
+    """
+    runs, console = gather(paths, console)
+    tables = build(runs)
+    view = view or View()
+    printed = view.tables(build(view.runs(runs)) if view.data else tables)
+    if form is not None:
+        print(render.FORMATS[form](printed))
+    for table in printed if form is None else []:
+        render.terminal(table, console)
+    if out is None:
+        return 0
+    out.mkdir(parents=True, exist_ok=True)
+    stamp, known = fingerprint(runs), out / ".inputs"
+    if not (known.exists() and known.read_text(encoding="utf-8") == stamp and (out / "index.html").exists()):
+        _write_files(runs, tables, out)
+        write_atomic(known, stamp)
+    if archive:
+        for name in copy_records(runs, out / "records"):
+            console.print(
+                f"note: {out.name}/records/{name} is of an earlier comparison; delete it if it is not wanted",
+                style="yellow", markup=False, soft_wrap=True,
+            )  # fmt: skip
+    shown = out.relative_to(Path.cwd()) if out.is_absolute() and out.is_relative_to(Path.cwd()) else out
+    console.print(f"page:    {shown / 'index.html'}", markup=False, soft_wrap=True, highlight=False)
+    console.print(f"samples: {shown / 'samples.png'}", markup=False, soft_wrap=True, highlight=False)
+    return 0
+
+
+def _write_files(runs: list[Run], tables: list[Table], out: Path) -> None:
+    from zoo.comparison import figures, page
+    from zoo.comparison.claims import decide
+
+    texts = [render.markdown(table) for table in tables]
+    write_atomic(out / "table.md", "\n\n".join(texts) + "\n")
+    main = [text for text, table in zip(texts, tables, strict=True) if not table.beside]
+    write_atomic(out / "summary.md", "\n\n".join(main) + "\n")
+    write_atomic(out / "table.tex", "\n\n".join(render.latex(table) for table in tables) + "\n")
+    write_atomic(out / "table.csv", render.csv_text(tables))
+    drawn = figures.draw(runs, out)
+    write_atomic(out / "index.html", page.build(runs, tables, drawn, decide(runs)))
+
+
+def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
+    """Judge every claim by the runs under ``paths``, print the ledger, and write it to files.
+
+    Args:
+        paths: directories that hold runs, at any depth.
+        out: the directory of ``claims.html``, ``claims.md``, ``verdicts.md`` (the table of verdicts alone),
+            ``rules.md`` and ``changes.md`` (the registered rules, and what was changed in them after data),
+            ``claims.csv`` and ``claims/*.svg``; None: no file is written.
+        console: where to print.
+
+    Returns:
+        0.
+
+    Raises:
+        ZooError: a path does not exist, or there is no record under any of them.
+    """
+    from zoo.comparison.claims import decide
+    from zoo.comparison.claims import render as ledger
+    from zoo.comparison.claims.sentences import all_claims
+
+    runs, console = gather(paths, console)
+    decisions = decide(runs)
+    ledger.terminal(decisions, console)
+    if out is None:
+        return 0
+    from zoo.comparison import page, templates
+    from zoo.comparison.figures import ledger as figures
+
+    out.mkdir(parents=True, exist_ok=True)
+    drawn = figures.draw(decisions, out / "claims")
+    write_atomic(out / "claims.md", ledger.markdown(decisions, drawn, out))
+    write_atomic(out / "verdicts.md", ledger.verdicts(decisions))
+    write_atomic(out / "rules.md", ledger.registered_rules(all_claims()))
+    write_atomic(out / "changes.md", ledger.changes(all_claims()))
+    write_atomic(out / "claims.csv", ledger.csv_text(decisions))
+    body = ledger.section(decisions, page.pictures(drawn))
+    write_atomic(out / "claims.html", templates.shell("The lecture's claims", body))
+    console.print(f"page: {out / 'claims.html'}", markup=False, soft_wrap=True, highlight=False)
+    return 0

@@ -1,0 +1,96 @@
+"""Configurations: groups of runs that differ in their seeds alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeGuard
+
+from zoo.comparison.collect import LARGEST, Run
+from zoo.comparison.metrics import kind_of
+from zoo.comparison.quantities import Quantity
+
+FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
+
+
+def family_rank(family: str) -> int:
+    """Return the place of a family in tables and figures; a family of a user's own comes last."""
+    return FAMILIES.index(family) if family in FAMILIES else len(FAMILIES)
+
+
+def by_configuration(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
+    """Return the runs by model and configuration: runs that differ in their seed alone are one group."""
+    split: dict[tuple[str, str], list[Run]] = {}
+    for run in runs:
+        key = run.record.provenance.config_hash_without_seed or ""
+        split.setdefault((run.record.model, key), []).append(run)
+    return split
+
+
+def settings(run: Run) -> dict[str, Any]:
+    """Return the configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
+    config = run.record.provenance.config
+    return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")})
+
+
+def is_number(setting: object) -> TypeGuard[int | float]:
+    """Whether a setting of a record is a number, which nobody has checked."""
+    return isinstance(setting, int | float) and not isinstance(setting, bool) and abs(setting) <= LARGEST
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, branch in tree.items():
+        name = f"{prefix}{key}"
+        flat |= _flat(branch, f"{name}.") if isinstance(branch, Mapping) else {name: branch}
+    return flat
+
+
+@dataclass
+class Group:
+    """The runs of one configuration, which differ in their seeds."""
+
+    model: str
+    runs: list[Run]
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        self.runs = sorted(self.runs, key=lambda run: run.record.seed)
+        self.label = self.label or self.model
+
+    @property
+    def family(self) -> str:
+        """The model's family; a run that failed before the model was built has "unknown"."""
+        return next((r.record.family for r in self.runs if r.record.family != "unknown"), "unknown")
+
+    @property
+    def finished(self) -> list[Run]:
+        """The runs that neither diverged nor failed."""
+        return [run for run in self.runs if run.record.status == "finished"]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration, see :func:`settings`."""
+        return settings(self.runs[0])
+
+    def values(self, quantity: Quantity | None) -> list[float]:
+        """Return the quantity of every finished run that has it; empty for None."""
+        if quantity is None:
+            return []
+        return [v for run in self.finished if (v := quantity.of(run.record)) is not None]
+
+    def kinds(self, metric: str) -> set[str]:
+        """Return the kinds of a likelihood over the seeds."""
+        return {kind_of(m) for run in self.finished if (m := run.record.metrics.get(metric)) is not None}
+
+    def named(self, label: str) -> Group:
+        """Return the group under another name."""
+        return Group(self.model, self.runs, label)
+
+
+def differing(a: Group, b: Group) -> set[str]:
+    """Return the names of the settings in which two groups differ."""
+    absent = object()
+    keys = {*a.settings, *b.settings}
+    return {k for k in keys if a.settings.get(k, absent) != b.settings.get(k, absent)}

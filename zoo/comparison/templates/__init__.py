@@ -1,0 +1,35 @@
+"""The HTML templates of the page and of the ledger, and their style sheet, which lie beside this file."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+HERE = Path(__file__).parent
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a template filled with values, which are escaped unless they are markup."""
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return _environment().get_template(template).render(style=style, **values)
+
+
+def shell(title: str, body: str) -> str:
+    """Return a whole page around an HTML fragment."""
+    return render("shell.html", title=title, body=Markup(body))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
