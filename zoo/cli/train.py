@@ -12,8 +12,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import check_choices, compose_run, options, shipped
-from zoo.config.overrides import as_typed, with_plus
+from zoo.config import check_choices, compose_run, options, shipped, with_present_names
+from zoo.config.overrides import as_typed, split, with_plus
 from zoo.config.own import own_files, register
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
 from zoo.processes import is_first_rank
@@ -52,12 +52,19 @@ def train(arguments: Sequence[str]) -> int:
     several = bool({"-m", "--multirun"} & set(flags))
     overrides = [as_typed(o, several) for o in overrides]
     check_choices(overrides)
+    given, overrides = overrides, with_present_names(overrides)
     if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
-        for sentence in own_files(overrides):
+        for sentence in [*own_files(overrides), *_moved(given, overrides)]:
             print(f"zoo: {sentence}", file=sys.stderr)
     if flags:
         return _run_hydra([*overrides, *flags], again)
     return _train_one(compose_run(overrides), again)
+
+
+def _moved(given: Sequence[str], present: Sequence[str]) -> list[str]:
+    """Return a sentence for each override that was given by an old name."""
+    keys = [(split(old)[0], split(new)[0]) for old, new in zip(given, present, strict=True) if old != new]
+    return [f"{old.lstrip('+')} is now called {new.lstrip('+')}." for old, new in keys]
 
 
 def split_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -1,6 +1,6 @@
 """From overrides to one composed configuration and its identity. Imports no torch."""
 
-from zoo.config.compose import check_choices, compose_run, model_settings
+from zoo.config.compose import check_choices, compose_run, model_settings, with_present_names
 from zoo.config.identity import Identity, differing, identify, to_dict
 from zoo.config.places import (
     find_own_modules,
@@ -21,4 +21,5 @@ __all__ = [
     "run_dir_override",
     "shipped",
     "to_dict",
+    "with_present_names",
 ]

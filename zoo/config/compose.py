@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,20 +13,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.config.identity import to_dict, whole_seed, without_sections
-from zoo.config.overrides import as_typed, parse, split, with_plus
+from zoo.config.overrides import as_typed, parse, split, swept_values, with_plus
 from zoo.config.own import register
 from zoo.config.places import GROUPS, options, shipped
 from zoo.errors import ZooError, unknown
+from zoo.moved import renamed, setting_of
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
     """Compose the configuration of one run, including Hydra's own node.
+
+    Settings that have moved are taken by their old names too.
 
     Raises:
         ZooError: an unknown name, a key that does not exist, or a seed that is not a whole number.
     """
     overrides = [as_typed(override) for override in overrides]
     check_choices(overrides)
+    overrides = with_present_names(overrides)
     try:
         config = _compose(overrides, return_hydra_config=True)
         OmegaConf.resolve(without_sections(config, ["hydra"]))
@@ -64,6 +69,27 @@ def check_choices(overrides: Sequence[str]) -> None:
         for choice in list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]:
             if isinstance(choice, str | int) and str(choice) not in known:
                 raise unknown({"data": "data set"}.get(group, group), str(choice), known)
+
+
+def with_present_names(overrides: Sequence[str]) -> list[str]:
+    """Return overrides in which each setting that has moved has its present name.
+
+    In a sweep over models a setting is renamed if it has the same new name in all of them. What cannot be
+    composed is returned as it is, for :func:`compose_run` to refuse.
+    """
+    if not any(map(setting_of, overrides)):
+        return list(overrides)
+    choices = [o for o in overrides if split(o)[0].lstrip("+") in ("experiment", "model")]
+    try:
+        alternatives = [[f"{split(o)[0]}={value}" for value in swept_values(o)] for o in choices]
+        models = [to_dict(_compose(chosen).model) for chosen in itertools.product(*alternatives)]
+    except (ZooError, hydra.errors.HydraException, OmegaConfBaseException, RecursionError):
+        return list(overrides)
+    words = []
+    for override in overrides:
+        names = {renamed(override, model) for model in models}
+        words.append(names.pop() if len(names) == 1 else override)
+    return words
 
 
 def model_settings(name: str, overrides: dict[str, Any]) -> dict[str, Any]:

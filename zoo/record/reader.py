@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
+from zoo import moved
 from zoo.errors import ZooError
 from zoo.record.files import RECORD
 from zoo.record.schema import SCHEMA, DataDescription, Provenance, Record, Sampling
@@ -100,7 +101,9 @@ def _upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     provenance = {name: value for name, value in provenance.items() if name in known and value is not None}
     overrides = provenance.get("overrides")
     if isinstance(overrides, list) and all(isinstance(word, str) for word in overrides):
-        provenance["command"] = shlex.join(["zoo", "train", *overrides])
+        model = (provenance.get("config") or {}).get("model") or {}
+        present = moved.upgraded(overrides, model)
+        provenance["command"] = None if present is None else shlex.join(["zoo", "train", *present])
     if isinstance(provenance.get("data"), dict):
         provenance["data"] = _with_details(provenance["data"], DataDescription)
     return raw | {

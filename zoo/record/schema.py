@@ -323,7 +323,8 @@ class Provenance(Part):
 
     Attributes:
         command: paste it into a shell, and the same run is made; one of an own ``conf/`` or an own model in
-            the directory that holds them.
+            the directory that holds them. That of a record of schema 1 has today's names of the settings and
+            today's defaults; None where there is no such command.
         overrides: the Hydra overrides of that command.
         config: the composed configuration, without settings that do not change the numbers.
         config_hash: of the configuration; two runs with the same hash are the same run.
