@@ -57,8 +57,8 @@ EMBED := $(BIN)/python scripts/embed.py
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
 	$(BIN)/python scripts/readme_tables.py
-	$(EMBED) README.md results/readme/slide.md results/readme/families.md
-	$(EMBED) docs/results.md results/quickstart/summary.md results/claims/verdicts.md results/toys/kinds.md
+	$(EMBED) README.md results/readme/families.md
+	$(EMBED) docs/results.md results/quickstart/summary.md results/readme/slide.md results/claims/verdicts.md results/toys/kinds.md
 
 # The status of every cell of the papers' tables, from the committed records, and the tables of docs/reproduction.md.
 papers: $(READY)

@@ -1,4 +1,4 @@
-"""Write the tables of the README from committed results, the measured slide and families, and the figure.
+"""Write the tables of the README and of docs/results.md from committed results, and the figure of the slide.
 
 python scripts/readme_tables.py
 """
@@ -23,7 +23,7 @@ COLUMNS = {
 }
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 DATA = "digits"
-LEDGER = "results/claims/claims.md"
+LEDGER = "claims.md"  # seen from docs/results.md
 
 
 def families(table: Path) -> str:

@@ -129,7 +129,7 @@ def test_every_python_block_runs(place, monkeypatch):
 
 @pytest.mark.parametrize(
     ("page", "table"),
-    [(README, "readme/slide.md"), (README, "readme/families.md"), (RESULTS, "quickstart/summary.md"),
+    [(RESULTS, "readme/slide.md"), (README, "readme/families.md"), (RESULTS, "quickstart/summary.md"),
      (RESULTS, "claims/verdicts.md"), (RESULTS, "toys/kinds.md")],
     ids=lambda value: value if len(value) < 50 else "",
 )  # fmt: skip
