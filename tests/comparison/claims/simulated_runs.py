@@ -37,6 +37,8 @@ GAN: Settings = {
     "model.critic_norm": "none",
     "model.truncation": 1.0,
 }
+WGAN: Settings = {"training.loss": "wasserstein", "training.weight_clip": 0.01}
+WGAN_GP: Settings = {"training.loss": "wasserstein", "training.gradient_penalty": 10.0}
 BARE: Settings = {"training.betas": [0.5, 0.99], "training.ema": 0.0, "training.r1": 0.0}
 ORDERS: Mapping[str, SamplingOrder] = {
     "autoregressive": "sequential",
@@ -124,6 +126,11 @@ def simulate(
 def gan(changes: Settings | None = None, **numbers: Any) -> list[Run]:
     """Return runs of the GAN with all its tricks, some settings changed; see :func:`simulate`."""
     return simulate("gan", "gan", settings={**GAN, **(changes or {})}, **numbers)
+
+
+def wgan(**numbers: Any) -> list[Run]:
+    """Return runs of a WGAN with clipped weights; see :func:`simulate`."""
+    return simulate("wgan", "gan", settings=WGAN, **numbers)
 
 
 def maf(**numbers: Any) -> list[Run]:

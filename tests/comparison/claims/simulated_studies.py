@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from simulated_runs import BARE, around, gan, maf, simulate
+from simulated_runs import BARE, WGAN_GP, around, gan, maf, simulate, wgan
 
 from zoo.comparison.collect import Run
 from zoo.record import Kind
@@ -66,13 +66,13 @@ def rates(
     return runs
 
 
-def critics(wgan: float, penalty: float, spectral: float = 2.0) -> list[Run]:
+def critics(clipped: float, penalty: float, spectral: float = 2.0) -> list[Run]:
     """Return a GAN at distance 3, one with a spectral critic, a WGAN, and one with a gradient penalty."""
     return [
         *gan(distance=around(3)),
         *gan({"model.critic_norm": "spectral"}, distance=around(spectral, salt=3)),
-        *simulate("wgan", "gan", distance=around(wgan, salt=1)),
-        *simulate("wgan_gp", "gan", distance=around(penalty, salt=2)),
+        *wgan(distance=around(clipped, salt=1)),
+        *simulate("wgan_gp", "gan", settings=WGAN_GP, distance=around(penalty, salt=2)),
     ]
 
 
@@ -141,6 +141,32 @@ def restricted(
     runs += maf(distance=around(far, salt=2), **numbers)
     runs += simulate("residual_flow", "flow", order="solver", distance=around(far, salt=3), **numbers)
     return [run for run in runs if run.record.model != without]
+
+
+def widths(small_bits: float, large_seconds: float) -> list[Run]:
+    """Return a continuous flow with a narrow field and one with a wide field of 2 bits/dim."""
+    narrow = {"bits": around(small_bits, 0.01), "latency": around(0.01), "parameters": 100}
+    wide = {"bits": around(2, 0.01, 1), "latency": around(large_seconds, salt=2), "parameters": 900}
+    return [
+        *simulate("ffjord", "continuous flow", settings={"model.channels": [8, 8]}, **narrow),
+        *simulate("ffjord", "continuous flow", settings={"model.channels": [64, 64]}, **wide),
+    ]
+
+
+def matched(bits: float, seconds: float = 40, parameters: int = 1000) -> list[Run]:
+    """Return a continuous flow trained by its likelihood for 40 s, 2.5 bits/dim, and one by matching."""
+    by_likelihood = {"training._target_": "zoo.training.likelihood.MaximumLikelihood"}
+    by_matching = {"training._target_": "zoo.training.matching.Matching"}
+    return [
+        *simulate(
+            "ffjord", "continuous flow", settings={**by_likelihood, "training.max_seconds": 40},
+            kind="estimate", bits=around(2.5, 0.01), parameters=1000, updates=300,
+        ),
+        *simulate(
+            "flow_matching", "continuous flow", settings={**by_matching, "training.max_seconds": seconds},
+            kind="estimate", bits=around(bits, 0.01, 1), parameters=parameters, updates=9000,
+        ),
+    ]  # fmt: skip
 
 
 def ranked(distances: list[float]) -> list[Run]:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from simulated_runs import around, gan, judged, simulate, verdict
-from simulated_studies import coupling, density_and_speed, masks, ranked, restricted
+from simulated_studies import coupling, density_and_speed, masks, matched, ranked, restricted, widths
 
 from zoo.comparison.claims.render import measured_text
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
@@ -125,7 +125,7 @@ def test_restrictions_cost_if_every_discrete_flow_is_farther_from_the_data():
     [
         ("realnvp", "a coupling flow"),
         ("maf", "an autoregressive flow"),
-        ("residual_flow", "residual_flow"),
+        ("residual_flow", "a residual flow"),
     ],
 )
 def test_restrictions_are_undecided_if_a_kind_of_flow_is_missing(without, missing):
@@ -141,36 +141,20 @@ def test_restrictions_are_compared_at_the_same_size_and_budget_alone(unlike):
 
 
 def test_a_narrow_field_has_to_be_worse_and_a_wide_one_slower():
-    def study(small_bits, large_seconds):
-        narrow = {"bits": around(small_bits, 0.01), "latency": around(0.01), "parameters": 100}
-        wide = {"bits": around(2, 0.01, 1), "latency": around(large_seconds, salt=2), "parameters": 900}
-        return [
-            *simulate("ffjord", "continuous flow", settings={"model.channels": [8, 8]}, **narrow),
-            *simulate("ffjord", "continuous flow", settings={"model.channels": [64, 64]}, **wide),
-        ]
-
-    assert verdict("field-width", study(3, 0.1)) == SUPPORTED
-    assert verdict("field-width", study(1, 0.1)) == REFUTED
-    assert verdict("field-width", study(3, 0.001)) == REFUTED
-    assert verdict("field-width", study(3, 0.01)) == UNDECIDED, "one part is equivalent"
-    assert "two widths" in measured_text(judged("field-width", study(3, 0.1)[:3]))
+    assert verdict("field-width", widths(3, 0.1)) == SUPPORTED
+    assert verdict("field-width", widths(1, 0.1)) == REFUTED
+    assert verdict("field-width", widths(3, 0.001)) == REFUTED
+    assert verdict("field-width", widths(3, 0.01)) == UNDECIDED, "one part is equivalent"
+    assert "two widths" in measured_text(judged("field-width", widths(3, 0.1)[:3]))
 
 
 def test_matching_is_compared_with_likelihood_at_equal_seconds():
-    def study(bits, seconds=40, parameters=1000):
-        return [
-            *simulate("ffjord", "continuous flow", settings={"training.max_seconds": 40}, kind="estimate",
-                      bits=around(2.5, 0.01), parameters=1000, updates=300),
-            *simulate("flow_matching", "continuous flow", settings={"training.max_seconds": seconds},
-                      kind="estimate", bits=around(bits, 0.01, 1), parameters=parameters, updates=9000),
-        ]  # fmt: skip
-
     key = "matching-efficient"
-    assert verdict(key, study(2)) == SUPPORTED
-    assert verdict(key, study(3)) == REFUTED
-    assert verdict(key, study(2, seconds=80)) == UNDECIDED
-    assert verdict(key, study(2, parameters=5000)) == UNDECIDED
-    assert "40 seconds each: 300 updates" in judged(key, study(2)).parts[0].sentence
+    assert verdict(key, matched(2)) == SUPPORTED
+    assert verdict(key, matched(3)) == REFUTED
+    assert verdict(key, matched(2, seconds=80)) == UNDECIDED
+    assert verdict(key, matched(2, parameters=5000)) == UNDECIDED
+    assert "40 seconds each: 300 updates" in judged(key, matched(2)).parts[0].sentence
     assert "zoo sweep ffjord_vs_matching" in measured_text(judged(key, gan(distance=1.0)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from simulated_runs import around, judged, simulate
+from simulated_runs import around, judged, simulate, wgan
 
 from zoo.comparison.claims.render import measured_text, missing_beside_text, missing_text
 from zoo.comparison.claims.sentences import all_claims
@@ -85,7 +85,7 @@ def test_what_is_missing_is_reported_with_the_commands_that_make_it():
     ("data", "sweep"), [("digits", "claims_digits"), ("mnist", "claims_mnist"), ("rings", "claims_digits")]
 )
 def test_the_sweep_of_the_same_data_is_named(data, sweep):
-    runs = [*simulate("wgan", "gan", data=data), *simulate("gan", "gan", data=data)]
+    runs = [*wgan(data=data), *simulate("gan", "gan", data=data)]
     (text,) = missing_text(judged("wgan", runs))
     assert text.endswith(f"run `zoo sweep {sweep}`.")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, verdict
+from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, verdict, wgan
 from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
@@ -90,7 +90,7 @@ def test_the_learning_rate_of_least_distance_is_each_models_own():
 
 def test_a_run_that_failed_counts_as_the_worst_and_is_told():
     runs = critics(20, 4)
-    more = simulate("wgan", "gan", seeds=5, distance=around(9, salt=1))
+    more = wgan(seeds=5, distance=around(9, salt=1))
     more[4].record.metrics[DISTANCE].value = None
     more[4].record.metrics[DISTANCE].reason = "All 1000 samples are identical."
     runs = [run for run in runs if run.record.model != "wgan"] + more
@@ -220,7 +220,7 @@ def test_two_seeds_decide_nothing():
 
 
 def test_the_values_of_both_sides_are_counted():
-    runs = gan(seeds=4, distance=around(3)) + simulate("wgan", "gan", seeds=5, distance=around(9))
+    runs = gan(seeds=4, distance=around(3)) + wgan(seeds=5, distance=around(9))
     assert judged("wgan", runs).parts[0].n == "5 and 4"
 
 

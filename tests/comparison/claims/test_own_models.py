@@ -6,12 +6,28 @@ import copy
 from typing import Any
 
 import pytest
-from simulated_runs import around, judged, maf, simulate
-from simulated_studies import coupling, density_and_speed, rates, restricted, scaling
+from simulated_runs import around, gan, judged, maf, simulate
+from simulated_studies import (
+    blur,
+    coupling,
+    critics,
+    density_and_speed,
+    matched,
+    rates,
+    restricted,
+    scaling,
+    widths,
+)
 
 from zoo.comparison.claims import decide
 from zoo.comparison.claims.render import measured_text
-from zoo.comparison.claims.sides import autoregressive_flow, parallel_flow, parallel_flows
+from zoo.comparison.claims.sides import (
+    autoregressive_flow,
+    of_family,
+    parallel_flow,
+    parallel_flows,
+    representative,
+)
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import Study, studies
@@ -44,6 +60,49 @@ def test_a_flow_of_any_name_has_the_place_of_one_that_samples_alike_in_every_cla
         assert other.verdict == own.verdict
         expected = [part.sentence.replace(model, name) for part in own.parts]
         assert [part.sentence for part in other.parts] == expected
+
+
+TRUNCATED = gan({"model.truncation": 0.7}, precision=around(0.9, 0.01), recall=around(0.5, 0.01))
+WHOLE = gan(precision=around(0.7, 0.01, 1), recall=around(0.7, 0.01, 1))
+SMALL = simulate("ffjord", "continuous flow", distance=around(2), parameters=100)
+OF_FAMILIES = [  # a claim, the runs that decide it, and a model that stands for its family
+    ("vae-blurry", blur(0.4), "vae"),
+    ("vae-blurry", blur(0.4), "gan"),
+    ("gan-unstable", rates(1.5, 0.1, oscillation=(0.3, 0.1)), "gan"),
+    ("wgan", critics(9, 4), "wgan"),
+    ("wgan", critics(9, 4), "gan"),
+    ("gradient-penalty", critics(9, 4), "wgan_gp"),
+    ("spectral-norm", critics(9, 4), "gan"),
+    ("truncation", TRUNCATED + WHOLE, "gan"),
+    ("discrete-continuous", SMALL + simulate("realnvp", "flow", distance=5, parameters=200), "ffjord"),
+    ("restricted-architecture", restricted(), "ffjord"),
+    ("restricted-architecture", restricted(), "residual_flow"),
+    ("field-width", widths(3, 0.1), "ffjord"),
+    ("matching-efficient", matched(2), "ffjord"),
+    ("matching-efficient", matched(2), "flow_matching"),
+]
+
+
+@pytest.mark.parametrize("name", ["mine", "zz"])
+@pytest.mark.parametrize(
+    ("key", "runs", "model"), OF_FAMILIES, ids=[f"{key}-{model}" for key, _, model in OF_FAMILIES]
+)
+def test_a_users_model_of_any_name_decides_the_claims_about_its_family(key, runs, model, name):
+    ours, theirs = judged(key, runs), judged(key, renamed(runs, model, name))
+    assert ours.verdict == theirs.verdict == SUPPORTED
+    parts = [part.sentence.replace(f"{model} ", f"{name} ") for part in ours.parts if part.decides]
+    assert [part.sentence.replace(f"{model} ", f"{name} ") for part in theirs.parts if part.decides] == parts
+
+
+def test_the_model_of_a_family_with_most_seeds_stands_for_it():
+    runs = [*simulate("vae", "vae", seeds=3), *simulate("mine", "vae", seeds=5)]
+    assert [vae.model for vae in of_family(only_study(runs), "vae")] == ["mine", "vae"]
+    assert representative(only_study(runs), "gan", called="a GAN").label == "a GAN"
+
+
+def test_a_gan_that_has_the_trick_decides_where_the_first_one_has_not():
+    runs = simulate("first", "gan", seeds=5, distance=around(3)) + renamed(critics(9, 4)[:6], "gan", "mine")
+    assert judged("spectral-norm", runs).verdict == SUPPORTED
 
 
 def test_a_flow_that_samples_in_parallel_does_not_take_the_place_of_maf():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from simulated_runs import around, gan, judged, simulate
+from simulated_runs import around, gan, judged, wgan
 
 from zoo.comparison import guards, statistics
 from zoo.comparison.claims import instability, registry, render, sensitivity, verdict
@@ -59,7 +59,7 @@ def test_a_changed_rule_has_another_hash(monkeypatch, where, key, value):
 
 
 def study(finished_at):
-    runs = gan(distance=around(3)) + simulate("wgan", "gan", distance=around(9, salt=1))
+    runs = gan(distance=around(3)) + wgan(distance=around(9, salt=1))
     for run in runs:
         run.record.provenance.finished_at = finished_at
     return runs

@@ -9,7 +9,7 @@ import random
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_runs import DISTANCE, around, gan, judged, simulate
+from simulated_runs import DISTANCE, around, gan, judged, wgan
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims import render
@@ -148,7 +148,7 @@ def test_a_count_needs_no_correction():
 def test_equivalence_is_an_outcome_and_not_a_part_of_support():
     assert decision(part(EQUIVALENT, 0.01)).verdict == EQUIVALENT
     assert decision(part(EQUIVALENT, 0.01), part(SUPPORTED, 0.01)).verdict == UNDECIDED
-    near = gan(distance=around(3)) + simulate("wgan", "gan", distance=around(3.1, salt=1))
+    near = gan(distance=around(3)) + wgan(distance=around(3.1, salt=1))
     found = judged("wgan", near)
     assert found.verdict == EQUIVALENT
     assert found.p == tests.equivalence(found.parts[0].outcome, 1.25)
@@ -172,7 +172,7 @@ def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
 
 
 def test_the_variants_of_a_distance_hold_other_measures():
-    runs = gan(distance=around(3), seeds=5) + simulate("wgan", "gan", distance=around(9, salt=1), seeds=5)
+    runs = gan(distance=around(3), seeds=5) + wgan(distance=around(9, salt=1), seeds=5)
     for run in runs:
         value = run.record.metrics[DISTANCE].value
         run.record.metrics["kid/x"] = Metric(value - 5, "1", "estimate", n=100)

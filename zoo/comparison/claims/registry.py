@@ -47,6 +47,8 @@ class Rule:
         exclusions: which runs are left out, and what becomes of those that failed.
         date: when the rule was registered, UTC, ISO 8601.
         hash: of the rule, see :func:`rule_hash`.
+        models: names that the rule goes by, where the sentence is about models of these names; empty: the
+            sides are chosen by family and by what the records declare.
         changes: those that were made after data had been seen.
     """
 
@@ -60,6 +62,7 @@ class Rule:
     exclusions: str
     date: str
     hash: str
+    models: str = ""
     changes: tuple[Change, ...] = field(default=())
 
     def older(self, finished_at: str | None) -> bool:

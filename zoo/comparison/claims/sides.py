@@ -14,21 +14,66 @@ from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 from zoo.record import SamplingOrder
 
+Condition = Callable[[Mapping[str, Any]], bool]  # on the settings of a configuration
+
 
 def baseline(study: Study, model: str) -> Group:
-    """Return the configuration that stands for a model; without runs if the study has none of it."""
+    """Return the configuration that stands for a named model; without runs if the study has none of it.
+
+    For sentences about that model alone. A sentence about a family takes :func:`representative`, so that a
+    user's model of the family can decide it.
+    """
     return study.baseline(model) or Group(model, [])
+
+
+def of_family(
+    study: Study, family: str, where: Condition | None = None, order: SamplingOrder | None = None
+) -> list[Group]:
+    """Return the baselines of a family's models, the one that stands for the family first.
+
+    They are ordered by most finished seeds, then by most configurations that differ from the baseline in one
+    setting alone, then by name.
+
+    Args:
+        study: the runs.
+        family: as the records declare it.
+        where: a condition on the settings of the baseline.
+        order: the order of sampling that the records have to declare.
+    """
+    groups = study.baselines(family)
+    if where is not None:
+        groups = [group for group in groups if where(group.settings)]
+    if order is not None:
+        declare = {run.record.model for run in study.runs if run.record.sampling.order == order}
+        groups = [group for group in groups if group.model in declare]
+
+    def place(group: Group) -> tuple[int, int, str]:
+        return *_standing(study, group), group.model
+
+    return sorted(groups, key=place)
+
+
+def representative(study: Study, family: str, where: Condition | None = None, *, called: str) -> Group:
+    """Return the configuration that stands for a family, the first of :func:`of_family`.
+
+    Without such a model the group has no runs and the label ``called``.
+    """
+    return next(iter(of_family(study, family, where)), Group("", [], called))
 
 
 def autoregressive_flow(study: Study) -> Group:
     """Return the configuration that stands for the flows that sample one dimension after the other.
 
-    It is that of the flow with most finished seeds, then of the one that most configurations vary, then of
-    the first by name. It has no runs if no flow of the study declares this order of sampling.
+    It is the first of :func:`of_family`, and has no runs if no flow of the study declares this order.
     """
-    return min(
-        _flows(study, "sequential"), key=_standing(study), default=Group("", [], "an autoregressive flow")
-    )
+    flows = of_family(study, "flow", order="sequential")
+    return next(iter(flows), Group("", [], "an autoregressive flow"))
+
+
+def residual_flow(study: Study) -> Group:
+    """Return the configuration that stands for the discrete flows that sample by a solver, likewise."""
+    flows = of_family(study, "flow", order="solver")
+    return next(iter(flows), Group("", [], "a residual flow"))
 
 
 def parallel_flow(study: Study) -> Group:
@@ -37,58 +82,76 @@ def parallel_flow(study: Study) -> Group:
     It is that of the flow with most finished seeds, then of the one that most configurations vary, then of
     the smallest, then of the first by name. It has no runs if no flow of the study declares this order.
     """
-    standing = _standing(study)
 
     def place(flow: Group) -> tuple[int, int, float, str]:
-        return *standing(flow)[:2], min(flow.values(PARAMETERS), default=math.inf), flow.model
+        return *_standing(study, flow), min(flow.values(PARAMETERS), default=math.inf), flow.model
 
-    return min(_flows(study, "parallel"), key=place, default=Group("", [], "a coupling flow"))
+    flows = of_family(study, "flow", order="parallel")
+    return min(flows, key=place, default=Group("", [], "a coupling flow"))
 
 
 def parallel_flows(study: Study) -> list[Group]:
     """Return the baselines of the flows that sample all dimensions at once, :func:`parallel_flow` first."""
     first = parallel_flow(study)
-    return sorted(_flows(study, "parallel"), key=lambda flow: (flow.model != first.model, flow.model))
+    flows = of_family(study, "flow", order="parallel")
+    return sorted(flows, key=lambda flow: (flow.model != first.model, flow.model))
 
 
-def _flows(study: Study, order: SamplingOrder) -> list[Group]:
-    """Return the baselines of the flows whose records declare an order of sampling."""
-    declare = {run.record.model for run in study.runs if run.record.sampling.order == order}
-    return [flow for flow in study.baselines("flow") if flow.model in declare]
+def continuous_flow(study: Study) -> Group:
+    """Return the configuration that stands for the continuous flows that are trained by their likelihood."""
+    return representative(study, "continuous flow", lambda s: not is_matched(s), called="a continuous flow")
 
 
-def _standing(study: Study) -> Callable[[Group], tuple[int, int, str]]:
-    """Return a key of flows that is least for the one with most finished seeds, variations, and by name."""
-
-    def place(flow: Group) -> tuple[int, int, str]:
-        seeds = {run.record.seed for run in flow.finished}
-        variations = sum(len(differing(flow, other)) == 1 for other in study.of(flow.model))
-        return -len(seeds), -variations, flow.model
-
-    return place
+def _standing(study: Study, group: Group) -> tuple[int, int]:
+    """Return numbers that are least for the model with most finished seeds, then with most variations."""
+    seeds = {run.record.seed for run in group.finished}
+    variations = sum(len(differing(group, other)) == 1 for other in study.of(group.model))
+    return -len(seeds), -variations
 
 
 def trick(
-    study: Study, setting: str, absent: Callable[[Any], bool], names: tuple[str, str]
+    study: Study, family: str, setting: str, absent: Callable[[Any], bool], names: tuple[str, str]
 ) -> tuple[Group, Group]:
-    """Return the GAN with a trick and without it: two configurations that differ in that setting alone.
+    """Return a model with a trick and without it: two configurations that differ in that setting alone.
 
     Args:
         study: the runs.
+        family: of the model, which is the first of :func:`of_family` that has such a pair.
         setting: the setting that holds the trick.
         absent: whether a value of it means that the trick is off.
         names: names of the two; both are without runs if the study has no such pair.
     """
-    for pair in study.pair("gan", setting):
+    for pair in (pair for group in of_family(study, family) for pair in study.pair(group.model, setting)):
         without, with_it = sorted(pair, key=lambda group: not absent(group.settings.get(setting)))
         if absent(without.settings.get(setting)) and not absent(with_it.settings.get(setting)):
             return with_it.named(names[0]), without.named(names[1])
-    return Group("gan", [], names[0]), Group("gan", [], names[1])
+    return Group("", [], names[0]), Group("", [], names[1])
 
 
 def has_momentum(betas: Any) -> bool:
     """Whether the betas of an optimiser, as a record has them, give it momentum."""
     return isinstance(betas, list) and bool(betas) and is_number(betas[0]) and betas[0] > 0
+
+
+def is_matched(settings: Mapping[str, Any]) -> bool:
+    """Whether a model is trained by matching (a vector field, a score) and not by its likelihood."""
+    return str(settings.get("training._target_")).endswith(".Matching")
+
+
+def is_wasserstein(settings: Mapping[str, Any]) -> bool:
+    """Whether a GAN is trained by the Wasserstein loss."""
+    return settings.get("training.loss") == "wasserstein"
+
+
+def is_clipped_wgan(settings: Mapping[str, Any]) -> bool:
+    """Whether a GAN is a WGAN whose critic's weights are clipped."""
+    return is_wasserstein(settings) and bool(settings.get("training.weight_clip"))
+
+
+def is_penalised_wgan(settings: Mapping[str, Any]) -> bool:
+    """Whether a GAN is a WGAN with a gradient penalty in place of clipped weights."""
+    penalised = bool(settings.get("training.gradient_penalty")) and not settings.get("training.weight_clip")
+    return is_wasserstein(settings) and penalised
 
 
 def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:

@@ -12,6 +12,6 @@ from zoo.comparison.studies import Study
 @claim("Augmentation for the critic helps a GAN where data are few.", order=100)
 def augmentation(study: Study) -> Evidence:
     names = ("augmented", "not augmented")
-    augmented, bare = trick(study, "training.augment", lambda operations: not operations, names)
+    augmented, bare = trick(study, "gan", "training.augment", lambda operations: not operations, names)
     yield compare_distance(study, augmented, bare, "lower", own_rates=True)
     yield compare(augmented, bare, metric_of(study, "memorisation"), "lower", decides=False)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from zoo.comparison.claims.compare import WELCH_OF_LOGARITHMS, compare, compare_distance
 from zoo.comparison.claims.measure import LATENCY, distance_of
 from zoo.comparison.claims.panels import Scatter
-from zoo.comparison.claims.sides import baseline, parallel_flow
+from zoo.comparison.claims.sides import continuous_flow, parallel_flow
 from zoo.comparison.claims.verdict import (
     REFUTED,
     SUPPORTED,
@@ -32,10 +32,10 @@ TEST = (
 
 @claim("A continuous flow needs fewer parameters than a discrete one of the same quality.", order=130)
 def discrete_continuous(study: Study) -> Evidence:
-    continuous, discrete = baseline(study, "ffjord"), parallel_flow(study)
+    continuous, discrete = continuous_flow(study), parallel_flow(study)
     sizes = [group.values(PARAMETERS) for group in (continuous, discrete)]
     if not all(sizes) or min(len(continuous.finished), len(discrete.finished)) < LEAST_SEEDS:
-        yield Missing(needs=f"ffjord and {discrete.label}, {LEAST_SEEDS} finished seeds each")
+        yield Missing(needs=f"{continuous.label} and {discrete.label}, {LEAST_SEEDS} finished seeds each")
         return
     yield _at_the_same_quality(study, continuous, discrete, sizes[0][0], sizes[1][0])
     yield compare(continuous, discrete, LATENCY, "higher", decides=False)
@@ -50,7 +50,7 @@ def _at_the_same_quality(
     verdict, p, remark = _matched(parameters < others, quality.outcome)
     return replace(
         quality,
-        sentence=f"Parameters: ffjord {parameters:,.0f}, {discrete.label} {others:,.0f}. "
+        sentence=f"Parameters: {continuous.label} {parameters:,.0f}, {discrete.label} {others:,.0f}. "
         f"{quality.sentence}{remark}",
         verdict=verdict,
         p=p,

@@ -12,6 +12,6 @@ from zoo.comparison.studies import Study
 @claim("Averaging a GAN's weights improves its samples.", order=90)
 def ema(study: Study) -> Evidence:
     names = ("averaged weights", "last weights")
-    averaged, last = trick(study, "training.ema", lambda decay: not decay, names)
+    averaged, last = trick(study, "gan", "training.ema", lambda decay: not decay, names)
     yield compare_distance(study, averaged, last, "lower", by_seed=True)
     yield compare(averaged, last, OSCILLATION, "lower", decides=False)

@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.comparison.claims.compare import compare, compare_distance, compare_likelihood
 from zoo.comparison.claims.measure import LATENCY
-from zoo.comparison.claims.sides import baseline
+from zoo.comparison.claims.sides import continuous_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, claim
 from zoo.comparison.configurations import Group, differing
 from zoo.comparison.quantities import PARAMETERS
@@ -15,9 +15,10 @@ from zoo.comparison.studies import Study
 
 @claim("A continuous flow with a small f is not expressive, one with a large f is slow.", order=150)
 def field_width(study: Study) -> Evidence:
-    widths = _widths(study)
+    flow = continuous_flow(study)
+    widths = _widths(study, flow)
     if len(widths) < 2:
-        yield Missing(needs="ffjord with two widths of its field")
+        yield Missing(needs=f"{flow.label} with two widths of its field")
         return
     small, large = widths[0], widths[-1]
     yield compare_likelihood(small, large, "higher")
@@ -25,13 +26,12 @@ def field_width(study: Study) -> Evidence:
     yield compare_distance(study, small, large, "higher", decides=False)
 
 
-def _widths(study: Study) -> list[Group]:
-    """Return the configurations of FFJORD that differ in the field's width alone, the narrowest first."""
-    usual = baseline(study, "ffjord")
+def _widths(study: Study, usual: Group) -> list[Group]:
+    """Return the configurations of a flow that differ in the field's width alone, the narrowest first."""
     if not usual.runs:
         return []
     setting = "model.channels" if "model.channels" in usual.settings else "model.hidden"
-    groups = [group for group in study.of("ffjord") if differing(group, usual) <= {setting}]
+    groups = [group for group in study.of(usual.model) if differing(group, usual) <= {setting}]
     groups.sort(key=lambda group: max(group.values(PARAMETERS), default=0))
     return [group.named(f"width {_width_text(group.settings.get(setting))}") for group in groups]
 

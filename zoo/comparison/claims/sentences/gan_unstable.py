@@ -10,7 +10,13 @@ from zoo.comparison.claims.compare import compare
 from zoo.comparison.claims.instability import compare_stability
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
-from zoo.comparison.claims.sides import autoregressive_flow, baseline, has_momentum, parallel_flow
+from zoo.comparison.claims.sides import (
+    autoregressive_flow,
+    has_momentum,
+    of_family,
+    parallel_flow,
+    representative,
+)
 from zoo.comparison.claims.verdict import Evidence, Part, claim
 from zoo.comparison.claims.wording import count_text, p_text
 from zoo.comparison.configurations import Group
@@ -35,21 +41,31 @@ EVENTS = (
 
 @claim("GAN training is unstable, flow training is stable.", order=30)
 def gan_unstable(study: Study) -> Evidence:
-    bare = (widest(study, study.of("gan", _is_bare)) or Group("gan", [])).named("gan without tricks")
+    gan = representative(study, "gan", called="a GAN")
+    vae = representative(study, "vae", called="a VAE")
+    bare = _bare(study)
     coupling = parallel_flow(study)
     flows = (coupling, autoregressive_flow(study))
     for flow in flows:
         yield compare_stability(study, bare, flow, describe_a=BARE)
-    yield compare_stability(study, baseline(study, "gan"), coupling, decides=False)
+    yield compare_stability(study, gan, coupling, decides=False)
     for flow in flows:
         yield compare_sensitivity(study, bare, flow, describe_a=BARE, decides=False)
-    for model in ("gan", "vae"):
-        yield compare_sensitivity(study, baseline(study, model), coupling, decides=False)
+    for model in (gan, vae):
+        yield compare_sensitivity(study, model, coupling, decides=False)
     for flow in flows:
         yield compare(flow, bare, OSCILLATION, "lower", decides=False)
     yield from _unfinished(study)
     gans = [*study.baselines("gan"), *[bare] * bool(bare.runs)]
     yield from _events(gans, [group for group in study.baselines() if group.family not in ("gan", "unknown")])
+
+
+def _bare(study: Study) -> Group:
+    """Return the GAN without its tricks: of the first GAN that was run so, at most learning rates."""
+    for gan in of_family(study, "gan"):
+        if (bare := widest(study, study.of(gan.model, _is_bare))) is not None:
+            return bare.named(f"{gan.model} without tricks")
+    return Group("", [], "a GAN without tricks")
 
 
 def _is_bare(settings: dict[str, Any]) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_distance
 from zoo.comparison.claims.measure import SHARPNESS
-from zoo.comparison.claims.sides import baseline
+from zoo.comparison.claims.sides import is_clipped_wgan, is_penalised_wgan, representative
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
 
 @claim("A gradient penalty mends what clipping the WGAN's weights breaks.", order=60)
 def gradient_penalty(study: Study) -> Evidence:
-    penalised, clipped = baseline(study, "wgan_gp"), baseline(study, "wgan")
+    penalised = representative(study, "gan", is_penalised_wgan, called="a WGAN with a gradient penalty")
+    clipped = representative(study, "gan", is_clipped_wgan, called="a WGAN with clipped weights")
     yield compare_distance(study, penalised, clipped, "lower", own_rates=True)
     yield compare(penalised, clipped, SHARPNESS, "higher", decides=False)

@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.comparison.claims.compare import compare_likelihood
 from zoo.comparison.claims.sensitivity import widest
+from zoo.comparison.claims.sides import is_matched, of_family
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.configurations import Group, is_number
@@ -15,6 +16,7 @@ from zoo.comparison.statistics import MARGIN
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing
 
+BOTH = "a continuous flow trained by its likelihood and one trained by matching,"
 COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_matching")
 
 
@@ -22,21 +24,28 @@ COMMANDS = ("zoo sweep ffjord_vs_matching", "zoo claims ... runs/ffjord_vs_match
     "Diffusion's training (matching) makes a continuous flow of the same network more efficiently.", order=160
 )
 def matching_efficient(study: Study) -> Evidence:
-    likelihood, matching = _timed(study, "ffjord"), _timed(study, "flow_matching")
+    likelihood, matching = _timed(study, matched=False), _timed(study, matched=True)
     if likelihood is None or matching is None:
-        yield Missing(needs="ffjord and flow_matching trained for equal seconds", commands=COMMANDS)
+        yield Missing(needs=f"{BOTH} for equal seconds", commands=COMMANDS)
         return
     if not _alike(likelihood, matching):
-        needs = "ffjord and flow_matching with the same field and budget of seconds, on one device"
+        needs = f"{BOTH} with the same field and budget of seconds, on one device"
         yield Missing(needs=needs, commands=COMMANDS)
         return
     yield _spent(likelihood, matching)
     yield compare_likelihood(matching, likelihood, "lower")
 
 
-def _timed(study: Study, model: str) -> Group | None:
-    """Return a model's configuration that was trained for a given number of seconds."""
-    return widest(study, study.of(model, _has_budget))
+def _timed(study: Study, *, matched: bool) -> Group | None:
+    """Return the first configuration of continuous flows that was trained for a given number of seconds.
+
+    Args:
+        study: the runs.
+        matched: whether it was trained by matching, and not by its likelihood.
+    """
+    flows = of_family(study, "continuous flow", lambda settings: is_matched(settings) == matched)
+    timed = (widest(study, study.of(flow.model, _has_budget)) for flow in flows)
+    return next((group for group in timed if group is not None), None)
 
 
 def _has_budget(settings: dict[str, Any]) -> bool:
@@ -57,8 +66,8 @@ def _spent(likelihood: Group, matching: Group) -> Part:
     updates = [statistics.fmean(group.values(UPDATES) or [0]) for group in (likelihood, matching)]
     return Part(
         sentence=f"The same field ({_parameters(likelihood):,.0f} and {_parameters(matching):,.0f} "
-        f"parameters), {seconds:g} seconds each: {updates[0]:,.0f} updates of FFJORD's likelihood, "
-        f"{updates[1]:,.0f} of flow matching.",
+        f"parameters), {seconds:g} seconds each: {updates[0]:,.0f} updates of {likelihood.label} by "
+        f"its likelihood, {updates[1]:,.0f} of {matching.label} by matching.",
         n=count_text(likelihood.runs, matching.runs),
         runs=likelihood.runs + matching.runs,
         decides=False,

@@ -12,6 +12,6 @@ from zoo.comparison.studies import Study
 @claim("A GAN trains better with momentum off.", order=80)
 def momentum_off(study: Study) -> Evidence:
     names = ("beta1 = 0", "beta1 = 0.5")
-    off, on = trick(study, "training.betas", has_momentum, names)
+    off, on = trick(study, "gan", "training.betas", has_momentum, names)
     yield compare_distance(study, off, on, "lower", own_rates=True)
     yield compare(off, on, OSCILLATION, "lower", decides=False)

@@ -15,6 +15,6 @@ from zoo.comparison.studies import Study
 @claim("Truncating a GAN's latents trades diversity for fidelity.", order=110)
 def truncation(study: Study) -> Evidence:
     names = ("truncated", "not truncated")
-    truncated, whole = trick(study, "model.truncation", lambda scale: scale in (None, 1.0), names)
+    truncated, whole = trick(study, "gan", "model.truncation", lambda scale: scale in (None, 1.0), names)
     yield compare(truncated, whole, metric_of(study, "precision"), "higher", by_seed=True)
     yield compare(truncated, whole, metric_of(study, "recall"), "lower", by_seed=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims.compare import compare_distance
-from zoo.comparison.claims.sides import baseline
+from zoo.comparison.claims.sides import is_clipped_wgan, is_wasserstein, representative
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.configurations import Group
@@ -15,7 +15,8 @@ from zoo.comparison.studies import Study
 
 @claim("The WGAN's empirical results are not very good.", order=50)
 def wgan(study: Study) -> Evidence:
-    clipped, gan = baseline(study, "wgan"), baseline(study, "gan")
+    clipped = representative(study, "gan", is_clipped_wgan, called="a WGAN with clipped weights")
+    gan = representative(study, "gan", lambda settings: not is_wasserstein(settings), called="a GAN")
     yield compare_distance(study, clipped, gan, "higher", own_rates=True)
     yield _spent(clipped, gan)
 
