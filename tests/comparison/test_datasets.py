@@ -91,6 +91,55 @@ def test_tables_that_differ_in_the_test_split_alone_are_other_data(tmp_path):
     assert any("test dddddddd" in name for name in names)
 
 
+MEANT = {
+    "columns": ["a", "b"], "mean": [0.1, 2.0], "std": [1.0, 3.0], "classes": ["no", "yes"],
+    "log_scale": 1.1, "path": "t.csv",
+}  # fmt: skip
+LABELS = {"train": "1" * 16, "test": "2" * 16}
+
+
+def meaning_that(root, key, labels=LABELS, seed=0, **changes):
+    """Write a run on a labelled table of a user's own, with changes of what it stands for; return the run."""
+    run = own(root, "table:a", "d", key=f"-{key}", seed=seed)
+    run.record.provenance.data.details, run.record.provenance.data.labels = MEANT | changes, labels
+    return Run(run.record, save(root, run.record))
+
+
+@pytest.mark.parametrize(
+    ("other", "title"),
+    [
+        ({"columns": ["a", "c"]}, "columns a, c"),
+        ({"mean": [0.1, 2.5]}, "units"),
+        ({"mean": [0.2, 4.0], "std": [2.0, 6.0]}, "units"),
+        ({"classes": ["yes", "no"]}, "classes yes, no"),
+        ({"classes": ["no", "yes", "perhaps"]}, "classes no, yes, perhaps"),
+        ({"labels": LABELS | {"train": "3" * 16}}, "labels"),
+        ({"labels": {}}, ""),
+    ],
+)
+def test_equal_values_that_stand_for_something_else_are_other_data(tmp_path, other, title):
+    first, second = meaning_that(tmp_path, "first"), meaning_that(tmp_path, "second", **other)
+    assert len(studies([first, second])) == 2
+    assert paired(first, second) is None
+    names = [run.data for run in with_labels([first, second])]
+    assert len({*names}) == 2
+    assert title in names[1]
+    assert "fingerprint" not in names[1]
+
+
+def test_rounding_and_the_place_of_the_file_make_no_other_data(tmp_path):
+    same = {"mean": [0.1 + 1e-12, 2.0], "std": [1.0, 3.0 - 1e-12], "path": "elsewhere.parquet", "new": 1}
+    (study,) = studies([meaning_that(tmp_path, "it"), meaning_that(tmp_path, "it", seed=1, **same)])
+    assert [len(group.runs) for group in study.groups] == [2]
+
+
+@pytest.mark.parametrize("value", [None, "x", 1, [None, 1.0], [0.0, 0.0], [1e400, 1.0], {"a": 1}])
+@pytest.mark.parametrize("name", ["mean", "std", "columns", "classes"])
+def test_a_damaged_meaning_is_compared_without_an_error(tmp_path, name, value):
+    runs = [meaning_that(tmp_path, "first"), meaning_that(tmp_path, "second", **{name: value})]
+    assert len(studies(runs)) == 2
+
+
 def test_three_data_sets_of_one_name_have_three_labels():
     three = [
         Dataset("photos", (3, 8, 8), 256, (), "a"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -113,6 +114,54 @@ def test_other_data_are_not_evaluated(table, workdir, capsys):
     assert (workdir / "runs/it/record.json").read_bytes() == before
     table(0)
     assert main(["evaluate", "runs/it"]) == 0
+
+
+UNITS = np.random.default_rng(0).normal(size=(100, 3))
+OTHERS = {
+    "units of columns": [UNITS * [2, 1, 4], "a,b,c,k"],
+    "columns": [UNITS, "a,c,b,k"],
+}
+
+
+@pytest.mark.parametrize("part", OTHERS)
+def test_equal_values_in_other_units_or_of_other_columns_are_not_evaluated(workdir, capsys, part):
+    def write(x, header):
+        np.savetxt(workdir / "t.csv", x, delimiter=",", header=header[: 2 * x.shape[1] - 1], comments="")
+
+    write(UNITS, "a,b,c,k")
+    assert main(["train", *RUN, "data=table", "data.path=t.csv"]) == 0
+    before = (workdir / "runs/it/record.json").read_bytes()
+    write(*OTHERS[part])
+    assert main(["evaluate", "runs/it"]) == 2
+    assert f"(other {part})" in capsys.readouterr().err
+    assert (workdir / "runs/it/record.json").read_bytes() == before
+
+
+def test_other_labels_or_classes_are_not_evaluated(workdir, capsys):
+    def write(labels):
+        rows = [f"{a},{b},{label}" for (a, b), label in zip(UNITS[:, :2].tolist(), labels, strict=True)]
+        (workdir / "t.csv").write_text("\n".join(["a,b,k", *rows]))
+
+    kinds = np.random.default_rng(1).integers(0, 2, 100)
+    write(kinds)
+    own = ["data=table", "data.path=t.csv", "data.label=k"]
+    assert main(["train", *RUN, *own]) == 0
+    for labels, part in (
+        (1 - kinds, "labels"),
+        (kinds + 1, "classes"),
+        (np.arange(100) % 5, "classes and labels"),
+    ):
+        write(labels)
+        assert main(["evaluate", "runs/it"]) == 2
+        assert f"(other {part})" in capsys.readouterr().err
+    write(kinds)
+    file = workdir / "runs/it/record.json"  # as older records are: without hashes of the labels
+    old = yaml.safe_load(file.read_text())
+    del old["provenance"]["data"]["labels"]
+    file.write_text(json.dumps(old))
+    assert main(["evaluate", "runs/it"]) == 0
+    write(1 - kinds)
+    assert main(["evaluate", "runs/it"]) == 2
 
 
 def test_data_that_differ_in_the_test_split_alone_are_other_data(workdir, capsys):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from zoo.comparison.collect import Run
+from zoo.record import digest, meaning
 
 DIGITS = 8  # of a fingerprint, which are shown
 
@@ -23,6 +25,8 @@ class Dataset:
         sizes: examples by split.
         fingerprint: hash of the training split.
         held_out: of a user's own data the hashes of the other splits, by their names, where recorded.
+        meaning: of a user's own data what their values stand for, see :func:`zoo.record.meaning`: tables in
+            other units, or with other names or labels, are other data even where the fingerprints agree.
         key: the name; of a user's own data with such hashes, which need no name, a word for all of them.
     """
 
@@ -32,6 +36,7 @@ class Dataset:
     sizes: tuple[tuple[str, int], ...] = ()
     fingerprint: str | None = None
     held_out: tuple[tuple[str, str], ...] = ()
+    meaning: tuple[tuple[str, str], ...] = ()
     key: str = ""
 
     def __post_init__(self) -> None:
@@ -51,13 +56,12 @@ def dataset(run: Run) -> Dataset:
     shape = None if about.shape is None else tuple(about.shape)
     sizes = tuple(sorted(about.sizes.items()))
     settings = run.record.provenance.config.get("data")
-    is_own = isinstance(settings, dict) and "content" in settings
-    held_out = sorted((split, mark) for split, mark in about.fingerprints.items() if split != "train")
-    if is_own and held_out:
-        return Dataset(
-            run.record.data, shape, about.levels, sizes, about.fingerprint, tuple(held_out), key="own data"
-        )
-    return Dataset(run.record.data, shape, about.levels, sizes, about.fingerprint)
+    facts = (run.record.data, shape, about.levels, sizes, about.fingerprint)
+    if not (isinstance(settings, dict) and "content" in settings):
+        return Dataset(*facts)
+    held_out = tuple(sorted(item for item in about.fingerprints.items() if item[0] != "train"))
+    stands_for = tuple(sorted(meaning(about).items()))
+    return Dataset(*facts, held_out, stands_for, key="own data" if held_out else "")
 
 
 def dimensions(run: Run) -> int:
@@ -86,9 +90,12 @@ def labels(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
 
 
 def _differences(alike: list[Dataset]) -> dict[Dataset, str]:
-    """Return what sets each of several data sets of one name apart: size, levels, or else the fingerprint."""
+    """Return what sets each of several data sets of one name apart: size, levels, names, units, labels.
+
+    If these are the same, it is the fingerprint.
+    """
     known = [data for data in alike if data.known]
-    facts = [[_size(data), _levels(data), *_counts(data, known)] for data in known]
+    facts = [[_size(data), _levels(data), *_counts(data, known), *_meanings(data)] for data in known]
     differing = [place for place, column in enumerate(zip(*facts, strict=True)) if len(set(column)) > 1]
     texts = [", ".join(row[place] for place in differing if row[place]) for row in facts]
     if len(set(texts)) < len(texts):
@@ -121,3 +128,21 @@ def _counts(data: Dataset, known: list[Dataset]) -> list[str]:
     counts = dict(data.sizes)
     splits = dict.fromkeys(split for other in known for split, _ in other.sizes)
     return [f"{split} {counts[split]:,}" if split in counts else f"no {split}" for split in splits]
+
+
+def _meanings(data: Dataset) -> list[str]:
+    """Return in short what the values of a data set stand for, a text for each part of it."""
+    parts = dict(data.meaning)
+    return [
+        f"columns {_shortened(parts, 'columns')}" if "columns" in parts else "",
+        f"units {digest(parts, 'units')}" if "units" in parts else "",
+        f"classes {_shortened(parts, 'classes')}" if "classes" in parts else "",
+        f"labels {digest(parts, 'labels')}" if "labels" in parts else "",
+    ]
+
+
+def _shortened(parts: dict[str, str], name: str) -> str:
+    """Return the names in a part of a meaning; of many only the first and a hash of all."""
+    text = parts[name]
+    names = [str(value) for value in json.loads(text)] if text.startswith("[") else [text]
+    return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:2])}, ... {digest(parts, name)}"

@@ -78,7 +78,7 @@ class DataModule(pl.LightningDataModule):
             self.spec.check(x)
 
     def describe(self) -> DataDescription:
-        """Return name, sizes, split rule, spec and fingerprints of the splits, for the record."""
+        """Return name, sizes, split rule, spec and fingerprints of splits and labels, for the record."""
         fingerprints = {split: _fingerprint(x) for split, x in self.splits.items()}
         return DataDescription(
             name=self.name,
@@ -86,6 +86,7 @@ class DataModule(pl.LightningDataModule):
             split_rule=self.split_rule,
             fingerprint=fingerprints["train"],
             fingerprints=fingerprints,
+            labels={split: _fingerprint(y.to(torch.int64)) for split, y in self.labels.items()},
             shape=list(self.spec.shape),
             levels=self.spec.levels,
             classes=self.spec.classes,

@@ -14,6 +14,7 @@ from zoo.record.files import (
     clear,
     write_atomic,
 )
+from zoo.record.meaning import digest, meaning
 from zoo.record.reader import read
 from zoo.record.schema import (
     SCHEMA,
@@ -69,6 +70,8 @@ __all__ = [
     "best_validation",
     "clear",
     "curves",
+    "digest",
+    "meaning",
     "read",
     "read_rows",
     "write_atomic",

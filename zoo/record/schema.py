@@ -269,6 +269,7 @@ class DataDescription(Part):
         split_rule: how the splits were made.
         fingerprint: hash of the training split.
         fingerprints: hash of each split; empty in records made before it was kept.
+        labels: hash of the labels of each split; empty without labels and in records made before it was kept.
         shape: of an example.
         levels: number of values of an integer pixel; None for continuous data.
         classes: number of labels; None without labels.
@@ -282,6 +283,7 @@ class DataDescription(Part):
     split_rule: str | None = None
     fingerprint: str | None = None
     fingerprints: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
     shape: list[Count] | None = None
     levels: Count | None = None
     classes: Count | None = None

@@ -29,6 +29,7 @@ from zoo.record import (
     Provenance,
     Record,
     Sampling,
+    meaning,
     read,
 )
 from zoo.running.artifacts import write_arrays, write_samples
@@ -185,7 +186,8 @@ def _check_code(kept: Provenance, spec: RunSpec, directory: Path) -> None:
 def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory: Path) -> None:
     """Raise a ZooError if the data are not those that the run was trained on.
 
-    Of data without a fingerprint of each split, in older records, that of the training split counts.
+    What an older record does not hold, such as a fingerprint of each split, is not compared; without hashes
+    of the labels, the file itself must be the one of then.
     """
     before = kept.data
     if before is None:
@@ -196,10 +198,20 @@ def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory
         (before.shape, now.shape),
         (before.fingerprints, now.fingerprints),
     ]
+    other = []
     if any(then and then != present for then, present in pairs) or before.levels != now.levels:
+        other.append("values, sizes or splits")
+    meant, means = meaning(before), meaning(now)
+    other += [
+        f"{part} of columns" if part == "units" else part for part in meant if meant[part] != means.get(part)
+    ]
+    contents = [(config.get("data") or {}).get("content") for config in (kept.config, spec.identity.config)]
+    if now.labels and not before.labels and isinstance(contents[0], str) and contents[0] != contents[1]:
+        other.append("labels, perhaps, of which the record has no hash")
+    if other:
         raise ZooError(
             f"The data of {spec.identity.data} are not those that the run in {directory} was trained on "
-            "(other values, sizes or splits), so it is not evaluated and its record stays; give those data, "
+            f"(other {listed(other)}), so it is not evaluated and its record stays; give those data, "
             "by data.path= if they have moved, or train anew."
         )
 
