@@ -23,6 +23,7 @@ from zoo.comparison.configurations import Group
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import (
     LATENCY,
+    LIKELIHOODS,
     PARAMETERS,
     SEQUENTIAL_EVALUATIONS,
     THROUGHPUT,
@@ -35,8 +36,7 @@ from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing
 from zoo.record import LIKELIHOOD, Direction
 
-LEAST = 2  # seeds of a configuration that is ranked
-LIKELIHOODS = ("bits_per_dim", "nll", "kl")
+LEAST_RANKED = 2  # seeds of a configuration that is ranked
 COUNTS = (SEQUENTIAL_EVALUATIONS, PARAMETERS, UPDATES)  # without an error: unequal is different
 TIMED = (LATENCY, THROUGHPUT, TRAIN_SECONDS)
 ALPHABET = string.ascii_lowercase + string.ascii_uppercase
@@ -161,7 +161,7 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
         kind = kinds.pop() if len(kinds) == 1 else "mixed"
         if kind == "mixed":
             reason = reason or "its seeds' kinds differ"
-        scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST else None
+        scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST_RANKED else None
         found.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
     return found
 
@@ -183,7 +183,9 @@ def rank(rows: Sequence[Entry], quantity: Quantity) -> Ranking:
     """
     direction = quantity.direction
     logs = is_logarithmic(rows, quantity)
-    ranked = [row for row in rows if not row.reason and (len(row.values) >= LEAST or quantity in COUNTS)]
+    ranked = [
+        row for row in rows if not row.reason and (len(row.values) >= LEAST_RANKED or quantity in COUNTS)
+    ]
     ranked.sort(key=lambda row: loss(statistics.fmean(row.values), direction))
     different: np.ndarray = np.less(pairwise(ranked, quantity), LEVEL)
     ordered = direction != "none"
@@ -284,7 +286,7 @@ def scores_of(runs: Sequence[Run]) -> Scores | None:
             return None
         order = np.argsort(indices)
         found.append((values[order], indices[order]))
-    if len(found) < LEAST:
+    if len(found) < LEAST_RANKED:
         return None
     common = found[0][1]
     for _, indices in found[1:]:

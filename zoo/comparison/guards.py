@@ -48,7 +48,7 @@ def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
 
 def _collapsed(study: Study, factor: float) -> dict[str, str]:
     reasons = {}
-    recall = _recall(study)
+    recall = recall_of(study)
     for group in study.groups:
         values = group.values(recall)
         if values and statistics.fmean(values) < RECALL:
@@ -93,6 +93,7 @@ def relative_distance(study: Study, group: Group) -> float:
     return statistics.fmean(distances) / statistics.fmean(known) if known and distances else math.nan
 
 
-def _recall(study: Study) -> Quantity | None:
+def recall_of(study: Study) -> Quantity | None:
+    """Return the recall of the data by the samples, of whatever feature extractor; None if no run has it."""
     names = {name for run in study.runs for name in run.record.metrics if name.partition("/")[0] == "recall"}
     return metric_value(min(names), direction="higher") if names else None

@@ -30,6 +30,10 @@ class Quantity:
         return None if value is None else float(value)
 
 
+MEGABYTE = 1e6  # bytes
+LIKELIHOODS = ("bits_per_dim", "nll", "kl")  # metrics that are ranked within a kind
+
+
 def metric_value(name: str, unit: str = "1", direction: Direction = "lower") -> Quantity:
     """Return the value of a metric as a quantity."""
     return Quantity(name, unit, direction, lambda r: r.metrics[name].value if name in r.metrics else None)

@@ -22,7 +22,7 @@ from zoo.comparison.statistics import LEVEL
 from zoo.comparison.studies import Study
 from zoo.record import best_validation
 
-LEAST = 4  # configurations of a family
+LEAST_CONFIGURATIONS = 4  # configurations of a family
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def jackknife_error(trials: Sequence[Trial], k: int) -> float:
 
 
 def efforts(study: Study) -> list[Effort]:
-    """Return the curve of each family with :data:`LEAST` configurations or more.
+    """Return the curve of each family with :data:`LEAST_CONFIGURATIONS` configurations or more.
 
     A configuration whose runs diverged or collapsed counts as the worst of the study: it cost its budget.
     """
@@ -93,7 +93,9 @@ def efforts(study: Study) -> list[Effort]:
         lost = value is None or key_of(group) in dead
         if value is not None or not group.finished:
             by_family.setdefault(group.family, []).append((group, worst if lost or value is None else value))
-    found = [_effort(family, pairs) for family, pairs in by_family.items() if len(pairs) >= LEAST]
+    found = [
+        _effort(family, pairs) for family, pairs in by_family.items() if len(pairs) >= LEAST_CONFIGURATIONS
+    ]
     return sorted(found, key=lambda effort: family_rank(effort.family))
 
 

@@ -28,7 +28,7 @@ from zoo.comparison import page
 from zoo.comparison.claims import decide
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.commands import compare
-from zoo.comparison.page.payload import Strings
+from zoo.comparison.page.shorten import Strings
 from zoo.errors import ZooError
 from zoo.record import CURVES, RECORD
 

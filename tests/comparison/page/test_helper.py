@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from invented import built, gathered
 
+from zoo.comparison.guards import recall_of
 from zoo.comparison.recommend import Constraints, recommend
-from zoo.comparison.recommend.numbers import recall_of
-from zoo.comparison.recommend.question import FRONT, LIKELY
+from zoo.comparison.recommend.shortlist import FRONT, LIKELY
 from zoo.comparison.studies import studies
 from zoo.config import options
+from zoo.errors import ZooError
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "results" / "quickstart" / "records"
 QUESTIONS = [
@@ -29,9 +30,11 @@ QUESTIONS = [
     Constraints(invertible=True),
     Constraints(conditional=True),
     Constraints(fidelity=0.0, density=1.0),
-    Constraints(fidelity=0.0, coverage=1.0, likelihood="exact"),
     Constraints(fidelity=1.0, coverage=1.0),
 ]
+BY_RECALL = Constraints(fidelity=0.0, coverage=1.0, likelihood="exact")  # the invented runs have no recall
+CASES = [(records, one) for records in ("invented", "quickstart") for one in QUESTIONS]
+CASES.append(("quickstart", BY_RECALL))
 ASK = """(asked => {
   const answer = zoo.decide(zoo.current(), asked);
   return {
@@ -46,7 +49,7 @@ ASK = """(asked => {
 NAMES = "[...document.querySelectorAll('#helper-box .card h3 button')].map(button => button.textContent)"
 
 
-@pytest.fixture(scope="module", params=["invented", "quickstart"])
+@pytest.fixture(scope="module")
 def asked(request, browser, page, tmp_path_factory):
     """Return runs, and the page of them in a tab."""
     if request.param == "invented":
@@ -59,13 +62,19 @@ def asked(request, browser, page, tmp_path_factory):
     tab.close()
 
 
-@pytest.mark.parametrize("constraints", QUESTIONS, ids=repr)
+@pytest.mark.parametrize("asked", ["invented"], indirect=True)
+def test_the_page_says_that_no_record_has_what_decides(asked):
+    study, tab = asked
+    assert recall_of(study) is None
+    certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(BY_RECALL))}).certainty")
+    assert certainty == "The records have none of the weighted criteria."
+    with pytest.raises(ZooError, match="none of the weighted criteria"):
+        recommend([study], BY_RECALL)
+
+
+@pytest.mark.parametrize(("asked", "constraints"), CASES, indirect=["asked"], ids=repr)
 def test_the_page_and_the_terminal_answer_alike(asked, constraints):
     study, tab = asked
-    if constraints.coverage and not constraints.fidelity and recall_of(study) is None:
-        certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(constraints))}).certainty")
-        assert certainty == "The records have none of the weighted criteria."
-        return
     answer = recommend([study], dataclasses.replace(constraints, data=study.label), options("model"))
     found = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
     expected = {card.name: card for card in answer.cards}

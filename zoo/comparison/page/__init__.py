@@ -31,6 +31,7 @@ from zoo.comparison.figures.style import INK, PAPER
 from zoo.comparison.page import answers, evidence, payload
 from zoo.comparison.page.pixels import Pixels, pictures_of
 from zoo.comparison.page.series import curves_of
+from zoo.comparison.page.shorten import Strings
 from zoo.comparison.studies import studies
 from zoo.comparison.tables import Table
 from zoo.comparison.templates import render
@@ -217,7 +218,7 @@ def contents(
     runs: Sequence[Run],
     decisions: Sequence[Decision] = (),
     warnings: Sequence[str] = (),
-    strings: payload.Strings | None = None,
+    strings: Strings | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
     """Return the page's data, the curves of the runs, and the bytes of the pictures."""
     facts, compared, pixels = payload.facts(runs, strings), studies(runs), Pixels()

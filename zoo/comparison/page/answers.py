@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import collapsed, key_of
-from zoo.comparison.page.payload import rounded, row_id, study_id
+from zoo.comparison.guards import collapsed, key_of, recall_of
+from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
-from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, recall_of, standard_error
+from zoo.comparison.recommend.admission import is_conditional, is_invertible
+from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, standard_error
 from zoo.comparison.slide import of_study, slide
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
@@ -92,12 +93,8 @@ def _candidate(
         "collapsed": dead.get(key_of(group), ""),
         "values": {name: [_exactly(value) for value in found] for name, found in values.items() if found},
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
-        "invertible": any(
-            name.startswith("invertibility/") and metric.value is not None
-            for run in group.finished
-            for name, metric in run.record.metrics.items()
-        ),
-        "conditional": group.settings.get("model.conditional") is True,
+        "invertible": is_invertible(group),
+        "conditional": is_conditional(group),
         "images": sum(images) / len(images) if images else None,
     }
 

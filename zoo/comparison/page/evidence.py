@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.comparison.claims.render import evidence_text, missing_beside_text, missing_text
 from zoo.comparison.claims.verdict import Decision, Part
-from zoo.comparison.page.payload import rounded, row_id, study_id
+from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.studies import Study
 
 Json = dict[str, Any]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.comparison.page.payload import rounded
+from zoo.comparison.page.shorten import rounded
 from zoo.record import read_rows
 
 POINTS, FEWEST = 60, 20  # points of a curve: of few runs, and the least of very many

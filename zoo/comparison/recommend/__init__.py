@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.recommend.answer import (
-    LIKELIHOODS,
+    LIKELIHOOD_LEVELS,
     Answer,
     Card,
     Constraints,
@@ -21,12 +21,14 @@ from zoo.comparison.recommend.answer import (
     Relaxation,
 )
 from zoo.comparison.recommend.numbers import limit_text, seconds_text
-from zoo.comparison.recommend.question import Question, dimension_of
+from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.shortlist import shortlist
+from zoo.comparison.recommend.unmeasured import dimension_of
 from zoo.comparison.studies import Study, studies
 from zoo.errors import ZooError
 
 __all__ = [
-    "LIKELIHOODS",
+    "LIKELIHOOD_LEVELS",
     "Answer",
     "Card",
     "Constraints",
@@ -58,13 +60,13 @@ def recommend(
     every = [one for one in runs if isinstance(one, Study)]
     every = every or studies([one for one in runs if isinstance(one, Run)])
     study, notes = _chosen(every, asked)
-    question = Question(study, asked, models, notes)
+    question = Question(study, asked)
     if not question.criteria:
         raise ZooError(
             f"The records of {study.title} have none of the weighted criteria; give other weights or "
             "another data set."
         )
-    return question.answer()
+    return shortlist(question, models, notes)
 
 
 def _chosen(every: Sequence[Study], asked: Constraints) -> tuple[Study, list[str]]:
@@ -74,8 +76,8 @@ def _chosen(every: Sequence[Study], asked: Constraints) -> tuple[Study, list[str
         raise ZooError(
             "The weights of fidelity, coverage and density must not be negative, and one positive."
         )
-    if asked.likelihood not in LIKELIHOODS:
-        raise ZooError(f"likelihood is one of {', '.join(LIKELIHOODS)}; got '{asked.likelihood}'.")
+    if asked.likelihood not in LIKELIHOOD_LEVELS:
+        raise ZooError(f"likelihood is one of {', '.join(LIKELIHOOD_LEVELS)}; got '{asked.likelihood}'.")
     if not every:
         raise ZooError("There are no runs to recommend from.")
     if asked.data is not None:

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Likelihood = Literal["any", "estimate", "bound", "exact"]
-LIKELIHOODS: tuple[Likelihood, ...] = (
-    "any",
-    "estimate",
-    "bound",
-    "exact",
-)  # each asks for more than the last
+# each asks for more than the last
+LIKELIHOOD_LEVELS: tuple[Likelihood, ...] = ("any", "estimate", "bound", "exact")
 
 
 @dataclass(frozen=True)
@@ -60,7 +56,7 @@ class Number:
         name: of the quantity.
         unit: of the values.
         mean: over seeds.
-        low, high: 95 % interval of the mean: t over seeds, or 1.96 standard errors of the evaluation for one
+        low, high: 95 % interval of the mean: t over seeds, or that of the evaluation's standard error for one
             seed; None where neither is known.
         n: number of seeds.
         kind: of a likelihood.

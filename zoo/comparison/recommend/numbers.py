@@ -8,14 +8,11 @@ import statistics
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import interval
-from zoo.comparison.quantities import LATENCY, PARAMETERS, THROUGHPUT, Quantity, metric_value
+from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
-from zoo.comparison.studies import Study
+from zoo.comparison.statistics import NORMAL_QUANTILE
 from zoo.comparison.tables.cells import number
 from zoo.record import Record
-
-MEGABYTE = 1e6
-NORMAL_QUANTILE = 1.96
 
 
 def _training_seconds(record: Record) -> float | None:
@@ -34,12 +31,6 @@ LIMITS: dict[
     "memory": (MEMORY, True, "training needs"),
     "parameters": (SIZE, True, "it has"),
 }
-
-
-def recall_of(study: Study) -> Quantity | None:
-    """Return the recall of the data by the samples, of whatever feature extractor; None if nobody has it."""
-    names = {name for run in study.runs for name in run.record.metrics if name.partition("/")[0] == "recall"}
-    return metric_value(min(names), direction="higher") if names else None
 
 
 def number_of(group: Group, quantity: Quantity, kind: str = "") -> Number | None:

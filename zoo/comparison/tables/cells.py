@@ -13,7 +13,6 @@ from zoo.comparison.configurations import Group
 from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
-LIKELIHOODS = ("bits_per_dim", "nll", "kl")
 KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
 DAGGER = (

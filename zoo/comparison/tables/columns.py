@@ -19,6 +19,7 @@ from zoo.comparison.metrics import kind_of, shared_error
 from zoo.comparison.quantities import (
     IMAGES_SEEN,
     LATENCY,
+    LIKELIHOODS,
     PARAMETERS,
     SEQUENTIAL_EVALUATIONS,
     THROUGHPUT,
@@ -29,7 +30,6 @@ from zoo.comparison.quantities import (
 )
 from zoo.comparison.tables.cells import (
     KIND_MARKS,
-    LIKELIHOODS,
     SAMPLE,
     Cell,
     Footnotes,

@@ -1,0 +1,100 @@
+"""The facts of every run on the page: its origin, its machine, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zoo.comparison.collect import Run
+from zoo.comparison.page.shorten import Strings, rounded
+from zoo.record import Hardware, Record
+
+Json = dict[str, Any]
+
+
+def facts_of_runs(runs: Sequence[Run], strings: Strings) -> Json:
+    """Return a list of each fact, with an entry for each run."""
+
+    def each(fact: Callable[[Run], Any]) -> list[Any]:
+        return [fact(run) for run in runs]
+
+    def text(fact: Callable[[Run], str | None]) -> list[int]:
+        return [strings.place(fact(run) or "") for run in runs]
+
+    return {
+        "id": each(lambda run: run.record.run_id),
+        "seed": each(lambda run: run.record.seed),
+        "status": text(lambda run: run.record.status),
+        "reason": text(lambda run: run.record.reason),
+        "command": each(lambda run: run.record.provenance.command or ""),
+        "hash": each(lambda run: (run.record.provenance.config_hash or "")[:16]),
+        "commit": text(lambda run: (run.record.provenance.git_commit or "")[:12]),
+        "versions": text(lambda run: _pairs(run.record.provenance.versions)),
+        "hardware": text(lambda run: hardware_text(run.record.provenance.hardware)),
+        "load": text(_load),
+        "again": text(_judged_again),
+        "checkpoint": text(lambda run: _checkpoint(run.record)),
+        "finished": text(lambda run: (run.record.provenance.finished_at or "")[:16].replace("T", " ")),
+        "directory": each(lambda run: _where(run)),
+        "images": each(lambda run: run.record.cost.images_seen),
+        "flops": each(lambda run: rounded(run.record.cost.flops_per_example)),
+    }
+
+
+def _where(run: Run) -> str:
+    """Return the last three parts of the path of a run: enough to find it, nothing of the machine."""
+    return "/".join(run.directory.parts[-3:])
+
+
+def _checkpoint(record: Record) -> str:
+    source = record.provenance
+    if not source.checkpoint:
+        return ""
+    facts = [source.checkpoint]
+    if source.checkpoint_updates is not None:
+        facts.append(f"after {source.checkpoint_updates:,} updates")
+    if source.weights:
+        facts.append(f"{source.weights} weights")
+    return ", ".join(facts)
+
+
+def _load(run: Run) -> str:
+    load = run.record.sampling.load
+    if load is None or load.before is None:
+        return ""
+    after = "" if load.after is None else f" to {load.after:.1f}"
+    return f"load {load.before:.1f}{after} on {load.cores} cores while speed was measured"
+
+
+def _judged_again(run: Run) -> str:
+    again = run.record.provenance.judged_again
+    if again is None:
+        return ""
+    return f"judged again by commit {(again.git_commit or 'unknown')[:12]} on {hardware_text(again.hardware)}"
+
+
+def hardware_text(hardware: Hardware) -> str:
+    """Return a machine in words."""
+    counts = [(getattr(hardware, name), name) for name in ("cores", "threads", "jobs")]
+    facts = [f"{count} {name if count != 1 else name[:-1]}" for count, name in counts if count is not None]
+    return ", ".join(filter(None, [hardware.accelerator, hardware.cpu, *facts]))
+
+
+def _pairs(facts: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items())
+
+
+def summary(runs: Sequence[Run]) -> Json:
+    """Return what the head of the page says: how many of what, when, by which code."""
+    records = [run.record for run in runs]
+    times = [r.provenance.finished_at for r in records if r.provenance.finished_at]
+    return {
+        "runs": len(runs),
+        "models": len({r.model for r in records}),
+        "finished": sum(r.status == "finished" for r in records),
+        "seeds": len({r.seed for r in records}),
+        "newest": max(times, default="")[:16].replace("T", " "),
+        "commits": sorted({(r.provenance.git_commit or "")[:12] for r in records} - {""}),
+        "versions": sorted({v for r in records if (v := r.provenance.versions.get("zoo"))}),
+        "machines": sorted({m for r in records if (m := hardware_text(r.provenance.hardware))}),
+    }

@@ -1,0 +1,59 @@
+"""Which constraint, relaxed to which value, lets in a better configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from zoo.comparison.recommend.admission import Candidate
+from zoo.comparison.recommend.answer import Reason, Relaxation
+from zoo.comparison.recommend.numbers import LIMITS, limit_text, loosened
+from zoo.comparison.recommend.question import Question
+
+_RELAXABLE = {
+    "likelihood": "that likelihood",
+    "latency": "the latency",
+    "throughput": "the throughput",
+    "training": "the training time",
+    "memory": "the memory",
+    "parameters": "the limit of parameters",
+    "invertible": "invertible latents",
+    "conditional": "labels",
+    "lost": "the limit of lost runs",
+}
+
+
+def relaxations(
+    question: Question, candidates: Sequence[Candidate], answers: Sequence[Candidate]
+) -> list[Relaxation]:
+    """Return for each constraint the nearest configuration that it alone keeps out and that leads."""
+    best = min((question.main_loss(one.group) for one in answers), default=math.inf)
+    nearest: dict[str, tuple[float, Relaxation]] = {}
+    for one in candidates:
+        if len(one.reasons) != 1 or one.reasons[0].constraint not in _RELAXABLE:
+            continue
+        ranked_apart = question.asked.density and answers and one.kind != answers[0].kind
+        if ranked_apart or question.main_loss(one.group) >= best:
+            continue
+        distance, relaxation = _relaxation(question, one, one.reasons[0])
+        known = nearest.get(relaxation.constraint)
+        if known is None or distance < known[0]:
+            nearest[relaxation.constraint] = distance, relaxation
+    return [relaxation for _, relaxation in sorted(nearest.values(), key=lambda item: item[0])]
+
+
+def _relaxation(question: Question, one: Candidate, reason: Reason) -> tuple[float, Relaxation]:
+    """Return what lets a configuration in, and how far that is, as the logarithm of a factor."""
+    constraint, limit, needed = reason.constraint, getattr(question.asked, reason.constraint), reason.needed
+    gain = f"{one.name} comes in ({question.main_text(one.group)})."
+    if constraint in LIMITS and needed is None:
+        return math.inf, Relaxation(constraint, None, one.name, f"Without {_RELAXABLE[constraint]} {gain}")
+    if constraint == "lost" and needed is not None:
+        return needed - limit, Relaxation(
+            constraint, needed, one.name, f"At {limit_text('lost', needed)} {gain}"
+        )
+    if needed is None:
+        return 0.0, Relaxation(constraint, None, one.name, f"Without {_RELAXABLE[constraint]} {gain}")
+    value = loosened(needed, LIMITS[constraint][1])
+    far = abs(math.log(needed / limit)) if needed > 0 and limit > 0 else math.inf
+    return far, Relaxation(constraint, value, one.name, f"At {limit_text(constraint, value)} {gain}")

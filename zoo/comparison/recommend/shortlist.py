@@ -1,0 +1,161 @@
+"""The reasoned short list: the configurations that are possibly the best, and what is said of each."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from zoo.comparison.groups import Entry, loss, rank
+from zoo.comparison.quantities import LATENCY, THROUGHPUT
+from zoo.comparison.recommend.admission import Candidate, candidates, of_one_kind
+from zoo.comparison.recommend.answer import Answer, Card, Excluded, Reason
+from zoo.comparison.recommend.contest import Contest, contest
+from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, value_text
+from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.relaxation import relaxations
+from zoo.comparison.recommend.unmeasured import unmeasured
+
+LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best
+POSSIBLE = 0.01  # the same of one that the tests cannot tell from the best
+FRONT = 0.25  # share of draws on the front from which a configuration is an answer
+SURE = 0.95
+
+
+def shortlist(question: Question, models: Sequence[str], notes: Sequence[str]) -> Answer:
+    """Return the answer to a question.
+
+    Args:
+        question: the constraints and the records.
+        models: names of the models that could be measured.
+        notes: limits of the answer that are known already.
+    """
+    everyone = candidates(question)
+    admitted = of_one_kind(question, [one for one in everyone if not one.reasons])
+    likelihood = question.likelihood if question.asked.likelihood != "any" else None
+    kinds = [one.kind for one in admitted]
+    outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
+    letters, tied = _ties(question, admitted, outcome)
+    answers = _answers(admitted, outcome, tied)
+    for i, one in enumerate(admitted):
+        if i not in answers:
+            better = admitted[outcome.beaten_by[i]]
+            one.reasons.append(Reason("dominated", _comparison_text(question, one, better)))
+    tied &= {admitted[i].key for i in answers}
+    answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], -outcome.front[i], i))
+    cards = [_card(question, admitted[i], outcome, i, letters, tied) for i in answers]
+    excluded = [
+        Excluded(one.key, one.name, one.group.model, one.group.family, tuple(one.reasons))
+        for one in everyone
+        if one.reasons
+    ]
+    return Answer(
+        data=question.study.title,
+        protocol=question.study.protocol,
+        constraints=question.asked,
+        criteria=question.criteria_text,
+        cards=tuple(cards),
+        excluded=tuple(excluded),
+        certainty=_certainty(cards, len(tied)),
+        relaxations=tuple(relaxations(question, everyone, [admitted[i] for i in answers])),
+        unmeasured=tuple(unmeasured(question, models, cards, everyone)),
+        notes=(*notes, *question.notes),
+    )
+
+
+def _answers(admitted: Sequence[Candidate], outcome: Contest, tied: set[str]) -> list[int]:
+    """Return the places of the configurations that are possibly the best, or on the front."""
+    return [
+        i
+        for i, one in enumerate(admitted)
+        if outcome.top[i] >= (POSSIBLE if one.key in tied else LIKELY) or outcome.front[i] >= FRONT
+    ]
+
+
+def _ties(
+    question: Question, admitted: Sequence[Candidate], outcome: Contest
+) -> tuple[dict[str, str], set[str]]:
+    """Return the letters of the only criterion, and the keys of those tied with the best in it.
+
+    Each model takes part with the configuration that is most often the best: every further pair would
+    cost the tests power.
+    """
+    if len(question.criteria) != 1:
+        return {}, set()
+    quantity = question.criteria[0][1]
+    entrants: dict[str, Candidate] = {}
+    for i in sorted(range(len(admitted)), key=lambda i: (-outcome.top[i], -outcome.front[i])):
+        entrants.setdefault(admitted[i].group.model, admitted[i])
+    rows = [Entry(one.key, one.name, tuple(one.group.values(quantity))) for one in entrants.values()]
+    places = rank(rows, quantity).places
+    return {place.key: place.letters for place in places}, {place.key for place in places if place.best}
+
+
+def _comparison_text(question: Question, one: Candidate, better: Candidate) -> str:
+    """Return in which numbers another configuration is better, with the numbers."""
+    likelihood = (
+        [question.likelihood] if question.asked.likelihood != "any" and one.kind == better.kind else []
+    )
+    points = []
+    for quantity in dict.fromkeys([*(quantity for _, quantity in question.criteria), LATENCY, *likelihood]):
+        ours, theirs = one.group.values(quantity), better.group.values(quantity)
+        if ours and theirs:
+            a, b = statistics.fmean(ours), statistics.fmean(theirs)
+            if loss(b, quantity.direction) < loss(a, quantity.direction):
+                points.append(f"{quantity.name} {value_text(quantity, b)} against {value_text(quantity, a)}")
+    return f"{better.name} is better" + (f": {', '.join(points)}" if points else "")
+
+
+def _card(
+    question: Question, one: Candidate, outcome: Contest, place: int, letters: dict[str, str], tied: set[str]
+) -> Card:
+    group, top = one.group, float(outcome.top[place])
+    metrics = [q for q in (question.study.quality, question.recall, question.likelihood) if q is not None]
+    numbers = [
+        number_of(group, quantity, one.kind if quantity is question.likelihood else "")
+        for quantity in (*metrics, LATENCY, THROUGHPUT, TRAINING, MEMORY, SIZE)
+    ]
+    first = group.finished[0].record
+    seen = [run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None]
+    return Card(
+        key=one.key,
+        name=one.name,
+        model=group.model,
+        family=group.family,
+        command=first.provenance.command,
+        run_id=first.run_id,
+        numbers={number.name: number for number in numbers if number is not None},
+        on_top=round(top, 4),
+        on_front=round(float(outcome.front[place]), 4),
+        letters=letters.get(one.key, ""),
+        why=_why(question, top, len(tied) > 1 and one.key in tied),
+        seeds=len(group.finished),
+        lost=len(group.runs) - len(group.finished),
+        tried=(
+            sum(other.model == group.model for other in question.study.groups),
+            sum(other.family == group.family for other in question.study.groups),
+        ),
+        images_seen=statistics.fmean(seen) if seen else None,
+    )
+
+
+def _why(question: Question, top: float, tied: bool) -> str:
+    if top >= SURE and not tied:
+        return f"best in {question.criteria_text}"
+    if tied or top >= LIKELY:
+        return f"tied with the best in {question.criteria_text}"
+    as_likely = " and has as good a likelihood" if question.asked.likelihood != "any" else ""
+    return f"none that is better in {question.criteria_text} is as fast{as_likely}"
+
+
+def _certainty(cards: Sequence[Card], tied: int) -> str:
+    """Return how sure the order of the answers is."""
+    if not cards:
+        return "No measured configuration fulfils the constraints."
+    likely = [card for card in cards if card.on_top >= LIKELY]
+    shares = ", ".join(f"{card.name} {card.on_top:.0%}" for card in likely)
+    seeds = sorted({card.seeds for card in cards})
+    n = f"n = {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds" if seeds[0] > 1 else "")
+    if seeds[-1] == 1:
+        return f"Best in draws from the evaluation's error alone: {shares}. One training seed each: no ranks."
+    tie = f" The tests cannot tell the first {tied} apart." if tied > 1 else ""
+    return f"Best in draws of the means over seeds (t): {shares}; {n}.{tie}"
