@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
 from fake_records import save, write, write_toy
 
 from zoo.cli import main
-from zoo.cli.show import half_blocks, show, sparkline, tiled
+from zoo.cli.show import show, sparkline
+from zoo.comparison.terminal import half_blocks, tiled
 from zoo.record import Metric
 
 

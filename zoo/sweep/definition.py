@@ -79,11 +79,14 @@ class Sweep(Block):
     Attributes:
         jobs: number of jobs that run at a time.
         threads: threads of each job's arithmetic; None: the machine's cores are shared out.
+        seconds: how long a job that meets a condition such as ``model=gan`` takes, on the machine that
+            measured it; it only serves to tell the time left.
         search: a hyper-parameter search that starts from each point of the grid.
     """
 
     jobs: Annotated[int, Ge(1)] = 1
     threads: Annotated[int, Ge(1)] | None = None
+    seconds: dict[str, Annotated[int, Ge(1)]] = {}
     search: SearchSettings | None = None
 
 
@@ -177,6 +180,17 @@ def expand(sweep: Block, extra: Sequence[str]) -> list[list[str]]:
         ZooError: values on the command line that cannot be listed.
     """
     return _expand(sweep, extra, set())
+
+
+def expected_seconds(sweep: Sweep, overrides: Sequence[str]) -> float | None:
+    """Return how long the sweep's file expects a job to take, by the last condition it meets; or None."""
+    job = {key: canonical(value) for key, value in map(split, overrides)}
+    met = [
+        seconds
+        for condition, seconds in sweep.seconds.items()
+        if job.get(split(condition)[0]) == canonical(split(condition)[1])
+    ]
+    return float(met[-1]) if met else None
 
 
 def unmet_conditions(sweep: Block, extra: Sequence[str]) -> list[str]:

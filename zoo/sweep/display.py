@@ -1,17 +1,31 @@
-"""The progress of a sweep: a table that redraws itself on a terminal, a line now and then elsewhere."""
+"""The progress of a sweep: a table that grows and redraws itself on a terminal, lines elsewhere.
+
+Every job that ends adds its row: likelihood, distance of its samples and, on a terminal, the samples.
+"""
 
 from __future__ import annotations
 
 import time
+import zipfile
+import zlib
+from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from zoo.record import SAMPLES
+from zoo.sweep.estimate import seconds_left
 from zoo.sweep.job import Job
 from zoo.sweep.plan import Plan
+
+MOST_PICTURES = 20  # jobs of a sweep that shows the samples of each
+SIDE = 16  # most pixels of a side of a sample: of a larger one, every second, third ... is shown
+SHOWN = 8  # samples of a job
 
 
 class Display(Protocol):
@@ -27,9 +41,15 @@ class Display(Protocol):
         """Show the progress of the running jobs."""
 
 
-def make_display(plan: Plan, console: Console) -> Display:
-    """Return the display that suits the console."""
-    return _Screen(plan, console) if console.is_terminal else _Lines(plan, console)
+def make_display(plan: Plan, console: Console, workers: int = 1) -> Display:
+    """Return the display that suits the console.
+
+    Args:
+        plan: the sweep.
+        console: where to show it.
+        workers: number of jobs that run at a time.
+    """
+    return (_Screen if console.is_terminal else _Lines)(plan, console, workers)
 
 
 def describe_progress(progress: dict[str, Any]) -> str:
@@ -46,6 +66,49 @@ def describe_progress(progress: dict[str, Any]) -> str:
     return " · ".join(parts)
 
 
+def describe_result(job: Job) -> list[str]:
+    """Return likelihood and distance of samples of a job that has finished, as the comparison prints them."""
+    from zoo.comparison.collect import Run
+    from zoo.comparison.tables.cells import Footnotes
+    from zoo.comparison.tables.columns import metric_columns
+
+    record = job.record()
+    if record is None or record.status != "finished":
+        return []
+    run = Run(record, job.directory)
+    cells = [(column.heading, column.cell([run], Footnotes())) for column in metric_columns([run])[0]]
+    return [f"{heading} {cell.text}" for heading, cell in cells if cell.value is not None][:2]
+
+
+def describe_samples(directory: Path, width: int) -> list[Text]:
+    """Return the lines of a strip with a run's first samples; none if they are no images, or missing."""
+    from zoo.comparison.terminal import half_blocks, tiled
+
+    try:
+        with np.load(directory / SAMPLES) as content:
+            images, levels = content["samples"][:SHOWN], int(content["levels"])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error):
+        return []
+    if images.ndim != 4 or levels < 2 or not len(images):
+        return []
+    step = -(-max(images.shape[2:]) // SIDE)
+    images = images[: max(1, (width + 1) // (-(-images.shape[3] // step) + 1)), :, ::step, ::step]
+    return list(half_blocks(tiled(images, len(images)) / (levels - 1)))
+
+
+def describe_seconds(seconds: float | None) -> str:
+    """Return a time left, as exactly as it is known.
+
+    >>> describe_seconds(41.0), describe_seconds(190.0), describe_seconds(9000.0), describe_seconds(None)
+    ('about 40 s left', 'about 3 min left', 'about 2.5 h left', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 100:
+        return f"about {max(5, 5 * round(seconds / 5))} s left"
+    return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
+
+
 def _count_done(plan: Plan) -> int:
     return sum(job.ended or job.state == "cut off" for job in plan.jobs)
 
@@ -53,8 +116,8 @@ def _count_done(plan: Plan) -> int:
 class _Lines:
     """A line when a job ends, and one for each running job every few seconds."""
 
-    def __init__(self, plan: Plan, console: Console, every: float = 8.0) -> None:
-        self.plan, self.console, self.every = plan, console, every
+    def __init__(self, plan: Plan, console: Console, workers: int = 1, every: float = 8.0) -> None:
+        self.plan, self.console, self.workers, self.every = plan, console, workers, every
         self.size, self.last_update = plan.size, time.monotonic()
 
     def __enter__(self) -> _Lines:
@@ -66,7 +129,8 @@ class _Lines:
     def ended(self, job: Job) -> None:
         reason = f": {job.reason}" if job.reason else ""
         done = f"[{_count_done(self.plan)}/{self.size}]"
-        self._print(f"{done} {job.identity.run_id} {job.state} in {job.seconds:.0f} s{reason}")
+        result = "".join(f" · {part}" for part in describe_result(job))
+        self._print(f"{done} {job.identity.run_id} {job.state} in {job.seconds:.0f} s{reason}{result}")
 
     def update(self) -> None:
         if time.monotonic() - self.last_update < self.every:
@@ -76,16 +140,18 @@ class _Lines:
             if job.is_running:
                 progress = describe_progress(job.progress) if job.progress else ""
                 self._print(f"  {job.identity.run_id}: {job.state} {progress}")
+        if left := describe_seconds(seconds_left(self.plan, self.workers)):
+            self._print(f"  {_count_done(self.plan)} of {self.size} jobs · {left}")
 
     def _print(self, text: str) -> None:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Screen:
-    """A bar for the sweep and one for each running job."""
+    """A row for each job that has ended, then a bar for the sweep and one for each running job."""
 
-    def __init__(self, plan: Plan, console: Console) -> None:
-        self.plan, self.size = plan, plan.size
+    def __init__(self, plan: Plan, console: Console, workers: int = 1) -> None:
+        self.plan, self.size, self.workers = plan, plan.size, workers
         self.live = Live(self._table(), console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> _Screen:
@@ -99,16 +165,23 @@ class _Screen:
         colour = {"finished": "green", "diverged": "yellow"}.get(job.state, "red")
         self.live.console.print(
             f"[{colour}]{job.state:9}[/] {job.identity.run_id} [dim]{job.seconds:.0f} s[/] "
-            f"{escape(job.reason)}"
+            f"{escape(job.reason)}{escape(' · '.join(describe_result(job)))}"
         )
+        if self.size <= MOST_PICTURES:
+            for line in describe_samples(job.directory, self.live.console.width):
+                self.live.console.print(line, no_wrap=True, crop=True)
 
     def update(self) -> None:
         self.live.update(self._table())
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        done = _count_done(self.plan)
-        table.add_row("[bold]sweep[/]", _bar(done / max(1, self.size)), f"{done} of {self.size} jobs")
+        done, left = _count_done(self.plan), describe_seconds(seconds_left(self.plan, self.workers))
+        table.add_row(
+            "[bold]sweep[/]",
+            _bar(done / max(1, self.size)),
+            " · ".join(filter(None, (f"{done} of {self.size} jobs", left))),
+        )
         for job in filter(lambda job: job.is_running, self.plan.jobs):
             progress = job.progress
             share = progress["updates"] / max(1, progress["budget"]) if progress else 0.0

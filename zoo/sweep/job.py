@@ -39,6 +39,7 @@ class Job:
         retried_record: time stamp (ns) of a failed record that is to be made again, if there is one.
         created: whether this process made the run's directory.
         progress: the latest content of the run's ``progress.json``.
+        expected: seconds that the sweep's file expects it to take; None if it says nothing.
     """
 
     overrides: list[str]
@@ -53,6 +54,7 @@ class Job:
     retried_record: int | None = None
     created: bool = False
     progress: dict[str, Any] = field(default_factory=dict)
+    expected: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -63,6 +65,12 @@ class Job:
     def is_running(self) -> bool:
         """Whether this sweep or another process is at work on the run."""
         return self.worker is not None or self.state == "elsewhere"
+
+    @property
+    def training_left(self) -> float | None:
+        """Seconds until training ends, at its pace so far; None before it begins."""
+        left = self.progress.get("seconds_left")
+        return None if left is None else float(left)
 
     def record(self) -> Record | None:
         """Return the run's record; None if it does not exist, is damaged or is to be made again."""

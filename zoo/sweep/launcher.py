@@ -14,6 +14,7 @@ from typing import IO, Protocol
 
 from zoo.config import compose_run, run_dir_override
 from zoo.processes import JOBS, child_environment
+from zoo.sweep.nursery import Nursery
 
 LOG = "log.txt"
 
@@ -66,16 +67,18 @@ class Local:
     Args:
         devices: the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; by default those that this process sees.
         jobs: number of jobs that run at a time, which their records store.
+        forks: whether jobs without GPUs are forks of a process that has imported torch, which start sooner.
     """
 
     lasting = False
     parallel: int | None = None
     pace = 0.2
 
-    def __init__(self, devices: Sequence[str] | None = None, jobs: int = 1) -> None:
-        self.jobs = jobs
+    def __init__(self, devices: Sequence[str] | None = None, jobs: int = 1, forks: bool = False) -> None:
+        self.jobs, self.forks = jobs, forks
         self.devices = visible_devices() if devices is None else list(devices)
         self.running: list[tuple[Process, list[str]]] = []
+        self.nurseries: dict[int, Nursery] = {}  # by the threads of their jobs
 
     def attach(self, directory: Path) -> Worker | None:
         return None  # local jobs end with the sweep that started them
@@ -84,6 +87,13 @@ class Local:
         devices = self._assign_devices(overrides) if self.devices else []
         if devices is None:
             return None
+        if self.forks and not self.devices:
+            environment = _environment(threads, jobs=self.jobs, quiet=True)
+            nursery = self.nurseries.get(threads)
+            if nursery is None or not nursery.lives:
+                nursery = self.nurseries[threads] = Nursery(environment)
+            command = ["train", *_of_a_job(overrides), run_dir_override(directory)]
+            return nursery.start(command, environment, directory / LOG)
         with (directory / LOG).open("ab") as log:
             worker = Process(launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs))
         self.running.append((worker, devices))
@@ -174,7 +184,30 @@ def launch(
         devices: the GPUs that it sees; if empty, those that this process sees.
         jobs: number of jobs that run on this machine at a time, if it is known.
     """
-    overrides = [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]
+    environment = _environment(threads, rank, devices, jobs, quiet=log is not None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "zoo", "train", *_of_a_job(overrides), run_dir_override(directory)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT if log else None,
+        start_new_session=log is not None,  # Ctrl-C reaches only the sweep, which ends its jobs
+    )
+
+
+def _of_a_job(overrides: Sequence[str]) -> list[str]:
+    """Return the overrides without those of the launcher."""
+    return [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]
+
+
+def _environment(
+    threads: int | None,
+    rank: bool = False,
+    devices: Sequence[str] = (),
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> dict[str, str]:
+    """Return the environment of a job; see :func:`launch`. A ``quiet`` one shows no progress."""
     environment = child_environment(rank)
     if threads:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
@@ -182,13 +215,6 @@ def launch(
         environment[JOBS] = str(jobs)
     if devices:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
-    if log is not None:
+    if quiet:
         environment["ZOO_QUIET"] = "1"  # the sweep shows progress, from progress.json
-    return subprocess.Popen(
-        [sys.executable, "-m", "zoo", "train", *overrides, run_dir_override(directory)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT if log else None,
-        start_new_session=log is not None,  # Ctrl-C reaches only the sweep, which ends its jobs
-    )
+    return environment

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.config.identities import Identities
 from zoo.config.overrides import as_text, as_typed, split
 from zoo.config.own import own_files
-from zoo.sweep.definition import expand, find_sweep, read_sweep, unmet_conditions
+from zoo.sweep.definition import expand, expected_seconds, find_sweep, read_sweep, unmet_conditions
 from zoo.sweep.job import Job
 from zoo.sweep.search import Search
 
@@ -74,6 +74,8 @@ def plan_sweep(name: str, extra: Sequence[str], out: Path | None) -> Plan:
     if sweep.search is None:
         jobs = [plan.job(point) for point in points]
         plan.jobs = list({job.identity.run_id: job for job in jobs}.values())
+        for job in plan.jobs:
+            job.expected = expected_seconds(sweep, job.overrides)
         return plan
     fixed = {split(override)[0] for override in extra}
     plan.searches = [Search(sweep.search, point, root, fixed) for point in points]

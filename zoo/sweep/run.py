@@ -91,7 +91,7 @@ def _make_launcher(plan: Plan, jobs: int) -> Launcher:
     points = [job.overrides for job in plan.jobs] + [search.point for search in plan.searches]
     names = {dict(map(split, overrides)).get("launcher", "local") for overrides in points}
     if names <= {"local"}:
-        return Local(jobs=jobs)
+        return Local(jobs=jobs, forks=plan.size > 1)
     from zoo.sweep import slurm
 
     if len(names) == 1 and slurm.is_slurm(points[0]):
@@ -203,7 +203,7 @@ class _Loop:
         self.count, self.launcher, self.console = count, launcher, console
         # by the configured number, not the number of jobs left: a restart must not change rounding
         self.threads = plan.threads or max(1, (os.cpu_count() or 1) // count)
-        self.display: Display = make_display(plan, console)
+        self.display: Display = make_display(plan, console, count)
 
     def run(self, jobs: list[Job]) -> None:
         """Run these jobs until each has ended or was cut off."""
