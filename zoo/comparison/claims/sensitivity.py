@@ -13,7 +13,7 @@ from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing
 from zoo.comparison.claims.wording import count_text, mean_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.rates import LEAST_RATES, sensitivities
-from zoo.comparison.statistics import LEAST_SEEDS, LEVEL
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
@@ -56,17 +56,7 @@ def compare_sensitivity(
         [spread for spread, out in zip(*side, strict=True) if not out]
         for side in zip(spreads, diverged, strict=True)
     ]
-    if all(bounded):
-        # a seed that diverged has a spread without bound: it counts as the largest that any seed has
-        largest = max(bounded[0] + bounded[1])
-        samples = [[*side, *[largest] * n] for side, n in zip(bounded, lost, strict=True)]
-        outcome = tests.welch(*samples)
-        verdict = judge(outcome, "higher")
-        if (verdict == REFUTED and lost[0] > lost[1]) or (verdict == SUPPORTED and lost[1] > lost[0]):
-            verdict = UNDECIDED  # a spread without bound is not evidence of being the steadier side
-    else:
-        outcome = None
-        verdict = _by_count(lost[0], lost[1])
+    outcome, verdict = _tested(bounded, lost)
     remark = ""
     if verdict == REFUTED and best[0] > FAR * best[1]:
         verdict = UNDECIDED
@@ -91,6 +81,22 @@ def compare_sensitivity(
         runs=[run for group in (a, b) for rate in rates for run in study.rates(group)[rate].runs],
         decides=decides,
     )
+
+
+def _tested(bounded: Sequence[Sequence[float]], lost: Sequence[int]) -> tuple[Outcome | None, Verdict]:
+    """Return the test of two sides' spreads and its verdict; no test where all seeds of a side diverged.
+
+    A seed that diverged has a spread without bound: it counts as the largest that any seed has.
+    """
+    if not all(bounded):
+        return None, _by_count(lost[0], lost[1])
+    largest = max([*bounded[0], *bounded[1]])
+    samples = [[*side, *[largest] * n] for side, n in zip(bounded, lost, strict=True)]
+    outcome = tests.welch(*samples)
+    verdict = judge(outcome, "higher")
+    if (verdict == REFUTED and lost[0] > lost[1]) or (verdict == SUPPORTED and lost[1] > lost[0]):
+        verdict = UNDECIDED  # a spread without bound is not evidence of being the steadier side
+    return outcome, verdict
 
 
 def widest(study: Study, groups: Sequence[Group]) -> Group | None:
