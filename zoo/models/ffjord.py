@@ -42,7 +42,7 @@ class FFJORD(ContinuousModel):
         penalty: penalties on the path in training.
         pixels: preprocessing of pixels.
         conditional: condition on the label.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
     """
 
     @checked("model")

@@ -31,7 +31,7 @@ class IAF(Flow):
         order: order of the dimensions from one layer to the next, see :class:`~zoo.models.maf.MAF`.
         log_scale_bound: bound on each |s|; None for none.
         pixels: preprocessing of integer pixels.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         conditional: condition on the label.
     """
 

@@ -32,7 +32,7 @@ class GaussianMADE(Flow):
         order: order of the dimensions: ``natural``, ``reversed`` or ``random`` (drawn once).
         log_scale_bound: bound on each |s|; None for none.
         pixels: preprocessing of integer pixels.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         conditional: condition on the label.
     """
 

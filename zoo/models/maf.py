@@ -42,7 +42,7 @@ class MAF(Flow):
             there, and its density may fall by billions of nats (``results/studies/maf_tails.md``).
         log_scale_bound: bound on each |s|; None for none, as in the paper.
         pixels: preprocessing of integer pixels.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         conditional: condition on the label.
     """
 

@@ -39,7 +39,7 @@ class NSFAutoregressive(Flow):
         activation: ``relu`` or ``tanh``.
         linear: whether a linear layer follows each permutation.
         pixels: preprocessing of integer pixels.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         conditional: condition on the label.
     """
 

@@ -46,7 +46,7 @@ class NSFCoupling(Flow):
         levels: number of squeezes, at least 1, limited by how often the size can be halved (images).
         multi_scale: half of the channels leave between levels (images).
         pixels: preprocessing of integer pixels; the paper's is ``centre``.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`.
         conditional: condition on the label.

@@ -53,7 +53,7 @@ class RealNVP(Flow):
         normalisation: ``actnorm`` before each coupling; ``batchnorm`` after it, evaluated with running
             averages; ``batchnorm_full``, evaluated with statistics of the whole training set; or ``none``.
         pixels: preprocessing of integer pixels.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         memory_efficient: recompute activations in training, see
             :class:`~zoo.models.bijections.reversible.Reversible`; not with batch normalisation.
         conditional: condition on the label.

@@ -50,7 +50,7 @@ class TarFlow(Flow):
         noise: ``uniform`` or ``gaussian``, which needs a linear preprocessing of pixels.
         noise_std: standard deviation of Gaussian noise; for integers on the scale [-1, 1].
         denoise: make the score step in sampling; only with ``noise=gaussian``.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
         conditional: condition on the label.
         label_dropout: probability in training that an example's label is withheld, which guidance needs.
         guidance: weight w of guided sampling; 0 samples the model itself. The likelihood is unguided.

@@ -16,9 +16,9 @@ class TrainingSettings:
     Attributes:
         updates: the budget of updates.
         batch_size: examples of the global batch.
-        optimizer: name of the optimiser; it and ``lr``, ``betas``, ``weight_decay`` and ``eps`` are explained
-            in :class:`~zoo.training.optimizers.Optimizer`.
-        schedule: shape of the learning rate's course, after ``warmup`` updates of linear warm-up; see
+        optimizer, lr, betas, weight_decay, eps: name and settings of the optimiser, see
+            :class:`~zoo.training.optimizers.Optimizer`.
+        schedule, warmup: shape of the learning rate's course, after so many updates of linear warm-up; see
             :class:`~zoo.training.schedule.Schedule`.
         clip: largest gradient norm; None for no clipping.
         ema: decay of the averaged weights, which are then the ones evaluated; 0 for none. See

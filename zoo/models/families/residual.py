@@ -46,7 +46,7 @@ class ResidualModel(Flow):
             (:class:`~zoo.models.bijections.reversible.Reversible`).
         pixels: preprocessing of pixels.
         conditional: condition the blocks on the label.
-        base: distribution of the latents.
+        base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
 
     Raises:
         ZooError: the dequantisation is not uniform.
