@@ -8,8 +8,7 @@ correlation of strength and distance (1: every step is seen), and in brackets th
 over that of the uncorrupted images (above 1: it is seen). Models: the correlation, over the configurations of
 the claims' records with two seeds or more, of the Fréchet distance of their archived samples (64 of each
 seed, pooled) with that of 1,000 samples in the trained classifier's features, which the records hold. The row
-of the
-trained classifier shows what 64 samples a seed allow.
+of the trained classifier shows what 64 samples a seed allow.
 """
 
 from __future__ import annotations

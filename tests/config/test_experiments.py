@@ -274,7 +274,6 @@ STATED: dict[str, dict[str, Any]] = {
             ("fm", {"path": "gaussian", "coupling": "independent"}),
         )
     },
-    # Germain et al. 2015 and mgermain/MADE, README
     # Lin et al. 2018 and fjxmlzn/PacGAN
     **{
         f"pacgan_{row}": {
@@ -289,6 +288,7 @@ STATED: dict[str, dict[str, Any]] = {
         }
         for row, m in (("gan", 1), ("pacgan2", 2), ("pacgan3", 3), ("pacgan4", 4))
     },
+    # Germain et al. 2015 and mgermain/MADE, README
     "uci_mixture": {},
     "uci_fvsbn": {"model": {"hidden": [], "direct": True}, "training": ADADELTA | {"eps": 1e-6}},
     "uci_made": {"model": {"hidden": [500], "masks": 1, "direct": True}, "training": ADADELTA},

@@ -94,8 +94,7 @@ class Diffusion(ContinuousModel):
       their cells, the first term is the mass of a Gaussian cut into cells; on continuous data its density.
       The sum is an unbiased estimate by ``terms`` steps, stratified by their weight; or all of them.
     - ``ode``, the density by the probability flow dx/dphi = v (Song et al. 2021, eq. 39): an estimate, up to
-    the
-      tolerance of the solver. Integers are dequantised, in training too.
+      the tolerance of the solver. Integers are dequantised, in training too.
     - ``auto``: ``elbo`` on integers, ``ode`` on continuous data.
 
     Training uses the same data as ``log_prob``: for ``elbo`` integers at the centres of their cells, for

@@ -184,7 +184,7 @@ def _trial_value(job: Job) -> float:
     """Return the objective of a trial; infinity if it diverged or failed.
 
     Raises:
-        ZooError: the run finished but its training rule has no validation loss.
+        ZooError: the run finished but its training objective has no validation loss.
     """
     if job.state != "finished":
         return math.inf

@@ -52,8 +52,8 @@ class SearchSettings(BaseModel):
     @classmethod
     def _check_axes(cls, space: dict[str, Any]) -> dict[str, Axis]:
         for key, axis in space.items():
-            if rule := _broken_rule(axis):
-                raise ValueError(f"the axis {key} of a search must have {rule}; got {axis!r}")
+            if requirement := _unmet_requirement(axis):
+                raise ValueError(f"the axis {key} of a search must have {requirement}; got {axis!r}")
         return space
 
 
@@ -184,8 +184,8 @@ class Search:
         return [{key: _decode(self.space[key], v) for key, v in trial.items()} for trial in proposals]
 
 
-def _broken_rule(axis: Any) -> str | None:
-    """Return the rule that an axis of the space breaks; None if it is valid."""
+def _unmet_requirement(axis: Any) -> str | None:
+    """Return what an axis of the space must have and has not; None if it is valid."""
     if not isinstance(axis, dict) or not ({"choices"} == set(axis) or {"low", "high"} <= set(axis) <= RANGE):
         return "`low` and `high`, and perhaps `log` or `step`, or `choices` alone"
     if "choices" in axis:

@@ -51,7 +51,8 @@ class TrainingModule(pl.LightningModule):
         updates: updates made so far.
         images_seen: training examples seen so far, by all processes.
         update_seconds: seconds spent in updates so far.
-        training_set: the data, for a rule that needs all training examples in each update; set by the run.
+        training_set: the data, for an objective that needs all training examples in each update; set by the
+            run.
         latest: the values of the last update and of the last validation after it, by name.
         stability: how steadily training goes.
         best: lowest validation loss so far; None before the first.

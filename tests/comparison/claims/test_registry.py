@@ -9,7 +9,7 @@ from simulated_runs import around, gan, judged, wgan
 
 from zoo.comparison import guards, statistics
 from zoo.comparison.claims import instability, registry, render, sensitivity, verdict
-from zoo.comparison.claims.registry import common, registered, rule_hash, rules
+from zoo.comparison.claims.registry import common, registered, registered_claims, rule_hash
 from zoo.comparison.claims.sentences import all_claims
 
 
@@ -21,7 +21,7 @@ def test_every_rule_is_registered_as_it_is(claim):
 
 
 def test_no_entry_is_left_over():
-    assert rules().keys() == {claim.key for claim in all_claims()}
+    assert registered_claims().keys() == {claim.key for claim in all_claims()}
 
 
 def test_the_registered_constants_are_those_of_the_code():
@@ -53,7 +53,7 @@ def test_a_changed_rule_has_another_hash(monkeypatch, where, key, value):
     monkeypatch.setattr(registry, "content", lambda: changed)
     rule_hash.cache_clear()
     try:
-        assert rule_hash("wgan", claim.find) != rules()["wgan"].hash
+        assert rule_hash("wgan", claim.find) != registered_claims()["wgan"].hash
     finally:
         rule_hash.cache_clear()
 

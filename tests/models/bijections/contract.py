@@ -50,10 +50,9 @@ def check_bijection(
     """Assert the contract of :class:`Bijection` at ``x`` ``(B, *event)``, in evaluation mode.
 
     In each dtype (and on a CUDA device in float64), for the first row alone and for all: ``inverse`` undoes
-    ``forward``; the log-determinant is
-    autograd's, has shape ``(B,)`` and at least float32; the two log-determinants sum to zero; no row depends
-    on another. Every parameter, ``x`` and ``context`` receive a finite gradient, and a copy made from the
-    state dict maps alike. The bijection itself is left as it was.
+    ``forward``; the log-determinant is autograd's, has shape ``(B,)`` and at least float32; the two
+    log-determinants sum to zero; no row depends on another. Every parameter, ``x`` and ``context`` receive a
+    finite gradient, and a copy made from the state dict maps alike. The bijection itself is left as it was.
 
     Args:
         bijection: with weights that are not trivial, see :func:`roughen`.

@@ -33,7 +33,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Rule:
+class RegisteredClaim:
     """A claim as it was registered.
 
     Attributes:
@@ -78,9 +78,9 @@ def content() -> dict[str, Any]:
 
 
 @functools.cache
-def rules() -> dict[str, Rule]:
-    """Return the registered rules by the key of their claim."""
-    return {key: _rule(entry) for key, entry in content()["claims"].items()}
+def registered_claims() -> dict[str, RegisteredClaim]:
+    """Return the registered claims by their key."""
+    return {key: _registered_claim(entry) for key, entry in content()["claims"].items()}
 
 
 def common() -> dict[str, Any]:
@@ -101,16 +101,16 @@ def rule_hash(key: str, find: Callable[..., Iterable[Any]]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def registered(key: str, find: Callable[..., Iterable[Any]]) -> tuple[Rule | None, bool]:
+def registered(key: str, find: Callable[..., Iterable[Any]]) -> tuple[RegisteredClaim | None, bool]:
     """Return a claim's entry, None without one, and whether the claim is as the entry's hash says."""
-    rule = rules().get(key)
+    rule = registered_claims().get(key)
     return rule, rule is not None and rule.hash == rule_hash(key, find)
 
 
-def _rule(entry: Mapping[str, Any]) -> Rule:
+def _registered_claim(entry: Mapping[str, Any]) -> RegisteredClaim:
     changes = tuple(Change(**change) for change in entry.get("changes", ()))
     values = {**entry, "deciding": tuple(entry["deciding"]), "changes": changes, "date": str(entry["date"])}
-    return Rule(**values)
+    return RegisteredClaim(**values)
 
 
 def _moment(text: str) -> datetime:

@@ -197,7 +197,7 @@ def registered_rules(claims: Sequence[Claim]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for claim in claims:
-        rule = registry.rules().get(claim.key)
+        rule = registry.registered_claims().get(claim.key)
         if rule is not None:
             cells = (claim.sentence, rule.estimand, rule.direction, rule.minimal, rule.test, rule.date[:10])
             lines.append(f"| {' | '.join(map(_md, cells))} | `{rule.hash}` |")
@@ -208,7 +208,7 @@ def changes(claims: Sequence[Claim]) -> str:
     """Return what was changed in the rules after data had been seen, as a table in Markdown."""
     lines = ["| claim | date | change | effect |", "|---|---|---|---|"]
     for claim in claims:
-        rule = registry.rules().get(claim.key)
+        rule = registry.registered_claims().get(claim.key)
         for change in rule.changes if rule is not None else ():
             cells = (claim.sentence, change.date, change.what, change.effect)
             lines.append(f"| {' | '.join(map(_md, cells))} |")

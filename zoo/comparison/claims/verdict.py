@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
-from zoo.comparison.claims.registry import Rule
+from zoo.comparison.claims.registry import RegisteredClaim
 from zoo.comparison.collect import Run
 from zoo.comparison.statistics import LEVEL, Outcome, equivalence, holm
 from zoo.comparison.studies import Study, studies
@@ -152,7 +152,7 @@ class Decision:
     parts: list[Part]
     missing: list[Missing]
     sweep: str = SWEEPS["digits"]
-    rule: Rule | None = None
+    rule: RegisteredClaim | None = None
     registered: bool = False
     adjusted: float | None = None
 
@@ -305,7 +305,7 @@ def decide(runs: Sequence[Run], claims: Sequence[Claim]) -> list[Decision]:
     return _corrected(decisions)
 
 
-def margins(rule: Rule | None) -> Mapping[str, float]:
+def margins(rule: RegisteredClaim | None) -> Mapping[str, float]:
     """Return by unit the largest effect that counts as none."""
     return MARGINS if rule is None else rule.margins
 

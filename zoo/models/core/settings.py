@@ -26,8 +26,8 @@ class Pixels:
             al. 2024) or ``none``. The last three are linear: mass outside of the range is lost.
         alpha: margin of the logit, above 0 with ``logit``; 0.05 is usual for colour photographs.
         dequantisation: noise that is added to integers: ``uniform``, or ``variational``, which is learned and
-            gives a tighter bound (Ho et al. 2019). Residual flows and flows
-            by an ODE allow ``uniform`` alone.
+            gives a tighter bound (Ho et al. 2019). Residual flows and flows by an ODE allow ``uniform``
+            alone.
     """
 
     preprocessing: Preprocessing = "logit"

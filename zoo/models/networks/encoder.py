@@ -67,8 +67,8 @@ def constrain(
         layer: ``nn.Linear`` or ``nn.Conv2d`` (``spectral``: transposed convolutions too).
         norm: ``spectral`` divides the weight, a kernel as the matrix (out, in x height x width), by its
             largest singular value (Miyato et al. 2018). ``lipschitz`` keeps the norm of the linear map
-            itself at most ``bound``, in training too:
-            see :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Other values leave the layer unchanged.
+            itself at most ``bound``, in training too, see
+            :class:`~zoo.models.networks.lipschitz.SpectralNorm`. Other values leave the layer unchanged.
         shape: shape of the layer's input, for ``lipschitz``.
         bound: bound on the norm, for ``lipschitz``.
 
