@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import pytest
 
 from zoo.cli import main
-from zoo.config import compose_run, options
+from zoo.config import compose_run, model_settings, options, shipped
 from zoo.config.own import own_files
 from zoo.errors import ZooError
 
@@ -78,3 +81,16 @@ def test_flags_come_in_any_order_beside_ones_own_conf(own, capsys):
         outputs.add(capsys.readouterr().out)
     assert len(outputs) == 1
     assert "- 7" in outputs.pop()
+
+
+def test_the_defaults_of_a_model_follow_the_files_and_no_caller(own, workdir, monkeypatch):
+    model_settings("made", {})["hidden"].append(1)
+    assert model_settings("made", {})["hidden"] == compose_run(["model=made"]).model.hidden
+    shutil.copytree(shipped("conf"), workdir / "shipped")
+    monkeypatch.setattr("zoo.config.compose.shipped", lambda folder: workdir / "shipped")
+    model_settings("made", {})
+    file = workdir / "shipped/model/made.yaml"
+    file.write_text(re.sub(r"hidden: .*", "hidden: [3, 4]", file.read_text()))
+    assert model_settings("made", {})["hidden"] == [3, 4]
+    own("model/made.yaml", "_target_: zoo.models.made.GaussianMADE\nhidden: [7]\n")
+    assert model_settings("made", {})["hidden"] == [7]
