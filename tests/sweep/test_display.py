@@ -147,6 +147,16 @@ def test_a_slower_machine_takes_longer_than_the_file_expects(plan):
     assert seconds_left(plan, 1) == 70, "training alone takes as long as it says"
 
 
+def test_training_that_is_slower_than_expected_shows_before_the_first_job_ends(plan):
+    plan.jobs = plan.jobs[:2]
+    for job in plan.jobs:
+        job.expected = 90.0
+    start(plan.jobs[0], 20.0, left=20.0)
+    assert seconds_left(plan, 1) == 160, "the rest of the job is its judgement"
+    plan.jobs[0].progress["seconds_left"] = 170.0
+    assert seconds_left(plan, 1) == pytest.approx(170 + 90 * (190 + 10) / (90 + 10))
+
+
 def test_the_last_condition_that_a_job_meets_says_how_long_it_takes():
     sweep = check_sweep({"seconds": {"model=gan": 20, "training.lr=0.001": 90}}, "mine")
     assert expected_seconds(sweep, ["model=gan", "training.lr=0.01"]) == 20

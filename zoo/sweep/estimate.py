@@ -13,18 +13,22 @@ PRIOR = 10.0  # seconds of work after which the pace seen counts as much as the 
 def seconds_left(plan: Plan, workers: int) -> float | None:
     """Return the seconds until the last job of a plan ends; None while nothing is known.
 
-    A job takes as long as the sweep's file expects, times how much slower this machine has been so far. If
-    the file does not say it of every job, all jobs count alike. The jobs that wait start in their order, each
-    when one of the ``workers`` is free.
+    A job takes as long as the sweep's file expects, times how much slower this machine has been so far: by
+    the jobs that have ended, and by those whose training alone takes longer than expected. If the file does
+    not say it of every job, all jobs count alike. The jobs that wait start in their order, each when one of
+    the ``workers`` is free.
     """
     expected = all(job.expected for job in plan.jobs) and not plan.searches
     spent = work = PRIOR if expected else 0.0
     running = [job for job in plan.jobs if job.is_running]
     for job in plan.jobs:
+        size = _size(job, expected)
         if job.started and not job.is_running:
-            spent, work = spent + job.seconds, work + _size(job, expected)
-        elif job in running and not expected and job.training_left is not None:
-            spent, work = spent + job.seconds + job.training_left, work + 1
+            spent, work = spent + job.seconds, work + size
+        elif job.is_running and job.training_left is not None:
+            total = job.seconds + job.training_left
+            if not expected or total > size:
+                spent, work = spent + total, work + size
     if not work:
         return None
     pace = spent / work

@@ -23,7 +23,14 @@ from typing import Any
 
 from zoo.processes import PARENT
 
-IMPORTED = ("zoo.cli.train", "zoo.cli.report", "zoo.running.run", "torch._dynamo", "torchdiffeq")
+IMPORTED = (
+    "zoo.cli.train",
+    "zoo.cli.report",
+    "zoo.running.run",
+    "torch._dynamo",
+    "torchdiffeq",
+    "sklearn.datasets",
+)
 PACE = 0.1  # seconds between two looks for jobs that have ended
 
 
@@ -37,7 +44,7 @@ class Nursery:
 
     def __init__(self, environment: Mapping[str, str], imported: Sequence[str] = IMPORTED) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "zoo.sweep.nursery", *imported],
+            [sys.executable, "-c", "from zoo.sweep.nursery import main; main()", *imported],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -163,10 +170,7 @@ def run(request: Mapping[str, Any]) -> int:
     return main(request["start"])
 
 
-def _main() -> int:
+def main() -> None:
+    """Be the nursery, then, in each fork, a job."""
     request = serve(sys.argv[1:])
-    return 0 if request is None else run(request)
-
-
-if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(0 if request is None else run(request))
