@@ -21,6 +21,7 @@ from zoo.data.module import DataModule
 from zoo.data.user import UserData
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import distance_to
+from zoo.evaluation.settings import Settings
 from zoo.processes import is_first_rank
 from zoo.record import CHECKPOINTS, Cost, Stability
 from zoo.running.provenance import peak_memory
@@ -142,6 +143,8 @@ class Fit:
             stop=module.schedule.updates,
             with_labels=with_labels,
         )
+        # small updates need not make slow validations: these keep no activations
+        size = max(size, Settings.of(spec.evaluation).batch_size)
         self.validation = data.val_dataloader(size, with_labels=with_labels)
 
     def run(self, loggers: list[Any]) -> torch.device:

@@ -165,9 +165,9 @@ def run(request: Mapping[str, Any]) -> int:
             os.dup2(file.fileno(), descriptor)
     os.environ.clear()
     os.environ.update(request["environment"] | {PARENT: str(os.getppid())})
-    from zoo.cli import main
-
-    return main(request["start"])
+    command = importlib.import_module("zoo.cli")  # by name, as a process of its own would start it
+    code: int = command.main(request["start"])
+    return code
 
 
 def main() -> None:
