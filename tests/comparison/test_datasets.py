@@ -208,7 +208,7 @@ def test_a_claim_is_about_one_data_set(tmp_path):
             save(tmp_path, record)
     decisions = [one for one in decide(collect([tmp_path])[0]) if one.claim.key == "vae-blurry"]
     assert [(one.data, one.verdict) for one in decisions] == [("photos (fingerprint a)", "undecided")]
-    assert "sharpness of gan" in " ".join(missing.needs for missing in decisions[0].missing)
+    assert "sharpness of a GAN" in " ".join(missing.needs for missing in decisions[0].missing)
 
 
 def test_copies_of_a_record_count_once_without_a_word(tmp_path):

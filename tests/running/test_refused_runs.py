@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from zoo.cli import main
 from zoo.config import compose_run
 from zoo.errors import ZooError
 from zoo.record import read
+from zoo.running.check import check_section
 from zoo.running.run import run
 
 TINY = [
@@ -70,6 +73,50 @@ def test_a_slip_leaves_no_record_and_no_directory(workdir, slip, capsys):
     errors = capsys.readouterr().err.strip().splitlines()
     assert "The record is in" not in errors[-1]
     assert not list(workdir.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("slip", "instead"),
+    [
+        ("+trainer.max_epochs=1", "trainer.max_epochs in zoo; the budget is training.updates="),
+        ("+trainer.fast_dev_run=true", "trainer.fast_dev_run in zoo; the budget is training.updates="),
+        ("trainer.max_steps=2", "trainer.max_steps in zoo; the budget is training.updates="),
+        ("++trainer.max_time='00:00:01:00'", "training.max_seconds="),
+        ("+trainer.limit_train_batches=2", "training.updates="),
+        ("+trainer.limit_val_batches=0", "training.validations="),
+        ("+trainer.gradient_clip_val=1", "training.clip="),
+        ("+trainer.accumulate_grad_batches=2", "training.accumulate="),
+        ("+trainer.logger=false", "logger="),
+        ("+trainer.inference_mode=true", "trainer.inference_mode in zoo"),
+        ("+trainer.foo=1", "setting of trainer called 'foo'"),
+        ("+foo=1", "foo is not a section"),
+        ("+foo.bar=1", "foo is not a section"),
+        ("+launcher.bar=1", "`# @package _global_`"),
+        ("+sweep.bar=1", "sweep is the name"),
+    ],
+)
+def test_a_setting_that_zoo_does_not_take_is_refused_with_the_one_that_does(workdir, capsys, slip, instead):
+    assert main(["train", *RUN, *MOONS, slip]) == 2
+    (sentence,) = capsys.readouterr().err.strip().splitlines()
+    assert instead in sentence
+    assert not list(workdir.iterdir())
+
+
+def test_a_name_that_a_section_uses_is_taken(workdir):
+    assert main(["train", *RUN, *MOONS, "+width=3", "model.hidden=[${width}]"]) == 0
+    assert read("runs/it").provenance.config["model"]["hidden"] == [3]
+
+
+def test_all_of_lightnings_other_settings_are_refused():
+    taken = {"accelerator", "devices", "num_nodes", "strategy", "precision"}
+    harmless = {"deterministic", "benchmark", "detect_anomaly"}
+    names = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - taken - harmless
+    assert len(names) > 25
+    settings = dict(compose_run(["trainer=cpu"]).trainer)
+    for name in sorted(names):
+        with pytest.raises(ZooError, match=rf"There is no setting trainer\.{name} in zoo; "):
+            check_section("trainer", settings | {name: None})
+    check_section("trainer", settings | {"deterministic": True, "benchmark": False})
 
 
 def test_a_slip_leaves_the_files_of_an_existing_directory(workdir):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import itertools
 import os
@@ -19,8 +20,11 @@ from zoo.config.identity import to_dict, whole_seed, without_sections
 from zoo.config.overrides import as_typed, parse, split, swept_values, with_plus
 from zoo.config.own import register
 from zoo.config.places import GROUPS, options, own_conf, shipped
+from zoo.config.trainer import INSTEAD, refused
 from zoo.errors import ZooError, unknown
 from zoo.moved import renamed, setting_of
+
+_WITH_NEW_KEYS = ("model", "data", "training", "hydra")  # sections to which a user's own class can add keys
 
 
 def compose_run(overrides: Sequence[str]) -> DictConfig:
@@ -149,8 +153,15 @@ def _sentence(message: str, overrides: Sequence[str]) -> str:
     """Return a message of Hydra's as one sentence with the remedy."""
     chosen = [o for o in overrides if split(o)[0].lstrip("+") in GROUPS]
     if "In '" not in message and (match := re.search(r"Could not override '([^']+)'", message)):
+        section, _, name = match.group(1).partition(".")
+        if section == "trainer" and name in INSTEAD:
+            return str(refused(name))
         known = _keys(_compose(chosen))
-        return str(unknown("setting", match.group(1), known)) + " (A new key is written with a leading +.)"
+        if not difflib.get_close_matches(match.group(1), known, n=1, cutoff=0.5):  # too many to name them all
+            known = [key for key in known if "." not in key]
+        return str(unknown("setting", match.group(1), known)) + (
+            " (A new key is written with a leading +.)" if section in _WITH_NEW_KEYS and name else ""
+        )
     if "invalid literal for int" in message or "Error merging override" in message:
         for text in overrides:
             parent = split(text)[0].lstrip("+~").rpartition(".")[0]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import lightning.pytorch as pl
 from annotated_types import Ge
 
-from zoo.checks import NotNegative, Positive, build_settings, check_settings
-from zoo.config.targets import class_of
+from zoo.checks import NotNegative, Positive, check_settings
+from zoo.config.targets import class_of, make
+from zoo.config.trainer import refused
 from zoo.data.module import DataModule
+from zoo.errors import ZooError, unknown
 from zoo.evaluation.settings import Settings
-from zoo.running.fit import check_precision, strategy
+from zoo.running.fit import check_precision, processes, strategy
 from zoo.running.spec import RunSpec
 from zoo.tracking.logger import check_logger
 from zoo.training.module import TrainingModule
@@ -26,33 +29,98 @@ def check(spec: RunSpec) -> None:
     Raises:
         ZooError: a setting does not exist, or has a wrong type or value.
     """
-    model = class_of(spec.model, "model")
-    data = class_of(spec.data, "data", DataModule)
-    training = class_of(spec.training, "training", TrainingModule)
-    class_of(spec.trainer, "trainer", pl.Trainer)
-    build_settings(training.Settings, _values(spec.training), "training")
-    Settings.of(spec.evaluation)
-    if data.__module__.startswith("zoo."):
-        check_settings(data.__init__, _values(spec.data), "data")
-    if model.__module__.startswith("zoo."):
-        check_settings(model.__init__, _values(spec.model), "model")
-    check_settings(_trainer, _values(spec.trainer), "trainer")
-    check_precision(spec.trainer)
-    strategy(spec.trainer)
-    check_logger(spec.logger)
+    for section in CHECKS:
+        check_section(section, getattr(spec, section))
+    check_batch(spec.training, spec.trainer)
 
 
-def _values(settings: dict[str, Any]) -> dict[str, Any]:
+def check_section(section: str, settings: Mapping[str, Any]) -> None:
+    """Check the settings of one section of the configuration; no data are read.
+
+    Args:
+        section: its name, one of :data:`CHECKS`.
+        settings: the section as plain values, with its ``_target_``.
+
+    Raises:
+        ZooError: a setting does not exist, or has a wrong type or value.
+    """
+    CHECKS[section](settings)
+
+
+def check_batch(training: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    """Check that the batch can be divided among the processes, each of which may divide it further.
+
+    Raises:
+        ZooError: it cannot.
+    """
+    size, pieces, count = training.get("batch_size"), training.get("accumulate", 1), processes(trainer) or 1
+    if size is not None and int(size) % (count * int(pieces)):
+        raise ZooError(
+            f"The global batch of {int(size)} cannot be shared by {count} processes in {int(pieces)} pieces; "
+            "set training.batch_size to a multiple."
+        )
+
+
+def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key != "_target_"}
 
 
-def _trainer(
+def _model(settings: Mapping[str, Any]) -> None:
+    model = class_of(settings, "model")
+    if model.__module__.startswith("zoo."):
+        check_settings(model.__init__, _values(settings), "model")
+
+
+def _data(settings: Mapping[str, Any]) -> None:
+    data = class_of(settings, "data", DataModule)
+    if data.__module__.startswith("zoo."):
+        make(data, settings, "data")  # reads nothing
+
+
+def _training(settings: Mapping[str, Any]) -> None:
+    module: type[TrainingModule] = class_of(settings, "training", TrainingModule)
+    module.checked(_values(settings))
+
+
+def _evaluation(settings: Mapping[str, Any]) -> None:
+    Settings.of(settings)
+
+
+def _trainer(settings: Mapping[str, Any]) -> None:
+    trainer = class_of(settings, "trainer", pl.Trainer)
+    values = _values(settings)
+    is_lightnings = trainer.__module__.startswith(("lightning.", "pytorch_lightning."))
+    for name in values:
+        if name in _LIGHTNINGS - _TAKEN:
+            raise refused(name)
+        if is_lightnings and name not in _TAKEN:
+            raise unknown("setting of trainer", str(name), _TAKEN)
+    check_settings(_taken, {name: value for name, value in values.items() if name in _TAKEN}, "trainer")
+    check_precision(settings)
+    strategy(settings)
+
+
+def _taken(
     *,
     accelerator: str,
     devices: Annotated[int, Ge(-1)] | Sequence[NotNegative] | Literal["auto"],
     num_nodes: Positive = 1,
     strategy: str = "auto",
     precision: str | int = "32-true",
-    **others: Any,
+    deterministic: bool | Literal["warn"] | None = None,
+    benchmark: bool | None = None,
+    detect_anomaly: bool = False,
 ) -> None:
-    """The trainer's settings whose types zoo relies on; Lightning checks all others."""
+    """The settings of Lightning's trainer that zoo takes. All others are zoo's own, or contradict them."""
+
+
+CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
+    "model": _model,
+    "data": _data,
+    "training": _training,
+    "evaluation": _evaluation,
+    "trainer": _trainer,
+    "logger": check_logger,
+}
+_TAKEN = frozenset(inspect.signature(_taken).parameters)
+_LIGHTNINGS = frozenset(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}

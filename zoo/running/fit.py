@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -222,7 +222,7 @@ def _read(last: Path) -> dict[str, Any] | None:
         return None
 
 
-def check_precision(trainer: dict[str, Any]) -> None:
+def check_precision(trainer: Mapping[str, Any]) -> None:
     """Check that a run trains in a precision in which its numbers are right.
 
     ``16-mixed`` scales the loss, so that clipping, the check for values that are not finite and the recorded
@@ -239,13 +239,13 @@ def check_precision(trainer: dict[str, Any]) -> None:
         )
 
 
-def processes(trainer: dict[str, Any]) -> int | None:
+def processes(trainer: Mapping[str, Any]) -> int | None:
     """Return the number of processes in the configuration; None if Lightning counts the devices itself."""
     devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)
     return devices * nodes if isinstance(devices, int) and devices > 0 else None
 
 
-def strategy(trainer: dict[str, Any]) -> Any:
+def strategy(trainer: Mapping[str, Any]) -> Any:
     """Return Lightning's strategy for several processes; ``auto`` for one.
 
     Raises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,33 @@ from zoo.config.overrides import absolute
 from zoo.errors import ZooError
 
 SECTIONS = ("data", "model", "training", "evaluation", "trainer", "logger")
+_OTHERS = ("seed", "sweep", "hydra")
+_GLOBAL = ("experiment", "launcher")  # groups whose files write to the sections of others
+
+
+def check_names(config: DictConfig | Mapping[str, Any]) -> None:
+    """Check that every top-level name of a configuration is a section or used by one (``${name}``).
+
+    Args:
+        config: the configuration, whose interpolations are not resolved.
+
+    Raises:
+        ZooError: a section that nothing reads.
+    """
+    items = config.items_ex(resolve=False) if isinstance(config, DictConfig) else config.items()
+    nodes = {str(key): node for key, node in items}
+    if isinstance(nodes.get("sweep"), Mapping):
+        raise ZooError(f"sweep is the name of a sweep, a word; got {dict(nodes['sweep'])}.")
+    for name in nodes:
+        if name in SECTIONS or name in _OTHERS:
+            continue
+        others = str({key: value for key, value in nodes.items() if key != name})
+        if not re.search(rf"\$\{{[^}}]*\b{re.escape(name)}\b", others):
+            hint = f" (a file of conf/{name} begins with `# @package _global_`)" if name in _GLOBAL else ""
+            raise ZooError(
+                f"{name} is not a section of the configuration{hint}, and nothing reads it; there are "
+                f"{', '.join(SECTIONS)} and seed."
+            )
 
 
 def _whole(trainer: dict[str, Any]) -> dict[str, Any]:
@@ -53,8 +82,9 @@ class RunSpec:
         """Return the settings in a composed configuration, which includes its ``hydra`` node.
 
         Raises:
-            ZooError: a section is missing, or is not a mapping of settings.
+            ZooError: a section does not exist, is missing, or is not a mapping of settings.
         """
+        check_names(config)
         for section in SECTIONS:
             if not OmegaConf.is_dict(config.get(section)):
                 raise ZooError(

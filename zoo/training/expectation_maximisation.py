@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -45,13 +46,17 @@ class ExpectationMaximisation(TrainingModule):
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "expectation_maximisation", HasMaximisation)
+        super().__init__(model, seed=seed, **settings)
+
+    @classmethod
+    def checked(cls, settings: Mapping[str, Any]) -> TrainingSettings:
         for name, allowed in (("ema", 0.0), ("accumulate", 1), ("compile", False)):
             if settings.get(name, allowed) != allowed:
                 raise ZooError(
                     f"training.{name} is for gradients, which training=expectation_maximisation has none of; "
                     f"set it to {str(allowed).lower()}."
                 )
-        super().__init__(model, seed=seed, **settings)
+        return super().checked(settings)
 
     def configure_optimizers(self) -> Any:
         return None

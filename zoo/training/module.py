@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, ClassVar, cast
@@ -69,15 +69,7 @@ class TrainingModule(pl.LightningModule):
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         super().__init__()
-        self.settings = values = build_settings(self.Settings, settings, "training")
-        if values.validate_samples == 1:
-            raise ZooError("training.validate_samples must be 0, for no distance, or at least 2; got 1.")
-        if len(values.betas) != 2:
-            raise ZooError(f"training.betas must be two decays; got {list(values.betas)}.")
-        if (values.accumulate > 1 or values.compile) and type(self).loss is TrainingModule.loss:
-            raise ZooError(
-                f"{type(self).__name__} has several losses; set training.accumulate=1 training.compile=false."
-            )
+        self.settings = values = self.checked(settings)
         self.automatic_optimization = False  # an update means the same with one optimiser and with two
         self.seed = seed
         self.model = model
@@ -96,6 +88,24 @@ class TrainingModule(pl.LightningModule):
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
         self._dry_run = False
+
+    @classmethod
+    def checked(cls, settings: Mapping[str, Any]) -> TrainingSettings:
+        """Return the settings of the section ``training`` as an object, whatever the model.
+
+        Raises:
+            ZooError: a setting that does not exist, or a value of another type or range.
+        """
+        values = build_settings(cls.Settings, settings, "training")
+        if values.validate_samples == 1:
+            raise ZooError("training.validate_samples must be 0, for no distance, or at least 2; got 1.")
+        if len(values.betas) != 2:
+            raise ZooError(f"training.betas must be two decays; got {list(values.betas)}.")
+        if (values.accumulate > 1 or values.compile) and cls.loss is TrainingModule.loss:
+            raise ZooError(
+                f"{cls.__name__} has several losses; set training.accumulate=1 training.compile=false."
+            )
+        return values
 
     @property
     def evaluated(self) -> nn.Module:
