@@ -118,6 +118,27 @@ def test_the_files_and_commands_of_a_page_give_the_promised_output(page, tmp_pat
         assert words in printed + written
 
 
+def test_the_metric_of_the_page_is_part_of_a_collection(tmp_path):
+    """The page's class and its doctest run in a fresh process, which imports the copy."""
+    reader = Follower(ROOT / "docs/add/metric.md", tmp_path)
+    reader.write_files()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", reader.text, re.S | re.M)
+    program += (
+        "import doctest, pickle, zoo.evaluation.metrics.ink as page\n"
+        "assert judge.compute()['Ink'] == judge['Ink'].estimate().value > 0\n"
+        "assert pickle.loads(pickle.dumps(judge)).compute() == judge.compute()\n"
+        "assert doctest.testmod(page) == (0, 5)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "EnergyDistance" in done.stdout
+    assert "'Ink': tensor(" in done.stdout
+
+
 def test_a_wrong_setting_of_a_users_model_is_an_error_of_one_sentence(tmp_path):
     reader = Follower(ROOT / "docs/add/model.md", tmp_path)
     reader.write_files()

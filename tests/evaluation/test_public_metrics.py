@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import importlib
 import math
 import pickle
@@ -13,7 +14,20 @@ from pathlib import Path
 import matplotlib
 import pytest
 import torch
-from metric_cases import FAKE, NAMES, REAL, TWO_SAMPLE, images, part, pixels, two_sample, whole
+from metric_cases import (
+    FAKE,
+    NAMES,
+    ONE_SAMPLE,
+    POINTS,
+    REAL,
+    TWO_SAMPLE,
+    close,
+    images,
+    part,
+    pixels,
+    two_sample,
+    whole,
+)
 from torch import nn
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
@@ -21,15 +35,19 @@ from torchmetrics import MetricCollection
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
+import zoo
 import zoo.metrics
 from zoo.data.digits import Digits
+from zoo.data.toys import Toy
 from zoo.errors import InvalidData, ZooError
 from zoo.evaluation import metrics as package
 from zoo.evaluation.base import FeatureMetric, NeighbourMetric, ZooMetric
 from zoo.evaluation.context import Context
 from zoo.evaluation.features import classifier
-from zoo.evaluation.metrics import definitions, measure
+from zoo.evaluation.likelihood import likelihood
+from zoo.evaluation.metrics import NEEDS, definitions, measure
 from zoo.evaluation.neighbours import Pairs
+from zoo.evaluation.settings import Settings
 
 
 def test_every_metric_of_the_protocol_is_exported():
@@ -45,6 +63,65 @@ def test_every_metric_of_the_protocol_is_exported():
         assert getattr(zoo.metrics, name) is value
         assert value.is_differentiable is False
         assert value.full_state_update is False
+
+
+def contexts():
+    """Yield contexts whose model and data have, taken together, everything that a metric is computed from."""
+    digits, modes, settings = Digits(), Toy("8gaussians", train=80, val=40, test=40), {"samples": 60}
+    for data in (digits, modes):
+        data.setup()
+    source = torch.Generator().manual_seed(0)
+    vae = zoo.build("vae_dense", digits.spec, latent_dim=2, encoder=[5], decoder=[4]).eval()
+    euler = {"method": "euler", "steps": 2}
+    flow = zoo.build("flow_matching", modes.spec, hidden=[4, 4], solver=euler).eval()
+    pixels = torch.randint(17, (200, 1, 8, 8), generator=source)
+    points = modes.splits["test"] + 0.01 * torch.randn(40, 2, generator=source)
+    for data, model, samples in ((digits, vae, pixels), (modes, flow, points)):
+        splits = {name: x[:200] for name, x in data.splits.items()}
+        extractor = classifier("digits-cnn", digits.spec) if data is digits else None
+        yield Context(
+            samples, splits, data.spec, Settings.of(settings), extractor, model=model, modes=data.modes
+        )
+
+
+def test_every_metric_of_the_protocol_is_the_estimate_of_a_public_metric(monkeypatch):
+    estimates = []
+    estimate = ZooMetric.estimate
+
+    def noting(metric):
+        value = estimate(metric)
+        estimates.append((type(metric).__name__, value.value))
+        return value
+
+    monkeypatch.setattr(ZooMetric, "estimate", noting)
+    computed = {}
+    for context in contexts():
+        for definition in definitions():
+            needs = [NEEDS[name] for name in definition.needs]
+            if all(need.fits(context) and need.missing(context) is None for need in needs):
+                estimates.clear()
+                context = dataclasses.replace(context)  # without what was computed before
+                value = definition.compute(context).value
+                computed[definition.name] = [name for name, other in estimates if other == value]
+    assert set(computed) == {definition.name for definition in definitions()}
+    others = {name for name, metrics in computed.items() if not set(metrics) & set(zoo.metrics.__all__)}
+    assert not others
+
+
+def test_the_likelihoods_of_the_protocol_are_estimates_of_public_metrics(monkeypatch):
+    made = []
+    estimate = ZooMetric.estimate
+    monkeypatch.setattr(ZooMetric, "estimate", lambda metric: made.append(metric) or estimate(metric))
+    digits = Digits()
+    digits.setup()
+    model = zoo.build("gaussian", digits.spec).eval()
+    test = digits.splits["test"][:9]
+    found = likelihood(model, test, digits.spec, log_density=lambda x: torch.ones(len(x)))
+    assert {name: type(metric).__name__ for name, metric in zip(found, made, strict=True)} == {
+        "nll": "NegativeLogLikelihood",
+        "kl": "NegativeLogLikelihood",
+        "bits_per_dim": "BitsPerDim",
+    }
 
 
 def test_direction_and_higher_is_better_agree():
@@ -63,14 +140,14 @@ def test_direction_and_higher_is_better_agree():
 def test_merged_states_have_the_value_of_all_examples(name):
     first, second = part(name, 0), part(name, 1)
     first.merge_state(second)
-    assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=1e-12)
+    assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=close(name))
     assert first.compute().dtype == torch.float64
 
 
 def of_digits(name):
     """Return the metric of noise in the features of the packaged classifier of digits."""
     source = torch.Generator().manual_seed(0)
-    real, generated = torch.randint(17, (2, 60, 1, 8, 8), generator=source)
+    real, generated = torch.randint(17, (2, 80, 1, 8, 8), generator=source)
     metric = two_sample(lambda: getattr(zoo.metrics, name)("digits-cnn"), [generated], [real])
     if name == "Memorisation":
         metric.update(real.roll(1, 3), real=True, training=True)
@@ -213,6 +290,14 @@ def test_wrong_arguments_are_an_error(monkeypatch, tmp_path):
         metric.update(FAKE, real=False)
         with pytest.raises(ZooError, match=words):
             metric.compute()
+    with pytest.raises(ZooError, match="over 8 examples"):
+        two_sample(TWO_SAMPLE["ExtrapolatedFrechetDistance"], [FAKE[:9]], [REAL]).compute()
+    uneven = whole("Wasserstein2")
+    uneven.update(torch.zeros(1, 2), real=False)
+    with pytest.raises(ZooError, match="21 and 20"):
+        uneven.compute()
+    with pytest.raises(ZooError, match="energy="):
+        two_sample(zoo.metrics.NormalisedPathEnergy, [FAKE[:9]], [REAL[:9]]).compute()
     lonely = zoo.metrics.Memorisation(pixels)
     lonely.update(FAKE, real=False)
     with pytest.raises(ZooError, match="training=True"):
@@ -224,7 +309,7 @@ def test_real_examples_can_be_kept_at_a_reset(name):
     metric = TWO_SAMPLE[name]()
     metric.update(REAL, real=True)
     metric.reset_real_features = False
-    metric.update(images(9, 5), real=False)
+    metric.update(images(12, 5), real=False)
     metric.compute()
     metric.reset()
     metric.update(FAKE, real=False)
@@ -266,6 +351,21 @@ def test_metrics_of_a_collection_share_their_features():
     assert sum(seen) == 4 * 12 + 12 + 20, "after the first batch torchmetrics updates one metric for all"
     found = judge.clone(prefix="val/").compute()
     assert {name: found[f"val/{name}"] for name in names} == {name: whole(name).compute() for name in names}
+
+
+def test_metrics_of_the_same_modes_and_of_the_same_bound_form_a_collection():
+    names = ("ModeCoverage", "ModeQuality", "ModesCaptured", "ReverseKL")
+    judge = MetricCollection({name: ONE_SAMPLE[name][0]() for name in names})
+    judge.update(POINTS[:15])
+    judge.update(POINTS[15:])
+    assert judge.compute() == {name: whole(name).compute() for name in names}
+    names = ("EvidenceLowerBound", "Reconstruction", "KLToPrior")
+    judge = MetricCollection({name: ONE_SAMPLE[name][0]() for name in names})
+    for rows in POINTS.split(15):
+        judge.update(reconstruction=rows[:, 0], kl=rows[:, 1])
+    found = judge.compute()
+    assert found == {name: whole(name).compute() for name in names}
+    assert found["EvidenceLowerBound"] == pytest.approx((POINTS[:, 0] - POINTS[:, 1]).mean().item(), abs=1e-6)
 
 
 def test_a_module_extracts_features_in_evaluation_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -78,6 +79,30 @@ class ZooMetric(Metric):
             ax: matplotlib axis to draw on.
         """
         return self._plot(val, ax)
+
+
+class MeanMetric(ZooMetric):
+    """Base class of means over examples. The values are kept, so the standard error is exact.
+
+    Args:
+        kwargs: those of :class:`torchmetrics.Metric`.
+    """
+
+    values: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("values", [], dist_reduce_fx="cat")
+
+    def _add(self, values: Tensor) -> None:
+        """Add the values of a batch, ``(B,)``."""
+        self.values.append(values.detach().to(device=self.device, dtype=torch.float64))
+
+    def _estimate(self) -> Value:
+        values = joined(self.values, f"{type(self).__name__} has no examples: call update first.")
+        n = len(values)
+        error = values.std().item() / math.sqrt(n) if n > 1 else None
+        return Value(values.mean().item(), error, n=n)
 
 
 class TwoSampleMetric(ZooMetric):
