@@ -120,13 +120,15 @@ def check_settings(function: Callable[..., Any], values: Mapping[str, Any], sect
         ZooError: a setting does not exist, or its annotation does not allow the value.
     """
     signature, hints = inspect.signature(function), _hints(inspect.unwrap(function))
-    taken = dict(values)
+    settings_taken = dict(values)
     for name, value in values.items():
         if name not in signature.parameters and not _takes_any(signature):
             raise unknown(f"setting of {section}", str(name), _names(signature))
         if name in hints and name in signature.parameters:
-            taken[name] = _value(hints[name], value, f"{section}.{name}", signature.parameters[name].default)
-    return taken
+            settings_taken[name] = _value(
+                hints[name], value, f"{section}.{name}", signature.parameters[name].default
+            )
+    return settings_taken
 
 
 def _takes_any(signature: inspect.Signature) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.record import Cost, Metric, Provenance, Record
-from zoo.reproduction.runs import Made
+from zoo.reproduction.runs import RecipeRuns
 from zoo.reproduction.schema import Table
 
 COLUMN = {"metric": "nll", "factor": -1.0, "unit": "nats", "better": "higher", "kind": "exact", "margin": 1.0}
@@ -51,10 +51,10 @@ def run(
     return Run(record, Path("nowhere"))
 
 
-def made(*values: float | None, partial: bool = False, **more: Any) -> dict[str, Made]:
+def made(*values: float | None, partial: bool = False, **more: Any) -> dict[str, RecipeRuns]:
     """Return the runs of the recipe ``flow``, one for each NLL; None: the run diverged."""
     runs = {
         seed: run(value, seed, status="finished" if value is not None else "diverged", **more)
         for seed, value in enumerate(values)
     }
-    return {"flow": Made({}, runs) if partial else Made(runs)}
+    return {"flow": RecipeRuns({}, runs) if partial else RecipeRuns(runs)}

@@ -11,7 +11,7 @@ from tables import COLUMN, made, run, table
 from zoo.reproduction import load, names
 from zoo.reproduction.closed_form import Fingerprint
 from zoo.reproduction.reproduce import Report
-from zoo.reproduction.runs import Made
+from zoo.reproduction.runs import RecipeRuns
 from zoo.reproduction.texts import foot, outliers
 from zoo.reproduction.verdict import VERDICTS, judge
 
@@ -68,7 +68,7 @@ def test_no_shipped_cell_of_grade_m_gets_a_verdict_even_from_perfect_runs():
                     run(value * (1 + 1e-3 * i), i, kind=column.kind or "exact", metric=column.metric)
                     for i in (0, 1)
                 ]
-                runs[cell.recipe] = Made(dict(enumerate(one)))
+                runs[cell.recipe] = RecipeRuns(dict(enumerate(one)))
         for result in judge(found, found.cells, runs, {}):
             if result.cell.grade == "M":
                 recalled += 1
@@ -184,7 +184,7 @@ def test_a_fit_in_closed_form_has_no_spread_over_refits():
 
 def test_a_cell_that_is_not_run_says_what_it_needs():
     assert only(table(), {}, costs={"flow": "3 hours of a core"}).label == "not run: needs 3 hours of a core"
-    missing = {"flow": Made(missing="experiment no_such_one")}
+    missing = {"flow": RecipeRuns(missing="experiment no_such_one")}
     assert only(table(), missing).label == "not run: needs the recipe: experiment no_such_one"
     needs = table({"recipe": None, "needs": "the model NADE"})
     assert only(needs, {}).label == "not run: needs the model NADE"

@@ -103,11 +103,11 @@ def hash_of_files(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...])
         with open(path / name, "rb") as stream:
             inner = hashlib.file_digest(stream, "sha256").digest()
         digest.update(Path(name).as_posix().encode("utf-8", "surrogateescape") + b"\0" + inner)
-    found = digest.hexdigest()[:DIGITS]
+    digest_of_files = digest.hexdigest()[:DIGITS]
     latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
     if is_large and time.time() - latest > SETTLED:
-        _keep(key, found)
-    return found
+        _keep(key, digest_of_files)
+    return digest_of_files
 
 
 def _cache() -> Path:
@@ -123,9 +123,9 @@ def _kept() -> dict[str, str]:
     return hashes if isinstance(hashes, dict) else {}
 
 
-def _keep(key: str, found: str) -> None:
+def _keep(key: str, digest: str) -> None:
     """Add a hash to the user's cache. A cache that cannot be written is done without."""
-    hashes = dict(list(_kept().items())[-MOST_KEPT:]) | {key: found}
+    hashes = dict(list(_kept().items())[-MOST_KEPT:]) | {key: digest}
     temporary = None
     try:
         _cache().parent.mkdir(parents=True, exist_ok=True)

@@ -129,11 +129,11 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     sides = [first.get("data") or {}, second.get("data") or {}]
     contents = [data.pop("content", None) for data in sides]
     codes = [side.pop("code", None) or {} for side in (first, second)]
-    found = []
+    differences = []
     if all(isinstance(content, str) for content in contents) and contents[0] != contents[1]:
-        found.append("other data")
+        differences.append("other data")
     changed = sorted(name for name in {*codes[0], *codes[1]} if codes[0].get(name) != codes[1].get(name))
-    found += [f"other code in {name}" for name in changed]
+    differences += [f"other code in {name}" for name in changed]
     for side in (first, second):
         side.pop("choices", None)  # each choice is in its settings
     flat = [dict(_leaves(side)) for side in (first, second)]
@@ -141,8 +141,8 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     for name in sorted({*flat[0], *flat[1]}):
         values = [side.get(name, absent) for side in flat]
         if values[0] != values[1]:
-            found.append(f"another {name}")
-    return found
+            differences.append(f"another {name}")
+    return differences
 
 
 def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -27,13 +27,13 @@ def class_of(settings: Mapping[str, Any], section: str, base: type | None = None
         raise ZooError(f"The YAML of {section} needs a line `_target_: package.module.Class`.")
     find_own_modules()
     try:
-        found = _located(target)
+        target_class = _located(target)
     except Exception as error:
         raise ZooError(f"{section}._target_ '{target}' cannot be imported: {_first_line(error)}.") from error
-    if not isinstance(found, type) or (base is not None and not issubclass(found, base)):
+    if not isinstance(target_class, type) or (base is not None and not issubclass(target_class, base)):
         kind = "a class" if base is None else f"a class derived from {base.__name__}"
         raise ZooError(f"{section}._target_ must name {kind}; got {target}.")
-    return found
+    return target_class
 
 
 def _located(target: str) -> Any:
@@ -42,12 +42,12 @@ def _located(target: str) -> Any:
     if not module:
         raise ImportError("it has no dot between module and class")
     try:
-        found = importlib.import_module(module)
+        located = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}.") or "." not in module:
             raise
-        found = _located(module)  # a class inside of a class
-    return getattr(found, name)
+        located = _located(module)  # a class inside of a class
+    return getattr(located, name)
 
 
 def make(cls: type[Any], settings: Mapping[str, Any], section: str, **more: Any) -> Any:

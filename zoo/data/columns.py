@@ -132,24 +132,24 @@ def dependent(x: np.ndarray) -> dict[int, list[int]]:
             return {}
     except np.linalg.LinAlgError:
         pass
-    found: dict[int, list[int]] = {}
-    kept: list[int] = []
+    parents: dict[int, list[int]] = {}
+    independent: list[int] = []
     factor = np.zeros((d, d))  # of Cholesky, of the kept columns
     for j in range(d):
-        k = len(kept)
+        k = len(independent)
         if not k:
             factor[0, 0] = np.sqrt(gram[j, j])
-            kept.append(j)
+            independent.append(j)
             continue
-        row = solve_triangular(factor[:k, :k], gram[j, kept], lower=True)
+        row = solve_triangular(factor[:k, :k], gram[j, independent], lower=True)
         rest = gram[j, j] - row @ row
         if rest > smallest:
             factor[k, :k], factor[k, k] = row, np.sqrt(rest)
-            kept.append(j)
+            independent.append(j)
         else:
             weights = solve_triangular(factor[:k, :k], row, lower=True, trans="T")
-            found[j] = [kept[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
-    return found
+            parents[j] = [independent[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
+    return parents
 
 
 def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = ()) -> Findings:
@@ -160,24 +160,24 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         names: names of the columns.
         dequantised: columns that noise is added to; they are only examined for being constant.
     """
-    found = Findings()
+    findings = Findings()
     constant = {j for j in range(x.shape[1]) if x[:, j].min() == x[:, j].max()}
     for j in sorted(constant):
-        found.problems.append(f"column '{names[j]}' has the same value in every row")
-        found.drop.append(names[j])
+        findings.problems.append(f"column '{names[j]}' has the same value in every row")
+        findings.drop.append(names[j])
     rest = [j for j in range(x.shape[1]) if j not in constant and names[j] not in dequantised]
     if not rest:
-        return found
+        return findings
     repeated = pd.DataFrame(x).duplicated().to_numpy()
     linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(x[:, rest]).items()}
     for j, others in linked.items():
         if len(others) == 1:
             how = "a copy" if np.array_equal(x[:, j], x[:, others[0]]) else "a linear function"
-            found.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
+            findings.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
         else:
             of = ", ".join(f"'{names[i]}'" for i in others[:6]) + (", ..." if len(others) > 6 else "")
-            found.problems.append(f"column '{names[j]}' is a linear function of {of}")
-        found.drop.append(names[j])
+            findings.problems.append(f"column '{names[j]}' is a linear function of {of}")
+        findings.drop.append(names[j])
     distinct = x[~repeated]
     discrete = {j for j in rest if j not in linked and is_discrete(x[:, j])}
     if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows do not make a column discrete
@@ -186,20 +186,22 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         if j in linked:
             continue
         if counts_rows(pd.Series(x[:, j])):
-            found.problems.append(f"column '{names[j]}' counts the rows")
-            found.drop.append(names[j])
+            findings.problems.append(f"column '{names[j]}' counts the rows")
+            findings.drop.append(names[j])
         elif j in discrete:
             count = len(np.unique(x[:, j]))
-            found.problems.append(f"column '{names[j]}' has only {count} distinct values")
-            (found.drop if grid(x[:, j]) is None else found.dequantise).append(names[j])
+            findings.problems.append(f"column '{names[j]}' has only {count} distinct values")
+            (findings.drop if grid(x[:, j]) is None else findings.dequantise).append(names[j])
         else:
             values, counts = np.unique(distinct[:, j] if x.shape[1] > 1 else x[:, j], return_counts=True)
             most = int(counts.argmax())
             share = counts[most] / counts.sum()
             if counts[most] >= 5 and share >= LARGEST_ATOM:
-                found.problems.append(f"column '{names[j]}' is {values[most]:g} in {share:.0%} of the rows")
-                found.drop.append(names[j])
+                findings.problems.append(
+                    f"column '{names[j]}' is {values[most]:g} in {share:.0%} of the rows"
+                )
+                findings.drop.append(names[j])
     if x.shape[1] > 1 and repeated.any() and len(discrete) < len(rest):
-        found.problems.append(f"{int(repeated.sum())} of {len(x)} rows are copies of earlier rows")
-        found.repeats = True
-    return found
+        findings.problems.append(f"{int(repeated.sum())} of {len(x)} rows are copies of earlier rows")
+        findings.repeats = True
+    return findings

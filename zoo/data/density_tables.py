@@ -87,10 +87,10 @@ def hepmass(folder: Path) -> Arrays:
     mean, deviation = train.mean(), train.std()
     test.columns = train.columns
     x, y = ((part - mean) / deviation for part in (train, test))
-    kept = [name for name in x if (x[name] == x[name].min()).sum() <= 5]
+    columns = [name for name in x if (x[name] == x[name].min()).sum() <= 5]
     inner = int(len(x) * 0.1)
-    known = x[kept].to_numpy()
-    return {"train": known[:-inner], "val": known[-inner:], "test": y[kept].to_numpy()}
+    known = x[columns].to_numpy()
+    return {"train": known[:-inner], "val": known[-inner:], "test": y[columns].to_numpy()}
 
 
 def miniboone(folder: Path) -> Arrays:

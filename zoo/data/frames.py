@@ -232,10 +232,10 @@ def _read_excel(path: Path, header: bool | None) -> Frame:
     if cells.empty:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
     rows = cells.iloc[:ROWS_LOOKED_AT].astype(object).map(lambda x: "" if pd.isna(x) else str(x))
-    taken = has_header(rows.to_numpy().tolist()) if header is None else header
-    body = cells.iloc[int(taken) :].reset_index(drop=True)
-    frame = Frame(body.astype(object).infer_objects(), taken)
-    _name(frame, [name.strip() for name in rows.iloc[0]] if taken else None, path)
+    with_header = has_header(rows.to_numpy().tolist()) if header is None else header
+    body = cells.iloc[int(with_header) :].reset_index(drop=True)
+    frame = Frame(body.astype(object).infer_objects(), with_header)
+    _name(frame, [name.strip() for name in rows.iloc[0]] if with_header else None, path)
     if len(sheets) > 1:
         frame.notes.append(f"Of its sheets only '{sheets[0]}' was read")
     return frame
@@ -256,14 +256,14 @@ def _name(frame: Frame, names: Sequence[str] | None, path: Path) -> None:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """Return the names, with a number appended to repeated ones."""
-    found: list[str] = []
+    unique: list[str] = []
     for name in names:
         fresh, count = name, 0
-        while fresh in found:
+        while fresh in unique:
             count += 1
             fresh = f"{name}.{count}"
-        found.append(fresh)
-    return found
+        unique.append(fresh)
+    return unique
 
 
 def _drop_empty_end(frame: Frame) -> None:
@@ -345,7 +345,7 @@ def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
 
 def _separator(lines: Sequence[str]) -> tuple[str, str]:
     """Return the separator and decimal mark with which most cells are numbers and rows are equally long."""
-    best, found = (-1.0, False), (",", ".")
+    best, separators = (-1.0, False), (",", ".")
     for separator in (",", ";", "\t", "|", _SPACES):
         rows = [row for row in _cells(lines, separator) if row]
         body = rows[1:] or rows
@@ -361,8 +361,8 @@ def _separator(lines: Sequence[str]) -> tuple[str, str]:
             numbers = sum(is_number(text) for text in texts) + missing * (width > 1)
             score = (round(equal * numbers / max(1, len(cells)), 9), width > 1)
             if score > best:
-                best, found = score, (separator, decimal)
-    return found
+                best, separators = score, (separator, decimal)
+    return separators
 
 
 warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")

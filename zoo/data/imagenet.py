@@ -68,8 +68,8 @@ class ImageNet(DataModule):
         return torch.from_numpy(np.load(plain, mmap_mode="c")), torch.from_numpy(np.load(labels))
 
     def _unpack(self, folder: Path, files: tuple[str, ...], plain: Path, labels: Path) -> None:
-        found = {file.name: file for file in folder.rglob("*.npz")}
-        missing = [name for name in files if name not in found]
+        archives = {file.name: file for file in folder.rglob("*.npz")}
+        missing = [name for name in files if name not in archives]
         if missing:
             raise ZooError(
                 f"ImageNet at {self.size} pixels needs {missing[0]} in {folder} or below; register at "
@@ -79,7 +79,7 @@ class ImageNet(DataModule):
             with (folder / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 if not labels.exists():
-                    sources = [found[name] for name in files]
+                    sources = [archives[name] for name in files]
                     # The labels are read first: their number is the number of images.
                     y = [self._array(file, "labels").astype(np.int64) - 1 for file in sources]
                     parts = [path.with_name(f".{path.name}.part") for path in (plain, labels)]

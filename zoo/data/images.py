@@ -111,25 +111,25 @@ class Images(UserData):
 
         Image.init()
         readable = Image.OPEN.keys() - _NOT_DECODED
-        found, others = [], Counter[str]()
+        pictures, others = [], Counter[str]()
         for file in walk(folder):
             if is_hidden(file, folder):
                 others["hidden"] += 1
             elif Image.EXTENSION.get(file.suffix.lower()) in readable:
-                found.append(file)
+                pictures.append(file)
             else:
                 others[file.suffix.lower() or "without a suffix"] += 1
         if others:
             kinds = listed([f"{count} {kind}" for kind, count in sorted(others.items())])
             self.notes.append(
-                f"{folder.name}: {len(found)} pictures; {sum(others.values())} files are left out, "
+                f"{folder.name}: {len(pictures)} pictures; {sum(others.values())} files are left out, "
                 f"since they are hidden or not pictures ({kinds})."
             )
-        if not found:
+        if not pictures:
             raise InvalidData(f"There is no picture (png, jpg, ...) in {folder} or below it.")
-        found.sort()
+        pictures.sort()
         splits: dict[str, list[Path]] = {}
-        for file in found:
+        for file in pictures:
             top = file.relative_to(folder).parts[0] if file.parent != folder else ""
             splits.setdefault(SPLIT_FOLDERS.get(top.lower(), "all"), []).append(file)
         if "train" not in splits or "all" in splits or len(splits) < 2:
@@ -138,7 +138,7 @@ class Images(UserData):
                     f"{folder.name}: there are pictures outside of its folders train and test, so that all "
                     "pictures are split at random."
                 )
-            return {"all": found}
+            return {"all": pictures}
         splits = {split: splits[split] for split in SPLITS if split in splits}
         sizes = listed([f"{len(part)} for {split}" for split, part in splits.items()])
         self.notes.append(f"{folder.name}: the split of its folders is kept ({sizes}).")

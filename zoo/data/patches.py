@@ -68,9 +68,9 @@ class BSDS300Patches(DataModule):
             images = _from_folder(path) if path.is_dir() else _from_archive(path)
         except (OSError, EOFError, tarfile.TarError, UnidentifiedImageError) as error:
             raise damaged(path, error) from error
-        found = {part: len(images[part]) for part in ("train", "test")}
-        if found != self.images():
-            raise damaged(path, f"it has {found['train']} training and {found['test']} test images")
+        sizes = {part: len(images[part]) for part in ("train", "test")}
+        if sizes != self.images():
+            raise damaged(path, f"it has {sizes['train']} training and {sizes['test']} test images")
         self.spec = DataSpec((SIDE**2 - 1,))
         for index, (split, n) in enumerate(self.counts.items()):
             rng = np.random.default_rng([self.data_seed, index])

@@ -88,9 +88,9 @@ class Table(UserData):
         arrays = _numbers(frames, path)
         if self.drop_repeats:
             arrays, labels = self._without_repeats(arrays, labels)
-        found = examine(np.concatenate(list(arrays.values())), self.columns, self.dequantise)
-        if found.problems:
-            raise InvalidData(f"{path}: {found.sentence()}")
+        findings = examine(np.concatenate(list(arrays.values())), self.columns, self.dequantise)
+        if findings.problems:
+            raise InvalidData(f"{path}: {findings.sentence()}")
         for column in self.dequantise:
             arrays = self._with_noise(arrays, self.columns.index(column), path)
         parts = self.split(arrays)
@@ -144,11 +144,11 @@ class Table(UserData):
     ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
         """Return the modelled columns and, if there are labels, the labels by split."""
         known = list(next(iter(frames.values())).columns)
-        wanted = [*self.drop, *self.dequantise, *([] if self.label is None else [self.label])]
-        for column in wanted:
+        named = [*self.drop, *self.dequantise, *([] if self.label is None else [self.label])]
+        for column in named:
             if column not in known:
                 raise unknown(f"column of {path.name}", column, known)
-            if wanted.count(column) > 1:
+            if named.count(column) > 1:
                 raise ZooError(
                     f"Column '{column}' is named twice in data.drop, data.dequantise and data.label."
                 )
@@ -175,29 +175,29 @@ class Table(UserData):
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         repeated = pd.DataFrame(np.concatenate(list(arrays.values()))).duplicated().to_numpy()
         ends = np.cumsum([len(x) for x in arrays.values()])[:-1]
-        kept = dict(zip(arrays, np.split(~repeated, ends), strict=True))
+        masks = dict(zip(arrays, np.split(~repeated, ends), strict=True))
         self.notes.append(f"{int(repeated.sum())} rows that repeat earlier rows were left out.")
         self._details["repeated_rows_left_out"] = int(repeated.sum())
-        rows = {key: x[kept[key]] for key, x in arrays.items()}
-        return rows, {key: y[kept[key]] for key, y in labels.items()}
+        rows = {key: x[masks[key]] for key, x in arrays.items()}
+        return rows, {key: y[masks[key]] for key, y in labels.items()}
 
     def _with_noise(self, arrays: dict[str, np.ndarray], index: int, path: Path) -> dict[str, np.ndarray]:
         """Return the table with uniform noise of one step added to a column."""
         column = self.columns[index]
-        found = grid(np.concatenate([x[:, index] for x in arrays.values()]))
-        if found is None:
+        spacing = grid(np.concatenate([x[:, index] for x in arrays.values()]))
+        if spacing is None:
             raise InvalidData(
                 f"{path}: column '{column}' has no values at equal steps, to which uniform noise could be "
                 f"added; leave it out by {override('drop', [column])}."
             )
-        self.grids[column] = found
+        self.grids[column] = spacing
         noisy = {}
         for key, x in arrays.items():
             seed = hashlib.sha256(f"{self.split_seed} {key} {column}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(seed[:7]))
             noise = torch.rand(len(x), generator=generator, dtype=torch.float64).numpy()
             noisy[key] = x.copy()
-            noisy[key][:, index] = found.lowest + (found.nearest(x[:, index]) + noise) * found.step
+            noisy[key][:, index] = spacing.lowest + (spacing.nearest(x[:, index]) + noise) * spacing.step
         return noisy
 
     def describe(self) -> DataDescription:
@@ -214,7 +214,8 @@ class Table(UserData):
             described.details["left_out"] = self.drop
         if self.grids:
             described.details["dequantised"] = {
-                column: {"lowest": found.lowest, "step": found.step} for column, found in self.grids.items()
+                column: {"lowest": spacing.lowest, "step": spacing.step}
+                for column, spacing in self.grids.items()
             }
         if self.label is not None:
             described.details |= {"label": self.label, "classes": self.classes}
@@ -237,15 +238,15 @@ def own_units(samples: np.ndarray, details: Mapping[str, Any]) -> pd.DataFrame:
         columns = [str(column) for column in details["columns"]]
         mean, std = (np.asarray(details[key], dtype=np.float64) for key in ("mean", "std"))
         x = samples.astype(np.float64) * std + mean
-        grids = {column: Grid(**found) for column, found in details.get("dequantised", {}).items()}
+        grids = {column: Grid(**spacing) for column, spacing in details.get("dequantised", {}).items()}
         frame = pd.DataFrame(x, columns=pd.Index(columns))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ZooError(
             "The record does not say mean and deviation of every column, which lead back to the table's own "
             "units; train the run again, or write standardised samples with -o FILE.npy."
         ) from error
-    for column, found in grids.items():
-        frame[column] = found.values(found.index(frame[column].to_numpy()))
+    for column, spacing in grids.items():
+        frame[column] = spacing.values(spacing.index(frame[column].to_numpy()))
     return frame
 
 
@@ -264,7 +265,7 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
     Raises:
         InvalidData: a column has text, dates or other values that are not finite numbers.
     """
-    found = Findings()
+    findings = Findings()
     arrays: dict[str, np.ndarray] = {}
     for key, frame in frames.items():
         where = "" if key == "all" else f" of {key}"
@@ -272,21 +273,21 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
         for name in frame.columns:
             values, kind = _column(frame[name])
             bad = np.flatnonzero(~np.isfinite(values))
-            if len(bad) and name not in found.drop:
+            if len(bad) and name not in findings.drop:
                 raw = frame[name].iloc[bad[0]]
                 first = f"'{raw}'" if isinstance(raw, str) else ("missing" if pd.isna(raw) else f"{raw}")
                 problem = kind if kind else f"has {len(bad)} values that are not finite numbers"
                 if len(bad) == 1 and not kind:
                     problem = "has 1 value that is not a finite number"
-                found.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
-                found.drop.append(str(name))
+                findings.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
+                findings.drop.append(str(name))
             columns.append(values)
         arrays[key] = np.stack(columns, 1) if len(frame) else np.zeros((0, frame.shape[1]))
-    if found.problems:
-        shown = "; ".join(found.problems[:8]) + ("; and more" if len(found.problems) > 8 else "")
+    if findings.problems:
+        shown = "; ".join(findings.problems[:8]) + ("; and more" if len(findings.problems) > 8 else "")
         raise InvalidData(
             f"{path}: {shown}; every value must be a finite number, so mend these rows or leave columns out "
-            f"by {override('drop', found.drop)}."
+            f"by {override('drop', findings.drop)}."
         )
     return arrays
 

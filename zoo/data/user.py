@@ -31,10 +31,10 @@ def existing(path: str | Path | None, name: str, example: str) -> Path:
     """
     if not path:
         raise ZooError(f"data={name} needs the path of your data; give data.path={example}.")
-    found = expanded(path)
-    if not found.exists():
-        raise ZooError(f"There is no {found.absolute()}; give an existing data.path=, such as {example}.")
-    return found
+    file = expanded(path)
+    if not file.exists():
+        raise ZooError(f"There is no {file.absolute()}; give an existing data.path=, such as {example}.")
+    return file
 
 
 def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:

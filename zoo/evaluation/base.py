@@ -136,13 +136,13 @@ class TwoSampleMetric(ZooMetric):
 
     def reset(self) -> None:
         """Remove all examples; with ``reset_real_features=False`` only the generated ones."""
-        kept = {
+        real_states = {
             name: list(state) if isinstance(state, list) else state.clone()
             for name, state in self.metric_state.items()
             if name.startswith("real") and not self.reset_real_features
         }
         super().reset()
-        for name, state in kept.items():
+        for name, state in real_states.items():
             setattr(self, name, state)
 
     def _rows(self, x: Tensor) -> Tensor:

@@ -98,13 +98,13 @@ class Context:
 
     def _features(self, name: str) -> Tensor:
         assert self.extractor is not None
-        found = self.extractor(self.examples(name), self.settings.batch_size)
-        if not bool(torch.isfinite(found).all()):
+        features = self.extractor(self.examples(name), self.settings.batch_size)
+        if not bool(torch.isfinite(features).all()):
             raise ZooError(
                 f"Some features of the {name} examples are not finite; "
                 f"the weights of {self.extractor.name} seem damaged."
             )
-        return found
+        return features
 
     def few(self, name: str) -> Tensor:
         """Return the features of at most ``pairwise_examples`` of a set, for metrics of all pairs."""

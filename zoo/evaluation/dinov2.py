@@ -91,10 +91,12 @@ class VisionTransformer(nn.Module):
         """
         if rows == columns == self.grid:
             return self.pos_embed
-        own, learned = self.pos_embed.split([1, self.grid**2], dim=1)
+        class_position, learned = self.pos_embed.split([1, self.grid**2], dim=1)
         image = learned.mT.unflatten(2, (self.grid, self.grid))
         scale = [(count + 0.1) / self.grid for count in (rows, columns)]
-        return torch.cat([own, F.interpolate(image, scale_factor=scale, mode="bicubic").flatten(2).mT], dim=1)
+        return torch.cat(
+            [class_position, F.interpolate(image, scale_factor=scale, mode="bicubic").flatten(2).mT], dim=1
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return features ``(B, width)`` of images ``(B, 3, H, W)`` from :func:`shown`."""

@@ -215,12 +215,12 @@ def select(
     if name is None and not (natural and colours and enough):
         return without_weights(spec, reference_n, device), ""
     chosen = name or INCEPTION
-    given = {INCEPTION: inception_weights, DINOV2: dinov2_weights}[chosen]
+    weights_file = {INCEPTION: inception_weights, DINOV2: dinov2_weights}[chosen]
     published = PUBLISHED[chosen]
-    weights = published.path(given)
+    weights = published.path(weights_file)
     if weights.is_file():
         return {INCEPTION: inception, DINOV2: dinov2}[chosen](weights, spec.levels, device), ""
-    if given:
+    if weights_file:
         raise ZooError(
             f"There are no {published.title} weights at {weights} (evaluation.{published.setting})."
         )

@@ -71,11 +71,11 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
         parts["lipschitz"] = lipschitz
     levels = "levels" if model.spec.levels is not None else "data units"
     units = {"log_det_error": "nats", "lipschitz": "1"}
-    found = {}
+    numbers = {}
     for name, compute in parts.items():
         jacobians = JACOBIANS if model.spec.dim <= LARGEST_CROP else 1
         given = x[: jacobians if name == "log_det_error" else EXAMPLES]
-        metric = found[name] = Metric(None, units.get(name, levels), direction="none", n=len(given))
+        metric = numbers[name] = Metric(None, units.get(name, levels), direction="none", n=len(given))
         try:
             y, context, _ = _prepared(model, given, _labels(model)[0])
             with rng.keyed(rng.keys(seed, count=len(given), device=y.device)):
@@ -90,7 +90,7 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
             metric.value = value
         else:
             metric.reason = f"The value is {value}, not a finite number."
-    return found
+    return numbers
 
 
 def _labels(model: Flow) -> list[int | None]:
@@ -244,9 +244,9 @@ def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Found:
     spectral normalisation enforces, ``by_block`` the norm of each block, in the order of the flow.
     """
     blocks = [m for m in model.modules() if isinstance(m, InvertibleResidual)]
-    seen: dict[int, tuple[Any, ...]] = {}
+    inputs: dict[int, tuple[Any, ...]] = {}
     hooks = [
-        block.register_forward_pre_hook(lambda module, given: seen.__setitem__(id(module), given))
+        block.register_forward_pre_hook(lambda module, given: inputs.__setitem__(id(module), given))
         for block in blocks
     ]
     try:
@@ -255,8 +255,8 @@ def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Found:
     finally:
         for hook in hooks:
             hook.remove()
-    found = [_norm(block, *seen[id(block)]) for block in blocks if id(block) in seen]
-    return max(found), {"bound": max(block.lipschitz for block in blocks), "by_block": found}
+    norms = [_norm(block, *inputs[id(block)]) for block in blocks if id(block) in inputs]
+    return max(norms), {"bound": max(block.lipschitz for block in blocks), "by_block": norms}
 
 
 def _norm(block: InvertibleResidual, x: Tensor, context: Tensor | None = None) -> float:
@@ -299,15 +299,15 @@ def estimation(model: nn.Module, x: Tensor, values: Tensor, again: Callable[...,
     else:
         first, second = values, _draw(model, x, salt=1)[0]
     deviation = float(((second - first).square().mean() / 2).sqrt())
-    found: dict[str, Any] = {"estimator_deviation_nats": deviation, "estimator_n": len(x)}
+    details: dict[str, Any] = {"estimator_deviation_nats": deviation, "estimator_n": len(x)}
     with _looser(model) as what:
         if what:
             change = again(model, x) - values
             error = float(change.std()) / math.sqrt(len(x))
-            found |= {
+            details |= {
                 "looser": what, "looser_change_nats": float(change.mean()), "looser_change_error": error,
             }  # fmt: skip
-    return found
+    return details
 
 
 def _draw(model: Flow, x: Tensor, salt: int) -> Tensor:
@@ -339,11 +339,11 @@ def _looser(model: nn.Module) -> Iterator[str]:
             terms = max(1, module.series.eval_terms // 2)
             changes.append((module, "series", replace(module.series, eval_terms=terms)))
             what = "half the terms"
-    kept = [(module, name, getattr(module, name)) for module, name, _ in changes]
+    former = [(module, name, getattr(module, name)) for module, name, _ in changes]
     try:
         for module, name, value in changes:
             setattr(module, name, value)
         yield what
     finally:
-        for module, name, value in kept:
+        for module, name, value in former:
             setattr(module, name, value)

@@ -97,5 +97,5 @@ def by_halves(features: Tensor, reference: Tensor, *, seed: int, rounds: int) ->
     values = []
     for rows, others in half_samples(len(features), len(reference), rounds, seed):
         values.append(between(features[rows], reference[others]))
-    found = torch.tensor(values, dtype=torch.float64)
-    return found.std().item(), found.mean().item()
+    distances = torch.tensor(values, dtype=torch.float64)
+    return distances.std().item(), distances.mean().item()

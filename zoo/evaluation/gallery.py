@@ -132,12 +132,12 @@ def _with(model: nn.Module, setting: str, value: Any, n: int) -> Tensor:
 @contextmanager
 def _set(model: nn.Module, setting: str, value: Any) -> Iterator[None]:
     """Change a setting of a model's sampler for a while."""
-    kept = getattr(model, setting)
+    former = getattr(model, setting)
     setattr(model, setting, value)
     try:
         yield
     finally:
-        setattr(model, setting, kept)
+        setattr(model, setting, former)
 
 
 def _grid(
@@ -232,12 +232,12 @@ def _extremes(
     if likelihoods is None or len(likelihoods["values"]) < 2 * n:
         return {}
     order = np.argsort(likelihoods["values"], kind="stable")
-    found = {}
+    extremes = {}
     for name, places in (("likely", order[::-1][:n]), ("unlikely", order[:n])):
         indices = likelihoods["indices"][places]
-        found[name] = _pixels(test[torch.from_numpy(indices.astype(np.int64))], spec)
-        found[f"{name}_indices"], found[f"{name}_values"] = indices, likelihoods["values"][places]
-    return found
+        extremes[name] = _pixels(test[torch.from_numpy(indices.astype(np.int64))], spec)
+        extremes[f"{name}_indices"], extremes[f"{name}_values"] = indices, likelihoods["values"][places]
+    return extremes
 
 
 def _path(model: nn.Module) -> dict[str, np.ndarray]:

@@ -78,14 +78,14 @@ def interleaved_times(
             if times[0] > limit:
                 largest[name] = min(largest[name], batch - 1)
     least = min((beside for calls in measured.values() for _, beside in calls.values()), default=0.0)
-    found: dict[str, dict[int, Calls]] = {name: {} for name in models}
+    calls_of: dict[str, dict[int, Calls]] = {name: {} for name in models}
     for (name, batch), calls in measured.items():
-        kept = {str(n): call for n, call in calls.items() if call[1] <= (1 + TOLERANCE) * least}
+        quiet = {str(n): call for n, call in calls.items() if call[1] <= (1 + TOLERANCE) * least}
         if calls and batch <= largest[name]:
-            seconds = {n: took for n, (took, _) in kept.items()}
-            beside = {n: took for n, (_, took) in kept.items()}
-            found[name][batch] = Calls(seconds, len(calls) - len(kept), beside)
-    return found
+            seconds = {n: took for n, (took, _) in quiet.items()}
+            beside = {n: took for n, (_, took) in quiet.items()}
+            calls_of[name][batch] = Calls(seconds, len(calls) - len(quiet), beside)
+    return calls_of
 
 
 def _seconds(work: Canary, clock: Clock) -> float:

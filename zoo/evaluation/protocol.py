@@ -202,7 +202,7 @@ def _evaluate(
         samples, failure = torch.empty(0, *spec.shape), str(error)
     if not first_goes_on():
         return Evaluation()
-    drawn = dict(model.sampling_details()) if offers(model, HasSamplingDetails) else {}
+    sampling_details = dict(model.sampling_details()) if offers(model, HasSamplingDetails) else {}
     context = Context(
         samples,
         splits,
@@ -216,11 +216,11 @@ def _evaluate(
         sample_seed=own_seed,
         modes=modes,
     )
-    metrics |= measure(context, drawn)
+    metrics |= measure(context, sampling_details)
     torch.manual_seed(settings.seed)
-    own = diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
-    own |= flows.report(model, scored, settings.seed)
-    metrics = own | metrics  # the protocol's metrics take precedence over diagnostics of the same name
+    numbers = diagnostics(model, subset(scored, DIAGNOSED, settings.seed), settings.seed)
+    numbers |= flows.report(model, scored, settings.seed)
+    metrics = numbers | metrics  # the protocol's metrics take precedence over diagnostics of the same name
     torch.manual_seed(settings.seed)
     result = Evaluation(metrics, sampling_speed(model, settings, clock=clock), samples[:KEPT])
     if values is not None:
@@ -243,7 +243,7 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
         return {}
     try:
         with rng.keyed(rng.keys(seed, count=len(x), device=device)):
-            found = model.diagnostics(x.to(device=device, dtype=dtype))
+            numbers = model.diagnostics(x.to(device=device, dtype=dtype))
     except Unsound as error:
         return {"diagnostics": Metric(None, "1", direction="none", n=len(x), reason=str(error))}
     return {
@@ -255,7 +255,7 @@ def diagnostics(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
             n=len(x) if n is None else n,
             details=details or {},
         )
-        for name, (value, unit, error, n, details) in found.items()
+        for name, (value, unit, error, n, details) in numbers.items()
     }
 
 

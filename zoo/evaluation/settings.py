@@ -64,18 +64,18 @@ class Settings:
         Raises:
             ZooError: a setting does not exist, or a value has a wrong type or is out of range.
         """
-        given = dict(values)
-        if isinstance(given.get("throughput_batches"), list):
-            given["throughput_batches"] = tuple(given["throughput_batches"])
-        limit = given.get("time_limit_seconds")
+        options = dict(values)
+        if isinstance(options.get("throughput_batches"), list):
+            options["throughput_batches"] = tuple(options["throughput_batches"])
+        limit = options.get("time_limit_seconds")
         if isinstance(limit, int) and not isinstance(limit, bool):
-            given["time_limit_seconds"] = float(limit)  # 5 and 5.0 are the same protocol
-        found = build_settings(cls, given, "evaluation")
-        if not found.throughput_batches:
+            options["time_limit_seconds"] = float(limit)  # 5 and 5.0 are the same protocol
+        built = build_settings(cls, options, "evaluation")
+        if not built.throughput_batches:
             raise ZooError("evaluation.throughput_batches must name at least one batch size; got [].")
-        if found.extractor is not None and found.extractor not in EXTRACTORS:
-            raise unknown("feature extractor", found.extractor, EXTRACTORS)
-        return found
+        if built.extractor is not None and built.extractor not in EXTRACTORS:
+            raise unknown("feature extractor", built.extractor, EXTRACTORS)
+        return built
 
     @property
     def reference_splits(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def sampling_speed(
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    found = Sampling(
+    speed = Sampling(
         order=declared(model).sampling,
         device=torch.cuda.get_device_name(device) if cuda else device.type,
         threads=torch.get_num_threads(),
@@ -59,16 +59,16 @@ def sampling_speed(
     )
     before = load_average()
     try:
-        _time(found, model, settings, clock, device)
+        _time(speed, model, settings, clock, device)
     except Unsound as error:
-        found.reason = str(error)
-    found.load = Load(before, load_average(), os.cpu_count() or 1)
+        speed.reason = str(error)
+    speed.load = Load(before, load_average(), os.cpu_count() or 1)
     if cuda:
-        found.peak_memory_bytes = torch.cuda.max_memory_allocated(device)
+        speed.peak_memory_bytes = torch.cuda.max_memory_allocated(device)
     else:
-        found.peak_memory_reason = "torch keeps count of CUDA's memory only"
-    _count(found, model, settings)
-    return found
+        speed.peak_memory_reason = "torch keeps count of CUDA's memory only"
+    _count(speed, model, settings)
+    return speed
 
 
 def load_average() -> float | None:
@@ -79,7 +79,7 @@ def load_average() -> float | None:
         return None
 
 
-def _time(found: Sampling, model: nn.Module, settings: Settings, clock: Clock, device: torch.device) -> None:
+def _time(speed: Sampling, model: nn.Module, settings: Settings, clock: Clock, device: torch.device) -> None:
     """Set latency, throughput and evaluations; none of them if one cannot be measured."""
     limit = settings.time_limit_seconds
     calls, evaluations = timed_calls(model, 1, settings.latency_repeats, limit, clock, device)
@@ -95,25 +95,25 @@ def _time(found: Sampling, model: nn.Module, settings: Settings, clock: Clock, d
         throughputs[batch] = batch / max(quartiles(times)[1], 1e-12)
         if times[0] > limit:
             break
-    low, found.latency_seconds, high = quartiles(calls)
-    found.latency_quartiles = [low, high]
-    found.latency_repeats = len(calls)
+    low, speed.latency_seconds, high = quartiles(calls)
+    speed.latency_quartiles = [low, high]
+    speed.latency_repeats = len(calls)
     best = max(throughputs, key=lambda size: throughputs[size])
-    found.throughput, found.throughput_batch = throughputs[best], best
-    found.throughput_by_batch = {str(size): value for size, value in throughputs.items()}
-    found.sequential_evaluations = evaluations or None
-    found.sequential_evaluations_by_batch = {str(size): count or None for size, count in depths.items()}
+    speed.throughput, speed.throughput_batch = throughputs[best], best
+    speed.throughput_by_batch = {str(size): value for size, value in throughputs.items()}
+    speed.sequential_evaluations = evaluations or None
+    speed.sequential_evaluations_by_batch = {str(size): count or None for size, count in depths.items()}
 
 
-def _count(found: Sampling, model: nn.Module, settings: Settings) -> None:
+def _count(speed: Sampling, model: nn.Module, settings: Settings) -> None:
     """Set the operations of ``sample(1)``, or the reason why they were not counted."""
     limit = settings.time_limit_seconds
-    if found.latency_seconds is not None and found.latency_seconds > limit:  # counting is even slower
-        found.flops_reason = "One call takes longer than time_limit_seconds."
+    if speed.latency_seconds is not None and speed.latency_seconds > limit:  # counting is even slower
+        speed.flops_reason = "One call takes longer than time_limit_seconds."
         return
     torch.manual_seed(settings.seed)
     flops, reason = count_flops(lambda: cast(HasSample, model).sample(1))
-    found.flops_per_example, found.flops_reason = flops, reason or None
+    speed.flops_per_example, speed.flops_reason = flops, reason or None
 
 
 def timed_calls(

@@ -189,8 +189,8 @@ class Diffusion(ContinuousModel):
         self.register_buffer("weights", weight.float(), persistent=False)
         self.register_buffer("cumulative", (weight.cumsum(0) / weight.sum()).float(), persistent=False)
         first = 0.5 * (math.sin(self.grid[1]) / self.decoder_std()) ** 2
-        drawn = torch.cat([weight.new_tensor([first]), weight]).cumsum(0)
-        self.register_buffer("drawn", (drawn / drawn[-1]).float(), persistent=False)
+        cumulative = torch.cat([weight.new_tensor([first]), weight]).cumsum(0)
+        self.register_buffer("drawn", (cumulative / cumulative[-1]).float(), persistent=False)
 
     @property
     def velocity(self) -> VelocityField:
@@ -306,9 +306,9 @@ class Diffusion(ContinuousModel):
         estimate from at most the first 50 examples, the same as for a model with ``likelihood="ode"`` and
         these weights.
         """
-        found = super().diagnostics(x)
+        numbers = super().diagnostics(x)
         if not self.by_bound:
-            return found
+            return numbers
         x = x[:ODE_EXAMPLES]
         by_ode = super()._log_prob
         with rng.keyed(rng.content_keys(x)):
@@ -321,7 +321,7 @@ class Diffusion(ContinuousModel):
             name, unit, scale = "bits_per_dim/ode", "bits/dim", self.spec.dim * math.log(2)
         error = float(nats.std()) / math.sqrt(len(x)) / scale if len(x) > 1 else None
         details = super().likelihood_details()
-        return found | {name: Diagnostic(float(nats.mean()) / scale, unit, error, len(x), details)}
+        return numbers | {name: Diagnostic(float(nats.mean()) / scale, unit, error, len(x), details)}
 
     def sampling_details(self) -> dict[str, Any]:
         if self.sampler.method == "ode":

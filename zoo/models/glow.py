@@ -90,7 +90,7 @@ class Glow(Flow):
 
         def level(shape: tuple[int, ...], count: int = steps) -> list[Bijection]:
             kind = partition_kind(shape)
-            made: list[Bijection] = []
+            layers: list[Bijection] = []
             for index in range(count):
                 partition = make_partition(kind, shape, flip=index % 2 == 1)
                 net = network(partition.given, partition.changed * (1 if additive else 2))
@@ -99,8 +99,8 @@ class Glow(Flow):
                     if additive
                     else AffineCoupling(partition, net, bounded(bound), shift_first=True)
                 )
-                made.append(Chain([ActNorm(shape[0]), make_mixing(mixing, shape[0]), coupling]))
-            return [chain(made, memory_efficient)]
+                layers.append(Chain([ActNorm(shape[0]), make_mixing(mixing, shape[0]), coupling]))
+            return [chain(layers, memory_efficient)]
 
         def prior(stay: int, leave: int) -> nn.Module:
             return ConvNet(stay, 2 * leave, width, 0, context=context)

@@ -53,10 +53,10 @@ class IAF(Flow):
         context = context_size(spec, conditional)
 
         def layer(index: int) -> list[Bijection]:
-            made = MaskedAffineAutoregressive(
+            affine = MaskedAffineAutoregressive(
                 spec.dim, hidden, context, log_scale_bound, activation, residual
             )
-            return [Inverse(made)]
+            return [Inverse(affine)]
 
         super().__init__(
             spec,

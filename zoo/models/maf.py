@@ -78,8 +78,8 @@ class MAF(Flow):
         )
 
         def layer(index: int) -> list[Bijection]:
-            made = affine(draw=degree_seed(degrees, index))
-            return [made, BatchNorm(spec.dim, "training set")] if batch_norm else [made]
+            bijection = affine(draw=degree_seed(degrees, index))
+            return [bijection, BatchNorm(spec.dim, "training set")] if batch_norm else [bijection]
 
         super().__init__(
             spec,

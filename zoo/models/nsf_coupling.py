@@ -90,15 +90,15 @@ class NSFCoupling(Flow):
             )
             # not with a checkerboard, which pads the conditioning part with zeros that must not change
             transforms_given = unconditional and kind != "checkerboard"
-            kept = ElementwiseSpline(partition.given, bins, bound) if transforms_given else None
-            return SplineCoupling(partition, network, bins, bound, kept)
+            spline = ElementwiseSpline(partition.given, bins, bound) if transforms_given else None
+            return SplineCoupling(partition, network, bins, bound, spline)
 
         def level(shape: tuple[int, ...]) -> list[Bijection]:
-            made = [
+            layers = [
                 Chain([ActNorm(shape[0]), InvertibleConv1x1(shape[0]), coupling(shape, index)])
                 for index in range(steps)
             ]
-            return [chain(made, memory_efficient)]
+            return [chain(layers, memory_efficient)]
 
         def prior(stay: int, leave: int) -> nn.Module:
             return ConvNet(stay, 2 * leave, width, 0, context=context)
@@ -112,8 +112,8 @@ class NSFCoupling(Flow):
             def linear() -> list[Bijection]:
                 return [Permutation(torch.randperm(spec.dim)), LULinear(spec.dim)]
 
-            made = [Chain([*linear(), coupling(spec.shape, index)]) for index in range(steps)]
-            body = [ActNorm(spec.dim), chain([*made, Chain(linear())], memory_efficient)]
+            layers = [Chain([*linear(), coupling(spec.shape, index)]) for index in range(steps)]
+            body = [ActNorm(spec.dim), chain([*layers, Chain(linear())], memory_efficient)]
         super().__init__(
             spec,
             Chain([first, *body]),

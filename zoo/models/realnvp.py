@@ -87,13 +87,15 @@ class RealNVP(Flow):
         def couplings(
             kind: PartitionKind, shape: tuple[int, ...], count: int, network: Callable[[int, int], nn.Module]
         ) -> Chain:
-            made = []
+            couplings_made = []
             for index in range(count):
                 partition = make_partition(kind, shape, flip=index % 2 == 1)
                 net = network(partition.given, 2 * partition.changed)
                 before, after = normalise(normalisation, shape[0])
-                made.append(Chain([*before, AffineCoupling(partition, net, bounded(bound)), *after]))
-            return chain(made, memory_efficient)
+                couplings_made.append(
+                    Chain([*before, AffineCoupling(partition, net, bounded(bound)), *after])
+                )
+            return chain(couplings_made, memory_efficient)
 
         def dense(given: int, out: int) -> nn.Module:
             if separate:

@@ -127,8 +127,8 @@ class TarFlow(Flow):
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         if self.training and context is not None and self.label_dropout > 0:
-            kept = rng.uniform(context[:, :1]) >= self.label_dropout
-            context = context * kept
+            with_label = rng.uniform(context[:, :1]) >= self.label_dropout
+            context = context * with_label
         return super()._log_prob(x, context)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:

@@ -64,14 +64,14 @@ class CurveWriter:
 
     def __init__(self, directory: str | Path, columns: Sequence[str], keep: int = 0) -> None:
         self.path, self.columns = Path(directory) / CURVES, list(columns)
-        kept = []
+        rows_kept = []
         if keep and self.path.exists():
             whole = self.path.read_text(encoding="utf-8").rpartition("\n")[
                 0
             ]  # without a line break the last line is incomplete
             rows = csv.DictReader(whole.splitlines())
-            kept = [[row.get(c, "") for c in columns] for row in rows if float(row["updates"]) <= keep]
-        lines = [",".join(cells) for cells in [self.columns, *kept]]
+            rows_kept = [[row.get(c, "") for c in columns] for row in rows if float(row["updates"]) <= keep]
+        lines = [",".join(cells) for cells in [self.columns, *rows_kept]]
         write_atomic(self.path, "\n".join(lines) + "\n")
 
     def append(self, row: Mapping[str, float], to_disk: bool = False) -> None:

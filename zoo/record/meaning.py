@@ -27,18 +27,18 @@ def meaning(about: DataDescription) -> dict[str, str]:
     {'columns': '["a", "b"]', 'units': '0 +- 1, 0.5 +- 2'}
     """
     details = about.details
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     if isinstance(columns := details.get("columns"), list):
-        found["columns"] = _names(columns)
+        meanings["columns"] = _names(columns)
     if units := _units(details):
-        found["units"] = units
+        meanings["units"] = units
     if isinstance(classes := details.get("classes"), list):
-        found["classes"] = _names(classes)
+        meanings["classes"] = _names(classes)
     elif about.classes is not None:
-        found["classes"] = str(about.classes)
+        meanings["classes"] = str(about.classes)
     if about.labels:
-        found["labels"] = ", ".join(f"{split} {mark}" for split, mark in sorted(about.labels.items()))
-    return found
+        meanings["labels"] = ", ".join(f"{split} {mark}" for split, mark in sorted(about.labels.items()))
+    return meanings
 
 
 def digest(parts: Mapping[str, str], *names: str) -> str:

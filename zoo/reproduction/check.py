@@ -55,26 +55,26 @@ def check_data(table: Table, keys: Iterable[str], read: Read, folder: Path) -> d
         Mismatch: a fit does not give the published value, so these are not the paper's data.
         ZooError: the data are missing or damaged.
     """
-    found = stored([folder])
+    fingerprints = stored([folder])
     for key in keys:
-        found[key] = fingerprint(table.closed_forms[key], read(settings(table.closed_forms[key])))
-        if not found[key].holds:
-            raise Mismatch(_mismatch(table, key, found[key]))
-    keep(found, folder)
-    return found
+        fingerprints[key] = fingerprint(table.closed_forms[key], read(settings(table.closed_forms[key])))
+        if not fingerprints[key].holds:
+            raise Mismatch(_mismatch(table, key, fingerprints[key]))
+    keep(fingerprints, folder)
+    return fingerprints
 
 
-def keep(found: Mapping[str, Fingerprint], folder: Path) -> None:
+def keep(fingerprints: Mapping[str, Fingerprint], folder: Path) -> None:
     """Write fits in closed form into a folder."""
-    content = {key: dataclasses.asdict(value) for key, value in found.items()}
+    content = {key: dataclasses.asdict(value) for key, value in fingerprints.items()}
     write_atomic(folder / FILE, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def _mismatch(table: Table, key: str, found: Fingerprint) -> str:
+def _mismatch(table: Table, key: str, fit: Fingerprint) -> str:
     form = table.closed_forms[key]
     what = "The distance of two real samples" if form.fit == "transport" else f"The fit '{key}'"
     return (
-        f"{what} gives {found.value:.6g} instead of {form.value:.6g} on {' '.join(settings(form))}: these "
+        f"{what} gives {fit.value:.6g} instead of {form.value:.6g} on {' '.join(settings(form))}: these "
         f"are not the data of {table.title}, so nothing is trained; get the published files and run "
         "--check-data again."
     )
@@ -82,14 +82,14 @@ def _mismatch(table: Table, key: str, found: Fingerprint) -> str:
 
 def stored(places: Iterable[Path]) -> dict[str, Fingerprint]:
     """Return the fits computed before; the first place wins, and a damaged file counts as none."""
-    found: dict[str, Fingerprint] = {}
+    fingerprints: dict[str, Fingerprint] = {}
     for place in places:
         try:
             content = json.loads((place / FILE).read_text(encoding="utf-8"))
-            found = {key: Fingerprint(**value) for key, value in content.items()} | found
+            fingerprints = {key: Fingerprint(**value) for key, value in content.items()} | fingerprints
         except (OSError, ValueError, TypeError, AttributeError):
             continue
-    return found
+    return fingerprints
 
 
 def fingerprint(form: ClosedForm, data: Splits) -> Fingerprint:

@@ -53,8 +53,8 @@ def _all() -> dict[str, Any]:
 
 def cost(table: Table, key: str) -> Cost | None:
     """Return the counted cost of one run of a recipe; None if it has not been counted."""
-    found, use = _all().get(table.name, {}).get(key), table.recipes[key].use
-    return None if found is None else Cost(found["flops"], found["updates"], found["parameters"], use)
+    stored, use = _all().get(table.name, {}).get(key), table.recipes[key].use
+    return None if stored is None else Cost(stored["flops"], stored["updates"], stored["parameters"], use)
 
 
 def describe(table: Table, key: str, runs: int | None = None) -> str:

@@ -48,12 +48,12 @@ def overview() -> list[Line]:
     return [_line(report(load(name))) for name in names()]
 
 
-def _line(found: Report) -> Line:
-    ready = ready_cells(found.results, found.table)
+def _line(report: Report) -> Line:
+    ready = ready_cells(report.results, report.table)
     keys = dict.fromkeys(result.cell.recipe for result in ready if result.cell.recipe)
     hours: dict[str, tuple[float, float]] = {}
     for key in keys:
-        recipe, counted = found.table.recipes[key], costs.cost(found.table, key)
+        recipe, counted = report.table.recipes[key], costs.cost(report.table, key)
         name, runs = json.dumps(recipe.overrides, sort_keys=True), len(recipe.seeds)
         if not recipe.accelerator and recipe.hours is not None:
             hours[name] = (0.0, recipe.hours * runs)
@@ -61,9 +61,9 @@ def _line(found: Report) -> Line:
             hours[name] = (counted.device_hours * runs, 0.0)
     device, core = (sum(pair[index] for pair in hours.values()) or None for index in (0, 1))
     return Line(
-        found,
-        sum(result.status in VERDICTS for result in found.results),
-        sum(result.ours is not None for result in found.results),
+        report,
+        sum(result.status in VERDICTS for result in report.results),
+        sum(result.ours is not None for result in report.results),
         len(ready),
         device,
         core,

@@ -32,16 +32,16 @@ def overview_markdown(lines: Sequence[Line]) -> str:
     head = "| table | paper | cells | run | verdicts | ready | device-hours | core-hours |"
     rows = [head, "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for line in lines:
-        found = line.report
+        report = line.report
         numbers = [
-            str(len(found.results)),
+            str(len(report.results)),
             str(line.run),
             str(line.verdicts),
             str(line.ready),
             "" if line.device_hours is None else costs.hours(line.device_hours),
             "" if line.core_hours is None else costs.hours(line.core_hours),
         ]
-        rows.append(f"| {md(found.table.name)} | {md(found.table.title)} | {' | '.join(numbers)} |")
+        rows.append(f"| {md(report.table.name)} | {md(report.table.title)} | {' | '.join(numbers)} |")
     return "\n".join(rows) + "\n"
 
 

@@ -140,7 +140,7 @@ def latex(report: Report) -> str:
 
 def values(report: Report, result: Result) -> dict[str, Any]:
     """Return a cell as plain values, not rounded, by name."""
-    cell, ours, found = result.cell, result.ours, result.difference
+    cell, ours, difference = result.cell, result.ours, result.difference
     runs = list(ours.runs) if ours else []
     spent = [run.record.cost.train_seconds for run in runs if run.record.cost.train_seconds]
     updates = [run.record.cost.updates for run in runs if run.record.cost.updates]
@@ -164,11 +164,11 @@ def values(report: Report, result: Result) -> dict[str, Any]:
         "failed": {str(seed): how for seed, how in ours.failed.items()} if ours else {},
         "n": ours.n if ours else None,
         "kind": ours.kind if ours else None,
-        "difference": found.value if found else None,
-        "combined_error": found.error if found else None,
-        "z": found.z if found and math.isfinite(found.z) else None,
-        "interval_low": found.interval[0] if found else None,
-        "interval_high": found.interval[1] if found else None,
+        "difference": difference.value if difference else None,
+        "combined_error": difference.error if difference else None,
+        "z": difference.z if difference and math.isfinite(difference.z) else None,
+        "interval_low": difference.interval[0] if difference else None,
+        "interval_high": difference.interval[1] if difference else None,
         "margin": result.column.margin,
         "status": result.status,
         "label": result.label,

@@ -18,7 +18,7 @@ from zoo.reproduction.closed_form import Fingerprint
 from zoo.reproduction.runs import (
     RUNS,
     Finder,
-    Made,
+    RecipeRuns,
     check_overrides,
     data_places,
     directories,
@@ -101,23 +101,25 @@ def report(table: Table, cells: Sequence[Cell] | None = None, runs: Path | None 
         runs: directory of the runs; ``runs/reproduce/TABLE`` by default.
     """
     cells = table.cells if cells is None else cells
-    found, warnings = everything(table, runs)
-    made = made_for(table, cells, found)
-    for one in made.values():
+    every_run, warnings = everything(table, runs)
+    by_recipe = recipe_runs(table, cells, every_run)
+    for one in by_recipe.values():
         warnings += one.stale
     fingerprints = stored(directories(table, runs))
-    needs = {key: _needs(table, key) for key in made}
-    own = {id(run): run for one in made.values() for run in [*one.full.values(), *one.partial.values()]}
-    results = judge(table, cells, made, fingerprints, needs)
-    return Report(table, results, warnings, fingerprints, [*own.values()])
+    needs = {key: _needs(table, key) for key in by_recipe}
+    chosen = {
+        id(run): run for one in by_recipe.values() for run in [*one.full.values(), *one.partial.values()]
+    }
+    results = judge(table, cells, by_recipe, fingerprints, needs)
+    return Report(table, results, warnings, fingerprints, [*chosen.values()])
 
 
 def _needs(table: Table, key: str) -> str:
     return costs.describe(table, key) or "to be run"
 
 
-def made_for(table: Table, cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, Made]:
-    """Return what has been made for the recipes of some cells."""
+def recipe_runs(table: Table, cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, RecipeRuns]:
+    """Return the finished runs of the recipes of some cells, by the recipe's key."""
     keys = dict.fromkeys(cell.recipe for cell in cells if cell.recipe is not None)
     return Finder().sort(table, runs, keys)
 
@@ -160,9 +162,9 @@ def run_table(
     console = console or Console()
     check_overrides(extra)
     root = runs or RUNS / table.name
-    found, _ = everything(table, runs)
+    every_run, _ = everything(table, runs)
     todo = _missing(
-        table, made_for(table, cells, found), seeds, budget, named or _accelerated(extra), retry_failed
+        table, recipe_runs(table, cells, every_run), seeds, budget, named or _accelerated(extra), retry_failed
     )
     place = data_places(extra)
     todo, absent = _with_data(table, todo, cells, lambda data: read([*data, *place]), root, console)
@@ -199,7 +201,7 @@ def _accelerated(extra: Sequence[str]) -> bool:
 
 def _missing(
     table: Table,
-    made: Mapping[str, Made],
+    by_recipe: Mapping[str, RecipeRuns],
     seeds: str | None,
     budget: float | None,
     accelerated: bool,
@@ -207,7 +209,7 @@ def _missing(
 ) -> list[tuple[str, int]]:
     """Return the runs to be made, ``(key of recipe, seed)``; the recipes in the table's order."""
     todo = []
-    for key, done in made.items():
+    for key, done in by_recipe.items():
         recipe = table.recipes[key]
         if done.missing or (recipe.accelerator and not accelerated):
             continue
@@ -215,8 +217,8 @@ def _missing(
             run = done.full.get(seed) or (done.partial.get(seed) if budget is not None else None)
             again = run is None or (retry_failed and run.record.status == "failed")
             if run is not None and budget is not None and seed not in done.full:
-                given = run.record.provenance.config.get("training", {}).get("max_seconds")
-                again = again or (given or 0) < budget  # a longer budget than before
+                budgeted = run.record.provenance.config.get("training", {}).get("max_seconds")
+                again = again or (budgeted or 0) < budget  # a longer budget than before
             if again:
                 todo.append((key, seed))
     return todo
@@ -243,12 +245,12 @@ def _with_data(
     forms += [cell.closed_form for cell in cells if cell.closed_form and cell.closed_form not in forms]
     absent: dict[str, str] = {}
     for name in dict.fromkeys([*ways, *(str(table.closed_forms[f].data.get("data")) for f in forms)]):
-        own = [form for form in forms if str(table.closed_forms[form].data.get("data")) == name]
+        fits = [form for form in forms if str(table.closed_forms[form].data.get("data")) == name]
         try:
-            for form in own:
+            for form in fits:
                 console.print(f"Checking {name}: {form}", highlight=False)
-            if own:
-                check_data(table, own, read, root)
+            if fits:
+                check_data(table, fits, read, root)
             else:
                 read(ways[name])
         except Mismatch:

@@ -26,7 +26,7 @@ ALLOWED = ("data.root", "trainer", "logger", "launcher", "hydra", "evaluation.di
 
 
 @dataclass
-class Made:
+class RecipeRuns:
     """The runs that have been made for a recipe.
 
     Attributes:
@@ -53,10 +53,10 @@ def everything(table: Table, runs: Path | None = None) -> tuple[list[Run], list[
 
     They lie in the table's own directories or, since two tables may share a recipe, in those of another one.
     """
-    found, warnings = find(directories(table, runs))
+    every_run, warnings = find(directories(table, runs))
     others = [] if runs is not None else [place for place in (RUNS, RESULTS) if place.is_dir()]
-    known = {run.record.run_id for run in found}
-    return found + [run for run in find(others)[0] if run.record.run_id not in known], warnings
+    known = {run.record.run_id for run in every_run}
+    return every_run + [run for run in find(others)[0] if run.record.run_id not in known], warnings
 
 
 def find(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
@@ -93,24 +93,24 @@ def absent(recipe: Recipe) -> str:
 
 
 class Finder:
-    """Tells which runs belong to which recipe.
+    """Sorts runs by the recipe that they belong to.
 
     A record belongs to a recipe if its settings are the recipe's: those that both have must agree, except for
-    the machine's (``trainer``), so that a setting that zoo has gained since does not disown a run.
+    the machine's (``trainer``), so that a run from before zoo gained a setting still belongs to its recipe.
     """
 
     def __init__(self) -> None:
         self.identities = Identities()
 
-    def sort(self, table: Table, runs: Sequence[Run], keys: Iterable[str]) -> dict[str, Made]:
-        """Return what has been made for each of some recipes."""
-        return {key: self._made(table, key, runs) for key in keys}
+    def sort(self, table: Table, runs: Sequence[Run], keys: Iterable[str]) -> dict[str, RecipeRuns]:
+        """Return the finished runs of each of some recipes, by the recipe's key."""
+        return {key: self._recipe_runs(table, key, runs) for key in keys}
 
-    def _made(self, table: Table, key: str, runs: Sequence[Run]) -> Made:
-        recipe, made = table.recipes[key], Made()
-        made.missing = absent(recipe)
-        if made.missing or not runs:
-            return made
+    def _recipe_runs(self, table: Table, key: str, runs: Sequence[Run]) -> RecipeRuns:
+        recipe, of_recipe = table.recipes[key], RecipeRuns()
+        of_recipe.missing = absent(recipe)
+        if of_recipe.missing or not runs:
+            return of_recipe
         expected = self.identities.of(overrides(recipe, recipe.seeds[0])).config
         for run in runs:
             config = run.record.provenance.config
@@ -121,21 +121,23 @@ class Finder:
             others = [change for change in changes if change[0] not in (BUDGET, "seed")]
             if others:
                 if named(run, table, recipe):
-                    made.stale.append(stale_sentence(run, others))
+                    of_recipe.stale.append(stale_sentence(run, others))
                 continue
-            kept = made.partial if short and cut_short(run) else made.full
+            runs_of_seed = of_recipe.partial if short and cut_short(run) else of_recipe.full
             seconds = run.record.cost.train_seconds or 0.0
-            known = kept.get(run.record.seed)
+            known = runs_of_seed.get(run.record.seed)
             if known is None or seconds > (known.record.cost.train_seconds or 0.0):
-                kept[run.record.seed] = run
-        return made
+                runs_of_seed[run.record.seed] = run
+        return of_recipe
 
 
 def named(run: Run, table: Table, recipe: Recipe) -> bool:
     """Whether a run was made by ``zoo reproduce`` for this recipe, as its overrides say."""
-    given = dict(map(split, run.record.provenance.overrides or []))
-    own = dict(map(split, overrides(recipe, run.record.seed)))
-    return given.get("sweep") == table.name and all(given.get(key) == value for key, value in own.items())
+    overridden = dict(map(split, run.record.provenance.overrides or []))
+    stated = dict(map(split, overrides(recipe, run.record.seed)))
+    return overridden.get("sweep") == table.name and all(
+        overridden.get(key) == value for key, value in stated.items()
+    )
 
 
 def stale_sentence(run: Run, changes: Sequence[tuple[str, Any, Any]]) -> str:

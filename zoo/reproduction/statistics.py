@@ -140,7 +140,7 @@ def overall(differences: Sequence[Difference]) -> tuple[float, int, float] | Non
 
     None if there is no cell. The cells of one run depend on each other, so the probability is a guide.
     """
-    scores = [found.score for found in differences if math.isfinite(found.score)]
+    scores = [one.score for one in differences if math.isfinite(one.score)]
     if not scores:
         return None
     total = sum(score**2 for score in scores)

@@ -64,16 +64,16 @@ def error_kind(cell: Cell) -> str:
 
 def ours(result: Result) -> str:
     """Return our value with both spreads: ``-1366.90 t0.72 r0.00 n3``."""
-    found = result.ours
-    if found is None or found.value is None:
+    summary = result.ours
+    if summary is None or summary.value is None:
         return "—"
-    parts = [number(found.value, found.test or found.refit)]
-    if found.test:
-        parts.append(f"t{found.test:.2g}")
-    if found.refit is not None and found.runs:
-        parts.append(f"r{found.refit:.2g}")
-    if found.runs:
-        parts.append(f"n{len(found.seeds)}")
+    parts = [number(summary.value, summary.test or summary.refit)]
+    if summary.test:
+        parts.append(f"t{summary.test:.2g}")
+    if summary.refit is not None and summary.runs:
+        parts.append(f"r{summary.refit:.2g}")
+    if summary.runs:
+        parts.append(f"n{len(summary.seeds)}")
     return " ".join(parts)
 
 
@@ -121,15 +121,15 @@ class Foot:
 def foot(report: Report) -> Foot:
     """Return the foot of a report."""
     results = report.results
-    found = [result.difference for result in results if result.difference is not None]
+    differences = [result.difference for result in results if result.difference is not None]
     counts = Counter(result.status for result in results)
     notes = [note for result in results for note in _notes(result)]
     notes += [f"{warning}." for warning in map(_bare, report.warnings)]
     return Foot(
         dict(counts.most_common()),
-        sum(abs(one.z) > 2 for one in found),
-        BY_CHANCE * len(found),
-        overall(found),
+        sum(abs(one.z) > 2 for one in differences),
+        BY_CHANCE * len(differences),
+        overall(differences),
         list(dict.fromkeys(notes)),
     )
 

@@ -27,7 +27,7 @@ from typing import Literal
 from zoo.comparison.collect import Run
 from zoo.record import Metric
 from zoo.reproduction.closed_form import Fingerprint
-from zoo.reproduction.runs import Made
+from zoo.reproduction.runs import RecipeRuns
 from zoo.reproduction.schema import Cell, Column, Deviation, Table
 from zoo.reproduction.statistics import Difference, Spread, difference, mean_and_deviation
 
@@ -104,7 +104,7 @@ class Result:
 def judge(
     table: Table,
     cells: Sequence[Cell],
-    made: Mapping[str, Made],
+    by_recipe: Mapping[str, RecipeRuns],
     fingerprints: Mapping[str, Fingerprint],
     costs: Mapping[str, str] | None = None,
 ) -> list[Result]:
@@ -113,33 +113,33 @@ def judge(
     Args:
         table: the table.
         cells: those of its cells.
-        made: the runs of each recipe.
+        by_recipe: the runs of each recipe.
         fingerprints: fits in closed form that have been computed.
         costs: what a run of each recipe costs, in words, for cells that are not run.
     """
-    ours = {cell.name: _ours(table, cell, made, fingerprints) for cell in cells}
+    ours = {cell.name: _ours(table, cell, by_recipe, fingerprints) for cell in cells}
     results = []
     for cell in cells:
         value, partial = ours[cell.name]
         spread, row = None, ""
         if value is not None and value.refit is None and value.value is not None:
             spread, row = _borrow(table, cell, ours)
-        results.append(_result(table, cell, value, partial, made, costs or {}, spread, row))
+        results.append(_result(table, cell, value, partial, by_recipe, costs or {}, spread, row))
     return results
 
 
 def _ours(
-    table: Table, cell: Cell, made: Mapping[str, Made], fingerprints: Mapping[str, Fingerprint]
+    table: Table, cell: Cell, by_recipe: Mapping[str, RecipeRuns], fingerprints: Mapping[str, Fingerprint]
 ) -> tuple[Ours | None, bool]:
     """Return our value of a cell and whether it comes from runs that were cut short."""
     column = table.columns[cell.column]
     if cell.closed_form is not None:
-        found = fingerprints.get(cell.closed_form)
-        if found is None:
+        fingerprint = fingerprints.get(cell.closed_form)
+        if fingerprint is None:
             return None, False
-        value = -found.value if column.factor < 0 else found.value
-        return Ours(value, {}, {}, 0.0, found.standard_error, found.n, "exact"), False
-    runs = made.get(cell.recipe or "", Made())
+        value = -fingerprint.value if column.factor < 0 else fingerprint.value
+        return Ours(value, {}, {}, 0.0, fingerprint.standard_error, fingerprint.n, "exact"), False
+    runs = by_recipe.get(cell.recipe or "", RecipeRuns())
     partial = not runs.full
     chosen = runs.partial if partial else runs.full
     if not chosen:
@@ -173,7 +173,7 @@ def _borrow(
     table: Table, cell: Cell, ours: Mapping[str, tuple[Ours | None, bool]]
 ) -> tuple[Spread | None, str]:
     """Return the largest spread over refits of the same column, for a cell with one seed."""
-    found = [
+    lenders = [
         (value.refit, len(value.seeds), other.row)
         for other in table.cells
         if other.column == cell.column
@@ -182,9 +182,9 @@ def _borrow(
         and value.refit
         and not ours[other.name][1]
     ]
-    if not found:
+    if not lenders:
         return None, ""
-    refit, runs, row = max(found)
+    refit, runs, row = max(lenders)
     return Spread(1, refit, runs - 1), row
 
 
@@ -206,7 +206,7 @@ def _result(
     cell: Cell,
     ours: Ours | None,
     partial: bool,
-    made: Mapping[str, Made],
+    by_recipe: Mapping[str, RecipeRuns],
     costs: Mapping[str, str],
     borrowed: Spread | None,
     row: str,
@@ -215,16 +215,16 @@ def _result(
     recipe = table.recipes.get(cell.recipe or "")
     deviations = [*(recipe.deviations if recipe else ()), *cell.deviations]
 
-    def result(status: Status, label: str = "", reason: str = "", found: Difference | None = None) -> Result:
-        source = found.borrowed if found else ""
-        if found and row and source == "ours":
+    def result(status: Status, label: str = "", reason: str = "", gap: Difference | None = None) -> Result:
+        source = gap.borrowed if gap else ""
+        if gap and row and source == "ours":
             source = f"ours, row {row}"
         return Result(
-            cell, column, ours, found, status, label or status, reason, source, partial, deviations
+            cell, column, ours, gap, status, label or status, reason, source, partial, deviations
         )  # fmt: skip
 
     if ours is None:
-        needs = _needs(cell, made, costs)
+        needs = _needs(cell, by_recipe, costs)
         return result("not run", f"not run: needs {needs}", needs)
     seeds = len(ours.seeds) + len(ours.failed)
     if ours.value is None or 2 * len(ours.failed) >= seeds > 0:
@@ -243,10 +243,10 @@ def _result(
     exact = ours.refit == 0.0 and not ours.runs  # a fit in closed form has no spread over refits
     freedom = math.inf if exact else (borrowed.refit_freedom if borrowed else max(len(ours.seeds) - 1, 1))
     spread = Spread(max(len(ours.seeds), 1), refit, freedom, ours.test)
-    found = difference(cell.value, _published(cell), ours.value, spread)
-    if found is None:
+    gap = difference(cell.value, _published(cell), ours.value, spread)
+    if gap is None:
         return result("within error", reason="neither side has an error: seeds are needed")
-    status = _verdict(found, column)
+    status = _verdict(gap, column)
     label: str = status
     if status == "replicated" and any(deviation.touches == "training" for deviation in deviations):
         label = "replicated with deviations"
@@ -254,37 +254,37 @@ def _result(
         label = f"redrawn data: {label}"
     if ours.failed:
         label += f" ({len(ours.failed)} of {seeds} seeds failed)"
-    return result(status, label, _basis(found, column, ours), found)
+    return result(status, label, _basis(gap, column, ours), gap)
 
 
-def _verdict(found: Difference, column: Column) -> Status:
+def _verdict(gap: Difference, column: Column) -> Status:
     """Return the verdict on a difference."""
     margin = column.margin
-    low, high = found.interval
-    if margin is not None and found.refit_known and -margin < low and high < margin:
+    low, high = gap.interval
+    if margin is not None and gap.refit_known and -margin < low and high < margin:
         return "replicated"
-    if abs(found.z) <= 2:
+    if abs(gap.z) <= 2:
         return "within error"
-    if margin is not None and abs(found.value) <= margin:
+    if margin is not None and abs(gap.value) <= margin:
         return "differs slightly"
     if column.better == "neither":
         return "differs"
-    return "differs: better" if (found.value > 0) == (column.better == "higher") else "differs: worse"
+    return "differs: better" if (gap.value > 0) == (column.better == "higher") else "differs: worse"
 
 
-def _basis(found: Difference, column: Column, ours: Ours) -> str:
+def _basis(gap: Difference, column: Column, ours: Ours) -> str:
     """Return in words what a verdict rests on, where it is not the usual."""
     notes = []
-    if not found.refit_known:
+    if not gap.refit_known:
         notes.append("one seed and no spread over refits: by test points alone")
-    elif found.borrowed == "published" and len(ours.seeds) == 1:
+    elif gap.borrowed == "published" and len(ours.seeds) == 1:
         notes.append("one seed; the published spread over refits stands for ours")
     if column.margin is None:
         notes.append("no margin of equivalence is fixed")
     return "; ".join(notes)
 
 
-def _needs(cell: Cell, made: Mapping[str, Made], costs: Mapping[str, str]) -> str:
+def _needs(cell: Cell, by_recipe: Mapping[str, RecipeRuns], costs: Mapping[str, str]) -> str:
     """Return what a cell that is not run needs."""
     if cell.needs:
         return cell.needs
@@ -292,7 +292,7 @@ def _needs(cell: Cell, made: Mapping[str, Made], costs: Mapping[str, str]) -> st
         return "--check-data"
     if cell.recipe is None:
         return "a recipe"
-    runs = made.get(cell.recipe)
+    runs = by_recipe.get(cell.recipe)
     if runs is not None and runs.missing:
         return f"the recipe: {runs.missing}"
     return costs.get(cell.recipe, "to be run")

@@ -56,9 +56,9 @@ def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
     Raises:
         ZooError: Lightning refuses the settings, for example a device that this machine lacks.
     """
-    taken = {key: value for key, value in settings.items() if key not in (*more, "_target_")}
+    arguments = {key: value for key, value in settings.items() if key not in (*more, "_target_")}
     try:
-        trainer: pl.Trainer = class_of(settings, "trainer", pl.Trainer)(**taken, **more)
+        trainer: pl.Trainer = class_of(settings, "trainer", pl.Trainer)(**arguments, **more)
     except (TypeError, ValueError, MisconfigurationException, RuntimeError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ZooError(
@@ -252,13 +252,13 @@ def strategy(trainer: Mapping[str, Any]) -> Any:
         ZooError: the strategy would average gradients by itself, or the number of processes is not the one
             that torchrun has started.
     """
-    name, wanted, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
-    if "RANK" in os.environ and wanted is not None and wanted != int(started or 1):
+    name, count, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
+    if "RANK" in os.environ and count is not None and count != int(started or 1):
         raise ZooError(
-            f"torchrun has started {started} processes, the configuration has {wanted}; set trainer=ddp "
+            f"torchrun has started {started} processes, the configuration has {count}; set trainer=ddp "
             "trainer.devices= and trainer.num_nodes= to what it starts."
         )
-    if name == "ddp" or (name == "auto" and wanted != 1):
+    if name == "ddp" or (name == "auto" and count != 1):
         return distributed.Averaging()
     if name == "auto":
         return "auto"

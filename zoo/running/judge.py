@@ -138,10 +138,10 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 "data have moved), or train anew."
             )
     record = read(directory)
-    kept = record.provenance
-    if kept.overrides is None:
+    origin = record.provenance
+    if origin.overrides is None:
         raise ZooError(f"The record in {directory} does not say how it was made; train the run again.")
-    overrides = [*kept.overrides, *changes]
+    overrides = [*origin.overrides, *changes]
     find_own_modules()
     with lock(directory):
         config = compose_run(overrides)
@@ -152,9 +152,9 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 "there is nothing to judge."
             )
         check(spec)
-        _check_code(kept, spec, directory)
+        _check_code(origin, spec, directory)
         data = prepare_data(spec.data)
-        _check_data(kept, spec, data.describe(), directory)
+        _check_data(origin, spec, data.describe(), directory)
         gpu = spec.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
         device = torch.device("cuda" if gpu else "cpu")
         judged = judge(spec.evaluation, data, directory, device, spec.identity.seed)
@@ -162,11 +162,14 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
             judged.enter(record)
         now = provenance(spec)
         if changes:
-            kept.command, kept.overrides, kept.config = now.command, overrides, now.config
-            kept.config_hash, kept.config_hash_without_seed = now.config_hash, now.config_hash_without_seed
-        kept.protocol_hash = protocol_hash(spec.evaluation)
-        kept.protocol = protocol_contents(spec.evaluation)
-        kept.judged_again = Judgement(now.git_commit, now.versions, now.hardware)
+            origin.command, origin.overrides, origin.config = now.command, overrides, now.config
+            origin.config_hash, origin.config_hash_without_seed = (
+                now.config_hash,
+                now.config_hash_without_seed,
+            )
+        origin.protocol_hash = protocol_hash(spec.evaluation)
+        origin.protocol = protocol_contents(spec.evaluation)
+        origin.judged_again = Judgement(now.git_commit, now.versions, now.hardware)
         record.status, record.reason = "finished", None
         record.write(directory)
     return record
@@ -201,9 +204,11 @@ def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory
     other = []
     if any(then and then != present for then, present in pairs) or before.levels != now.levels:
         other.append("values, sizes or splits")
-    meant, means = meaning(before), meaning(now)
+    meaning_before, means = meaning(before), meaning(now)
     other += [
-        f"{part} of columns" if part == "units" else part for part in meant if meant[part] != means.get(part)
+        f"{part} of columns" if part == "units" else part
+        for part in meaning_before
+        if meaning_before[part] != means.get(part)
     ]
     contents = [(config.get("data") or {}).get("content") for config in (kept.config, spec.identity.config)]
     if now.labels and not before.labels and isinstance(contents[0], str) and contents[0] != contents[1]:

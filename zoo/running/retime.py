@@ -63,12 +63,12 @@ def retime(
     if not models:
         raise ZooError("There is no finished run to time; give directories of runs, such as runs/quickstart.")
     began, before = datetime.now(UTC).isoformat(timespec="seconds"), load_average()
-    found = interleaved_times(models, rounds=rounds, batches=batches, seed=seed, limit=limit)
+    times = interleaved_times(models, rounds=rounds, batches=batches, seed=seed, limit=limit)
     machine_load = Load(before, load_average(), os.cpu_count() or 1)
-    if not any(calls.seconds for by_batch in found.values() for calls in by_batch.values()):
+    if not any(calls.seconds for by_batch in times.values() for calls in by_batch.values()):
         raise ZooError("The machine was busy beside every call; run zoo time again when it is idle.")
     session, results = uuid.uuid4().hex[:12], []
-    for key, by_batch in found.items():
+    for key, by_batch in times.items():
         place, dtype = placement(models[key])
         timing = Timing(
             session=session,

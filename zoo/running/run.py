@@ -181,11 +181,11 @@ def _refuse_another(spec: RunSpec, directory: Path) -> None:
     if record is None and not (directory / CHECKPOINTS / "last.ckpt").exists():
         return
     try:  # as it was trained: a record that was judged again has other settings of the evaluation
-        kept = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
+        earlier = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError):  # without it, only a record shows the settings
-        kept = None
-    if isinstance(kept, dict):
-        differences = differing(kept, yaml.safe_load(yaml.safe_dump(spec.identity.config)))
+        earlier = None
+    if isinstance(earlier, dict):
+        differences = differing(earlier, yaml.safe_load(yaml.safe_dump(spec.identity.config)))
     elif record is not None and record.provenance.config_hash != spec.identity.config_hash:
         differences = ["another hash"]
     else:

@@ -52,15 +52,15 @@ def gallery_media(directory: Path, levels: int) -> dict[str, Any]:
 
 def pictures(arrays: dict[str, np.ndarray], levels: int) -> dict[str, np.ndarray]:
     """Return each part of a gallery as one picture ``(H, W, 3)`` of bytes: a row for each value of a knob."""
-    found: dict[str, np.ndarray] = {}
+    images: dict[str, np.ndarray] = {}
     for name in ("temperature", "truncation", "steps"):
         if name in arrays:
             rows = [_bytes(row, levels) for row in arrays[name]]
-            found[name] = np.concatenate(rows)
+            images[name] = np.concatenate(rows)
     for name in ("interpolation", "likely", "unlikely"):
         if name in arrays:
-            found[name] = _bytes(arrays[name], levels)
-    return found
+            images[name] = _bytes(arrays[name], levels)
+    return images
 
 
 def _bytes(images: np.ndarray, levels: int) -> np.ndarray:

@@ -142,8 +142,8 @@ class Progress(pl.Callback):
         now, schedule = time.perf_counter(), pl_module.schedule
         if trainer.is_global_zero and (pl_module.finished or now - self.reported > 0.5):
             self.reported = now
-            made = max(1, pl_module.updates - self.first)
-            left = (now - self.started) / made * (schedule.updates - pl_module.updates)
+            updates_made = max(1, pl_module.updates - self.first)
+            left = (now - self.started) / updates_made * (schedule.updates - pl_module.updates)
             if schedule.max_seconds is not None:
                 left = min(left, max(0.0, schedule.max_seconds - pl_module.update_seconds))
             epoch = pl_module.images_seen / self.examples if self.examples else 0.0

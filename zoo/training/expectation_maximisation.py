@@ -78,8 +78,8 @@ class ExpectationMaximisation(TrainingModule):
             ):
                 part, labels = unpack(data.take("train", rows, self.with_labels))
                 labels = None if labels is None else labels.to(self.device)
-                found = model.statistics(part.to(self.device), **label_argument(labels))
-                sums = {name: value + sums.get(name, 0) for name, value in found.items()}
+                statistics = model.statistics(part.to(self.device), **label_argument(labels))
+                sums = {name: value + sums.get(name, 0) for name, value in statistics.items()}
             sums = {name: all_reduce_sum(value) for name, value in sums.items()}
             return {"train/loss": -model.maximise(sums) / x[0].numel()}
 

@@ -260,13 +260,13 @@ class TrainingModule(pl.LightningModule):
     @contextmanager
     def dry_run(self) -> Iterator[None]:
         """Within the block, updates compute gradients by uncompiled code and change nothing."""
-        kept = copy.deepcopy(self.model.state_dict())
+        state = copy.deepcopy(self.model.state_dict())
         self._dry_run = True
         try:
             yield
         finally:
             self._dry_run = False
-            self.model.load_state_dict(kept)
+            self.model.load_state_dict(state)
         self.model.zero_grad(set_to_none=True)
 
     def average_weights(self) -> None:

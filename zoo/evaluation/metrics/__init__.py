@@ -146,12 +146,12 @@ def definitions() -> tuple[Definition, ...]:
     Raises:
         ZooError: two files declare the same name.
     """
-    found: dict[str, Definition] = {}
+    by_name: dict[str, Definition] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(__path__)):
         for value in vars(importlib.import_module(f"{__name__}.{module}")).values():
-            if isinstance(value, Definition) and found.setdefault(value.name, value) is not value:
+            if isinstance(value, Definition) and by_name.setdefault(value.name, value) is not value:
                 raise ZooError(f"Two files of zoo/evaluation/metrics declare '{value.name}'; rename one.")
-    return tuple(found.values())
+    return tuple(by_name.values())
 
 
 def measure(context: Context, drawn: dict[str, Any] | None = None) -> dict[str, Metric]:
@@ -192,18 +192,18 @@ def _fill(result: Metric, definition: Definition, context: Context) -> None:
         result.details |= context.about_features()
         result.split = context.settings.reference
     try:
-        found = definition.compute(context)
+        value = definition.compute(context)
     except ZooError as error:
         result.reason = str(error)
         return
-    if not math.isfinite(found.value):
-        result.reason = f"The value is {found.value}, not a finite number."
+    if not math.isfinite(value.value):
+        result.reason = f"The value is {value.value}, not a finite number."
         return
-    result.value = found.value
-    if found.standard_error is not None and math.isfinite(found.standard_error):
-        result.standard_error = found.standard_error
-    result.n = result.n if found.n is None else found.n
-    result.details |= found.details
+    result.value = value.value
+    if value.standard_error is not None and math.isfinite(value.standard_error):
+        result.standard_error = value.standard_error
+    result.n = result.n if value.n is None else value.n
+    result.details |= value.details
     if definition.floor is not None:
         result.details |= _floor(definition, context, result.n)
 
@@ -219,24 +219,24 @@ def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
         first = context.real(split)
         values = [definition.compute(context.real(split, draw)).value for draw in range(draws)]
         mean, deviation = _mean_and_deviation(values)
-        found = {
+        floor = {
             "floor": mean,
             "floor_draws": draws,
             "floor_n": min(n, len(first.samples)),
             "floor_split": split,
         }
-        found |= {} if deviation is None else {"floor_deviation": deviation}
+        floor |= {} if deviation is None else {"floor_deviation": deviation}
     except ZooError as error:
         return {"floor": None, "floor_reason": str(error)}
     if definition.split_again and context.settings.reference == "test":
         with contextlib.suppress(ZooError):  # too few examples
             again = [definition.compute(context.split_again(draw)).value for draw in range(draws)]
             mean, deviation = _mean_and_deviation(again)
-            found |= {"split_again": mean, "split_again_deviation": deviation}
-    return found
+            floor |= {"split_again": mean, "split_again_deviation": deviation}
+    return floor
 
 
 def _mean_and_deviation(values: list[float]) -> tuple[float, float | None]:
     """Return the mean and the standard deviation of draws; None of a single one."""
-    found = torch.tensor(values, dtype=torch.float64)
-    return found.mean().item(), found.std().item() if len(values) > 1 else None
+    draws = torch.tensor(values, dtype=torch.float64)
+    return draws.mean().item(), draws.std().item() if len(values) > 1 else None

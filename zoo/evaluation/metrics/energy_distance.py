@@ -36,8 +36,8 @@ class EnergyDistance(TwoSampleMetric):
 def energy_distance(context: Context) -> Value:
     """Energy distance of samples and test points (Székely & Rizzo 2013), see :mod:`zoo.evaluation.energy`."""
     limit, seed = context.settings.pairwise_examples, context.settings.seed
-    reference, drawn = subset(context.examples("test"), limit, seed), context.samples[:limit]
-    return compare(EnergyDistance(), drawn, reference)
+    reference, samples = subset(context.examples("test"), limit, seed), context.samples[:limit]
+    return compare(EnergyDistance(), samples, reference)
 
 
 @metric("energy_distance/pixels", unit="bytes", needs=("samples", "pixels"), floor=None)
@@ -46,5 +46,5 @@ def energy_distance_of_pixels(context: Context) -> Value:
     than pixels do.
     """
     limit, seed = context.settings.pairwise_examples, context.settings.seed
-    reference, drawn = subset(context.pixels("test"), limit, seed), context.pixels("samples")[:limit]
-    return compare(EnergyDistance(), drawn.flatten(1), reference.flatten(1))
+    reference, samples = subset(context.pixels("test"), limit, seed), context.pixels("samples")[:limit]
+    return compare(EnergyDistance(), samples.flatten(1), reference.flatten(1))

@@ -103,11 +103,11 @@ def memorisation(context: Context) -> Value:
     noise, far from everything, has 0. ``copies`` counts the samples that equal a training image pixel by
     pixel.
     """
-    found = Memorisation()
-    found.update(context.features("train"), real=True, training=True)
-    found.update(context.few("test"), real=True)
-    found.update(context.few("samples"), real=False)
-    value = found.estimate()
+    accumulator = Memorisation()
+    accumulator.update(context.features("train"), real=True, training=True)
+    accumulator.update(context.few("test"), real=True)
+    accumulator.update(context.few("samples"), real=False)
+    value = accumulator.estimate()
     return dataclasses.replace(value, details=value.details | {"copies": copies(context)})
 
 

@@ -68,12 +68,12 @@ def tail(losses: Tensor) -> dict[str, Any]:
     beyond = losses - middle > BEYOND * 1.4826 * distance.median()
     total = distance.sum().item()
     share = (losses.max() - middle).item() / total if total > 0 else 0.0
-    found: dict[str, Any] = {
+    details: dict[str, Any] = {
         "median": middle.item(),
         "worst": losses.max().item(),
         "share_of_worst": share,
         "share_beyond": beyond.double().mean().item(),
     }
     if share > ONE_EXAMPLE and bool(beyond.any()):
-        found["remark"] = "over a tenth of the spread is that of one example, so the mean is no estimate"
-    return found
+        details["remark"] = "over a tenth of the spread is that of one example, so the mean is no estimate"
+    return details

@@ -112,7 +112,7 @@ def calibrated(context: Context, measure: Literal["laplacian", "spectrum"]) -> V
     """Return the sharpness of the samples, with the calibration curve and the blur that it corresponds to."""
     settings = context.settings
     judge = Sharpness(measure, seed=settings.seed, rounds=context.half_samples)
-    found = compare(judge, context.pixels("samples"), context.pixels("test"))
+    ratio = compare(judge, context.pixels("samples"), context.pixels("test"))
     curve = context.once(
         ("blurred test", measure),
         lambda: calibration(
@@ -121,10 +121,10 @@ def calibrated(context: Context, measure: Literal["laplacian", "spectrum"]) -> V
             context.spec,
         ),
     )
-    sigma, remark = as_blurred(found.value, curve)
-    details = found.details | {
+    sigma, remark = as_blurred(ratio.value, curve)
+    details = ratio.details | {
         "blur_sigma": sigma,
         "unseen_blur": unseen(curve),
         "calibration": {"sigma": list(SIGMAS), "value": curve},
     }
-    return dataclasses.replace(found, details=details | ({"blur_remark": remark} if remark else {}))
+    return dataclasses.replace(ratio, details=details | ({"blur_remark": remark} if remark else {}))

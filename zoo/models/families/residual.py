@@ -72,11 +72,11 @@ class ResidualModel(Flow):
         if pixels.dequantisation != "uniform":
             raise ZooError("model.pixels.dequantisation of a residual flow must be uniform.")
         sequence = Reversible if memory_efficient else Chain
-        made: list[tuple[InvertibleResidual, int]] = []
+        blocks_made: list[tuple[InvertibleResidual, int]] = []
 
         def stack(makers: Sequence[MakeBlock], shape: tuple[int, ...]) -> Chain:
             residuals = [make(shape) for make in makers]
-            made.extend((residual, math.prod(shape)) for residual in residuals)
+            blocks_made.extend((residual, math.prod(shape)) for residual in residuals)
             return sequence(Chain([ActNorm(shape[0]), residual]) for residual in residuals)
 
         def scale(shape: tuple[int, ...], left: int, squeeze: bool) -> Bijection:
@@ -106,8 +106,8 @@ class ResidualModel(Flow):
         )
         transform = Chain([preprocess(spec, pixels), body])
         super().__init__(spec, transform, base=base, latent_shape=(spec.dim,), conditional=conditional)
-        self._blocks = made
-        exact = all(residual.is_exact(dim) for residual, dim in made)
+        self._blocks = blocks_made
+        exact = all(residual.is_exact(dim) for residual, dim in blocks_made)
         self.likelihood = "exact" if exact else "estimate"
 
     def likelihood_details(self) -> dict[str, Any]:
