@@ -75,7 +75,7 @@ def test_a_run_without_enough_memory_keeps_its_checkpoint(checkpoint, workdir, m
     assert last.read_bytes() == checkpoint.read_bytes()
 
 
-def test_a_checkpoint_with_settings_that_have_moved_is_named_with_what_to_do(checkpoint, tmp_path):
+def test_the_error_of_an_outdated_checkpoint_says_what_to_do(checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     content["zoo"]["model"]["preprocessing"] = "logit"
     torch.save(content, tmp_path / "old.ckpt")

@@ -45,7 +45,7 @@ def test_the_simulation_detects_a_scheduler_that_forgets_jobs(monkeypatch):
     assert simulate(many(40, WORSE), WORSE).twice
 
 
-def test_the_simulation_detects_a_scheduler_that_takes_a_cut_off_job_for_an_ended_one(monkeypatch):
+def test_the_simulation_detects_a_scheduler_that_loses_cut_off_jobs(monkeypatch):
     monkeypatch.setattr("zoo.sweep.job.STOPPED", set())  # a pre-empted job is then recorded as failed
     outcome = simulate(many(60, WORSE), WORSE)
     assert outcome.wrong

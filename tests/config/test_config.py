@@ -30,7 +30,7 @@ def test_a_mistake_is_refused_in_one_sentence(overrides, message):
     assert "\n" not in str(error.value)
 
 
-def test_the_hash_changes_with_settings_that_change_the_numbers_and_with_no_others():
+def test_the_hash_depends_on_exactly_the_settings_that_change_numbers():
     def who(*overrides):
         return identify(compose_run(["model=maf", *overrides])).config_hash
 
@@ -55,7 +55,7 @@ def test_the_yaml_of_a_model_chooses_its_training():
     assert compose_run(["model=glow", "training=matching"]).training._target_.endswith("Matching")
 
 
-def test_models_of_the_working_directory_are_available_beside_the_shipped_ones(workdir):
+def test_models_of_the_working_directory_join_the_shipped_ones(workdir):
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/mine.yaml").write_text("_target_: mine.Mine\nwidth: 3\n")
     assert "mine" in options("model")

@@ -38,7 +38,7 @@ def test_touched_copied_and_linked_files_are_the_same_data(table, tmp_path):
         assert identity(tmp_path / name).config_hash == before.config_hash
 
 
-def test_a_value_that_changes_makes_other_data_even_with_size_and_time_stamp_kept(table):
+def test_a_changed_value_is_other_data_even_at_equal_size_and_time_stamp(table):
     before, status = identity(table), table.stat()
     table.write_text("a,b\n1,3\n")
     os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))

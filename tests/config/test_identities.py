@@ -62,7 +62,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("seed", range(15))
-def test_identities_of_random_overrides_in_any_order_equal_the_full_composition(identities, seed):
+def test_fast_identities_equal_those_of_the_full_composition(identities, seed):
     generator = np.random.default_rng(seed)
     keys = generator.permutation(list(VALUES))[: generator.integers(1, len(VALUES) + 1)]
     overrides = [f"{key}={generator.choice(VALUES[key])}" for key in keys]

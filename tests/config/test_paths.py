@@ -64,7 +64,7 @@ def test_commas_separate_paths_in_a_sweep_unless_they_are_in_a_files_name(workdi
     assert swept_values(as_typed("data.path=a,b.csv", several=True)) == ["'a,b.csv'"]
 
 
-def test_a_value_that_hydra_cannot_read_is_refused_by_the_name_of_its_setting():
+def test_the_refusal_of_an_unreadable_value_names_its_setting():
     assert compose_run(["training.lr=(1)"]).training.lr == "(1)"
     assert compose_run(["data=table", "data.label=income (k€)"]).data.label == "income (k€)"
     with pytest.raises(ZooError, match=r"'data\.drop=\[a \(1\)\]' cannot be read; put texts"):

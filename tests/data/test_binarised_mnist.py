@@ -65,7 +65,7 @@ def test_other_bits_of_the_published_sizes_are_refused(small, monkeypatch):
         StaticBinarisedMNIST(root=str(root)).setup()
 
 
-def test_dynamic_training_images_are_fresh_draws_that_a_resumed_run_repeats(tmp_path, monkeypatch):
+def test_dynamic_training_images_are_redrawn_and_a_resumed_run_repeats_them(tmp_path, monkeypatch):
     root, (x, *_) = small_mnist(tmp_path, monkeypatch)
     data = DynamicBinarisedMNIST(root=str(root))
     data.setup()
@@ -97,7 +97,7 @@ def test_dynamic_test_images_are_one_draw_of_the_data_seed(tmp_path, monkeypatch
 
 
 @pytest.mark.skipif(not (REAL / "binarized_mnist").is_dir(), reason=f"no binarised MNIST in {REAL}")
-def test_independent_pixels_give_the_known_likelihood_of_the_fixed_binarisation():
+def test_independent_pixels_have_the_known_likelihood():
     data = StaticBinarisedMNIST(root=str(REAL))
     data.setup()
     x, test = (data.splits[split].flatten(1).double() for split in ("train", "test"))

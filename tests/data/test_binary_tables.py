@@ -97,9 +97,7 @@ def archive(path, images):
             tar.addfile(info, io.BytesIO(stream.getvalue()))
 
 
-def test_the_first_version_of_small_imagenet_is_told_from_the_second_by_its_number_of_images(
-    tmp_path, monkeypatch
-):
+def test_versions_of_small_imagenet_differ_in_their_number_of_images(tmp_path, monkeypatch):
     train, valid = (RNG.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8) for n in (7, 3))
     folder = tmp_path / "imagenet32_original"
     with pytest.raises(ZooError, match=r"train_32x32\.tar; get it from"):

@@ -89,7 +89,7 @@ def test_a_missing_file_is_named_with_its_source_and_its_place(name, tmp_path):
         DensityTable(name, root=str(tmp_path)).setup()
 
 
-def test_another_version_and_a_damaged_file_are_told_apart(tmp_path):
+def test_another_version_and_a_damaged_file_have_different_errors(tmp_path):
     (tmp_path / "miniboone").mkdir()
     np.save(tmp_path / "miniboone/data.npy", RNG.normal(size=(100, 43)))
     with pytest.raises(ZooError, match=r"another version of the data: its train split is 81 x 43"):

@@ -9,7 +9,7 @@ from published_files import REAL, small_mnist
 from zoo.data.logit_mnist import LogitMNIST
 
 
-def test_the_noise_of_all_splits_comes_from_one_generator_in_the_published_order(tmp_path, monkeypatch):
+def test_the_noise_of_the_splits_is_drawn_in_the_published_order(tmp_path, monkeypatch):
     root, (x, y, x_test, y_test) = small_mnist(tmp_path, monkeypatch)
     data = LogitMNIST(root=str(root))
     data.setup()

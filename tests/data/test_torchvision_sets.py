@@ -191,7 +191,7 @@ def test_every_form_of_cifar_gives_the_same_splits(tmp_path, cifar, form, offlin
     assert data.natural
 
 
-def test_cifar_with_few_test_images_takes_its_test_split_from_the_training_images(tmp_path, cifar, offline):
+def test_cifar_without_enough_test_images_tests_on_training_images(tmp_path, cifar, offline):
     x, y, _ = cifar
     np.savez(tmp_path / "cifar10.npz", x_train=x[:30], y_train=y[:30], x_test=x[30:33], y_test=y[30:33])
     data = CIFAR10(root=str(tmp_path))

@@ -105,6 +105,6 @@ def embedded() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "table"), embedded())
-def test_every_embedded_table_has_its_place_on_its_page_and_is_the_committed_one(page, table):
+def test_every_embedded_table_is_the_committed_one(page, table):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert embed(text, (ROOT / table).read_text(encoding="utf-8"), table) == text

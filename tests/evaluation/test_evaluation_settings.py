@@ -24,7 +24,7 @@ def test_the_yaml_settings_are_the_defaults_with_a_fixed_hash():
     assert protocol_hash({"time_limit_seconds": 5}) == protocol_hash({"time_limit_seconds": 5.0})
 
 
-def test_the_contents_of_the_protocol_are_its_version_and_settings_without_paths():
+def test_a_protocol_is_its_version_and_settings_without_paths():
     contents = protocol_contents({"samples": 7, "inception_weights": "elsewhere"})
     assert contents.version == VERSION
     assert contents.settings["samples"] == 7

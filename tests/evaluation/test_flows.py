@@ -188,7 +188,7 @@ def test_the_lipschitz_constant_is_the_largest_over_the_examples():
     assert metric.value <= metric.details["bound"]
 
 
-def test_diagnostics_that_cannot_be_computed_have_a_reason_and_the_others_are_kept():
+def test_a_diagnostic_that_fails_has_a_reason_and_spares_the_others():
     x = examples(POINTS)
     found = flows.report(planted(raises=True), x, 0)
     for name in ("invertibility/float32", "invertibility/bfloat16"):
@@ -200,7 +200,7 @@ def test_diagnostics_that_cannot_be_computed_have_a_reason_and_the_others_are_ke
     assert "Jacobian is not square" in flows.report(planted(latents=2), x, 0)["log_det_error"].reason
 
 
-def test_large_jacobians_use_one_example_and_too_costly_ones_are_not_computed(monkeypatch):
+def test_large_jacobians_are_of_one_example_or_not_computed(monkeypatch):
     wide = DataSpec((200,))
     model = perturbed("realnvp", wide, layers=2).eval()
     found = flows.report(model, examples(wide, 2), 0)["log_det_error"]
@@ -377,7 +377,7 @@ def test_flows_of_convolutions_have_their_log_det_checked_on_a_crop():
         ("tarflow", {"patch": 4, "width": 16, "blocks": 2, "layers": 1}),
     ],
 )
-def test_flows_made_for_one_size_have_their_log_det_checked_on_a_whole_image(name, settings):
+def test_the_log_det_of_a_flow_of_one_size_is_checked_on_a_whole_image(name, settings):
     spec = DataSpec((1, 16, 16), 256)
     x = torch.randint(256, (2, *spec.shape), generator=torch.Generator().manual_seed(0)).float()
     model = perturbed(name, spec, **settings).eval()

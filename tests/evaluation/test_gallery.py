@@ -66,7 +66,7 @@ def test_fewer_steps_change_the_samples_and_leave_the_model_as_it_was() -> None:
     np.testing.assert_array_equal(found["steps"][0], expected.numpy())
 
 
-def test_a_walk_through_the_latents_of_a_flow_begins_and_ends_at_real_images() -> None:
+def test_a_latent_walk_of_a_flow_begins_and_ends_at_real_images() -> None:
     torch.manual_seed(0)
     data = splits(DIGITS)
     found = gallery(zoo.build("glow", DIGITS), data, DIGITS)

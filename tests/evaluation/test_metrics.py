@@ -98,7 +98,7 @@ def test_the_floor_is_the_metric_of_real_examples():
     assert few["fd/plain"].details["floor_n"] == 23
 
 
-def test_parts_of_all_real_examples_are_disjoint_and_as_large_as_samples_and_reference():
+def test_parts_of_the_real_examples_are_disjoint_and_of_the_sizes_of_the_sets():
     whole = context()
     for draw in range(3):
         again = whole.split_again(draw)

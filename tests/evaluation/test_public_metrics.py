@@ -174,7 +174,7 @@ def test_copies_of_a_metric_share_the_network():
     assert copy.deepcopy(metric).feature_extractor is metric.feature_extractor
 
 
-def test_frechet_and_kernel_distance_agree_with_torchmetrics_and_torch_fidelity():
+def test_fid_and_kid_equal_those_of_torchmetrics_and_torch_fidelity():
     class Identity(nn.Module):
         num_features = 8
 

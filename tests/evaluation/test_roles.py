@@ -120,7 +120,7 @@ def test_the_best_checkpoint_is_judged_in_every_column(trained, monkeypatch):
     assert np.array_equal(samples, best.sample(len(samples), seed=sample_seed(0, 0)).numpy())
 
 
-def test_training_seeds_have_independent_samples_and_the_same_test_examples(trained):
+def test_seeds_have_independent_samples_and_the_same_test_examples(trained):
     metrics, likelihoods, samples = judged(trained)
     again, _, samples_again = judged(trained)
     assert again == metrics

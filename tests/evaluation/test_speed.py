@@ -78,7 +78,7 @@ class Uneven(nn.Module):
         return {"sampler": "uneven"}
 
 
-def test_latency_and_throughput_are_the_median_of_the_calls_after_the_first():
+def test_latency_and_throughput_are_medians_without_the_first_call():
     model = Uneven(100, 10, 1, 4, 3, 2, 50, 8, 1, 2)
     speed = measure(model, latency_repeats=5, throughput_batches=[6], throughput_repeats=3)
     assert speed.latency_seconds == 3, "the median of 1, 2, 3, 4, 10"

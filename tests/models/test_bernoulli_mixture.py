@@ -41,7 +41,7 @@ def test_a_step_is_the_one_of_the_textbook():
     np.testing.assert_allclose(model.weight[0].softmax(0).detach().numpy(), r.mean(0))
 
 
-def test_the_likelihood_rises_and_one_component_is_the_product_of_the_means():
+def test_the_likelihood_never_falls_and_one_component_is_the_mean():
     torch.manual_seed(0)
     x = bits(300)
     model = zoo.build("bernoulli_mixture", SPEC, components=2, pseudo_count=1e-9).double()
@@ -53,7 +53,7 @@ def test_the_likelihood_rises_and_one_component_is_the_product_of_the_means():
     torch.testing.assert_close(torch.sigmoid(single.logits[0, 0]).detach(), x.mean(0))
 
 
-def test_with_a_pseudo_count_one_component_is_the_smoothed_product_of_bernoullis():
+def test_one_component_is_the_smoothed_product_of_bernoullis():
     """(k + 1) / (n + 2): the fingerprint of the binary tables."""
     x = bits(40)
     model = zoo.build("bernoulli_mixture", SPEC, components=1, pseudo_count=1.0).double()

@@ -150,7 +150,7 @@ def test_bfloat16_autocast_keeps_the_map_and_its_inverse_in_float32(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_recomputed_activations_give_the_plain_gradients_under_bfloat16_autocast(name):
+def test_recomputation_gives_the_plain_gradients_in_bfloat16(name):
     spec = DataSpec((1, 4, 4), levels=17)
     plain = roughen(zoo.build(name, spec, width=8), 0.03).eval()
     saving = zoo.build(name, spec, width=8, memory_efficient=True).eval()

@@ -297,7 +297,7 @@ def step_weights(model, angle):
 
 @pytest.mark.parametrize("variance", ["small", "large"])
 @SCHEDULES
-def test_steps_weighted_by_likelihood_are_drawn_by_their_weight_in_the_bound(schedule, variance):
+def test_likelihood_weighting_draws_steps_by_their_weight_in_the_bound(schedule, variance):
     model, times = (
         optimal(schedule={"timesteps": 5, "form": schedule}, variance=variance, weighting="likelihood"),
         [],
@@ -313,7 +313,7 @@ def test_steps_weighted_by_likelihood_are_drawn_by_their_weight_in_the_bound(sch
 
 
 @SCHEDULES
-def test_the_loss_weighted_by_likelihood_is_the_bound_up_to_a_factor_and_a_constant(schedule):
+def test_the_likelihood_weighted_loss_is_the_bound_up_to_scale_and_constant(schedule):
     """-ELBO = sum_t w_t E|v - prediction|^2 + terms without the network, for a network of any error."""
     x = 0.5 * torch.randn(100_000, 1, dtype=torch.float64)
     model = optimal(
@@ -410,7 +410,7 @@ def test_the_kind_of_the_likelihood_is_that_of_its_method(likelihood, levels, ki
 
 
 @pytest.mark.parametrize(("prediction", "conditional"), [("v", False), ("eps", True)])
-def test_the_density_beside_the_bound_is_that_of_the_ode_model_with_the_same_weights(prediction, conditional):
+def test_the_density_beside_the_bound_is_the_ode_density_of_the_weights(prediction, conditional):
     """The diagnostic beside the bound is the log_prob of an ODE model with the same weights."""
     spec = zoo.DataSpec((1, 2, 2), levels=17, classes=2)
     settings = {

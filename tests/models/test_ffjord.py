@@ -70,7 +70,7 @@ def test_each_ode_transforms_its_part_and_the_whole_inverts(shape, settings, dim
     spec.check(model.sample(2, seed=0))
 
 
-def test_half_of_the_channels_leave_unchanged_and_every_scale_gets_gradients():
+def test_half_of_the_channels_leave_at_each_scale_and_all_get_gradients():
     model = FFJORD(zoo.DataSpec((1, 4, 4), levels=4), channels=(8,), scales=2)
     with torch.no_grad():
         for ode in model.odes:

@@ -85,7 +85,7 @@ def test_the_sweep_against_ffjord_trains_the_same_network():
         assert training[0] == training[1]
 
 
-def test_matching_reaches_a_better_likelihood_than_ffjord_with_as_many_evaluations():
+def test_matching_beats_ffjord_at_equal_numbers_of_evaluations():
     """Both train the same field on 8gaussians, from the same weights, with 800 network evaluations.
 
     Unlike seconds, this budget does not depend on the machine. It favours FFJORD, whose evaluations include a
@@ -134,7 +134,7 @@ class Optimal(nn.Module):
         return self.factor * x * (t - (1 - t) * self.s**2) / variance
 
 
-def test_the_optimal_velocity_minimises_the_matching_loss_and_has_the_density_of_the_data():
+def test_the_optimal_velocity_has_the_least_loss_and_the_density_of_the_data():
     model, s = FlowMatching(PLANE, solver={"atol": 1e-7, "rtol": 1e-7}).eval(), 0.5
     x = s * torch.randn(4000, 2, dtype=torch.float64)
     losses = {}
@@ -152,7 +152,7 @@ def test_the_optimal_velocity_minimises_the_matching_loss_and_has_the_density_of
     assert samples.std().item() == pytest.approx(s, rel=0.05)
 
 
-def test_matching_learns_in_either_coupling_and_optimal_transport_leaves_a_smaller_loss():
+def test_both_couplings_learn_and_optimal_transport_has_the_smaller_loss():
     losses = {}
     data = torch.tensor([[2.0, 0.0], [-2.0, 0.0]])[torch.randint(2, (2000,))] + 0.2 * torch.randn(2000, 2)
     for coupling in ("independent", "minibatch_ot"):

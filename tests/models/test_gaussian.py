@@ -51,7 +51,7 @@ def test_no_other_gaussian_has_a_higher_likelihood_on_the_training_set():
     assert model.normal.log_diagonal.grad.abs().max() < 1e-10
 
 
-def test_with_labels_there_is_one_for_each_and_the_density_is_their_mixture():
+def test_with_labels_each_has_a_gaussian_and_the_density_is_their_mixture():
     x = points(400)
     y = torch.arange(400) % 2
     x[y == 1] += 2.0
@@ -70,7 +70,7 @@ def test_samples_have_the_moments_of_the_fit():
     torch.testing.assert_close(torch.cov(samples.T), torch.cov(x.T, correction=0), atol=0.15, rtol=0)
 
 
-def test_dependent_columns_are_an_error_that_names_the_ridge_and_a_ridge_mends_them():
+def test_dependent_columns_need_a_ridge_and_the_error_says_so():
     x = points(100)
     x[:, 2] = x[:, 1]
     with pytest.raises(ZooError, match=r"model\.ridge"):

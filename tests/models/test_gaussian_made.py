@@ -62,7 +62,7 @@ def test_figure1_has_its_entropy() -> None:
     assert TOYS["maf_figure1"][1] == pytest.approx(3.53102, abs=1e-5)
 
 
-def test_gaussian_made_is_exact_in_the_order_of_figure1_and_not_in_the_other() -> None:
+def test_gaussian_made_is_exact_in_one_order_of_figure1_alone() -> None:
     excess = figure1_excess_in_the_other_order()
     assert excess > 0.2
     assert abs(fitted_figure1("reversed")) < 0.01

@@ -78,7 +78,7 @@ def test_validation_averages_fewer_draws_than_the_test_without_end():
     torch.testing.assert_close(model.log_prob(EVERYTHING), parts.logsumexp(0) - math.log(4))
 
 
-def test_training_takes_one_draw_for_the_whole_batch_and_another_in_the_next_update():
+def test_training_draws_one_mask_for_a_batch_and_another_in_the_next():
     model = build(hidden=[8], masks=0, order="random").train()
     values = []
     for seed in range(4):
@@ -88,7 +88,7 @@ def test_training_takes_one_draw_for_the_whole_batch_and_another_in_the_next_upd
     assert not torch.allclose(values[0], values[1])
 
 
-def test_without_hidden_layers_it_is_a_logistic_regression_on_the_dimensions_before():
+def test_without_hidden_layers_made_is_a_logistic_regression():
     model = build(hidden=[])
     weight, bias = model.network.direct.weight, model.network.direct.bias
     x = EVERYTHING[[5, 44]]

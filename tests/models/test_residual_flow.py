@@ -60,7 +60,7 @@ def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
 
 
 @pytest.mark.parametrize("activation", ["lipswish", "sincos"])
-def test_recomputed_activations_are_those_of_the_same_map_where_the_log_det_is_exact(activation):
+def test_recomputation_leaves_an_exact_log_det_as_it_is(activation):
     torch.manual_seed(0)
     plain = ResidualFlow(DataSpec((2,)), hidden=(8, 8), blocks=3, activation=activation).double().train()
     plain.log_prob(points(6, 2))
@@ -103,7 +103,7 @@ def test_architectures_invert_and_are_exact_where_small(settings):
     assert torch.isfinite(flow.log_prob(torch.full((1, 1, 4, 4), 4))).all()
 
 
-def test_density_is_the_same_under_autocast_and_inference_mode_and_finite_far_away():
+def test_autocast_and_inference_mode_change_no_density():
     flow = zoo.build("residual_flow", DataSpec((100,)), blocks=1, scales=1, hidden=[8]).eval()
     details = flow.likelihood_details()
     assert details["estimator"] == "roulette"

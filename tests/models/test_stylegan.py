@@ -50,7 +50,7 @@ def test_a_modulated_convolution_equals_one_kernel_for_each_example(demodulate: 
         torch.testing.assert_close(output, nn.functional.conv2d(example[None], kernel, padding=1)[0])
 
 
-def test_per_pixel_noise_differs_between_examples_and_has_a_learned_strength() -> None:
+def test_per_pixel_noise_is_fresh_and_of_learned_strength() -> None:
     model = StyleGAN(DataSpec((1, 8, 8)), width=4)
     z = torch.zeros(2, model.latent_dim)
     same = model.generator(z)

@@ -20,7 +20,7 @@ def test_a_new_run_starts_a_new_file(tmp_path):
     assert (tmp_path / CURVES).read_text() == "updates,train/loss\n"
 
 
-def test_a_resumed_run_drops_rows_past_its_checkpoint_and_a_row_that_was_cut_off(tmp_path):
+def test_a_resumed_run_drops_rows_past_its_checkpoint(tmp_path):
     (tmp_path / CURVES).write_text("updates,train/loss\n10,1.5\n20,1.25\n30,1\n3")  # 31, cut off
     CurveWriter(tmp_path, COLUMNS, keep=25).append({"updates": 26, "train/loss": 1.125})
     assert (tmp_path / CURVES).read_text() == "updates,train/loss\n10,1.5\n20,1.25\n26,1.125\n"

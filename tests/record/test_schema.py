@@ -44,7 +44,7 @@ def edited(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[
 
 
 @pytest.mark.parametrize("name", ["quickstart/records/maf", "quickstart/records/gan", "toys/records/ffjord"])
-def test_a_record_with_any_value_replaced_is_read_or_is_an_error_with_the_file(name, tmp_path):
+def test_a_record_with_a_replaced_value_is_read_or_an_error_names_its_file(name, tmp_path):
     document = committed(name)
     file = tmp_path / "record.json"
     edits = [(path, value) for path in leaves(document)[1:] for value in WRONG]

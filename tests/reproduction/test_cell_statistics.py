@@ -23,7 +23,7 @@ def test_the_interval_is_welchs():
 
 
 @pytest.mark.parametrize(("theirs", "seeds"), [(10, 5), (3, 3), (None, 2)])
-def test_more_than_two_combined_errors_happen_by_chance_as_often_as_promised(theirs, seeds):
+def test_two_combined_errors_are_exceeded_as_often_as_promised(theirs, seeds):
     rng = np.random.default_rng(1)
     beyond, n = 0, 1500
     for _ in range(n):

@@ -79,7 +79,7 @@ def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities
     assert sorted(found(table, [old]).full) == [0]
 
 
-def test_a_run_that_a_budget_of_time_ended_is_partial_and_one_that_it_did_not_is_whole(table, identities):
+def test_a_run_is_partial_if_a_budget_of_time_ended_it(table, identities):
     short = record(table, identities, 0, ["training.max_seconds=60"], updates=20)
     whole = record(table, identities, 1, ["training.max_seconds=60"], updates=50)
     made = found(table, [short, whole])
@@ -210,7 +210,7 @@ def test_fingerprints_are_kept_and_a_damaged_file_of_them_counts_as_none(tmp_pat
     assert stored([tmp_path]) == {}
 
 
-def test_the_report_is_written_as_five_files_and_a_figure_of_the_same_numbers(table, identities, tmp_path):
+def test_a_report_is_five_files_and_a_figure(table, identities, tmp_path):
     for seed, value in ((0, 2.9), (1, 3.2)):
         record(table, identities, seed, value=value).write(tmp_path / str(seed))
     result = report(table, runs=tmp_path)
@@ -251,7 +251,7 @@ def test_the_command_of_a_cell_runs_that_cell(table):
     assert command(result, table) == "zoo reproduce small --only Flow/LL"
 
 
-def test_a_run_of_another_table_counts_and_a_damaged_record_of_another_one_is_not_named(
+def test_runs_of_another_table_count_and_its_damaged_records_are_not_named(
     table, identities, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)

@@ -38,7 +38,7 @@ def test_a_status_follows_from_values_error_and_margin(values, status):
     assert only(table(ERROR), made(*values)).status == status
 
 
-def test_a_difference_within_the_margin_that_is_shown_to_be_so_is_replicated_however_many_errors_it_is():
+def test_an_interval_within_the_margin_is_replicated_whatever_its_z():
     result = only(table(ERROR | {"error": 0.01}), made(3.3, 3.301, 3.299))
     assert abs(result.difference.z) > 2
     assert result.status == "replicated"
@@ -190,7 +190,7 @@ def test_a_cell_that_is_not_run_says_what_it_needs():
     assert only(needs, {}).label == "not run: needs the model NADE"
 
 
-def test_the_foot_names_test_points_that_explode_and_selection_on_the_test_set(tmp_path):
+def test_the_foot_names_exploding_test_points_and_selection_on_test_data(tmp_path):
     values = np.concatenate([np.random.default_rng(0).normal(-3, 1, 998), [-500.0, -900.0]])
     np.savez(tmp_path / "likelihood.npz", values=values, indices=np.arange(1000))
     runs = made(3.0, 3.1)

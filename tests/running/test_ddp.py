@@ -286,7 +286,7 @@ def foreign_samples(rank):
     return generate(Foreign(), 13, DataSpec((2,)), 3, 4).numpy()
 
 
-def test_sampling_from_another_librarys_model_is_not_shared_among_processes():
+def test_samples_of_another_librarys_model_are_drawn_in_each_process():
     (results,) = in_group([foreign_samples], 2)
     assert all(np.array_equal(samples, foreign_samples(0)) for samples in results)
 
@@ -433,7 +433,7 @@ def test_a_metric_that_one_process_cannot_compute_is_empty_with_a_reason(tmp_pat
     assert np.load(tmp_path / SAMPLES)["samples"].shape == (30, 2)
 
 
-def test_an_error_of_one_process_in_the_evaluation_ends_the_run_with_one_record(tmp_path):
+def test_an_error_of_one_process_ends_the_run_with_one_record(tmp_path):
     overrides = on_rank_one(lambda: raise_(ValueError("nothing is left")))
     (errors,) = in_ranks([(overrides, tmp_path)])
     assert errors == ["ValueError: nothing is left"] * 2
@@ -442,7 +442,7 @@ def test_an_error_of_one_process_in_the_evaluation_ends_the_run_with_one_record(
     assert "In process 1" in (tmp_path / "error.log").read_text()
 
 
-def test_a_job_with_a_process_killed_in_the_evaluation_is_cut_off_and_evaluated_on_resuming(tmp_path):
+def test_a_job_killed_in_its_evaluation_is_evaluated_on_resuming(tmp_path):
     overrides = on_rank_one(lambda: os.kill(os.getpid(), signal.SIGKILL))
     (cut,) = in_ranks([(overrides, tmp_path)])
     assert cut == ["CutOff: Another process of this run was lost.", None]

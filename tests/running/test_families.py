@@ -35,7 +35,7 @@ def test_models_have_comparable_weights_and_see_the_same_number_of_images(name):
 
 
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
-def test_both_sweeps_give_the_wgans_higher_learning_rates_than_their_defaults(name):
+def test_sweeps_give_the_wgans_more_than_their_default_learning_rates(name):
     """The published rates are for 100,000 updates or more and would hardly change a model in 1,000."""
     claims = read_sweep(find_sweep("claims_digits")).when[f"model={name}"]
     ours = compose_run(JOBS[name]).training.lr

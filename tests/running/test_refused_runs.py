@@ -260,7 +260,7 @@ def test_other_data_in_the_same_directory_are_refused(table, workdir):
         run(compose_run([*TINY, *table(1)]), workdir / "it")
 
 
-def test_a_model_whose_code_has_changed_is_another_run_and_is_not_evaluated(workdir, monkeypatch, capsys):
+def test_changed_code_of_a_model_is_another_run(workdir, monkeypatch, capsys):
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/mine.yaml").write_text("_target_: own_flow.Mine\n")
     (workdir / "own_flow.py").write_text(OWN)

@@ -145,7 +145,7 @@ def test_a_sweep_says_what_is_done_and_makes_it_again_on_request(tmp_path):
     assert record.stat().st_mtime_ns > old
 
 
-def test_a_job_that_fails_in_another_process_is_not_repeated_by_a_waiting_one(tmp_path, monkeypatch):
+def test_a_job_that_failed_elsewhere_is_not_repeated(tmp_path, monkeypatch):
     """Two sweeps start the same job at once; the second waits for the first and accepts its failure."""
     (tmp_path / "mine.yaml").write_text(SWEEP)
 

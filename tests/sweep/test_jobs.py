@@ -31,7 +31,7 @@ def job(plan):
 
 
 @pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGTERM, *STOPPED])
-def test_a_job_that_was_stopped_from_outside_is_cut_off_and_leaves_no_record(job, code):
+def test_a_job_stopped_from_outside_is_cut_off_without_a_record(job, code):
     (job.directory / "log.txt").write_text("zoo: The disk is full.\n")
     job.end(int(code))
     assert job.state == "cut off"
@@ -81,7 +81,7 @@ def test_the_record_of_a_job_wins_over_its_exit_code(job):
     assert (other.state, other.reason) == ("failed", "exit code 1")
 
 
-def test_a_failed_record_is_ignored_when_it_is_retried_until_there_is_a_new_one(job):
+def test_a_retried_job_ignores_its_failed_record(job):
     job.end(1)
     assert not job.adopt_record(retry_failed=True)
     assert not job.adopt_record(), "the same record does not count later either"

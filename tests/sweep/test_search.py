@@ -110,7 +110,7 @@ def test_the_objective_is_the_lowest_validation_loss(tmp_path):
     assert objective(tmp_path) == 2.0
 
 
-def test_ranges_with_a_fractional_step_give_fractions_and_those_of_integers_give_integers(tmp_path):
+def test_a_fractional_step_gives_fractions_and_integers_give_integers(tmp_path):
     pytest.importorskip("optuna")
     space = {"x": {"low": 0, "high": 1, "step": 0.25}, "n": {"low": 0, "high": 10, "step": 5}}
     trials = make_search(tmp_path, trials=12, batch=12, sampler="random", space=space).ask()

@@ -24,7 +24,7 @@ def panels(spec: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     return {section["name"]: section["panels"] for section in sections}
 
 
-def test_the_workspace_has_panels_for_families_pareto_fronts_pictures_and_curves():
+def test_the_workspace_has_the_panels_of_each_section():
     spec = specification(build("mine", "me"))
     assert (spec["project"], spec["entity"], spec["displayName"]) == ("mine", "me", "zoo")
     slide, families, pareto, pictures, curves = panels(spec).values()
@@ -49,7 +49,7 @@ def test_the_workspace_has_panels_for_families_pareto_fronts_pictures_and_curves
     ]
 
 
-def test_a_dry_run_prints_or_writes_the_specification_and_sending_needs_a_login(workdir, capsys):
+def test_a_dry_run_shows_the_specification_and_sending_needs_a_login(workdir, capsys):
     assert main(["workspace", "mine", "--dry-run", "-o", "spec.json", "--quality", "fid"]) == 0
     assert capsys.readouterr().out == "spec.json\n"
     spec = json.loads((workdir / "spec.json").read_text())

@@ -105,7 +105,7 @@ def test_a_trained_critic_estimates_the_density_ratio_and_the_divergence() -> No
 
 
 @pytest.mark.parametrize("distance", [0.25, 1.0, 4.0])
-def test_the_divergence_of_point_masses_is_constant_and_their_wasserstein_distance_grows(
+def test_point_masses_have_constant_jsd_and_growing_wasserstein_distance(
     distance: float,
 ) -> None:
     """Arjovsky et al. 2017, example 1: masses at 0 and theta have JSD log 2 and W1 |theta|."""
@@ -254,7 +254,7 @@ def test_losses_equal_those_of_the_papers(name: str) -> None:
     assert rule.generator_loss(logits[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
 
 
-def test_all_images_of_the_critic_are_augmented_and_the_generator_gets_gradients_through_them(
+def test_the_critic_sees_augmented_images_and_the_generator_gets_gradients(
     monkeypatch,
 ) -> None:
     model = zoo.build("gan", DIGITS, width=4, hidden=8, latent_dim=2)
@@ -325,7 +325,7 @@ def test_penalties_of_a_linear_critic_equal_their_formulas() -> None:
             assert values["train/penalty"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_rmsprop_takes_its_decays_from_betas_and_the_linear_schedule_ends_at_zero() -> None:
+def test_rmsprop_has_its_decay_from_betas_and_a_linear_rate_ends_at_zero() -> None:
     rule = Adversarial(
         zoo.build("gan", PLANE), updates=100, batch_size=4, optimizer="rmsprop", betas=(0.0, 0.9),
         schedule="linear",

@@ -152,7 +152,7 @@ def test_accumulated_pieces_make_the_step_of_the_whole_batch():
     assert module.latest["train/loss"] == pytest.approx(25)
 
 
-def test_clipping_bounds_the_step_and_the_reported_norm_is_the_one_before_clipping():
+def test_clipping_bounds_the_step_but_not_the_reported_norm():
     module = sgd(clip=1.0)
     torch.testing.assert_close(module.model.mean.detach(), torch.tensor([0.06, 0.08]))
     assert module.latest["train/gradient_norm"] == pytest.approx(5)

@@ -108,7 +108,7 @@ def test_the_gradient_does_not_change_the_value(estimator, gradient):
         torch.testing.assert_close(made(x)[1], value)
 
 
-def test_roulette_draws_a_count_for_each_row_in_evaluation_and_one_in_training():
+def test_roulette_draws_a_count_per_row_in_evaluation_and_one_in_training():
     made, x = block(network((4,)), estimator="roulette", terms=2, eval_terms=2), points(64, 4)
     keys = rng.content_keys(x)
     with torch.no_grad():

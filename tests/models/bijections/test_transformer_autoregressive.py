@@ -80,7 +80,7 @@ def test_steps_with_a_cache_equal_the_whole_pass(gradients):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_cached_sampling_equals_naive_sampling_and_takes_one_step_per_token():
+def test_cached_sampling_equals_naive_sampling_step_by_step():
     flow, z = block(tokens=6, context=2), torch.randn(3, 6, 2).double()
     y = torch.eye(2, dtype=torch.float64)[[0, 1, 1]]
     x = z.clone()

@@ -66,7 +66,7 @@ def excess(model: GenerativeModel, x: Tensor, truth: Tensor) -> tuple[float, flo
     return float(difference.mean()), float(difference.std()) / math.sqrt(len(x))
 
 
-def test_a_vae_with_the_exact_posterior_has_the_exact_density_of_the_mixture():
+def test_a_vae_with_the_exact_posterior_has_the_exact_mixture_density():
     """An importance weight of the exact posterior is p(x | y), whatever z is."""
     model, x = LinearGaussian().eval(), points()
     with torch.no_grad():
@@ -129,7 +129,7 @@ class Denoiser(nn.Module):
         return (noise - s * x) / a
 
 
-def test_the_bound_of_a_diffusion_without_a_label_is_below_the_log_sum_of_its_bounds():
+def test_a_diffusion_bound_without_label_is_below_the_log_sum_over_labels():
     settings = {"schedule": {"timesteps": 50}, "terms": 1, "likelihood": "elbo", "hidden": (4,)}
     model = Diffusion(LINE, conditional=True, **settings)
     model.ode.field.network = Denoiser()
@@ -164,7 +164,7 @@ def test_only_values_whose_exponential_is_unbiased_are_declared_as_weights(name,
     assert model.unbiased_weights is unbiased
 
 
-def test_a_mixture_by_responsibilities_is_least_for_the_wrong_ones_and_exact_for_the_right_ones():
+def test_responsibilities_bound_the_mixture_and_the_posterior_attains_it():
     values = torch.tensor([[0.0, -1.0], [-3.0, 2.0]], dtype=torch.float64)
     exact = values.exp().mean(0).log()
     torch.testing.assert_close(mixture(values), exact)

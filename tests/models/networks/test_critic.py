@@ -49,7 +49,7 @@ def test_spectral_normalisation_makes_a_dense_critic_1_lipschitz() -> None:
     assert 0.1 < max(steepest(bounded)) <= 1.02
 
 
-def test_spectral_normalisation_of_kernels_bounds_the_convolution_up_to_its_taps() -> None:
+def test_a_normalised_kernel_bounds_its_convolution_by_the_root_of_its_taps() -> None:
     """The paper divides by the norm of the kernel as a matrix (out, in x 9).
 
     The norm of the convolution may be larger, by up to sqrt(9), since a pixel is in up to nine outputs. The

@@ -68,7 +68,7 @@ def test_the_density_of_a_flow_of_noise_integrates_to_one(name):
 
 
 @pytest.mark.parametrize("posterior", ["planar", "sylvester"])
-def test_importance_samples_of_a_vae_with_flows_reach_the_likelihood_of_its_decoder(posterior):
+def test_importance_samples_with_posterior_flows_reach_the_likelihood(posterior):
     spec = zoo.DataSpec((5,), levels=2)
     torch.manual_seed(0)
     settings = {"latent_dim": 1, "encoder": [4], "decoder": [4], "posterior": posterior, "flows": 2}

@@ -70,7 +70,7 @@ def test_sigma_is_found_where_two_singular_values_change_places():
         assert torch.linalg.matrix_norm(matrix(layer), 2).item() == pytest.approx(COEFFICIENT, rel=1e-3)
 
 
-def test_evaluation_follows_the_weights_and_does_not_touch_the_vectors_of_training():
+def test_evaluation_follows_the_weights_and_leaves_the_training_vectors():
     g = network((4, 4, 4))
     x = points(3, (4, 4, 4))
     vectors = [b.clone() for b in g.buffers()]
@@ -128,7 +128,7 @@ def test_norms_in_training_stay_at_the_bound_if_iterated_to_a_tolerance(toleranc
     assert (largest <= 1.01 * COEFFICIENT) is bounded
 
 
-def test_an_iresnet_is_iterated_to_a_tolerance_and_the_papers_recipes_are_not():
+def test_iresnet_iterates_to_a_tolerance_but_not_in_the_papers_recipes():
     model = zoo.build("iresnet", zoo.DataSpec((2,)))
     assert {m.train_tolerance for m in model.modules() if isinstance(m, SpectralNorm)} == {1e-3}
     paper = recipe_model("iresnet_mnist")
@@ -148,7 +148,7 @@ def test_two_training_passes_share_one_backward():
     (g(points(3, (2,))).sum() + g(points(3, (2,))).sum()).backward()
 
 
-def test_training_makes_as_many_power_iterations_as_asked_for_and_at_first_ten():
+def test_training_makes_the_set_number_of_power_iterations_and_at_first_ten():
     layer = SpectralNorm(nn.Linear(6, 6), (6,), COEFFICIENT, iterations=3).double().train()
     right = layer.right.clone()
     for count in (10, 3):
