@@ -159,10 +159,10 @@ def frechet_distance_of_infinitely_many(context: Context) -> Value:
 
     It has no bias that grows as the number of examples falls, so it may be a little below zero.
     """
-    found = plain_and_extrapolated(context)[1]
-    if found is None:
+    extrapolated = plain_and_extrapolated(context)[1]
+    if extrapolated is None:
         raise ZooError(too_few(context.features(SAMPLES).shape[1]))
-    return found
+    return extrapolated
 
 
 def too_few(dim: int) -> str:
