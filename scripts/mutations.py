@@ -160,7 +160,7 @@ def try_all(mutations: Sequence[Mutation], copy: Path) -> Iterator[Result]:
     tests = sorted({test for mutation in mutations for test in mutation.tests})
     code, output = run_tests(copy, tests, write_bytecode=True)
     if code != 0:
-        raise RuntimeError(f"The tests fail without any mutation; mend them first.\n{output[-4000:]}")
+        raise RuntimeError(f"The tests fail without any mutation; repair them first.\n{output[-4000:]}")
     for mutation in mutations:
         file = copy / mutation.file
         kept, times = file.read_text(encoding="utf-8"), file.stat()

@@ -1,4 +1,4 @@
-"""Errors that a user can mend: each is one sentence that says what is wrong and what to do."""
+"""Errors that a user can correct: each is one sentence that says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 
 class ZooError(Exception):
-    """A mistake that the user can mend. The commands print its message and exit with code 2."""
+    """A mistake that the user can correct. The commands print its message and exit with code 2."""
 
 
 class InvalidData(ZooError, ValueError):
@@ -31,7 +31,7 @@ class CutOff(ZooError):
     """The run was stopped by its environment (memory, disk, a lost process). The same command resumes it."""
 
 
-REFUSED = 2  # exit code of a command with a mistake that the user can mend
+REFUSED = 2  # exit code of a command with a mistake that the user can correct
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again later)
 # Exit codes of a run that the same command resumes. Python exits with 120 if it cannot flush its output.
 STOPPED = {CUT_OFF, 120, 130, 143}

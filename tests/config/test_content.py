@@ -76,7 +76,7 @@ def test_the_content_of_a_folder_is_its_visible_files_with_their_places(tmp_path
 
 def test_a_link_to_nothing_is_named(tmp_path):
     (tmp_path / "dangling").symlink_to(tmp_path / "gone")
-    with pytest.raises(InvalidData, match="dangling is a link to nothing"):
+    with pytest.raises(InvalidData, match="dangling is a link to a file that does not exist"):
         content_hash(tmp_path)
 
 

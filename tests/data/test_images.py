@@ -213,7 +213,7 @@ def test_linked_folders_are_followed_without_cycles(tmp_path):
     (tmp_path / "far" / "back").symlink_to(folder)
     assert len(everything(ready(Images(path=str(folder))))) == 13
     (folder / "lost.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(ZooError, match=r"lost\.png is a link to nothing"):
+    with pytest.raises(ZooError, match=r"lost\.png is a link to a file that does not exist"):
         Images(path=str(folder)).setup()
 
 

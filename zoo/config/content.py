@@ -40,7 +40,7 @@ def walk(folder: Path) -> list[Path]:
             entries = sorted(place.iterdir())
         except OSError as error:
             raise InvalidData(
-                f"{place} cannot be read ({error.strerror}); mend its permissions or remove it."
+                f"{place} cannot be read ({error.strerror}); change its permissions or remove it."
             ) from error
         for entry in entries:
             if entry.is_dir():
@@ -50,7 +50,7 @@ def walk(folder: Path) -> list[Path]:
             elif entry.exists():
                 files.append(entry)
             else:
-                raise InvalidData(f"{entry} is a link to nothing; remove or mend it.")
+                raise InvalidData(f"{entry} is a link to a file that does not exist; remove or repair it.")
     return files
 
 
@@ -82,7 +82,8 @@ def content_hash(path: Path) -> str | None:
         return hash_of_files(path.resolve(), tuple(names), stamps)
     except OSError as error:
         raise InvalidData(
-            f"{error.filename or path} cannot be read ({error.strerror}); mend its permissions or remove it."
+            f"{error.filename or path} cannot be read ({error.strerror}); change its permissions or "
+            "remove it."
         ) from error
 
 
@@ -124,7 +125,7 @@ def _kept() -> dict[str, str]:
 
 
 def _keep(key: str, digest: str) -> None:
-    """Add a hash to the user's cache. A cache that cannot be written is done without."""
+    """Add a hash to the user's cache. A cache that cannot be written is skipped."""
     hashes = dict(list(_kept().items())[-MOST_KEPT:]) | {key: digest}
     temporary = None
     try:

@@ -57,7 +57,7 @@ def make(cls: type[Any], settings: Mapping[str, Any], section: str, **more: Any)
         cls: the class.
         settings: a section of the configuration.
         section: its name, for errors.
-        more: arguments that are no settings.
+        more: arguments that are not settings.
 
     Raises:
         ZooError: the class does not take these settings, or a class of a user's own raises another error.

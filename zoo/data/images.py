@@ -237,7 +237,7 @@ class Images(UserData):
             more = (
                 "" if len(damaged) == 1 else f", as {len(damaged) - 1} more cannot, such as {damaged[1][0]}"
             )
-            raise InvalidData(f"{file} cannot be read as a picture ({reason}){more}; remove or mend it.")
+            raise InvalidData(f"{file} cannot be read as a picture ({reason}){more}; remove or repair it.")
         if deep:
             self.notes.append(f"{folder.name}: {deep} pictures of 16 bits are brought down to 8.")
         if animated:

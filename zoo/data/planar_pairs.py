@@ -28,8 +28,8 @@ def normal(n: int, rng: Generator) -> np.ndarray:
 def wide_gaussians(n: int, rng: Generator) -> np.ndarray:
     """Draw from eight Gaussians of deviation 1 on a circle of radius 5, as many points from each.
 
-    As in torchdyn, each centre is off its place by normal noise of deviation 1e-4. If ``n`` is no multiple of
-    8, the first centres have a point more.
+    As in torchdyn, each centre is off its place by normal noise of deviation 1e-4. If ``n`` is not a multiple
+    of 8, the first centres have a point more.
     """
     centre = np.arange(n) % 8
     angle = (centre + 1) * (math.pi / 4)

@@ -286,8 +286,8 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
     if findings.problems:
         shown = "; ".join(findings.problems[:8]) + ("; and more" if len(findings.problems) > 8 else "")
         raise InvalidData(
-            f"{path}: {shown}; every value must be a finite number, so mend these rows or leave columns out "
-            f"by {override('drop', findings.drop)}."
+            f"{path}: {shown}; every value must be a finite number, so correct these rows or leave columns "
+            f"out by {override('drop', findings.drop)}."
         )
     return arrays
 

@@ -1,4 +1,4 @@
-"""Times of several models measured in turns, beside a canary that tells when the machine was busy.
+"""Time several models in turns. A fixed product of matrices (the canary) shows when the machine was busy.
 
 Models that are timed one after another are timed under different loads. Here they take turns: in every round
 each model and batch size is timed once, in shuffled order, so that a busy minute meets all of them alike.

@@ -65,8 +65,8 @@ class PackedCritic(Critic):
         """
         if len(x) % self.packing:
             raise ZooError(
-                f"A batch of {len(x)} is no whole number of packs of {self.packing}; set "
-                "training.batch_size to a multiple of model.packing."
+                f"training.batch_size must be a multiple of model.packing ({self.packing}); got a batch of "
+                f"{len(x)}."
             )
         add_nfe()
         rows = x.flatten(1) if context is None else torch.cat([x.flatten(1), context], 1)

@@ -44,7 +44,7 @@ class Line:
 
 
 def overview() -> list[Line]:
-    """Return every table that zoo knows with the status of its cells."""
+    """Return every shipped table with the status of its cells."""
     return [_line(report(load(name))) for name in names()]
 
 

@@ -302,7 +302,7 @@ FOLDER = Path(__file__).parent / "tables"
 
 
 def names() -> list[str]:
-    """Return the names of the tables that zoo knows."""
+    """Return the names of the shipped tables."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 

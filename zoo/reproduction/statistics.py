@@ -29,7 +29,7 @@ BY_CHANCE = float(2 * norm.sf(2))  # how often |z| > 2 happens where both sides 
 
 @dataclass(frozen=True)
 class Spread:
-    """What is known of a mean's error.
+    """The error of a mean, as far as it is known.
 
     Attributes:
         runs: number of fitted models behind the mean.
@@ -83,7 +83,7 @@ class Difference:
 
 
 def difference(published: float, theirs: Spread, value: float, ours: Spread) -> Difference | None:
-    """Return the difference of two means; None if nothing at all is known of its error.
+    """Return the difference of two means; None if neither side has an error.
 
     A side without a spread over refits borrows the other's. The spread over test points counts unless the
     paper gives a spread over runs, in which it is contained.

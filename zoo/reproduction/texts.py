@@ -34,7 +34,7 @@ DEFINITIONS = (
 
 
 def digits(number: float, error: float | None = None) -> int:
-    """Return the decimals that a number deserves: to two digits of its error, or to five digits in all."""
+    """Return the number of decimals to print: to two digits of the error, or to five digits in all."""
     reference = error if error else abs(number) * 1e-4
     if not reference or not math.isfinite(reference):
         return 2
@@ -42,7 +42,7 @@ def digits(number: float, error: float | None = None) -> int:
 
 
 def number(value: float | None, error: float | None = None) -> str:
-    """Return a number with the decimals that its error leaves; a dash for None."""
+    """Return a number rounded to two digits of its error; a dash for None."""
     return "—" if value is None else f"{value:.{digits(value, error)}f}"
 
 

@@ -189,7 +189,7 @@ def _borrow(
 
 
 def _published(cell: Cell) -> Spread:
-    """Return what is known of a published value's error."""
+    """Return the error of a published value, as far as it is known."""
     error, runs = cell.usable_error, cell.error_runs
     if error is None or cell.error_kind == "unknown":
         return Spread(runs)

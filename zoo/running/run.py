@@ -45,8 +45,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         again: whether to make the run anew, without its earlier record and checkpoints.
 
     Raises:
-        ZooError: a mistake that the user can mend. If it shows before the first update, the run is refused:
-            it leaves no record, and no directory that was not there before. Later it is recorded as
+        ZooError: a mistake that the user can correct. If it shows before the first update, the run is
+            refused: it leaves no record, and no directory that was not there before. Later it is recorded as
             ``failed`` (or ``diverged``) first.
     """
     spec = RunSpec.of(config)

@@ -81,7 +81,7 @@ def describe_result(job: Job) -> list[str]:
 
 
 def describe_samples(directory: Path, width: int) -> list[Text]:
-    """Return the lines of a strip with a run's first samples; none if they are no images, or missing."""
+    """Return the lines of a strip with a run's first samples; none if they are not images, or missing."""
     from zoo.comparison.terminal import half_blocks, tiled
 
     try:

@@ -239,7 +239,7 @@ def _distribution(optuna: Any, axis: Axis) -> Any:
 
 
 def _encode(axis: Axis, value: Any) -> Any:
-    """Return the value of a trial as Optuna knows it."""
+    """Return the value of a trial in Optuna's form."""
     return axis["choices"].index(value) if "choices" in axis else value
 
 

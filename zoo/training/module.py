@@ -344,7 +344,7 @@ class TrainingModule(pl.LightningModule):
         self.resume(checkpoint)
 
     def resume(self, checkpoint: dict[str, Any]) -> None:
-        """Go on from the updates and examples of a checkpoint's content; its weights are Lightning's part."""
+        """Continue from the updates and examples of a checkpoint's content; Lightning loads the weights."""
         progress = checkpoint["zoo"]
         self.updates, self.images_seen = progress["updates"], progress["images_seen"]
         self.update_seconds = progress["update_seconds"]

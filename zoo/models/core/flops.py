@@ -54,4 +54,8 @@ def count_flops(call: Callable[[], Any]) -> tuple[int | None, str | None]:
             call()
     except (ZooError, RuntimeError, AssertionError) as error:  # the last: no support for dispatch modes
         return None, f"torch's counter does not get through: {' '.join(str(error).split())[:160]}"
-    return (counter.total, None) if counter.total else (None, "The counter found no operation that it knows.")
+    return (
+        (counter.total, None)
+        if counter.total
+        else (None, "The model makes no operation that the counter supports.")
+    )

@@ -49,7 +49,7 @@ class LatentVariableModel(GenerativeModel):
     a bound for ``beta`` < 1. In evaluation mode ``beta`` is ignored, and ``importance_samples`` K > 1 gives
     the tighter bound log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) (Burda et al. 2016, arXiv:1509.00519,
     eq. 8). A conditional model without labels is scored by the same weights, with their mean over the labels
-    too, also for K = 1: the exponential of an ELBO is no unbiased weight.
+    too, also for K = 1: the exponential of an ELBO is not an unbiased weight.
 
     Samples: z is drawn from the prior and decoded. For integer data the result is by default the *location*
     of p(x | z), rounded, as in nearly all published VAE images. It is smoother than a sample of the model
