@@ -12,6 +12,12 @@ import pytest
 
 MUTATIONS = mutations.read()
 ROOT = Path(__file__).resolve().parents[1]
+# Name, file and killer of each row of the committed report.
+ROWS = re.findall(
+    r"^\| ([a-z0-9-]+) \|.*? \| `(\S+\.\w+)` \|.* \| (\*\*SURVIVED\*\*|`+[^`]+`+) \|$",
+    (ROOT / "results/mutations.md").read_text(encoding="utf-8"),
+    re.M,
+)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -38,3 +44,16 @@ def test_a_mutation_whose_test_is_gone_is_refused_by_name(test):
     mutation = replace(MUTATIONS[0], tests=(test,))
     with pytest.raises(ValueError, match=f"{mutation.name}: there is no test {test}"):
         mutation.check(ROOT)
+
+
+def test_the_report_has_the_mutations_of_the_list_and_all_are_killed():
+    assert [name for name, _, _ in ROWS] == [mutation.name for mutation in MUTATIONS], "run make mutations"
+    assert all(killer != "**SURVIVED**" for _, _, killer in ROWS)
+
+
+@pytest.mark.parametrize(("name", "killer"), [(name, killer) for name, _, killer in ROWS])
+def test_the_test_that_the_report_names_exists(name, killer):
+    file, _, test = killer.strip("`").partition("::")
+    function = test.rpartition("::")[2].partition("[")[0]
+    source = (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert re.search(rf"def {function}\(", source), "run make mutations"
