@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
 
+from zoo.config.content import content_hash
 from zoo.data.images import Images
 from zoo.errors import ZooError
 
@@ -145,8 +148,9 @@ def test_missing_or_unreadable_pictures_are_an_error(tmp_path):
         Images(path=str(tmp_path)).setup()
     with pytest.raises(ZooError, match="neither a folder"):
         Images(path=str(tmp_path / "broken.png")).setup()
-    Image.fromarray(np.full((4, 4), 200, np.uint16)).save(tmp_path / "broken.png")
-    with pytest.raises(ZooError, match="from 200 to 200 in more than 8 bits"):
+    (tmp_path / "broken.png").unlink()
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "broken.tif")
+    with pytest.raises(ZooError, match=r"from 0\.5 to 0\.5, which are no whole numbers of 16 bits"):
         Images(path=str(tmp_path)).setup()
     np.savez(tmp_path / "two.npz", a=np.zeros(3), b=np.zeros(3))
     with pytest.raises(ZooError, match="holds the arrays a, b; name the data images"):
@@ -233,13 +237,75 @@ def test_a_folder_with_train_and_test_keeps_its_split(tmp_path, folders):
     assert not data.labels
 
 
-def test_pictures_outside_of_train_and_test_are_noted(tmp_path):
-    colours(tmp_path / "train", 20)
-    colours(tmp_path / "test", 4)
-    colours(tmp_path, 2)
+LAYOUTS = {
+    "train/{} dev/{} test/{}": ("train", "val", "test"),
+    "train/{} eval/{}": ("train", "test"),
+    "train/{} eval/{} test/{}": ("train", "val", "test"),
+    "train/{} val/{} evaluation/{}": ("train", "val", "test"),
+    "Training_Set/{} test-images/{}": ("train", "test"),
+    "trainset/{} testset/{}": ("train", "test"),
+    "images_train2017/{} images_val2017/{} images_test2017/{}": ("train", "val", "test"),
+    "a/train/{} a/test/{} b/train/{} b/test/{}": ("train", "test", "train", "test"),
+    "train/a/{} holdout/a/{} train/b/{} holdout/b/{}": ("train", "test", "train", "test"),
+    "a_train/{} b_train/{} a_test/{} b_test/{}": ("train", "train", "test", "test"),
+    "deep/train/{} deep/dev/{}": ("train", "val"),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_split_of_folders_is_kept_whatever_they_are_called(tmp_path, layout):
+    held_out = {"val": [], "test": []}
+    for part, split in zip(layout.split(), LAYOUTS[layout], strict=True):
+        for i in range(12 if split == "train" else 4):
+            image = RNG.integers(0, 256, (4, 4), dtype=np.uint8)
+            file = tmp_path / part.format(f"{i}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(file)
+            if split != "train":
+                held_out[split].append(image)
+    data = ready(Images(path=str(tmp_path)))
+    for split, images in held_out.items():
+        if images:
+            assert rows(data.splits[split]) == rows(np.stack(images))
+    kinds = {name for name in ("a", "b") if f"{name}/" in layout or f"{name}_" in layout}
+    assert data.classes == (["a", "b"] if len(kinds) == 2 else [])
+
+
+@pytest.mark.parametrize(
+    ("layout", "sentence"),
+    [
+        ("train/{} test/{} {}", r"called test and train, and pictures outside of them \(00\.png\)"),
+        ("train/{} test/{} more/{}", "outside of them"),
+        ("cats/{} dogs/{} test/{}", "called test, and pictures outside of them"),
+        ("val/{} test/{}", "none called train"),
+        ("train/test/{} train/a/{}", "lies in train and in test"),
+        ("train/{} dev/{} test/{} eval/{}", "another one called eval"),
+    ],
+)
+def test_folders_of_which_the_split_is_unclear_are_an_error(tmp_path, layout, sentence):
+    for part in layout.split():
+        colours((tmp_path / part).parent, 6)
+    with pytest.raises(ZooError, match=sentence):
+        Images(path=str(tmp_path)).setup()
+
+
+@pytest.mark.parametrize("layout", ["train/{}", "test/{}", "bus/{} car/{} train/{}", "train/{} extra/{}"])
+def test_a_split_name_without_another_divides_nothing_and_is_no_class(tmp_path, layout):
+    for part in layout.split():
+        colours((tmp_path / part).parent, 12)
     data = ready(Images(path=str(tmp_path)))
     assert "at random" in data.split_rule
-    assert "outside of its folders" in data.notes[0]
+    assert not data.classes
+    if " " in layout:
+        assert "none in one called val or test" in data.notes[0]
+        assert "train" in ready(Images(path=str(tmp_path), labels=True)).classes
+
+
+def test_class_names_that_hold_the_word_of_a_split_are_classes(tmp_path):
+    names = ["test_tubes", "train stations", "trainers", "validators"]
+    for name in names:
+        colours(tmp_path / name, 6)
+    assert ready(Images(path=str(tmp_path))).classes == sorted(names)
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -332,6 +398,107 @@ def test_pixels_of_every_kind_are_converted_to_8_bits(tmp_path):
     assert found.count(tuple((ramp >> 8).flatten().tolist())) == 3
     assert tuple((np.eye(4) * 255).flatten().tolist()) in found
     assert any("2 pictures of 16 bits" in note for note in data.notes)
+
+
+@pytest.mark.parametrize(("bits", "fills"), [(8, 8), (10, 10), (11, 12), (12, 12), (14, 14), (16, 16)])
+@pytest.mark.parametrize("size", [None, 6])
+def test_16_bits_are_scaled_by_the_bits_that_all_pictures_fill(tmp_path, bits, fills, size):
+    values = RNG.integers(0, 2**bits, (12, 6, 6)).astype(np.uint16)
+    values[0, 0, 0] = 2**bits - 1
+    values[1] = values[1] % 200  # a dark one keeps the scale of all
+    for i, x in enumerate(values):
+        Image.fromarray(x).save(tmp_path / f"{i:02}.{'png' if i % 2 else 'tif'}")
+    data = ready(Images(path=str(tmp_path), size=size))
+    assert rows(everything(data)) == rows(values >> (fills - 8))
+    (note,) = data.notes
+    assert ("values up to" in note) == (fills < 16)
+    assert fills == 16 or f"fill {fills} of them" in note
+
+
+@pytest.mark.parametrize(("bits", "is_read"), [(12, False), (14, False), (16, True)])
+def test_colours_of_16_bits_are_read_if_they_fill_them(tmp_path, bits, is_read):
+    for i in range(12):
+        write_deep_colour(tmp_path / f"{i:02}.png", RNG.integers(0, 2**bits, (16, 16, 3)).astype(">u2"))
+    if is_read:
+        data = ready(Images(path=str(tmp_path)))
+        assert "of 12 pictures of 16 bits per channel the upper 8 are read" in data.notes[0]
+    else:
+        with pytest.raises(ZooError, match="12 pictures of 16 bits per channel whose values lie below"):
+            Images(path=str(tmp_path)).setup()
+
+
+def write_deep_colour(file, x):
+    """Write a PNG of 16 bits per channel, which Pillow cannot."""
+
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    lines = b"".join(b"\0" + row.tobytes() for row in x)
+    header = struct.pack(">IIBBBBB", x.shape[1], x.shape[0], 16, 2, 0, 0, 0)
+    parts = [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines)), chunk(b"IEND", b"")]
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize("kind", ["palette", "RGB", "bits", "LA", "jpg", "npy", "npz"])
+def test_grey_is_decided_by_the_pixels(tmp_path, kind):
+    x = RNG.integers(0, 256, (12, 6, 6)).astype(np.uint8)
+    x = (x // 128) * 255 if kind == "bits" else x
+    if kind in ("npy", "npz"):
+        three = x[..., None].repeat(3, -1)
+        np.save(tmp_path / "x.npy", three)
+        np.savez(tmp_path / "x.npz", train=three[:8], test=three[8:])
+    for i, image in enumerate(Image.fromarray(array) for array in x):
+        if kind == "bits":
+            image = image.quantize(2)
+        elif kind in ("RGB", "jpg"):
+            image = image.convert("RGB")
+        elif kind == "LA":
+            image.putalpha(Image.new("L", (6, 6), 255))
+        elif kind == "palette":
+            image = image.convert("P")
+        if kind not in ("npy", "npz"):
+            image.save(tmp_path / f"{i:02}.{'jpg' if kind == 'jpg' else 'png'}")
+    path = str(tmp_path / f"x.{kind}") if kind in ("npy", "npz") else str(tmp_path)
+    data = ready(Images(path=path))
+    assert data.spec.shape == (1, 6, 6)
+    assert kind == "jpg" or rows(everything(data)) == rows(x)
+    assert sum("every picture is grey" in note for note in data.notes) == 1
+    assert ready(Images(path=path, grey=False)).spec.shape == (3, 6, 6)
+
+
+def test_one_coloured_pixel_makes_three_channels(tmp_path):
+    x = np.full((12, 4, 4, 3), 7, np.uint8)
+    x[11, 3, 3, 2] = 8
+    np.save(tmp_path / "x.npy", x)
+    assert ready(Images(path=str(tmp_path / "x.npy"))).spec.shape == (3, 4, 4)
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / f"{i:02}.png")
+    assert ready(Images(path=str(tmp_path))).spec.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("levels", [2, 16, 256])
+def test_truth_values_are_the_black_and_white_of_1_bit_files(tmp_path, levels):
+    x = RNG.random((12, 6, 6)) < 0.5
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "files").mkdir()
+    for i, image in enumerate(x):
+        Image.fromarray(image).save(tmp_path / "files" / f"{i:02}.png")
+    arrays, files = (ready(Images(path=str(tmp_path / name), levels=levels)) for name in ("x.npy", "files"))
+    assert torch.equal(everything(arrays), everything(files))
+    assert everything(arrays).max() == levels - 1
+
+
+def test_what_holds_no_content_is_left_out_without_waiting_for_any(tmp_path):
+    colours(tmp_path / "a", 12)
+    os.mkfifo(tmp_path / "a/f.png")
+    data = ready(Images(path=str(tmp_path / "a")))
+    assert "12 pictures; 1 files are left out" in data.notes[0]
+    assert content_hash(tmp_path / "a")
+    for read in (content_hash, lambda path: Images(path=path).setup()):
+        with pytest.raises(ZooError, match="neither a file nor a folder"):
+            read(tmp_path / "a/f.png")
 
 
 def test_cmyk_and_alpha_become_colours_on_white(tmp_path):

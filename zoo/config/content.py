@@ -27,7 +27,7 @@ def expanded(path: str | Path) -> Path:
 
 
 def walk(folder: Path) -> list[Path]:
-    """Return all files below a folder; linked folders are followed, once each along a path.
+    """Return all files below a folder, pipes too; linked folders are followed, once each along a path.
 
     Raises:
         InvalidData: a folder cannot be read, or a link leads to nothing.
@@ -74,9 +74,12 @@ def content_hash(path: Path) -> str | None:
     if not path.exists():
         return None
     if path.is_dir():
-        names = sorted(str(file.relative_to(path)) for file in walk(path) if not is_hidden(file, path))
-    else:
+        found = [file for file in walk(path) if file.is_file() and not is_hidden(file, path)]
+        names = sorted(str(file.relative_to(path)) for file in found)
+    elif path.is_file():
         names = [""]
+    else:
+        raise InvalidData(f"{path} is neither a file nor a folder; write what it gives into a file.")
     try:
         stamps = tuple(_stamp(path / name) for name in names)
         return hash_of_files(path.resolve(), tuple(names), stamps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import torch
 
 from zoo.checks import Seed, checked
 from zoo.config.content import is_hidden, walk
-from zoo.data.module import SPLITS
+from zoo.data.folders import by_split, class_problem, places
+from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
 from zoo.data.user import UserData, choose, existing, listed, load_arrays
 from zoo.errors import InvalidData, ZooError
@@ -23,9 +23,7 @@ from zoo.record import DataDescription
 if TYPE_CHECKING:
     from PIL import Image
 
-SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
-SPLIT_FOLDERS |= {"test": "test", "testing": "test"}
-_ORIENTATION = 0x0112
+GREY = "{}: every picture is grey, so that there is one channel; data.grey=false keeps three."
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow recognises but cannot decode
 
 
@@ -35,16 +33,16 @@ class Images(UserData):
     Arrays are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with ``C`` 1 or 3; in an ``.npz`` they are
     called ``images`` (or anything, if it is the only array), or ``train``, ``val``, ``test``.
 
-    A folder that consists of the folders ``train`` and ``test`` (and perhaps ``val``) keeps this split.
+    Folders called ``train``, ``test`` and perhaps ``val``, or like them, at any level keep this split.
     Linked folders are followed. Hidden files and files that are not pictures are left out and counted; a
     damaged picture is an error.
 
     Args:
         path: the folder or file.
         size: side to which every picture is scaled and centre-cropped; needed if the pictures differ in size.
-        levels: number of levels, 2..256. The 8-bit values of files are reduced to it (16-bit greys to 8 bits
-            first); arrays must hold ``0 .. levels-1``.
-        grey: True and False convert to grey and to colour; ``auto`` is grey if every picture is grey.
+        levels: number of levels, 2..256. The 8-bit values of files are reduced to it (greys of 16 bits to 8
+            bits first, by the bits that they fill); arrays must hold ``0 .. levels-1``, or truth values.
+        grey: True and False convert to grey and to colour; ``auto`` is grey if every pixel is grey.
         labels: whether the pictures' folders are their classes; None: they are classes if every picture lies
             in one of several folders, in every split.
     """
@@ -80,11 +78,7 @@ class Images(UserData):
         path = existing(self.path, self.name, "FOLDER_OF_PICTURES")
         labels: dict[str, np.ndarray] = {}
         if path.is_dir():
-            files = self._files(path)
-            stack = self._stack(path, [file for part in files.values() for file in part])
-            ends = np.cumsum([len(part) for part in files.values()])[:-1]
-            arrays = dict(zip(files, np.split(stack, ends), strict=True))
-            labels = self._classes(path, files)
+            arrays, labels = self._folder(path)
         elif path.suffix.lower() in (".npy", ".npz"):
             content = load_arrays(path)
             named = content if isinstance(content, dict) else {"images": content}
@@ -93,6 +87,7 @@ class Images(UserData):
                 key: self._array(x, f"{path} ({key})" if len(chosen) > 1 else str(path))
                 for key, x in chosen.items()
             }
+            arrays = self._without_equal_channels(arrays, path)
         else:
             raise ZooError(f"{path} is neither a folder of pictures nor an .npy or .npz file.")
         shapes = {key: x.shape[1:] for key, x in arrays.items()}
@@ -105,68 +100,59 @@ class Images(UserData):
         self.spec = DataSpec(shape, levels=self.levels, classes=len(self.classes) or None)
         self.natural = self.spec.shape[0] == 3 and self.levels == 256
 
-    def _files(self, folder: Path) -> dict[str, list[Path]]:
-        """Return the pictures' paths by split, or all of them under ``all``; record the omitted files."""
+    def _files(self, folder: Path) -> list[Path]:
+        """Return the pictures below a folder; note the files that are left out."""
         from PIL import Image
 
         Image.init()
         readable = Image.OPEN.keys() - _NOT_DECODED
-        pictures, others = [], Counter[str]()
+        found, others = [], Counter[str]()
         for file in walk(folder):
             if is_hidden(file, folder):
                 others["hidden"] += 1
+            elif not file.is_file():
+                others["that hold no content (pipes and the like)"] += 1
             elif Image.EXTENSION.get(file.suffix.lower()) in readable:
-                pictures.append(file)
+                found.append(file)
             else:
                 others[file.suffix.lower() or "without a suffix"] += 1
         if others:
             kinds = listed([f"{count} {kind}" for kind, count in sorted(others.items())])
             self.notes.append(
-                f"{folder.name}: {len(pictures)} pictures; {sum(others.values())} files are left out, "
+                f"{folder.name}: {len(found)} pictures; {sum(others.values())} files are left out, "
                 f"since they are hidden or not pictures ({kinds})."
             )
-        if not pictures:
+        if not found:
             raise InvalidData(f"There is no picture (png, jpg, ...) in {folder} or below it.")
-        pictures.sort()
-        splits: dict[str, list[Path]] = {}
-        for file in pictures:
-            top = file.relative_to(folder).parts[0] if file.parent != folder else ""
-            splits.setdefault(SPLIT_FOLDERS.get(top.lower(), "all"), []).append(file)
-        if "train" not in splits or "all" in splits or len(splits) < 2:
-            if "train" in splits and len(splits) > 1:
-                self.notes.append(
-                    f"{folder.name}: there are pictures outside of its folders train and test, so that all "
-                    "pictures are split at random."
-                )
-            return {"all": pictures}
-        splits = {split: splits[split] for split in SPLITS if split in splits}
-        sizes = listed([f"{len(part)} for {split}" for split, part in splits.items()])
-        self.notes.append(f"{folder.name}: the split of its folders is kept ({sizes}).")
-        return splits
+        return sorted(found)
 
-    def _classes(self, folder: Path, files: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
+    def _folder(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return the images and the labels of a folder by split, or all of them under ``all``."""
+        files = self._files(folder)
+        found, note = places(folder, files)
+        splits = by_split(files, found)
+        if note:
+            self.notes.append(note)
+        if "all" not in splits:
+            sizes = listed([f"{len(part)} for {split}" for split, part in splits.items()])
+            self.notes.append(f"{folder.name}: the split of its folders is kept ({sizes}).")
+        order = [index for part in splits.values() for index in part]
+        stack = self._stack(folder, [files[index] for index in order])
+        ends = np.cumsum([len(part) for part in splits.values()])[:-1]
+        arrays = dict(zip(splits, np.split(stack, ends), strict=True))
+        names = {
+            split: [found[i].classes[0] if found[i].classes else "" for i in part]
+            for split, part in splits.items()
+        }
+        return arrays, self._classes(folder, names, is_ambiguous=bool(note))
+
+    def _classes(
+        self, folder: Path, names: Mapping[str, Sequence[str]], is_ambiguous: bool
+    ) -> dict[str, np.ndarray]:
         """Return the classes by split, from the folder that each picture lies in; empty without classes."""
         if self.with_classes is False:
             return {}
-        depth = 0 if "all" in files else 1
-        names: dict[str, list[str]] = {
-            split: [
-                relative.parts[depth] if len(relative.parts) > depth + 1 else ""
-                for relative in (file.relative_to(folder) for file in part)
-            ]
-            for split, part in files.items()
-        }
-        known = sorted({name for part in names.values() for name in part})
-        problem = ""
-        if "" in known:
-            problem = "some pictures lie in no class folder"
-        elif len(known) < 2:
-            problem = f"there is one class folder, '{known[0]}'"
-        elif not self.with_classes and 2 * len(known) > sum(map(len, names.values())):
-            problem = "there are hardly more pictures than folders"
-        elif "train" in names and set(known) != set(names["train"]):
-            missing = sorted(set(known) - set(names["train"]))
-            problem = f"the training pictures lack the class {listed(missing)}"
+        problem = class_problem(names, self.with_classes, is_ambiguous)
         if problem:
             if self.with_classes:
                 raise InvalidData(
@@ -174,7 +160,7 @@ class Images(UserData):
                     "out data.labels."
                 )
             return {}
-        self.classes = known
+        self.classes = known = sorted({name for part in names.values() for name in part})
         self.notes.append(
             f"{folder.name}: its {len(known)} folders ({listed(known)}) are the classes of conditional "
             "models; data.labels=false leaves them out."
@@ -186,73 +172,65 @@ class Images(UserData):
 
     def _stack(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
         """Return images ``(N, C, H, W)`` as uint8, in the order of the paths."""
-        from PIL import Image, ImageOps
-
-        pictures: list[Image.Image] = []
+        read: list[Picture] = []
         damaged: list[tuple[Path, str]] = []
         sizes: dict[tuple[int, int], Path] = {}
-        all_grey, deep, animated = True, 0, 0
         for file in files:
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # Pillow's warnings, for example about unusual EXIF data
-                    with Image.open(file) as opened:
-                        animated += getattr(opened, "n_frames", 1) > 1
-                        opened.load()
-                        picture = _upright(opened)
-                    if picture.mode.startswith(("I", "F")):
-                        picture = _eight_bits(picture, file)
-                        deep += 1
-                    grey = picture.mode in ("1", "L", "LA", "La")
-                    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-                        picture = picture.convert(
-                            "RGBA"
-                        )  # transparent pictures on white, as viewers show them
-                        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-                    if picture.mode not in ("1", "L"):
-                        picture = picture.convert("RGB")
+                picture = read_picture(file)
             except (InvalidData, MemoryError):
                 raise
             except Exception as error:  # the exception for a damaged file depends on the damage
                 damaged.append((file, " ".join(str(error).split()) or type(error).__name__))
                 continue
-            all_grey &= grey
-            if self.size is not None:
-                picture = ImageOps.fit(
-                    picture.convert("L" if picture.mode == "1" else picture.mode),
-                    (self.size, self.size),
-                    Image.Resampling.LANCZOS,
-                )
-            elif picture.size not in sizes:
-                sizes[picture.size] = file
+            if self.size is None and picture.image.size not in sizes:
+                sizes[picture.image.size] = file
                 if len(sizes) > 1:
-                    (first, (w0, h0)), (w, h) = next((f, s) for s, f in sizes.items()), picture.size
+                    (first, (w0, h0)), (w, h) = next((f, s) for s, f in sizes.items()), picture.image.size
                     raise InvalidData(
                         f"The pictures differ in size: {first} is {w0}x{h0}, {file} is {w}x{h}; "
                         "give data.size= to scale and crop them all."
                     )
-            pictures.append(picture)
+            if self.size is not None and not picture.is_deep_grey:
+                picture = picture._replace(image=self._scaled(picture.image))
+            read.append(picture)
         if damaged:
             file, reason = damaged[0]
             more = (
                 "" if len(damaged) == 1 else f", as {len(damaged) - 1} more cannot, such as {damaged[1][0]}"
             )
             raise InvalidData(f"{file} cannot be read as a picture ({reason}){more}; remove or repair it.")
-        if deep:
-            self.notes.append(f"{folder.name}: {deep} pictures of 16 bits are brought down to 8.")
+        images, notes = brought_down(folder, read)
+        self.notes += notes
+        animated = sum(picture.is_animated for picture in read)
         if animated:
             self.notes.append(
                 f"{folder.name}: of {animated} files with several frames the first one is used."
             )
-        mode = "L" if (all_grey if self.grey == "auto" else self.grey) else "RGB"
-        stack = np.stack([np.asarray(picture.convert(mode)) for picture in pictures])
+        if self.size is not None:
+            images = [self._scaled(image) for image in images]
+        mode = "L" if (all(map(is_grey, images)) if self.grey == "auto" else self.grey) else "RGB"
+        if self.grey == "auto" and mode == "L" and any(image.mode == "RGB" for image in images):
+            self.notes.append(GREY.format(folder.name))
+        stack = np.stack([np.asarray(image.convert(mode)) for image in images])
         if self.levels < 256:
             stack = (stack.astype(np.uint16) * self.levels // 256).astype(np.uint8)
         return np.ascontiguousarray(stack[:, None] if mode == "L" else stack.transpose(0, 3, 1, 2))
 
+    def _scaled(self, image: Image.Image) -> Image.Image:
+        """Return a picture scaled and cropped to ``size``, unless it has this size."""
+        from PIL import Image, ImageOps
+
+        assert self.size is not None
+        side = (self.size, self.size)
+        grey = image.convert("L") if image.mode == "1" else image
+        return grey if grey.size == side else ImageOps.fit(grey, side, Image.Resampling.LANCZOS)
+
     def _array(self, x: np.ndarray, where: str) -> np.ndarray:
         """Return images ``(N, C, H, W)`` as uint8 from an array in any of the layouts."""
-        if x.dtype.kind not in "bui":
+        if x.dtype.kind == "b":  # black and white, as in files of 1 bit
+            x = x * np.uint8(self.levels - 1)
+        if x.dtype.kind not in "ui":
             raise InvalidData(
                 f"{where} holds {x.dtype} values; pixels are integers (uint8) in 0..{self.levels - 1}."
             )
@@ -280,6 +258,16 @@ class Images(UserData):
             x = np.stack([self._fit(image) for image in x])
         return np.ascontiguousarray(x)
 
+    def _without_equal_channels(self, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
+        """Return grey images of three channels with one, if ``grey`` is auto and all of them are grey."""
+        if self.grey != "auto" or not all(
+            x.shape[1] == 3 and (x[:, 0] == x[:, 1]).all() and (x[:, 1] == x[:, 2]).all()
+            for x in arrays.values()
+        ):
+            return arrays
+        self.notes.append(GREY.format(path.name))
+        return {key: np.ascontiguousarray(x[:, :1]) for key, x in arrays.items()}
+
     def _fit(self, image: np.ndarray) -> np.ndarray:
         """Return one image ``(C, H, W)``, scaled and cropped."""
         from PIL import Image, ImageOps
@@ -296,46 +284,3 @@ class Images(UserData):
         if self.classes:
             details["classes"] = self.classes
         return dataclasses.replace(super().describe(), details=details)
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    """Return a picture rotated by its EXIF orientation.
-
-    Only this entry is read, so that damage in others does no harm. Without a valid entry the picture is
-    unchanged.
-    """
-    from PIL import Image
-
-    turns = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_270,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_90,
-    }
-    try:
-        orientation = picture.getexif().get(_ORIENTATION)
-    except Exception:  # Pillow raises many kinds for damaged EXIF data
-        orientation = None
-    turned = turns.get(orientation) if isinstance(orientation, int) else None
-    return picture.copy() if turned is None else picture.transpose(turned)
-
-
-def _eight_bits(picture: Image.Image, file: Path) -> Image.Image:
-    """Return a grey picture of 16 bits with the upper 8 of them.
-
-    Raises:
-        InvalidData: the values are fractions, exceed 16 bits, or would all become black.
-    """
-    from PIL import Image
-
-    values = np.asarray(picture)
-    low, high = values.min(), values.max()
-    if values.dtype.kind == "f" or low < 0 or high > 65535 or 0 < high < 256:
-        raise InvalidData(
-            f"{file} has pixels from {low:g} to {high:g} in more than 8 bits, which do not fill 16 bits; "
-            "convert it to 8 bits."
-        )
-    return Image.fromarray((values.astype(np.uint32) >> 8).astype(np.uint8))

@@ -34,6 +34,8 @@ def existing(path: str | Path | None, name: str, example: str) -> Path:
     file = expanded(path)
     if not file.exists():
         raise ZooError(f"There is no {file.absolute()}; give an existing data.path=, such as {example}.")
+    if not (file.is_file() or file.is_dir()):
+        raise ZooError(f"{file} is neither a file nor a folder; write what it gives into a file.")
     return file
 
 
