@@ -15,7 +15,7 @@ from zoo.cli import main
 RECORDS = Path(__file__).parents[2] / "results" / "quickstart"
 
 
-def test_a_terminal_that_knows_only_ascii_gets_every_table():
+def test_every_table_is_printed_on_a_terminal_of_ascii_alone():
     done = subprocess.run(
         [sys.executable, "-m", "zoo", "compare", str(RECORDS)],
         env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
@@ -27,7 +27,7 @@ def test_a_terminal_that_knows_only_ascii_gets_every_table():
     assert "<=" in printed
 
 
-def test_a_directory_that_cannot_be_made_is_told_in_one_sentence(tmp_path, monkeypatch, capsys):
+def test_a_directory_that_cannot_be_made_is_an_error_of_one_sentence(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     assert main(["train", "model=made", "data=moons", *SMALL, f"hydra.run.dir={tmp_path}/file"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
@@ -36,7 +36,7 @@ def test_a_directory_that_cannot_be_made_is_told_in_one_sentence(tmp_path, monke
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a directory in which nobody may write")
-def test_a_working_directory_that_is_read_only_is_told_in_one_sentence(monkeypatch, capsys):
+def test_a_read_only_working_directory_is_an_error_of_one_sentence(monkeypatch, capsys):
     monkeypatch.chdir("/proc/self")
     assert main(["train", "model=made", "data=moons", *SMALL]) == 2
     assert "cannot be used" in capsys.readouterr().err.strip().splitlines()[-1]

@@ -52,7 +52,8 @@ def test_a_mistake_is_one_sentence(capsys) -> None:
         main(["recommend", RESULTS, "--latency", "10"])
     assert stop.value.code == 2
     assert (
-        "'10' is no number with a unit of us, ms, s, min, h, d: write 10ms or 2h" in capsys.readouterr().err
+        "'10' must be a number with a unit (us, ms, s, min, h, d), such as 10ms or 2h"
+        in capsys.readouterr().err
     )
 
 

@@ -52,7 +52,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_run(table, arguments, sentence
     assert not list(tmp_path.glob("runs/**/record.json"))
 
 
-def test_missing_data_are_named_with_source_and_place_and_the_table_is_still_shown(table, capsys, tmp_path):
+def test_missing_data_are_named_with_their_source_and_place(table, capsys, tmp_path):
     assert main(["reproduce", "made_table_uci", "--check-data", f"data.root={tmp_path}"]) == 2
     printed = capsys.readouterr().out
     assert (

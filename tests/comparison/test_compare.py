@@ -83,11 +83,11 @@ def test_an_archive_holds_what_a_figure_can_show_of_a_long_curve(tmp_path):
     file = tmp_path / "curves.csv"
     rows = [f"{i},{i / 2},{i if i % 777 == 0 else ''}" for i in range(1, 5001)]
     file.write_text("\n".join(["updates,train/loss,val/loss", *rows]) + "\n")
-    kept = list(csv.DictReader(io.StringIO(pack(file).decode())))
-    assert 250 <= len(kept) <= 270
-    assert [row["val/loss"] for row in kept if row["val/loss"]] == [str(777 * k) for k in range(1, 7)]
-    assert kept[-1]["updates"] == "5000"
-    assert {f"{r['updates']},{r['train/loss']},{r['val/loss']}" for r in kept} <= set(rows)
+    archived = list(csv.DictReader(io.StringIO(pack(file).decode())))
+    assert 250 <= len(archived) <= 270
+    assert [row["val/loss"] for row in archived if row["val/loss"]] == [str(777 * k) for k in range(1, 7)]
+    assert archived[-1]["updates"] == "5000"
+    assert {f"{r['updates']},{r['train/loss']},{r['val/loss']}" for r in archived} <= set(rows)
     for every in (777, 25):
         rows = [f"{i},{i / 2},{i if i % every == 0 else ''}" for i in range(1, 10_001)]
         file.write_text("\n".join(["updates,train/loss,val/loss", *rows]) + "\n")

@@ -151,7 +151,7 @@ def test_three_data_sets_of_one_name_have_three_labels():
     ]  # fmt: skip
 
 
-def test_a_run_that_failed_before_its_data_were_known_joins_those_configured_like_it(tmp_path):
+def test_a_run_that_failed_early_joins_the_runs_of_its_configuration(tmp_path):
     small, large = {"size": 4}, {"size": 8}
     for model, size, about in (("maf", small, PHOTOS | {"shape": [3, 4, 4]}), ("glow", large, PHOTOS)):
         run = on(tmp_path, model, about)
@@ -162,10 +162,10 @@ def test_a_run_that_failed_before_its_data_were_known_joins_those_configured_lik
         run.record.provenance.config["data"] = size
         run.record.provenance.protocol_hash = None
         save(tmp_path, run.record)
-    found = {
+    models = {
         study.label: sorted(r.record.model for r in study.runs) for study in studies(collect([tmp_path])[0])
     }
-    assert found == {
+    assert models == {
         "photos (3x4x4)": ["maf", "vae"], "photos (3x8x8)": ["glow"], "photos (data not recorded)": ["made"],
     }  # fmt: skip
 
@@ -215,15 +215,15 @@ def test_copies_of_a_record_count_once_without_a_word(tmp_path):
     write(tmp_path / "a", "maf", "flow")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "link").symlink_to(tmp_path / "a")
-    found, warnings = collect([tmp_path / "a", tmp_path / "b", tmp_path / "a", tmp_path / "link"])
-    assert [run.directory.parent.name for run in found] == ["a"]
+    runs, warnings = collect([tmp_path / "a", tmp_path / "b", tmp_path / "a", tmp_path / "link"])
+    assert [run.directory.parent.name for run in runs] == ["a"]
     assert not warnings
     (tmp_path / "a/broken").mkdir()
     (tmp_path / "a/broken/record.json").write_text("{")
     assert len(collect([tmp_path / "a", tmp_path / "a"])[1]) == 1
 
 
-def test_of_two_records_of_one_id_the_later_is_kept_and_a_sentence_names_both(tmp_path):
+def test_of_two_records_of_one_id_the_later_one_counts_with_a_warning(tmp_path):
     write(tmp_path / "a", "maf", "flow", value=1.5)
     record = write(tmp_path / "b", "maf", "flow", value=2.5)
     record.provenance.protocol_hash = "another"
@@ -244,7 +244,7 @@ def test_of_two_records_of_one_id_the_later_is_kept_and_a_sentence_names_both(tm
         assert "finished later" in sentence
 
 
-def test_the_sentence_on_two_records_of_one_id_says_in_what_they_differ(tmp_path):
+def test_a_warning_names_the_difference_of_two_records_of_one_id(tmp_path):
     on(tmp_path / "a", "maf", PHOTOS)
     for name, about, value, difference in (
         ("b", PHOTOS | {"levels": 4}, 1.5, "they are of different data"),

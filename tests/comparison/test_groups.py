@@ -129,10 +129,10 @@ def test_kinds_of_likelihood_are_ranked_apart(tmp_path: Path) -> None:
         write(tmp_path, "glow", "flow", value=1.8 + 0.01 * seed, seed=seed)
         write(tmp_path, "maf", "flow", value=1.9 + 0.01 * seed, seed=seed)
         write(tmp_path, "vae", "vae", "lower bound", value=1.2 + 0.01 * seed, seed=seed)
-    found = {
+    letters = {
         r.kind: [(p.name, p.letters) for p in r.places] for r in rankings(study_of(tmp_path), BITS_PER_DIM)
     }
-    assert found == {"exact": [("glow", "a"), ("maf", "b")], "lower bound": [("vae", "a")]}
+    assert letters == {"exact": [("glow", "a"), ("maf", "b")], "lower bound": [("vae", "a")]}
 
 
 def test_scores_of_the_seeds_are_read_from_the_runs(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_floor_row_has_the_metrics_of_real_data(runs, tmp_path):
     assert {text for heading, text in floor.items() if "fd" not in heading} == {"real data (floor)", ""}
 
 
-def test_the_seeds_of_a_configuration_share_a_row_with_their_standard_deviation(tmp_path):
+def test_the_seeds_of_a_configuration_are_one_row_with_their_deviation(tmp_path):
     for seed, value in enumerate((1.0, 1.2, 1.4)):
         write(tmp_path, "maf", "flow", value=value, seed=seed)
     text = show([tmp_path])

@@ -147,7 +147,7 @@ def test_the_least_divergence_of_several_configurations_is_marked(tmp_path):
     assert "¹ the least of several configurations, so not ranked" in table.notes
 
 
-def test_the_overview_keeps_protocols_apart_and_ignores_kl_without_a_direction(tmp_path):
+def test_the_overview_separates_protocols_and_ignores_kl_without_direction(tmp_path):
     first = write_toy(tmp_path, "maf", 0.1)
     other = write_toy(tmp_path, "maf", 0.5, key="-other")
     other.provenance.protocol_hash = "two"
@@ -187,7 +187,7 @@ def test_fewer_than_two_known_densities_have_no_overview(tmp_path, known):
     assert "Divergence" not in build(collect([tmp_path])[0])[0].title
 
 
-def test_the_error_of_a_divergence_keeps_the_error_of_the_examples_that_seeds_share(tmp_path):
+def test_the_error_of_a_divergence_includes_that_of_shared_examples(tmp_path):
     for seed, divergence in enumerate((0.003, 0.009, 0.015)):
         record = write_toy(tmp_path, "maf", divergence, seed=seed)
         record.metrics["kl"].standard_error = 0.02

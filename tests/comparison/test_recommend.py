@@ -63,7 +63,7 @@ def test_every_other_model_is_out_for_a_reason_with_its_numbers(quickstart: list
     assert reasons(answer, "maf").startswith("glow is better: fd/digits-cnn 6.45 against 8.89, latency")
 
 
-def test_one_seed_is_said_to_rank_nothing(quickstart: list[Study]) -> None:
+def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(latency=0.001))
     assert "no ranks" in answer.certainty
     assert (
@@ -93,8 +93,8 @@ def test_the_tuning_effort_stands_on_the_card(claims: list[Study]) -> None:
 
 
 def test_the_nearest_constraint_to_relax_lets_its_model_in(quickstart: list[Study]) -> None:
-    asked = Constraints(latency=0.05)
-    (relaxation,) = recommend(quickstart, asked).relaxations
+    constraints = Constraints(latency=0.05)
+    (relaxation,) = recommend(quickstart, constraints).relaxations
     assert (relaxation.constraint, relaxation.name) == ("latency", "flow_matching")
     assert relaxation.value is not None
     assert relaxation.value > 0.143
@@ -169,7 +169,7 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         recommend(runs, Constraints(likelihood="some"))  # type: ignore[arg-type]
 
 
-def test_a_weight_on_what_nobody_measured_is_said_to_count_for_nothing(tmp_path: Path) -> None:
+def test_a_weight_on_an_unmeasured_quantity_is_ignored_with_a_note(tmp_path: Path) -> None:
     answer = recommend(collect([nine(tmp_path)])[0], Constraints(coverage=1.0))
     assert answer.notes == ("No record of digits measures coverage, so its weight counts for nothing.",)
 

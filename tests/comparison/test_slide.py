@@ -29,9 +29,9 @@ def add(
 
 
 def measured(root: Path) -> Slide:
-    made = slide(collect([root])[0])
-    assert made is not None
-    return made
+    measured = slide(collect([root])[0])
+    assert measured is not None
+    return measured
 
 
 def cell(root: Path, question: str) -> Cell:
@@ -39,19 +39,19 @@ def cell(root: Path, question: str) -> Cell:
 
 
 def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> None:
-    made = slide(collect([RESULTS / "claims/records"])[0])
-    assert made is not None
-    assert tuple(row.family for row in made.rows) == ROWS
-    assert not made.absent
-    for row in made.rows:
+    measured = slide(collect([RESULTS / "claims/records"])[0])
+    assert measured is not None
+    assert tuple(row.family for row in measured.rows) == ROWS
+    assert not measured.absent
+    for row in measured.rows:
         assert tuple(row.cells) == QUESTIONS
         assert all(c.verdict != "not measured" and c.runs for c in row.cells.values())
-    verdicts = {row.family: [c.verdict for c in row.cells.values()] for row in made.rows}
+    verdicts = {row.family: [c.verdict for c in row.cells.values()] for row in measured.rows}
     assert verdicts["autoregressive"] == ["no", "yes", "yes", "yes"]
     assert verdicts["coupling flow"] == ["yes", "yes", "yes", "yes"]
     assert verdicts["vae"][:2] == ["yes", "no"]
     assert verdicts["gan"][3] == "no"
-    json.dumps(made.to_dict(), allow_nan=False)
+    json.dumps(measured.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -93,31 +93,34 @@ def test_noise_is_not_sharp(tmp_path: Path) -> None:
 )
 def test_stable_is_the_spread_over_seeds(tmp_path: Path, distances, verdict: str) -> None:
     add(tmp_path, "gan", "gan", distances=distances, sharpness=(1.0,) * 5)
-    found = cell(tmp_path, "stable")
+    stability = cell(tmp_path, "stable")
     spread = np.log(distances).std(ddof=1)
     ends = spread * np.sqrt(4 / stats.chi2.ppf([0.975, 0.025], 4))
-    assert found.value == pytest.approx(math.exp(spread))
-    assert (found.low, found.high) == pytest.approx(tuple(np.exp(ends)))
-    assert found.verdict == verdict
+    assert stability.value == pytest.approx(math.exp(spread))
+    assert (stability.low, stability.high) == pytest.approx(tuple(np.exp(ends)))
+    assert stability.verdict == verdict
 
 
 def test_a_seed_that_went_astray_or_diverged_is_a_run_lost(tmp_path: Path) -> None:
     add(tmp_path, "gan", "gan", distances=(1.0, 1.001, 0.999, 1.002, 1.0), sharpness=(1.0,) * 5)
     write(tmp_path, "gan", "gan", status="diverged", seed=7)
-    found = cell(tmp_path, "stable")
-    assert (found.verdict, "1 of 6 runs lost" in found.text) == ("undecided", True)
+    stability = cell(tmp_path, "stable")
+    assert (stability.verdict, "1 of 6 runs lost" in stability.text) == ("undecided", True)
     write(tmp_path, "gan", "gan", status="failed", seed=8)
     write(tmp_path, "gan", "gan", fd=50.0, seed=9)
-    found = cell(tmp_path, "stable")
-    assert (found.verdict, "3 of 8 runs lost" in found.text) == ("no", True)  # surely over one in twenty
+    stability = cell(tmp_path, "stable")
+    assert (stability.verdict, "3 of 8 runs lost" in stability.text) == (
+        "no",
+        True,
+    )  # surely over one in twenty
 
 
 def test_the_spread_is_pooled_over_the_models_of_a_row(tmp_path: Path) -> None:
     add(tmp_path, "realnvp", "flow", distances=(3.0, 3.3, 2.7))
     add(tmp_path, "glow", "flow", distances=(4.0, 4.1, 3.9))
     pooled = math.sqrt((np.log([3.0, 3.3, 2.7]).var(ddof=1) + np.log([4.0, 4.1, 3.9]).var(ddof=1)) / 2)
-    found = cell(tmp_path, "stable")
-    assert (found.value, found.n) == (pytest.approx(math.exp(pooled)), 6)
+    stability = cell(tmp_path, "stable")
+    assert (stability.value, stability.n) == (pytest.approx(math.exp(pooled)), 6)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +134,9 @@ def test_the_spread_is_pooled_over_the_models_of_a_row(tmp_path: Path) -> None:
 )
 def test_density_is_the_kind_of_likelihood(tmp_path: Path, kind, value, verdict: str, text: str) -> None:
     add(tmp_path, "vae", "vae", kind=kind, value=value)
-    found = cell(tmp_path, "density")
-    assert found.verdict == verdict
-    assert text in found.text
+    stability = cell(tmp_path, "density")
+    assert stability.verdict == verdict
+    assert text in stability.text
 
 
 def test_flows_have_rows_by_the_order_in_which_they_sample(tmp_path: Path) -> None:

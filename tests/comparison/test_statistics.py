@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 from scipy import stats
-from simulated_runs import around, gan, simulate, verdict
+from simulated_runs import around, gan, verdict, wgan
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
@@ -101,7 +101,7 @@ def test_the_rank_correlation_of_tied_values_counts_the_extreme_permutations():
     assert tests.spearman([1, 2, 3], [1, 1, 2]).p == pytest.approx(4 / 6)
 
 
-def test_the_rank_correlation_of_many_values_is_tested_by_random_permutations():
+def test_a_rank_correlation_of_many_values_is_tested_by_random_permutations():
     many = list(range(12))
     outcome = tests.spearman(many, many[::-1])
     assert outcome.estimate == pytest.approx(-1)
@@ -131,7 +131,7 @@ def test_welch_raises_false_alarms_as_rarely_as_promised(n):
 
 
 @pytest.mark.parametrize("own", [0.0, 0.05, 0.2])
-def test_seeds_that_share_their_latents_raise_false_alarms_as_rarely_as_promised(own):
+def test_seeds_with_shared_latents_raise_false_alarms_at_the_promised_rate(own):
     """Five seeds of two equally good models: copies (own = 0), or with a spread of their own."""
     source, error = random.Random(1), 0.2
     alarms, ignored = 0, 0
@@ -146,14 +146,14 @@ def test_seeds_that_share_their_latents_raise_false_alarms_as_rarely_as_promised
     assert own == 0 or ignored > 2 * alarms
 
 
-def test_records_before_version_5_are_tested_with_the_error_of_their_shared_samples():
+def test_before_version_5_the_error_of_shared_samples_is_added():
     def runs(version, error):
-        made = gan(distance=around(1.0, 0.001)) + simulate("wgan", "gan", distance=around(1.3, 0.001, 1))
-        for run in made:
+        sides = gan(distance=around(1.0, 0.001)) + wgan(distance=around(1.3, 0.001, 1))
+        for run in sides:
             run.record.provenance.protocol = Protocol(version, {})
             metric = run.record.metrics["fd/digits-cnn"]
             metric.standard_error, metric.details["reference_n"] = error, 360
-        return made
+        return sides
 
     assert verdict("wgan", runs(4, 0.01)) == SUPPORTED
     assert verdict("wgan", runs(4, 0.3)) == UNDECIDED
@@ -174,7 +174,7 @@ def test_a_claim_without_any_truth_is_rarely_decided():
     verdicts = []
     for salt in range(300):
         runs = gan(distance=around(1, 0.2, 2 * salt))
-        runs += simulate("wgan", "gan", distance=around(1, 0.2, 2 * salt + 1))
+        runs += wgan(distance=around(1, 0.2, 2 * salt + 1))
         verdicts.append(verdict("wgan", runs))
     assert verdicts.count(UNDECIDED) > 0.9 * 300
     assert max(verdicts.count(SUPPORTED), verdicts.count(REFUTED)) < 0.06 * 300

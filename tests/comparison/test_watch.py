@@ -67,7 +67,7 @@ def test_a_directory_without_configuration_has_no_total(tmp_path):
     assert (job.total, job.left, job.updates) == (None, None, 20)
 
 
-def test_a_half_written_record_is_no_error_and_is_read_when_it_is_whole(tmp_path):
+def test_a_half_written_record_is_read_when_it_is_complete(tmp_path):
     record = write(tmp_path, "maf", "flow")
     file = tmp_path / record.run_id / "record.json"
     whole = file.read_bytes()

@@ -17,7 +17,7 @@ from zoo.processes import exit_with_parent, stop_on_signals
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0: done. 2: a mistake that the user can mend. 1: a mistake of zoo's own. 130 (interrupted) and 75 (cut off
+    0: done. 2: a mistake that the user can correct. 1: a mistake in zoo. 130 (interrupted) and 75 (cut off
     by missing memory, a full disk or the like): the same command resumes.
     """
     write_any_character()

@@ -29,7 +29,7 @@ def check_machine(root: Path | None = None) -> int:
     console = Console(highlight=False)
     for title, lines in {
         "Devices": devices(),
-        "Data[/] (data.root= or ZOO_DATA says where)[bold]": data_sets(root),
+        "Data[/] (where: data.root= or ZOO_DATA)[bold]": data_sets(root),
         "Weights": weights(),
         "W&B": [wandb_mode()],
         "Versions": [f"{package:14} {version}" for package, version in versions().items()],

@@ -44,8 +44,8 @@ def print_recommendation(options: Namespace, models: Sequence[str], console: Con
     """
     runs, console = gather(options.paths, console)
     console.width = min(console.width, WIDTH)
-    asked = Constraints(**{field.name: getattr(options, field.name) for field in fields(Constraints)})
-    answer = recommend(with_labels(runs), asked, models)
+    constraints = Constraints(**{field.name: getattr(options, field.name) for field in fields(Constraints)})
+    answer = recommend(with_labels(runs), constraints, models)
     if options.json:
         console.print_json(json.dumps(answer.to_dict(), allow_nan=False))
         return 0
@@ -71,8 +71,8 @@ class _Report:
         self.line(text, style="bold underline")
 
     def print(self, answer: Answer, everything: bool) -> None:
-        asked = _asked_text(answer.constraints) or "no constraints"
-        self.line(f"{answer.data}: {asked}; decided by {answer.criteria}", style="bold")
+        constraints = _constraints_text(answer.constraints) or "no constraints"
+        self.line(f"{answer.data}: {constraints}; decided by {answer.criteria}", style="bold")
         for note in answer.notes:
             self.line(note, style="yellow")
         for place, card in enumerate(answer.cards, 1):
@@ -132,14 +132,14 @@ def _one_a_model(answer: Answer) -> Iterator[Excluded]:
             yield one
 
 
-def _asked_text(asked: Constraints) -> str:
-    parts = [_LIKELIHOODS[asked.likelihood]] if asked.likelihood in _LIKELIHOODS else []
+def _constraints_text(constraints: Constraints) -> str:
+    parts = [_LIKELIHOODS[constraints.likelihood]] if constraints.likelihood in _LIKELIHOODS else []
     words = dict.fromkeys(("memory", "parameters", "lost"), "at most")
     words |= {"latency": "one sample in at most", "training": "training in at most", "throughput": "at least"}
     for name, word in words.items():
-        if (limit := getattr(asked, name)) is not None:
+        if (limit := getattr(constraints, name)) is not None:
             parts.append(f"{word} {limit_text(name, limit)}")
-    parts += ["invertible latents"] * asked.invertible + ["labels"] * asked.conditional
+    parts += ["invertible latents"] * constraints.invertible + ["labels"] * constraints.conditional
     return ", ".join(parts)
 
 

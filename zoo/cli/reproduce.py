@@ -54,19 +54,19 @@ def reproduce(options: Namespace) -> int:
             runs=options.runs,
             console=console,
         )
-    found = report(table, cells, options.runs)
+    outcome = report(table, cells, options.runs)
     runs = options.runs or RUNS / table.name
     if not options.report_only and any(runs.glob(f"*/{RECORD}")):
         compare([runs], runs / "comparison", console=Console(quiet=True))
-    print_report(found, console)
+    print_report(outcome, console)
     out = options.out or runs / "report"
-    if options.out is not None or any(result.ours is not None for result in found.results):
-        write(found, out, options.archive)
+    if options.out is not None or any(result.ours is not None for result in outcome.results):
+        write(outcome, out, options.archive)
         console.print(f"files:   {out}", markup=False, soft_wrap=True, highlight=False)
     if (runs / "comparison" / "index.html").exists():
         page = runs / "comparison" / "index.html"
         console.print(f"runs:    {page}", markup=False, soft_wrap=True, highlight=False)
-    return 2 if absent or any(result.status == "failed" for result in found.results) else 0
+    return 2 if absent or any(result.status == "failed" for result in outcome.results) else 0
 
 
 def print_fingerprints(table: Table, options: Namespace, console: Console) -> int:
@@ -84,16 +84,16 @@ def print_fingerprints(table: Table, options: Namespace, console: Console) -> in
     for key, form in table.closed_forms.items():
         folder = options.runs or RUNS / table.name
         try:
-            found = check_data(table, [key], lambda data: read_splits([*data, *place]), folder)[key]
+            fit = check_data(table, [key], lambda data: read_splits([*data, *place]), folder)[key]
         except Mismatch:
             raise
         except ZooError as error:
             console.print(f"{key}: {error}", markup=False, highlight=False, soft_wrap=True)
             code = 2
             continue
-        spread = f" ± {found.standard_error:.3g}" if found.standard_error else ""
+        spread = f" ± {fit.standard_error:.3g}" if fit.standard_error else ""
         console.print(
-            f"{key} on {' '.join(settings(form))}: {found.value:.6g}{spread}, expected {form.value:.6g}",
+            f"{key} on {' '.join(settings(form))}: {fit.value:.6g}{spread}, expected {form.value:.6g}",
             markup=False, highlight=False, soft_wrap=True,
         )  # fmt: skip
     return code

@@ -43,7 +43,7 @@ def write_samples(run: Path, n: int, out: Path, temperature: float, seed: int, d
     elif out.suffix == ".csv":
         from zoo.data.tables import own_units
 
-        if "columns" not in details:  # vectors that are no user's: their own units are the model's
+        if "columns" not in details:  # vectors of a built-in data set: the model samples in their units
             names = [str(i) for i in range(model.spec.dim)]
             details = {"columns": names, "mean": [0.0] * len(names), "std": [1.0] * len(names)}
         out.parent.mkdir(parents=True, exist_ok=True)

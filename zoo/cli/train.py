@@ -52,18 +52,18 @@ def train(arguments: Sequence[str]) -> int:
     several = bool({"-m", "--multirun"} & set(flags))
     overrides = [as_typed(o, several) for o in overrides]
     check_choices(overrides)
-    given, overrides = overrides, with_present_names(overrides)
+    typed, overrides = overrides, with_present_names(overrides)
     if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
-        for sentence in [*own_files(overrides), *_moved(given, overrides)]:
+        for sentence in [*own_files(overrides), *_moved(typed, overrides)]:
             print(f"zoo: {sentence}", file=sys.stderr)
     if flags:
         return _run_hydra([*overrides, *flags], again)
     return _train_one(compose_run(overrides), again)
 
 
-def _moved(given: Sequence[str], present: Sequence[str]) -> list[str]:
+def _moved(typed: Sequence[str], present: Sequence[str]) -> list[str]:
     """Return a sentence for each override that was given by an old name."""
-    keys = [(split(old)[0], split(new)[0]) for old, new in zip(given, present, strict=True) if old != new]
+    keys = [(split(old)[0], split(new)[0]) for old, new in zip(typed, present, strict=True) if old != new]
     return [f"{old.lstrip('+')} is now called {new.lstrip('+')}." for old, new in keys]
 
 

@@ -22,7 +22,9 @@ def _reader(units: Mapping[str, float], example: str) -> Callable[[str], float]:
             value = 0.0
         if not 0 < value < float("inf"):
             names = ", ".join(name for name in units if name)
-            raise argparse.ArgumentTypeError(f"'{text}' is no number with a unit of {names}: write {example}")
+            raise argparse.ArgumentTypeError(
+                f"'{text}' must be a number with a unit ({names}), such as {example}"
+            )
         return value
 
     return read

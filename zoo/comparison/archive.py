@@ -30,8 +30,8 @@ def archive(runs: Sequence[Run], folder: Path) -> list[str]:
         target.mkdir(parents=True, exist_ok=True)
         for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
             write_atomic(target / source.name, pack(source))
-    kept = {folder_name(run.record.run_id) for run in runs}
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in kept)
+    names = {folder_name(run.record.run_id) for run in runs}
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in names)
 
 
 def pack(file: Path) -> bytes:

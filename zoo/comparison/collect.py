@@ -125,10 +125,10 @@ def _sound(record: Record, directory: Path) -> Record:
     if all(_is_small(vars(part)) for part in parts.values()) and all(map(_is_small, chain(*values))):
         return record
     numbers = [
-        (f"{part}.{name}", value) for part, found in parts.items() for name, value in vars(found).items()
+        (f"{part}.{name}", value) for part, content in parts.items() for name, value in vars(content).items()
     ]
-    for metric, found in record.metrics.items():
-        numbers += [(f"metrics.{metric}.{name}", value) for name, value in vars(found).items()]
+    for metric, content in record.metrics.items():
+        numbers += [(f"metrics.{metric}.{name}", value) for name, value in vars(content).items()]
     for name, value in numbers:
         if too_large := [number for number in _numbers(value) if not abs(number) <= LARGEST]:
             raise ZooError(
@@ -180,7 +180,7 @@ def _later(first: Run, second: Run) -> tuple[Run, Run, str]:
 
 
 def _left_out(kept: Run, other: Run, why: str) -> str:
-    """Return the sentence that says which record is left out and in what it differs."""
+    """Return a sentence on the record that is left out, and in what it differs."""
     source, kept_source = other.record.provenance, kept.record.provenance
     parts = [name for name, value in vars(other.record).items() if value != getattr(kept.record, name)]
     if source.data != kept_source.data:

@@ -1,4 +1,4 @@
-"""``zoo compare`` and ``zoo claims``: print what is asked for and write the files.
+"""``zoo compare`` and ``zoo claims``: print tables and verdicts, and write the files.
 
 Figures and pages are imported where they are made, so that a table on the terminal appears at once.
 """

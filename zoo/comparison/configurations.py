@@ -35,7 +35,7 @@ def settings(run: Run) -> dict[str, Any]:
 
 
 def is_number(setting: object) -> TypeGuard[int | float]:
-    """Whether a setting of a record is a number, which nobody has checked."""
+    """Whether a setting of a record is a number of a size that can be used; settings are read unchecked."""
     return isinstance(setting, int | float) and not isinstance(setting, bool) and abs(setting) <= LARGEST
 
 

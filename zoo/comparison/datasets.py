@@ -1,4 +1,4 @@
-"""Data sets that runs were trained on: which are the same, and how those of one name are told apart."""
+"""Data sets that runs were trained on: which are the same, and what to call those of one name."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Dataset:
 
     @property
     def known(self) -> bool:
-        """Whether the record says more of the data than its name; a run that failed early may not."""
+        """Whether the record describes the data beyond their name; after an early failure it may not."""
         return (self.shape, self.levels, self.sizes, self.fingerprint) != (None, None, (), None)
 
 
@@ -80,13 +80,13 @@ def labels(datasets: Iterable[Dataset]) -> dict[Dataset, str]:
     by_name: dict[str, list[Dataset]] = {}
     for data in dict.fromkeys(datasets):
         by_name.setdefault(data.name, []).append(data)
-    found: dict[Dataset, str] = {}
+    names: dict[Dataset, str] = {}
     for name, alike in by_name.items():
         if len(alike) == 1:
-            found[alike[0]] = name
+            names[alike[0]] = name
         else:
-            found |= {data: f"{name} ({text})" for data, text in _differences(alike).items()}
-    return found
+            names |= {data: f"{name} ({text})" for data, text in _differences(alike).items()}
+    return names
 
 
 def _differences(alike: list[Dataset]) -> dict[Dataset, str]:

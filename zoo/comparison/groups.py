@@ -148,7 +148,7 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
     likelihood = quantity.name in LIKELIHOODS
     dead = {} if likelihood or quantity == study.quality else collapsed(study)
     usual = usual_timing(study.groups) if quantity in TIMED else None
-    found = []
+    measured = []
     for group in chosen:
         runs = [run for run in group.finished if not usual or timing(run) == usual]
         reason = dead.get(key_of(group), "")
@@ -162,8 +162,8 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
         if kind == "mixed":
             reason = reason or "its seeds' kinds differ"
         scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST_RANKED else None
-        found.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
-    return found
+        measured.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
+    return measured
 
 
 def by_kind(rows: Sequence[Entry]) -> dict[str, list[Entry]]:
@@ -276,7 +276,7 @@ def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | 
 
 def scores_of(runs: Sequence[Run]) -> Scores | None:
     """Return the log-likelihoods of the test examples that all of two or more runs scored; None without."""
-    found = []
+    scored = []
     for run in runs:
         arrays = run.arrays(LIKELIHOOD) or {}
         if not {"values", "indices"} <= arrays.keys():
@@ -285,15 +285,15 @@ def scores_of(runs: Sequence[Run]) -> Scores | None:
         if values.shape != indices.shape or values.ndim != 1 or not np.isfinite(values).all():
             return None
         order = np.argsort(indices)
-        found.append((values[order], indices[order]))
-    if len(found) < LEAST_RANKED:
+        scored.append((values[order], indices[order]))
+    if len(scored) < LEAST_RANKED:
         return None
-    common = found[0][1]
-    for _, indices in found[1:]:
+    common = scored[0][1]
+    for _, indices in scored[1:]:
         common = np.intersect1d(common, indices)
     if len(common) < 2:
         return None
-    return Scores(np.stack([values[np.isin(indices, common)] for values, indices in found]), common)
+    return Scores(np.stack([values[np.isin(indices, common)] for values, indices in scored]), common)
 
 
 def compact_letters(different: np.ndarray) -> list[str]:
@@ -313,11 +313,11 @@ def compact_letters(different: np.ndarray) -> list[str]:
     columns = [frozenset(range(n))] if n else []
     for i, j in zip(*np.nonzero(np.triu(different, 1)), strict=True):
         split = [column - {one} for column in columns if {i, j} <= column for one in (i, j)]
-        kept = [column for column in columns if not {i, j} <= column]
+        others = [column for column in columns if not {i, j} <= column]
         for column in sorted(split, key=len, reverse=True):
-            if not any(column <= other for other in kept):
-                kept.append(column)
-        columns = kept
+            if not any(column <= other for other in others):
+                others.append(column)
+        columns = others
     columns.sort(key=sorted)
     return [
         "".join(letter for letter, column in zip(ALPHABET, columns, strict=False) if i in column)

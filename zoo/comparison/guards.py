@@ -28,8 +28,8 @@ def key_of(group: Group) -> str:
 
 def floor_of(runs: Sequence[Run], metric: str) -> float | None:
     """Return a metric's value for real examples in the samples' place; None if no record has it."""
-    found = (run.record.metrics.get(metric) for run in runs)
-    floors = (metric.details.get("floor") for metric in found if metric is not None)
+    metrics = (run.record.metrics.get(metric) for run in runs)
+    floors = (metric.details.get("floor") for metric in metrics if metric is not None)
     return next((float(floor) for floor in floors if floor is not None), None)
 
 

@@ -9,7 +9,7 @@ The verdicts follow the rules of the claims ledger, the same for every family.
   each other, since noise has fine structure too. Each measure of sharpness has to be.
 - *stable?* yes if another seed changes the distance between samples and data by less than a factor
   :data:`MARGIN` (one standard deviation) and no run was lost, no if by more: the 95 % chi-squared interval of
-  the standard deviation of its logarithm, pooled over the models of the row that came near the data. It is
+  the standard deviation of its logarithm, pooled over the models of the row that have not collapsed. It is
   also no if significantly more than :data:`LOST` of the runs diverged, failed or ended :data:`ASTRAY` times
   as far from the data as the best seed (Clopper-Pearson).
 - *density?* yes if exact; a bound and an estimate are named.
@@ -45,7 +45,7 @@ ROWS = (
     "autoregressive", "vae", "gan", "coupling flow", "autoregressive flow", "residual flow",
     "continuous flow", "diffusion",
 )  # fmt: skip
-EVIDENCE: dict[Question, str] = {  # the claim of the ledger that asks the same
+EVIDENCE: dict[Question, str] = {  # the claim of the ledger about the same question
     "parallel": "autoregressive",
     "sharp": "vae-blurry",
     "stable": "gan-unstable",
@@ -66,7 +66,7 @@ class Cell:
         text: the number with its interval, in words.
         short: the interval, or the count of steps over dimensions.
         test: how the verdict follows from it.
-        claim: key of the claim of the ledger that asks the same.
+        claim: key of the claim of the ledger about the same question.
         runs: ids of the runs.
         others: verdict of each other model of the row, by name.
     """
@@ -132,8 +132,8 @@ def slide(runs: Sequence[Run] | Sequence[Study], data: str | None = None) -> Sli
     every = [one for one in runs if isinstance(one, Study)]
     every = every or studies([one for one in runs if isinstance(one, Run)])
     chosen = [study for study in every if data is None or data in (study.data, study.label, study.title)]
-    made = [measured for study in chosen if (measured := of_study(study)).rows]
-    return max(made, key=_answered, default=None)
+    slides = [measured for study in chosen if (measured := of_study(study)).rows]
+    return max(slides, key=_answered, default=None)
 
 
 def of_study(study: Study) -> Slide:
@@ -150,7 +150,7 @@ def of_study(study: Study) -> Slide:
 
 
 def row_of(group: Group) -> str:
-    """Return the row that a configuration belongs to: flows are told apart by their order of sampling."""
+    """Return the row that a configuration belongs to; that of a flow depends on its order of sampling."""
     if group.family != "flow":
         return group.family
     orders = Counter(run.record.sampling.order for run in group.finished if run.record.sampling.order)
@@ -224,7 +224,7 @@ def _sharp(study: Study, group: Group) -> Cell:
         return _cell("sharp", "not measured", "", test)
     verdicts = {name: _within(values) for name, values in measured.items()}
     verdict = max(verdicts.values(), key=("yes", "undecided", "no").index)
-    decisive = next(name for name, found in verdicts.items() if found == verdict)
+    decisive = next(name for name, answer in verdicts.items() if answer == verdict)
     far = relative_distance(study, group)
     if verdict == "yes" and not far <= COLLAPSED:
         verdict = "undecided"

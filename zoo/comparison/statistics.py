@@ -121,8 +121,8 @@ def ratio(
     ``shared`` has the variances of shared errors of the logarithms, see :func:`welch`.
     """
     logarithms = [[math.log(value) for value in sample] for sample in samples]
-    found = test(*logarithms, **({} if shared is None else {"shared": shared}))
-    return as_factor(found)
+    outcome = test(*logarithms, **({} if shared is None else {"shared": shared}))
+    return as_factor(outcome)
 
 
 def as_factor(outcome: Outcome) -> Outcome:
@@ -180,10 +180,10 @@ def spread_ratio(a: Sequence[float], b: Sequence[float]) -> Outcome:
     first, second = statistics.variance(a), statistics.variance(b)
     if not first or not second:
         return Outcome(math.nan, math.nan, math.nan, math.nan)
-    law, found = stats.f(len(a) - 1, len(b) - 1), first / second
-    p = min(1.0, 2 * float(min(law.cdf(found), law.sf(found))))
-    low, high = (math.sqrt(found / float(law.ppf(end))) for end in (1 - LEVEL / 2, LEVEL / 2))
-    return Outcome(math.sqrt(found), low, high, p, factor=True)
+    law, quotient = stats.f(len(a) - 1, len(b) - 1), first / second
+    p = min(1.0, 2 * float(min(law.cdf(quotient), law.sf(quotient))))
+    low, high = (math.sqrt(quotient / float(law.ppf(end))) for end in (1 - LEVEL / 2, LEVEL / 2))
+    return Outcome(math.sqrt(quotient), low, high, p, factor=True)
 
 
 def equivalence(outcome: Outcome, margin: float) -> float:
@@ -341,9 +341,9 @@ def _with_shared_error(
     """Return Welch's test of a sum or difference of means that also have an error of known variance."""
     from scipy import stats
 
-    own = [statistics.variance(sample) / len(sample) for sample in samples]
-    total = sum(own) + shared
-    doubt = sum(part * part / (len(sample) - 1) for part, sample in zip(own, samples, strict=True))
+    variances = [statistics.variance(sample) / len(sample) for sample in samples]
+    total = sum(variances) + shared
+    doubt = sum(part * part / (len(sample) - 1) for part, sample in zip(variances, samples, strict=True))
     freedom = total * total / doubt if doubt > 0 else math.inf
     error, tail = math.sqrt(total), stats.t(freedom) if math.isfinite(freedom) else stats.norm()
     reach = float(tail.ppf(1 - LEVEL / 2)) * error

@@ -152,7 +152,7 @@ def studies(runs: Sequence[Run]) -> list[Study]:
         by_place.setdefault(place, []).append(run)
     names = labels(data for data, _ in by_place)
     protocols = Counter(data for data, _ in by_place)
-    found = [
+    groups = [
         Study(
             data.name,
             protocol,
@@ -162,7 +162,7 @@ def studies(runs: Sequence[Run]) -> list[Study]:
         )
         for (data, protocol), members in by_place.items()
     ]
-    return sorted(found, key=lambda study: (-len(study.runs), study.label, study.protocol))
+    return sorted(groups, key=lambda study: (-len(study.runs), study.label, study.protocol))
 
 
 def named(runs: Sequence[Run]) -> list[Run]:

@@ -93,10 +93,10 @@ def efforts(study: Study) -> list[Effort]:
         lost = value is None or key_of(group) in dead
         if value is not None or not group.finished:
             by_family.setdefault(group.family, []).append((group, worst if lost or value is None else value))
-    found = [
+    curves = [
         _effort(family, pairs) for family, pairs in by_family.items() if len(pairs) >= LEAST_CONFIGURATIONS
     ]
-    return sorted(found, key=lambda effort: family_rank(effort.family))
+    return sorted(curves, key=lambda effort: family_rank(effort.family))
 
 
 def _effort(family: str, pairs: Sequence[tuple[Group, float]]) -> Effort:

@@ -38,16 +38,16 @@ class View:
         if self.data is None:
             return list(runs)
         every = studies(runs)
-        found = [
+        chosen = [
             run
             for study in every
             if self.data in (study.data, study.label, study.title)
             for run in study.runs
         ]
-        if not found:
+        if not chosen:
             known = ", ".join(dict.fromkeys(study.label for study in every))
             raise ZooError(f"No run is on the data set '{self.data}'; the records have {known}.")
-        return found
+        return chosen
 
     def tables(self, tables: Sequence[Table]) -> list[Table]:
         """Return the main tables, or those with the chosen columns, in the chosen order.
@@ -70,16 +70,16 @@ class View:
         return [table for table in map(self._chosen, shown) if table is not None]
 
     def _chosen(self, table: Table) -> Table | None:
-        kept = list(dict.fromkeys(place for name in self.columns for place in _places(table, name)))
-        if not kept:
+        places = list(dict.fromkeys(place for name in self.columns for place in _places(table, name)))
+        if not places:
             return None
         status = len(table.columns) - 1
-        kept = [place for place in kept if place != status] + [status]
+        places = [place for place in places if place != status] + [status]
         return replace(
             table,
-            columns=[table.columns[i] for i in kept],
-            directions=[table.directions[i] for i in kept],
-            rows=[replace(row, cells=[row.cells[i] for i in kept]) for row in table.rows],
+            columns=[table.columns[i] for i in places],
+            directions=[table.directions[i] for i in places],
+            rows=[replace(row, cells=[row.cells[i] for i in places]) for row in table.rows],
         )
 
     def _sorted(self, table: Table) -> Table:

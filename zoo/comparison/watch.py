@@ -47,7 +47,7 @@ class Job:
 
     Attributes:
         name: of its directory.
-        updates: done so far; ``total``: all of them, None if its configuration does not say.
+        updates: done so far; ``total``: all of them, None if its configuration does not give the number.
         seconds: in training so far; ``left``: until the end at the same speed.
         state: ``waiting``, ``training``, ``evaluating``, ``stalled`` or ``not finite``.
         value: the last value of ``curve``, which the drawing shows.
@@ -297,7 +297,7 @@ class Server:
 
     def __init__(self, root: Path, port: int = 0) -> None:
         if not root.is_dir():
-            raise ZooError(f"There is no directory {root}; give one that holds runs, or will.")
+            raise ZooError(f"There is no directory {root}; give the directory of a sweep or of runs.")
         self.snapshot = Snapshot(root)
         self._http: ThreadingHTTPServer
         try:
@@ -327,9 +327,9 @@ class Server:
 
     def _look(self) -> None:
         while not self._stop.is_set():
-            begun = time.monotonic()
+            start = time.monotonic()
             self.snapshot.look()
-            self._stop.wait(max(PERIOD, 2 * (time.monotonic() - begun)))
+            self._stop.wait(max(PERIOD, 2 * (time.monotonic() - start)))
 
     def stop(self) -> None:
         """End the threads."""

@@ -34,7 +34,7 @@ def test_noise_is_not_called_sharp():
     assert verdict(key, coupling(0.5, distance=70.0)) == REFUTED
 
 
-def test_an_autoregressive_flow_needs_the_better_density_and_the_slower_samples():
+def test_both_the_better_density_and_the_slower_samples_are_needed():
     key = "coupling-autoregressive"
     assert verdict(key, masks(1.5, 0.02)) == SUPPORTED
     assert verdict(key, masks(2.5, 0.02)) == REFUTED

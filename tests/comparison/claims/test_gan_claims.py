@@ -36,8 +36,8 @@ def test_the_blur_of_real_images_that_matches_a_vae_is_reported():
 def sensitivity_part(runs: list[Run]) -> Part:
     """Return the comparison of the bare GAN's and the coupling flow's dependence on the learning rate."""
     parts = judged("gan-unstable", runs).parts
-    found = (part for part in parts if part.sentence.startswith("Over learning rates"))
-    return next(found, Part(sentence="Nothing.", n="0"))
+    matching = (part for part in parts if part.sentence.startswith("Over learning rates"))
+    return next(matching, Part(sentence="Nothing.", n="0"))
 
 
 def dependence(runs: list[Run]) -> Verdict:
@@ -88,7 +88,7 @@ def test_the_learning_rate_of_least_distance_is_each_models_own():
     assert "gan without tricks (best at rate 0.0005) against realnvp (best at 0.008)" in text
 
 
-def test_a_run_that_failed_counts_as_the_worst_and_is_told():
+def test_a_run_that_failed_counts_as_the_worst_and_is_reported():
     runs = critics(20, 4)
     more = wgan(seeds=5, distance=around(9, salt=1))
     more[4].record.metrics[DISTANCE].value = None
@@ -248,7 +248,7 @@ def test_two_collapsed_generators_are_called_collapsed():
     assert "collapsed" not in measured_text(judged("spectral-norm", spectral(200, 200, floor=None)))
 
 
-def test_spectral_normalisation_is_judged_by_the_gan_that_the_study_varies_from():
+def test_spectral_normalisation_is_judged_by_the_baseline_of_the_gan():
     bare = {"training.r1": 0.0}
     runs = spectral(20, 10) + gan(bare, distance=200.0)
     runs += gan({**bare, "model.critic_norm": "spectral"}, distance=around(250))

@@ -53,7 +53,7 @@ def renamed(runs: list[Run], model: str, name: str) -> list[Run]:
 @pytest.mark.parametrize("name", ["mine", "a_flow", "zz"])
 @pytest.mark.parametrize("model", ["maf", "realnvp"])
 @pytest.mark.parametrize("study", STUDIES)
-def test_a_flow_of_any_name_has_the_place_of_one_that_samples_alike_in_every_claim(study, model, name):
+def test_the_name_of_a_flow_changes_no_claim(study, model, name):
     theirs, ours = decide(renamed(STUDIES[study], model, name)), decide(STUDIES[study])
     assert any(model in part.sentence for decision in ours for part in decision.parts)
     for own, other in zip(ours, theirs, strict=True):
@@ -113,7 +113,7 @@ def test_a_flow_that_samples_in_parallel_does_not_take_the_place_of_maf():
     assert "mine" not in measured_text(decision)
 
 
-def test_the_autoregressive_flow_with_most_finished_seeds_stands_for_all_whatever_its_name():
+def test_the_autoregressive_flow_with_most_finished_seeds_represents_all():
     runs = simulate("few", "flow", order="sequential", bits=around(1), seeds=3)
     runs += simulate("many", "flow", order="sequential", bits=around(1), seeds=5)
     runs += simulate("lost", "flow", order="sequential", status="diverged", seeds=9)
@@ -124,7 +124,7 @@ def test_the_autoregressive_flow_with_most_finished_seeds_stands_for_all_whateve
     assert parallel_flow(only_study(runs)).label == "coupling"
 
 
-def test_of_flows_with_as_many_seeds_the_one_that_a_study_varies_stands_for_all():
+def test_among_flows_of_equal_seeds_the_most_varied_one_represents_all():
     runs = maf(settings={"training.lr": 0.1})
     assert autoregressive_flow(only_study(runs + sequential("a"))).label == "a"
     for lr in (0.1, 0.2):

@@ -17,7 +17,9 @@ from zoo.comparison.claims.sentences import all_claims
 def test_every_rule_is_registered_as_it_is(claim):
     rule, as_registered = registered(claim.key, claim.find)
     assert rule is not None
-    assert as_registered, "a rule was changed: set its date, tell the change, run python scripts/register.py"
+    assert as_registered, (
+        "a rule was changed: set its date, describe the change, run python scripts/register.py"
+    )
 
 
 def test_no_entry_is_left_over():

@@ -11,7 +11,7 @@ from zoo.comparison.collect import Run
 from zoo.record import SamplingOrder
 
 
-def test_depth_has_to_grow_with_the_dimensions_for_autoregressive_models_alone():
+def test_depth_has_to_grow_for_autoregressive_models_alone():
     key = "autoregressive"
     decision = judged(key, scaling(lambda d: d))
     assert decision.verdict == SUPPORTED
@@ -68,7 +68,7 @@ def grown(model: str, family: str, order: SamplingOrder, power: float) -> list[R
     ]
 
 
-def test_a_model_of_any_family_that_declares_parallel_sampling_counts_as_one_pass():
+def test_a_model_that_declares_parallel_sampling_counts_as_one_pass():
     runs = scaling(lambda d: d)
     constant = judged("autoregressive", runs + grown("mine", "a family of mine", "parallel", 0.0))
     assert constant.verdict == SUPPORTED

@@ -50,9 +50,9 @@ def ledger(*ps):
 
 
 def test_paired_is_scipys_related_t_test():
-    found, peer = tests.paired(A, B), stats.ttest_rel(A, B)
-    assert (found.p, found.estimate) == pytest.approx((peer.pvalue, np.mean(A) - np.mean(B)))
-    assert (found.low, found.high) == pytest.approx(tuple(peer.confidence_interval()))
+    measured, peer = tests.paired(A, B), stats.ttest_rel(A, B)
+    assert (measured.p, measured.estimate) == pytest.approx((peer.pvalue, np.mean(A) - np.mean(B)))
+    assert (measured.low, measured.high) == pytest.approx(tuple(peer.confidence_interval()))
 
 
 def test_ranks_are_tested_by_counting_all_ways_to_deal_them():
@@ -76,20 +76,20 @@ def test_the_least_p_of_ranks_is_that_of_separated_samples():
 
 
 def test_spreads_are_compared_by_the_f_test():
-    found = tests.spread_ratio(A, B)
+    measured = tests.spread_ratio(A, B)
     ratio = np.var(A, ddof=1) / np.var(B, ddof=1)
-    assert found.estimate**2 == pytest.approx(ratio)
-    assert found.p == pytest.approx(2 * stats.f.cdf(ratio, 4, 4))
-    assert found.low**2 == pytest.approx(ratio / stats.f.ppf(0.975, 4, 4))
+    assert measured.estimate**2 == pytest.approx(ratio)
+    assert measured.p == pytest.approx(2 * stats.f.cdf(ratio, 4, 4))
+    assert measured.low**2 == pytest.approx(ratio / stats.f.ppf(0.975, 4, 4))
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_tests():
-    found = tests.welch(A, B)
+    measured = tests.welch(A, B)
     sides = [
         stats.ttest_ind(np.add(A, 4.0), B, equal_var=False, alternative="greater").pvalue,
         stats.ttest_ind(np.subtract(A, 4.0), B, equal_var=False, alternative="less").pvalue,
     ]
-    assert tests.equivalence(found, 4.0) == pytest.approx(max(sides))
+    assert tests.equivalence(measured, 4.0) == pytest.approx(max(sides))
     factor = tests.ratio(tests.welch, A, B)
     logs = stats.ttest_ind(np.log(A) + math.log(2), np.log(B), equal_var=False, alternative="greater").pvalue
     assert tests.equivalence(factor, 2.0) == pytest.approx(logs)
@@ -149,10 +149,10 @@ def test_equivalence_is_an_outcome_and_not_a_part_of_support():
     assert decision(part(EQUIVALENT, 0.01)).verdict == EQUIVALENT
     assert decision(part(EQUIVALENT, 0.01), part(SUPPORTED, 0.01)).verdict == UNDECIDED
     near = gan(distance=around(3)) + wgan(distance=around(3.1, salt=1))
-    found = judged("wgan", near)
-    assert found.verdict == EQUIVALENT
-    assert found.p == tests.equivalence(found.parts[0].outcome, 1.25)
-    assert "Equivalent within x 1.25: TOST p" in render.markdown([found], {}, None)
+    measured = judged("wgan", near)
+    assert measured.verdict == EQUIVALENT
+    assert measured.p == tests.equivalence(measured.parts[0].outcome, 1.25)
+    assert "Equivalent within x 1.25: TOST p" in render.markdown([measured], {}, None)
 
 
 def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
@@ -163,11 +163,11 @@ def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
         Variant("a seed left out", low, "lower"),
         Variant("a seed left out", none, "lower"),
     ]
-    found = decision(part(SUPPORTED, 0.01, unit="factor", variants=lambda: variants))
-    assert found.kept == {"ranks": 0, "raw values": 1, "a seed left out": 0.5}
-    assert found.robustness == 0.5
-    assert found.hollow
-    assert render.badge(found).startswith("○")
+    measured = decision(part(SUPPORTED, 0.01, unit="factor", variants=lambda: variants))
+    assert measured.kept_shares == {"ranks": 0, "raw values": 1, "a seed left out": 0.5}
+    assert measured.robustness == 0.5
+    assert measured.hollow
+    assert render.badge(measured).startswith("○")
     assert render.badge(decision(part(SUPPORTED, 0.01))).startswith("●")
 
 
@@ -177,8 +177,8 @@ def test_the_variants_of_a_distance_hold_other_measures():
         value = run.record.metrics[DISTANCE].value
         run.record.metrics["kid/x"] = Metric(value - 5, "1", "estimate", n=100)
         run.record.metrics["coverage/x"] = Metric(0.5 + value / 100, "1", "estimate", n=100)
-    kept = judged("wgan", runs).kept
-    assert kept == {
+    shares = judged("wgan", runs).kept_shares
+    assert shares == {
         "raw values": 1,
         "a seed left out": 1,
         "ranks": 1,

@@ -30,7 +30,7 @@ KEYS = {
 
 def executable() -> str | None:
     """Return the path of Chromium; None where it is not installed."""
-    return next((found for name in NAMES if (found := shutil.which(name))), None)
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
 class Browser:
@@ -178,8 +178,13 @@ class Tab:
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of an expression, or what its promise brings."""
-        asked = {"expression": expression, "awaitPromise": True, "returnByValue": True, "userGesture": True}
-        answer = self.call("Runtime.evaluate", asked)
+        parameters = {
+            "expression": expression,
+            "awaitPromise": True,
+            "returnByValue": True,
+            "userGesture": True,
+        }
+        answer = self.call("Runtime.evaluate", parameters)
         if "exceptionDetails" in answer:
             details = answer["exceptionDetails"]
             raise AssertionError(details.get("exception", {}).get("description") or details["text"])

@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def unpacked(text: str, name: str) -> bytes:
-    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
-    assert found is not None
-    return gzip.decompress(base64.b64decode(found[1]))
+    match = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', text, re.DOTALL)
+    assert match is not None
+    return gzip.decompress(base64.b64decode(match[1]))
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def text(page):
 
 
 def test_the_page_fetches_nothing_and_escapes_names(text):
-    own = text.replace(gzip.decompress(room.PLOTLY.read_bytes()).decode(), "")
-    assert not re.search(r"(src|href)=[\"']?(https?:)?//", own)
+    settings = text.replace(gzip.decompress(room.PLOTLY.read_bytes()).decode(), "")
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", settings)
     assert "<img src=x" not in text
     assert HOSTILE in json.loads(unpacked(text, "data"))["studies"][0]["rows"]["model"]
 
@@ -54,9 +54,9 @@ def test_the_same_runs_make_the_same_bytes(runs):
 
 
 def test_without_scripts_the_tables_and_verdicts_are_there(text):
-    found = re.search(r"<noscript>(.*?)</noscript>", text, re.DOTALL)
-    assert found is not None
-    assert "pixelcnn" in found[1]
+    match = re.search(r"<noscript>(.*?)</noscript>", text, re.DOTALL)
+    assert match is not None
+    assert "pixelcnn" in match[1]
 
 
 @pytest.mark.parametrize("folder", ["zoo/comparison/page/vendor", "tests/comparison/page/vendor"])
@@ -83,8 +83,8 @@ def test_a_row_has_the_command_seeds_and_differences_of_its_runs(tmp_path):
     data = payload.facts(gathered(tmp_path))
     (study,) = data["studies"]
     strings = data["strings"]
-    own = [{strings[name]: strings[value] for name, value in row} for row in study["settings"]]
-    assert sorted(row["training.lr"] for row in own) == ["0.1", "0.2"]
+    settings = [{strings[name]: strings[value] for name, value in row} for row in study["settings"]]
+    assert sorted(row["training.lr"] for row in settings) == ["0.1", "0.2"]
     assert {name: strings[place] for name, place in study["shared"].items()} == {"training.updates": "7"}
     (bits,) = (column for column in study["columns"] if column["key"] == "bits_per_dim")
     assert sorted(map(tuple, bits["seeds"])) == [(1.5,), (1.5, 2.5)]

@@ -76,9 +76,9 @@ def test_the_page_says_that_no_record_has_what_decides(asked):
 def test_the_page_and_the_terminal_answer_alike(asked, constraints):
     study, tab = asked
     answer = recommend([study], dataclasses.replace(constraints, data=study.label), options("model"))
-    found = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
+    page_answer = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
     expected = {card.name: card for card in answer.cards}
-    shown = {card[0]: card[1:] for card in found["cards"]}
+    shown = {card[0]: card[1:] for card in page_answer["cards"]}
     assert {name for name, card in expected.items() if _clear(card.on_top, card.on_front)} <= shown.keys()
     assert {name for name, (top, front, *_) in shown.items() if _clear(top, front)} <= expected.keys()
     for name in shown.keys() & expected.keys():
@@ -88,15 +88,15 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
         if abs(card.on_top - 0.95) > 0.05:
             assert why == card.why
     reasons = {one.name: [[r.constraint, r.text] for r in one.reasons] for one in answer.excluded}
-    out = dict(found["excluded"])
+    out = dict(page_answer["excluded"])
     for name, against in reasons.items():
         if against[0][0] != "dominated":  # by which of several is a matter of the draws
             assert out.pop(name) == against
     assert {against[0][0] for against in out.values()} <= {"dominated"}
-    assert found["criteria"] == answer.criteria
-    assert found["relaxations"] == [[one.constraint, one.value, one.text] for one in answer.relaxations]
+    assert page_answer["criteria"] == answer.criteria
+    assert page_answer["relaxations"] == [[one.constraint, one.value, one.text] for one in answer.relaxations]
     if shown.keys() == expected.keys():
-        asked_for = [[set(re.split("[ ,:=]+", text)) for text in pair] for pair in found["unmeasured"]]
+        asked_for = [[set(re.split("[ ,:=]+", text)) for text in pair] for pair in page_answer["unmeasured"]]
         assert asked_for == [[set(re.split("[ ,:=]+", text)) for text in pair] for pair in answer.unmeasured]
 
 

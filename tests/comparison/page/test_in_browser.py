@@ -90,17 +90,17 @@ def test_hostile_names_are_shown_as_they_are_and_do_nothing(tab):
 
 def test_sorting_never_puts_different_kinds_into_one_order(tab):
     tab.evaluate("zoo.set({sort: 'bits_per_dim', rows: 'all'})")
-    asked = "zoo.blocks().map(b => [b.kind, b.rows.map(r => column('bits_per_dim').value[r.index])])"
-    blocks = tab.evaluate(asked)
+    question = "zoo.blocks().map(b => [b.kind, b.rows.map(r => column('bits_per_dim').value[r.index])])"
+    blocks = tab.evaluate(question)
     assert [kind for kind, _ in blocks] == ["exact", "exact†", "lower bound", "estimate", ""]
     for _, values in blocks[:-1]:
         assert values == sorted(values)
     assert len(tab.evaluate("words('#table-main tr.block')")) == len(blocks)
     tab.evaluate("zoo.set({sort: '-bits_per_dim'})")
-    assert tab.evaluate(asked) == [[kind, values[::-1]] for kind, values in blocks[:-1]] + blocks[-1:]
+    assert tab.evaluate(question) == [[kind, values[::-1]] for kind, values in blocks[:-1]] + blocks[-1:]
 
 
-def test_a_bound_below_exact_values_is_said_to_be_better_and_never_the_reverse(tab):
+def test_a_bound_below_exact_values_is_better_and_never_the_reverse(tab):
     tab.evaluate("zoo.set({sort: 'bits_per_dim', rows: 'all'})")
     (note,) = tab.evaluate("words('#table-main tr.block .note')")
     assert "is better than the exact values of pixelcnn" in note
@@ -170,20 +170,20 @@ def test_a_collapsed_model_is_marked_filled_nowhere_and_off_the_front(tab):
     assert tab.evaluate("words('#table-main tr[data-row] .chip.bad')") == ["collapsed"]
     assert tab.evaluate("lines()[0].querySelectorAll('.tied').length") == 0
     front = "zoo.front(zoo.rowsOf(zoo.current()), column('latency'), column(zoo.current().quality))"
-    found = tab.evaluate(f"{front}.map(row => row.id)")
-    assert "gan~gan" in found
-    assert not any("dead" in name for name in found)
+    answer = tab.evaluate(f"{front}.map(row => row.id)")
+    assert "gan~gan" in answer
+    assert not any("dead" in name for name in answer)
     tab.evaluate("zoo.set({guard: 1000})")
     assert not tab.evaluate("zoo.collapsed(row('gan~gan-dead'))"), "the limit can be moved"
     assert any("dead" in name for name in tab.evaluate(f"{front}.map(row => row.id)"))
 
 
 def test_what_no_test_can_tell_from_the_best_is_filled_and_nothing_else(tab):
-    found = tab.evaluate(
+    answer = tab.evaluate(
         "[...document.querySelectorAll('#table-main tr[data-row]')].map(r => [r.dataset.row.split('~')[0],"
         " r.cells[1].className, r.cells[1].querySelector('.letters')?.textContent ?? ''])"
     )
-    cells = {model: (kind, letters) for model, kind, letters in found}
+    cells = {model: (kind, letters) for model, kind, letters in answer}
     assert cells["realnvp"][0] == "tied"
     assert cells["realnvp"][1].startswith("a")
     assert cells["maf"][0] == "", "a test tells it from the best"
@@ -208,7 +208,7 @@ def test_copies_hold_exactly_what_is_shown(tab):
     assert r"\&amp;" in latex, "special characters are quoted"
 
 
-def test_filters_leave_what_they_name(tab):
+def test_a_filter_shows_only_the_rows_that_it_names(tab):
     everything = tab.evaluate("zoo.set({rows: 'all'}); zoo.visible().length")
     tab.evaluate("zoo.set({hidden: ['gan', 'flow']})")
     assert not {row.split("~")[0] for row in rows(tab)} & {"gan", "glow", "maf", "realnvp"}
@@ -246,8 +246,8 @@ def test_numbers_are_written_as_in_the_tables(tab):
 def test_tests_and_corrections_are_those_of_the_ledger(tab):
     draw = random.Random(1)
     samples = [[[draw.gauss(0, 1) for _ in range(draw.randint(2, 6))] for _ in range(2)] for _ in range(40)]
-    found = tab.evaluate(f"{json.dumps(samples)}.map(([a, b]) => zoo.welch(a, b))")
-    assert found == pytest.approx([welch(a, b).p for a, b in samples], rel=1e-9)
+    answer = tab.evaluate(f"{json.dumps(samples)}.map(([a, b]) => zoo.welch(a, b))")
+    assert answer == pytest.approx([welch(a, b).p for a, b in samples], rel=1e-9)
     ps = [draw.random() for _ in range(9)]
     assert tab.evaluate(f"zoo.holm({json.dumps(ps)})") == pytest.approx(holm(ps))
     assert tab.evaluate("zoo.tQuantile(3)") == pytest.approx(stats.t.ppf(0.975, 3), rel=1e-9)

@@ -30,8 +30,8 @@ def test_new_runs_come_in_while_selection_and_scroll_stay(browser, tmp_path):
         tab.wait("document.querySelector('#live').textContent.includes('not finite')")
         assert tab.evaluate("document.querySelector('.jobs li').className") == "trouble"
         assert tab.evaluate("[zoo.address(), scrollY]")[0] == before[0]
-        own = server.address
-        assert all(request.startswith(f"{own}delta?cursor=") for request in tab.requests)
+        address = server.address
+        assert all(request.startswith(f"{address}delta?cursor=") for request in tab.requests)
         assert tab.complaints == []
     finally:
         tab.close()

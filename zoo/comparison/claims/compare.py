@@ -145,7 +145,7 @@ def compare_distance(
 
 def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Direction) -> list[Alternative]:
     """Return other measures of the distance that both sides have: KID, coverage, another extractor's."""
-    found = []
+    alternatives = []
     for other in sorted({n for run in study.runs for n in run.record.metrics}):
         kind = other.partition("/")[0]
         if other == name or kind not in ("kid", "coverage", "fd", "fid", "energy_distance"):
@@ -154,8 +154,8 @@ def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Directio
         if min(map(len, samples)) >= LEAST_SEEDS:
             opposite: Direction = "higher" if claimed == "lower" else "lower"
             direction = opposite if kind == "coverage" else claimed
-            found.append(Alternative(other, samples[0], samples[1], direction))
-    return found
+            alternatives.append(Alternative(other, samples[0], samples[1], direction))
+    return alternatives
 
 
 def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:
@@ -181,7 +181,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         outcome, test = tests.rank_test(*whole), f"{RANKS}; a failed run has the worst rank"
     else:
         outcome, test = tests.welch(*samples), WELCH
-    own = Measure(likelihood, likelihood.name)
+    measure = Measure(likelihood, likelihood.name)
     return Part(
         sentence=f"Test likelihood ({kinds.pop()}): {a.label} {mean_text(samples[0])}, "
         f"{b.label} {mean_text(samples[1])} {likelihood.unit} "
@@ -194,8 +194,8 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         p=outcome.p,
         unit=likelihood.unit,
         variants=lambda: variants(
-            own.by_seed(a),
-            own.by_seed(b),
+            measure.by_seed(a),
+            measure.by_seed(b),
             claimed,
             (0.0, 0.0),
             [[math.inf] * n for n in lost],

@@ -53,7 +53,10 @@ def compare_stability(
     best = [best_rate(study, grid) for grid in shared]
     sides = [grid[rate].named(group.label) for grid, rate, group in zip(shared, best, (a, b), strict=True)]
     runs = [[run for group in grid.values() for run in group.runs] for grid in shared]
-    lost = [len(collapsed(study, Group(group.model, own))) for group, own in zip((a, b), runs, strict=True)]
+    lost = [
+        len(collapsed(study, Group(group.model, members)))
+        for group, members in zip((a, b), runs, strict=True)
+    ]
     share = tests.fisher(lost[0], len(runs[0]), lost[1], len(runs[1]))
     signs = [(share, lost[0] / len(runs[0]) > lost[1] / len(runs[1]))]
     texts = [

@@ -116,5 +116,5 @@ def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False)
 def timed_alike(*groups: Group) -> list[Group]:
     """Return the groups with those runs alone that were timed as most runs of all the groups were."""
     usual = usual_timing(groups)
-    kept = [[run for run in group.runs if usual in (None, timing(run))] for group in groups]
-    return [Group(group.model, runs, group.label) for group, runs in zip(groups, kept, strict=True)]
+    comparable = [[run for run in group.runs if usual in (None, timing(run))] for group in groups]
+    return [Group(group.model, runs, group.label) for group, runs in zip(groups, comparable, strict=True)]

@@ -73,8 +73,8 @@ class RegisteredClaim:
 @functools.cache
 def content() -> dict[str, Any]:
     """Return the registry as it stands in its file: ``common`` and ``claims``."""
-    found: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
-    return found
+    registry: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))
+    return registry
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def rule_hash(key: str, find: Callable[..., Iterable[Any]]) -> str:
 
 
 def registered(key: str, find: Callable[..., Iterable[Any]]) -> tuple[RegisteredClaim | None, bool]:
-    """Return a claim's entry, None without one, and whether the claim is as the entry's hash says."""
+    """Return a claim's entry, None without one, and whether the rule has the entry's hash."""
     rule = registered_claims().get(key)
     return rule, rule is not None and rule.hash == rule_hash(key, find)
 

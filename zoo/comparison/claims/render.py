@@ -84,7 +84,7 @@ def _run_text(commands: Sequence[str]) -> str:
 def badge(decision: Decision) -> str:
     """Return the verdict as it is shown, after a circle that is hollow if few variants keep it.
 
-    A suggestive verdict says what it suggests.
+    A suggestive verdict has what it suggests in brackets.
     """
     circle = "" if decision.raw == UNDECIDED else "○ " if decision.hollow else "● "
     return circle + decision.verdict + (f" ({decision.raw})" if decision.verdict == SUGGESTIVE else "")
@@ -103,8 +103,8 @@ def evidence_text(decision: Decision) -> str:
         adjusted = p_text(decision.adjusted)
         texts.append(f"{p_text(decision.p)}, after Holm's correction over the ledger {adjusted}")
     if decision.robustness is not None:
-        kept = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept.items())
-        texts.append(f"kept by {decision.robustness:.0%} of other tests ({kept})")
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept_shares.items())
+        texts.append(f"kept by {decision.robustness:.0%} of other tests ({shares})")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
     return "; ".join(texts)

@@ -45,25 +45,27 @@ def variants(
     """
     values = [list(side.values()) for side in (a, b)]
     pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
-    found: list[tuple[str, Outcome]] = []
+    outcomes: list[tuple[str, Outcome]] = []
     if min(map(len, values)) >= 2:
         other = tests.welch(*values) if log else _of_logarithms(values)
         if other is not None:
-            found.append(("raw values" if log else "logarithms", other))
+            outcomes.append(("raw values" if log else "logarithms", other))
         for left in _left_out(values, pairs, paired):
             again = _paired(list(zip(*left, strict=True)), log) if paired else _test(left, shared, log)
-            found.append(("a seed left out", again))
+            outcomes.append(("a seed left out", again))
         if paired:
-            found.append(("unpaired", _test(values, shared, log)))
+            outcomes.append(("unpaired", _test(values, shared, log)))
     sides = [[*map(math.log, side)] if log else side for side in values]
     ranked = [[*side, *lost] for side, lost in zip(sides, worst, strict=True)]
     if tests.least_rank_p(*map(len, ranked)) < LEVEL:
         outcome = tests.rank_test(*ranked)
-        found.append(("ranks", tests.as_factor(outcome) if log else outcome))
+        outcomes.append(("ranks", tests.as_factor(outcome) if log else outcome))
     if not paired and len(pairs) >= 3:
-        found.append(("pairs by seed", _paired(pairs, log)))
-    own = [Variant(name, outcome, claimed) for name, outcome in found]
-    return own + [Variant(one.name, tests.welch(one.a, one.b), one.claimed) for one in alternatives]
+        outcomes.append(("pairs by seed", _paired(pairs, log)))
+    return [
+        *(Variant(name, outcome, claimed) for name, outcome in outcomes),
+        *(Variant(one.name, tests.welch(one.a, one.b), one.claimed) for one in alternatives),
+    ]
 
 
 def _left_out(
@@ -71,8 +73,8 @@ def _left_out(
 ) -> list[Sequence[list[float]]]:
     """Return both sides without one value each, in every way; of pairs, without one of them."""
     if paired:
-        kept = [[*pairs[:i], *pairs[i + 1 :]] for i in range(len(pairs))]
-        return [[[x for x, _ in few], [y for _, y in few]] for few in kept]
+        fewer = [[*pairs[:i], *pairs[i + 1 :]] for i in range(len(pairs))]
+        return [[[x for x, _ in few], [y for _, y in few]] for few in fewer]
     without = [[[*side[:i], *side[i + 1 :]] for i in range(len(side))] for side in values]
     return [[one, other] for one in without[0] for other in without[1] if min(len(one), len(other)) > 1]
 

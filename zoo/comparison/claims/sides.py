@@ -155,7 +155,7 @@ def is_penalised_wgan(settings: Mapping[str, Any]) -> bool:
 
 
 def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
-    """Return both sides at the learning rate that is best for each, and a remark that says so.
+    """Return both sides at the learning rate that is best for each, and a remark on these rates.
 
     The sides must have been run at the same number of rates, two or more, with :data:`LEAST_SEEDS` seeds at
     each; otherwise they are returned as they are, with a remark on their rates.

@@ -64,7 +64,7 @@ class Part:
         panel: the values, for the claim's figure.
         runs: the runs whose records were read.
         decides: whether the claim's verdict depends on it; otherwise it is reported beside.
-        by_construction: whether the architecture fixes what was measured, so that it is no inference.
+        by_construction: whether the architecture fixes what was measured, so that nothing is inferred.
     """
 
     sentence: str
@@ -141,7 +141,7 @@ class Decision:
         missing: those that the records do not allow.
         sweep: the sweep that makes the runs of claims about these data.
         rule: the rule as it was registered; None for a claim without an entry.
-        registered: whether the claim is as its entry says.
+        registered: whether the hash of the claim's rule is that of the entry.
         adjusted: the claim's p after Holm's correction over the ledger; None: no correction was made, or
             nothing was tested.
     """
@@ -203,7 +203,7 @@ class Decision:
         return bool(self.deciding) and all(part.by_construction for part in self.deciding)
 
     @cached_property
-    def kept(self) -> dict[str, float]:
+    def kept_shares(self) -> dict[str, float]:
         """For each kind of variant the share of its tests under which the claim keeps its verdict.
 
         A variant of several parts is taken for all of them at once; a part without it stays as it is.
@@ -225,7 +225,7 @@ class Decision:
     @property
     def robustness(self) -> float | None:
         """The share of the variants that keep the verdict without correction; None if there are none."""
-        return sum(self.kept.values()) / len(self.kept) if self.kept else None
+        return sum(self.kept_shares.values()) / len(self.kept_shares) if self.kept_shares else None
 
     @property
     def hollow(self) -> bool:
@@ -237,10 +237,10 @@ class Decision:
         ps = [part.p for part in self.deciding]
         tested = [index for index, p in enumerate(ps) if p is not None]
         adjusted = dict(zip(tested, holm([_or_one(ps[index]) for index in tested]), strict=True))
-        own = [part.verdict for part in self.deciding]
+        of_parts = [part.verdict for part in self.deciding]
         for index, verdict in enumerate(verdicts):
             # of a variant the parts' own p stand for the correction, as long as the part keeps its verdict
-            if verdict == REFUTED and (own[index] != REFUTED or adjusted.get(index, 0.0) < LEVEL):
+            if verdict == REFUTED and (of_parts[index] != REFUTED or adjusted.get(index, 0.0) < LEVEL):
                 return REFUTED
         complete = bool(verdicts) and not any(missing.decides for missing in self.missing)
         for one in (SUPPORTED, EQUIVALENT):
@@ -251,7 +251,7 @@ class Decision:
     def _variants(self, part: Part) -> dict[str, list[Verdict]]:
         """Return the verdicts of a part's variants by name, without tests that cannot give its verdict."""
         margin = margins(self.rule).get(part.unit)
-        found: dict[str, list[Verdict]] = {}
+        verdicts: dict[str, list[Verdict]] = {}
         for variant in part.variants() if part.variants else ():
             same_scale = variant.outcome.factor == (part.unit == "factor")
             if part.verdict == EQUIVALENT and not (same_scale and variant.outcome.error > 0):
@@ -260,8 +260,8 @@ class Decision:
             verdict = judge(variant.outcome, variant.claimed, than)
             if margin and same_scale and equivalence(variant.outcome, margin) < LEVEL:
                 verdict = EQUIVALENT
-            found.setdefault(variant.name, []).append(verdict)
-        return found
+            verdicts.setdefault(variant.name, []).append(verdict)
+        return verdicts
 
     @property
     def deciding(self) -> list[Part]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from zoo.comparison.configurations import FAMILIES
 
 OKABE_ITO = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#999999")
-COLOURS = dict(zip(FAMILIES, OKABE_ITO, strict=True))  # colour-blind readers can tell them apart
+COLOURS = dict(zip(FAMILIES, OKABE_ITO, strict=True))  # distinct for colour-blind readers
 OTHER = "#999999"  # a family that a user has added
 INK, PAPER = "#1c2024", "#ffffff"  # the page replaces them by its own colours
 STYLE: Any = {

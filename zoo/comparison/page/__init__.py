@@ -74,8 +74,8 @@ SECTIONS = (
     Section(
         "helper",
         "Which should I use?",
-        "From what was measured here, and from nothing else: who is left, why the others are not, how sure "
-        "that is, and which constraint to relax.",
+        "From what was measured here, and from nothing else: which configurations fulfil the constraints, "
+        "why the others do not, how sure their order is, and which constraint to relax.",
         ("controls", "box"),
     ),
     Section(
@@ -192,7 +192,7 @@ def assembled(
         heading: title of the page.
         facts, curves, pixels: as :func:`contents` returns them.
         plain: what browsers without scripts show.
-        live: whether the page asks its own server for changes.
+        live: whether the page fetches changes from the server that sent it.
     """
     script, plotly = script_text(live), _library()
     return render(

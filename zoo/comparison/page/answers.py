@@ -1,7 +1,7 @@
-"""What the page answers with: the measured slide, the material of the decision helper, the tuning curves.
+"""The page's data for the measured slide, the decision helper and the tuning curves.
 
-The page asks the records as :mod:`zoo.comparison.recommend` does, so that an answer follows the reader's
-constraints without a server; ``script/decide.js`` has the rules, and a test holds both to the same answers.
+The decision helper runs in the browser, so that it needs no server: ``script/decide.js`` applies the rules of
+:mod:`zoo.comparison.recommend` to these data. A test checks that both give the same answers.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ def _slide(one: Any, study: Study) -> Json:
 
 
 def helper(study: Study) -> Json:
-    """Return what the decision helper asks of a study: its criteria, and numbers of every configuration."""
+    """Return the data of the decision helper: a study's criteria, and the numbers of every configuration."""
     likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
     criteria = {"fidelity": study.quality, "coverage": recall_of(study), "density": likelihood}
     dead = collapsed(study)
-    asked = {**criteria, **LIMITED}
+    quantities = {**criteria, **LIMITED}
     return {
         "criteria": {
             name: None
@@ -75,23 +75,23 @@ def helper(study: Study) -> Json:
             else {"name": quantity.name, "direction": quantity.direction, "unit": quantity.unit}
             for name, quantity in criteria.items()
         },
-        "rows": [_candidate(group, likelihood, asked, dead) for group in study.ordered],
+        "rows": [_candidate(group, likelihood, quantities, dead) for group in study.ordered],
     }
 
 
 def _candidate(
-    group: Group, likelihood: Quantity, asked: Mapping[str, Quantity | None], dead: Mapping[str, str]
+    group: Group, likelihood: Quantity, quantities: Mapping[str, Quantity | None], dead: Mapping[str, str]
 ) -> Json:
     kinds = group.kinds(likelihood.name)
-    values = {name: group.values(quantity) for name, quantity in asked.items() if quantity is not None}
-    errors = {name: standard_error(group, q) for name, q in asked.items() if q is not None}
+    values = {name: group.values(quantity) for name, quantity in quantities.items() if quantity is not None}
+    errors = {name: standard_error(group, q) for name, q in quantities.items() if q is not None}
     images = [
         run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None
     ]
     return {
         "kind": kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none",
         "collapsed": dead.get(key_of(group), ""),
-        "values": {name: [_exactly(value) for value in found] for name, found in values.items() if found},
+        "values": {name: [_exactly(value) for value in sample] for name, sample in values.items() if sample},
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
         "invertible": is_invertible(group),
         "conditional": is_conditional(group),

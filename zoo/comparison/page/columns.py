@@ -59,13 +59,13 @@ def page_columns(study: Study) -> list[PageColumn]:
     """Return the columns of a study: metrics, speed and cost, then those of the tables beside."""
     main, details = metric_columns(study.runs)
     footnotes = Footnotes()
-    found: list[PageColumn] = []
+    columns: list[PageColumn] = []
     for column in (*main, *details, *COSTS, *EXTRA):
         usual = usual_conditions(column, study.runs)
         cells = [filled(column, group, usual, footnotes) for group in study.ordered]
         if not any(cell.value is not None or cell.note for cell in cells):
             continue
-        found.append(
+        columns.append(
             PageColumn(
                 key=column.quantity.name,
                 heading=column.heading,
@@ -80,8 +80,8 @@ def page_columns(study: Study) -> list[PageColumn]:
         )
         if not briefly_trained(study.runs):
             mark_ties(study, column.quantity, study.ordered, cells)
-            found[-1].ranked = column.direction != "none"
-    return found + [
+            columns[-1].ranked = column.direction != "none"
+    return columns + [
         column for table in study_tables() for column in _beside(table.build(table.name, study), study)
     ]
 

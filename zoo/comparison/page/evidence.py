@@ -75,7 +75,7 @@ def sharpness(study: Study) -> Json | None:
     """Return sharpness by blur of real images, and the blur that each row's samples look like, by seed."""
     metrics = [run.record.metrics.get(SHARPNESS) for run in study.runs]
     curves = (metric.details.get("calibration") for metric in metrics if metric is not None)
-    curve = next((found for found in curves if isinstance(found, dict)), None)
+    curve = next((curve for curve in curves if isinstance(curve, dict)), None)
     if curve is None or not {"sigma", "value"} <= curve.keys():
         return None
     details = [

@@ -99,7 +99,7 @@ def _configurations(groups: Sequence[Group], strings: Strings) -> Json:
     shared = {
         name: value for name, value in flat[0].items() if all(other.get(name) == value for other in flat[1:])
     }
-    own = [
+    rows = [
         [
             [strings.place(name), strings.place(value)]
             for name, value in sorted(one.items())
@@ -107,7 +107,10 @@ def _configurations(groups: Sequence[Group], strings: Strings) -> Json:
         ]
         for one in flat
     ]
-    return {"settings": own, "shared": {name: strings.place(value) for name, value in sorted(shared.items())}}
+    return {
+        "settings": rows,
+        "shared": {name: strings.place(value) for name, value in sorted(shared.items())},
+    }
 
 
 def _written(value: Any) -> str:
@@ -116,15 +119,15 @@ def _written(value: Any) -> str:
 
 def _batches(groups: Sequence[Group]) -> list[Json]:
     """Return for each row the seconds of a call by batch size, a list over seeds."""
-    found = []
+    rows = []
     for group in groups:
         seconds: dict[str, list[float | None]] = {}
         for run in group.finished:
             for batch, speed in run.record.sampling.throughput_by_batch.items():
                 if speed:
                     seconds.setdefault(batch, []).append(rounded(int(batch) / speed))
-        found.append(dict(sorted(seconds.items(), key=lambda item: int(item[0]))))
-    return found
+        rows.append(dict(sorted(seconds.items(), key=lambda item: int(item[0]))))
+    return rows
 
 
 def _protocol_in_words(study: Study) -> Json:

@@ -28,10 +28,10 @@ class Pixels:
 
     def put(self, part: np.ndarray) -> int:
         """Append the bytes of an array."""
-        begun, content = self.size, np.ascontiguousarray(part).tobytes()
+        place, content = self.size, np.ascontiguousarray(part).tobytes()
         self._parts.append(content)
         self.size += len(content)
-        return begun
+        return place
 
     def bytes(self) -> bytes:
         """Return everything that was put in."""
@@ -51,31 +51,31 @@ def _of_study(study: Study, pixels: Pixels, budget: int) -> Json | None:
     groups, standing = study.ordered, {id(study.baseline(group.model)) for group in study.groups}
     order = sorted(range(len(groups)), key=lambda i: id(groups[i]) not in standing)
     rows: list[Json] = [{} for _ in groups]
-    found: Json = {"rows": rows, "left": 0}
+    pictures: Json = {"rows": rows, "left": 0}
     end = pixels.size + budget
     count: int | None = None
     scale: Json = {}
     for index in order:
         if pixels.size > end and id(groups[index]) not in standing:
-            found["left"] += _first(groups[index], SAMPLES, {"samples", "real"}) is not None
+            pictures["left"] += _first(groups[index], SAMPLES, {"samples", "real"}) is not None
             continue
         if (arrays := _first(groups[index], SAMPLES, {"samples", "real", "levels"})) is not None:
             if count is None:
                 size = int(np.prod(arrays["samples"].shape[1:])) * (4 if arrays["samples"].ndim == 2 else 1)
                 count = int(np.clip(budget // (size * (len(groups) + 1)), FEWEST, MOST))
-            if "real" not in found and (real := _pack(arrays["real"], arrays, count, pixels, scale)):
-                found["real"] = real
+            if "real" not in pictures and (real := _pack(arrays["real"], arrays, count, pixels, scale)):
+                pictures["real"] = real
             if packed := _pack(arrays["samples"], arrays, count, pixels, scale):
                 rows[index]["samples"] = packed
         if (arrays := _first(groups[index], DENSITY, {"density", "data"})) is not None:
-            if "histogram" not in found:
+            if "histogram" not in pictures:
                 data = arrays["data"].astype(np.float32)
                 scale["top"] = float(np.quantile(data[data > 0], BRIGHT)) if (data > 0).any() else 1.0
-                found["histogram"] = _grid(data, pixels, scale["top"])
+                pictures["histogram"] = _grid(data, pixels, scale["top"])
             rows[index]["density"] = _grid(arrays["density"].astype(np.float32), pixels, scale["top"])
         if id(groups[index]) in standing and pixels.size <= end + budget:
             rows[index] |= _gallery(groups[index], pixels, scale)
-    return found if any(rows) else None
+    return pictures if any(rows) else None
 
 
 KNOBS = ("temperature", "truncation", "steps")
@@ -83,16 +83,16 @@ KNOBS = ("temperature", "truncation", "steps")
 
 def _gallery(group: Group, pixels: Pixels, scale: Json) -> Json:
     """Return the parts of a run's gallery: lines of pictures with their labels, the way of points."""
-    arrays = next((kept for run in group.finished if (kept := run.arrays(GALLERY))), None)
+    arrays = next((content for run in group.finished if (content := run.arrays(GALLERY))), None)
     levels = (_first(group, SAMPLES, {"levels"}) or {}).get("levels", np.array(256))
-    found: Json = {}
+    parts: Json = {}
     if arrays is None:
-        return found
+        return parts
 
     def put(name: str, lines: Sequence[tuple[str, np.ndarray]]) -> None:
         whole = np.concatenate([images for _, images in lines])
         if packed := _pack(whole, {"levels": levels}, len(whole), pixels, scale):
-            found[name] = packed | {"lines": [[label, len(images)] for label, images in lines]}
+            parts[name] = packed | {"lines": [[label, len(images)] for label, images in lines]}
 
     if {"samples", "neighbours"} <= arrays.keys():
         put("neighbours", [("samples", arrays["samples"]), ("nearest in training", arrays["neighbours"])])
@@ -111,8 +111,8 @@ def _gallery(group: Group, pixels: Pixels, scale: Json) -> Json:
         if pixels.size % 2:
             pixels.put(np.zeros(1, np.uint8))
         at = pixels.put((np.nan_to_num(share) * 65535).astype("<u2"))
-        found["path"] = {"kind": "path", "at": at, "frames": len(frames), "count": frames.shape[1]}
-    return found
+        parts["path"] = {"kind": "path", "at": at, "frames": len(frames), "count": frames.shape[1]}
+    return parts
 
 
 def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | None:
@@ -121,7 +121,7 @@ def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | 
     def arrays_of(run: Run) -> dict[str, np.ndarray]:
         return run.arrays(file) or {}
 
-    return next((found for run in group.finished if names <= (found := arrays_of(run)).keys()), None)
+    return next((arrays for run in group.finished if names <= (arrays := arrays_of(run)).keys()), None)
 
 
 def _pack(

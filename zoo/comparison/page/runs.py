@@ -85,7 +85,7 @@ def _pairs(facts: Mapping[str, str]) -> str:
 
 
 def summary(runs: Sequence[Run]) -> Json:
-    """Return what the head of the page says: how many of what, when, by which code."""
+    """Return the numbers of runs, models and seeds, the newest date, and all versions and machines."""
     records = [run.record for run in runs]
     times = [r.provenance.finished_at for r in records if r.provenance.finished_at]
     return {

@@ -50,17 +50,17 @@ def recommend(
 
     Args:
         runs: runs of any data, or their studies.
-        constraints: what is asked for; None: nothing.
+        constraints: that the configurations have to fulfil; None: none.
         models: names of the models that could be measured; those without a run are listed as such.
 
     Raises:
         ZooError: no study is of the data set that the constraints name, or a weight is negative.
     """
-    asked = constraints or Constraints()
+    constraints = constraints or Constraints()
     every = [one for one in runs if isinstance(one, Study)]
     every = every or studies([one for one in runs if isinstance(one, Run)])
-    study, notes = _chosen(every, asked)
-    question = Question(study, asked)
+    study, notes = _chosen(every, constraints)
+    question = Question(study, constraints)
     if not question.criteria:
         raise ZooError(
             f"The records of {study.title} have none of the weighted criteria; give other weights or "
@@ -69,40 +69,42 @@ def recommend(
     return shortlist(question, models, notes)
 
 
-def _chosen(every: Sequence[Study], asked: Constraints) -> tuple[Study, list[str]]:
+def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, list[str]]:
     """Return the study that answers, and notes about the choice."""
-    weights = (asked.fidelity, asked.coverage, asked.density)
+    weights = (constraints.fidelity, constraints.coverage, constraints.density)
     if min(weights) < 0 or not any(weights):
         raise ZooError(
             "The weights of fidelity, coverage and density must not be negative, and one positive."
         )
-    if asked.likelihood not in LIKELIHOOD_LEVELS:
-        raise ZooError(f"likelihood is one of {', '.join(LIKELIHOOD_LEVELS)}; got '{asked.likelihood}'.")
+    if constraints.likelihood not in LIKELIHOOD_LEVELS:
+        raise ZooError(
+            f"likelihood is one of {', '.join(LIKELIHOOD_LEVELS)}; got '{constraints.likelihood}'."
+        )
     if not every:
         raise ZooError("There are no runs to recommend from.")
-    if asked.data is not None:
-        named = [study for study in every if asked.data in (study.data, study.label, study.title)]
+    if constraints.data is not None:
+        named = [study for study in every if constraints.data in (study.data, study.label, study.title)]
         if not named:
             known = ", ".join(dict.fromkeys(study.title for study in every))
-            raise ZooError(f"No run is on the data set '{asked.data}'; the records have {known}.")
+            raise ZooError(f"No run is on the data set '{constraints.data}'; the records have {known}.")
         chosen = named[0]
-    elif asked.dimension is not None:
-        judged = [study for study in every if study.quality is not None or not asked.fidelity]
+    elif constraints.dimension is not None:
+        judged = [study for study in every if study.quality is not None or not constraints.fidelity]
         sized = [(study, dim) for study in judged if (dim := dimension_of(study)) is not None]
         if not sized:
             raise ZooError("No record says how many dimensions its data have; name a data set instead.")
-        goal = math.log(max(asked.dimension, 1))
+        goal = math.log(max(constraints.dimension, 1))
         chosen, nearest = min(sized, key=lambda item: abs(math.log(item[1]) - goal))
-        if nearest != asked.dimension:
+        if nearest != constraints.dimension:
             return chosen, [
-                f"Nothing was measured at {asked.dimension:,} dimensions; the nearest is {chosen.label} with "
-                f"{nearest:,}, and its numbers are not scaled."
+                f"Nothing was measured at {constraints.dimension:,} dimensions; the nearest is "
+                f"{chosen.label} with {nearest:,}, and its numbers are not scaled."
             ]
     else:
         chosen = every[0]
     others = [study.title for study in every if study is not chosen]
     notes = []
-    if others and asked.data is None and asked.dimension is None:
+    if others and constraints.data is None and constraints.dimension is None:
         shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
         notes.append(f"Of {chosen.title} alone; the records also have {shown}.")
     elif any(study.label == chosen.label for study in every if study is not chosen):

@@ -41,7 +41,7 @@ def of_one_kind(question: Question, admitted: list[Candidate]) -> list[Candidate
 
     The others get the reason why they are out.
     """
-    if not question.asked.density or not admitted:
+    if not question.constraints.density or not admitted:
         return admitted
     counts = Counter(one.kind for one in admitted)
     kind = max(counts, key=lambda k: (counts[k], KIND_LEVELS.get(k, 0)))
@@ -76,25 +76,25 @@ def _candidate(question: Question, group: Group) -> Candidate:
 
 def _reasons(question: Question, one: Candidate) -> list[Reason]:
     """Return every reason why a configuration is out."""
-    group, asked = one.group, question.asked
+    group, constraints = one.group, question.constraints
     if not group.finished:
         return [Reason("finished", "no run of it finished")]
     reasons = []
     if (why := collapsed(question.study).get(one.key)) is not None:
         reasons.append(Reason("collapsed", why))
-    if KIND_LEVELS.get(one.kind, 0) < LIKELIHOOD_LEVELS.index(asked.likelihood):
+    if KIND_LEVELS.get(one.kind, 0) < LIKELIHOOD_LEVELS.index(constraints.likelihood):
         reasons.append(
             Reason("likelihood", _LACKS.get(one.kind, "its seeds' likelihoods are of several kinds"))
         )
     for constraint in LIMITS:
-        if (limit := getattr(asked, constraint)) is not None:
+        if (limit := getattr(constraints, constraint)) is not None:
             reasons += _beyond(group, constraint, limit)
-    if asked.invertible and not is_invertible(group):
+    if constraints.invertible and not is_invertible(group):
         reasons.append(Reason("invertible", "no inverse of its latents was measured"))
-    if asked.conditional and not is_conditional(group):
+    if constraints.conditional and not is_conditional(group):
         reasons.append(Reason("conditional", "it was trained without labels"))
     lost = len(group.runs) - len(group.finished)
-    if asked.lost is not None and lost > asked.lost * len(group.runs):
+    if constraints.lost is not None and lost > constraints.lost * len(group.runs):
         text = f"{lost} of its {len(group.runs)} runs did not finish"
         reasons.append(Reason("lost", text, lost / len(group.runs)))
     reasons += [

@@ -1,4 +1,4 @@
-"""What is asked of the decision helper, and its answer."""
+"""The constraints that the decision helper takes, and the answer that it gives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Likelihood = Literal["any", "estimate", "bound", "exact"]
-# each asks for more than the last
+# each is stricter than the one before
 LIKELIHOOD_LEVELS: tuple[Likelihood, ...] = ("any", "estimate", "bound", "exact")
 
 
@@ -26,7 +26,7 @@ class Constraints:
         conditional: conditioned on labels.
         lost: share of runs that diverged or failed, at most.
         data: name or label of the data set; None: the one with most runs.
-        dimension: of the data, if no data set is named: the nearest measured one is used, and said so.
+        dimension: of the data, if no data set is named: then the nearest measured one is used, with a note.
         fidelity: weight of the distance between samples and data.
         coverage: weight of the recall of the data by the samples.
         density: weight of the likelihood, which ranks models of one kind alone.
@@ -82,9 +82,9 @@ class Card:
         run_id: of the first finished run, for samples and evidence.
         numbers: what was measured, by name.
         on_top: share of draws in which it is the best by the weights.
-        on_front: share of draws in which none of the others is better at everything asked for.
+        on_front: share of draws in which none of the others is better by every criterion.
         letters: its groups of ties in the first criterion; empty if it is not ranked.
-        why: the sentence that says why it is an answer.
+        why: the reason why it is an answer, as a sentence.
         seeds: number of finished runs.
         lost: number of runs that did not finish.
         tried: number of configurations of its model, and of its family, among the records.
@@ -136,12 +136,12 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Relaxation:
-    """A constraint which, relaxed to ``value`` alone, lets in a configuration that would be an answer.
+    """A constraint which, relaxed to ``value``, would make another configuration an answer.
 
     Attributes:
         constraint: the field of :class:`Constraints`.
         value: what it would have to be; None for one that is not a number.
-        name: of the configuration that comes in.
+        name: of that configuration.
         text: the sentence.
     """
 
@@ -157,7 +157,7 @@ class Answer:
 
     Attributes:
         data, protocol: of the records used.
-        constraints: as asked.
+        constraints: of the question.
         criteria: the weighted criteria in words.
         cards: the answers: possibly the best first, then those that are better at something else.
         excluded: all others with their reasons.

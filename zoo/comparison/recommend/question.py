@@ -22,11 +22,11 @@ class Question:
 
     Attributes:
         study: the records.
-        asked: the constraints and the weights.
+        constraints: with the weights of what decides.
     """
 
     study: Study
-    asked: Constraints
+    constraints: Constraints
 
     @cached_property
     def likelihood(self) -> Quantity:
@@ -56,9 +56,9 @@ class Question:
     @property
     def _weights(self) -> dict[str, tuple[float, Quantity | None]]:
         return {
-            "fidelity": (self.asked.fidelity, self.study.quality),
-            "coverage": (self.asked.coverage, self.recall),
-            "density": (self.asked.density, self.likelihood),
+            "fidelity": (self.constraints.fidelity, self.study.quality),
+            "coverage": (self.constraints.coverage, self.recall),
+            "density": (self.constraints.density, self.likelihood),
         }
 
     @property

@@ -1,4 +1,4 @@
-"""Which constraint, relaxed to which value, lets in a better configuration."""
+"""For each constraint the value at which a better configuration would fulfil it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def relaxations(
     for one in candidates:
         if len(one.reasons) != 1 or one.reasons[0].constraint not in _RELAXABLE:
             continue
-        ranked_apart = question.asked.density and answers and one.kind != answers[0].kind
+        ranked_apart = question.constraints.density and answers and one.kind != answers[0].kind
         if ranked_apart or question.main_loss(one.group) >= best:
             continue
         distance, relaxation = _relaxation(question, one, one.reasons[0])
@@ -44,7 +44,11 @@ def relaxations(
 
 def _relaxation(question: Question, one: Candidate, reason: Reason) -> tuple[float, Relaxation]:
     """Return what lets a configuration in, and how far that is, as the logarithm of a factor."""
-    constraint, limit, needed = reason.constraint, getattr(question.asked, reason.constraint), reason.needed
+    constraint, limit, needed = (
+        reason.constraint,
+        getattr(question.constraints, reason.constraint),
+        reason.needed,
+    )
     gain = f"{one.name} comes in ({question.main_text(one.group)})."
     if constraint in LIMITS and needed is None:
         return math.inf, Relaxation(constraint, None, one.name, f"Without {_RELAXABLE[constraint]} {gain}")

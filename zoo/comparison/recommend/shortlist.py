@@ -1,4 +1,4 @@
-"""The reasoned short list: the configurations that are possibly the best, and what is said of each."""
+"""The reasoned short list: the configurations that are possibly the best, each with its numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zoo.comparison.recommend.relaxation import relaxations
 from zoo.comparison.recommend.unmeasured import unmeasured
 
 LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best
-POSSIBLE = 0.01  # the same of one that the tests cannot tell from the best
+POSSIBLE = 0.01  # the same of one that is tied with the best
 FRONT = 0.25  # share of draws on the front from which a configuration is an answer
 SURE = 0.95
 
@@ -31,7 +31,7 @@ def shortlist(question: Question, models: Sequence[str], notes: Sequence[str]) -
     """
     everyone = candidates(question)
     admitted = of_one_kind(question, [one for one in everyone if not one.reasons])
-    likelihood = question.likelihood if question.asked.likelihood != "any" else None
+    likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
     outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
     letters, tied = _ties(question, admitted, outcome)
@@ -51,7 +51,7 @@ def shortlist(question: Question, models: Sequence[str], notes: Sequence[str]) -
     return Answer(
         data=question.study.title,
         protocol=question.study.protocol,
-        constraints=question.asked,
+        constraints=question.constraints,
         criteria=question.criteria_text,
         cards=tuple(cards),
         excluded=tuple(excluded),
@@ -93,7 +93,7 @@ def _ties(
 def _comparison_text(question: Question, one: Candidate, better: Candidate) -> str:
     """Return in which numbers another configuration is better, with the numbers."""
     likelihood = (
-        [question.likelihood] if question.asked.likelihood != "any" and one.kind == better.kind else []
+        [question.likelihood] if question.constraints.likelihood != "any" and one.kind == better.kind else []
     )
     points = []
     for quantity in dict.fromkeys([*(quantity for _, quantity in question.criteria), LATENCY, *likelihood]):
@@ -143,7 +143,7 @@ def _why(question: Question, top: float, tied: bool) -> str:
         return f"best in {question.criteria_text}"
     if tied or top >= LIKELY:
         return f"tied with the best in {question.criteria_text}"
-    as_likely = " and has as good a likelihood" if question.asked.likelihood != "any" else ""
+    as_likely = " and has as good a likelihood" if question.constraints.likelihood != "any" else ""
     return f"none that is better in {question.criteria_text} is as fast{as_likely}"
 
 

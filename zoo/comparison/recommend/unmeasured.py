@@ -24,19 +24,21 @@ def unmeasured(
         missing.append((f"{shown}: no finished run on {data}", _sweep(data, absent)))
     if few := list(dict.fromkeys(card.model for card in cards if card.seeds < LEAST_SEEDS)):
         missing.append((f"{', '.join(few)}: fewer than {LEAST_SEEDS} seeds", _sweep(data, few)))
-    if question.asked.conditional and not cards:
+    if question.constraints.conditional and not cards:
         alone = [one.group for one in candidates if {r.constraint for r in one.reasons} == {"conditional"}]
         able = list(dict.fromkeys(group.model for group in alone if "model.conditional" in group.settings))
         if able:
             command = f"{_sweep(data, able)} model.conditional=true"
             missing.append((f"no conditional model on {data}", command))
-    if question.asked.dimension is not None and question.asked.dimension != dimension_of(question.study):
-        missing.append((f"no data of {question.asked.dimension:,} dimensions", _sweep("NAME", ())))
+    if question.constraints.dimension is not None and question.constraints.dimension != dimension_of(
+        question.study
+    ):
+        missing.append((f"no data of {question.constraints.dimension:,} dimensions", _sweep("NAME", ())))
     return missing
 
 
 def dimension_of(study: Study) -> int | None:
-    """Return the number of dimensions of a study's data; None if no record says it."""
+    """Return the number of dimensions of a study's data; None if no record has it."""
     shapes = (
         run.record.provenance.data.shape for run in study.runs if run.record.provenance.data is not None
     )

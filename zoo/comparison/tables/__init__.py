@@ -20,10 +20,10 @@ def build(runs: Sequence[Run]) -> list[Table]:
 
     Values of different data or of different protocols never share a column.
     """
-    found = studies(runs)
-    protocols = Counter(study.label for study in found)
+    compared = studies(runs)
+    protocols = Counter(study.label for study in compared)
     tables = [divergence_table(runs)]
-    for study in found:
+    for study in compared:
         notes = []
         if (several := protocols[study.label]) > 1:
             notes = [f"{study.label} was judged under {several} protocols: their values are not comparable"]

@@ -136,12 +136,12 @@ class Table:
     def keep(self, wanted: Callable[[Cell], bool]) -> Table:
         """Return the table without the columns in which no cell is wanted; the last, the status, stays."""
         last = len(self.columns) - 1
-        kept = [i for i in range(last) if any(wanted(row.cells[i]) for row in self.rows)] + [last]
+        places = [i for i in range(last) if any(wanted(row.cells[i]) for row in self.rows)] + [last]
         return replace(
             self,
-            columns=[self.columns[i] for i in kept],
-            directions=[self.directions[i] for i in kept],
-            rows=[replace(row, cells=[row.cells[i] for i in kept]) for row in self.rows],
+            columns=[self.columns[i] for i in places],
+            directions=[self.directions[i] for i in places],
+            rows=[replace(row, cells=[row.cells[i] for i in places]) for row in self.rows],
         )
 
 

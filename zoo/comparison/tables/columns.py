@@ -355,8 +355,8 @@ def _mark_left_out(
     cell: Cell, column: Column, finished: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
 ) -> None:
     """Mark a cell that omits seeds whose times are of another machine."""
-    kept = {id(run) for run in shown}
-    out = [run for run in finished if id(run) not in kept]
+    averaged = {id(run) for run in shown}
+    out = [run for run in finished if id(run) not in averaged]
     if out:
         difference = unlike(column.conditions(out[0]), column.conditions(shown[0]))
         cell.marks += footnotes.mark(

@@ -42,7 +42,8 @@ def coupling_autoregressive(study: Study) -> Evidence:
 def masking_pairs(study: Study) -> list[tuple[Group, Group]]:
     """Return the flows of a study that differ in their masking alone, the autoregressive one first.
 
-    Their names say so: ``nsf_autoregressive`` and ``nsf_coupling`` have one transformation and conditioner.
+    They are recognised by the ends of their names: ``nsf_autoregressive`` and ``nsf_coupling`` have one
+    transformation and conditioner.
     """
     flows = {flow.model: flow for flow in study.baselines("flow")}
     return [

@@ -79,7 +79,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
 
 
 def _remark_on_noise(study: Study, flow: Group) -> str:
-    """Return a remark if the samples may be noise, whose fine structure is no sharpness."""
+    """Return a remark if the samples may be noise, whose fine structure would count as sharpness."""
     far = relative_distance(study, flow)
     if far <= COLLAPSED:
         return ""

@@ -62,7 +62,7 @@ def _against_real_images(study: Study, vae: Group) -> Part | Missing:
 
 
 def _blur_text(vae: Group) -> str:
-    """Return how much real images would have to be blurred to be as sharp, if the records say so."""
+    """Return how much real images would have to be blurred to be as sharp, if the records have it."""
     metrics = [run.record.metrics.get("sharpness") for run in vae.finished]
     widths = [metric.details.get("blur_sigma") for metric in metrics if metric is not None]
     known = [width for width in widths if isinstance(width, int | float)]

@@ -83,8 +83,8 @@ def chosen(every: Sequence[Study], data: str | None) -> list[Study]:
     """
     if data is None:
         return list(every)
-    found = [study for study in every if data in (study.data, study.label, study.title)]
-    if not found:
+    studies = [study for study in every if data in (study.data, study.label, study.title)]
+    if not studies:
         known = ", ".join(dict.fromkeys(study.title for study in every))
         raise ZooError(f"No run is on the data set '{data}'; the records have {known}.")
-    return found
+    return studies

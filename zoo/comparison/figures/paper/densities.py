@@ -68,14 +68,14 @@ def draw(studies: Sequence[Study], width: float) -> Any:
 
 def _row(study: Study) -> Row | None:
     """Return a study's histogram and the density of each model's configuration of least divergence."""
-    found: dict[str, tuple[Run, np.ndarray]] = {}
+    densities: dict[str, tuple[Run, np.ndarray]] = {}
     histogram = None
     for group in baselines_of(study.baselines()):
         runs = [run for other in study.of(group.model) for run in other.finished]
         for run in nearest(runs) if runs else []:
             arrays = run.arrays(DENSITY)
             if arrays is not None and {"density", "data"} <= arrays.keys():
-                found[group.model] = (run, arrays["density"].astype(np.float32))
+                densities[group.model] = (run, arrays["density"].astype(np.float32))
                 histogram = arrays["data"].astype(np.float32)
                 break
-    return None if histogram is None else (study.label, histogram, found)
+    return None if histogram is None else (study.label, histogram, densities)

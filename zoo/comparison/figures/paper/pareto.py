@@ -103,14 +103,14 @@ def points(study: Study) -> list[Point]:
     """Return a point for each configuration that is not collapsed and has a latency and a distance."""
     dead = collapsed(study)
     baselines = {key_of(group) for group in study.baselines()}
-    found = []
+    measured = []
     for group in study.ordered:
         seconds, distances = group.values(LATENCY), group.values(study.quality)
         if seconds and distances and key_of(group) not in dead:
-            found.append(
+            measured.append(
                 _point(study, group, [1e3 * s for s in seconds], distances, key_of(group) in baselines)
             )
-    return found
+    return measured
 
 
 def _point(study: Study, group: Group, x: list[float], y: list[float], baseline: bool) -> Point:

@@ -64,7 +64,7 @@ def _say(figure: Any, left_out: Sequence[str]) -> None:
 def _strips(study: Study) -> tuple[list[Strip], list[str]]:
     """Return real examples and the samples of each baseline, and the names of the collapsed ones left out."""
     dead, left_out = collapsed(study), []
-    found: list[Strip] = []
+    strips: list[Strip] = []
     for group in baselines_of(study.baselines()):
         arrays = next((a for run in group.finished if (a := _arrays(run)) is not None), None)
         if arrays is not None and key_of(group) in dead:
@@ -74,10 +74,10 @@ def _strips(study: Study) -> tuple[list[Strip], list[str]]:
         values, real, levels = arrays["samples"], arrays["real"], int(arrays["levels"])
         if values.ndim != 4 and values.shape[1:] != (2,):
             continue
-        if not found:
-            found.append(("real data", "", real, levels))
-        found.append((group.model, group.family, values, levels))
-    return found, left_out
+        if not strips:
+            strips.append(("real data", "", real, levels))
+        strips.append((group.model, group.family, values, levels))
+    return strips, left_out
 
 
 def _arrays(run: Run) -> dict[str, np.ndarray] | None:

@@ -31,18 +31,18 @@ LOOKS = {
 
 def draw(studies: Sequence[Study], width: float) -> Any:
     """Return the figure of the study that answers most questions; None without one."""
-    made = slide(studies)
-    if made is None:
+    measured = slide(studies)
+    if measured is None:
         return None
     narrow = width < 5
     rows = 2 if narrow else 1
-    height = rows * (0.62 + 0.17 * len(made.rows)) + 0.35
+    height = rows * (0.62 + 0.17 * len(measured.rows)) + 0.35
     figure = canvas(width, height)
     axes = figure.subplots(rows, len(QUESTIONS) // rows, sharey=True, squeeze=False).flatten()
     for axis, question in zip(axes, QUESTIONS, strict=True):
-        _panel(axis, made, question)
+        _panel(axis, measured, question)
     for axis in axes[:: len(QUESTIONS) // rows]:
-        axis.set_yticks(range(len(made.rows)), [row.family for row in made.rows])
+        axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
     _legend(figure, narrow)
     return figure
 
