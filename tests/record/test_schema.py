@@ -59,6 +59,42 @@ def test_a_record_with_a_replaced_value_is_read_or_an_error_names_its_file(name,
     assert all(str(file) in sentence and "\n" not in sentence for sentence in refusals)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weights_sha256", 5),
+        ("blur_sigma", "wide"),
+        ("calibration", [0.5, 1.0]),
+        ("calibration", {"sigma": [0.5]}),
+        ("calibration", {"sigma": [0.5], "value": ["sharp"]}),
+    ],
+)
+def test_a_detail_that_a_comparison_reads_has_a_type(name, value, tmp_path):
+    document = committed("quickstart/records/vae")
+    details = document["metrics"]["sharpness"]["details"]
+    assert name in details or name == "weights_sha256", "the record has this detail"
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(document))
+    assert read(file).metrics["sharpness"].details == details
+    details[name] = value
+    file.write_text(json.dumps(document))
+    with pytest.raises(ZooError, match=rf"metrics\.sharpness\.details.*{name}"):
+        read(file)
+
+
+def test_the_session_of_zoo_time_is_a_field_of_the_record(tmp_path):
+    record = read(OLD[0])
+    assert record.sampling.session is None
+    record.sampling.session = "a1"
+    record.write(tmp_path)
+    assert read(tmp_path).sampling.session == "a1"
+    document = json.loads((tmp_path / "record.json").read_text())
+    document["sampling"]["session"] = 3
+    (tmp_path / "record.json").write_text(json.dumps(document))
+    with pytest.raises(ZooError, match="session"):
+        read(tmp_path)
+
+
 def test_every_committed_record_of_either_schema_is_read():
     assert len(OLD) > 300
     for file in OLD:

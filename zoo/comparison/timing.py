@@ -16,8 +16,8 @@ def timing_conditions(run: Run) -> dict[str, Any]:
     conditions = {"device": sampling.device, "threads": sampling.threads, "dtype": sampling.dtype}
     if sampling.device == "cpu":
         conditions["cpu"] = run.record.provenance.hardware.cpu
-    if "session" in sampling.details:  # of ``zoo time``
-        conditions["session"] = sampling.details["session"]
+    if sampling.session is not None:
+        conditions["session"] = sampling.session
     return conditions | {"compiled": bool(sampling.compiled)}
 
 
@@ -32,6 +32,6 @@ def usual_timing(groups: Sequence[Group]) -> str | None:
     Where ``zoo time`` measured some of them, only its sessions count.
     """
     finished = [run for group in groups for run in group.finished]
-    in_turns = [run for run in finished if "session" in timing_conditions(run)]
+    in_turns = [run for run in finished if run.record.sampling.session is not None]
     conditions = Counter(timing(run) for run in in_turns or finished)
     return conditions.most_common(1)[0][0] if conditions else None

@@ -38,6 +38,19 @@ class Part:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+class Calibration(TypedDict):
+    """The sharpness of real images under blur, relative to none.
+
+    Attributes:
+        sigma: standard deviations of the Gaussian blur, in pixels.
+        value: the sharpness at each of them.
+    """
+
+    sigma: list[float]
+    value: list[float | None]
+
+
 @with_config(ConfigDict(extra="allow", allow_inf_nan=False))
 class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
@@ -46,6 +59,7 @@ class KnownDetails(TypedDict, total=False):
         remark: a sentence that must be read with the value; tables and ``zoo show`` print it.
         dequantisation: ``uniform`` or ``variational``: the noise that was added to integer data.
         extractor: name of the feature extractor.
+        weights_sha256: hash of its weights; only values of one extractor and one hash are compared.
         reference_n: number of real examples that the samples were compared with.
         floor: the metric's value for real examples in the samples' place; None where ``floor_reason`` says
             why there is none.
@@ -55,11 +69,14 @@ class KnownDetails(TypedDict, total=False):
         looser: the less exact setting that an estimate was repeated with.
         looser_change_nats: change of the mean log-likelihood at that setting.
         bias_bound_nats: bound on the bias of a truncated series.
+        blur_sigma: Gaussian blur, in pixels, under which real images are as sharp as the samples.
+        calibration: sharpness of real images by blur, from which ``blur_sigma`` is read.
     """
 
     remark: str
     dequantisation: str
     extractor: str
+    weights_sha256: str
     reference_n: Count
     floor: float | None
     floor_n: Count
@@ -69,6 +86,8 @@ class KnownDetails(TypedDict, total=False):
     looser: str
     looser_change_nats: float
     bias_bound_nats: float
+    blur_sigma: float | None
+    calibration: Calibration
 
 
 def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +171,7 @@ class Sampling(Part):
         flops_reason: why ``flops_per_example`` is None, or what the counter misses.
         load: how busy the machine was.
         details: settings of the model's sampler: ``sampler``, ``solver``, ``atol``, ``truncation``, ...
+        session: of ``zoo time``, where the times are its; only times of one session are compared then.
         reason: why speed could not be measured.
     """
 
@@ -174,6 +194,7 @@ class Sampling(Part):
     flops_reason: str | None = None
     load: Load | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    session: str | None = None
     reason: str | None = None
 
 

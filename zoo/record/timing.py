@@ -92,7 +92,7 @@ def read_timing(directory: Path) -> Timing | None:
 def retimed(record: Record, timing: Timing) -> Record:
     """Return a record whose speed of sampling is that of a session of ``zoo time``.
 
-    The latency is the lower quartile over the rounds. ``sampling.details`` names the session.
+    The latency is the lower quartile over the rounds. ``sampling.session`` names the session.
     """
     times = {int(size): calls.lower_quartile for size, calls in timing.batches.items() if calls.seconds}
     speeds = {size: size / seconds for size, seconds in times.items()}
@@ -110,7 +110,7 @@ def retimed(record: Record, timing: Timing) -> Record:
         dtype=timing.dtype,
         compiled=timing.compiled,
         load=timing.load,
-        details={**record.sampling.details, "session": timing.session},
+        session=timing.session,
     )
     return replace(record, sampling=sampling)
 
