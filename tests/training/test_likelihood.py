@@ -54,6 +54,14 @@ def test_a_warm_up_of_beta_that_would_have_no_effect_is_refused(model, settings)
         MaximumLikelihood(zoo.build(model, BITS), updates=2, batch_size=2, beta_warmup=1, **settings)
 
 
+def test_an_attribute_beta_of_ones_own_model_is_not_a_weight_of_a_divergence():
+    model = Line(PLANE)
+    model.beta = 7.0
+    with pytest.raises(ZooError, match=r"training\.beta_warmup weighs the KL of a VAE"):
+        MaximumLikelihood(model, updates=2, batch_size=2, beta_warmup=1)
+    assert model.beta == 7.0
+
+
 def test_validation_is_by_the_models_own_estimate_if_it_has_one():
     model = zoo.build("made_binary", BITS, hidden=[4], masks=0, order="random", validation_masks=1).eval()
     rule = MaximumLikelihood(model, updates=1, batch_size=2)

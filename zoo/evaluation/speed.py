@@ -54,7 +54,7 @@ def sampling_speed(
         device=torch.cuda.get_device_name(device) if cuda else device.type,
         threads=torch.get_num_threads(),
         dtype=str(dtype).removeprefix("torch."),
-        compiled=any(getattr(m, "_compiled_call_impl", None) is not None for m in model.modules()),
+        compiled=is_compiled(model),
         details=dict(model.sampling_details()) if offers(model, HasSamplingDetails) else {},
     )
     before = load_average()
@@ -69,6 +69,12 @@ def sampling_speed(
         speed.peak_memory_reason = "torch keeps count of CUDA's memory only"
     _count(speed, model, settings)
     return speed
+
+
+def is_compiled(model: nn.Module) -> bool:
+    """Return whether a module of the model is compiled, by ``module.compile()``."""
+    # torch has no public name for this.
+    return any(module._compiled_call_impl is not None for module in model.modules())
 
 
 def load_average() -> float | None:

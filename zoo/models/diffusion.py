@@ -14,7 +14,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.bijections.continuous import ContinuousFlow, Solver
 from zoo.models.core import rng
-from zoo.models.core.capabilities import Diagnostic
+from zoo.models.core.capabilities import Diagnostic, HasSampleSteps
 from zoo.models.core.distributions import LOG_2PI
 from zoo.models.core.functional import sum_event
 from zoo.models.core.settings import Pixels
@@ -58,7 +58,7 @@ class Sampler:
     guidance: NotNegativeFloat = 0.0
 
 
-class Diffusion(ContinuousModel):
+class Diffusion(ContinuousModel, HasSampleSteps):
     r"""Denoising diffusion (Ho et al. 2020, arXiv:2006.11239; Nichol & Dhariwal 2021; Salimans & Ho 2022).
 
     Data x_0 are noised in T steps, and a network learns to undo one step; the closed forms and the notation

@@ -1,5 +1,6 @@
 """The record of a run: everything that a comparison uses of it. Imports no torch."""
 
+from zoo.kinds import Kind, SamplingOrder
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import (
     CHECKPOINTS,
@@ -25,14 +26,12 @@ from zoo.record.schema import (
     Direction,
     Hardware,
     Judgement,
-    Kind,
     Load,
     Metric,
     Protocol,
     Provenance,
     Record,
     Sampling,
-    SamplingOrder,
     Stability,
     Status,
 )

@@ -19,14 +19,13 @@ from annotated_types import Ge, Le, Len
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from zoo.kinds import Kind, SamplingOrder
 from zoo.record.files import RECORD, write_atomic
 
 SCHEMA = 2
 Status = Literal["finished", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = ("finished", "diverged", "failed")
-Kind = Literal["exact", "lower bound", "estimate", "none"]
 Direction = Literal["lower", "higher", "one", "none"]
-SamplingOrder = Literal["parallel", "sequential", "solver"]
 
 Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # the range of other readers of JSON
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]

@@ -15,12 +15,12 @@ from annotated_types import Ge, Gt, Len
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from zoo.errors import ZooError, unknown
+from zoo.kinds import Kind
 
 # A, A3: the authors' or somebody else's repository was read; B: the paper; C: somebody's transcription;
 # D: computed by zoo; M: recalled, and not read again.
 Grade = Literal["A", "A3", "B", "C", "D", "M"]
 Better = Literal["higher", "lower", "neither"]
-Kind = Literal["exact", "lower bound", "estimate", "none"]
 # What a published error measures: the spread over test points of one fitted model, or over fitted models. The
 # two are never merged.
 ErrorKind = Literal[

@@ -14,7 +14,7 @@ import torch
 from zoo.errors import ZooError
 from zoo.evaluation.interleaved import TOLERANCE, interleaved_times
 from zoo.evaluation.likelihood import placement
-from zoo.evaluation.speed import load_average
+from zoo.evaluation.speed import is_compiled, load_average
 from zoo.factory import load
 from zoo.record import RECORD, Load, read
 from zoo.record.timing import Timing
@@ -78,7 +78,7 @@ def retime(
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else place.type,
             threads=torch.get_num_threads(),
             dtype=str(dtype).removeprefix("torch."),
-            compiled=any(getattr(m, "_compiled_call_impl", None) is not None for m in models[key].modules()),
+            compiled=is_compiled(models[key]),
             cpu=hardware().cpu,
             load=machine_load,
             tolerance=TOLERANCE,

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 import zoo
+from zoo import record
 from zoo.config import options
 from zoo.errors import ZooError
 from zoo.models.core import capabilities
 from zoo.models.core.capabilities import Declaration, SamplingOrder, declared, missing, offers
+from zoo.reproduction import schema as reproduction
 
 SPEC = zoo.DataSpec((1, 8, 8), levels=17, classes=10)
 BINARY = zoo.DataSpec((1, 8, 8), levels=2)
@@ -76,6 +78,49 @@ def test_missing_names_are_listed_in_the_order_of_the_protocol():
     assert missing(Plain(), capabilities.Adversarial) == ["generator", "critic", "generate", "to_network"]
     assert offers(zoo.build("gan", SPEC), capabilities.Adversarial)
     assert missing(zoo.build("gan", SPEC), capabilities.HasMatchingLoss) == ["matching_loss"]
+
+
+class Beta(Plain):
+    """A model of a user's with attributes of these names that mean something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.beta, self.sample_steps, self.truncation = 5.0, 6, 0.3
+
+
+class Derived(Beta, capabilities.HasWeightedKL, capabilities.HasSampleSteps, capabilities.HasTruncation):
+    """A model of a user's that offers all three."""
+
+
+@pytest.mark.parametrize("name", ["HasWeightedKL", "HasSampleSteps", "HasTruncation"])
+def test_what_other_code_changes_is_offered_by_derivation_alone(name):
+    base = getattr(capabilities, name)
+    assert not offers(Beta(), base)
+    assert missing(Beta(), base) == [name]
+    assert offers(Derived(), base)
+
+
+def test_shipped_models_offer_what_they_have():
+    offered = {
+        name: [base for base in ("HasWeightedKL", "HasSampleSteps", "HasTruncation")
+               if offers(zoo.build(name, SPEC), getattr(capabilities, base))]
+        for name in ("vae", "vae_hierarchical", "vae_dense", "gan", "stylegan", "diffusion", "glow", "ffjord")
+    }  # fmt: skip
+    assert offered == {
+        "vae": ["HasWeightedKL"],
+        "vae_hierarchical": ["HasWeightedKL"],
+        "vae_dense": ["HasWeightedKL"],
+        "gan": ["HasTruncation"],
+        "stylegan": ["HasTruncation"],
+        "diffusion": ["HasSampleSteps"],
+        "glow": [],
+        "ffjord": [],
+    }
+
+
+def test_the_words_of_models_are_those_of_records():
+    assert capabilities.Likelihood is record.Kind is reproduction.Kind
+    assert SamplingOrder is record.SamplingOrder
 
 
 def test_a_generative_model_offers_every_optional_method_without_effect():

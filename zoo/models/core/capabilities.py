@@ -1,9 +1,11 @@
 """The interface between a model and training, evaluation and records: declarations and optional methods.
 
 A model declares facts as attributes (:class:`Declaration`) and offers optional methods (the protocols
-below). :class:`~zoo.models.core.model.GenerativeModel` gives every optional method a default without effect;
-any other ``nn.Module`` may leave them out. Other code calls :func:`declared` and :func:`offers`, and never
-inspects attributes itself.
+below). What other code *changes* on a model, such as ``beta``, it offers by deriving from a class
+(:class:`HasWeightedKL`, :class:`HasSampleSteps`, :class:`HasTruncation`): an attribute of that name alone may
+mean something else. :class:`~zoo.models.core.model.GenerativeModel` gives every optional method a default
+without effect; any other ``nn.Module`` may leave them out. Other code calls :func:`declared` and
+:func:`offers`, and never inspects attributes itself.
 
 >>> class Coin(nn.Module):
 ...     likelihood = "exact"
@@ -22,12 +24,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
 from torch import Tensor, nn
+from typing_extensions import is_protocol
 
 from zoo.errors import ZooError
+from zoo.kinds import Kind, SamplingOrder
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
-Likelihood = Literal["exact", "lower bound", "estimate", "none"]
-SamplingOrder = Literal["parallel", "sequential", "solver"]
+Likelihood = Kind
 
 
 class Diagnostic(NamedTuple):
@@ -89,8 +92,8 @@ class HasValidationLogProb(Protocol):
     def validation_log_prob(self, x: Tensor) -> Tensor: ...
 
 
-class HasWeightedKL(Protocol):
-    """A latent variable model whose training weighs the KL of its bound by ``beta``."""
+class HasWeightedKL:
+    """Base class of latent variable models whose training weighs the KL of its bound by ``beta``."""
 
     beta: float
 
@@ -189,14 +192,14 @@ class HasSamplePath(Protocol):
     def sample_path(self, n: int, frames: int) -> Tensor: ...
 
 
-class HasSampleSteps(Protocol):
-    """A sampler whose number of steps can be changed after training."""
+class HasSampleSteps:
+    """Base class of models whose sampler's number of steps can be changed after training."""
 
     sample_steps: int
 
 
-class HasTruncation(Protocol):
-    """A sampler whose latents can be truncated after training; 1 is off."""
+class HasTruncation:
+    """Base class of models whose sampler's latents can be truncated after training; 1 is off."""
 
     truncation: float
 
@@ -205,13 +208,18 @@ _P = TypeVar("_P")
 
 
 def missing(model: object, protocol: type) -> list[str]:
-    """Return the names in a protocol that the model lacks, attributes before methods."""
+    """Return the names in a protocol that the model lacks, attributes before methods.
+
+    Of a class that is no protocol, from which a model has to be derived, return its name if it is not.
+    """
+    if not is_protocol(protocol):
+        return [] if isinstance(model, protocol) else [protocol.__name__]
     methods = [name for name, value in vars(protocol).items() if callable(value) and name[0] != "_"]
     return [name for name in [*protocol.__annotations__, *methods] if not hasattr(model, name)]
 
 
 def offers(model: object, protocol: type[_P]) -> TypeGuard[_P]:
-    """Return whether the model has all attributes and methods of a protocol."""
+    """Return whether the model has all attributes and methods of a protocol, or is derived from a class."""
     return not missing(model, protocol)
 
 

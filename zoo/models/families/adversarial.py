@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zoo.checks import Positive, checked
 from zoo.data.spec import DataSpec
+from zoo.models.core.capabilities import HasTruncation
 from zoo.models.core.functional import from_symmetric, to_symmetric
 from zoo.models.core.model import GenerativeModel
 from zoo.models.networks.critic import Critic
@@ -25,7 +26,7 @@ CriticNorm = Literal["none", "group", "spectral", "lipschitz"]
 Truncation = Annotated[float, Gt(0), Le(1)]
 
 
-class AdversarialModel(GenerativeModel):
+class AdversarialModel(GenerativeModel, HasTruncation):
     """A generator x = G(z), z ~ N(0, I), with its critic D (Goodfellow et al. 2014, arXiv:1406.2661).
 
     The training module defines the objective, e.g. max_D E log S(D(x)) + E log(1 - S(D(G(z)))) with the

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.checks import NotNegativeFloat, Positive, checked
 from zoo.data.spec import DataSpec
 from zoo.models.core import rng
-from zoo.models.core.capabilities import Diagnostic, SamplingOrder
+from zoo.models.core.capabilities import Diagnostic, HasWeightedKL, SamplingOrder
 from zoo.models.core.model import GenerativeModel
 from zoo.models.families.decoder_likelihood import DecoderLikelihood
 
@@ -36,7 +36,7 @@ class PosteriorSample(NamedTuple):
     units: Tensor
 
 
-class LatentVariableModel(GenerativeModel):
+class LatentVariableModel(GenerativeModel, HasWeightedKL):
     r"""A latent variable model p(x) = E_{z ~ p} p(x | z), trained by a bound with a posterior q(z | x).
 
     The evidence lower bound in nats (Kingma & Welling 2014, arXiv:1312.6114, eq. 3; Rezende et al. 2014) is
