@@ -56,6 +56,7 @@ mutations: $(READY)
 EMBED := $(BIN)/python scripts/embed.py
 results: quickstart
 	$(BIN)/zoo compare runs/quickstart -o results/quickstart --archive
+	$(BIN)/python scripts/sweep_seconds.py sweeps/quickstart.yaml runs/quickstart
 	$(BIN)/python scripts/readme_tables.py
 	$(EMBED) README.md results/readme/families.md
 	$(EMBED) docs/results.md results/quickstart/summary.md results/readme/slide.md results/claims/verdicts.md results/toys/kinds.md

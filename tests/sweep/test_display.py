@@ -54,7 +54,7 @@ def shown(plan, job, terminal):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_job_that_ends_adds_a_row_with_its_likelihood_and_the_distance_of_its_samples(plan, terminal):
+def test_a_job_that_ends_adds_a_row_with_its_results(plan, terminal):
     job = plan.jobs[0]
     metrics = {
         "nll": Metric(88.9, "nats", "exact", standard_error=0.6),
@@ -97,9 +97,7 @@ def test_the_brightest_level_is_white(tmp_path):
         ((8, 1, 8, 8), 30, 4, 3 * 9 - 1),
     ],
 )
-def test_a_strip_fits_the_line_and_has_at_most_sixteen_pixels_of_a_side(
-    tmp_path, shape, width, lines, characters
-):
+def test_a_strip_fits_the_line_and_small_images_are_shown_whole(tmp_path, shape, width, lines, characters):
     np.savez(tmp_path / "samples.npz", samples=np.zeros(shape, np.uint8), levels=256)
     assert [len(line.plain) for line in describe_samples(tmp_path, width)] == [characters] * lines
 
@@ -147,7 +145,7 @@ def test_a_slower_machine_takes_longer_than_the_file_expects(plan):
     assert seconds_left(plan, 1) == 70, "training alone takes as long as it says"
 
 
-def test_training_that_is_slower_than_expected_shows_before_the_first_job_ends(plan):
+def test_slow_training_shows_before_the_first_job_ends(plan):
     plan.jobs = plan.jobs[:2]
     for job in plan.jobs:
         job.expected = 90.0
