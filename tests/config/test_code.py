@@ -62,8 +62,8 @@ def test_code_that_is_not_python_or_not_there_is_left_to_the_run(own):
 
 def test_own_training_and_layers_inside_of_settings_count_too(own):
     layer = "+model.layer={_target_: helpers.tools.Layer}"
-    found = identify(compose_run(["model=maf", layer, "training._target_=mine.far.Training"]))
-    assert set(found.config["code"]) == {"mine", "mine.far", "helpers.tools"}
+    identity_now = identify(compose_run(["model=maf", layer, "training._target_=mine.far.Training"]))
+    assert set(identity_now.config["code"]) == {"mine", "mine.far", "helpers.tools"}
 
 
 def test_shipped_models_have_no_code_in_their_settings():

@@ -46,9 +46,9 @@ def test_a_changed_value_is_other_data_even_at_equal_size_and_time_stamp(table):
 
 
 def test_the_path_is_not_in_the_settings_and_its_name_is_in_the_run_id(table):
-    found = identity(table, "seed=3")
-    assert "path" not in found.config["data"]
-    assert found.run_id.startswith("realnvp-table_table-s3-")
+    identity_now = identity(table, "seed=3")
+    assert "path" not in identity_now.config["data"]
+    assert identity_now.run_id.startswith("realnvp-table_table-s3-")
 
 
 def test_the_content_of_a_folder_is_its_visible_files_with_their_places(tmp_path):
@@ -86,14 +86,14 @@ def test_the_hash_of_much_data_is_computed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(content, "SETTLED", -1.0)  # the files are as fresh as they are
     path = tmp_path / "big.npy"
     np.save(path, np.arange(1000))
-    found = content_hash(path)
+    hash_now = content_hash(path)
     (kept,) = (tmp_path / "cache").rglob("*.json")
-    assert list(json.loads(kept.read_text()).values()) == [found]
-    kept.write_text(kept.read_text().replace(found, "0123456789abcdef"))
+    assert list(json.loads(kept.read_text()).values()) == [hash_now]
+    kept.write_text(kept.read_text().replace(hash_now, "0123456789abcdef"))
     content.hash_of_files.cache_clear()
     assert content_hash(path) == "0123456789abcdef", "the file is not read again"
     np.save(path, np.arange(1000)[::-1])
-    assert content_hash(path) not in (found, "0123456789abcdef")
+    assert content_hash(path) not in (hash_now, "0123456789abcdef")
     kept.write_text("[damaged")
     content.hash_of_files.cache_clear()
     assert content_hash(path) is not None

@@ -394,9 +394,9 @@ def test_pixels_of_every_kind_are_converted_to_8_bits(tmp_path):
     for i in range(8):
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"z{i}.png")
     data = ready(Images(path=str(tmp_path), grey=True))
-    found = rows(everything(data))
-    assert found.count(tuple((ramp >> 8).flatten().tolist())) == 3
-    assert tuple((np.eye(4) * 255).flatten().tolist()) in found
+    result = rows(everything(data))
+    assert result.count(tuple((ramp >> 8).flatten().tolist())) == 3
+    assert tuple((np.eye(4) * 255).flatten().tolist()) in result
     assert any("2 pictures of 16 bits" in note for note in data.notes)
 
 

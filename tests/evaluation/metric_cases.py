@@ -128,12 +128,12 @@ def measure_in_a_process(rank, port, results):
     torch.distributed.init_process_group(
         "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
     )
-    found = {}
+    result = {}
     for name in NAMES:
         metric = part(name, rank)
-        found[name] = [metric.compute().item(), metric.estimate().n, metric.estimate().standard_error]
+        result[name] = [metric.compute().item(), metric.estimate().n, metric.estimate().standard_error]
         metric.reset()
         with pytest.raises(ZooError):  # no process has an example
             metric.compute()
-    results.put((rank, found))
+    results.put((rank, result))
     torch.distributed.destroy_process_group()

@@ -53,8 +53,8 @@ def test_continuous_models_report_how_straight_their_paths_are(name):
 
     model = zoo.build(name, PLANE).eval()
     with torch.no_grad(), rng.keyed(rng.keys(0, count=200)):
-        found = model.diagnostics(torch.zeros(200, 2))["straightness"]
-    assert 0 < found.value < 100
-    assert found.n == 128
+        diagnostic = model.diagnostics(torch.zeros(200, 2))["straightness"]
+    assert 0 < diagnostic.value < 100
+    assert diagnostic.n == 128
     rows = zoo.build("ffjord", PLANE, flows=2).eval()
     assert rows.diagnostics(torch.zeros(5, 2)) == {}

@@ -29,22 +29,22 @@ def coverage(rounds, n, m, shift, halves):
     generator = torch.Generator().manual_seed(1)
     large = [draw(400_000, generator, s) for s in (shift, 0.0)]
     truth = {"fd_inf": frechet.between(*large)}
-    found: dict[str, list[tuple[float, float]]] = {}
+    outcome: dict[str, list[tuple[float, float]]] = {}
     for _ in range(rounds):
         x, y = draw(n, generator, shift), draw(m, generator)
         value = frechet.between(x, y)
         error, mean = frechet.by_halves(x, y, seed=0, rounds=halves)
-        found.setdefault("fd", []).append((value, error))
-        found.setdefault("fd_inf", []).append((2 * value - mean, error))
-        found.setdefault("kid", []).append(mmd(x, y))
+        outcome.setdefault("fd", []).append((value, error))
+        outcome.setdefault("fd_inf", []).append((2 * value - mean, error))
+        outcome.setdefault("kid", []).append(mmd(x, y))
         for name in NEIGHBOURS:
             metric = getattr(zoo.metrics, name)(rounds=halves)
             metric.update(y, real=True)
             metric.update(x, real=False)
             result = metric.estimate()
-            found.setdefault(name, []).append((result.value, result.standard_error))
+            outcome.setdefault(name, []).append((result.value, result.standard_error))
     shares = {}
-    for name, pairs in found.items():
+    for name, pairs in outcome.items():
         values, errors = torch.tensor(pairs, dtype=torch.float64).T
         expected = truth.get(name, values.mean().item())  # at this number of examples
         shares[name] = ((values - expected).abs() < 1.96 * errors).double().mean().item()

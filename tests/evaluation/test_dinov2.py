@@ -37,8 +37,8 @@ def weights(tmp_path_factory):
 
 
 def extractor_of(path, spec=BYTES, natural=True):
-    found, _ = select(spec, natural, name=DINOV2, dinov2_weights=str(path))
-    return found
+    result, _ = select(spec, natural, name=DINOV2, dinov2_weights=str(path))
+    return result
 
 
 def test_features_are_those_of_transformers(weights):
@@ -47,9 +47,9 @@ def test_features_are_those_of_transformers(weights):
     assert set(expected) == set(pictures())
     for name, images in pictures().items():
         extractor = extractor_of(weights, DataSpec(images.shape[1:], levels=256))
-        found = extractor(torch.from_numpy(images))
-        assert found.shape == (len(images), extractor.dim) == (len(images), WIDTH)
-        torch.testing.assert_close(found, torch.from_numpy(expected[name]).double(), rtol=0, atol=1e-5)
+        features = extractor(torch.from_numpy(images))
+        assert features.shape == (len(images), extractor.dim) == (len(images), WIDTH)
+        torch.testing.assert_close(features, torch.from_numpy(expected[name]).double(), rtol=0, atol=1e-5)
 
 
 def test_images_are_resized_as_by_pillow():
@@ -73,14 +73,14 @@ def test_features_do_not_depend_on_the_batch(weights):
     """Nor on the call; images of few levels have the features of their bytes."""
     extractor = extractor_of(weights, SPEC)
     x = torch.randint(17, (35, 3, 8, 8)).float()  # more images than the network processes at once
-    found = extractor(x)
-    assert torch.equal(found, extractor(x))
+    features = extractor(x)
+    assert torch.equal(features, extractor(x))
     for size in (1, 9):
-        torch.testing.assert_close(extractor(x, batch_size=size), found, rtol=0, atol=1e-5)
-    assert (found[0] - found[1]).abs().max() > 0.1
+        torch.testing.assert_close(extractor(x, batch_size=size), features, rtol=0, atol=1e-5)
+    assert (features[0] - features[1]).abs().max() > 0.1
     assert len(extractor(torch.empty(0, 3, 8, 8))) == 0
     in_bytes = extractor_of(weights, replace(SPEC, levels=256))
-    torch.testing.assert_close(in_bytes(torch.floor(x * 255 / 16 + 0.5)), found, rtol=0, atol=0)
+    torch.testing.assert_close(in_bytes(torch.floor(x * 255 / 16 + 0.5)), features, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
@@ -211,11 +211,11 @@ def test_the_protocol_can_use_its_features(tmp_path, monkeypatch):
     real = torch.nn.functional.interpolate(torch.randint(9, (70, 3, 2, 2)).float(), size=8)
     splits = {"train": real.flip(3), "test": real}
     chosen = {**FAST, "extractor": DINOV2, "dinov2_weights": str(path)}
-    found = evaluate(Noise(), splits, SPEC, natural=True, settings=chosen).metrics
-    assert "fid" not in found
+    metrics = evaluate(Noise(), splits, SPEC, natural=True, settings=chosen).metrics
+    assert "fid" not in metrics
     for name in ("fd", "kid", "precision", "recall", "density", "coverage", "memorisation"):
-        assert found[f"{name}/dinov2"].value is not None, found[f"{name}/dinov2"].reason
-    distance = found["fd/dinov2"]
+        assert metrics[f"{name}/dinov2"].value is not None, metrics[f"{name}/dinov2"].reason
+    distance = metrics["fd/dinov2"]
     assert distance.value > distance.details["floor"] > 0
     assert (distance.details["extractor"], distance.details["dim"]) == (DINOV2, 64)
     assert distance.details["weights_sha256"] == sha256(path)

@@ -99,8 +99,8 @@ def test_the_energy_distance_of_normals_has_its_closed_form():
 
 
 def test_the_error_of_an_energy_distance_is_its_spread_over_draws():
-    found = [energy_distance(torch.randn(60, 2), torch.randn(80, 2) + 0.7) for _ in range(300)]
-    values, errors = torch.tensor(found, dtype=torch.float64).unbind(1)
+    result = [energy_distance(torch.randn(60, 2), torch.randn(80, 2) + 0.7) for _ in range(300)]
+    values, errors = torch.tensor(result, dtype=torch.float64).unbind(1)
     assert errors.square().mean().sqrt() == pytest.approx(values.std().item(), rel=0.15)
     assert math.isnan(energy_distance(torch.randn(2, 2), torch.randn(9, 2))[1])
 
@@ -144,10 +144,10 @@ def test_the_classifier_of_cifar_is_small_and_has_its_accuracy():
     assert shipped.path.stat().st_size < 300_000
     assert model.head.weight.dtype == torch.float32
     x = torch.randint(256, (9, 3, 32, 32))
-    found = classifier("cifar-cnn", shipped.spec)(x)
-    assert found.shape == (9, 64)
-    assert torch.linalg.matrix_rank(found - found.mean(0)) == 8
-    assert (found - classifier("cifar-cnn", shipped.spec)(x.flip(2))).abs().max() > 1e-3
+    features = classifier("cifar-cnn", shipped.spec)(x)
+    assert features.shape == (9, 64)
+    assert torch.linalg.matrix_rank(features - features.mean(0)) == 8
+    assert (features - classifier("cifar-cnn", shipped.spec)(x.flip(2))).abs().max() > 1e-3
 
 
 def test_the_classifiers_command_trains(tmp_path, monkeypatch, capsys):
@@ -184,9 +184,9 @@ def test_half_samples_give_the_error_and_take_the_bias_away():
         values.append(value)
         errors.append(error)
         extrapolated.append(2 * value - mean)
-    found = torch.tensor([values, errors, extrapolated])
-    assert found[0].mean() > 10 * found[2].mean().abs()
-    assert 0.9 < found[1].mean() / found[0].std() < 2
+    result = torch.tensor([values, errors, extrapolated])
+    assert result[0].mean() > 10 * result[2].mean().abs()
+    assert 0.9 < result[1].mean() / result[0].std() < 2
 
 
 def test_half_samples_that_have_no_distance_are_an_error():

@@ -85,29 +85,29 @@ def test_inception_through_a_weights_file_agrees_with_torch_fidelity(weights):
     extractor, _ = select(SPEC, True, inception_weights=str(weights))
     assert extractor.key == f"fd/{INCEPTION}"  # only the published weights give FID
     ours, real = pictures(6, 1, spread=13), pictures(6, 2)
-    found = judged(ours, real, SPEC, extractor)
+    metrics = judged(ours, real, SPEC, extractor)
     theirs = calculate_metrics(
         input1=Images(to_uint8(ours, 17)), input2=Images(to_uint8(real, 17)), prc=True, kid=True,
         kid_subset_size=6, kid_subsets=1, feature_extractor=INCEPTION,
         feature_extractor_weights_path=str(weights), batch_size=4, **QUIET,
     )  # fmt: skip
-    value, expected = found[f"kid/{INCEPTION}"].value, theirs["kernel_inception_distance_mean"]
+    value, expected = metrics[f"kid/{INCEPTION}"].value, theirs["kernel_inception_distance_mean"]
     assert value == pytest.approx(expected, rel=1e-4, abs=1e-7)
     for name in ("precision", "recall"):
-        assert found[f"{name}/{INCEPTION}"].value == pytest.approx(theirs[name], abs=1e-4)
-    assert "more than 2048" in found[f"fd/{INCEPTION}"].reason
+        assert metrics[f"{name}/{INCEPTION}"].value == pytest.approx(theirs[name], abs=1e-4)
+    assert "more than 2048" in metrics[f"fd/{INCEPTION}"].reason
 
 
 def test_fid_through_a_weights_file_agrees_with_torch_fidelity(weights):
     """An early layer is used, because its 64 features need few images."""
     ours, real = pictures(66, 1, spread=13), pictures(70, 2)
-    found = judged(ours, real, SPEC, inception(weights, 17, layer="64"))[f"fd/{INCEPTION}-64"].value
+    metric = judged(ours, real, SPEC, inception(weights, 17, layer="64"))[f"fd/{INCEPTION}-64"].value
     theirs = calculate_metrics(
         input1=Images(to_uint8(ours, 17)), input2=Images(to_uint8(real, 17)), fid=True,
         feature_layer_fid="64", feature_extractor_weights_path=str(weights), batch_size=22, **QUIET,
     )  # fmt: skip
-    assert found == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4, abs=1e-7)
-    assert found > 0
+    assert metric == pytest.approx(theirs["frechet_inception_distance"], rel=1e-4, abs=1e-7)
+    assert metric > 0
 
 
 class DigitsFeatures(FeatureExtractorBase):
@@ -139,7 +139,7 @@ def test_metrics_agree_with_torch_fidelity_in_the_packages_features():
     data = Digits()
     data.setup()
     ours, real = data.splits["train"][:150].roll(1, 3), data.splits["test"][:150]
-    found = judged(ours, real, data.spec, classifier("digits-cnn", data.spec))
+    metrics = judged(ours, real, data.spec, classifier("digits-cnn", data.spec))
     theirs = calculate_metrics(
         input1=Images(ours.expand(-1, 3, -1, -1)), input2=Images(real.expand(-1, 3, -1, -1)),
         fid=True, kid=True, prc=True, kid_subset_size=150, kid_subsets=1,
@@ -147,7 +147,7 @@ def test_metrics_agree_with_torch_fidelity_in_the_packages_features():
     )  # fmt: skip
     pairs = {"fd": "frechet_inception_distance", "kid": "kernel_inception_distance_mean"}
     for name, key in {**pairs, "precision": "precision", "recall": "recall"}.items():
-        assert found[f"{name}/digits-cnn"].value == pytest.approx(theirs[key], rel=1e-4, abs=1e-4)
+        assert metrics[f"{name}/digits-cnn"].value == pytest.approx(theirs[key], rel=1e-4, abs=1e-4)
 
 
 def test_the_kernel_distance_is_the_mean_over_torch_fidelitys_subsets():

@@ -100,13 +100,13 @@ SOUND = {"realnvp": 1e-4, "maf": 1e-4, "nsf_coupling": 1e-4, "tarflow": 1e-4, "i
 def test_flows_of_zoo_have_small_errors_and_all_diagnostics(name, conditional):
     small = {"iresnet": {"blocks": 2}}.get(name, {})
     model = perturbed(name, PIXELS, conditional=conditional, **small)
-    found = flows.report(model, examples(PIXELS), 0)
-    assert all(metric.reason is None for metric in found.values())
-    assert found["log_det_error"].value < SOUND[name]
-    assert found["invertibility/float32"].value < 3e-3
-    assert found["invertibility/float32"].unit == "levels"
+    numbers = flows.report(model, examples(PIXELS), 0)
+    assert all(metric.reason is None for metric in numbers.values())
+    assert numbers["log_det_error"].value < SOUND[name]
+    assert numbers["invertibility/float32"].value < 3e-3
+    assert numbers["invertibility/float32"].unit == "levels"
     own = {"ffjord": PARTS - {"invertibility/bfloat16"}, "iresnet": PARTS | {"lipschitz"}}
-    assert set(found) == own.get(name, PARTS)
+    assert set(numbers) == own.get(name, PARTS)
 
 
 @pytest.mark.parametrize(
@@ -121,8 +121,8 @@ def test_custom_gradients_are_bypassed_for_the_jacobian_and_restored(name, setti
     model = perturbed(name, PIXELS, **settings)
     x = examples(PIXELS)
     before = model.log_prob(x)
-    found = flows.report(model, x, 0)
-    assert found["log_det_error"].value < SOUND.get(name, 1e-4)
+    numbers = flows.report(model, x, 0)
+    assert numbers["log_det_error"].value < SOUND.get(name, 1e-4)
     assert not any("forward" in vars(module) for module in model.modules())
     assert all(m.solver.adjoint for m in model.modules() if isinstance(m, ContinuousFlow))
     assert torch.equal(model.log_prob(x), before)
@@ -135,8 +135,8 @@ def test_the_inverse_runs_under_autocast_too():
 
 
 def test_bfloat16_has_larger_errors_than_float32():
-    found = flows.report(planted(), examples(POINTS), 0)
-    single, half = (found[f"invertibility/{kind}"] for kind in ("float32", "bfloat16"))
+    numbers = flows.report(planted(), examples(POINTS), 0)
+    single, half = (numbers[f"invertibility/{kind}"] for kind in ("float32", "bfloat16"))
     assert half.value > 1e-3 > 100 * single.value
     assert half.details["latent_change"] > 1e-3
     pixels = DataSpec((1, 4, 4), levels=17)
@@ -190,22 +190,22 @@ def test_the_lipschitz_constant_is_the_largest_over_the_examples():
 
 def test_a_diagnostic_that_fails_has_a_reason_and_spares_the_others():
     x = examples(POINTS)
-    found = flows.report(planted(raises=True), x, 0)
+    numbers = flows.report(planted(raises=True), x, 0)
     for name in ("invertibility/float32", "invertibility/bfloat16"):
-        assert (found[name].value, found[name].reason) == (None, "The way back is lost.")
-    assert found["log_det_error"].value < 1e-5
-    found = flows.report(planted(inverse=math.nan), x, 0)
-    assert found["invertibility/float32"].value is None
-    assert "nan" in found["invertibility/float32"].reason
+        assert (numbers[name].value, numbers[name].reason) == (None, "The way back is lost.")
+    assert numbers["log_det_error"].value < 1e-5
+    numbers = flows.report(planted(inverse=math.nan), x, 0)
+    assert numbers["invertibility/float32"].value is None
+    assert "nan" in numbers["invertibility/float32"].reason
     assert "Jacobian is not square" in flows.report(planted(latents=2), x, 0)["log_det_error"].reason
 
 
 def test_large_jacobians_are_of_one_example_or_not_computed(monkeypatch):
     wide = DataSpec((200,))
     model = perturbed("realnvp", wide, layers=2).eval()
-    found = flows.report(model, examples(wide, 2), 0)["log_det_error"]
-    assert (found.n, found.details) == (1, {"dim": 200})
-    assert 0 < found.value < 1e-2
+    number = flows.report(model, examples(wide, 2), 0)["log_det_error"]
+    assert (number.n, number.details) == (1, {"dim": 200})
+    assert 0 < number.value < 1e-2
     # A Jacobian of 2 examples has 3 rows, each of 9 products.
     monkeypatch.setitem(flows.MOST_OPERATIONS, "cpu", 3 * 2 * 2 * 9 - 1)
     assert "operations" in flows.report(planted(), examples(POINTS), 0)["log_det_error"].reason
@@ -323,8 +323,8 @@ def test_the_error_of_a_truncated_series_is_within_its_bound():
     block.g.weight.data = random
     true = torch.linalg.slogdet(torch.eye(dim) + random)[1]
     with rng.keyed(rng.keys(0, count=4000)):
-        found = block(torch.randn(4000, dim))[1]
-    assert abs(found.mean() - true) < block.bias_bound(dim) + 4 * found.std() / math.sqrt(4000)
+        result = block(torch.randn(4000, dim))[1]
+    assert abs(result.mean() - true) < block.bias_bound(dim) + 4 * result.std() / math.sqrt(4000)
 
 
 def test_the_report_reaches_the_record():
@@ -333,10 +333,10 @@ def test_the_report_reaches_the_record():
     model = perturbed(
         "residual_flow", PIXELS, series={"eval_exact_dim": 0, "exact_dim": 0}, scales=1, blocks=2
     )
-    found = evaluate(model, splits, PIXELS, natural=False, settings=settings).metrics
-    assert {*PARTS, "lipschitz"} <= set(found)
+    metrics = evaluate(model, splits, PIXELS, natural=False, settings=settings).metrics
+    assert {*PARTS, "lipschitz"} <= set(metrics)
     assert {"estimator_deviation_nats", "looser_change_nats", "bias_bound_nats"} <= set(
-        found["bits_per_dim"].details
+        metrics["bits_per_dim"].details
     )
 
 
@@ -350,10 +350,10 @@ def test_flows_of_convolutions_have_their_log_det_checked_on_a_crop():
             parameter.add_(0.01 * torch.randn_like(parameter))
     seen = []
     hook = model.transform.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
-    found = flows.report(model, x, 0)["log_det_error"]
+    number = flows.report(model, x, 0)["log_det_error"]
     hook.remove()
-    assert found.details == {"dim": 192, "crop": [3, 8, 8]}
-    assert 0 < found.value < 1e-2
+    assert number.details == {"dim": 192, "crop": [3, 8, 8]}
+    assert 0 < number.value < 1e-2
     crops = [points for points in seen if points.shape[2:] == (8, 8)]
     assert crops
     for crop in crops:  # the middle; dequantised pixels are rounded down
@@ -381,6 +381,6 @@ def test_the_log_det_of_a_flow_of_one_size_is_checked_on_a_whole_image(name, set
     spec = DataSpec((1, 16, 16), 256)
     x = torch.randint(256, (2, *spec.shape), generator=torch.Generator().manual_seed(0)).float()
     model = perturbed(name, spec, **settings).eval()
-    found = flows.report(model, x, 0)["log_det_error"]
-    assert (found.n, found.details) == (1, {"dim": 256})
-    assert 0 < found.value < 1e-2
+    number = flows.report(model, x, 0)["log_det_error"]
+    assert (number.n, number.details) == (1, {"dim": 256})
+    assert 0 < number.value < 1e-2

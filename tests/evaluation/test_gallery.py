@@ -37,41 +37,41 @@ def splits(spec: zoo.DataSpec, n: int = 60) -> dict[str, torch.Tensor]:
 def test_every_family_has_samples_of_the_shared_seeds_and_their_neighbours(name: str) -> None:
     torch.manual_seed(0)
     model, data = zoo.build(name, DIGITS, **SMALLER.get(name, {})), splits(DIGITS)
-    found = gallery(model, data, DIGITS)
-    assert found is not None
+    arrays = gallery(model, data, DIGITS)
+    assert arrays is not None
     n = number_of_images(DIGITS)
-    np.testing.assert_array_equal(found["samples"], model.eval().sample(n, seed=0).numpy())
-    differences = data["train"].numpy()[None] - found["samples"][:, None].astype(float)
+    np.testing.assert_array_equal(arrays["samples"], model.eval().sample(n, seed=0).numpy())
+    differences = data["train"].numpy()[None] - arrays["samples"][:, None].astype(float)
     distances = np.sqrt((differences**2).reshape(n, len(data["train"]), -1).sum(2))
-    np.testing.assert_array_equal(found["neighbour_indices"], distances.argmin(1))
-    np.testing.assert_allclose(found["neighbour_distances"], distances.min(1), rtol=1e-5)
-    np.testing.assert_array_equal(found["neighbours"], data["train"].numpy()[distances.argmin(1)])
-    assert found["temperature"].shape == (len(found["temperature_values"]), n, 1, 8, 8)
-    at = found["temperature_values"].tolist().index(0.7)
-    np.testing.assert_array_equal(found["temperature"][at], model.sample(n, 0.7, seed=0).numpy())
-    assert ("interpolation" in found) == (name not in ("gan", "pixelcnn"))
-    assert ("truncation" in found) == (name == "gan")
-    assert ("steps" in found) == (name == "diffusion")
+    np.testing.assert_array_equal(arrays["neighbour_indices"], distances.argmin(1))
+    np.testing.assert_allclose(arrays["neighbour_distances"], distances.min(1), rtol=1e-5)
+    np.testing.assert_array_equal(arrays["neighbours"], data["train"].numpy()[distances.argmin(1)])
+    assert arrays["temperature"].shape == (len(arrays["temperature_values"]), n, 1, 8, 8)
+    at = arrays["temperature_values"].tolist().index(0.7)
+    np.testing.assert_array_equal(arrays["temperature"][at], model.sample(n, 0.7, seed=0).numpy())
+    assert ("interpolation" in arrays) == (name not in ("gan", "pixelcnn"))
+    assert ("truncation" in arrays) == (name == "gan")
+    assert ("steps" in arrays) == (name == "diffusion")
 
 
 def test_fewer_steps_change_the_samples_and_leave_the_model_as_it_was() -> None:
     torch.manual_seed(0)
     model = zoo.build("diffusion", DIGITS, **SMALLER["diffusion"])
     before = model.sample_steps
-    found = gallery(model, splits(DIGITS), DIGITS)
-    assert found is not None
+    arrays = gallery(model, splits(DIGITS), DIGITS)
+    assert arrays is not None
     assert model.sample_steps == before
-    model.sample_steps = int(found["steps_values"][0])
+    model.sample_steps = int(arrays["steps_values"][0])
     expected = model.eval().sample(number_of_images(DIGITS), seed=0)
-    np.testing.assert_array_equal(found["steps"][0], expected.numpy())
+    np.testing.assert_array_equal(arrays["steps"][0], expected.numpy())
 
 
 def test_a_latent_walk_of_a_flow_begins_and_ends_at_real_images() -> None:
     torch.manual_seed(0)
     data = splits(DIGITS)
-    found = gallery(zoo.build("glow", DIGITS), data, DIGITS)
-    assert found is not None
-    walk, ends = found["interpolation"], found["interpolation_indices"]
+    arrays = gallery(zoo.build("glow", DIGITS), data, DIGITS)
+    assert arrays is not None
+    walk, ends = arrays["interpolation"], arrays["interpolation_indices"]
     assert walk.shape == (FRAMES, 1, 8, 8)
     np.testing.assert_array_equal(walk[[0, -1]], data["test"].numpy()[ends])
 
@@ -89,26 +89,26 @@ def test_the_extremes_are_the_test_images_of_highest_and_lowest_likelihood() -> 
     data = splits(DIGITS)
     indices = np.arange(59, -1, -1, dtype=np.int32)
     likelihoods = {"values": np.random.default_rng(0).normal(size=60).astype(np.float32), "indices": indices}
-    found = gallery(zoo.build("realnvp", DIGITS), data, DIGITS, likelihoods)
-    assert found is not None
+    arrays = gallery(zoo.build("realnvp", DIGITS), data, DIGITS, likelihoods)
+    assert arrays is not None
     best = int(likelihoods["values"].argmax())
-    assert found["likely_indices"][0] == indices[best]
-    np.testing.assert_array_equal(found["likely"][0], data["test"][int(indices[best])].numpy())
-    assert found["unlikely_values"][0] == likelihoods["values"].min()
-    assert (np.diff(found["unlikely_values"]) >= 0).all()
+    assert arrays["likely_indices"][0] == indices[best]
+    np.testing.assert_array_equal(arrays["likely"][0], data["test"][int(indices[best])].numpy())
+    assert arrays["unlikely_values"][0] == likelihoods["values"].min()
+    assert (np.diff(arrays["unlikely_values"]) >= 0).all()
 
 
 def test_a_path_of_points_begins_at_noise_and_ends_at_samples() -> None:
     for name in ("flow_matching", "realnvp", "maf"):
         torch.manual_seed(0)
         model = zoo.build(name, PLANE).eval()
-        found = gallery(model, splits(PLANE), PLANE)
-        assert found is not None
-        assert list(found) == ["path"]
-        assert found["path"].shape[1:] == (400, 2)
+        arrays = gallery(model, splits(PLANE), PLANE)
+        assert arrays is not None
+        assert list(arrays) == ["path"]
+        assert arrays["path"].shape[1:] == (400, 2)
         samples = model.sample(400, seed=0).numpy()
-        np.testing.assert_allclose(found["path"][-1], samples, atol=0.02, rtol=0.01)
-        assert abs(found["path"][0].astype(float).std() - 1) < 0.1
+        np.testing.assert_allclose(arrays["path"][-1], samples, atol=0.02, rtol=0.01)
+        assert abs(arrays["path"][0].astype(float).std() - 1) < 0.1
 
 
 def test_a_path_follows_the_layers_in_their_inverse_order() -> None:
@@ -124,10 +124,10 @@ def test_what_a_model_cannot_compute_is_left_out(monkeypatch) -> None:
         raise Unsound("The samples hold NaN.")
 
     monkeypatch.setattr(model, "from_latents", overflow)
-    found = gallery(model, splits(DIGITS), DIGITS)
-    assert found is not None
-    assert "interpolation" not in found
-    assert "samples" in found
+    arrays = gallery(model, splits(DIGITS), DIGITS)
+    assert arrays is not None
+    assert "interpolation" not in arrays
+    assert "samples" in arrays
 
 
 def test_neighbours_are_found_across_blocks_of_the_training_set(monkeypatch) -> None:

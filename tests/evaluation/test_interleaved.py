@@ -50,15 +50,15 @@ def measure(world, models, **changes):
 def test_every_model_and_batch_has_one_turn_a_round_in_shuffled_order():
     world = World()
     models = {name: world.model(name, 0.01) for name in "abc"}
-    found = measure(world, models)
+    times = measure(world, models)
     turns = world.log[::2]  # each turn warms up once
     assert world.log[1::2] == turns
     rounds = [turns[6 * i : 6 * i + 6] for i in range(6)]
     everything = {(name, n) for name in "abc" for n in (1, 4)}
     assert all(set(one) == everything for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
-    assert found["a"][4].seconds == pytest.approx({str(i): 0.04 for i in range(6)})
-    assert found["a"][1].lower_quartile == pytest.approx(0.01)
+    assert times["a"][4].seconds == pytest.approx({str(i): 0.04 for i in range(6)})
+    assert times["a"][1].lower_quartile == pytest.approx(0.01)
 
 
 def test_the_seed_orders_the_turns():
@@ -72,19 +72,19 @@ def test_the_seed_orders_the_turns():
 
 def test_a_call_beside_a_slow_canary_is_discarded():
     world = World(busy=(0.3, 0.9))
-    found = measure(world, {name: world.model(name, 0.01) for name in "ab"}, rounds=12)
+    times = measure(world, {name: world.model(name, 0.01) for name in "ab"}, rounds=12)
     for name in "ab":
-        assert found[name][1].discarded > 0
-        assert len(found[name][1].seconds) + found[name][1].discarded == 12
-        assert found[name][1].lower_quartile == pytest.approx(0.01)
-        assert max(found[name][1].canary.values()) <= 0.00105
+        assert times[name][1].discarded > 0
+        assert len(times[name][1].seconds) + times[name][1].discarded == 12
+        assert times[name][1].lower_quartile == pytest.approx(0.01)
+        assert max(times[name][1].canary.values()) <= 0.00105
 
 
 def test_a_model_that_is_too_slow_has_no_turns_at_larger_batches():
     world = World()
-    found = measure(world, {"slow": world.model("slow", 1.0), "fast": world.model("fast", 0.01)}, limit=2.0)
-    assert sorted(found["fast"]) == [1, 4]
-    assert sorted(found["slow"]) == [1]
+    times = measure(world, {"slow": world.model("slow", 1.0), "fast": world.model("fast", 0.01)}, limit=2.0)
+    assert sorted(times["fast"]) == [1, 4]
+    assert sorted(times["slow"]) == [1]
     assert world.log.count(("slow", 4)) == 1, "one call, which exceeds the limit"
 
 

@@ -29,8 +29,8 @@ def plain(dim: int = 3, spoilt: bool = False) -> Extractor:
     """Return the first pixels as features."""
 
     def function(x):
-        found = x.flatten(1)[:, :dim].double()
-        return found / 0 if spoilt else found
+        result = x.flatten(1)[:, :dim].double()
+        return result / 0 if spoilt else result
 
     return Extractor("plain", "fd/plain", dim, "0" * 64, function, {})
 
@@ -52,11 +52,11 @@ def context(samples=None, *, train=30, val=12, test=17, extractor=None, **settin
 
 
 def test_every_metric_of_images_has_a_value_a_floor_and_its_provenance():
-    found = measure(context(), {"truncation": 0.5})
+    measured = measure(context(), {"truncation": 0.5})
     names = ["coverage", "density", "fd", "fd_inf", "kid", "memorisation", "precision", "recall"]
     of_pixels = {"sharpness", "sharpness/spectrum", "energy_distance/pixels"}
-    assert set(found) == {f"{n}/plain" for n in names} | of_pixels
-    for name, result in found.items():
+    assert set(measured) == {f"{n}/plain" for n in names} | of_pixels
+    for name, result in measured.items():
         assert result.reason is None
         assert math.isfinite(result.value)
         assert result.standard_error is not None
@@ -73,7 +73,7 @@ def test_every_metric_of_images_has_a_value_a_floor_and_its_provenance():
         assert result.details["floor_n"] == 23
         if "/plain" in name:
             assert result.details["weights_sha256"] == "0" * 64
-    directions = {name.partition("/")[0]: result.direction for name, result in found.items()}
+    directions = {name.partition("/")[0]: result.direction for name, result in measured.items()}
     assert directions == {
         "fd": "lower", "fd_inf": "lower", "energy_distance": "lower", "kid": "lower", "precision": "higher",
         "recall": "higher", "density": "higher", "coverage": "higher", "memorisation": "none",
@@ -87,8 +87,8 @@ def test_the_floor_is_the_metric_of_real_examples():
     draws = [whole.real("train", draw).samples for draw in range(ours["kid/plain"].details["floor_draws"])]
     compute = {definition.name: definition.compute for definition in definitions()}
     for name in ("fd", "kid", "recall", "sharpness"):
-        found = [compute[name](dataclasses.replace(whole, samples=drawn)).value for drawn in draws]
-        values = torch.tensor(found, dtype=torch.float64)
+        result = [compute[name](dataclasses.replace(whole, samples=drawn)).value for drawn in draws]
+        values = torch.tensor(result, dtype=torch.float64)
         details = ours[name if name == "sharpness" else f"{name}/plain"].details
         assert details["floor"] == pytest.approx(values.mean().item())
         assert details["floor_deviation"] == pytest.approx(values.std().item())
@@ -128,17 +128,17 @@ def test_neighbourhood_metrics_by_brute_force():
         "density": sum(math.dist(f, real[i]) <= five[i] for f in fake for i in range(17)) / (5 * 23),
         "coverage": sum(any(math.dist(f, real[i]) <= five[i] for f in fake) for i in range(17)) / 17,
     }
-    found = measure(whole)
+    measured = measure(whole)
     for name, value in expected.items():
         assert value > 0
-        assert found[f"{name}/plain"].value == pytest.approx(value, abs=1e-12)
+        assert measured[f"{name}/plain"].value == pytest.approx(value, abs=1e-12)
     halves = []  # the error of recall, whose reaches are those of the half-sample of samples
     for rows, others in half_samples(23, 17, 200, 0):
         half, rest = [fake[i] for i in rows], [real[i] for i in others]
         within = reach(half, 3)
         near = (any(math.dist(f, r) <= s for f, s in zip(half, within, strict=True)) for r in rest)
         halves.append(sum(near) / len(rest))
-    assert found["recall/plain"].standard_error == pytest.approx(statistics.stdev(halves))
+    assert measured["recall/plain"].standard_error == pytest.approx(statistics.stdev(halves))
 
 
 def test_perfect_collapsed_and_distant_samples_have_their_expected_values():
@@ -258,10 +258,10 @@ def test_a_new_metric_is_one_file(monkeypatch, tmp_path):
     monkeypatch.setattr(metrics, "__path__", [*metrics.__path__, str(tmp_path)])
     definitions.cache_clear()
     try:
-        found = measure(context())["spread"]
-        assert (found.unit, found.direction, found.n) == ("grey levels", "higher", 23)
-        assert found.value == pytest.approx(images(23, 4).double().std().item())
-        assert "floor" in found.details
+        measured = measure(context())["spread"]
+        assert (measured.unit, measured.direction, measured.n) == ("grey levels", "higher", 23)
+        assert measured.value == pytest.approx(images(23, 4).double().std().item())
+        assert "floor" in measured.details
         assert "parameters" not in measure(context())
         alone = dataclasses.replace(context(), model=torch.nn.Identity(), failure="No samples.")
         assert measure(alone)["parameters"].value == 7
@@ -300,8 +300,8 @@ def reasons(found):
 
 
 def test_too_few_samples_for_the_features_give_a_reason():
-    found = measure(context(images(4, 4), extractor=plain(dim=5)))
-    assert "more than 5 examples" in found["fd/plain"].reason
+    measured = measure(context(images(4, 4), extractor=plain(dim=5)))
+    assert "more than 5 examples" in measured["fd/plain"].reason
     for name, words in [("recall", "more than 3"), ("kid", "three examples")]:
         few = measure(context(images(2, 4), extractor=plain(dim=5)))[f"{name}/plain"]
         assert few.value is None
@@ -335,9 +335,9 @@ def test_a_share_has_an_error_where_all_or_none_are_true(true, n):
 
 def test_images_without_structure_have_no_spectrum():
     flat = torch.arange(23.0)[:, None, None, None].expand(-1, 1, 4, 4).contiguous()
-    found = measure(context(flat))
-    assert found["sharpness"].value == 0
-    assert found["sharpness/spectrum"].value is None
+    measured = measure(context(flat))
+    assert measured["sharpness"].value == 0
+    assert measured["sharpness/spectrum"].value is None
     base = context()
     real = dataclasses.replace(base, splits={**base.splits, "test": flat})
     assert "fine structure" in measure(real)["sharpness"].reason
@@ -350,10 +350,10 @@ def test_a_constant_or_empty_reference_gives_a_reason():
     empty = dataclasses.replace(base, splits={**base.splits, "test": torch.empty(0, 1, 4, 4)})
     assert all("no test examples" in reason for reason in reasons(measure(empty)).values())
     untrained = {k: v for k, v in base.splits.items() if k == "test"}
-    found = measure(dataclasses.replace(base, splits=untrained))
-    assert found["memorisation/plain"].reason == "There are no training examples."
-    assert found["fd/plain"].details["floor"] is None
-    assert "no train examples" in found["fd/plain"].details["floor_reason"]
+    measured = measure(dataclasses.replace(base, splits=untrained))
+    assert measured["memorisation/plain"].reason == "There are no training examples."
+    assert measured["fd/plain"].details["floor"] is None
+    assert "no train examples" in measured["fd/plain"].details["floor_reason"]
 
 
 @pytest.mark.parametrize("split", ["test", "train"])
@@ -369,10 +369,10 @@ def test_a_reference_of_another_shape_or_with_nan_is_an_error(split):
 
 
 def test_values_and_features_that_are_not_finite_give_a_reason():
-    found = measure(context(extractor=plain(spoilt=True)))
+    measured = measure(context(extractor=plain(spoilt=True)))
     for name in ("fd", "kid", "precision", "memorisation"):
-        assert "damaged" in found[f"{name}/plain"].reason
-    assert found["sharpness"].value is not None
+        assert "damaged" in measured[f"{name}/plain"].reason
+    assert measured["sharpness"].value is not None
     spoilt = Definition("odd", lambda context: Value(math.nan), "1", "lower", "estimate", ("samples",), None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "definitions", lambda: (spoilt,))

@@ -24,14 +24,14 @@ def test_two_processes_have_the_value_of_one():
     ]
     for process in processes:
         process.start()
-    found = dict(results.get(timeout=120) for _ in processes)
+    result = dict(results.get(timeout=120) for _ in processes)
     for process in processes:
         process.join()
         assert process.exitcode == 0
-    assert found[0] == found[1]
+    assert result[0] == result[1]
     for name in NAMES:
         alone = whole(name).estimate()
-        value, n, error = found[0][name]
+        value, n, error = result[0][name]
         assert value == pytest.approx(alone.value, rel=close(name)), name
         assert n == alone.n
         # resampled errors depend on the order of the rows

@@ -17,8 +17,8 @@ def modes_of(samples):
     data = Toy("8gaussians", train=50, val=5, test=200)
     data.setup()
     context = Context(samples, data.splits, data.spec, modes=data.modes)
-    found = measure(context)
-    return found["mode_coverage"], found["mode_quality"]
+    metrics = measure(context)
+    return metrics["mode_coverage"], metrics["mode_quality"]
 
 
 def test_modes_near_enough_samples_are_counted():
@@ -45,12 +45,12 @@ def test_a_single_sample_captures_a_mode_and_uneven_shares_cost_nats():
     centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
     samples = torch.tensor([[0.1, 0.0], [0.0, 0.1], [0.2, 0.0], [5.0, 0.1], [50.0, 50.0]])
     splits = {"train": centres, "test": centres}
-    found = measure(Context(samples, splits, DataSpec((2,)), modes=(centres, 0.1)))
-    assert found["modes_captured"].value == 2
-    assert found["modes_captured"].details["modes"] == 4
+    metrics = measure(Context(samples, splits, DataSpec((2,)), modes=(centres, 0.1)))
+    assert metrics["modes_captured"].value == 2
+    assert metrics["modes_captured"].details["modes"] == 4
     expected = math.log(4) + 0.75 * math.log(0.75) + 0.25 * math.log(0.25)
-    assert found["reverse_kl"].value == pytest.approx(expected)
-    assert found["reverse_kl"].n == 4
+    assert metrics["reverse_kl"].value == pytest.approx(expected)
+    assert metrics["reverse_kl"].n == 4
     even = measure(Context(centres, splits, DataSpec((2,)), modes=(centres, 0.1)))
     assert even["reverse_kl"].value == pytest.approx(0, abs=1e-12)
     lost = measure(Context(centres + 40, splits, DataSpec((2,)), modes=(centres, 0.1)))

@@ -244,12 +244,12 @@ def test_a_mean_that_is_one_examples_is_remarked():
     for name in ("nll", "bits_per_dim"):
         scale = 64 * math.log(2) if name == "bits_per_dim" else 1
         assert "remark" not in likelihood(calm, SPLITS["test"], SPEC)[name].details
-        found = likelihood(cliff, SPLITS["test"], SPEC)[name]
-        assert "no estimate" in found.details["remark"]
-        assert found.details["share_of_worst"] > 0.99
-        assert found.details["share_beyond"] == pytest.approx(1 / 60)
-        assert found.details["worst"] * scale == pytest.approx(1e9)
-        assert found.details["median"] * scale == pytest.approx(100, abs=0.1)
+        metric = likelihood(cliff, SPLITS["test"], SPEC)[name]
+        assert "no estimate" in metric.details["remark"]
+        assert metric.details["share_of_worst"] > 0.99
+        assert metric.details["share_beyond"] == pytest.approx(1 / 60)
+        assert metric.details["worst"] * scale == pytest.approx(1e9)
+        assert metric.details["median"] * scale == pytest.approx(100, abs=0.1)
 
 
 class Dequantised(Uniform):
@@ -359,8 +359,8 @@ def test_pictures_of_any_size_have_every_metric_by_default(spec, monkeypatch, tm
 def test_a_reference_of_training_images_is_training_and_validation_split():
     splits = SPLITS | {"val": SPLITS["test"][:40]}
     settings = FAST | {"reference": "train"}
-    found = evaluate(Uniform(), splits, SPEC, natural=False, settings=settings).metrics
-    distance = found["fd/digits-cnn"]
+    metrics = evaluate(Uniform(), splits, SPEC, natural=False, settings=settings).metrics
+    distance = metrics["fd/digits-cnn"]
     assert (distance.split, distance.details["reference_n"]) == ("train", 190)
     assert distance.details["floor_split"] == "test"
     assert judge(Uniform()).metrics["fd/digits-cnn"].value != distance.value

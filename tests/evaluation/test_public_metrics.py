@@ -51,15 +51,15 @@ from zoo.evaluation.settings import Settings
 
 
 def test_every_metric_of_the_protocol_is_exported():
-    found = {
+    result = {
         name: value
         for module in pkgutil.iter_modules(package.__path__)
         for name, value in vars(importlib.import_module(f"{package.__name__}.{module.name}")).items()
         if isinstance(value, type) and issubclass(value, ZooMetric)
         and value.__module__ == f"{package.__name__}.{module.name}"
     }  # fmt: skip
-    assert set(found) == set(NAMES) == set(zoo.metrics.__all__) - {"Value"}
-    for name, value in found.items():
+    assert set(result) == set(NAMES) == set(zoo.metrics.__all__) - {"Value"}
+    for name, value in result.items():
         assert getattr(zoo.metrics, name) is value
         assert value.is_differentiable is False
         assert value.full_state_update is False
@@ -116,8 +116,8 @@ def test_the_likelihoods_of_the_protocol_are_estimates_of_public_metrics(monkeyp
     digits.setup()
     model = zoo.build("gaussian", digits.spec).eval()
     test = digits.splits["test"][:9]
-    found = likelihood(model, test, digits.spec, log_density=lambda x: torch.ones(len(x)))
-    assert {name: type(metric).__name__ for name, metric in zip(found, made, strict=True)} == {
+    metrics = likelihood(model, test, digits.spec, log_density=lambda x: torch.ones(len(x)))
+    assert {name: type(metric).__name__ for name, metric in zip(metrics, made, strict=True)} == {
         "nll": "NegativeLogLikelihood",
         "kl": "NegativeLogLikelihood",
         "bits_per_dim": "BitsPerDim",
@@ -211,7 +211,7 @@ def digits():
 def test_the_protocol_and_the_metrics_have_the_same_values(digits):
     generated, test = digits.splits["val"].roll(1, 3), digits.splits["test"]
     extractor = classifier("digits-cnn", digits.spec)
-    found = measure(Context(generated, digits.splits, digits.spec, extractor=extractor))
+    metrics = measure(Context(generated, digits.splits, digits.spec, extractor=extractor))
     names = {"fd": "FrechetDistance", "kid": "KernelDistance"} | {
         name.lower(): name for name in ("Precision", "Recall", "Density", "Coverage", "Memorisation")
     }
@@ -223,12 +223,12 @@ def test_the_protocol_and_the_metrics_have_the_same_values(digits):
             metric.update(rows.float(), real=False)  # levels as floats, as models sample them
         if public == "Memorisation":
             metric.update(digits.splits["train"], real=True, training=True)
-        value = found[f"{name}/digits-cnn"].value
+        value = metrics[f"{name}/digits-cnn"].value
         assert metric.compute().item() == pytest.approx(value, rel=1e-5, abs=1e-9), name
     metric = zoo.metrics.Sharpness("spectrum", levels=17)
     metric.update(test, real=True)
     metric.update(generated, real=False)
-    assert metric.compute().item() == found["sharpness/spectrum"].value
+    assert metric.compute().item() == metrics["sharpness/spectrum"].value
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32, torch.float64])
@@ -349,8 +349,8 @@ def test_metrics_of_a_collection_share_their_features():
     judge.update(REAL[12:], real=True)
     judge.update(FAKE, real=False)
     assert sum(seen) == 4 * 12 + 12 + 20, "after the first batch torchmetrics updates one metric for all"
-    found = judge.clone(prefix="val/").compute()
-    assert {name: found[f"val/{name}"] for name in names} == {name: whole(name).compute() for name in names}
+    result = judge.clone(prefix="val/").compute()
+    assert {name: result[f"val/{name}"] for name in names} == {name: whole(name).compute() for name in names}
 
 
 def test_metrics_of_the_same_modes_and_of_the_same_bound_form_a_collection():
@@ -363,9 +363,11 @@ def test_metrics_of_the_same_modes_and_of_the_same_bound_form_a_collection():
     judge = MetricCollection({name: ONE_SAMPLE[name][0]() for name in names})
     for rows in POINTS.split(15):
         judge.update(reconstruction=rows[:, 0], kl=rows[:, 1])
-    found = judge.compute()
-    assert found == {name: whole(name).compute() for name in names}
-    assert found["EvidenceLowerBound"] == pytest.approx((POINTS[:, 0] - POINTS[:, 1]).mean().item(), abs=1e-6)
+    values = judge.compute()
+    assert values == {name: whole(name).compute() for name in names}
+    assert values["EvidenceLowerBound"] == pytest.approx(
+        (POINTS[:, 0] - POINTS[:, 1]).mean().item(), abs=1e-6
+    )
 
 
 def test_a_module_extracts_features_in_evaluation_mode():

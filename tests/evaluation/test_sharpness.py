@@ -88,9 +88,9 @@ def test_a_known_blur_is_recovered():
         assert curve[-1] < 0.5
     for sigma in (0.5, 0.65, 1.0):
         samples = data.spec.quantise(blur(train, sigma)).float()
-        found = measure(Context(samples, data.splits, data.spec))
+        metrics = measure(Context(samples, data.splits, data.spec))
         for name in ("sharpness", "sharpness/spectrum"):
-            details = found[name].details
+            details = metrics[name].details
             assert details["blur_sigma"] == pytest.approx(sigma, abs=0.06)
             assert details["calibration"]["sigma"] == list(SIGMAS)
             assert ("blur_remark" in details) == (name == "sharpness/spectrum" and sigma > 0.5)

@@ -65,9 +65,9 @@ def test_the_energy_of_straight_paths_is_their_squared_length(method):
         starts, energy = model.path_energy(50)
     torch.testing.assert_close(energy, torch.full((50,), 25.0))
     ends = starts - torch.tensor([3.0, -4.0])  # a shift is optimal transport: its cost is the distance
-    found = measure(context(model, ends, ends))["normalised_path_energy"]
-    assert found.details["energy"] == pytest.approx(25.0)
-    assert found.value == pytest.approx(abs(25 - found.details["squared_wasserstein"]) / 25, rel=0.2)
+    metric = measure(context(model, ends, ends))["normalised_path_energy"]
+    assert metric.details["energy"] == pytest.approx(25.0)
+    assert metric.value == pytest.approx(abs(25 - metric.details["squared_wasserstein"]) / 25, rel=0.2)
 
 
 def test_a_detour_costs_more_than_transport():
@@ -86,13 +86,13 @@ def test_a_detour_costs_more_than_transport():
 
 def test_the_plane_alone_has_a_wasserstein_distance_with_its_floor():
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(2))
-    found = measure(context(None, x + 1, x))["wasserstein2"]
-    assert found.value == pytest.approx(math.sqrt(2), abs=1e-5)
+    metric = measure(context(None, x + 1, x))["wasserstein2"]
+    assert metric.value == pytest.approx(math.sqrt(2), abs=1e-5)
     generator = torch.Generator().manual_seed(5)
     draws = [(x + 0.01)[torch.randint(60, (60,), generator=generator)] for _ in range(30)]
     distances = [math.sqrt(squared_wasserstein(draw, x)) for draw in draws]
-    assert found.details["floor"] == pytest.approx(sum(distances) / 30, rel=0.2)
-    assert found.details["floor_split"] == "val"
+    assert metric.details["floor"] == pytest.approx(sum(distances) / 30, rel=0.2)
+    assert metric.details["floor_split"] == "val"
     space = zoo.DataSpec((3,))
     splits = {"train": torch.randn(9, 3), "test": torch.randn(9, 3)}
     assert "wasserstein2" not in measure(Context(torch.randn(9, 3), splits, space))
@@ -100,9 +100,9 @@ def test_the_plane_alone_has_a_wasserstein_distance_with_its_floor():
 
 def test_several_flows_in_a_row_have_a_reason_instead_of_an_energy():
     model = FFJORD(PLANE, flows=2, hidden=[4]).eval()
-    found = measure(context(model, torch.randn(20, 2), torch.randn(20, 2)))["normalised_path_energy"]
-    assert found.value is None
-    assert "one flow" in found.reason
+    metric = measure(context(model, torch.randn(20, 2), torch.randn(20, 2)))["normalised_path_energy"]
+    assert metric.value is None
+    assert "one flow" in metric.reason
 
 
 def test_the_parts_of_a_bound_are_means_over_the_whole_test_set():
@@ -111,13 +111,13 @@ def test_the_parts_of_a_bound_are_means_over_the_whole_test_set():
     model = zoo.build("vae_dense", spec, latent_dim=2, encoder=[5], decoder=[4], importance_samples=8).eval()
     x = torch.randint(2, (30, 6), generator=torch.Generator().manual_seed(0))
     settings = Settings.of({"samples": 9, "batch_size": 7})
-    found = measure(Context(model.sample(9, seed=0), {"train": x, "test": x}, spec, settings, model=model))
+    metrics = measure(Context(model.sample(9, seed=0), {"train": x, "test": x}, spec, settings, model=model))
     reconstruction, kl = model.bound_parts(x)
-    assert found["reconstruction"].value == pytest.approx(reconstruction.mean().item(), abs=1e-5)
-    assert found["kl_to_prior"].value == pytest.approx(kl.mean().item(), abs=1e-5)
-    assert found["elbo"].value == pytest.approx((reconstruction - kl).mean().item(), abs=1e-5)
-    assert found["elbo"].n == 30
-    assert found["elbo"].standard_error == pytest.approx(
+    assert metrics["reconstruction"].value == pytest.approx(reconstruction.mean().item(), abs=1e-5)
+    assert metrics["kl_to_prior"].value == pytest.approx(kl.mean().item(), abs=1e-5)
+    assert metrics["elbo"].value == pytest.approx((reconstruction - kl).mean().item(), abs=1e-5)
+    assert metrics["elbo"].n == 30
+    assert metrics["elbo"].standard_error == pytest.approx(
         (reconstruction - kl).std().item() / math.sqrt(30), rel=1e-4
     )
     assert "elbo" not in measure(Context(x[:9].float(), {"train": x, "test": x}, spec, settings))

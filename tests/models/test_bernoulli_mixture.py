@@ -74,8 +74,8 @@ def test_samples_follow_the_probabilities():
     p = model.log_prob(everything).exp()
     assert p.sum().item() == pytest.approx(1)
     codes = (model.sample(20_000, seed=0) @ torch.tensor([4.0, 2.0, 1.0]).double()).long()
-    found = torch.bincount(codes, minlength=8) / 20_000
-    assert (found - p).abs().max() < 4 * math.sqrt(0.25 / 20_000)
+    shares = torch.bincount(codes, minlength=8) / 20_000
+    assert (shares - p).abs().max() < 4 * math.sqrt(0.25 / 20_000)
 
 
 def test_data_of_more_levels_are_refused():

@@ -156,10 +156,10 @@ def test_recomputation_gives_the_plain_gradients_in_bfloat16(name):
     saving = zoo.build(name, spec, width=8, memory_efficient=True).eval()
     saving.load_state_dict(plain.state_dict())
     x = torch.randint(0, 17, (8, 1, 4, 4))
-    found = []
+    result = []
     for model in (plain, saving):
         with torch.autocast("cpu", torch.bfloat16):
             value = model.log_prob(x)
         value.sum().backward()
-        found.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
-    assert relative_error(found[1], found[0]) < 1e-4
+        result.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
+    assert relative_error(result[1], result[0]) < 1e-4

@@ -134,8 +134,8 @@ def test_bound_of_a_denoiser_without_error_is_decoder_minus_prior_minus_variance
         )
         steps += torch.distributions.kl_divergence(q, p).item()
     with torch.no_grad():
-        found = model.log_prob(torch.tensor([[x_0]], dtype=torch.float64)).item()
-    assert found == pytest.approx(first - prior - steps, abs=1e-4)
+        result = model.log_prob(torch.tensor([[x_0]], dtype=torch.float64)).item()
+    assert result == pytest.approx(first - prior - steps, abs=1e-4)
 
 
 @pytest.mark.parametrize("variance", ["small", "large"])
@@ -430,12 +430,12 @@ def test_the_density_beside_the_bound_is_the_ode_density_of_the_weights(predicti
     with torch.no_grad():
         bound = by_bound.log_prob(x)
         with rng.keyed(rng.keys(3, count=60)):
-            found = by_bound.diagnostics(x)
+            diagnostics = by_bound.diagnostics(x)
             assert set(by_ode.diagnostics(x)) == {"straightness"}
         truth = -by_ode.log_prob(x[:50]).double() / (4 * math.log(2))
         assert by_bound.log_prob(x).equal(bound)
-    assert set(found) == {"straightness", "bits_per_dim/ode"}
-    value, unit, error, n, details = found["bits_per_dim/ode"]
+    assert set(diagnostics) == {"straightness", "bits_per_dim/ode"}
+    value, unit, error, n, details = diagnostics["bits_per_dim/ode"]
     assert (unit, n, details) == ("bits/dim", 50, by_ode.likelihood_details())
     assert details["dequantisation"] == "uniform"
     assert {"solver", "steps", "trace"} <= set(details)

@@ -218,9 +218,9 @@ def test_pairs_drawn_from_the_plan_are_pairs_of_the_plan_and_some_repeat():
     x, e, *_, loss = target_of(coupling="minibatch_ot", resample=True)
     partner = assignment(x, e)
     shifts = (e[partner] - x).square().sum(1)
-    found = (loss[:, None] - shifts[None, :]).abs().min(1)
-    assert found.values.max() < 1e-9
-    assert 30 < len(found.indices.unique()) < 60, "about 1 - 1/e of the pairs are drawn"
+    result = (loss[:, None] - shifts[None, :]).abs().min(1)
+    assert result.values.max() < 1e-9
+    assert 30 < len(result.indices.unique()) < 60, "about 1 - 1/e of the pairs are drawn"
     x, e, *_, loss = target_of(coupling="minibatch_ot")
     torch.testing.assert_close(loss, shifts)
 

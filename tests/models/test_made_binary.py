@@ -37,8 +37,8 @@ def test_probabilities_sum_to_one_and_samples_follow_them(settings):
     assert p.sum().item() == pytest.approx(1)
     samples = model.sample(20_000, seed=1)
     codes = (samples @ (2.0 ** torch.arange(5, -1, -1)).double()).long()
-    found = torch.bincount(codes, minlength=64) / 20_000
-    assert ((found - p).abs() < 5 * (p * (1 - p) / 20_000).sqrt() + 1e-4).all()
+    shares = torch.bincount(codes, minlength=64) / 20_000
+    assert ((shares - p).abs() < 5 * (p * (1 - p) / 20_000).sqrt() + 1e-4).all()
 
 
 @pytest.mark.parametrize("settings", CASES, ids=str)

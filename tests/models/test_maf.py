@@ -150,8 +150,8 @@ def test_far_away_a_network_of_bounded_inputs_is_constant() -> None:
 def least_and_mean(seeds: int, updates: int) -> tuple[float, list[float]]:
     """Return the least log p of 100,000 fresh points of 8gaussians, and each seed's mean NLL."""
     case = dataclasses.replace(CASES["8gaussians"], updates=updates)
-    found = [judge(case, train(case, {}, seed)) for seed in range(seeds)]
-    return min(result["worst"] for result in found), [result["nll"] for result in found]
+    outcome = [judge(case, train(case, {}, seed)) for seed in range(seeds)]
+    return min(result["worst"] for result in outcome), [result["nll"] for result in outcome]
 
 
 def test_no_fresh_point_falls_off_a_cliff() -> None:

@@ -101,9 +101,9 @@ def test_a_learned_base_is_trained_and_its_density_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", ["iresnet", "residual_flow"])
 def test_residual_flows_report_iterations_and_residual_of_their_inverse(name):
-    found = zoo.build(name, VECTOR, blocks=2).eval().diagnostics(torch.zeros(5, 3))
-    assert found["inverse_iterations"].value >= 1
-    assert 0 <= found["inverse_residual"].value <= 1e-5
+    diagnostics = zoo.build(name, VECTOR, blocks=2).eval().diagnostics(torch.zeros(5, 3))
+    assert diagnostics["inverse_iterations"].value >= 1
+    assert 0 <= diagnostics["inverse_residual"].value <= 1e-5
 
 
 def defaults(function):

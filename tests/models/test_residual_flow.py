@@ -50,12 +50,12 @@ def test_recomputed_activations_give_the_plain_gradients(shape, gradient):
     plain.log_prob(x)  # sets the activation normalisation
     saving.load_state_dict(plain.state_dict())
     saving.train()
-    found = []
+    result = []
     for flow in (copy.deepcopy(plain).train(), saving):
         with rng.keyed(rng.keys(3, count=6)):
             loss = (weights * flow.log_prob(x)).sum()
-        found.append(torch.autograd.grad(loss, list(flow.parameters())))
-    for a, b in zip(*found, strict=True):
+        result.append(torch.autograd.grad(loss, list(flow.parameters())))
+    for a, b in zip(*result, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
 
 
@@ -72,15 +72,15 @@ def test_recomputation_leaves_an_exact_log_det_as_it_is(activation):
         DataSpec((2,)), hidden=(8, 8), blocks=3, activation=activation, memory_efficient=True
     ).double()
     saving.load_state_dict(plain.state_dict())
-    found = []
+    result = []
     for flow in (copy.deepcopy(plain).train(), saving.train()):
         values = flow.log_prob(points(6, 2))
-        found.append((values, *torch.autograd.grad((values * points(6)).sum(), list(flow.parameters()))))
-    for a, b in zip(*found, strict=True):
+        result.append((values, *torch.autograd.grad((values * points(6)).sum(), list(flow.parameters()))))
+    for a, b in zip(*result, strict=True):
         torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-8)
     fresh = copy.deepcopy(plain).train()
     with torch.no_grad():
-        torch.testing.assert_close(fresh.log_prob(points(6, 2)), found[0][0].detach())
+        torch.testing.assert_close(fresh.log_prob(points(6, 2)), result[0][0].detach())
 
 
 @pytest.mark.parametrize(

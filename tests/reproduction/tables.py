@@ -41,10 +41,10 @@ def run(
     config: dict[str, Any] | None = None,
 ) -> Run:
     """Return an invented run with one metric, an NLL where nothing else is said."""
-    found = Metric(value, "nats", kind=kind, standard_error=error, n=1000)  # type: ignore[arg-type]
+    result = Metric(value, "nats", kind=kind, standard_error=error, n=1000)  # type: ignore[arg-type]
     record = Record(
         f"flow-s{seed}", "realnvp", "flow", "moons", seed, status,  # type: ignore[arg-type]
-        metrics={metric: found} if value is not None else {},
+        metrics={metric: result} if value is not None else {},
         cost=Cost(train_seconds=10.0, updates=5000),
         provenance=Provenance(config=config or {}),
     )  # fmt: skip

@@ -15,11 +15,11 @@ def test_the_interval_is_welchs():
     rng = np.random.default_rng(0)
     a, b = rng.normal(0, 1, 10), rng.normal(0.3, 2, 4)
     theirs, ours = Spread(10, a.std(ddof=1), 9), Spread(4, b.std(ddof=1), 3)
-    found = difference(a.mean(), theirs, b.mean(), ours)
+    gap = difference(a.mean(), theirs, b.mean(), ours)
     welch = scipy.stats.ttest_ind(b, a, equal_var=False)
-    assert found.interval == pytest.approx(tuple(welch.confidence_interval(0.90)))
-    assert found.freedom == pytest.approx(welch.df)
-    assert 2 * scipy.stats.norm.sf(abs(found.score)) == pytest.approx(welch.pvalue)
+    assert gap.interval == pytest.approx(tuple(welch.confidence_interval(0.90)))
+    assert gap.freedom == pytest.approx(welch.df)
+    assert 2 * scipy.stats.norm.sf(abs(gap.score)) == pytest.approx(welch.pvalue)
 
 
 @pytest.mark.parametrize(("theirs", "seeds"), [(10, 5), (3, 3), (None, 2)])
@@ -31,32 +31,32 @@ def test_two_combined_errors_are_exceeded_as_often_as_promised(theirs, seeds):
         mean, deviation = mean_and_deviation(ours.tolist())
         own = Spread(seeds, deviation, seeds - 1)
         if theirs is None:  # one published run without an error: our spread stands for both
-            found = difference(rng.normal(), Spread(1), mean, own)
+            gap = difference(rng.normal(), Spread(1), mean, own)
         else:
             values = rng.normal(size=theirs)
-            found = difference(values.mean(), Spread(theirs, values.std(ddof=1), theirs - 1), mean, own)
-        beyond += abs(found.z) > 2
+            gap = difference(values.mean(), Spread(theirs, values.std(ddof=1), theirs - 1), mean, own)
+        beyond += abs(gap.z) > 2
     # Welch's degrees of freedom are an approximation, so a quarter of the rate is allowed
     assert beyond / n == pytest.approx(BY_CHANCE, abs=BY_CHANCE / 4 + 3 * math.sqrt(BY_CHANCE / n))
 
 
 def test_a_paper_with_test_points_alone_borrows_our_refits_for_its_side():
-    found = difference(10.0, Spread(1, test=3.0), 16.0, Spread(4, refit=2.0, test=4.0))
-    assert found.error == pytest.approx(math.sqrt(3**2 + 4**2 + 2**2 * (1 + 1 / 4)))
-    assert (found.borrowed, found.refit_known) == ("ours", True)
-    assert found.z == pytest.approx(6 / found.error)
+    gap = difference(10.0, Spread(1, test=3.0), 16.0, Spread(4, refit=2.0, test=4.0))
+    assert gap.error == pytest.approx(math.sqrt(3**2 + 4**2 + 2**2 * (1 + 1 / 4)))
+    assert (gap.borrowed, gap.refit_known) == ("ours", True)
+    assert gap.z == pytest.approx(6 / gap.error)
 
 
 def test_a_paper_with_a_spread_over_runs_is_compared_by_runs_alone():
-    found = difference(0.0, Spread(10, refit=1.0), 1.0, Spread(5, refit=2.0, test=100.0))
-    assert found.error == pytest.approx(math.sqrt(1 / 10 + 4 / 5))
-    assert found.borrowed == ""
+    gap = difference(0.0, Spread(10, refit=1.0), 1.0, Spread(5, refit=2.0, test=100.0))
+    assert gap.error == pytest.approx(math.sqrt(1 / 10 + 4 / 5))
+    assert gap.borrowed == ""
 
 
 def test_one_seed_takes_the_published_spread_and_nothing_known_is_no_error():
-    found = difference(0.0, Spread(10, refit=1.0), 1.0, Spread(1))
-    assert found.error == pytest.approx(math.sqrt(1 / 10 + 1))
-    assert found.borrowed == "published"
+    gap = difference(0.0, Spread(10, refit=1.0), 1.0, Spread(1))
+    assert gap.error == pytest.approx(math.sqrt(1 / 10 + 1))
+    assert gap.borrowed == "published"
     assert difference(0.0, Spread(1), 1.0, Spread(1)) is None
     test_only = difference(0.0, Spread(1), 1.0, Spread(1, test=0.5))
     assert test_only.error == pytest.approx(0.5 * math.sqrt(2))

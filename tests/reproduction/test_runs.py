@@ -61,10 +61,10 @@ def found(table, records):
 
 
 def test_a_record_belongs_to_a_recipe_by_its_settings_on_any_device(table, identities):
-    made = found(table, [record(table, identities), record(table, identities, 1, ["trainer=cpu"])])
-    assert sorted(made.full) == [0, 1]
-    assert not made.partial
-    assert not made.stale
+    runs = found(table, [record(table, identities), record(table, identities, 1, ["trainer=cpu"])])
+    assert sorted(runs.full) == [0, 1]
+    assert not runs.partial
+    assert not runs.stale
     other = found(table, [record(table, identities, 0, ["training.updates=60"])])
     assert not other.full
     assert other.stale == [
@@ -82,8 +82,8 @@ def test_a_setting_that_zoo_gained_later_does_not_disown_a_run(table, identities
 def test_a_run_is_partial_if_a_budget_of_time_ended_it(table, identities):
     short = record(table, identities, 0, ["training.max_seconds=60"], updates=20)
     whole = record(table, identities, 1, ["training.max_seconds=60"], updates=50)
-    made = found(table, [short, whole])
-    assert (sorted(made.partial), sorted(made.full)) == ([0], [1])
+    runs = found(table, [short, whole])
+    assert (sorted(runs.partial), sorted(runs.full)) == ([0], [1])
 
 
 def test_a_recipe_whose_files_are_not_here_yet_says_which():
@@ -259,9 +259,9 @@ def test_runs_of_another_table_count_and_its_damaged_records_are_not_named(
     record(table, identities, 1).write(tmp_path / "results/papers/small/records/b")
     (tmp_path / "runs/reproduce/other_table/broken").mkdir()
     (tmp_path / "runs/reproduce/other_table/broken/record.json").write_text("{")
-    found = report(table)
-    assert sorted(found.results[0].ours.seeds) == [0, 1]
-    assert found.warnings == []
+    report_of_table = report(table)
+    assert sorted(report_of_table.results[0].ours.seeds) == [0, 1]
+    assert report_of_table.warnings == []
     (tmp_path / "runs/reproduce/small/broken").mkdir(parents=True)
     (tmp_path / "runs/reproduce/small/broken/record.json").write_text("{")
     assert len(report(table).warnings) == 1
@@ -271,7 +271,7 @@ def test_an_infinite_difference_is_written_as_none_and_drawn_at_the_edge(identit
     table = small(ERROR | {"value": -2.0, "error": 0.0}, recipes={"flow": RECIPE})
     for seed in (0, 1):
         record(table, identities, seed, value=4.0).write(tmp_path / str(seed))
-    found = report(table, runs=tmp_path)
-    assert found.results[0].status == "differs: worse"
-    write(found, tmp_path / "out")
+    report_of_table = report(table, runs=tmp_path)
+    assert report_of_table.results[0].status == "differs: worse"
+    write(report_of_table, tmp_path / "out")
     assert json.loads((tmp_path / "out/table.json").read_text())["cells"][0]["z"] is None

@@ -58,18 +58,18 @@ def test_a_recalled_value_never_gets_a_verdict_or_a_difference():
 def test_no_shipped_cell_of_grade_m_gets_a_verdict_even_from_perfect_runs():
     recalled = read = 0
     for name in names():
-        found = load(name)
+        table_file = load(name)
         runs = {}
-        for cell in found.cells:
+        for cell in table_file.cells:
             if cell.recipe is not None and cell.value is not None:
-                column = found.columns[cell.column]
+                column = table_file.columns[cell.column]
                 value = cell.value / column.factor
                 one = [
                     run(value * (1 + 1e-3 * i), i, kind=column.kind or "exact", metric=column.metric)
                     for i in (0, 1)
                 ]
                 runs[cell.recipe] = RecipeRuns(dict(enumerate(one)))
-        for result in judge(found, found.cells, runs, {}):
+        for result in judge(table_file, table_file.cells, runs, {}):
             if result.cell.grade == "M":
                 recalled += 1
                 assert result.status not in VERDICTS, result.cell.name
@@ -95,8 +95,8 @@ def test_a_recalled_error_counts_as_not_published():
 )
 def test_a_published_error_over_test_points_is_one_or_two_standard_errors(kind, runs, test):
     cell = {"error": 0.4, "error_kind": kind, "error_runs": runs}
-    found = only(table(cell), made(3.0, 3.0, 3.0, error=0.3))
-    assert found.difference.error == pytest.approx(math.hypot(test, 0.3))
+    result = only(table(cell), made(3.0, 3.0, 3.0, error=0.3))
+    assert result.difference.error == pytest.approx(math.hypot(test, 0.3))
 
 
 @pytest.mark.parametrize(
@@ -104,11 +104,11 @@ def test_a_published_error_over_test_points_is_one_or_two_standard_errors(kind, 
 )
 def test_a_published_error_over_runs_is_a_deviation_or_a_standard_error(kind, deviation):
     cell = {"error": 0.4, "error_kind": kind, "error_runs": 10}
-    found = only(table(cell), made(3.0))  # one seed: the published spread stands for ours
+    result = only(table(cell), made(3.0))  # one seed: the published spread stands for ours
     expected = deviation * math.sqrt(1 + 1 / 10)
     few = only(table(cell | {"error_runs": 1_000_000}), made(3.0))
-    assert found.difference.error > expected  # widened: ten runs know their deviation badly
-    assert found.difference.error == pytest.approx(expected, rel=0.2)
+    assert result.difference.error > expected  # widened: ten runs know their deviation badly
+    assert result.difference.error == pytest.approx(expected, rel=0.2)
     assert few.refit_from == "published"
 
 
@@ -126,9 +126,9 @@ def test_one_seed_borrows_the_largest_spread_of_its_column():
         for row, recipe in (("A", "a"), ("B", "b"), ("C", "c"))
     ]
     recipes = {key: {"overrides": {"model": "maf"}} for key in "abc"}
-    found = table(cells=cells, recipes=recipes)
+    outcome = table(cells=cells, recipes=recipes)
     runs = {"a": made(3.0, 3.1)["flow"], "b": made(3.0, 3.3)["flow"], "c": made(3.0)["flow"]}
-    results = {result.cell.row: result for result in judge(found, found.cells, runs, {})}
+    results = {result.cell.row: result for result in judge(outcome, outcome.cells, runs, {})}
     assert results["C"].refit_from == "ours, row B"
     assert results["C"].difference.refit_known
 
@@ -175,11 +175,11 @@ def test_a_fit_in_closed_form_has_no_spread_over_refits():
         "error": 0.02,
         "error_kind": "two standard errors over test points",
     }
-    found = table(cell, closed_forms=forms)
-    result = only(found, {}, {"g": Fingerprint(3.001, 0.01, 1000, 3.0, True)})
+    outcome = table(cell, closed_forms=forms)
+    result = only(outcome, {}, {"g": Fingerprint(3.001, 0.01, 1000, 3.0, True)})
     assert result.status == "replicated"
     assert result.difference.error == pytest.approx(math.hypot(0.01, 0.01))
-    assert only(found, {}).label == "not run: needs --check-data"
+    assert only(outcome, {}).label == "not run: needs --check-data"
 
 
 def test_a_cell_that_is_not_run_says_what_it_needs():
@@ -196,8 +196,8 @@ def test_the_foot_names_exploding_test_points_and_selection_on_test_data(tmp_pat
     runs = made(3.0, 3.1)
     for one in runs["flow"].full.values():
         one.directory = tmp_path
-    found = table(ERROR | {"selected_on_test": True, "note": "with flips"})
-    lines = "\n".join(foot(Report(found, judge(found, found.cells, runs, {}))).lines())
+    result = table(ERROR | {"selected_on_test": True, "note": "with flips"})
+    lines = "\n".join(foot(Report(result, judge(result, result.cells, runs, {}))).lines())
     assert "2 of 1000 test points lie more than 10 robust deviations from the median" in lines
     assert "Flow/LL: the paper chose on the test set, zoo on validation." in lines
     assert "Flow/LL: with flips." in lines

@@ -112,7 +112,7 @@ def test_the_row_of_the_slide_has_the_columns_of_its_table() -> None:
 
 def test_a_part_of_the_gallery_is_one_picture_with_a_row_for_each_value() -> None:
     arrays = {"steps": np.zeros((3, 2, 1, 8, 8), np.uint8), "likely": np.full((5, 3, 4, 4), 255, np.uint8)}
-    found = pictures(arrays, 256)
-    assert found["steps"].shape == (3 * 8 * 4, 2 * 8 * 4, 3)
-    assert found["likely"].shape == (4 * 4, 5 * 4 * 4, 3)
-    assert (found["likely"] == 255).all()
+    images = pictures(arrays, 256)
+    assert images["steps"].shape == (3 * 8 * 4, 2 * 8 * 4, 3)
+    assert images["likely"].shape == (4 * 4, 5 * 4 * 4, 3)
+    assert (images["likely"] == 255).all()

@@ -70,13 +70,13 @@ def check_bijection(
         of_inverse, of_log_det = TOLERANCES[dtype]
         of_inverse = of_inverse if inverse_error is None else inverse_error
         of_log_det = of_log_det if log_det_error is None else log_det_error
-        made = copy.deepcopy(bijection).to(device, dtype).eval()
+        copied = copy.deepcopy(bijection).to(device, dtype).eval()
         points = x.to(device, dtype)
         given = None if context is None else context.to(device, dtype)
         with torch.no_grad():
-            z, log_det = made(points, given)
-            back, back_log_det = made.inverse(z, given)
-            alone, alone_log_det = made(points[:1], None if given is None else given[:1])
+            z, log_det = copied(points, given)
+            back, back_log_det = copied.inverse(z, given)
+            alone, alone_log_det = copied(points[:1], None if given is None else given[:1])
         assert z.dtype == dtype
         assert log_det.dtype == dtype
         assert log_det.shape == back_log_det.shape == (len(x),)
@@ -85,20 +85,20 @@ def check_bijection(
         close(log_det + back_log_det, torch.zeros_like(log_det), of_log_det, f"sum of log-dets in {dtype}")
         close(alone, z[:1], of_inverse, f"a row alone in {dtype}")
         close(alone_log_det, log_det[:1], of_log_det, f"log-det of a row alone in {dtype}")
-        close(log_det, jacobian_log_det(made, points, given), of_log_det, f"log-det in {dtype}")
+        close(log_det, jacobian_log_det(copied, points, given), of_log_det, f"log-det in {dtype}")
     check_gradients(bijection, x, context)
     check_state(bijection, x, context)
 
 
 def check_gradients(bijection: Bijection, x: Tensor, context: Tensor | None = None) -> None:
     """Check that every parameter, the input and the context have a finite gradient."""
-    made = copy.deepcopy(bijection).double().eval()
+    copied = copy.deepcopy(bijection).double().eval()
     x = x.double().requires_grad_()
     context = None if context is None else context.double().requires_grad_()
-    z, log_det = made(x, context)
+    z, log_det = copied(x, context)
     weights = torch.linspace(0.5, 1.5, z.numel(), dtype=z.dtype).view_as(z)
     ((z.square() * weights).sum() + log_det.sum()).backward()
-    reached = dict(made.named_parameters()) | {"x": x} | ({} if context is None else {"context": context})
+    reached = dict(copied.named_parameters()) | {"x": x} | ({} if context is None else {"context": context})
     for name, value in reached.items():
         if value.requires_grad and value.numel():
             assert value.grad is not None, f"{name} gets no gradient"
@@ -108,23 +108,23 @@ def check_gradients(bijection: Bijection, x: Tensor, context: Tensor | None = No
 
 def check_state(bijection: Bijection, x: Tensor, context: Tensor | None = None) -> None:
     """Check that another instance is the same map after loading the saved state."""
-    made = copy.deepcopy(bijection).eval()
-    other = copy.deepcopy(made)
+    copied = copy.deepcopy(bijection).eval()
+    other = copy.deepcopy(copied)
     with torch.no_grad():
         for value in [*other.parameters(), *(b for b in other.buffers() if b.is_floating_point())]:
             value.add_(0.1)
     stream = io.BytesIO()
-    torch.save(made.state_dict(), stream)
+    torch.save(copied.state_dict(), stream)
     stream.seek(0)
     other.load_state_dict(torch.load(stream, weights_only=True))
-    x = x.to(next(iter(made.parameters()), x).dtype)
+    x = x.to(next(iter(copied.parameters()), x).dtype)
     context = None if context is None else context.to(x.dtype)
-    persistent = {name for name, _ in made.named_parameters()} | set(made.state_dict())
-    for name, buffer in made.named_buffers():
+    persistent = {name for name, _ in copied.named_parameters()} | set(copied.state_dict())
+    for name, buffer in copied.named_buffers():
         if name not in persistent:  # must follow from the constructor, since it is not saved
             other.get_buffer(name).copy_(buffer)
     with torch.no_grad():
-        expected, actual = made(x, context), other(x, context)
+        expected, actual = copied(x, context), other(x, context)
     for ours, theirs in zip(expected, actual, strict=True):
         torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
 

@@ -121,12 +121,12 @@ def test_affine_layers_equal_those_of_nflows(residual: bool) -> None:
     peer = perturbed(
         MaskedAffineAutoregressiveTransform(DIM, HIDDEN, num_blocks=2, use_residual_blocks=residual)
     )
-    made = MADE(DIM, 2, (HIDDEN,) * 3, residual=residual).double()
+    network = MADE(DIM, 2, (HIDDEN,) * 3, residual=residual).double()
     layers = nflows_layers(peer.autoregressive_net)
     if residual:  # within a residual block all layers have one order of the units
         assert torch.equal(layers[1].mask, layers[2].mask)
-    copy_weights(made, layers)
-    check(LikeNflows(made), peer, lambda z: peer.inverse(z)[0])
+    copy_weights(network, layers)
+    check(LikeNflows(network), peer, lambda z: peer.inverse(z)[0])
 
 
 def test_residual_affine_layers_equal_those_of_normflows() -> None:
@@ -134,9 +134,9 @@ def test_residual_affine_layers_equal_those_of_normflows() -> None:
     from normflows.flows import MaskedAffineAutoregressive
 
     peer = perturbed(MaskedAffineAutoregressive(DIM, HIDDEN, num_blocks=2))
-    made = MADE(DIM, 2, (HIDDEN,) * 3, residual=True).double()
-    copy_weights(made, nflows_layers(peer.autoregressive_net))
-    check(LikeNormflows(made), peer, lambda z: peer.inverse(z)[0])
+    network = MADE(DIM, 2, (HIDDEN,) * 3, residual=True).double()
+    copy_weights(network, nflows_layers(peer.autoregressive_net))
+    check(LikeNormflows(network), peer, lambda z: peer.inverse(z)[0])
 
 
 def test_spline_layers_equal_those_of_nflows() -> None:
@@ -147,11 +147,11 @@ def test_spline_layers_equal_those_of_nflows() -> None:
             DIM, HIDDEN, num_bins=BINS, tails="linear", tail_bound=3.0, num_blocks=2
         )
     )
-    made = MADE(DIM, 3 * BINS - 1, (HIDDEN,) * 3, residual=True).double()
-    copy_weights(made, nflows_layers(peer.autoregressive_net))
+    network = MADE(DIM, 3 * BINS - 1, (HIDDEN,) * 3, residual=True).double()
+    copy_weights(network, nflows_layers(peer.autoregressive_net))
     with torch.no_grad():  # ours adds a constant to the raw slopes, so that zeros give the identity
-        made.output.bias.view(DIM, -1)[:, 2 * BINS :] -= RAW_SLOPE
-    check(MaskedSplineAutoregressive(made, BINS, 3.0), peer, lambda z: peer.inverse(z)[0])
+        network.output.bias.view(DIM, -1)[:, 2 * BINS :] -= RAW_SLOPE
+    check(MaskedSplineAutoregressive(network, BINS, 3.0), peer, lambda z: peer.inverse(z)[0])
 
 
 @pytest.mark.parametrize("spline", [False, True])
@@ -161,9 +161,9 @@ def test_layers_equal_those_of_zuko(spline: bool) -> None:
     settings = {"transforms": 1, "hidden_features": (HIDDEN, HIDDEN)}
     flow = perturbed(NSF(DIM, bins=BINS, **settings) if spline else MAF(DIM, **settings))
     transform = flow.transform.transforms[0]
-    made = MADE(DIM, 3 * BINS - 1 if spline else 2, (HIDDEN, HIDDEN)).double()
-    copy_weights(made, [layer for layer in transform.hyper if hasattr(layer, "mask")])
-    ours = (LikeZukoSpline if spline else LikeZuko)(made)
+    network = MADE(DIM, 3 * BINS - 1 if spline else 2, (HIDDEN, HIDDEN)).double()
+    copy_weights(network, [layer for layer in transform.hyper if hasattr(layer, "mask")])
+    ours = (LikeZukoSpline if spline else LikeZuko)(network)
     check(ours, lambda x: transform().call_and_ladj(x), lambda z: transform().inv(z))
 
 
@@ -177,9 +177,9 @@ def test_whole_flows_equal_those_of_zuko(spline: bool) -> None:
     layers: list[Bijection] = []
     for index, transform in enumerate(flow.transform.transforms):
         order = torch.arange(DIM) if index % 2 == 0 else torch.arange(DIM).flip(0)
-        made = MADE(DIM, 3 * BINS - 1 if spline else 2, (HIDDEN, HIDDEN)).double()
-        copy_weights(made, [layer for layer in transform.hyper if hasattr(layer, "mask")], order)
-        one = (LikeZukoSpline if spline else LikeZuko)(made)
+        network = MADE(DIM, 3 * BINS - 1 if spline else 2, (HIDDEN, HIDDEN)).double()
+        copy_weights(network, [layer for layer in transform.hyper if hasattr(layer, "mask")], order)
+        one = (LikeZukoSpline if spline else LikeZuko)(network)
         layers += [Permutation(order), one, Permutation(order)]
     ours = Flow(DataSpec((DIM,)), Chain(layers)).double().eval()
     x = 2 * normal(9, DIM)

@@ -192,8 +192,8 @@ def test_adjoint_gradients_reach_the_context(direction):
     def gradient(adjoint):
         flow = tight(field, train_trace="exact", adjoint=adjoint, atol=1e-9, rtol=1e-9).train()
         learned = embedding.clone().requires_grad_()
-        found = getattr(flow, direction)(x, learned.tanh())
-        parts = [found] if direction == "invert" else [found[0].square(), found[1]]
+        result = getattr(flow, direction)(x, learned.tanh())
+        parts = [result] if direction == "invert" else [result[0].square(), result[1]]
         return torch.autograd.grad(sum(part.sum() for part in parts), learned)[0]
 
     direct = gradient(False)

@@ -155,9 +155,9 @@ def test_the_kind_of_likelihood_depends_on_the_dequantisation():
     flow = small(PAIR, "variational")
     assert flow.likelihood == "lower bound"
     assert flow.likelihood_details() == {"dequantisation": "variational"}
-    found = likelihood(flow.eval(), torch.tensor([[0, 1], [2, 2]]), PAIR, dequantisation_samples=5)
-    assert found["bits_per_dim"].kind == "lower bound"
-    assert found["bits_per_dim"].details["dequantisation_samples"] == 5
+    metrics = likelihood(flow.eval(), torch.tensor([[0, 1], [2, 2]]), PAIR, dequantisation_samples=5)
+    assert metrics["bits_per_dim"].kind == "lower bound"
+    assert metrics["bits_per_dim"].details["dequantisation_samples"] == 5
     assert small(PAIR, "uniform").likelihood == "exact"
     assert repeats("exact", {"dequantisation": "uniform"}, 7) == 7
     assert repeats("lower bound", {"dequantisation": "gaussian"}, 7) == 7

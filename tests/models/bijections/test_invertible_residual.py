@@ -53,7 +53,7 @@ def test_inverse_has_the_gradient_of_the_inverse_function():
         x, log_det = bijection.inverse(z)
     assert counter.count == bijection.last_iterations + 2  # its gradient and its log-determinant: one each
     loss = (weights * x).sum() + log_det.sum()
-    found = torch.autograd.grad(loss, [z, *bijection.parameters()])
+    gradients = torch.autograd.grad(loss, [z, *bijection.parameters()])
 
     def unrolled(z):
         x = z
@@ -62,7 +62,7 @@ def test_inverse_has_the_gradient_of_the_inverse_function():
         return (weights * x).sum() - bijection(x)[1].sum()
 
     expected = torch.autograd.grad(unrolled(z), [z, *bijection.parameters()])
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 
@@ -85,11 +85,11 @@ def test_gradients_equal_those_through_the_exact_log_det():
         layer.iterations = 0  # the same sigma in both passes
     weights = torch.arange(1.0, 6.0, dtype=torch.float64)  # gradients of each row, not only their sum
     z, log_det = bijection(x)
-    found = torch.autograd.grad((weights * (log_det + z.sum(1))).sum(), list(bijection.parameters()))
+    gradients = torch.autograd.grad((weights * (log_det + z.sum(1))).sum(), list(bijection.parameters()))
     rows = [torch.autograd.functional.jacobian(lambda v: v + bijection.g(v[None])[0], r, True) for r in x]
     loss = (weights * (torch.linalg.slogdet(torch.stack(rows))[1] + (x + bijection.g(x)).sum(1))).sum()
     expected = torch.autograd.grad(loss, list(bijection.parameters()))
-    for a, b in zip(found, expected, strict=True):
+    for a, b in zip(gradients, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
 
 

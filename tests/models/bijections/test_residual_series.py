@@ -79,33 +79,35 @@ def test_the_number_of_further_terms_has_its_distribution(count, none):
 @pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS[1:])
 def test_training_values_and_weighted_gradients_are_unbiased(estimator, gradient):
     g, rows, repeats = network((3,), activation="lipswish"), points(2, 3), 150
-    made = block(g, estimator=estimator, gradient=gradient, terms=2).train()
+    residual_block = block(g, estimator=estimator, gradient=gradient, terms=2).train()
     # Some implementations fail if the first row has weight zero.
     weights = torch.tensor([0.0, 2.0], dtype=torch.float64)
-    jacobians = [torch.autograd.functional.jacobian(lambda v: made.g(v[None])[0], r, True) for r in rows]
+    jacobians = [
+        torch.autograd.functional.jacobian(lambda v: residual_block.g(v[None])[0], r, True) for r in rows
+    ]
     truth = torch.linalg.slogdet(torch.stack(jacobians) + torch.eye(3))[1]
     first = g.layers[0].layer.weight
     (expected,) = torch.autograd.grad((weights * truth).sum(), first)
     values, gradients = [], []
     for _ in range(repeats):  # each pass draws one number of terms
-        log_det = made(rows.repeat(16, 1))[1].view(16, 2)
+        log_det = residual_block(rows.repeat(16, 1))[1].view(16, 2)
         values.append(log_det.mean(0).detach())
         gradients.append(torch.autograd.grad((weights * log_det.mean(0)).sum(), first)[0])
-    for found, wanted, errors in ((values, truth.detach(), 4), (gradients, expected, 5)):
-        found = torch.stack(found)
-        error = found.std(0) / math.sqrt(repeats)
+    for result, wanted, errors in ((values, truth.detach(), 4), (gradients, expected, 5)):
+        result = torch.stack(result)
+        error = result.std(0) / math.sqrt(repeats)
         assert wanted.abs().max() > 1e-2
-        assert ((found.mean(0) - wanted).abs() <= errors * error + 1e-5).all()
+        assert ((result.mean(0) - wanted).abs() <= errors * error + 1e-5).all()
 
 
 @pytest.mark.parametrize(("estimator", "gradient"), ESTIMATORS)
 def test_the_gradient_does_not_change_the_value(estimator, gradient):
-    made = block(network((4,)), estimator=estimator, gradient=gradient).train()
+    residual_block = block(network((4,)), estimator=estimator, gradient=gradient).train()
     x = points(6, 4)
     with rng.keyed(rng.keys(1, count=6)), torch.no_grad():
-        value = made(x)[1]
+        value = residual_block(x)[1]
     with rng.keyed(rng.keys(1, count=6)):
-        torch.testing.assert_close(made(x)[1], value)
+        torch.testing.assert_close(residual_block(x)[1], value)
 
 
 def test_roulette_draws_a_count_per_row_in_evaluation_and_one_in_training():
@@ -156,9 +158,9 @@ def test_normflows_agrees_on_a_block_with_copied_weights():
     flow = normflows.flows.Residual(theirs, reverse=False).double().eval()
     # normflows' fixed point stops at 1e-5
     for mine, other, error in ((block, flow.forward, 1e-6), (block.inverse, flow.inverse, 1e-5)):
-        found, log_det = mine(x)
+        result, log_det = mine(x)
         expected, expected_log_det = other(x)
-        torch.testing.assert_close(found, expected.detach(), rtol=0, atol=error)
+        torch.testing.assert_close(result, expected.detach(), rtol=0, atol=error)
         torch.testing.assert_close(log_det, expected_log_det.detach().to(log_det), rtol=0, atol=error)
 
 

@@ -103,11 +103,11 @@ def test_gradients_of_a_deep_chain_in_float32(size, error):
         for layer in layers:
             layer.layers[2].net[-1].weight.mul_(size)
             layer.layers[2].net[-1].bias.mul_(size)
-    x, found = torch.randn(32, 4), []
+    x, result = torch.randn(32, 4), []
     for chain in (Reversible(copy.deepcopy(layers)), Chain(layers)):
         parts = gradients(chain.eval(), LOSSES["likelihood"], x, None)
-        found.append(torch.cat([part.flatten() for part in parts]))
-    assert (found[0] - found[1]).norm() <= error * found[1].norm()
+        result.append(torch.cat([part.flatten() for part in parts]))
+    assert (result[0] - result[1]).norm() <= error * result[1].norm()
 
 
 @pytest.mark.parametrize("nested", [False, True])

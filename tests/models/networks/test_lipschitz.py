@@ -103,9 +103,9 @@ def test_a_pair_of_waves_is_accurate_at_any_rate(rate):
     activation, x = SinCos(), torch.linspace(-3, 3, 7)[:, None]
     with torch.no_grad():
         activation.scale.fill_(rate)
-    found = activation(x)
+    result = activation(x)
     expected = copy.deepcopy(activation).double()(x.double())
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(activation.linearise(x)[0], found)
-    found.sum().backward()
+    torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(activation.linearise(x)[0], result)
+    result.sum().backward()
     assert activation.scale.grad.isfinite()

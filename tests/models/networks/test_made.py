@@ -14,13 +14,13 @@ from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
     ("dim", "hidden"), [(2, (1,)), (3, (2, 5)), (6, (5, 5)), (7, (20, 6, 9)), (43, (64, 42))]
 )
 def test_made_has_every_dependency_and_no_other(dim: int, hidden: tuple[int, ...]) -> None:
-    made = MADE(dim, 2, hidden)
-    assert made.coverage() == 1
+    network = MADE(dim, 2, hidden)
+    assert network.coverage() == 1
     with torch.no_grad():  # positive weights: no dependency cancels, no unit is off
-        for parameter in made.double().parameters():
+        for parameter in network.double().parameters():
             parameter.copy_(torch.rand(parameter.shape, dtype=torch.float64) / 10 + 0.01)
     slope = torch.autograd.functional.jacobian(
-        lambda v: made(v[None])[0], torch.rand(dim, dtype=torch.float64)
+        lambda v: network(v[None])[0], torch.rand(dim, dtype=torch.float64)
     )
     allowed = torch.ones(dim, dim).tril(-1).bool()
     for parameter_slope in slope.unbind(1):
@@ -31,12 +31,12 @@ def test_made_has_every_dependency_and_no_other(dim: int, hidden: tuple[int, ...
 @pytest.mark.parametrize(("dim", "hidden"), [(9, (3, 5)), (30, (7, 4, 7)), (6, (40, 2)), (2, (1,))])
 @pytest.mark.filterwarnings("ignore:MADE with")
 def test_coverage_counts_what_the_masks_connect(dim: int, hidden: tuple[int, ...], context: int) -> None:
-    made = MADE(dim, 3, hidden, context)
+    network = MADE(dim, 3, hidden, context)
     paths = torch.eye(dim, dtype=torch.float64)
-    for layer in [*made.layers, made.output]:
+    for layer in [*network.layers, network.output]:
         paths = layer.mask.double() @ paths  # type: ignore[operator, union-attr]
     connected = int((paths[::3] > 0).sum())
-    assert made.coverage() == pytest.approx(connected / (dim * (dim - 1) / 2))
+    assert network.coverage() == pytest.approx(connected / (dim * (dim - 1) / 2))
 
 
 def test_made_that_is_too_narrow_loses_little() -> None:
@@ -49,12 +49,12 @@ def test_made_that_is_too_narrow_loses_little() -> None:
 
 @pytest.mark.parametrize("context", [0, 2])
 def test_made_of_one_dimension_depends_on_the_context_alone(context: int) -> None:
-    made = perturbed(MADE(1, 2, (8,), context=context))
+    network = perturbed(MADE(1, 2, (8,), context=context))
     c = normal(1, context).expand(5, -1) if context else None
-    out = made(normal(5, 1), c)
+    out = network(normal(5, 1), c)
     assert torch.equal(out, out[:1].expand_as(out))
     if context:
-        assert not torch.allclose(out, made(normal(5, 1), c + 1))
+        assert not torch.allclose(out, network(normal(5, 1), c + 1))
 
 
 def test_made_warns_where_a_narrow_layer_loses_dependencies() -> None:
@@ -82,38 +82,38 @@ def test_invalid_settings_of_made_are_an_error(settings: dict[str, object], mess
     "settings", [{"activation": "tanh"}, {"hidden": (9, 9, 9), "residual": True}], ids=str
 )
 def test_made_in_other_forms_has_every_dependency(settings: dict[str, object], context: int) -> None:
-    made = perturbed(MADE(7, 2, **{"hidden": (9, 12), "context": context} | settings))  # type: ignore[arg-type]
-    assert made.coverage() == 1
+    network = perturbed(MADE(7, 2, **{"hidden": (9, 12), "context": context} | settings))  # type: ignore[arg-type]
+    assert network.coverage() == 1
     slope = torch.zeros(7, 2, 7, dtype=torch.float64)
     for x in normal(5, 7):  # at a single point a ReLU may hide a dependency
         c = normal(1, context, seed=2) if context else None
-        slope += torch.autograd.functional.jacobian(lambda v, c=c: made(v[None], c)[0], x).abs()
+        slope += torch.autograd.functional.jacobian(lambda v, c=c: network(v[None], c)[0], x).abs()
     for parameter_slope in slope.unbind(1):
         assert torch.equal(parameter_slope != 0, torch.ones(7, 7).tril(-1).bool())
 
 
 def test_dropout_is_for_training_only() -> None:
-    made = perturbed(MADE(5, 2, (16, 16), residual=True, dropout=0.5))
+    network = perturbed(MADE(5, 2, (16, 16), residual=True, dropout=0.5))
     x = normal(3, 5)
-    assert torch.equal(made(x), made(x))
-    made.train()
-    assert not torch.equal(made(x), made(x))
+    assert torch.equal(network(x), network(x))
+    network.train()
+    assert not torch.equal(network(x), network(x))
 
 
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("context", [0, 2])
 def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual: bool) -> None:
-    made = perturbed(MADE(7, 3, (40, 40), context, residual=residual, draw=1))
+    network = perturbed(MADE(7, 3, (40, 40), context, residual=residual, draw=1))
     x, c = normal(7), normal(1, context, seed=2) if context else None
-    jacobian = torch.autograd.functional.jacobian(lambda x: made(x[None], c)[0], x)
+    jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None], c)[0], x)
     depends = jacobian.abs().sum(1) > 0
     assert torch.equal(depends, torch.ones(7, 7, dtype=torch.bool).tril(-1)), (
         "all allowed dependencies and no others"
     )
     rows, own = normal(4, 7), c.expand(4, -1) if c is not None else None
     with torch.no_grad():
-        filled, parameters = made.generate(4, lambda i, _: rows[:, i], own)
-        torch.testing.assert_close(parameters, made(rows, own), rtol=1e-12, atol=1e-12)
+        filled, parameters = network.generate(4, lambda i, _: rows[:, i], own)
+        torch.testing.assert_close(parameters, network(rows, own), rtol=1e-12, atol=1e-12)
     assert torch.equal(filled, rows)
 
 
