@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
+
+from zoo.record import files
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -34,3 +37,19 @@ def test_links_of_the_site_lead_to_its_own_pages():
 def test_links_of_the_readme_exist():
     targets = re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text())
     assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
+
+
+def test_names_of_a_runs_files_stand_in_one_module():
+    """Outside of docstrings, which explain them to people; a sample's default picture is another file."""
+    texts = [value for value in vars(files).values() if isinstance(value, str)]
+    names = {text for text in texts if re.fullmatch(r"\w+\.\w{3,4}", text)}
+    assert {"record.json", "progress.json", "last.ckpt", "samples.png"} <= names
+    others = [
+        f"{file.relative_to(ROOT)}: {node.value}"
+        for file in sorted((ROOT / "zoo").rglob("*.py"))
+        if file.name not in ("files.py", "parser.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and node.value in {*names, files.CHECKPOINTS}
+    ]
+    # The torch hub's folder of weights, and a figure of a comparison.
+    assert others == ["zoo/comparison/commands.py: samples.png", "zoo/evaluation/features.py: checkpoints"]

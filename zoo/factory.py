@@ -12,11 +12,10 @@ from zoo.config import model_settings
 from zoo.config.targets import class_of, make
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, cut_off
+from zoo.record import BEST, CHECKPOINTS, LAST
 
 if TYPE_CHECKING:
     from zoo.models.core.model import GenerativeModel
-
-CHECKPOINTS = ("best.ckpt", "last.ckpt")
 
 
 def build(name: str, spec: DataSpec, **overrides: Any) -> GenerativeModel:
@@ -67,8 +66,8 @@ def chosen_checkpoint(directory: Path) -> Path:
     Raises:
         ZooError: there is none.
     """
-    folder = directory / "checkpoints"
-    for name in CHECKPOINTS:
+    folder = directory / CHECKPOINTS
+    for name in (BEST, LAST):
         if (folder / name).exists():
             return folder / name
     raise ZooError(f"There is no checkpoint under {folder}; train the run first.")

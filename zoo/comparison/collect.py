@@ -20,8 +20,20 @@ import numpy as np
 from rich.console import Console
 
 from zoo.errors import ZooError
-from zoo.record import CURVES, DENSITY, GALLERY, LIKELIHOOD, RECORD, SAMPLES, Record, curves, read
-from zoo.record.timing import TIMING, read_timing, retimed
+from zoo.record import (
+    CHECKPOINTS,
+    CURVES,
+    DENSITY,
+    GALLERY,
+    LIKELIHOOD,
+    RECORD,
+    SAMPLES,
+    TIMING,
+    Record,
+    curves,
+    read,
+)
+from zoo.record.timing import read_timing, retimed
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
 LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
@@ -221,7 +233,7 @@ def _walk(path: Path) -> Iterator[Path]:
     except OSError:
         return
     for name in below:
-        if not name.startswith(".") and name != "checkpoints":
+        if not name.startswith(".") and name != CHECKPOINTS:
             yield from _walk(path / name)
 
 

@@ -30,14 +30,13 @@ from zoo.comparison.collect import Run, collect
 from zoo.comparison.commands import compare
 from zoo.comparison.page.shorten import Strings
 from zoo.errors import ZooError
-from zoo.record import CURVES, RECORD
+from zoo.record import CONFIG, CURVES, RECORD
 
 HOST = "127.0.0.1"
 PERIOD = 1.0  # seconds between two looks at the directory
 PATIENCE = 15.0  # seconds that a request waits for a change
 STALLED = 120.0  # seconds without a new row of curves, at least, after which a job counts as stalled
 POINTS = 40  # of a job's curve
-CONFIG = "config.yaml"
 Json = dict[str, Any]
 
 

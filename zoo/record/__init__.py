@@ -3,15 +3,20 @@
 from zoo.kinds import Kind, SamplingOrder
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import (
+    BEST,
     CHECKPOINTS,
     CONFIG,
     CURVES,
     DENSITY,
     ERRORS,
     GALLERY,
+    LAST,
     LIKELIHOOD,
+    PICTURE,
+    PROGRESS,
     RECORD,
     SAMPLES,
+    TIMING,
     clear,
     write_atomic,
 )
@@ -38,17 +43,22 @@ from zoo.record.schema import (
 
 __all__ = [
     "AXES",
+    "BEST",
     "CHECKPOINTS",
     "CONFIG",
     "CURVES",
     "DENSITY",
     "ERRORS",
     "GALLERY",
+    "LAST",
     "LIKELIHOOD",
+    "PICTURE",
+    "PROGRESS",
     "RECORD",
     "SAMPLES",
     "SCHEMA",
     "STATUSES",
+    "TIMING",
     "Cost",
     "CurveWriter",
     "DataDescription",

@@ -9,7 +9,10 @@
 - ``density.npz``, for points of the plane: the model's ``density`` on a grid beside the histogram of the
   ``data``, and their ``extent``.
 - ``gallery.npz``: pictures for looking at a model, see :mod:`zoo.evaluation.gallery`.
+- ``samples.png``: a picture of the first samples, of images.
+- ``timing.json``: the times of :mod:`zoo.record.timing`, where ``zoo time`` measured them.
 - ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
+- ``progress.json``: update, budget and losses while the run trains.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 
@@ -19,12 +22,13 @@ import os
 import tempfile
 from pathlib import Path
 
-RECORD, CURVES = "record.json", "curves.csv"
-SAMPLES, DENSITY, LIKELIHOOD = "samples.npz", "density.npz", "likelihood.npz"
+RECORD, CURVES, TIMING = "record.json", "curves.csv", "timing.json"
+SAMPLES, PICTURE, DENSITY, LIKELIHOOD = "samples.npz", "samples.png", "density.npz", "likelihood.npz"
 GALLERY = "gallery.npz"
-CONFIG, ERRORS, CHECKPOINTS = "config.yaml", "error.log", "checkpoints"
+CONFIG, ERRORS, PROGRESS = "config.yaml", "error.log", "progress.json"
+CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"  # a folder and two files in it
 _RESULTS = (
-    RECORD, CURVES, SAMPLES, "samples.png", DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, "progress.json",
+    RECORD, CURVES, SAMPLES, PICTURE, DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, PROGRESS,
 )  # fmt: skip
 
 

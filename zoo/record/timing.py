@@ -10,10 +10,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from zoo.errors import ZooError
-from zoo.record.files import write_atomic
+from zoo.record.files import TIMING, write_atomic
 from zoo.record.schema import Load, Record
-
-TIMING = "timing.json"
 
 
 @dataclass

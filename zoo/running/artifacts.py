@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.record import SAMPLES, write_atomic
+from zoo.record import PICTURE, SAMPLES, write_atomic
 
 SHOWN = 64  # images in the picture, and real examples beside the samples
 
@@ -21,7 +21,7 @@ def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | 
     Without any samples, both files are removed.
     """
     if len(samples) == 0:
-        for name in (SAMPLES, "samples.png"):
+        for name in (SAMPLES, PICTURE):
             (directory / name).unlink(missing_ok=True)
         return None
     dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
@@ -33,7 +33,7 @@ def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | 
     write_arrays(directory / SAMPLES, arrays)
     if samples.ndim != 4 or levels is None:
         return None
-    return write_grid(directory / "samples.png", samples[:SHOWN], levels)
+    return write_grid(directory / PICTURE, samples[:SHOWN], levels)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray] | None) -> None:

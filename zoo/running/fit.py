@@ -23,7 +23,7 @@ from zoo.errors import ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.evaluation.settings import Settings
 from zoo.processes import is_first_rank
-from zoo.record import CHECKPOINTS, Cost, Stability
+from zoo.record import CHECKPOINTS, LAST, Cost, Stability
 from zoo.running.provenance import peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
@@ -98,7 +98,7 @@ class Fit:
         self.module = module = training_module(spec, model)
         module.training_set = data
         folder = directory / CHECKPOINTS
-        self.last = folder / "last.ckpt"
+        self.last = folder / LAST
         self.checkpoint = _read(self.last) if resume else None
         self.curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
         if self.checkpoint is not None:  # the data begin where the checkpoint ends

@@ -20,8 +20,10 @@ from zoo.evaluation.gallery import gallery
 from zoo.evaluation.protocol import evaluate, protocol_contents, protocol_hash
 from zoo.processes import is_first_rank, lock
 from zoo.record import (
+    CHECKPOINTS,
     DENSITY,
     GALLERY,
+    LAST,
     LIKELIHOOD,
     DataDescription,
     Judgement,
@@ -223,7 +225,7 @@ def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory
 
 def _trained(record: Record, directory: Path, spec: RunSpec) -> bool:
     """Return whether training came to its end. A run that failed in its evaluation was trained, too."""
-    last = directory / "checkpoints" / "last.ckpt"
+    last = directory / CHECKPOINTS / LAST
     if record.status == "finished":
         return True
     if record.status != "failed" or not last.exists():

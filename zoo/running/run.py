@@ -23,7 +23,7 @@ from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
 from zoo.ranks import world_size
-from zoo.record import CHECKPOINTS, CONFIG, RECORD, Record, clear, read, write_atomic
+from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Record, clear, read, write_atomic
 from zoo.running.check import check
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show
@@ -178,7 +178,7 @@ def _modified(directory: Path) -> int | None:
 def _refuse_another(spec: RunSpec, directory: Path) -> None:
     """Raise a ZooError if the directory holds a run with other settings, which must not be overwritten."""
     record = ended(directory)
-    if record is None and not (directory / CHECKPOINTS / "last.ckpt").exists():
+    if record is None and not (directory / CHECKPOINTS / LAST).exists():
         return
     try:  # as it was trained: a record that was judged again has other settings of the evaluation
         earlier = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))

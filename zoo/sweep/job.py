@@ -13,10 +13,9 @@ from typing import Any
 from zoo.config import Identity
 from zoo.errors import REFUSED, STOPPED, ZooError, cut_off
 from zoo.processes import is_locked
-from zoo.record import RECORD, STATUSES, Provenance, Record, clear, read
+from zoo.record import PROGRESS, RECORD, STATUSES, Provenance, Record, clear, read
 from zoo.sweep.launcher import LOG, Launcher, Worker
 
-PROGRESS = "progress.json"
 REFUSED_STATE = "refused"
 # Signals by which the operating system ends a process for a fault of its own. It would crash again.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}

@@ -13,6 +13,7 @@ from zoo.record import (
     CURVES,
     DENSITY,
     LIKELIHOOD,
+    PICTURE,
     RECORD,
     SAMPLES,
     Record,
@@ -55,8 +56,8 @@ def _pictures_and_histograms(directory: Path) -> dict[str, Any]:
     best = best_validation(directory)
     if best is not None:
         values[BEST_LOSS] = best
-    if (directory / "samples.png").exists():
-        values["samples"] = wandb.Image(str(directory / "samples.png"))
+    if (directory / PICTURE).exists():
+        values["samples"] = wandb.Image(str(directory / PICTURE))
     if (directory / DENSITY).exists():
         picture = density_picture(directory / DENSITY)
         values["density"] = wandb.Image(picture, caption="data | model", file_type="png")

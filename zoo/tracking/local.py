@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from zoo.config import Identity
 from zoo.errors import ZooError
-from zoo.record import Record
+from zoo.record import PICTURE, Record
 from zoo.tracking.names import job_id
 
 
@@ -109,10 +109,8 @@ def finish_local(logger: Logger, record: Record, directory: Path) -> None:
     if isinstance(logger, TensorBoardLogger):
         with _never_fatal("TensorBoard did not take the results"):
             logger.log_metrics(final_values(record), step=step)
-            if (directory / "samples.png").exists():
-                logger.experiment.add_image(
-                    "samples", _picture(directory / "samples.png"), step, dataformats="HWC"
-                )
+            if (directory / PICTURE).exists():
+                logger.experiment.add_image("samples", _picture(directory / PICTURE), step, dataformats="HWC")
             logger.experiment.add_text("command", record.provenance.command or "", step)
             logger.finalize("success" if record.status == "finished" else "failed")
     elif isinstance(logger, Trackio):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zoo.errors import ZooError
 from zoo.processes import is_locked
+from zoo.record import CHECKPOINTS
 from zoo.tracking.login import logged_in
 
 AT_ONCE = 100  # segments for one call of `wandb sync`: the length of a command line is limited
@@ -65,7 +66,7 @@ def segments(place: Path) -> Iterator[Path]:
             inner.clear()
             yield from (Path(folder) / name for name in files if name.endswith(".wandb"))
         else:
-            inner[:] = [name for name in inner if name != "checkpoints"]
+            inner[:] = [name for name in inner if name != CHECKPOINTS]
 
 
 def is_uploaded(segment: Path) -> bool:

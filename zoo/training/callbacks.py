@@ -22,12 +22,11 @@ from zoo.models.core import rng
 from zoo.models.core.capabilities import HasTrainingStatistics, offers
 from zoo.models.core.flops import count_flops
 from zoo.ranks import rank, world_size
-from zoo.record import CurveWriter
+from zoo.record import PROGRESS, CurveWriter
 from zoo.training.averaging import running_norms
 from zoo.training.module import TrainingModule, unpack
 
 COUNTERS = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
-PROGRESS = "progress.json"
 STATISTICS_BATCHES = 20  # batches whose statistics stand beside averaged weights
 
 

@@ -15,6 +15,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from zoo.errors import CutOff
 from zoo.processes import ENDING
+from zoo.record import BEST, LAST
 from zoo.training import distributed
 from zoo.training.module import TrainingModule
 
@@ -46,8 +47,8 @@ class Checkpoints(pl.Callback):
 
     def save(self, trainer: pl.Trainer, better: bool = False) -> None:
         """Write ``last.ckpt``, and the same as ``best.ckpt`` if it is better than all before."""
-        last, best = self.directory / "last.ckpt", self.directory / "best.ckpt"
-        new, copy = self.directory / ".last.ckpt", self.directory / ".best.ckpt"
+        last, best = self.directory / LAST, self.directory / BEST
+        new, copy = self.directory / f".{LAST}", self.directory / f".{BEST}"
         try:
             trainer.save_checkpoint(new)  # every rank takes part
             if trainer.is_global_zero:
