@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from forked import SWEEP, run_small_sweep
 from rich.console import Console
 
 from zoo.cli import main
-from zoo.config import check_choices, compose_run
+from zoo.config import check_choices, compose_run, to_dict
+from zoo.config.identities import Identities
+from zoo.sweep import check as checking
 from zoo.sweep import plan_sweep, run_sweep
 
 
@@ -52,6 +55,62 @@ def test_the_lines_of_the_plan_can_be_pasted_into_a_shell(workdir, capsys):
     lists = "training.augment=[translation,cutout]"
     assert main(["sweep", "quickstart", "--dry-run", "model=gan", lists]) == 0
     assert f"'{lists}'" in capsys.readouterr().out  # the terminal prints the brackets, which are not markup
+
+
+@pytest.mark.parametrize("dry", [True, False])
+@pytest.mark.parametrize(
+    ("slip", "sentence"),
+    [
+        ("training.lr: [0.1, -1]", "training.lr must be a number, at least 0; got -1."),
+        ("training.betas: [[0.9, 0.99], [0.9]]", "training.betas must be two decays; got [0.9]."),
+        ("model.hidden: [[8], [0]]", "model.hidden must be a list of whole numbers"),
+        ("evaluation.samples: [20, 1.5]", "evaluation.samples must be"),
+        ("trainer.precision: [32-true, 16-mixed]", "trainer.precision must be"),
+        ("data.data_seed: [0, -1]", "data.data_seed must be"),
+        ("+trainer.max_epochs: [1]", "the budget is training.updates="),
+        ("+foo: [1]", "foo is not a section"),
+        ("training.accumulate: [1, 3]", "The global batch of 16 cannot be shared"),
+        ("data: [moons, table]", "data=table needs the path"),
+    ],
+)
+def test_a_slip_in_any_job_is_refused_while_the_sweep_is_planned(workdir, capsys, slip, sentence, dry):
+    text = SWEEP.replace("seed: [0]}", f"seed: [0, 1], {slip}}}")
+    Path("mine.yaml").write_text(re.sub(r"  data[^\n]*\n", "", text) if slip.startswith("data:") else text)
+    assert main(["sweep", "mine.yaml", *(["--dry-run"] if dry else [])]) == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
+    assert sentence in error
+    assert "No job was started" in error
+    assert not Path("runs").exists()
+
+
+def test_many_jobs_are_checked_once_for_each_distinct_section(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(checking, "check_section", lambda section, settings: seen.append(section))
+    grid = "grid: {model: [realnvp, maf], training.lr: [0.1, 0.2], seed: [0, 1, 2, 3, 4, 5, 6, 7]}"
+    (tmp_path / "mine.yaml").write_text(re.sub("grid: .*", grid, SWEEP))
+    plan = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+    checking.check_jobs(plan, [job.overrides for job in plan.jobs])
+    assert len(plan.jobs) == 32
+    assert Counter(seen) == {
+        "model": 2, "training": 2, "data": 1, "evaluation": 1, "trainer": 1, "logger": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model=maf", "data=moons", "training.lr=0.1", "seed=3"],
+        ["model=gan", "data=digits", "+trainer.deterministic=true"],
+        ["+width=3", "model=made", "model.hidden=[${width}]"],
+        ["experiment=glow_cifar10", "training.updates=5"],
+    ],
+    ids=" ".join,
+)
+def test_the_settings_of_many_runs_are_those_of_each(overrides):
+    composed = compose_run(overrides)
+    assert Identities().settings(overrides) == {
+        key: value for key, value in to_dict(composed).items() if key != "hydra"
+    }
 
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs/sweeps.md").read_text()

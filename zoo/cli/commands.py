@@ -11,6 +11,7 @@ def sweep(options: Namespace) -> int:
     from zoo.comparison import compare
     from zoo.record import RECORD
     from zoo.sweep import run_sweep
+    from zoo.sweep.check import check_jobs
 
     root, jobs = run_sweep(
         options.name,
@@ -20,6 +21,7 @@ def sweep(options: Namespace) -> int:
         dry_run=options.dry_run,
         retry_failed=options.retry_failed,
         again=options.again,
+        check=check_jobs,
     )
     if options.dry_run:
         return 0

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 import yaml
 from hydra.core.override_parser.types import OverrideType
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from zoo.config.compose import compose_run
 from zoo.config.identity import (
@@ -28,6 +28,7 @@ from zoo.config.identity import (
     Identity,
     identify,
     is_part_of_identity,
+    to_dict,
     without_sections,
 )
 from zoo.config.overrides import parse, split
@@ -89,6 +90,30 @@ class Identities:
                 config = _replace(config, part.keys, deepcopy(part.value))
         return Identity.of(base.identity.model, base.identity.data, config)
 
+    def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """Return all sections of ``compose_run(overrides)`` but ``hydra``, as plain values.
+
+        Sections that no override changes are the same objects in the settings of all runs with one choice of
+        groups. Interpolations are resolved, unless those of names that nothing else reads.
+
+        Raises:
+            ZooError: an unknown name or a key that does not exist.
+        """
+        parts = [_classify(text) for text in overrides]
+        if "other" in parts:
+            return _resolved(compose_run(overrides))
+        base = self._base(tuple(o for o, part in zip(overrides, parts, strict=True) if part == "choice"))
+        if base.has_interpolations or "${" in str(base.settings):
+            return _resolved(compose_run(overrides))
+        settings = base.settings
+        for part in parts:
+            if not isinstance(part, _Change):
+                continue
+            if not _is_leaf(settings, part.keys):
+                return _resolved(compose_run(overrides))
+            settings = _replace(settings, part.keys, part.value)
+        return settings
+
     def _base(self, overrides: tuple[str, ...]) -> _Base:
         if overrides not in self._bases:
             self._bases[overrides] = self._combined(overrides) or self._composed(overrides)
@@ -137,6 +162,10 @@ class Identities:
             for group in OTHERS
             for file in (root / group).glob("*.yaml")
         )
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    return to_dict(without_sections(config, ["hydra"]))
 
 
 def _may_reach(file: Path, section: str) -> bool:

@@ -192,6 +192,18 @@ def to_dict(node: Any) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
+def whole_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with 2.0, as ``2e0`` is read, as 2: Lightning counts in whole numbers.
+
+    >>> whole_numbers({"devices": 2.0, "precision": "32-true"})
+    {'devices': 2, 'precision': '32-true'}
+    """
+    return {
+        key: int(value) if isinstance(value, float) and value.is_integer() else value
+        for key, value in settings.items()
+    }
+
+
 def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(_plain(value), sort_keys=True, default=str).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from zoo.checks import NotNegative, Positive, check_settings
 from zoo.config.targets import class_of, make
 from zoo.config.trainer import refused
 from zoo.data.module import DataModule
+from zoo.data.user import UserData, existing
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.settings import Settings
 from zoo.running.fit import check_precision, processes, strategy
@@ -74,7 +75,9 @@ def _model(settings: Mapping[str, Any]) -> None:
 def _data(settings: Mapping[str, Any]) -> None:
     data = class_of(settings, "data", DataModule)
     if data.__module__.startswith("zoo."):
-        make(data, settings, "data")  # reads nothing
+        module = make(data, settings, "data")  # reads nothing
+        if isinstance(module, UserData):
+            existing(module.path, module.name, "FILE_OR_FOLDER")
 
 
 def _training(settings: Mapping[str, Any]) -> None:

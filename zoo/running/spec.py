@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import Identity, identify, to_dict
+from zoo.config import Identity, identify, to_dict, whole_numbers
 from zoo.config.overrides import absolute
 from zoo.errors import ZooError
 
@@ -41,14 +41,6 @@ def check_names(config: DictConfig | Mapping[str, Any]) -> None:
                 f"{name} is not a section of the configuration{hint}, and nothing reads it; there are "
                 f"{', '.join(SECTIONS)} and seed."
             )
-
-
-def _whole(trainer: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with 2.0, as ``2e0`` is read, as 2: Lightning counts in whole numbers."""
-    return {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value
-        for key, value in trainer.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -98,7 +90,7 @@ class RunSpec:
             model=to_dict(config.model),
             training=to_dict(config.training),
             evaluation=to_dict(config.evaluation),
-            trainer=_whole(to_dict(config.trainer)),
+            trainer=whole_numbers(to_dict(config.trainer)),
             logger=to_dict(config.logger),
             overrides=[absolute(o) for o in overrides if not o.startswith("hydra.")],
             sweep=None if config.sweep is None else str(config.sweep),

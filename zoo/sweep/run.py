@@ -8,7 +8,7 @@ import shlex
 import signal
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -35,6 +35,7 @@ def run_sweep(
     again: bool = False,
     console: Console | None = None,
     launcher: Launcher | None = None,
+    check: Callable[[Plan, Sequence[Sequence[str]]], None] | None = None,
 ) -> tuple[Path, list[Job]]:
     """Run the jobs of a sweep that are not done; return its directory and its jobs.
 
@@ -48,6 +49,8 @@ def run_sweep(
         dry_run: print the plan and stop.
         retry_failed: run failed jobs again.
         again: make every run anew, without its earlier record and checkpoints.
+        check: checks the overrides of the jobs that are left, before any of them is started (see
+            :func:`zoo.sweep.check.check_jobs`, which imports torch); None: each job checks its own.
         launcher: what starts the jobs; by default the one that their ``launcher=`` names.
 
     Raises:
@@ -62,6 +65,9 @@ def run_sweep(
     for condition in plan.unmet:
         note = f"note: no job meets the condition '{condition}' of 'when'."
         console.print(note, style="yellow", markup=False)
+    if check is not None:
+        left = [job.overrides for job in plan.jobs if again or not job.adopt_record(retry_failed)]
+        check(plan, [*left, *(trial for search in plan.searches for trial in search.extremes())])
     if dry_run:
         _preview(plan, retry_failed, again, console)
         return plan.root, plan.jobs
