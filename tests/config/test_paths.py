@@ -17,23 +17,19 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_path_of_data_may_have_any_name(workdir, name):
+def test_the_path_of_data_and_the_directory_of_a_run_may_have_any_name(workdir, name):
     (workdir / name).write_text("a,b\n")
-    overrides = ["data=table", f"data.path={name}"]
-    config = compose_run(overrides)
+    directory = "runs/x" if "${" in name else f"runs/{name}"  # there Hydra's interpolations hold
+    config = compose_run(["data=table", f"data.path={name}", f"hydra.run.dir={directory}"])
     assert config.data.path == name
+    assert config.hydra.run.dir == directory
     assert identify(config).config["data"]["content"] is not None
     kept = RunSpec.of(config).overrides
     assert kept[0] == "data=table"
-    again = compose_run(kept)  # as `zoo evaluate` does
+    again = compose_run([*kept, run_dir_override(workdir / name)])  # as `zoo evaluate` does
     assert again.data.path == str(workdir / name)
+    assert again.hydra.run.dir == str(workdir / name)
     assert identify(again).config_hash == identify(config).config_hash
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if "${" not in name])
-def test_the_directory_of_a_run_may_have_any_name(workdir, name):
-    assert compose_run([f"hydra.run.dir=runs/{name}"]).hydra.run.dir == f"runs/{name}"
-    assert compose_run([run_dir_override(workdir / name)]).hydra.run.dir == str(workdir / name)
 
 
 def test_the_directory_of_a_sweeps_job_may_look_like_an_interpolation(workdir):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
+from contract import jacobian_log_det
 from hydra.utils import get_class
 
 import zoo
@@ -44,7 +46,17 @@ CASES = [(name, data) for name in MODELS for data in SPECS if (name, data) not i
 DENSITIES = [(name, data) for name, data in CASES if name in WITH_DENSITY]
 FAMILIES = {"flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"}
 RESIDUAL = {"iresnet", "residual_flow"}
+STEEP = {"nsf_autoregressive", "nsf_coupling", "vae_hierarchical"}  # on the plane
 SOLVER_TOLERANCE = 1e-5  # atol and rtol of every model that solves an ODE
+# The same code with less to compute, for tests whose bounds are wider than what a looser solver changes.
+LOOSE = {"solver": {"atol": 1e-3, "rtol": 1e-3}}
+QUICK: dict[str, dict[str, Any]] = {
+    "diffusion": LOOSE | {"sampler": {"steps": 10}, "terms": 8},
+    "ffjord": LOOSE,
+    "flow_matching": LOOSE | {"unet": {"channels": 8}},
+    "iresnet": {"blocks": 2},
+    "residual_flow": {"blocks": 2},
+}
 
 
 def build(name: str, spec: zoo.DataSpec, scale: float = 0.02, **settings) -> GenerativeModel:
@@ -84,7 +96,7 @@ def test_samples_lie_in_data_space_and_follow_the_seed(name, data, device):
     spec = SPECS[data]
     # the levels of an untrained decoder, or of weights near zero, are the same for all seeds
     spread = {"vae_dense": {"sample_pixels": True}, "pacgan": {"start": 0.5}}.get(name, {})
-    model = build(name, spec, **spread).to(device)
+    model = build(name, spec, **spread, **QUICK.get(name, {})).to(device)
     assert model.family in FAMILIES
     assert model.likelihood in {"exact", "lower bound", "estimate", "none"}
     samples = model.sample(3, seed=7)
@@ -98,7 +110,7 @@ def test_samples_lie_in_data_space_and_follow_the_seed(name, data, device):
 @pytest.mark.parametrize("device", DEVICES)
 def test_the_density_depends_only_on_the_example(name, data, device):
     spec = SPECS[data]
-    model, x = build(name, spec).to(device), some_data(spec)
+    model, x = build(name, spec, **QUICK.get(name, {})).to(device), some_data(spec)
     with torch.no_grad():
         values = model.log_prob(x)
         assert values.shape == (len(x),)
@@ -143,7 +155,7 @@ def test_sample_accepts_a_generator():
 def test_probabilities_of_all_small_examples_sum_to_one(name):
     """Over all 256 images of 2x2 pixels and 4 levels, or all 512 bit strings, bounds sum to at most 1."""
     spec = SPECS["binary" if name in BINARY else "2x2"]
-    model = build(name, spec)
+    model = build(name, spec, **QUICK.get(name, {}))
     values = torch.arange(spec.levels)
     x = torch.cartesian_prod(*[values] * spec.dim).view(-1, *spec.shape)
     draws = {"autoregressive": 1, "continuous flow": 6, "diffusion": 12}.get(model.family, 60)
@@ -165,9 +177,9 @@ def test_probabilities_of_all_small_examples_sum_to_one(name):
 def test_density_on_the_plane_integrates_to_one(name):
     # a mixture seen through five layers of ReLUs reaches out of the square as soon as its weights move
     model = build(name, SPECS["plane"], scale=0.01 if name == "maf_mog" else 0.02)
-    # each point needs an ODE or a Jacobian
+    # each point needs an ODE or a Jacobian; without kinks the sum over a coarse grid is the integral
     smooth = model.family in ("continuous flow", "diffusion") or name in RESIDUAL
-    axis = torch.linspace(-12, 12, 121 if smooth else 241)
+    axis = torch.linspace(-12, 12, 61 if smooth else 241 if name in STEEP else 161)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
         mass = torch.cat([model.log_prob(part).double().exp() for part in grid.split(4096)]).sum().item()
@@ -192,9 +204,7 @@ def test_transform_inverts_and_its_log_det_is_autograds(name):
     back, back_log_det = model.transform.inverse(z)
     torch.testing.assert_close(back, x, rtol=0, atol=of_x)
     torch.testing.assert_close(log_det, -back_log_det, rtol=0, atol=of_log_det)
-    for i in range(len(x)):
-        jacobian = torch.autograd.functional.jacobian(lambda v: model.transform(v[None])[0][0], x[i])
-        assert torch.linalg.slogdet(jacobian)[1].item() == pytest.approx(log_det[i].item(), abs=of_log_det)
+    torch.testing.assert_close(jacobian_log_det(model.transform, x), log_det, rtol=0, atol=of_log_det)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -230,7 +240,7 @@ def labelled(name):
 @pytest.mark.parametrize("name", CONDITIONAL)
 def test_samples_follow_their_labels(name):
     spec = labelled(name)
-    model = build(name, spec, scale=0.05, conditional=True)
+    model = build(name, spec, scale=0.05, conditional=True, **QUICK.get(name, {}))
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     samples = model.sample(6, y=y, seed=3)
     spec.check(samples)
@@ -243,7 +253,8 @@ def test_samples_follow_their_labels(name):
 @pytest.mark.parametrize("name", [name for name in CONDITIONAL if name in WITH_DENSITY])
 def test_a_density_given_labels_is_that_of_each_examples_own(name):
     spec = labelled(name)
-    model, x = build(name, spec, scale=0.05, conditional=True), some_data(spec)
+    quick = {key: value for key, value in QUICK.get(name, {}).items() if key != "solver"}
+    model, x = build(name, spec, scale=0.05, conditional=True, **quick), some_data(spec)
     y = torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
         given = [model.log_prob(x, torch.full((6,), label)) for label in range(3)]
@@ -269,7 +280,7 @@ def is_a_weight(name):
 def test_the_density_without_labels_is_the_mixture_over_them(name):
     """Noisy bounds and estimates are mixed otherwise, see ``core/test_label_mixture.py``."""
     spec = labelled(name)
-    model, x = build(name, spec, scale=0.05, conditional=True), some_data(spec)
+    model, x = build(name, spec, scale=0.05, conditional=True, **QUICK.get(name, {})), some_data(spec)
     with torch.no_grad():
         given = [model.log_prob(x, torch.full((6,), label)) for label in range(3)]
         mixture = torch.stack(given).logsumexp(0) - math.log(3)

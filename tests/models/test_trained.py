@@ -30,7 +30,7 @@ def digits() -> DataModule:
     return data
 
 
-def trained(name: str, updates: int = 30, batch: int = 64) -> Flow:
+def trained(name: str, updates: int = 30, batch: int = 32) -> Flow:
     """Return a flow after some updates of Adam by maximum likelihood, whose loss must have fallen."""
     data = digits()
     model, images = zoo.build(name, data.spec), data.splits["train"]

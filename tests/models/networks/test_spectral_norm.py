@@ -111,7 +111,7 @@ def test_norms_in_training_stay_at_the_bound_if_iterated_to_a_tolerance(toleranc
 
     A tolerance leaves less than a percent, where another singular value overtakes the first one.
     """
-    shape = (2, 6, 6)
+    shape = (2, 4, 4)
     spectral = Spectral(coefficient=COEFFICIENT, iterations=2, train_tolerance=tolerance)
     g = LipschitzNetwork(shape, (8, 8), spectral).double().train()
     optimizer = torch.optim.Adam(g.parameters(), lr=5e-3)
