@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
 import pytest
 import yaml
-from recipe_tools import recipe_model
+from omegaconf import DictConfig
+from recipe_tools import recipe_config, recipe_model
 
 from zoo.config import check_choices, compose_run, identify, options, shipped, to_dict
 from zoo.config.compose import merged
@@ -18,12 +20,17 @@ from zoo.sweep import check_sweep, expand
 EXPERIMENTS = options("experiment")
 
 
+@functools.cache
+def composed(*overrides: str) -> DictConfig:
+    return compose_run(overrides)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_setting_of_a_recipe_exists_in_its_model_data_and_training(name):
-    recipe = compose_run([f"+experiment={name}"])
+    recipe = recipe_config(name)
     choices = recipe.hydra.runtime.choices
     groups = [f"{group}={choices[group]}" for group in ("model", "data", "training")]
-    plain = compose_run(groups)
+    plain = composed(*groups)
     for section in ("model", "data", "training"):
         assert keys(recipe[section]) == keys(plain[section])
     trainer = ("trainer", "logger", "evaluation")
@@ -354,7 +361,7 @@ def test_every_recipe_has_an_entry_with_the_settings_of_its_paper():
 
 @pytest.mark.parametrize("name", STATED)
 def test_a_recipe_has_the_settings_that_its_paper_states(name):
-    config = compose_run([f"+experiment={name}"])
+    config = recipe_config(name)
     assert config.data.name == {"toy": "8gaussians"}.get(data := data_of(name), data)
     for section, stated in STATED[name].items():
         settings = to_dict(config[section])
@@ -363,7 +370,7 @@ def test_a_recipe_has_the_settings_that_its_paper_states(name):
 
 @pytest.mark.parametrize("name", EPOCHS)
 def test_updates_are_epochs_times_whole_batches(name):
-    training = compose_run([f"+experiment={name}"]).training
+    training = recipe_config(name).training
     epochs, train, batch = EPOCHS[name]
     assert training.batch_size == batch
     assert training.updates == epochs * (train // batch)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from zoo.config import compose_run, to_dict
 from zoo.data.spec import DataSpec
@@ -24,8 +26,14 @@ SPECS = {
 }
 
 
+@functools.cache
+def recipe_config(name: str) -> DictConfig:
+    """Return the composed ``+experiment=name``, to read and not to change."""
+    return compose_run([f"+experiment={name}"])
+
+
 def recipe_model(name: str) -> Any:
     """Return the model of ``+experiment=name`` for data of the recipe's shape, on the meta device."""
-    config = compose_run([f"+experiment={name}"])
+    config = recipe_config(name)
     with torch.device("meta"):
         return instantiate(to_dict(config.model), SPECS[config.data.name])
