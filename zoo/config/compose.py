@@ -41,6 +41,10 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     try:
         config = _compose(overrides, return_hydra_config=True)
         OmegaConf.resolve(without_sections(config, ["hydra"]))
+        for directory in (config.hydra.run, config.hydra.sweep):
+            text = str(OmegaConf.to_container(directory, resolve=False))
+            if "${" in text.replace("${zoo.run_id:}", ""):
+                OmegaConf.to_container(directory, resolve=True)
         whole_seed(config.get("seed"))
         return config
     except RecursionError:
@@ -72,9 +76,18 @@ def check_choices(overrides: Sequence[str]) -> None:
         group = override.key_or_group
         if group not in GROUPS:
             continue
+        if override.is_delete():
+            continue
         known = options(group)
-        for choice in list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]:
-            if isinstance(choice, str | int) and str(choice) not in known:
+        choices = list(override.sweep_iterator()) if override.is_sweep_override() else [override.value()]
+        if group == "experiment" and choices and isinstance(choices[0], list):  # recipes one over the other
+            choices = choices[0]
+        for choice in choices:
+            if isinstance(choice, bool) or not isinstance(choice, str | int) or not str(choice):
+                raise ZooError(
+                    f"{group}= takes one name, such as {group}={known[0]}; got '{text.partition('=')[2]}'."
+                )
+            if str(choice) not in known:
                 raise unknown({"data": "data set"}.get(group, group), str(choice), known)
 
 
@@ -162,6 +175,11 @@ def _sentence(message: str, overrides: Sequence[str]) -> str:
         return str(unknown("setting", match.group(1), known)) + (
             " (A new key is written with a leading +.)" if section in _WITH_NEW_KEYS and name else ""
         )
+    reading = next((text for text in overrides if "${" in text), "the configuration")
+    if match := re.search(r"Environment variable '([^']*)' not found", message):
+        return f"The environment variable {match.group(1)}, which {reading} reads, is not set; set it."
+    if match := re.search(r"Interpolation key '([^']*)' not found", message):
+        return f"There is no setting {match.group(1)}, which {reading} reads; write one that exists."
     if "invalid literal for int" in message or "Error merging override" in message:
         for text in overrides:
             parent = split(text)[0].lstrip("+~").rpartition(".")[0]
