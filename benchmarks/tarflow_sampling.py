@@ -29,7 +29,9 @@ def main() -> None:
     torch.manual_seed(0)
     rows = []
     for tokens in (16, 64, 256):
-        block = TransformerAutoregressive(tokens, FEATURES, False, WIDTH, LAYERS, HEAD_WIDTH).eval()
+        block = TransformerAutoregressive(
+            tokens, FEATURES, width=WIDTH, layers=LAYERS, head_width=HEAD_WIDTH
+        ).eval()
         for parameter in block.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
         z = torch.randn(BATCH, tokens, FEATURES)

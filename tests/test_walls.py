@@ -53,3 +53,17 @@ def test_names_of_a_runs_files_stand_in_one_module():
     ]
     # The torch hub's folder of weights, and a figure of a comparison.
     assert others == ["zoo/comparison/commands.py: samples.png", "zoo/evaluation/features.py: checkpoints"]
+
+
+def test_a_constructor_of_many_arguments_takes_few_of_them_by_place():
+    """After the third argument a call by place cannot be read."""
+    many = [
+        f"{file.relative_to(ROOT)}: {node.name}"
+        for file in sorted((ROOT / "zoo").rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        for function in node.body
+        if isinstance(function, ast.FunctionDef) and function.name == "__init__"
+        if len(function.args.args) > 7 and not function.args.kwonlyargs
+    ]
+    assert many == []

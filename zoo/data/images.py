@@ -51,6 +51,7 @@ class Images(UserData):
     def __init__(
         self,
         name: str = "images",
+        *,
         root: str | Path | None = None,
         path: str | Path | None = None,
         size: int | None = None,

@@ -47,6 +47,7 @@ class Table(UserData):
     def __init__(
         self,
         name: str = "table",
+        *,
         root: str | Path | None = None,
         path: str | Path | None = None,
         header: bool | None = None,

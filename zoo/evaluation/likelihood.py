@@ -65,19 +65,7 @@ def score(
     Raises:
         ZooError: the model declares no likelihood.
     """
-    declaration = declared(model)
-    kind = declaration.likelihood
-    if kind is None:
-        kinds = ", ".join(get_args(Likelihood))
-        raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {kinds}.")
-    details = dict(model.likelihood_details()) if offers(model, HasLikelihoodDetails) else {}
-    if declaration.conditional:
-        details["labels"] = f"mixture over {spec.classes} equally likely labels"
-    copies = repeats(kind, details, dequantisation_samples)
-    if copies > 1:
-        kind = "lower bound"
-        details["dequantisation_samples"] = copies
-
+    kind, details, copies = _kind(model, spec, dequantisation_samples)
     if len(x) == 0:
         return _empty(spec, kind, details, "There are no test examples."), None
     try:
@@ -103,19 +91,50 @@ def score(
             details["estimation_reason"] = str(error)
     nats = _mean(NegativeLogLikelihood(sync_on_compute=False), values)
     result = {"nll": _metric(nats, "nats", kind, details)}
+    result |= _divergence(x, values, nats, kind, details, entropy, log_density)
+    if spec.levels is not None:
+        bits = _mean(BitsPerDim(spec.dim, sync_on_compute=False), values)
+        result["bits_per_dim"] = _metric(bits, "bits/dim", kind, dict(details))
+    return result, values
+
+
+def _kind(model: nn.Module, spec: DataSpec, samples: int) -> tuple[Kind, dict[str, Any], int]:
+    """Return the kind of a model's likelihood, its details, and how many noises per example are combined."""
+    declaration = declared(model)
+    kind = declaration.likelihood
+    if kind is None:
+        kinds = ", ".join(get_args(Likelihood))
+        raise ZooError(f"{type(model).__name__}.likelihood is {kind!r}; use one of {kinds}.")
+    details = dict(model.likelihood_details()) if offers(model, HasLikelihoodDetails) else {}
+    if declaration.conditional:
+        details["labels"] = f"mixture over {spec.classes} equally likely labels"
+    copies = repeats(kind, details, samples)
+    if copies > 1:
+        kind = "lower bound"
+        details["dequantisation_samples"] = copies
+    return kind, details, copies
+
+
+def _divergence(
+    x: Tensor,
+    values: Tensor,
+    nats: Value,
+    kind: Kind,
+    details: dict[str, Any],
+    entropy: float | None,
+    log_density: Callable[[Tensor], Tensor] | None,
+) -> dict[str, Metric]:
+    """Return ``kl``, of data whose density or entropy is known, and nothing of other data."""
     if log_density is not None:
         gain = log_density(x).to(device="cpu", dtype=torch.float64)
         about = {"estimator": "mean of log p(data) - log q(model)", "entropy": entropy}
         about |= {} if entropy is None else {"nll_minus_entropy": nats.value - entropy}
         kl = _mean(NegativeLogLikelihood(sync_on_compute=False), values - gain)
-        result["kl"] = _metric(kl, "nats", kind, details | about)
-    elif entropy is not None:
+        return {"kl": _metric(kl, "nats", kind, details | about)}
+    if entropy is not None:
         kl = replace(nats, value=nats.value - entropy, details={})
-        result["kl"] = _metric(kl, "nats", kind, details | {"entropy": entropy})
-    if spec.levels is not None:
-        bits = _mean(BitsPerDim(spec.dim, sync_on_compute=False), values)
-        result["bits_per_dim"] = _metric(bits, "bits/dim", kind, dict(details))
-    return result, values
+        return {"kl": _metric(kl, "nats", kind, details | {"entropy": entropy})}
+    return {}
 
 
 def _mean(mean: NegativeLogLikelihood, values: Tensor) -> Value:

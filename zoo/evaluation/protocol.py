@@ -92,6 +92,18 @@ class Evaluation:
     likelihoods: dict[str, np.ndarray] | None = None
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What the protocol is given of the data; for the attributes see the arguments of :func:`evaluate`."""
+
+    splits: Mapping[str, Tensor]
+    spec: DataSpec
+    natural: bool
+    entropy: float | None
+    log_density: Callable[[Tensor], Tensor] | None
+    modes: tuple[Tensor, float] | None
+
+
 def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
     """Return the full protocol: the version of its code and its settings, without machine paths."""
     return Protocol(VERSION, Settings.of(settings).identity())
@@ -143,6 +155,7 @@ def evaluate(
 
     torch's global random state is left as it was.
     """
+    facts = DataFacts(splits, spec, natural, entropy, log_density, modes)
     chosen = Settings.of(settings)
     device, _ = placement(model)
     was_training = [module for module in model.modules() if module.training]
@@ -151,36 +164,14 @@ def evaluate(
         generators = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with generators, full_float32(device):
             torch.manual_seed(chosen.seed)
-            return _evaluate(
-                model,
-                splits,
-                spec,
-                natural=natural,
-                settings=chosen,
-                seed=seed,
-                entropy=entropy,
-                log_density=log_density,
-                modes=modes,
-                clock=clock,
-            )
+            return _evaluate(model, facts, chosen, seed, clock)
     finally:
         for module in was_training:
             module.training = True
 
 
-def _evaluate(
-    model: nn.Module,
-    splits: Mapping[str, Tensor],
-    spec: DataSpec,
-    *,
-    natural: bool,
-    settings: Settings,
-    seed: int,
-    entropy: float | None,
-    log_density: Callable[[Tensor], Tensor] | None,
-    modes: tuple[Tensor, float] | None,
-    clock: Clock,
-) -> Evaluation:
+def _evaluate(model: nn.Module, facts: DataFacts, settings: Settings, seed: int, clock: Clock) -> Evaluation:
+    splits, spec = facts.splits, facts.spec
     test = splits["test"]
     scored = subset(test, settings.likelihood_examples, settings.seed)
     metrics, values = score(
@@ -189,10 +180,10 @@ def _evaluate(
         spec,
         batch_size=settings.batch_size,
         dequantisation_samples=settings.dequantisation_samples,
-        entropy=entropy,
-        log_density=log_density,
+        entropy=facts.entropy,
+        log_density=facts.log_density,
     )
-    extractor, no_extractor = extractor_for(settings, spec, natural, splits, placement(model)[0])
+    extractor, no_extractor = extractor_for(settings, spec, facts.natural, splits, placement(model)[0])
     own_seed = sample_seed(settings.seed, seed)
     torch.manual_seed(own_seed)
     failure = None
@@ -210,11 +201,11 @@ def _evaluate(
         settings,
         extractor,
         no_extractor,
-        natural,
+        facts.natural,
         model=model,
         failure=failure,
         sample_seed=own_seed,
-        modes=modes,
+        modes=facts.modes,
     )
     metrics |= measure(context, sampling_details)
     torch.manual_seed(settings.seed)

@@ -54,7 +54,12 @@ class IAF(Flow):
 
         def layer(index: int) -> list[Bijection]:
             affine = MaskedAffineAutoregressive(
-                spec.dim, hidden, context, log_scale_bound, activation, residual
+                spec.dim,
+                hidden,
+                context=context,
+                log_scale_bound=log_scale_bound,
+                activation=activation,
+                residual=residual,
             )
             return [Inverse(affine)]
 

@@ -80,7 +80,7 @@ class PixelCNN(GenerativeModel):
         self.made: MADE | None = None
         if spec.levels is None:
             self.network = "MADE-MoG"
-            self.made = MADE(spec.dim, 3 * components, hidden, self.context)
+            self.made = MADE(spec.dim, 3 * components, hidden, context=self.context)
             with torch.no_grad():  # equal components would stay equal
                 bias = self.made.output.bias.view(spec.dim, 3, components)
                 bias[:, 1] = torch.linspace(-2, 2, components) if components > 1 else 0.0
@@ -98,7 +98,7 @@ class PixelCNN(GenerativeModel):
             )
         else:
             self.network = "MADE-softmax"
-            self.made = MADE(spec.dim, spec.levels, hidden, self.context)
+            self.made = MADE(spec.dim, spec.levels, hidden, context=self.context)
 
     def likelihood_details(self) -> dict[str, Any]:
         return {"network": self.network}

@@ -104,7 +104,14 @@ class TarFlow(Flow):
         context = context_size(spec, conditional)
         inner = [
             TransformerAutoregressive(
-                tokens, features, index % 2 == 1, width, layers, head_width, context, log_scale_bound
+                tokens,
+                features,
+                reverse=index % 2 == 1,
+                width=width,
+                layers=layers,
+                head_width=head_width,
+                context=context,
+                log_scale_bound=log_scale_bound,
             )
             for index in range(blocks)
         ]

@@ -22,20 +22,21 @@ from zoo.models.networks.made import MADE
 def affine(
     dim: int, hidden: tuple[int, ...], context: int = 0, **settings: Any
 ) -> MaskedAffineAutoregressive:
-    return MaskedAffineAutoregressive(dim, hidden, context)
+    return MaskedAffineAutoregressive(dim, hidden, context=context)
 
 
 def unbounded(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
-    return MaskedAffineAutoregressive(dim, hidden, context, None)
+    return MaskedAffineAutoregressive(dim, hidden, context=context, log_scale_bound=None)
 
 
 def residual(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedAffineAutoregressive:
     widths = (max(hidden),) * 3
-    return MaskedAffineAutoregressive(dim, widths, context, activation="tanh", residual=True)
+    return MaskedAffineAutoregressive(dim, widths, context=context, activation="tanh", residual=True)
 
 
 def spline(dim: int, hidden: tuple[int, ...], context: int = 0) -> MaskedSplineAutoregressive:
-    return MaskedSplineAutoregressive(MADE(dim, 14, (max(hidden),) * 2, context, "tanh", True), bins=5)
+    network = MADE(dim, 14, (max(hidden),) * 2, context=context, activation="tanh", residual=True)
+    return MaskedSplineAutoregressive(network, bins=5)
 
 
 LAYERS = [affine, unbounded, residual, spline]

@@ -19,7 +19,8 @@ from zoo.models.networks.causal_transformer import Cache, CausalTransformer
 
 def block(reverse=False, tokens=5, features=2, context=0, amount=0.3, **settings):
     torch.manual_seed(0)
-    made = TransformerAutoregressive(tokens, features, reverse, 16, 2, 8, context, **settings)
+    sizes = {"width": 16, "layers": 2, "head_width": 8}
+    made = TransformerAutoregressive(tokens, features, reverse=reverse, context=context, **sizes, **settings)
     return roughen(made, amount).double()
 
 
@@ -64,7 +65,7 @@ def test_patches_become_tokens_in_raster_order(shape):
 
 @pytest.mark.parametrize("gradients", [False, True])
 def test_steps_with_a_cache_equal_the_whole_pass(gradients):
-    net = roughen(CausalTransformer(3, 4, 7, 16, 2, 8, context=2), 0.3).double()
+    net = roughen(CausalTransformer(3, 4, 7, width=16, layers=2, head_width=8, context=2), 0.3).double()
     x, context = torch.randn(2, 7, 3).double(), torch.randn(2, 2).double()
     with torch.set_grad_enabled(gradients):
         cache = Cache(7)
@@ -146,9 +147,9 @@ def test_two_hundred_blocks_and_outputs_of_fifty_stay_finite():
         z, log_det = made(torch.randn(2, 5, 2).to(next(made.parameters()).dtype))
         assert torch.isfinite(z).all()
         assert torch.isfinite(log_det).all()
-    deep = Chain(
-        [roughen(TransformerAutoregressive(2, 2, i % 2 == 1, 8, 1, 8), 0.02, seed=i) for i in range(200)]
-    )
+    sizes = {"width": 8, "layers": 1, "head_width": 8}
+    blocks = [TransformerAutoregressive(2, 2, reverse=i % 2 == 1, **sizes) for i in range(200)]
+    deep = Chain([roughen(block, 0.02, seed=i) for i, block in enumerate(blocks)])
     for value in (-1.0, 0.0, 3.0):
         z, log_det = deep(torch.full((2, 2, 2), value))
         assert torch.isfinite(z).all()

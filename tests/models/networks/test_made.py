@@ -31,7 +31,7 @@ def test_made_has_every_dependency_and_no_other(dim: int, hidden: tuple[int, ...
 @pytest.mark.parametrize(("dim", "hidden"), [(9, (3, 5)), (30, (7, 4, 7)), (6, (40, 2)), (2, (1,))])
 @pytest.mark.filterwarnings("ignore:MADE with")
 def test_coverage_counts_what_the_masks_connect(dim: int, hidden: tuple[int, ...], context: int) -> None:
-    network = MADE(dim, 3, hidden, context)
+    network = MADE(dim, 3, hidden, context=context)
     paths = torch.eye(dim, dtype=torch.float64)
     for layer in [*network.layers, network.output]:
         paths = layer.mask.double() @ paths  # type: ignore[operator, union-attr]
@@ -103,7 +103,7 @@ def test_dropout_is_for_training_only() -> None:
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("context", [0, 2])
 def test_drawn_degrees_make_an_autoregressive_network_too(context: int, residual: bool) -> None:
-    network = perturbed(MADE(7, 3, (40, 40), context, residual=residual, draw=1))
+    network = perturbed(MADE(7, 3, (40, 40), context=context, residual=residual, draw=1))
     x, c = normal(7), normal(1, context, seed=2) if context else None
     jacobian = torch.autograd.functional.jacobian(lambda x: network(x[None], c)[0], x)
     depends = jacobian.abs().sum(1) > 0

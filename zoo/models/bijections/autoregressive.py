@@ -85,6 +85,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         self,
         dim: Positive,
         hidden: Sequence[Positive] = (128, 128),
+        *,
         context: NotNegative = 0,
         log_scale_bound: PositiveFloat | None = 5.0,
         activation: Activation = "relu",

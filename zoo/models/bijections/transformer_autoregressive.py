@@ -34,6 +34,7 @@ class TransformerAutoregressive(Bijection):
         self,
         tokens: int,
         features: int,
+        *,
         reverse: bool = False,
         width: int = 64,
         layers: int = 2,
@@ -47,7 +48,13 @@ class TransformerAutoregressive(Bijection):
         self.tokens, self.reverse = tokens, reverse
         self.log_scale_bound = None if log_scale_bound is None else float(log_scale_bound)
         self.network = CausalTransformer(
-            features, 2 * features, tokens - 1, width, layers, head_width, context
+            features,
+            2 * features,
+            tokens - 1,
+            width=width,
+            layers=layers,
+            head_width=head_width,
+            context=context,
         )
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -89,6 +89,7 @@ class MixtureMADE(Distribution):
         dim: Positive,
         components: Positive = 10,
         hidden: Sequence[Positive] = (128, 128),
+        *,
         context: NotNegative = 0,
         activation: Activation = "relu",
         residual: bool = False,

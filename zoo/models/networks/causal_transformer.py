@@ -36,6 +36,7 @@ class CausalTransformer(nn.Module):
         in_features: int,
         out_features: int,
         length: int,
+        *,
         width: int = 64,
         layers: int = 2,
         head_width: int = 16,

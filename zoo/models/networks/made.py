@@ -123,6 +123,7 @@ class MADE(nn.Module):
         dim: Positive,
         parameters: Positive = 2,
         hidden: Sequence[Positive] = (128, 128),
+        *,
         context: NotNegative = 0,
         activation: Activation = "relu",
         residual: bool = False,
