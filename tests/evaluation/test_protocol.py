@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from zoo.errors import NoLikelihood, Unsound, ZooError
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import EXTRACTORS, RANDOM, Extractor, select
 from zoo.evaluation.likelihood import likelihood
-from zoo.evaluation.protocol import announcement, evaluate, generate, samples_for
+from zoo.evaluation.metrics.frechet import FrechetDistance
+from zoo.evaluation.protocol import announcement, evaluate, generate, samples_for, shortage
 from zoo.evaluation.settings import Settings
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic
@@ -390,3 +392,50 @@ def test_log_likelihoods_of_examples_are_kept_with_their_indices():
         assert values.tolist() == expected.tolist(), "each value belongs to the example at its index"
     assert judge(Gan()).likelihoods is None
     assert judge(Broken()).likelihoods is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes", "is_own", "sentence"),
+    [
+        ({}, {"train": 134, "val": 17, "test": 17}, True, None),
+        (
+            {},
+            {"train": 128, "val": 16, "test": 16},
+            True,
+            r"raise data\.test_fraction .*reference=train",
+        ),
+        ({}, {"train": 128, "val": 16, "test": 16}, False, "has 16; compare with evaluation.reference=train"),
+        ({}, {"train": 9, "val": 1, "test": 2}, True, "test split has 2; give more data"),
+        (
+            {"reference": "train"},
+            {"train": 9, "val": 1, "test": 2},
+            True,
+            "has 10; give more data",
+        ),
+        ({"reference": "train"}, {"train": 16, "val": 1, "test": 2}, True, None),
+        (
+            {"samples": 16},
+            {"train": 900, "val": 90, "test": 90},
+            True,
+            "over 16 samples",
+        ),
+    ],
+)
+def test_too_few_examples_for_a_frechet_distance_show_before_training(settings, sizes, is_own, sentence):
+    spec = DataSpec((1, 6, 6), levels=256)
+    extractor, _ = select(spec, natural=False, reference_n=2)
+    text = shortage(Settings(**settings), extractor, sizes, is_own)
+    assert (text is None) == (sentence is None)
+    assert sentence is None or re.search(sentence, text)
+
+
+def test_the_reason_of_an_empty_frechet_distance_names_the_set_that_is_too_small():
+    images = torch.randint(256, (40, 1, 6, 6))
+    extractor, _ = select(DataSpec((1, 6, 6), levels=256), natural=False, reference_n=2)
+    few = images[:3]
+    for real, generated, advice in ((few, images, r"data\.test_fraction"), (images, few, "Raise evaluation")):
+        distance = FrechetDistance(extractor)
+        distance.update(real, real=True)
+        distance.update(generated, real=False)
+        with pytest.raises(ZooError, match=advice):
+            distance.compute()

@@ -18,7 +18,9 @@ def moments(features: Tensor) -> tuple[int, Tensor, Tensor]:
     return len(features), features.sum(0), features.T @ features
 
 
-def statistics(n: int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
+def statistics(
+    n: int, total: Tensor, outer: Tensor, remedy: str = "Raise evaluation.samples, or compare on more data."
+) -> tuple[Tensor, Tensor]:
     """Return the mean ``(D,)`` and the unbiased covariance ``(D, D)`` from :func:`moments`.
 
     Raises:
@@ -30,7 +32,7 @@ def statistics(n: int, total: Tensor, outer: Tensor) -> tuple[Tensor, Tensor]:
     if n <= dim:
         raise ZooError(
             f"A Fréchet distance of {dim}-dimensional features needs more than {dim} examples in each "
-            f"set; got {n}. Raise evaluation.samples, or compare on more data."
+            f"set; got {n}. {remedy}"
         )
     mean = total / n
     covariance = (outer - n * torch.outer(mean, mean)) / (n - 1)

@@ -74,6 +74,38 @@ def announcement(settings: Settings, extractor: Extractor | None, natural: bool)
     return None
 
 
+def shortage(
+    settings: Settings, extractor: Extractor | None, sizes: Mapping[str, int], is_own: bool
+) -> str | None:
+    """Return a sentence if a Fréchet distance lacks examples, with what to do; None if not.
+
+    Args:
+        settings: the protocol's.
+        extractor: the one that they choose; None for no features.
+        sizes: examples by split.
+        is_own: whether the data are a user's own, whose splits have fractions.
+    """
+    if extractor is None:
+        return None
+    dim, n = extractor.dim, samples_for(settings, extractor)
+    if n <= dim:
+        return f"No Fréchet distance will be computed: it needs over {dim} samples; raise evaluation.samples."
+    real = sum(sizes.get(name, 0) for name in settings.reference_splits)
+    if real > dim:
+        return None
+    training, whole = sizes.get("train", 0) + sizes.get("val", 0), sum(sizes.values())
+    ways = []
+    if settings.reference == "test":
+        if is_own and whole - 2 > dim:
+            ways.append(f"raise data.test_fraction to give the test more than {dim}")
+        if training > dim:
+            ways.append("compare with evaluation.reference=train")
+    return (
+        f"No Fréchet distance will be computed: it needs more than {dim} real examples, and the "
+        f"{settings.reference} split has {real}; {', or '.join(ways) or 'give more data'}."
+    )
+
+
 @dataclass
 class Evaluation:
     """The results of the protocol.

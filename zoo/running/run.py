@@ -16,9 +16,9 @@ from omegaconf import DictConfig
 from zoo import factory
 from zoo.config import differing, find_own_modules
 from zoo.data.module import DataModule
-from zoo.data.user import listed
+from zoo.data.user import UserData, listed
 from zoo.errors import CutOff, ZooError
-from zoo.evaluation.protocol import announcement, extractor_for, protocol_contents, protocol_hash
+from zoo.evaluation.protocol import announcement, extractor_for, protocol_contents, protocol_hash, shortage
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
@@ -146,9 +146,14 @@ def _say_done(record: Record) -> None:
 def _announce(settings: Settings, data: DataModule) -> None:
     """Choose the feature extractor, and print what its choice means for the judgement."""
     extractor, _ = extractor_for(settings, data.spec, data.natural, data.splits)
-    sentence = announcement(settings, extractor, data.natural)
-    if sentence and is_first_rank():
-        print(f"zoo: {sentence}", file=sys.stderr)
+    sizes = {split: len(x) for split, x in data.splits.items()}
+    sentences = (
+        announcement(settings, extractor, data.natural),
+        shortage(settings, extractor, sizes, isinstance(data, UserData)),
+    )
+    if is_first_rank():
+        for sentence in filter(None, sentences):
+            print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def ended(directory: Path, retry_failed: bool = True) -> Record | None:

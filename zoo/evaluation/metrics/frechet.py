@@ -15,6 +15,11 @@ from zoo.evaluation.features import LARGE, Extractor
 from zoo.evaluation.halves import ROUNDS
 from zoo.evaluation.metrics import compare, metric
 
+REMEDIES = {  # what to do if a set has too few images
+    "generated": "Raise evaluation.samples.",
+    "real": "These are the real ones: give more of them (of your own, data.test_fraction), or compare with "
+    "evaluation.reference=train.",
+}
 FEW_ROUNDS = 10  # half-samples, where there are many features or no error is needed
 
 
@@ -86,7 +91,7 @@ class FrechetDistance(FeatureMetric):
 
     def _fit(self, name: str) -> tuple[Tensor, Tensor]:
         n, total, outer = self._moments(name)
-        return frechet.statistics(int(n), total, outer)
+        return frechet.statistics(int(n), total, outer, REMEDIES[name])
 
     def _estimate(self) -> Value:
         return Value(frechet.frechet_distance(*self._fit("generated"), *self._fit("real")))
