@@ -87,7 +87,7 @@ def test_a_trained_critic_estimates_the_density_ratio_and_the_divergence() -> No
     torch.manual_seed(0)
     model = Duel(scale=0.7, shift=1.5)
     real = torch.randn(50_000, 1)
-    duel(model, real, 700, 1024, loss="minimax")
+    duel(model, real, 500, 1024, loss="minimax")
     x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
     step = x[1] - x[0]
     p = torch.distributions.Normal(0.0, 1.0).log_prob(x).exp()
@@ -110,11 +110,11 @@ def test_point_masses_have_constant_jsd_and_growing_wasserstein_distance(
 ) -> None:
     """Arjovsky et al. 2017, example 1: masses at 0 and theta have JSD log 2 and W1 |theta|."""
     real = torch.zeros(1, 1)
-    classic = duel(Duel(0.0, distance), real, 150, 8, loss="minimax")
+    classic = duel(Duel(0.0, distance), real, 100, 8, loss="minimax")
     value = -classic["train/critic_loss"]
     assert (value + math.log(4)) / 2 == pytest.approx(math.log(2), abs=0.02)
 
-    bounded = duel(Duel(0.0, distance, "spectral"), real, 150, 8, loss="wasserstein")
+    bounded = duel(Duel(0.0, distance, "spectral"), real, 100, 8, loss="wasserstein", critic_lr=2e-2)
     assert -bounded["train/critic_loss"] == pytest.approx(distance, rel=0.03)
 
     # A penalised critic of slope s gains s theta - lambda (|s| - 1)^2, most at s = 1 + theta / (2 lambda).
@@ -122,7 +122,9 @@ def test_point_masses_have_constant_jsd_and_growing_wasserstein_distance(
     model = Duel(0.0, distance)
     model.critic.features, model.critic.head = nn.Identity(), nn.Linear(1, 1)
     nn.init.constant_(model.critic.head.weight, -0.5)
-    penalised = duel(model, real, 300, 8, loss="wasserstein", gradient_penalty=10.0, schedule="linear")
+    penalised = duel(
+        model, real, 200, 8, loss="wasserstein", gradient_penalty=10.0, schedule="linear", critic_lr=2e-2
+    )
     expected = distance * (1 + distance / 20)
     assert -penalised["train/critic_loss"] == pytest.approx(expected, rel=0.03)
 
@@ -133,8 +135,8 @@ def test_the_gradient_penalty_drives_slopes_to_one() -> None:
     train = moons()
     before = slopes(model, train).mean().item()
     settings = {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 3, "betas": (0.0, 0.9)}
-    rule = Adversarial(model, updates=150, batch_size=256, lr=1e-3, **(PLAIN | settings))
-    play(rule, train, 150, 256)
+    rule = Adversarial(model, updates=100, batch_size=128, lr=2e-3, **(PLAIN | settings))
+    play(rule, train, 100, 128)
     after = slopes(model, train)
     assert abs(before - 1) > 0.3
     assert after.mean().item() == pytest.approx(1, abs=0.1)
@@ -170,9 +172,9 @@ def coverage(x: Tensor) -> tuple[int, float]:
     return int((counts > len(x) / 64).sum()), close.float().mean().item()
 
 
-def cover(name: str, updates: int, **settings: object) -> tuple[int, float]:
+def cover(name: str, updates: int, hidden: int = 128, **settings: object) -> tuple[int, float]:
     train, _ = toy("8gaussians")
-    model = zoo.build(name, PLANE, latent_dim=2, hidden=128, depth=3)
+    model = zoo.build(name, PLANE, latent_dim=2, hidden=hidden, depth=3)
     settings = PLAIN | {"clip": None, "ema": 0.98} | settings
     rule = Adversarial(model, updates=updates, batch_size=256, **settings)
     play(rule, train, updates, 256)
@@ -194,7 +196,7 @@ WGAN_GP = {"loss": "wasserstein", "gradient_penalty": 0.1, "betas": (0.5, 0.9), 
 
 
 def test_wgan_gp_covers_eight_gaussians() -> None:
-    modes, share = cover("wgan_gp", 250, critic_steps=3, lr=4e-3, **WGAN_GP)
+    modes, share = cover("wgan_gp", 250, hidden=64, critic_steps=3, lr=4e-3, **WGAN_GP)
     assert modes == 8
     assert share > 0.8
 
