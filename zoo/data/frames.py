@@ -7,7 +7,6 @@ with comment lines, and have a header or none; the first rows determine all of t
 from __future__ import annotations
 
 import bz2
-import csv
 import gzip
 import io
 import lzma
@@ -16,24 +15,22 @@ import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
 import pandas as pd
 
+from zoo.data.header import FirstRows, first_rows, has_header, is_number
+from zoo.data.kinds import check_kind, utf16
+from zoo.data.marks import SPACES, find_marks
+from zoo.data.user import listed
 from zoo.errors import InvalidData, ZooError
 
 PARQUET, FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
 EXCEL = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 ROWS_LOOKED_AT = 1000
-_MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "-nan", "null", "none", "<na>", "inf", "-inf", "+inf"}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?\d+")
-_TRUTH = {"true", "false"}
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+|_level_\d+)*)?")
-_SPACES = r"\s+"
 Compression = Literal["gzip", "bz2", "xz", "zip"]
 
 
@@ -65,6 +62,7 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
     """
     suffix = path.suffix.lower()
     try:
+        suffix = _true_suffix(path)
         if suffix in PARQUET + FEATHER:
             read = pd.read_parquet if suffix in PARQUET else pd.read_feather
             frame = Frame(read(path), None)
@@ -92,71 +90,14 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
     return _without_index(frame)
 
 
-def has_header(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the first row names the columns.
-
-    True if one of its cells is text above numbers. If every cell above numbers is a number, True if these are
-    distinct whole numbers that differ from their columns in kind (the rows have fractions) or in distribution
-    (outside the rows' range by more than its width), or that count 0, 1, 2, ... like default names.
-
-    >>> has_header([["2019", "2020"], ["0.5", "1.5"], ["0.1", "-1"]])
-    True
-    >>> has_header([["3", "2020"], ["4", "2021"], ["3", "2019"]])
-    False
-    """
-    first, body = rows[0], rows[1:]
-    if not body:
-        return any(not is_number(cell) for cell in first)
-    columns = []
-    for i, cell in enumerate(first):
-        below = [row[i].strip() for row in body if i < len(row)]
-        below = [text for text in below if text.lower() not in _MISSING]
-        numeric = sum(is_number(text) or text.lower() in _TRUTH for text in below)
-        if below and 2 * numeric > len(below):
-            columns.append((cell.strip(), [text for text in below if is_number(text)]))
-    if not columns:  # all columns are text
-        return True
-    heads = [cell for cell, _ in columns if cell.lower() not in _MISSING]
-    if any(not is_number(cell) and cell.lower() not in _TRUTH for cell in heads):
-        return True
-    if not heads or not all(_WHOLE.fullmatch(cell) for cell in heads) or len(set(heads)) < len(heads):
-        return False
-    names = [int(cell) for cell in heads]
-    counted = len(names) > 2 and all(b - a == 1 for a, b in pairwise(names))
-    if counted and not _counts(rows[1]):
-        return True
-    return all(_differs(cell, below) for cell, below in columns if cell.lower() not in _MISSING)
-
-
-def is_number(text: str) -> bool:
-    """Return whether a cell is a finite number, with a decimal point."""
-    return _NUMBER.fullmatch(text.strip()) is not None
-
-
-def _counts(row: Sequence[str]) -> bool:
-    """Return whether a row of whole numbers rises by 1 from column to column."""
-    if not all(_WHOLE.fullmatch(cell.strip()) for cell in row):
-        return False
-    values = [int(cell) for cell in row]
-    return all(b - a == 1 for a, b in pairwise(values))
-
-
-def _differs(cell: str, below: Sequence[str]) -> bool:
-    """Return whether a whole number differs from the values below it in kind or in distribution."""
-    if not below:
-        return False
-    if 2 * sum(not _WHOLE.fullmatch(text) for text in below) > len(below):
-        return True
-    values = np.array([float(text) for text in below])
-    width = max(float(np.ptp(values)), 1.0)
-    return not values.min() - width <= float(cell) <= values.max() + width
-
-
 def _read_text(path: Path, header: bool | None) -> Frame:
     """Read separated text; see the module's docstring."""
     compression = _compression(path)
+    with _open(path, compression) as file:
+        start = file.read(1024)
+    check_kind(path, start)
     try:
-        return _read_encoded(path, header, compression, _unicode(path, compression))
+        return _read_encoded(path, header, compression, _unicode(start))
     except UnicodeDecodeError:
         return _read_encoded(path, header, compression, "cp1252")
 
@@ -164,30 +105,35 @@ def _read_text(path: Path, header: bool | None) -> Frame:
 def _read_encoded(path: Path, header: bool | None, compression: Compression | None, encoding: str) -> Frame:
     with _open(path, compression) as binary, io.TextIOWrapper(binary, encoding, newline="") as stream:
         lines = [line for line, _ in zip(stream, range(ROWS_LOOKED_AT), strict=False)]
-    comments = 0  # lines before the rows: blank or comments, of which the last may be the header
-    while comments < len(lines) and (not lines[comments].strip() or lines[comments].lstrip()[0] in "#%"):
-        comments += 1
-    sample = [line for line in lines[comments:] if line.strip()]
-    if not sample:
+    skip = 0  # lines before the rows: blank or comments, of which the last may be the header
+    while skip < len(lines) and (not lines[skip].strip() or lines[skip].lstrip()[0] in "#%"):
+        skip += 1
+    commented = [line.lstrip(" #%") for line in lines[:skip] if line.strip(" #%\r\n")]
+    if skip + 1 < len(lines) and re.fullmatch(r"sep=.", lines[skip].strip()):  # Excel's first line
+        skip += 1
+    sample = lines[skip:]
+    if not any(line.strip() for line in sample):
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
-    commented = [line.lstrip(" #%") for line in lines[:comments] if line.strip(" #%\r\n")]
-    skip = comments
-    if len(sample) > 1 and re.fullmatch(r"sep=.", sample[0].strip()):  # Excel's first line
-        skip += 1
-        sample = sample[1:]
-    separator, decimal = _separator(sample)
-    rows = [row for row in _cells(sample, separator) if row]
-    plain = [[cell.replace(",", ".") for cell in row] for row in rows] if decimal == "," else rows
-    names: list[str] | None = None
-    if header or (header is None and has_header(plain)):
-        names = [cell.strip() for cell in rows[0]]
-        skip += 1
-    elif header is None and commented:
-        cells = next(iter(_cells(commented[-1:], separator)), [])
-        if len(cells) == len(rows[0]) and not any(map(is_number, cells)):
-            names = [cell.strip() for cell in cells]
-    options: dict[str, Any] = {"sep": separator, "decimal": decimal}
-    if separator != _SPACES:
+    marks = find_marks([line for line in sample if line.strip()])
+    cells = marks.cells(sample)
+    kept = [i for i, row in enumerate(cells) if row]
+    rows = [cells[i] for i in kept]
+    names = None
+    if header is None and commented:
+        words = next(iter(marks.cells(commented[-1:])), [])
+        if len(words) == len(rows[0]) and not any(map(is_number, words)):
+            names = [cell.strip() for cell in words]
+    plain = [[marks.plain(cell) for cell in row] for row in rows]
+    if names is None or has_header(plain):
+        first = first_rows(plain, header)
+        taken = _decided(first, rows, path)
+        names = [cell.strip() for cell in rows[first.titles]] if taken else None
+        used = first.titles + int(taken) + int(first.units)
+        skip += kept[used - 1] + 1 if used else 0
+    else:
+        first = FirstRows(0, False, False)
+    options: dict[str, Any] = {"sep": marks.separator, "decimal": marks.decimal, "thousands": marks.thousands}
+    if marks.separator != SPACES:
         options["skipinitialspace"] = True
     try:
         body = pd.read_csv(
@@ -197,7 +143,7 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
             compression=compression,
             encoding=encoding,
             na_values=["?"],
-            float_precision="round_trip" if decimal == "." else None,
+            float_precision="round_trip" if marks.decimal == "." and not marks.thousands else None,
             low_memory=False,
             **options,
         )
@@ -211,11 +157,17 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
         raise InvalidData(
             f"{path}: line {line} has {seen} columns, not {expected}; give every row the same columns."
         ) from error
-    frame = Frame(body, names is not None)
+    frame = Frame(body, names is not None, _notes(first, rows))
+    if marks.decimal == ",":
+        frame.notes.append("Its decimal mark is a comma")
+    if marks.thousands:
+        frame.notes.append(f"Its digits are grouped by '{marks.thousands}'")
     if names is not None and len(names) == body.shape[1] - 1:
         if body.iloc[:, -1].isna().all():  # rows that end with a separator
             names = [*names, ""]
-        elif not pd.api.types.is_numeric_dtype(body.iloc[:, 0]) or body.iloc[:, 0].is_unique:
+        elif not pd.api.types.is_numeric_dtype(body.iloc[:, 0]) or (
+            body.iloc[:, 0].is_unique and bool((body.iloc[:, 0] % 1 == 0).all())
+        ):
             names = ["", *names]  # R's format: no name above the names of the rows
     _name(frame, names, path)
     if names is None or not names[-1]:
@@ -227,18 +179,46 @@ def _read_excel(path: Path, header: bool | None) -> Frame:
     """Read the first sheet of a workbook."""
     with pd.ExcelFile(path) as book:
         sheets = book.sheet_names
-        cells = book.parse(sheets[0], header=None)
+        cells = book.parse(sheets[0], header=None, dtype=object)  # a column of floats keeps its 2019 above it
     cells = cells.dropna(how="all").dropna(axis=1, how="all")
     if cells.empty:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
-    rows = cells.iloc[:ROWS_LOOKED_AT].astype(object).map(lambda x: "" if pd.isna(x) else str(x))
-    with_header = has_header(rows.to_numpy().tolist()) if header is None else header
-    body = cells.iloc[int(with_header) :].reset_index(drop=True)
-    frame = Frame(body.astype(object).infer_objects(), with_header)
-    _name(frame, [name.strip() for name in rows.iloc[0]] if with_header else None, path)
+    rows = cells.iloc[:ROWS_LOOKED_AT].map(lambda x: "" if pd.isna(x) else str(x)).to_numpy().tolist()
+    first = first_rows(rows, header)
+    taken = _decided(first, rows, path)
+    body = cells.iloc[first.titles + int(taken) + int(first.units) :].reset_index(drop=True)
+    frame = Frame(body.dropna(axis=1, how="all") if first.titles else body, taken, _notes(first, rows))
+    names = [str(rows[first.titles][i]).strip() for i in range(len(rows[0]))] if taken else None
+    if first.titles and names is not None:
+        names = [names[list(body.columns).index(column)] for column in frame.body.columns]
+    frame.body = frame.body.infer_objects()
+    _name(frame, names, path)
     if len(sheets) > 1:
         frame.notes.append(f"Of its sheets only '{sheets[0]}' was read")
     return frame
+
+
+def _decided(first: FirstRows, rows: Sequence[Sequence[str]], path: Path) -> bool:
+    """Return whether the first row below the titles names the columns.
+
+    Raises:
+        InvalidData: its cells do not decide.
+    """
+    if first.header is None:
+        raise InvalidData(
+            f"{path}: the first row ({listed(rows[first.titles])}) may name the columns or be data; say "
+            "which by data.header=true or data.header=false."
+        )
+    return first.header
+
+
+def _notes(first: FirstRows, rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return what was left out above the rows."""
+    titles = [" ".join(cell.strip() for cell in row if cell.strip()) for row in rows[: first.titles]]
+    notes = [f"Its title '{title}' was left out" for title in titles]
+    if first.units:
+        notes.append(f"The row of units ({listed(rows[first.titles + 1])}) was left out")
+    return notes
 
 
 def _name(frame: Frame, names: Sequence[str] | None, path: Path) -> None:
@@ -247,10 +227,7 @@ def _name(frame: Frame, names: Sequence[str] | None, path: Path) -> None:
     if names is None:
         names = [str(i) for i in range(width)]
     if len(names) != width:
-        raise InvalidData(
-            f"{path} names {len(names)} columns and has {width}; name every column, "
-            "or give data.header=false."
-        )
+        raise InvalidData(f"{path} names {len(names)} columns and has {width}; name every column.")
     frame.body.columns = pd.Index(_unique(names))
 
 
@@ -305,6 +282,20 @@ def counts_rows(column: Any) -> bool:
     return bool(values[0] in (0, 1) and (np.diff(values) == 1).all())
 
 
+def _true_suffix(path: Path) -> str:
+    """Return the suffix of a file's kind: by its first bytes where they show another one than its name."""
+    suffix = path.suffix.lower()
+    with open(path, "rb") as file:
+        start = file.read(8)
+    if suffix not in PARQUET and start.startswith(b"PAR1"):
+        return PARQUET[0]
+    if suffix not in FEATHER and start.startswith((b"ARROW1", b"FEA1")):
+        return FEATHER[0]
+    if suffix in EXCEL and start and not start.startswith((b"PK", b"\xd0\xcf\x11\xe0", b"\t\x08")):
+        return ".csv"  # instruments write text under Excel's suffix
+    return suffix
+
+
 def _compression(path: Path) -> Compression | None:
     """Return the kind of compression of a file, by its first bytes."""
     with open(path, "rb") as file:
@@ -318,10 +309,10 @@ def _compression(path: Path) -> Compression | None:
     return "zip" if start.startswith(b"PK\x03\x04") else None
 
 
-def _unicode(path: Path, compression: Compression | None) -> str:
-    with _open(path, compression) as file:
-        start = file.read(2)
-    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+def _unicode(start: bytes) -> str:
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    return utf16(start) or "utf-8-sig"
 
 
 def _open(path: Path, compression: Compression | None) -> IO[bytes]:
@@ -330,39 +321,13 @@ def _open(path: Path, compression: Compression | None) -> IO[bytes]:
         archive = zipfile.ZipFile(path)
         inside = [name for name in archive.namelist() if not name.endswith("/")]
         if len(inside) != 1:
-            raise InvalidData(f"{path} holds {len(inside)} files; a table is one file.")
+            raise InvalidData(
+                f"{path} holds {len(inside)} files; a table is one file, so unpack it and give one of them."
+            )
         return archive.open(inside[0])
     openers: dict[str | None, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open, None: open}
     file: IO[bytes] = openers[compression](path, "rb")
     return file
-
-
-def _cells(lines: Sequence[str], separator: str) -> list[list[str]]:
-    if separator == _SPACES:
-        return [line.split() for line in lines]
-    return list(csv.reader(lines, delimiter=separator, skipinitialspace=True))
-
-
-def _separator(lines: Sequence[str]) -> tuple[str, str]:
-    """Return the separator and decimal mark with which most cells are numbers and rows are equally long."""
-    best, separators = (-1.0, False), (",", ".")
-    for separator in (",", ";", "\t", "|", _SPACES):
-        rows = [row for row in _cells(lines, separator) if row]
-        body = rows[1:] or rows
-        widths = [len(row) for row in body]
-        width = max(set(widths), key=widths.count)
-        equal = widths.count(width) / len(widths)
-        cells = [cell.strip() for row in body for cell in row]
-        missing = sum(cell.lower() in _MISSING for cell in cells)
-        for decimal in (".", ","):
-            if decimal == separator:
-                continue
-            texts = [cell.replace(",", ".", 1) for cell in cells] if decimal == "," else cells
-            numbers = sum(is_number(text) for text in texts) + missing * (width > 1)
-            score = (round(equal * numbers / max(1, len(cells)), 9), width > 1)
-            if score > best:
-                best, separators = score, (separator, decimal)
-    return separators
 
 
 warnings.filterwarnings("ignore", category=UserWarning, module="openpyxl")

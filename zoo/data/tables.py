@@ -19,6 +19,8 @@ from zoo.data.user import FEWEST, UserData, choose, existing, listed, load_array
 from zoo.errors import InvalidData, ZooError, unknown
 from zoo.record import DataDescription
 
+TEXT = "holds text or dates"
+
 
 class Table(UserData):
     """A table of numbers from text (csv and similar, also compressed), Excel, parquet, feather, npy or npz.
@@ -266,7 +268,8 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
     Raises:
         InvalidData: a column has text, dates or other values that are not finite numbers.
     """
-    findings = Findings()
+    found = Findings()
+    texts = 0
     arrays: dict[str, np.ndarray] = {}
     for key, frame in frames.items():
         where = "" if key == "all" else f" of {key}"
@@ -274,21 +277,27 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
         for name in frame.columns:
             values, kind = _column(frame[name])
             bad = np.flatnonzero(~np.isfinite(values))
-            if len(bad) and name not in findings.drop:
+            if len(bad) and name not in found.drop:
                 raw = frame[name].iloc[bad[0]]
                 first = f"'{raw}'" if isinstance(raw, str) else ("missing" if pd.isna(raw) else f"{raw}")
                 problem = kind if kind else f"has {len(bad)} values that are not finite numbers"
                 if len(bad) == 1 and not kind:
                     problem = "has 1 value that is not a finite number"
-                findings.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
-                findings.drop.append(str(name))
+                found.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
+                found.drop.append(str(name))
+                texts += kind == TEXT
             columns.append(values)
         arrays[key] = np.stack(columns, 1) if len(frame) else np.zeros((0, frame.shape[1]))
-    if findings.problems:
-        shown = "; ".join(findings.problems[:8]) + ("; and more" if len(findings.problems) > 8 else "")
+    if found.problems:
+        shown = "; ".join(found.problems[:8]) + ("; and more" if len(found.problems) > 8 else "")
+        if texts == next(iter(frames.values())).shape[1]:
+            raise InvalidData(
+                f"{path} holds no numbers ({shown}); a table has commas, semicolons, tabs, bars or blanks "
+                "between its cells and numbers below its names."
+            )
         raise InvalidData(
-            f"{path}: {shown}; every value must be a finite number, so correct these rows or leave columns "
-            f"out by {override('drop', findings.drop)}."
+            f"{path}: {shown}; every value must be a finite number, so mend these rows or leave columns out "
+            f"by {override('drop', found.drop)}."
         )
     return arrays
 
@@ -306,4 +315,4 @@ def _column(column: pd.Series) -> tuple[np.ndarray, str]:
     texts = int((column.notna().to_numpy() & ~np.isfinite(values)).sum())
     if texts == 0 and numbers:
         return values, ""
-    return values, "holds text or dates" if texts > numbers else ""
+    return values, TEXT if texts > numbers else ""

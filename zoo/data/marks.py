@@ -1,0 +1,143 @@
+"""Find the separator, decimal mark and thousands mark of a table in text."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+from zoo.data.header import MISSING, is_number
+
+SPACES = r"\s+"
+SEPARATORS = (",", ";", "\t", "|", SPACES)
+CHARACTERS = 300_000  # looked at
+THOUSANDS = (",", ".", "'", " ")
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks in a table's text.
+
+    Attributes:
+        separator: between cells; :data:`SPACES` for blanks of any number.
+        decimal: point or comma.
+        thousands: between groups of three digits; None if digits are not grouped.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    thousands: str | None = None
+
+    def cells(self, lines: Sequence[str]) -> list[list[str]]:
+        """Return the cells of each line; a blank line has none."""
+        if self.separator == SPACES:
+            return [line.split() for line in lines]
+        return list(csv.reader(lines, delimiter=self.separator, skipinitialspace=True))
+
+    def plain(self, cell: str) -> str:
+        """Return a number with a decimal point and without groups; other text as it is."""
+        text = cell.strip()
+        if self.thousands and self._grouped.fullmatch(text):
+            text = text.replace(self.thousands, "")
+        elif self.decimal == "," and "." in text:
+            return f"'{text}'"  # no number
+        return text.replace(",", ".", 1) if self.decimal == "," else text
+
+    def is_number(self, cell: str) -> bool:
+        """Return whether a cell is a number in these marks."""
+        text = cell.strip()
+        if self.thousands and self._grouped.fullmatch(text):
+            return True
+        if self.decimal == ",":
+            return "." not in text and is_number(text.replace(",", ".", 1))
+        return is_number(text)
+
+    @cached_property
+    def _grouped(self) -> re.Pattern[str]:
+        mark, decimal = re.escape(self.thousands or ""), re.escape(self.decimal)
+        return re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{mark}\d{{3}})+(?:{decimal}\d*)?")
+
+    def decides(self, cells: Sequence[str]) -> bool:
+        """Return whether digits must be grouped: by two groups, both marks, or a decimal in another cell."""
+        mark = self.thousands or ""
+        grouped = [text for cell in cells if mark in cell and self._grouped.fullmatch(text := cell.strip())]
+        if not grouped:
+            return False
+        if mark not in ",." or any(self.decimal in text or text.count(mark) > 1 for text in grouped):
+            return True
+        return any(self.decimal in cell and Marks(decimal=self.decimal).is_number(cell) for cell in cells)
+
+
+def find_marks(lines: Sequence[str]) -> Marks:
+    """Return the marks with which most cells are numbers, rows are equally long and the first row fits."""
+    total = 0
+    for count, line in enumerate(lines):
+        total += len(line)
+        if total > CHARACTERS and count >= 20:
+            lines = lines[:count]
+            break
+    best: tuple[float, bool, bool] = (-1.0, False, False)
+    found = Marks()
+    for separator in SEPARATORS:
+        rows = [row for row in Marks(separator).cells(lines) if row]
+        body = rows[1:] or rows
+        widths = [len(row) for row in body]
+        width = max(set(widths), key=widths.count)
+        if width == 1:  # quotes inside a line are between cells of another separator
+            raw = [line.strip() for line in lines if line.strip()][1:]
+            if any('"' in line[1:-1] for line in raw):
+                continue
+        equal = widths.count(width) / len(widths)
+        cells = [cell.strip() for row in body for cell in row]
+        missing = sum(cell.lower() in MISSING for cell in cells)
+        for decimal in (".", ","):
+            plain = Marks(separator, decimal)
+            groups = [
+                marks
+                for mark in THOUSANDS
+                if mark != decimal and (marks := Marks(separator, decimal, mark)).decides(cells)
+            ]
+            for marks in (plain, *groups):
+                numbers = sum(map(marks.is_number, cells)) + missing * (width > 1)
+                score = (
+                    round(equal * numbers / max(1, len(cells)), 9),
+                    _fits(rows, width, marks),
+                    width > 1,
+                )
+                if score > best:
+                    best, found = score, marks
+    return _without_separator(lines, found)
+
+
+def _fits(rows: Sequence[Sequence[str]], width: int, marks: Marks) -> bool:
+    """Return whether the first row has a cell for every column, or one less above names of the rows."""
+    first = len(rows[0])
+    if first + 1 != width:
+        return first == width or first == 1
+    if len(rows) > 1 and len(rows[1]) == width and not any(map(marks.is_number, rows[1])):
+        return True  # a title
+    body = [row for row in rows[1:] if len(row) == width]
+    if all(not row[-1].strip() for row in body):
+        return True
+    names = [row[0] for row in body]
+    if not all(map(marks.is_number, names)):
+        return True
+    numbers = [float(marks.plain(name)) for name in names]
+    return all(b - a == 1 for a, b in pairwise(numbers))
+
+
+def _without_separator(lines: Sequence[str], found: Marks) -> Marks:
+    """Return a decimal comma in one column where two columns would be ``-0`` or begin with zeros."""
+    rows = [row for row in found.cells(lines) if row]
+    if found.separator != "," or any(len(row) != 2 for row in rows) or any('"' in line for line in lines):
+        return found
+    odd = [row for row in rows if row[0] == "-0" or re.fullmatch(r"0\d+", row[1])]
+    if 20 * len(odd) > len(rows):
+        for mark in (None, ".", "'", " "):
+            marks = Marks(";", ",", mark)
+            if all(marks.is_number(line) for line in lines if line.strip()):
+                return marks
+    return found
