@@ -8,18 +8,20 @@ table with such columns or rows is an error until the user chooses how to treat 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.linalg import solve_triangular
+from scipy.stats import poisson
 
-from zoo.data.frames import counts_rows
+from zoo.data.dependence import curved, dependent, rounding
 
 MOST_LEVELS = 4096  # with more values, a model cannot resolve the rounding
-LARGEST_ATOM = 0.05
-DEPENDENT = 1e-5  # residual of a column after a linear fit by the others, in its standard deviations
+LARGEST_ATOM = 0.05  # share of the rows from which any equal values are an atom, whatever their neighbours
+SMALLEST_ATOM = 0.03  # share from which an atom is refused; one of less is said
+LARGEST = 1e300
+MOST_STEPS = 1e6  # of a grid
 
 
 @dataclass
@@ -31,12 +33,14 @@ class Findings:
         drop: columns that must be left out.
         dequantise: discrete columns, to which noise can be added.
         repeats: whether rows occur twice.
+        notes: small flaws, with which the table is read.
     """
 
     problems: list[str] = field(default_factory=list)
     drop: list[str] = field(default_factory=list)
     dequantise: list[str] = field(default_factory=list)
     repeats: bool = False
+    notes: list[str] = field(default_factory=list)
 
     def sentence(self) -> str:
         """Return all problems and remedies as a sentence without its subject, the file."""
@@ -73,7 +77,7 @@ class Grid:
 
     def values(self, index: np.ndarray) -> np.ndarray:
         """Return the grid's values at these indices."""
-        digits = max(0, 6 - int(np.floor(np.log10(self.step))))
+        digits = min(300, max(0, 6 - int(np.floor(np.log10(self.step)))))
         return np.round(self.lowest + index * self.step, digits)
 
 
@@ -100,7 +104,7 @@ def grid(x: np.ndarray) -> Grid | None:
     steps = np.rint(width / gaps.min())
     step = width / steps
     index = (values - values[0]) / step
-    if steps > 1e6 or np.abs(index - np.rint(index)).max() > 1e-2:
+    if steps > MOST_STEPS or np.abs(index - np.rint(index)).max() > 1e-2:
         return None
     if (values == np.rint(values)).all():
         step = float(np.rint(step))  # exact
@@ -113,43 +117,121 @@ def is_discrete(x: np.ndarray) -> bool:
     return distinct <= min(len(x) / 2, MOST_LEVELS)
 
 
-def dependent(x: np.ndarray) -> dict[int, list[int]]:
-    """Return the columns that are linear functions of earlier columns, together with those columns.
+def unit(x: np.ndarray) -> np.ndarray:
+    """Return the power of two near each column's largest value, ``(D,)``: to compute without overflow."""
+    largest = np.abs(x).max(0)
+    exponent = np.frexp(largest)[1]
+    return np.where((largest > 1e100) | ((largest > 0) & (largest < 1e-100)), 2.0 ** (exponent - 1), 1.0)
 
-    A table of at most twice as many rows as columns is not examined: such functions exist by chance.
+
+def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of every column, ``(D,)`` each, of numbers of any size."""
+    scale = unit(x)
+    return (x / scale).mean(0) * scale, (x / scale).std(0) * scale
+
+
+def standardised(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return ``(x - mean) / std`` as float32."""
+    scale = unit(np.stack([np.abs(x).max(0), np.abs(mean), std])) if len(x) else 1.0
+    z = (x / scale - mean / scale) / (std / scale)
+    return np.asarray(z, dtype=np.float32)
+
+
+def extremes(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Findings:
+    """Return the columns with a value so large that the others cannot be told apart beside it.
 
     Args:
-        x: the table, ``(N, D)``, without constant columns.
+        arrays: the splits of the table, or all of it under ``all``.
+        names: names of the columns.
     """
-    n, d = x.shape
-    if n <= 2 * d:
-        return {}
-    z = (x - x.mean(0)) / x.std(0)
-    gram = z.T @ z / n
-    smallest = max(DEPENDENT**2, 1e-13 * d)
-    try:
-        if np.linalg.cholesky(gram).diagonal().min() ** 2 > smallest:
-            return {}
-    except np.linalg.LinAlgError:
-        pass
-    parents: dict[int, list[int]] = {}
-    independent: list[int] = []
-    factor = np.zeros((d, d))  # of Cholesky, of the kept columns
-    for j in range(d):
-        k = len(independent)
-        if not k:
-            factor[0, 0] = np.sqrt(gram[j, j])
-            independent.append(j)
+    findings = Findings()
+    x = np.concatenate(list(arrays.values()))
+    rows = [
+        f"{i + 1}" + ("" if key == "all" else f" of {key}")
+        for key, part in arrays.items()
+        for i in range(len(part))
+    ]
+    for j, name in enumerate(names):
+        column = x[:, j : j + 1]
+        row = int(np.abs(column / unit(column) - np.median(column / unit(column))).argmax())
+        value = f"{column[row, 0]:g} in row {rows[row]}"
+        if np.abs(column).max() > LARGEST:
+            findings.problems.append(f"column '{name}' has {value}, which is too large to compute with")
+            findings.drop.append(name)
             continue
-        row = solve_triangular(factor[:k, :k], gram[j, independent], lower=True)
-        rest = gram[j, j] - row @ row
-        if rest > smallest:
-            factor[k, :k], factor[k, k] = row, np.sqrt(rest)
-            independent.append(j)
-        else:
-            weights = solve_triangular(factor[:k, :k], row, lower=True, trans="T")
-            parents[j] = [independent[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
-    return parents
+        mean, std = moments(column)
+        if not std[0]:
+            continue
+        distinct = len(np.unique(column))
+        if 2 * len(np.unique(standardised(column, mean, std))) < distinct:
+            findings.problems.append(
+                f"column '{name}' has {value}, beside which most of its {distinct} values look equal"
+            )
+            findings.drop.append(name)
+    return findings
+
+
+def numbers_rows(x: np.ndarray) -> str:
+    """Return how a column numbers or dates the rows, in words; empty if it does neither.
+
+    It is a linear function of the row's number, a permutation of consecutive whole numbers (of which less
+    than half are missing), or dates such as 20200131 or seconds since 1970 in ascending or descending order.
+    """
+    n = len(x)
+    if n < 3 or not np.ptp(x):
+        return ""
+    steps = np.diff(x)
+    if (steps == steps[0]).all() and abs(steps[0]) == 1:
+        return "counts the rows"
+    slope = (x[-1] - x[0]) / (n - 1)
+    away = float(np.abs(x - x[0] - slope * np.arange(n)).max())
+    if n >= 5 and slope and away <= 2.02 * abs(slope):
+        step = float(rounding(x).max())
+        if away <= 1.01 * step + 1e-9 * np.ptp(x) and abs(slope) >= step / 2:
+            return "rises or falls by equal steps from row to row"
+    if (x == np.rint(x)).all() and _are_dates(x):
+        return "holds dates as numbers"
+    values = np.unique(x)
+    if len(values) < n:
+        return ""
+    found = grid(x)
+    width = np.inf if found is None else float(np.ptp(x)) / found.step
+    if width <= 2 * n and n * (n - 1) / (2 * width) >= 10:
+        return "numbers the rows (each number of a sequence once)"
+    ordered = bool((steps > 0).all() or (steps < 0).all())
+    if ordered and any(
+        9e8 * scale <= values[0] and values[-1] <= 2.2e9 * scale for scale in (1, 1e3, 1e6, 1e9)
+    ):
+        return "holds the time in seconds"
+    return ""
+
+
+def _are_dates(x: np.ndarray) -> bool:
+    """Return whether whole numbers are dates of many days, written as 20200131."""
+    if x.min() < 19000101 or x.max() > 21001231 or len(np.unique(x)) < 5:
+        return False
+    day, month = x % 100, x // 100 % 100
+    return bool(((day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)).all())
+
+
+def atom(x: np.ndarray) -> tuple[float, int] | None:
+    """Return the value that occurs far more often than its neighbours, and how often; None if there is none.
+
+    Rounding alone repeats neighbouring values alike. Fewer than 5 equal values are no atom.
+    """
+    values, counts = np.unique(x, return_counts=True)
+    best: tuple[float, int] | None = None
+    for i in np.argsort(-counts, kind="stable")[:20].tolist():
+        count = int(counts[i])
+        if count < 5:
+            break
+        near = np.concatenate([counts[max(0, i - 5) : i], counts[i + 1 : i + 6]])
+        mean = float(np.median(near)) if len(near) else 1.0
+        mean = max(mean, float(np.sort(near)[-3:].mean())) if len(near) >= 8 else mean
+        expected = min(mean, 2 * (mean - 1)) + 0.2
+        if poisson.sf(count - 1, expected) * len(values) < 1e-3 and (best is None or count > best[1]):
+            best = float(values[i]), count
+    return best
 
 
 def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = ()) -> Findings:
@@ -168,25 +250,33 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
     rest = [j for j in range(x.shape[1]) if j not in constant and names[j] not in dequantised]
     if not rest:
         return findings
+    scaled = x[:, rest] / unit(x[:, rest])
+    rough = {i for i, j in enumerate(rest) if is_discrete(x[:, j])}
     repeated = pd.DataFrame(x).duplicated().to_numpy()
-    linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(x[:, rest]).items()}
+    linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(scaled, rough).items()}
+    numbered = {j: how for j in rest if j not in linked and (how := numbers_rows(x[:, j]))}
+    free = [i for i, j in enumerate(rest) if j not in linked and j not in numbered]
+    bends = curved(scaled[:, free], {k for k, i in enumerate(free) if i in rough}) if free else {}
+    bends = {rest[free[k]]: [rest[free[i]] for i in others] for k, others in bends.items()}
+    for j, others in bends.items():
+        findings.problems.append(f"column '{names[j]}' is a function of {_quoted(names, others)}")
+        findings.drop.append(names[j])
     for j, others in linked.items():
         if len(others) == 1:
             how = "a copy" if np.array_equal(x[:, j], x[:, others[0]]) else "a linear function"
             findings.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
         else:
-            of = ", ".join(f"'{names[i]}'" for i in others[:6]) + (", ..." if len(others) > 6 else "")
-            findings.problems.append(f"column '{names[j]}' is a linear function of {of}")
+            findings.problems.append(f"column '{names[j]}' is a linear function of {_quoted(names, others)}")
         findings.drop.append(names[j])
     distinct = x[~repeated]
     discrete = {j for j in rest if j not in linked and is_discrete(x[:, j])}
     if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows do not make a column discrete
         discrete = {j for j in discrete if is_discrete(distinct[:, j])}
     for j in rest:
-        if j in linked:
+        if j in linked or j in bends:
             continue
-        if counts_rows(pd.Series(x[:, j])):
-            findings.problems.append(f"column '{names[j]}' counts the rows")
+        if j in numbered:
+            findings.problems.append(f"column '{names[j]}' {numbered[j]}")
             findings.drop.append(names[j])
         elif j in discrete:
             count = len(np.unique(x[:, j]))
@@ -196,12 +286,23 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
             values, counts = np.unique(distinct[:, j] if x.shape[1] > 1 else x[:, j], return_counts=True)
             most = int(counts.argmax())
             share = counts[most] / counts.sum()
-            if counts[most] >= 5 and share >= LARGEST_ATOM:
-                findings.problems.append(
-                    f"column '{names[j]}' is {values[most]:g} in {share:.0%} of the rows"
-                )
+            peak = atom(distinct[:, j] if x.shape[1] > 1 else x[:, j])
+            if counts[most] >= 10 and share >= LARGEST_ATOM:
+                peak = float(values[most]), int(counts[most])
+            if peak is None:
+                continue
+            share = peak[1] / counts.sum()
+            text = f"column '{names[j]}' is {peak[0]:g} in {peak[1]} of {counts.sum()} rows"
+            if share >= SMALLEST_ATOM:
+                findings.problems.append(text)
                 findings.drop.append(names[j])
+            else:
+                findings.notes.append(text)
     if x.shape[1] > 1 and repeated.any() and len(discrete) < len(rest):
         findings.problems.append(f"{int(repeated.sum())} of {len(x)} rows are copies of earlier rows")
         findings.repeats = True
     return findings
+
+
+def _quoted(names: Sequence[str], chosen: Sequence[int]) -> str:
+    return ", ".join(f"'{names[i]}'" for i in chosen[:6]) + (", ..." if len(chosen) > 6 else "")

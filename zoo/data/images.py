@@ -16,7 +16,16 @@ from zoo.config.content import is_hidden, walk
 from zoo.data.folders import by_split, class_problem, places
 from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
-from zoo.data.user import UserData, choose, existing, listed, load_arrays
+from zoo.data.user import (
+    LABELS,
+    UserData,
+    check_labels,
+    choose,
+    existing,
+    labels_beside,
+    listed,
+    load_arrays,
+)
 from zoo.errors import InvalidData, ZooError
 from zoo.record import DataDescription
 
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GREY = "{}: every picture is grey, so that there is one channel; data.grey=false keeps three."
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow recognises but cannot decode
 
 
@@ -85,12 +95,14 @@ class Images(UserData):
             named = content if isinstance(content, dict) else {"images": content}
             chosen = choose(named, ("images", "x"), path)
             arrays = {
-                key: self._array(x, f"{path} ({key})" if len(chosen) > 1 else str(path))
-                for key, x in chosen.items()
+                split: self._array(named[key], f"{path} ({split})" if len(chosen) > 1 else str(path))
+                for split, key in chosen.items()
             }
             arrays = self._without_equal_channels(arrays, path)
+            labels = self._array_labels(named, chosen, path)
         else:
-            raise ZooError(f"{path} is neither a folder of pictures nor an .npy or .npz file.")
+            unpack = "; unpack it and give the folder" if path.suffix.lower() in ARCHIVES else ""
+            raise ZooError(f"{path} is neither a folder of pictures nor an .npy or .npz file{unpack}.")
         shapes = {key: x.shape[1:] for key, x in arrays.items()}
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
@@ -106,7 +118,7 @@ class Images(UserData):
         from PIL import Image
 
         Image.init()
-        readable = Image.OPEN.keys() - _NOT_DECODED
+        readable = (Image.OPEN.keys() | {"MPO"}) - _NOT_DECODED  # MPO is opened as JPEG
         found, others = [], Counter[str]()
         for file in walk(folder):
             if is_hidden(file, folder):
@@ -163,13 +175,53 @@ class Images(UserData):
             return {}
         self.classes = known = sorted({name for part in names.values() for name in part})
         self.notes.append(
-            f"{folder.name}: its {len(known)} folders ({listed(known)}) are the classes of conditional "
-            "models; data.labels=false leaves them out."
+            f"{folder.name}: its {len(known)} folders ({listed(known)}) are the classes of "
+            "conditional models; data.labels=false leaves them out."
         )
         number = {name: i for i, name in enumerate(known)}
         return {
             split: np.array([number[name] for name in part], dtype=np.int64) for split, part in names.items()
         }
+
+    def _array_labels(
+        self, named: Mapping[str, np.ndarray], chosen: Mapping[str, str], path: Path
+    ) -> dict[str, np.ndarray]:
+        """Return the classes by split from the array of labels beside the images; empty without one."""
+        keys = {} if self.with_classes is False else labels_beside(named, chosen, LABELS)
+        if self.with_classes and not keys:
+            raise InvalidData(
+                f"{path} has no array of labels beside its images; add one called labels, or leave "
+                "out data.labels."
+            )
+        found: dict[str, np.ndarray] = {}
+        try:
+            found = {
+                split: check_labels(named[key], len(named[chosen[split]]), f"{path} ({key})")
+                for split, key in keys.items()
+            }
+        except InvalidData:
+            if self.with_classes:
+                raise
+            keys = {}
+        stacked = np.concatenate(list(found.values())) if found else np.zeros(0, np.int64)
+        values, codes = np.unique(stacked, return_inverse=True)
+        if keys and (len(values) < 2 or 2 * len(values) > len(codes)):
+            if self.with_classes:
+                raise InvalidData(
+                    f"{path}: its labels have {len(values)} distinct values in {len(codes)} images, which "
+                    "are no classes; leave out data.labels."
+                )
+            keys, found = {}, {}
+        self.note_left_out(path, named, {*chosen.values(), *keys.values()})
+        if not keys:
+            return {}
+        self.classes = [str(value) for value in values]
+        self.notes.append(
+            f"{path.name}: its array {listed(list(keys.values()))} has the {len(values)} classes of "
+            "conditional models; data.labels=false leaves it out."
+        )
+        ends = np.cumsum([len(part) for part in found.values()])[:-1]
+        return dict(zip(found, np.split(np.asarray(codes, dtype=np.int64), ends), strict=True))
 
     def _stack(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
         """Return images ``(N, C, H, W)`` as uint8, in the order of the paths."""

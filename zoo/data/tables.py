@@ -12,23 +12,44 @@ import pandas as pd
 import torch
 
 from zoo.checks import Seed, checked
-from zoo.data.columns import Findings, Grid, examine, grid, override
+from zoo.data.columns import (
+    Findings,
+    Grid,
+    examine,
+    extremes,
+    grid,
+    moments,
+    override,
+    standardised,
+)
 from zoo.data.frames import read_frame
 from zoo.data.spec import DataSpec
-from zoo.data.user import FEWEST, UserData, choose, existing, listed, load_arrays
+from zoo.data.user import (
+    FEWEST,
+    LABELS,
+    UserData,
+    check_labels,
+    choose,
+    existing,
+    labels_beside,
+    listed,
+    load_arrays,
+)
 from zoo.errors import InvalidData, ZooError, unknown
 from zoo.record import DataDescription
 
 TEXT = "holds text or dates"
+MOST_FRACTIONS = 20  # distinct values of a label that has fractions
 
 
 class Table(UserData):
     """A table of numbers from text (csv and similar, also compressed), Excel, parquet, feather, npy or npz.
 
     In an ``.npz`` the array is called ``data`` or ``x`` (or anything, if it is the only one), or there are
-    ``train``, ``val`` and ``test``. Every column is standardised by the training split's mean and deviation:
-    the log-likelihood in the data's original units is lower by ``log_scale`` nats. The
-    details of :meth:`describe` have the means and deviations; :func:`own_units` applies them to samples.
+    ``train``, ``val`` and ``test``; ``label`` may name another of its arrays. Every column is
+    standardised by the training split's mean and deviation: the log-likelihood in the data's original units
+    is lower by ``log_scale`` nats. The details of :meth:`describe` have the means and deviations;
+    :func:`own_units` applies them to samples.
 
     Args:
         path: the file.
@@ -89,11 +110,22 @@ class Table(UserData):
         frames, labels = self._chosen(frames, path)
         self.columns = list(next(iter(frames.values())).columns)
         arrays = _numbers(frames, path)
+        far = extremes(arrays, self.columns)
+        if far.problems:
+            raise InvalidData(
+                f"{path}: {'; '.join(far.problems[:8])}; correct these rows or leave columns out by "
+                f"{override('drop', far.drop)}."
+            )
         if self.drop_repeats:
             arrays, labels = self._without_repeats(arrays, labels)
         findings = examine(np.concatenate(list(arrays.values())), self.columns, self.dequantise)
         if findings.problems:
             raise InvalidData(f"{path}: {findings.sentence()}")
+        if findings.notes:
+            self.notes.append(
+                f"{path.name}: {'; '.join(findings.notes[:6])}: what repeats so has no density, and the nll "
+                "can fall a little by a narrow peak there (data.drop leaves columns out)."
+            )
         for column in self.dequantise:
             arrays = self._with_noise(arrays, self.columns.index(column), path)
         parts = self.split(arrays)
@@ -107,11 +139,10 @@ class Table(UserData):
                 f"{path}: column '{column}' has the same value in every training row, so it has no density; "
                 f"leave it out by {override('drop', [column])}."
             )
-        self.mean, self.std = train.mean(0), train.std(0)
+        self.mean, self.std = moments(train)
         self.spec = DataSpec((train.shape[1],), classes=len(self.classes) or None)
         self.splits = {
-            split: torch.from_numpy(((x - self.mean) / self.std).astype(np.float32))
-            for split, x in parts.items()
+            split: torch.from_numpy(standardised(x, self.mean, self.std)) for split, x in parts.items()
         }
         if labels:
             self.labels = {split: torch.from_numpy(y) for split, y in self.split(labels).items()}
@@ -120,13 +151,7 @@ class Table(UserData):
         """Return the table by split, or all of it under ``all``; record how it was read."""
         if path.suffix.lower() in (".npy", ".npz"):
             content = load_arrays(path)
-            named = content if isinstance(content, dict) else {"data": content}
-            arrays = choose(named, ("data", "x"), path)
-            widths = {key: _checked(x, path, key).shape[1] for key, x in arrays.items()}
-            if len(set(widths.values())) > 1:
-                raise InvalidData(f"The splits in {path} differ in their number of columns: {widths}.")
-            names = [str(i) for i in range(next(iter(widths.values())))]
-            return {key: pd.DataFrame(x, columns=pd.Index(names)) for key, x in arrays.items()}
+            return self._from_arrays(content if isinstance(content, dict) else {"data": content}, path)
         if not path.is_file():
             raise ZooError(
                 f"{path} is a folder; a table is one file (csv, parquet, feather, Excel, npy or npz)."
@@ -141,6 +166,35 @@ class Table(UserData):
         self.notes += [f"{path.name}: {shape}, {how}.", *(f"{path.name}: {x}." for x in frame.notes)]
         self._details |= {"header": frame.header} if frame.header is not None else {}
         return {"all": frame.body}
+
+    def _from_arrays(self, named: dict[str, np.ndarray], path: Path) -> dict[str, pd.DataFrame]:
+        """Return the table from NumPy arrays, with the array that ``label`` names as a column."""
+        chosen = choose(named, ("data", "x"), path)
+        arrays = {split: _checked(named[key], path, split) for split, key in chosen.items()}
+        widths = {split: x.shape[1] for split, x in arrays.items()}
+        if len(set(widths.values())) > 1:
+            raise InvalidData(f"The splits in {path} differ in their number of columns: {widths}.")
+        names = [str(i) for i in range(next(iter(widths.values())))]
+        frames = {split: pd.DataFrame(x, columns=pd.Index(names)) for split, x in arrays.items()}
+        used = set(chosen.values())
+        if self.label is not None and self.label not in names:
+            labels = labels_beside(named, chosen, (self.label,))
+            for split, key in labels.items():
+                frames[split][self.label] = check_labels(named[key], len(frames[split]), f"{path} ({key})")
+            used |= set(labels.values())
+        self.note_left_out(path, named, used)
+        return frames
+
+    def label_advice(self, path: Path, arrays: Mapping[str, np.ndarray], left: Sequence[str]) -> str:
+        chosen = choose(arrays, ("data", "x"), path)
+        words = [w for w in (*LABELS, *left) if set(labels_beside(arrays, chosen, (w,)).values()) & set(left)]
+        word = next(iter(words), None)
+        if self.label is not None or word is None:
+            return ""
+        exact = (
+            word if word in arrays or "all" not in chosen else labels_beside(arrays, chosen, (word,))["all"]
+        )
+        return f" (data.label={exact} takes it as the classes of conditional models)"
 
     def _chosen(
         self, frames: dict[str, pd.DataFrame], path: Path
@@ -163,6 +217,7 @@ class Table(UserData):
                     f"{path}: {int(column.isna().sum())} rows have no label in column '{self.label}'; "
                     "label or remove them."
                 )
+            column = _as_label(column, self.label, path)
             codes, values = pd.factorize(column, sort=True)
             self.classes = [str(value) for value in values]
             ends = np.cumsum([len(frame) for frame in frames.values()])[:-1]
@@ -255,11 +310,65 @@ def own_units(samples: np.ndarray, details: Mapping[str, Any]) -> pd.DataFrame:
 
 def _checked(x: np.ndarray, path: Path, key: str) -> np.ndarray:
     """Return a table's array after checking that it is real, of shape (rows, columns)."""
+    if x.dtype.names and x.ndim == 1:
+        raise InvalidData(
+            f"{path} ({key}) holds records with the fields {listed(x.dtype.names)}; save a table of numbers, "
+            "(rows, columns), or csv."
+        )
     if x.dtype.kind not in "buif":
         raise InvalidData(f"{path} ({key}) holds {x.dtype} values; a table holds real numbers.")
     if x.ndim != 2 or not x.shape[1]:
         raise InvalidData(f"{path} ({key}) has the shape {x.shape}; a table is (rows, columns).")
     return x
+
+
+def _as_label(column: pd.Series, name: str, path: Path) -> pd.Series:
+    """Return a column of labels, as text if its values are of several types.
+
+    Raises:
+        InvalidData: it holds lists, measurements, or hardly fewer values than rows.
+    """
+    if column.map(lambda value: isinstance(value, list | dict | set | np.ndarray)).any():
+        raise InvalidData(
+            f"{path}: column '{name}' {_content(column)}, which are no labels; give another data.label."
+        )
+    count = column.nunique()
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    fractions = is_number and bool((column.astype(float) % 1 != 0).any())
+    if count > MOST_FRACTIONS if fractions else 4 * count > len(column) and count > 2:
+        raise InvalidData(
+            f"{path}: column '{name}' has {count} distinct values in {len(column)} rows, which are no labels "
+            f"of classes; give another data.label, or leave the setting out to model the column."
+        )
+    return column.astype(str) if column.map(type).nunique() > 1 and not is_number else column
+
+
+def _content(column: pd.Series) -> str:
+    """Return what a column of objects holds, in words."""
+    kinds: dict[type | tuple[type, ...], str] = {
+        (list, np.ndarray): "holds lists",
+        tuple: "holds tuples",
+        dict: "holds mappings",
+        (set, frozenset): "holds sets",
+        (bytes, bytearray): "holds bytes",
+        complex: "holds complex numbers",
+    }
+    for value in column.dropna().head(1000):
+        for kind, words in kinds.items():
+            if isinstance(value, kind):
+                return words
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """Return a cell in words, in at most 40 characters."""
+    if isinstance(value, str):
+        text = f"'{value}'"
+    elif pd.api.types.is_scalar(value) and pd.isna(value):
+        return "missing"
+    else:
+        text = " ".join(str(value).split())
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.ndarray]:
@@ -268,7 +377,7 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
     Raises:
         InvalidData: a column has text, dates or other values that are not finite numbers.
     """
-    found = Findings()
+    findings = Findings()
     texts = 0
     arrays: dict[str, np.ndarray] = {}
     for key, frame in frames.items():
@@ -277,29 +386,36 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
         for name in frame.columns:
             values, kind = _column(frame[name])
             bad = np.flatnonzero(~np.isfinite(values))
-            if len(bad) and name not in found.drop:
+            if len(bad) and name not in findings.drop:
                 raw = frame[name].iloc[bad[0]]
-                first = f"'{raw}'" if isinstance(raw, str) else ("missing" if pd.isna(raw) else f"{raw}")
+                first = _shown(raw)
                 problem = kind if kind else f"has {len(bad)} values that are not finite numbers"
                 if len(bad) == 1 and not kind:
                     problem = "has 1 value that is not a finite number"
-                found.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
-                found.drop.append(str(name))
+                findings.problems.append(f"column '{name}' {problem} (row {bad[0] + 1}{where} is {first})")
+                findings.drop.append(str(name))
                 texts += kind == TEXT
             columns.append(values)
         arrays[key] = np.stack(columns, 1) if len(frame) else np.zeros((0, frame.shape[1]))
-    if found.problems:
-        shown = "; ".join(found.problems[:8]) + ("; and more" if len(found.problems) > 8 else "")
+    if findings.problems:
+        shown = "; ".join(findings.problems[:8]) + ("; and more" if len(findings.problems) > 8 else "")
         if texts == next(iter(frames.values())).shape[1]:
             raise InvalidData(
                 f"{path} holds no numbers ({shown}); a table has commas, semicolons, tabs, bars or blanks "
                 "between its cells and numbers below its names."
             )
         raise InvalidData(
-            f"{path}: {shown}; every value must be a finite number, so mend these rows or leave columns out "
-            f"by {override('drop', found.drop)}."
+            f"{path}: {shown}; every value must be a finite number, so correct these rows or leave columns "
+            f"out by {override('drop', findings.drop)}."
         )
     return arrays
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
 
 
 def _column(column: pd.Series) -> tuple[np.ndarray, str]:
@@ -310,7 +426,14 @@ def _column(column: pd.Series) -> tuple[np.ndarray, str]:
         return column.to_numpy(dtype=np.float64, na_value=np.nan), ""
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         return np.full(len(column), np.nan), "holds dates or times"
-    values = pd.to_numeric(column.astype(object), errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    objects = column.astype(object)
+    content = _content(objects)
+    if content:
+        return np.full(len(column), np.nan), content
+    try:
+        values = pd.to_numeric(objects, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    except (TypeError, ValueError, OverflowError):
+        values = np.array([_float(value) for value in objects])
     numbers = int(np.isfinite(values).sum())
     texts = int((column.notna().to_numpy() & ~np.isfinite(values)).sum())
     if texts == 0 and numbers:

@@ -7,9 +7,10 @@ examples.
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from zoo.data.module import SPLITS, DataModule
 from zoo.errors import InvalidData, ZooError
 
 FEWEST = 10
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
+SPLIT_WORDS |= {"dev": "val", "test": "test", "testing": "test"}
+EXAMPLES = ("data", "x", "images", "features")
+LABELS = ("labels", "label", "y", "targets", "target", "classes", "class")
 
 
 def existing(path: str | Path | None, name: str, example: str) -> Path:
@@ -49,18 +54,69 @@ def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
         raise ZooError(f"{path} cannot be read as numbers ({error}); write it with numpy.save(z).") from error
 
 
-def choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an ``.npz`` by split, or its only array under ``all``."""
-    splits = {s: arrays[key] for s in SPLITS for key in (s, f"x_{s}") if key in arrays}
-    if "train" in splits:
-        return splits
-    for name in (*names, *(arrays if len(arrays) == 1 else ())):
-        if name in arrays:
-            return {"all": arrays[name]}
+def choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> dict[str, str]:
+    """Return the names of an ``.npz``'s arrays of examples by split, or of its only one under ``all``.
+
+    Upper and lower case are alike; ``train``, ``x_train``, ``train_images`` and so on are splits.
+    """
+    splits: dict[str, dict[str, str]] = {}
+    for key in arrays:
+        base, split = _parted(key)
+        if split and base in ("", *(name.lower() for name in (*names, *EXAMPLES))):
+            splits.setdefault(base, {}).setdefault(split, key)
+    for found in splits.values():
+        if "train" in found:
+            return {split: found[split] for split in SPLITS if split in found}
+    known = {key.lower(): key for key in reversed(list(arrays))}
+    for name in (*names, *EXAMPLES, *(known if len(arrays) == 1 else ())):
+        if name.lower() in known:
+            return {"all": known[name.lower()]}
     raise InvalidData(
         f"{path} holds the arrays {', '.join(arrays) or '(none)'}; name the data {names[0]}, "
         "or train, val and test."
     )
+
+
+def labels_beside(
+    arrays: Mapping[str, np.ndarray], chosen: Mapping[str, str], names: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the names of the arrays of labels by split, of which the first name counts; empty without."""
+    for name in names:
+        found: dict[str, str] = {}
+        for key in arrays:
+            base, split = _parted(key)
+            if key not in chosen.values() and (
+                base == name.lower() or (key.lower() == name.lower() and "all" in chosen)
+            ):
+                found.setdefault(split or "all", key)
+        if chosen.keys() <= found.keys():
+            return {split: found[split] for split in chosen}
+    return {}
+
+
+def check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Return an array of labels as ``(N,)``.
+
+    Raises:
+        InvalidData: it has another shape or length.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or len(labels) != count:
+        raise InvalidData(
+            f"{where} has the shape {labels.shape}; labels of {count} examples have the shape ({count},)."
+        )
+    return labels
+
+
+def _parted(key: str) -> tuple[str, str]:
+    """Return the name of an ``.npz``'s array without its split, in lower case, and the split."""
+    words = re.split(r"[_\-. ]+", key.lower())
+    for place in (0, -1):
+        if words[place] in SPLIT_WORDS:
+            split = SPLIT_WORDS[words.pop(place)]
+            return "_".join(words), split
+    return key.lower(), ""
 
 
 def listed(items: Sequence[Any], limit: int = 6) -> str:
@@ -96,6 +152,19 @@ class UserData(DataModule):
                 "data.val_fraction and data.test_fraction must be above 0 and together below 1; "
                 f"got {val_fraction} and {test_fraction}."
             )
+
+    def note_left_out(self, path: Path, arrays: Mapping[str, np.ndarray], used: Collection[str]) -> None:
+        """Note the arrays of an ``.npz`` that are not used."""
+        left = [key for key in arrays if key not in used]
+        if left:
+            self.notes.append(
+                f"{path.name}: of its {len(arrays)} arrays {listed(left)} "
+                f"{'is' if len(left) == 1 else 'are'} left out{self.label_advice(path, arrays, left)}."
+            )
+
+    def label_advice(self, path: Path, arrays: Mapping[str, np.ndarray], left: Sequence[str]) -> str:
+        """Return how an array that was left out may be used, to end a sentence."""
+        return ""
 
     def split(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return ``train``, ``val`` and ``test`` from some of them or ``all``; set the split rule.
