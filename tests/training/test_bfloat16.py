@@ -12,7 +12,7 @@ from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 
 SPEC = zoo.DataSpec((1, 4, 4), levels=8)
-UPDATES = 8
+UPDATES = 5
 MODULES = {"maximum_likelihood": MaximumLikelihood, "matching": Matching, "adversarial": Adversarial}
 SETTINGS = {
     "maf": {"layers": 2, "hidden": [32]},
