@@ -163,6 +163,15 @@ def test_other_data_are_not_evaluated(table, workdir, capsys):
     assert main(["evaluate", "runs/it"]) == 0
 
 
+def test_data_with_another_fingerprint_alone_are_not_evaluated(workdir, capsys):
+    assert main(["train", *RUN, *MOONS]) == 0
+    record = read(workdir / "runs/it")
+    record.provenance.data.fingerprint = "0" * len(record.provenance.data.fingerprint)
+    record.write(workdir / "runs/it")
+    assert main(["evaluate", "runs/it"]) == 2
+    assert "(other values, sizes or splits)" in capsys.readouterr().err
+
+
 UNITS = np.random.default_rng(0).normal(size=(100, 3))
 OTHERS = {
     "units of columns": [UNITS * [2, 1, 4], "a,b,c,k"],
