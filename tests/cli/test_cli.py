@@ -135,11 +135,12 @@ overrides:
   {data: moons, data.train: 500, data.val: 100, data.test: 100, logger: none, training.updates: 12,
    evaluation.samples: 40, evaluation.latency_repeats: 2, evaluation.time_limit_seconds: 0.1}
 grid: {model: [realnvp, gan]}
-list: [{model: realnvp, model.hidden: oops}]
+list: [{model: pixelcnn_pp}]
 """
 
 
 def test_a_sweep_continues_after_a_refusal_and_skips_ended_runs(workdir, capsys, forked_jobs):
+    """PixelCNN++ models images alone, which a job knows when it has read its data."""
     (workdir / "sweeps").mkdir()
     (workdir / "sweeps/mine.yaml").write_text(SWEEP)
     assert main(["sweep", "mine", "--dry-run"]) == 0

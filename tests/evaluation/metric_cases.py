@@ -113,13 +113,7 @@ def part(name, rank):
 
 
 NAMES = [*TWO_SAMPLE, *PAIRED, *ONE_SAMPLE]
-# Half-samples are of the rows in the order of the processes, so their mean agrees up to its spread.
-OF_HALVES = {"ExtrapolatedFrechetDistance": 0.1}
-
-
-def close(name):
-    """Return the relative difference that the order of the examples may make to a metric's value."""
-    return OF_HALVES.get(name, 1e-12)
+CLOSE = 1e-12  # relative difference that the order of the examples may make to a metric's value
 
 
 def measure_in_a_process(rank, port, results):

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 import torch
-from metric_cases import NAMES, close, measure_in_a_process, whole
+from metric_cases import CLOSE, NAMES, measure_in_a_process, whole
 
 RESAMPLED = {"ExtrapolatedFrechetDistance", "Precision", "Recall", "Density", "Coverage", "Sharpness"}
 
@@ -32,7 +32,7 @@ def test_two_processes_have_the_value_of_one():
     for name in NAMES:
         alone = whole(name).estimate()
         value, n, error = result[0][name]
-        assert value == pytest.approx(alone.value, rel=close(name)), name
+        assert value == pytest.approx(alone.value, rel=CLOSE), name
         assert n == alone.n
         # resampled errors depend on the order of the rows
         tolerance = 0.5 if name in RESAMPLED else 1e-6

@@ -15,13 +15,13 @@ import matplotlib
 import pytest
 import torch
 from metric_cases import (
+    CLOSE,
     FAKE,
     NAMES,
     ONE_SAMPLE,
     POINTS,
     REAL,
     TWO_SAMPLE,
-    close,
     images,
     part,
     pixels,
@@ -140,7 +140,7 @@ def test_direction_and_higher_is_better_agree():
 def test_merged_states_have_the_value_of_all_examples(name):
     first, second = part(name, 0), part(name, 1)
     first.merge_state(second)
-    assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=close(name))
+    assert first.compute().item() == pytest.approx(whole(name).compute().item(), rel=CLOSE)
     assert first.compute().dtype == torch.float64
 
 

@@ -96,8 +96,21 @@ def by_halves(features: Tensor, reference: Tensor, *, seed: int, rounds: int) ->
     Raises:
         ZooError: half of a set is not more examples than features.
     """
+    features, reference = _ordered(features), _ordered(reference)
     values = []
     for rows, others in half_samples(len(features), len(reference), rounds, seed):
         values.append(between(features[rows], reference[others]))
     distances = torch.tensor(values, dtype=torch.float64)
     return distances.std().item(), distances.mean().item()
+
+
+def _ordered(features: Tensor) -> Tensor:
+    """Return the rows in an order that depends on their contents alone: that of a fixed random projection.
+
+    Which rows are a half-sample then depends neither on the order of the examples nor on the number of
+    processes.
+    """
+    direction = torch.randn(
+        features.shape[1], generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    return features[(features.double() @ direction.to(features.device)).argsort()]

@@ -104,8 +104,7 @@ class ExtrapolatedFrechetDistance(FeatureMetric):
 
     with F the :class:`FrechetDistance` and :math:`\overline{F}_{1/2}` its mean over half-samples of both
     sets. The bias of F is proportional to 1/n, so it cancels; the value may be a little below zero. All
-    features are kept, and which of them are a half-sample depends on their order, so values over several
-    processes agree with those of one up to the spread over half-samples.
+    features are kept. Which of them are a half-sample depends on their values, not on their order.
 
     Args:
         feature_extractor: see :class:`~zoo.evaluation.base.FeatureMetric`.
