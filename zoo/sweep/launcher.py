@@ -14,7 +14,7 @@ from typing import IO, Protocol
 
 from zoo.config import compose_run, run_dir_override
 from zoo.processes import JOBS, child_environment
-from zoo.sweep.nursery import Nursery
+from zoo.sweep.fork_server import ForkServer
 
 LOG = "log.txt"
 
@@ -78,7 +78,7 @@ class Local:
         self.jobs, self.forks = jobs, forks
         self.devices = visible_devices() if devices is None else list(devices)
         self.running: list[tuple[Process, list[str]]] = []
-        self.nurseries: dict[int, Nursery] = {}  # by the threads of their jobs
+        self.fork_servers: dict[int, ForkServer] = {}  # by the threads of their jobs
 
     def attach(self, directory: Path) -> Worker | None:
         return None  # local jobs end with the sweep that started them
@@ -89,11 +89,11 @@ class Local:
             return None
         if self.forks and not self.devices:
             environment = _environment(threads, jobs=self.jobs, quiet=True)
-            nursery = self.nurseries.get(threads)
-            if nursery is None or not nursery.lives:
-                nursery = self.nurseries[threads] = Nursery(environment)
+            server = self.fork_servers.get(threads)
+            if server is None or not server.lives:
+                server = self.fork_servers[threads] = ForkServer(environment)
             command = ["train", *_of_a_job(overrides), run_dir_override(directory)]
-            return nursery.start(command, environment, directory / LOG)
+            return server.start(command, environment, directory / LOG)
         with (directory / LOG).open("ab") as log:
             worker = Process(launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs))
         self.running.append((worker, devices))

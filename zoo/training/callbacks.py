@@ -145,13 +145,11 @@ class Progress(pl.Callback):
             left = (now - self.started) / updates_made * (schedule.updates - pl_module.updates)
             if schedule.max_seconds is not None:
                 left = min(left, max(0.0, schedule.max_seconds - pl_module.update_seconds))
-            epoch = pl_module.images_seen / self.examples if self.examples else 0.0
-            self.report("training", pl_module, left, epoch)
+            self.report("training", pl_module, left)
 
-    def report(
-        self, phase: str, module: TrainingModule, left: float | None = None, epoch: float = 0.0
-    ) -> None:
-        """Report a phase of the run, the seconds left of it and the epoch."""
+    def report(self, phase: str, module: TrainingModule, left: float | None = None) -> None:
+        """Report a phase of the run and the seconds left of it."""
+        epoch = module.images_seen / self.examples if self.examples else 0.0
         state = {
             "label": self.label,
             "phase": phase,

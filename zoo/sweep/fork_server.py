@@ -2,7 +2,7 @@
 
 Importing torch, Lightning and what they import takes a job as long as hundreds of updates of a small model. A
 fork of a process that has done so starts at once, and the jobs share its memory. The sweep writes requests to
-the nursery and reads replies, a line of JSON each. The nursery ends when the sweep does, even after SIGKILL,
+the server and reads replies, a line of JSON each. The server ends when the sweep does, even after SIGKILL,
 and its jobs notice. Jobs on GPUs are not forked: CUDA does not survive it.
 """
 
@@ -34,7 +34,7 @@ IMPORTED = (
 PACE = 0.1  # seconds between two looks for jobs that have ended
 
 
-class Nursery:
+class ForkServer:
     """The sweep's side: starts the process, sends it requests and keeps what it replies.
 
     Args:
@@ -44,7 +44,7 @@ class Nursery:
 
     def __init__(self, environment: Mapping[str, str], imported: Sequence[str] = IMPORTED) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", "from zoo.sweep.nursery import main; main()", *imported],
+            [sys.executable, "-c", "from zoo.sweep.fork_server import main; main()", *imported],
             env=dict(environment),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -61,16 +61,16 @@ class Nursery:
         """Whether it can start jobs."""
         return self.process.poll() is None
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> Nursling:
+    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkedJob:
         """Start ``zoo ARGUMENTS`` in an environment; what it prints is appended to a file."""
         self._jobs += 1
         self.ask(
             job=self._jobs, start=list(arguments), environment=dict(environment), log=str(log.absolute())
         )
-        return Nursling(self, self._jobs)
+        return ForkedJob(self, self._jobs)
 
     def ask(self, **request: Any) -> None:
-        """Send a request; a nursery that has ended takes none."""
+        """Send a request; a server that has ended takes none."""
         assert self.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(request).encode() + b"\n")
@@ -88,22 +88,22 @@ class Nursery:
         return self.codes.get(job, None if alive else -int(signal.SIGKILL))
 
 
-class Nursling:
-    """A job that is a fork of the nursery, the leader of the process group of its ranks."""
+class ForkedJob:
+    """A job that is a fork of the server, the leader of the process group of its ranks."""
 
     queued = False
 
-    def __init__(self, nursery: Nursery, job: int) -> None:
-        self.nursery, self.job = nursery, job
+    def __init__(self, server: ForkServer, job: int) -> None:
+        self.server, self.job = server, job
 
     def poll(self) -> int | None:
-        return self.nursery.code(self.job)
+        return self.server.code(self.job)
 
     def interrupt(self) -> None:
-        self.nursery.ask(job=self.job, signal=int(signal.SIGTERM))  # the run writes a checkpoint first
+        self.server.ask(job=self.job, signal=int(signal.SIGTERM))  # the run writes a checkpoint first
 
     def kill(self) -> None:
-        self.nursery.ask(job=self.job, signal=int(signal.SIGKILL))
+        self.server.ask(job=self.job, signal=int(signal.SIGKILL))
         while self.poll() is None:
             time.sleep(PACE / 10)
 
@@ -171,6 +171,8 @@ def run(request: Mapping[str, Any]) -> int:
 
 
 def main() -> None:
-    """Be the nursery, then, in each fork, a job."""
+    """Be the server, then, in each fork, a job."""
     request = serve(sys.argv[1:])
-    sys.exit(0 if request is None else run(request))
+    if request is None:
+        os._exit(0)  # nothing is left to do, and torch's compiler would print what it leaks in an orderly end
+    sys.exit(run(request))
