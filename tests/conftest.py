@@ -20,7 +20,7 @@ os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")
 torch.set_num_threads(1)
 
-from forks import start_forked  # noqa: E402
+from forks import ForkHere, start_forked  # noqa: E402
 
 from zoo.processes import PARENT  # noqa: E402
 
@@ -46,8 +46,9 @@ def _no_parent() -> Iterator[None]:
 
 @pytest.fixture
 def forked_jobs(monkeypatch) -> None:
-    """Start the jobs of sweeps and multiruns as forks of this process."""
+    """Start the jobs of sweeps and multiruns as forks of this process, not of a server of its own."""
     monkeypatch.setattr(subprocess, "Popen", start_forked)
+    monkeypatch.setattr("zoo.sweep.launcher.ForkServer", ForkHere)
 
 
 @pytest.fixture

@@ -107,3 +107,18 @@ def start_forked(arguments, env=None, stdout=None, stderr=None, start_new_sessio
         return main(list(arguments[3:]))
 
     return Fork(job)
+
+
+class ForkHere:
+    """Stands in for a sweep's fork server: its jobs are forks of this process."""
+
+    lives = True
+
+    def __init__(self, environment) -> None:
+        pass
+
+    def start(self, arguments, environment, log: Path) -> Fork:
+        with log.open("ab") as output:
+            return start_forked(
+                [*COMMAND, *arguments], environment, output, subprocess.STDOUT, start_new_session=True
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ def test_the_answer_has_cards_reasons_and_what_would_change_it(capsys) -> None:
     assert text.startswith("digits: exact likelihood, one sample in at most 10 ms; decided by fd/digits-cnn")
     assert "1. glow" in text
     assert "zoo train" in text
-    assert "pixelcnn: one sample takes 57.4 ms > 10 ms" in text
+    assert re.search(r"pixelcnn: one sample takes [\d.]+ ms > 10 ms", text)
     assert "What would change it" in text
     assert "zoo sweep families data=digits model=" in text
 

@@ -109,6 +109,7 @@ class Finder:
     def _recipe_runs(self, table: Table, key: str, runs: Sequence[Run]) -> RecipeRuns:
         recipe, of_recipe = table.recipes[key], RecipeRuns()
         of_recipe.missing = absent(recipe)
+        runs = [run for run in runs if chosen_alike(run, recipe)]
         if of_recipe.missing or not runs:
             return of_recipe
         expected = self.identities.of(overrides(recipe, recipe.seeds[0])).config
@@ -129,6 +130,13 @@ class Finder:
             if known is None or seconds > (known.record.cost.train_seconds or 0.0):
                 runs_of_seed[run.record.seed] = run
         return of_recipe
+
+
+def chosen_alike(run: Run, recipe: Recipe) -> bool:
+    """Whether a run has the model and the data that a recipe names; for others nothing is composed."""
+    choices = run.record.provenance.config.get("choices") or {}
+    groups = [group for group in ("model", "data") if group in recipe.overrides]
+    return all(choices.get(group) == str(recipe.overrides[group]) for group in groups)
 
 
 def named(run: Run, table: Table, recipe: Recipe) -> bool:
