@@ -66,7 +66,7 @@ class Group:
 
     @property
     def finished(self) -> list[Run]:
-        """The runs that neither diverged nor failed."""
+        """The runs whose status is ``finished``; those that diverged or failed are left out."""
         return [run for run in self.runs if run.record.status == "finished"]
 
     @cached_property

@@ -193,7 +193,9 @@ def to_dict(node: Any) -> dict[str, Any]:
 
 
 def whole_numbers(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings with 2.0, as ``2e0`` is read, as 2: Lightning counts in whole numbers.
+    """Return the settings with every float of whole value as an int, since Lightning needs ints.
+
+    Hydra reads ``trainer.devices=2e0`` as 2.0, for example.
 
     >>> whole_numbers({"devices": 2.0, "precision": "32-true"})
     {'devices': 2, 'precision': '32-true'}

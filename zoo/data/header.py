@@ -99,7 +99,7 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool | None:
 
 
 def is_number(text: str) -> bool:
-    """Return whether a cell is a finite number, with a decimal point."""
+    """Return whether a cell is a finite number written with a decimal point, if it has a fraction."""
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
@@ -108,7 +108,13 @@ def _is_value(text: str) -> bool:
 
 
 def _are_names(heads: list[str], below: list[list[str]], body: Sequence[Sequence[str]]) -> bool | None:
-    """Return whether distinct numbers are names of the columns of numbers below them."""
+    """Return whether a first row of distinct numbers, such as years, names the columns; None if undecided.
+
+    Args:
+        heads: the cells of the first row, which are numbers.
+        below: the other cells of each column, which are numbers too.
+        body: the rows below the first one.
+    """
     names = np.array([float(cell) for cell in heads])
     whole = all(_WHOLE.fullmatch(cell) for cell in heads)
     shorter = all(

@@ -361,7 +361,7 @@ def _content(column: pd.Series) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Return a cell in words, in at most 40 characters."""
+    """Return a cell as an error message shows it, cut to 40 characters."""
     if isinstance(value, str):
         text = f"'{value}'"
     elif pd.api.types.is_scalar(value) and pd.isna(value):

@@ -1,4 +1,4 @@
-"""The lecture's sentences, each with its measurement and its verdict. Imports no torch.
+"""The claims of a lecture, each tested against the records of a study. Imports no torch.
 
 ``sentences/`` holds the claims, one file each. ``verdict`` is their framework; ``sides`` chooses the
 configurations that are compared, ``measure``, ``compare``, ``scaling``, ``instability``, ``sensitivity`` and

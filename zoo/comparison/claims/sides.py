@@ -134,12 +134,12 @@ def has_momentum(betas: Any) -> bool:
 
 
 def is_matched(settings: Mapping[str, Any]) -> bool:
-    """Whether a model is trained by matching (a vector field, a score) and not by its likelihood."""
+    """Whether a model is trained by a matching loss (flow or score matching) instead of its likelihood."""
     return str(settings.get("training._target_")).endswith(".Matching")
 
 
 def is_wasserstein(settings: Mapping[str, Any]) -> bool:
-    """Whether a GAN is trained by the Wasserstein loss."""
+    """Whether a GAN's configuration has the Wasserstein loss."""
     return settings.get("training.loss") == "wasserstein"
 
 

@@ -1,4 +1,4 @@
-"""The HTML templates of the page and of the ledger, and their style sheet, which lie beside this file."""
+"""The HTML templates and the style sheet of the comparison's page and of the claims' page."""
 
 from __future__ import annotations
 
