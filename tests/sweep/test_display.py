@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: a row and the samples of each job that ends, and the time left."""
+"""Tests of what a sweep prints while it runs: results, samples and the estimate of the time left."""
 
 from __future__ import annotations
 
