@@ -38,7 +38,7 @@ class Marks:
         return list(csv.reader(lines, delimiter=self.separator, skipinitialspace=True))
 
     def plain(self, cell: str) -> str:
-        """Return a number with a decimal point and ungrouped digits, as Python reads it; other text unchanged."""
+        """Return a number with a decimal point and ungrouped digits; any other text unchanged."""
         text = cell.strip()
         if self.thousands and self._grouped.fullmatch(text):
             text = text.replace(self.thousands, "")
