@@ -162,3 +162,14 @@ def test_the_last_condition_that_a_job_meets_says_how_long_it_takes():
     assert expected_seconds(sweep, ["model=maf"]) is None
     with pytest.raises(ZooError, match=r"seconds.model=gan must be at least 1"):
         check_sweep({"seconds": {"model=gan": 0}}, "mine")
+
+
+def test_each_running_job_is_one_line_of_a_terminal_of_80_columns(plan):
+    job = plan.jobs[0]
+    start(job, 20.0, left=142.0)
+    job.progress |= {"updates": 10_500, "budget": 20_000, "epoch": 35.8, "loss": 0.679}
+    output = io.StringIO()
+    with make_display(plan, Console(file=output, width=80, force_terminal=True), 2) as display:
+        display.update()
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.getvalue()).splitlines()
+    assert any("10,500/20,000 · loss 0.679 · 142 s left" in line for line in lines), lines

@@ -58,7 +58,9 @@ def describe_progress(progress: dict[str, Any]) -> str:
     >>> describe_progress({"updates": 1200, "budget": 5000, "epoch": 0.5, "loss": 2.0, "seconds_left": 9.7})
     'update 1,200/5,000 · epoch 0.5 · loss 2.000 · 10 s left'
     """
-    parts = [f"update {progress['updates']:,}/{progress['budget']:,}", f"epoch {progress['epoch']:g}"]
+    parts = [f"update {progress['updates']:,}/{progress['budget']:,}"]
+    if progress.get("epoch") is not None:
+        parts.append(f"epoch {progress['epoch']:g}")
     if progress.get("loss") is not None:
         parts.append(f"loss {progress['loss']:.3f}")
     if progress.get("seconds_left") is not None:
@@ -186,12 +188,17 @@ class _Screen:
             progress = job.progress
             share = progress["updates"] / max(1, progress["budget"]) if progress else 0.0
             training = progress and job.state == "training"
-            detail = describe_progress(progress) if training else f"{job.state} {job.seconds:.0f} s"
+            # without its epoch a row fits a terminal of 80 columns
+            detail = (
+                describe_progress(progress | {"epoch": None})
+                if training
+                else f"{job.state} {job.seconds:.0f} s"
+            )
             name = f"{escape(job.identity.model)} [dim]seed {job.identity.seed}[/]"
             table.add_row(name, _bar(share), detail)
         return table
 
 
-def _bar(share: float, width: int = 24) -> str:
+def _bar(share: float, width: int = 12) -> str:
     full = round(min(1.0, share) * width)
     return f"[cyan]{'━' * full}[/][dim]{'━' * (width - full)}[/]"
