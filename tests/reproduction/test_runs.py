@@ -14,12 +14,14 @@ from tables import run as invented
 from tables import table as small
 
 import zoo.reproduction.reproduce as door
+from zoo.comparison.collect import collect
 from zoo.config.identities import Identities
 from zoo.errors import ZooError
 from zoo.record import Cost, Metric, Provenance, Record
 from zoo.reproduction import report
 from zoo.reproduction.check import Mismatch, Splits, check_data, stored
 from zoo.reproduction.overview import command, overview, print_overview
+from zoo.reproduction.published import published_values
 from zoo.reproduction.render import write
 from zoo.reproduction.runs import Finder, check_overrides, overrides, write_sweep
 from zoo.reproduction.terminal import print_report
@@ -275,3 +277,18 @@ def test_an_infinite_difference_is_written_as_none_and_drawn_at_the_edge(identit
     assert report_of_table.results[0].status == "differs: worse"
     write(report_of_table, tmp_path / "out")
     assert json.loads((tmp_path / "out/table.json").read_text())["cells"][0]["z"] is None
+
+
+def test_a_run_of_a_recipe_brings_the_papers_values_to_the_page():
+    runs, _ = collect([Path("results/papers/tong_table2/records")])
+    values = published_values(runs)[next(run.record.run_id for run in runs if run.record.seed == 42)]
+    (energy,) = (value for value in values if value.metric == "normalised_path_energy")
+    assert energy.cell.startswith("I-CFM, N->8gaussians")
+    assert energy.text.startswith("0.222±0.032")
+    assert {value.metric for value in values} == {"normalised_path_energy", "wasserstein2"}
+
+
+def test_a_run_of_no_recipe_has_no_published_value(table, identities):
+    run = invented(3.0)
+    run.record = record(table, identities)
+    assert published_values([run]) == {}

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo.comparison.collect import Run
+    from zoo.comparison.page.runs import Published
+
+
+def _published(runs: Sequence[Run]) -> Mapping[str, Sequence[Published]]:
+    from zoo.reproduction.published import published_values
+
+    return published_values(runs)
 
 
 def sweep(options: Namespace) -> int:
@@ -28,7 +40,7 @@ def sweep(options: Namespace) -> int:
     # Only the jobs of this plan: the directory may hold runs of an earlier version of the sweep.
     ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]
     if ended:
-        compare(ended, root / "comparison")
+        compare(ended, root / "comparison", published=_published)
     return 2 if any(job.state != "finished" for job in jobs) else 0
 
 
@@ -39,13 +51,20 @@ def compare(options: Namespace) -> int:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
     columns = tuple(name.strip() for name in (options.columns or "").split(",") if name.strip())
     view = View(options.data, columns, options.sort)
-    return compare(options.paths, options.out, archive=options.archive, view=view, form=options.format)
+    return compare(
+        options.paths,
+        options.out,
+        archive=options.archive,
+        view=view,
+        form=options.format,
+        published=_published,
+    )
 
 
 def watch(options: Namespace) -> int:
     from zoo.comparison.watch import watch
 
-    return watch(options.root, options.port)
+    return watch(options.root, options.port, published=_published)
 
 
 def claims(options: Namespace) -> int:

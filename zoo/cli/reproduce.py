@@ -17,6 +17,7 @@ def reproduce(options: Namespace) -> int:
     from zoo.comparison import compare
     from zoo.record import RECORD
     from zoo.reproduction import load, report, run_table
+    from zoo.reproduction.published import published_values
     from zoo.reproduction.render import write
     from zoo.reproduction.reproduce import seconds
     from zoo.reproduction.runs import RUNS
@@ -57,7 +58,7 @@ def reproduce(options: Namespace) -> int:
     outcome = report(table, cells, options.runs)
     runs = options.runs or RUNS / table.name
     if not options.report_only and any(runs.glob(f"*/{RECORD}")):
-        compare([runs], runs / "comparison", console=Console(quiet=True))
+        compare([runs], runs / "comparison", console=Console(quiet=True), published=published_values)
     print_report(outcome, console)
     out = options.out or runs / "report"
     if options.out is not None or any(result.ours is not None for result in outcome.results):

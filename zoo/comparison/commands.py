@@ -5,8 +5,9 @@ Figures and pages are imported where they are made, so that a table on the termi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -17,6 +18,11 @@ from zoo.comparison.tables import Table, build
 from zoo.comparison.view import View
 from zoo.record import write_atomic
 
+if TYPE_CHECKING:
+    from zoo.comparison.page.runs import Published
+
+    PublishedOf = Callable[[Sequence[Run]], Mapping[str, Sequence[Published]]]
+
 
 def compare(
     paths: Sequence[Path],
@@ -26,6 +32,7 @@ def compare(
     console: Console | None = None,
     view: View | None = None,
     form: str | None = None,
+    published: PublishedOf | None = None,
 ) -> int:
     """Compare every run below ``paths``: the table on the terminal first, then files in ``out``.
 
@@ -38,6 +45,7 @@ def compare(
         console: where to print.
         view: the data sets, columns and order of the tables that are printed; None: all. Files have all.
         form: ``md``, ``latex``, ``csv`` or ``json``: print the tables in this form; None: for a terminal.
+        published: returns the published values of runs by their id, for the page.
 
     Returns:
         0, the exit code.
@@ -58,7 +66,7 @@ def compare(
     out.mkdir(parents=True, exist_ok=True)
     stamp, known = fingerprint(runs), out / ".inputs"
     if not (known.exists() and known.read_text(encoding="utf-8") == stamp and (out / "index.html").exists()):
-        _write_files(runs, tables, out)
+        _write_files(runs, tables, out, published)
         write_atomic(known, stamp)
     if archive:
         for name in copy_records(runs, out / "records"):
@@ -72,7 +80,9 @@ def compare(
     return 0
 
 
-def _write_files(runs: list[Run], tables: list[Table], out: Path) -> None:
+def _write_files(
+    runs: list[Run], tables: list[Table], out: Path, published: PublishedOf | None = None
+) -> None:
     from zoo.comparison import figures, page
     from zoo.comparison.claims import decide
 
@@ -83,7 +93,8 @@ def _write_files(runs: list[Run], tables: list[Table], out: Path) -> None:
     write_atomic(out / "table.tex", "\n\n".join(render.latex(table) for table in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
-    write_atomic(out / "index.html", page.build(runs, tables, drawn, decide(runs)))
+    text = page.build(runs, tables, drawn, decide(runs), published=published(runs) if published else None)
+    write_atomic(out / "index.html", text)
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:

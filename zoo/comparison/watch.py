@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
@@ -31,6 +31,9 @@ from zoo.comparison.commands import compare
 from zoo.comparison.page.shorten import Strings
 from zoo.errors import ZooError
 from zoo.record import CONFIG, CURVES, RECORD
+
+if TYPE_CHECKING:
+    from zoo.comparison.commands import PublishedOf
 
 HOST = "127.0.0.1"
 PERIOD = 1.0  # seconds between two looks at the directory
@@ -337,7 +340,9 @@ class Server:
         self._http.server_close()
 
 
-def watch(root: Path, port: int = 0, console: Console | None = None) -> int:
+def watch(
+    root: Path, port: int = 0, console: Console | None = None, published: PublishedOf | None = None
+) -> int:
     """Serve the page of the runs below ``root`` until it is interrupted, then write the finished page.
 
     Returns:
@@ -359,4 +364,4 @@ def watch(root: Path, port: int = 0, console: Console | None = None) -> int:
     if not server.snapshot.facts["studies"]:
         console.print("no run has ended, so there is nothing to compare yet")
         return 0
-    return compare([root], root / "comparison", console=console)
+    return compare([root], root / "comparison", console=console, published=published)

@@ -8,6 +8,7 @@ from fake_records import nine, save, write, write_toy
 
 from zoo.comparison import claims, page
 from zoo.comparison.collect import Run, collect
+from zoo.comparison.page.runs import Published
 from zoo.comparison.tables import build
 
 HOSTILE = '<img src=x onerror="window.hit=1">&amp;\'|`'
@@ -37,4 +38,6 @@ def gathered(root: Path) -> list[Run]:
 def built(root: Path) -> str:
     """Return the page of the runs below a directory."""
     runs = gathered(root)
-    return page.build(runs, build(runs), {}, claims.decide(runs))
+    glow = [Published("bits_per_dim", "Glow, digits", "2.05±0.01 bits/dim", "Nobody 2026", "zoo reproduce x")]
+    published = {run.record.run_id: glow for run in runs if run.record.model == "glow"}
+    return page.build(runs, build(runs), {}, claims.decide(runs), published=published)

@@ -151,6 +151,9 @@ def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
         assert part in text
     for heading in ("protocol", "versions", "data", "directories", "config hash"):
         assert heading in text
+    assert text.count("this number: 2.05±0.01 bits/dim; Nobody 2026") == 1, "three seeds, one published value"
+    tab.evaluate("zoo.set({open: `${row('maf').id}|bits_per_dim`})")
+    assert "Published" not in tab.evaluate("words('#sheet-body')")[0]
 
 
 def test_a_baseline_shows_differences_and_kinds_that_do_not_compare(tab):

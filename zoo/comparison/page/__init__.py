@@ -30,6 +30,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
 from zoo.comparison.page import answers, evidence, payload
 from zoo.comparison.page.pixels import Pixels, pictures_of
+from zoo.comparison.page.runs import Published
 from zoo.comparison.page.series import curves_of
 from zoo.comparison.page.shorten import Strings
 from zoo.comparison.studies import studies
@@ -153,6 +154,7 @@ def build(
     figures: Mapping[str, Path],
     decisions: Sequence[Decision] = (),
     warnings: Sequence[str] = (),
+    published: Mapping[str, Sequence[Published]] | None = None,
 ) -> str:
     """Return the page of a comparison, self-contained and the same for the same runs.
 
@@ -162,8 +164,9 @@ def build(
         figures: PNG files by name; a drawing has an SVG file beside it, which browsers without scripts show.
         decisions: the ledger of claims.
         warnings: sentences about records that were left out.
+        published: the published values of some runs, by the run's id.
     """
-    facts, curves, pixels = contents(runs, decisions, warnings)
+    facts, curves, pixels = contents(runs, decisions, warnings, published=published)
     measured = [decision for decision in decisions if decision.deciding]
     drawing = figures.get("speed_vs_quality")
     plain = render(
@@ -219,9 +222,10 @@ def contents(
     decisions: Sequence[Decision] = (),
     warnings: Sequence[str] = (),
     strings: Strings | None = None,
+    published: Mapping[str, Sequence[Published]] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
     """Return the page's data, the curves of the runs, and the bytes of the pictures."""
-    facts, compared, pixels = payload.facts(runs, strings), studies(runs), Pixels()
+    facts, compared, pixels = payload.facts(runs, strings, published), studies(runs), Pixels()
     for entry, study, shown in zip(facts["studies"], compared, pictures_of(compared, pixels), strict=True):
         entry["pictures"] = shown
         entry["sharpness"] = evidence.sharpness(study)

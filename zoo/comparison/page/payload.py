@@ -15,7 +15,7 @@ from typing import Any
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import FAMILIES, Group, settings
 from zoo.comparison.page.columns import PageColumn, page_columns
-from zoo.comparison.page.runs import facts_of_runs, hardware_text, summary
+from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, status
@@ -24,14 +24,24 @@ from zoo.comparison.tables.main import briefly_trained
 Json = dict[str, Any]
 
 
-def facts(runs: Sequence[Run], strings: Strings | None = None) -> Json:
-    """Return studies, rows and runs as JSON can hold them; texts are added to ``strings`` if it is given."""
+def facts(
+    runs: Sequence[Run],
+    strings: Strings | None = None,
+    published: Mapping[str, Sequence[Published]] | None = None,
+) -> Json:
+    """Return studies, rows and runs as JSON can hold them.
+
+    Args:
+        runs: the compared runs.
+        strings: receives the texts; None: a new list.
+        published: the published values of some runs, by the run's id.
+    """
     strings = Strings() if strings is None else strings
     places = {id(run): index for index, run in enumerate(runs)}
     return {
         "families": list(FAMILIES),
         "studies": [_study(study, places, strings) for study in studies(runs)],
-        "runs": facts_of_runs(runs, strings),
+        "runs": facts_of_runs(runs, strings, published),
         "strings": strings,
         "made": summary(runs),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
@@ -12,8 +13,35 @@ from zoo.record import Hardware, Record
 Json = dict[str, Any]
 
 
-def facts_of_runs(runs: Sequence[Run], strings: Strings) -> Json:
-    """Return a list of each fact, with an entry for each run."""
+@dataclass(frozen=True)
+class Published:
+    """A published value that a run repeats.
+
+    Attributes:
+        metric: the metric of the record that measures the same quantity.
+        cell: row and column of the paper's table.
+        text: the value with its error.
+        source: the paper, and how the value was read.
+        command: prints both side by side.
+    """
+
+    metric: str
+    cell: str
+    text: str
+    source: str
+    command: str
+
+
+def facts_of_runs(
+    runs: Sequence[Run], strings: Strings, published: Mapping[str, Sequence[Published]] | None = None
+) -> Json:
+    """Return a list of each fact, with an entry for each run.
+
+    Args:
+        runs: the runs.
+        strings: receives the texts.
+        published: the published values of some runs, by the run's id.
+    """
 
     def each(fact: Callable[[Run], Any]) -> list[Any]:
         return [fact(run) for run in runs]
@@ -38,6 +66,12 @@ def facts_of_runs(runs: Sequence[Run], strings: Strings) -> Json:
         "directory": each(lambda run: _where(run)),
         "images": each(lambda run: run.record.cost.images_seen),
         "flops": each(lambda run: rounded(run.record.cost.flops_per_example)),
+        "published": each(
+            lambda run: [
+                [strings.place(part) for part in (one.metric, one.cell, one.text, one.source, one.command)]
+                for one in (published or {}).get(run.record.run_id, ())
+            ]
+        ),
     }
 
 

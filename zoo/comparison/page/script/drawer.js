@@ -43,6 +43,7 @@ function drawDrawer() {
     changes.length ? [el('h3', {}, `Differs from ${base.name}`),
       el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'settings that differ'}, el('table', {class: 'plain'}, el('thead', {}, el('tr', {}, ['setting', row.name, base.name].map(name => el('th', {scope: 'col'}, name)))),
         el('tbody', {}, changes.map(([name, here, there]) => el('tr', {}, el('th', {scope: 'row'}, name), el('td', {}, here), el('td', {}, there))))))] : null,
+    publishedPart(row, column),
     el('h3', {}, 'Where it comes from'),
     facts([
       ['data', `${study.title}${study.about?.sizes ? `: ${Object.entries(study.about.sizes).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ')}` : ''}`],
@@ -63,6 +64,17 @@ function drawDrawer() {
     el('p', {class: 'buttons'},
       el('button', {type: 'button', onclick: () => set({pins: member(state.pins, row.id)})}, state.pins.includes(row.id) ? 'unpin' : 'pin'),
       el('button', {type: 'button', onclick: () => set({baseline: state.baseline === row.id ? '' : row.id})}, state.baseline === row.id ? 'no longer the baseline' : 'make it the baseline')));
+}
+
+// Return the published values that a row repeats, those of the column's own quantity first; null without any.
+function publishedPart(row, column) {
+  const values = [...new Set(row.runs.flatMap(run => (DATA.runs.published[run] || []).map(places => places.join())))]
+    .map(places => places.split(',').map(place => text(place)));
+  if (!values.length) return null;
+  const key = column && column.key;
+  values.sort((a, b) => (b[0] === key) - (a[0] === key));
+  return [el('h3', {}, 'Published'), facts(values.map(([metric, cell, value, source]) =>
+    [cell, `${metric === key ? 'this number: ' : ''}${value}; ${source}`])), copyable(values[0][4])];
 }
 
 function seedsPart(column, row) {
