@@ -8,7 +8,6 @@ import hashlib
 import lzma
 import os
 import re
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -214,7 +213,7 @@ def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[
         ZooError: as :func:`collect`.
     """
     runs, warnings = collect(paths)
-    console = console or Console(width=None if sys.stdout.isatty() else 160)
+    console = console or Console()
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     return runs, console

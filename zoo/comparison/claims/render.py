@@ -9,10 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.padding import Padding
 
 from zoo.comparison import templates
 from zoo.comparison.claims import registry
@@ -144,17 +143,18 @@ def measured_text(decision: Decision) -> str:
 
 
 def terminal(decisions: Sequence[Decision], console: Console) -> None:
-    """Print a row for each claim: verdict, number of values, measurements and what is missing."""
-    table = Table(title="Claims", box=box.SIMPLE_HEAD, title_justify="left", padding=(0, 1, 0, 0))
-    for heading in ("claim", "data", "verdict", "Holm p", "robust", "n", "measured"):
-        table.add_column(heading, overflow="fold")
+    """Print each claim below its verdict: the sentence, the data and statistics, and the measurements."""
     for decision in decisions:
         n = next((part.n for part in decision.deciding), "0")
-        verdict = f"[{COLOURS[decision.verdict]}]{badge(decision)}[/]\n{standing(decision)}"
-        cells = map(escape, (decision.claim.sentence, decision.data, n, measured_text(decision)))
-        sentence, data, n, measured = cells
-        table.add_row(sentence, data, verdict, _holm(decision), _robust(decision), n, measured)
-    console.print(table)
+        holm, robust = _holm(decision), _robust(decision)
+        facts = [decision.data, standing(decision), f"n: {n}"]
+        facts += [f"Holm p {holm}"] if holm else []
+        facts += [f"robust {robust}"] if robust else []
+        console.print(
+            f"[{COLOURS[decision.verdict]}]{badge(decision)}[/]: [bold]{escape(decision.claim.sentence)}[/]"
+        )
+        text = f"[dim]{escape(' · '.join(filter(None, facts)))}[/]\n{escape(measured_text(decision))}"
+        console.print(Padding(text.rstrip(), (0, 0, 1, 2)))
 
 
 def verdicts(decisions: Sequence[Decision]) -> str:
