@@ -37,30 +37,68 @@ CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again late
 STOPPED = {CUT_OFF, 120, 130, 143}
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+_NO_FILES = (  # a network's file system that is gone for a while, or was mounted anew
+    *(errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENOLCK),
+    *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
+)
 LOST = "Another process of this run was lost."
-_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused")
+_DISTRIBUTED = "torch.distributed"  # home of the errors of NCCL, gloo and the store of a process group
+_LOST_NUMBERS = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE)
+_LOST = (
+    *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused"),
+    *("Timed out waiting", "Application timeout caused pair closure", "No route to host"),
+    *("Watchdog caught collective operation timeout", "NCCL communicator was aborted", "NCCL error"),
+)
+_PORT = ("EADDRINUSE", "Address already in use")
+# Faults of the device, most of which the driver logs as an "Xid". A kernel's own fault may look the same; a
+# run that meets it at every attempt fails (see zoo.record.attempts).
+_NO_DEVICE = (
+    *("uncorrectable ecc error", "unspecified launch failure", "the launch timed out", "gpu is lost"),
+    *("hardware stack error", "busy or unavailable", "cuda error: unknown error", "nvlink"),
+    *("system not yet initialized", "no cuda-capable device is detected"),
+)
 
 
 def cut_off(error: BaseException) -> str | None:
     """Return the message for the user if the environment caused the error, None if the run itself did.
 
-    Such causes are missing memory, a full disk and a lost rank. The job then writes no record, so that the
-    same command resumes it from its last checkpoint.
+    Such causes are missing memory, a full disk, a file system, device or port that is gone or taken, and a
+    lost rank. The job then writes no record, so that the same command resumes it from its last checkpoint.
     """
     message = str(error)
     if isinstance(error, CutOff):
         return message
+    is_runtime = isinstance(error, RuntimeError)
     if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | ImportError) and any(text in message.lower() for text in _NO_MEMORY)
+        (is_runtime or isinstance(error, ImportError)) and any(text in message.lower() for text in _NO_MEMORY)
     ):
+        return "The memory ran out; give it more, or lower training.batch_size."
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return "The memory ran out; give it more, or lower training.batch_size."
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         return f"The disk is full or broken ({error.strerror}); make room."
-    if isinstance(error, RuntimeError) and "PytorchStreamWriter failed writing" in message:
+    if is_runtime and "PytorchStreamWriter failed writing" in message:
         return "The disk is full or broken (a checkpoint could not be written); make room."
-    if isinstance(error, RuntimeError) and any(text in message for text in _LOST):
+    if isinstance(error, OSError) and error.errno in _NO_FILES:
+        return f"A file system does not answer ({error.strerror}); see that it is mounted, and writable."
+    if is_runtime and any(text in message.lower() for text in _NO_DEVICE):
+        return f"A device has failed ({message.splitlines()[0]}); see the system's log, or take another."
+    if (isinstance(error, OSError) and error.errno == errno.EADDRINUSE) or (
+        is_runtime and any(text in message for text in _PORT)
+    ):
+        return "The port of this run's processes is in use by another program."
+    if isinstance(error, OSError) and error.errno in _LOST_NUMBERS:
+        return LOST
+    if is_runtime and (_is_distributed(error) or any(text in message for text in _LOST)):
         return LOST
     return None
+
+
+def _is_distributed(error: BaseException) -> bool:
+    """Return whether torch.distributed raised the error. By name, since this imports no torch."""
+    return any(
+        (kind.__module__, kind.__name__) == (_DISTRIBUTED, "DistError") for kind in type(error).__mro__
+    )
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:

@@ -113,7 +113,7 @@ def test_where_and_in_how_many_processes_a_run_is_made_is_not_part_of_it():
 
     places = [
         ["trainer=cpu"],
-        ["trainer=ddp", "trainer.devices=8", "trainer.num_nodes=2"],
+        ["trainer=ddp", "trainer.devices=8", "trainer.num_nodes=2", "trainer.timeout_min=9"],
         ["evaluation.inception_weights=/somewhere"],
         ["data.root=/somewhere"],
     ]

@@ -26,7 +26,7 @@ from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
 from zoo.models.core.nfe import count_nfe
-from zoo.record import LIKELIHOOD, SAMPLES, read
+from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
 from zoo.training.module import TrainingModule
@@ -378,6 +378,20 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
         for name in ("cut", "whole")
     )
     assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def sleeps_on_rank_one(rank):
+    if rank == 1:
+        TrainingModule.average_weights = lambda self: time.sleep(4)
+    return ["model=maf", *MOONS, *SMALL, *TWO, "trainer.timeout_min=0.05"]
+
+
+def test_a_rank_that_does_not_answer_in_time_cuts_the_job_off(tmp_path):
+    ((first, _),) = in_ranks([(sleeps_on_rank_one, tmp_path)])
+    assert first == "CutOff: Another process of this run was lost."
+    assert not (tmp_path / "record.json").exists()
+    (attempt,) = Attempts(tmp_path).attempts
+    assert (attempt.end, attempt.reason) == ("cut off", "Another process of this run was lost.")
 
 
 def ends_on_rank_one(rank):

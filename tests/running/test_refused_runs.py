@@ -108,7 +108,7 @@ def test_a_name_that_a_section_uses_is_taken(workdir):
 
 
 def test_all_of_lightnings_other_settings_are_refused():
-    taken = {"accelerator", "devices", "num_nodes", "strategy", "precision"}
+    taken = {"accelerator", "devices", "num_nodes", "strategy", "precision", "timeout_min"}
     harmless = {"deterministic", "benchmark", "detect_anomaly"}
     names = set(inspect.signature(pl.Trainer.__init__).parameters) - {"self"} - taken - harmless
     assert len(names) > 25

@@ -71,6 +71,44 @@ def test_a_disturbed_worker_is_cut_off_and_resumed_bit_for_bit(tmp_path, undistu
     assert results(tmp_path) == undisturbed
 
 
+# Python runs this file at its start: the first rank of a run aborts as soon as there is a checkpoint.
+ABORTING = """
+import os, sys, threading, time
+from pathlib import Path
+
+def abort():
+    while not list(Path("runs").glob("*/*/checkpoints/last.ckpt")):
+        time.sleep(0.01)
+    os.abort()
+
+if os.environ.get("ABORT") and "train" in sys.orig_argv and "LOCAL_RANK" not in os.environ:
+    threading.Thread(target=abort, daemon=True).start()
+"""
+
+
+@pytest.mark.slow
+def test_a_job_of_two_ranks_whose_first_aborts_is_resumed_by_the_same_command(tmp_path):
+    two = SWEEP.replace("trainer: cpu", "trainer: ddp\n  trainer.accelerator: cpu\n  trainer.devices: 2")
+    (tmp_path / "mine.yaml").write_text(two.replace("realnvp, maf", "maf"))
+    (tmp_path / "sitecustomize.py").write_text(ABORTING)
+    command = [sys.executable, "-m", "zoo", "sweep", "mine.yaml"]
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    first = subprocess.run(
+        command, cwd=tmp_path, env={**environment, "ABORT": "1"}, capture_output=True, text=True, check=False
+    )
+    assert first.returncode == 2
+    assert "cut off" in first.stdout
+    assert "SIGABRT" in first.stdout
+    (directory,) = (tmp_path / "runs/mine").glob("maf*")
+    assert not (directory / "record.json").exists()
+    second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert second.returncode == 0
+    record = read(directory)
+    assert (record.status, record.stability.resumed_at > 0) == ("finished", True)
+    ends = [entry["end"] for entry in json.loads((directory / "attempts.json").read_text())]
+    assert ends == ["killed", "finished"]
+
+
 def sweep_in_process(place):
     """Start the sweep in a new process."""
     process = multiprocessing.get_context("fork").Process(target=run_small_sweep, args=(place, Forked()))

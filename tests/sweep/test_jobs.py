@@ -12,22 +12,26 @@ from rich.console import Console
 
 from zoo.errors import STOPPED, ZooError
 from zoo.processes import lock
-from zoo.record import read
+from zoo.record import Attempts, read
 from zoo.sweep import plan_sweep, run_sweep
 from zoo.sweep.display import make_display
+from zoo.sweep.job import Job
 from zoo.sweep.launcher import Local
 
 
-@pytest.fixture
-def plan(tmp_path):
-    (tmp_path / "mine.yaml").write_text(SWEEP)
-    return plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs")
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    place = tmp_path_factory.mktemp("plan")
+    (place / "mine.yaml").write_text(SWEEP)
+    return plan_sweep(str(place / "mine.yaml"), [], place / "runs")
 
 
 @pytest.fixture
-def job(plan):
-    plan.jobs[0].directory.mkdir(parents=True)
-    return plan.jobs[0]
+def job(plan, tmp_path):
+    planned = plan.jobs[0]
+    directory = tmp_path / planned.identity.run_id
+    directory.mkdir()
+    return Job(list(planned.overrides), planned.identity, directory)
 
 
 @pytest.mark.parametrize("code", [-signal.SIGKILL, -signal.SIGTERM, *STOPPED])
@@ -65,6 +69,43 @@ def test_a_job_that_crashed_has_failed_and_gets_a_record(job, code):
     assert record.provenance.config_hash == job.identity.config_hash
     assert record.provenance.config_hash_without_seed == job.identity.config_hash_without_seed
     assert record.provenance.config == job.identity.config
+
+
+WATCHDOG = "[rank0]:[E ProcessGroupNCCL.cpp:1941] [Rank 0] Process group watchdog thread terminated\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "log", "state"),
+    [
+        (["trainer=ddp", "trainer.devices=2"], "", "cut off"),  # another rank may be the cause
+        ([], WATCHDOG + "terminate called\n", "cut off"),
+        ([], "free(): invalid pointer\n", "failed"),
+    ],
+)
+def test_an_aborted_process_is_cut_off_if_it_has_lost_another(job, more, log, state):
+    job.overrides += more
+    (job.directory / "log.txt").write_text(log)
+    job.end(-signal.SIGABRT)
+    assert job.state == state
+    assert "SIGABRT" in job.reason
+    assert (job.directory / "record.json").exists() == (state == "failed")
+
+
+def test_a_job_that_is_killed_three_times_without_a_new_checkpoint_has_failed(job):
+    for _ in range(3):
+        assert not job.ended
+        Attempts(job.directory).begin()
+        job.end(-signal.SIGKILL)
+    assert job.state == "failed"
+    assert job.reason.count("killed by SIGKILL") == 3
+    assert (read(job.directory).status, read(job.directory).reason) == ("failed", job.reason)
+
+
+def test_a_job_that_its_sweep_has_to_kill_is_not_counted(job):
+    for _ in range(4):
+        Attempts(job.directory).begin()
+        job.interrupted()
+    assert Attempts(job.directory).given_up() is None
 
 
 def test_a_job_that_another_process_works_on_gets_no_record(job):

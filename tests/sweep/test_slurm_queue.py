@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import signal
 import time
 
@@ -61,6 +62,7 @@ def test_a_job_is_submitted_once_and_found_again(place):
     script = (place / "1.sh").read_text()
     for option in ("--partition=gpu", "--cpus-per-task=4", "--signal=USR2@120", "--requeue", "--time=1440"):
         assert f"#SBATCH {option}" in script
+    assert re.search(r"^srun .*--wait=0 ", script, re.M), "the first rank judges after the others have ended"
     other = Slurm(JOB, every=0)  # a second sweep, started later or at the same time
     assert other.attach(place / "elsewhere" / "run") is None, "the same run of another sweep is another job"
     assert (

@@ -167,7 +167,7 @@ def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
         return objective(directory)  # which a sweeper plugin of Hydra's may minimise
 
     if shutil.which("squeue") and any(a.startswith("launcher=") for a in arguments):
-        slurm.poll_with_squeue()
+        slurm.prepare_multirun()
     register()
     sys.argv = ["zoo train", *map(with_plus, arguments)]
     task.__module__ = "__main__"

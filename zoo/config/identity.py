@@ -31,6 +31,7 @@ LOCATIONS = (
     ("trainer", "devices"),
     ("trainer", "num_nodes"),
     ("trainer", "strategy"),
+    ("trainer", "timeout_min"),
 )
 # Settings of the data that a run's id shows.
 NAMING = ("data.path", "data.side")

@@ -1,8 +1,10 @@
 """The record of a run: everything that a comparison uses of it. Imports no torch."""
 
 from zoo.kinds import Kind, SamplingOrder
+from zoo.record.attempts import Attempts
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import (
+    ATTEMPTS,
     BEST,
     CHECKPOINTS,
     CONFIG,
@@ -42,6 +44,7 @@ from zoo.record.schema import (
 )
 
 __all__ = [
+    "ATTEMPTS",
     "AXES",
     "BEST",
     "CHECKPOINTS",
@@ -59,6 +62,7 @@ __all__ = [
     "SCHEMA",
     "STATUSES",
     "TIMING",
+    "Attempts",
     "Cost",
     "CurveWriter",
     "DataDescription",

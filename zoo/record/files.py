@@ -13,6 +13,7 @@
 - ``timing.json``: the times of :mod:`zoo.record.timing`, where ``zoo time`` measured them.
 - ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
 - ``progress.json``: update, budget and losses while the run trains.
+- ``attempts.json``: where, when and how often the run was begun, see :mod:`zoo.record.attempts`.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 
@@ -25,10 +26,11 @@ from pathlib import Path
 RECORD, CURVES, TIMING = "record.json", "curves.csv", "timing.json"
 SAMPLES, PICTURE, DENSITY, LIKELIHOOD = "samples.npz", "samples.png", "density.npz", "likelihood.npz"
 GALLERY = "gallery.npz"
-CONFIG, ERRORS, PROGRESS = "config.yaml", "error.log", "progress.json"
+CONFIG, ERRORS, PROGRESS, ATTEMPTS = "config.yaml", "error.log", "progress.json", "attempts.json"
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"  # a folder and two files in it
 _RESULTS = (
     RECORD, CURVES, SAMPLES, PICTURE, DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, PROGRESS,
+    ATTEMPTS,
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import lightning.pytorch as pl
-from annotated_types import Ge
+from annotated_types import Ge, Gt
 
 from zoo.checks import NotNegative, Positive, check_settings
 from zoo.config.targets import class_of, make
@@ -16,7 +16,7 @@ from zoo.data.module import DataModule
 from zoo.data.user import UserData, existing
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.settings import Settings
-from zoo.running.fit import check_precision, processes, strategy
+from zoo.running.fit import TIMEOUT_MIN, check_precision, processes, strategy
 from zoo.running.spec import RunSpec
 from zoo.tracking.logger import check_logger
 from zoo.training.module import TrainingModule
@@ -109,6 +109,7 @@ def _taken(
     devices: Annotated[int, Ge(-1)] | Sequence[NotNegative] | Literal["auto"],
     num_nodes: Positive = 1,
     strategy: str = "auto",
+    timeout_min: Annotated[float, Gt(0)] = TIMEOUT_MIN,
     precision: str | int = "32-true",
     deterministic: bool | Literal["warn"] | None = None,
     benchmark: bool | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -32,6 +33,8 @@ from zoo.training.checkpoints import Checkpoints, Ending, ReadCheckpoint
 from zoo.training.module import TrainingModule
 
 PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
+TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
+_OWN = ("_target_", "timeout_min")  # settings of the trainer that are not Lightning's
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -56,7 +59,7 @@ def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
     Raises:
         ZooError: Lightning refuses the settings, for example a device that this machine lacks.
     """
-    arguments = {key: value for key, value in settings.items() if key not in (*more, "_target_")}
+    arguments = {key: value for key, value in settings.items() if key not in (*more, *_OWN)}
     try:
         trainer: pl.Trainer = class_of(settings, "trainer", pl.Trainer)(**arguments, **more)
     except (TypeError, ValueError, MisconfigurationException, RuntimeError) as error:
@@ -259,7 +262,8 @@ def strategy(trainer: Mapping[str, Any]) -> Any:
             "trainer.devices= and trainer.num_nodes= to what it starts."
         )
     if name == "ddp" or (name == "auto" and count != 1):
-        return distributed.Averaging()
+        minutes = float(trainer.get("timeout_min") or TIMEOUT_MIN)
+        return distributed.Averaging(timeout=datetime.timedelta(minutes=minutes))
     if name == "auto":
         return "auto"
     raise ZooError(

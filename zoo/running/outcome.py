@@ -14,7 +14,9 @@ from typing import Any
 
 from zoo.errors import CUT_OFF, LOST, REFUSED, CutOff, Diverged, Unsound, ZooError, cut_off
 from zoo.processes import is_first_rank
-from zoo.record import ERRORS, Record, Status, write_atomic
+from zoo.record import ERRORS, Attempts, Record, Status, write_atomic
+from zoo.record.attempts import CUT_OFF as WAS_CUT_OFF
+from zoo.record.attempts import INTERRUPTED
 from zoo.tracking import logger as tracking
 
 RANK_ERROR = ".rank-error"  # in a run's directory: why a rank other than the first ended
@@ -42,8 +44,14 @@ STATUS: dict[Outcome, Status] = {  # of those that leave a record
 }
 
 
+class GivenUp(ZooError):
+    """The run was cut off so often without a new checkpoint that it counts as failed."""
+
+
 @contextmanager
-def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[None]:
+def outcome(
+    record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None = None
+) -> Iterator[None]:
     """Write the run's record when the block ends, by an error too, and close the loggers.
 
     Ranks other than the first write no record. They leave their errors in the directory for the first rank,
@@ -54,15 +62,19 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
             the block.
         directory: the run's directory.
         loggers: the open loggers; the block may add some.
+        attempts: the attempts at the run, on the first rank; the end of this one is entered.
 
     Raises:
         KeyboardInterrupt: the run was stopped by a person or a signal.
         CutOff: the environment ended the run: memory, disk, a lost rank.
+        GivenUp: the same, once too often without a new checkpoint; the run is recorded as failed.
         Exception: the block's error; for an error of another rank, a ZooError.
     """
     started = time.perf_counter()
     ended = Outcome.FAILED
     try:
+        if attempts is not None and (given_up := attempts.given_up()):
+            raise GivenUp(given_up)
         yield
         ended = Outcome.FINISHED
     except (Diverged, Unsound) as error:  # Unsound is raised by a validation; the protocol catches its own
@@ -70,6 +82,8 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         ended = Outcome.CUT_OFF
+        if attempts is not None:
+            attempts.end(INTERRUPTED, "it was interrupted", record.cost.updates)
         tracking.suspend(loggers, tracking.INTERRUPTED)
         raise KeyboardInterrupt from None
     except Exception as error:
@@ -78,16 +92,28 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
             raise
         cause = cut_off(error)
         elsewhere = _read_rank_error(directory) if cause == LOST else None
+        given_up = None
         if cause is not None and elsewhere is None:
-            ended = Outcome.CUT_OFF
-            tracking.suspend(loggers, CUT_OFF)
-            raise CutOff(cause) from error
-        if isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
+            given_up = _end(attempts, cause, record.cost.updates)
+            if given_up is None:
+                ended = Outcome.CUT_OFF
+                tracking.suspend(loggers, CUT_OFF)
+                raise CutOff(cause) from error
+        elif (
+            isinstance(error, ZooError)
+            and not isinstance(error, GivenUp)
+            and not record.cost.updates
+            and elsewhere is None
+        ):
             ended = Outcome.REFUSED
+            if attempts is not None:
+                attempts.withdraw()
             tracking.suspend(loggers, REFUSED)
             raise
-        record.reason = elsewhere or _sentence(error)
+        record.reason = given_up or elsewhere or _sentence(error)
         write_atomic(directory / ERRORS, traceback.format_exc())
+        if given_up is not None:
+            raise GivenUp(given_up) from error
         if elsewhere is not None:
             raise ZooError(elsewhere) from error
         raise
@@ -97,7 +123,17 @@ def outcome(record: Record, directory: Path, loggers: list[Any]) -> Iterator[Non
             record.cost.total_seconds = time.perf_counter() - started
             record.provenance.finished_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             record.write(directory)
+            if attempts is not None:
+                attempts.end(record.status, record.reason, record.cost.updates)
             tracking.finish(loggers, record, directory)
+
+
+def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | None:
+    """Enter that the attempt was cut off; return why the run counts as failed, if it does."""
+    if attempts is None:
+        return None
+    attempts.end(WAS_CUT_OFF, cause, updates)
+    return attempts.given_up()
 
 
 def _sentence(error: Exception) -> str:

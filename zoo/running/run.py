@@ -23,7 +23,7 @@ from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
 from zoo.ranks import world_size
-from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Record, clear, read, write_atomic
+from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
 from zoo.running.check import check
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show
@@ -80,9 +80,12 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
     record = Record(identity.run_id, identity.model, "unknown", identity.data, identity.seed, status="failed")
     record.provenance = provenance(spec)
     loggers: list[Any] = []
+    attempts = None
     if is_first_rank():
         (directory / RANK_ERROR).unlink(missing_ok=True)
-    with outcome(record, directory, loggers):
+        attempts = Attempts(directory)
+        attempts.begin(anew=again)
+    with outcome(record, directory, loggers, attempts):
         find_own_modules()
         check(spec)
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
@@ -96,9 +99,10 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         record.family = declared(model).family
 
         fit = Fit(spec, model, data, directory=directory, show=show, resume=not again)
-        if is_first_rank():  # every check has passed
+        if attempts is not None:  # the first rank's; every check has passed
             if again:
                 clear(directory)
+                attempts.write()
             (directory / RECORD).unlink(missing_ok=True)
             write_atomic(directory / CONFIG, yaml.safe_dump(identity.config, sort_keys=False))
             loggers += _start_loggers(spec, directory, again)

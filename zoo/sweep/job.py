@@ -13,12 +13,15 @@ from typing import Any
 from zoo.config import Identity
 from zoo.errors import REFUSED, STOPPED, ZooError, cut_off
 from zoo.processes import is_locked
-from zoo.record import PROGRESS, RECORD, STATUSES, Provenance, Record, clear, read
-from zoo.sweep.launcher import LOG, Launcher, Worker
+from zoo.record import PROGRESS, RECORD, STATUSES, Attempts, Provenance, Record, clear, read
+from zoo.record.attempts import INTERRUPTED, KILLED
+from zoo.sweep.launcher import LOG, Launcher, Worker, has_several_processes
 
 REFUSED_STATE = "refused"
 # Signals by which the operating system ends a process for a fault of its own. It would crash again.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+# Words in the log of a process that NCCL's watchdog has ended, by SIGABRT, because of another process.
+_WATCHDOG = ("ProcessGroupNCCL", "Watchdog", "DistBackendError")
 
 
 @dataclass
@@ -131,8 +134,9 @@ class Job:
     def end(self, code: int) -> None:
         """Set the state of a job whose process has ended.
 
-        A job that was stopped from outside is ``cut off`` and leaves no record; one that was refused leaves
-        nothing. One that died before it could write a record has failed, and its record is written here.
+        A job that was stopped from outside is ``cut off`` and leaves no record, unless that has happened too
+        often without a new checkpoint; one that was refused leaves nothing. One that died before it could
+        write a record has failed, and its record is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -141,9 +145,13 @@ class Job:
         if self.adopt_record():
             return
         last = _last_line(self.directory / LOG)
-        if (code < 0 and -code not in CRASHES) or code in STOPPED:
+        if (code < 0 and -code not in CRASHES) or code in STOPPED or self._was_aborted(code):
             what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
-            self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
+            given_up = self._enter_end(KILLED, what)
+            if given_up is None:
+                self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
+            else:
+                self._fail(given_up)
             return
         if code == REFUSED:
             self.state, self.reason = REFUSED_STATE, last or "a mistake in its settings"
@@ -151,7 +159,29 @@ class Job:
                 shutil.rmtree(self.directory, ignore_errors=True)
             return
         crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
-        self.state, self.reason = "failed", ": ".join(filter(None, (crash, last))) or f"exit code {code}"
+        self._fail(": ".join(filter(None, (crash, last))) or f"exit code {code}")
+
+    def interrupted(self) -> None:
+        """Enter that the sweep, not the run or its machine, has ended the job."""
+        self._enter_end(INTERRUPTED, "its sweep was ended")
+
+    def _was_aborted(self, code: int) -> bool:
+        """Return whether a process ended itself because it lost another, as NCCL's watchdog does."""
+        if code != -signal.SIGABRT:
+            return False
+        said = any(word in line for line in _last_lines(self.directory / LOG, 100) for word in _WATCHDOG)
+        return said or has_several_processes(tuple(self.overrides))
+
+    def _enter_end(self, end: str, reason: str) -> str | None:
+        """Enter the end of an attempt that could not do so itself; return why the run has failed, if so."""
+        if is_locked(self.directory):
+            return None
+        attempts = Attempts(self.directory)
+        return attempts.given_up() if attempts.close(end, reason) else None
+
+    def _fail(self, reason: str) -> None:
+        """Write the record of a failed run that could not do so itself."""
+        self.state, self.reason = "failed", reason
         if is_locked(self.directory):
             return  # another process works in the directory and will write the record
         identity = self.identity
@@ -171,10 +201,14 @@ class Job:
 
 def _last_line(log: Path) -> str:
     """Return the last line of a log that is not empty, without the ``zoo:`` of an error message."""
-    try:
-        lines = [
-            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
-        ]
-    except OSError:
-        return ""
+    lines = _last_lines(log, 1)
     return lines[-1].removeprefix("zoo: ") if lines else ""
+
+
+def _last_lines(log: Path, count: int) -> list[str]:
+    """Return the last lines of a log that are not empty."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-count:]

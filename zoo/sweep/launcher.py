@@ -127,6 +127,12 @@ def _requested_devices(overrides: tuple[str, ...]) -> int:
         return -1
 
 
+def has_several_processes(overrides: tuple[str, ...]) -> bool:
+    """Return whether a run may have more than one process (``auto`` and a list of devices may)."""
+    trainer = compose_run(overrides).trainer
+    return str(trainer.devices) != "1" or str(trainer.get("num_nodes", 1)) != "1"
+
+
 def visible_devices() -> list[str]:
     """Return the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
 

@@ -274,7 +274,9 @@ class _Loop:
             deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline and any(worker.poll() is None for worker in workers):
                 time.sleep(0.1)
-            for worker in workers:
-                worker.kill()
+            for job in running:
+                if job.worker is not None:
+                    job.worker.kill()
+                job.interrupted()
         finally:
             signal.signal(signal.SIGINT, signal.default_int_handler)

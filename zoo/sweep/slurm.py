@@ -29,6 +29,9 @@ from zoo.sweep.launcher import LOG, launch
 FOLDER = ".submitit"  # in a run's directory
 GRACE = 30.0  # seconds until a shared file system shows what a job wrote last
 SILENCE = 600.0  # seconds without an answer from Slurm after which a sweep ends; its jobs go on
+# Option of srun: the first rank judges alone after the others have ended. A site may let srun end it some
+# seconds later; 0 is never.
+WAIT = "--wait=0"
 _UNREACHED = ("unable to contact slurm", "socket timed out", "connection refused", "zero bytes were")
 # States that a job does not leave again. In every other state that squeue reports, it waits or runs.
 OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
@@ -101,6 +104,7 @@ class Slurm:
             settings = launcher_settings(overrides) | {"name": _job_name(directory)}
             requeues, cpus = int(settings.pop("max_num_timeout")), settings["cpus_per_task"]
             del settings["submitit_folder"], settings["_target_"]
+            settings["srun_args"] = [WAIT, *(settings.get("srun_args") or ())]
             executor = submitit.AutoExecutor(folder, cluster="slurm", slurm_max_num_timeout=requeues)
             try:
                 executor.update_parameters(
@@ -286,9 +290,14 @@ class Task:
         return answer.returncode == 0
 
 
-def poll_with_squeue() -> None:
-    """Make submitit ask squeue for the states of its jobs: many clusters have no accounting database."""
+def prepare_multirun() -> None:
+    """Make submitit ask squeue for the states of its jobs: many clusters have no accounting database.
+
+    Hydra's launcher passes no options to srun, so :data:`WAIT` becomes a variable of the environment.
+    """
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
+
+    os.environ["SLURM_WAIT"] = WAIT.partition("=")[2]
 
     class Watcher(SlurmInfoWatcher):
         def _make_command(self) -> list[str] | None:

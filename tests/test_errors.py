@@ -1,0 +1,71 @@
+"""What ended a run is told apart: its environment, after which the same command resumes it, or itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+from torch import AcceleratorError
+from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
+
+from zoo.errors import LOST, cut_off
+
+NCCL = "NCCL error in: ProcessGroupNCCL.cpp:3384, remote process exited or there was a network error"
+WATCHDOG = "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE)"
+ABORTED = "NCCL communicator was aborted on rank 0."
+SILENT = "[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1800000ms for recv operation"
+PORT = "The server socket has failed to listen: port: 15000, code: -98, name: EADDRINUSE"
+LOST_RANKS = [
+    DistBackendError(NCCL),
+    DistBackendError(WATCHDOG),
+    RuntimeError(WATCHDOG),
+    DistBackendError(ABORTED),
+    RuntimeError(ABORTED),
+    DistNetworkError("The client socket has timed out after 600000ms while trying to connect"),
+    DistStoreError("wait timeout after 300000ms, keys: /default_pg/0//worker"),
+    RuntimeError(SILENT),
+    RuntimeError("[gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:4711"),
+    OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)),
+]
+OTHER_CAUSES = {
+    "port": [DistNetworkError(PORT), OSError(errno.EADDRINUSE, "Address already in use")],
+    "device": [
+        AcceleratorError("CUDA error: uncorrectable ECC error encountered"),
+        RuntimeError("CUDA error: unspecified launch failure"),  # the driver logs an Xid
+        RuntimeError("CUDA error: the launch timed out and was terminated"),
+    ],
+    "file system": [
+        OSError(number, os.strerror(number))
+        for number in (errno.ESTALE, errno.ETIMEDOUT, errno.EROFS, errno.ENOTCONN)
+    ],
+    "disk": [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "Input/output error")],
+    "memory": [MemoryError(), RuntimeError("CUDA out of memory."), OSError(errno.ENOMEM, "no memory")],
+}
+OF_THE_RUN = [
+    ValueError("Timed out waiting for nothing"),
+    RuntimeError("CUDA error: device-side assert triggered"),
+    RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+    FileNotFoundError(errno.ENOENT, "No such file or directory"),
+    PermissionError(errno.EACCES, "Permission denied"),
+    KeyError("x"),
+]
+
+
+@pytest.mark.parametrize("error", LOST_RANKS, ids=str)
+def test_a_lost_or_silent_rank_cuts_a_run_off(error):
+    assert cut_off(error) == LOST
+
+
+@pytest.mark.parametrize(
+    ("cause", "error"),
+    [(cause, error) for cause, errors in OTHER_CAUSES.items() for error in errors],
+    ids=str,
+)
+def test_what_the_machine_is_short_of_cuts_a_run_off(cause, error):
+    assert cause in cut_off(error)
+
+
+@pytest.mark.parametrize("error", OF_THE_RUN, ids=str)
+def test_an_error_of_the_run_itself_does_not_cut_it_off(error):
+    assert cut_off(error) is None

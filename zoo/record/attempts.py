@@ -1,0 +1,162 @@
+"""The attempts at a run: where and when each began, how far it came and why it ended.
+
+An attempt that its environment cuts off is resumed by the same command. One that meets the same end again and
+again would be resumed for ever, so a run that is cut off :data:`LIMIT` times without a new checkpoint counts
+as failed, with this history as the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from zoo.record.files import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, write_atomic
+
+LIMIT = 3
+CUT_OFF, INTERRUPTED, KILLED = "cut off", "interrupted", "killed"
+_WITHOUT_A_WORD = "it was killed, or its machine was lost"
+
+
+@dataclass
+class Attempt:
+    """One process, or group of processes, that worked on a run.
+
+    Attributes:
+        host: name of the first rank's machine.
+        started_at: time in UTC, ISO 8601.
+        slurm_job: number of its job in Slurm's queue.
+        checkpoint: time stamp (ns) of the checkpoint that it began with; None without one.
+        ended_at: time in UTC, ISO 8601; None while it runs.
+        end: ``cut off`` by its environment, ``interrupted`` by a person or a signal, ``killed`` before it
+            could write why, or the status of the run's record; None while it runs.
+        reason: why it ended, in a sentence.
+        updates: number of updates reached.
+    """
+
+    host: str
+    started_at: str
+    slurm_job: str | None = None
+    checkpoint: int | None = None
+    ended_at: str | None = None
+    end: str | None = None
+    reason: str | None = None
+    updates: int | None = None
+
+    def __str__(self) -> str:
+        """Return when, where, how far and why, in one phrase."""
+        how_far = "" if self.updates is None else f" at update {self.updates}"
+        reason = (self.reason or self.end or "").rstrip(".")
+        return f"{self.started_at[:16].replace('T', ' ')} on {self.host}{how_far}: {reason}"
+
+
+class Attempts:
+    """The attempts at the run in a directory; the caller holds the lock of the directory.
+
+    Args:
+        directory: the run's. A damaged file counts as none.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.attempts = _read(directory / ATTEMPTS)
+        self._before: bytes | None = None
+
+    def begin(self, anew: bool = False) -> None:
+        """Add an attempt that begins now.
+
+        Args:
+            anew: whether the run is made anew, so that its earlier attempts do not count.
+        """
+        file = self.directory / ATTEMPTS
+        self._before = file.read_bytes() if file.exists() else None
+        self.close()
+        if anew:
+            self.attempts = []
+        self.attempts.append(
+            Attempt(socket.gethostname(), _now(), os.environ.get("SLURM_JOB_ID"), _checkpoint(self.directory))
+        )
+        self.write()
+
+    def withdraw(self) -> None:
+        """Restore the file as it was before :meth:`begin`: the run was refused."""
+        if self._before is None:
+            (self.directory / ATTEMPTS).unlink(missing_ok=True)
+        else:
+            write_atomic(self.directory / ATTEMPTS, self._before)
+
+    def close(self, end: str = KILLED, reason: str = _WITHOUT_A_WORD) -> bool:
+        """Enter the end of the last attempt if it could not do so itself; return whether that was so."""
+        if not self.attempts or self.attempts[-1].end is not None:
+            return False
+        self.end(end, reason, _progress(self.directory))
+        return True
+
+    def end(self, end: str, reason: str | None, updates: int | None) -> None:
+        """Enter how the last attempt has ended; on a full disk nothing is entered."""
+        last = self.attempts[-1]
+        last.end, last.reason, last.updates, last.ended_at = end, reason, updates, _now()
+        with contextlib.suppress(OSError):
+            self.write()
+
+    def given_up(self) -> str | None:
+        """Return why the run counts as failed; None unless it was cut off too often without a checkpoint."""
+        vain = self.in_vain()
+        if len(vain) < LIMIT:
+            return None
+        history = "; ".join(map(str, vain[-LIMIT:]))
+        return f"This run was cut off {len(vain)} times without a new checkpoint: {history}."
+
+    def in_vain(self) -> list[Attempt]:
+        """Return the latest attempts that were cut off or killed and have left no new checkpoint.
+
+        Those that a person or a signal has interrupted say nothing about the run and are passed over.
+        """
+        now, vain = _checkpoint(self.directory), list[Attempt]()
+        for attempt in reversed(self.attempts):
+            if attempt.end in (INTERRUPTED, None):
+                continue
+            if attempt.end not in (CUT_OFF, KILLED) or attempt.checkpoint != now:
+                break
+            vain.append(attempt)
+        return vain[::-1]
+
+    def write(self) -> None:
+        """Write the file, whole or not at all."""
+        content = json.dumps([asdict(attempt) for attempt in self.attempts], indent=1)
+        write_atomic(self.directory / ATTEMPTS, content + "\n")
+
+
+def _read(file: Path) -> list[Attempt]:
+    names = {field.name for field in fields(Attempt)}
+    try:
+        content: Sequence[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+        return [Attempt(**{k: v for k, v in entry.items() if k in names}) for entry in content]
+    except (OSError, ValueError, TypeError, AttributeError):
+        return []
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _checkpoint(directory: Path) -> int | None:
+    """Return the time stamp (ns) of the last checkpoint; None without one."""
+    try:
+        return (directory / CHECKPOINTS / LAST).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _progress(directory: Path) -> int | None:
+    """Return the number of updates in ``progress.json``."""
+    try:
+        return int(json.loads((directory / PROGRESS).read_text(encoding="utf-8"))["updates"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
