@@ -64,7 +64,7 @@ class Group:
         """The model's family; a run that failed before the model was built has "unknown"."""
         return next((r.record.family for r in self.runs if r.record.family != "unknown"), "unknown")
 
-    @property
+    @cached_property
     def finished(self) -> list[Run]:
         """The runs whose status is ``finished``; those that diverged or failed are left out."""
         return [run for run in self.runs if run.record.status == "finished"]

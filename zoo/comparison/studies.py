@@ -37,6 +37,7 @@ class Study:
     label: str = ""
     title: str = ""
     memo: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    _names: dict[tuple[str, ...], str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.label = self.label or self.data
@@ -120,6 +121,12 @@ class Study:
 
     def name(self, group: Group) -> str:
         """Return the model's name, with the settings in which the configuration differs from the baseline."""
+        runs = tuple(run.record.run_id for run in group.runs)
+        if runs not in self._names:
+            self._names[runs] = self._name(group)
+        return self._names[runs]
+
+    def _name(self, group: Group) -> str:
         baseline = self.baseline(group.model)
         if baseline is None or baseline.runs == group.runs:
             return group.model

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -313,9 +312,10 @@ def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
 def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the conditions that most finished runs share."""
     finished = [column.conditions(run) for run in runs if run.record.status == "finished"]
-    texts = {repr(conditions): conditions for conditions in reversed(finished) if conditions}
-    counts = Counter(map(repr, filter(None, finished)))
-    return texts[max(counts, key=counts.__getitem__)] if counts else {}
+    by_text: dict[str, list[dict[str, Any]]] = {}
+    for conditions in filter(None, finished):
+        by_text.setdefault(repr(conditions), []).append(conditions)
+    return max(by_text.values(), key=len)[0] if by_text else {}
 
 
 def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:
