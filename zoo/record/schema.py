@@ -11,11 +11,12 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, Len
-from pydantic import ConfigDict, GetPydanticSchema, with_config
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from zoo.kinds import Kind, SamplingOrder
@@ -88,8 +89,18 @@ class KnownDetails(TypedDict, total=False):
     calibration: Calibration
 
 
-# Checked as KnownDetails, within the one pass over a record.
-Details = Annotated[dict[str, Any], GetPydanticSchema(lambda _, handler: handler(KnownDetails))]
+def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the details as they are, in their order, once the keys that metrics share have been checked."""
+    _known_details().validate_python(details, strict=True)
+    return details
+
+
+@cache
+def _known_details() -> TypeAdapter[KnownDetails]:
+    return TypeAdapter(KnownDetails)
+
+
+Details = Annotated[dict[str, Any], AfterValidator(_hold_known)]
 
 
 @dataclass
