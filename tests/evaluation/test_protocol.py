@@ -28,7 +28,7 @@ from zoo.running.artifacts import write_samples
 
 SPEC = DataSpec((1, 8, 8), levels=17)
 FAST = {"samples": 100, "latency_repeats": 2, "throughput_batches": [2], "throughput_repeats": 1}
-SPLITS = {s: torch.randint(17, (n, 1, 8, 8), dtype=torch.uint8) for s, n in (("train", 150), ("test", 60))}
+SPLITS = {s: torch.randint(17, (n, 1, 8, 8), dtype=torch.uint8) for s, n in (("train", 150), ("test", 70))}
 
 
 class Uniform(nn.Module):
@@ -75,11 +75,11 @@ def test_a_uniform_model_has_log2_levels_bits_per_dim():
     assert model.training
     bits, distance = result.metrics["bits_per_dim"], result.metrics["fd/digits-cnn"]
     assert bits.value == pytest.approx(math.log2(17), abs=1e-6)
-    assert (bits.kind, bits.n, bits.split) == ("exact", 60, "test")
+    assert (bits.kind, bits.n, bits.split) == ("exact", 70, "test")
     assert result.metrics["nll"].value == pytest.approx(64 * math.log(17), rel=1e-6)
     assert distance.value is not None
     assert distance.details["floor"] is not None
-    assert distance.details["reference_n"] == 60
+    assert distance.details["reference_n"] == 70
     assert distance.details["dim"] == 32
     assert result.sampling.sequential_evaluations is None
     assert result.sampling.sequential_evaluations_by_batch == {"2": None}
@@ -100,7 +100,7 @@ def test_diagnostics_reach_the_record_and_rank_nothing():
         last.weight[1:], last.bias[1:] = 0, 0
     units, rate = (judge(model).metrics[name] for name in ("active_units", "rate"))
     mean, _ = model.posterior(SPLITS["test"].float())
-    assert (units.value, units.direction, units.n) == (float(mean[:, 0].var() > 0.01), "none", 60)
+    assert (units.value, units.direction, units.n) == (float(mean[:, 0].var() > 0.01), "none", 70)
     assert rate.value == pytest.approx(0.5 * mean[:, 0].square().mean().item(), rel=1e-4)
     assert rate.unit == "nats"
     assert rate.standard_error > 0
@@ -133,7 +133,7 @@ def test_no_likelihood_is_an_empty_cell():
 def test_nonfinite_values_are_counted():
     metrics = judge(Broken(), batch_size=50).metrics
     assert metrics["nll"].value is metrics["fd/digits-cnn"].value is None
-    assert metrics["nll"].reason.startswith("2 of 60")
+    assert metrics["nll"].reason.startswith("2 of 70")
     assert metrics["fd/digits-cnn"].reason.startswith("2 of 100")
 
 
@@ -160,7 +160,7 @@ def test_a_metric_that_fails_is_an_empty_cell_and_spares_the_others():
     lost = judge(Fails("likelihood"))
     for name in ("nll", "bits_per_dim"):
         metric = lost.metrics[name]
-        assert (metric.value, metric.reason, metric.n, metric.kind) == (None, "The ODE is lost.", 60, "exact")
+        assert (metric.value, metric.reason, metric.n, metric.kind) == (None, "The ODE is lost.", 70, "exact")
     assert lost.metrics["fd/digits-cnn"].value is not None
     assert len(lost.samples) == 100
     assert lost.sampling.latency_seconds > 0
@@ -226,7 +226,7 @@ def test_vectors_use_the_energy_distance():
 def test_results_do_not_depend_on_the_batch_size():
     model = VAE(SPEC, latent_dim=2, width=4)
     model.eval()
-    a, b = (likelihood(model, SPLITS["test"], SPEC, batch_size=size) for size in (7, 60))
+    a, b = (likelihood(model, SPLITS["test"], SPEC, batch_size=size) for size in (7, 70))
     assert a["nll"].value == pytest.approx(b["nll"].value, rel=1e-5)
     few, many = (generate(model, 20, SPEC, 3, batch_size=size) for size in (6, 20))
     assert ((few - many).abs() > 0).double().mean() < 0.01  # rounding at the edge of a level
@@ -249,7 +249,7 @@ def test_a_mean_that_is_one_examples_is_remarked():
         metric = likelihood(cliff, SPLITS["test"], SPEC)[name]
         assert "no estimate" in metric.details["remark"]
         assert metric.details["share_of_worst"] > 0.99
-        assert metric.details["share_beyond"] == pytest.approx(1 / 60)
+        assert metric.details["share_beyond"] == pytest.approx(1 / 70)
         assert metric.details["worst"] * scale == pytest.approx(1e9)
         assert metric.details["median"] * scale == pytest.approx(100, abs=0.1)
 
@@ -358,6 +358,31 @@ def test_pictures_of_any_size_have_every_metric_by_default(spec, monkeypatch, tm
     assert len(result.samples) == 1000
 
 
+def test_training_images_stand_in_for_a_small_test_split_under_other_names():
+    shape, sizes, name = (1, 28, 28), {"train": 7, "val": 1, "test": 2}, "random-conv-3"  # the fewest
+
+    class Noise(Uniform):
+        def log_prob(self, x):
+            return torch.zeros(len(x))
+
+        def sample(self, n, temperature=1.0):
+            return torch.randint(256, (n, *shape)).float()
+
+    spec = DataSpec(shape, 256)
+    splits = {split: torch.randint(256, (n, *shape)) for split, n in sizes.items()}
+    metrics = evaluate(Noise(), splits, spec, natural=False, settings=FAST).metrics
+    n = sizes["train"] + sizes["val"]
+    for metric in ("fd", "fd_inf", "kid", "precision", "recall", "density", "coverage"):
+        assert f"{metric}/{name}" not in metrics
+        stood_in = metrics[f"{metric}/{name}/train"]
+        assert stood_in.value is not None, stood_in.reason
+        assert (stood_in.split, stood_in.details["reference_n"]) == ("train", n)
+        assert "test images are too few" in stood_in.details["floor_reason"]
+    unseen = metrics[f"memorisation/{name}"]
+    assert (unseen.split, unseen.details["reference_n"]) == ("test", sizes["test"])
+    assert not [key for key, metric in metrics.items() if metric.value is None]
+
+
 def test_a_reference_of_training_images_is_training_and_validation_split():
     splits = SPLITS | {"val": SPLITS["test"][:40]}
     settings = FAST | {"reference": "train"}
@@ -382,7 +407,7 @@ def test_log_likelihoods_of_examples_are_kept_with_their_indices():
         def log_prob(self, x):
             return -x.flatten(1).double().sum(1)
 
-    for asked, n in ((None, 60), (25, 25)):
+    for asked, n in ((None, 70), (25, 25)):
         result = judge(Level(), likelihood_examples=asked)
         values, rows = result.likelihoods["values"], result.likelihoods["indices"]
         assert values.shape == rows.shape == (n,)
@@ -423,7 +448,7 @@ def test_log_likelihoods_of_examples_are_kept_with_their_indices():
 )
 def test_too_few_examples_for_a_frechet_distance_show_before_training(settings, sizes, is_own, sentence):
     spec = DataSpec((1, 6, 6), levels=256)
-    extractor, _ = select(spec, natural=False, reference_n=2)
+    extractor, _ = select(spec, natural=False, reference_n=40)
     text = shortage(Settings(**settings), extractor, sizes, is_own)
     assert (text is None) == (sentence is None)
     assert sentence is None or re.search(sentence, text)
@@ -431,7 +456,7 @@ def test_too_few_examples_for_a_frechet_distance_show_before_training(settings, 
 
 def test_the_reason_of_an_empty_frechet_distance_names_the_set_that_is_too_small():
     images = torch.randint(256, (40, 1, 6, 6))
-    extractor, _ = select(DataSpec((1, 6, 6), levels=256), natural=False, reference_n=2)
+    extractor, _ = select(DataSpec((1, 6, 6), levels=256), natural=False, reference_n=40)
     few = images[:3]
     for real, generated, advice in ((few, images, r"data\.test_fraction"), (images, few, "Raise evaluation")):
         distance = FrechetDistance(extractor)

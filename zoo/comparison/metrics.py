@@ -49,6 +49,6 @@ def quality_metric(runs: Sequence[Run]) -> str | None:
     counts: Counter[str] = Counter()
     for run in runs:
         for name, metric in run.record.metrics.items():
-            is_distance = name.startswith("fd/") or name in ("fid", "energy_distance")
+            is_distance = name.startswith(("fd/", "fid/")) or name in ("fid", "energy_distance")
             counts[name] += is_distance and metric.value is not None
     return max(+counts, key=lambda name: (counts[name], name), default=None)

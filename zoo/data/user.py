@@ -182,7 +182,8 @@ class UserData(DataModule):
             return {split: arrays[split] for split in SPLITS}
         n = len(rest)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed)).numpy()
-        sizes = {split: max(1, round(n * self.fractions[split])) for split in missing}
+        least = {"val": 1, "test": 2}  # an error over test examples needs two
+        sizes = {split: max(least[split], round(n * self.fractions[split])) for split in missing}
         if n - sum(sizes.values()) < 1:
             raise InvalidData(f"{self.path} leaves nothing to train on; give more data or smaller fractions.")
         parts, end = dict(arrays), n

@@ -38,6 +38,7 @@ class Context:
         sample_seed: seed of the samples, see :func:`zoo.evaluation.protocol.sample_seed`.
         rounds: number of half-samples behind a standard error.
         errors: whether standard errors are needed; they are not for floors.
+        stand_in: whether the reference is training images because the test split has too few.
     """
 
     samples: Tensor
@@ -54,6 +55,7 @@ class Context:
     sample_seed: int = 0
     rounds: int = ROUNDS
     errors: bool = True
+    stand_in: bool = False
     _of_samples: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
     _of_real: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 

@@ -69,8 +69,7 @@ PUBLISHED = {
         "DINOv2", f"fd/{DINOV2}", DINOV2_FILE, "d5383ea8", "facebookresearch/dinov2", "dinov2_weights"
     ),
 }
-RANDOM = {"random-conv": 64, "random-conv-16": 16}  # number of features by name
-FEW = 128  # real examples, up to which 16 features are compared
+RANDOM = {"random-conv": 64, "random-conv-16": 16, "random-conv-3": 3}  # number of features by name
 EXTRACTORS = (*SHIPPED, *RANDOM, *PUBLISHED)
 PUBLISHED_DIM = 2048  # features of Inception
 LARGE = 256  # features, beyond which 1,000 samples are too few
@@ -182,7 +181,8 @@ def select(
         name: one of :data:`EXTRACTORS`; None: the first that applies of the packaged classifier of digits or
             MNIST (images of the same shape), Inception (photographs, if its weights are present and there are
             more real examples than features), the packaged classifier of CIFAR-10 (images of the same shape)
-            and the random network, with 16 features if there are few real examples.
+            and the random network, with as many features as the real examples are enough for
+            (:func:`enough`), as a packaged classifier must have too.
         reference_n: number of real examples that samples are compared with; None: many.
         inception_weights: path of Inception's weights; by default the torch hub's folder is searched.
         dinov2_weights: path of DINOv2's weights; by default the torch hub's folder is searched.
@@ -202,7 +202,7 @@ def select(
         return None, f"{name} reads images of shape {wanted.shape} with {wanted.levels} levels only."
     if name is None:
         for small in ("digits-cnn", "mnist-cnn"):
-            if _fits(small, spec):
+            if _fits(small, spec) and enough(reference_n, SHIPPED[small].dim):
                 return classifier(small, spec), ""
     if spec.levels is None:
         return None, "Features are for images of integer levels only."
@@ -211,8 +211,8 @@ def select(
     colours = spec.shape[0] in (1, 3)
     if name is not None and not colours:
         return None, "Features of photographs are for grey or RGB images only."
-    enough = reference_n is None or reference_n > PUBLISHED_DIM
-    if name is None and not (natural and colours and enough):
+    many = reference_n is None or reference_n > PUBLISHED_DIM
+    if name is None and not (natural and colours and many):
         return without_weights(spec, reference_n, device), ""
     chosen = name or INCEPTION
     weights_file = {INCEPTION: inception_weights, DINOV2: dinov2_weights}[chosen]
@@ -234,10 +234,21 @@ def select(
 
 def without_weights(spec: DataSpec, reference_n: int | None, device: torch.device | str) -> Extractor:
     """Return the extractor for images that no published network is used for."""
-    if _fits("cifar-cnn", spec):
+    if _fits("cifar-cnn", spec) and enough(reference_n, SHIPPED["cifar-cnn"].dim):
         return classifier("cifar-cnn", spec)
-    few = reference_n is not None and reference_n <= FEW
-    return random_network("random-conv-16" if few else "random-conv", spec, device)
+    fitting = [name for name, dim in RANDOM.items() if enough(reference_n, dim)]
+    return random_network(fitting[0] if fitting else list(RANDOM)[-1], spec, device)
+
+
+def enough(n: int | None, dim: int) -> bool:
+    """Return whether half of ``n`` real examples are more than ``dim`` features, or n is None (many).
+
+    Then both the Fréchet distance and its extrapolation, which halves the sets, have a value.
+
+    >>> enough(33, 16), enough(34, 16)
+    (False, True)
+    """
+    return n is None or n // 2 > dim
 
 
 def random_network(name: str, spec: DataSpec, device: torch.device | str = "cpu") -> Extractor:

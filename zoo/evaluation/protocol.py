@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,7 +20,7 @@ from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.distributed import first_goes_on, in_batches
 from zoo.evaluation.energy import energy_distance
-from zoo.evaluation.features import INCEPTION_FILE, LARGE, Extractor, select
+from zoo.evaluation.features import INCEPTION_FILE, LARGE, RANDOM, Extractor, enough, select
 from zoo.evaluation.likelihood import placement, score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
@@ -33,6 +33,7 @@ from zoo.record import Metric, Protocol, Sampling
 VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
 KEPT = 1000  # samples in a run's directory, from which other metrics can be computed later
 DIAGNOSED = 1000  # test examples for a model's diagnostics
+SMALL_DIM = RANDOM["random-conv-16"]  # features that a test split must be enough for, to be the reference
 
 
 def extractor_for(
@@ -43,15 +44,40 @@ def extractor_for(
     device: torch.device | str = "cpu",
 ) -> tuple[Extractor | None, str]:
     """Return the extractor that these settings choose, or None with the reason, see :func:`select`."""
+    sizes = {name: len(x) for name, x in splits.items()}
+    settings = in_effect(settings, spec, sizes)
     return select(
         spec,
         natural,
         name=settings.extractor,
-        reference_n=sum(len(splits.get(name, ())) for name in settings.reference_splits),
+        reference_n=sum(sizes.get(name, 0) for name in settings.reference_splits),
         inception_weights=settings.inception_weights,
         dinov2_weights=settings.dinov2_weights,
         device=device,
     )
+
+
+def stand_in(settings: Settings, spec: DataSpec, sizes: Mapping[str, int]) -> bool:
+    """Return whether training images stand in for a test split of too few images as the reference.
+
+    They do by default where half of the test split is no more images than 16 features, so that no Fréchet
+    distance could be extrapolated, and there are more training and validation images than test images. The
+    metrics are then named ``.../train``: a model that copies its training images is best in them.
+
+    Args:
+        settings: the protocol's; with another reference or a chosen extractor nothing is replaced.
+        spec: the data.
+        sizes: examples by split.
+    """
+    is_default = settings.reference == "test" and settings.extractor is None
+    test, training = sizes.get("test", 0), sizes.get("train", 0) + sizes.get("val", 0)
+    has_features = spec.is_image and spec.levels is not None
+    return is_default and has_features and not enough(test, SMALL_DIM) and training > test > 0
+
+
+def in_effect(settings: Settings, spec: DataSpec, sizes: Mapping[str, int]) -> Settings:
+    """Return the settings with the reference that is used for this data, see :func:`stand_in`."""
+    return replace(settings, reference="train") if stand_in(settings, spec, sizes) else settings
 
 
 def samples_for(settings: Settings, extractor: Extractor | None) -> int:
@@ -59,11 +85,28 @@ def samples_for(settings: Settings, extractor: Extractor | None) -> int:
     return settings.samples or (1000 if extractor is None else extractor.samples)
 
 
-def announcement(settings: Settings, extractor: Extractor | None, natural: bool) -> str | None:
-    """Return a sentence about a judgement that costs more, or means less, than usual; None otherwise."""
+def announcement(
+    settings: Settings, extractor: Extractor | None, natural: bool, sizes: Mapping[str, int] | None = None
+) -> str | None:
+    """Return a sentence about a judgement that costs more, or means less, than usual; None otherwise.
+
+    Args:
+        settings: the protocol's.
+        extractor: the one that they choose; None for no features.
+        natural: whether images are photographs.
+        sizes: examples by split, if training images stand in for those of the test split.
+    """
     if extractor is None:
         return None
     n = samples_for(settings, extractor)
+    if sizes is not None:
+        training = sizes.get("train", 0) + sizes.get("val", 0)
+        return (
+            f"The test split has {sizes.get('test', 0)} images, too few for a Fréchet distance: the features "
+            f"({extractor.name}) of samples will be compared with those of the {training} training and "
+            f"validation images ({extractor.key}/train and so on), in which copies of them are best "
+            "(see memorisation); data.test_fraction sets the share of the test."
+        )
     if extractor.dim > LARGE:
         return f"{n:,} samples will be compared in the {extractor.dim} features of {extractor.name}."
     if natural and settings.extractor is None:
@@ -216,6 +259,7 @@ def _evaluate(model: nn.Module, facts: DataFacts, settings: Settings, seed: int,
         log_density=facts.log_density,
     )
     extractor, no_extractor = extractor_for(settings, spec, facts.natural, splits, placement(model)[0])
+    sizes = {name: len(x) for name, x in splits.items()}
     own_seed = sample_seed(settings.seed, seed)
     torch.manual_seed(own_seed)
     failure = None
@@ -230,7 +274,7 @@ def _evaluate(model: nn.Module, facts: DataFacts, settings: Settings, seed: int,
         samples,
         splits,
         spec,
-        settings,
+        in_effect(settings, spec, sizes),
         extractor,
         no_extractor,
         facts.natural,
@@ -238,6 +282,7 @@ def _evaluate(model: nn.Module, facts: DataFacts, settings: Settings, seed: int,
         failure=failure,
         sample_seed=own_seed,
         modes=facts.modes,
+        stand_in=stand_in(settings, spec, sizes),
     )
     metrics |= measure(context, sampling_details)
     torch.manual_seed(settings.seed)

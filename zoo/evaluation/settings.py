@@ -24,7 +24,8 @@ class Settings:
         samples: number of examples to generate; None: 1,000, or 10,000 for features of Inception and DINOv2
             (:attr:`~zoo.evaluation.features.Extractor.samples`), which 1,000 are too few for.
         reference: real images that the features of samples are compared with: ``test``, or ``train`` for the
-            training and the validation split together, as papers compute FID.
+            training and the validation split together, as papers compute FID. A test split of few images
+            is replaced by these, under other names (:func:`~zoo.evaluation.protocol.stand_in`).
         pairwise_examples: largest number of examples of each set in metrics that compare all pairs.
         training_examples: largest number of training examples among which the nearest one is searched
             (memorisation).

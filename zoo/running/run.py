@@ -18,7 +18,15 @@ from zoo.config import differing, find_own_modules
 from zoo.data.module import DataModule
 from zoo.data.user import UserData, listed
 from zoo.errors import CutOff, ZooError
-from zoo.evaluation.protocol import announcement, extractor_for, protocol_contents, protocol_hash, shortage
+from zoo.evaluation.protocol import (
+    announcement,
+    extractor_for,
+    in_effect,
+    protocol_contents,
+    protocol_hash,
+    shortage,
+    stand_in,
+)
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank, lock
@@ -152,8 +160,10 @@ def _announce(settings: Settings, data: DataModule) -> None:
     extractor, _ = extractor_for(settings, data.spec, data.natural, data.splits)
     sizes = {split: len(x) for split, x in data.splits.items()}
     sentences = (
-        announcement(settings, extractor, data.natural),
-        shortage(settings, extractor, sizes, isinstance(data, UserData)),
+        announcement(
+            settings, extractor, data.natural, sizes if stand_in(settings, data.spec, sizes) else None
+        ),
+        shortage(in_effect(settings, data.spec, sizes), extractor, sizes, isinstance(data, UserData)),
     )
     if is_first_rank():
         for sentence in filter(None, sentences):

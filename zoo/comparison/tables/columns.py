@@ -299,8 +299,12 @@ def metric_columns(runs: Sequence[Run]) -> tuple[list[MetricColumn], list[Metric
     names = [name for name in metrics if name != "nll" or "bits_per_dim" not in metrics]
     names.sort(key=lambda name: (name not in LIKELIHOODS, name not in ("bits_per_dim", "nll"), name))
     columns = [metric_column(name, metrics[name].unit, metrics[name].direction) for name in names]
-    main = [c for c in columns if c.quantity.name in MAIN_METRICS or c.quantity.name.startswith("fd/")]
+    main = [c for c in columns if c.quantity.name in MAIN_METRICS or _is_frechet(c.quantity.name)]
     return main, [column for column in columns if column not in main]
+
+
+def _is_frechet(name: str) -> bool:
+    return name.startswith(("fd/", "fid/"))
 
 
 def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:

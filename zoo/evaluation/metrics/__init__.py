@@ -63,6 +63,7 @@ NEEDS = {
         lambda context: context.spec.is_image,
         lambda context: None if context.extractor is not None else context.no_extractor,
     ),
+    "reference": Need(lambda context: context.spec.is_image),
     "training set": Need(
         lambda context: True,
         lambda context: None if len(context.splits.get("train", ())) else "There are no training examples.",
@@ -77,7 +78,8 @@ class Definition:
     """The declaration of a metric.
 
     Attributes:
-        name: name in the record; the extractor's name is appended for a feature metric: ``kid/digits-cnn``.
+        name: name in the record; the extractor's name is appended for a feature metric: ``kid/digits-cnn``;
+            and ``train`` where training images stand in for too few test images.
         compute: the declared function.
         unit: ``1`` for a plain number.
         direction: which value is better: ``lower``, ``higher``, or ``one`` (the nearer to 1); ``none`` for a
@@ -105,11 +107,12 @@ class Definition:
         if "features" not in self.needs:
             return self.name
         extractor = context.extractor
+        end = "/train" if context.stand_in and "reference" in self.needs else ""
         if self.name == "fd":
             if extractor is not None:
-                return extractor.key
+                return extractor.key + end
             return "fid" if context.natural and context.settings.extractor in (None, INCEPTION) else "fd"
-        return f"{self.name}/{extractor.name}" if extractor is not None else self.name
+        return f"{self.name}/{extractor.name}{end}" if extractor is not None else self.name
 
 
 def metric(
@@ -190,6 +193,7 @@ def _measure(context: Context, drawn: dict[str, Any]) -> Iterator[tuple[str, Met
 def _fill(result: Metric, definition: Definition, context: Context) -> None:
     if "features" in definition.needs:
         result.details |= context.about_features()
+    if "reference" in definition.needs:
         result.split = context.settings.reference
     try:
         value = definition.compute(context)
@@ -213,7 +217,10 @@ def _floor(definition: Definition, context: Context, n: int) -> dict[str, Any]:
     split, draws = str(definition.floor), definition.draws
     if context.extractor is not None and context.extractor.dim > LARGE and "features" in definition.needs:
         draws = max(1, draws // 3)
-    if "features" in definition.needs and split in context.settings.reference_splits:
+    if "reference" in definition.needs and context.stand_in:
+        few = len(context.splits["test"])
+        return {"floor": None, "floor_reason": f"The {few} test images are too few to take samples' place."}
+    if "reference" in definition.needs and split in context.settings.reference_splits:
         split = "test"  # the samples are compared with this split, so that others take their place
     try:
         first = context.real(split)

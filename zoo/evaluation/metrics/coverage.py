@@ -33,7 +33,7 @@ class Coverage(NeighbourMetric):
         return (across <= reach).any(0).double().mean().item()
 
 
-@metric("coverage", direction="higher", needs=("samples", "features"))
+@metric("coverage", direction="higher", needs=("samples", "features", "reference"))
 def coverage(context: Context) -> Value:
     """Share of test examples within whose reach a sample lies (Naeem et al. 2020).
 

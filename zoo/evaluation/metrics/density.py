@@ -34,7 +34,7 @@ class Density(NeighbourMetric):
         return (across <= reach).double().sum(1).mean().item() / self.k
 
 
-@metric("density", direction="higher", needs=("samples", "features"))
+@metric("density", direction="higher", needs=("samples", "features", "reference"))
 def density(context: Context) -> Value:
     """Number of test examples within whose reach a sample lies, over k, on average (Naeem et al. 2020).
 

@@ -148,7 +148,7 @@ class ExtrapolatedFrechetDistance(FeatureMetric):
         return Value(2 * value - mean, error, details=details)
 
 
-@metric("fd", needs=("samples", "features"), split_again=True)
+@metric("fd", needs=("samples", "features", "reference"), split_again=True)
 def frechet_distance(context: Context) -> Value:
     """Distance of Gaussians fitted to the features of samples and of the reference (Heusel et al. 2017).
 
@@ -157,7 +157,7 @@ def frechet_distance(context: Context) -> Value:
     return plain_and_extrapolated(context)[0]
 
 
-@metric("fd_inf", needs=("samples", "features"), split_again=True)
+@metric("fd_inf", needs=("samples", "features", "reference"), split_again=True)
 def frechet_distance_of_infinitely_many(context: Context) -> Value:
     """The same distance extrapolated to infinitely many examples of both sets (Chong & Forsyth 2020).
 

@@ -38,7 +38,7 @@ class KernelDistance(FeatureMetric):
         return Value(value, error, n=len(generated), details=details)
 
 
-@metric("kid", needs=("samples", "features"), split_again=True)
+@metric("kid", needs=("samples", "features", "reference"), split_again=True)
 def kernel_distance(context: Context) -> Value:
     """Squared maximum mean discrepancy of features under a cubic kernel (Bińkowski et al. 2018).
 

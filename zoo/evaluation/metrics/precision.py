@@ -32,7 +32,7 @@ class Precision(NeighbourMetric):
         return (across <= reach).any(1).double().mean().item()
 
 
-@metric("precision", direction="higher", needs=("samples", "features"))
+@metric("precision", direction="higher", needs=("samples", "features", "reference"))
 def precision(context: Context) -> Value:
     """Share of samples within the reach of a test example, its third neighbour (Kynkäänniemi et al. 2019)."""
     judge = Precision(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)

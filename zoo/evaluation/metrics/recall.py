@@ -33,7 +33,7 @@ class Recall(NeighbourMetric):
         return (across <= reach[:, None]).any(0).double().mean().item()
 
 
-@metric("recall", direction="higher", needs=("samples", "features"))
+@metric("recall", direction="higher", needs=("samples", "features", "reference"))
 def recall(context: Context) -> Value:
     """Share of test examples within the reach of a sample, its third neighbour (Kynkäänniemi et al. 2019)."""
     judge = Recall(pairs=context.pairs, rounds=context.half_samples, seed=context.settings.seed)
