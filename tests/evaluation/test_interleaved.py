@@ -70,6 +70,14 @@ def test_the_seed_orders_the_turns():
     assert logs[0] == logs[1] != logs[2]
 
 
+def test_a_lone_slow_canary_discards_no_call():
+    world, interruptions = World(), iter(range(10**6))
+    steady = world.canary
+    world.canary = lambda: world.work(0.004) if next(interruptions) % 7 == 3 else steady()
+    times = measure(world, {name: world.model(name, 0.01) for name in "ab"})
+    assert [calls.discarded for of_model in times.values() for calls in of_model.values()] == [0] * 4
+
+
 def test_a_call_beside_a_slow_canary_is_discarded():
     world = World(busy=(0.3, 0.9))
     times = measure(world, {name: world.model(name, 0.01) for name in "ab"}, rounds=12)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from zoo.record.timing import Calls
 
 TOLERANCE = 0.05  # above the canary's least time, beyond which a call is discarded
 CANARY = 384  # rows of the square matrices whose product is the canary: about a millisecond on a core
+PRODUCTS = 5  # beside a call: the least of them counts, since a lone interruption is not a busy machine
 
 Canary = Callable[[], object]
 
@@ -55,7 +57,8 @@ def interleaved_times(
         seed: of the order of the turns.
         limit: seconds; a model whose call exceeds it has no further turns at this and larger batches.
         clock: function that returns a monotonic time in seconds.
-        canary: work of constant size, timed before and after each call; by default :func:`matrix_product`.
+        canary: work of constant size, timed before and after each call (the least of :data:`PRODUCTS` times
+            counts); by default :func:`matrix_product`.
 
     Returns:
         For each name and batch size the calls that count. A call is discarded if a canary beside it took over
@@ -71,9 +74,9 @@ def interleaved_times(
         for name, batch in order.sample(turns, len(turns)):
             if batch > largest[name]:
                 continue
-            before = _seconds(canary, clock)
+            before = _least_seconds(canary, clock)
             times, _ = timed_calls(models[name], batch, 1, limit, clock, device)
-            after = _seconds(canary, clock)
+            after = _least_seconds(canary, clock)
             measured[name, batch][number] = times[0], max(before, after)
             if times[0] > limit:
                 largest[name] = min(largest[name], batch - 1)
@@ -88,7 +91,10 @@ def interleaved_times(
     return calls_of
 
 
-def _seconds(work: Canary, clock: Clock) -> float:
-    started = clock()
-    work()
-    return clock() - started
+def _least_seconds(work: Canary, clock: Clock) -> float:
+    """Return the least seconds of a few repetitions of the canary."""
+    times = [clock()]
+    for _ in range(PRODUCTS):
+        work()
+        times.append(clock())
+    return min(end - start for start, end in pairwise(times))
