@@ -1,19 +1,14 @@
-"""Processes: their ranks and parents, the signals that stop them, the lock of a run's directory."""
+"""Processes: their ranks and parents, the signals that stop them."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 PARENT = "ZOO_PARENT"  # environment variable: id of the process that started this one
 JOBS = "ZOO_JOBS"  # environment variable: number of jobs of a sweep that run on this machine at a time
-LOCK = ".lock"
 PATIENCE = 20.0  # seconds that a process has to end by itself before it is killed
 
 # Variables that a launcher sets for its ranks. A new job must not inherit them.
@@ -84,29 +79,3 @@ def exit_with_parent(every: float = 0.5) -> None:
         os._exit(130)
 
     threading.Thread(target=watch, daemon=True, name="exit-with-parent").start()
-
-
-@contextmanager
-def lock(directory: Path) -> Iterator[None]:
-    """Lock a run's directory; another process that wants to train the same run waits here.
-
-    Only the first rank takes the lock. The operating system releases it when the process ends.
-    """
-    if not is_first_rank():
-        yield
-        return
-    with (directory / LOCK).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def is_locked(directory: Path) -> bool:
-    """Return whether a process is at work in a run's directory."""
-    try:
-        with (directory / LOCK).open("r") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -123,7 +123,7 @@ def test_a_slip_leaves_the_files_of_an_existing_directory(workdir):
     (workdir / "runs/it").mkdir(parents=True)
     (workdir / "runs/it/mine.txt").write_text("kept")
     assert main(["train", *RUN, *MOONS, "model.hidden=oops"]) == 2
-    assert {file.name for file in (workdir / "runs/it").iterdir()} - {".lock"} == {"mine.txt"}
+    assert {file.stem for file in (workdir / "runs/it").iterdir()} - {".lock"} == {"mine"}
 
 
 def test_a_run_that_is_done_says_so_and_is_made_anew_on_request(workdir, capsys):

@@ -27,7 +27,7 @@ from forked import (
 
 from zoo.config import compose_run
 from zoo.errors import ZooError
-from zoo.processes import is_locked, lock
+from zoo.locks import is_locked, lock
 from zoo.record import read
 from zoo.running.run import run
 from zoo.sweep import plan_sweep
@@ -211,17 +211,23 @@ def test_a_job_that_failed_elsewhere_is_not_repeated(tmp_path, monkeypatch):
     assert record.read_bytes() != first
 
 
+def contents(directory):
+    """Return the contents of all files of a run but those of its lock."""
+    files = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith(".lock"))
+    return {file: file.read_bytes() for file in files}
+
+
 def test_a_directory_is_not_overwritten_by_a_run_with_other_settings(tmp_path):
     (tmp_path / "mine.yaml").write_text(SWEEP)
     jobs, _ = run_small_sweep(tmp_path, Forked(lambda d: terminated(d) if "realnvp" in d.name else None))
     assert [job.state for job in jobs] == ["cut off", "finished"]
     for job in jobs:
-        before = {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()}
+        before = contents(job.directory)
         for other, name in (("seed=1", "seed"), ("training.lr=0.5", r"training\.lr")):
             sentence = rf"holds a run with other settings \(another {name}\); leave out hydra\.run\.dir"
             with pytest.raises(ZooError, match=sentence):
                 run(compose_run([*job.overrides, other]), job.directory)
-        assert {file: file.read_bytes() for file in job.directory.rglob("*") if file.is_file()} == before
+        assert contents(job.directory) == before
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from forked import SWEEP, run_small_sweep
 from rich.console import Console
 
 from zoo.errors import STOPPED, ZooError
-from zoo.processes import lock
+from zoo.locks import lock
 from zoo.record import Attempts, read
 from zoo.sweep import plan_sweep, run_sweep
 from zoo.sweep.display import make_display

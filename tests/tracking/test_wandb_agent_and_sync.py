@@ -12,7 +12,7 @@ from offline_wandb import TINY, begin, inspect, make_record, of_kind, rows, summ
 
 from zoo.cli import main
 from zoo.config import compose_run
-from zoo.processes import lock
+from zoo.locks import lock
 from zoo.running.run import run
 from zoo.tracking.logger import finish
 from zoo.tracking.names import BEST_LOSS

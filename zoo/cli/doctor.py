@@ -1,9 +1,13 @@
-"""``zoo doctor``: print the devices, data sets, weights and versions of this machine."""
+"""``zoo doctor``: print the devices, locks, data sets, weights and versions of this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,20 +19,23 @@ from zoo.config import compose_run, options, to_dict
 from zoo.errors import ZooError
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import PUBLISHED
+from zoo.locks import has_flock, lock
 from zoo.running.data import prepare_data
 from zoo.running.provenance import versions
 from zoo.tracking.login import wandb_mode
 
 
 def check_machine(root: Path | None = None) -> int:
-    """Print devices, data sets found, weights, W&B mode and versions; return 0.
+    """Print devices, locks, data sets found, weights, W&B mode and versions; return 0.
 
     Args:
-        root: directory of the data sets; by default ``data.root`` of the configuration.
+        root: directory of the data sets, by default ``data.root`` of the configuration; the file system whose
+            locks are tested, by default that of the working directory.
     """
     console = Console(highlight=False)
     for title, lines in {
         "Devices": devices(),
+        "Locks": locks(root or Path.cwd()),
         "Data[/] (where: data.root= or ZOO_DATA)[bold]": data_sets(root),
         "Weights": weights(),
         "W&B": [wandb_mode()],
@@ -47,6 +54,63 @@ def devices() -> Iterator[str]:
         yield f"cuda:{index}: {torch.cuda.get_device_name(index)}"
     if not torch.cuda.is_available():
         yield "no CUDA device"
+
+
+QUESTION = """
+import sys
+from pathlib import Path
+from zoo.locks import is_locked
+print(is_locked(Path(sys.argv[1])))
+"""
+
+
+def locks(root: Path) -> Iterator[str]:
+    """Yield lines on the locks of a directory's file system, which keep two processes from one run."""
+    kind, mounted = file_system(root)
+    yield f"{escape(str(root.absolute()))}: {kind}" + (f" ({', '.join(mounted)})" if mounted else "")
+    try:
+        if has_flock(root):
+            yield "flock          [green]ok[/]"
+        else:
+            yield "flock          [yellow]absent[/] files with a heartbeat take its place"
+        with tempfile.TemporaryDirectory(dir=root, prefix=".zoo-doctor-") as place:
+            answers = []
+            for held in (True, False):
+                with contextlib.ExitStack() as stack:
+                    if held:
+                        stack.enter_context(lock(Path(place)))
+                    answers.append(_is_locked_for_another(place))
+    except OSError as error:
+        yield f"zoo's lock     [red]unknown[/] {escape(str(error))}"
+        return
+    good = answers == ["True", "False"]
+    yield "zoo's lock     " + (
+        "[green]ok[/] a second process waits while the first has it"
+        if good
+        else "[red]broken[/] two processes could train one run here: use another file system"
+    )
+
+
+def _is_locked_for_another(place: str) -> str:
+    """Return what another process finds out about a lock."""
+    answer = subprocess.run(
+        [sys.executable, "-c", QUESTION, place], capture_output=True, text=True, check=False, cwd=Path.cwd()
+    )
+    return answer.stdout.strip()
+
+
+def file_system(directory: Path) -> tuple[str, list[str]]:
+    """Return the kind of a directory's file system and the options of its mount that are about locks."""
+    longest, kind, mounted = 0, "unknown", ""
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return kind, []
+    for _, mount, *about in map(str.split, lines):
+        place = Path(mount.replace("\\040", " "))
+        if directory.resolve().is_relative_to(place) and len(mount) >= longest:
+            longest, kind, mounted = len(mount), about[0], about[1]
+    return kind, [option for option in mounted.split(",") if "lock" in option]
 
 
 def data_sets(root: Path | None) -> Iterator[str]:

@@ -248,6 +248,6 @@ def _add_workspace(add: Add) -> None:
 
 
 def _add_doctor(add: Add) -> None:
-    parser = add("doctor", help="show this machine's devices, data, weights, W&B mode and versions")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="data root to look in")
+    parser = add("doctor", help="show this machine's devices, locks, data, weights and versions")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data root; its locks are tested")
     parser.set_defaults(run=run.doctor)

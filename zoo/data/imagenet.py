@@ -6,7 +6,6 @@ withdrawn.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import zipfile
 import zlib
@@ -21,6 +20,7 @@ from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.data.torchvision_sets import data_root
 from zoo.errors import ZooError
+from zoo.locks import exclusive
 
 PARTS = tuple(f"train_data_batch_{i}.npz" for i in range(1, 11))
 OFFICIAL = "val_data.npz"
@@ -76,8 +76,7 @@ class ImageNet(DataModule):
                 "image-net.org, unpack its archives 'npz format' there, or give data.root= or ZOO_DATA."
             )
         try:
-            with (folder / ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with exclusive(folder / ".lock"):
                 if not labels.exists():
                     sources = [archives[name] for name in files]
                     # The labels are read first: their number is the number of images.

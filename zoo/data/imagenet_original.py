@@ -6,7 +6,6 @@ of :class:`~zoo.data.imagenet.ImageNet`, whose images were made smaller by anoth
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tarfile
 from pathlib import Path
@@ -19,6 +18,7 @@ from zoo.data.module import DataModule
 from zoo.data.published import damaged, published_file
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
+from zoo.locks import exclusive
 
 IMAGES = {"train": 1_281_149, "valid": 49_999}  # 18 and 1 fewer than ImageNet has
 
@@ -72,8 +72,7 @@ class OriginalImageNet(DataModule):
         )
         plain = archive.with_suffix(".npy")
         try:
-            with archive.with_suffix(".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with exclusive(archive.with_suffix(".lock")):
                 if not plain.exists():
                     self._unpack(archive, plain, self.images()[part])
         except (tarfile.TarError, UnidentifiedImageError, EOFError) as error:

@@ -18,7 +18,8 @@ from zoo.errors import ZooError
 from zoo.evaluation.density import density_grid
 from zoo.evaluation.gallery import gallery
 from zoo.evaluation.protocol import evaluate, protocol_contents, protocol_hash
-from zoo.processes import is_first_rank, lock
+from zoo.locks import lock
+from zoo.processes import is_first_rank
 from zoo.record import (
     CHECKPOINTS,
     DENSITY,

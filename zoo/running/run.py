@@ -28,8 +28,9 @@ from zoo.evaluation.protocol import (
     stand_in,
 )
 from zoo.evaluation.settings import Settings
+from zoo.locks import lock
 from zoo.models.core.capabilities import declared
-from zoo.processes import is_first_rank, lock
+from zoo.processes import is_first_rank
 from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
 from zoo.running.check import check

@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.config import Identity
 from zoo.errors import REFUSED, STOPPED, ZooError, cut_off
-from zoo.processes import is_locked
+from zoo.locks import is_locked
 from zoo.record import PROGRESS, RECORD, STATUSES, Attempts, Provenance, Record, clear, read
 from zoo.record.attempts import INTERRUPTED, KILLED
 from zoo.sweep.launcher import LOG, Launcher, Worker, has_several_processes

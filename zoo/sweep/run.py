@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from zoo.config.overrides import split
 from zoo.errors import ZooError
-from zoo.processes import PATIENCE, is_locked, stop_on_signals
+from zoo.locks import is_locked
+from zoo.processes import PATIENCE, stop_on_signals
 from zoo.sweep.display import Display, make_display
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Launcher, Local

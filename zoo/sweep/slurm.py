@@ -8,7 +8,6 @@ was killed finds its jobs again, and two sweeps do not submit the same job.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import pickle
@@ -23,6 +22,7 @@ from types import FrameType
 from typing import Any
 
 from zoo.errors import CUT_OFF, STOPPED, ZooError
+from zoo.locks import exclusive
 from zoo.processes import ENDING, is_first_rank
 from zoo.sweep.launcher import LOG, launch
 
@@ -92,8 +92,7 @@ class Slurm:
             self._raise_if_silent()
             return None
         folder = directory / FOLDER
-        with (directory / f"{FOLDER}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # another sweep may be about to submit it
+        with exclusive(directory / f"{FOLDER}.lock"):  # another sweep may be about to submit it
             self.queue.refresh()
             if self.queue.ids is None:
                 self._raise_if_silent()

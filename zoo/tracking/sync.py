@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zoo.errors import ZooError
-from zoo.processes import is_locked
+from zoo.locks import is_locked
 from zoo.record import CHECKPOINTS
 from zoo.tracking.login import logged_in
 
