@@ -16,6 +16,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import zoo
 from zoo.config import compose_run, to_dict
@@ -29,6 +30,8 @@ from zoo.models.core.nfe import count_nfe
 from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
+from zoo.training.distributed import FIND_UNUSED, Averaging
+from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
 
 SMALL = [
@@ -466,10 +469,54 @@ def test_a_job_killed_in_its_evaluation_is_evaluated_on_resuming(tmp_path):
     assert read(tmp_path).status == "finished"
 
 
+def with_a_weight_that_nothing_uses(more):
+    def overrides(rank):
+        start = Matching.__init__
+
+        def init(self, model, **settings):
+            start(self, model, **settings)
+            self.idle = torch.nn.Parameter(torch.zeros(3))
+
+        Matching.__init__ = init
+        return ["model=flow_matching", *MOONS, *SMALL, *TWO, "model.hidden=[8]", *more]
+
+    return overrides
+
+
+def counts_averages(rank):
+    wrap, finish, buckets = Averaging.configure_ddp, Averaging.teardown, []
+
+    def count(state, bucket):
+        buckets.append(bucket.buffer().numel())
+        return allreduce_hook(None, bucket)
+
+    def configure(self):
+        wrap(self)
+        self.model.register_comm_hook(None, count)
+
+    def check(self):
+        assert len(buckets) == 6, f"{len(buckets)} averages in 6 updates"
+        finish(self)
+
+    Averaging.configure_ddp, Averaging.teardown = configure, check
+    return ["model=maf", "model.batch_norm=false", *MOONS, *SMALL, *TWO, "training.accumulate=2"]
+
+
+def test_gradients_are_averaged_once_an_update_and_none_may_be_missing(tmp_path):
+    idle, looked_for, counted = in_ranks([
+        (with_a_weight_that_nothing_uses([]), tmp_path / "a"),
+        (with_a_weight_that_nothing_uses([f"trainer.strategy={FIND_UNUSED}"]), tmp_path / "b"),
+        (counts_averages, tmp_path / "c"),
+    ])  # fmt: skip
+    assert all("a gradient of every weight, and idle has none" in error for error in idle)
+    assert looked_for == [None, None]
+    assert counted == [None, None]
+
+
 def test_other_strategies_are_refused():
     from zoo.running.fit import strategy
 
-    with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp'"):
+    with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp', .* from about 3 billion weights on"):
         strategy(to_dict(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]).trainer))
 
 

@@ -124,7 +124,7 @@ class Fit:
         ]
         self.trainer = make_trainer(
             spec.trainer,
-            strategy=strategy(spec.trainer),
+            strategy=strategy(spec.trainer, module.partial_gradients),
             max_epochs=1,
             val_check_interval=module.validate_every,
             check_val_every_n_epoch=None,
@@ -248,12 +248,16 @@ def processes(trainer: Mapping[str, Any]) -> int | None:
     return devices * nodes if isinstance(devices, int) and devices > 0 else None
 
 
-def strategy(trainer: Mapping[str, Any]) -> Any:
+def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any:
     """Return Lightning's strategy for several processes; ``auto`` for one.
 
+    Args:
+        trainer: the section ``trainer``.
+        partial_gradients: whether a backward pass of the rule may leave weights without a gradient.
+
     Raises:
-        ZooError: the strategy would average gradients by itself, or the number of processes is not the one
-            that torchrun has started.
+        ZooError: the strategy would shard the model, or the number of processes is not the one that torchrun
+            has started.
     """
     name, count, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
     if "RANK" in os.environ and count is not None and count != int(started or 1):
@@ -261,12 +265,15 @@ def strategy(trainer: Mapping[str, Any]) -> Any:
             f"torchrun has started {started} processes, the configuration has {count}; set trainer=ddp "
             "trainer.devices= and trainer.num_nodes= to what it starts."
         )
-    if name == "ddp" or (name == "auto" and count != 1):
+    if name in ("ddp", distributed.FIND_UNUSED) or (name == "auto" and count != 1):
         minutes = float(trainer.get("timeout_min") or TIMEOUT_MIN)
-        return distributed.Averaging(timeout=datetime.timedelta(minutes=minutes))
+        return distributed.Averaging(
+            find_unused=partial_gradients or name == distributed.FIND_UNUSED,
+            timeout=datetime.timedelta(minutes=minutes),
+        )
     if name == "auto":
         return "auto"
     raise ZooError(
-        f"trainer.strategy is ddp or auto; got '{name}', which would shard or wrap the model, while training "
-        "modules average their gradients themselves (docs/sweeps.md); use trainer=ddp."
+        f"trainer.strategy is ddp or auto; got '{name}', which would shard the model: that pays from about 3 "
+        "billion weights on, whose training no longer fits one device of 80 GB; use trainer=ddp."
     )

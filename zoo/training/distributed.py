@@ -1,11 +1,9 @@
 """Several processes train one model as a single process would.
 
-The model is not wrapped in torch's DistributedDataParallel. Its reducer expects one forward pass through the
-wrapper, then one backward pass that reaches every parameter; but maximum likelihood calls ``model.log_prob``,
-and adversarial training goes backward several times an update, each time through a part of the parameters.
-Instead :meth:`zoo.training.module.TrainingModule.step` averages the gradients of the module that it is about
-to step: any number of optimisers, backward passes and accumulated pieces, the same code under every launcher
-(Lightning's, torchrun, Slurm). The cost is that communication does not overlap with the backward pass.
+Lightning's DDPStrategy averages the gradients while the backward pass still runs, a bucket of parameters at a
+time. It wraps the training module, so that a rule may compute its losses by any method of the model and go
+backward any number of times an update: each :meth:`~zoo.training.module.TrainingModule.manual_backward` ends
+with gradients that are means over all processes.
 """
 
 from __future__ import annotations
@@ -14,32 +12,82 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from torch import Tensor, distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
 from zoo.ranks import world_size
 
+FIND_UNUSED = "ddp_find_unused_parameters_true"  # Lightning's name of a strategy
 GRACE = 15.0  # seconds for a job that lost a rank to end by itself
 
 
 class Averaging(DDPStrategy):
-    """Lightning's processes, devices and process group, without its wrapper around the model."""
+    """Lightning's strategy, with zoo's launcher.
+
+    Args:
+        find_unused: whether a backward pass may leave weights without a gradient, as with several players;
+            each pass then looks for them.
+        more: arguments of Lightning's strategy.
+    """
+
+    def __init__(self, find_unused: bool = False, **more: Any) -> None:
+        self.find_unused = find_unused
+        super().__init__(
+            **more,
+            find_unused_parameters=find_unused,
+            broadcast_buffers=False,  # statistics of batches are computed over all processes
+            gradient_as_bucket_view=True,
+        )
 
     def configure_ddp(self) -> None:
         assert self.model is not None
-        same_weights(self.model)  # the seed makes them equal already; this is a safeguard
+        if any(p.requires_grad for p in self.model.parameters()):
+            super().configure_ddp()
+        else:  # there is nothing to average
+            same_weights(self.model)
 
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
+
+
+def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None]:
+    """Return a context in which backward passes of the training module add up gradients and average none."""
+    if world_size() == 1:
+        return nullcontext()
+    strategy = module.trainer.strategy
+    return strategy.block_backward_sync() if isinstance(strategy, ParallelStrategy) else nullcontext()
+
+
+def check_gradients(module: pl.LightningModule) -> None:
+    """Check that the last backward pass has reached all weights, and so has averaged all gradients.
+
+    Args:
+        module: the training module, with its model and all else that the strategy has wrapped.
+
+    Raises:
+        ZooError: it has not, and the strategy does not look for such weights.
+    """
+    if world_size() == 1:
+        return
+    strategy = module.trainer.strategy
+    if not isinstance(strategy, Averaging) or strategy.find_unused:
+        return
+    left = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
+    if left:
+        raise ZooError(
+            f"Several processes need a gradient of every weight, and {left[0]} has none; freeze it "
+            f"(requires_grad_(False)), or set trainer.strategy={FIND_UNUSED}."
+        )
 
 
 class _Launcher(_SubprocessScriptLauncher):
@@ -115,27 +163,6 @@ def same_weights(module: nn.Module) -> None:
     if world_size() > 1:
         for tensor in module.state_dict().values():
             distributed.broadcast(tensor, 0)
-
-
-def average(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace every gradient by its mean over all processes.
-
-    A parameter without a gradient in any process stays without one, as in a single process.
-    """
-    if world_size() == 1:
-        return
-    parameters = [p for p in parameters if p.requires_grad]
-    if not parameters:
-        return
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    known = torch.tensor([float(p.grad is not None) for p in parameters], device=gradients[0].device)
-    flat = torch.cat([*(g.flatten() for g in gradients), known])
-    distributed.all_reduce(flat)
-    known = flat[len(flat) - len(parameters) :]
-    parts = (flat / world_size()).split([g.numel() for g in gradients] + [len(parameters)])
-    for parameter, gradient, part, any_ in zip(parameters, gradients, parts, known.tolist(), strict=False):
-        if any_:
-            parameter.grad = gradient.copy_(part.view_as(gradient))
 
 
 def means(values: dict[str, float], device: torch.device) -> dict[str, float]:

@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, ClassVar, cast
 
@@ -118,6 +118,11 @@ class TrainingModule(pl.LightningModule):
         return declared(self.model).conditional
 
     @property
+    def partial_gradients(self) -> bool:
+        """Whether a backward pass may leave weights without a gradient: a subclass with its own updates."""
+        return type(self).update is not TrainingModule.update
+
+    @property
     def batches_per_update(self) -> int:
         """Number of batches of ``batch_size`` that one update consumes."""
         return 1
@@ -223,7 +228,8 @@ class TrainingModule(pl.LightningModule):
             rng.seek(start)  # every row gets the same noise as in the whole batch
             with rng.rows(rows):
                 part = loss(x[rows], None if y is None else y[rows]) / pieces
-            self.manual_backward(part)
+            with distributed.without_averaging(self) if piece < pieces - 1 else nullcontext():
+                self.manual_backward(part)  # the last one averages the gradients of all pieces
             total += part.detach()
         return {"train/loss": total, "train/gradient_norm": self.step(optimizer, self.model)}
 
@@ -234,7 +240,7 @@ class TrainingModule(pl.LightningModule):
         return self.step(optimizer, module, player)
 
     def step(self, optimizer: Any, module: nn.Module, player: str = "model") -> Tensor:
-        """Make one optimiser step along the gradients' mean over all processes.
+        """Make one optimiser step along the gradients, which are means over all processes.
 
         Args:
             optimizer: the optimiser of the module's parameters.
@@ -246,7 +252,7 @@ class TrainingModule(pl.LightningModule):
         """
         if self._dry_run:
             return torch.zeros((), device=self.device)
-        distributed.average(module.parameters())
+        distributed.check_gradients(self)
         parameters = [p for p in module.parameters() if p.grad is not None]
         clip = self.settings.clip
         norm = nn.utils.clip_grad_norm_(parameters, clip if clip is not None else math.inf)

@@ -1,4 +1,8 @@
-"""Sums over the processes that share a batch; a single process needs no special case."""
+"""Sums over the processes that share a batch; a single process needs no special case.
+
+They have a process group of their own: gradients are averaged while the backward pass runs, and their order
+among these sums is not the same in every process.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +32,25 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return mean, variance, count
 
 
+_groups: dict[str, Any] = {}
+
+
+def _group() -> Any:
+    """Return the process group of these sums, made at the first call of all processes."""
+    if _groups.get("world") is not distributed.group.WORLD:
+        _groups.update(world=distributed.group.WORLD, own=distributed.new_group())
+    return _groups["own"]
+
+
 class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         x = x.detach().clone().contiguous()
-        distributed.all_reduce(x)
+        distributed.all_reduce(x, group=_group())
         return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         gradient = gradients[0].clone().contiguous()
-        distributed.all_reduce(gradient)
+        distributed.all_reduce(gradient, group=_group())
         return gradient
