@@ -74,6 +74,18 @@ LINES = {
         Line("an update of zoo train by one of a bare loop", "ratio"),
         Line("the same, the bare loop with zoo's noise", "ratio_to_keyed"),
     ],
+    "jacobi_sampling": [
+        Line(
+            f"sampling a trained MAF of {dim} dimensions, steps by passes of Jacobi iteration",
+            "sequential_steps/jacobi_passes",
+            {"dim": dim},
+        )
+        for dim in (64, 256, 1024)
+    ]
+    + [
+        Line(f"the same, seconds, batch {batch}", "sequential_by_jacobi", {"batch": batch})
+        for batch in (1, 64)
+    ],
     "maf_sampling": [
         *(Line(f"sampling a masked autoregressive layer, {peer} by zoo", f"ratios.{peer}") for peer in PEERS),
         *(

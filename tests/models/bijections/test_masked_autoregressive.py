@@ -236,3 +236,31 @@ def test_under_autocast_the_log_det_is_that_of_the_map_applied(make: Any) -> Non
         (below, _), (above, _), (_, log_det) = layer(low), layer(high), layer(torch.zeros(1, 1))
     assert above.dtype == torch.float32
     torch.testing.assert_close(((above - below) / 2e-2).log().view(1), log_det, rtol=0, atol=6e-4)
+
+
+@every_layer
+def test_a_fixed_point_of_all_dimensions_at_once_is_the_sequential_inverse(make):
+    layer = perturbed(make(12, (24, 24)).double())
+    z = normal(50, 12)
+    x, passes = layer.fixed_point(z, tolerance=1e-12)
+    assert 2 < passes <= 12
+    assert torch.allclose(x, layer.invert(z), atol=1e-9)
+    rough, fewer = layer.fixed_point(z, tolerance=1e-2)
+    assert fewer < passes
+    assert not torch.equal(rough, x)
+
+
+def test_dimensions_that_depend_on_none_take_two_passes():
+    layer = affine(12, (24,)).double()  # the identity, as it is initialised
+    z = normal(50, 12)
+    x, passes = layer.fixed_point(z)
+    assert passes == 2
+    assert torch.equal(x, z)
+
+
+def test_no_fixed_point_takes_more_passes_than_dimensions():
+    layer = perturbed(affine(6, (24,), context=2).double())
+    context = normal(50, 2)
+    x, passes = layer.fixed_point(normal(50, 6), context, tolerance=0.0)
+    assert passes <= 6
+    assert torch.allclose(layer(x, context)[0], normal(50, 6), atol=1e-9)
