@@ -9,7 +9,7 @@ from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, verdic
 from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
-from zoo.comparison.claims.render import measured_text
+from zoo.comparison.claims.render import evidence_text, measured_text, standing
 from zoo.comparison.claims.verdict import EQUIVALENT, REFUTED, SUPPORTED, UNDECIDED, Part, Verdict
 from zoo.comparison.collect import Run
 from zoo.record import Metric
@@ -290,3 +290,15 @@ def test_truncation_has_to_raise_precision_and_lower_recall():
     assert verdict("truncation", study(0.9, 0.9)) == REFUTED
     assert verdict("truncation", study(0.3, 0.3)) == REFUTED
     assert verdict("truncation", study(0.9, 0.6)) == UNDECIDED
+
+
+@pytest.mark.parametrize(("updates", "is_short"), [(300, True), (29_999, True), (30_000, False), (None, 0)])
+def test_the_evidence_about_a_wgan_of_a_short_budget_says_so(updates, is_short):
+    runs = critics(30, 4)
+    for run in runs:
+        run.record.cost.updates = updates
+    decision = judged("wgan", runs)
+    assert standing(decision).endswith("short budget") == is_short
+    sentence = f"the runs had {updates:,} updates, where published WGANs" if updates else "the runs had"
+    assert (sentence in evidence_text(decision)) == is_short
+    assert decision.verdict == judged("wgan", critics(30, 4)).verdict

@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 FILE = Path(__file__).with_name("registry.yaml")
+UNHASHED = ("hash", "changes", "limitation")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,21 @@ class Change:
     date: str
     what: str
     effect: str
+
+
+@dataclass(frozen=True)
+class Limitation:
+    """What a verdict cannot say where its runs were short.
+
+    Attributes:
+        below: number of updates; the limitation holds where no run that decides had as many.
+        name: a few words, which stand beside the verdict.
+        text: a sentence; ``{updates}`` stands for the largest number of updates of these runs.
+    """
+
+    below: int
+    name: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,7 @@ class RegisteredClaim:
         models: names that the rule goes by, where the sentence is about models of these names; empty: the
             sides are chosen by family and by what the records declare.
         changes: those that were made after data had been seen.
+        limitation: of verdicts of short runs; None: there is none.
     """
 
     estimand: str
@@ -64,6 +81,7 @@ class RegisteredClaim:
     hash: str
     models: str = ""
     changes: tuple[Change, ...] = field(default=())
+    limitation: Limitation | None = None
 
     def older(self, finished_at: str | None) -> bool:
         """Whether a run finished before the rule was registered; True for a run without a date."""
@@ -92,11 +110,11 @@ def common() -> dict[str, Any]:
 def rule_hash(key: str, find: Callable[..., Iterable[Any]]) -> str:
     """Return the hash of a claim's rule: of its file, its entry, and the constants that all rules share.
 
-    Comments and the history of changes are part of neither the entry nor the constants; a comment in the
-    claim's file is part of the file.
+    Comments, the history of changes and limitations, which change no verdict, are part of neither the entry
+    nor the constants; a comment in the claim's file is part of the file.
     """
     source = Path(inspect.getsourcefile(find) or "").read_text("utf-8")
-    entry = {k: v for k, v in content()["claims"][key].items() if k not in ("hash", "changes")}
+    entry = {k: v for k, v in content()["claims"][key].items() if k not in UNHASHED}
     canonical = json.dumps([source, entry, common()], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -109,7 +127,14 @@ def registered(key: str, find: Callable[..., Iterable[Any]]) -> tuple[Registered
 
 def _registered_claim(entry: Mapping[str, Any]) -> RegisteredClaim:
     changes = tuple(Change(**change) for change in entry.get("changes", ()))
-    values = {**entry, "deciding": tuple(entry["deciding"]), "changes": changes, "date": str(entry["date"])}
+    limitation = Limitation(**entry["limitation"]) if "limitation" in entry else None
+    values = {
+        **entry,
+        "limitation": limitation,
+        "deciding": tuple(entry["deciding"]),
+        "changes": changes,
+        "date": str(entry["date"]),
+    }
     return RegisteredClaim(**values)
 
 

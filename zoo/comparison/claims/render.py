@@ -50,7 +50,7 @@ LEAD = (
 )
 CLAIM_COLUMNS = (
     "claim", "sentence", "data", "protocol", "verdict", "raw_verdict", "exploratory", "claim_p", "holm_p",
-    "robustness",
+    "robustness", "limitation",
 )  # fmt: skip
 PART_COLUMNS = ("measured", "decides", "finding", "test", "n", "p_decides", "detectable")
 OUTCOME_COLUMNS = ("estimate", "low", "high", "p")
@@ -91,12 +91,14 @@ def badge(decision: Decision) -> str:
 
 def standing(decision: Decision) -> str:
     """Return what kind of evidence a verdict rests on."""
-    kind = "exploratory" if decision.exploratory else "registered" if decision.deciding else ""
-    return f"{kind}, by construction" if decision.by_construction else kind
+    kinds = ["exploratory" if decision.exploratory else "registered" if decision.deciding else ""]
+    kinds += ["by construction"] if decision.by_construction else []
+    kinds += [decision.limitation.name] if decision.limitation else []
+    return ", ".join(kinds)
 
 
 def evidence_text(decision: Decision) -> str:
-    """Return the claim's p-values, its robustness and its standing as one sentence."""
+    """Return the claim's p-values, its robustness, its standing and its limitation as one sentence."""
     texts = []
     if decision.p is not None and decision.adjusted is not None:
         adjusted = p_text(decision.adjusted)
@@ -106,6 +108,8 @@ def evidence_text(decision: Decision) -> str:
         texts.append(f"kept by {decision.robustness:.0%} of other tests ({shares})")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
+    if decision.limitation is not None:
+        texts.append(decision.limitation.text)
     return "; ".join(texts)
 
 
@@ -153,7 +157,10 @@ def terminal(decisions: Sequence[Decision], console: Console) -> None:
         console.print(
             f"[{COLOURS[decision.verdict]}]{badge(decision)}[/]: [bold]{escape(decision.claim.sentence)}[/]"
         )
-        text = f"[dim]{escape(' · '.join(filter(None, facts)))}[/]\n{escape(measured_text(decision))}"
+        limits = f" Limitation: {decision.limitation.text}." if decision.limitation else ""
+        text = (
+            f"[dim]{escape(' · '.join(filter(None, facts)))}[/]\n{escape(measured_text(decision) + limits)}"
+        )
         console.print(Padding(text.rstrip(), (0, 0, 1, 2)))
 
 
@@ -290,6 +297,7 @@ def csv_text(decisions: Sequence[Decision]) -> str:
             "claim_p": _plain(decision.p),
             "holm_p": _plain(decision.adjusted),
             "robustness": _plain(decision.robustness),
+            "limitation": decision.limitation.text if decision.limitation else "",
         }
         writer.writerows(claim | _csv_line(part) for part in decision.parts)
         for text in missing_text(decision):

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
-from zoo.comparison.claims.registry import RegisteredClaim
+from zoo.comparison.claims.registry import Limitation, RegisteredClaim
 from zoo.comparison.collect import Run
 from zoo.comparison.statistics import LEVEL, Outcome, equivalence, holm
 from zoo.comparison.studies import Study, studies
@@ -196,6 +196,16 @@ class Decision:
             return True
         finished = [run.record.provenance.finished_at for part in self.deciding for run in part.runs]
         return any(map(self.rule.older, finished))
+
+    @property
+    def limitation(self) -> Limitation | None:
+        """The rule's limitation, with its sentence filled in, where all runs that decide were so short."""
+        counts = [run.record.cost.updates for part in self.deciding for run in part.runs]
+        updates = [count for count in counts if count is not None]
+        declared = self.rule.limitation if self.rule is not None else None
+        if declared is None or not updates or max(updates) >= declared.below:
+            return None
+        return replace(declared, text=declared.text.format(updates=f"{max(updates):,}"))
 
     @property
     def by_construction(self) -> bool:
