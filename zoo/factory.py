@@ -102,6 +102,9 @@ def restore(checkpoint: Mapping[str, Any], path: Path) -> Any:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's content, loaded with ``weights_only=True``.
 
+    Its tensors are memory-mapped: they are read from the file as they are used, and processes of one machine
+    share the memory. So let go of them soon: the mapping keeps the file on the disk after it is replaced.
+
     Raises:
         ZooError: the file does not exist, is damaged, or is not a checkpoint of zoo.
         PermissionError, MemoryError, ...: the machine cannot read the file, which may be sound.
@@ -109,7 +112,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ZooError(f"There is no checkpoint at {path}.")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         checkpoint["zoo"]["spec"], checkpoint["state_dict"]
     except Exception as error:  # the type of the error depends on where the file is damaged
         if isinstance(error, PermissionError) or cut_off(error) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -60,7 +62,21 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, nam
             run(config, tmp_path / "cut")
     assert last(tmp_path / "cut")["zoo"]["updates"] == 3
     torch.manual_seed(99)  # a new process has another random state
-    record = run(config, tmp_path / "cut")
+    loads, load = [], torch.load
+
+    def count(path, *args, **kwargs):
+        loads.append(Path(path).name)
+        return load(path, *args, **kwargs)
+
+    def look(self):
+        assert loads == ["last.ckpt"], "it is read once"
+        assert ".ckpt" not in Path("/proc/self/maps").read_text(), "and not held"
+        average(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", count)
+        patch.setattr(TrainingModule, "average_weights", look)
+        record = run(config, tmp_path / "cut")
     assert (record.status, record.stability.resumed_at) == ("finished", 3)
     one, two = last(tmp_path / "whole"), last(tmp_path / "cut")
     assert one["zoo"]["weights"] == "ema"

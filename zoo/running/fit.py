@@ -29,7 +29,7 @@ from zoo.running.provenance import peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
 from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
-from zoo.training.checkpoints import Checkpoints, Ending, ReadCheckpoint
+from zoo.training.checkpoints import CheckpointFiles, Checkpoints, Ending
 from zoo.training.module import TrainingModule
 
 PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
@@ -102,16 +102,17 @@ class Fit:
         module.training_set = data
         folder = directory / CHECKPOINTS
         self.last = folder / LAST
-        self.checkpoint = _read(self.last) if resume else None
+        checkpoint = _read(self.last) if resume else None
         self.curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
-        if self.checkpoint is not None:  # the data begin where the checkpoint ends
-            module.resume(self.checkpoint)
-            self.curves.resume(self.checkpoint)
-        self.resumed_at = None if self.checkpoint is None else module.updates
+        if checkpoint is not None:  # the data begin where the checkpoint ends
+            module.resume(checkpoint)
+            self.curves.resume(checkpoint)
+        self.resumed_at = None if checkpoint is None else module.updates
         about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
         self.flops = CountFlops(data)
         self.progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
         checkpoints = Checkpoints(folder, about)
+        self.files = CheckpointFiles(checkpoint)
         callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
             distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
             TrainingStatistics(data),
@@ -131,7 +132,7 @@ class Fit:
             num_sanity_val_steps=0,
             logger=False,
             callbacks=callbacks,
-            plugins=[] if self.checkpoint is None else [ReadCheckpoint(self.checkpoint)],
+            plugins=[self.files],
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
@@ -165,10 +166,11 @@ class Fit:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         if not self.module.finished:
-            path = None if self.checkpoint is None else str(self.last)
+            path = None if self.resumed_at is None else str(self.last)
             self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path, weights_only=True)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
+        self.files.release()  # a run that was cut off in its evaluation has not been trained
         if is_first_rank():
             self.progress.report("evaluating", self.module)
         # the module's own device is the CPU by now: Lightning has moved it there

@@ -89,7 +89,9 @@ def judge(
     distributed.wait()  # until the first rank has written the checkpoint
     path = factory.chosen_checkpoint(directory)
     checkpoint = factory.read_checkpoint(path)
+    about = checkpoint["zoo"]
     model = factory.restore(checkpoint, path).to(device).eval()
+    del checkpoint  # and its mapping
     distributed.same_weights(model)  # a network's file system may show an older checkpoint elsewhere
     started = time.perf_counter()
     torch.manual_seed(0)
@@ -111,7 +113,6 @@ def judge(
     write_arrays(directory / DENSITY, density_grid(model, data.splits, data.spec))
     write_arrays(directory / GALLERY, gallery(model, data.splits, data.spec, result.likelihoods))
     write_samples(directory, result.samples, data.splits["test"], data.spec.levels)
-    about = checkpoint["zoo"]
     return Judged(
         result.metrics,
         result.sampling,

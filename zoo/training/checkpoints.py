@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from zoo.errors import CutOff
 from zoo.processes import ENDING
@@ -46,16 +48,23 @@ class Checkpoints(pl.Callback):
         checkpoint.setdefault("zoo", {}).update(self.about)
 
     def save(self, trainer: pl.Trainer, better: bool = False) -> None:
-        """Write ``last.ckpt``, and the same as ``best.ckpt`` if it is better than all before."""
+        """Write ``last.ckpt``, and the same as ``best.ckpt`` if it is better than all before.
+
+        Both are one file with two names, where the file system has hard links. Training waits: writing beside
+        it would hold one more copy in memory, and find out about a full disk only at the next validation.
+        """
         last, best = self.directory / LAST, self.directory / BEST
         new, copy = self.directory / f".{LAST}", self.directory / f".{BEST}"
         try:
+            if trainer.is_global_zero:
+                new.unlink(missing_ok=True)  # left by a killed process, it may be the best checkpoint's file
             trainer.save_checkpoint(new)  # every rank takes part
             if trainer.is_global_zero:
+                _to_disk(new)
                 if better:
-                    shutil.copyfile(new, copy)
-                    _replace(copy, best)
-                _replace(new, last)
+                    _link(new, copy)
+                    os.replace(copy, best)
+                os.replace(new, last)
         except BaseException:
             if trainer.is_global_zero:  # do not leave half a checkpoint on a full disk
                 new.unlink(missing_ok=True)
@@ -63,28 +72,59 @@ class Checkpoints(pl.Callback):
             raise
 
 
-def _replace(new: Path, target: Path) -> None:
-    """Replace a file by a whole new one, whose content is first written to the disk."""
-    with new.open("rb") as stream:
+def _to_disk(file: Path) -> None:
+    """Wait until a file's content is on the disk, so that what takes its name is whole."""
+    with file.open("rb") as stream:
         os.fsync(stream.fileno())
-    os.replace(new, target)
 
 
-class ReadCheckpoint(TorchCheckpointIO):
-    """Lightning's access to checkpoint files, for a run that has already read the one that it resumes from.
+def _link(file: Path, name: Path) -> None:
+    """Give a file a second name; copy it where the file system has no hard links."""
+    name.unlink(missing_ok=True)  # of a process that was killed
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
+        _to_disk(name)
 
-    Pass it as a plugin of the trainer; ``fit(ckpt_path=...)`` then takes this content and reads no file.
+
+class CheckpointFiles(TorchCheckpointIO):
+    """Lightning's access to checkpoint files; pass it as a plugin of the trainer.
+
+    A checkpoint is written straight to its file: Lightning would make two copies of it in memory first. A run
+    that resumes has read its checkpoint already, so ``fit(ckpt_path=...)`` takes this content and reads no
+    file.
 
     Args:
-        checkpoint: content of the checkpoint; released when the trainer has taken it.
+        checkpoint: content of the checkpoint that the run resumes from; held until the trainer takes it.
     """
 
-    def __init__(self, checkpoint: dict[str, Any]) -> None:
-        self.checkpoint: dict[str, Any] | None = checkpoint
+    def __init__(self, checkpoint: dict[str, Any] | None = None) -> None:
+        self.checkpoint = checkpoint
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        torch.save(checkpoint, path)
+
+    def release(self) -> dict[str, Any] | None:
+        """Return the content that is held, and hold it no longer."""
+        checkpoint, self.checkpoint = self.checkpoint, None
+        return checkpoint
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        checkpoint, self.checkpoint = self.checkpoint, None
-        return super().load_checkpoint(path, *args, **kwargs) if checkpoint is None else checkpoint
+        checkpoint = self.release()
+        if checkpoint is None:
+            return super().load_checkpoint(path, *args, **kwargs)
+        # An optimiser on the CPU keeps the tensors that it is given, and with one of them the whole mapping.
+        return checkpoint | {"optimizer_states": _copied(checkpoint.get("optimizer_states", []))}
+
+
+def _copied(value: Any) -> Any:
+    """Return a nested value with copies of its tensors."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return type(value)(map(_copied, value)) if isinstance(value, list | tuple) else value
 
 
 class Ending(pl.Callback):
