@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 PARENT = "ZOO_PARENT"  # environment variable: id of the process that started this one
 JOBS = "ZOO_JOBS"  # environment variable: number of jobs of a sweep that run on this machine at a time
@@ -30,6 +31,47 @@ def is_first_rank() -> bool:
         return int(os.environ["RANK"]) == 0
     places = ("LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     return all(int(os.environ.get(name, "0")) == 0 for name in places)
+
+
+def usable_cores(groups: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the number of cores that this process may use, at least 1.
+
+    Affinity limits them (``taskset``, a cpuset, Slurm), and so does the quota of each control group around
+    the process (containers).
+
+    Args:
+        groups: where the control groups are mounted.
+        membership: file that names the process's groups.
+    """
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+    try:
+        named = [line.split(":", 2) for line in membership.read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        named = []
+    for _, controllers, name in named:
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = groups / controllers if controllers else groups  # version 1 has a tree for each controller
+        place = top / name.lstrip("/")
+        for group in (place, *place.parents):
+            cores = min(cores, _quota(group))
+            if group == top:
+                break
+    return max(1, cores)
+
+
+def _quota(group: Path) -> int:
+    """Return the cores that a control group may use, rounded up; a large number without a limit."""
+    try:
+        if (group / "cpu.max").exists():
+            limit, period = (group / "cpu.max").read_text(encoding="utf-8").split()
+        else:
+            limit = (group / "cpu.cfs_quota_us").read_text(encoding="utf-8").strip()
+            period = (group / "cpu.cfs_period_us").read_text(encoding="utf-8").strip()
+        return -(-int(limit) // int(period)) if int(limit) > 0 else 2**30
+    except (OSError, ValueError):  # no such limit; "max" is none
+        return 2**30
 
 
 def child_environment(rank: bool = False) -> dict[str, str]:

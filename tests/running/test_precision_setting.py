@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from zoo.config import compose_run, to_dict
+from zoo.config import compose_run, identify, to_dict
 from zoo.errors import ZooError
 from zoo.record import RECORD
 from zoo.running.fit import PRECISIONS, check_precision
 from zoo.running.run import run
+from zoo.training.module import TrainingModule
 
 TINY = """
     model=maf data=moons logger=none trainer=cpu training.updates=2 training.batch_size=8 model.layers=1
@@ -30,3 +32,19 @@ def test_a_precision_with_wrong_numbers_is_refused_before_training(precision, tm
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_precision_that_trains_as_it_should_is_taken(precision):
     check_precision(to_dict(compose_run(["trainer=gpu", f"trainer.precision={precision}"]).trainer))
+
+
+def test_tf32_is_on_in_training_alone_and_makes_another_run(tmp_path, monkeypatch):
+    plain, tf32 = (compose_run([*TINY.split(), *more]) for more in ([], ["trainer.float32_matmul=high"]))
+    assert "float32_matmul" not in identify(plain).config["trainer"], "the hashes of earlier records stay"
+    assert identify(plain).config_hash != identify(tf32).config_hash
+    seen = []
+    monkeypatch.setattr(
+        TrainingModule, "average_weights", lambda self: seen.append(torch.get_float32_matmul_precision())
+    )
+    record = run(tf32, tmp_path)
+    assert seen == ["high"] * 2
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert record.provenance.config["trainer"]["float32_matmul"] == "high"
+    with pytest.raises(ZooError, match="float32_matmul must be highest or high; got 'tf32'"):
+        run(compose_run([*TINY.split(), "trainer.float32_matmul=tf32"]), tmp_path / "other")

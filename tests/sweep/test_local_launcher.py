@@ -73,3 +73,14 @@ def test_a_sweep_sees_the_visible_gpus(tmp_path, monkeypatch):
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert Local().devices == ["0", "1"]
+
+
+def test_the_processes_of_a_job_divide_its_threads(monkeypatch, tmp_path):
+    threads = []
+    monkeypatch.setattr("zoo.sweep.launcher.launch", lambda *a, **k: threads.append(a[3]))
+    for devices in ([], ["0", "1"]):
+        launcher = Local(devices)
+        launcher.start(["trainer=ddp", "trainer.devices=2"], tmp_path, 8)
+        launcher.running.clear()
+        launcher.start(["trainer=cpu"], tmp_path, 8)
+    assert threads == [4, 8, 4, 8]

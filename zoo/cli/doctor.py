@@ -20,6 +20,7 @@ from zoo.errors import ZooError
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import PUBLISHED
 from zoo.locks import has_flock, lock
+from zoo.processes import usable_cores
 from zoo.running.data import prepare_data
 from zoo.running.provenance import versions
 from zoo.tracking.login import wandb_mode
@@ -49,7 +50,8 @@ def check_machine(root: Path | None = None) -> int:
 
 def devices() -> Iterator[str]:
     """Yield a line for the processor and for each GPU."""
-    yield f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.machine()}"
+    cores, threads = f"{os.cpu_count()} cores ({usable_cores()} usable)", torch.get_num_threads()
+    yield f"cpu: {cores}, {threads} threads, {platform.machine()}"
     for index in range(torch.cuda.device_count()):
         yield f"cuda:{index}: {torch.cuda.get_device_name(index)}"
     if not torch.cuda.is_available():

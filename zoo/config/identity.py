@@ -21,7 +21,8 @@ from zoo.errors import ZooError
 NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
 # Settings of the other sections that do not change the numbers either: where files lie, and where and in how
 # many processes a run is made. Up to rounding, its numbers are those of one process on any device; what
-# changes the arithmetic itself (trainer.precision, training.accumulate, training.compile) counts.
+# changes the arithmetic itself (trainer.precision, trainer.float32_matmul, training.accumulate,
+# training.compile) counts.
 LOCATIONS = (
     ("data", "root"),
     ("data", "path"),
@@ -105,6 +106,8 @@ def identify(config: DictConfig) -> Identity:
         data_settings.pop("side", None)
     else:
         data = f"{data}:{data_settings['side']}"
+    if settings["trainer"].get("float32_matmul") == "highest":  # as before this was a setting: not hashed
+        settings["trainer"].pop("float32_matmul")
     code = own_code(settings)
     if code:
         settings["code"] = code

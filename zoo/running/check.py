@@ -16,6 +16,7 @@ from zoo.data.module import DataModule
 from zoo.data.user import UserData, existing
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.settings import Settings
+from zoo.models.core.precision import Float32Matmul
 from zoo.running.fit import TIMEOUT_MIN, check_precision, processes, strategy
 from zoo.running.spec import RunSpec
 from zoo.tracking.logger import check_logger
@@ -111,6 +112,7 @@ def _taken(
     strategy: str = "auto",
     timeout_min: Annotated[float, Gt(0)] = TIMEOUT_MIN,
     precision: str | int = "32-true",
+    float32_matmul: Float32Matmul = "highest",
     deterministic: bool | Literal["warn"] | None = None,
     benchmark: bool | None = None,
     detect_anomaly: bool = False,

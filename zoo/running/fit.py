@@ -23,6 +23,7 @@ from zoo.data.user import UserData
 from zoo.errors import ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.evaluation.settings import Settings
+from zoo.models.core.precision import float32_matmul
 from zoo.processes import is_first_rank
 from zoo.record import CHECKPOINTS, LAST, Cost, Stability
 from zoo.running.provenance import peak_memory
@@ -34,7 +35,7 @@ from zoo.training.module import TrainingModule
 
 PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
-_OWN = ("_target_", "timeout_min")  # settings of the trainer that are not Lightning's
+_OWN = ("_target_", "timeout_min", "float32_matmul")  # settings of the trainer that are not Lightning's
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -98,6 +99,7 @@ class Fit:
         resume: bool = True,
     ) -> None:
         check_precision(spec.trainer)
+        self.float32_matmul = spec.trainer.get("float32_matmul", "highest")
         self.module = module = training_module(spec, model)
         module.training_set = data
         folder = directory / CHECKPOINTS
@@ -167,7 +169,8 @@ class Fit:
             torch.cuda.reset_peak_memory_stats()
         if not self.module.finished:
             path = None if self.resumed_at is None else str(self.last)
-            self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path, weights_only=True)
+            with float32_matmul(self.float32_matmul):
+                self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path, weights_only=True)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
         self.files.release()  # a run that was cut off in its evaluation has not been trained
@@ -248,6 +251,14 @@ def processes(trainer: Mapping[str, Any]) -> int | None:
     """Return the number of processes in the configuration; None if Lightning counts the devices itself."""
     devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)
     return devices * nodes if isinstance(devices, int) and devices > 0 else None
+
+
+def processes_here(trainer: Mapping[str, Any]) -> int:
+    """Return how many processes of the run this machine has, as far as the configuration says; at least 1."""
+    devices = trainer["devices"]
+    if isinstance(devices, int) and devices > 0:
+        return devices
+    return len(devices) if isinstance(devices, list) else 1
 
 
 def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any:

@@ -35,13 +35,14 @@ from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
 from zoo.running.check import check
 from zoo.running.data import prepare_data
-from zoo.running.fit import Fit, Show
+from zoo.running.fit import Fit, Show, processes_here
 from zoo.running.judge import judge
 from zoo.running.outcome import RANK_ERROR, outcome
 from zoo.running.provenance import provenance
 from zoo.running.spec import RunSpec
 from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
+from zoo.training.distributed import share_cores
 
 
 def run(config: DictConfig, directory: Path, show: Show | None = None, again: bool = False) -> Record:
@@ -85,6 +86,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
 def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: bool) -> Record:
     """Make the run: data, model, training, judge, record."""
     _silence_lightning()
+    share_cores(processes_here(spec.trainer))
     identity = spec.identity
     record = Record(identity.run_id, identity.model, "unknown", identity.data, identity.seed, status="failed")
     record.provenance = provenance(spec)

@@ -52,7 +52,13 @@ class Launcher(Protocol):
     pace: float
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker | None:
-        """Start a run, which prints to ``log.txt`` in its directory; None if there is no room yet."""
+        """Start a run, which prints to ``log.txt`` in its directory; None if there is no room yet.
+
+        Args:
+            overrides: the run's.
+            directory: the run's.
+            threads: threads of arithmetic, which its processes on a machine divide.
+        """
 
     def attach(self, directory: Path) -> Worker | None:
         """Return the job that another sweep has started in a directory, if this one can follow it."""
@@ -87,6 +93,8 @@ class Local:
         devices = self._assign_devices(overrides) if self.devices else []
         if devices is None:
             return None
+        if threads > 1:
+            threads = max(1, threads // (len(devices) or _processes(tuple(overrides))))
         if self.forks and not self.devices:
             environment = _environment(threads, jobs=self.jobs, quiet=True)
             server = self.fork_servers.get(threads)
@@ -125,6 +133,13 @@ def _requested_devices(overrides: tuple[str, ...]) -> int:
         return int(trainer.devices)
     except (TypeError, ValueError):
         return -1
+
+
+@cache
+def _processes(overrides: tuple[str, ...]) -> int:
+    """Return the number of processes of a run without GPUs on this machine; 1 if Lightning chooses it."""
+    devices = str(compose_run(overrides).trainer.devices)
+    return max(1, int(devices)) if devices.isdecimal() else 1
 
 
 def has_several_processes(overrides: tuple[str, ...]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shlex
 import signal
 import time
@@ -17,7 +16,7 @@ from rich.markup import escape
 from zoo.config.overrides import split
 from zoo.errors import ZooError
 from zoo.locks import is_locked
-from zoo.processes import PATIENCE, stop_on_signals
+from zoo.processes import PATIENCE, stop_on_signals, usable_cores
 from zoo.sweep.display import Display, make_display
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Launcher, Local
@@ -209,7 +208,7 @@ class _Loop:
     def __init__(self, plan: Plan, count: int, launcher: Launcher, console: Console) -> None:
         self.count, self.launcher, self.console = count, launcher, console
         # by the configured number, not the number of jobs left: a restart must not change rounding
-        self.threads = plan.threads or max(1, (os.cpu_count() or 1) // count)
+        self.threads = plan.threads or max(1, usable_cores() // count)
         self.display: Display = make_display(plan, console, count)
 
     def run(self, jobs: list[Job]) -> None:

@@ -24,6 +24,7 @@ from lightning.pytorch.strategies.launchers.subprocess_script import _Subprocess
 from torch import Tensor, distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
+from zoo.processes import usable_cores
 from zoo.ranks import world_size
 
 FIND_UNUSED = "ddp_find_unused_parameters_true"  # Lightning's name of a strategy
@@ -150,6 +151,21 @@ class Agreement(pl.Callback):
                 "The processes of this run were given different configurations (rank "
                 f"{odd[0]} differs from rank 0); start all of them with the same command."
             )
+
+
+def share_cores(processes: int) -> None:
+    """Give this process its part of the cores that the job may use, unless ``OMP_NUM_THREADS`` is set.
+
+    Args:
+        processes: number of processes on this machine, which inherit the variable if there are several.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    threads = max(1, min(torch.get_num_threads(), usable_cores() // processes))
+    if threads < torch.get_num_threads():
+        torch.set_num_threads(threads)
+    if processes > 1:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 def wait() -> None:

@@ -7,7 +7,7 @@ import torch
 
 import zoo
 from zoo.models.core import model as base
-from zoo.models.core.precision import full_float32
+from zoo.models.core.precision import float32_matmul, full_float32
 
 cudnn = torch.backends.cudnn
 
@@ -41,3 +41,11 @@ def test_models_use_it_in_evaluation_and_not_in_training(monkeypatch):
     model.sample(1, seed=0)
     model.train().log_prob(torch.zeros(2, 2))
     assert seen == [False, False, True]
+
+
+def test_products_are_float32_within_the_block_alone():
+    with float32_matmul("high"):
+        with full_float32(torch.device("cuda")):
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "highest"

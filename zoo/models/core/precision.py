@@ -1,24 +1,42 @@
-"""Full float32 precision for evaluation."""
+"""The precision of products in float32: a setting for training, full for evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
+
+Float32Matmul = Literal["highest", "high"]
+
+
+@contextmanager
+def float32_matmul(precision: Float32Matmul) -> Iterator[None]:
+    """Within the block, multiply matrices in float32 (``highest``) or, on a GPU, in TF32 (``high``).
+
+    TF32 rounds the inputs of a product to 10 bits and adds up in float32.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @contextmanager
 def full_float32(device: torch.device) -> Iterator[None]:
-    """Within the block, run convolutions on a GPU in full float32 and deterministically.
+    """Within the block, compute on a GPU in full float32, and convolutions deterministically.
 
-    By default cuDNN rounds their inputs to TF32, with 10 bits, and adds in any order, which speeds up
-    training. For a solver's tolerance of 1e-5 or the inverse of a residual block this is too coarse: a fixed
-    point is never found, and the density of the same example differs between calls.
+    By default cuDNN rounds the inputs of convolutions to TF32, with 10 bits, and adds in any order, which
+    speeds up training. For a solver's tolerance of 1e-5 or the inverse of a residual block this is too
+    coarse: a fixed point is never found, and the density of the same example differs between calls.
     """
     if device.type != "cuda" or torch.compiler.is_compiling():
         yield
         return
     enabled = torch.backends.cudnn.enabled
-    with torch.backends.cudnn.flags(enabled=enabled, deterministic=True, allow_tf32=False):
+    convolutions = torch.backends.cudnn.flags(enabled=enabled, deterministic=True, allow_tf32=False)
+    with convolutions, float32_matmul("highest"):
         yield
