@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup quickstart test test-slow mutations quick lint format docs results papers bench lock vendor clean
+.PHONY: setup quickstart test test-slow mutations quick lint format docs results papers bench peers lock vendor clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -68,16 +68,22 @@ papers: $(READY)
 
 # All benchmarks, one after another, and the tables of their results; about half an hour on a quiet machine.
 # A failure is reported at the end and does not stop the others.
-BENCHMARKS := $(filter-out $(addprefix benchmarks/,common.py restarts.py table.py),$(wildcard benchmarks/*.py))
+LIBRARIES := __main__ cases common floors restarts suite table
+BENCHMARKS := $(filter-out $(LIBRARIES:%=benchmarks/%.py),$(wildcard benchmarks/*.py))
 bench: $(READY)
 	@failed=; for script in $(BENCHMARKS); do \
 	    echo "== $$script"; OMP_NUM_THREADS=1 $(BIN)/python $$script || failed="$$failed $$script"; \
 	done; \
+	$(BIN)/python -m benchmarks || failed="$$failed benchmarks"; \
 	$(BIN)/python benchmarks/table.py || failed="$$failed benchmarks/table.py"; \
 	for name in whole jobs simulation assumptions; do \
 	    $(BIN)/python scripts/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
+
+# The libraries that `python -m benchmarks` compares with and that nothing else needs, after `make setup`.
+peers: $(READY)
+	$(BIN)/uv pip install --python $(BIN)/python --editable '.[benchmarks]'
 
 # The lock file contains no address of a registry.
 lock:

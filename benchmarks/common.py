@@ -67,7 +67,7 @@ def write(name: str, rows: list[dict[str, Any]], **about: Any) -> Path:
         },
         "rows": rows,
     }
-    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / name).parent.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n")
     return path

@@ -60,7 +60,7 @@ def relative(actual: Tensor, expected: Tensor) -> float:
 class Held:
     """Bytes of saved tensors in graphs, now and at most; every storage counts once while it is in use."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: nn.Module) -> None:
         self.own = {p.untyped_storage().data_ptr() for p in chain.parameters()}
         self.count: dict[int, int] = {}
         self.now = self.most = 0

@@ -82,7 +82,8 @@ class DataSpec:
         if not values or x.numel() == 0:
             return
         if self.levels is None:
-            if not bool(torch.isfinite(x).all()):
+            # the sum of finite values is finite unless it overflows
+            if not (math.isfinite(x.detach().sum()) or bool(torch.isfinite(x).all())):
                 raise InvalidData("The data holds values that are not finite (NaN or infinity); remove them.")
             return
         low, high = x.min().item(), x.max().item()

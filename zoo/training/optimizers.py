@@ -34,7 +34,11 @@ class Optimizer:
     eps: float | None = None
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return the optimiser of these parameters; each group keeps its rate as ``base_lr`` too."""
+        """Return the optimiser of these parameters; each group keeps its rate as ``base_lr`` too.
+
+        On a CPU Adam and AdamW update all parameters in one fused operation in place of a loop over them.
+        """
+        parameters = list(parameters)
         first, second = self.betas
         common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.eps is not None and self.name != "sgd":
@@ -50,7 +54,14 @@ class Optimizer:
             optimizer = torch.optim.Adadelta(parameters, rho=second, **common)
         else:
             adam = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(self.name, torch.optim.Adam)
+            fused = self.name != "adamax" and all(p.device.type == "cpu" for p in parameters)
+            if fused:
+                common["fused"] = True
             optimizer = adam(parameters, betas=(first, second), **common)
+            if fused:  # fused updates do not count as changes, which spectral norms and memos look for
+                optimizer.register_step_post_hook(
+                    lambda *_: torch.autograd.graph.increment_version(parameters)
+                )
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer

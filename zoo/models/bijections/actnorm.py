@@ -39,10 +39,15 @@ class ActNorm(Bijection):
             if not bool(self.initialised):
                 self._initialise(x.detach())
             self._known = bool(self.initialised)
-        return (x + self._wide(self.bias, x)) * self._wide(self.log_scale.exp(), x), self._log_det(x)
+        scale = self.log_scale.exp()
+        z = torch.addcmul(self._wide(self.bias * scale, x), x, self._wide(scale, x))
+        return z, self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z * self._wide((-self.log_scale).exp(), z) - self._wide(self.bias, z), -self._log_det(z)
+        return self.invert(z), -self._log_det(z)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return torch.addcmul(self._wide(-self.bias, z), z, self._wide((-self.log_scale).exp(), z))
 
     @torch.no_grad()
     def _initialise(self, x: Tensor) -> None:

@@ -132,7 +132,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)
-        return (x - mean) * torch.exp(-log_scale), -log_scale
+        falls = -log_scale
+        return (x - mean) * falls.exp(), falls
 
     def undo_on(self, z: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)

@@ -61,18 +61,18 @@ class Chain(Bijection):
         self.layers = cast("Sequence[Bijection]", nn.ModuleList(layers))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total = zeros(x)
+        total = None
         for layer in self.layers:
             x, log_det = layer(x, context)
-            total = total + log_det
-        return x, total
+            total = log_det if total is None else total + log_det
+        return x, zeros(x) if total is None else total
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        total = zeros(z)
+        total = None
         for layer in reversed(self.layers):
             z, log_det = layer.inverse(z, context)
-            total = total + log_det
-        return z, total
+            total = log_det if total is None else total + log_det
+        return z, zeros(z) if total is None else total
 
     def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         for layer in reversed(self.layers):

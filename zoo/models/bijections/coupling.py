@@ -53,7 +53,7 @@ class Halves(Partition):
         self.given, self.changed = reversed(self.sizes) if flip else self.sizes
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = x.split(self.sizes, 1)
+        first, second = torch.split_with_sizes(x, self.sizes, 1)
         return (second, first) if self.flip else (first, second)
 
     def join(self, given: Tensor, changed: Tensor) -> Tensor:
@@ -144,6 +144,12 @@ class Coupling(Bijection):
         changed, log_slope = self.undo_on(changed, self._conditioned(given, context))
         return self.partition.join(given, changed), sum_event(self.partition.hide(log_slope)) + of_kept
 
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        given, changed = self.partition.split(z)
+        if self.kept is not None:
+            given = self.kept.invert(given, context)
+        return self.partition.join(given, self.solve(changed, self._conditioned(given, context)))
+
     def _conditioned(self, given: Tensor, context: Tensor | None) -> Tensor:
         out = self.network(given) if context is None else self.network(given, context)
         return self.partition.hide(out.to(given.dtype))  # half precision under autocast
@@ -155,6 +161,10 @@ class Coupling(Bijection):
     def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return the inverse of f at b and the logarithm of its slope there, both of b's shape."""
         raise NotImplementedError
+
+    def solve(self, b: Tensor, parameters: Tensor) -> Tensor:
+        """Return only the inverse of f at b."""
+        return self.undo_on(b, parameters)[0]
 
 
 class AdditiveCoupling(Coupling):
@@ -197,8 +207,8 @@ class AffineCoupling(Coupling):
 
     def undo_on(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = parameters.chunk(2, 1)
-        s = self.log_scale(raw)
-        return b * (-s).exp() - shift if self.shift_first else (b - shift) * (-s).exp(), -s
+        falls = -self.log_scale(raw)
+        return b * falls.exp() - shift if self.shift_first else (b - shift) * falls.exp(), falls
 
 
 def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:

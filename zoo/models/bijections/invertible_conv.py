@@ -12,15 +12,22 @@ from zoo.checks import checked
 from zoo.errors import ZooError
 from zoo.models.bijections.base import Bijection, zeros
 from zoo.models.bijections.linear import solve_lu, triangles
+from zoo.models.core.memo import Memo
 
 
 class Mixing(Bijection):
     """Base class of 1x1 convolutions z = W x at every pixel, with log|det| = H W log|det W|.
 
     On vectors it is a linear layer. Kingma & Dhariwal 2018, section 3.2. W starts as a random rotation; a
-    subclass defines its parametrisation. Autocast is off inside: W and its inverse, rounded separately, would
+    subclass defines its parametrisation. W and its inverse are computed once in evaluation, see
+    :class:`~zoo.models.core.memo.Memo`. Autocast is off inside: W and its inverse, rounded separately, would
     not be inverses of each other.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._weight: Memo[Tensor] = Memo()
+        self._inverse_weight: Memo[Tensor] = Memo()
 
     def weight(self) -> Tensor:
         """Return W ``(C, C)``, in at least float32."""
@@ -36,11 +43,21 @@ class Mixing(Bijection):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            return mix(self.weight(), x), self._log_det(x)
+            weight = self._weight.of(self, tuple(self.parameters(False)), self.weight)
+            return mix(weight, x), self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.invert(z), -self._log_det(z)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
-            return mix(self.inverse_weight(), z), -self._log_det(z)
+            weight = self._inverse_weight.of(self, tuple(self.parameters(False)), self.inverse_weight)
+            return mix(weight, z)
+
+    def train(self, mode: bool = True) -> Mixing:
+        self._weight.forget()
+        self._inverse_weight.forget()
+        return super().train(mode)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return zeros(x) + self.log_scale() * x.shape[2:].numel()
@@ -140,4 +157,8 @@ def rotation(size: int) -> Tensor:
 def mix(weight: Tensor, x: Tensor) -> Tensor:
     """Return W x along dimension 1 of ``x`` ``(B, C)`` or ``(B, C, H, W)``."""
     weight = weight.to(x.dtype)
-    return F.linear(x, weight) if x.ndim == 2 else F.conv2d(x, weight[:, :, None, None])
+    if x.ndim == 2:
+        return F.linear(x, weight)
+    if x.device.type == "cpu":  # a third of the time of a convolution
+        return torch.bmm(weight.expand(len(x), -1, -1), x.flatten(2)).view_as(x)
+    return F.conv2d(x, weight[:, :, None, None])

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.core.memo import Memo
 
 SMALLEST = 1e-3  # least diagonal entry: the map stays invertible
 
@@ -16,7 +17,8 @@ class LULinear(Bijection):
 
     log|det| = sum_i ln u_i. It starts as the identity; a fixed permutation before it compensates for the
     fixed order of the pivots (Oliva et al. 2018; Durkan et al. 2019, section 3.2). Cost: O(D^3) per call and
-    O(D^2) per row; the inverse takes two triangular solves of D x D per call. Autocast is off inside, as in
+    O(D^2) per row; the inverse takes two triangular solves of D x D per call. In evaluation the matrices are
+    computed once, see :class:`~zoo.models.core.memo.Memo`. Autocast is off inside, as in
     :class:`~zoo.models.bijections.invertible_conv.Mixing`.
 
     Args:
@@ -36,16 +38,29 @@ class LULinear(Bijection):
         one = torch.tensor(1 - SMALLEST).expm1().log()  # softplus(value) + 1e-3 = 1
         self.diagonal = nn.Parameter(one.repeat(features))
         self.bias = nn.Parameter(torch.zeros(features))
+        self._product: Memo[Tensor] = Memo()
+        self._inverse: Memo[Tensor] = Memo()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         with torch.autocast(x.device.type, enabled=False):
-            lower, upper = self._triangles()
-            return F.linear(x, (lower @ upper).to(x.dtype), self.bias.to(x.dtype)), self._log_det(x)
+            weight = self._product.of(self, self._weights(), lambda: torch.mm(*self._triangles()))
+            return F.linear(x, weight.to(x.dtype), self.bias.to(x.dtype)), self._log_det(x)
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.invert(z), -self._log_det(z)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         with torch.autocast(z.device.type, enabled=False):
-            weight = solve_lu(*self._triangles())
-            return F.linear(z - self.bias.to(z.dtype), weight.to(z.dtype)), -self._log_det(z)
+            weight = self._inverse.of(self, self._weights(), lambda: solve_lu(*self._triangles()))
+            return F.linear(z - self.bias.to(z.dtype), weight.to(z.dtype))
+
+    def train(self, mode: bool = True) -> LULinear:
+        self._product.forget()
+        self._inverse.forget()
+        return super().train(mode)
+
+    def _weights(self) -> tuple[Tensor, ...]:
+        return self.lower, self.upper, self.diagonal
 
     def _scale(self) -> Tensor:
         wide = torch.promote_types(self.diagonal.dtype, torch.float32)

@@ -93,13 +93,14 @@ class GenerativeModel(nn.Module):
         if self.likelihood == "none":
             raise NoLikelihood(f"{type(self).__name__} defines no likelihood: judge it by its samples.")
         self.spec.check(x, values=not self.training)
-        x = x.to(device=self.device, dtype=self.dtype)
+        like = next(self.parameters())
+        x = x.to(device=like.device, dtype=like.dtype)
         if len(x) == 0:
             return x.new_zeros(0)
-        row_keys = None
+        keyed: AbstractContextManager[None] = nullcontext()
         if not rng.is_keyed():
-            row_keys = _fresh_keys(len(x), x.device) if self.training else rng.content_keys(x)
-        with self._arithmetic(), rng.keyed(row_keys) if row_keys is not None else nullcontext():
+            keyed = rng.keyed(_fresh_keys(len(x), x.device)) if self.training else rng.keyed_by_content(x)
+        with self._arithmetic(x.device), keyed:
             if not self.conditional or y is not None:
                 return self._log_prob(x, self.one_hot(y, len(x)))
             return self.label_mixture(self._log_weight, x, unbiased=self.unbiased_weights)
@@ -210,11 +211,11 @@ class GenerativeModel(nn.Module):
             return torch.empty(0, *self.spec.shape, dtype=self.dtype, device=self.device)
         seed = _seed(generator) if seed is None else seed
         keyed = nullcontext() if rng.is_keyed() else rng.keyed(rng.keys(seed, count=n, device=self.device))
-        with self._arithmetic(), keyed:
+        with self._arithmetic(self.device), keyed:
             return self._sample(n, temperature, self._labels(y, n))
 
-    def _arithmetic(self) -> AbstractContextManager[None]:
-        return nullcontext() if self.training else full_float32(self.device)
+    def _arithmetic(self, device: torch.device) -> AbstractContextManager[None]:
+        return nullcontext() if self.training else full_float32(device)
 
     def _labels(self, y: Tensor | int | None, n: int) -> Tensor | None:
         """Return the context of samples for the given labels, or for labels drawn with the samples' noise."""

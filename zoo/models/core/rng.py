@@ -19,9 +19,8 @@ generators", OOPSLA 2014) on wrapping 64-bit integers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -36,10 +35,17 @@ _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 
 
-@dataclass
 class _Source:
-    keys: Tensor
-    draws: int = 0
+    """The keys of a block, or the function that computes them at the first draw, and the count of draws."""
+
+    def __init__(self, keys: Tensor | Callable[[], Tensor], draws: int = 0) -> None:
+        self._keys, self.draws = keys, draws
+
+    @property
+    def keys(self) -> Tensor:
+        if not isinstance(self._keys, Tensor):
+            self._keys = self._keys()
+        return self._keys
 
 
 # The active source is a module global and not a context variable, for two reasons. torch.compile (2.11)
@@ -53,7 +59,7 @@ _active: _Source | None = None
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    return (x >> bits) & ((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
+    return (x >> bits).bitwise_and_((1 << (64 - bits)) - 1)  # logical: torch's >> keeps the sign
 
 
 def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
@@ -65,9 +71,12 @@ def _golden_multiples(count: int, device: torch.device | str | None) -> Tensor:
 
 def mix(x: Tensor) -> Tensor:
     """Apply SplitMix64's finaliser to int64, wrapping: a bijection whose output bits look independent."""
-    x = (x ^ _shift(x, 30)) * _MULTIPLIER_1
-    x = (x ^ _shift(x, 27)) * _MULTIPLIER_2
-    return x ^ _shift(x, 31)
+    x = x ^ _shift(x, 30)  # a new tensor, which may be changed in place
+    x *= _MULTIPLIER_1
+    x ^= _shift(x, 27)
+    x *= _MULTIPLIER_2
+    x ^= _shift(x, 31)
+    return x
 
 
 def mix_integer(x: int) -> int:
@@ -120,6 +129,13 @@ def _drawing_from(source: _Source | None) -> Iterator[None]:
 def keyed(row_keys: Tensor) -> Iterator[None]:
     """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``."""
     with _drawing_from(_Source(row_keys)):
+        yield
+
+
+@contextmanager
+def keyed_by_content(x: Tensor) -> Iterator[None]:
+    """Within the block, draw the noise from :func:`content_keys` of ``x``, which the first draw computes."""
+    with _drawing_from(_Source(lambda: content_keys(x))):
         yield
 
 
@@ -201,7 +217,7 @@ def normal(like: Tensor) -> Tensor:
     wide = torch.float64 if like.device.type != "mps" else torch.float32
     first = (_shift(bits, 32) + 1).to(wide) * 2.0**-32
     second = (bits & 0xFFFFFFFF).to(wide) * (2 * math.pi * 2.0**-32)
-    return ((-2 * first.log()).sqrt() * second.cos()).to(like.dtype)
+    return first.log_().mul_(-2).sqrt_().mul_(second.cos_()).to(like.dtype)
 
 
 def rademacher(like: Tensor) -> Tensor:

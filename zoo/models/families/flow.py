@@ -17,6 +17,7 @@ from zoo.models.bijections.elementwise import Affine, Logit
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Family, SamplingOrder
 from zoo.models.core.distributions import Base, Distribution, make_base
+from zoo.models.core.functional import all_finite
 from zoo.models.core.model import GenerativeModel
 from zoo.models.core.settings import DequantisationName, Pixels
 
@@ -122,10 +123,7 @@ class Flow(GenerativeModel):
         """
         if self.training:
             return values
-        sound = values.isfinite()
-        if may_vanish:
-            sound |= values == -torch.inf
-        if not bool(sound.all()):
+        if not (all_finite(values) or (may_vanish and bool((values < torch.inf).all()))):
             raise Unsound(
                 f"The {what} of {type(self).__name__} hold NaN or infinity: its layers overflow "
                 f"{values.dtype} here. Train again with a lower training.lr, or evaluate in float64."

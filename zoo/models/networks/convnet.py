@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.core.functional import for_convolutions
 from zoo.models.core.nfe import add_nfe
 
 
@@ -39,9 +40,9 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``(B, out_channels, H, W)`` from ``(B, in_channels, H, W)`` and a context ``(B, K)``."""
         add_nfe()
-        h = self.first(x)
+        h = self.first(for_convolutions(x))
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]
         for block in self.blocks:
             h = h + block(h)
-        return self.last(F.silu(h))
+        return self.last(F.silu(h)).contiguous()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.models.core.functional import for_convolutions
 from zoo.models.core.nfe import add_nfe
 
 
@@ -36,8 +37,8 @@ class GlowNet(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``(B, out_channels, H, W)`` from ``(B, in_channels, H, W)`` and a context ``(B, K)``."""
         add_nfe()
-        h = self.first(x)
+        h = self.first(for_convolutions(x))
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]
         h = F.relu(self.middle(F.relu(h, inplace=True)), inplace=True)
-        return self.last(h) * (3 * self.log_scale).exp()
+        return (self.last(h) * (3 * self.log_scale).exp()).contiguous()

@@ -96,6 +96,7 @@ class SpectralNorm(nn.Module):
         start = torch.randn(1, *shape)
         self.register_buffer("right", start / start.norm())
         self._known: tuple[tuple[int, int], Tensor] | None = None
+        self._normalised: Tensor | None = None  # the weight that belongs to it
         self._iterated: tuple[int, int] | None = None
         self._margin = 1.0
 
@@ -116,10 +117,16 @@ class SpectralNorm(nn.Module):
             sigma = self._margin * self._map(self.right.clone(), weight).norm()
         else:
             sigma = self._converged()
+            if not torch.is_grad_enabled():
+                if self._normalised is None:
+                    with torch.inference_mode(False):
+                        scale = self.coefficient / sigma.clamp(min=self.coefficient)
+                        self._normalised = weight.detach() * scale
+                return self._normalised
         return weight * (self.coefficient / sigma.clamp(min=self.coefficient))
 
     def train(self, mode: bool = True) -> SpectralNorm:
-        self._known = self._iterated = None  # a change through .data is not detected
+        self._known = self._iterated = self._normalised = None  # a change through .data is not detected
         return super().train(mode)
 
     @torch.no_grad()
@@ -153,6 +160,7 @@ class SpectralNorm(nn.Module):
     def _converged(self) -> Tensor:
         """Return the upper bound, computed once for each value of the weight."""
         if self._known is None or self._known[0] != self._state():
+            self._normalised = None
             with torch.inference_mode(False):  # the bound may be used later with gradients
                 self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
@@ -210,13 +218,14 @@ class LipSwish(Pointwise):
         self.scale = nn.Parameter(torch.tensor(0.5))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.sigmoid(F.softplus(self.scale) * x) / 1.1
+        gate = (F.softplus(self.scale) * x).sigmoid_()
+        return (x * gate).div_(1.1)
 
     def linearise(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scaled = F.softplus(self.scale) * x
         gate = torch.sigmoid(scaled)
         bend = scaled.clamp(-FAR, FAR) * (1 - gate)  # infinity times 0 would be NaN
-        return x * gate / 1.1, gate * (1 + bend) / 1.1
+        return (x * gate).div_(1.1), torch.addcmul(gate, gate, bend).div_(1.1)
 
 
 class ELU(Pointwise):
@@ -337,9 +346,15 @@ class LipschitzNetwork(nn.Module):
             if isinstance(activation, Pointwise):
                 x, slope = activation.linearise(x)
                 if directions is None:
-                    turned = (slope[..., None] * turned).unflatten(1, (activation.copies, -1)).sum(1)
-                else:
+                    turned = slope[..., None] * turned
+                    if activation.copies > 1:
+                        turned = turned.unflatten(1, (activation.copies, -1)).sum(1)
+                elif activation.copies > 1:
                     directions = directions.repeat(1, 1, activation.copies) * slope[:, None]
+                elif torch.is_grad_enabled() or directions.stride(0) == 0:  # 0: rows share their memory
+                    directions = directions * slope[:, None]
+                else:
+                    directions *= slope[:, None]
             directions = turned.expand(len(x), -1, -1) if directions is None else directions @ turned
             x = F.linear(x, weight, layer.layer.bias)
             if index == 0 and self.context is not None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from zoo.checks import NotNegative, Positive, PositiveFloat, Share, checked
 from zoo.errors import ZooError
 from zoo.models.core.functional import soft_clamp
+from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
 
@@ -62,12 +63,21 @@ class MaskedLinear(nn.Linear):
         super().__init__(mask.shape[1], mask.shape[0])
         # Not in the state dict: the mask follows from the constructor's arguments.
         self.register_buffer("mask", mask.to(self.weight), persistent=False)
+        self._masked: Memo[Tensor] = Memo()
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_((6 / self.mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
             self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.weight * self.mask, self.bias)
+        return F.linear(input, self.masked_weight(), self.bias)
+
+    def masked_weight(self) -> Tensor:
+        """Return W * M, see :class:`~zoo.models.core.memo.Memo`."""
+        return self._masked.of(self, (self.weight,), lambda: self.weight * self.mask)
+
+    def train(self, mode: bool = True) -> MaskedLinear:
+        self._masked.forget()
+        return super().train(mode)
 
 
 class Stage(NamedTuple):

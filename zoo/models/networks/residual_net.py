@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from zoo.models.core.functional import for_convolutions
 from zoo.models.core.nfe import add_nfe
 
 
@@ -94,7 +95,7 @@ class ResidualConvNet(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return ``(B, out_channels, H, W)`` from ``(B, in_channels, H, W)`` and a context ``(B, K)``."""
         add_nfe()
-        h = self.first(x)
+        h = self.first(for_convolutions(x))
         if self.context is not None:
             h = h + self.context(context)[:, :, None, None]
-        return self.last(self.blocks(h))
+        return self.last(self.blocks(h)).contiguous()

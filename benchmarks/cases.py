@@ -1,0 +1,580 @@
+"""The cases of ``python -m benchmarks``: zoo's models, peers of the same size, and their bare arithmetic.
+
+Peers have networks of the same widths with ReLU, as few additions as they allow (no normalisation, no learned
+mixing where zoo has none) and a standard normal base. A training step is forward, backward and Adam, the
+same for all. zoo's side is its public interface: ``log_prob`` in evaluation mode, with its checks, and
+``sample``. A peer that is not installed, or fails, is reported with its reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import floors
+import torch
+from suite import FLOOR, ZOO, Comparison, Job
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import zoo
+
+Jobs = dict[str, Job]
+Make = Callable[[], Jobs]
+
+
+class Flow:
+    """A peer's flow: its parameters, log-density and sampler, as the jobs of a batch.
+
+    Args:
+        module: module with the parameters.
+        log_prob: function from a batch to log-densities.
+        sample: function from a batch size to samples; None if it is not measured.
+    """
+
+    def __init__(
+        self, module: nn.Module, log_prob: Callable[[Tensor], Tensor], sample: Callable[[int], object] | None
+    ) -> None:
+        self.module, self.log_prob, self.draw = module, log_prob, sample
+
+    def jobs(self, x: Tensor) -> Jobs:
+        self.module.train()
+        self.log_prob(x)  # the first batch may initialise layers
+        step = training(self.module, lambda: -self.log_prob(x).mean())
+        jobs = {"density": Job(self._density(x)), "train": Job(step, module=self.module)}
+        if self.draw is not None:
+            jobs["sample"] = Job(self._sample(len(x)))
+        return jobs
+
+    def _density(self, x: Tensor) -> Callable[[], None]:
+        @torch.no_grad()
+        def run() -> None:
+            if self.module.training:
+                self.module.eval()
+            self.log_prob(x)
+
+        return run
+
+    def _sample(self, n: int) -> Callable[[], None]:
+        draw = self.draw
+        assert draw is not None
+
+        @torch.no_grad()
+        def run() -> None:
+            if self.module.training:
+                self.module.eval()
+            draw(n)
+
+        return run
+
+
+def training(module: nn.Module, loss: Callable[[], Tensor]) -> Callable[[], None]:
+    """Return a training step: forward, backward and Adam."""
+    optimizer = torch.optim.Adam([p for p in module.parameters() if p.requires_grad], lr=1e-5, foreach=True)
+
+    def run() -> None:
+        if not module.training:
+            module.train()
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+
+    return run
+
+
+def ours(model: zoo.GenerativeModel) -> Flow:
+    return Flow(model, model.log_prob, model.sample)
+
+
+def normal(z: Tensor) -> Tensor:
+    """Return the log-density of a standard normal, as cheaply as possible."""
+    return -0.5 * (z * z).flatten(1).sum(1) - 0.5 * math.log(2 * math.pi) * z[0].numel()
+
+
+def dense(given: int, hidden: tuple[int, ...], out: int) -> nn.Sequential:
+    """Return a dense network with ReLU."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(given, width), nn.ReLU()]
+        given = width
+    return nn.Sequential(*layers, nn.Linear(given, out))
+
+
+def of_nflows(transforms: list[Any], shape: tuple[int, ...]) -> Flow:
+    from nflows.distributions import StandardNormal
+    from nflows.flows.base import Flow as Whole
+    from nflows.transforms import CompositeTransform
+
+    flow = Whole(CompositeTransform(transforms), StandardNormal(shape))
+    return Flow(flow, flow.log_prob, flow.sample)
+
+
+def of_normflows(flows: list[Any], dim: int, forward: bool = False) -> Flow:
+    """Return a flow of normflows; ``forward`` takes densities in the direction in which it samples."""
+    import normflows
+
+    flow = normflows.NormalizingFlow(normflows.distributions.DiagGaussian(dim, trainable=False), flows)
+    if not forward:
+        return Flow(flow, flow.log_prob, lambda n: flow.sample(n))
+
+    def log_prob(x: Tensor) -> Tensor:
+        z, log_det = flow.forward_and_log_det(x)
+        return flow.q0.log_prob(z) + log_det
+
+    return Flow(flow, log_prob, lambda n: flow.inverse(torch.randn(n, dim)))
+
+
+def of_zuko(flow: Any) -> Flow:
+    return Flow(flow, lambda x: flow().log_prob(x), lambda n: flow().sample((n,)))
+
+
+def of_freia(network: Any, dim: int) -> Flow:
+    def log_prob(x: Tensor) -> Tensor:
+        z, log_det = network(x)
+        return normal(z) + log_det
+
+    return Flow(network, log_prob, lambda n: network(torch.randn(n, dim), rev=True))
+
+
+class WithContext(nn.Module):
+    """A network that ignores the context of nflows."""
+
+    def __init__(self, net: nn.Module, hidden: int = 0) -> None:
+        super().__init__()
+        self.net, self.hidden_features = net, hidden
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.net(x)
+
+
+def realnvp(batch: int, dim: int = 43, layers: int = 10, width: int = 100) -> dict[str, Make]:
+    """Real NVP: affine couplings with dense networks of two hidden layers, no normalisation."""
+    x, hidden, half = torch.randn(batch, dim), (width, width), dim // 2
+
+    def nflows() -> Jobs:
+        from nflows.transforms.coupling import AffineCouplingTransform
+
+        def net(given: int, out: int) -> nn.Module:
+            return WithContext(dense(given, hidden, out))
+
+        masks = [(torch.arange(dim) + i) % 2 for i in range(layers)]
+        return of_nflows([AffineCouplingTransform(mask, net) for mask in masks], (dim,)).jobs(x)
+
+    def normflows() -> Jobs:
+        from normflows.flows import AffineCouplingBlock, Permute
+        from normflows.nets import MLP
+
+        flows: list[Any] = []
+        for _ in range(layers):
+            net = MLP([dim - half, *hidden, 2 * half], init_zeros=True)
+            flows += [AffineCouplingBlock(net, scale_map="exp"), Permute(dim, mode="swap")]
+        return of_normflows(flows, dim).jobs(x)
+
+    def zuko() -> Jobs:
+        from zuko.flows import RealNVP
+
+        return of_zuko(RealNVP(dim, transforms=layers, hidden_features=hidden)).jobs(x)
+
+    def freia() -> Jobs:
+        from FrEIA.framework import SequenceINN
+        from FrEIA.modules import GLOWCouplingBlock
+
+        network = SequenceINN(dim)
+        for _ in range(layers // 2):  # a block is two couplings
+            network.append(GLOWCouplingBlock, subnet_constructor=lambda a, b: dense(a, hidden, b), clamp=2.0)
+        return of_freia(network, dim).jobs(x)
+
+    def floor() -> Jobs:
+        shapes = [floors.mlp(dim - half, hidden, 2 * half), floors.mlp(half, hidden, 2 * (dim - half))]
+        return floors.products([shape for i in range(layers) for shape in shapes[i % 2]], batch)
+
+    spec = zoo.DataSpec((dim,))
+    model = zoo.build("realnvp", spec, layers=layers, hidden=hidden, normalisation="none")
+    return {
+        ZOO: lambda: ours(model).jobs(x),
+        "nflows": nflows,
+        "normflows": normflows,
+        "zuko": zuko,
+        "FrEIA": freia,
+        FLOOR: floor,
+    }
+
+
+def spline(batch: int, dim: int = 43, layers: int = 4, width: int = 64, bins: int = 8) -> dict[str, Make]:
+    """RQ-NSF (C): spline couplings, residual networks of two blocks and LU layers."""
+    x = torch.randn(batch, dim)
+
+    def nflows() -> Jobs:
+        from nflows.nn.nets import ResidualNet
+        from nflows.transforms import CompositeTransform, LULinear, RandomPermutation
+        from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
+
+        def net(given: int, out: int) -> nn.Module:
+            return ResidualNet(given, out, width, num_blocks=2)
+
+        settings = {
+            "num_bins": bins,
+            "tails": "linear",
+            "tail_bound": 3.0,
+            "apply_unconditional_transform": True,
+        }
+        parts: list[Any] = []
+        for i in range(layers):
+            mask = (torch.arange(dim) + i) % 2
+            linear = CompositeTransform([RandomPermutation(dim), LULinear(dim, identity_init=True)])
+            parts += [linear, PiecewiseRationalQuadraticCouplingTransform(mask, net, **settings)]
+        return of_nflows(parts, (dim,)).jobs(x)
+
+    def normflows() -> Jobs:
+        from normflows.flows import CoupledRationalQuadraticSpline, LULinearPermute
+
+        flows: list[Any] = []
+        for i in range(layers):
+            block = CoupledRationalQuadraticSpline(dim, 2, width, num_bins=bins, reverse_mask=i % 2 == 1)
+            flows += [block, LULinearPermute(dim)]
+        return of_normflows(flows, dim).jobs(x)
+
+    def floor() -> Jobs:
+        shapes: list[floors.Shape] = []
+        for i in range(layers):
+            given = (dim + 1) // 2 if i % 2 == 0 else dim // 2
+            out = (dim - given) * (3 * bins - 1)
+            shapes += [(dim, dim), *floors.mlp(given, [width] * 5, out)]
+        return floors.products([*shapes, (dim, dim)], batch)
+
+    model = zoo.build("nsf_coupling", zoo.DataSpec((dim,)), steps=layers, hidden=width, bins=bins)
+    return {ZOO: lambda: ours(model).jobs(x), "nflows": nflows, "normflows": normflows, FLOOR: floor}
+
+
+def maf(batch: int, dim: int = 43, layers: int = 5, width: int = 100) -> dict[str, Make]:
+    """MAF: masked affine layers of two hidden layers, no batch normalisation.
+
+    normflows' layer is an IAF; it takes densities in its fast direction, and samples in the slow one.
+    """
+    x, hidden = torch.randn(batch, dim), (width, width)
+
+    def nflows() -> Jobs:
+        from nflows.transforms import MaskedAffineAutoregressiveTransform, ReversePermutation
+
+        parts: list[Any] = []
+        for _ in range(layers):
+            layer = MaskedAffineAutoregressiveTransform(dim, width, num_blocks=1, use_residual_blocks=False)
+            parts += [layer, ReversePermutation(dim)]
+        return of_nflows(parts, (dim,)).jobs(x)
+
+    def normflows() -> Jobs:
+        from normflows.flows import MaskedAffineAutoregressive
+
+        made = [
+            MaskedAffineAutoregressive(dim, width, num_blocks=1, use_residual_blocks=False)
+            for _ in range(layers)
+        ]
+        return of_normflows(made, dim, forward=True).jobs(x)
+
+    def zuko() -> Jobs:
+        from zuko.flows import MAF
+
+        return of_zuko(MAF(dim, transforms=layers, hidden_features=hidden)).jobs(x)
+
+    settings = {"layers": layers, "hidden": hidden, "batch_norm": False, "input_bound": None}
+    model = zoo.build("maf", zoo.DataSpec((dim,)), **settings)
+    return {
+        ZOO: lambda: ours(model).jobs(x),
+        "nflows": nflows,
+        "normflows": normflows,
+        "zuko": zuko,
+        FLOOR: lambda: floors.products(floors.mlp(dim, hidden, 2 * dim) * layers, batch),
+    }
+
+
+def maf_wide(batch: int) -> dict[str, Make]:
+    """MAF of the widths of its paper's tables."""
+    return maf(batch, 63, 10, 512)
+
+
+def glow(batch: int, levels: int = 3, steps: int = 8, width: int = 128) -> dict[str, Make]:
+    """Glow with the paper's three convolutions, on continuous images, so that nothing is dequantised."""
+    x = torch.randn(batch, 3, 32, 32)
+
+    def conv(given: int, out: int) -> nn.Sequential:
+        last = nn.Conv2d(width, out, 3, padding=1)
+        nn.init.zeros_(last.weight)
+        first, middle = nn.Conv2d(given, width, 3, padding=1), nn.Conv2d(width, width, 1)
+        return nn.Sequential(first, nn.ReLU(inplace=True), middle, nn.ReLU(inplace=True), last)
+
+    def sizes() -> Iterator[tuple[int, int]]:
+        for level in range(levels):
+            yield 12 * 2**level, 16 // 2**level
+
+    def nflows() -> Jobs:
+        from nflows.distributions import StandardNormal
+        from nflows.flows.base import Flow as Whole
+        from nflows.transforms import (
+            ActNorm,
+            AffineCouplingTransform,
+            CompositeTransform,
+            MultiscaleCompositeTransform,
+            OneByOneConvolution,
+            SqueezeTransform,
+        )
+
+        whole = MultiscaleCompositeTransform(levels)
+        for channels, side in sizes():
+            mask = (torch.arange(channels) >= channels // 2).int()
+            parts: list[Any] = [SqueezeTransform()]
+            for _ in range(steps):
+                coupling = AffineCouplingTransform(mask, lambda a, b: WithContext(conv(a, b)))
+                parts += [ActNorm(channels), OneByOneConvolution(channels), coupling]
+            whole.add_transform(CompositeTransform(parts), (channels, side, side))
+        flow = Whole(whole, StandardNormal((x[0].numel(),)))
+        return Flow(flow, flow.log_prob, flow.sample).jobs(x)
+
+    def normflows() -> Jobs:
+        import normflows as nf
+
+        bases, merges, flows = [], [], []
+        for level, (channels, side) in enumerate(reversed(list(sizes()))):
+            flows.append([nf.flows.GlowBlock(channels, width) for _ in range(steps)] + [nf.flows.Squeeze()])
+            if level > 0:
+                merges.append(nf.flows.Merge())
+            shape = (channels if level == 0 else channels // 2, side, side)
+            bases.append(nf.distributions.DiagGaussian(shape, trainable=False))
+        flow = nf.MultiscaleFlow(bases, flows, merges, class_cond=False)
+        return Flow(flow, lambda x: flow.log_prob(x, None), lambda n: flow.sample(n)).jobs(x)
+
+    def floor() -> Jobs:
+        layers: list[floors.Convolution] = []
+        for channels, side in sizes():
+            half = channels // 2
+            step = [(channels, channels, 1, side), (width, half, 3, side), (width, width, 1, side)]
+            layers += [*step, (channels, width, 3, side)] * steps
+        return floors.convolutions(layers, batch)
+
+    model = zoo.build("glow", zoo.DataSpec((3, 32, 32)), levels=levels, steps=steps, width=width, blocks=0)
+    return {ZOO: lambda: ours(model).jobs(x), "nflows": nflows, "normflows": normflows, FLOOR: floor}
+
+
+def residual(batch: int, dim: int = 43, blocks: int = 4, width: int = 128) -> dict[str, Make]:
+    """Residual flow: zoo's density is exact, normflows' an estimate; inverses to an error of about 5e-6."""
+    x, hidden = torch.randn(batch, dim), (width,) * 3
+
+    def normflows() -> Jobs:
+        from normflows.flows import Residual
+        from normflows.nets import LipschitzMLP
+
+        flows = []
+        for _ in range(blocks):
+            net = LipschitzMLP([dim, *hidden, dim], lipschitz_const=0.98, init_zeros=False)
+            flows.append(Residual(net))
+            block = flows[-1].iresblock
+            solve = block._inverse_fixed_point
+            # it stops at |change|^2 < atol + rtol |y|
+            block._inverse_fixed_point = lambda y, solve=solve: solve(y, atol=1e-12, rtol=0.0)
+        flow = of_normflows(flows, dim)
+        flow.draw = lambda n: flow.module.forward(torch.randn(n, dim))
+        return flow.jobs(x)
+
+    model = zoo.build("residual_flow", zoo.DataSpec((dim,)), blocks=blocks, scales=1, hidden=hidden)
+    return {ZOO: lambda: ours(model).jobs(x), "normflows": normflows}
+
+
+def ffjord(batch: int, dim: int = 43, width: int = 64) -> dict[str, Make]:
+    """FFJORD with exact traces and one tolerance, 1e-5; torchdiffeq with D vector-Jacobian products."""
+    from zoo.models.bijections.continuous import Solver
+
+    x = torch.randn(batch, dim)
+
+    def zuko() -> Jobs:
+        from zuko.flows import CNF
+
+        return of_zuko(CNF(dim, hidden_features=(width, width), atol=1e-5, rtol=1e-5, exact=True)).jobs(x)
+
+    def torchdiffeq() -> Jobs:
+        from continuous import torchdiffeq_brute_force
+
+        from zoo.models.networks.vector_field import DenseField
+
+        field = DenseField(dim, (width, width))
+        run = torchdiffeq_brute_force(field)
+
+        def log_prob(x: Tensor) -> Tensor:
+            z, log_det = run(x)
+            return normal(z) + log_det
+
+        return Flow(field, log_prob, None).jobs(x)
+
+    solver = Solver(atol=1e-5, rtol=1e-5, train_tolerance=1e-5)
+    model = zoo.build("ffjord", zoo.DataSpec((dim,)), hidden=(width, width), solver=solver)
+    return {ZOO: lambda: ours(model).jobs(x), "zuko": zuko, "torchdiffeq": torchdiffeq}
+
+
+def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
+    """A training step of flow matching: the same dense field, independent coupling."""
+    from zoo.models.networks.vector_field import DenseField
+
+    x = torch.randn(batch, dim)
+
+    def torchcfm() -> Jobs:
+        from torchcfm.conditional_flow_matching import ConditionalFlowMatcher
+
+        matcher, field = ConditionalFlowMatcher(sigma=0.0), DenseField(dim, (width,) * 3)
+
+        def loss() -> Tensor:
+            t, between, target = matcher.sample_location_and_conditional_flow(torch.randn_like(x), x)
+            return (field(t, between) - target).square().mean()
+
+        return {"train": Job(training(field, loss))}
+
+    model = zoo.build("flow_matching", zoo.DataSpec((dim,)), hidden=(width,) * 3)
+    shapes = floors.mlp(dim, (width,) * 3, dim)
+    return {
+        ZOO: lambda: {"train": Job(training(model, lambda: model.matching_loss(x).mean()))},
+        "torchcfm": torchcfm,
+        FLOOR: lambda: {"train": floors.products(shapes, batch)["train"]},
+    }
+
+
+def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
+    """A dense VAE of binary images: one hidden layer each way (pythae's default networks)."""
+    x = (torch.rand(batch, 1, 28, 28) > 0.5).float()
+
+    def pythae() -> Jobs:
+        from pythae.models import VAE, VAEConfig
+
+        config = VAEConfig(input_dim=(1, 28, 28), latent_dim=latent, reconstruction_loss="bce")
+        model = VAE(config)
+
+        def sample() -> None:
+            with torch.no_grad():
+                model.decoder(torch.randn(batch, latent))["reconstruction"]
+
+        return {"train": Job(training(model, lambda: model({"data": x})["loss"])), "sample": Job(sample)}
+
+    spec = zoo.DataSpec((1, 28, 28), levels=2)
+    model = zoo.build("vae_dense", spec, latent_dim=latent, encoder=(hidden,), decoder=(hidden,))
+
+    def of_zoo() -> Jobs:
+        jobs = ours(model).jobs(x)
+        return {"train": jobs["train"], "sample": jobs["sample"]}
+
+    def floor() -> Jobs:
+        decoder = floors.mlp(latent, (hidden,), 784)
+        both = floors.products(floors.mlp(784, (hidden,), 2 * latent) + decoder, batch)
+        return {"train": both["train"], "sample": floors.products(decoder, batch)["sample"]}
+
+    return {ZOO: of_zoo, "pythae": pythae, FLOOR: floor}
+
+
+def unet(batch: int, channels: int = 32, side: int = 16) -> dict[str, Make]:
+    """U-Nets of two levels, by multiplications (the peer has more): a regression step and ten DDIM steps."""
+    from zoo.models.networks.unet import UNet, UNetSettings
+
+    x, times = torch.randn(batch, 3, side, side), torch.rand(batch)
+
+    def jobs(net: nn.Module, call: Callable[[], Tensor]) -> Jobs:
+        with FlopCounterMode(display=False) as counter:
+            call()
+        work = counter.get_total_flops() / 2
+
+        @torch.no_grad()
+        def sample() -> None:
+            for _ in range(10):
+                call()
+
+        step = training(net, lambda: (call() - x).square().mean())
+        return {"train": Job(step, 3 * work), "sample": Job(sample, 10 * work)}
+
+    def of_zoo() -> Jobs:
+        net = UNet((3, side, side), UNetSettings(channels=channels))
+        return jobs(net, lambda: net(times, x))
+
+    def lucidrains() -> Jobs:
+        from denoising_diffusion_pytorch.denoising_diffusion_pytorch import Unet
+
+        net = Unet(dim=channels, dim_mults=(1, 2), channels=3)
+        return jobs(net, lambda: net(x, times))
+
+    product = floors.square_product()
+    return {ZOO: of_zoo, "lucidrains": lucidrains, FLOOR: lambda: {"train": product, "sample": product}}
+
+
+def convnet(batch: int, width: int = 48, side: int = 8) -> dict[str, Make]:
+    """The convolutional conditioner of the quickstart, by multiplications of a large matrix product."""
+    from zoo.models.networks.convnet import ConvNet
+
+    x = torch.randn(batch, 2, side, side)
+    net = ConvNet(2, 4, width, 1)
+    layers = [(width, 2, 3, side), (width, width, 3, side), (width, width, 1, side), (4, width, 3, side)]
+    work = floors.multiplications(layers, batch)
+
+    @torch.no_grad()
+    def density() -> None:
+        net(x)
+
+    def step() -> None:
+        net.zero_grad()
+        net(x).square().mean().backward()
+
+    product = floors.square_product()
+    return {
+        ZOO: lambda: {"density": Job(density, work), "train": Job(step, 3 * work)},
+        FLOOR: lambda: {"density": product, "train": product},
+    }
+
+
+CASES: dict[str, tuple[Callable[[int], dict[str, Make]], tuple[int, ...]]] = {
+    "realnvp": (realnvp, (1, 64, 1024)),
+    "nsf": (spline, (64, 1024)),
+    "maf": (maf, (1, 64, 1024)),
+    "maf_wide": (maf_wide, (64, 1024)),
+    "glow": (glow, (1, 32)),
+    "residual": (residual, (64, 1024)),
+    "ffjord": (ffjord, (256,)),
+    "matching": (matching, (64, 1024)),
+    "vae": (vae, (128,)),
+    "unet": (unet, (16,)),
+    "convnet": (convnet, (128,)),
+}
+PACKAGES = {
+    "nflows": "nflows",
+    "normflows": "normflows",
+    "zuko": "zuko",
+    "FrEIA": "FrEIA",
+    "torchdiffeq": "torchdiffeq",
+    "torchcfm": "torchcfm",
+    "pythae": "pythae",
+    "lucidrains": "denoising_diffusion_pytorch",
+}
+
+
+def comparisons(name: str, batch: int, peers: list[str] | None = None) -> list[Comparison]:
+    """Return the comparisons of a case for one batch size, by task.
+
+    Args:
+        name: a key of :data:`CASES`.
+        batch: batch size.
+        peers: peers to measure; None for all.
+    """
+    torch.manual_seed(0)
+    found: dict[str, Jobs] = {}
+    missing: dict[str, str] = {}
+    for who, make in CASES[name][0](batch).items():
+        if who in (ZOO, FLOOR):
+            found[who] = make()
+        elif peers is None or who in peers:
+            try:
+                importlib.import_module(PACKAGES[who])
+                found[who] = make()
+                for job in found[who].values():
+                    job.run()
+            except Exception as error:  # whatever a peer raises, the others are measured
+                found.pop(who, None)
+                missing[who] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return [
+        Comparison(
+            name, task, batch, {who: jobs[task] for who, jobs in found.items() if task in jobs}, missing
+        )
+        for task in found[ZOO]
+    ]

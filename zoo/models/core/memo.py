@@ -1,0 +1,45 @@
+"""A value that depends on weights alone, computed once for each of their values in evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Value = TypeVar("Value")
+
+
+class Memo(Generic[Value]):
+    """The last value computed from some parameters, with the state of the parameters that it belongs to.
+
+    It is used in evaluation mode without gradients only. A change of a parameter in place is detected, as by
+    an optimizer or ``load_state_dict``, and so is one that moves it. A change that torch does not count
+    (through ``.data``, or by a fused optimizer) is not: the module that has the memo forgets it in
+    :meth:`torch.nn.Module.train`, which training calls. Copies of a memo are empty.
+    """
+
+    def __init__(self) -> None:
+        self._state: tuple[Any, ...] | None = None
+        self._value: Value | None = None
+
+    def of(self, module: nn.Module, parameters: Sequence[Tensor], compute: Callable[[], Value]) -> Value:
+        """Return ``compute()``, which depends on ``parameters`` of ``module`` alone, or its last value."""
+        if module.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return compute()
+        # a plain tensor in a parameter's place is a functional call's
+        if any(type(p) is not nn.Parameter or p.is_inference() for p in parameters):
+            return compute()
+        state = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
+        if self._value is None or self._state != state:
+            with torch.inference_mode(False), torch.no_grad():  # for use outside of inference mode too
+                self._state, self._value = state, compute()
+        return self._value
+
+    def forget(self) -> None:
+        """Compute the value anew the next time."""
+        self._state = self._value = None
+
+    def __reduce__(self) -> tuple[type[Memo[Value]], tuple[()]]:
+        return type(self), ()
