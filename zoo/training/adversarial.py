@@ -114,8 +114,11 @@ class Adversarial(TrainingModule):
 
     def configure_optimizers(self) -> Any:
         return [
-            self.optimizer_settings().build(self.players.generator.parameters()),
-            self.optimizer_settings(self.settings.critic_lr).build(self.players.critic.parameters()),
+            # not fused: adversarial training amplifies rounding, and runs should be those of earlier versions
+            self.optimizer_settings().build(self.players.generator.parameters(), fused=False),
+            self.optimizer_settings(self.settings.critic_lr).build(
+                self.players.critic.parameters(), fused=False
+            ),
         ]
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:

@@ -33,10 +33,13 @@ class Optimizer:
     weight_decay: float
     eps: float | None = None
 
-    def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Iterable[nn.Parameter], fused: bool = True) -> torch.optim.Optimizer:
         """Return the optimiser of these parameters; each group keeps its rate as ``base_lr`` too.
 
-        On a CPU Adam and AdamW update all parameters in one fused operation in place of a loop over them.
+        Args:
+            parameters: the parameters.
+            fused: on a CPU, let Adam and AdamW update all parameters in one operation in place of a loop over
+                them, which takes less time and rounds otherwise.
         """
         parameters = list(parameters)
         first, second = self.betas
@@ -54,7 +57,7 @@ class Optimizer:
             optimizer = torch.optim.Adadelta(parameters, rho=second, **common)
         else:
             adam = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(self.name, torch.optim.Adam)
-            fused = self.name != "adamax" and all(p.device.type == "cpu" for p in parameters)
+            fused = fused and self.name != "adamax" and all(p.device.type == "cpu" for p in parameters)
             if fused:
                 common["fused"] = True
             optimizer = adam(parameters, betas=(first, second), **common)
