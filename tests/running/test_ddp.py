@@ -538,6 +538,15 @@ def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
     assert record.metrics["nll"].value == pytest.approx(whole.metrics["nll"].value, rel=1e-4)
     seconds = record.cost.train_seconds
     assert seconds < record.cost.device_seconds < 2 * seconds, "one device first, then two"
+    first, second = record.provenance.segments
+    assert (first.from_updates, first.to_updates, first.processes) == (0, 3, 1)
+    assert (second.from_updates, second.to_updates, second.processes) == (3, 6, 2)
+    assert first.seconds + second.seconds == pytest.approx(seconds, abs=0.05)
+    assert first.seconds + 2 * second.seconds == pytest.approx(record.cost.device_seconds, abs=0.05)
+    assert first.host == second.host == os.uname().nodename
+    assert first.hardware.cores == os.cpu_count()
+    (only,) = whole.provenance.segments
+    assert (only.from_updates, only.to_updates, only.processes) == (0, 6, 1)
     rows = list(csv.DictReader((tmp_path / "cut/curves.csv").read_text(encoding="utf-8").splitlines()))
     spent = [float(row["device_seconds"]) for row in rows]
     assert spent == sorted(spent)

@@ -90,7 +90,7 @@ def results(place):
         record["provenance"] = {
             k: v
             for k, v in record["provenance"].items()
-            if k not in ("finished_at", "git_commit", "hardware")
+            if k not in ("finished_at", "git_commit", "hardware", "segments")
         }
         weights = torch.load(file.parent / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         rows = [line.split(",") for line in (file.parent / "curves.csv").read_text().splitlines()]

@@ -17,7 +17,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.recommend import seconds_text
 from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
 from zoo.comparison.terminal import half_blocks, tiled
-from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Record, read
+from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Record, Segment, read
 
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 2  # of images
@@ -66,6 +66,23 @@ def _print_head(record: Record, console: Console) -> None:
     if sampling.sequential_evaluations is not None:
         facts.append(f"{sampling.sequential_evaluations:,} network evaluations in a row")
     console.print("  " + " · ".join(facts), markup=False)
+    segments = record.provenance.segments
+    if len(segments) > 1:
+        console.print("  resumed: " + "; ".join(map(segment_text, segments)), markup=False)
+
+
+def segment_text(segment: Segment) -> str:
+    """Return how far, where and by how many processes a segment of training went.
+
+    >>> from zoo.record import Hardware
+    >>> segment_text(Segment("node7", Hardware(accelerator="H100"), 8, from_updates=40, to_updates=90))
+    'updates 40 to 90 by 8 processes on H100 of node7'
+    """
+    device = segment.hardware.accelerator or segment.hardware.cpu or "a processor"
+    count = "one process" if segment.processes == 1 else f"{segment.processes} processes"
+    return (
+        f"updates {segment.from_updates:,} to {segment.to_updates:,} by {count} on {device} of {segment.host}"
+    )
 
 
 def _print_metrics(record: Record, console: Console) -> None:

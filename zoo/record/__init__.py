@@ -39,6 +39,7 @@ from zoo.record.schema import (
     Provenance,
     Record,
     Sampling,
+    Segment,
     Stability,
     Status,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "Record",
     "Sampling",
     "SamplingOrder",
+    "Segment",
     "Stability",
     "Status",
     "best_validation",

@@ -281,6 +281,29 @@ class Hardware(Part):
 
 
 @dataclass
+class Segment(Part):
+    """A stretch of training by one set of processes. A run that was never resumed has one.
+
+    Attributes:
+        host: name of the first rank's machine.
+        hardware: that machine.
+        processes: number of processes, each with a device.
+        git_commit: of zoo's code.
+        from_updates: number of updates when it began.
+        to_updates: number of updates when it ended; for one that was cut off, at its last checkpoint.
+        seconds: time in training, validations included.
+    """
+
+    host: str | None = None
+    hardware: Hardware = field(default_factory=Hardware)
+    processes: Count | None = None
+    git_commit: str | None = None
+    from_updates: Count = 0
+    to_updates: Count = 0
+    seconds: float = 0.0
+
+
+@dataclass
 class DataDescription(Part):
     """The data set of the run.
 
@@ -356,7 +379,9 @@ class Provenance(Part):
         protocol: the protocol itself.
         git_commit: of zoo's code.
         versions: of the libraries.
-        hardware: the machine.
+        hardware: the machine; of the last segment, if the run was resumed.
+        segments: the stretches of training, one for each time that it was begun or resumed; empty in records
+            made before they were kept.
         data: the data set.
         checkpoint: file that was judged, below the run's directory.
         checkpoint_updates: number of updates at this checkpoint.
@@ -375,6 +400,7 @@ class Provenance(Part):
     git_commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     hardware: Hardware = field(default_factory=Hardware)
+    segments: list[Segment] = field(default_factory=list)
     data: DataDescription | None = None
     checkpoint: str | None = None
     checkpoint_updates: Count | None = None

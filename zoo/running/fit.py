@@ -25,8 +25,8 @@ from zoo.evaluation.protocol import distance_to
 from zoo.evaluation.settings import Settings
 from zoo.models.core.precision import float32_matmul
 from zoo.processes import is_first_rank
-from zoo.record import CHECKPOINTS, LAST, Cost, Stability
-from zoo.running.provenance import peak_memory
+from zoo.record import CHECKPOINTS, LAST, Cost, Hardware, Segment, Stability
+from zoo.running.provenance import machine, peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
 from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
@@ -105,7 +105,8 @@ class Fit:
         folder = directory / CHECKPOINTS
         self.last = folder / LAST
         checkpoint = _read(self.last) if resume else None
-        self.curves = Curves(directory, 1 / math.log(2) if data.spec.levels is not None else None)
+        bits_per_nat = 1 / math.log(2) if data.spec.levels is not None else None
+        self.curves = Curves(directory, bits_per_nat, machine())
         if checkpoint is not None:  # the data begin where the checkpoint ends
             module.resume(checkpoint)
             self.curves.resume(checkpoint)
@@ -195,6 +196,13 @@ class Fit:
             flops_per_example=self.flops.flops_per_example,
             flops_reason=self.flops.reason,
         )
+
+    def segments(self) -> list[Segment]:
+        """Return the stretches of training so far, one for each time that it was begun or resumed."""
+        return [
+            Segment(**segment | {"hardware": Hardware(**segment["hardware"])})
+            for segment in self.curves.segments()
+        ]
 
     def stability(self) -> Stability:
         """Return how steady training has been so far."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import os
 import platform
 import shlex
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -77,6 +81,16 @@ def hardware() -> Hardware:
     )
 
 
+def machine() -> dict[str, Any]:
+    """Return the fields of a segment that describe the machine, as plain values, which checkpoints hold."""
+    return {
+        "host": socket.gethostname(),
+        "hardware": dataclasses.asdict(hardware()),
+        "git_commit": git_commit(),
+    }
+
+
+@cache
 def git_commit() -> str | None:
     """Return the commit of zoo's code, with ``-dirty`` if files were changed; None outside a repository."""
     here = Path(__file__).resolve().parent

@@ -122,6 +122,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
             device = fit.run(loggers)
         finally:
             record.cost, record.stability = fit.cost(), fit.stability()
+            record.provenance.segments = fit.segments()
 
         if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
             judged = judge(spec.evaluation, data, directory, device, identity.seed)

@@ -36,20 +36,34 @@ class Curves(pl.Callback):
     Args:
         directory: the run's directory.
         bits_per_nat: factor from nats per dimension to bits/dim, for integer data; None for other data.
+        machine: the fields of a :class:`~zoo.record.Segment` that describe the machine, as plain values.
     """
 
-    def __init__(self, directory: Path, bits_per_nat: float | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        bits_per_nat: float | None = None,
+        machine: Mapping[str, Any] | None = None,
+    ) -> None:
         self.directory = directory
         self.bits_per_nat = bits_per_nat
+        self.machine = dict(machine or {})
+        self.earlier_segments: list[dict[str, Any]] = []
+        self.module: TrainingModule | None = None  # once it trains
         self.started = self.training_seconds = self.earlier_device_seconds = 0.0
         self.devices = 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {"training_seconds": self.seconds(), "device_seconds": self.device_seconds()}
+        return {
+            "training_seconds": self.seconds(),
+            "device_seconds": self.device_seconds(),
+            "segments": self.segments(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.training_seconds = state_dict["training_seconds"]
         self.earlier_device_seconds = state_dict["device_seconds"]
+        self.earlier_segments = list(state_dict.get("segments", []))  # older checkpoints have none
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
         """Take the seconds from a checkpoint; a trainer that resumes does so by itself."""
@@ -63,12 +77,25 @@ class Curves(pl.Callback):
         """Return the same times the devices of each segment, whose number may differ."""
         return self.earlier_device_seconds + self._segment() * self.devices
 
+    def segments(self) -> list[dict[str, Any]]:
+        """Return the segments of training so far, as plain values of :class:`~zoo.record.Segment`."""
+        if self.module is None:
+            return self.earlier_segments
+        present = self.machine | {
+            "processes": self.devices,
+            "from_updates": self.first,
+            "to_updates": self.module.updates,
+            "seconds": self._segment(),
+        }
+        return [*self.earlier_segments, present]
+
     def _segment(self) -> float:
         return time.perf_counter() - self.started if self.started else 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
         self.started, self.devices = time.perf_counter(), trainer.world_size
+        self.module, self.first = pl_module, pl_module.updates
         columns = [*COUNTERS, *pl_module.curves, "train/gradient_norm", "val/loss", "val/nll"]
         if self.bits_per_nat is not None:
             columns.append("val/bits_per_dim")
