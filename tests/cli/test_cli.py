@@ -56,7 +56,8 @@ def test_help_and_comparison_do_not_import_torch(workdir, arguments):
 
 
 def test_a_run_can_be_trained_sampled_evaluated_and_compared(workdir, capsys):
-    done = command("train", "model=realnvp", *SMALL, cwd=workdir)
+    arguments = ["train", "model=realnvp", "model.width=4", *SMALL]
+    done = command(*arguments, cwd=workdir)
     assert done.returncode == 0, done.stderr
     run = only_run(workdir / "runs")
     record = json.loads((run / "record.json").read_text())
@@ -72,7 +73,7 @@ def test_a_run_can_be_trained_sampled_evaluated_and_compared(workdir, capsys):
     assert {"latency_seconds", "throughput", "sequential_evaluations"} <= set(record["sampling"])
     assert record["provenance"]["config"]["training"]["updates"] == 12
 
-    assert main(["train", "model=realnvp", *SMALL]) == 0
+    assert main(arguments) == 0
     assert json.loads((run / "record.json").read_text()) == record, "a finished run is not touched"
 
     model = zoo.load(run)
@@ -164,8 +165,9 @@ def test_a_killed_and_resumed_run_has_the_weights_of_an_undisturbed_one(workdir)
         "model=glow",
         *MOONS,
         *SMALL,
-        "training.updates=200",
-        "training.validations=20",
+        "model.hidden=[8]",
+        "training.updates=80",
+        "training.validations=8",
         "training.ema=0.9",
     ]
     for model_dir in ("whole", "cut"):

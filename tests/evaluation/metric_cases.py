@@ -1,7 +1,4 @@
-"""Each metric of ``zoo.metrics`` with all examples, and with one process's part of them.
-
-Kept outside of the tests so that the processes they start import little.
-"""
+"""Each metric of ``zoo.metrics`` with all examples, and with one process's part of them."""
 
 from __future__ import annotations
 

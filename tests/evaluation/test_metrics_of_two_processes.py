@@ -13,7 +13,7 @@ RESAMPLED = {"ExtrapolatedFrechetDistance", "Precision", "Recall", "Density", "C
 
 def test_two_processes_have_the_value_of_one():
     """The second process has no generated examples."""
-    context = torch.multiprocessing.get_context("spawn")
+    context = torch.multiprocessing.get_context("fork")
     results = context.Queue()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

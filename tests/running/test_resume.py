@@ -26,7 +26,7 @@ CASES = {
               "training.augment=[colour,translation,cutout]"],
     "diffusion": ["model=diffusion", "model.conditional=true", "model.label_dropout=0.5",
                   "model.unet.channels=4", "model.unet.dropout=0.2", "model.terms=2",
-                  "model.sampler.steps=2"],
+                  "model.sampler.steps=2", "model.solver.method=rk4", "model.solver.steps=1"],
 }  # fmt: skip
 
 

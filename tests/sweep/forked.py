@@ -29,9 +29,9 @@ overrides:
   logger: none
   trainer: cpu
   model.hidden: [8]
-  training.updates: 100
+  training.updates: 50
   training.batch_size: 16
-  training.validations: 10
+  training.validations: 5
   evaluation.samples: 20
   evaluation.latency_repeats: 1
   evaluation.throughput_repeats: 1

@@ -232,7 +232,7 @@ def test_a_directory_is_not_overwritten_by_a_run_with_other_settings(tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_leaves_a_checkpoint_of_each_job(tmp_path):
-    (tmp_path / "mine.yaml").write_text(SWEEP.replace("updates: 100", "updates: 100000"))
+    (tmp_path / "mine.yaml").write_text(SWEEP.replace("updates: 50", "updates: 100000"))
     command = [sys.executable, "-m", "zoo", "sweep", "mine.yaml", "--jobs", "2", "-o", "runs"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
 
