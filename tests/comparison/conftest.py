@@ -20,3 +20,10 @@ def runs(tmp_path: Path) -> Path:
     write(root, "ffjord", "continuous flow", "estimate", value=1.1)
     write(root, "gan", "gan", "none", value=None, fd=1.0)
     return root
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write the tables of a comparison without its figures and its page, which take a second."""
+    monkeypatch.setattr("zoo.comparison.figures.draw", lambda *_: {})
+    monkeypatch.setattr("zoo.comparison.page.build", lambda *_, **__: "")

@@ -22,6 +22,7 @@ from zoo.comparison.figures.style import plain_text
 from zoo.comparison.figures.tiles import image_grid
 from zoo.comparison.studies import named
 from zoo.comparison.tables import build
+from zoo.record import Hardware
 
 
 def runs_in(directory):
@@ -147,3 +148,19 @@ def test_names_are_not_read_as_formulas_or_hidden():
 def test_a_name_that_looks_like_markup_is_printed_unchanged(tmp_path):
     write(tmp_path, "[bold]", "flow")
     assert "[bold]" in line(show([tmp_path]), "flow")
+
+
+def test_figures_are_drawn_of_runs_that_share_no_column(tmp_path):
+    """Ended early, without a density, of other kinds, protocols and machines, with and without seeds."""
+    for seed, kind in enumerate(("exact", "lower bound")):
+        write(tmp_path / "runs", "maf", "flow", kind, seed=seed)
+    write(tmp_path / "runs", "glow", "flow", status="diverged")
+    write(tmp_path / "runs", "gan", "gan", "none", value=None)
+    record = write(tmp_path / "runs", "vae", "vae", key="-elsewhere")
+    record.provenance.protocol_hash, record.provenance.hardware = "other", Hardware(cpu="Another")
+    del record.metrics["fd/digits-cnn"]
+    save(tmp_path / "runs", record)
+    show([tmp_path / "runs"], tmp_path / "out")
+    page = (tmp_path / "out/index.html").read_text()
+    assert all(name in page for name in ("maf", "glow", "gan", "vae"))
+    assert (tmp_path / "out/samples.png").exists()

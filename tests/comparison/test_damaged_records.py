@@ -78,7 +78,7 @@ def damage(tmp_path):
     return change
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [150, pytest.param(6000, marks=pytest.mark.slow)])
 def test_a_damaged_record_is_in_the_tables_or_is_named(damage, count):
     named = 0
     for name, way, value in edits(count, seed=count):

@@ -11,6 +11,8 @@ from zoo.comparison.tables import Footnotes, build, number
 from zoo.comparison.tables.cells import deviation
 from zoo.record import Hardware, Metric, read
 
+pytestmark = pytest.mark.usefixtures("no_figures")
+
 
 def written(root):
     """Return the tables of the runs below a directory in Markdown."""

@@ -26,6 +26,7 @@ def write_scores(root, record, values):
     np.savez(root / record.run_id / "likelihood.npz", values=scores, indices=np.arange(len(scores)))
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_stability_table_has_spreads_over_seeds_and_events_in_training(tmp_path):
     root = tmp_path / "runs"
     for model, values in {"maf": (1.0, 1.2, 1.4), "glow": (2.0, 2.0, 2.0)}.items():
@@ -57,6 +58,7 @@ def test_the_stability_table_has_spreads_over_seeds_and_events_in_training(tmp_p
     assert "(n=1)" in (tmp_path / "out/table.md").read_text()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_table_of_single_runs_says_that_they_have_no_spread(tmp_path):
     record = write(tmp_path / "runs", "maf", "flow")
     record.stability = Stability(loss_spikes=3, gradient_spikes=1, non_finite_steps=0, updates_watched=2000)
@@ -70,6 +72,7 @@ def test_a_table_of_single_runs_says_that_they_have_no_spread(tmp_path):
     assert "spread" not in table.splitlines()[2], "a column that nobody fills is left out"
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_runs_without_seeds_or_counts_have_no_stability_table(runs, tmp_path):
     show([runs], tmp_path / "out")
     assert "stability" not in (tmp_path / "out/table.md").read_text()
@@ -81,6 +84,7 @@ def write_at_rate(root, model, rate, fd, seed=0, status="finished"):
     save(root, record)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_the_sensitivity_is_the_spread_of_log_distances_over_learning_rates(tmp_path):
     root = tmp_path / "runs"
     for index, rate in enumerate((0.001, 0.01, 0.1)):
@@ -95,6 +99,7 @@ def test_the_sensitivity_is_the_spread_of_log_distances_over_learning_rates(tmp_
     assert "¹ at learning rates 0.001, 0.01, 0.1" in table
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_model_that_finished_at_no_rate_has_no_sensitivity(tmp_path):
     for rate in (0.001, 0.01, 0.1):
         write_at_rate(tmp_path / "runs", "gan", rate, 1.0, status="diverged")
@@ -104,6 +109,7 @@ def test_a_model_that_finished_at_no_rate_has_no_sensitivity(tmp_path):
     assert "rate sensitivity" not in section(tmp_path / "out", "digits: stability")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_flows_have_a_table_of_invertibility(tmp_path):
     root = tmp_path / "runs"
     for seed, error in enumerate((2e-5, 3e-5)):

@@ -9,6 +9,7 @@ import random
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -61,22 +62,41 @@ def printed(console: Console) -> str:
     return console.file.getvalue()
 
 
-def test_every_claim_is_in_every_file(tmp_path, console):
-    assert claims([write(everything(), tmp_path / "runs")], tmp_path / "out", console=console) == 0
-    rows = list(csv.DictReader((tmp_path / "out/claims.csv").open()))
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of many runs: what was printed, and the folders of the runs and of the files."""
+
+    runs: list[Run]
+    folder: Path
+    out: Path
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Ledger:
+    """Return the ledger of everything, made once; the ids of its runs hold what HTML must escape."""
+    place, runs = tmp_path_factory.mktemp("ledger"), everything()
+    for index, run in enumerate(runs):
+        run.record.run_id += f"-{index}<b>"
+    console = Console(file=io.StringIO(), width=200)
+    assert claims([write(runs, place / "runs")], place / "out", console=console) == 0
+    return Ledger(runs, place / "runs", place / "out", printed(console))
+
+
+def test_every_claim_is_in_every_file(made):
+    rows = list(csv.DictReader((made.out / "claims.csv").open()))
     assert {row["claim"] for row in rows} == {one.key for one in all_claims()}
     for one in all_claims():
-        assert one.sentence[:30] in printed(console)
-        assert f"## {one.sentence}" in (tmp_path / "out/claims.md").read_text()
-        assert f"| {one.sentence} |" in (tmp_path / "out/verdicts.md").read_text()
-        assert one.sentence.replace("'", "&#39;") in (tmp_path / "out/claims.html").read_text()
+        assert one.sentence[:30] in made.printed
+        assert f"## {one.sentence}" in (made.out / "claims.md").read_text()
+        assert f"| {one.sentence} |" in (made.out / "verdicts.md").read_text()
+        assert one.sentence.replace("'", "&#39;") in (made.out / "claims.html").read_text()
 
 
-def test_the_csv_file_has_every_number_of_a_measurement(tmp_path, console):
-    claims([write(everything(), tmp_path / "runs")], tmp_path / "out", console=console)
-    rows = list(csv.DictReader((tmp_path / "out/claims.csv").open()))
+def test_the_csv_file_has_every_number_of_a_measurement(made):
+    rows = list(csv.DictReader((made.out / "claims.csv").open()))
     row = next(row for row in rows if row["claim"] == "vae-blurry")
-    part = judged("vae-blurry", everything()).parts[0]
+    part = judged("vae-blurry", made.runs).parts[0]
     numbers = [float(row[name]) for name in ("estimate", "low", "high", "p")]
     assert numbers == [part.outcome.estimate, part.outcome.low, part.outcome.high, part.outcome.p]
     assert row["n"] == "3"
@@ -88,34 +108,27 @@ def test_the_csv_file_has_every_number_of_a_measurement(tmp_path, console):
     assert any(row["measured"].startswith("Undecided: needs") and row["n"] == "0" for row in rows)
 
 
-def test_what_comes_from_records_is_escaped_on_the_page(tmp_path, console):
-    runs = everything()
-    for index, run in enumerate(runs):
-        run.record.run_id += f"-{index}<b>"
-    claims([write(runs, tmp_path / "runs")], tmp_path / "out", console=console)
-    page = (tmp_path / "out/claims.html").read_text()
+def test_what_comes_from_records_is_escaped_on_the_page(made):
+    page = (made.out / "claims.html").read_text()
     assert "-0&lt;b&gt;" in page
     assert "-0<b>" not in page
 
 
-def test_the_page_holds_its_figures_and_fetches_nothing(tmp_path, console):
-    claims([write(everything(), tmp_path / "runs")], tmp_path / "out", console=console)
-    page = (tmp_path / "out/claims.html").read_text()
+def test_the_page_holds_its_figures_and_fetches_nothing(made):
+    page = (made.out / "claims.html").read_text()
     assert page.count("<svg") >= 3
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page)
-    pictures = re.findall(r"\]\((.*?)\)", (tmp_path / "out/claims.md").read_text())
+    pictures = re.findall(r"\]\((.*?)\)", (made.out / "claims.md").read_text())
     assert pictures
-    assert all((tmp_path / "out" / picture).exists() for picture in pictures)
+    assert all((made.out / picture).exists() for picture in pictures)
 
 
-def test_the_same_records_make_the_same_files(tmp_path, console):
-    runs = write(everything(), tmp_path / "runs")
-    for name in ("one", "two"):
-        claims([runs], tmp_path / name, console=console)
-    files = [file.relative_to(tmp_path / "one") for file in (tmp_path / "one").rglob("*") if file.is_file()]
+def test_the_same_records_make_the_same_files(made, tmp_path, console):
+    claims([made.folder], tmp_path, console=console)
+    files = [file.relative_to(made.out) for file in made.out.rglob("*") if file.is_file()]
     assert len(files) > 8
     for file in files:
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        assert (made.out / file).read_bytes() == (tmp_path / file).read_bytes()
 
 
 def test_what_is_missing_beside_is_reported_in_the_files(tmp_path, console):
