@@ -101,6 +101,8 @@ def test_every_command_runs(line, place, home, forked_jobs, tmp_path, monkeypatc
         keys = {a.partition("=")[0] for a in arguments}
         arguments = [a for a in arguments if not a.startswith("training.updates")]
         arguments += [o for o in [*SMALL, *JUDGE] if o.partition("=")[0] not in keys or "updates" in o]
+        if {"model=realnvp", "model=glow"} & {*arguments}:
+            arguments.append("model.width=4")
     if arguments[0] == "sweep":
         arguments = [*arguments, "-o", str(tmp_path / "runs")]
         if "--dry-run" not in arguments:

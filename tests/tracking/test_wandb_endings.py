@@ -91,8 +91,10 @@ KILLER = r"""
 import os, signal, sys
 from pathlib import Path
 from zoo.cli import main
+from zoo.tracking import logger
 from zoo.training.callbacks import Curves
 
+logger.CLOSE_SECONDS = 1.0
 write = Curves.write
 
 def writing(self, trainer, rule):
