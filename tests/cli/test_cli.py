@@ -123,6 +123,15 @@ def test_a_run_that_diverges_is_recorded(workdir, capsys):
     assert record["cost"]["updates"] >= 1
 
 
+@pytest.mark.parametrize("slip", ["training.lr=0.001,oops", "model.layers=2,0"])
+def test_a_slip_in_one_job_of_a_multirun_is_refused_before_any_starts(workdir, slip, capsys):
+    assert main(["train", "-m", "model=realnvp", *MOONS, *SMALL, slip]) == 2
+    message = sentence(capsys.readouterr().err)
+    assert "No job was started" in message
+    assert slip.replace(",", "=").split("=")[-1] in message
+    assert not list(workdir.iterdir())
+
+
 def test_a_multirun_starts_a_process_for_each_job(workdir, forked_jobs):
     done = run_forked(["train", "-m", "model=realnvp,vae", *MOONS, *SMALL], workdir)
     assert done.returncode == 0, done.stderr

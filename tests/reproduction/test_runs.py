@@ -25,6 +25,7 @@ from zoo.reproduction.published import published_values
 from zoo.reproduction.render import write
 from zoo.reproduction.runs import Finder, check_overrides, overrides, write_sweep
 from zoo.reproduction.terminal import print_report
+from zoo.sweep.check import check_jobs
 
 RECIPE = {"overrides": {"model": "realnvp", "data": "moons", "training.updates": 50}, "seeds": [0, 1]}
 ERROR = {"error": 0.2, "error_kind": "deviation over runs", "error_runs": 10}
@@ -165,6 +166,20 @@ def test_only_the_runs_that_are_missing_are_made(table, identities, tmp_path, mo
     record(table, identities, 1, status="failed").write(tmp_path / "b")
     assert run(table, tmp_path, monkeypatch)[0].jobs == []
     assert run(table, tmp_path, monkeypatch, retry_failed=True)[0].jobs == [(1, None)]
+
+
+def test_a_slip_is_refused_before_the_first_run_of_a_table(table, tmp_path):
+    with pytest.raises(ZooError, match=r"bf17.*No job was started"):
+        door.run_table(
+            table,
+            table.cells,
+            read,
+            extra=["trainer.precision=bf17"],
+            runs=tmp_path,
+            console=Console(quiet=True),
+            check=check_jobs,
+        )
+    assert not list(tmp_path.glob("*/"))
 
 
 def test_a_longer_budget_makes_a_shortened_run_again(table, identities, tmp_path, monkeypatch):

@@ -42,6 +42,8 @@ def reproduce(options: Namespace) -> int:
     budget = None if options.budget is None else seconds(options.budget)
     absent: list[str] = []
     if not options.report_only:
+        from zoo.sweep.check import check_jobs
+
         absent = run_table(
             table,
             cells,
@@ -54,6 +56,7 @@ def reproduce(options: Namespace) -> int:
             extra=options.overrides,
             runs=options.runs,
             console=console,
+            check=check_jobs,
         )
     outcome = report(table, cells, options.runs)
     runs = options.runs or RUNS / table.name

@@ -56,6 +56,10 @@ def train(arguments: Sequence[str]) -> int:
     if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
         for sentence in [*own_files(overrides), *_moved(typed, overrides)]:
             print(f"zoo: {sentence}", file=sys.stderr)
+    if several and not {"-c", "--cfg", "-i", "--info"} & set(flags):
+        from zoo.sweep.check import check_multirun
+
+        check_multirun(overrides)
     if flags:
         return _run_hydra([*overrides, *flags], again)
     return _train_one(compose_run(overrides), again)

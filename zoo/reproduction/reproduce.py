@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from zoo.reproduction.runs import (
 from zoo.reproduction.schema import Cell, Table
 from zoo.reproduction.verdict import Result, judge
 from zoo.sweep import run_sweep
+from zoo.sweep.plan import Plan
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -137,6 +138,7 @@ def run_table(
     extra: Sequence[str] = (),
     runs: Path | None = None,
     console: Console | None = None,
+    check: Callable[[Plan, Sequence[Sequence[str]]], None] | None = None,
 ) -> list[str]:
     """Make the runs that some cells lack, after the check of their data.
 
@@ -155,6 +157,7 @@ def run_table(
         extra: overrides for every run: where and how it runs.
         runs: directory of the runs.
         console: where the progress is printed.
+        check: checks the settings of all runs before the first is started, see :func:`run_sweep`.
 
     Raises:
         ZooError: the data are not the paper's, or an override would change a recipe.
@@ -173,7 +176,15 @@ def run_table(
     for note in costs_of(table, todo, budget, _accelerated(extra)):
         console.print(note, highlight=False, markup=False, soft_wrap=True)
     file = write_sweep(table, todo, budget, root)
-    run_sweep(str(file), list(extra), out=root, parallel=jobs, retry_failed=retry_failed, console=console)
+    run_sweep(
+        str(file),
+        list(extra),
+        out=root,
+        parallel=jobs,
+        retry_failed=retry_failed,
+        console=console,
+        check=check,
+    )
     return absent
 
 

@@ -1,14 +1,16 @@
-"""Check the settings of every job of a sweep while it is planned: no data are read, nothing is started."""
+"""Check the settings of every job before any is started: no data are read."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from zoo.config import whole_numbers
-from zoo.config.overrides import split
+from zoo.config.identities import Identities
+from zoo.config.overrides import is_sweep, split, swept_values
 from zoo.errors import ZooError
 from zoo.running.check import CHECKS, check_batch, check_section
 from zoo.running.spec import check_names
@@ -16,10 +18,34 @@ from zoo.sweep.plan import Plan
 
 
 def check_jobs(plan: Plan, jobs: Sequence[Sequence[str]]) -> None:
+    """Check the settings of jobs of a sweep, see :func:`check_each`."""
+    check_each(plan.identities, jobs)
+
+
+def check_multirun(overrides: Sequence[str]) -> None:
+    """Check the settings of every job of ``zoo train -m``, as :func:`check_each` does.
+
+    The jobs are the product of the values that overrides list. Nothing is checked where a plugin of Hydra's
+    chooses the jobs (``hydra/sweeper=``), or a value has no list (``glob(*)``).
+    """
+    if any(split(text)[0].lstrip("+") == "hydra/sweeper" for text in overrides):
+        return
+    last = {split(text)[0]: text for text in overrides}  # of two overrides of one key Hydra takes the last
+    try:
+        ways = [
+            [f"{key}={value}" for value in swept_values(text)] if is_sweep(text) else [text]
+            for key, text in last.items()
+        ]
+    except ZooError:
+        return
+    check_each(Identities(), [list(job) for job in product(*ways)])
+
+
+def check_each(identities: Identities, jobs: Sequence[Sequence[str]]) -> None:
     """Check the settings of jobs, each distinct section once.
 
     Args:
-        plan: the sweep's.
+        identities: of the jobs, with what was composed before.
         jobs: the overrides of each.
 
     Raises:
@@ -28,7 +54,7 @@ def check_jobs(plan: Plan, jobs: Sequence[Sequence[str]]) -> None:
     checked: set[str] = set()
     for overrides in jobs:
         try:
-            settings = plan.identities.settings(overrides)
+            settings = identities.settings(overrides)
             _check(settings, checked)
         except ZooError as error:
             own = [text for text in overrides if split(text)[0] not in ("sweep", "logger")]
