@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from zoo.config import compose_run
+from zoo.errors import CutOff
 from zoo.record import read
+from zoo.running.outcome import GivenUp
 from zoo.running.run import run
 from zoo.training.module import TrainingModule
 
@@ -43,6 +45,21 @@ def same(a, b):
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b
+
+
+def test_a_run_that_never_has_enough_memory_fails_at_the_third_attempt(tmp_path, monkeypatch):
+    def exhaust(self):
+        raise MemoryError
+
+    monkeypatch.setattr(TrainingModule, "average_weights", exhaust)
+    config = compose_run(["model=realnvp", "data=moons", "data.train=50", "model.hidden=[4]", *SMALL[1:]])
+    for error in (CutOff, CutOff, GivenUp):
+        with pytest.raises(error):
+            run(config, tmp_path)
+    record = read(tmp_path)
+    assert record.status == "failed"
+    assert record.reason.count("at update 1: The memory ran out") == 3
+    assert record.family == "flow"
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -99,13 +99,16 @@ def test_a_job_that_is_killed_three_times_without_a_new_checkpoint_has_failed(jo
     assert job.state == "failed"
     assert job.reason.count("killed by SIGKILL") == 3
     assert (read(job.directory).status, read(job.directory).reason) == ("failed", job.reason)
+    attempts = Attempts(job.directory)
+    attempts.begin()
+    assert attempts.give_up() is None, "a repetition on request counts anew"
 
 
 def test_a_job_that_its_sweep_has_to_kill_is_not_counted(job):
     for _ in range(4):
         Attempts(job.directory).begin()
         job.interrupted()
-    assert Attempts(job.directory).given_up() is None
+    assert Attempts(job.directory).in_vain() == []
 
 
 def test_a_job_that_another_process_works_on_gets_no_record(job):

@@ -20,7 +20,7 @@ from typing import Any
 from zoo.record.files import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, write_atomic
 
 LIMIT = 3
-CUT_OFF, INTERRUPTED, KILLED = "cut off", "interrupted", "killed"
+CUT_OFF, INTERRUPTED, KILLED, FAILED = "cut off", "interrupted", "killed", "failed"
 _WITHOUT_A_WORD = "it was killed, or its machine was lost"
 
 
@@ -105,12 +105,17 @@ class Attempts:
         with contextlib.suppress(OSError):
             self.write()
 
-    def given_up(self) -> str | None:
-        """Return why the run counts as failed; None unless it was cut off too often without a checkpoint."""
+    def give_up(self) -> str | None:
+        """Return why the run counts as failed; None unless it was cut off too often without a checkpoint.
+
+        The last attempt then ends as failed, so that a later command counts anew.
+        """
         vain = self.in_vain()
         if len(vain) < LIMIT:
             return None
         history = "; ".join(map(str, vain[-LIMIT:]))
+        last = self.attempts[-1]
+        self.end(FAILED, last.reason, last.updates)
         return f"This run was cut off {len(vain)} times without a new checkpoint: {history}."
 
     def in_vain(self) -> list[Attempt]:

@@ -73,7 +73,7 @@ def outcome(
     started = time.perf_counter()
     ended = Outcome.FAILED
     try:
-        if attempts is not None and (given_up := attempts.given_up()):
+        if attempts is not None and (given_up := attempts.give_up()):
             raise GivenUp(given_up)
         yield
         ended = Outcome.FINISHED
@@ -133,7 +133,7 @@ def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | No
     if attempts is None:
         return None
     attempts.end(WAS_CUT_OFF, cause, updates)
-    return attempts.given_up()
+    return attempts.give_up()
 
 
 def _sentence(error: Exception) -> str:

@@ -177,7 +177,7 @@ class Job:
         if is_locked(self.directory):
             return None
         attempts = Attempts(self.directory)
-        return attempts.given_up() if attempts.close(end, reason) else None
+        return attempts.give_up() if attempts.close(end, reason) else None
 
     def _fail(self, reason: str) -> None:
         """Write the record of a failed run that could not do so itself."""
