@@ -80,6 +80,9 @@ def outcome(
     except (Diverged, Unsound) as error:  # Unsound is raised by a validation; the protocol catches its own
         ended, record.reason = Outcome.DIVERGED, str(error)
         raise
+    except GivenUp as error:
+        record.reason = str(error)
+        raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         ended = Outcome.CUT_OFF
         if attempts is not None:
@@ -99,12 +102,7 @@ def outcome(
                 ended = Outcome.CUT_OFF
                 tracking.suspend(loggers, CUT_OFF)
                 raise CutOff(cause) from error
-        elif (
-            isinstance(error, ZooError)
-            and not isinstance(error, GivenUp)
-            and not record.cost.updates
-            and elsewhere is None
-        ):
+        elif isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
             ended = Outcome.REFUSED
             if attempts is not None:
                 attempts.withdraw()
