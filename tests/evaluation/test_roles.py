@@ -25,6 +25,7 @@ SMALL = [
     "training.updates=2", "training.batch_size=8", "training.validations=2", "evaluation.samples=40",
     "evaluation.likelihood_examples=8", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1",
     "evaluation.throughput_batches=[4]", "evaluation.training_examples=50",
+    "evaluation.pairwise_examples=50", "evaluation.time_limit_seconds=0.01",
 ]  # fmt: skip
 
 

@@ -18,7 +18,8 @@ SMALL = [
     "data=digits", "logger=none", "trainer=cpu", "training.updates=6", "training.batch_size=8",
     "training.validations=2", "evaluation.samples=20", "evaluation.likelihood_examples=8",
     "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1", "evaluation.throughput_batches=[4]",
-    "evaluation.time_limit_seconds=0.01",
+    "evaluation.time_limit_seconds=0.01", "evaluation.pairwise_examples=50",
+    "evaluation.training_examples=100",
 ]  # fmt: skip
 # a falling rate, dropped labels, augmentation, several critic steps: all states that a checkpoint must keep
 CASES = {

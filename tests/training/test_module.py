@@ -79,7 +79,8 @@ def test_a_budget_of_time_ends_training_and_its_schedule(tmp_path, monkeypatch):
 
     monkeypatch.setattr("zoo.training.module.time.perf_counter", Clock())
     settings = [
-        "model=flow_matching", "data=moons", "logger=none", "trainer=cpu", "training.batch_size=16",
+        "model=flow_matching", "data=moons", "data.train=200", "data.val=50", "data.test=50", "logger=none",
+        "trainer=cpu", "training.batch_size=16",
         "training.updates=1000", "training.max_seconds=7", "training.validations=500", "training.log_every=1",
         "training.validate_likelihood=5", "model.hidden=[4]", "model.solver.method=euler",
         "evaluation.samples=20",
