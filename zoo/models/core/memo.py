@@ -21,8 +21,7 @@ class Memo(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._state: tuple[Any, ...] | None = None
-        self._value: Value | None = None
+        self._known: tuple[tuple[Any, ...], Value] | None = None  # one tuple, for threads
 
     def of(self, module: nn.Module, parameters: Sequence[Tensor], compute: Callable[[], Value]) -> Value:
         """Return ``compute()``, which depends on ``parameters`` of ``module`` alone, or its last value."""
@@ -32,14 +31,15 @@ class Memo(Generic[Value]):
         if any(type(p) is not nn.Parameter or p.is_inference() for p in parameters):
             return compute()
         state = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
-        if self._value is None or self._state != state:
+        known = self._known
+        if known is None or known[0] != state:
             with torch.inference_mode(False), torch.no_grad():  # for use outside of inference mode too
-                self._state, self._value = state, compute()
-        return self._value
+                known = self._known = state, compute()
+        return known[1]
 
     def forget(self) -> None:
         """Compute the value anew the next time."""
-        self._state = self._value = None
+        self._known = None
 
     def __reduce__(self) -> tuple[type[Memo[Value]], tuple[()]]:
         return type(self), ()

@@ -17,6 +17,7 @@ from torch.nn.grad import conv2d_input
 from zoo.checks import Positive, PositiveFloat, settings
 from zoo.errors import ZooError
 from zoo.models.core import rng
+from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 
 Activation = Literal["elu", "lipswish", "sincos"]
@@ -96,7 +97,7 @@ class SpectralNorm(nn.Module):
         start = torch.randn(1, *shape)
         self.register_buffer("right", start / start.norm())
         self._known: tuple[tuple[int, int], Tensor] | None = None
-        self._normalised: Tensor | None = None  # the weight that belongs to it
+        self._normalised: Memo[Tensor] = Memo()
         self._iterated: tuple[int, int] | None = None
         self._margin = 1.0
 
@@ -116,17 +117,15 @@ class SpectralNorm(nn.Module):
             # iteration overwrites it, perhaps before the backward pass of this one
             sigma = self._margin * self._map(self.right.clone(), weight).norm()
         else:
-            sigma = self._converged()
-            if not torch.is_grad_enabled():
-                if self._normalised is None:
-                    with torch.inference_mode(False):
-                        scale = self.coefficient / sigma.clamp(min=self.coefficient)
-                        self._normalised = weight.detach() * scale
-                return self._normalised
-        return weight * (self.coefficient / sigma.clamp(min=self.coefficient))
+            return self._normalised.of(self, (weight,), lambda: self._bounded(self._converged()))
+        return self._bounded(sigma)
+
+    def _bounded(self, sigma: Tensor) -> Tensor:
+        return self.layer.weight * (self.coefficient / sigma.clamp(min=self.coefficient))
 
     def train(self, mode: bool = True) -> SpectralNorm:
-        self._known = self._iterated = self._normalised = None  # a change through .data is not detected
+        self._normalised.forget()
+        self._known = self._iterated = None  # a change through .data is not detected
         return super().train(mode)
 
     @torch.no_grad()
@@ -160,7 +159,6 @@ class SpectralNorm(nn.Module):
     def _converged(self) -> Tensor:
         """Return the upper bound, computed once for each value of the weight."""
         if self._known is None or self._known[0] != self._state():
-            self._normalised = None
             with torch.inference_mode(False):  # the bound may be used later with gradients
                 self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
