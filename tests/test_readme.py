@@ -107,8 +107,8 @@ def test_every_command_runs(line, place, home, forked_jobs, tmp_path, monkeypatc
         arguments = [*arguments, "-o", str(tmp_path / "runs")]
         if "--dry-run" not in arguments:
             arguments += [*SMALL, *JUDGE, "model=vae"]
-    if "-m" in arguments:  # one seed of each model
-        arguments = ["seed=0" if word == "seed=0,1" else word for word in arguments]
+    if "-m" in arguments:  # one seed of each model, which are small
+        arguments = ["seed=0" if word == "seed=0,1" else word for word in arguments] + ["model.hidden=[8]"]
     if "-m" in arguments:  # Hydra's own main leaves traces in a process
         done = run_forked(arguments, place)
         assert done.returncode == 0, done.stderr + done.stdout
