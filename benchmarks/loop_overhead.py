@@ -27,9 +27,12 @@ from zoo import factory
 from zoo.config import compose_run, to_dict
 from zoo.models.core import rng
 from zoo.running.data import prepare_data
-from zoo.running.run import run
+from zoo.running.fit import Fit
+from zoo.running.spec import RunSpec
 
 CASES = {
+    "MAF(5), batch 100": ["data=moons", "model=maf", "training.batch_size=100"],
+    "Real NVP, batch 128": ["data=moons", "model=realnvp", "training.batch_size=128"],
     "moons, realnvp": ["data=moons", "model=realnvp"],
     "digits, vae": ["data=digits", "model=vae"],
     "digits, glow": ["data=digits", "model=glow"],
@@ -38,8 +41,6 @@ UPDATES, WARM, ROUNDS = 160, 20, 3
 SETTINGS = [
     *(f"training.updates={UPDATES}", "training.validations=1", "training.schedule=constant"),
     *("training.warmup=0", "trainer=cpu", "logger=none"),
-    *("evaluation.samples=50", "evaluation.latency_repeats=1", "evaluation.throughput_repeats=1"),
-    "evaluation.time_limit_seconds=0.1",
 ]
 Weights = dict[str, Tensor]
 
@@ -47,12 +48,12 @@ Weights = dict[str, Tensor]
 def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
     """Return the seconds of an update in a bare loop, and the final weights."""
     data, seed = prepare_data(to_dict(config.data)), int(config.seed)
-    data.updates = UPDATES
     pl.seed_everything(seed, verbose=False)
     model = factory.instantiate(to_dict(config.model), data.spec)
     parameters = list(model.parameters())
     optimizer = torch.optim.Adam(parameters, lr=config.training.lr, betas=tuple(config.training.betas))
-    for update, x in enumerate(data.train_dataloader()):
+    batches = data.train_dataloader(config.training.batch_size, seed=seed, stop=UPDATES)
+    for update, x in enumerate(batches):
         if update == WARM:
             begun = time.perf_counter()
         rows = rng.keyed(rng.keys(seed, update, count=len(x))) if keyed else nullcontext()
@@ -62,20 +63,20 @@ def bare(config: DictConfig, keyed: bool) -> tuple[float, Weights]:
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, config.training.clip)
         optimizer.step()
-    return (time.perf_counter() - begun) / (UPDATES - WARM), model.state_dict()
+    return (time.perf_counter() - begun) / (UPDATES - WARM), dict(model.named_parameters())
 
 
 def zoo(config: DictConfig) -> tuple[float, Weights]:
-    """Return the same for ``zoo train``, timed by its ``curves.csv``."""
+    """Return the same for the training of ``zoo train``, timed by its ``curves.csv``."""
+    spec, data = RunSpec.of(config), prepare_data(to_dict(config.data))
+    pl.seed_everything(spec.identity.seed, verbose=False)
+    model = factory.instantiate(spec.model, data.spec)
     with tempfile.TemporaryDirectory() as folder:
-        run(config, Path(folder))
+        Fit(spec, model, data, directory=Path(folder), show=None).run([])
         with (Path(folder) / "curves.csv").open(newline="") as stream:
             clock = {int(row["updates"]): float(row["wall_seconds"]) for row in csv.DictReader(stream)}
-        checkpoint = torch.load(Path(folder) / "checkpoints" / "last.ckpt", weights_only=True)
     last = max(updates for updates in clock if updates < UPDATES)  # the last row includes a validation
-    prefix = "model."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    return (clock[last] - clock[WARM]) / (last - WARM), weights
+    return (clock[last] - clock[WARM]) / (last - WARM), dict(model.named_parameters())
 
 
 def main() -> None:

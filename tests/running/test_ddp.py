@@ -397,21 +397,24 @@ def test_a_rank_that_does_not_answer_in_time_cuts_the_job_off(tmp_path):
     assert (attempt.end, attempt.reason) == ("cut off", "Another process of this run was lost.")
 
 
-def ends_on_rank_one(rank):
-    average = TrainingModule.average_weights
+RARE = "training.log_every=1000"
 
-    def send_signal(self):
-        if self.updates == 2:
+
+def ends_on_rank_one(rank):
+    update = TrainingModule.update
+
+    def send_signal(self, x, y):
+        if self.updates == 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        average(self)
+        return update(self, x, y)
 
     if rank == 1:
-        TrainingModule.average_weights = send_signal
-    return ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+        TrainingModule.update = send_signal
+    return ["model=maf", *MOONS, *SMALL, *TWO, RARE]
 
 
 def test_after_a_signal_to_one_process_all_end_after_the_same_update(tmp_path):
-    overrides = ["model=maf", *MOONS, *SMALL, *TWO, "training.log_every=1"]
+    overrides = ["model=maf", *MOONS, *SMALL, *TWO, RARE]
     (cut,) = in_ranks([(ends_on_rank_one, tmp_path / "cut")])
     assert cut == ["CutOff: Ended by a signal, with a checkpoint at update 2 of 6."] * 2
     assert not (tmp_path / "cut/record.json").exists()

@@ -25,15 +25,32 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
         decay: the largest d, in (0, 1).
     """
 
-    def average(means: Any, values: Any, update: Any) -> None:
-        t = int(update)
-        weight = 1 - min(decay, (1 + t) / (10 + t))
-        for mean, value in zip(means, values, strict=True):
-            mean.lerp_(value, weight)
+    return _Average(model, decay)
 
-    copy = AveragedModel(model, multi_avg_fn=average).requires_grad_(False)
-    copy.n_averaged.fill_(1)  # at 0 torch would copy the weights after the first update
-    return copy
+
+class _Average(AveragedModel):
+    """See :func:`averaged_copy`. The host counts the updates too, so that it need not ask the device."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self.decay = decay
+        self.requires_grad_(False)
+        self.n_averaged.fill_(1)
+        self._updates: int | None = None
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        t = self._updates = int(self.n_averaged) if self._updates is None else self._updates
+        weight = 1 - min(self.decay, (1 + t) / (10 + t))
+        torch._foreach_lerp_(list(self.module.parameters()), list(model.parameters()), weight)
+        if buffers := list(self.module.buffers()):
+            torch._foreach_copy_(buffers, list(model.buffers()))
+        self.n_averaged += 1
+        self._updates += 1
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self._updates = None
+        super()._load_from_state_dict(*args, **kwargs)
 
 
 def running_norms(model: nn.Module) -> list[nn.Module]:

@@ -137,17 +137,20 @@ class Ending(pl.Callback):
     """
 
     def __init__(self, checkpoints: Checkpoints) -> None:
-        self.checkpoints, self.signalled = checkpoints, False
+        self.checkpoints = checkpoints
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # These replace Lightning's handlers, one of which would start a collective operation at a moment when
         # the other processes may not join it. Lightning restores the previous handlers.
+        assert isinstance(pl_module, TrainingModule)
+        module = pl_module
+
+        def note(signum: int, frame: object) -> None:
+            module.signalled = True
+
         if threading.current_thread() is threading.main_thread():
             for signum in ENDING:
-                signal.signal(signum, self._on_signal)
-
-    def _on_signal(self, signum: int, frame: object) -> None:
-        self.signalled = True
+                signal.signal(signum, note)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -155,14 +158,13 @@ class Ending(pl.Callback):
         assert isinstance(pl_module, TrainingModule)
         if pl_module.validates:
             return  # the checkpoint of the validation follows
-        agrees = trainer.world_size == 1 or pl_module.updates % pl_module.settings.log_every == 0
-        if agrees and distributed.any_of(self.signalled, pl_module.device):
+        if pl_module.signalled if trainer.world_size == 1 else pl_module.asked_to_end:
             self.checkpoints.save(trainer)
             self._end(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, TrainingModule)
-        if not pl_module.finished and distributed.any_of(self.signalled, pl_module.device):
+        if not pl_module.finished and distributed.any_of(pl_module.signalled, pl_module.device):
             self._end(pl_module)
 
     def _end(self, module: TrainingModule) -> None:

@@ -181,15 +181,6 @@ def same_weights(module: nn.Module) -> None:
             distributed.broadcast(tensor, 0)
 
 
-def means(values: dict[str, float], device: torch.device) -> dict[str, float]:
-    """Return the mean of each value over all processes."""
-    if world_size() == 1:
-        return values
-    total = torch.tensor(list(values.values()), dtype=torch.float64, device=device)
-    distributed.all_reduce(total)
-    return dict(zip(values, (total / world_size()).tolist(), strict=True))
-
-
 def mean_of_parts(parts: Sequence[Tensor], device: torch.device) -> float | None:
     """Return the mean of the values ``(N,)`` in the parts of all processes; None if there are no values.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -19,10 +20,11 @@ from zoo.data.module import Batch, DataModule
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
-from zoo.training import distributed
+from zoo.training import distributed, reports
 from zoo.training.averaging import averaged_copy, collect_statistics
 from zoo.training.compile import CompiledLoss
-from zoo.training.optimizers import Optimizer
+from zoo.training.optimizers import Optimizer, step_if_finite
+from zoo.training.reports import Report
 from zoo.training.schedule import Schedule
 from zoo.training.settings import TrainingSettings
 from zoo.training.stability import Stability
@@ -58,6 +60,9 @@ class TrainingModule(pl.LightningModule):
         best: lowest validation loss so far; None before the first.
         best_updates: the update of that validation.
         stopped: whether ``patience`` has ended training before the budget.
+        signalled: whether this process was asked to end.
+        asked_to_end: whether any process was, before the latest update whose values are read; the same in
+            every process.
 
     Raises:
         ZooError: a setting that does not exist, or a value of another type or range.
@@ -88,6 +93,9 @@ class TrainingModule(pl.LightningModule):
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
         self._dry_run = False
+        self.signalled = self.asked_to_end = False
+        self._norms: list[tuple[str, Tensor]] = []
+        self._reports: deque[Report] = deque()
 
     @classmethod
     def checked(cls, settings: Mapping[str, Any]) -> TrainingSettings:
@@ -181,15 +189,9 @@ class TrainingModule(pl.LightningModule):
         )
         with rng.keyed(row_keys):
             values = self.update(x, y)
-        # the mean over all processes, so that each of them sees when one diverges
-        self.latest = distributed.means({k: float(v.detach()) for k, v in values.items()}, self.device)
-        self.stability.update({name: self.latest[name] for name in self.losses if name in self.latest})
-        bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
-        if bad:
-            raise Diverged(
-                f"Training diverged at update {self.updates + 1}: {bad[0]} is {self.latest[bad[0]]}; "
-                "lower training.lr or training.clip."
-            )
+        self._reports.append(Report(self.updates + 1, values, self._norms, self.signalled))
+        self._norms = []
+        self.settle(keep=int(self._reads_late(self.updates + 1)))
         self.updates += 1
         self.images_seen += self.seen(len(x) * self.trainer.world_size)
         self.average_weights()
@@ -199,6 +201,34 @@ class TrainingModule(pl.LightningModule):
         self.update_seconds += seconds
         if self.finished:
             self.trainer.should_stop = True  # after a last validation
+
+    def _reads_late(self, update: int) -> bool:
+        """Return whether the values of an update may be read after the next one, without waiting for them."""
+        read = update % self.settings.log_every == 0 or update % self.validate_every == 0
+        read |= update >= self.schedule.updates or self.schedule.max_seconds is not None
+        return self.device.type in reports.LATE and not read
+
+    def settle(self, keep: int = 0) -> None:
+        """Read the values of the updates made, all but the newest ``keep``, and count how steady they are.
+
+        The values are means over all processes, so that each of them sees when one diverges.
+
+        Raises:
+            Diverged: a value is not finite.
+        """
+        while len(self._reports) > keep:
+            report = self._reports.popleft()
+            values = report.read()
+            self.latest, self.asked_to_end = values.logged, self.asked_to_end or values.signalled
+            for player, norm in values.norms:
+                self.stability.step(player, norm)
+            self.stability.update({name: self.latest[name] for name in self.losses if name in self.latest})
+            bad = [name for name, value in self.latest.items() if not math.isfinite(value)]
+            if bad:
+                raise Diverged(
+                    f"Training diverged at update {report.update}: {bad[0]} is {self.latest[bad[0]]}; "
+                    "lower training.lr or training.clip."
+                )
 
     def seen(self, examples: int) -> int:
         """Return the number of training examples that an update has seen, of whose batch this is the size."""
@@ -259,8 +289,8 @@ class TrainingModule(pl.LightningModule):
         factor = self.schedule.factor(self.updates, self.update_seconds)
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
-        if self.stability.step(player, float(norm)):  # a step along NaN would spoil all weights
-            optimizer.step()
+        step_if_finite(optimizer, norm)  # a step along NaN would spoil all weights
+        self._norms.append((player, norm))
         return norm
 
     @contextmanager
@@ -335,6 +365,7 @@ class TrainingModule(pl.LightningModule):
     # Checkpoints ----------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.settle()
         checkpoint.setdefault("zoo", {}).update(
             updates=self.updates,
             images_seen=self.images_seen,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 OptimizerName = Literal["adam", "adamw", "adamax", "adagrad", "adadelta", "rmsprop", "sgd"]
+
+
+# Where Adam is always fused into few kernels, which decide on the device whether to make the step.
+FUSED_ON = {"cuda"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Optimizer:
         Args:
             parameters: the parameters.
             fused: on a CPU, let Adam and AdamW update all parameters in one operation in place of a loop over
-                them, which takes less time and rounds otherwise.
+                them, which takes less time and rounds otherwise. On a GPU they always do.
         """
         parameters = list(parameters)
         first, second = self.betas
@@ -57,7 +62,8 @@ class Optimizer:
             optimizer = torch.optim.Adadelta(parameters, rho=second, **common)
         else:
             adam = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(self.name, torch.optim.Adam)
-            fused = fused and self.name != "adamax" and all(p.device.type == "cpu" for p in parameters)
+            devices = {p.device.type for p in parameters}
+            fused = self.name != "adamax" and (devices <= FUSED_ON or (fused and devices == {"cpu"}))
             if fused:
                 common["fused"] = True
             optimizer = adam(parameters, betas=(first, second), **common)
@@ -68,3 +74,20 @@ class Optimizer:
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer
+
+
+def step_if_finite(optimizer: Any, norm: Tensor) -> None:
+    """Make an optimiser's step if the norm of its gradients is finite, else leave weights and state.
+
+    A fused Adam decides by itself, on the device. For others the host waits for the norm.
+
+    Args:
+        optimizer: torch's optimiser, or Lightning's around one.
+        norm: a scalar.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if isinstance(inner, torch.optim.Adam) and all(group.get("fused") for group in inner.param_groups):
+        inner.found_inf = norm.isfinite().logical_not().float()  # type: ignore[attr-defined]  # torch reads it
+    elif not math.isfinite(float(norm)):
+        return
+    optimizer.step()
