@@ -104,7 +104,7 @@ def test_a_trained_critic_estimates_the_density_ratio_and_the_divergence() -> No
     assert value == pytest.approx(2 * jsd - math.log(4), abs=0.004)
 
 
-@pytest.mark.parametrize("distance", [0.25, 1.0, 4.0])
+@pytest.mark.parametrize("distance", [0.25, 4.0])
 def test_point_masses_have_constant_jsd_and_growing_wasserstein_distance(
     distance: float,
 ) -> None:
