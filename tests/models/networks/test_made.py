@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from autoregressive_tools import normal, perturbed
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
+from zoo.models.networks import made
 from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
 
 
@@ -126,3 +129,22 @@ def test_degrees_are_drawn_uniformly_from_those_below_and_not_spread() -> None:
     first, second = MADE(300, hidden=(16, 2000), draw=0).degrees
     assert int(second[0]) >= int(first[0]) > 1, "from the least degree of the layer below"
     assert not torch.equal(first, MADE(300, hidden=(16, 2000), draw=1).degrees[0])
+
+
+def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch):
+    torch.manual_seed(0)
+    network, x = MADE(7, 2, (60, 60), context=3).double(), torch.randn(5, 7, dtype=torch.float64)
+    context = torch.randn(5, 3, dtype=torch.float64)
+    nn.init.normal_(network.output.weight)
+    results, operations = [], []
+    for large in (2**27, 0):
+        monkeypatch.setattr(made, "LARGE", large)
+        network.zero_grad()
+        out = network(x, context)
+        out.square().sum().backward()
+        results.append([out.detach(), *(p.grad.clone() for p in network.parameters())])
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            torch.testing.assert_close(network.eval()(x, context), out)
+        operations.append(counter.get_total_flops())
+    torch.testing.assert_close(*results)
+    assert operations[1] < 0.7 * operations[0]

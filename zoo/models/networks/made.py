@@ -22,6 +22,7 @@ from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
+LARGE = 2**27  # multiplications of a product that takes less time in pieces
 _KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
 
 
@@ -55,6 +56,9 @@ class MaskedLinear(nn.Linear):
 
     Weights are initialised as in He et al. (2015), uniform, with each unit's fan-in under the mask; otherwise
     the early units, which have few inputs, would start near zero.
+
+    Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product is made in four
+    pieces, each of a quarter of the units and the inputs that any of them has: 5/8 of the arithmetic.
     """
 
     mask: Tensor
@@ -64,12 +68,20 @@ class MaskedLinear(nn.Linear):
         # Not in the state dict: the mask follows from the constructor's arguments.
         self.register_buffer("mask", mask.to(self.weight), persistent=False)
         self._masked: Memo[Tensor] = Memo()
+        self._pieces = _pieces(mask, 4)
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_((6 / self.mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
             self.bias.zero_()
 
     def forward(self, input: Tensor) -> Tensor:
-        return F.linear(input, self.masked_weight(), self.bias)
+        weight = self.masked_weight()
+        if input.numel() * len(weight) < LARGE or input.device.type != "cpu" or torch.compiler.is_compiling():
+            return F.linear(input, weight, self.bias)
+        parts = [
+            F.linear(input[..., :given], weight[start:end, :given], self.bias[start:end])
+            for start, end, given in self._pieces
+        ]
+        return torch.cat(parts, -1)
 
     def masked_weight(self) -> Tensor:
         """Return W * M, see :class:`~zoo.models.core.memo.Memo`."""
@@ -78,6 +90,18 @@ class MaskedLinear(nn.Linear):
     def train(self, mode: bool = True) -> MaskedLinear:
         self._masked.forget()
         return super().train(mode)
+
+
+def _pieces(mask: Tensor, count: int) -> list[tuple[int, int, int]]:
+    """Return slices of the outputs of a mask, with the number of leading inputs that each depends on.
+
+    >>> _pieces(torch.ones(4, 4).tril(), 2)
+    [(0, 2, 2), (2, 4, 4)]
+    """
+    # one more than the last input of each output
+    reach = (mask.bool() * torch.arange(1, mask.shape[1] + 1, device=mask.device)).amax(1).tolist()
+    ends = [round(len(mask) * piece / count) for piece in range(count + 1)]
+    return [(start, end, max(reach[start:end])) for start, end in pairwise(ends) if end > start]
 
 
 class Stage(NamedTuple):
