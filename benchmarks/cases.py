@@ -1,9 +1,9 @@
 """The cases of ``python -m benchmarks``: zoo's models, peers of the same size, and their bare arithmetic.
 
-Peers have networks of the same widths with ReLU, as few additions as they allow (no normalisation, no learned
-mixing where zoo has none) and a standard normal base. A training step is forward, backward and Adam, the
-same for all. zoo's side is its public interface: ``log_prob`` in evaluation mode, with its checks, and
-``sample``. A peer that is not installed, or fails, is reported with its reason.
+Peers have networks of the same widths and activations as zoo, as few additions as they allow (no
+normalisation and no learned mixing where zoo has none) and a standard normal base. A training step is
+forward, backward and Adam, the same for all. zoo's side is its public interface: ``log_prob`` in evaluation
+mode, with its checks, and ``sample``. A peer that is not installed, or fails, is reported with its reason.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def normal(z: Tensor) -> Tensor:
 
 
 def dense(given: int, hidden: tuple[int, ...], out: int) -> nn.Sequential:
-    """Return a dense network with ReLU."""
+    """Return a dense network with SiLU, as zoo's couplings have."""
     layers: list[nn.Module] = []
     for width in hidden:
-        layers += [nn.Linear(given, width), nn.ReLU()]
+        layers += [nn.Linear(given, width), nn.SiLU()]
         given = width
     return nn.Sequential(*layers, nn.Linear(given, out))
 
@@ -164,18 +164,18 @@ def realnvp(batch: int, dim: int = 43, layers: int = 10, width: int = 100) -> di
 
     def normflows() -> Jobs:
         from normflows.flows import AffineCouplingBlock, Permute
-        from normflows.nets import MLP
 
         flows: list[Any] = []
         for _ in range(layers):
-            net = MLP([dim - half, *hidden, 2 * half], init_zeros=True)
+            net = dense(dim - half, hidden, 2 * half)
             flows += [AffineCouplingBlock(net, scale_map="exp"), Permute(dim, mode="swap")]
         return of_normflows(flows, dim).jobs(x)
 
     def zuko() -> Jobs:
         from zuko.flows import RealNVP
 
-        return of_zuko(RealNVP(dim, transforms=layers, hidden_features=hidden)).jobs(x)
+        flow = RealNVP(dim, transforms=layers, hidden_features=hidden, activation=nn.SiLU)
+        return of_zuko(flow).jobs(x)
 
     def freia() -> Jobs:
         from FrEIA.framework import SequenceINN

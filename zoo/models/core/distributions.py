@@ -43,7 +43,7 @@ class StandardNormal(Distribution):
         self.register_buffer("_like", torch.zeros(()), persistent=False)  # moved by .to(device, dtype)
 
     def log_prob(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        return -0.5 * (sum_event(z.square()) + z[0].numel() * LOG_2PI) if len(z) else z.new_zeros(0)
+        return -0.5 * (sum_event(z.square()) + z.shape[1:].numel() * LOG_2PI)
 
     def sample(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
         return temperature * rng.normal(self._like.expand(n, *self.shape))

@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo.checks import checked
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
-from zoo.models.bijections.base import Bijection, Chain, zeros
+from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.dequantise import Dequantisation, make_dequantisation
 from zoo.models.bijections.elementwise import Affine, Logit
 from zoo.models.core import rng
@@ -74,12 +74,13 @@ class Flow(GenerativeModel):
         return self.likelihood != "estimate"  # the density at x + u, over q(u | x) where the noise is learned
 
     def _log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        log_weight = zeros(x)
+        log_weight = None
         if self.dequantise is not None:
             x, log_weight = self.dequantise.weigh(x, context)
         z, log_det = self.transform(x, context)
         z = self._sound(z, "latents")  # else an infinite latent counts as a density of 0
-        return self._sound(self.base.log_prob(z, context) + log_det + log_weight, "log-densities", True)
+        value = self.base.log_prob(z, context) + log_det
+        return self._sound(value if log_weight is None else value + log_weight, "log-densities", True)
 
     def _sample(self, n: int, temperature: float, context: Tensor | None = None) -> Tensor:
         x = self.transform.invert(self.base.sample(n, temperature, context), context)
