@@ -16,7 +16,7 @@ from fake_records import save, write, write_toy
 from zoo.cli import main
 from zoo.cli.show import show, sparkline
 from zoo.comparison.terminal import half_blocks, tiled
-from zoo.record import Metric
+from zoo.record import Hardware, Metric
 
 
 def shown(directory: Path, **settings) -> str:
@@ -35,6 +35,14 @@ def test_a_run_is_shown_with_its_numbers_curves_and_samples(tmp_path: Path) -> N
     assert "samples" in text
     assert "zoo train model=vae" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_the_machine_and_the_clusters_job_of_a_run_are_shown(tmp_path: Path) -> None:
+    record = write(tmp_path, "vae", "vae", "lower bound", value=1.5)
+    record.provenance.hardware = Hardware(accelerator="H100", accelerators=8, driver="550.54.15")
+    record.provenance.host, record.provenance.job = "node7", "Slurm 812_3"
+    text = " ".join(shown(save(tmp_path, record)).split())
+    assert "8 x H100, driver 550.54.15 · host node7 · job Slurm 812_3" in text
 
 
 def test_the_command_names_a_directory_without_a_record(tmp_path: Path, capsys) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from zoo.config import compose_run, identify
 from zoo.processes import JOBS
-from zoo.running.provenance import command, hardware, provenance, versions
+from zoo.running import provenance as module
+from zoo.running.provenance import command, driver_version, hardware, machine, provenance, versions
 from zoo.running.spec import RunSpec
 
 
@@ -55,3 +59,31 @@ def test_provenance_before_a_run_has_command_hashes_and_hardware(monkeypatch):
     assert made.hardware.jobs == 3
     assert hardware().cores == os.cpu_count()
     assert {"python", "torch", "lightning", "torchmetrics", "scipy"} <= versions().keys()
+    assert made.host == socket.gethostname() == machine()["host"]
+
+
+def test_a_record_names_the_gpus_their_driver_and_libraries_and_the_clusters_job(monkeypatch, tmp_path):
+    kernel = tmp_path / "version"
+    kernel.write_text(
+        "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build\nGCC\n"
+    )
+    monkeypatch.setattr(module, "driver_version", lambda: driver_version(kernel))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "H100")
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda *_: SimpleNamespace(total_memory=80 << 30, major=9, minor=0),
+    )
+    monkeypatch.setattr(torch.cuda.nccl, "version", lambda: (2, 27, 5))
+    monkeypatch.setattr(torch.distributed, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setenv("SLURM_JOB_ID", "41")
+    made = machine() | {"versions": versions()}
+    gpus = made["hardware"]
+    assert (gpus["accelerators"], gpus["accelerator_bytes"], gpus["driver"]) == (8, 80 << 30, "550.54.15")
+    assert (made["versions"]["cuda"], made["versions"]["nccl"]) == ("12.8", "2.27.5")
+    assert made["job"] == "Slurm 41"
+    kernel.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19\n")
+    assert driver_version.__wrapped__(kernel) == "535.104.05"

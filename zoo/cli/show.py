@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.comparison.collect import Run
+from zoo.comparison.page.runs import hardware_text
 from zoo.comparison.recommend import seconds_text
 from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
 from zoo.comparison.terminal import half_blocks, tiled
-from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Record, Segment, read
+from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
 
 BARS = "▁▂▃▄▅▆▇█"
 ROWS = 2  # of images
@@ -66,9 +67,22 @@ def _print_head(record: Record, console: Console) -> None:
     if sampling.sequential_evaluations is not None:
         facts.append(f"{sampling.sequential_evaluations:,} network evaluations in a row")
     console.print("  " + " · ".join(facts), markup=False)
+    if place := machine_text(record.provenance):
+        console.print(f"  {place}", markup=False, style="dim")
     segments = record.provenance.segments
     if len(segments) > 1:
         console.print("  resumed: " + "; ".join(map(segment_text, segments)), markup=False)
+
+
+def machine_text(source: Provenance) -> str:
+    """Return the machine of a run in words: devices, processor, driver, host and the cluster's job.
+
+    >>> from zoo.record import Hardware
+    >>> machine_text(Provenance(hardware=Hardware(accelerator="H100", accelerators=8), job="Slurm 9"))
+    '8 x H100 · job Slurm 9'
+    """
+    named = (("host", source.host), ("job", source.job))
+    return " · ".join(filter(None, [hardware_text(source.hardware), *(f"{n} {v}" for n, v in named if v)]))
 
 
 def segment_text(segment: Segment) -> str:
@@ -80,9 +94,9 @@ def segment_text(segment: Segment) -> str:
     """
     device = segment.hardware.accelerator or segment.hardware.cpu or "a processor"
     count = "one process" if segment.processes == 1 else f"{segment.processes} processes"
-    return (
-        f"updates {segment.from_updates:,} to {segment.to_updates:,} by {count} on {device} of {segment.host}"
-    )
+    job = f" ({segment.job})" if segment.job else ""
+    span = f"updates {segment.from_updates:,} to {segment.to_updates:,}"
+    return f"{span} by {count} on {device} of {segment.host}{job}"
 
 
 def _print_metrics(record: Record, console: Console) -> None:

@@ -271,6 +271,10 @@ class Hardware(Part):
         threads: threads of the process for arithmetic.
         jobs: number of a sweep's jobs that ran on the machine at a time; None if unknown.
         accelerator: name of the GPU.
+        accelerators: number of GPUs that the process may use; None without one and in records made before it
+            was kept, as are the next two.
+        accelerator_bytes: memory of a GPU, or of the slice of one.
+        driver: version of the GPU's driver.
     """
 
     cpu: str | None = None
@@ -278,6 +282,9 @@ class Hardware(Part):
     threads: Count | None = None
     jobs: Count | None = None
     accelerator: str | None = None
+    accelerators: Count | None = None
+    accelerator_bytes: Count | None = None
+    driver: str | None = None
 
 
 @dataclass
@@ -286,6 +293,7 @@ class Segment(Part):
 
     Attributes:
         host: name of the first rank's machine.
+        job: the cluster's job, such as ``Slurm 812_3``, with the number of its restarts; None outside one.
         hardware: that machine.
         processes: number of processes, each with a device.
         git_commit: of zoo's code.
@@ -295,6 +303,7 @@ class Segment(Part):
     """
 
     host: str | None = None
+    job: str | None = None
     hardware: Hardware = field(default_factory=Hardware)
     processes: Count | None = None
     git_commit: str | None = None
@@ -378,8 +387,10 @@ class Provenance(Part):
         protocol_hash: hash of the protocol that judged the run.
         protocol: the protocol itself.
         git_commit: of zoo's code.
-        versions: of the libraries.
+        versions: of the libraries; on a GPU also of CUDA, cuDNN and NCCL.
         hardware: the machine; of the last segment, if the run was resumed.
+        host: name of that machine; None in records made before it was kept.
+        job: as in :class:`Segment`.
         segments: the stretches of training, one for each time that it was begun or resumed; empty in records
             made before they were kept.
         data: the data set.
@@ -400,6 +411,8 @@ class Provenance(Part):
     git_commit: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     hardware: Hardware = field(default_factory=Hardware)
+    host: str | None = None
+    job: str | None = None
     segments: list[Segment] = field(default_factory=list)
     data: DataDescription | None = None
     checkpoint: str | None = None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import os
 import platform
+import re
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,8 @@ def provenance(spec: RunSpec) -> Provenance:
         git_commit=git_commit(),
         versions=versions(),
         hardware=hardware(),
+        host=socket.gethostname(),
+        job=cluster_job(),
     )
 
 
@@ -67,24 +71,73 @@ def versions() -> dict[str, str]:
             installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             installed[package] = "absent"
-    return installed
+    return installed | (gpu_libraries() if torch.cuda.is_available() else {})
+
+
+def gpu_libraries() -> dict[str, str]:
+    """Return the versions of CUDA (or ROCm), cuDNN and NCCL that torch was built with or has loaded."""
+    nccl = None
+    if torch.distributed.is_available() and torch.distributed.is_nccl_available():
+        nccl = ".".join(map(str, torch.cuda.nccl.version()))
+    cudnn = torch.backends.cudnn.version()
+    found = {"cuda": torch.version.cuda, "rocm": torch.version.hip, "cudnn": cudnn, "nccl": nccl}
+    return {name: str(version) for name, version in found.items() if version}
+
+
+def cluster_job(environment: Mapping[str, str] = os.environ) -> str | None:
+    """Return the cluster's job that this process belongs to; None outside one.
+
+    >>> cluster_job({"SLURM_JOB_ID": "815", "SLURM_ARRAY_JOB_ID": "812", "SLURM_ARRAY_TASK_ID": "3"})
+    'Slurm 812_3'
+    >>> cluster_job({"SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "2"}), cluster_job({"PBS_JOBID": "9.head"})
+    ('Slurm 7, restart 2', 'PBS 9.head')
+    """
+    restarts = environment.get("SLURM_RESTART_COUNT", "0")
+    again = f", restart {restarts}" if restarts != "0" else ""
+    if "SLURM_ARRAY_JOB_ID" in environment and "SLURM_ARRAY_TASK_ID" in environment:
+        return f"Slurm {environment['SLURM_ARRAY_JOB_ID']}_{environment['SLURM_ARRAY_TASK_ID']}{again}"
+    if "SLURM_JOB_ID" in environment:
+        return f"Slurm {environment['SLURM_JOB_ID']}{again}"
+    for cluster, name in (("PBS", "PBS_JOBID"), ("LSF", "LSB_JOBID"), ("Kubernetes", "KUBERNETES_POD_NAME")):
+        if environment.get(name):
+            return f"{cluster} {environment[name]}"
+    return None
 
 
 def hardware() -> Hardware:
     """Return the properties of the machine that speed depends on."""
+    gpu = torch.cuda.is_available()
     return Hardware(
         cpu=_processor(),
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
         jobs=int(os.environ[JOBS]) if JOBS in os.environ else None,
-        accelerator=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        accelerator=torch.cuda.get_device_name() if gpu else None,
+        accelerators=torch.cuda.device_count() if gpu else None,
+        accelerator_bytes=torch.cuda.get_device_properties().total_memory if gpu else None,
+        driver=driver_version() if gpu else None,
     )
+
+
+@cache
+def driver_version(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
+    """Return the version of NVIDIA's driver, of the kernel or of ``nvidia-smi``; None if unknown."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"^NVRM version:.*?\s(\d+\.[\d.]+)\s", file.read_text(encoding="utf-8"), re.M):
+            return found[1]
+    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.split("\n")[0].strip() or None if answer.returncode == 0 else None
 
 
 def machine() -> dict[str, Any]:
     """Return the fields of a segment that describe the machine, as plain values, which checkpoints hold."""
     return {
         "host": socket.gethostname(),
+        "job": cluster_job(),
         "hardware": dataclasses.asdict(hardware()),
         "git_commit": git_commit(),
     }

@@ -59,6 +59,7 @@ def facts_of_runs(
         "commit": text(lambda run: (run.record.provenance.git_commit or "")[:12]),
         "versions": text(lambda run: _pairs(run.record.provenance.versions)),
         "hardware": text(lambda run: hardware_text(run.record.provenance.hardware)),
+        "place": text(_place),
         "load": text(_load),
         "again": text(_judged_again),
         "checkpoint": text(lambda run: _checkpoint(run.record)),
@@ -78,6 +79,14 @@ def facts_of_runs(
 def _where(run: Run) -> str:
     """Return the last three parts of the path of a run: enough to find it, nothing of the machine."""
     return "/".join(run.directory.parts[-3:])
+
+
+def _place(run: Run) -> str:
+    """Return the cluster's jobs of a run, and how many processes trained: of its segments, each once."""
+    source = run.record.provenance
+    jobs = [segment.job for segment in source.segments] + [source.job]
+    processes = [f"{s.processes} processes" for s in source.segments if (s.processes or 1) > 1]
+    return ", ".join(dict.fromkeys(filter(None, [*jobs, *processes])))
 
 
 def _checkpoint(record: Record) -> str:
@@ -111,7 +120,11 @@ def hardware_text(hardware: Hardware) -> str:
     """Return a machine in words."""
     counts = [(getattr(hardware, name), name) for name in ("cores", "threads", "jobs")]
     facts = [f"{count} {name if count != 1 else name[:-1]}" for count, name in counts if count is not None]
-    return ", ".join(filter(None, [hardware.accelerator, hardware.cpu, *facts]))
+    several = f"{hardware.accelerators} x " if (hardware.accelerators or 0) > 1 else ""
+    gpu = several + hardware.accelerator if hardware.accelerator else None
+    if hardware.driver:
+        facts.append(f"driver {hardware.driver}")
+    return ", ".join(filter(None, [gpu, hardware.cpu, *facts]))
 
 
 def _pairs(facts: Mapping[str, str]) -> str:

@@ -52,6 +52,7 @@ function drawDrawer() {
       ['commit', bySeed(row, run => text(DATA.runs.commit[run]))],
       ['versions', bySeed(row, run => text(DATA.runs.versions[run]))],
       ['machine', bySeed(row, run => text(DATA.runs.hardware[run]))],
+      ['cluster', bySeed(row, run => text(DATA.runs.place[run]))],
       ['load', bySeed(row, run => text(DATA.runs.load[run])) || (column && column.group === 'sampling' ? 'not recorded: times may be of a busy machine' : '')],
       ['judged again', bySeed(row, run => text(DATA.runs.again[run]))],
       ['checkpoint', bySeed(row, run => text(DATA.runs.checkpoint[run]))],
