@@ -4,8 +4,8 @@ The kernel's lock (``flock``) comes first: it is free of races, and released whe
 systems have none (Lustre mounted with ``noflock``), and on others it holds within one machine only (Lustre
 with ``localflock``, BeeGFS by default). So the holder also creates an *owner file* beside the lock, with a
 number one higher than the last, and renews its time stamp. Only one process can create a file of that number.
-Another process takes over when the file says that it is free, when the kernel knows that the owner has ended,
-or when the time stamp has not been renewed for :data:`STALE` seconds.
+Another process takes over when the time stamp says that it was released, when the kernel knows that the owner
+has ended, or when the time stamp has not been renewed for :data:`STALE` seconds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from zoo.processes import is_first_rank
 LOCK = ".lock"
 BEAT = 15.0  # seconds between two renewals of the owner's time stamp
 STALE = 120.0  # seconds without a renewal after which the owner counts as gone
+FREE = 0.0  # time stamp of an owner that has released the lock
 PACE = 1.0  # seconds between two looks at another owner
 _ABSENT = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
@@ -57,14 +58,15 @@ def exclusive(file: Path) -> Iterator[None]:
         flocked = _flock(stream, fcntl.LOCK_EX)
         owner = _take(file, flocked)
         ended = threading.Event()
-        threading.Thread(target=_renew, args=(file, owner, ended), daemon=True, name="lock").start()
+        heart = threading.Thread(target=_renew, args=(file, owner, ended), daemon=True, name="lock")
+        heart.start()
         try:
             yield
         finally:
             ended.set()
+            heart.join(BEAT)
             with contextlib.suppress(OSError):  # its directory is gone, as that of a refused run
-                if owner.path(file).exists():
-                    owner.path(file).write_text('{"free": true}', encoding="utf-8")
+                os.utime(owner.path(file), (FREE, FREE))  # which a full disk allows, too
 
 
 def is_locked(directory: Path) -> bool:
@@ -94,8 +96,8 @@ class Owner:
     Attributes:
         number: of the owner file; the highest one counts.
         about: its content: ``host``, and ``boot``, ``namespace``, ``pid`` and ``began``, by which a process
-            is known on one machine; or ``free``. Empty while the file is being written.
-        renewed: its time stamp, by the clock of the file system, in seconds.
+            is known on one machine. Empty while the file is being written.
+        renewed: its time stamp, by the clock of the file system, in seconds; :data:`FREE` after its release.
     """
 
     number: int
@@ -114,7 +116,7 @@ class Owner:
             flocked: whether the asking process has the kernel's lock; the owner is gone then if it was a
                 process of the same machine.
         """
-        if self.about.get("free"):
+        if self.renewed == FREE:
             return True
         here = this_process()
         if here["boot"] is not None and self.about.get("boot") == here["boot"]:
@@ -166,6 +168,9 @@ def _take(file: Path, flocked: bool) -> Owner:
         except FileExistsError:
             number = owner.number
             continue
+        except BaseException:  # the disk is full
+            owner.path(file).unlink(missing_ok=True)
+            raise
         others = [other for other in _numbers(file) if other != owner.number]
         for other in others:
             if other > owner.number:  # this process saw an old list

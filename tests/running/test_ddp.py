@@ -370,7 +370,8 @@ def dies_on_rank_one(rank):
     return ["model=maf", *MOONS, *SMALL, *TWO]
 
 
-def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
+def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.running.outcome.PATIENCE", 0.2)
     overrides = ["model=maf", *MOONS, *SMALL, *TWO]
     (cut,) = in_ranks([(dies_on_rank_one, tmp_path / "cut")])
     assert cut == ["CutOff: Another process of this run was lost.", None]
@@ -387,11 +388,12 @@ def test_a_killed_rank_cuts_the_job_off_and_it_resumes_bit_for_bit(tmp_path):
 
 def sleeps_on_rank_one(rank):
     if rank == 1:
-        TrainingModule.average_weights = lambda self: time.sleep(4)
-    return ["model=maf", *MOONS, *SMALL, *TWO, "trainer.timeout_min=0.05"]
+        TrainingModule.average_weights = lambda self: time.sleep(2)
+    return ["model=maf", *MOONS, *SMALL, *TWO, "trainer.timeout_min=0.02"]
 
 
-def test_a_rank_that_does_not_answer_in_time_cuts_the_job_off(tmp_path):
+def test_a_rank_that_does_not_answer_in_time_cuts_the_job_off(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.running.outcome.PATIENCE", 0.2)
     ((first, _),) = in_ranks([(sleeps_on_rank_one, tmp_path)])
     assert first == "CutOff: Another process of this run was lost."
     assert not (tmp_path / "record.json").exists()
@@ -464,7 +466,8 @@ def test_an_error_of_one_process_ends_the_run_with_one_record(tmp_path):
     assert "In process 1" in (tmp_path / "error.log").read_text()
 
 
-def test_a_job_killed_in_its_evaluation_is_evaluated_on_resuming(tmp_path):
+def test_a_job_killed_in_its_evaluation_is_evaluated_on_resuming(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.running.outcome.PATIENCE", 0.2)
     overrides = on_rank_one(lambda: os.kill(os.getpid(), signal.SIGKILL))
     (cut,) = in_ranks([(overrides, tmp_path)])
     assert cut == ["CutOff: Another process of this run was lost.", None]

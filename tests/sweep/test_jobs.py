@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import re
 import signal
+from unittest.mock import Mock
 
 import pytest
 from forked import SWEEP, run_small_sweep
@@ -111,7 +113,11 @@ def test_a_job_that_its_sweep_has_to_kill_is_not_counted(job):
     assert Attempts(job.directory).in_vain() == []
 
 
-def test_a_job_that_another_process_works_on_gets_no_record(job):
+@pytest.mark.parametrize("has_flock", [True, False])
+def test_a_job_that_another_process_works_on_gets_no_record(job, monkeypatch, has_flock):
+    if not has_flock:
+        error = OSError(errno.ENOSYS, "Function not implemented")
+        monkeypatch.setattr("fcntl.flock", Mock(side_effect=error))
     with lock(job.directory):
         job.end(1)
     assert job.state == "failed"
