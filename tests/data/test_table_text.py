@@ -33,6 +33,7 @@ def written(value, decimal, mark):
         (";", ".", "'", ""),
     ],
 )
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("header", [True, False])
 @pytest.mark.parametrize("width", [1, 2])
 def test_decimal_commas_and_groups_of_digits_are_read(

@@ -218,6 +218,7 @@ def test_compressed_text_is_read_under_any_file_name(tmp_path, suffix):
         ready(path=tmp_path / "cut.csv")
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("form", ["parquet", "feather", "xlsx", "xlsx without header", "indexed parquet"])
 def test_parquet_feather_and_excel_give_the_same_table(tmp_path, form):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from zoo.data.dependence import curved, dependent, rounding
 
@@ -95,7 +95,11 @@ def override(setting: str, names: Sequence[str]) -> str:
 
 def grid(x: np.ndarray) -> Grid | None:
     """Return the grid that all values lie on; None if there is no grid or only one value."""
-    values = np.unique(x)
+    return _grid_of(np.unique(x))
+
+
+def _grid_of(values: np.ndarray) -> Grid | None:
+    """Return the grid of distinct values in ascending order, see :func:`grid`."""
     if len(values) < 2:
         return None
     width = values[-1] - values[0]
@@ -111,15 +115,27 @@ def grid(x: np.ndarray) -> Grid | None:
     return Grid(float(values[0]), float(step))
 
 
-def is_discrete(x: np.ndarray) -> bool:
-    """Return whether a column has few distinct values: each occurs twice or more on average."""
-    distinct = len(np.unique(x))
-    return distinct <= min(len(x) / 2, MOST_LEVELS)
+@dataclass(frozen=True)
+class Counts:
+    """The distinct values of a column in ascending order, and how often each occurs."""
+
+    values: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Counts:
+        """Return those of a column."""
+        return cls(*np.unique(x, return_counts=True))
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether there are few distinct values: each occurs twice or more on average."""
+        return len(self.values) <= min(self.counts.sum() / 2, MOST_LEVELS)
 
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Return the power of two near each column's largest value, ``(D,)``: to compute without overflow."""
-    largest = np.abs(x).max(0)
+    largest = np.maximum(x.max(0), -x.min(0))
     exponent = np.frexp(largest)[1]
     return np.where((largest > 1e100) | ((largest > 0) & (largest < 1e-100)), 2.0 ** (exponent - 1), 1.0)
 
@@ -127,6 +143,8 @@ def unit(x: np.ndarray) -> np.ndarray:
 def moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of every column, ``(D,)`` each, of numbers of any size."""
     scale = unit(x)
+    if (scale == 1).all():
+        return x.mean(0), x.std(0)
     return (x / scale).mean(0) * scale, (x / scale).std(0) * scale
 
 
@@ -145,37 +163,44 @@ def extremes(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Findings
         names: names of the columns.
     """
     findings = Findings()
-    x = np.concatenate(list(arrays.values()))
+    x = np.asfortranarray(np.concatenate(list(arrays.values())))
     rows = [
         f"{i + 1}" + ("" if key == "all" else f" of {key}")
         for key, part in arrays.items()
         for i in range(len(part))
     ]
+    scale, (means, stds) = unit(x), moments(x)
     for j, name in enumerate(names):
-        column = x[:, j : j + 1]
-        row = int(np.abs(column / unit(column) - np.median(column / unit(column))).argmax())
-        value = f"{column[row, 0]:g} in row {rows[row]}"
-        if np.abs(column).max() > LARGEST:
-            findings.problems.append(f"column '{name}' has {value}, which is too large to compute with")
+        column, ordered = x[:, j], np.unique(x[:, j])
+
+        def farthest(column: np.ndarray = column, scale: float = scale[j]) -> str:
+            row = int(np.abs(column / scale - np.median(column / scale)).argmax())
+            return f"{column[row]:g} in row {rows[row]}"
+
+        if max(-ordered[0], ordered[-1]) > LARGEST:
+            findings.problems.append(f"column '{name}' has {farthest()}, which is too large to compute with")
             findings.drop.append(name)
             continue
-        mean, std = moments(column)
-        if not std[0]:
+        if not stds[j]:
             continue
-        distinct = len(np.unique(column))
-        if 2 * len(np.unique(standardised(column, mean, std))) < distinct:
+        shown = standardised(ordered[:, None], means[j : j + 1], stds[j : j + 1])
+        if 2 * (1 + np.count_nonzero(np.diff(shown, axis=0))) < len(ordered):
             findings.problems.append(
-                f"column '{name}' has {value}, beside which most of its {distinct} values look equal"
+                f"column '{name}' has {farthest()}, beside which most of its {len(ordered)} values look equal"
             )
             findings.drop.append(name)
     return findings
 
 
-def numbers_rows(x: np.ndarray) -> str:
+def numbers_rows(x: np.ndarray, values: np.ndarray) -> str:
     """Return how a column numbers or dates the rows, in words; empty if it does neither.
 
     It is a linear function of the row's number, a permutation of consecutive whole numbers (of which less
     than half are missing), or dates such as 20200131 or seconds since 1970 in ascending or descending order.
+
+    Args:
+        x: the column.
+        values: its distinct values in ascending order.
     """
     n = len(x)
     if n < 3 or not np.ptp(x):
@@ -191,10 +216,9 @@ def numbers_rows(x: np.ndarray) -> str:
             return "rises or falls by equal steps from row to row"
     if (x == np.rint(x)).all() and _are_dates(x):
         return "holds dates as numbers"
-    values = np.unique(x)
     if len(values) < n:
         return ""
-    found = grid(x)
+    found = _grid_of(values)
     width = np.inf if found is None else float(np.ptp(x)) / found.step
     if width <= 2 * n and n * (n - 1) / (2 * width) >= 10:
         return "numbers the rows (each number of a sequence once)"
@@ -214,13 +238,14 @@ def _are_dates(x: np.ndarray) -> bool:
     return bool(((day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)).all())
 
 
-def atom(x: np.ndarray) -> tuple[float, int] | None:
+def atom(column: Counts) -> tuple[float, int] | None:
     """Return the value that occurs far more often than its neighbours, and how often; None if there is none.
 
     Rounding alone repeats neighbouring values alike. Fewer than 5 equal values are no atom.
     """
-    values, counts = np.unique(x, return_counts=True)
-    best: tuple[float, int] | None = None
+    values, counts = column.values, column.counts
+    if counts.max() < 5:
+        return None
     for i in np.argsort(-counts, kind="stable")[:20].tolist():
         count = int(counts[i])
         if count < 5:
@@ -229,9 +254,27 @@ def atom(x: np.ndarray) -> tuple[float, int] | None:
         mean = float(np.median(near)) if len(near) else 1.0
         mean = max(mean, float(np.sort(near)[-3:].mean())) if len(near) >= 8 else mean
         expected = min(mean, 2 * (mean - 1)) + 0.2
-        if poisson.sf(count - 1, expected) * len(values) < 1e-3 and (best is None or count > best[1]):
-            best = float(values[i]), count
-    return best
+        if pdtrc(count - 1, expected) * len(values) < 1e-3:  # the chance of as many by Poisson's law
+            return float(values[i]), count
+    return None
+
+
+def repeated_rows(x: np.ndarray) -> np.ndarray:
+    """Return which rows of a table equal an earlier one, ``(N,)``.
+
+    Only rows of which a hash occurs twice are compared.
+    """
+    hashes = np.zeros(len(x), dtype=np.uint64)
+    for j in range(x.shape[1]):
+        bits = (x[:, j] + 0.0).view(np.uint64)  # -0.0 becomes 0.0
+        hashes = (hashes ^ bits) * np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(29)
+    _, place, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    repeated = np.zeros(len(x), dtype=bool)
+    alike = np.flatnonzero(counts[place] > 1)
+    if len(alike):
+        repeated[alike] = pd.DataFrame(x[alike]).duplicated().to_numpy()
+    return repeated
 
 
 def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = ()) -> Findings:
@@ -242,7 +285,7 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         names: names of the columns.
         dequantised: columns that noise is added to; they are only examined for being constant.
     """
-    findings = Findings()
+    findings, x = Findings(), np.asfortranarray(x)
     constant = {j for j in range(x.shape[1]) if x[:, j].min() == x[:, j].max()}
     for j in sorted(constant):
         findings.problems.append(f"column '{names[j]}' has the same value in every row")
@@ -250,11 +293,14 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
     rest = [j for j in range(x.shape[1]) if j not in constant and names[j] not in dequantised]
     if not rest:
         return findings
-    scaled = x[:, rest] / unit(x[:, rest])
-    rough = {i for i, j in enumerate(rest) if is_discrete(x[:, j])}
-    repeated = pd.DataFrame(x).duplicated().to_numpy()
+    scaled = x if len(rest) == x.shape[1] else x[:, rest]
+    scale = unit(scaled)
+    scaled = scaled if (scale == 1).all() else scaled / scale
+    counts = {j: Counts.of(x[:, j]) for j in rest}
+    rough = {i for i, j in enumerate(rest) if counts[j].is_discrete}
+    repeated = repeated_rows(x)
     linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(scaled, rough).items()}
-    numbered = {j: how for j in rest if j not in linked and (how := numbers_rows(x[:, j]))}
+    numbered = {j: how for j in rest if j not in linked and (how := numbers_rows(x[:, j], counts[j].values))}
     free = [i for i, j in enumerate(rest) if j not in linked and j not in numbered]
     bends = curved(scaled[:, free], {k for k, i in enumerate(free) if i in rough}) if free else {}
     bends = {rest[free[k]]: [rest[free[i]] for i in others] for k, others in bends.items()}
@@ -268,10 +314,12 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         else:
             findings.problems.append(f"column '{names[j]}' is a linear function of {_quoted(names, others)}")
         findings.drop.append(names[j])
-    distinct = x[~repeated]
-    discrete = {j for j in rest if j not in linked and is_discrete(x[:, j])}
-    if x.shape[1] > 1 and len(distinct) >= 20:  # repeated rows do not make a column discrete
-        discrete = {j for j in discrete if is_discrete(distinct[:, j])}
+    discrete = {j for j in rest if j not in linked and counts[j].is_discrete}
+    if x.shape[1] > 1 and repeated.any():  # repeated rows make a column neither discrete nor an atom
+        distinct = x[~repeated]
+        counts = {j: Counts.of(distinct[:, j]) for j in rest}
+        if len(distinct) >= 20:
+            discrete = {j for j in discrete if counts[j].is_discrete}
     for j in rest:
         if j in linked or j in bends:
             continue
@@ -279,21 +327,18 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
             findings.problems.append(f"column '{names[j]}' {numbered[j]}")
             findings.drop.append(names[j])
         elif j in discrete:
-            count = len(np.unique(x[:, j]))
-            findings.problems.append(f"column '{names[j]}' has only {count} distinct values")
+            findings.problems.append(f"column '{names[j]}' has only {len(counts[j].values)} distinct values")
             (findings.drop if grid(x[:, j]) is None else findings.dequantise).append(names[j])
         else:
-            values, counts = np.unique(distinct[:, j] if x.shape[1] > 1 else x[:, j], return_counts=True)
-            most = int(counts.argmax())
-            share = counts[most] / counts.sum()
-            peak = atom(distinct[:, j] if x.shape[1] > 1 else x[:, j])
-            if counts[most] >= 10 and share >= LARGEST_ATOM:
-                peak = float(values[most]), int(counts[most])
+            column = counts[j]
+            most, rows = int(column.counts.argmax()), int(column.counts.sum())
+            peak = atom(column)
+            if column.counts[most] >= 10 and column.counts[most] / rows >= LARGEST_ATOM:
+                peak = float(column.values[most]), int(column.counts[most])
             if peak is None:
                 continue
-            share = peak[1] / counts.sum()
-            text = f"column '{names[j]}' is {peak[0]:g} in {peak[1]} of {counts.sum()} rows"
-            if share >= SMALLEST_ATOM:
+            text = f"column '{names[j]}' is {peak[0]:g} in {peak[1]} of {rows} rows"
+            if peak[1] / rows >= SMALLEST_ATOM:
                 findings.problems.append(text)
                 findings.drop.append(names[j])
             else:

@@ -30,6 +30,7 @@ from zoo.errors import InvalidData, ZooError
 PARQUET, FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
 EXCEL = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
 ROWS_LOOKED_AT = 1000
+PANDAS = int(pd.__version__.partition(".")[0])
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+|_level_\d+)*)?")
 Compression = Literal["gzip", "bz2", "xz", "zip"]
 
@@ -135,6 +136,8 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
     options: dict[str, Any] = {"sep": marks.separator, "decimal": marks.decimal, "thousands": marks.thousands}
     if marks.separator != SPACES:
         options["skipinitialspace"] = True
+    if PANDAS < 3 and marks.decimal == "." and not marks.thousands:
+        options["float_precision"] = "round_trip"  # from version 3 on the default
     try:
         body = pd.read_csv(
             path,
@@ -143,7 +146,6 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
             compression=compression,
             encoding=encoding,
             na_values=["?"],
-            float_precision="round_trip" if marks.decimal == "." and not marks.thousands else None,
             low_memory=False,
             **options,
         )
@@ -179,7 +181,8 @@ def _read_excel(path: Path, header: bool | None) -> Frame:
     """Read the first sheet of a workbook."""
     with pd.ExcelFile(path) as book:
         sheets = book.sheet_names
-        cells = book.parse(sheets[0], header=None, dtype=object)  # a column of floats keeps its 2019 above it
+        # as objects, a column of floats keeps its 2019 above it
+        cells = pd.read_excel(book, sheet_name=sheets[0], header=None, dtype=object)
     cells = cells.dropna(how="all").dropna(axis=1, how="all")
     if cells.empty:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")

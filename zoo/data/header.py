@@ -52,11 +52,14 @@ def first_rows(rows: Sequence[Sequence[str]], header: bool | None = None) -> Fir
 def has_header(rows: Sequence[Sequence[str]]) -> bool | None:
     """Return whether the first row names the columns; None if its cells do not decide.
 
-    True if one of its cells is text above numbers or a number above text, False if one of them is text that
-    occurs below it. Where every cell is a number above numbers, the row is compared with the others. Names
-    are distinct; they count 0, 1, 2, ...; they rise in equal steps, as in no other row; they have fewer
-    decimals than all numbers below them; they lie outside the range of those by more than its width. Two of
-    these decide (a row that counts needs no second); one alone is undecided; none is data.
+    Each cell is compared with the cells below it. In order:
+
+    1. Where no column holds numbers, the first row names the columns.
+    2. Text above numbers is a name.
+    3. Text that occurs again below itself is data; a number above nothing but text is a name.
+    4. An empty or missing cell above numbers is data, and so are equal numbers. An empty first cell above a
+       column without gaps is that of an index, whose neighbours are names.
+    5. A row of distinct numbers above numbers is decided by :func:`_are_names`.
 
     >>> has_header([["2019", "2020"], ["0.5", "1.5"], ["0.1", "-1"]])
     True
@@ -68,19 +71,10 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool | None:
     first, body = rows[0], rows[1:]
     if not body:
         return any(not is_number(cell) for cell in first)
-    columns: list[tuple[str, list[str]]] = []
-    texts: list[tuple[str, list[str]]] = []
-    for i, cell in enumerate(first):
-        below = [row[i].strip() for row in body if i < len(row)]
-        below = [text for text in below if text.lower() not in MISSING]
-        numeric = sum(_is_value(text) for text in below)
-        if below and 2 * numeric > len(below):
-            columns.append((cell.strip(), [text for text in below if is_number(text)]))
-        elif below:
-            texts.append((cell.strip(), below))
-    if not columns:  # all columns are text
+    numeric, texts = _columns(first, body)
+    if not numeric:
         return True
-    named = [(cell, below) for cell, below in columns if cell.lower() not in MISSING]
+    named = [(cell, below) for cell, below in numeric if cell.lower() not in MISSING]
     if any(not _is_value(cell) for cell, _ in named):
         return True
     for cell, below in texts:
@@ -88,14 +82,33 @@ def has_header(rows: Sequence[Sequence[str]]) -> bool | None:
             return False
         if is_number(cell) and not any(map(is_number, below)):
             return True
-    heads = [cell for cell, below in named if below and is_number(cell)]
-    if any(cell and cell.lower() in MISSING for cell, _ in columns):
+    if any(cell and cell.lower() in MISSING for cell, _ in numeric):
         return False
+    heads = [cell for cell, below in named if below and is_number(cell)]
     if len(heads) < len(named) or not heads or len(set(map(float, heads))) < len(heads):
         return False
     if not first[0].strip() and len(named) > 1 and all(len(row) > 0 and row[0].strip() for row in body):
-        return True  # an index without a name
+        return True
     return _are_names(heads, [below for _, below in named], body)
+
+
+Column = tuple[str, list[str]]  # the cell of the first row, and the cells below it that are not missing
+
+
+def _columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[Column], list[Column]]:
+    """Return the columns of which most cells below the first row are numbers, of these the numbers; and the
+    other columns, of text. Columns without any cell are left out.
+    """
+    numeric: list[Column] = []
+    texts: list[Column] = []
+    for i, cell in enumerate(first):
+        below = [row[i].strip() for row in body if i < len(row)]
+        below = [text for text in below if text.lower() not in MISSING]
+        if below and 2 * sum(map(_is_value, below)) > len(below):
+            numeric.append((cell.strip(), [text for text in below if is_number(text)]))
+        elif below:
+            texts.append((cell.strip(), below))
+    return numeric, texts
 
 
 def is_number(text: str) -> bool:
@@ -115,31 +128,90 @@ def _are_names(heads: list[str], below: list[list[str]], body: Sequence[Sequence
         below: the other cells of each column, which are numbers too.
         body: the rows below the first one.
     """
-    names = np.array([float(cell) for cell in heads])
-    whole = all(_WHOLE.fullmatch(cell) for cell in heads)
-    shorter = all(
-        _decimals(cell) < min(map(_decimals, column)) for cell, column in zip(heads, below, strict=True)
-    )
-    outside = [_is_outside(name, column) for name, column in zip(names, below, strict=True)]
+    row = _row_of_numbers(heads, below, body)
+    if row.is_whole and row.numbers[0] in (0, 1) and (len(heads) == 1 or _counts(row.numbers)):
+        return _counting_row(row)
+    if row.in_steps:
+        return True if _is_series_of_names(row) else None
+    if len(heads) > 1 and all(row.outside):
+        return True if row.are_years or (row.has_fewer_decimals and bool((row.numbers >= 0).all())) else None
+    return None if _is_unclear(row) else False
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What distinguishes a first row of numbers from the rows below it.
+
+    Attributes:
+        numbers: its numbers.
+        others: the rows below it of as many numbers.
+        outside: for each number, whether it lies far outside of the range of those below it.
+        is_whole: whether all are written as whole numbers.
+        are_years: whether they are whole and may be years.
+        has_fewer_decimals: whether each has fewer decimals than every number below it.
+        is_briefer: whether three or more ascending numbers have, together, fewer decimals than any other row.
+        in_steps: whether three or more numbers are in equal steps, as those of no other row are.
+    """
+
+    numbers: np.ndarray
+    others: list[list[float]]
+    outside: list[bool]
+    is_whole: bool
+    are_years: bool
+    has_fewer_decimals: bool
+    is_briefer: bool
+    in_steps: bool
+
+
+def _row_of_numbers(heads: list[str], below: list[list[str]], body: Sequence[Sequence[str]]) -> _Row:
+    """Return what distinguishes a first row from those below it; for the arguments see :func:`_are_names`."""
+    numbers = np.array([float(cell) for cell in heads])
     cells = [[cell for cell in row if is_number(cell)] for row in body]
-    cells = [row for row in cells if len(row) == len(names)]
+    cells = [row for row in cells if len(row) == len(numbers)]
     others = [[float(cell) for cell in row] for row in cells]
-    steps = len(names) > 2 and _in_equal_steps(names) and not any(map(_in_equal_steps, others))
-    briefest = min((sum(map(_decimals, row)) for row in cells), default=0)
-    brief = len(names) > 2 and sum(map(_decimals, heads)) < briefest and bool((np.diff(names) > 0).all())
-    if whole and names[0] in (0, 1) and (len(names) == 1 or _counts(names)):
-        if len(names) < 3:
-            return True if shorter and names[-1] < 2 else (None if shorter or all(outside) else _rare(others))
-        return True if not any(map(_counts, others)) else None
-    years = whole and bool(((names >= _YEARS[0]) & (names <= _YEARS[1])).all())
-    if steps:
-        if shorter or 2 * sum(outside) >= len(names) or len(names) >= MANY or years:
-            return True
+    is_whole = all(_WHOLE.fullmatch(cell) for cell in heads)
+    fewest = min((sum(map(_decimals, row)) for row in cells), default=0)
+    ascend = bool((np.diff(numbers) > 0).all())
+    return _Row(
+        numbers,
+        others,
+        outside=[_is_outside(number, column) for number, column in zip(numbers, below, strict=True)],
+        is_whole=is_whole,
+        are_years=is_whole and bool(((numbers >= _YEARS[0]) & (numbers <= _YEARS[1])).all()),
+        has_fewer_decimals=all(
+            _decimals(cell) < min(map(_decimals, column)) for cell, column in zip(heads, below, strict=True)
+        ),
+        is_briefer=len(numbers) > 2 and sum(map(_decimals, heads)) < fewest and ascend,
+        in_steps=len(numbers) > 2 and _in_equal_steps(numbers) and not any(map(_in_equal_steps, others)),
+    )
+
+
+def _counting_row(row: _Row) -> bool | None:
+    """Return whether a row 0, 1, 2, ... or 1, 2, 3, ... names the columns.
+
+    Three or more such numbers do, unless another row counts too. One or two are names if they also have
+    fewer decimals and begin with 0 (or are a single 1); undecided if one of the signs speaks for them.
+    """
+    count = len(row.numbers)
+    if count >= 3:
+        return None if any(map(_counts, row.others)) else True
+    if row.has_fewer_decimals and row.numbers[-1] < 2:
+        return True
+    if row.has_fewer_decimals or all(row.outside):
         return None
-    if len(names) > 1 and all(outside):
-        return True if years or (shorter and bool((names >= 0).all())) else None
-    unclear = shorter or brief or all(outside) or (years and len(names) > 2 and _counts(names))
-    return None if unclear else False
+    return _rare(row.others)
+
+
+def _is_series_of_names(row: _Row) -> bool:
+    """Return whether numbers in equal steps are names: by a second sign, or because they are many."""
+    half_outside = 2 * sum(row.outside) >= len(row.numbers)
+    return row.has_fewer_decimals or half_outside or len(row.numbers) >= MANY or row.are_years
+
+
+def _is_unclear(row: _Row) -> bool:
+    """Return whether one sign alone speaks for names: then neither names nor data are taken."""
+    years = row.are_years and len(row.numbers) > 2 and _counts(row.numbers)
+    return row.has_fewer_decimals or row.is_briefer or all(row.outside) or years
 
 
 def _rare(others: list[list[float]]) -> bool | None:
