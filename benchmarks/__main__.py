@@ -9,6 +9,7 @@ one second and writes nothing. Peers that nothing else needs are in the extra ``
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.metadata
 import json
 import os
@@ -70,47 +71,60 @@ def last() -> dict[str, Any]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
+def measure(name: str, chosen: argparse.Namespace) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Measure a case; return its rows, and a row for each peer that is missing with the reason."""
+    clock = time.process_time if chosen.cpu_time else time.perf_counter
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    measured: list[dict[str, Any]] = []
+    missing: list[dict[str, Any]] = []
+    for batch in chosen.batch or CASES[name][1]:
+        made = comparisons(name, batch, chosen.peers)
+        for who, reason in made[0].missing.items():
+            absent = {"case": name, "peer": who, "reason": reason}
+            if absent not in missing:
+                missing.append(absent)
+                print(f"{name}: {who} is not measured: {reason}", flush=True)
+        for comparison in made:
+            for row in rows(comparison, 1.0 if chosen.quick else chosen.seconds, clock):
+                measured.append(row | {"date": today})
+                low, high = row["interval"]
+                print(
+                    f"{name:9} {row['task']:8} batch {batch:5}  zoo {row['zoo_ms']:9.3f} ms  "
+                    f"{row['peer']:11} {row['ratio']:7.2f} ({low:.2f}-{high:.2f})",
+                    flush=True,
+                )
+    return measured, missing
+
+
+def save(before: dict[str, Any], done: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]]) -> Path:
+    """Write the result, in which the cases that are done replace those of before; return its path."""
+    kept: list[list[dict[str, Any]]] = []
+    for index, field in enumerate(("rows", "missing")):
+        of_case = {name: [row for row in before.get(field, []) if row["case"] == name] for name in CASES}
+        of_case |= {name: parts[index] for name, parts in done.items()}
+        kept.append([row for found in of_case.values() for row in found])
+    path = write("peers/cases", kept[0], command="python -m benchmarks", missing=kept[1], peers=versions())
+    (FOLDER / "table.md").write_text(table(*kept))
+    figure(kept[0]).savefig(FOLDER / "figure.svg", metadata={"Date": None})
+    return path
+
+
 def main() -> None:
     chosen = arguments()
     warnings.simplefilter("ignore")
     torch.set_num_threads(chosen.threads)
-    clock = time.process_time if chosen.cpu_time else time.perf_counter
-    measured: list[dict[str, Any]] = []
-    missing: list[dict[str, Any]] = []
-    for name in chosen.cases or CASES:
-        for batch in chosen.batch or CASES[name][1]:
-            made = comparisons(name, batch, chosen.peers)
-            for who, reason in made[0].missing.items():
-                row = {"case": name, "peer": who, "reason": reason}
-                if row not in missing:
-                    missing.append(row)
-                    print(f"{name}: {who} is not measured: {reason}", flush=True)
-            for comparison in made:
-                for row in rows(comparison, 1.0 if chosen.quick else chosen.seconds, clock):
-                    measured.append(row)
-                    low, high = row["interval"]
-                    print(
-                        f"{name:9} {row['task']:8} batch {batch:5}  zoo {row['zoo_ms']:9.3f} ms  "
-                        f"{row['peer']:11} {row['ratio']:7.2f} ({low:.2f}-{high:.2f})",
-                        flush=True,
-                    )
-    if chosen.quick or chosen.cpu_time or chosen.peers or chosen.batch:
-        print(table(measured, missing), end="")
-        return
     before = last()
-    kept = [row for row in before.get("rows", []) if chosen.cases and row["case"] not in chosen.cases]
-    order = list(CASES)
-    all_rows = sorted(
-        [*kept, *measured], key=lambda row: order.index(row["case"]) if row["case"] in order else 99
-    )
-    absent = [
-        row for row in before.get("missing", []) if chosen.cases and row["case"] not in chosen.cases
-    ] + missing
-    path = write("peers/cases", all_rows, command="python -m benchmarks", missing=absent, peers=versions())
+    done: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {}
+    looks = chosen.quick or chosen.cpu_time or chosen.peers or chosen.batch
+    for name in chosen.cases or CASES:
+        done[name] = measure(name, chosen)
+        if not looks:
+            path = save(before, done)  # after each case, so that an interrupted run keeps what it has
+    measured = [row for found, _ in done.values() for row in found]
+    print(table(measured, [row for _, absent in done.values() for row in absent]), end="")
+    if looks:
+        return
     now = json.loads(path.read_text())
-    (FOLDER / "table.md").write_text(table(all_rows, absent))
-    figure(all_rows).savefig(FOLDER / "figure.svg", metadata={"Date": None})
-    print(table(all_rows, absent), end="")
     same = before.get("hardware", {}).get("cpu") == now["hardware"]["cpu"]
     if same and before["versions"]["torch"] == now["versions"]["torch"]:
         for line in regressions(before["rows"], measured):

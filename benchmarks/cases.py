@@ -437,7 +437,10 @@ def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
 
 
 def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
-    """A dense VAE of binary images: one hidden layer each way (pythae's default networks)."""
+    """A dense VAE of binary images: one hidden layer each way (pythae's default networks).
+
+    zoo's samples are drawn pixels, pythae's are their probabilities.
+    """
     x = (torch.rand(batch, 1, 28, 28) > 0.5).float()
 
     def pythae() -> Jobs:
