@@ -26,7 +26,6 @@ LOST_RANKS = [
     DistStoreError("wait timeout after 300000ms, keys: /default_pg/0//worker"),
     RuntimeError(SILENT),
     RuntimeError("[gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:4711"),
-    OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)),
 ]
 OTHER_CAUSES = {
     "port": [DistNetworkError(PORT), OSError(errno.EADDRINUSE, "Address already in use")],
@@ -39,6 +38,7 @@ OTHER_CAUSES = {
         OSError(number, os.strerror(number))
         for number in (errno.ESTALE, errno.ETIMEDOUT, errno.EROFS, errno.ENOTCONN)
     ],
+    "connection": [OSError(n, os.strerror(n)) for n in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE)],
     "disk": [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "Input/output error")],
     "memory": [MemoryError(), RuntimeError("CUDA out of memory."), OSError(errno.ENOMEM, "no memory")],
 }

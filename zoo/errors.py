@@ -43,7 +43,7 @@ _NO_FILES = (  # a network's file system that is gone for a while, or was mounte
 )
 LOST = "Another process of this run was lost."
 _DISTRIBUTED = "torch.distributed"  # home of the errors of NCCL, gloo and the store of a process group
-_LOST_NUMBERS = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE)
+_NO_CONNECTION = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE)
 _LOST = (
     *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused"),
     *("Timed out waiting", "Application timeout caused pair closure", "No route to host"),
@@ -87,8 +87,8 @@ def cut_off(error: BaseException) -> str | None:
         is_runtime and any(text in message for text in _PORT)
     ):
         return "The port of this run's processes is in use by another program."
-    if isinstance(error, OSError) and error.errno in _LOST_NUMBERS:
-        return LOST
+    if isinstance(error, OSError) and error.errno in _NO_CONNECTION:
+        return f"The other end of a connection, or the reader of the output, is gone ({error.strerror})."
     if is_runtime and (_is_distributed(error) or any(text in message for text in _LOST)):
         return LOST
     return None
