@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 PARENT = "ZOO_PARENT"  # environment variable: id of the process that started this one
@@ -18,6 +20,7 @@ RANK_VARIABLES = {
     *("LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", "PL_GLOBAL_SEED", "PL_SEED_WORKERS"),
     *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
 }
+_command: list[str] = []
 # Signals that ask a process to end: SIGTERM, and SIGUSR2, which Slurm sends before a job's time is over.
 ENDING = (signal.SIGTERM, signal.SIGUSR2)
 
@@ -72,6 +75,16 @@ def _quota(group: Path) -> int:
         return -(-int(limit) // int(period)) if int(limit) > 0 else 2**30
     except (OSError, ValueError):  # no such limit; "max" is none
         return 2**30
+
+
+def remember_command(arguments: Sequence[str]) -> None:
+    """Keep the arguments of zoo with which the other processes of this job are started."""
+    _command[:] = [sys.executable, "-m", "zoo", *arguments]
+
+
+def this_command() -> list[str]:
+    """Return the command that starts another process like this one, which may be a fork or a script."""
+    return list(_command) or [sys.executable, *sys.orig_argv[1:]]
 
 
 def child_environment(rank: bool = False) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from zoo.cli.output import write_any_character
 from zoo.cli.parser import make_parser
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
-from zoo.processes import exit_with_parent, stop_on_signals
+from zoo.processes import exit_with_parent, remember_command, stop_on_signals
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [_expand_home(a) for a in arguments if a != "--debug"]
     try:
         if arguments[:1] == ["train"]:  # the rest is Hydra's grammar, not argparse's
+            remember_command(arguments)
             exit_with_parent()
             stop_on_signals()
             from zoo.cli.train import train

@@ -170,8 +170,9 @@ class Fit:
             torch.cuda.reset_peak_memory_stats()
         if not self.module.finished:
             path = None if self.resumed_at is None else str(self.last)
+            distributed.start_ranks(self.trainer.strategy)
             with float32_matmul(self.float32_matmul):
-                self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path, weights_only=True)
+                self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
         self.files.release()  # a run that was cut off in its evaluation has not been trained

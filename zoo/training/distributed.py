@@ -9,6 +9,7 @@ with gradients that are means over all processes.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -18,13 +19,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.utilities.distributed import _set_num_threads_if_needed
-from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
+from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 
 from zoo.errors import CUT_OFF, ZooError
-from zoo.processes import usable_cores
+from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
 
 FIND_UNUSED = "ddp_find_unused_parameters_true"  # Lightning's name of a strategy
@@ -32,7 +31,7 @@ GRACE = 15.0  # seconds for a job that lost a rank to end by itself
 
 
 class Averaging(DDPStrategy):
-    """Lightning's strategy, with zoo's launcher.
+    """Lightning's strategy, with zoo's settings.
 
     Args:
         find_unused: whether a backward pass may leave weights without a gradient, as with several players;
@@ -55,10 +54,6 @@ class Averaging(DDPStrategy):
             super().configure_ddp()
         else:  # there is nothing to average
             same_weights(self.model)
-
-    def _configure_launcher(self) -> None:
-        assert self.cluster_environment is not None
-        self._launcher = _Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
 
 
 def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None]:
@@ -91,26 +86,41 @@ def check_gradients(module: pl.LightningModule) -> None:
         )
 
 
-class _Launcher(_SubprocessScriptLauncher):
-    """Lightning's launcher, except that a job that lost a rank may still print why it ends."""
+def start_ranks(strategy: Strategy) -> None:
+    """Start the other processes of this machine with this one's command, unless a launcher has started all.
 
-    def launch(self, function: Any, *args: Any, trainer: Any = None, **kwargs: Any) -> Any:
-        self.cluster_environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
-        if not self.cluster_environment.creates_processes_externally:
-            self._call_children_scripts()
-            threading.Thread(target=self._watch, daemon=True, name="watch-ranks").start()
-        _set_num_threads_if_needed(num_processes=self.num_processes)
-        return function(*args, **kwargs)
+    Lightning then takes this process for one of them, by ``LOCAL_RANK``. Its own launcher would kill a job
+    that has lost a process before it can say why it ends.
+    """
+    if not isinstance(strategy, Averaging) or strategy.cluster_environment is None:
+        return
+    place = strategy.cluster_environment
+    if place.creates_processes_externally:
+        return
+    os.environ |= {
+        "MASTER_ADDR": place.main_address,
+        "MASTER_PORT": str(place.main_port),
+        "NODE_RANK": str(place.node_rank()),
+        "LOCAL_RANK": "0",
+        "WORLD_SIZE": str(strategy.num_processes * strategy.num_nodes),
+    }
+    command = this_command()
+    others = [
+        subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank)})
+        for rank in range(1, strategy.num_processes)
+    ]
+    threading.Thread(target=_watch, args=(others,), daemon=True, name="watch-ranks").start()
 
-    def _watch(self) -> None:
-        """End the job when a rank has failed and rank 0 does not notice it, since it waits for that rank."""
-        while all(process.poll() in (None, 0) for process in self.procs):
-            time.sleep(0.5)
-        time.sleep(GRACE)
-        for process in self.procs:
-            process.kill()
-        print("zoo: Another process of this run was lost.", file=sys.stderr, flush=True)
-        os._exit(CUT_OFF)
+
+def _watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End the job when a rank has failed and rank 0 does not notice it, since it waits for that rank."""
+    while all(process.poll() in (None, 0) for process in others):
+        time.sleep(0.5)
+    time.sleep(GRACE)
+    for process in others:
+        process.kill()
+    print("zoo: Another process of this run was lost.", file=sys.stderr, flush=True)
+    os._exit(CUT_OFF)
 
 
 class Agreement(pl.Callback):
