@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from zoo.data.frames import read_frame
+from zoo.data.tables import Table
 from zoo.errors import InvalidData
 
 RNG = np.random.default_rng(0)
@@ -131,3 +132,11 @@ def test_a_table_is_read_by_its_content_under_another_suffix(tmp_path):
     frame.to_csv(tmp_path / "z.xls", index=False, sep="\t")
     for name in ("x.csv", "y.parquet", "z.xls"):
         np.testing.assert_allclose(read_frame(tmp_path / name).body.to_numpy(), X)
+
+
+def test_a_line_of_totals_is_to_be_removed_and_not_every_column(tmp_path):
+    rows = "".join(f"{a},{b}\n" for a, b in X)
+    (tmp_path / "x.csv").write_text(f"a,b\n{rows}Total,\n")
+    with pytest.raises(InvalidData, match=r"row 61 is 'Total'.*remove them from the file") as refusal:
+        Table(path=tmp_path / "x.csv").setup()
+    assert "data.drop" not in str(refusal.value)

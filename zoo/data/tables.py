@@ -404,10 +404,13 @@ def _numbers(frames: Mapping[str, pd.DataFrame], path: Path) -> dict[str, np.nda
                 f"{path} holds no numbers ({shown}); a table has commas, semicolons, tabs, bars or blanks "
                 "between its cells and numbers below its names."
             )
-        raise InvalidData(
-            f"{path}: {shown}; every value must be a finite number, so correct these rows or leave columns "
-            f"out by {override('drop', findings.drop)}."
+        every = set(findings.drop) == {str(name) for name in next(iter(frames.values())).columns}
+        advice = (
+            "so correct these rows or remove them from the file, as a line of totals at its end"
+            if every  # without all its columns no table would be left
+            else f"so correct these rows or leave columns out by {override('drop', findings.drop)}"
         )
+        raise InvalidData(f"{path}: {shown}; every value must be a finite number, {advice}.")
     return arrays
 
 
