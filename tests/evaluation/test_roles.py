@@ -151,6 +151,7 @@ def test_a_run_can_be_judged_again_on_a_gpu(trained, monkeypatch):
     seen = []
     monkeypatch.setattr("zoo.running.judge.judge", lambda *given: seen.append(given[3].type))
     monkeypatch.setattr("zoo.running.provenance.hardware", Hardware)
+    monkeypatch.setattr("zoo.running.provenance.gpu_libraries", dict)
     for gpu in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda gpu=gpu: gpu)
         reevaluate(trained)
