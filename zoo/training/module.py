@@ -183,7 +183,9 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         started = time.perf_counter()
         x, y = unpack(batch)
-        torch.manual_seed(hash_seed(self.seed, self.updates, self.global_rank))  # dropout and the like
+        seed_generators(
+            hash_seed(self.seed, self.updates, self.global_rank), self.device
+        )  # dropout and the like
         row_keys = rng.keys(
             self.seed, self.updates, count=len(x), first=self.global_rank * len(x), device=self.device
         )
@@ -283,7 +285,8 @@ class TrainingModule(pl.LightningModule):
         if self._dry_run:
             return torch.zeros((), device=self.device)
         distributed.check_gradients(self)
-        parameters = [p for p in module.parameters() if p.grad is not None]
+        every = (p for group in optimizer.param_groups for p in group["params"])  # sooner than the module's
+        parameters = [p for p in every if p.grad is not None]
         clip = self.settings.clip
         norm = nn.utils.clip_grad_norm_(parameters, clip if clip is not None else math.inf)
         factor = self.schedule.factor(self.updates, self.update_seconds)
@@ -403,6 +406,17 @@ def label_argument(y: Tensor | None) -> dict[str, Tensor]:
 def hash_seed(*counters: int) -> int:
     """Return a seed for torch's generator, computed from several counters."""
     return rng.mix_integer(rng.stream(*counters)) % 2**63
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the CPU and of a device.
+
+    ``torch.manual_seed`` does so for every kind of device, and where one is not in use it keeps the call and
+    its whole stack for later, which takes longer than a small update.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def require(model: nn.Module, objective: str, protocol: type) -> None:
