@@ -1,11 +1,13 @@
 """Every family on ImageNet64 with five seeds on 64 GPUs: jobs, hours, storage and the cost of failures.
 
 Measured here: the floating-point operations of an update, counted by torch on the models that zoo's own
-configurations describe, and the sizes of records. Sizes, batches and lengths are those of the sweep itself,
+configurations describe, and the sizes of records; the kernels of an update are those that
+benchmarks/launches.py has counted. An update takes as long as computing on all GPUs of its job, or launching
+its kernels, whichever is longer. Sizes, batches, lengths and GPUs are those of the sweep itself,
 sweeps/imagenet64.yaml. Assumed: the table ASSUMPTIONS and, where a paper does not say how long to train, 100
 epochs. All else follows.
 
-    python benchmarks/scaling_plan.py       # writes results/scaling/plan.{json,md}
+    python benchmarks/scaling_plan.py       # reads launches.json in results/scaling, writes plan.{json,md}
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from __future__ import annotations
 import json
 import math
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import yaml
@@ -27,9 +30,14 @@ import zoo
 from zoo.config import compose_run, options, to_dict
 from zoo.config.compose import merged
 from zoo.factory import instantiate
+from zoo.training.settings import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "scaling"
+LAUNCHES = RESULTS / "launches.json"  # of benchmarks/launches.py
+T = TypeVar("T")
+Update = Callable[[Any, Tensor], None]  # the forward and backward pass of one update of a model
+Count = Callable[[Any, Update, Tensor], T]
 SHAPE = (3, 64, 64)
 PLANNED = yaml.safe_load((ROOT / "sweeps" / "imagenet64.yaml").read_text())
 # The overrides of each model or recipe, in the order of the sweep.
@@ -51,7 +59,7 @@ ASSUMPTIONS = {
     "gpus_per_node": Assumption(
         PLANNED["overrides"]["trainer.devices"],
         "GPUs",
-        "a usual node; each job has one: trainer=ddp trainer.devices=8",
+        "a usual node; a job has one, or a single GPU where launching takes longer than computing on eight",
     ),
     "seeds": Assumption(len(PLANNED["blocks"][0]["grid"]["seed"]), "runs of each model", "the question"),
     "images": Assumption(
@@ -62,6 +70,8 @@ ASSUMPTIONS = {
     "use_convolution": Assumption(0.25, "of the peak", "assumed for convolutions of 64 channels and more"),
     "use_small": Assumption(0.10, "of the peak", "assumed for many small or sequential operations"),
     "scaling": Assumption(0.90, "of eight GPUs' speed", "assumed for eight GPUs of a node against one"),
+    "kernel": Assumption(5e-6, "s", "assumed for eager torch: the host's time to launch a kernel"),
+    "view": Assumption(1.5e-6, "s", "assumed for eager torch: the host's time to make a view"),
     "beside": Assumption(0.05, "of training", "assumed for validation and the protocol"),
     "gpu_hours_per_failure": Assumption(
         54 * 24 * 16384 / 419,
@@ -89,6 +99,7 @@ class Entry:
         batch: examples of an update.
         updates: number of updates of the model.
         averaged: whether a moving average of the weights is kept.
+        devices: number of GPUs of a job.
         use: the assumption on the use of the GPU.
         source: source of the size, the batch and the length.
         counted: another model and settings whose operations are counted instead: as many, but faster.
@@ -104,6 +115,7 @@ class Entry:
     updates: int = 1
     calls: float = 1.0
     averaged: bool = False
+    devices: int = 1
 
 
 def planned(
@@ -113,9 +125,9 @@ def planned(
     overrides = BLOCKS[name]
     settings = {key.removeprefix("model."): v for key, v in overrides.items() if key.startswith("model.")}
     batch, updates = overrides["training.batch_size"], overrides["training.updates"]
-    return Entry(
-        name, use, batch, source, settings, counted, updates, calls, overrides.get("training.ema", 0.0) > 0
-    )
+    averaged = overrides.get("training.ema", 0.0) > 0
+    devices = overrides.get("trainer.devices", PLANNED["overrides"]["trainer.devices"])
+    return Entry(name, use, batch, source, settings, counted, updates, calls, averaged, devices)
 
 
 UNET = BLOCKS["iddpm_cifar10"]["model.unet"]
@@ -183,13 +195,20 @@ def operations(entry: Entry) -> tuple[int, float]:
     They are counted on the meta device, without computing; a model that branches on values needs the CPU.
     """
     size = sum(p.numel() for p in _on_meta(entry.name, entry.settings).parameters())
+    return size, on_each_device(entry, _flops) * entry.calls
+
+
+def on_each_device(entry: Entry, count: Count[T]) -> T:
+    """Return ``count(model, update, x)`` on the meta device; on the CPU if the model branches on values.
+
+    ``update(model, x)`` is the forward and backward pass of one update.
+    """
     counted = entry.counted or (entry.name, entry.settings)
     try:
         with torch.device("meta"):
-            flops = _count(_on_meta(*counted))
+            return _counted(_on_meta(*counted), count)
     except RuntimeError:
-        flops = _count(_build(*counted))
-    return size, flops * entry.calls
+        return _counted(_build(*counted), count)
 
 
 def _build(name: str, settings: dict[str, Any]) -> Any:
@@ -223,13 +242,17 @@ class _NoModules:
         pass
 
 
-def _count(model: Any) -> float:
+def _counted(model: Any, count: Count[T]) -> T:
     update = _matching if hasattr(model, "matching_loss") else _likelihood
     if model.likelihood == "none":
         update = _adversarial
     x = torch.zeros(1, *SHAPE)
     if x.device.type == "cpu":
         update(model, x)  # what a model computes only once, such as spectral norms, is not counted
+    return count(model, update, x)
+
+
+def _flops(model: Any, update: Update, x: Tensor) -> float:
     counter = FlopCounterMode(display=False)
     counter.mod_tracker = _NoModules()  # type: ignore[assignment]
     with counter:
@@ -268,7 +291,7 @@ def checkpoint_bytes(size: int, entry: Entry) -> int:
 
 
 def failure_rate(preempted: bool) -> float:
-    """Return the failures per hour of a job on one node."""
+    """Return the failures per hour of a job: a node's failure ends all its jobs."""
     hardware = A["gpus_per_node"] / A["gpu_hours_per_failure"]
     return hardware + 1 / A["sweep_hours"] + (1 / A["preempted_hours"] if preempted else 0.0)
 
@@ -276,10 +299,13 @@ def failure_rate(preempted: bool) -> float:
 def row(entry: Entry) -> dict[str, Any]:
     """Return the plan for one model."""
     size, flops = operations(entry)
-    update = flops * entry.batch
-    total = update * entry.updates
-    gpu_hours = total / (A["peak"] * A[f"use_{entry.use}"]) / 3600 * (1 + A["beside"])
-    hours = gpu_hours / (A["gpus_per_node"] * A["scaling"])
+    counted = json.loads(LAUNCHES.read_text())["models"][entry.name]
+    total = flops * entry.batch * entry.updates
+    computing = flops * entry.batch / (A["peak"] * A[f"use_{entry.use}"])  # seconds of an update on one GPU
+    node = computing / (A["gpus_per_node"] * A["scaling"])
+    computing = node if entry.devices > 1 else computing
+    launching = counted["kernels"] * A["kernel"] + counted["views"] * A["view"]
+    hours = entry.updates * max(computing, launching) / 3600 * (1 + A["beside"])
     write, start = write_hours(size, entry), A["start_hours"]
     plan: dict[str, Any] = {
         "model": entry.name,
@@ -290,8 +316,13 @@ def row(entry: Entry) -> dict[str, Any]:
         "updates": entry.updates,
         "total_flops": total,
         "use": A[f"use_{entry.use}"],
+        **counted,
+        "devices": entry.devices,
+        "computing_seconds": computing,
+        "computing_seconds_on_a_node": node,
+        "launching_seconds": launching,
         "hours": hours,
-        "gpu_hours": hours * A["gpus_per_node"] * A["seeds"],
+        "gpu_hours": hours * entry.devices * A["seeds"],
         "checkpoint_bytes": checkpoint_bytes(size, entry),
         "write_hours": write,
         "source": entry.source,
@@ -318,7 +349,7 @@ def storage(rows: list[dict[str, Any]]) -> dict[str, float]:
     def mean(name: str) -> float:
         return sum((folder / name).stat().st_size for folder in records) / len(records)
 
-    logged = [r["updates"] / 10 for r in rows]  # training.log_every
+    logged = [min(r["updates"] / 10, ROWS) for r in rows]  # training.log_every, within its budget
     lines = [len((f / "curves.csv").read_text().splitlines()) for f in records]
     line = mean("curves.csv") / (sum(lines) / len(lines))
     return {
@@ -331,21 +362,20 @@ def storage(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def totals(rows: list[dict[str, Any]]) -> dict[str, float]:
-    nodes = A["gpus"] / A["gpus_per_node"]
-    node_hours = sum(r["hours"] for r in rows) * A["seeds"]
+    gpu_hours = sum(r["gpu_hours"] for r in rows)
     longest = max(r["hours"] for r in rows)
     result = {
         "jobs": len(rows) * A["seeds"],
-        "gpu_hours": node_hours * A["gpus_per_node"],
-        "days_at_least": max(node_hours / nodes, longest) / 24,
+        "gpu_hours": gpu_hours,
+        "days_at_least": max(gpu_hours / A["gpus"], longest) / 24,
         "longest_job_hours": longest,
         "total_flops": sum(r["total_flops"] for r in rows) * A["seeds"],
     }
     for name in ("own", "shared"):
-        spent = sum(r[name]["expected_hours"] for r in rows) * A["seeds"]
-        default = sum(r[name]["expected_hours_by_default"] for r in rows) * A["seeds"]
-        result[f"{name}_wasted_share"] = 1 - node_hours / spent
-        result[f"{name}_wasted_share_by_default"] = 1 - node_hours / default
+        spent = sum(r[name]["expected_hours"] * r["devices"] for r in rows) * A["seeds"]
+        default = sum(r[name]["expected_hours_by_default"] * r["devices"] for r in rows) * A["seeds"]
+        result[f"{name}_wasted_share"] = 1 - gpu_hours / spent
+        result[f"{name}_wasted_share_by_default"] = 1 - gpu_hours / default
         result[f"{name}_failures"] = sum(r[name]["failures"] for r in rows) * A["seeds"]
     return result
 
@@ -377,8 +407,11 @@ def markdown(plan: dict[str, Any]) -> dict[str, str]:
         "FLOP/example",
         "batch",
         "updates",
-        "FLOP/run",
         "of peak",
+        "kernels/update",
+        "GPUs",
+        "computing (ms)",
+        "launching (ms)",
         "h/run",
         "GPU-h, all seeds",
     ]
@@ -424,7 +457,9 @@ def markdown(plan: dict[str, Any]) -> dict[str, str]:
 
 def _job(r: dict[str, Any]) -> list[str]:
     size = [r["model"], si(r["parameters"]), si(r["flops_per_example"]), str(r["batch"]), f"{r['updates']:,}"]
-    return [*size, si(r["total_flops"]), f"{r['use']:.0%}", f"{r['hours']:,.1f}", f"{r['gpu_hours']:,.0f}"]
+    update = [f"{1000 * r[f'{part}_seconds']:,.1f}" for part in ("computing", "launching")]
+    times = [*update, f"{r['hours']:,.1f}", f"{r['gpu_hours']:,.0f}"]
+    return [*size, f"{r['use']:.0%}", f"{r['kernels']:,}", str(r["devices"]), *times]
 
 
 def _pace(kind: dict[str, float]) -> list[str]:

@@ -7,6 +7,7 @@ the workers are simulated: a worker computes, saves a checkpoint (a file too), d
 node or with its sweep, is pre-empted, meets a full disk, diverges, fails, or ends.
 
     python benchmarks/scheduler_simulation.py       # reads plan.json in results/scaling, writes simulation.*
+    python benchmarks/scheduler_simulation.py ImageNet64    # only the scenarios with this in their name
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import math
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections import Counter, deque
@@ -55,6 +57,7 @@ class Cluster:
 
     Attributes:
         slots, slots_per_node: slots in all, and slots that fail with a node.
+        widest: largest number of slots of a job.
         worker_hours: mean hours between two deaths of one slot's worker (memory, kernel, its GPU).
         node_hours: mean hours between two failures of one node, which is then gone for ``repair_hours``.
         preempted_hours: mean hours until the cluster takes a slot from a job.
@@ -68,6 +71,7 @@ class Cluster:
 
     slots: int = 64
     slots_per_node: int = 8
+    widest: int = 1
     worker_hours: float = math.inf
     node_hours: float = math.inf
     preempted_hours: float = math.inf
@@ -94,12 +98,13 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Work:
-    """One job: hours of training on its slot, in equal intervals between checkpoints; its end."""
+    """One job: hours of training on slots of one node, in equal intervals between checkpoints; its end."""
 
     hours: float
     intervals: int
     status: str = "finished"
     share: float = 1.0
+    slots: int = 1
 
     @property
     def interval(self) -> float:
@@ -121,7 +126,7 @@ class Worker:
     cluster: Machines
     directory: Path
     work: Work
-    slot: int | None = None
+    slots: tuple[int, ...] = ()
     began: float = 0.0
     saved: int = 0  # intervals in the checkpoint that it started from
     recorded: bool = False
@@ -235,7 +240,7 @@ class Machines(Local):
         self.events["node failures"] += 1
         self.down[node] = self.now + self.about.repair_hours
         for slot in range(node * per, (node + 1) * per):
-            if slot in self.running:
+            if slot in self.running:  # a job with several slots ends with the first of them
                 self.end(self.running[slot], KILLED)
         self.free = [slot for slot in self.free if slot // per != node]
         self._at(self.down[node], lambda: self._repaired(node))
@@ -251,7 +256,7 @@ class Machines(Local):
             return
         self.events["sweep deaths"] += 1
         self.waiting.clear()
-        for worker in list(self.running.values()):  # they end with their parent
+        for worker in {id(w): w for w in self.running.values()}.values():  # they end with their parent
             self.end(worker, 130)
         raise SweepKilled
 
@@ -267,12 +272,29 @@ class Machines(Local):
         return worker
 
     def _dispatch(self) -> None:
-        while self.waiting and self.free:
-            self._begin(self.waiting.popleft(), self.free.pop())
+        """Start the waiting jobs that there is room for; one may overtake another that needs a whole node."""
+        for worker in list(self.waiting):
+            if not self.free:
+                return
+            if worker in self.waiting and (slots := self._room(worker.work.slots)):
+                self.waiting.remove(worker)
+                self._begin(worker, slots)
 
-    def _begin(self, worker: Worker, slot: int) -> None:
-        worker.slot, worker.began = slot, self.now
-        self.running[slot] = worker
+    def _room(self, count: int) -> tuple[int, ...]:
+        """Take this many free slots of one node, the fullest that has them; none if no node has."""
+        if self.about.widest == 1:
+            return (self.free.pop(),)
+        by_node: dict[int, list[int]] = {}
+        for slot in self.free:
+            by_node.setdefault(slot // self.about.slots_per_node, []).append(slot)
+        fitting = [slots for slots in by_node.values() if len(slots) >= count]
+        taken = tuple(min(fitting, key=len)[:count]) if fitting else ()
+        self.free = [slot for slot in self.free if slot not in taken]
+        return taken
+
+    def _begin(self, worker: Worker, slots: tuple[int, ...]) -> None:
+        worker.slots, worker.began = slots, self.now
+        self.running |= dict.fromkeys(slots, worker)
         self.events["starts"] += 1
         if ended(worker.directory) is not None:  # the first step of zoo.running.run.run
             self.events["started for nothing"] += 1
@@ -324,7 +346,7 @@ class Machines(Local):
         Record(name, "simulated", "unknown", "none", 0, status, reason).write(worker.directory)
         worker.recorded = True
         self.completed[name] += 1
-        self.hours["work"] += worker.work.until_end
+        self.hours["work"] += worker.work.until_end * len(worker.slots)
         leave = self.now + self.about.leave_hours
         self._at(leave, partial(self.end, worker, 0 if status == "finished" else 2), worker)
 
@@ -334,23 +356,24 @@ class Machines(Local):
             return
         worker.code = code
         self.ended += 1
-        if worker.slot is None:  # it still waits for a slot
+        if not worker.slots:  # it still waits for a slot
             with contextlib.suppress(ValueError):
                 self.waiting.remove(worker)
             return
         self.events[name] += bool(name)
-        del self.running[worker.slot]
-        if worker.slot // self.about.slots_per_node not in self.down:
-            self.free.append(worker.slot)
-        spent = self.now - worker.began
+        for slot in worker.slots:
+            del self.running[slot]
+        if worker.slots[0] // self.about.slots_per_node not in self.down:
+            self.free += worker.slots
+        spent, wide = self.now - worker.began, len(worker.slots)
         full, lost, writing = worker.done(self.now)
-        self.hours["occupied"] += spent
-        self.hours["starting"] += min(spent, self.about.start_hours)
-        self.hours["writing"] += writing
+        self.hours["occupied"] += wide * spent
+        self.hours["starting"] += wide * min(spent, self.about.start_hours)
+        self.hours["writing"] += wide * writing
         if worker.recorded:
             (worker.directory / CHECKPOINT).unlink(missing_ok=True)
         else:
-            self.hours["lost"] += lost
+            self.hours["lost"] += wide * lost
             self.events["cut off"] += code != 0
             if full:
                 (worker.directory / CHECKPOINT).write_text(json.dumps(worker.saved + full))
@@ -428,7 +451,7 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
         events=dict(sorted((k, v) for k, v in machines.events.items() if k)),
         wasted_share=1 - hours["work"] / hours["occupied"],
         idle_share=1 - hours["occupied"] / (cluster.slots * finished),
-        expected_hours=sum(expected_occupation(work, cluster) for work in works),
+        expected_hours=sum(work.slots * expected_occupation(work, cluster) for work in works),
     )
 
 
@@ -507,13 +530,13 @@ def many(count: int, cluster: Cluster, mean_hours: float = 8.0, seed: int = 0) -
 
 
 def planned(kind: str) -> tuple[list[Work], Cluster]:
-    """Return the sweep in ``results/scaling/plan.json``, a node a job, on a private or shared cluster."""
+    """Return the sweep in ``results/scaling/plan.json``, a slot a GPU, on a private or shared cluster."""
     plan = json.loads((RESULTS / "plan.json").read_text())
     given = {name: item["value"] for name, item in plan["assumptions"].items()}
-    nodes = int(given["gpus"] / given["gpus_per_node"])
     cluster = Cluster(
-        slots=nodes,
-        slots_per_node=1,
+        slots=int(given["gpus"]),
+        slots_per_node=int(given["gpus_per_node"]),
+        widest=max(row["devices"] for row in plan["rows"]),
         node_hours=given["gpu_hours_per_failure"] / given["gpus_per_node"],
         preempted_hours=given["preempted_hours"] if kind == "shared" else math.inf,
         sweep_hours=given["sweep_hours"],
@@ -522,7 +545,11 @@ def planned(kind: str) -> tuple[list[Work], Cluster]:
         again_hours=given["again_hours"],
     )
     rows = sorted(plan["rows"], key=lambda row: -row["hours"])  # the longest first
-    works = [Work(row["hours"], row[kind]["validations"]) for row in rows for _ in range(int(given["seeds"]))]
+    works = [
+        Work(row["hours"], row[kind]["validations"], slots=row["devices"])
+        for row in rows
+        for _ in range(int(given["seeds"]))
+    ]
     return works, cluster
 
 
@@ -574,8 +601,12 @@ def main() -> None:
         "ImageNet64, own": lambda: planned("own"),
         "ImageNet64, shared": lambda: planned("shared"),
     }
-    scenarios = {}
+    file, wanted = RESULTS / "simulation.json", sys.argv[1:] or [""]
+    scenarios = json.loads(file.read_text())["scenarios"] if file.exists() else {}
+    scenarios = {name: scenarios.get(name) for name in setups}
     for name, setup in setups.items():
+        if scenarios[name] is not None and not any(word in name for word in wanted):
+            continue
         works, cluster = setup()
         begun = time.perf_counter()
         outcome = simulate(works, cluster)
@@ -591,7 +622,7 @@ def main() -> None:
         assert outcome.sound, f"{name}: a job was lost, done twice or recorded wrongly."
     RESULTS.mkdir(parents=True, exist_ok=True)
     record = {"command": "python benchmarks/scheduler_simulation.py", "seed": 0, "scenarios": scenarios}
-    (RESULTS / "simulation.json").write_text(json.dumps(record, indent=1) + "\n")
+    file.write_text(json.dumps(record, indent=1) + "\n")
     text = markdown(scenarios)
     (RESULTS / "simulation.md").write_text(text)
     print(text)

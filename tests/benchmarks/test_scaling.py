@@ -8,6 +8,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import launches
 import pytest
 import scaling_plan
 import scheduler_simulation as simulation
@@ -120,6 +121,7 @@ def test_the_planned_sweep_can_be_started():
     for config, entry in zip(configs, scaling_plan.SWEEP, strict=True):
         assert (config.training.batch_size, config.training.updates) == (entry.batch, entry.updates)
         assert entry.batch % config.trainer.devices == 0
+        assert entry.devices == config.trainer.devices
         assert (config.training.ema > 0) == entry.averaged
         for name, value in entry.settings.items():
             assert config.model[name] == value
@@ -134,7 +136,10 @@ def test_the_committed_simulation_lost_no_job():
         outcome = scenario["outcome"]
         assert outcome["lost"] == outcome["twice"] == outcome["wrong"] == []
         assert outcome["hours"]["work"] > 0
-        assert outcome["wasted_share"] == pytest.approx(scenario["closed_form_wasted_share"], rel=1 / 6)
+        expected = pytest.approx(scenario["closed_form_wasted_share"], rel=1 / 6, abs=1e-3)
+        assert (
+            outcome["wasted_share"] == expected
+        )  # the own cluster's one failure in two sweeps may not occur
     assert harsh["outcome"]["events"]["resumed"] > 1000
 
 
@@ -144,3 +149,30 @@ def test_operations_are_counted_without_computing():
     assert size > 1000
     assert scaling_plan.operations(replace(entry, calls=3.0))[1] == 3 * once
     assert once > 2 * size  # a convolution uses its weight at many places
+
+
+@pytest.mark.parametrize("name", ["realnvp_cifar10", "vae_hierarchical"])
+def test_an_update_launches_as_many_kernels_as_the_plan_says(name):
+    counted = json.loads(scaling_plan.LAUNCHES.read_text())["models"]
+    assert set(counted) == set(scaling_plan.BLOCKS)
+    assert launches.launches(scaling_plan.ENTRIES[name]) == pytest.approx(counted[name], rel=0.05)
+
+
+def test_models_that_are_bound_by_launches_have_one_gpu():
+    rows = json.loads((ROOT / "results/scaling/plan.json").read_text())["rows"]
+    counted = json.loads(scaling_plan.LAUNCHES.read_text())["models"]
+    for row in rows:
+        bound = row["launching_seconds"] > row["computing_seconds_on_a_node"]
+        assert row["devices"] == (1 if bound else 8), row["model"]
+        assert row["kernels"] == counted[row["model"]]["kernels"]
+        update = max(row["computing_seconds"], row["launching_seconds"])
+        assert row["hours"] == pytest.approx(row["updates"] * update / 3600 * 1.05)
+
+
+def test_a_job_with_several_gpus_waits_for_a_whole_node():
+    quiet = Cluster(slots=16, slots_per_node=8, widest=8)
+    outcome = simulate([Work(1.0, 1, slots=1)] * 2 + [Work(1.0, 1, slots=8)] * 2, quiet)
+    assert outcome.hours["work"] == pytest.approx(18)
+    assert 2 < outcome.makespan_hours < 2.1, (
+        "the short jobs share a node, which the second wide job waits for"
+    )

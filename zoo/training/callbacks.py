@@ -109,7 +109,7 @@ class Curves(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
         # an update before a validation is logged with it
-        if pl_module.updates % pl_module.settings.log_every == 0 and not pl_module.validates:
+        if pl_module.updates % pl_module.log_every == 0 and not pl_module.validates:
             self.write(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -26,7 +26,7 @@ from zoo.training.compile import CompiledLoss
 from zoo.training.optimizers import Optimizer, step_if_finite
 from zoo.training.reports import Report
 from zoo.training.schedule import Schedule
-from zoo.training.settings import TrainingSettings
+from zoo.training.settings import TrainingSettings, logged_every
 from zoo.training.stability import Stability
 
 
@@ -81,6 +81,7 @@ class TrainingModule(pl.LightningModule):
         self.ema = averaged_copy(model, values.ema) if values.ema else None
         self.schedule = Schedule(values.schedule, values.updates, values.warmup, values.max_seconds)
         self.validate_every = max(1, values.updates // max(1, values.validations))
+        self.log_every = logged_every(values.log_every, values.updates, values.validations)
         self.compiled_loss = CompiledLoss(self.loss, model) if values.compile else None
         self.updates = self.images_seen = 0
         self.update_seconds = 0.0
@@ -206,7 +207,7 @@ class TrainingModule(pl.LightningModule):
 
     def _reads_late(self, update: int) -> bool:
         """Return whether the values of an update may be read after the next one, without waiting for them."""
-        read = update % self.settings.log_every == 0 or update % self.validate_every == 0
+        read = update % self.log_every == 0 or update % self.validate_every == 0
         read |= update >= self.schedule.updates or self.schedule.max_seconds is not None
         return self.device.type in reports.LATE and not read
 

@@ -8,6 +8,23 @@ from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, S
 from zoo.training.optimizers import OptimizerName
 from zoo.training.schedule import Shape
 
+ROWS = 2000  # largest number of rows of a run's curves; 10,000 runs of 100,000 rows are no table for W&B
+
+
+def logged_every(log_every: int, updates: int, validations: int) -> int:
+    """Return the updates between two rows: the least multiple of ``log_every`` within :data:`ROWS`.
+
+    Args:
+        log_every: the setting.
+        updates: number of updates of the run.
+        validations: number of validations, each of which has a row too.
+
+    >>> logged_every(10, 10_000, 20), logged_every(10, 2_000_000, 20), logged_every(7, 20_000, 0)
+    (10, 1020, 14)
+    """
+    rows = max(1, ROWS - validations)
+    return log_every * max(1, -(-updates // (rows * log_every)))
+
 
 @settings
 class TrainingSettings:
@@ -39,7 +56,8 @@ class TrainingSettings:
         validate_samples: samples, from the same latents each time, whose energy distance to as many
             validation examples is a curve too (:class:`~zoo.training.callbacks.SampleDistance`). It chooses
             no checkpoint. 0: none.
-        log_every: updates between two logged values.
+        log_every: updates between two logged values. A run of more than :data:`ROWS` rows logs more seldom:
+            see :func:`logged_every`.
         accumulate: pieces that each process's part of a batch is split into, to save memory. The gradients
             add up to those of the whole batch, except for batch norm and torch's own dropout.
         compile: let torch compile the loss, and check its gradients first; see
