@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -9,10 +10,12 @@ import signal
 import time
 
 import pytest
+from rich.console import Console
 
 from zoo.errors import CUT_OFF, ZooError
 from zoo.processes import ENDING, child_environment
-from zoo.sweep import slurm
+from zoo.record import Record
+from zoo.sweep import run_sweep, slurm
 from zoo.sweep.slurm import FOLDER, Slurm, Task, is_slurm, launcher_settings
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
@@ -21,13 +24,19 @@ JOB = ["model=maf", "data=moons", "launcher=slurm", "hydra.launcher.partition=gp
 
 COMMANDS = {
     "srun": "",
-    "squeue": 'test -e "$PLACE/down" && exit 1; cat "$PLACE/queue"',
+    "squeue": 'echo >> "$PLACE/squeue-calls"; test -e "$PLACE/down" && exit 1; cat "$PLACE/queue"',
     "sbatch": """
         test -e "$PLACE/unreached" && { echo "Unable to contact slurm controller" >&2; exit 1; }
         grep -q partition=nowhere "$1" && { echo "invalid partition specified: nowhere" >&2; exit 1; }
         number=$(($(wc -l < "$PLACE/queue") + 1))
+        echo >> "$PLACE/sbatch-calls"
         name=$(sed -n "s/#SBATCH --job-name=//p" "$1" | tr -d "'")
-        echo "$number|PENDING|$name" >> "$PLACE/queue"
+        last=$(sed -n "s/#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p" "$1")
+        if test -n "$last"; then
+            for task in $(seq 0 "$last"); do echo "${number}_$task|PENDING|$name" >> "$PLACE/queue"; done
+        else
+            echo "$number|PENDING|$name" >> "$PLACE/queue"
+        fi
         cp "$1" "$PLACE/$number.sh"
         echo "Submitted batch job $number"
     """,
@@ -125,6 +134,91 @@ def test_a_sweep_waits_for_slurm_and_gives_up_after_minutes(place, monkeypatch):
     now += 100
     assert launcher.start(JOB, place / "run", 1).number == "1"
     assert launcher.queue.pause == 1.0
+
+
+def calls(place, command):
+    file = place / f"{command}-calls"
+    return len(file.read_text()) if file.exists() else 0
+
+
+SWEEP = """
+overrides: {model: maf, data: moons, logger: none, launcher: slurm}
+grid: {seed: "range(0,100)"}
+"""
+
+
+def sweep(place, *extra, **settings):
+    file = place / "many.yaml"
+    file.write_text(SWEEP.replace('"range(0,100)"', str(list(range(100)))))
+    console = Console(file=io.StringIO(), width=200)
+    jobs = run_sweep(str(file), extra, out=place / "runs", console=console, **settings)[1]
+    return jobs, console.file.getvalue()
+
+
+def test_a_hundred_jobs_are_one_array_that_needs_no_sweep(place, monkeypatch):
+    jobs, printed = sweep(place, submit=True, parallel=8)
+    assert "Submitted 100 jobs. They need no sweep" in printed
+    assert (calls(place, "sbatch"), len(queue(place))) == (1, 100)
+    assert calls(place, "squeue") <= 3
+    script = (place / "1.sh").read_text()
+    assert "#SBATCH --array=0-99%8" in script
+    assert re.search(r"^srun .*--wait=0 ", script, re.M)
+    launcher = Slurm(JOB, every=0)  # of a later sweep
+    job = launcher.attach(jobs[41].directory)
+    assert launcher.queue.pause == slurm.RARELY
+    monkeypatch.setattr(slurm, "RARELY", 0.0)
+    launcher.queue.refresh()
+    assert (job.number, job.queued) == ("1_41", True)
+    assert launcher.attach(place / "elsewhere" / jobs[41].directory.name) is None
+    queue(place, "1_41|PENDING", "1_41|RUNNING")
+    assert job.poll() is None
+    assert not job.queued
+    (job.folder / "1_41_0_result.pkl").write_bytes(pickle.dumps(("success", 2)))
+    assert job.poll() == 2
+    queue(place, "1_7|PENDING", "1_7|CANCELLED")
+    assert "Submitted 1 jobs (99 were there" in sweep(place, submit=True)[1]
+    assert (calls(place, "sbatch"), len(queue(place))) == (2, 101), "only the one that was cancelled"
+
+
+def test_jobs_of_different_shapes_are_different_arrays(place):
+    (place / "runs").mkdir()
+    memory = [f"hydra.launcher.mem_gb={size}" for size in (8, 8, 64, 64, 64)]
+    jobs = [([*JOB, f"seed={i}", size], place / "runs" / str(i)) for i, size in enumerate(memory)]
+    for _, directory in jobs:
+        directory.mkdir()
+    assert Slurm(JOB, every=0).submit(jobs, 4)
+    assert [len([line for line in queue(place) if line.startswith(f"{n}_")]) for n in (1, 3)] == [2, 3]
+    assert "--mem=64GB" in (place / "3.sh").read_text()
+
+
+def test_a_sweep_follows_its_array_with_few_questions(place, monkeypatch):
+    monkeypatch.setattr(Slurm, "pace", 0.01)
+
+    def ended(job):
+        """The run of a task finishes as soon as the sweep looks at it."""
+        Record(job.directory.name, "maf", "flow", "moons", 0, "finished").write(job.directory)
+        return 0
+
+    monkeypatch.setattr(slurm.Submitted, "poll", ended)
+    jobs, _ = sweep(place, parallel=40)
+    assert {job.state for job in jobs} == {"finished"}
+    assert calls(place, "sbatch") == 3, "40, 40 and 20"
+    assert calls(place, "squeue") <= 6
+
+
+def test_a_task_of_an_array_puts_itself_alone_back_into_the_queue(place, monkeypatch):
+    for name, value in {"JOB_ID": "91", "ARRAY_JOB_ID": "91", "ARRAY_TASK_ID": "3"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    for name, text in {"squeue": "echo RUNNING", "scontrol": 'echo "$@" > "$PLACE/asked"'}.items():
+        (place / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (place / "bin" / name).chmod(0o755)
+    assert Task([], place / "run", 1, 3).requeue()
+    assert (place / "asked").read_text() == "requeue 91_3\n"
+
+
+def test_submitting_needs_a_queue_and_no_search(place):
+    with pytest.raises(ZooError, match="it needs launcher=slurm"):
+        sweep(place, "launcher=local", submit=True)
 
 
 @pytest.mark.parametrize(("rank", "code"), [("1", 0), ("0", CUT_OFF)])

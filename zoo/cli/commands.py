@@ -31,11 +31,12 @@ def sweep(options: Namespace) -> int:
         out=options.out,
         parallel=options.jobs,
         dry_run=options.dry_run,
+        submit=options.submit,
         retry_failed=options.retry_failed,
         again=options.again,
         check=check_jobs,
     )
-    if options.dry_run:
+    if options.dry_run or options.submit:
         return 0
     # Only the jobs of this plan: the directory may hold runs of an earlier version of the sweep.
     ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]

@@ -106,10 +106,14 @@ class Job:
 
     def start(self, launcher: Launcher, threads: int) -> bool:
         """Start the job; return False if the launcher has no room for it yet."""
+        self.prepare()
+        return self.follow(launcher.start(self.overrides, self.directory, threads))
+
+    def prepare(self) -> None:
+        """Make the run's directory."""
         self.created = self.created or not self.directory.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / PROGRESS).unlink(missing_ok=True)
-        return self.follow(launcher.start(self.overrides, self.directory, threads))
 
     def follow(self, worker: Worker | None) -> bool:
         """Watch a worker from now on; return whether there is one."""

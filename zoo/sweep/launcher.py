@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Protocol, runtime_checkable
 
 from zoo.config import compose_run, run_dir_override
 from zoo.processes import JOBS, child_environment
@@ -49,7 +49,9 @@ class Launcher(Protocol):
 
     lasting: bool
     parallel: int | None
-    pace: float
+
+    @property
+    def pace(self) -> float: ...
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker | None:
         """Start a run, which prints to ``log.txt`` in its directory; None if there is no room yet.
@@ -62,6 +64,19 @@ class Launcher(Protocol):
 
     def attach(self, directory: Path) -> Worker | None:
         """Return the job that another sweep has started in a directory, if this one can follow it."""
+
+
+@runtime_checkable
+class Batches(Launcher, Protocol):
+    """Starts many jobs at once, which a cluster queues; :meth:`attach` finds them then."""
+
+    def submit(self, jobs: Sequence[tuple[Sequence[str], Path]], at_a_time: int) -> bool:
+        """Put runs into the queue of a cluster; return whether all are in it.
+
+        Args:
+            jobs: overrides and directory of each run.
+            at_a_time: how many run at a time.
+        """
 
 
 class Local:

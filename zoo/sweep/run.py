@@ -19,7 +19,7 @@ from zoo.locks import is_locked
 from zoo.processes import PATIENCE, stop_on_signals, usable_cores
 from zoo.sweep.display import Display, make_display
 from zoo.sweep.job import Job
-from zoo.sweep.launcher import Launcher, Local
+from zoo.sweep.launcher import Batches, Launcher, Local
 from zoo.sweep.plan import Plan, plan_sweep
 from zoo.sweep.search import Search, objective
 
@@ -31,6 +31,7 @@ def run_sweep(
     out: Path | None = None,
     parallel: int | None = None,
     dry_run: bool = False,
+    submit: bool = False,
     retry_failed: bool = False,
     again: bool = False,
     console: Console | None = None,
@@ -47,6 +48,7 @@ def run_sweep(
         out: the directory of the runs; ``runs/NAME`` by default.
         parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
         dry_run: print the plan and stop.
+        submit: put all jobs that are left into Slurm's queue and stop.
         retry_failed: run failed jobs again.
         again: make every run anew, without its earlier record and checkpoints.
         check: checks the overrides of the jobs that are left, before any of them is started (see
@@ -80,6 +82,9 @@ def run_sweep(
     _say_done(plan.jobs, console)
     stop_on_signals()
     launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
+    if submit:
+        _submit(plan, launcher, parallel, console)
+        return plan.root, plan.jobs
     loop = _Loop(plan, parallel or launcher.parallel or plan.parallel, launcher, console)
     if plan.searches:
         _search(plan, loop, retry_failed, again, console)
@@ -105,6 +110,31 @@ def _make_launcher(plan: Plan, jobs: int) -> Launcher:
     raise ZooError(
         "A sweep starts all its jobs itself or through Slurm, launcher=local or launcher=slurm; got "
         f"{', '.join(sorted(names))} (the other launchers are for zoo train -m)."
+    )
+
+
+def _submit(plan: Plan, launcher: Launcher, parallel: int | None, console: Console) -> None:
+    """Put the jobs that are left into a cluster's queue, those that are not in it and not at work elsewhere.
+
+    Raises:
+        ZooError: the launcher has no queue, the sweep searches, or the queue does not take the jobs.
+    """
+    if not isinstance(launcher, Batches):
+        raise ZooError("--submit fills the queue of a cluster; it needs launcher=slurm.")
+    if plan.searches:
+        raise ZooError("A search proposes trials from the results of earlier ones; run it without --submit.")
+    left = [job for job in plan.jobs if not job.ended]
+    fresh = [job for job in left if launcher.attach(job.directory) is None and not is_locked(job.directory)]
+    for job in fresh:
+        job.prepare()
+    jobs = [(job.overrides, job.directory) for job in fresh]
+    while jobs and not launcher.submit(jobs, parallel or launcher.parallel or plan.parallel):
+        time.sleep(launcher.pace)
+    there = f" ({len(left) - len(fresh)} were there or are at work)" if len(left) > len(fresh) else ""
+    console.print(
+        f"Submitted {len(fresh)} jobs{there}. They need no sweep; the command without --submit follows them.",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -207,6 +237,7 @@ class _Loop:
 
     def __init__(self, plan: Plan, count: int, launcher: Launcher, console: Console) -> None:
         self.count, self.launcher, self.console = count, launcher, console
+        self.batches = isinstance(launcher, Batches)
         # by the configured number, not the number of jobs left: a restart must not change rounding
         self.threads = plan.threads or max(1, usable_cores() // count)
         self.display: Display = make_display(plan, console, count)
@@ -235,10 +266,14 @@ class _Loop:
                 raise
 
     def _fill(self, waiting: deque[Job], running: list[Job]) -> None:
-        """Start jobs while there is room. Jobs that another process is at work on stay in the queue."""
+        """Start jobs while there is room. Jobs that another process is at work on stay in the queue.
+
+        Where the launcher takes many at once, it gets them when a quarter of the places is free.
+        """
+        batch: list[Job] = []
         for _ in range(len(waiting)):
-            if len(running) >= self.count:
-                return
+            if len(running) + len(batch) >= self.count:
+                break
             job = waiting.popleft()
             if job.follow(self.launcher.attach(job.directory)):
                 running.append(job)
@@ -248,6 +283,8 @@ class _Loop:
                 waiting.append(job)
             elif job.adopt_record():  # another sweep has ended it
                 self.display.ended(job)
+            elif self.batches:
+                batch.append(job)
             else:
                 try:
                     if not job.start(self.launcher, self.threads):
@@ -258,6 +295,30 @@ class _Loop:
                 except OSError as error:
                     job.cut_off(error)
                     self.display.ended(job)
+
+        if batch:
+            self._submit(batch, waiting, running)
+
+    def _submit(self, batch: list[Job], waiting: deque[Job], running: list[Job]) -> None:
+        """Give jobs to a launcher that takes many at once, and follow them; else put them back."""
+        assert isinstance(self.launcher, Batches)
+        try:
+            enough = len(batch) >= min(len(batch) + len(waiting), max(1, self.count // 4))
+            if enough:
+                for job in batch:
+                    job.prepare()
+                enough = self.launcher.submit([(job.overrides, job.directory) for job in batch], self.count)
+        except OSError as error:
+            for job in batch:
+                job.cut_off(error)
+                self.display.ended(job)
+            return
+        for job in reversed(batch):
+            if enough and job.follow(self.launcher.attach(job.directory)):
+                running.append(job)
+            else:
+                job.state = "waiting"
+                waiting.appendleft(job)  # keep the order of the queue
 
     def _stop(self, running: list[Job]) -> None:
         """End the running jobs, unless they outlive the sweep."""
