@@ -73,11 +73,11 @@ class CurveWriter:
             rows_kept = [[row.get(c, "") for c in columns] for row in rows if float(row["updates"]) <= keep]
         lines = [",".join(cells) for cells in [self.columns, *rows_kept]]
         write_atomic(self.path, "\n".join(lines) + "\n")
+        self.stream = self.path.open("a", encoding="utf-8")  # once: a server looks each name up
 
     def append(self, row: Mapping[str, float], to_disk: bool = False) -> None:
         """Write a row; with ``to_disk``, wait until it is on the disk."""
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(",".join(f"{row[c]:.8g}" if c in row else "" for c in self.columns) + "\n")
-            if to_disk:
-                stream.flush()
-                os.fsync(stream.fileno())
+        self.stream.write(",".join(f"{row[c]:.8g}" if c in row else "" for c in self.columns) + "\n")
+        self.stream.flush()
+        if to_disk:
+            os.fsync(self.stream.fileno())

@@ -407,8 +407,16 @@ class Task:
         """Put the job back into the queue, unless Slurm does; return whether it will be in the queue."""
         number, restarts = _own_number(), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
         query = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
-        state = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
-        if state != "RUNNING":
+        for pause in (
+            0.0,
+            2.0,
+            4.0,
+        ):  # a controller that pre-empts many jobs may not answer
+            time.sleep(pause)
+            answer = subprocess.run(query, capture_output=True, text=True, check=False)
+            if answer.returncode == 0:
+                break
+        if answer.returncode == 0 and answer.stdout.strip() != "RUNNING":
             return True  # it was cancelled, or is on its way into the queue
         if restarts >= self.requeues:
             _log(self.directory, f"Slurm's job {number} was ended by a signal, after {restarts} restarts.")

@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from zoo.errors import ZooError
@@ -15,6 +17,9 @@ from zoo.record import CHECKPOINTS
 from zoo.tracking.login import logged_in
 
 AT_ONCE = 100  # segments for one call of `wandb sync`: the length of a command line is limited
+TOGETHER = 8  # calls of `wandb sync` at a time, each with other runs
+PAUSES = (60.0, 180.0)  # seconds to wait before what W&B's rate limit refused is tried again, by fewer calls
+_LIMITED = re.compile(r"rate limit|too many requests|\b429\b", re.I)
 RUNS = Path("runs")
 
 
@@ -22,8 +27,9 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
     """Upload every segment under ``paths`` (``runs/``) that is not uploaded yet; return 0.
 
     A resumed run has one segment for each start. All segments have the same run id, and W&B appends each to
-    the run, so they are uploaded in the order in which they were made. wandb marks an uploaded segment
-    (``*.wandb.synced``), which is then skipped.
+    the run, so they are uploaded in the order in which they were made. Several runs are uploaded at a time;
+    where W&B's rate limit refuses some, they are tried again later by half as many calls. wandb marks an
+    uploaded segment (``*.wandb.synced``), which is then skipped.
 
     Raises:
         ZooError: a directory does not exist, there is no key, or a segment could not be uploaded.
@@ -47,8 +53,14 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
             f"This machine is not logged in to W&B, so {_tally(waiting)} under {where} cannot be uploaded; "
             "run `wandb login` or set WANDB_API_KEY, then the same command."
         )
-    for first in range(0, len(waiting), AT_ONCE):
-        upload(waiting[first : first + AT_ONCE])
+    together = TOGETHER
+    for pause in (0.0, *PAUSES):
+        time.sleep(pause)
+        with ThreadPoolExecutor(together) as pool:
+            limited = any(list(pool.map(upload, portions(waiting, together))))
+        if not limited or all(map(is_uploaded, waiting)):
+            break
+        together = max(1, together // 2)
     left = [segment for segment in waiting if not is_uploaded(segment)]
     print(f"Uploaded {_tally([segment for segment in waiting if segment not in left])}.")
     if left:
@@ -57,6 +69,21 @@ def sync_runs(paths: Sequence[Path] = ()) -> int:
             "the same command tries again."
         )
     return 0
+
+
+def portions(waiting: Sequence[Path], together: int) -> list[list[Path]]:
+    """Return the segments that are not uploaded, in portions of whole runs and in their order."""
+    runs: dict[Path, list[Path]] = {}
+    for segment in waiting:
+        if not is_uploaded(segment):
+            runs.setdefault(run_of(segment), []).append(segment)
+    size = min(AT_ONCE, max(1, -(-sum(map(len, runs.values())) // together)))
+    result: list[list[Path]] = []
+    for run in runs.values():
+        if not result or len(result[-1]) + len(run) > size:
+            result.append([])
+        result[-1] += run
+    return result
 
 
 def segments(place: Path) -> Iterator[Path]:
@@ -83,14 +110,18 @@ def run_of(segment: Path) -> Path:
     return segment.parent.parent.parent
 
 
-def upload(batch: Sequence[Path]) -> None:
+def upload(batch: Sequence[Path]) -> bool:
     """Upload segments with ``wandb sync``, which sorts the segments of a run by time and prints to stderr.
+
+    Returns:
+        Whether W&B's rate limit refused something.
 
     If a crash cut off a segment's last record, wandb uploads the rest but does not mark the segment, and
     would append it again every time. So it is marked here.
     """
     # set for a run in progress, or to be offline; they must not affect this upload
     ours = ("WANDB_MODE", "WANDB_SILENT", "WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_DIR", "WANDB_SERVICE")
+    limited = False
     with subprocess.Popen(
         [sys.executable, "-m", "wandb", "sync", *map(str, batch)],
         env={key: value for key, value in os.environ.items() if key not in ours},
@@ -101,10 +132,12 @@ def upload(batch: Sequence[Path]) -> None:
         assert process.stderr is not None
         for line in process.stderr:
             print(line, end="", file=sys.stderr)
+            limited |= _LIMITED.search(line) is not None
             torn = re.search(r'sync all data from "(.+?)": the file ends with an incomplete record', line)
             for segment in batch:
                 if torn and segment.parent.resolve() == Path(torn[1]).resolve():
                     _mark(segment).touch()
+    return limited
 
 
 def _tally(files: Sequence[Path]) -> str:

@@ -138,7 +138,10 @@ class Curves(pl.Callback):
 
 
 class Progress(pl.Callback):
-    """Report the progress of the run twice a second, in ``progress.json`` and to ``show``.
+    """Report the progress of the run, in ``progress.json`` and to ``show``.
+
+    To a terminal it is reported twice a second. A job of a sweep, which shows nothing itself, reports more
+    seldom the longer it runs, every ten seconds at last: many jobs share the server that names their files.
 
     Args:
         directory: the run's directory.
@@ -166,7 +169,8 @@ class Progress(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, TrainingModule)
         now, schedule = time.perf_counter(), pl_module.schedule
-        if trainer.is_global_zero and (pl_module.finished or now - self.reported > 0.5):
+        pause = 0.5 if self.show else report_pause(now - self.started)
+        if trainer.is_global_zero and (pl_module.finished or now - self.reported > pause):
             self.reported = now
             updates_made = max(1, pl_module.updates - self.first)
             left = (now - self.started) / updates_made * (schedule.updates - pl_module.updates)
@@ -191,6 +195,15 @@ class Progress(pl.Callback):
         os.replace(temporary, self.file)
         if self.show:
             self.show(state)
+
+
+def report_pause(seconds: float) -> float:
+    """Return the seconds between two reports of a job that has run for so long.
+
+    >>> report_pause(3.0), report_pause(100.0), report_pause(86400.0)
+    (0.5, 2.0, 10.0)
+    """
+    return min(10.0, max(0.5, seconds / 50))
 
 
 class SampleDistance(pl.Callback):
