@@ -2,6 +2,7 @@
 
 from fake_records import save, write
 
+from zoo.cli import main
 from zoo.comparison.archive import archive
 from zoo.comparison.collect import collect
 from zoo.record import read
@@ -17,3 +18,21 @@ def test_an_archived_record_does_not_hold_where_the_data_lie(tmp_path):
     assert "a place" not in kept.read_text(encoding="utf-8")
     assert read(kept.parent).provenance.command == "zoo train model=maf seed=0"
     assert read(kept.parent).provenance.overrides == ["model=maf", "seed=0"]
+
+
+def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys):
+    for seed in range(3):
+        write(tmp_path / "runs", "maf", "flow", seed=seed)
+    file, again = tmp_path / "all.tar.gz", tmp_path / "again.tar.gz"
+    assert main(["compare", str(tmp_path / "runs"), "--pack", str(file)]) == 0
+    assert main(["compare", str(file), "--pack", str(again)]) == 0
+    assert "packed: 3 runs" in capsys.readouterr().out
+    runs, packed = collect([tmp_path / "runs"])[0], collect([file])[0]
+    assert [run.record for run in packed] == [run.record for run in runs]
+    assert packed[0].curves() == runs[0].curves()
+    assert file.read_bytes() == again.read_bytes()
+    file.write_bytes(file.read_bytes()[:200])
+    cut = file.rename(tmp_path / "cut.tar.gz")
+    assert main(["compare", str(cut)]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path / "runs"), "--pack", "all.zip"]) == 2

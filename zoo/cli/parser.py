@@ -67,6 +67,12 @@ def _add_compare(add: Add) -> None:
     parser.add_argument(
         "--archive", action="store_true", help="also copy records, curves and samples into DIR/records"
     )
+    parser.add_argument(
+        "--pack",
+        type=Path,
+        metavar="FILE",
+        help="write them to one .tar.gz, which any command takes as RESULTS",
+    )
     printed = parser.add_argument_group("what is printed (files have everything)")
     printed.add_argument("--data", metavar="NAME", help="one data set")
     printed.add_argument("--columns", metavar="A,B", help="these columns, such as bits/dim,fd,latency")

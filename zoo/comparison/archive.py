@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import lzma
 import shlex
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -32,6 +34,23 @@ def archive(runs: Sequence[Run], folder: Path) -> list[str]:
             write_atomic(target / source.name, pack(source))
     names = {folder_name(run.record.run_id) for run in runs}
     return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in names)
+
+
+def pack_runs(runs: Sequence[Run], file: Path) -> None:
+    """Write records, curves and arrays of runs to one ``.tar.gz``, the same bytes each time."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as target,
+    ):
+        for run in sorted(runs, key=lambda run: run.record.run_id):
+            for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
+                content = pack(source)
+                entry = tarfile.TarInfo(f"{folder_name(run.record.run_id)}/{source.name}")
+                entry.size = len(content)
+                target.addfile(entry, io.BytesIO(content))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, packed.getvalue())
 
 
 def pack(file: Path) -> bytes:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from zoo.comparison.packed import unpacked
 from zoo.errors import ZooError
 from zoo.record import (
     CHECKPOINTS,
@@ -180,7 +181,7 @@ def _directories(paths: Sequence[Path]) -> Iterator[Path]:
             raise ZooError(
                 f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
             )
-        for directory in _walk(path):
+        for directory in _walk(unpacked(path)):
             status = os.stat(directory)
             if (place := (status.st_dev, status.st_ino)) not in seen:
                 seen.add(place)

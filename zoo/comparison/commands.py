@@ -13,6 +13,7 @@ from rich.console import Console
 
 from zoo.comparison import render
 from zoo.comparison.archive import archive as copy_records
+from zoo.comparison.archive import pack_runs
 from zoo.comparison.collect import Run, fingerprint, gather
 from zoo.comparison.tables import Table, build
 from zoo.comparison.view import View
@@ -29,6 +30,7 @@ def compare(
     out: Path | None,
     *,
     archive: bool = False,
+    pack: Path | None = None,
     console: Console | None = None,
     view: View | None = None,
     form: str | None = None,
@@ -42,6 +44,7 @@ def compare(
             figures are written; None: only the terminal is.
         archive: whether to copy records, curves and samples into ``out/records``, from which the comparison
             can be made again.
+        pack: file that receives the same of all runs (``.tar.gz``); it may stand for them in ``paths``.
         console: where to print.
         view: the data sets, columns and order of the tables that are printed; None: all. Files have all.
         form: ``md``, ``latex``, ``csv`` or ``json``: print the tables in this form; None: for a terminal.
@@ -61,6 +64,9 @@ def compare(
         print(render.FORMATS[form](printed))
     for table in printed if form is None else []:
         render.terminal(table, console)
+    if pack is not None:
+        pack_runs(runs, pack)
+        console.print(f"packed: {len(runs)} runs in {pack}", markup=False, soft_wrap=True, highlight=False)
     if out is None:
         return 0
     out.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,35 @@
+"""Read many runs from one file, which ``zoo compare --pack`` writes: a file server counts files."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import tarfile
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from zoo.errors import ZooError
+
+ENDINGS = (".tar.gz", ".tgz", ".tar")
+
+
+def unpacked(path: Path) -> Path:
+    """Return a directory with the runs of a packed file, until this process ends; another path as it is.
+
+    Raises:
+        ZooError: the file is damaged, or would write outside the directory.
+    """
+    return _unpack(path.absolute()) if path.name.endswith(ENDINGS) and path.is_file() else path
+
+
+@cache
+def _unpack(file: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="zoo-packed-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        with tarfile.open(file) as archive:
+            archive.extractall(folder, filter="data")
+    except (tarfile.TarError, OSError, EOFError) as error:
+        raise ZooError(f"The packed runs in {file} cannot be read ({error}); pack them again.") from None
+    return folder
