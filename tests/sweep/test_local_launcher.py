@@ -7,6 +7,7 @@ import sys
 import pytest
 from forked import until
 
+from zoo.errors import ZooError
 from zoo.running.provenance import hardware
 from zoo.sweep.launcher import Local
 
@@ -69,10 +70,32 @@ def test_a_sweep_sees_the_visible_gpus(tmp_path, monkeypatch):
         assert Local().devices == seen
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     smi = tmp_path / "nvidia-smi"
-    smi.write_text("#!/bin/sh\necho 'GPU 0: A (UUID: x)'\necho '  MIG 1g: y'\necho 'GPU 1: A (UUID: z)'\n")
+    listing = "GPU 0: A (UUID: GPU-x)\n  MIG 1g.5gb Device 0: (UUID: MIG-y)\nGPU 1: A (UUID: GPU-z)"
+    smi.write_text(f"#!/bin/sh\ncat << END\n{listing}\nEND\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert Local().devices == ["0", "1"]
+    assert Local().devices == ["MIG-y", "GPU-z"]
+
+
+def test_a_slice_of_a_gpu_is_for_a_job_with_one_device(monkeypatch, tmp_path):
+    given = []
+
+    class Runs:
+        def poll(self):
+            return None
+
+    monkeypatch.setattr("zoo.sweep.launcher.launch", lambda *a, devices, **k: given.append(devices))
+    monkeypatch.setattr("zoo.sweep.launcher.Process", lambda _: Runs())
+    gpu = ["trainer=ddp", "trainer.accelerator=gpu"]
+    mixed = Local(["MIG-a", "0", "1"])
+    mixed.start([*gpu, "trainer.devices=2"], tmp_path, 1)
+    mixed.start([*gpu, "trainer.devices=1"], tmp_path, 1)
+    slices = Local(["MIG-a", "MIG-b"])
+    for _ in range(2):
+        slices.start([*gpu, "trainer.devices=1"], tmp_path, 1)
+    assert given == [["0", "1"], ["MIG-a"], ["MIG-a"], ["MIG-b"]]
+    with pytest.raises(ZooError, match="needs whole GPUs"):
+        slices.start([*gpu, "trainer.devices=2"], tmp_path, 1)
 
 
 def test_the_processes_of_a_job_divide_its_threads(monkeypatch, tmp_path):

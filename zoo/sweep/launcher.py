@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 from zoo.config import compose_run, run_dir_override
+from zoo.errors import ZooError
 from zoo.processes import JOBS, child_environment
 from zoo.sweep.fork_server import ForkServer
 
 LOG = "log.txt"
+SLICE = "MIG"  # begins the name of a slice of a divided GPU
 
 
 class Worker(Protocol):
@@ -123,18 +125,29 @@ class Local:
         return worker
 
     def _assign_devices(self, overrides: Sequence[str]) -> list[str] | None:
-        """Return the GPUs for a job (an empty list if it needs none), or None while they are not free."""
+        """Return the GPUs for a job (an empty list if it needs none), or None while they are not free.
+
+        Raises:
+            ZooError: the job needs several GPUs, and there are only slices, of which a process gets one.
+        """
         count = _requested_devices(tuple(overrides))
         if count == 0:
             return []
-        if not 0 < count <= len(self.devices):  # if these are too few, the run ends with an error
-            count = len(self.devices)
+        whole = [d for d in self.devices if not d.startswith(SLICE)]
+        if not whole and count > 1:
+            raise ZooError(
+                f"trainer.devices={count} needs whole GPUs, and all here are divided into slices (MIG), of "
+                "which a job gets one; set trainer.devices=1, or disable MIG."
+            )
+        most = len(whole) or 1  # a job with several GPUs gets no slices
+        if not 0 < count <= most:  # if these are too few, the run ends with an error
+            count = most
         self.running = [(worker, devices) for worker, devices in self.running if worker.poll() is None]
         users = {d: [len(devices) for _, devices in self.running if d in devices] for d in self.devices}
         if count == 1:
             free = [d for d in self.devices if all(size == 1 for size in users[d])]
         else:
-            free = [d for d in self.devices if not users[d]]
+            free = [d for d in whole if not users[d]]
         return sorted(free, key=lambda d: len(users[d]))[:count] if len(free) >= count else None
 
 
@@ -166,7 +179,7 @@ def has_several_processes(overrides: tuple[str, ...]) -> bool:
 def visible_devices() -> list[str]:
     """Return the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
 
-    It does not import torch.
+    A GPU that is divided (MIG) counts as its slices. It does not import torch.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -176,8 +189,26 @@ def visible_devices() -> list[str]:
     if shutil.which("nvidia-smi"):
         answer = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
         if answer.returncode == 0:
-            return [str(i) for i in range(sum(x.startswith("GPU ") for x in answer.stdout.splitlines()))]
+            return _named(answer.stdout)
     return [str(i) for i in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def _named(listing: str) -> list[str]:
+    """Return the devices that ``nvidia-smi -L`` lists: numbers, or UUIDs if a GPU is divided.
+
+    >>> _named("GPU 0: A (UUID: GPU-x)\\n  MIG 1g.5gb Device 0: (UUID: MIG-y)\\nGPU 1: A (UUID: GPU-z)")
+    ['MIG-y', 'GPU-z']
+    """
+    gpus: list[tuple[str, list[str]]] = []  # UUID of each GPU and of its slices
+    for line in listing.splitlines():
+        uuid = line.rpartition("UUID: ")[2].rstrip(") ")
+        if line.startswith("GPU "):
+            gpus.append((uuid, []))
+        elif line.strip().startswith(SLICE) and gpus:
+            gpus[-1][1].append(uuid)
+    if not any(slices for _, slices in gpus):
+        return [str(i) for i in range(len(gpus))]
+    return [name for uuid, slices in gpus for name in slices or [uuid]]
 
 
 class Process:
