@@ -1,8 +1,10 @@
 """Tiny runs of every model give the same numbers as before the redesign of the code.
 
-The values of ``before_the_redesign.json`` are those of commit 0debb18. On the machine that made them they are
-equal bit for bit; other processors round otherwise, hence the tolerance. Since version 5 of the protocol the
-training seed has a part in the samples; with the old latents the metrics of samples are the old ones too.
+The values of ``before_the_redesign.json`` are those of commit 0debb18. The redesign left them equal bit for
+bit on the machine that made them. Since then the order of some sums has changed, for speed: on that machine
+25 of the 29 cases differ by less than 1e-5, and other processors round otherwise, hence the tolerance. Since
+version 5 of the protocol the training seed has a part in the samples; with the old latents the metrics of
+samples are the old ones too.
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ SETTINGS = """
     evaluation.time_limit_seconds=0.01 evaluation.latency_repeats=1 evaluation.throughput_batches=[4]
     evaluation.throughput_repeats=1
 """
-# Adversarial updates amplify what processors round differently: 4 % in the sharpness of this one on another.
-TOLERANCES = {"stylegan digits": 0.1}
+TOLERANCES = {
+    # Adversarial updates amplify what processors round differently: 4 % in the sharpness on another one.
+    "stylegan digits": 0.2,
+    # Since then its norms are bounded while it trains, on purpose.
+    "iresnet moons": 5e-3,
+}
 
 
 def test_every_model_has_a_tiny_run():
