@@ -322,6 +322,24 @@ def test_a_killed_sweep_finds_its_jobs_again_and_submits_none_twice(place, undis
     assert same(place / "runs", undisturbed, 3)
 
 
+def test_submitted_jobs_need_no_sweep_and_one_that_ends_early_is_requeued_alone(place, undisturbed):
+    process = sweep(place, "seed=0,1,2", "--submit", SLEEP="0.3")
+    printed, _ = process.communicate(timeout=100)
+    assert process.returncode == 0, printed
+    assert "Submitted 3 jobs" in printed
+    under_way(place / "runs")
+    tasks = ask("squeue", "--array", "--noheader", "--format=%i").split()
+    (array,) = {task.partition("_")[0] for task in tasks}
+    until(lambda: len(list((place / "runs").glob("*/progress.json"))) == 3)
+    ask("scancel", "--signal=USR2", f"{array}_1")  # as before the end of its time
+    process = sweep(place, "seed=0,1,2")
+    printed, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, printed
+    resumed = [resumed_at(file.parent) for file in (place / "runs").glob("*/record.json")]
+    assert resumed.count(None) == 2, resumed
+    assert same(place / "runs", undisturbed, 3)
+
+
 def test_a_cancelled_job_is_cut_off_and_the_same_command_resumes_it(place, undisturbed):
     process = sweep(place, SLEEP="0.2")
     directory = under_way(place / "runs")

@@ -17,13 +17,22 @@ from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.protocol import distance_to
 from zoo.factory import load
 from zoo.models.core import rng
-from zoo.record import read
+from zoo.record import read, read_rows
 from zoo.running.data import prepare_data
 from zoo.running.run import run
-from zoo.training.callbacks import CountFlops, SampleDistance, TrainingStatistics
+from zoo.training.callbacks import CountFlops, Curves, SampleDistance, TrainingStatistics
 from zoo.training.likelihood import MaximumLikelihood
 
 PLANE = zoo.DataSpec((2,))
+
+
+def test_curves_have_no_more_rows_than_their_budget(tmp_path, monkeypatch):
+    monkeypatch.setattr("zoo.training.settings.ROWS", 12)
+    module = MaximumLikelihood(Line(PLANE), updates=100, batch_size=4, validations=2, warmup=0, log_every=1)
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    fit = trainer(Curves(tmp_path), val_check_interval=module.validate_every, check_val_every_n_epoch=None)
+    fit.fit(module, batches(x, 4, 100), batches(x, 4, 1))
+    assert [row["updates"] for row in read_rows(tmp_path)] == list(range(10, 101, 10))
 
 
 def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
