@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -20,6 +21,18 @@ def test_every_named_model_stands_in_the_walls():
     assert set(independent["modules"]) == named
     (unknown,) = (contract for contract in CONTRACTS if "zoo.training" in contract.get("source_modules", []))
     assert set(unknown["forbidden_modules"]) == named | {"zoo.config"}
+
+
+def test_models_may_compute_with_few_libraries_and_no_other():
+    texts = [file.read_text() for file in (ROOT / "zoo").rglob("*.py")]
+    used = set(
+        re.findall(r"^ *(?:from|import) ([A-Za-z]\w*)(?:\.[\w.]+)?(?: import| as|$)", "\n".join(texts), re.M)
+    )
+    outside = used - set(sys.stdlib_module_names) - {"zoo"}
+    assert {"torch", "wandb", "matplotlib"} <= outside
+    (models,) = (contract for contract in CONTRACTS if contract.get("source_modules") == ["zoo.models"])
+    allowed = {"annotated_types", "numpy", "pydantic", "scipy", "torch", "torchdiffeq", "typing_extensions"}
+    assert outside - set(models["forbidden_modules"]) == allowed
 
 
 def test_links_of_the_site_lead_to_its_own_pages():

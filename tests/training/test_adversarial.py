@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
+from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.families.adversarial import AdversarialModel, encoder_critic
 from zoo.training.adversarial import LOSSES, Adversarial
@@ -444,3 +445,33 @@ def test_both_generator_and_critic_use_the_labels() -> None:
         x = rule.evaluated.sample(200, y=label, seed=0)
         assert (x.mean(0) - 2 * (2 * label - 1)).abs().max() < 0.5  # without labels it would be 0 for both
         assert x.std(0).max() < 0.6  # 0.1 for the data of one label, 2 for those of both
+
+
+class Bare(nn.Module):
+    """What the protocol asks of a model of adversarial training, and nothing more."""
+
+    likelihood = "none"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator, self.critic = Affine(1.0, 0.0), nn.Linear(1, 1)
+
+    def generate(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor:
+        return self.generator(torch.randn(n, 1))
+
+    def to_network(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Labelled(Bare):
+    conditional = True
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "needed"),
+    [(Bare, {"augment": ["colour"]}, "model.spec"), (Labelled, {}, "one_hot")],
+)
+def test_what_augmented_images_and_labels_need_of_a_model_is_refused_before_training(model, settings, needed):
+    with pytest.raises(ZooError, match=needed):
+        Adversarial(model(), updates=1, batch_size=2, **settings)
+    assert Adversarial(Bare(), updates=1, batch_size=2).players.critic is not None

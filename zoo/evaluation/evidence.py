@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from zoo.evaluation.context import Context, subset
-from zoo.evaluation.likelihood import placement
+from zoo.evaluation.device import placement
 from zoo.models.core.capabilities import HasBoundParts
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.evaluation.likelihood import placement
+from zoo.evaluation.device import placement
 from zoo.models.core import rng
 from zoo.models.core.capabilities import (
     HasLatents,

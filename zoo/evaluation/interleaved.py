@@ -14,7 +14,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from zoo.evaluation.likelihood import placement
+from zoo.evaluation.device import placement
 from zoo.evaluation.speed import Clock, timed_calls
 from zoo.record.timing import Calls
 

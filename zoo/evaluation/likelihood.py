@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation.base import Value
+from zoo.evaluation.device import placement
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.flows import estimation
 from zoo.evaluation.metrics.bits_per_dim import BitsPerDim
@@ -191,14 +192,6 @@ def _of_batch(model: nn.Module, batch: Tensor, copies: int = 1) -> Tensor:
         return _checked(cast(HasLogProb, model).log_prob(batch), batch)
     draws = [_salted(model, batch, salt) for salt in range(copies)]
     return torch.stack(draws).logsumexp(0) - math.log(copies)
-
-
-def placement(model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return the device and the floating dtype of a model; the CPU and float32 if it has no weights."""
-    for tensor in [*model.parameters(), *model.buffers()]:
-        if tensor.is_floating_point():
-            return tensor.device, tensor.dtype
-    return torch.device("cpu"), torch.float32
 
 
 def _salted(model: nn.Module, batch: Tensor, salt: int) -> Tensor:

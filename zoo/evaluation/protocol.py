@@ -18,10 +18,11 @@ from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import flows
 from zoo.evaluation.context import Context, subset
+from zoo.evaluation.device import placement
 from zoo.evaluation.distributed import first_goes_on, in_batches
 from zoo.evaluation.energy import energy_distance
 from zoo.evaluation.features import INCEPTION_FILE, LARGE, RANDOM, Extractor, enough, select
-from zoo.evaluation.likelihood import placement, score
+from zoo.evaluation.likelihood import score
 from zoo.evaluation.metrics import measure
 from zoo.evaluation.settings import Settings
 from zoo.evaluation.speed import Clock, sampling_speed

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from zoo.errors import Unsound
-from zoo.evaluation.likelihood import placement
+from zoo.evaluation.device import placement
 from zoo.evaluation.settings import Settings
 from zoo.models.core.capabilities import HasSample, HasSamplingDetails, declared, offers
 from zoo.models.core.flops import count_flops

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from zoo.errors import ZooError
+from zoo.evaluation.device import placement
 from zoo.evaluation.interleaved import TOLERANCE, interleaved_times
-from zoo.evaluation.likelihood import placement
 from zoo.evaluation.speed import is_compiled, load_average
 from zoo.factory import load
 from zoo.record import RECORD, Load, read

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Share, settings
 from zoo.errors import ZooError
 from zoo.models.core import capabilities, rng
-from zoo.models.core.model import GenerativeModel
 from zoo.training.augment import Augmentation, augmentation
 from zoo.training.module import TrainingModule, require
 from zoo.training.schedule import Shape
@@ -98,8 +97,20 @@ class Adversarial(TrainingModule):
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "adversarial", capabilities.Adversarial)
         super().__init__(model, seed=seed, **settings)
-        if self.settings.augment and not cast(GenerativeModel, model).spec.is_image:
-            raise ZooError("training.augment changes images; set it to [] for vectors.")
+        name = type(model).__name__
+        if self.settings.augment:
+            if capabilities.missing(model, capabilities.HasSpec):
+                raise ZooError(
+                    f"training.augment needs to see by model.spec that data are images; give {name} "
+                    "this attribute, or set training.augment=[]."
+                )
+            if not cast(capabilities.HasSpec, model).spec.is_image:
+                raise ZooError("training.augment changes images; set it to [] for vectors.")
+        if self.with_labels and capabilities.missing(model, capabilities.HasOneHot):
+            raise ZooError(
+                f"training=adversarial gives labels as one_hot(y, n), which the conditional {name} "
+                "has not; write this method, or declare conditional = False."
+            )
         self.critic_loss, self.generator_loss = LOSSES[self.settings.loss]
         self.augment = augmentation(self.settings.augment)
 
@@ -123,7 +134,7 @@ class Adversarial(TrainingModule):
 
     def update(self, x: Tensor, y: Tensor | None) -> dict[str, Tensor]:
         model, steps = self.players, self.settings.critic_steps
-        context = None if y is None else cast(GenerativeModel, self.model).one_hot(y, len(x))
+        context = _one_hot(self.model, y)
         real = self.augment(model.to_network(x.to(next(self.model.parameters()).dtype)))
         with torch.no_grad():  # the critic's steps do not change the generator
             fake = self.augment(model.generate(len(x), context=context))
@@ -144,10 +155,9 @@ class Adversarial(TrainingModule):
 
     def pass_evaluated(self, x: Tensor, y: Tensor | None) -> object:
         """Generate an example for each of the batch, with its label, for the statistics of layers."""
-        model = cast(GenerativeModel, self.evaluated)
-        context = None if y is None else model.one_hot(y, len(x))
+        model = cast(capabilities.Adversarial, self.evaluated)
         with rng.keyed(rng.content_keys(x)):
-            return cast(capabilities.Adversarial, model).generate(len(x), context=context)
+            return model.generate(len(x), context=_one_hot(self.evaluated, y))
 
     def _critic_step(self, real: Tensor, fake: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         model = self.players
@@ -185,6 +195,10 @@ class Adversarial(TrainingModule):
     def _optimizer(self, index: int) -> Any:
         optimizers: Any = self.optimizers()
         return optimizers[index]
+
+
+def _one_hot(model: nn.Module, y: Tensor | None) -> Tensor | None:
+    return None if y is None else cast(capabilities.HasOneHot, model).one_hot(y, len(y))
 
 
 def _input_gradients(logits: Tensor, x: Tensor) -> Tensor:

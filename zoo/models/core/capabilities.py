@@ -26,6 +26,7 @@ from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_a
 from torch import Tensor, nn
 from typing_extensions import is_protocol
 
+from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.kinds import Kind, SamplingOrder
 
@@ -144,6 +145,7 @@ class Adversarial(Protocol):
 
     ``generate`` draws ``n`` fakes in network space, differentiable in the generator's weights; ``to_network``
     maps data to network space; ``critic(x, context)`` gives the logits or scores of ``x`` in network space.
+    Labels need :class:`HasOneHot` too, and augmented images :class:`HasSpec`.
     """
 
     generator: nn.Module
@@ -152,6 +154,18 @@ class Adversarial(Protocol):
     def generate(self, n: int, temperature: float = 1.0, context: Tensor | None = None) -> Tensor: ...
 
     def to_network(self, x: Tensor) -> Tensor: ...
+
+
+class HasSpec(Protocol):
+    """A model that holds the spec of its data, which tells images from vectors."""
+
+    spec: DataSpec
+
+
+class HasOneHot(Protocol):
+    """A conditional model whose networks take labels as one-hot context: ``(n,)`` to ``(n, classes)``."""
+
+    def one_hot(self, y: Tensor, n: int, /) -> Tensor | None: ...
 
 
 class HasTrainingStatistics(Protocol):
