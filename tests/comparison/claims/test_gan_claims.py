@@ -10,8 +10,10 @@ from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
 from zoo.comparison.claims.render import evidence_text, measured_text, standing
+from zoo.comparison.claims.sides import best_rate
 from zoo.comparison.claims.verdict import EQUIVALENT, REFUTED, SUPPORTED, UNDECIDED, Part, Verdict
 from zoo.comparison.collect import Run
+from zoo.comparison.studies import studies
 from zoo.record import Metric
 
 
@@ -105,6 +107,15 @@ def test_a_run_that_failed_counts_as_the_worst_and_is_reported():
     )
     assert part.test.startswith("exact rank-sum test")
     assert part.outcome.p == pytest.approx(2 / 56)
+
+
+def test_a_rate_at_which_most_runs_failed_is_not_the_best():
+    risky = {"training.lr": 0.004}
+    runs = gan(risky, distance=1)[:1] + gan(risky, status="diverged")[1:] + gan(distance=around(3))
+    (study,) = studies(runs)
+    grid = study.rates(study.groups[0])
+    assert [len(group.runs) for group in grid.values()] == [3, 3]
+    assert best_rate(study, grid) == 0.001
 
 
 def test_tricks_are_compared_at_each_sides_own_best_rate():
