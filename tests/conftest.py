@@ -61,7 +61,7 @@ def remembering(function: Callable[..., DictConfig]) -> Callable[..., DictConfig
     return composed
 
 
-compose._compose = remembering(compose._compose)
+compose.composition = remembering(compose.composition)
 
 
 def pytest_collection_finish() -> None:

@@ -10,8 +10,15 @@ import pytest
 
 TESTS = Path(__file__).parent
 FILES = sorted(TESTS.rglob("*.py"))
-# What has no public name: the end of a forked process, and what torch.compile counted and generated.
-ALLOWED = {"os._exit", "torch._dynamo", "torch._inductor"}
+# What has no public name: the end of a forked process, what torch.compile counted and generated, and the
+# operations that torch dispatches.
+ALLOWED = {
+    "os._exit",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch.utils._python_dispatch",
+    "aten._local_scalar_dense",
+}
 BY_NAME = ("getattr", "setattr", "delattr", "hasattr", "patch")  # functions that take an attribute's name
 
 

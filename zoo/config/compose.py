@@ -39,7 +39,7 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     check_choices(overrides)
     overrides = with_present_names(overrides)
     try:
-        config = _compose(overrides, return_hydra_config=True)
+        config = composition(overrides, return_hydra_config=True)
         OmegaConf.resolve(without_sections(config, ["hydra"]))
         for directory in (config.hydra.run, config.hydra.sweep):
             text = str(OmegaConf.to_container(directory, resolve=False))
@@ -102,7 +102,7 @@ def with_present_names(overrides: Sequence[str]) -> list[str]:
     choices = [o for o in overrides if split(o)[0].lstrip("+") in ("experiment", "model")]
     try:
         alternatives = [[f"{split(o)[0]}={value}" for value in swept_values(o)] for o in choices]
-        models = [to_dict(_compose(chosen).model) for chosen in itertools.product(*alternatives)]
+        models = [to_dict(composition(chosen).model) for chosen in itertools.product(*alternatives)]
     except (ZooError, hydra.errors.HydraException, OmegaConfBaseException, RecursionError):
         return list(overrides)
     words = []
@@ -156,7 +156,7 @@ def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
     return result
 
 
-def _compose(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
+def composition(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
     register()
     with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
         return compose("config", [*map(with_plus, overrides)], return_hydra_config=return_hydra_config)
@@ -169,7 +169,7 @@ def _sentence(message: str, overrides: Sequence[str]) -> str:
         section, _, name = match.group(1).partition(".")
         if section == "trainer" and name in INSTEAD:
             return str(refused(name))
-        known = _keys(_compose(chosen))
+        known = _keys(composition(chosen))
         if not difflib.get_close_matches(match.group(1), known, n=1, cutoff=0.5):  # too many to name them all
             known = [key for key in known if "." not in key]
         return str(unknown("setting", match.group(1), known)) + (
@@ -183,7 +183,7 @@ def _sentence(message: str, overrides: Sequence[str]) -> str:
     if "invalid literal for int" in message or "Error merging override" in message:
         for text in overrides:
             parent = split(text)[0].lstrip("+~").rpartition(".")[0]
-            if parent and OmegaConf.is_list(OmegaConf.select(_compose(chosen), parent)):
+            if parent and OmegaConf.is_list(OmegaConf.select(composition(chosen), parent)):
                 return f"'{text}' reaches into a list; write the whole of it, {parent}=[...]."
     return " ".join(message.split()[:60])
 
