@@ -157,6 +157,7 @@ def merged(settings: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[st
 
 
 def composition(overrides: Sequence[str], return_hydra_config: bool = False) -> DictConfig:
+    """Return the configuration that Hydra composes from the shipped ``conf/`` and one's own."""
     register()
     with initialize_config_dir(str(shipped("conf")), job_name="zoo", version_base="1.3"):
         return compose("config", [*map(with_plus, overrides)], return_hydra_config=return_hydra_config)
