@@ -1,8 +1,9 @@
 """Run the tests of the files changed since the last commit; those of the core if none has changed.
 
 A changed test file is run whole. A changed module is covered by the tests that mirror it: those of
-``zoo/models/glow.py`` are ``tests/models/test_glow*.py``, or, if there are none, those of the nearest
-folder above that has any. The core is the code that all else uses: records, settings, configuration.
+``zoo/models/vae.py`` are ``tests/models/test_vae*.py``, or, if there are none, those of the nearest
+folder above that has any. A changed file below ``conf/`` is covered by ``tests/config``. The core is the code
+that all else uses: records, settings, configuration.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def tests_of(file: Path) -> list[Path]:
     """Return the tests of a changed file, relative to the root."""
     if file.parts[0] == "tests":
         return [file] if file.name.startswith("test_") else [file.parent]
+    if file.parts[0] == "conf":
+        return [Path("tests/config")]
     if file.parts[0] != "zoo" or file.suffix != ".py":
         return []
     folder = ROOT / "tests" / Path(*file.parts[1:-1])

@@ -29,9 +29,9 @@ def test_the_sweep_contains_every_family():
 def test_models_have_comparable_weights_and_see_the_same_number_of_images(name):
     config = compose_run(JOBS[name])
     model = instantiate(to_dict(config.model), DataSpec((1, 8, 8), levels=17, classes=10))
-    rule = training_module(RunSpec.of(config), model)
+    module = training_module(RunSpec.of(config), model)
     assert 100_000 <= sum(p.numel() for p in model.parameters() if p.requires_grad) <= 350_000
-    assert rule.schedule.updates * rule.examples_per_update == 5000 * 128
+    assert module.schedule.updates * module.examples_per_update == 5000 * 128
 
 
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])

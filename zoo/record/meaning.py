@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo.record.schema import DataDescription
 
-_DIGITS = 5  # of means (in deviations) and deviations that count: rounding differs between machines
+_DIGITS = 5  # decimals to which means and deviations are compared: the digits behind differ between machines
 
 
 def meaning(about: DataDescription) -> dict[str, str]:

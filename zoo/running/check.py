@@ -117,7 +117,10 @@ def _taken(
     benchmark: bool | None = None,
     detect_anomaly: bool = False,
 ) -> None:
-    """The settings of Lightning's trainer that zoo takes. All others are zoo's own, or contradict them."""
+    """Accept the settings of Lightning's trainer that a user may change, with their types and ranges.
+
+    Lightning's other settings are refused: zoo sets them itself, or they contradict its own.
+    """
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {

@@ -275,7 +275,8 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
 
     Args:
         trainer: the section ``trainer``.
-        partial_gradients: whether a backward pass of the rule may leave weights without a gradient.
+        partial_gradients: whether a backward pass of the training module may leave weights without a
+            gradient.
 
     Raises:
         ZooError: the strategy would shard the model, or the number of processes is not the one that torchrun
