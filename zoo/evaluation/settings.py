@@ -38,11 +38,12 @@ class Settings:
         throughput_batches: batch sizes to try; the fastest is reported.
         throughput_repeats: number of timed calls at each batch size.
         time_limit_seconds: time limit of each measurement of speed; at least one call is timed.
-        extractor: name of the feature extractor: digits-cnn, mnist-cnn, cifar-cnn, random-conv, random-conv-16,
-            random-conv-3, inception-v3-compat or dinov2; None: chosen according to the data.
-        inception_weights: path of Inception's weights, ``weights-inception-2015-12-05-6726825d.pth``; None: in the
-            torch hub's folder.
-        dinov2_weights: path of DINOv2's weights, ``dinov2_vitl14_pretrain.pth``; None: in the torch hub's folder.
+        extractor: name of the feature extractor: digits-cnn, mnist-cnn, cifar-cnn, random-conv,
+            random-conv-16, random-conv-3, inception-v3-compat or dinov2; None: chosen according to the data.
+        inception_weights: path of Inception's weights, ``weights-inception-2015-12-05-6726825d.pth``;
+            None: in the torch hub's folder.
+        dinov2_weights: path of DINOv2's weights, ``dinov2_vitl14_pretrain.pth``; None: in the torch hub's
+            folder.
     """
 
     seed: Seed = 0
