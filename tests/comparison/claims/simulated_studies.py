@@ -125,10 +125,14 @@ def masks(
     """Return two flows that differ in masking alone; the coupling one has 2 bits/dim, 2 ms a sample."""
     numbers = {"bits": around(bits, 0.01), "latency": around(latency), "kind": kind, "seeds": seeds}
     others = {"bits": around(2, 0.01, 1), "latency": around(0.002, salt=2), "seeds": seeds}
+    spline = {"model.bins": 8, "model.bound": 3.0, "model.blocks": 2}
     return [
-        *simulate("nsf_autoregressive", "flow", order="sequential", parameters=parameters[0], **numbers),
-        *simulate("nsf_coupling", "flow", parameters=parameters[1], **others),
-    ]
+        *simulate(
+            "nsf_autoregressive", "flow", order="sequential", settings={**spline, "model.steps": 3},
+            parameters=parameters[0], **numbers,
+        ),
+        *simulate("nsf_coupling", "flow", settings=spline, parameters=parameters[1], **others),
+    ]  # fmt: skip
 
 
 def restricted(

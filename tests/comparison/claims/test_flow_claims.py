@@ -88,6 +88,14 @@ def test_flows_of_unlike_sizes_or_masks_are_reported_beside():
     assert "differ in masking alone" in measured_text(affine)
 
 
+@pytest.mark.parametrize("key", ["bins", "bound", "blocks", "dropout"])
+def test_flows_of_another_transformation_or_conditioner_are_no_pair(key):
+    runs = masks(1.5, 0.02)
+    for run in runs[:3]:
+        run.record.provenance.config["model"][key] = 9
+    assert not judged("coupling-autoregressive", runs).deciding
+
+
 def test_parameters_are_compared_at_the_same_quality_alone():
     def study(distance, parameters, spread=0.05):
         return [

@@ -63,8 +63,6 @@ class RegisteredClaim:
         exclusions: which runs are left out, and what becomes of those that failed.
         date: when the rule was registered, UTC, ISO 8601.
         hash: of the rule, see :func:`rule_hash`.
-        models: names that the rule goes by, where the sentence is about models of these names; empty: the
-            sides are chosen by family and by what the records declare.
         changes: those that were made after data had been seen.
         limitation: of verdicts of short runs; None: there is none.
     """
@@ -79,7 +77,6 @@ class RegisteredClaim:
     exclusions: str
     date: str
     hash: str
-    models: str = ""
     changes: tuple[Change, ...] = field(default=())
     limitation: Limitation | None = None
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from zoo.comparison.claims.compare import compare, compare_likelihood
 from zoo.comparison.claims.measure import LATENCY
-from zoo.comparison.claims.sides import autoregressive_flow, parallel_flow
+from zoo.comparison.claims.sides import autoregressive_flow, of_family, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
 from zoo.comparison.studies import Study
 
-AUTOREGRESSIVE, COUPLING = "_autoregressive", "_coupling"  # ends of the names of one flow with either mask
+BINS = "model.bins"  # of a spline, the transformation that flows of either mask share
+ALIKE = (BINS, "model.bound", "model.blocks", "model.dropout")  # of the transformation and its conditioner
 
 
 @claim(
@@ -42,15 +45,24 @@ def coupling_autoregressive(study: Study) -> Evidence:
 def masking_pairs(study: Study) -> list[tuple[Group, Group]]:
     """Return the flows of a study that differ in their masking alone, the autoregressive one first.
 
-    They are recognised by the ends of their names: ``nsf_autoregressive`` and ``nsf_coupling`` have one
-    transformation and conditioner.
+    They are recognised by their configurations: splines with equal settings of the transformation and its
+    conditioner (:data:`ALIKE`), of which the records declare that one samples a dimension after the other,
+    the other all at once. Of several with the same settings the first of :func:`of_family` is taken.
     """
-    flows = {flow.model: flow for flow in study.baselines("flow")}
-    return [
-        (flow, flows[name.removesuffix(AUTOREGRESSIVE) + COUPLING])
-        for name, flow in sorted(flows.items())
-        if name.endswith(AUTOREGRESSIVE) and name.removesuffix(AUTOREGRESSIVE) + COUPLING in flows
-    ]
+    pairs: dict[str, tuple[Group, Group]] = {}
+    for autoregressive in of_family(study, "flow", _is_spline, "sequential"):
+        for coupling in of_family(study, "flow", _is_spline, "parallel"):
+            if _settings(autoregressive) == _settings(coupling):
+                pairs.setdefault(_settings(coupling), (autoregressive, coupling))
+    return [pairs[settings] for settings in sorted(pairs)]
+
+
+def _is_spline(settings: Mapping[str, Any]) -> bool:
+    return settings.get(BINS) is not None
+
+
+def _settings(flow: Group) -> str:
+    return repr([flow.settings.get(key) for key in ALIKE])
 
 
 def _with(remark: str, part: Part | Missing) -> Part | Missing:
