@@ -37,7 +37,11 @@ from zoo.comparison.timing import timing, usual_timing
 from zoo.record import LIKELIHOOD, Direction
 
 LEAST_RANKED = 2  # seeds of a configuration that is ranked
-COUNTS = (SEQUENTIAL_EVALUATIONS, PARAMETERS, UPDATES)  # without an error: unequal is different
+COUNTS = (
+    SEQUENTIAL_EVALUATIONS,
+    PARAMETERS,
+    UPDATES,
+)  # without an error: any two unequal ones differ
 TIMED = (LATENCY, THROUGHPUT, TRAIN_SECONDS)
 ALPHABET = string.ascii_lowercase + string.ascii_uppercase
 ONE_SEED = "n = 1: no ranks"
@@ -141,8 +145,8 @@ def rankings(study: Study, quantity: Quantity, groups: Sequence[Group] | None = 
 def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = None) -> list[Entry]:
     """Return an entry for each configuration that has values.
 
-    Collapsed models are not ranked but by their likelihood, and of a duration or a speed those values count
-    that were measured as most of the study's were.
+    A collapsed model is ranked by its likelihood and by its distance from the data alone. Of a duration or a
+    speed, only the values count that were timed under the conditions of most of the study's runs.
     """
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
@@ -190,7 +194,7 @@ def rank(rows: Sequence[Entry], quantity: Quantity) -> Ranking:
     different: np.ndarray = np.less(pairwise(ranked, quantity), LEVEL)
     ordered = direction != "none"
     letters = compact_letters(different) if ordered else [""] * len(ranked)
-    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by one of a better mean
+    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by an entry of better mean
     rivals = ordered and len(ranked) > 1
     places = [_place(row, logs, letters[i], rivals and not beaten[i]) for i, row in enumerate(ranked)]
     others = [row for row in rows if row not in ranked]
@@ -275,7 +279,10 @@ def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | 
 
 
 def scores_of(runs: Sequence[Run]) -> Scores | None:
-    """Return the log-likelihoods of the test examples that all of two or more runs scored; None without."""
+    """Return the log-likelihoods of the test examples that all of two or more runs scored.
+
+    None if a run has no sound scores, or fewer than two examples are common to all.
+    """
     scored = []
     for run in runs:
         arrays = run.arrays(LIKELIHOOD) or {}

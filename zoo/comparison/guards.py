@@ -1,7 +1,12 @@
 """Which models are too far from the data to count as the best at anything but likelihood.
 
 The fastest model of a comparison is often a collapsed GAN, and samples that are all alike have a high
-precision. :func:`collapsed` is the one rule that tables, the decision helper and figures use.
+precision. Three rules differ in what they judge:
+
+- :func:`collapsed`: a configuration, beside the best of its study. Tables, the decision helper and figures
+  rank it by its likelihood alone.
+- :data:`UNLEARNED`: samples so far from the data that claims and the slide draw no conclusion from them.
+- :func:`~zoo.comparison.claims.instability.lost_runs`: single runs that training has lost.
 """
 
 from __future__ import annotations
@@ -15,10 +20,10 @@ from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import Quantity, metric_value
 from zoo.comparison.studies import Study
 
-FACTOR = 10.0  # a mean distance above this many times the least one of the study
-FLOORS = 20.0  # and above this many times that of real examples
-COLLAPSED = 50.0  # times the distance of real examples: a generator that far off has not learned
-RECALL = 0.05  # a mean recall below this share of the real examples
+FACTOR = 10.0  # a collapsed model's mean distance is over this many times the least one of the study
+FLOORS = 20.0  # and over this many times the distance of real examples, the floor
+LEAST_RECALL = 0.05  # or its mean recall is below this share of the real examples
+UNLEARNED = 50.0  # times the floor: a generator that far from the data has not learned
 
 
 def key_of(group: Group) -> str:
@@ -37,7 +42,7 @@ def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
     """Return why each collapsed configuration of a study is one, by its :func:`key_of`.
 
     A configuration is collapsed if the mean distance between its samples and the data exceeds
-    :func:`distance_limit`, or if its mean recall is below :data:`RECALL`.
+    :func:`distance_limit`, or if its mean recall is below :data:`LEAST_RECALL`.
     """
     key = ("collapsed", factor)
     if key not in study.memo:
@@ -51,7 +56,7 @@ def _collapsed(study: Study, factor: float) -> dict[str, str]:
     recall = recall_of(study)
     for group in study.groups:
         values = group.values(recall)
-        if values and statistics.fmean(values) < RECALL:
+        if values and statistics.fmean(values) < LEAST_RECALL:
             reasons[key_of(group)] = (
                 f"its recall is {statistics.fmean(values):.2g}: it makes few kinds of samples"
             )

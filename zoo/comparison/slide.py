@@ -5,7 +5,7 @@ The verdicts follow the rules of the claims ledger, the same for every family.
 - *parallel?* yes if all dimensions are drawn at once, no if one after the other; of a solver, yes if its
   sequential network evaluations are fewer than the dimensions: a count.
 - *sharp?* yes if the 95 % t interval of the log sharpness lies within a factor :data:`MARGIN` of real images,
-  no if it lies outside; of samples at most :data:`COLLAPSED` times as far from real images as these are from
+  no if it lies outside; of samples at most :data:`UNLEARNED` times as far from real images as these are from
   each other, since noise has fine structure too. Each measure of sharpness has to be.
 - *stable?* yes if another seed changes the distance between samples and data by less than a factor
   :data:`MARGIN` (one standard deviation) and no run was lost, no if by more: the 95 % chi-squared interval of
@@ -29,7 +29,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, differing
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.groups import interval
-from zoo.comparison.guards import COLLAPSED, collapsed, key_of, relative_distance
+from zoo.comparison.guards import UNLEARNED, collapsed, key_of, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN
 from zoo.comparison.studies import Study, studies
@@ -216,7 +216,7 @@ def _parallel(group: Group) -> Cell:
 def _sharp(study: Study, group: Group) -> Cell:
     test = (
         f"95 % t interval of log sharpness within {1 / MARGIN:g} to {MARGIN:g} of real images, "
-        f"{LEAST_SEEDS} or more seeds, at most {COLLAPSED:g} floors from the data"
+        f"{LEAST_SEEDS} or more seeds, at most {UNLEARNED:g} floors from the data"
     )
     samples = {name: group.values(metric_value(name)) for name in SHARPNESS}
     measured = {name: values for name, values in samples.items() if values}
@@ -226,7 +226,7 @@ def _sharp(study: Study, group: Group) -> Cell:
     verdict = max(verdicts.values(), key=("yes", "undecided", "no").index)
     decisive = next(name for name, answer in verdicts.items() if answer == verdict)
     far = relative_distance(study, group)
-    if verdict == "yes" and not far <= COLLAPSED:
+    if verdict == "yes" and not far <= UNLEARNED:
         verdict = "undecided"
     values = measured[decisive]
     logs = min(values) > 0

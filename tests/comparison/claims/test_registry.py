@@ -8,7 +8,7 @@ import pytest
 from simulated_runs import around, gan, judged, wgan
 
 from zoo.comparison import guards, statistics
-from zoo.comparison.claims import instability, registry, render, sensitivity, verdict
+from zoo.comparison.claims import registry, render, sensitivity, verdict
 from zoo.comparison.claims.registry import common, registered, registered_claims, rule_hash
 from zoo.comparison.claims.sentences import all_claims
 
@@ -32,8 +32,8 @@ def test_the_registered_constants_are_those_of_the_code():
         "power": statistics.POWER,
         "least": statistics.LEAST_SEEDS,
         "margin": statistics.MARGIN,
-        "collapsed": guards.COLLAPSED,
-        "collapsed_recall": instability.COLLAPSED_RECALL,
+        "collapsed": guards.UNLEARNED,
+        "collapsed_recall": guards.LEAST_RECALL,
         "heavy": statistics.HEAVY,
         "far": sensitivity.FAR,
         "robust": verdict.ROBUST,

@@ -14,7 +14,7 @@ from zoo.comparison.claims.sides import at_best_rates
 from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import COLLAPSED, relative_distance
+from zoo.comparison.guards import UNLEARNED, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
@@ -139,7 +139,7 @@ def compare_distance(
     others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity.name, claimed)
     part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=others)
     if isinstance(part, Part):
-        part = replace(part, sentence=part.sentence + remark + _remark_on_collapse(study, a, b))
+        part = replace(part, sentence=part.sentence + remark + _remark_on_unlearned(study, a, b))
     return part
 
 
@@ -207,10 +207,10 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
     )
 
 
-def _remark_on_collapse(study: Study, a: Group, b: Group) -> str:
+def _remark_on_unlearned(study: Study, a: Group, b: Group) -> str:
     """Return a remark if neither side came anywhere near the distance of real examples."""
     far = [relative_distance(study, group) for group in (a, b)]
-    if not all(distance > COLLAPSED for distance in far):
+    if not all(distance > UNLEARNED for distance in far):
         return ""
     return (
         f" Both are collapsed, {far[0]:.0f} and {far[1]:.0f} times as far as real examples: the "

@@ -13,14 +13,14 @@ from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing
 from zoo.comparison.claims.wording import mean_text, p_text, share_text
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
+from zoo.comparison.guards import LEAST_RECALL
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome, holm
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
-COLLAPSED_RECALL = 0.05  # a model that reaches a smaller share of the data has collapsed
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of runs that diverged or "
-    f"collapsed (recall below {COLLAPSED_RECALL:g}, or samples all alike) at the rates of both; at each "
+    f"collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at the rates of both; at each "
     "model's own best rate Welch's t of log oscillation and the F-test of the spread of log distance over "
     "seeds; supported if a sign is against the first model and none against the second"
 )
@@ -54,7 +54,7 @@ def compare_stability(
     sides = [grid[rate].named(group.label) for grid, rate, group in zip(shared, best, (a, b), strict=True)]
     runs = [[run for group in grid.values() for run in group.runs] for grid in shared]
     lost = [
-        len(collapsed(study, Group(group.model, members)))
+        len(lost_runs(study, Group(group.model, members)))
         for group, members in zip((a, b), runs, strict=True)
     ]
     share = tests.fisher(lost[0], len(runs[0]), lost[1], len(runs[1]))
@@ -86,12 +86,12 @@ def compare_stability(
     )
 
 
-def collapsed(study: Study, group: Group) -> list[Run]:
+def lost_runs(study: Study, group: Group) -> list[Run]:
     """Return the runs that diverged, could not be judged, or whose samples reach hardly any of the data."""
     lost = {run.record.run_id: run for run in failed(group, study.quality)}
     for run in group.finished:
         recalls = [m.value for name, m in run.record.metrics.items() if name.partition("/")[0] == "recall"]
-        if any(value is not None and value < COLLAPSED_RECALL for value in recalls):
+        if any(value is not None and value < LEAST_RECALL for value in recalls):
             lost[run.record.run_id] = run
     return list(lost.values())
 

@@ -17,8 +17,8 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
 
     Of each model the configuration that stands for it takes part, since every further pair would cost the
     tests power. A value that was measured under other conditions than its column is left out, and so is a
-    collapsed model, and one with a single seed. Counts have no letters, unequal being
-    different, and no best where all are equal.
+    collapsed model, and one with a single seed. Counts have no letters, since any two
+    unequal counts differ; if all are equal, none is the best.
 
     Args:
         study: of the groups.

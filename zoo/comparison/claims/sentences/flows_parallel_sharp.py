@@ -14,7 +14,7 @@ from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidenc
 from zoo.comparison.claims.wording import p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
-from zoo.comparison.guards import COLLAPSED, relative_distance
+from zoo.comparison.guards import UNLEARNED, relative_distance
 from zoo.comparison.quantities import metric_value
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
@@ -69,7 +69,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
         f"{p_text(chance)}.{remark}",
         verdict=UNDECIDED if remark else verdict,
         test=f"two one-sided t-tests: the 95 % interval of its logarithm lies within {SHARP:g} to "
-        f"{1 / SHARP:g}, of samples at most {COLLAPSED:g} times as far from real examples as these are from "
+        f"{1 / SHARP:g}, of samples at most {UNLEARNED:g} times as far from real examples as these are from "
         "each other",
         n=str(len(values)),
         outcome=outcome,
@@ -81,7 +81,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
 def _remark_on_noise(study: Study, flow: Group) -> str:
     """Return a remark if the samples may be noise, whose fine structure would count as sharpness."""
     far = relative_distance(study, flow)
-    if far <= COLLAPSED:
+    if far <= UNLEARNED:
         return ""
     if math.isnan(far):
         reason = "no distance says that these are images"
