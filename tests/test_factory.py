@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+
 import pytest
 import torch
 
 import zoo
-from zoo.config import compose_run
+from zoo.config import compose_run, model_settings
+from zoo.config.targets import class_of
 from zoo.data.spec import DataSpec
 from zoo.errors import CutOff, ZooError
-from zoo.factory import read_checkpoint
+from zoo.factory import check_given, read_checkpoint
 from zoo.running.run import run
 
 
@@ -81,3 +85,37 @@ def test_the_error_of_an_outdated_checkpoint_says_what_to_do(checkpoint, tmp_pat
     torch.save(content, tmp_path / "old.ckpt")
     with pytest.raises(ZooError, match=r"old\.ckpt does not fit .*train the run again .*preprocessing"):
         zoo.load(tmp_path / "old.ckpt")
+
+
+@pytest.mark.parametrize("name", ["ffjord", "gan", "glow", "nsf_coupling", "realnvp", "residual_flow", "vae"])
+def test_settings_explained_as_those_of_one_form_are_declared_so(name):
+    settings = model_settings(name, {})
+    model = class_of(settings, "model")
+    (explained,) = re.findall(r"\nArgs:\n(.*?)\n\n", inspect.getdoc(model) + "\n\n", re.DOTALL)
+    entries = re.split(r"\n    (?=\w)", f"\n{explained}")[1:]
+    for form, other, only in (
+        ("vectors", "images", model.for_vectors),
+        ("images", "vectors", model.for_images),
+    ):
+        of_it = {
+            e.partition(":")[0] for e in entries if re.search(rf"\({form}( only)?\)\.$", e) and other not in e
+        }
+        assert of_it <= {*only} <= {*settings}
+
+
+def test_a_given_setting_that_only_the_other_form_reads_is_refused_in_one_sentence():
+    plane, digits = DataSpec((2,)), DataSpec((1, 8, 8), levels=17)
+    settings = model_settings("realnvp", {"layers": 40, "hidden": [9], "width": 4})
+    with pytest.raises(ZooError) as error:
+        check_given(settings, digits, ["width", "layers", "hidden", "layers"])
+    assert str(error.value) == (
+        "RealNVP does not read model.layers and model.hidden for these images of shape "
+        "[1, 8, 8]; leave them out."
+    )
+    check_given(settings, digits, ["width"])
+    check_given(settings, plane, ["layers", "hidden", "pixels"])
+    with pytest.raises(ZooError, match=r"model\.width for these vectors of shape \[2\]; leave it out"):
+        check_given(settings, plane, ["width"])
+    check_given({"_target_": "torch.nn.Identity"}, plane, ["width"])  # another's model declares nothing
+    with pytest.raises(ZooError, match="head for these images"):  # continuous ones have a MADE
+        check_given(model_settings("pixelcnn", {}), DataSpec((1, 8, 8)), ["hidden", "head"])

@@ -108,7 +108,8 @@ def test_every_command_runs(line, place, home, forked_jobs, tmp_path, monkeypatc
         if "--dry-run" not in arguments:
             arguments += [*SMALL, *JUDGE, "model=vae"]
     if "-m" in arguments:  # one seed of each model, which are small
-        arguments = ["seed=0" if word == "seed=0,1" else word for word in arguments] + ["model.hidden=[8]"]
+        arguments = ["seed=0" if word == "seed=0,1" else word for word in arguments]
+        arguments += ["data=moons", "model.hidden=[8]"]  # both models read it for vectors
     if "-m" in arguments:  # Hydra's own main leaves traces in a process
         done = run_forked(arguments, place)
         assert done.returncode == 0, done.stderr + done.stdout

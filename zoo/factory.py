@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -12,6 +12,7 @@ from zoo.config import model_settings
 from zoo.config.targets import class_of, make
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError, cut_off
+from zoo.models.core.capabilities import HasUnreadSettings, missing
 from zoo.record import BEST, CHECKPOINTS, LAST
 
 if TYPE_CHECKING:
@@ -40,6 +41,31 @@ def instantiate(settings: Mapping[str, Any], spec: DataSpec) -> Any:
         ZooError: the target cannot be imported, or does not take these settings.
     """
     return make(class_of(settings, "model"), settings, "model", spec=spec)
+
+
+def check_given(settings: Mapping[str, Any], spec: DataSpec, names: Iterable[str]) -> None:
+    """Refuse settings that a user has given and that the model of these data does not read.
+
+    A run with such a setting would have another hash and the same weights.
+
+    Args:
+        settings: a composed ``model`` node.
+        spec: the data.
+        names: names of the settings of the node that the user has given; the defaults are not among them.
+
+    Raises:
+        ZooError: one of them is not read.
+    """
+    model = class_of(settings, "model")
+    if missing(model, HasUnreadSettings):
+        return
+    unread = cast(HasUnreadSettings, model).unread(spec)
+    if ignored := [f"model.{name}" for name in dict.fromkeys(names) if name in unread]:
+        form = "images" if spec.is_image else "vectors"
+        raise ZooError(
+            f"{model.__name__} does not read {' and '.join(ignored)} for these {form} of shape "
+            f"{list(spec.shape)}; leave {'it' if len(ignored) == 1 else 'them'} out."
+        )
 
 
 def load(path: str | Path, device: torch.device | str | None = None) -> Any:

@@ -14,10 +14,12 @@ from small_runs import MOONS, SMALL
 
 from zoo.cli import main
 from zoo.config import compose_run
+from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.record import read
-from zoo.running.check import check_section
+from zoo.running.check import check, check_model_given, check_section
 from zoo.running.run import run
+from zoo.running.spec import RunSpec
 
 TINY = [
     "logger=none", "trainer=cpu", "training.updates=2", "training.batch_size=8", "training.validations=1",
@@ -282,3 +284,20 @@ def test_changed_code_of_a_model_is_another_run(workdir, monkeypatch, capsys):
     assert "The code of own_flow has changed" in capsys.readouterr().err
     assert main(train) == 0
     assert len(list((workdir / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "setting"),
+    [("glow", "model.levels=2"), ("gaussian", "training.lr=7"), ("gaussian", "training.clip=1")],
+)
+def test_a_setting_without_effect_is_refused_before_training_but_not_in_a_sweep(
+    workdir, capsys, model, setting
+):
+    """A sweep's settings are shared by jobs of other models and data."""
+    overrides = [f"model={model}", *MOONS, setting, "logger=none", "trainer=cpu", "hydra.run.dir=runs/it"]
+    assert main(["train", *overrides]) == 2
+    assert f"does not read {setting.partition('=')[0]}" in capsys.readouterr().err
+    assert not (workdir / "runs").exists()
+    job = RunSpec.of(compose_run([*overrides, "sweep=mine"]))
+    check(job)
+    check_model_given(job, DataSpec((2,)))

@@ -5,6 +5,7 @@ Every other module reads and writes overrides through these functions.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -43,6 +44,17 @@ def split(override: str) -> tuple[str, str]:
     """
     key, _, value = override.partition("=")
     return key, value
+
+
+def given(overrides: Iterable[str], section: str) -> list[str]:
+    """Return the names of the settings of a section that overrides set; in a node of it, the node's name.
+
+    >>> given(["model=glow", "model.pixels.alpha=0.1", "+model.own=1", "~model.width"], "model")
+    ['pixels', 'own']
+    """
+    read = [override for override in map(parse, overrides) if override is not None]
+    keys = [override.key_or_group.split(".") for override in read if not override.is_delete()]
+    return [key[1] for key in keys if key[0] == section and len(key) > 1]
 
 
 def with_plus(override: str) -> str:

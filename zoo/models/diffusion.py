@@ -133,6 +133,9 @@ class Diffusion(ContinuousModel, HasSampleSteps):
     cumulative: Tensor
     drawn: Tensor
 
+    for_vectors = ("hidden",)
+    for_images = ("field", "unet", "patch")
+
     @checked("model")
     def __init__(
         self,

@@ -45,6 +45,9 @@ class FFJORD(ContinuousModel):
         base: distribution of the latents, see :func:`~zoo.models.core.distributions.make_base`.
     """
 
+    for_vectors = ("hidden",)
+    for_images = ("channels", "patch", "scales")
+
     @checked("model")
     def __init__(
         self,

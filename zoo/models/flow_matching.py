@@ -60,6 +60,8 @@ class FlowMatching(ContinuousModel):
     """
 
     objective = "matching"
+    for_vectors = ("hidden", "dense")
+    for_images = ("field", "unet", "patch")
 
     @checked("model")
     def __init__(

@@ -69,6 +69,9 @@ class GAN(AdversarialModel):
         ZooError: a setting outside its range, or ``conditional`` for data without labels.
     """
 
+    for_vectors = ("depth",)
+    for_images = ("architecture", "width", "generator_norm", "critic_width")
+
     @checked("model")
     def __init__(
         self,

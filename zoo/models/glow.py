@@ -59,6 +59,9 @@ class Glow(Flow):
         ZooError: the data have a single dimension.
     """
 
+    for_vectors = ("hidden",)
+    for_images = ("levels", "width", "blocks")
+
     @checked("model")
     def __init__(
         self,

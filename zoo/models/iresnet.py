@@ -32,6 +32,9 @@ class IResNet(ResidualModel):
             :class:`~zoo.models.families.residual.ResidualModel`.
     """
 
+    for_vectors = ("hidden",)
+    for_images = ("split", "width")
+
     @checked("model")
     def __init__(
         self,

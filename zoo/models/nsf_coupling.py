@@ -55,6 +55,9 @@ class NSFCoupling(Flow):
         ZooError: the data have a single dimension.
     """
 
+    for_vectors = ("hidden",)
+    for_images = ("width", "levels", "multi_scale")
+
     @checked("model")
     def __init__(
         self,

@@ -100,6 +100,13 @@ class PixelCNN(GenerativeModel):
             self.network = "MADE-softmax"
             self.made = MADE(spec.dim, spec.levels, hidden, context=self.context)
 
+    @classmethod
+    def unread(cls, spec: DataSpec) -> tuple[str, ...]:
+        gated = ("width", "layers", "kernel", "first_kernel", "head")
+        if spec.levels is None:
+            return gated
+        return ("hidden", "components") if spec.is_image else (*gated, "components")
+
     def likelihood_details(self) -> dict[str, Any]:
         return {"network": self.network}
 

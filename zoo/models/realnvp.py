@@ -62,6 +62,9 @@ class RealNVP(Flow):
         ZooError: the data have a single dimension, or ``memory_efficient`` is set with batch normalisation.
     """
 
+    for_vectors = ("layers", "hidden", "separate")
+    for_images = ("scales", "width", "blocks")
+
     @checked("model")
     def __init__(
         self,

@@ -34,6 +34,8 @@ class ResidualFlow(ResidualModel):
             :class:`~zoo.models.families.residual.ResidualModel`.
     """
 
+    for_images = ("squeeze_first", "split", "width", "dense_blocks")
+
     @checked("model")
     def __init__(
         self,

@@ -41,6 +41,8 @@ class StyleGAN(AdversarialModel):
         ZooError: a setting outside its range, or ``conditional`` for data without labels.
     """
 
+    for_images = ("width", "critic_width")
+
     @checked("model")
     def __init__(
         self,

@@ -60,6 +60,7 @@ class TarFlow(Flow):
     """
 
     sampling = "sequential"
+    for_images = ("patch",)
 
     @checked("model")
     def __init__(

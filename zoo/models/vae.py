@@ -83,6 +83,9 @@ class VAE(LatentVariableModel):
         ZooError: a setting outside its range, or ``conditional`` for data without labels.
     """
 
+    for_vectors = ("depth",)
+    for_images = ("width",)
+
     @checked("model")
     def __init__(
         self,

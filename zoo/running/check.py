@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 import lightning.pytorch as pl
 from annotated_types import Ge, Gt
 
+from zoo import factory
 from zoo.checks import NotNegative, Positive, check_settings
+from zoo.config.overrides import given
 from zoo.config.targets import class_of, make
 from zoo.config.trainer import refused
 from zoo.data.module import DataModule
+from zoo.data.spec import DataSpec
 from zoo.data.user import UserData, existing
 from zoo.errors import ZooError, unknown
 from zoo.evaluation.settings import Settings
@@ -34,6 +37,29 @@ def check(spec: RunSpec) -> None:
     for section in CHECKS:
         check_section(section, getattr(spec, section))
     check_batch(spec.training, spec.trainer)
+    _check_training_given(spec)
+
+
+def check_model_given(spec: RunSpec, data: DataSpec) -> None:
+    """Check that the model of these data reads every setting of it that was given.
+
+    The jobs of a sweep are not checked, since a setting of it may be for some of them only.
+
+    Raises:
+        ZooError: it does not read one.
+    """
+    if spec.sweep is None:
+        factory.check_given(spec.model, data, given(spec.overrides, "model"))
+
+
+def _check_training_given(spec: RunSpec) -> None:
+    module: type[TrainingModule] = class_of(spec.training, "training", TrainingModule)
+    ignored = [f"training.{name}" for name in given(spec.overrides, "training") if name in module.unread]
+    if ignored and spec.sweep is None:
+        raise ZooError(
+            f"{module.__name__} does not read {' and '.join(ignored)}; leave "
+            f"{'it' if len(ignored) == 1 else 'them'} out."
+        )
 
 
 def check_section(section: str, settings: Mapping[str, Any]) -> None:

@@ -33,7 +33,7 @@ from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank
 from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
-from zoo.running.check import check
+from zoo.running.check import check, check_model_given
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show, processes_here
 from zoo.running.judge import judge
@@ -104,6 +104,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         data = prepare_data(spec.data)
         _announce(Settings.of(spec.evaluation), data)  # fails before training
         record.provenance.data = data.describe()
+        check_model_given(spec, data.spec)
 
         pl.seed_everything(identity.seed, verbose=False)
         model = factory.instantiate(spec.model, data.spec)

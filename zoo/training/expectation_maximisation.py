@@ -43,6 +43,7 @@ class ExpectationMaximisation(TrainingModule):
 
     Settings = MaximisationSettings
     settings: MaximisationSettings
+    unread = ("optimizer", "lr", "betas", "weight_decay", "eps", "schedule", "warmup", "clip")
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "expectation_maximisation", HasMaximisation)

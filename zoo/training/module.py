@@ -49,6 +49,7 @@ class TrainingModule(pl.LightningModule):
         Settings: the class of the settings.
         curves: names of the values that :meth:`update` returns, for the columns of ``curves.csv``.
         losses: those among them that are losses of a player, whose spikes are counted.
+        unread: names of the settings that have no effect here, which a user cannot give.
         schedule: budget and learning rate.
         updates: updates made so far.
         images_seen: training examples seen so far, by all processes.
@@ -71,6 +72,7 @@ class TrainingModule(pl.LightningModule):
     Settings: ClassVar[type[TrainingSettings]] = TrainingSettings
     curves: ClassVar[tuple[str, ...]] = ("train/loss",)
     losses: ClassVar[tuple[str, ...]] = ("train/loss",)
+    unread: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         super().__init__()

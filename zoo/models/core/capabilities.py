@@ -19,7 +19,7 @@ without effect; any other ``nn.Module`` may leave them out. Other code calls :fu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
 
@@ -160,6 +160,12 @@ class HasSpec(Protocol):
     """A model that holds the spec of its data, which tells images from vectors."""
 
     spec: DataSpec
+
+
+class HasUnreadSettings(Protocol):
+    """A class of models whose form depends on the data, with the settings that the form does not read."""
+
+    def unread(self, spec: DataSpec, /) -> Sequence[str]: ...
 
 
 class HasOneHot(Protocol):

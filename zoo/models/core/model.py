@@ -43,6 +43,8 @@ class GenerativeModel(nn.Module):
         objective: the training objective that fits the model, a name under ``conf/training/``.
         keyed_noise: whether all noise comes from :mod:`zoo.models.core.rng`.
         whole_batch: whether the training loss needs its whole batch at once.
+        for_vectors: names of the settings that only the model of vectors reads.
+        for_images: names of the settings that only the model of images reads.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
@@ -55,12 +57,19 @@ class GenerativeModel(nn.Module):
     objective: ClassVar[str] = "maximum_likelihood"
     keyed_noise: ClassVar[bool] = True
     whole_batch: bool = False
+    for_vectors: ClassVar[tuple[str, ...]] = ()
+    for_images: ClassVar[tuple[str, ...]] = ()
 
     @checked("model")
     def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
         self.spec, self.conditional = spec, conditional
         self.context = context_size(spec, conditional)
+
+    @classmethod
+    def unread(cls, spec: DataSpec) -> tuple[str, ...]:
+        """Return the names of the settings that the model of these data does not read."""
+        return cls.for_vectors if spec.is_image else cls.for_images
 
     @property
     def dtype(self) -> torch.dtype:
