@@ -98,7 +98,7 @@ GOOD = "\n".join(f"{i * 0.37 % 1:.3f},{i * i}" for i in range(20))
         (f"a,b\n1,\n{GOOD}\n2,\n", r"column 'b' has 2 values that .* \(row 1 is missing\)"),
         (f"a,b\n{GOOD}\nnan,2\n", r"column 'a' .*row 21 is missing\); every value must be a finite number"),
         (f"a,b\n{GOOD}\n1,-inf\n", "column 'b' .*row 21 is -inf"),
-        (f"a,b\n{GOOD}\n?,2\n1,\n", "column 'a' .*; column 'b' .*data.drop=.a,b."),
+        (f"a,b\n{GOOD}\n?,2\n1,\n", "column 'a' .*; column 'b' .*correct these rows or remove them"),
         (f"a,b\n{GOOD}\n1,2,3\n", "line 22 has 3 columns, not 2"),
         (f"a,b,c\n{GOOD}\n1,2,3\n", "line 22 has 3 columns, not 2"),
         ("a,b\n" + "\n".join(f"{i},0.1" for i in range(20)), "column 'b' has the same value"),

@@ -1,24 +1,28 @@
-"""Find columns of a table that are functions of other columns, exactly or up to their rounding.
+"""Find columns of a table that are functions of other columns, exactly or up to rounding.
 
-The likelihood of such a column, given the others, has no upper limit.
+The density of such a column, given the others, has no upper limit, which makes a likelihood of the table
+meaningless.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from itertools import combinations_with_replacement
 
 import numpy as np
 from scipy.interpolate import make_lsq_spline
 from scipy.linalg import solve_triangular
 
-DEPENDENT = 1e-5  # residual of a column after a fit by the others, in its standard deviations
-CLOSE = 0.05  # residual in standard deviations from which a function of rounded columns is not looked for
-SMOOTH = 1e-4  # residual of most rows after a fit by a curve
-ROWS = 2000  # that curves are fitted to
-MOST_FOR_POWERS, MOST_FOR_CURVES = 8, 100  # columns
-FEWEST_FOR_CURVES = 50  # rows
-FEWEST_FOR_RANKS = 200  # rows: with fewer, a little noise changes no rank
+# Residuals of a fit by other columns, in standard deviations of the fitted column:
+DEPENDENT = 1e-5  # largest one of an exact linear function
+CLOSE = 0.05  # with a larger one, rounding is not tried as the explanation
+SMOOTH = 1e-4  # largest one of a smooth curve, in most rows
+# Sizes of a table:
+ROWS = 2000  # about so many rows, evenly spaced, are used to fit curves
+MOST_FOR_POWERS, MOST_FOR_CURVES = 8, 100  # largest number of columns for polynomials, and for curves
+FEWEST_FOR_CURVES = 50  # least number of rows for any function that is not linear
+FEWEST_FOR_RANKS = 200  # least number of rows for monotone functions: in fewer, noisy copies have equal ranks
 
 
 def rounding(x: np.ndarray) -> np.ndarray:
@@ -53,52 +57,57 @@ def _are_whole(x: np.ndarray) -> bool:
 def dependent(x: np.ndarray, exact: Collection[int] = ()) -> dict[int, list[int]]:
     """Return the columns that are linear functions of earlier columns, together with those columns.
 
-    The function may be rounded. A table of at most twice as many rows as columns is not examined: such
+    The values may be rounded. A table of at most twice as many rows as columns is not examined: in it, linear
     functions exist by chance.
 
     Args:
         x: the table, ``(N, D)``, without constant columns.
-        exact: columns whose rounding does not count.
+        exact: columns whose values are taken as exact, even if they are all rounded alike.
     """
     n, d = x.shape
     if n <= 2 * d:
         return {}
     z = (x - x.mean(0)) / x.std(0)
     gram = z.T @ z / n
-    smallest = max(DEPENDENT**2, 1e-13 * d)
-    try:
-        if np.linalg.cholesky(gram).diagonal().min() ** 2 > CLOSE**2:
-            return {}
-    except np.linalg.LinAlgError:
-        pass
-    steps: dict[int, np.ndarray] = {}
+    if _is_independent(gram):
+        return {}
 
+    @cache
     def step(j: int) -> np.ndarray:
-        if j not in steps:
-            steps[j] = np.zeros(n) if j in exact else rounding(x[:, j]) / x[:, j].std()
-        return steps[j]
+        return np.zeros(n) if j in exact else rounding(x[:, j]) / x[:, j].std()
 
-    found: dict[int, list[int]] = {}
-    kept: list[int] = []
-    factor = np.zeros((d, d))  # of Cholesky, of the kept columns
-    for j in range(d):
+    smallest = max(DEPENDENT**2, 1e-13 * d)
+    functions: dict[int, list[int]] = {}
+    kept = [0]
+    factor = np.zeros((d, d))  # Cholesky factor of the kept columns' Gram matrix
+    factor[0, 0] = np.sqrt(gram[0, 0])
+    for j in range(1, d):
         k = len(kept)
-        if not k:
-            factor[0, 0] = np.sqrt(gram[j, j])
-            kept.append(j)
-            continue
         row = solve_triangular(factor[:k, :k], gram[j, kept], lower=True)
-        rest = gram[j, j] - row @ row
-        if rest < CLOSE**2:
+        variance = gram[j, j] - row @ row  # of the residual of column j
+        if variance < CLOSE**2:
             weights = solve_triangular(factor[:k, :k], row, lower=True, trans="T")
-            if rest <= smallest or (
+            if variance <= smallest or (
                 j not in exact and _is_rounded(z[:, j] - z[:, kept] @ weights, weights, j, kept, step)
             ):
-                found[j] = [kept[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
+                functions[j] = _with_weight(kept, weights)
                 continue
-        factor[k, :k], factor[k, k] = row, np.sqrt(rest)
+        factor[k, :k], factor[k, k] = row, np.sqrt(variance)
         kept.append(j)
-    return found
+    return functions
+
+
+def _is_independent(gram: np.ndarray) -> bool:
+    """Return whether every column keeps a large residual after a linear fit by the earlier ones."""
+    try:
+        return bool(np.linalg.cholesky(gram).diagonal().min() ** 2 > CLOSE**2)
+    except np.linalg.LinAlgError:
+        return False
+
+
+def _with_weight(columns: Sequence[int], weights: np.ndarray) -> list[int]:
+    """Return the columns that take part in a linear function with these weights."""
+    return [columns[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
 
 
 def _is_rounded(
@@ -110,52 +119,73 @@ def _is_rounded(
 
 
 def _within(rest: np.ndarray, bound: np.ndarray) -> bool:
-    """Return whether residuals stay within their bounds; a few may exceed them by the error of the fit."""
+    """Return whether residuals stay within their bounds.
+
+    Since the fit has an error, all may exceed their bound by a tenth, and one in a hundred up to twofold.
+    """
     share = np.abs(rest) / bound
     return bool((share <= 1.1).mean() >= 0.99 and share.max() <= 2)
 
 
 def curved(x: np.ndarray, exact: Collection[int] = ()) -> dict[int, list[int]]:
-    """Return the columns that are other functions of few columns, together with those columns.
+    """Return the columns that are nonlinear functions of few columns, together with those columns.
 
-    These are products, ratios and powers, polynomials of degree two, and smooth or monotone functions of one
-    column.
+    Three kinds of functions are found: products, ratios and powers; smooth or monotone functions of one
+    column; polynomials of degree two.
 
     Args:
         x: the table, ``(N, D)``, without columns that are constant or that :func:`dependent` finds.
-        exact: columns that are discrete; they are not functions of others, and their rounding does not count.
+        exact: discrete columns; they are never reported as functions of others, and their values are taken as
+            exact.
     """
     n, d = x.shape
     if n < FEWEST_FOR_CURVES or d < 2:
         return {}
     x = x[:: max(1, n // ROWS)]
-    found: dict[int, list[int]] = {}
-    signed = [j for j in range(d) if j not in exact and ((x[:, j] > 0).all() or (x[:, j] < 0).all())]
-    signed = [j for j in signed if np.ptp(np.log(np.abs(x[:, j]))) > 0]
-    if len(signed) > 1:
-        logs = np.log(np.abs(x[:, signed]))
-        parts = [rounding(x[:, j]) / np.abs(x[:, j]) for j in signed]
-        for j, others in _linear(logs, parts).items():
-            found[signed[j]] = [signed[i] for i in others]
+    functions = _products(x, exact)
     for j, others in _curves(x, exact).items():
-        if j not in found and not any(j in found.get(i, ()) for i in others):
-            found[j] = others
+        if j not in functions and not _in_a_circle(j, others, functions):
+            functions[j] = others
     if d <= MOST_FOR_POWERS:
         for j in range(d - 1, -1, -1):
-            if j in exact or j in found:
+            if j in exact or j in functions:
                 continue
-            pool = [i for i in range(d) if i != j and i not in found]
-            involved = _polynomial(x, j, pool, exact)
-            if involved and not any(j in found.get(i, ()) for i in involved):
-                found[j] = involved
-    return found
+            pool = [i for i in range(d) if i != j and i not in functions]
+            others = _polynomial(x, j, pool, exact)
+            if others and not _in_a_circle(j, others, functions):
+                functions[j] = others
+    return functions
+
+
+def _in_a_circle(j: int, others: Sequence[int], functions: Mapping[int, Sequence[int]]) -> bool:
+    """Return whether one of the other columns is itself a function of column ``j``."""
+    return any(j in functions.get(i, ()) for i in others)
+
+
+def _products(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
+    """Return the columns that are products, ratios or powers of earlier ones.
+
+    Their logarithms are linear functions of the others' logarithms.
+    """
+    signed = [j for j in range(x.shape[1]) if j not in exact and ((x[:, j] > 0).all() or (x[:, j] < 0).all())]
+    signed = [j for j in signed if np.ptp(np.log(np.abs(x[:, j]))) > 0]
+    if len(signed) < 2:
+        return {}
+    logs = np.log(np.abs(x[:, signed]))
+    steps = [rounding(x[:, j]) / np.abs(x[:, j]) for j in signed]
+    return {signed[j]: [signed[i] for i in others] for j, others in _linear(logs, steps).items()}
 
 
 def _linear(x: np.ndarray, steps: Sequence[np.ndarray]) -> dict[int, list[int]]:
-    """Return the columns that are linear functions of earlier ones, given the rounding of every value."""
-    found: dict[int, list[int]] = {}
+    """Return the columns that are linear functions of earlier ones.
+
+    Args:
+        x: the columns, ``(N, D)``.
+        steps: for each column, the step to which each of its values is rounded, ``(N,)``.
+    """
+    functions: dict[int, list[int]] = {}
     if len(x) <= 4 * x.shape[1]:
-        return found
+        return functions
     z, std = (x - x.mean(0)) / x.std(0), x.std(0)
     kept = [0]
     for j in range(1, x.shape[1]):
@@ -165,14 +195,14 @@ def _linear(x: np.ndarray, steps: Sequence[np.ndarray]) -> dict[int, list[int]]:
         )
         rest = z[:, j] - z[:, kept] @ weights
         if rest.std() < CLOSE and _within(rest, bound / 2 + DEPENDENT):
-            found[j] = [kept[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
+            functions[j] = _with_weight(kept, weights)
         else:
             kept.append(j)
-    return found
+    return functions
 
 
 def _polynomial(x: np.ndarray, j: int, pool: Sequence[int], exact: Collection[int]) -> list[int]:
-    """Return the columns of which a column is a polynomial of degree two; none if it is not."""
+    """Return the columns of the pool of which column ``j`` is a quadratic polynomial; empty if of none."""
     if not pool:
         return []
     mean, std = x.mean(0), x.std(0)
@@ -198,11 +228,14 @@ def _polynomial(x: np.ndarray, j: int, pool: Sequence[int], exact: Collection[in
 
 
 def _curves(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
-    """Return the columns that are functions of one earlier column, or of a later one."""
+    """Return the columns that are smooth or monotone functions of one other column.
+
+    Of two columns that are monotone functions of each other, the later one is returned.
+    """
     n, d = x.shape
     if d > MOST_FOR_CURVES:
         return {}
-    found: dict[int, list[int]] = {}
+    functions: dict[int, list[int]] = {}
     ranks = np.argsort(np.argsort(x, axis=0, kind="stable"), axis=0).astype(np.float64)
     in_order = {j for j in range(d) if _monotone(x[:, j])}
     for i in range(d):
@@ -210,18 +243,18 @@ def _curves(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
         jumps = np.abs(np.diff(ranks[order], axis=0)).mean(0) / n
         # Chatterjee's coefficient is 1 - 3 * jumps: near 1 for functions of column i
         for j in np.flatnonzero(jumps < 0.05).tolist():
-            if j == i or j in exact or i in exact or j in found or j in found.get(i, ()):
+            if j == i or j in exact or i in exact or j in functions or j in functions.get(i, ()):
                 continue
             ordered = np.lexsort((x[:, j], x[:, i])), np.lexsort((-x[:, j], x[:, i]))
-            signs = np.diff(x[ordered[0], j]).min() >= 0 or np.diff(x[ordered[1], j]).max() <= 0
-            is_copy = n >= FEWEST_FOR_RANKS and signs and not {i, j} <= in_order
-            if is_copy or _is_curve(x[order, i], x[order, j]):
+            monotone = np.diff(x[ordered[0], j]).min() >= 0 or np.diff(x[ordered[1], j]).max() <= 0
+            same_ranks = n >= FEWEST_FOR_RANKS and monotone and not {i, j} <= in_order
+            if same_ranks or _is_curve(x[order, i], x[order, j]):
                 late, early = max(i, j), min(i, j)
-                if is_copy and late not in found:
-                    found[late] = [early]
+                if same_ranks and late not in functions:
+                    functions[late] = [early]
                 else:
-                    found[j] = [i]
-    return found
+                    functions[j] = [i]
+    return functions
 
 
 def _monotone(x: np.ndarray) -> bool:
@@ -230,7 +263,7 @@ def _monotone(x: np.ndarray) -> bool:
 
 
 def _is_curve(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether ``b`` is a smooth function of ``a``, which ascends, for most rows."""
+    """Return whether ``b`` is a smooth function of the ascending ``a`` in at least 85 % of the rows."""
     n = len(a)
     knots = np.unique(np.quantile(a, np.linspace(0, 1, min(60, n // 8) + 2)[1:-1]))
     knots = knots[(knots > a[0]) & (knots < a[-1])]
