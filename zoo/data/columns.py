@@ -1,8 +1,8 @@
 """Find the columns and rows of a table that have no density, and make discrete columns continuous.
 
-A likelihood of continuous data rises without bound where values repeat: on a discrete, constant or repeated
-column, on one that follows from others, and on rows that occur twice. Such a likelihood is meaningless, so a
-table with such columns or rows is an error until the user chooses how to treat them.
+A likelihood of continuous data rises without bound where values repeat: in a discrete, constant or copied
+column, in one that is a function of others, and in rows that occur twice. Such a likelihood is meaningless,
+so a table with such columns or rows is an error until the user chooses how to treat them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from zoo.data.dependence import curved, dependent, rounding
 
 MOST_LEVELS = 4096  # with more values, a model cannot resolve the rounding
 LARGEST_ATOM = 0.05  # share of the rows from which any equal values are an atom, whatever their neighbours
-SMALLEST_ATOM = 0.03  # share from which an atom is refused; one of less is said
-LARGEST = 1e300
-MOST_STEPS = 1e6  # of a grid
+SMALLEST_ATOM = 0.03  # share of the rows from which an atom is an error; a smaller one is only a note
+LARGEST = 1e300  # largest absolute value
+MOST_STEPS = 1e6  # largest number of steps of a grid
 
 
 @dataclass
@@ -99,7 +99,7 @@ def grid(x: np.ndarray) -> Grid | None:
 
 
 def _grid_of(values: np.ndarray) -> Grid | None:
-    """Return the grid of distinct values in ascending order, see :func:`grid`."""
+    """Return the grid that distinct values in ascending order lie on, as :func:`grid` does."""
     if len(values) < 2:
         return None
     width = values[-1] - values[0]
@@ -124,7 +124,7 @@ class Counts:
 
     @classmethod
     def of(cls, x: np.ndarray) -> Counts:
-        """Return those of a column."""
+        """Return the counts of a column's values."""
         return cls(*np.unique(x, return_counts=True))
 
     @property
@@ -134,7 +134,10 @@ class Counts:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Return the power of two near each column's largest value, ``(D,)``: to compute without overflow."""
+    """Return a scale for each column, ``(D,)``, in which computations do not overflow or underflow.
+
+    It is 1, or the power of two near the largest absolute value where that is above 1e100 or below 1e-100.
+    """
     largest = np.maximum(x.max(0), -x.min(0))
     exponent = np.frexp(largest)[1]
     return np.where((largest > 1e100) | ((largest > 0) & (largest < 1e-100)), 2.0 ** (exponent - 1), 1.0)
@@ -218,8 +221,8 @@ def numbers_rows(x: np.ndarray, values: np.ndarray) -> str:
         return "holds dates as numbers"
     if len(values) < n:
         return ""
-    found = _grid_of(values)
-    width = np.inf if found is None else float(np.ptp(x)) / found.step
+    whole = _grid_of(values)
+    width = np.inf if whole is None else float(np.ptp(x)) / whole.step
     if width <= 2 * n and n * (n - 1) / (2 * width) >= 10:
         return "numbers the rows (each number of a sequence once)"
     ordered = bool((steps > 0).all() or (steps < 0).all())
@@ -241,7 +244,8 @@ def _are_dates(x: np.ndarray) -> bool:
 def atom(column: Counts) -> tuple[float, int] | None:
     """Return the value that occurs far more often than its neighbours, and how often; None if there is none.
 
-    Rounding alone repeats neighbouring values alike. Fewer than 5 equal values are no atom.
+    Rounding repeats a value about as often as its neighbours, and an atom far more often; fewer than 5 equal
+    values are never one.
     """
     values, counts = column.values, column.counts
     if counts.max() < 5:
@@ -254,7 +258,9 @@ def atom(column: Counts) -> tuple[float, int] | None:
         mean = float(np.median(near)) if len(near) else 1.0
         mean = max(mean, float(np.sort(near)[-3:].mean())) if len(near) >= 8 else mean
         expected = min(mean, 2 * (mean - 1)) + 0.2
-        if pdtrc(count - 1, expected) * len(values) < 1e-3:  # the chance of as many by Poisson's law
+        if (
+            pdtrc(count - 1, expected) * len(values) < 1e-3
+        ):  # by Poisson's law, the chance of so many equal values
             return float(values[i]), count
     return None
 
@@ -262,7 +268,7 @@ def atom(column: Counts) -> tuple[float, int] | None:
 def repeated_rows(x: np.ndarray) -> np.ndarray:
     """Return which rows of a table equal an earlier one, ``(N,)``.
 
-    Only rows of which a hash occurs twice are compared.
+    Of each row a hash is computed, and only rows with equal hashes are compared.
     """
     hashes = np.zeros(len(x), dtype=np.uint64)
     for j in range(x.shape[1]):
@@ -293,60 +299,96 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
     rest = [j for j in range(x.shape[1]) if j not in constant and names[j] not in dequantised]
     if not rest:
         return findings
-    scaled = x if len(rest) == x.shape[1] else x[:, rest]
-    scale = unit(scaled)
-    scaled = scaled if (scale == 1).all() else scaled / scale
     counts = {j: Counts.of(x[:, j]) for j in rest}
-    rough = {i for i, j in enumerate(rest) if counts[j].is_discrete}
     repeated = repeated_rows(x)
-    linked = {rest[j]: [rest[i] for i in others] for j, others in dependent(scaled, rough).items()}
-    numbered = {j: how for j in rest if j not in linked and (how := numbers_rows(x[:, j], counts[j].values))}
-    free = [i for i, j in enumerate(rest) if j not in linked and j not in numbered]
-    bends = curved(scaled[:, free], {k for k, i in enumerate(free) if i in rough}) if free else {}
-    bends = {rest[free[k]]: [rest[free[i]] for i in others] for k, others in bends.items()}
-    for j, others in bends.items():
-        findings.problems.append(f"column '{names[j]}' is a function of {_quoted(names, others)}")
-        findings.drop.append(names[j])
-    for j, others in linked.items():
-        if len(others) == 1:
-            how = "a copy" if np.array_equal(x[:, j], x[:, others[0]]) else "a linear function"
-            findings.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
-        else:
-            findings.problems.append(f"column '{names[j]}' is a linear function of {_quoted(names, others)}")
-        findings.drop.append(names[j])
-    discrete = {j for j in rest if j not in linked and counts[j].is_discrete}
+    relations = _relations(x, rest, counts)
+    _report_functions(findings, x, names, relations)
+    discrete = {j for j in rest if j not in relations.linear and counts[j].is_discrete}
     if x.shape[1] > 1 and repeated.any():  # repeated rows make a column neither discrete nor an atom
         distinct = x[~repeated]
         counts = {j: Counts.of(distinct[:, j]) for j in rest}
         if len(distinct) >= 20:
             discrete = {j for j in discrete if counts[j].is_discrete}
     for j in rest:
-        if j in linked or j in bends:
+        if j in relations.linear or j in relations.curved:
             continue
-        if j in numbered:
-            findings.problems.append(f"column '{names[j]}' {numbered[j]}")
+        if j in relations.numbered:
+            findings.problems.append(f"column '{names[j]}' {relations.numbered[j]}")
             findings.drop.append(names[j])
         elif j in discrete:
             findings.problems.append(f"column '{names[j]}' has only {len(counts[j].values)} distinct values")
             (findings.drop if grid(x[:, j]) is None else findings.dequantise).append(names[j])
         else:
-            column = counts[j]
-            most, rows = int(column.counts.argmax()), int(column.counts.sum())
-            peak = atom(column)
-            if column.counts[most] >= 10 and column.counts[most] / rows >= LARGEST_ATOM:
-                peak = float(column.values[most]), int(column.counts[most])
-            if peak is None:
-                continue
-            text = f"column '{names[j]}' is {peak[0]:g} in {peak[1]} of {rows} rows"
-            if peak[1] / rows >= SMALLEST_ATOM:
-                findings.problems.append(text)
-                findings.drop.append(names[j])
-            else:
-                findings.notes.append(text)
+            _report_atom(findings, names[j], counts[j])
     if x.shape[1] > 1 and repeated.any() and len(discrete) < len(rest):
         findings.problems.append(f"{int(repeated.sum())} of {len(x)} rows are copies of earlier rows")
         findings.repeats = True
     return findings
+
+
+@dataclass(frozen=True)
+class _Relations:
+    """The columns that are functions of other columns, or of the number of the row.
+
+    Attributes:
+        linear: linear functions, each with the columns that it is a function of.
+        numbered: columns that number or date the rows, each with how, in words.
+        curved: other functions, each with the columns that it is a function of.
+    """
+
+    linear: dict[int, list[int]]
+    numbered: dict[int, str]
+    curved: dict[int, list[int]]
+
+
+def _relations(x: np.ndarray, columns: Sequence[int], counts: Mapping[int, Counts]) -> _Relations:
+    """Return the relations among some columns of a table."""
+    scaled = x if len(columns) == x.shape[1] else x[:, columns]
+    scale = unit(scaled)
+    scaled = scaled if (scale == 1).all() else scaled / scale
+    discrete = {i for i, j in enumerate(columns) if counts[j].is_discrete}
+    linear = _of_columns(columns, dependent(scaled, discrete))
+    numbered = {
+        j: how for j in columns if j not in linear and (how := numbers_rows(x[:, j], counts[j].values))
+    }
+    free = [i for i, j in enumerate(columns) if j not in linear and j not in numbered]
+    bends = curved(scaled[:, free], {k for k, i in enumerate(free) if i in discrete}) if free else {}
+    return _Relations(linear, numbered, _of_columns([columns[i] for i in free], bends))
+
+
+def _of_columns(columns: Sequence[int], functions: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
+    """Return functions among the columns of a part of the table, under their positions in the whole table."""
+    return {columns[j]: [columns[i] for i in others] for j, others in functions.items()}
+
+
+def _report_functions(findings: Findings, x: np.ndarray, names: Sequence[str], relations: _Relations) -> None:
+    """Enter the columns that are functions of others as problems."""
+    for j, others in relations.curved.items():
+        findings.problems.append(f"column '{names[j]}' is a function of {_quoted(names, others)}")
+        findings.drop.append(names[j])
+    for j, others in relations.linear.items():
+        if len(others) == 1:
+            how = "a copy" if np.array_equal(x[:, j], x[:, others[0]]) else "a linear function"
+            findings.problems.append(f"column '{names[j]}' is {how} of '{names[others[0]]}'")
+        else:
+            findings.problems.append(f"column '{names[j]}' is a linear function of {_quoted(names, others)}")
+        findings.drop.append(names[j])
+
+
+def _report_atom(findings: Findings, name: str, column: Counts) -> None:
+    """Enter a value that occurs too often: as a problem, or as a note if few rows have it."""
+    most, rows = int(column.counts.argmax()), int(column.counts.sum())
+    peak = atom(column)
+    if column.counts[most] >= 10 and column.counts[most] / rows >= LARGEST_ATOM:
+        peak = float(column.values[most]), int(column.counts[most])
+    if peak is None:
+        return
+    text = f"column '{name}' is {peak[0]:g} in {peak[1]} of {rows} rows"
+    if peak[1] / rows >= SMALLEST_ATOM:
+        findings.problems.append(text)
+        findings.drop.append(name)
+    else:
+        findings.notes.append(text)
 
 
 def _quoted(names: Sequence[str], chosen: Sequence[int]) -> str:

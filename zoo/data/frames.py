@@ -1,7 +1,7 @@
 """Read a table file of any common kind into a pandas DataFrame.
 
 Text may be separated by commas, semicolons, tabs, bars or spaces, have a decimal comma, be compressed, begin
-with comment lines, and have a header or none; the first rows determine all of this.
+with comment lines, and have a header or none; its first rows show which.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ import pandas as pd
 
 from zoo.data.header import FirstRows, first_rows, has_header, is_number
 from zoo.data.kinds import check_kind, utf16
-from zoo.data.marks import SPACES, find_marks
+from zoo.data.marks import SPACES, Marks, find_marks
 from zoo.data.user import listed
 from zoo.errors import InvalidData, ZooError
 
 PARQUET, FEATHER = (".parquet", ".pq"), (".feather", ".arrow")
 EXCEL = (".xlsx", ".xlsm", ".xls", ".xlsb", ".ods")
-ROWS_LOOKED_AT = 1000
+ROWS_LOOKED_AT = 1000  # number of first rows from which the layout is found
 PANDAS = int(pd.__version__.partition(".")[0])
 _UNNAMED = re.compile(r"(Unnamed: \d+(\.\d+|_level_\d+)*)?")
 Compression = Literal["gzip", "bz2", "xz", "zip"]
@@ -92,7 +92,7 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
 
 
 def _read_text(path: Path, header: bool | None) -> Frame:
-    """Read separated text; see the module's docstring."""
+    """Read separated text, in UTF-8 or UTF-16, or else in Windows' encoding."""
     compression = _compression(path)
     with _open(path, compression) as file:
         start = file.read(1024)
@@ -104,9 +104,45 @@ def _read_text(path: Path, header: bool | None) -> Frame:
 
 
 def _read_encoded(path: Path, header: bool | None, compression: Compression | None, encoding: str) -> Frame:
+    """Read separated text of a known encoding: its layout from the first lines, then all of it by pandas."""
     with _open(path, compression) as binary, io.TextIOWrapper(binary, encoding, newline="") as stream:
         lines = [line for line, _ in zip(stream, range(ROWS_LOOKED_AT), strict=False)]
-    skip = 0  # lines before the rows: blank or comments, of which the last may be the header
+    layout = _layout(lines, header, path)
+    body = _read_body(path, layout, compression, encoding)
+    frame = Frame(body, layout.names is not None, list(layout.notes))
+    names = _with_unnamed(layout.names, body)
+    _name(frame, names, path)
+    if names is None or not names[-1]:
+        _drop_empty_end(frame)
+    return frame
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How the text of a table is laid out.
+
+    Attributes:
+        marks: separator, decimal mark and thousands mark.
+        skip: number of lines above the data, with comments, title, names and units.
+        width: number of cells of the first row.
+        names: names of the columns; None if the text has none.
+        notes: the omissions and unusual marks, one sentence each.
+    """
+
+    marks: Marks
+    skip: int
+    width: int
+    names: list[str] | None
+    notes: list[str]
+
+
+def _layout(lines: Sequence[str], header: bool | None, path: Path) -> _Layout:
+    """Return how a text is laid out, from its first lines.
+
+    Raises:
+        InvalidData: all lines are blank or comments, or the first row may be names or data.
+    """
+    skip = 0  # blank lines and comments, the last of which may hold the names
     while skip < len(lines) and (not lines[skip].strip() or lines[skip].lstrip()[0] in "#%"):
         skip += 1
     commented = [line.lstrip(" #%") for line in lines[:skip] if line.strip(" #%\r\n")]
@@ -119,30 +155,44 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
     cells = marks.cells(sample)
     kept = [i for i, row in enumerate(cells) if row]
     rows = [cells[i] for i in kept]
-    names = None
-    if header is None and commented:
-        words = next(iter(marks.cells(commented[-1:])), [])
-        if len(words) == len(rows[0]) and not any(map(is_number, words)):
-            names = [cell.strip() for cell in words]
+    names = _commented_names(commented, len(rows[0]), marks) if header is None else None
     plain = [[marks.plain(cell) for cell in row] for row in rows]
+    first = FirstRows(titles=0, header=False, units=False)
     if names is None or has_header(plain):
         first = first_rows(plain, header)
-        taken = _decided(first, rows, path)
-        names = [cell.strip() for cell in rows[first.titles]] if taken else None
-        used = first.titles + int(taken) + int(first.units)
+        has_names = _decided(first, rows, path)
+        names = [cell.strip() for cell in rows[first.titles]] if has_names else None
+        used = first.titles + int(has_names) + int(first.units)
         skip += kept[used - 1] + 1 if used else 0
-    else:
-        first = FirstRows(0, False, False)
+    notes = _notes(first, rows)
+    if marks.decimal == ",":
+        notes.append("Its decimal mark is a comma")
+    if marks.thousands:
+        notes.append(f"Its digits are grouped by '{marks.thousands}'")
+    return _Layout(marks, skip, len(rows[0]), names, notes)
+
+
+def _commented_names(commented: Sequence[str], width: int, marks: Marks) -> list[str] | None:
+    """Return the names in the last of the comments above the rows; None if it does not name every column."""
+    words = next(iter(marks.cells(commented[-1:])), [])
+    if not commented or len(words) != width or any(map(is_number, words)):
+        return None
+    return [cell.strip() for cell in words]
+
+
+def _read_body(path: Path, layout: _Layout, compression: Compression | None, encoding: str) -> pd.DataFrame:
+    """Return the rows below the names, with numbered columns."""
+    marks = layout.marks
     options: dict[str, Any] = {"sep": marks.separator, "decimal": marks.decimal, "thousands": marks.thousands}
     if marks.separator != SPACES:
         options["skipinitialspace"] = True
     if PANDAS < 3 and marks.decimal == "." and not marks.thousands:
         options["float_precision"] = "round_trip"  # from version 3 on the default
     try:
-        body = pd.read_csv(
+        return pd.read_csv(
             path,
             header=None,
-            skiprows=skip,
+            skiprows=layout.skip,
             compression=compression,
             encoding=encoding,
             na_values=["?"],
@@ -150,7 +200,7 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
             **options,
         )
     except pd.errors.EmptyDataError:
-        body = pd.DataFrame(index=range(0), columns=range(len(rows[0])))
+        return pd.DataFrame(index=range(0), columns=range(layout.width))
     except pd.errors.ParserError as error:
         ragged = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
         if ragged is None:
@@ -159,39 +209,35 @@ def _read_encoded(path: Path, header: bool | None, compression: Compression | No
         raise InvalidData(
             f"{path}: line {line} has {seen} columns, not {expected}; give every row the same columns."
         ) from error
-    frame = Frame(body, names is not None, _notes(first, rows))
-    if marks.decimal == ",":
-        frame.notes.append("Its decimal mark is a comma")
-    if marks.thousands:
-        frame.notes.append(f"Its digits are grouped by '{marks.thousands}'")
-    if names is not None and len(names) == body.shape[1] - 1:
-        if body.iloc[:, -1].isna().all():  # rows that end with a separator
-            names = [*names, ""]
-        elif not pd.api.types.is_numeric_dtype(body.iloc[:, 0]) or (
-            body.iloc[:, 0].is_unique and bool((body.iloc[:, 0] % 1 == 0).all())
-        ):
-            names = ["", *names]  # R's format: no name above the names of the rows
-    _name(frame, names, path)
-    if names is None or not names[-1]:
-        _drop_empty_end(frame)
-    return frame
+
+
+def _with_unnamed(names: list[str] | None, body: pd.DataFrame) -> list[str] | None:
+    """Return the names, with an empty one for the only column that has none: the last or the first."""
+    if names is None or len(names) != body.shape[1] - 1:
+        return names
+    first, last = body.iloc[:, 0], body.iloc[:, -1]
+    if last.isna().all():  # rows that end with a separator
+        return [*names, ""]
+    if not pd.api.types.is_numeric_dtype(first) or (first.is_unique and bool((first % 1 == 0).all())):
+        return ["", *names]  # R's format: no name above the names of the rows
+    return names
 
 
 def _read_excel(path: Path, header: bool | None) -> Frame:
     """Read the first sheet of a workbook."""
     with pd.ExcelFile(path) as book:
         sheets = book.sheet_names
-        # as objects, a column of floats keeps its 2019 above it
+        # of type object, since a column of floats would turn its name 2019 into 2019.0
         cells = pd.read_excel(book, sheet_name=sheets[0], header=None, dtype=object)
     cells = cells.dropna(how="all").dropna(axis=1, how="all")
     if cells.empty:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
     rows = cells.iloc[:ROWS_LOOKED_AT].map(lambda x: "" if pd.isna(x) else str(x)).to_numpy().tolist()
     first = first_rows(rows, header)
-    taken = _decided(first, rows, path)
-    body = cells.iloc[first.titles + int(taken) + int(first.units) :].reset_index(drop=True)
-    frame = Frame(body.dropna(axis=1, how="all") if first.titles else body, taken, _notes(first, rows))
-    names = [str(rows[first.titles][i]).strip() for i in range(len(rows[0]))] if taken else None
+    has_names = _decided(first, rows, path)
+    body = cells.iloc[first.titles + int(has_names) + int(first.units) :].reset_index(drop=True)
+    frame = Frame(body.dropna(axis=1, how="all") if first.titles else body, has_names, _notes(first, rows))
+    names = [str(rows[first.titles][i]).strip() for i in range(len(rows[0]))] if has_names else None
     if first.titles and names is not None:
         names = [names[list(body.columns).index(column)] for column in frame.body.columns]
     frame.body = frame.body.infer_objects()
@@ -216,7 +262,7 @@ def _decided(first: FirstRows, rows: Sequence[Sequence[str]], path: Path) -> boo
 
 
 def _notes(first: FirstRows, rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return what was left out above the rows."""
+    """Return a sentence for each title and for the row of units, which were left out."""
     titles = [" ".join(cell.strip() for cell in row if cell.strip()) for row in rows[: first.titles]]
     notes = [f"Its title '{title}' was left out" for title in titles]
     if first.units:
@@ -225,7 +271,7 @@ def _notes(first: FirstRows, rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _name(frame: Frame, names: Sequence[str] | None, path: Path) -> None:
-    """Name the columns; without names they are numbered."""
+    """Name the columns of the frame, or number them if there are no names."""
     width = frame.body.shape[1]
     if names is None:
         names = [str(i) for i in range(width)]
@@ -247,13 +293,13 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _drop_empty_end(frame: Frame) -> None:
-    """Leave out an unnamed last column without values: a separator at the end of every row."""
+    """Leave out an unnamed last column without values, which a separator at the end of every row makes."""
     if frame.body.shape[1] > 1 and len(frame.body) and frame.body.iloc[:, -1].isna().all():
         frame.body = frame.body.iloc[:, :-1]
 
 
 def _without_index(frame: Frame) -> Frame:
-    """Leave out unnamed columns at the beginning that number or name the rows."""
+    """Return the frame without the unnamed first columns, which number or name the rows."""
     left = 0
     while frame.body.shape[1] > 1 and len(frame.body):
         column, name = frame.body.iloc[:, 0], str(frame.body.columns[0])
@@ -286,7 +332,7 @@ def counts_rows(column: Any) -> bool:
 
 
 def _true_suffix(path: Path) -> str:
-    """Return the suffix of a file's kind: by its first bytes where they show another one than its name."""
+    """Return the suffix that fits a file's contents: by its first bytes, or else as its name has it."""
     suffix = path.suffix.lower()
     with open(path, "rb") as file:
         start = file.read(8)

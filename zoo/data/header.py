@@ -13,7 +13,7 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d+")
 _TRUTH = {"true", "false"}
 _YEARS = (1800, 2100)
-MANY = 5  # columns from which names in equal steps are no chance
+MANY = 5  # number of columns from which numbers in equal steps are names without a second sign
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class FirstRows:
     Attributes:
         titles: number of rows above the table, which hold text over its whole width.
         header: whether the next row names the columns; None: the cells do not decide.
-        units: whether the row below the names holds the columns' units.
+        units: whether the row below the names holds the columns' units of measurement.
     """
 
     titles: int
@@ -96,8 +96,9 @@ Column = tuple[str, list[str]]  # the cell of the first row, and the cells below
 
 
 def _columns(first: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[Column], list[Column]]:
-    """Return the columns of which most cells below the first row are numbers, of these the numbers; and the
-    other columns, of text. Columns without any cell are left out.
+    """Return the columns of numbers and those of text; columns without any cell are left out.
+
+    A column is one of numbers if most cells below the first row are; of these cells the numbers are returned.
     """
     numeric: list[Column] = []
     texts: list[Column] = []
@@ -189,8 +190,8 @@ def _row_of_numbers(heads: list[str], below: list[list[str]], body: Sequence[Seq
 def _counting_row(row: _Row) -> bool | None:
     """Return whether a row 0, 1, 2, ... or 1, 2, 3, ... names the columns.
 
-    Three or more such numbers do, unless another row counts too. One or two are names if they also have
-    fewer decimals and begin with 0 (or are a single 1); undecided if one of the signs speaks for them.
+    Three or more such numbers do; undecided if another row rises by 1, too. One or two are names if they also
+    have fewer decimals and are below 2; undecided if one of the signs speaks for names.
     """
     count = len(row.numbers)
     if count >= 3:
@@ -203,24 +204,27 @@ def _counting_row(row: _Row) -> bool | None:
 
 
 def _is_series_of_names(row: _Row) -> bool:
-    """Return whether numbers in equal steps are names: by a second sign, or because they are many."""
+    """Return whether numbers in equal steps name the columns: a second sign says so, or they are many."""
     half_outside = 2 * sum(row.outside) >= len(row.numbers)
     return row.has_fewer_decimals or half_outside or len(row.numbers) >= MANY or row.are_years
 
 
 def _is_unclear(row: _Row) -> bool:
-    """Return whether one sign alone speaks for names: then neither names nor data are taken."""
+    """Return whether a sign speaks for names that is too weak alone to decide."""
     years = row.are_years and len(row.numbers) > 2 and _counts(row.numbers)
     return row.has_fewer_decimals or row.is_briefer or all(row.outside) or years
 
 
 def _rare(others: list[list[float]]) -> bool | None:
-    """Return None if no row counts upwards, so that a first row that does may be names; else False."""
+    """Return None (undecided) if none of 20 or more rows rises by 1 from column to column, else False (data).
+
+    Among many such rows, a first row that does rise by 1 stands out and may be names.
+    """
     return None if len(others) >= 20 and not any(map(_counts, others)) else False
 
 
 def _decimals(text: str) -> int:
-    """Return the number of digits behind the point; of a number with an exponent, more than any other."""
+    """Return the number of digits behind the point; 99 for a number with an exponent."""
     return 99 if "e" in text.lower() else len(text.partition(".")[2])
 
 
@@ -247,20 +251,21 @@ def _is_outside(name: float, below: Sequence[str]) -> bool:
 
 
 def _width(rows: Sequence[Sequence[str]]) -> int:
-    """Return the number of cells of most rows."""
+    """Return the most frequent number of cells in a row."""
     widths = [len(row) for row in rows]
     return max(set(widths), key=widths.count)
 
 
 def _is_title(rows: Sequence[Sequence[str]], width: int) -> bool:
-    """Return whether the first row stands above a table of this width: one text, or words of another number.
+    """Return whether the first row is a title above a table of this width.
 
-    Below it come the names of the columns, or the rows of three or more columns.
+    A title has text in fewer cells than the table has columns. A further title, the names of the columns, or
+    the rows of a table of three or more columns follow it.
     """
     cells = [cell.strip() for cell in rows[0] if cell.strip()]
     if width < 2 or not cells or len(cells) >= width or all(map(is_number, cells)):
         return False
-    if len([cell for cell in rows[1] if cell.strip()]) < 2:  # one more title
+    if len([cell for cell in rows[1] if cell.strip()]) < 2:  # the next row may be another title
         return len(cells) == 1 and len(rows) > 4
     if has_header(rows[1:]) and any(not is_number(cell) for cell in rows[1]):
         return len(cells) == 1 or len(rows[0]) != width - 1
@@ -268,7 +273,7 @@ def _is_title(rows: Sequence[Sequence[str]], width: int) -> bool:
 
 
 def _has_units(rows: Sequence[Sequence[str]]) -> bool:
-    """Return whether the second row is text above columns of numbers, and has no number."""
+    """Return whether the second row holds units: it is text without a number, above columns of numbers."""
     if len(rows) < 4:
         return False
     second, body = rows[1], rows[2:]
