@@ -107,7 +107,7 @@ def _is_independent(gram: np.ndarray) -> bool:
 
 def _with_weight(columns: Sequence[int], weights: np.ndarray) -> list[int]:
     """Return the columns that take part in a linear function with these weights."""
-    return [columns[i] for i in np.flatnonzero(np.abs(weights) > 1e-3)]
+    return [columns[i] for i in np.flatnonzero(np.abs(weights) > 1e-3).tolist()]
 
 
 def _is_rounded(
