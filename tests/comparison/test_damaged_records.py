@@ -116,4 +116,4 @@ def test_a_number_that_nothing_measures_is_named(damage, part, value):
     root = damage(name, ("metrics", "bits_per_dim", part), value)
     runs, (sentence,) = collect([root])
     assert len(runs) == 9
-    assert f"{root / name / 'record.json'} is damaged (metrics.bits_per_dim.{part} is" in sentence
+    assert f"{root / name / 'record.json'} is damaged (metrics.bits_per_dim.{part}: " in sentence

@@ -189,3 +189,30 @@ def test_an_old_record_gets_the_command_of_its_overrides():
     assert record.provenance.command is not None
     assert record.provenance.command.startswith("zoo train ")
     assert "model=maf" in record.provenance.command
+
+
+@pytest.mark.parametrize("value", [1e101, -1e300, float("nan")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("metrics", "bits_per_dim", "value"),
+        ("metrics", "bits_per_dim", "details", "own"),
+        ("sampling", "details", "own"),
+        ("stability", "oscillations", "val/loss"),
+        ("cost", "train_seconds"),
+    ],
+    ids=".".join,
+)
+def test_a_number_beyond_the_bound_of_every_measurement_is_refused(path, value, tmp_path):
+    document = json.loads(json.dumps(dataclasses.asdict(read(OLD[0]))))
+    node = document
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = {"nested": [value]} if path[-1] == "own" else value
+    file = tmp_path / "record.json"
+    file.write_text(json.dumps(document))
+    with pytest.raises(ZooError, match=r"record\.json (is damaged|cannot be read)"):
+        read(file)
+    node[path[-1]] = {"nested": [1e99]} if path[-1] == "own" else 1e99
+    file.write_text(json.dumps(document))
+    read(file)

@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +35,6 @@ from zoo.record import (
 from zoo.record.timing import read_timing, retimed
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
-LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
 SOURCES = (".py", ".html", ".css", ".js", ".json")
 
 
@@ -85,7 +83,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     with _no_search_for_cycles():
         for directory in _directories(paths):
             try:
-                run = Run(_sound(read(directory), directory), directory)
+                run = Run(read(directory), directory)
             except ZooError as error:
                 warnings.append(str(error))
                 continue
@@ -124,53 +122,6 @@ def _no_search_for_cycles() -> Iterator[None]:
         if was_on:
             gc.enable()
         gc.freeze()  # what has been read is not searched later either
-
-
-def _sound(record: Record, directory: Path) -> Record:
-    """Return a record whose numbers are of a size that can be squared and summed.
-
-    Raises:
-        ZooError: a number is larger than :data:`LARGEST`.
-    """
-    parts = {"sampling": record.sampling, "stability": record.stability, "cost": record.cost}
-    values = [(m.value, m.standard_error, m.details) for m in record.metrics.values()]
-    if all(_is_small(vars(part)) for part in parts.values()) and all(map(_is_small, chain(*values))):
-        return record
-    numbers = [
-        (f"{part}.{name}", value) for part, content in parts.items() for name, value in vars(content).items()
-    ]
-    for metric, content in record.metrics.items():
-        numbers += [(f"metrics.{metric}.{name}", value) for name, value in vars(content).items()]
-    for name, value in numbers:
-        if too_large := [number for number in _numbers(value) if not abs(number) <= LARGEST]:
-            raise ZooError(
-                f"The record {directory / RECORD} is damaged ({name} is {too_large[0]:.3g}, which no run "
-                "measures); delete it and run the job again."
-            )
-    return record
-
-
-def _is_small(value: object) -> bool:
-    """Return whether no number of a value, at any depth, is too large. Fast: of ten thousand records."""
-    if type(value) is float:
-        return -LARGEST <= value <= LARGEST
-    inner = value.values() if type(value) is dict else value if type(value) is list else ()
-    for one in inner:  # a call for each number would take twice as long
-        if type(one) is float:
-            if not -LARGEST <= one <= LARGEST:
-                return False
-        elif type(one) in (dict, list) and not _is_small(one):
-            return False
-    return True
-
-
-def _numbers(value: object) -> Iterator[float]:
-    """Yield the floating-point numbers of a value, at any depth; whole ones are held by the schema."""
-    if isinstance(value, float):
-        yield value
-    elif isinstance(value, list | dict):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _numbers(inner)
 
 
 def _directories(paths: Sequence[Path]) -> Iterator[Path]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
 
-from zoo.comparison.collect import LARGEST, Run
+from zoo.comparison.collect import Run
 from zoo.comparison.metrics import kind_of
 from zoo.comparison.quantities import Quantity
+from zoo.record.schema import LARGEST
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
 

@@ -93,7 +93,7 @@ def relative_distance(study: Study, group: Group) -> float:
         return math.nan
     metrics = [run.record.metrics.get(study.quality.name) for run in group.finished]
     floors = [metric.details.get("floor") for metric in metrics if metric is not None]
-    known = [floor for floor in floors if isinstance(floor, int | float) and floor > 0]
+    known = [floor for floor in floors if floor is not None and floor > 0]
     distances = group.values(study.quality)
     return statistics.fmean(distances) / statistics.fmean(known) if known and distances else math.nan
 

@@ -29,6 +29,8 @@ Direction = Literal["lower", "higher", "one", "none"]
 
 Whole = Annotated[int, Ge(-(2**63)), Le(2**63 - 1)]  # the range of other readers of JSON
 Count = Annotated[int, Ge(0), Le(2**63 - 1)]
+LARGEST = 1e100  # no measured number is larger; squares and sums of such numbers are finite
+Number = Annotated[float, Ge(-LARGEST), Le(LARGEST)]
 
 
 class Part:
@@ -89,6 +91,24 @@ class KnownDetails(TypedDict, total=False):
     calibration: Calibration
 
 
+def _hold_bounds(details: dict[str, Any]) -> dict[str, Any]:
+    """Return the details as they are, once their numbers, at any depth, have been compared with the bound."""
+    if (too_large := _too_large(details)) is not None:
+        raise ValueError(f"{too_large:.3g} is a number that no run measures")
+    return details
+
+
+def _too_large(tree: Any) -> float | None:
+    """Return a number beyond :data:`LARGEST`, or one that is not finite; None if there is none."""
+    for value in tree.values() if type(tree) is dict else tree:
+        if type(value) is float:
+            if not -LARGEST <= value <= LARGEST:
+                return value
+        elif type(value) in (dict, list) and (inner := _too_large(value)) is not None:
+            return inner
+    return None
+
+
 def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
     """Return the details as they are, in their order, once the keys that metrics share have been checked."""
     _known_details().validate_python(details, strict=True)
@@ -100,7 +120,8 @@ def _known_details() -> TypeAdapter[KnownDetails]:
     return TypeAdapter(KnownDetails)
 
 
-Details = Annotated[dict[str, Any], AfterValidator(_hold_known)]
+Bounded = Annotated[dict[str, Any], AfterValidator(_hold_bounds)]
+Details = Annotated[Bounded, AfterValidator(_hold_known)]
 
 
 @dataclass
@@ -120,11 +141,11 @@ class Metric(Part):
         reason: why ``value`` is None.
     """
 
-    value: float | None
+    value: Number | None
     unit: str
     kind: Kind = "estimate"
     direction: Direction = "lower"
-    standard_error: float | None = None
+    standard_error: Number | None = None
     n: Count = 0
     split: str = "test"
     details: Details = field(default_factory=dict)
@@ -141,8 +162,8 @@ class Load(Part):
         cores: logical cores of the machine.
     """
 
-    before: float | None
-    after: float | None
+    before: Number | None
+    after: Number | None
     cores: Count
 
 
@@ -176,12 +197,12 @@ class Sampling(Part):
     """
 
     order: SamplingOrder | None = None
-    latency_seconds: float | None = None
-    latency_quartiles: Annotated[list[float], Len(2, 2)] | None = None
+    latency_seconds: Number | None = None
+    latency_quartiles: Annotated[list[Number], Len(2, 2)] | None = None
     latency_repeats: Count | None = None
-    throughput: float | None = None
+    throughput: Number | None = None
     throughput_batch: Count | None = None
-    throughput_by_batch: dict[str, float | None] = field(default_factory=dict)
+    throughput_by_batch: dict[str, Number | None] = field(default_factory=dict)
     sequential_evaluations: Count | None = None
     sequential_evaluations_by_batch: dict[str, Count | None] = field(default_factory=dict)
     device: str | None = None
@@ -190,10 +211,10 @@ class Sampling(Part):
     compiled: bool | None = None
     peak_memory_bytes: Count | None = None
     peak_memory_reason: str | None = None
-    flops_per_example: float | None = None
+    flops_per_example: Number | None = None
     flops_reason: str | None = None
     load: Load | None = None
-    details: dict[str, Any] = field(default_factory=dict)
+    details: Bounded = field(default_factory=dict)
     session: str | None = None
     reason: str | None = None
 
@@ -215,14 +236,14 @@ class Stability(Part):
         resumed_at: the update at which the run was last resumed.
     """
 
-    largest_gradient_norm: float | None = None
+    largest_gradient_norm: Number | None = None
     loss_spikes: Count | None = None
     gradient_spikes: Count | None = None
     non_finite_steps: Count | None = None
     updates_watched: Count | None = None
-    oscillation: float | None = None
+    oscillation: Number | None = None
     oscillation_of: str | None = None
-    oscillations: dict[str, float | None] = field(default_factory=dict)
+    oscillations: dict[str, Number | None] = field(default_factory=dict)
     resumed_at: Count | None = None
 
 
@@ -249,16 +270,16 @@ class Cost(Part):
     parameters: Count | None = None
     updates: Count | None = None
     images_seen: Count | None = None
-    train_seconds: float | None = None
-    device_seconds: float | None = None
-    examples_per_second: float | None = None
+    train_seconds: Number | None = None
+    device_seconds: Number | None = None
+    examples_per_second: Number | None = None
     peak_memory_bytes: Count | None = None
     batch_size: Count | None = None
     compiled: bool | None = None
-    flops_per_example: float | None = None
+    flops_per_example: Number | None = None
     flops_reason: str | None = None
-    evaluation_seconds: float | None = None
-    total_seconds: float | None = None
+    evaluation_seconds: Number | None = None
+    total_seconds: Number | None = None
 
 
 @dataclass
@@ -309,7 +330,7 @@ class Segment(Part):
     git_commit: str | None = None
     from_updates: Count = 0
     to_updates: Count = 0
-    seconds: float = 0.0
+    seconds: Number = 0.0
 
 
 @dataclass
@@ -340,7 +361,7 @@ class DataDescription(Part):
     shape: list[Count] | None = None
     levels: Count | None = None
     classes: Count | None = None
-    entropy: float | None = None
+    entropy: Number | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
