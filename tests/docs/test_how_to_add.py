@@ -59,7 +59,7 @@ class Follower:
                 shutil.copytree(ROOT / folder, place / folder)  # with its compiled files
         (place / "results").mkdir()
         (place / "results/quickstart").symlink_to(ROOT / "results/quickstart")
-        for kind in ("glow", "realnvp"):  # the models of the page's claim, of several hundred runs
+        for kind in ("vae", "diffusion"):  # the models of the page's claim, of several hundred runs
             for record in (ROOT / "results/claims/records").glob(f"{kind}-*"):
                 shutil.copytree(record, place / "results/claims/records" / record.name)
         self.inside = inside
@@ -106,7 +106,7 @@ EXPECTED = {  # text that the last command of a page must print or write
     "model": ("mine",),
     "dataset": ("stripes", "nsf_coupling"),
     "metric": ("ink",),
-    "claim": ("Glow draws a sample more slowly than Real NVP.",),
+    "claim": ("A VAE draws a sample faster than a diffusion model.",),
     "table": ("Memory",),
     "paper_table": ("Gaussian", "Real NVP", "others", "needs a Glow of vectors"),
 }

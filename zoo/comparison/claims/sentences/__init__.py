@@ -3,14 +3,16 @@
 A file beside this one states a sentence and yields the evidence for or against it::
 
     from zoo.comparison.claims.compare import compare_distance
-    from zoo.comparison.claims.sides import baseline
+    from zoo.comparison.claims.sides import representative
     from zoo.comparison.claims.verdict import Evidence, claim
     from zoo.comparison.studies import Study
 
 
-    @claim("A WGAN's samples are better than a GAN's.", order=55)
-    def wgan_better(study: Study) -> Evidence:
-        yield compare_distance(study, baseline(study, "wgan"), baseline(study, "gan"), "lower")
+    @claim("A diffusion model's samples are better than a GAN's.", order=55)
+    def diffusion_better(study: Study) -> Evidence:
+        diffusion = representative(study, "diffusion", called="a diffusion model")
+        gan = representative(study, "gan", called="a GAN")
+        yield compare_distance(study, diffusion, gan, "lower")
 
 and is thereby part of the ledger: :func:`all_claims` finds every file. There is no list to edit.
 """
