@@ -244,6 +244,31 @@ def test_of_two_records_of_one_id_the_later_one_counts_with_a_warning(tmp_path):
         assert "finished later" in sentence
 
 
+def test_a_run_that_is_made_again_under_another_name_counts_as_one_seed(tmp_path):
+    """``zoo train`` of two files of the same bytes gives one configuration and two ids."""
+    for name, changes in (
+        ("one", {}),
+        ("two", {"finished_at": "2026-11-29T10:00:00+00:00"}),
+        ("other-seed", {"seed": 1}),
+        ("other-data", {"fingerprint": "another"}),
+        ("other-configuration", {"config_hash": "another"}),
+        ("unknown", {"config_hash": None}),
+        ("unknown-too", {"config_hash": None}),
+    ):
+        about = PHOTOS | {"fingerprint": changes.pop("fingerprint", "a")}
+        record = on(tmp_path / name, "maf", about).record
+        shutil.rmtree(tmp_path / name)
+        record.run_id, record.data = f"maf-{name}", f"image_folder:{name}"
+        record.seed = changes.pop("seed", 0)
+        vars(record.provenance).update(changes)
+        save(tmp_path, record)
+    runs, (sentence,) = collect([tmp_path])
+    assert {path.name for path in tmp_path.iterdir()} - {run.record.run_id for run in runs} == {"maf-one"}
+    files = [tmp_path / f"maf-{name}" / "record.json" for name in ("one", "two")]
+    assert sentence.startswith(f"The record {files[0]} is left out: {files[1]} is the same run")
+    assert sentence in show([tmp_path]).replace("\n", "")
+
+
 def test_a_warning_names_the_difference_of_two_records_of_one_id(tmp_path):
     on(tmp_path / "a", "maf", PHOTOS)
     for name, about, value, difference in (

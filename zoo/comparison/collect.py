@@ -10,7 +10,7 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,10 +70,11 @@ class Run:
 
 
 def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """Return every run once (by its id), and a sentence for each record that is left out.
+    """Return every run once, and a sentence for each record that is left out.
 
-    A record is left out that cannot be read, or that another one of the same id contradicts. Copies of a
-    record count once, and so does a directory that is given twice.
+    A record is left out that cannot be read, that another one of the same id contradicts, or that repeats the
+    configuration and the seed of another one on the same data. Copies of a record count once, and so does a
+    directory that is given twice.
 
     Raises:
         ZooError: a path does not exist, or there is no readable record.
@@ -98,7 +99,27 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
         raise ZooError(
             f"There is no readable record under {where}; train something first, e.g. zoo train{hint}."
         )
-    return [_retimed(run, warnings) for run in runs.values()], warnings
+    return [_retimed(run, warnings) for run in _without_repeats(runs.values(), warnings)], warnings
+
+
+def _without_repeats(runs: Iterable[Run], warnings: list[str]) -> list[Run]:
+    """Return the runs without those that repeat another one; a warning is added for each.
+
+    A run is repeated under another id if a user's file has another name, for example: its content counts.
+    """
+    made: dict[tuple[str, ...], Run] = {}
+    for index, run in enumerate(runs):
+        source = run.record.provenance
+        data = source.data.fingerprint if source.data else None
+        key = (source.config_hash or f"unknown, {index}", str(run.record.seed), data or run.record.data)
+        known = made.setdefault(key, run)
+        if known is not run:
+            made[key], other, why = _later(known, run)
+            warnings.append(
+                f"The record {other.directory / RECORD} is left out: {made[key].directory / RECORD} is the "
+                f"same run (configuration, seed and data) under another name and {why}. It counts as one seed."
+            )
+    return list(made.values())
 
 
 def _retimed(run: Run, warnings: list[str]) -> Run:
