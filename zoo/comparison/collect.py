@@ -117,7 +117,7 @@ def _without_repeats(runs: Iterable[Run], warnings: list[str]) -> list[Run]:
             made[key], other, why = _later(known, run)
             warnings.append(
                 f"The record {other.directory / RECORD} is left out: {made[key].directory / RECORD} is the "
-                f"same run (configuration, seed and data) under another name and {why}. It counts as one seed."
+                f"same run (configuration, seed and data) under another name and {why}; it counts once."
             )
     return list(made.values())
 
