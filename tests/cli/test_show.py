@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "comparison"))
 from fake_records import save, write, write_toy
 
 from zoo.cli import main
-from zoo.cli.show import show, sparkline
+from zoo.cli.show import show_run, sparkline
 from zoo.comparison.terminal import half_blocks, tiled
 from zoo.record import Hardware, Metric
 
 
 def shown(directory: Path, **settings) -> str:
     text = io.StringIO()
-    show(directory, Console(file=text, width=80, **settings))
+    show_run(directory, Console(file=text, width=80, **settings))
     return text.getvalue()
 
 

@@ -149,7 +149,7 @@ def test_seeds_have_independent_samples_and_the_same_test_examples(trained):
 
 def test_a_run_can_be_judged_again_on_a_gpu(trained, monkeypatch):
     seen = []
-    monkeypatch.setattr("zoo.running.judge.judge", lambda *given: seen.append(given[3].type))
+    monkeypatch.setattr("zoo.running.judge.judge_run", lambda *given: seen.append(given[3].type))
     monkeypatch.setattr("zoo.running.provenance.hardware", Hardware)
     monkeypatch.setattr("zoo.running.provenance.gpu_libraries", dict)
     for gpu in (False, True):

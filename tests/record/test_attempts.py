@@ -10,7 +10,7 @@ import pytest
 from zoo.errors import CutOff, ZooError
 from zoo.record import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, Attempts, Record, clear, read
 from zoo.record.attempts import CUT_OFF, INTERRUPTED, KILLED, LIMIT
-from zoo.running.outcome import GivenUp, outcome
+from zoo.running.outcome import GivenUp, recorded
 
 
 def checkpoint(directory, nanoseconds):
@@ -25,7 +25,7 @@ def attempt(directory, error, updates=5):
     record = Record("id", "maf", "flow", "moons", 0, status="failed")
     attempts = Attempts(directory)
     attempts.begin()
-    with pytest.raises(BaseException) as caught, outcome(record, directory, [], attempts):  # noqa: PT012
+    with pytest.raises(BaseException) as caught, recorded(record, directory, [], attempts):  # noqa: PT012
         record.cost.updates = updates
         raise error
     return caught.value

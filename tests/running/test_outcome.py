@@ -10,7 +10,7 @@ import pytest
 
 from zoo.errors import CutOff, Diverged, Unsound, ZooError
 from zoo.record import Record, read
-from zoo.running.outcome import RANK_ERROR, outcome
+from zoo.running.outcome import RANK_ERROR, recorded
 
 
 @pytest.fixture
@@ -19,12 +19,12 @@ def record():
 
 
 def end_with(error: BaseException, record: Record, directory) -> None:
-    with outcome(record, directory, []):
+    with recorded(record, directory, []):
         raise error
 
 
 def test_a_run_without_an_error_is_finished(record, tmp_path):
-    with outcome(record, tmp_path, []):
+    with recorded(record, tmp_path, []):
         record.cost.updates = 3
         time.sleep(0.01)
     kept = read(tmp_path)

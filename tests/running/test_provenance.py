@@ -13,7 +13,7 @@ import torch
 from zoo.config import compose_run, identify
 from zoo.processes import JOBS
 from zoo.running import provenance as module
-from zoo.running.provenance import command, driver_version, hardware, machine, provenance, versions
+from zoo.running.provenance import command, driver_version, hardware, machine, provenance_of, versions
 from zoo.running.spec import RunSpec
 
 
@@ -52,7 +52,7 @@ def test_the_path_of_a_users_data_is_absolute_in_the_command(tmp_path, monkeypat
 
 def test_provenance_before_a_run_has_command_hashes_and_hardware(monkeypatch):
     monkeypatch.setenv(JOBS, "3")
-    made = provenance(RunSpec.of(compose_run(["model=maf", "data=moons", "seed=2"])))
+    made = provenance_of(RunSpec.of(compose_run(["model=maf", "data=moons", "seed=2"])))
     assert made.command == "zoo train model=maf data=moons seed=2"
     assert made.config["seed"] == 2
     assert made.config_hash != made.config_hash_without_seed

@@ -17,7 +17,7 @@ from zoo.config import compose_run
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.record import read
-from zoo.running.check import check, check_model_given, check_section
+from zoo.running.check import check_model_given, check_run, check_section
 from zoo.running.run import run
 from zoo.running.spec import RunSpec
 
@@ -299,5 +299,5 @@ def test_a_setting_without_effect_is_refused_before_training_but_not_in_a_sweep(
     assert f"does not read {setting.partition('=')[0]}" in capsys.readouterr().err
     assert not (workdir / "runs").exists()
     job = RunSpec.of(compose_run([*overrides, "sweep=mine"]))
-    check(job)
+    check_run(job)
     check_model_given(job, DataSpec((2,)))

@@ -190,7 +190,7 @@ def test_a_job_that_failed_elsewhere_is_not_repeated(tmp_path, monkeypatch):
     def fail(*_):
         raise ZooError("oops")
 
-    monkeypatch.setattr("zoo.running.run.judge", fail)
+    monkeypatch.setattr("zoo.running.run.judge_run", fail)
     job = plan_sweep(str(tmp_path / "mine.yaml"), [], tmp_path / "runs").jobs[0]
     config = compose_run(job.overrides)
     with pytest.raises(ZooError, match="oops"):

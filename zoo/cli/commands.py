@@ -98,9 +98,9 @@ def figure(options: Namespace) -> int:
 
 
 def show(options: Namespace) -> int:
-    from zoo.cli.show import show
+    from zoo.cli.show import show_run
 
-    return show(options.run_dir)
+    return show_run(options.run_dir)
 
 
 def evaluate(options: Namespace) -> int:
@@ -113,9 +113,9 @@ def evaluate(options: Namespace) -> int:
 
 def time(options: Namespace) -> int:
     from zoo.cli.timing import print_times
-    from zoo.running.retime import retime
+    from zoo.running.retime import time_runs
 
-    results = retime(
+    results = time_runs(
         options.paths,
         rounds=options.rounds,
         batches=options.batch,

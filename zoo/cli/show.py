@@ -25,7 +25,7 @@ ROWS = 2  # of images
 WIDTH = 100  # largest width of the pictures and curves
 
 
-def show(directory: Path, console: Console | None = None) -> int:
+def show_run(directory: Path, console: Console | None = None) -> int:
     """Print a run; return 0.
 
     Args:

@@ -74,8 +74,8 @@ def content_hash(path: Path) -> str | None:
     if not path.exists():
         return None
     if path.is_dir():
-        found = [file for file in walk(path) if file.is_file() and not is_hidden(file, path)]
-        names = sorted(str(file.relative_to(path)) for file in found)
+        files = [file for file in walk(path) if file.is_file() and not is_hidden(file, path)]
+        names = sorted(str(file.relative_to(path)) for file in files)
     elif path.is_file():
         names = [""]
     else:

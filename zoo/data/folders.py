@@ -68,19 +68,19 @@ def places(folder: Path, files: Sequence[Path]) -> tuple[list[Place], str]:
     names = {name for parts in above for name in parts}
     splits = {name: split for name in names if (split := _split_of(name, names))}
     held_out = sorted(name for name, split in splits.items() if split != "train")
-    found: list[Place] = []
+    places: list[Place] = []
     for file, parts in zip(files, above, strict=True):
-        own = [name for name in parts if name in splits]
-        if len({splits[name] for name in own}) > 1:
+        naming = [name for name in parts if name in splits]
+        if len({splits[name] for name in naming}) > 1:
             raise InvalidData(
-                f"{file} lies in {' and in '.join(own)}, which are names of splits; give those folders that "
-                "are none other names."
+                f"{file} lies in {' and in '.join(naming)}, which are names of splits; give those folders "
+                "that are none other names."
             )
-        classes = [split_word(name)[1] if name in own else name for name in parts]
-        found.append(Place(splits[own[0]] if own else "", tuple(name for name in classes if name)))
-    kinds = {place.split for place in found}
+        classes = [split_word(name)[1] if name in naming else name for name in parts]
+        places.append(Place(splits[naming[0]] if naming else "", tuple(name for name in classes if name)))
+    kinds = {place.split for place in places}
     if len(kinds) == 1:  # one split, or none: the pictures are divided as if there were none
-        return [place._replace(split="") for place in found], ""
+        return [place._replace(split="") for place in places], ""
     if not held_out:  # such as a class called train, beside others
         plain = [Place("", parts) for parts in above]
         return plain, (
@@ -88,7 +88,7 @@ def places(folder: Path, files: Sequence[Path]) -> tuple[list[Place], str]:
             "called val or test, so that all are split at random."
         )
     if "" in kinds:
-        outside = next(file for file, place in zip(files, found, strict=True) if not place.split)
+        outside = next(file for file, place in zip(files, places, strict=True) if not place.split)
         raise InvalidData(
             f"{folder} has folders called {listed(sorted(splits))}, and pictures outside of them "
             f"({outside.relative_to(folder)}); move these into one of them, or rename what is no split."
@@ -98,14 +98,14 @@ def places(folder: Path, files: Sequence[Path]) -> tuple[list[Place], str]:
             f"{folder} has folders called {listed(sorted(splits))} and none called train; name the one with "
             "the pictures to train on train, or give data.path= of a folder whose pictures may be divided."
         )
-    return _with_evaluation(folder, found), ""
+    return _with_evaluation(folder, places), ""
 
 
-def by_split(files: Sequence[Path], found: Sequence[Place]) -> dict[str, list[int]]:
+def by_split(files: Sequence[Path], places: Sequence[Place]) -> dict[str, list[int]]:
     """Return the positions of the pictures of each split, or those of all under ``all``."""
     parts: dict[str, list[int]] = {}
     for index, _ in enumerate(files):
-        parts.setdefault(found[index].split or "all", []).append(index)
+        parts.setdefault(places[index].split or "all", []).append(index)
     return {split: parts[split] for split in (*SPLITS, "all") if split in parts}
 
 
@@ -137,18 +137,18 @@ def _split_of(name: str, names: set[str]) -> str:
     split, rest = split_word(name)
     if not split or not rest:
         return split
-    siblings = {found[0] for other in names if (found := split_word(other))[0] and found[1] == rest}
+    siblings = {word for word, base in map(split_word, names) if word and base == rest}
     return split if len(siblings) > 1 and "train" in siblings else ""
 
 
-def _with_evaluation(folder: Path, found: list[Place]) -> list[Place]:
+def _with_evaluation(folder: Path, places: list[Place]) -> list[Place]:
     """Return the places in which a folder called eval is the test, or beside a test the validation."""
-    kinds = {place.split for place in found}
+    kinds = {place.split for place in places}
     if "eval" not in kinds:
-        return found
+        return places
     free = [split for split in ("test", "val") if split not in kinds]
     if not free:
         raise InvalidData(
             f"{folder} has folders for validation and for the test, and another one called eval; move it."
         )
-    return [place._replace(split=free[0]) if place.split == "eval" else place for place in found]
+    return [place._replace(split=free[0]) if place.split == "eval" else place for place in places]

@@ -264,15 +264,15 @@ class NeighbourMetric(FeatureMetric):
         generated, real = self._sets()
         n, m = len(generated), len(real)
         across = pairs.distances(generated, real)
-        own = real if self.reach_of == "real" else generated
-        within = pairs.distances(own, own)
+        owners = real if self.reach_of == "real" else generated
+        within = pairs.distances(owners, owners)
         value = self._value(across, radii(within, self.k))
         error = None
-        if self.rounds and len(own) // 2 > self.k:
+        if self.rounds and len(owners) // 2 > self.k:
             reach = Reaches(within, self.k)
 
             def of_rows(rows: Tensor, others: Tensor) -> float:
-                return self._value(across[rows][:, others], reach(others if own is real else rows))
+                return self._value(across[rows][:, others], reach(others if owners is real else rows))
 
             error = halves.error(of_rows, n, m, self.rounds, self.seed)
         return Value(value, error, n=n, details={"k": self.k, "reference_n": m})

@@ -195,8 +195,8 @@ class Context:
         One part, of the reference's size, takes the reference's place, the rest, at most as many as there are
         samples, that of the samples. Only metrics of features can be computed from it.
         """
-        names = dict.fromkeys(["train", "val", REFERENCE])
-        pooled = torch.cat([self.features(name) for name in names if len(self.splits.get(name, "x"))])
+        names = [name for name in ("train", "val") if len(self.splits.get(name, ()))]
+        pooled = torch.cat([self.features(name) for name in (*names, REFERENCE)])
         order = torch.randperm(
             len(pooled), generator=torch.Generator().manual_seed(self.settings.seed + draw)
         )

@@ -26,7 +26,7 @@ from zoo.tracking.logger import check_logger
 from zoo.training.module import TrainingModule
 
 
-def check(spec: RunSpec) -> None:
+def check_run(spec: RunSpec) -> None:
     """Check the type and range of every setting by its name.
 
     What depends on the data, such as whether a model can be built for their shape, shows when it is built.

@@ -36,9 +36,9 @@ from zoo.record import (
     read,
 )
 from zoo.running.artifacts import write_arrays, write_samples
-from zoo.running.check import check
+from zoo.running.check import check_run
 from zoo.running.data import prepare_data
-from zoo.running.provenance import provenance
+from zoo.running.provenance import provenance_of
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
 
@@ -72,7 +72,7 @@ class Judged:
         provenance.weights = self.weights
 
 
-def judge(
+def judge_run(
     settings: dict[str, Any], data: DataModule, directory: Path, device: torch.device, seed: int
 ) -> Judged | None:
     """Evaluate the run's chosen checkpoint, and write its samples, likelihoods and densities.
@@ -155,16 +155,16 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
                 f"The run in {directory} has {record.status} before its training ended ({record.reason}), so "
                 "there is nothing to judge."
             )
-        check(spec)
+        check_run(spec)
         _check_code(origin, spec, directory)
         data = prepare_data(spec.data)
         _check_data(origin, spec, data.describe(), directory)
         gpu = spec.trainer["accelerator"] != "cpu" and torch.cuda.is_available()
         device = torch.device("cuda" if gpu else "cpu")
-        judged = judge(spec.evaluation, data, directory, device, spec.identity.seed)
+        judged = judge_run(spec.evaluation, data, directory, device, spec.identity.seed)
         if judged is not None:
             judged.enter(record)
-        now = provenance(spec)
+        now = provenance_of(spec)
         if changes:
             origin.command, origin.overrides, origin.config = now.command, overrides, now.config
             origin.config_hash, origin.config_hash_without_seed = (

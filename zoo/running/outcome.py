@@ -44,12 +44,15 @@ STATUS: dict[Outcome, Status] = {  # of those that leave a record
 }
 
 
+SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}  # states of their loggers
+
+
 class GivenUp(ZooError):
     """The run was cut off so often without a new checkpoint that it counts as failed."""
 
 
 @contextmanager
-def outcome(
+def recorded(
     record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None = None
 ) -> Iterator[None]:
     """Write the run's record when the block ends, by an error too, and close the loggers.
@@ -93,28 +96,14 @@ def outcome(
         if not is_first_rank():
             _write_rank_error(error, directory)
             raise
-        cause = cut_off(error)
-        elsewhere = _read_rank_error(directory) if cause == LOST else None
-        given_up = None
-        if cause is not None and elsewhere is None:
-            given_up = _end(attempts, cause, record.cost.updates)
-            if given_up is None:
-                ended = Outcome.CUT_OFF
-                tracking.suspend(loggers, CUT_OFF)
-                raise CutOff(cause) from error
-        elif isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
-            ended = Outcome.REFUSED
-            if attempts is not None:
-                attempts.withdraw()
-            tracking.suspend(loggers, REFUSED)
+        ended, explained = _after_error(error, record, directory, attempts)
+        if ended is Outcome.REFUSED and attempts is not None:
+            attempts.withdraw()
+        if ended in SUSPENDED:
+            tracking.suspend(loggers, SUSPENDED[ended])
+        if explained is error:
             raise
-        record.reason = given_up or elsewhere or _sentence(error)
-        write_atomic(directory / ERRORS, traceback.format_exc())
-        if given_up is not None:
-            raise GivenUp(given_up) from error
-        if elsewhere is not None:
-            raise ZooError(elsewhere) from error
-        raise
+        raise explained from error
     finally:
         if is_first_rank() and ended in STATUS:
             record.status = STATUS[ended]
@@ -124,6 +113,29 @@ def outcome(
             if attempts is not None:
                 attempts.end(record.status, record.reason, record.cost.updates)
             tracking.finish(loggers, record, directory)
+
+
+def _after_error(
+    error: Exception, record: Record, directory: Path, attempts: Attempts | None
+) -> tuple[Outcome, Exception]:
+    """Return how an error ends the run on the first rank, and the error to raise in its place.
+
+    The reason of a failure is entered in the record, its traceback written to the directory.
+    """
+    cause = cut_off(error)
+    elsewhere = _read_rank_error(directory) if cause == LOST else None
+    given_up = None
+    if cause is not None and elsewhere is None:
+        given_up = _end(attempts, cause, record.cost.updates)
+        if given_up is None:
+            return Outcome.CUT_OFF, CutOff(cause)
+    elif isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
+        return Outcome.REFUSED, error
+    record.reason = given_up or elsewhere or _sentence(error)
+    write_atomic(directory / ERRORS, traceback.format_exc())
+    if given_up is not None:
+        return Outcome.FAILED, GivenUp(given_up)
+    return Outcome.FAILED, error if elsewhere is None else ZooError(elsewhere)
 
 
 def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | None:

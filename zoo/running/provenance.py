@@ -39,7 +39,7 @@ PACKAGES = (
 )
 
 
-def provenance(spec: RunSpec) -> Provenance:
+def provenance_of(spec: RunSpec) -> Provenance:
     """Return the provenance of a run before it starts."""
     return Provenance(
         command=command(spec.overrides),
@@ -80,8 +80,8 @@ def gpu_libraries() -> dict[str, str]:
     if torch.distributed.is_available() and torch.distributed.is_nccl_available():
         nccl = ".".join(map(str, torch.cuda.nccl.version()))
     cudnn = torch.backends.cudnn.version()
-    found = {"cuda": torch.version.cuda, "rocm": torch.version.hip, "cudnn": cudnn, "nccl": nccl}
-    return {name: str(version) for name, version in found.items() if version}
+    libraries = {"cuda": torch.version.cuda, "rocm": torch.version.hip, "cudnn": cudnn, "nccl": nccl}
+    return {name: str(version) for name, version in libraries.items() if version}
 
 
 def cluster_job(environment: Mapping[str, str] = os.environ) -> str | None:

@@ -30,7 +30,7 @@ class Result:
     timing: Timing
 
 
-def retime(
+def time_runs(
     paths: Sequence[Path],
     *,
     rounds: int = 10,

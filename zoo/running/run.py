@@ -33,12 +33,12 @@ from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank
 from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
-from zoo.running.check import check, check_model_given
+from zoo.running.check import check_model_given, check_run
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show, processes_here
-from zoo.running.judge import judge
-from zoo.running.outcome import RANK_ERROR, outcome
-from zoo.running.provenance import provenance
+from zoo.running.judge import judge_run
+from zoo.running.outcome import RANK_ERROR, recorded
+from zoo.running.provenance import provenance_of
 from zoo.running.spec import RunSpec
 from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
@@ -89,16 +89,16 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
     share_cores(processes_here(spec.trainer))
     identity = spec.identity
     record = Record(identity.run_id, identity.model, "unknown", identity.data, identity.seed, status="failed")
-    record.provenance = provenance(spec)
+    record.provenance = provenance_of(spec)
     loggers: list[Any] = []
     attempts = None
     if is_first_rank():
         (directory / RANK_ERROR).unlink(missing_ok=True)
         attempts = Attempts(directory)
         attempts.begin(anew=again)
-    with outcome(record, directory, loggers, attempts):
+    with recorded(record, directory, loggers, attempts):
         find_own_modules()
-        check(spec)
+        check_run(spec)
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
         record.provenance.protocol = protocol_contents(spec.evaluation)
         data = prepare_data(spec.data)
@@ -126,7 +126,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
             record.provenance.segments = fit.segments()
 
         if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
-            judged = judge(spec.evaluation, data, directory, device, identity.seed)
+            judged = judge_run(spec.evaluation, data, directory, device, identity.seed)
             if judged is not None:
                 judged.enter(record)
     return record

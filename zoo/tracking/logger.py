@@ -222,8 +222,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
         | {"run_id": identity.run_id, "protocol_hash": protocol}
         | dict(identity.hashes),
         "dir": place,
-        # W&B names its settings at run time
-        "settings": wandb.Settings(**{k: v for k, v in quiet.items() if from_environment(k) is None}),  # type: ignore[arg-type]
+        "settings": wandb.Settings(**{k: v for k, v in quiet.items() if from_environment(k) is None}),  # type: ignore[arg-type]  # W&B names its settings at run time
     }
     Path(place).mkdir(parents=True, exist_ok=True)
     mode = wandb_mode()
