@@ -66,6 +66,48 @@ def test_three_decimals_behind_a_comma_are_no_groups(tmp_path):
     np.testing.assert_allclose(read_frame(path).body["a"], 1 + np.arange(1, 40) / 1000)
 
 
+POPULATION = (10 ** RNG.uniform(1, 6, (300, 2))).astype(int)
+
+
+@pytest.mark.parametrize("mark", [",", "."])
+@pytest.mark.parametrize("ends", ["{};{}", '"{}","{}"', "{}\t{}"])
+def test_digits_grouped_once_are_whole_numbers(tmp_path, mark, ends):
+    path = tmp_path / "pop.csv"
+    lines = [ends.format(*(f"{v:,}".replace(",", mark) for v in row)) for row in POPULATION.tolist()]
+    path.write_text("\n".join([ends.format("pop", "area"), *lines]))
+    frame = read_frame(path)
+    np.testing.assert_array_equal(frame.body.to_numpy(), POPULATION)
+    assert f"Its digits are grouped by '{mark}'" in frame.notes
+
+
+def test_cells_that_may_be_grouped_digits_or_decimals_are_decided_by_the_setting(tmp_path):
+    path = tmp_path / "pop.csv"
+    path.write_text("pop;area\n1,325;900\n2,866;1,284\n492;1,887\n")
+    with pytest.raises(InvalidData, match=r"1,325 may be 1325 .* data.decimal=point or data.decimal=comma"):
+        read_frame(path)
+    assert read_frame(path, decimal=".").body["pop"].tolist() == [1325, 2866, 492]
+    assert read_frame(path, decimal=",").body["pop"].tolist() == [1.325, 2.866, 492]
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize(
+    "column",
+    [
+        [f"{v:.3f}" for v in np.abs(X[:, 0]) / 100 + 1],
+        [f"{v:.3f}" for v in X[:, 1]],
+        [*(f"{v + 2:.3f}" for v in np.abs(X[:, 1])), "0"],
+        [f"{v:g}" for v in (np.abs(X[:, 0]) + 1).round(2)],
+        ["900", "42.125", "3.5", "1.250"],
+        ["2020", "1.325", "1.750", "17"],
+        ["900", "0.125", "2.375", "1.250"],
+    ],
+)
+def test_decimals_of_three_digits_stay_decimals(tmp_path, decimal, column):
+    path = tmp_path / "x.csv"
+    path.write_text("a;b\n" + "\n".join(f"{v.replace('.', decimal)};7" for v in column))
+    np.testing.assert_array_equal(read_frame(path).body["a"], [float(v) for v in column])
+
+
 def test_two_columns_of_whole_numbers_stay_two(tmp_path):
     path = tmp_path / "x.csv"
     for header in ("a,b\n", "", "Counts of 2020\na,b\n"):

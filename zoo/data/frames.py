@@ -21,6 +21,7 @@ from typing import IO, Any, Literal
 import numpy as np
 import pandas as pd
 
+from zoo.data.groups import settle
 from zoo.data.header import FirstRows, first_rows, has_header, is_number
 from zoo.data.kinds import check_kind, utf16
 from zoo.data.marks import SPACES, Marks, find_marks
@@ -50,13 +51,14 @@ class Frame:
     notes: list[str] = field(default_factory=list)
 
 
-def read_frame(path: Path, header: bool | None = None) -> Frame:
+def read_frame(path: Path, header: bool | None = None, decimal: str | None = None) -> Frame:
     """Read a table.
 
     Args:
         path: text, Excel, parquet or feather file.
         header: whether the first row of a text or Excel file names the columns; None: decided by
             :func:`has_header`.
+        decimal: decimal mark of text, point or comma; None: decided by the cells.
 
     Raises:
         ZooError: the file is empty, damaged, or needs a library that is not installed.
@@ -74,7 +76,7 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
         elif suffix in EXCEL:
             frame = _read_excel(path, header)
         else:
-            frame = _read_text(path, header)
+            frame = _read_text(path, header, decimal)
     except ZooError:
         raise
     except ImportError as error:
@@ -91,23 +93,25 @@ def read_frame(path: Path, header: bool | None = None) -> Frame:
     return _without_index(frame)
 
 
-def _read_text(path: Path, header: bool | None) -> Frame:
+def _read_text(path: Path, header: bool | None, decimal: str | None) -> Frame:
     """Read separated text, in UTF-8 or UTF-16, or else in Windows' encoding."""
     compression = _compression(path)
     with _open(path, compression) as file:
         start = file.read(1024)
     check_kind(path, start)
     try:
-        return _read_encoded(path, header, compression, _unicode(start))
+        return _read_encoded(path, header, decimal, compression, _unicode(start))
     except UnicodeDecodeError:
-        return _read_encoded(path, header, compression, "cp1252")
+        return _read_encoded(path, header, decimal, compression, "cp1252")
 
 
-def _read_encoded(path: Path, header: bool | None, compression: Compression | None, encoding: str) -> Frame:
+def _read_encoded(
+    path: Path, header: bool | None, decimal: str | None, compression: Compression | None, encoding: str
+) -> Frame:
     """Read separated text of a known encoding: its layout from the first lines, then all of it by pandas."""
     with _open(path, compression) as binary, io.TextIOWrapper(binary, encoding, newline="") as stream:
         lines = [line for line, _ in zip(stream, range(ROWS_LOOKED_AT), strict=False)]
-    layout = _layout(lines, header, path)
+    layout = _layout(lines, header, decimal, path)
     body = _read_body(path, layout, compression, encoding)
     frame = Frame(body, layout.names is not None, list(layout.notes))
     names = _with_unnamed(layout.names, body)
@@ -136,11 +140,12 @@ class _Layout:
     notes: list[str]
 
 
-def _layout(lines: Sequence[str], header: bool | None, path: Path) -> _Layout:
+def _layout(lines: Sequence[str], header: bool | None, decimal: str | None, path: Path) -> _Layout:
     """Return how a text is laid out, from its first lines.
 
     Raises:
-        InvalidData: all lines are blank or comments, or the first row may be names or data.
+        InvalidData: all lines are blank or comments, or the first row may be names or data, or
+            cells may be grouped digits or decimals.
     """
     skip = 0  # blank lines and comments, the last of which may hold the names
     while skip < len(lines) and (not lines[skip].strip() or lines[skip].lstrip()[0] in "#%"):
@@ -151,7 +156,9 @@ def _layout(lines: Sequence[str], header: bool | None, path: Path) -> _Layout:
     sample = lines[skip:]
     if not any(line.strip() for line in sample):
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
-    marks = find_marks([line for line in sample if line.strip()])
+    marks = find_marks([line for line in sample if line.strip()], decimal)
+    if decimal is None:
+        marks = settle(marks, [row for row in marks.cells(sample) if row], path)
     cells = marks.cells(sample)
     kept = [i for i, row in enumerate(cells) if row]
     rows = [cells[i] for i in kept]
@@ -166,7 +173,7 @@ def _layout(lines: Sequence[str], header: bool | None, path: Path) -> _Layout:
         skip += kept[used - 1] + 1 if used else 0
     notes = _notes(first, rows)
     if marks.decimal == ",":
-        notes.append("Its decimal mark is a comma")
+        notes.append("Its decimal mark is a comma (data.decimal=point takes it as one of groups)")
     if marks.thousands:
         notes.append(f"Its digits are grouped by '{marks.thousands}'")
     return _Layout(marks, skip, len(rows[0]), names, notes)

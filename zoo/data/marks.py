@@ -60,31 +60,36 @@ class Marks:
         mark, decimal = re.escape(self.thousands or ""), re.escape(self.decimal)
         return re.compile(rf"[+-]?[1-9]\d{{0,2}}(?:{mark}\d{{3}})+(?:{decimal}\d*)?")
 
-    def decides(self, cells: Sequence[str]) -> bool:
+    def decides(self, cells: Sequence[str], known: str | None = None) -> bool:
         """Return whether the cells show that digits are grouped, so that ``1,234`` is not a decimal.
 
         A grouped number shows it if its mark cannot be a decimal mark, if it has two marks or a decimal part,
-        or if another cell has a decimal part.
+        if another cell has a decimal part, or if the decimal mark is known.
         """
         mark = self.thousands or ""
         grouped = [text for cell in cells if mark in cell and self._grouped.fullmatch(text := cell.strip())]
         if not grouped:
             return False
-        if mark not in ",." or any(self.decimal in text or text.count(mark) > 1 for text in grouped):
+        if known or mark not in ",." or any(self.decimal in text or text.count(mark) > 1 for text in grouped):
             return True
         return any(self.decimal in cell and Marks(decimal=self.decimal).is_number(cell) for cell in cells)
 
 
-def find_marks(lines: Sequence[str]) -> Marks:
-    """Return the marks with which most cells are numbers, rows are equally long and the first row fits."""
+def find_marks(lines: Sequence[str], decimal: str | None = None) -> Marks:
+    """Return the marks with which most cells are numbers, rows are equally long and the first row fits.
+
+    Args:
+        lines: the first lines of a table.
+        decimal: the decimal mark, if it is known.
+    """
     lines = _beginning(lines)
     best: Score = (-1.0, False, False)
     chosen = Marks()
     for separator in SEPARATORS:
-        for score, marks in _scores(lines, separator):
+        for score, marks in _scores(lines, separator, decimal):
             if score > best:
                 best, chosen = score, marks
-    return _without_separator(lines, chosen)
+    return chosen if decimal == "." else _without_separator(lines, chosen)
 
 
 def _beginning(lines: Sequence[str]) -> Sequence[str]:
@@ -102,7 +107,7 @@ def _beginning(lines: Sequence[str]) -> Sequence[str]:
 Score = tuple[float, bool, bool]
 
 
-def _scores(lines: Sequence[str], separator: str) -> Iterator[tuple[Score, Marks]]:
+def _scores(lines: Sequence[str], separator: str, known: str | None = None) -> Iterator[tuple[Score, Marks]]:
     """Yield how well the lines fit a separator together with each decimal and thousands mark."""
     rows = [row for row in Marks(separator).cells(lines) if row]
     body = rows[1:] or rows
@@ -115,9 +120,12 @@ def _scores(lines: Sequence[str], separator: str) -> Iterator[tuple[Score, Marks
     equal = widths.count(width) / len(widths)
     cells = [cell.strip() for row in body for cell in row]
     missing = sum(cell.lower() in MISSING for cell in cells)
-    for decimal in (".", ","):
+    for decimal in (".", ",") if known is None else (known,):
         grouped = [Marks(separator, decimal, mark) for mark in THOUSANDS if mark != decimal]
-        for marks in (Marks(separator, decimal), *(marks for marks in grouped if marks.decides(cells))):
+        for marks in (
+            Marks(separator, decimal),
+            *(marks for marks in grouped if marks.decides(cells, known)),
+        ):
             numbers = sum(map(marks.is_number, cells)) + missing * (width > 1)
             share = round(equal * numbers / max(1, len(cells)), 9)
             yield (share, _fits(rows, width, marks), width > 1), marks

@@ -23,6 +23,7 @@ from zoo.data.columns import (
     standardised,
 )
 from zoo.data.frames import read_frame
+from zoo.data.groups import DECIMAL
 from zoo.data.spec import DataSpec
 from zoo.data.user import (
     FEWEST,
@@ -54,6 +55,7 @@ class Table(UserData):
     Args:
         path: the file.
         header: whether the first row of a text or Excel file names the columns; None: decided by the rows.
+        decimal: ``point`` or ``comma``, the mark before the decimals of text; None: decided by the cells.
         drop: names of columns to leave out.
         dequantise: names of discrete columns, to which uniform noise of one step of their grid is added once
             (keyed by ``split_seed``). On average, the log-density of the sum gives a lower bound of the
@@ -74,6 +76,7 @@ class Table(UserData):
         root: str | Path | None = None,
         path: str | Path | None = None,
         header: bool | None = None,
+        decimal: str | None = None,
         drop: Sequence[str | int] = (),
         dequantise: Sequence[str | int] = (),
         drop_repeats: bool = False,
@@ -85,6 +88,8 @@ class Table(UserData):
         super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
         if header not in (True, False, None):
             raise ZooError(f"data.header must be true, false or null; got {header!r}.")
+        if decimal not in DECIMAL:
+            raise ZooError(f"data.decimal must be point, comma or null; got {decimal!r}.")
         if drop_repeats not in (True, False):
             raise ZooError(f"data.drop_repeats must be true or false; got {drop_repeats!r}.")
         for setting, columns in {"drop": drop, "dequantise": dequantise}.items():
@@ -93,6 +98,7 @@ class Table(UserData):
                     f"data.{setting} must be a list of columns, such as [{columns}]; got {columns!r}."
                 )
         self.header, self.drop_repeats = header, drop_repeats
+        self.decimal = DECIMAL[decimal]
         self.drop, self.dequantise = [str(x) for x in drop], [str(x) for x in dequantise]
         self.label = None if label is None else str(label)
         self.columns: list[str] = []
@@ -156,7 +162,7 @@ class Table(UserData):
             raise ZooError(
                 f"{path} is a folder; a table is one file (csv, parquet, feather, Excel, npy or npz)."
             )
-        frame = read_frame(path, self.header)
+        frame = read_frame(path, self.header, self.decimal)
         how = {
             True: "named by the first row (data.header=false takes it as data)",
             False: "without names (data.header=true takes the first row as names)",
