@@ -33,7 +33,7 @@ ITERATIONS = 20  # power iterations
 PROBED = 16  # examples whose likelihood is estimated a second time
 LOOSER = 10.0
 
-Diagnostic = tuple[float, dict[str, Any]]  # a value and its details
+Measured = tuple[float, dict[str, Any]]  # a value and its details
 
 
 @torch.no_grad()
@@ -63,7 +63,7 @@ def report(model: nn.Module, x: Tensor, seed: int) -> dict[str, Metric]:
     """
     if not isinstance(model, Flow) or len(x) == 0:
         return {}
-    parts: dict[str, Callable[[Flow, Tensor, Tensor | None], Diagnostic]] = {"invertibility/float32": _error}
+    parts: dict[str, Callable[[Flow, Tensor, Tensor | None], Measured]] = {"invertibility/float32": _error}
     if not any(isinstance(module, ContinuousFlow) for module in model.modules()):
         parts["invertibility/bfloat16"] = _error_in_bfloat16
     parts["log_det_error"] = _log_det_error
@@ -113,14 +113,14 @@ def _prepared(model: Flow, x: Tensor, label: int | None) -> tuple[Tensor, Tensor
     return x, context, log_weight
 
 
-def _error(model: Flow, x: Tensor, context: Tensor | None) -> Diagnostic:
+def _error(model: Flow, x: Tensor, context: Tensor | None) -> Measured:
     with _values_alone(model):
         z, _ = model.transform(x, context)
     again = model.transform.invert(z, context)
     return _largest(again, x), {"dtype": str(x.dtype).removeprefix("torch.")}
 
 
-def _error_in_bfloat16(model: Flow, x: Tensor, context: Tensor | None) -> Diagnostic:
+def _error_in_bfloat16(model: Flow, x: Tensor, context: Tensor | None) -> Measured:
     with _values_alone(model):
         usual, _ = model.transform(x, context)
         with torch.autocast(x.device.type, torch.bfloat16):
@@ -134,7 +134,7 @@ def _largest(a: Tensor, b: Tensor) -> float:
     return float((a.float() - b.float()).abs().max())
 
 
-def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Diagnostic:
+def _log_det_error(model: Flow, x: Tensor, context: Tensor | None) -> Measured:
     x, details = _small(model, x, context)
     dim = x[0].numel()
     with _values_alone(model):
@@ -237,7 +237,7 @@ def _branch(block: InvertibleResidual, x: Tensor, context: Tensor | None) -> Ten
     return block.g(x) if context is None else block.g(x, context)
 
 
-def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Diagnostic:
+def lipschitz(model: Flow, x: Tensor, context: Tensor | None = None) -> Measured:
     """Return the largest spectral norm of dg/dx over residual blocks and examples, and details.
 
     The norm is estimated from below, by 20 power iterations. The detail ``bound`` is the upper bound that

@@ -86,10 +86,7 @@ def score(
         passes = math.ceil(len(x) / batch_size) * copies
         details["sequential_evaluations"] = round(counter.count / passes, 2)
     if kind == "estimate":
-        try:
-            details |= estimation(model, x, values, _of_batch)  # every process computes all of it
-        except Unsound as error:
-            details["estimation_reason"] = str(error)
+        details |= _estimation(model, x, values)
     nats = _mean(NegativeLogLikelihood(sync_on_compute=False), values)
     result = {"nll": _metric(nats, "nats", kind, details)}
     result |= _divergence(x, values, nats, kind, details, entropy, log_density)
@@ -97,6 +94,14 @@ def score(
         bits = _mean(BitsPerDim(spec.dim, sync_on_compute=False), values)
         result["bits_per_dim"] = _metric(bits, "bits/dim", kind, dict(details))
     return result, values
+
+
+def _estimation(model: nn.Module, x: Tensor, values: Tensor) -> dict[str, Any]:
+    """Return the details on the error of an estimated likelihood, or the reason why there are none."""
+    try:
+        return estimation(model, x, values, _of_batch)  # every process computes all of it
+    except Unsound as error:
+        return {"estimation_reason": str(error)}
 
 
 def _kind(model: nn.Module, spec: DataSpec, samples: int) -> tuple[Kind, dict[str, Any], int]:

@@ -7,7 +7,7 @@ The panels show what :mod:`zoo.tracking.logger` and :mod:`zoo.tracking.final` lo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,7 @@ COSTS = {
 HISTOGRAMS = ("histogram/samples", "histogram/real", "histogram/nll", "histogram/gradient_norm")
 GALLERY = ("nearest", "temperature", "truncation", "steps", "interpolation", "likely", "unlikely")
 PICTURES = ("samples", "density", *(f"gallery/{part}" for part in GALLERY), *HISTOGRAMS)
-GROUPED_BY = (
-    "family",
-    "choices.model",
-    "config_hash_without_seed",
-)  # seeds are averaged
+GROUPED_BY = ("family", "choices.model", "config_hash_without_seed")  # seeds are averaged
 
 
 def save_workspace(
@@ -77,6 +73,11 @@ def save_workspace(
 def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) -> Any:
     """Return the unsaved workspace: families, quality against cost, samples, curves.
 
+    Args:
+        project: name of the project at W&B.
+        entity: user or team; empty: the default one of the logged-in user.
+        qualities: metrics that are plotted against costs.
+
     Raises:
         ZooError: the extra is not installed.
     """
@@ -89,40 +90,6 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
             "`zoo workspace` needs wandb-workspaces: pip install '.[workspace]' in the clone of zoo."
         ) from None
 
-    def families() -> Iterator[Any]:
-        for name in (*qualities, *COSTS):
-            yield wr.BarPlot(title=name, metrics=[name])
-
-    def pareto() -> Iterator[Any]:
-        for quality in qualities:
-            for cost, title in COSTS.items():
-                yield wr.ScatterPlot(
-                    title=f"{quality} against {title}",
-                    x=wr.SummaryMetric(cost),
-                    y=wr.SummaryMetric(quality),
-                    log_x=True,
-                    running_ymin=True,  # the Pareto front: the best quality at this cost or less
-                )
-
-    def pictures() -> Iterator[Any]:
-        for name in PICTURES:
-            yield wr.MediaBrowser(title=name, media_keys=[name], num_columns=4)
-
-    def curves() -> Iterator[Any]:
-        for name in CURVE_NAMES:
-            for axis in AXES:
-                yield wr.LinePlot(title=f"{name} over {axis}", x=axis, y=[name], log_x=True)
-
-    def slide() -> Iterator[Any]:
-        yield wr.WeavePanelSummaryTable(table_name="slide")
-
-    sections = {
-        "The slide": slide,
-        "Families": families,
-        "Pareto: cost against quality": pareto,
-        "Samples and densities": pictures,
-        "Curves": curves,
-    }
     return ws.Workspace(
         entity=entity,
         project=project,
@@ -130,11 +97,11 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
         sections=[
             ws.Section(
                 name=name,
-                panels=list(panels()),
+                panels=panels,
                 is_open=True,
                 panel_settings=ws.SectionPanelSettings(x_axis=AXES[0]),
             )
-            for name, panels in sections.items()
+            for name, panels in _panels(wr, qualities).items()
         ],
         settings=ws.WorkspaceSettings(x_axis=AXES[0], max_runs=100),
         runset_settings=ws.RunsetSettings(
@@ -143,6 +110,38 @@ def build(project: str, entity: str = "", qualities: Sequence[str] = QUALITIES) 
             + [f"summary:{name}" for name in (*qualities, *COSTS)],
         ),
     )
+
+
+def _panels(reports: Any, qualities: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the panels of each section by its title.
+
+    Args:
+        reports: W&B's module of panels, which only the extra installs.
+        qualities: see :func:`build`.
+    """
+    return {
+        "The slide": [reports.WeavePanelSummaryTable(table_name="slide")],
+        "Families": [reports.BarPlot(title=name, metrics=[name]) for name in (*qualities, *COSTS)],
+        "Pareto: cost against quality": [
+            reports.ScatterPlot(
+                title=f"{quality} against {title}",
+                x=reports.SummaryMetric(cost),
+                y=reports.SummaryMetric(quality),
+                log_x=True,
+                running_ymin=True,  # the Pareto front: the best quality at this cost or less
+            )
+            for quality in qualities
+            for cost, title in COSTS.items()
+        ],
+        "Samples and densities": [
+            reports.MediaBrowser(title=name, media_keys=[name], num_columns=4) for name in PICTURES
+        ],
+        "Curves": [
+            reports.LinePlot(title=f"{name} over {axis}", x=axis, y=[name], log_x=True)
+            for name in CURVE_NAMES
+            for axis in AXES
+        ],
+    }
 
 
 def specification(view: Any) -> dict[str, Any]:
