@@ -19,9 +19,9 @@ without effect; any other ``nn.Module`` may leave them out. Other code calls :fu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeGuard, TypeVar, cast, get_args
 
 from torch import Tensor, nn
 from typing_extensions import is_protocol
@@ -238,9 +238,10 @@ def missing(model: object, protocol: type) -> list[str]:
     return [name for name in [*protocol.__annotations__, *methods] if not hasattr(model, name)]
 
 
-def offers(model: object, protocol: type[_P]) -> TypeGuard[_P]:
+def offers(model: object, protocol: Callable[..., _P]) -> TypeGuard[_P]:
     """Return whether the model has all attributes and methods of a protocol, or is derived from a class."""
-    return not missing(model, protocol)
+    # The annotation says callable, not type[_P], since mypy refuses protocols as values of that.
+    return not missing(model, cast(type, protocol))
 
 
 def declared(model: object) -> Declaration:
