@@ -216,3 +216,13 @@ def test_a_number_beyond_the_bound_of_every_measurement_is_refused(path, value, 
     node[path[-1]] = {"nested": [1e99]} if path[-1] == "own" else 1e99
     file.write_text(json.dumps(document))
     read(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"schema": 1, "seed": NaN}', '{"schema": 1, "seed": 1', "\xff"]
+)
+def test_a_file_that_is_not_json_is_an_error_of_one_sentence(text, tmp_path):
+    file = tmp_path / "record.json"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ZooError, match=r"record\.json cannot be read"):
+        read(file)

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import Group, differing
+from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.groups import interval
 from zoo.comparison.guards import UNLEARNED, collapsed, key_of, relative_distance
@@ -162,7 +162,11 @@ def _answered(measured: Slide) -> int:
 
 
 def _row(study: Study, family: str, groups: list[Group]) -> Row:
-    groups = sorted(groups, key=lambda group: _standing(study, group))
+
+    def place(group: Group) -> tuple[int, int, float, str]:
+        return *study.standing(group), min(group.values(PARAMETERS), default=math.inf), group.model
+
+    groups = sorted(groups, key=place)
     first = groups[0]
     answers: dict[Question, Callable[[Group], Cell]] = {
         "parallel": _parallel,
@@ -178,12 +182,6 @@ def _row(study: Study, family: str, groups: list[Group]) -> Row:
         others = {group.model: answer(group).verdict for group in groups[1:]}
         cells[question] = dataclasses.replace(answer(first), others=others)
     return Row(family, first.model, key_of(first), cells)
-
-
-def _standing(study: Study, group: Group) -> tuple[int, int, float, str]:
-    seeds = {run.record.seed for run in group.finished}
-    variations = sum(len(differing(group, other)) == 1 for other in study.of(group.model))
-    return -len(seeds), -variations, min(group.values(PARAMETERS), default=math.inf), group.model
 
 
 def _cell(

@@ -108,6 +108,12 @@ class Study:
         """Return the baseline of each model, of one family or of all."""
         return [g for g in self._baselines.values() if family is None or g.family == family]
 
+    def standing(self, group: Group) -> tuple[int, int]:
+        """Return numbers that are least for the model with most finished seeds, then with most variations."""
+        seeds = {run.record.seed for run in group.finished}
+        variations = sum(len(differing(group, other)) == 1 for other in self.of(group.model))
+        return -len(seeds), -variations
+
     def pair(
         self, model: str, key: str, base: Callable[[dict[str, Any]], bool] | None = None
     ) -> list[tuple[Group, Group]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 import shlex
 from functools import cache
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
 
 from zoo import moved
 from zoo.errors import ZooError
@@ -35,10 +35,10 @@ def read(path: str | Path) -> Record:
         content = file.read_bytes()
         if (record := _present(content)) is not None:
             return record
-        raw = from_json(content, allow_inf_nan=False)
+        raw = json.loads(content, parse_constant=_refused)
     except FileNotFoundError:
         raise ZooError(f"There is no record at {file}; give the directory of a run that has ended.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ZooError(
             f"The record {file} cannot be read ({error}); delete it and run the job again."
         ) from None
@@ -50,7 +50,7 @@ def read(path: str | Path) -> Record:
         )
     try:
         if schema == _FIRST:
-            content = to_json(_upgraded(raw))
+            content = json.dumps(_upgraded(raw)).encode()
         return _checked(content)
     except (ValidationError, AttributeError, TypeError, ValueError) as error:
         raise ZooError(
@@ -67,6 +67,11 @@ def _present(content: bytes) -> Record | None:
     except ValueError:
         return None  # what is wrong is found out by the slower way
     return record if record.schema == SCHEMA else None
+
+
+def _refused(constant: str) -> Any:
+    """Raise an error for ``NaN`` and ``Infinity``, which Python reads although JSON has neither."""
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _checked(content: bytes) -> Record:

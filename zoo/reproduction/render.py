@@ -9,14 +9,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 import zoo
 from zoo.comparison.archive import archive as copy
 from zoo.comparison.figures.style import INK, STYLE, canvas, plain_text, save_png, save_svg
 from zoo.comparison.page import pictures
 from zoo.comparison.render import md, tex
-from zoo.comparison.templates import shell
+from zoo.comparison.templates import environment, shell
 from zoo.record import write_atomic
 from zoo.reproduction import costs
 from zoo.reproduction.check import keep
@@ -281,11 +279,8 @@ def draw(report: Report, out: Path) -> dict[str, Path]:
 
 def page(report: Report, drawn: dict[str, Path]) -> str:
     """Return the table as an HTML page that fetches nothing."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    body = environment.get_template("page.html").render(
+    template = environment(Path(__file__).parent).get_template("page.html")
+    body = template.render(
         table=report.table,
         headings=HEADINGS,
         rows=[(row(result), result.status, values(report, result)) for result in report.results],
@@ -293,7 +288,7 @@ def page(report: Report, drawn: dict[str, Path]) -> str:
         sources=sources(report),
         figures=pictures(drawn),
     )
-    return shell(report.table.title, body)
+    return shell(report.table.title, body.removesuffix("\n"))
 
 
 def write(report: Report, out: Path, archive: bool = False) -> None:

@@ -28,6 +28,7 @@ from zoo.comparison.claims.verdict import (
     margins,
 )
 from zoo.comparison.claims.wording import p_text
+from zoo.comparison.render import md
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, POWER, detectable, holm
 from zoo.comparison.tables import number
 
@@ -183,7 +184,7 @@ def verdicts(decisions: Sequence[Decision]) -> str:
             _robust(decision),
             n,
         )
-        lines.append(f"| {' | '.join(map(_md, cells))} |")
+        lines.append(f"| {' | '.join(map(md, cells))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -207,7 +208,7 @@ def registered_rules(claims: Sequence[Claim]) -> str:
         rule = registry.registered_claims().get(claim.key)
         if rule is not None:
             cells = (claim.sentence, rule.estimand, rule.direction, rule.minimal, rule.test, rule.date[:10])
-            lines.append(f"| {' | '.join(map(_md, cells))} | `{rule.hash}` |")
+            lines.append(f"| {' | '.join(map(md, cells))} | `{rule.hash}` |")
     return "\n".join(lines) + "\n"
 
 
@@ -218,7 +219,7 @@ def changes(claims: Sequence[Claim]) -> str:
         rule = registry.registered_claims().get(claim.key)
         for change in rule.changes if rule is not None else ():
             cells = (claim.sentence, change.date, change.what, change.effect)
-            lines.append(f"| {' | '.join(map(_md, cells))} |")
+            lines.append(f"| {' | '.join(map(md, cells))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -232,12 +233,12 @@ def markdown(decisions: Sequence[Decision], figures: Mapping[str, Path], out: Pa
     """
     lines = ["# Claims", "", LEAD, "", verdicts(decisions).rstrip()]
     for decision in decisions:
-        sentence = _md(decision.claim.sentence)
-        lines += ["", f"## {sentence}", "", f"**{badge(decision)}** on {_md(decision.data)}.", ""]
+        sentence = md(decision.claim.sentence)
+        lines += ["", f"## {sentence}", "", f"**{badge(decision)}** on {md(decision.data)}.", ""]
         if evidence := evidence_text(decision):
-            lines += [_md(f"{evidence[0].upper()}{evidence[1:]}."), ""]
+            lines += [md(f"{evidence[0].upper()}{evidence[1:]}."), ""]
         lines += [f"- {_part_text(part, adjusted)}" for part, adjusted in adjusted_parts(decision)]
-        lines += [f"- {_md(text)}" for text in (*missing_text(decision), *missing_beside_text(decision))]
+        lines += [f"- {md(text)}" for text in (*missing_text(decision), *missing_beside_text(decision))]
         if decision.name in figures:
             picture = figures[decision.name].with_suffix(".svg").relative_to(out)
             lines += ["", f"![{sentence}]({picture.as_posix()})"]
@@ -271,12 +272,8 @@ def _margin_text(decision: Decision, part: Part) -> str:
 def _part_text(part: Part, adjusted: str) -> str:
     finding = f" ({part.verdict})" if part.decides else ""
     facts = f" {adjusted[0].upper()}{adjusted[1:]}." if adjusted else ""
-    test = f" *{_md(part.test)}; n = {_md(part.n)}.*" if part.test else ""
-    return f"{_md(part.sentence)}{finding}{_md(facts) and ' ' + _md(facts)}{test}"
-
-
-def _md(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    test = f" *{md(part.test)}; n = {md(part.n)}.*" if part.test else ""
+    return f"{md(part.sentence)}{finding}{md(facts) and ' ' + md(facts)}{test}"
 
 
 def csv_text(decisions: Sequence[Decision]) -> str:

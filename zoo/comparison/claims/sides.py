@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.comparison.claims.measure import distance_of
-from zoo.comparison.configurations import Group, differing, is_number
+from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
@@ -48,7 +48,7 @@ def of_family(
         groups = [group for group in groups if group.model in declare]
 
     def place(group: Group) -> tuple[int, int, str]:
-        return *_standing(study, group), group.model
+        return *study.standing(group), group.model
 
     return sorted(groups, key=place)
 
@@ -84,7 +84,7 @@ def parallel_flow(study: Study) -> Group:
     """
 
     def place(flow: Group) -> tuple[int, int, float, str]:
-        return *_standing(study, flow), min(flow.values(PARAMETERS), default=math.inf), flow.model
+        return *study.standing(flow), min(flow.values(PARAMETERS), default=math.inf), flow.model
 
     flows = of_family(study, "flow", order="parallel")
     return min(flows, key=place, default=Group("", [], "a coupling flow"))
@@ -100,13 +100,6 @@ def parallel_flows(study: Study) -> list[Group]:
 def continuous_flow(study: Study) -> Group:
     """Return the configuration that stands for the continuous flows that are trained by their likelihood."""
     return representative(study, "continuous flow", lambda s: not is_matched(s), called="a continuous flow")
-
-
-def _standing(study: Study, group: Group) -> tuple[int, int]:
-    """Return numbers that are least for the model with most finished seeds, then with most variations."""
-    seeds = {run.record.seed for run in group.finished}
-    variations = sum(len(differing(group, other)) == 1 for other in study.of(group.model))
-    return -len(seeds), -variations
 
 
 def trick(

@@ -18,7 +18,7 @@ from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
 from zoo.comparison.claims.registry import Limitation, RegisteredClaim
 from zoo.comparison.collect import Run
-from zoo.comparison.statistics import LEVEL, Outcome, equivalence, holm
+from zoo.comparison.statistics import LEVEL, MARGIN, Outcome, equivalence, holm
 from zoo.comparison.studies import Study, studies
 
 Verdict = Literal["supported", "not supported", "equivalent", "suggestive", "undecided"]
@@ -31,7 +31,7 @@ UNDECIDED: Verdict = "undecided"
 
 # The sweep that makes the runs of the claims about a data set; for other data sets it is the digits' one.
 SWEEPS = {"digits": "claims_digits", "mnist": "claims_mnist"}
-MARGINS: Mapping[str, float] = {"factor": 1.25}  # of a claim that is not registered
+MARGINS: Mapping[str, float] = {"factor": MARGIN}  # of a claim that is not registered
 ROBUST = 0.8  # share of the variants that have to keep a verdict; below it its badge is hollow
 
 

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 def render(template: str, **values: Any) -> str:
     """Return a template filled with values, which are escaped unless they are markup."""
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return _environment().get_template(template).render(style=style, **values)
+    return environment(HERE).get_template(template).render(style=style, **values)
 
 
 def shell(title: str, body: str) -> str:
@@ -24,9 +24,10 @@ def shell(title: str, body: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment(folder: Path) -> Environment:
+    """Return the settings under which a folder's templates are filled: values are escaped, none may lack."""
     return Environment(
-        loader=FileSystemLoader(HERE),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
