@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup, escape
 
@@ -42,6 +42,9 @@ SCRIPTS = (
     "core", "data", "state", "statistics", "table", "drawer", "decide", "helper", "charts", "tradeoff",
     "curves", "more", "samples", "claims", "main",
 )  # fmt: skip
+Part = Literal[  # ``templates/boxes.html`` has the element of each
+    "controls", "chart", "legend", "count", "scroll", "more", "notes", "box", "said", "slider", "list"
+]  # fmt: skip
 PLOTLY = HERE / "vendor" / "plotly-basic.min.js.gz"
 
 
@@ -53,14 +56,14 @@ class Section:
         id: its name.
         title: the heading.
         lead: a sentence below it.
-        parts: names of its elements, each a box that a script fills: ``controls``, ``chart`` or others.
+        parts: its elements, each a box that a script fills.
         hidden: whether it is shown only where a script finds something for it.
     """
 
     id: str
     title: str
     lead: str
-    parts: tuple[str, ...] = ("controls", "chart")
+    parts: tuple[Part, ...] = ("controls", "chart")
     hidden: bool = False
 
 
@@ -203,11 +206,9 @@ def assembled(
         policy=policy([script, plotly], live),
         title=heading,
         heading=heading,
-        facts=Markup("<li>{} runs</li>").format(facts["made"]["runs"]),
-        sections=[
-            {"id": one.id, "title": one.title, "lead": one.lead, "hidden": one.hidden, "body": _body(one)}
-            for one in SECTIONS
-        ],
+        runs=facts["made"]["runs"],
+        sections=SECTIONS,
+        kinds=KINDS,
         plain=plain,
         data=packed_json(facts),
         series=packed_json(curves),
@@ -272,26 +273,6 @@ def policy(scripts: Sequence[str], live: bool = False) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; "
         f"{connect}base-uri 'none'; form-action 'none'"
     )
-
-
-def _body(section: Section) -> Markup:
-    """Return the empty boxes of a section."""
-    boxes = {
-        "controls": '<div class="controls" id="{id}-controls"></div>',
-        "chart": '<div class="chart" id="{id}-chart"></div><p class="finding" id="{id}-chart-finding"></p>',
-        "legend": '<p class="legend" id="{id}-legend"></p>',
-        "count": '<p class="dim" id="{id}-count"></p>',
-        "scroll": '<div class="scroll" id="{id}-scroll"><table id="{id}-main" class="main"></table></div>',
-        "more": '<p id="{id}-more"></p>',
-        "notes": '<ul class="notes" id="{id}-notes"></ul>',
-        "box": '<div id="{id}-box" class="box"></div>',
-        "said": '<p class="dim" id="{id}-said"></p>',
-        "slider": '<div id="slider"><h3>A against B</h3><div id="slider-box"></div></div>',
-    }
-    if section.parts == ("list",):
-        entries = (Markup("<dt>{}</dt><dd>{}</dd>").format(mark, text) for mark, text in KINDS.items())
-        return Markup('<dl class="facts">') + Markup("").join(entries) + Markup("</dl>")
-    return Markup("".join(boxes[part].replace("{id}", section.id) for part in section.parts))
 
 
 def pictures(figures: Mapping[str, Path]) -> dict[str, str]:
