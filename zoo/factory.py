@@ -110,11 +110,10 @@ def restore(checkpoint: Mapping[str, Any], path: Path) -> Any:
         ZooError: the model's code has changed since the checkpoint was written.
     """
     about = checkpoint["zoo"]
-    spec = DataSpec(tuple(about["spec"]["shape"]), about["spec"]["levels"], about["spec"]["classes"])
     prefix = "ema.module." if about["weights"] == "ema" else "model."
     state = {k[len(prefix) :]: v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
     try:
-        model = instantiate(about["model"], spec)
+        model = instantiate(about["model"], spec_of(checkpoint))
         model.load_state_dict(state)
     except (ZooError, RuntimeError) as error:
         cause = str(error).splitlines()[0].rstrip(".:")
@@ -123,6 +122,12 @@ def restore(checkpoint: Mapping[str, Any], path: Path) -> Any:
             f"version of zoo that made it, or train the run again ({cause})."
         ) from error
     return model
+
+
+def spec_of(checkpoint: Mapping[str, Any]) -> DataSpec:
+    """Return the spec of the data that a checkpoint's model was trained on."""
+    spec = checkpoint["zoo"]["spec"]
+    return DataSpec(tuple(spec["shape"]), spec["levels"], spec["classes"])
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

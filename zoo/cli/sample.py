@@ -6,10 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
 
+from zoo.config.code import own_code
+from zoo.data.spec import DataSpec
+from zoo.data.user import listed
 from zoo.errors import ZooError
-from zoo.factory import load
-from zoo.record import read
+from zoo.evaluation.protocol import generate
+from zoo.factory import chosen_checkpoint, read_checkpoint, restore, spec_of
+from zoo.models.core.capabilities import HasSample, missing
+from zoo.models.core.model import GenerativeModel
+from zoo.record import CONFIG, read
 from zoo.running.artifacts import write_grid
 
 
@@ -26,17 +35,22 @@ def write_samples(run: Path, n: int, out: Path, temperature: float, seed: int, d
         device: device to sample on.
 
     Raises:
-        ZooError: there is no run, ``out`` is another kind of file, or vectors would become a picture.
+        ZooError: there is no run, ``out`` is another kind of file, vectors would become a picture, or the
+            code of a user's own model has changed since training.
     """
     if n < 1:
         raise ZooError(f"-n is the number of samples, at least 1; got {n}.")
     if out.suffix not in (".png", ".npy", ".csv"):
         raise ZooError(f"-o takes a .png (images), a .npy or a .csv (tables); got '{out}'.")
-    model = load(run, device)
-    if out.suffix == ".csv" and model.spec.is_image:
+    path = chosen_checkpoint(run) if run.is_dir() else run
+    checkpoint = read_checkpoint(path)
+    spec = spec_of(checkpoint)
+    if out.suffix == ".csv" and spec.is_image:
         raise ZooError("These samples are images; write them with -o FILE.png or -o FILE.npy.")
+    _check_code(path.parent.parent)
+    model = restore(checkpoint, path).to(device).eval()
     details = _details(run) if out.suffix == ".csv" else {}
-    samples = model.sample(n, temperature, seed=seed)
+    samples = _draw(model, n, spec, temperature, seed)
     if out.suffix == ".npy":
         out.parent.mkdir(parents=True, exist_ok=True)
         np.save(out, samples.cpu().numpy())
@@ -44,15 +58,44 @@ def write_samples(run: Path, n: int, out: Path, temperature: float, seed: int, d
         from zoo.data.tables import own_units
 
         if "columns" not in details:  # vectors of a built-in data set: the model samples in their units
-            names = [str(i) for i in range(model.spec.dim)]
+            names = [str(i) for i in range(spec.dim)]
             details = {"columns": names, "mean": [0.0] * len(names), "std": [1.0] * len(names)}
         out.parent.mkdir(parents=True, exist_ok=True)
         own_units(samples.cpu().numpy(), details).to_csv(out, index=False, float_format="%.9g")
-    elif model.spec.is_image and model.spec.levels:
-        write_grid(out, samples, model.spec.levels)
+    elif spec.is_image and spec.levels:
+        write_grid(out, samples, spec.levels)
     else:
         raise ZooError("These samples are vectors, not images; write them with -o FILE.csv or -o FILE.npy.")
     print(out)
+
+
+def _draw(model: nn.Module, n: int, spec: DataSpec, temperature: float, seed: int) -> Tensor:
+    """Return samples ``(n, *shape)``. The noise of a user's own model comes from torch's global generator."""
+    if isinstance(model, GenerativeModel):
+        return model.sample(n, temperature, seed=seed)
+    name = type(model).__name__
+    if missing(model, HasSample):
+        raise ZooError(f"{name} has no method sample(n); give it one to draw samples.")
+    if temperature != 1:
+        raise ZooError(f"{name}.sample(n) takes no temperature; leave --temperature out.")
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return generate(model, n, spec, seed)
+
+
+def _check_code(directory: Path) -> None:
+    """Raise a ZooError if a user's own code is not the one that the run in a directory was trained with."""
+    try:
+        config = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
+        before = dict(config.pop("code", {}))
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, TypeError):  # a checkpoint without its run
+        return
+    now = own_code(config) if before else {}
+    if changed := [name for name in before if name in now and now[name] != before[name]]:
+        raise ZooError(
+            f"The code of {listed(changed)} has changed since the run in {directory} was trained; sample "
+            "with the code of then, or train again."
+        )
 
 
 def _details(run: Path) -> dict[str, Any]:
