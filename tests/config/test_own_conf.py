@@ -68,6 +68,30 @@ def test_the_plan_says_which_file_is_used(own, workdir, capsys):
     assert f"zoo: {instead}" in capsys.readouterr().err
 
 
+def test_a_file_that_is_used_by_default_is_named_too(own, workdir, capsys):
+    own("training/maximum_likelihood.yaml", "_target_: zoo.training.likelihood.MaximumLikelihood\nlr: 0.5\n")
+    own("training/adversarial.yaml", "_target_: mine.Mine\n")
+    own("evaluation/default.yaml", "samples: 50\n")
+    own("evaluation/config.yaml", "samples: 50\n")
+    default, training, adversarial = (
+        f"{group}={name} is your own {workdir}/conf/{group}/{name}.yaml, in place of the shipped one."
+        for group, name in (
+            ("evaluation", "default"),
+            ("training", "maximum_likelihood"),
+            ("training", "adversarial"),
+        )
+    )
+    assert set(own_files(["data=moons"])) == {default, training}
+    assert set(own_files(["model=gan,stylegan"])) == {default, adversarial}, "a model chooses its training"
+    assert set(own_files(["experiment=glow_cifar10"], ["model=gan"])) == {default, training, adversarial}
+    own("data/digits.yaml", "_target_: mine.Mine\n")
+    assert len(own_files(["model=made"])) == 3
+    assert len(own_files(["model=made", "data=moons"], ["model=gan", "data=moons"])) == 3
+    assert own_files(["model=absent"]) == []
+    assert main(["train", "data=moons", "seed=oops"]) == 2
+    assert f"zoo: {training}" in capsys.readouterr().err
+
+
 def test_flags_come_in_any_order_beside_ones_own_conf(own, capsys):
     own("model/made.yaml", "_target_: zoo.models.made.GaussianMADE\nhidden: [7]\n")
     outputs = set()

@@ -45,7 +45,7 @@ class Plan:
     def own_files(self) -> list[str]:
         """Return a sentence for each file of the user's ``./conf`` that a job uses."""
         points = [job.overrides for job in self.jobs] + [search.point for search in self.searches]
-        return own_files([override for point in points for override in point])
+        return own_files(*points)
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Return the job with these overrides."""
