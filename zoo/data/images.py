@@ -119,31 +119,31 @@ class Images(UserData):
 
         Image.init()
         readable = (Image.OPEN.keys() | {"MPO"}) - _NOT_DECODED  # MPO is opened as JPEG
-        found, others = [], Counter[str]()
+        pictures, others = [], Counter[str]()
         for file in walk(folder):
             if is_hidden(file, folder):
                 others["hidden"] += 1
             elif not file.is_file():
                 others["that hold no content (pipes and the like)"] += 1
             elif Image.EXTENSION.get(file.suffix.lower()) in readable:
-                found.append(file)
+                pictures.append(file)
             else:
                 others[file.suffix.lower() or "without a suffix"] += 1
         if others:
             kinds = listed([f"{count} {kind}" for kind, count in sorted(others.items())])
             self.notes.append(
-                f"{folder.name}: {len(found)} pictures; {sum(others.values())} files are left out, "
+                f"{folder.name}: {len(pictures)} pictures; {sum(others.values())} files are left out, "
                 f"since they are hidden or not pictures ({kinds})."
             )
-        if not found:
+        if not pictures:
             raise InvalidData(f"There is no picture (png, jpg, ...) in {folder} or below it.")
-        return sorted(found)
+        return sorted(pictures)
 
     def _folder(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return the images and the labels of a folder by split, or all of them under ``all``."""
         files = self._files(folder)
-        found, note = places(folder, files)
-        splits = by_split(files, found)
+        located, note = places(folder, files)
+        splits = by_split(files, located)
         if note:
             self.notes.append(note)
         if "all" not in splits:
@@ -154,7 +154,7 @@ class Images(UserData):
         ends = np.cumsum([len(part) for part in splits.values()])[:-1]
         arrays = dict(zip(splits, np.split(stack, ends), strict=True))
         names = {
-            split: [found[i].classes[0] if found[i].classes else "" for i in part]
+            split: [located[i].classes[0] if located[i].classes else "" for i in part]
             for split, part in splits.items()
         }
         return arrays, self._classes(folder, names, is_ambiguous=bool(note))
@@ -193,9 +193,9 @@ class Images(UserData):
                 f"{path} has no array of labels beside its images; add one called labels, or leave "
                 "out data.labels."
             )
-        found: dict[str, np.ndarray] = {}
+        labels: dict[str, np.ndarray] = {}
         try:
-            found = {
+            labels = {
                 split: check_labels(named[key], len(named[chosen[split]]), f"{path} ({key})")
                 for split, key in keys.items()
             }
@@ -203,7 +203,7 @@ class Images(UserData):
             if self.with_classes:
                 raise
             keys = {}
-        stacked = np.concatenate(list(found.values())) if found else np.zeros(0, np.int64)
+        stacked = np.concatenate(list(labels.values())) if labels else np.zeros(0, np.int64)
         values, codes = np.unique(stacked, return_inverse=True)
         if keys and (len(values) < 2 or 2 * len(values) > len(codes)):
             if self.with_classes:
@@ -211,7 +211,7 @@ class Images(UserData):
                     f"{path}: its labels have {len(values)} distinct values in {len(codes)} images, which "
                     "are no classes; leave out data.labels."
                 )
-            keys, found = {}, {}
+            keys, labels = {}, {}
         self.note_left_out(path, named, {*chosen.values(), *keys.values()})
         if not keys:
             return {}
@@ -220,8 +220,8 @@ class Images(UserData):
             f"{path.name}: its array {listed(list(keys.values()))} has the {len(values)} classes of "
             "conditional models; data.labels=false leaves it out."
         )
-        ends = np.cumsum([len(part) for part in found.values()])[:-1]
-        return dict(zip(found, np.split(np.asarray(codes, dtype=np.int64), ends), strict=True))
+        ends = np.cumsum([len(part) for part in labels.values()])[:-1]
+        return dict(zip(labels, np.split(np.asarray(codes, dtype=np.int64), ends), strict=True))
 
     def _stack(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
         """Return images ``(N, C, H, W)`` as uint8, in the order of the paths."""

@@ -64,9 +64,9 @@ def choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path)
         base, split = _parted(key)
         if split and base in ("", *(name.lower() for name in (*names, *EXAMPLES))):
             splits.setdefault(base, {}).setdefault(split, key)
-    for found in splits.values():
-        if "train" in found:
-            return {split: found[split] for split in SPLITS if split in found}
+    for keys in splits.values():
+        if "train" in keys:
+            return {split: keys[split] for split in SPLITS if split in keys}
     known = {key.lower(): key for key in reversed(list(arrays))}
     for name in (*names, *EXAMPLES, *(known if len(arrays) == 1 else ())):
         if name.lower() in known:
@@ -82,15 +82,15 @@ def labels_beside(
 ) -> dict[str, str]:
     """Return the names of the arrays of labels by split, of which the first name counts; empty without."""
     for name in names:
-        found: dict[str, str] = {}
+        keys: dict[str, str] = {}
         for key in arrays:
             base, split = _parted(key)
             if key not in chosen.values() and (
                 base == name.lower() or (key.lower() == name.lower() and "all" in chosen)
             ):
-                found.setdefault(split or "all", key)
-        if chosen.keys() <= found.keys():
-            return {split: found[split] for split in chosen}
+                keys.setdefault(split or "all", key)
+        if chosen.keys() <= keys.keys():
+            return {split: keys[split] for split in chosen}
     return {}
 
 
