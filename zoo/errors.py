@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import errno
+import sys
 from collections.abc import Iterable
 
 
@@ -99,6 +101,12 @@ def _is_distributed(error: BaseException) -> bool:
     return any(
         (kind.__module__, kind.__name__) == (_DISTRIBUTED, "DistError") for kind in type(error).__mro__
     )
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence to the standard error for a person; a log on a full disk is no error."""
+    with contextlib.suppress(OSError):
+        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:

@@ -37,7 +37,7 @@ def weights(tmp_path_factory):
 
 
 def extractor_of(path, spec=BYTES, natural=True):
-    result, _ = select(spec, natural, name=DINOV2, dinov2_weights=str(path))
+    result, _ = select(spec, natural=natural, name=DINOV2, dinov2_weights=str(path))
     return result
 
 
@@ -166,7 +166,7 @@ def test_damaged_or_other_weights_are_an_error(weights, tmp_path, damage):
 
 def test_weights_are_searched_at_the_given_path_or_in_the_hub(weights, tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    extractor, reason = select(BYTES, True, name=DINOV2)
+    extractor, reason = select(BYTES, natural=True, name=DINOV2)
     assert extractor is None
     for words in (f"fd/dinov2 needs DINOv2's weights: put {DINOV2_FILE}", "evaluation.dinov2_weights"):
         assert words in reason
@@ -177,10 +177,10 @@ def test_weights_are_searched_at_the_given_path_or_in_the_hub(weights, tmp_path,
     path.parent.mkdir(parents=True)
     path.write_bytes(weights.read_bytes())
     assert path.is_relative_to(tmp_path)
-    assert select(BYTES, False, name=DINOV2)[0].sha256 == sha256(weights)
-    assert select(BYTES, True)[0].name == "random-conv"  # DINOv2 is never chosen by default
+    assert select(BYTES, natural=False, name=DINOV2)[0].sha256 == sha256(weights)
+    assert select(BYTES, natural=True)[0].name == "random-conv"  # DINOv2 is never chosen by default
     for spec in (DataSpec((2, 8, 8), 256), DataSpec((3, 8, 8), None), DataSpec((2,))):
-        assert select(spec, True, name=DINOV2)[0] is None
+        assert select(spec, natural=True, name=DINOV2)[0] is None
     assert any(f"{DINOV2} " in line and "ok" in line and str(path) in line for line in doctors_lines())
 
 

@@ -82,7 +82,7 @@ def judged(samples, real, spec, extractor):
 
 def test_inception_through_a_weights_file_agrees_with_torch_fidelity(weights):
     """The comparison covers bytes, resizing, the 2048 features, KID, precision and recall."""
-    extractor, _ = select(SPEC, True, inception_weights=str(weights))
+    extractor, _ = select(SPEC, natural=True, inception_weights=str(weights))
     assert extractor.key == f"fd/{INCEPTION}"  # only the published weights give FID
     ours, real = pictures(6, 1, spread=13), pictures(6, 2)
     metrics = judged(ours, real, SPEC, extractor)
@@ -199,7 +199,7 @@ def test_damaged_inception_weights_are_an_error(weights, tmp_path, damage):
     else:
         torch.save(nn.Identity(), path)  # a pickle that a safe reader does not load
     with pytest.raises(ZooError, match="cannot be read"):
-        select(SPEC, True, inception_weights=str(path))
+        select(SPEC, natural=True, inception_weights=str(path))
 
 
 @pytest.mark.parametrize("damage", ["cut", "other", "nan", "absent"])
@@ -219,14 +219,14 @@ def test_a_damaged_classifier_is_an_error(tmp_path, damage):
 
 def test_an_extractor_is_found_by_name(weights):
     digits, mnist = DataSpec((1, 8, 8), 17), DataSpec((1, 28, 28), 256)
-    assert select(digits, False, name="digits-cnn")[0].key == "fd/digits-cnn"
-    assert select(digits, False, name=INCEPTION, inception_weights=str(weights))[0].name == INCEPTION
-    extractor, reason = select(mnist, False, name="digits-cnn")
+    assert select(digits, natural=False, name="digits-cnn")[0].key == "fd/digits-cnn"
+    assert select(digits, natural=False, name=INCEPTION, inception_weights=str(weights))[0].name == INCEPTION
+    extractor, reason = select(mnist, natural=False, name="digits-cnn")
     assert extractor is None
     assert "(1, 8, 8)" in reason
     with pytest.raises(ZooError, match="did you mean inception-v3-compat"):
-        select(digits, False, name="inception-v3")
-    assert select(DataSpec((2,)), False, name=INCEPTION)[0] is None
+        select(digits, natural=False, name="inception-v3")
+    assert select(DataSpec((2,)), natural=False, name=INCEPTION)[0] is None
 
 
 def test_a_pickled_inception_has_the_same_features(weights):

@@ -297,31 +297,31 @@ def test_settings_of_the_sampler_are_details_of_the_metrics_of_samples(name):
 
 def test_the_extractor_is_chosen_by_the_data_or_there_is_a_reason(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert select(SPEC, False)[0].key == "fd/digits-cnn"
-    assert select(DataSpec((3, 32, 32), 256), True)[0].key == "fd/cifar-cnn"
+    assert select(SPEC, natural=False)[0].key == "fd/digits-cnn"
+    assert select(DataSpec((3, 32, 32), 256), natural=True)[0].key == "fd/cifar-cnn"
     for levels in (2, 256):
-        assert select(DataSpec((1, 28, 28), levels), False)[0].key == "fd/mnist-cnn"
+        assert select(DataSpec((1, 28, 28), levels), natural=False)[0].key == "fd/mnist-cnn"
     for spec, natural, words in [
         (DataSpec((3, 64, 64), None), True, "integer levels"),
         (DataSpec((2,)), False, "vectors"),
     ]:
-        extractor, reason = select(spec, natural)
+        extractor, reason = select(spec, natural=natural)
         assert extractor is None
         assert words in reason
-    asked, reason = select(DataSpec((3, 64, 64), 256), True, name="inception-v3-compat")
+    asked, reason = select(DataSpec((3, 64, 64), 256), natural=True, name="inception-v3-compat")
     assert asked is None
     assert "TORCH_HOME" in reason
     for shape in ((1, 20, 20), (3, 64, 48), (5, 9, 130), (1, 2, 3)):  # any size and channels
         spec = DataSpec(shape, 7)
         for n, name, dim in ((None, "random-conv", 64), (128, "random-conv-16", 16)):
-            extractor = select(spec, True, reference_n=n)[0]
+            extractor = select(spec, natural=True, reference_n=n)[0]
             assert (extractor.name, extractor.key, extractor.dim) == (name, f"fd/{name}", dim)
             features = extractor(torch.randint(7, (5, *shape)))
             assert features.shape == (5, dim)
             assert features.isfinite().all()
             assert len(features.unique(dim=0)) == 5
     with pytest.raises(ZooError, match="nowhere"):
-        select(DataSpec((3, 32, 32), 256), True, inception_weights="nowhere")
+        select(DataSpec((3, 32, 32), 256), natural=True, inception_weights="nowhere")
 
 
 @pytest.mark.parametrize("name", EXTRACTORS)

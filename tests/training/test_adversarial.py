@@ -55,17 +55,17 @@ class Duel(AdversarialModel):
         self.critic = encoder_critic(LINE, width=0, hidden=hidden, depth=2, norm=norm, context=0)
 
 
-def play(rule: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
+def play(module: Adversarial, real: Tensor, updates: int, batch: int) -> dict[str, float]:
     """Make the module's updates in a bare loop; return the values of the last one."""
-    optimizers = rule.configure_optimizers()
-    rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+    optimizers = module.configure_optimizers()
+    module.optimizers, module.manual_backward = lambda: optimizers, lambda loss: loss.backward()
     generator = torch.Generator().manual_seed(0)
     values: dict[str, Tensor] = {}
-    for rule.updates in range(updates):
-        x = real[torch.randint(len(real), (batch * rule.batches_per_update,), generator=generator)]
-        with rng.keyed(rng.keys(rule.updates, count=len(x))):
-            values = rule.update(x, None)
-        rule.average_weights()
+    for module.updates in range(updates):
+        x = real[torch.randint(len(real), (batch * module.batches_per_update,), generator=generator)]
+        with rng.keyed(rng.keys(module.updates, count=len(x))):
+            values = module.update(x, None)
+        module.average_weights()
     return {name: float(value.detach()) for name, value in values.items()}
 
 
@@ -76,8 +76,8 @@ PLAIN = {"betas": (0.9, 0.999), "schedule": "cosine", "clip": 1.0, "ema": 0.0, "
 def duel(model: Duel, real: Tensor, updates: int, batch: int, **settings: object) -> dict[str, float]:
     """Train the critic alone; return the values of the last update."""
     settings = PLAIN | {"critic_lr": 1e-2, "clip": None} | settings
-    rule = Adversarial(model, updates=updates, batch_size=batch, lr=0.0, **settings)
-    return play(rule, real, updates, batch)
+    module = Adversarial(model, updates=updates, batch_size=batch, lr=0.0, **settings)
+    return play(module, real, updates, batch)
 
 
 # Theory -----------------------------------------------------------------------------------------------------
@@ -136,8 +136,8 @@ def test_the_gradient_penalty_drives_slopes_to_one() -> None:
     train = moons()
     before = slopes(model, train).mean().item()
     settings = {"loss": "wasserstein", "gradient_penalty": 10.0, "critic_steps": 3, "betas": (0.0, 0.9)}
-    rule = Adversarial(model, updates=100, batch_size=128, lr=2e-3, **(PLAIN | settings))
-    play(rule, train, 100, 128)
+    module = Adversarial(model, updates=100, batch_size=128, lr=2e-3, **(PLAIN | settings))
+    play(module, train, 100, 128)
     after = slopes(model, train)
     assert abs(before - 1) > 0.3
     assert after.mean().item() == pytest.approx(1, abs=0.1)
@@ -177,9 +177,9 @@ def cover(name: str, updates: int, hidden: int = 128, **settings: object) -> tup
     train, _ = toy("8gaussians")
     model = zoo.build(name, PLANE, latent_dim=2, hidden=hidden, depth=3)
     settings = PLAIN | {"clip": None, "ema": 0.98} | settings
-    rule = Adversarial(model, updates=updates, batch_size=256, **settings)
-    play(rule, train, updates, 256)
-    return coverage(rule.evaluated.sample(2000, seed=0))
+    module = Adversarial(model, updates=updates, batch_size=256, **settings)
+    play(module, train, updates, 256)
+    return coverage(module.evaluated.sample(2000, seed=0))
 
 
 def test_coverage_counts_the_modes_and_the_points_near_one() -> None:
@@ -252,9 +252,9 @@ def test_losses_equal_those_of_the_papers(name: str) -> None:
     real = np.array([-3.0, -0.5, 0.0, 0.7, 1.5, 4.0])  # on both sides of the hinge
     fake = np.array([-4.0, -1.5, -0.2, 0.3, 1.2, 2.5])
     logits = [torch.from_numpy(values) for values in (real, fake)]
-    rule = Adversarial(Witness(), updates=1, batch_size=1, loss=name)
-    assert rule.critic_loss(*logits).item() == pytest.approx(GAMES[name][0](real, fake), rel=1e-12)
-    assert rule.generator_loss(logits[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
+    module = Adversarial(Witness(), updates=1, batch_size=1, loss=name)
+    assert module.critic_loss(*logits).item() == pytest.approx(GAMES[name][0](real, fake), rel=1e-12)
+    assert module.generator_loss(logits[1]).item() == pytest.approx(GAMES[name][1](fake), rel=1e-12)
 
 
 def test_the_critic_sees_augmented_images_and_the_generator_gets_gradients(
@@ -265,7 +265,7 @@ def test_the_critic_sees_augmented_images_and_the_generator_gets_gradients(
     model.critic.register_forward_hook(lambda module, args, out: seen.append(args[0].detach().clone()))
 
     def gradient_and_sight(augment: list[str]) -> tuple[list[Tensor], list[Tensor]]:
-        rule = Adversarial(model, updates=1, batch_size=4, lr=0.0, r1=0.0, augment=augment)
+        module = Adversarial(model, updates=1, batch_size=4, lr=0.0, r1=0.0, augment=augment)
         gradients: list[Tensor] = []
 
         def descend(loss: Tensor, optimizer: object, player: nn.Module, name: str) -> Tensor:
@@ -273,12 +273,12 @@ def test_the_critic_sees_augmented_images_and_the_generator_gets_gradients(
                 gradients.extend(torch.autograd.grad(loss, list(player.parameters())))
             return loss.new_zeros(())
 
-        monkeypatch.setattr(rule, "descend", descend)
-        monkeypatch.setattr(rule, "optimizers", lambda: [None, None])
+        monkeypatch.setattr(module, "descend", descend)
+        monkeypatch.setattr(module, "optimizers", lambda: [None, None])
         seen.clear()
         x = torch.randint(17, (4, 1, 8, 8), generator=torch.Generator().manual_seed(0))
         with rng.keyed(rng.keys(3, count=4)):
-            rule.update(x, None)
+            module.update(x, None)
         return gradients, list(seen)
 
     monkeypatch.setitem(AUGMENTATIONS, "colour", lambda x: x + 3)
@@ -303,14 +303,14 @@ def test_every_loss_combines_with_every_regulariser(regulariser: str) -> None:
         model = zoo.build("gan", PLANE, critic_norm=norm, hidden=8, latent_dim=2)
         before = [p.clone() for p in model.parameters()]
         settings = PLAIN | REGULARISERS[regulariser]
-        rule = Adversarial(model, updates=2, batch_size=8, loss=loss, critic_steps=2, lr=1e-3, **settings)
-        fit(rule, torch.randn(64, 2), 2, 8)
-        assert all(math.isfinite(v) for v in rule.latest.values())
+        module = Adversarial(model, updates=2, batch_size=8, loss=loss, critic_steps=2, lr=1e-3, **settings)
+        fit(module, torch.randn(64, 2), 2, 8)
+        assert all(math.isfinite(v) for v in module.latest.values())
         assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
         if "weight_clip" in settings:
             assert max(p.abs().max() for p in model.critic.parameters()) <= 0.1
         penalised = {"gradient_penalty", "r1"} & REGULARISERS[regulariser].keys()
-        assert (rule.latest["train/penalty"] > 0) == bool(penalised)
+        assert (module.latest["train/penalty"] > 0) == bool(penalised)
 
 
 def test_penalties_of_a_linear_critic_equal_their_formulas() -> None:
@@ -329,13 +329,13 @@ def test_penalties_of_a_linear_critic_equal_their_formulas() -> None:
 
 
 def test_rmsprop_has_its_decay_from_betas_and_a_linear_rate_ends_at_zero() -> None:
-    rule = Adversarial(
+    module = Adversarial(
         zoo.build("gan", PLANE), updates=100, batch_size=4, optimizer="rmsprop", betas=(0.0, 0.9),
         schedule="linear",
     )  # fmt: skip
-    (group,) = rule.configure_optimizers()[0].param_groups
+    (group,) = module.configure_optimizers()[0].param_groups
     assert (group["alpha"], group["momentum"]) == (0.9, 0.0)
-    factors = [rule.schedule.factor(update) for update in range(101)]
+    factors = [module.schedule.factor(update) for update in range(101)]
     assert factors == pytest.approx([1 - i / 100 for i in range(101)])
 
 
@@ -357,10 +357,10 @@ class Witness(AdversarialModel):
 
 def test_every_critic_step_has_fresh_data_and_the_generator_fresh_noise() -> None:
     model = Witness()
-    rule = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2, **PLAIN)
-    fit(rule, torch.arange(1000.0, 1960.0)[:, None], 3, 8)
-    assert rule.updates == 3
-    assert rule.images_seen == 3 * 8 * 4  # real examples in the critic's steps
+    module = Adversarial(model, updates=3, batch_size=8, critic_steps=4, generator_batches=2, **PLAIN)
+    fit(module, torch.arange(1000.0, 1960.0)[:, None], 3, 8)
+    assert module.updates == 3
+    assert module.images_seen == 3 * 8 * 4  # real examples in the critic's steps
     steps = model.seen[:9]  # the first update: (real, fake) x 4, then the generator's step
     assert [len(x) for x in steps] == [8] * 8 + [16]
     everything = torch.cat(steps).flatten()
@@ -375,12 +375,12 @@ def test_two_processes_use_the_data_and_noise_of_one() -> None:
 
     def shown(x: Tensor, first: int) -> list[Tensor]:
         settings = PLAIN | {"critic_steps": critic_steps, "lr": 0.0}
-        rule = Adversarial(Witness(), updates=1, batch_size=batch, **settings)
-        optimizers = rule.configure_optimizers()
-        rule.optimizers, rule.manual_backward = lambda: optimizers, lambda loss: loss.backward()
+        module = Adversarial(Witness(), updates=1, batch_size=batch, **settings)
+        optimizers = module.configure_optimizers()
+        module.optimizers, module.manual_backward = lambda: optimizers, lambda loss: loss.backward()
         with rng.keyed(rng.keys(5, count=len(x), first=first)):
-            rule.update(x, None)
-        return rule.model.seen
+            module.update(x, None)
+        return module.model.seen
 
     alone = shown(x, 0)
     ranks = zip(shown(x[:18], 0), shown(x[18:], 18), strict=True)
@@ -398,7 +398,7 @@ def test_a_resumed_adversarial_training_ends_like_an_uninterrupted_one(name: str
     settings |= {"updates": 4, "batch_size": 8, "critic_steps": 2, "augment": ["translation", "colour"]}
     x = torch.randint(17, (64, 1, 8, 8), generator=torch.Generator().manual_seed(1))
 
-    def rule() -> Adversarial:
+    def fresh() -> Adversarial:
         torch.manual_seed(2)
         return Adversarial(zoo.build(name, DIGITS, width=8, latent_dim=4), **settings)
 
@@ -407,7 +407,7 @@ def test_a_resumed_adversarial_training_ends_like_an_uninterrupted_one(name: str
             if pl_module.updates == 2:
                 trainer.save_checkpoint(tmp_path / "cut.ckpt")
 
-    whole, second = rule(), rule()
+    whole, second = fresh(), fresh()
     trainer(SaveAtTwo()).fit(whole, batches(x, 16, 4))
     torch.manual_seed(99)  # a new process has another random state
     trainer().fit(second, batches(x, 16, 4, first=2), ckpt_path=tmp_path / "cut.ckpt", weights_only=True)
@@ -436,13 +436,13 @@ def test_both_generator_and_critic_use_the_labels() -> None:
                 yield x[rows], y[rows]
 
     model = zoo.build("gan", spec, conditional=True, hidden=32)
-    rule = Adversarial(
+    module = Adversarial(
         model, updates=300, batch_size=64, r1=1.0, lr=1e-3, betas=(0.0, 0.99), schedule="constant",
         clip=None, ema=0.99,
     )  # fmt: skip
-    trainer().fit(rule, torch.utils.data.DataLoader(Pairs(), batch_size=None))
+    trainer().fit(module, torch.utils.data.DataLoader(Pairs(), batch_size=None))
     for label in (0, 1):
-        x = rule.evaluated.sample(200, y=label, seed=0)
+        x = module.evaluated.sample(200, y=label, seed=0)
         assert (x.mean(0) - 2 * (2 * label - 1)).abs().max() < 0.5  # without labels it would be 0 for both
         assert x.std(0).max() < 0.6  # 0.1 for the data of one label, 2 for those of both
 

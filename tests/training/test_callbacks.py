@@ -68,23 +68,23 @@ def test_the_distance_of_samples_is_a_curve_for_every_objective(tmp_path):
 
 
 def test_a_distance_that_is_not_finite_leaves_a_gap_in_the_curve():
-    rule = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
+    module = MaximumLikelihood(Line(PLANE), updates=4, batch_size=4, validate_samples=5)
     distance = SampleDistance(partial(distance_to, torch.randn(5, 2), PLANE, 0))
-    rule.evaluated.sample = lambda n, temperature=1.0: torch.randn(n, 2)
+    module.evaluated.sample = lambda n, temperature=1.0: torch.randn(n, 2)
     x = torch.randn(20, 2)
-    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
-    assert math.isfinite(rule.latest["val/energy_distance"])
-    rule.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
-    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
+    trainer(distance).validate(module, batches(x, 4, 1), verbose=False)
+    assert math.isfinite(module.latest["val/energy_distance"])
+    module.evaluated.sample = lambda n, temperature=1.0: torch.full((n, 2), math.nan)
+    trainer(distance).validate(module, batches(x, 4, 1), verbose=False)
 
     def unsound(n, temperature=1.0):
         raise Unsound("Samples overflow.")
 
-    rule.evaluated.sample = unsound
-    trainer(distance).validate(rule, batches(x, 4, 1), verbose=False)
-    assert "val/energy_distance" not in rule.latest
-    assert rule.stability.report().oscillation_of == "val/loss"
-    assert len(rule.stability.state_dict()["criterion"]["val/energy_distance"]) == 1
+    module.evaluated.sample = unsound
+    trainer(distance).validate(module, batches(x, 4, 1), verbose=False)
+    assert "val/energy_distance" not in module.latest
+    assert module.stability.report().oscillation_of == "val/loss"
+    assert len(module.stability.state_dict()["criterion"]["val/energy_distance"]) == 1
 
 
 def toy():

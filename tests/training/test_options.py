@@ -43,11 +43,11 @@ def dtypes(monkeypatch):
     """Return the set of number formats of the layers' outputs in training."""
     seen, loss = set(), MaximumLikelihood.loss
 
-    def watched(rule, x, y):
-        layers = [m for m in rule.model.modules() if isinstance(m, torch.nn.Linear)]
+    def watched(module, x, y):
+        layers = [m for m in module.model.modules() if isinstance(m, torch.nn.Linear)]
         hooks = [m.register_forward_hook(lambda _, __, out: seen.add(out.dtype)) for m in layers]
         try:
-            return loss(rule, x, y)
+            return loss(module, x, y)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -75,7 +75,7 @@ def test_half_precision_computes_in_bfloat16_and_keeps_weights_in_float32(traine
 def test_accumulation_splits_the_batches_and_gives_the_same_weights(trained, monkeypatch):
     sizes, loss = [], MaximumLikelihood.loss
     monkeypatch.setattr(
-        MaximumLikelihood, "loss", lambda rule, x, y: (sizes.append(len(x)), loss(rule, x, y))[1]
+        MaximumLikelihood, "loss", lambda module, x, y: (sizes.append(len(x)), loss(module, x, y))[1]
     )
     plain = trained("model=vae")  # its loss is stochastic
     assert sizes == [24] * 6

@@ -105,11 +105,11 @@ PLANE = zoo.DataSpec((2,))
 
 
 def test_spikes_of_both_players_and_a_gradient_of_nan_are_counted():
-    rule = Adversarial(
+    module = Adversarial(
         zoo.build("gan", PLANE, hidden=4), updates=40, batch_size=8, critic_steps=2, clip=None, lr=1e-4,
         betas=(0.9, 0.999), schedule="cosine", ema=0.0, r1=0.0,
     )  # fmt: skip
-    plain, made = rule.descend, []
+    plain, made = module.descend, []
 
     def disturbed(loss, optimizer, module, player="model"):
         """Make one gradient of each player a thousand times larger, and one of the critic's not finite."""
@@ -118,16 +118,16 @@ def test_spikes_of_both_players_and_a_gradient_of_nan_are_counted():
             loss = loss * (math.nan if len(made) == 100 else 1000)
         return plain(loss, optimizer, module, player)
 
-    rule.descend = disturbed
-    fit(rule, torch.randn(500, 2), 40, 8)
-    report = rule.stability.report()
+    module.descend = disturbed
+    fit(module, torch.randn(500, 2), 40, 8)
+    report = module.stability.report()
     assert made[:3] == ["critic", "critic", "generator"]
     assert report.updates_watched == 40
     assert report.gradient_spikes == 2, "before clipping, each against its own player's"
     assert report.non_finite_steps == 1, "the losses were finite, the critic's gradient was not"
     assert report.oscillation is None
     assert report.oscillation_of is None
-    assert all(torch.isfinite(p).all() for p in rule.model.parameters())
+    assert all(torch.isfinite(p).all() for p in module.model.parameters())
 
 
 def test_a_resumed_run_reports_the_same_stability_as_an_uninterrupted_one(tmp_path):

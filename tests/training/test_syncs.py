@@ -41,7 +41,7 @@ def as_on_a_gpu(monkeypatch):
     monkeypatch.setattr(reports, "LATE", {"cpu"})
 
 
-def rule(name, updates=8, **settings):
+def counted(name, updates=8, **settings):
     torch.manual_seed(0)
     model = zoo.build(name, SPEC, **SMALL[name])
 
@@ -65,7 +65,7 @@ def fit(module):
 
 @pytest.mark.parametrize("name", RULES)
 def test_an_update_on_a_gpu_waits_for_no_value(name, as_on_a_gpu):
-    waits = fit(rule(name)).waits
+    waits = fit(counted(name)).waits
     assert waits[1:] == (0,) * 7, waits  # the first reads how many averages there were
 
 
@@ -74,15 +74,15 @@ def test_elsewhere_only_an_optimiser_that_is_not_fused_waits_for_the_norm(name, 
     monkeypatch.setattr(
         torch.optim.Adam, "step", lambda self, closure=None: None
     )  # it has counters of its own
-    waits = fit(rule(name)).waits
+    waits = fit(counted(name)).waits
     assert waits[1:] == (steps,) * 7, waits
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_values_that_are_read_late_are_the_same(name, as_on_a_gpu, monkeypatch):
-    late = fit(rule(name))
+    late = fit(counted(name))
     monkeypatch.setattr(reports, "LATE", set())
-    at_once = fit(rule(name))
+    at_once = fit(counted(name))
     assert late.latest == at_once.latest
     assert late.stability.state_dict() == at_once.stability.state_dict()
     assert late.stability.updates_watched == 8
@@ -108,7 +108,7 @@ def test_a_fused_step_along_nan_leaves_weights_and_state(optimizer, as_on_a_gpu)
 
 
 def test_a_divergence_that_is_read_late_names_its_update_and_spoils_no_weight(as_on_a_gpu):
-    module = rule("maf")
+    module = counted("maf")
     loss = module.loss
     module.loss = lambda x, y: loss(x, y) * (math.nan if module.updates == 3 else 1)
     with pytest.raises(Diverged, match="at update 4: train/loss is nan"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import traceback
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 
 from zoo.cli.output import write_any_character
 from zoo.cli.parser import make_parser
-from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
+from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off, tell
 from zoo.processes import exit_with_parent, remember_command, stop_on_signals
 
 
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run_command(arguments)
     except KeyboardInterrupt:
         without = " without --again" if "--again" in arguments else ""
-        _print_error(f"interrupted; the same command{without} goes on from where it stopped.")
+        tell(f"interrupted; the same command{without} goes on from where it stopped.")
         return 130
     except BrokenPipeError:
         return 0
@@ -43,19 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         if debug:
             traceback.print_exc()
         if isinstance(error, CutOff):
-            _print_error(str(error))
+            tell(str(error))
             return CUT_OFF
         if isinstance(error, ZooError):
-            _print_error(str(error))
+            tell(str(error))
             return 2
         reason = cut_off(error)
         if reason is not None:
-            _print_error(f"{reason} The same command goes on from where it stopped.")
+            tell(f"{reason} The same command goes on from where it stopped.")
             return CUT_OFF
         if isinstance(error, OSError) and error.filename is not None:
-            _print_error(f"{error.filename} cannot be used: {error.strerror}; give another place.")
+            tell(f"{error.filename} cannot be used: {error.strerror}; give another place.")
             return 2
-        _print_error(f"{type(error).__name__}: {error} (--debug shows where)")
+        tell(f"{type(error).__name__}: {error} (--debug shows where)")
         return 1
 
 
@@ -82,11 +81,6 @@ def _with_output(arguments: Sequence[str]) -> list[str]:
         value = next(waiting, None) if argument in ("-o", "--out") else None
         joined.append(argument if value is None else f"--out={value}")
     return joined
-
-
-def _print_error(sentence: str) -> None:
-    with contextlib.suppress(OSError):  # the log may be on the full disk
-        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def _expand_home(argument: str) -> str:

@@ -72,15 +72,18 @@ class Images(UserData):
         test_fraction: float = 0.1,
         split_seed: Seed = 0,
     ) -> None:
-        super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
+        super().__init__(
+            name,
+            root=root,
+            path=path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+        )
         if not 2 <= levels <= 256:
             raise ZooError(f"data.levels must be from 2 to 256; got {levels}.")
         if size is not None and size < 1:
             raise ZooError(f"data.size must be at least 1; got {size}.")
-        if grey not in (True, False, "auto"):
-            raise ZooError(f"data.grey must be true, false or auto; got {grey}.")
-        if labels not in (True, False, None):
-            raise ZooError(f"data.labels must be true, false or null; got {labels}.")
         self.size, self.levels, self.grey = size, int(levels), grey
         self.with_classes = labels
         self.classes: list[str] = []

@@ -123,10 +123,6 @@ class DataModule(pl.LightningDataModule):
         """Return this process's validation examples, in order."""
         return DataLoader(OrderedBatches(self, "val", batch_size, with_labels), batch_size=None)
 
-    def test_dataloader(self, batch_size: int = 128, *, with_labels: bool = False) -> DataLoader:
-        """Return this process's test examples, in order."""
-        return DataLoader(OrderedBatches(self, "test", batch_size, with_labels), batch_size=None)
-
     def take(self, split: str, rows: Tensor | slice, with_labels: bool = False) -> Batch:
         """Return the given rows of a split, with their labels if ``with_labels``."""
         x = self.splits[split][rows]

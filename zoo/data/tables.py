@@ -85,18 +85,16 @@ class Table(UserData):
         test_fraction: float = 0.1,
         split_seed: Seed = 0,
     ) -> None:
-        super().__init__(name, root, path, val_fraction, test_fraction, split_seed)
-        if header not in (True, False, None):
-            raise ZooError(f"data.header must be true, false or null; got {header!r}.")
+        super().__init__(
+            name,
+            root=root,
+            path=path,
+            val_fraction=val_fraction,
+            test_fraction=test_fraction,
+            split_seed=split_seed,
+        )
         if decimal not in DECIMAL:
             raise ZooError(f"data.decimal must be point, comma or null; got {decimal!r}.")
-        if drop_repeats not in (True, False):
-            raise ZooError(f"data.drop_repeats must be true or false; got {drop_repeats!r}.")
-        for setting, columns in {"drop": drop, "dequantise": dequantise}.items():
-            if isinstance(columns, str) or not isinstance(columns, Sequence):
-                raise ZooError(
-                    f"data.{setting} must be a list of columns, such as [{columns}]; got {columns!r}."
-                )
         self.header, self.drop_repeats = header, drop_repeats
         self.decimal = DECIMAL[decimal]
         self.drop, self.dequantise = [str(x) for x in drop], [str(x) for x in dequantise]

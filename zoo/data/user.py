@@ -137,6 +137,7 @@ class UserData(DataModule):
     def __init__(
         self,
         name: str,
+        *,
         root: str | Path | None,
         path: str | Path | None,
         val_fraction: float,

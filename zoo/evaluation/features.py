@@ -165,8 +165,8 @@ class DINOv2Features:
 
 def select(
     spec: DataSpec,
-    natural: bool,
     *,
+    natural: bool,
     name: str | None = None,
     reference_n: int | None = None,
     inception_weights: str | None = None,
@@ -356,7 +356,7 @@ def named(name: str, levels: int | None = None) -> tuple[Extractor, int]:
         spec = spec if levels is None else replace(spec, levels=levels)
     else:
         spec = DataSpec((3, 32, 32), levels=levels or 256)  # of any size
-    extractor, reason = select(spec, True, name=name)
+    extractor, reason = select(spec, natural=True, name=name)
     if extractor is None:
         raise ZooError(reason)
     assert spec.levels is not None

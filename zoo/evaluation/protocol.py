@@ -49,7 +49,7 @@ def extractor_for(
     settings = in_effect(settings, spec, sizes)
     return select(
         spec,
-        natural,
+        natural=natural,
         name=settings.extractor,
         reference_n=sum(sizes.get(name, 0) for name in settings.reference_splits),
         inception_weights=settings.inception_weights,

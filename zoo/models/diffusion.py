@@ -36,7 +36,6 @@ from zoo.models.networks.vector_field import PatchSettings
 
 LEAST_SIGNAL = 0.006  # signal left at the end of the ODE: that of the linear schedule with 1000 steps
 ODE_EXAMPLES = 50  # examples whose density by the ODE is reported
-COPIES_AT_ONCE = 16  # terms of the bound per batch; fixed, since the noise depends on it
 
 Weighting = Literal["auto", "simple", "likelihood"]
 
@@ -276,8 +275,8 @@ class Diffusion(ContinuousModel, HasSampleSteps):
         n, total = len(start), torch.zeros(len(start), dtype=torch.float64, device=start.device)
         every = self.terms == self.timesteps - 1
         where = rng.uniform(start.flatten(1)[:, :1]).flatten()
-        for first in range(0, self.terms, COPIES_AT_ONCE):
-            copies = min(COPIES_AT_ONCE, self.terms - first)
+        for first in range(0, self.terms, rng.COPIES_AT_ONCE):
+            copies = min(rng.COPIES_AT_ONCE, self.terms - first)
             part = torch.arange(first, first + copies, device=start.device)[:, None]
             if every:
                 index = part.expand(copies, n)

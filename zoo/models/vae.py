@@ -21,11 +21,9 @@ from zoo.models.core.distributions import (
     Transformed,
 )
 from zoo.models.core.functional import soft_bound
-from zoo.models.families.latent import LatentVariableModel, PosteriorSample, append_label
+from zoo.models.families.latent import LOG_STD_BOUND, LatentVariableModel, PosteriorSample, append_label
 from zoo.models.networks.decoder import Decoder
 from zoo.models.networks.encoder import Activation, Encoder, Norm
-
-LOG_STD_BOUND = 7.0  # posterior standard deviations lie between e^-7 and e^7
 
 
 @settings

@@ -17,16 +17,13 @@ from zoo.models.core.distributions import LOG_2PI
 from zoo.models.core.functional import soft_bound
 from zoo.models.core.nfe import add_nfe
 from zoo.models.families.decoder_likelihood import BernoulliLikelihood
-from zoo.models.families.latent import LatentVariableModel, PosteriorSample
+from zoo.models.families.latent import LOG_STD_BOUND, LatentVariableModel, PosteriorSample
+from zoo.models.networks.encoder import activation_layer
 from zoo.models.networks.posterior_flows import PosteriorFlow, PosteriorFlows
 
-LOG_STD_BOUND = 7.0  # with std=exp, posterior standard deviations lie between e^-7 and e^7
 SMALLEST_STD = 1e-8  # with std=softplus, whose logarithm would not be finite at zero
 
 Activation = Literal["relu", "tanh", "softplus", "elu"]
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
-    "relu": nn.ReLU, "tanh": nn.Tanh, "softplus": nn.Softplus, "elu": nn.ELU
-}  # fmt: skip
 
 
 class DenseVAE(LatentVariableModel):
@@ -142,7 +139,7 @@ def _dense(widths: Sequence[int], activation: Activation) -> nn.Sequential:
     """Return affine maps between these widths, with activations between them."""
     layers: list[nn.Module] = []
     for below, above in itertools.pairwise(widths):
-        layers += [nn.Linear(below, above), _ACTIVATIONS[activation]()]
+        layers += [nn.Linear(below, above), activation_layer(activation)]
     return nn.Sequential(*layers[:-1])
 
 

@@ -7,9 +7,7 @@ and, after the first failure, goes on without W&B.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 
 from zoo.checks import check_settings
 from zoo.config import Identity
-from zoo.errors import ZooError
+from zoo.errors import ZooError, tell
 from zoo.record import AXES, Record, read_rows
 from zoo.tracking.final import log_artifacts, log_result
 from zoo.tracking.local import close_local, finish_local, start_tensorboard, start_trackio
@@ -62,7 +60,7 @@ class Wandb(Logger):
         error = _call_within(ANSWER_SECONDS if seconds is None else seconds, action, self._run)
         if error is not None:
             self._run = None
-            _warn(f"W&B did not take all of {self.version} ({_first_line(error)}); its record has it.")
+            tell(f"W&B did not take all of {self.version} ({_first_line(error)}); its record has it.")
             _teardown()
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
@@ -207,6 +205,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
     place = from_environment("dir") or str(directory)
     tags = (from_environment("tags") or "").split(",")
     quiet = {"console": "off", "disable_git": True, "disable_code": True}
+    unset = {name: value for name, value in quiet.items() if from_environment(name) is None}
     arguments: dict[str, Any] = {
         "project": _text(settings.get("project")) or from_environment("project") or PROJECT,
         "entity": _text(settings.get("entity")) or from_environment("entity"),
@@ -222,7 +221,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
         | {"run_id": identity.run_id, "protocol_hash": protocol}
         | dict(identity.hashes),
         "dir": place,
-        "settings": wandb.Settings(**{k: v for k, v in quiet.items() if from_environment(k) is None}),  # type: ignore[arg-type]  # W&B names its settings at run time
+        "settings": wandb.Settings(**unset),  # type: ignore[arg-type]  # W&B names its settings at run time
     }
     Path(place).mkdir(parents=True, exist_ok=True)
     mode = wandb_mode()
@@ -230,7 +229,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
         try:
             return wandb.init(**arguments, mode="online")
         except Exception as error:
-            _warn(f"W&B cannot be reached ({_first_line(error)}); this run is kept offline, for `zoo sync`.")
+            tell(f"W&B cannot be reached ({_first_line(error)}); this run is kept offline, for `zoo sync`.")
             _teardown()  # its service still holds the id
             mode = "offline"
     try:
@@ -238,7 +237,7 @@ def _init(settings: Mapping[str, Any], identity: Identity, protocol: str, direct
     except wandb.errors.UsageError as error:
         raise ZooError(f"W&B refuses the settings of logger: {_first_line(error).rstrip('.')}.") from error
     except Exception as error:
-        _warn(f"W&B does not work here ({_first_line(error)}); this run is not logged there.")
+        tell(f"W&B does not work here ({_first_line(error)}); this run is not logged there.")
         _teardown()
         return None
 
@@ -274,11 +273,6 @@ def _teardown() -> None:
     import wandb
 
     _call_within(CLOSE_SECONDS, wandb.teardown, 1)
-
-
-def _warn(sentence: str) -> None:
-    with contextlib.suppress(OSError):  # the log may be on a full disk
-        print(f"zoo: {sentence}", file=sys.stderr)
 
 
 def _first_line(error: BaseException) -> str:

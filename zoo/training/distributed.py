@@ -1,8 +1,8 @@
 """Several processes train one model as a single process would.
 
 Lightning's DDPStrategy averages the gradients while the backward pass still runs, a bucket of parameters at a
-time. It wraps the training module, so that a rule may compute its losses by any method of the model and go
-backward any number of times an update: each :meth:`~zoo.training.module.TrainingModule.manual_backward` ends
+time. It wraps the training module, which may compute its losses by any method of the model and go backward
+any number of times an update: each :meth:`~zoo.training.module.TrainingModule.manual_backward` ends
 with gradients that are means over all processes.
 """
 

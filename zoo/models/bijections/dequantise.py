@@ -86,6 +86,7 @@ class VariationalDequantisation(Dequantisation):
     def __init__(
         self,
         spec: DataSpec,
+        *,
         context: int = 0,
         couplings: int = 4,
         width: int = 16,
@@ -202,7 +203,9 @@ def make_dequantisation(
     if spec.levels is None:
         return None
     return (
-        UniformDequantisation() if dequantisation == "uniform" else VariationalDequantisation(spec, context)
+        UniformDequantisation()
+        if dequantisation == "uniform"
+        else VariationalDequantisation(spec, context=context)
     )
 
 

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+COPIES_AT_ONCE = 16  # copies of a batch that a bound draws at once; fixed, since their noise depends on it
+
 
 def _signed(value: int) -> int:
     return value - 2**64 if value >= 2**63 else value

@@ -17,7 +17,7 @@ from zoo.models.families.decoder_likelihood import DecoderLikelihood
 
 ACTIVE = 0.01  # variance above which a latent unit counts as active (Burda et al. 2016, section 5.2)
 DIAGNOSTIC_DRAWS = 32  # posterior samples in each of two independent halves
-COPIES_AT_ONCE = 16  # importance samples per batch; fixed, since the noise depends on it
+LOG_STD_BOUND = 7.0  # standard deviations of a Gaussian posterior lie between e^-7 and e^7
 
 
 class PosteriorSample(NamedTuple):
@@ -157,8 +157,8 @@ class LatentVariableModel(GenerativeModel, HasWeightedKL):
     def _importance_bound(self, x: Tensor, encoding: tuple[Tensor, ...], context: Tensor | None) -> Tensor:
         """Return the bound of Burda et al. with K = ``importance_samples``, ``(B,)``, in nats."""
         log_weights = []
-        for first in range(0, self.importance_samples, COPIES_AT_ONCE):
-            copies = min(COPIES_AT_ONCE, self.importance_samples - first)
+        for first in range(0, self.importance_samples, rng.COPIES_AT_ONCE):
+            copies = min(rng.COPIES_AT_ONCE, self.importance_samples - first)
             # copies outside, examples inside: keyed noise then depends on the example only
             labels = None if context is None else _repeat(context, copies)
             sample = self.sample_posterior(tuple(_repeat(t, copies) for t in encoding), labels)

@@ -26,6 +26,8 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": lambda: nn.LeakyReLU(0.2),  # slope of Radford et al. 2016
     "silu": nn.SiLU,
     "elu": nn.ELU,
+    "tanh": nn.Tanh,
+    "softplus": nn.Softplus,
 }
 
 

@@ -87,7 +87,7 @@ class GatedPixelCNN(nn.Module):
         """
         add_nfe()
         x = to_symmetric(x, self.levels)
-        return self._horizontal(x, self._vertical(shift_down(x), context), context)
+        return self._horizontal(x, self._vertical(shift_down(x), context))
 
     def generate(
         self,
@@ -121,7 +121,7 @@ class GatedPixelCNN(nn.Module):
                 condition = [features[..., cache.column, None] for features in vertical]
                 for channel in range(self.channels):
                     add_nfe()
-                    logits = self._horizontal(to_symmetric(pixel, self.levels), condition, context, cache)
+                    logits = self._horizontal(to_symmetric(pixel, self.levels), condition, cache)
                     levels = sample(channel, row, cache.column, logits[:, channel, :, 0, 0])
                     pixel[:, channel, 0, 0] = levels.to(x.dtype)
                 first.append(to_symmetric(pixel, self.levels), cache)  # the pixel is now complete
@@ -140,9 +140,7 @@ class GatedPixelCNN(nn.Module):
             v = _gate(pre)
         return contributions
 
-    def _horizontal(
-        self, x: Tensor, vertical: list[Tensor], context: Tensor | None, cache: PixelCache | None = None
-    ) -> Tensor:
+    def _horizontal(self, x: Tensor, vertical: list[Tensor], cache: PixelCache | None = None) -> Tensor:
         """Return logits, as :meth:`forward` does, from ``x`` and the vertical stack's contributions."""
         h = x
         for index, (layer, contribution) in enumerate(zip(self.layers, vertical, strict=True)):

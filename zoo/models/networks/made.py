@@ -177,11 +177,14 @@ class MADE(nn.Module):
         if residual:
             blocks = len(hidden) - 1
             hidden = [hidden[0]] * (1 + 2 * blocks)
-            self.stages = [Stage(None, True)]
+            self.stages = [Stage(skip=None, active=True)]
             for block in range(blocks):
-                self.stages += [Stage(None, True), Stage(2 * block, block < blocks - 1)]
+                self.stages += [
+                    Stage(skip=None, active=True),
+                    Stage(skip=2 * block, active=block < blocks - 1),
+                ]
         else:
-            self.stages = [Stage(None, True)] * len(hidden)
+            self.stages = [Stage(skip=None, active=True)] * len(hidden)
         self.dropout = nn.Dropout(dropout) if dropout else None
         inputs = torch.arange(1, dim + 1, device="cpu")  # the d-th input has degree d
         lowest = 0 if context else 1
