@@ -418,6 +418,8 @@ class Provenance(Part):
         checkpoint: file that was judged, below the run's directory.
         checkpoint_updates: number of updates at this checkpoint.
         weights: ``ema`` (averaged) or ``raw``.
+        objective: what training minimised, by the class that its module is derived from; None for a training
+            of a user's own, and in records made before it was kept.
         finished_at: time in UTC, ISO 8601.
         judged_again: code and machine of a later evaluation, if there was one.
     """
@@ -439,6 +441,7 @@ class Provenance(Part):
     checkpoint: str | None = None
     checkpoint_updates: Count | None = None
     weights: Literal["ema", "raw"] | None = None
+    objective: Literal["likelihood", "matching", "adversarial"] | None = None
     finished_at: str | None = None
     judged_again: Judgement | None = None
 

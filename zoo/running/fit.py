@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -29,8 +29,11 @@ from zoo.record import CHECKPOINTS, LAST, Cost, Hardware, Segment, Stability
 from zoo.running.provenance import machine, peak_memory
 from zoo.running.spec import RunSpec
 from zoo.training import distributed
+from zoo.training.adversarial import Adversarial as AdversarialTraining
 from zoo.training.callbacks import CountFlops, Curves, Progress, SampleDistance, TrainingStatistics
 from zoo.training.checkpoints import CheckpointFiles, Checkpoints, Ending
+from zoo.training.likelihood import MaximumLikelihood
+from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
 
 PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
@@ -69,6 +72,19 @@ def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
             f"The trainer cannot be set up ({reason}); change the setting of trainer.*."
         ) from error
     return trainer
+
+
+Objective = Literal["likelihood", "matching", "adversarial"]
+
+
+def objective_of(module: TrainingModule) -> Objective | None:
+    """Return what a training minimises, by zoo's class that it is derived from; None for another one."""
+    classes: dict[type, Objective] = {
+        MaximumLikelihood: "likelihood",
+        Matching: "matching",
+        AdversarialTraining: "adversarial",
+    }
+    return next((name for cls, name in classes.items() if isinstance(module, cls)), None)
 
 
 class Fit:

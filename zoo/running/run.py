@@ -35,7 +35,7 @@ from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
 from zoo.running.check import check_model_given, check_run
 from zoo.running.data import prepare_data
-from zoo.running.fit import Fit, Show, processes_here
+from zoo.running.fit import Fit, Show, objective_of, processes_here
 from zoo.running.judge import judge_run
 from zoo.running.outcome import RANK_ERROR, recorded
 from zoo.running.provenance import provenance_of
@@ -111,6 +111,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         record.family = declared(model).family
 
         fit = Fit(spec, model, data, directory=directory, show=show, resume=not again)
+        record.provenance.objective = objective_of(fit.module)
         if attempts is not None:  # the first rank's; every check has passed
             if again:
                 clear(directory)

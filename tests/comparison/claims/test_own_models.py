@@ -97,6 +97,15 @@ def test_a_users_model_of_any_name_decides_the_claims_about_its_family(key, runs
     assert [part.sentence.replace(f"{model} ", f"{name} ") for part in theirs.parts if part.decides] == parts
 
 
+def test_a_users_training_by_matching_decides_if_its_record_declares_the_objective():
+    runs = copy.deepcopy(matched(2))
+    for run in runs:
+        by_matching = run.record.model == "flow_matching"
+        run.record.provenance.objective = "matching" if by_matching else "likelihood"
+        run.record.provenance.config["training"]["_target_"] = "my_flow.Rectified"
+    assert judged("matching-efficient", runs).verdict == SUPPORTED
+
+
 def test_the_model_of_a_family_with_most_seeds_stands_for_it():
     runs = [*simulate("vae", "vae", seeds=3), *simulate("mine", "vae", seeds=5)]
     assert [vae.model for vae in of_family(only_study(runs), "vae")] == ["mine", "vae"]

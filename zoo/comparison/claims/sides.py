@@ -99,7 +99,8 @@ def parallel_flows(study: Study) -> list[Group]:
 
 def continuous_flow(study: Study) -> Group:
     """Return the configuration that stands for the continuous flows that are trained by their likelihood."""
-    return representative(study, "continuous flow", lambda s: not is_matched(s), called="a continuous flow")
+    flows = (flow for flow in of_family(study, "continuous flow") if not is_matched(flow))
+    return next(flows, Group("", [], "a continuous flow"))
 
 
 def trick(
@@ -126,9 +127,15 @@ def has_momentum(betas: Any) -> bool:
     return isinstance(betas, list) and bool(betas) and is_number(betas[0]) and betas[0] > 0
 
 
-def is_matched(settings: Mapping[str, Any]) -> bool:
-    """Whether a model is trained by a matching loss (flow or score matching) instead of its likelihood."""
-    return str(settings.get("training._target_")).endswith(".Matching")
+def is_matched(group: Group) -> bool:
+    """Whether a model is trained by a matching loss (flow or score matching) instead of its likelihood.
+
+    Records made before they declared the objective of training say so by the name of zoo's class alone.
+    """
+    declared = {run.record.provenance.objective for run in group.runs} - {None}
+    if declared:
+        return declared == {"matching"}
+    return str(group.settings.get("training._target_")).endswith(".Matching")
 
 
 def is_wasserstein(settings: Mapping[str, Any]) -> bool:

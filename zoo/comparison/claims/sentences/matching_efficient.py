@@ -43,7 +43,7 @@ def _timed(study: Study, *, matched: bool) -> Group | None:
         study: the runs.
         matched: whether it was trained by matching, and not by its likelihood.
     """
-    flows = of_family(study, "continuous flow", lambda settings: is_matched(settings) == matched)
+    flows = [flow for flow in of_family(study, "continuous flow") if is_matched(flow) == matched]
     timed = (widest(study, study.of(flow.model, _has_budget)) for flow in flows)
     return next((group for group in timed if group is not None), None)
 
