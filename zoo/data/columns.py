@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.special import pdtrc
 
 from zoo.data.dependence import curved, dependent, rounding
+from zoo.data.relations import related
 
 MOST_LEVELS = 4096  # with more values, a model cannot resolve the rounding
 LARGEST_ATOM = 0.05  # share of the rows from which any equal values are an atom, whatever their neighbours
@@ -352,7 +353,9 @@ def _relations(x: np.ndarray, columns: Sequence[int], counts: Mapping[int, Count
         j: how for j in columns if j not in linear and (how := numbers_rows(x[:, j], counts[j].values))
     }
     free = [i for i, j in enumerate(columns) if j not in linear and j not in numbered]
-    bends = curved(scaled[:, free], {k for k, i in enumerate(free) if i in discrete}) if free else {}
+    exact = {k for k, i in enumerate(free) if i in discrete}
+    bends = curved(scaled[:, free], exact) if free else {}
+    bends |= related(scaled[:, free], exact, bends)
     return _Relations(linear, numbered, _of_columns([columns[i] for i in free], bends))
 
 

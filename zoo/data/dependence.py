@@ -14,6 +14,8 @@ import numpy as np
 from scipy.interpolate import make_lsq_spline
 from scipy.linalg import solve_triangular
 
+from zoo.data.bends import is_bent
+
 # Residuals of a fit by other columns, in standard deviations of the fitted column:
 DEPENDENT = 1e-5  # largest one of an exact linear function
 CLOSE = 0.05  # with a larger one, rounding is not tried as the explanation
@@ -248,7 +250,8 @@ def _curves(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
             ordered = np.lexsort((x[:, j], x[:, i])), np.lexsort((-x[:, j], x[:, i]))
             monotone = np.diff(x[ordered[0], j]).min() >= 0 or np.diff(x[ordered[1], j]).max() <= 0
             same_ranks = n >= FEWEST_FOR_RANKS and monotone and not {i, j} <= in_order
-            if same_ranks or _is_curve(x[order, i], x[order, j]):
+            a, b = x[order, i], x[order, j]
+            if same_ranks or _is_curve(a, b) or is_bent(a, b, rounding(a), rounding(b), SMOOTH):
                 late, early = max(i, j), min(i, j)
                 if same_ranks and late not in functions:
                     functions[late] = [early]
