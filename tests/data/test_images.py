@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 
 from zoo.config.content import content_hash
 from zoo.data.images import Images
-from zoo.errors import ZooError
+from zoo.errors import InvalidData, ZooError
 
 RNG = np.random.default_rng(0)
 
@@ -248,6 +248,7 @@ LAYOUTS = {
     "a/train/{} a/test/{} b/train/{} b/test/{}": ("train", "test", "train", "test"),
     "train/a/{} holdout/a/{} train/b/{} holdout/b/{}": ("train", "test", "train", "test"),
     "a_train/{} b_train/{} a_test/{} b_test/{}": ("train", "train", "test", "test"),
+    "trainA/{} trainB/{} testA/{} testB/{}": ("train", "train", "test", "test"),
     "deep/train/{} deep/dev/{}": ("train", "val"),
 }
 
@@ -267,7 +268,7 @@ def test_the_split_of_folders_is_kept_whatever_they_are_called(tmp_path, layout)
     for split, images in held_out.items():
         if images:
             assert rows(data.splits[split]) == rows(np.stack(images))
-    kinds = {name for name in ("a", "b") if f"{name}/" in layout or f"{name}_" in layout}
+    kinds = {name for name in ("a", "b") if f"{name}/" in layout.lower() or f"{name}_" in layout}
     assert data.classes == (["a", "b"] if len(kinds) == 2 else [])
 
 
@@ -287,6 +288,40 @@ def test_folders_of_which_the_split_is_unclear_are_an_error(tmp_path, layout, se
         colours((tmp_path / part).parent, 6)
     with pytest.raises(ZooError, match=sentence):
         Images(path=str(tmp_path)).setup()
+
+
+@pytest.mark.parametrize(("empty", "is_refused"), [("test", True), ("Validation", True), ("notes", False)])
+def test_an_empty_folder_called_like_a_split_is_an_error(tmp_path, empty, is_refused):
+    colours(tmp_path / "train", 12)
+    (tmp_path / empty).mkdir()
+    if not is_refused:
+        assert "at random" in ready(Images(path=str(tmp_path))).split_rule
+        return
+    with pytest.raises(InvalidData, match=f"{empty} is called like a split and holds no picture"):
+        Images(path=str(tmp_path)).setup()
+
+
+def test_copies_of_training_pictures_in_the_test_are_told_and_may_be_left_out(tmp_path):
+    x = RNG.integers(0, 256, (20, 4, 4), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", x.repeat(4, 0))
+    told = " ".join(ready(Images(path=str(tmp_path / "x.npy"))).notes)
+    assert "Copies of training pictures are held out (8 of 8 in val and 8 of 8 in test)" in told
+    single = ready(Images(path=str(tmp_path / "x.npy"), drop_repeats=True))
+    assert "60 pictures that repeat earlier pictures were left out." in single.notes
+    assert sorted(rows(torch.cat(list(single.splits.values())))) == sorted(rows(x[:, None]))
+    np.save(tmp_path / "y.npy", x)
+    assert ready(Images(path=str(tmp_path / "y.npy"))).notes == []
+
+
+def test_repeats_are_left_out_with_their_labels_and_from_later_splits(tmp_path):
+    x = RNG.integers(0, 256, (20, 4, 4), dtype=np.uint8)
+    parts = {"train": x[[0, 1, 2, 3, 4, 5, 6, 7, 7]], "val": x[8:12], "test": x[[0, 12, 13, 1]]}
+    labels = {f"y_{split}": part[:, 0, 0] // 128 for split, part in parts.items()}
+    np.savez(tmp_path / "x.npz", **parts, **labels)
+    data = ready(Images(path=str(tmp_path / "x.npz"), drop_repeats=True))
+    assert {split: len(part) for split, part in data.splits.items()} == {"train": 8, "val": 4, "test": 2}
+    for split, part in data.splits.items():
+        np.testing.assert_array_equal(data.labels[split], part[:, 0, 0, 0] // 128)
 
 
 @pytest.mark.parametrize("layout", ["train/{}", "test/{}", "bus/{} car/{} train/{}", "train/{} extra/{}"])

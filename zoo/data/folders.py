@@ -23,6 +23,7 @@ _FILLERS = {
     *("set", "sets", "data", "dataset", "split", "part", "fold", "subset", "examples", "samples"),
     *("image", "images", "img", "imgs", "picture", "pictures", "pics", "photos"),
 }
+_LETTER = re.compile(rf"^((?i:{'|'.join(_SPLIT)}))([A-Z])$")  # trainA, as of pairs of domains
 _ENDING = re.compile("(set|data|split|images|imgs)$")
 
 
@@ -44,7 +45,7 @@ def split_word(name: str) -> tuple[str, str]:
     >>> split_word("Training_Set"), split_word("test-images"), split_word("cats_val"), split_word("trainers")
     (('train', ''), ('test', ''), ('val', 'cats'), ('', 'trainers'))
     """
-    words = [word.lower() for word in re.findall(r"[^\W\d_]+", name)]
+    words = [word.lower() for word in re.findall(r"[^\W\d_]+", _LETTER.sub(r"\1 \2", name))]
     shortened = [word if word in _SPLIT else _ENDING.sub("", word) for word in words]
     splits = {_SPLIT[word] for word in shortened if word in _SPLIT}
     if len(splits) != 1:
@@ -99,6 +100,22 @@ def places(folder: Path, files: Sequence[Path]) -> tuple[list[Place], str]:
             "the pictures to train on train, or give data.path= of a folder whose pictures may be divided."
         )
     return _with_evaluation(folder, places), ""
+
+
+def check_empty(folder: Path, files: Sequence[Path]) -> None:
+    """Refuse a folder that is called like a split and holds no picture, beside one that does.
+
+    Raises:
+        InvalidData: there is such a folder.
+    """
+    filled = {file.relative_to(folder).parts[0] for file in files}
+    called = [x.name for x in folder.iterdir() if x.is_dir() and split_word(x.name)[0]]
+    empty = sorted(name for name in called if name not in filled)
+    if empty and len(empty) < len(called):
+        raise InvalidData(
+            f"{folder / empty[0]} is called like a split and holds no picture; put its pictures there, or "
+            "remove it and the others are divided at random."
+        )
 
 
 def by_split(files: Sequence[Path], places: Sequence[Place]) -> dict[str, list[int]]:

@@ -13,7 +13,8 @@ import torch
 
 from zoo.checks import Seed, checked
 from zoo.config.content import is_hidden, walk
-from zoo.data.folders import by_split, class_problem, places
+from zoo.data.copies import copies_told, first_ones
+from zoo.data.folders import by_split, check_empty, class_problem, places
 from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
 from zoo.data.user import (
@@ -55,6 +56,7 @@ class Images(UserData):
         grey: True and False convert to grey and to colour; ``auto`` is grey if every pixel is grey.
         labels: whether the pictures' folders are their classes; None: they are classes if every picture lies
             in one of several folders, in every split.
+        drop_repeats: whether to keep only the first of equal pictures.
     """
 
     @checked("data")
@@ -68,6 +70,7 @@ class Images(UserData):
         levels: int = 256,
         grey: bool | Literal["auto"] = "auto",
         labels: bool | None = None,
+        drop_repeats: bool = False,
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         split_seed: Seed = 0,
@@ -85,7 +88,9 @@ class Images(UserData):
         if size is not None and size < 1:
             raise ZooError(f"data.size must be at least 1; got {size}.")
         self.size, self.levels, self.grey = size, int(levels), grey
-        self.with_classes = labels
+        if drop_repeats not in (True, False):
+            raise ZooError(f"data.drop_repeats must be true or false; got {drop_repeats!r}.")
+        self.with_classes, self.drop_repeats = labels, drop_repeats
         self.classes: list[str] = []
 
     def read(self) -> None:
@@ -109,7 +114,16 @@ class Images(UserData):
         shapes = {key: x.shape[1:] for key, x in arrays.items()}
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
-        self.splits = {key: torch.from_numpy(x) for key, x in self.split(arrays).items()}
+        if self.drop_repeats:
+            kept = first_ones(arrays)
+            left_out = sum(int((~first).sum()) for first in kept.values())
+            self.notes.append(f"{left_out} pictures that repeat earlier pictures were left out.")
+            arrays = {key: x[kept[key]] for key, x in arrays.items()}
+            labels = {key: y[kept[key]] for key, y in labels.items()}
+        parts = self.split(arrays)
+        if told := copies_told(parts):
+            self.notes.append(f"{path.name}: {told}")
+        self.splits = {key: torch.from_numpy(x) for key, x in parts.items()}
         if labels:
             self.labels = {key: torch.from_numpy(y) for key, y in self.split(labels).items()}
         shape = tuple(self.splits["train"].shape[1:])
@@ -145,6 +159,7 @@ class Images(UserData):
     def _folder(self, folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Return the images and the labels of a folder by split, or all of them under ``all``."""
         files = self._files(folder)
+        check_empty(folder, files)
         located, note = places(folder, files)
         splits = by_split(files, located)
         if note:
