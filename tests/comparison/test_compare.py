@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fake_records import line, save, show, write, write_toy
 
+from zoo.cli import main
 from zoo.comparison.archive import pack
 from zoo.comparison.collect import Run, collect, folder_name
 from zoo.errors import ZooError
@@ -37,6 +38,22 @@ def test_failed_runs_have_rows(runs):
     assert "diverged" in line(text, "maf")
     assert "diverged: Training diverged at update 3: train/loss is nan." in text
     assert "≤" in line(text, "vae")
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_damaged_file_beside_a_record_is_named(runs, tmp_path, capsys):
+    paths = [path for path in sorted(runs.iterdir()) if path.name.startswith(("gan", "glow", "vae"))]
+    assert "is damaged" not in show(paths, tmp_path / "page")
+    damaged = [paths[0] / "samples.npz", paths[1] / "curves.csv", paths[1] / "likelihood.npz"]
+    damaged[0].write_bytes(damaged[0].read_bytes()[:-30])
+    for file in damaged[1:]:
+        file.write_bytes(b"\xff garbage\n1,2\n")
+    (paths[2] / "curves.csv").write_text("updates,train/loss\n")
+    text = show(paths, tmp_path / "page")
+    assert text.count("is damaged") == len(damaged)
+    assert all(f"warning: The file {file} is damaged" in text for file in damaged)
+    assert main(["show", str(paths[1])]) == 0
+    assert capsys.readouterr().out.replace("\n", "").count("is damaged") == 2
 
 
 def test_a_damaged_record_is_a_warning(runs):

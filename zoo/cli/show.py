@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from zoo.comparison.collect import Run
+from zoo.comparison.collect import Run, damaged_files, warn
 from zoo.comparison.page.runs import hardware_text
 from zoo.comparison.recommend import seconds_text
 from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
@@ -38,6 +38,7 @@ def show_run(directory: Path, console: Console | None = None) -> int:
     console = console or Console(highlight=False)
     place = directory.parent if directory.name == RECORD else directory
     run = Run(read(place), place)
+    warn(damaged_files(run), console)
     _print_head(run.record, console)
     _print_metrics(run.record, console)
     _print_curves(run, console)

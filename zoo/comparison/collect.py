@@ -32,6 +32,7 @@ from zoo.record import (
     curves,
     read,
 )
+from zoo.record.curves import read_rows
 from zoo.record.timing import read_timing, retimed
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
@@ -192,9 +193,36 @@ def gather(paths: Sequence[Path], console: Console | None = None) -> tuple[list[
     """
     runs, warnings = collect(paths)
     console = console or Console()
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
+    warn(warnings, console)
     return runs, console
+
+
+def warn(sentences: Iterable[str], console: Console) -> None:
+    """Print warnings."""
+    for sentence in sentences:
+        console.print(f"warning: {sentence}", style="yellow", markup=False, soft_wrap=True)
+
+
+def damaged_files(run: Run) -> list[str]:
+    """Return a sentence for each file beside a run's record that cannot be read. Arrays are not unpacked."""
+    return [
+        f"The file {file} is damaged, so what it shows is left out; copy it again, or make the run again."
+        for file in (run.directory / name for name in FILES)
+        if file.is_file() and not (_is_curves if file.suffix == ".csv" else _is_zip)(file)
+    ]
+
+
+def _is_zip(file: Path) -> bool:
+    return file.suffix != ".npz" or zipfile.is_zipfile(file)
+
+
+def _is_curves(file: Path) -> bool:
+    """Return whether a file holds curves: the names of columns, and rows of numbers if any."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError:
+        return False
+    return bool(lines) and lines[0].startswith(b"updates") and (len(lines) == 1 or bool(read_rows(file)))
 
 
 def _walk(path: Path) -> Iterator[Path]:

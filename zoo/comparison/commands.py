@@ -6,6 +6,7 @@ Figures and pages are imported where they are made, so that a table on the termi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from zoo.comparison import render
 from zoo.comparison.archive import archive as copy_records
 from zoo.comparison.archive import pack_runs
-from zoo.comparison.collect import Run, fingerprint, gather
+from zoo.comparison.collect import Run, damaged_files, fingerprint, gather, warn
 from zoo.comparison.tables import Table, build
 from zoo.comparison.view import View
 from zoo.record import write_atomic
@@ -57,6 +58,8 @@ def compare(
         ZooError: a path does not exist, or there is no record below any of them.
     """
     runs, console = gather(paths, console)
+    if out is not None:
+        warn(chain.from_iterable(map(damaged_files, runs)), console)
     tables = build(runs)
     view = view or View()
     printed = view.tables(build(view.runs(runs)) if view.data else tables)
