@@ -96,6 +96,14 @@ def test_one_value_in_3_percent_of_the_rows_is_refused_and_in_less_said():
     assert examine(np.stack([A, (B * 30).round(1)], 1), ["a", "b"]).notes == []
 
 
+def test_a_few_equal_values_far_from_all_others_are_refused():
+    assert problems(a=A, b=np.where(T < 6, -999, B)) == [
+        "column 'b' is -999 in 6 of 400 rows, far from all its other values"
+    ]
+    assert problems(a=A, b=np.where(T < 6, B.max() + 1, B)) == []
+    assert problems(a=A, b=np.where(T < 1, -999, B)) == []
+
+
 def test_the_rounding_of_a_column_is_the_coarser_of_decimals_and_digits():
     assert (rounding(A.round(3)) == 0.001).all()
     assert not rounding(A).any()

@@ -108,6 +108,33 @@ def test_decimals_of_three_digits_stay_decimals(tmp_path, decimal, column):
     np.testing.assert_array_equal(read_frame(path).body["a"], [float(v) for v in column])
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_the_minus_of_typeset_text_is_a_minus(tmp_path, decimal):
+    lines = [";".join(f"{v:.3f}".replace("-", "\u2212").replace(".", decimal) for v in row) for row in X]
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["a;b\u22122", *lines]), encoding="utf-8")
+    frame = read_frame(path)
+    np.testing.assert_allclose(frame.body.to_numpy(float), X)
+    assert list(frame.body) == ["a", "b\u22122"]
+    assert any("U+2212" in note for note in frame.notes)
+    path.write_text("\n".join(["a;b\u22122", *lines]).replace("\u2212", "-"), encoding="utf-8")
+    assert not any("U+2212" in note for note in read_frame(path).notes)
+
+
+@pytest.mark.parametrize("before", [[], [["Made in May"], ["by hand"]], [["version", 2]]])
+def test_the_first_sheet_with_data_is_read(tmp_path, before):
+    import pandas as pd
+
+    table = pd.DataFrame(X, columns=["a", "b"])
+    with pd.ExcelWriter(tmp_path / "x.xlsx") as book:
+        pd.DataFrame(before).to_excel(book, sheet_name="Readme", index=False, header=False)
+        table.to_excel(book, sheet_name="Data", index=False)
+        (table + 1).to_excel(book, sheet_name="More", index=False)
+    frame = read_frame(tmp_path / "x.xlsx")
+    np.testing.assert_allclose(frame.body.to_numpy(float), X)
+    assert "Of its sheets only 'Data' was read" in frame.notes
+
+
 def test_two_columns_of_whole_numbers_stay_two(tmp_path):
     path = tmp_path / "x.csv"
     for header in ("a,b\n", "", "Counts of 2020\na,b\n"):

@@ -387,11 +387,20 @@ def _report_atom(findings: Findings, name: str, column: Counts) -> None:
     if peak is None:
         return
     text = f"column '{name}' is {peak[0]:g} in {peak[1]} of {rows} rows"
-    if peak[1] / rows >= SMALLEST_ATOM:
+    apart = _stands_apart(column, peak[0])
+    if apart:
+        text += ", far from all its other values"
+    if peak[1] / rows >= SMALLEST_ATOM or apart:
         findings.problems.append(text)
         findings.drop.append(name)
     else:
         findings.notes.append(text)
+
+
+def _stands_apart(column: Counts, value: float) -> bool:
+    """Return whether a value lies farther from all others than these from each other, as -999 for a gap."""
+    others = column.values[column.values != value]
+    return len(others) > 1 and bool(np.abs(others - value).min() > np.ptp(others))
 
 
 def _quoted(names: Sequence[str], chosen: Sequence[int]) -> str:

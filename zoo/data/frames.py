@@ -25,6 +25,8 @@ from zoo.data.groups import settle
 from zoo.data.header import FirstRows, first_rows, has_header, is_number
 from zoo.data.kinds import check_kind, utf16
 from zoo.data.marks import SPACES, Marks, find_marks
+from zoo.data.sheets import sheet_of_data
+from zoo.data.signs import plain_minus
 from zoo.data.user import listed
 from zoo.errors import InvalidData, ZooError
 
@@ -111,8 +113,15 @@ def _read_encoded(
     """Read separated text of a known encoding: its layout from the first lines, then all of it by pandas."""
     with _open(path, compression) as binary, io.TextIOWrapper(binary, encoding, newline="") as stream:
         lines = [line for line, _ in zip(stream, range(ROWS_LOOKED_AT), strict=False)]
-    layout = _layout(lines, header, decimal, path)
-    body = _read_body(path, layout, compression, encoding)
+    plain = [plain_minus(line) for line in lines]
+    layout = _layout(plain, header, decimal, path)
+    if plain == lines:
+        body = _read_body(path, layout, compression, encoding)
+    else:
+        with _open(path, compression) as binary, io.TextIOWrapper(binary, encoding, newline="") as stream:
+            text = io.StringIO(plain_minus(stream.read()))
+        body = _read_body(path, layout, None, encoding, text)
+        layout.notes.append("Its minus signs of typeset text (U+2212) were read as minus")
     frame = Frame(body, layout.names is not None, list(layout.notes))
     names = _with_unnamed(layout.names, body)
     _name(frame, names, path)
@@ -187,8 +196,14 @@ def _commented_names(commented: Sequence[str], width: int, marks: Marks) -> list
     return [cell.strip() for cell in words]
 
 
-def _read_body(path: Path, layout: _Layout, compression: Compression | None, encoding: str) -> pd.DataFrame:
-    """Return the rows below the names, with numbered columns."""
+def _read_body(
+    path: Path,
+    layout: _Layout,
+    compression: Compression | None,
+    encoding: str,
+    text: io.StringIO | None = None,
+) -> pd.DataFrame:
+    """Return the rows below the names, with numbered columns; of the text, if it is given."""
     marks = layout.marks
     options: dict[str, Any] = {"sep": marks.separator, "decimal": marks.decimal, "thousands": marks.thousands}
     if marks.separator != SPACES:
@@ -197,7 +212,7 @@ def _read_body(path: Path, layout: _Layout, compression: Compression | None, enc
         options["float_precision"] = "round_trip"  # from version 3 on the default
     try:
         return pd.read_csv(
-            path,
+            path if text is None else text,
             header=None,
             skiprows=layout.skip,
             compression=compression,
@@ -231,11 +246,12 @@ def _with_unnamed(names: list[str] | None, body: pd.DataFrame) -> list[str] | No
 
 
 def _read_excel(path: Path, header: bool | None) -> Frame:
-    """Read the first sheet of a workbook."""
+    """Read the first sheet of a workbook that holds data."""
     with pd.ExcelFile(path) as book:
         sheets = book.sheet_names
         # of type object, since a column of floats would turn its name 2019 into 2019.0
-        cells = pd.read_excel(book, sheet_name=sheets[0], header=None, dtype=object)
+        used = sheet_of_data(book)
+        cells = pd.read_excel(book, sheet_name=used, header=None, dtype=object)
     cells = cells.dropna(how="all").dropna(axis=1, how="all")
     if cells.empty:
         raise InvalidData(f"{path} is empty; give at least 10 rows.")
@@ -250,7 +266,7 @@ def _read_excel(path: Path, header: bool | None) -> Frame:
     frame.body = frame.body.infer_objects()
     _name(frame, names, path)
     if len(sheets) > 1:
-        frame.notes.append(f"Of its sheets only '{sheets[0]}' was read")
+        frame.notes.append(f"Of its sheets only '{used}' was read")
     return frame
 
 
