@@ -17,6 +17,7 @@ from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import EXTRACTORS, RANDOM, Extractor, select
 from zoo.evaluation.likelihood import likelihood
 from zoo.evaluation.metrics.frechet import FrechetDistance
+from zoo.evaluation.metrics.negative_log_likelihood import tail
 from zoo.evaluation.protocol import announcement, evaluate, generate, samples_for, shortage
 from zoo.evaluation.settings import Settings
 from zoo.models.core import rng
@@ -252,6 +253,12 @@ def test_a_mean_that_is_one_examples_is_remarked():
         assert metric.details["share_beyond"] == pytest.approx(1 / 70)
         assert metric.details["worst"] * scale == pytest.approx(1e9)
         assert metric.details["median"] * scale == pytest.approx(100, abs=0.1)
+
+
+@pytest.mark.parametrize(("n", "remarked"), [(2, False), (4, False), (19, False), (20, True)])
+def test_of_few_examples_none_is_too_large_a_share(n, remarked):
+    losses = torch.cat([torch.linspace(0, 1, n - 1), torch.tensor([1e9])])
+    assert ("remark" in tail(losses)) is remarked
 
 
 class Dequantised(Uniform):

@@ -12,6 +12,7 @@ from zoo.evaluation.base import Value, ZooMetric, joined
 
 BEYOND = 10.0  # robust deviations
 ONE_EXAMPLE = 0.1  # largest share of one example
+FEWEST = 20  # examples of which a tenth of the spread is twice an equal share; of ten, each has a tenth
 
 
 class NegativeLogLikelihood(ZooMetric):
@@ -56,11 +57,11 @@ def tail(losses: Tensor) -> dict[str, Any]:
     the median; ``share_beyond``, the share of examples that are worse than the median by more than
     :data:`BEYOND` robust deviations (1.4826 times the median absolute deviation). A mean of which a tenth is
     one example beyond that is no estimate of an expectation, since its standard error is as large as itself;
-    a ``remark`` then says so.
+    a ``remark`` then says so, from :data:`FEWEST` examples on.
 
-    >>> found = tail(torch.tensor([1.0, 2.0, 3.0, 2.0, 1000.0]))
+    >>> found = tail(torch.tensor([1.0, 2.0, 3.0, 2.0] * 6 + [1000.0]))
     >>> found["median"], found["share_beyond"], found["remark"]
-    (2.0, 0.2, 'over a tenth of the spread is that of one example, so the mean is no estimate')
+    (2.0, 0.04, 'over a tenth of the spread is that of one example, so the mean is no estimate')
     """
     losses = losses.double()
     middle = losses.median()
@@ -74,6 +75,6 @@ def tail(losses: Tensor) -> dict[str, Any]:
         "share_of_worst": share,
         "share_beyond": beyond.double().mean().item(),
     }
-    if share > ONE_EXAMPLE and bool(beyond.any()):
+    if len(losses) >= FEWEST and share > ONE_EXAMPLE and bool(beyond.any()):
         details["remark"] = "over a tenth of the spread is that of one example, so the mean is no estimate"
     return details
