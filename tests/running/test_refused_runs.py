@@ -136,6 +136,8 @@ def test_a_run_that_is_done_says_so_and_is_made_anew_on_request(workdir, capsys)
     assert main(["train", *RUN, *MOONS]) == 0
     done = f"it finished on {at[:10]} at {at[11:16]} (UTC); --again makes it anew."
     assert f"zoo: This run is already done, nothing was trained: {done}" in capsys.readouterr().err
+    assert main(["train", *RUN, *MOONS, "trainer.devices=foo"]) == 2
+    assert "trainer.devices" in capsys.readouterr().err
     (workdir / "runs/it/notes.txt").write_text("mine")
     for arguments in (["--again", *RUN, *MOONS], [*RUN, *MOONS, "--again"]):
         assert main(["train", *arguments]) == 0

@@ -33,7 +33,7 @@ from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank
 from zoo.ranks import world_size
 from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
-from zoo.running.check import check_model_given, check_run
+from zoo.running.check import check_model_given, check_run, check_section
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show, objective_of, processes_here
 from zoo.running.judge import judge_run
@@ -76,6 +76,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         raise
     if done.status == "failed":
         raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
+    check_section("trainer", spec.trainer)  # no part of the identity: the record's were other ones
     if is_first_rank():
         _say_done(done)
         if by_agent():  # W&B's agents expect the finished run to be logged again
