@@ -135,6 +135,16 @@ def test_the_first_sheet_with_data_is_read(tmp_path, before):
     assert "Of its sheets only 'Data' was read" in frame.notes
 
 
+def test_text_with_decimal_commas_in_a_column_of_a_workbook_is_numbers():
+    import pandas as pd
+
+    from zoo.data.sheets import with_points
+
+    assert with_points(pd.Series(["-1,5", "2,25", 3.5, "4"])).tolist() == [-1.5, 2.25, 3.5, 4]
+    for other in (["1,320", "900", "12,811", "42"], ["a, b", "1,5"], ["1.5", "2"], [1.5, 2.5]):
+        assert with_points(pd.Series(other)).tolist() == other
+
+
 def test_two_columns_of_whole_numbers_stay_two(tmp_path):
     path = tmp_path / "x.csv"
     for header in ("a,b\n", "", "Counts of 2020\na,b\n"):

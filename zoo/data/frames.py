@@ -25,7 +25,7 @@ from zoo.data.groups import settle
 from zoo.data.header import FirstRows, first_rows, has_header, is_number
 from zoo.data.kinds import check_kind, utf16
 from zoo.data.marks import SPACES, Marks, find_marks
-from zoo.data.sheets import sheet_of_data
+from zoo.data.sheets import sheet_of_data, with_points
 from zoo.data.signs import plain_minus
 from zoo.data.user import listed
 from zoo.errors import InvalidData, ZooError
@@ -263,7 +263,7 @@ def _read_excel(path: Path, header: bool | None) -> Frame:
     names = [str(rows[first.titles][i]).strip() for i in range(len(rows[0]))] if has_names else None
     if first.titles and names is not None:
         names = [names[list(body.columns).index(column)] for column in frame.body.columns]
-    frame.body = frame.body.infer_objects()
+    frame.body = frame.body.apply(with_points).infer_objects()
     _name(frame, names, path)
     if len(sheets) > 1:
         frame.notes.append(f"Of its sheets only '{used}' was read")
