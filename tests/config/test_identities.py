@@ -165,3 +165,18 @@ def test_the_lists_of_an_identity_are_copies(identities):
     first = identities.of(overrides)
     first.config["model"]["hidden"].append(1)
     assert identities.of(overrides).config["model"]["hidden"] == [64, 64]
+
+
+def test_a_setting_that_came_later_is_hashed_only_where_it_is_not_its_default(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1.5,2.5\n")
+    table, images = (
+        ["model=maf", f"data={name}", f"data.path={tmp_path / 't.csv'}"] for name in ("table", "images")
+    )
+    for overrides, section, key, value in (
+        (table, "data", "decimal", "point"),
+        (table, "trainer", "float32_matmul", "high"),
+        (images, "data", "drop_repeats", "true"),
+    ):
+        assert key not in identify(compose_run(overrides)).config[section]
+        assert key in identify(compose_run([*overrides, f"{section}.{key}={value}"])).config[section]
+    assert "drop_repeats" in identify(compose_run(table)).config["data"], "tables had it all along"

@@ -89,6 +89,12 @@ class Identity:
         }
 
 
+# Settings that came when runs had been made, with their defaults, which are not hashed: these runs keep their
+# identity.
+LATER = (("data", "side", None), ("data", "decimal", None), ("trainer", "float32_matmul", "highest"))
+IMAGES = "zoo.data.images.Images"
+
+
 def identify(config: DictConfig) -> Identity:
     """Return the identity of a composed configuration (which includes its ``hydra`` node)."""
     settings = to_dict(without_sections(config, NOT_IDENTITY))
@@ -102,12 +108,13 @@ def identify(config: DictConfig) -> Identity:
         place = expanded(path).absolute()
         data_settings["content"] = content_hash(place)
         data = f"{data}:{Path(os.path.normpath(place)).stem}"
-    if data_settings.get("side") is None:  # the images' own size: not hashed
-        data_settings.pop("side", None)
-    else:
+    if data_settings.get("side") is not None:
         data = f"{data}:{data_settings['side']}"
-    if settings["trainer"].get("float32_matmul") == "highest":  # as before this was a setting: not hashed
-        settings["trainer"].pop("float32_matmul")
+    for section, key, default in LATER:
+        if settings[section].get(key, default) == default:
+            settings[section].pop(key, None)
+    if data_settings["_target_"] == IMAGES and not data_settings.get("drop_repeats"):
+        data_settings.pop("drop_repeats", None)  # later too, but older for tables
     code = own_code(settings)
     if code:
         settings["code"] = code
