@@ -113,7 +113,7 @@ def identify(config: DictConfig) -> Identity:
     for section, key, default in LATER:
         if settings[section].get(key, default) == default:
             settings[section].pop(key, None)
-    if data_settings["_target_"] == IMAGES and not data_settings.get("drop_repeats"):
+    if data_settings.get("_target_") == IMAGES and not data_settings.get("drop_repeats"):
         data_settings.pop("drop_repeats", None)  # later too, but older for tables
     code = own_code(settings)
     if code:
