@@ -90,7 +90,8 @@ def segment_text(segment: Segment) -> str:
     """Return how far, where and by how many processes a segment of training went.
 
     >>> from zoo.record import Hardware
-    >>> segment_text(Segment("node7", Hardware(accelerator="H100"), 8, from_updates=40, to_updates=90))
+    >>> h100 = Hardware(accelerator="H100")
+    >>> segment_text(Segment("node7", hardware=h100, processes=8, from_updates=40, to_updates=90))
     'updates 40 to 90 by 8 processes on H100 of node7'
     """
     device = segment.hardware.accelerator or segment.hardware.cpu or "a processor"
