@@ -27,15 +27,11 @@ RELATIONS = {
     "circle among many": ({**MANY, "a": np.cos(ANGLE), "d": np.sin(ANGLE)}, "'a'"),
     "rounded ellipse": ({"a": (3 * np.cos(ANGLE) + 5).round(5), "d": np.sin(ANGLE).round(5)}, "'a'"),
     "sphere": ({"a": BALL[0], "b": BALL[1], "c": BALL[2], "d": BALL[3]}, "'a', 'b' and 'c'"),
-    "size": ({"a": A, "d": np.abs(A)}, "'a'"),
     "rounded size": ({"a": A.round(6), "d": np.abs(A).round(5)}, "'a'"),
     "distance": ({"a": A, "d": np.abs(A - 1)}, "'a'"),
     "rounded distance": ({"a": A.round(5), "d": np.abs(A - 0.7).round(4)}, "'a'"),
     "distance of two": ({"a": A, "b": B, "d": np.abs(A - B)}, "'a' and 'b'"),
     "remainder": ({"a": 3 * A, "d": (3 * A) % 2}, "'a'"),
-    "maximum": ({"a": A, "b": B, "d": np.maximum(A, B)}, "'a' and 'b'"),
-    "middle of three": ({"a": A, "b": B, "c": C, "d": np.median([A, B, C], 0)}, "'a', 'b' and 'c'"),
-    "negated below": ({"a": A, "b": B, "d": np.where(B > 0, A, -A)}, "'a'"),
     "product among many": ({**MANY, "a": A, "b": B, "d": A * B}, "'a' and 'b'"),
     "rounded product": ({**SOME, "a": A, "b": B, "d": (A * B).round(4)}, "'a' and 'b'"),
     "quotient among many": ({**MANY, "a": A, "b": B, "d": A / B}, "'a' and 'b'"),
@@ -55,6 +51,20 @@ def test_a_column_that_others_determine_is_found_and_named(kind):
     assert problem.removeprefix("column 'd' is a function of ").replace(" and ", ", ") == others.replace(
         " and ", ", "
     )
+
+
+EQUAL = {
+    "size": ({"a": A, "d": np.abs(A)}, "'a'"),
+    "maximum": ({"a": A, "b": B, "d": np.maximum(A, B)}, "'a' or 'b'"),
+    "middle of three": ({"a": A, "b": B, "c": C, "d": np.median([A, B, C], 0)}, "'a' or 'b' or 'c'"),
+    "negated below": ({"a": A, "b": B, "d": np.where(B > 0, A, -A)}, "'a'"),
+}
+
+
+@pytest.mark.parametrize("kind", EQUAL)
+def test_a_column_that_equals_others_in_many_rows_is_found_and_named(kind):
+    columns, others = EQUAL[kind]
+    assert problems(columns) == [f"column 'd' equals {others}, up to a sign, in many rows"]
 
 
 NOISE = RNG.normal(size=(2, N)) * 0.02

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.special import pdtrc
 
 from zoo.data.dependence import curved, dependent, rounding
-from zoo.data.relations import related
+from zoo.data.relations import partly_equal, related
 
 MOST_LEVELS = 4096  # with more values, a model cannot resolve the rounding
 LARGEST_ATOM = 0.05  # share of the rows from which any equal values are an atom, whatever their neighbours
@@ -311,7 +311,7 @@ def examine(x: np.ndarray, names: Sequence[str], dequantised: Collection[str] = 
         if len(distinct) >= 20:
             discrete = {j for j in discrete if counts[j].is_discrete}
     for j in rest:
-        if j in relations.linear or j in relations.curved:
+        if j in relations.linear or j in relations.curved or j in relations.equal:
             continue
         if j in relations.numbered:
             findings.problems.append(f"column '{names[j]}' {relations.numbered[j]}")
@@ -335,15 +335,23 @@ class _Relations:
         linear: linear functions, each with the columns that it is a function of.
         numbered: columns that number or date the rows, each with how, in words.
         curved: other functions, each with the columns that it is a function of.
+        equal: columns that equal others in many rows, each with those.
     """
 
     linear: dict[int, list[int]]
     numbered: dict[int, str]
     curved: dict[int, list[int]]
+    equal: dict[int, list[int]]
 
 
 def _relations(x: np.ndarray, columns: Sequence[int], counts: Mapping[int, Counts]) -> _Relations:
-    """Return the relations among some columns of a table."""
+    """Find the columns that are functions of others, or of the number of the row.
+
+    Args:
+        x: the whole table, ``(N, D)``.
+        columns: the columns that are looked at.
+        counts: of the values of each.
+    """
     scaled = x if len(columns) == x.shape[1] else x[:, columns]
     scale = unit(scaled)
     scaled = scaled if (scale == 1).all() else scaled / scale
@@ -354,9 +362,12 @@ def _relations(x: np.ndarray, columns: Sequence[int], counts: Mapping[int, Count
     }
     free = [i for i, j in enumerate(columns) if j not in linear and j not in numbered]
     exact = {k for k, i in enumerate(free) if i in discrete}
-    bends = curved(scaled[:, free], exact) if free else {}
-    bends |= related(scaled[:, free], exact, bends)
-    return _Relations(linear, numbered, _of_columns([columns[i] for i in free], bends))
+    equal = partly_equal(scaled[:, free], exact, share=0.95) if free else {}
+    bends = {j: i for j, i in curved(scaled[:, free], exact).items() if j not in equal} if free else {}
+    equal |= partly_equal(scaled[:, free], {*exact, *bends, *equal}) if free else {}
+    bends |= related(scaled[:, free], exact, {*bends, *equal})
+    places = [columns[i] for i in free]
+    return _Relations(linear, numbered, _of_columns(places, bends), _of_columns(places, equal))
 
 
 def _of_columns(columns: Sequence[int], functions: Mapping[int, Sequence[int]]) -> dict[int, list[int]]:
@@ -368,6 +379,10 @@ def _report_functions(findings: Findings, x: np.ndarray, names: Sequence[str], r
     """Enter the columns that are functions of others as problems."""
     for j, others in relations.curved.items():
         findings.problems.append(f"column '{names[j]}' is a function of {_quoted(names, others)}")
+        findings.drop.append(names[j])
+    for j, others in relations.equal.items():
+        rivals = " or ".join(f"'{names[i]}'" for i in others)
+        findings.problems.append(f"column '{names[j]}' equals {rivals}, up to a sign, in many rows")
         findings.drop.append(names[j])
     for j, others in relations.linear.items():
         if len(others) == 1:

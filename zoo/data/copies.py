@@ -1,4 +1,4 @@
-"""Find examples that occur several times, so that a test example may have been trained on."""
+"""Find pictures that occur several times, so that a held-out picture may have been trained on."""
 
 from __future__ import annotations
 
@@ -7,39 +7,28 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from zoo.errors import InvalidData
 
-
-def marks(x: np.ndarray) -> list[bytes]:
-    """Return a key for every example, equal for equal ones."""
+def keys(x: np.ndarray) -> list[bytes]:
+    """Return a key for every example of ``(N, ...)``; two keys are equal if and only if the examples are."""
     return [hashlib.blake2b(example.tobytes(), digest_size=16).digest() for example in x]
 
 
-def first_ones(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return which examples equal no earlier one of their own or an earlier split, ``(N,)`` for each.
-
-    Raises:
-        InvalidData: a split has no example of its own.
-    """
+def repeated(x: np.ndarray) -> np.ndarray:
+    """Return whether each example of ``(N, ...)`` equals an earlier one, ``(N,)``."""
     seen: set[bytes] = set()
-    first: dict[str, np.ndarray] = {}
-    for split, x in arrays.items():
-        kept = np.zeros(len(x), dtype=bool)
-        for i, mark in enumerate(marks(x)):
-            kept[i] = mark not in seen
-            seen.add(mark)
-        if not kept.any():
-            raise InvalidData(f"All examples of {split} are copies of others; leave out data.drop_repeats.")
-        first[split] = kept
-    return first
+    repeats = np.zeros(len(x), dtype=bool)
+    for i, key in enumerate(keys(x)):
+        repeats[i] = key in seen
+        seen.add(key)
+    return repeats
 
 
-def copies_told(splits: Mapping[str, np.ndarray]) -> str:
-    """Return a sentence on the held-out examples that are trained on too; empty if there are none."""
-    trained = set(marks(splits["train"]))
+def warn_of_copies(splits: Mapping[str, np.ndarray]) -> str:
+    """Return a sentence with the number of held-out examples that are trained on too; empty if none is."""
+    trained = set(keys(splits["train"]))
     shares = []
     for split in ("val", "test"):
-        count = sum(mark in trained for mark in marks(splits[split]))
+        count = sum(key in trained for key in keys(splits[split]))
         if count:
             shares.append(f"{count} of {len(splits[split])} in {split}")
     if not shares:

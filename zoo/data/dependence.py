@@ -81,7 +81,7 @@ def dependent(x: np.ndarray, exact: Collection[int] = ()) -> dict[int, list[int]
     smallest = max(DEPENDENT**2, 1e-13 * d)
     functions: dict[int, list[int]] = {}
     kept = [0]
-    factor = np.zeros((d, d))  # Cholesky factor of the kept columns' Gram matrix
+    factor = np.zeros((d, d))  # of Cholesky: factor @ factor.T is gram, of the columns in kept
     factor[0, 0] = np.sqrt(gram[0, 0])
     for j in range(1, d):
         k = len(kept)
@@ -117,10 +117,10 @@ def _is_rounded(
 ) -> bool:
     """Return whether the residual of a linear fit is no larger than the rounding of its columns."""
     bound = step(j) + sum(abs(weight) * step(i) for weight, i in zip(weights, kept, strict=True))
-    return _within(rest, bound / 2 + DEPENDENT)
+    return within(rest, bound / 2 + DEPENDENT)
 
 
-def _within(rest: np.ndarray, bound: np.ndarray) -> bool:
+def within(rest: np.ndarray, bound: np.ndarray) -> bool:
     """Return whether residuals stay within their bounds.
 
     Since the fit has an error, all may exceed their bound by a tenth, and one in a hundred up to twofold.
@@ -165,42 +165,39 @@ def _in_a_circle(j: int, others: Sequence[int], functions: Mapping[int, Sequence
 
 
 def _products(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
-    """Return the columns that are products, ratios or powers of earlier ones.
-
-    Their logarithms are linear functions of the others' logarithms.
-    """
-    signed = [j for j in range(x.shape[1]) if j not in exact and ((x[:, j] > 0).all() or (x[:, j] < 0).all())]
-    signed = [j for j in signed if np.ptp(np.log(np.abs(x[:, j]))) > 0]
-    if len(signed) < 2:
+    """Return the columns that are products, ratios or powers of earlier ones up to their sign."""
+    usable = [
+        j
+        for j in range(x.shape[1])
+        if j not in exact and (x[:, j] != 0).mean() > 0.98 and np.ptp(np.abs(x[:, j]))
+    ]
+    rows = (x[:, usable] != 0).all(1)
+    if len(usable) < 2 or rows.mean() < 0.5:
         return {}
-    logs = np.log(np.abs(x[:, signed]))
-    steps = [rounding(x[:, j]) / np.abs(x[:, j]) for j in signed]
-    return {signed[j]: [signed[i] for i in others] for j, others in _linear(logs, steps).items()}
+    size = np.abs(x[np.ix_(rows, usable)])
+    logs = np.log(size)
+    std = logs.std(0)
+    z = (logs - logs.mean(0)) / std
+    found: dict[int, list[int]] = {}
+    for j in approximated(logs) if len(z) > 4 * len(usable) else []:
+        earlier = [i for i in range(j) if i not in found]
+        steps = np.stack([rounding(x[rows, usable[i]]) / size[:, i] / std[i] for i in [*earlier, j]], 1)
+        bound = np.ones(len(z))
+        for _ in range(3):  # the logarithms near 0 are inexact and count little
+            terms = np.column_stack([z[:, earlier], np.ones(len(z))])
+            weights = np.linalg.lstsq(terms / bound[:, None], z[:, j] / bound, rcond=None)[0]
+            bound = steps @ np.abs([*weights[:-1], 1.0]) / 2 + DEPENDENT
+        if within(z[:, j] - terms @ weights, bound):
+            found[j] = [i for i, weight in zip(earlier, weights, strict=False) if abs(weight) > 1e-3]
+    return {usable[j]: [usable[i] for i in others] for j, others in found.items()}
 
 
-def _linear(x: np.ndarray, steps: Sequence[np.ndarray]) -> dict[int, list[int]]:
-    """Return the columns that are linear functions of earlier ones.
-
-    Args:
-        x: the columns, ``(N, D)``.
-        steps: for each column, the step to which each of its values is rounded, ``(N,)``.
-    """
-    functions: dict[int, list[int]] = {}
-    if len(x) <= 4 * x.shape[1]:
-        return functions
-    z, std = (x - x.mean(0)) / x.std(0), x.std(0)
-    kept = [0]
-    for j in range(1, x.shape[1]):
-        weights = np.linalg.lstsq(z[:, kept], z[:, j], rcond=None)[0]
-        bound = steps[j] / std[j] + sum(
-            abs(w) * steps[i] / std[i] for w, i in zip(weights, kept, strict=True)
-        )
-        rest = z[:, j] - z[:, kept] @ weights
-        if rest.std() < CLOSE and _within(rest, bound / 2 + DEPENDENT):
-            functions[j] = _with_weight(kept, weights)
-        else:
-            kept.append(j)
-    return functions
+def approximated(x: np.ndarray) -> list[int]:
+    """Return the columns that a linear combination of earlier columns approximates closely, or reproduces."""
+    z = (x - x.mean(0)) / x.std(0)
+    gram = z.T @ z / len(z)
+    factor = np.linalg.cholesky(gram + 1e-10 * np.eye(len(gram)))
+    return np.flatnonzero(factor.diagonal() < CLOSE).tolist()
 
 
 def _polynomial(x: np.ndarray, j: int, pool: Sequence[int], exact: Collection[int]) -> list[int]:
@@ -224,7 +221,7 @@ def _polynomial(x: np.ndarray, j: int, pool: Sequence[int], exact: Collection[in
     bound = rounding(x[:, j]) / std[j] + sum(
         np.abs(slope) * rounding(x[:, i]) / std[i] for i, slope in slopes.items() if i not in exact
     )
-    if not _within(rest, bound / 2 + DEPENDENT):
+    if not within(rest, bound / 2 + DEPENDENT):
         return []
     return [i for i in pool if np.abs(slopes[i]).max() > 1e-3]
 

@@ -13,7 +13,7 @@ import torch
 
 from zoo.checks import Seed, checked
 from zoo.config.content import is_hidden, walk
-from zoo.data.copies import copies_told, first_ones
+from zoo.data.copies import repeated, warn_of_copies
 from zoo.data.folders import by_split, check_empty, class_problem, places
 from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
@@ -88,8 +88,6 @@ class Images(UserData):
         if size is not None and size < 1:
             raise ZooError(f"data.size must be at least 1; got {size}.")
         self.size, self.levels, self.grey = size, int(levels), grey
-        if drop_repeats not in (True, False):
-            raise ZooError(f"data.drop_repeats must be true or false; got {drop_repeats!r}.")
         self.with_classes, self.drop_repeats = labels, drop_repeats
         self.classes: list[str] = []
 
@@ -115,14 +113,11 @@ class Images(UserData):
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
         if self.drop_repeats:
-            kept = first_ones(arrays)
-            left_out = sum(int((~first).sum()) for first in kept.values())
-            self.notes.append(f"{left_out} pictures that repeat earlier pictures were left out.")
-            arrays = {key: x[kept[key]] for key, x in arrays.items()}
-            labels = {key: y[kept[key]] for key, y in labels.items()}
+            repeats = repeated(np.concatenate(list(arrays.values())))
+            arrays, labels = self.without_repeats(arrays, labels, repeats, "pictures")
         parts = self.split(arrays)
-        if told := copies_told(parts):
-            self.notes.append(f"{path.name}: {told}")
+        if warning := warn_of_copies(parts):
+            self.notes.append(f"{path.name}: {warning}")
         self.splits = {key: torch.from_numpy(x) for key, x in parts.items()}
         if labels:
             self.labels = {key: torch.from_numpy(y) for key, y in self.split(labels).items()}

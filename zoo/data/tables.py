@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from zoo.data.columns import (
     grid,
     moments,
     override,
+    repeated_rows,
     standardised,
 )
 from zoo.data.frames import read_frame
@@ -76,7 +77,7 @@ class Table(UserData):
         root: str | Path | None = None,
         path: str | Path | None = None,
         header: bool | None = None,
-        decimal: str | None = None,
+        decimal: Literal["point", "comma"] | None = None,
         drop: Sequence[str | int] = (),
         dequantise: Sequence[str | int] = (),
         drop_repeats: bool = False,
@@ -93,8 +94,6 @@ class Table(UserData):
             test_fraction=test_fraction,
             split_seed=split_seed,
         )
-        if decimal not in DECIMAL:
-            raise ZooError(f"data.decimal must be point, comma or null; got {decimal!r}.")
         self.header, self.drop_repeats = header, drop_repeats
         self.decimal = DECIMAL[decimal]
         self.drop, self.dequantise = [str(x) for x in drop], [str(x) for x in dequantise]
@@ -121,7 +120,9 @@ class Table(UserData):
                 f"{override('drop', far.drop)}."
             )
         if self.drop_repeats:
-            arrays, labels = self._without_repeats(arrays, labels)
+            repeats = repeated_rows(np.concatenate(list(arrays.values())))
+            arrays, labels = self.without_repeats(arrays, labels, repeats, "rows")
+            self._details["repeated_rows_left_out"] = int(repeats.sum())
         findings = examine(np.concatenate(list(arrays.values())), self.columns, self.dequantise)
         if findings.problems:
             raise InvalidData(f"{path}: {findings.sentence()}")
@@ -231,17 +232,6 @@ class Table(UserData):
         if not left:
             raise ZooError(f"{path} has no column left to model; drop fewer.")
         return {key: frame[left] for key, frame in frames.items()}, labels
-
-    def _without_repeats(
-        self, arrays: dict[str, np.ndarray], labels: dict[str, np.ndarray]
-    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        repeated = pd.DataFrame(np.concatenate(list(arrays.values()))).duplicated().to_numpy()
-        ends = np.cumsum([len(x) for x in arrays.values()])[:-1]
-        masks = dict(zip(arrays, np.split(~repeated, ends), strict=True))
-        self.notes.append(f"{int(repeated.sum())} rows that repeat earlier rows were left out.")
-        self._details["repeated_rows_left_out"] = int(repeated.sum())
-        rows = {key: x[masks[key]] for key, x in arrays.items()}
-        return rows, {key: y[masks[key]] for key, y in labels.items()}
 
     def _with_noise(self, arrays: dict[str, np.ndarray], index: int, path: Path) -> dict[str, np.ndarray]:
         """Return the table with uniform noise of one step added to a column."""

@@ -167,6 +167,37 @@ class UserData(DataModule):
         """Return how an array that was left out may be used, to end a sentence."""
         return ""
 
+    def without_repeats(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        labels: Mapping[str, np.ndarray],
+        repeated: np.ndarray,
+        what: str,
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return examples and labels without the repeated ones, and note how many were left out.
+
+        Args:
+            arrays: the examples, by split.
+            labels: their labels; empty without any.
+            repeated: whether each example, in the order of the splits, equals an earlier one.
+            what: the examples, in a word, for sentences.
+
+        Raises:
+            InvalidData: all examples of a split are left out.
+        """
+        ends = np.cumsum([len(x) for x in arrays.values()])[:-1]
+        first = dict(zip(arrays, np.split(~repeated, ends), strict=True))
+        for split, is_first in first.items():
+            if not is_first.any():
+                raise InvalidData(
+                    f"{self.path}: all {what} of {split} are copies of others; leave out data.drop_repeats."
+                )
+        self.notes.append(f"{int(repeated.sum())} {what} that repeat earlier {what} were left out.")
+        return (
+            {split: x[first[split]] for split, x in arrays.items()},
+            {split: y[first[split]] for split, y in labels.items()},
+        )
+
     def split(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return ``train``, ``val`` and ``test`` from some of them or ``all``; set the split rule.
 
