@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import pickle
@@ -67,6 +68,7 @@ compose.composition = remembering(compose.composition)
 def pytest_collection_finish() -> None:
     """Collect garbage from here on, but leave alone what the tests' imports have made."""
     gc.freeze()
+    atexit.register(gc.unfreeze)
     gc.enable()
 
 

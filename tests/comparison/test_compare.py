@@ -155,3 +155,16 @@ def test_a_comparison_imports_no_torch_and_no_matplotlib_without_figures(runs):
     code = f"import sys; {command}; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_nothing_that_was_read_is_kept_from_the_last_search_for_garbage():
+    """Otherwise libraries that count their objects print a page of leaks at the end of a sweep."""
+    program = """
+import atexit, gc, pathlib
+atexit.register(lambda: print(gc.get_freeze_count()))  # runs last
+from zoo.comparison.collect import collect
+collect([pathlib.Path("results/quickstart/records")])
+print(gc.get_freeze_count() > 0)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
 import hashlib
@@ -37,6 +38,10 @@ from zoo.record.timing import read_timing, retimed
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
 SOURCES = (".py", ".html", ".css", ".js", ".json")
+
+# What was kept from the search for garbage is searched at the end of the process: otherwise libraries that
+# count their objects print a page of leaks.
+atexit.register(gc.unfreeze)
 
 
 @dataclass
