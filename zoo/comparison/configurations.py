@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from zoo.comparison.collect import Run
 from zoo.comparison.metrics import kind_of
 from zoo.comparison.quantities import Quantity
-from zoo.record.schema import LARGEST
+from zoo.record.values import LARGEST
 
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
 

@@ -23,23 +23,16 @@ from zoo.record.files import (
     write_atomic,
 )
 from zoo.record.meaning import digest, meaning
+from zoo.record.metrics import Details, Direction, Metric
+from zoo.record.provenance import DataDescription, Hardware, Judgement, Protocol, Provenance, Segment
 from zoo.record.reader import read
 from zoo.record.schema import (
     SCHEMA,
     STATUSES,
     Cost,
-    DataDescription,
-    Details,
-    Direction,
-    Hardware,
-    Judgement,
     Load,
-    Metric,
-    Protocol,
-    Provenance,
     Record,
     Sampling,
-    Segment,
     Stability,
     Status,
 )

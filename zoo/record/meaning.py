@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.record.schema import DataDescription
+from zoo.record.provenance import DataDescription
 
 _DIGITS = 5  # decimals to which means and deviations are compared: the digits behind differ between machines
 

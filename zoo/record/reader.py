@@ -15,7 +15,8 @@ from pydantic import TypeAdapter, ValidationError
 from zoo import moved
 from zoo.errors import ZooError
 from zoo.record.files import RECORD
-from zoo.record.schema import SCHEMA, DataDescription, Provenance, Record, Sampling
+from zoo.record.provenance import DataDescription, Provenance
+from zoo.record.schema import SCHEMA, Record, Sampling
 
 _FIRST = 1  # schema of the records made before August 2026
 # Sampling order of the models that zoo had at schema 1: its records do not contain it.
