@@ -15,8 +15,9 @@ from rich.console import Console
 from zoo.errors import CUT_OFF, ZooError
 from zoo.processes import ENDING, child_environment
 from zoo.record import Record
-from zoo.sweep import run_sweep, slurm
-from zoo.sweep.slurm import FOLDER, Slurm, Task, is_slurm, launcher_settings
+from zoo.sweep import run_sweep, slurm, slurm_queue, slurm_task
+from zoo.sweep.slurm import FOLDER, Slurm, is_slurm, launcher_settings
+from zoo.sweep.slurm_task import Task
 
 pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
 
@@ -165,8 +166,8 @@ def test_a_hundred_jobs_are_one_array_that_needs_no_sweep(place, monkeypatch):
     assert re.search(r"^srun .*--wait=0 ", script, re.M)
     launcher = Slurm(JOB, every=0)  # of a later sweep
     job = launcher.attach(jobs[41].directory)
-    assert launcher.queue.pause == slurm.RARELY
-    monkeypatch.setattr(slurm, "RARELY", 0.0)
+    assert launcher.queue.pause == slurm_queue.RARELY
+    monkeypatch.setattr(slurm_queue, "RARELY", 0.0)
     launcher.queue.refresh()
     assert (job.number, job.queued) == ("1_41", True)
     assert launcher.attach(place / "elsewhere" / jobs[41].directory.name) is None
@@ -234,8 +235,8 @@ def test_only_the_first_rank_prints_that_a_job_was_cut_off(rank, code, tmp_path,
         raise SystemExit(code)
 
     kept = {signum: signal.getsignal(signum) for signum in ENDING}
-    monkeypatch.setattr(slurm, "launch", lambda *_, **__: Run())
-    monkeypatch.setattr(slurm.os, "_exit", leave)
+    monkeypatch.setattr(slurm_task, "launch", lambda *_, **__: Run())
+    monkeypatch.setattr(slurm_task.os, "_exit", leave)
     monkeypatch.setattr(Task, "requeue", lambda self: True)
     monkeypatch.setenv("SLURM_PROCID", rank)
     try:

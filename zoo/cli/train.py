@@ -145,7 +145,7 @@ def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 
-    from zoo.sweep import objective, slurm
+    from zoo.sweep import objective, slurm, slurm_task
     from zoo.sweep.launcher import launch
 
     # Failed jobs are listed in a file of the working directory: jobs may run on other machines.
@@ -160,9 +160,9 @@ def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
         directory = Path(cfg.runtime.output_dir).absolute()
         overrides: Any = OmegaConf.to_container(cfg.overrides.task, resolve=False)
         overrides += [AGAIN] if again else []
-        if slurm.in_slurm_job():
+        if slurm_task.in_slurm_job():
             settings = cfg.launcher
-            code = slurm.Task(overrides, directory, settings.cpus_per_task, settings.max_num_timeout)()
+            code = slurm_task.Task(overrides, directory, settings.cpus_per_task, settings.max_num_timeout)()
         else:
             code = launch(overrides, directory).wait()
         if code and is_first_rank():

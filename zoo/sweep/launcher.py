@@ -262,6 +262,12 @@ def launch(
     )
 
 
+def append_to_log(directory: Path, sentence: str) -> None:
+    """Append a sentence to a run's log, whose last line the sweep prints as the reason of an end."""
+    with (directory / LOG).open("a", encoding="utf-8") as log:
+        log.write(f"zoo: {sentence}\n")
+
+
 def _of_a_job(overrides: Sequence[str]) -> list[str]:
     """Return the overrides without those of the launcher."""
     return [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]

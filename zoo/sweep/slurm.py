@@ -1,10 +1,12 @@
 """Slurm as a sweep's launcher: jobs are submitted with submitit and followed with squeue.
 
-Several jobs are one array: one call of sbatch for up to :data:`ARRAY` of them. The sweep keeps no list of its
-jobs. Slurm's queue has those that wait or run: a single job's name contains a hash of its run's directory; an
-array's is that of a folder beside the runs, where ``manifest.json`` has the directory of each task. submitit
-stores a job's exit code. So a sweep that was killed finds its jobs again, two sweeps do not submit the same
-job, and jobs need no sweep that follows them (``zoo sweep --submit``).
+Several jobs are submitted as one array, by one call of sbatch for up to :data:`ARRAY` of them.
+
+A sweep stores no list of its jobs; it finds them in Slurm's queue by their names. The name of a single job
+contains a hash of its run's directory. The name of an array is that of a folder beside the runs, whose
+``manifest.json`` lists the run of each task. submitit stores each job's exit code in a file. So a sweep that
+was killed finds its jobs again, two sweeps do not submit the same job, and jobs go on without a sweep
+(``zoo sweep --submit``).
 """
 
 from __future__ import annotations
@@ -15,38 +17,32 @@ import json
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from zoo.config.overrides import split
-from zoo.errors import CUT_OFF, STOPPED, ZooError
+from zoo.errors import CUT_OFF, ZooError
 from zoo.locks import exclusive
-from zoo.processes import ENDING, is_first_rank
 from zoo.record.files import write_atomic
-from zoo.sweep.launcher import LOG, launch
+from zoo.sweep.launcher import append_to_log
+from zoo.sweep.slurm_queue import OVER, Queue, last_line
+from zoo.sweep.slurm_task import Task
 
-FOLDER = ".submitit"  # in a run's directory, or beside the runs of an array
+FOLDER = ".submitit"  # submitit's files, in a run's directory or beside the runs of an array
 MANIFEST = "manifest.json"  # names of the runs' directories, in the order of the array's tasks
 ARRAY = 1000  # largest number of tasks of an array: below Slurm's default MaxArraySize
-MANY = 50  # jobs in the queue from which on it is asked every RARELY seconds
-RARELY = 30.0
-KEPT = 7 * 86400.0  # seconds that the files of an array that has left the queue are kept
-GRACE = 30.0  # seconds until a shared file system shows what a job wrote last
+KEPT = 7 * 86400.0  # seconds after which the files of an array that has left the queue are removed
+GRACE = 30.0  # seconds within which a shared file system shows the last files of a job to this machine
 SILENCE = 600.0  # seconds without an answer from Slurm after which a sweep ends; its jobs go on
-# Option of srun: the first rank judges alone after the others have ended. A site may let srun end it some
-# seconds later; 0 is never.
+# Option of srun: do not end a rank because others have ended, as some sites let srun do after some seconds.
+# The first rank evaluates alone, after the others have ended.
 WAIT = "--wait=0"
+# What sbatch prints when Slurm's controller does not answer.
 _UNREACHED = ("unable to contact slurm", "socket timed out", "connection refused", "zero bytes were")
-# States that a job does not leave again. In every other state that squeue reports, it waits or runs.
-OVER = {"COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"}
-OVER |= {"BOOT_FAIL", "DEADLINE", "REVOKED"}
 
 
 def check_time_limit(minutes: int, delay: int) -> None:
@@ -64,11 +60,11 @@ def check_time_limit(minutes: int, delay: int) -> None:
 
 
 class Slurm:
-    """Submits jobs and follows them.
+    """The launcher that submits jobs to Slurm and follows them in its queue.
 
     Args:
         overrides: the overrides of any job of the sweep.
-        every: seconds between two queries of the queue.
+        every: seconds between two calls of squeue.
 
     Raises:
         ZooError: this machine cannot submit jobs, or their time limit is too short.
@@ -78,7 +74,7 @@ class Slurm:
 
     @property
     def pace(self) -> float:
-        """Seconds between two looks at the files of the jobs: a sixth of those between two queries."""
+        """Seconds between two checks of the jobs: a sixth of those between two calls of squeue, at most 5."""
         return min(5.0, self.queue.pause / 6 if self.queue.pause > 1 else self.queue.pause)
 
     def __init__(self, overrides: Sequence[str], every: float = 5.0) -> None:
@@ -93,10 +89,15 @@ class Slurm:
         self.manifests: dict[Path, dict[str, str]] = {}
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Submitted | None:
-        """Submit a run, unless another sweep has; ``cpus_per_task`` takes the place of ``threads``.
+        """Submit a run, unless it is in the queue already, and return its job.
+
+        Args:
+            overrides: the run's.
+            directory: the run's.
+            threads: not used; ``hydra.launcher.cpus_per_task`` sets the threads of a job.
 
         Returns:
-            The submitted job; None while Slurm does not answer.
+            The job; None while Slurm does not answer.
 
         Raises:
             ZooError: Slurm refuses the job, or has not answered for :data:`SILENCE` seconds.
@@ -112,16 +113,16 @@ class Slurm:
                 return None
             if (submitted := self.attach(directory)) is not None:
                 return submitted
-            shutil.rmtree(folder, ignore_errors=True)  # of earlier jobs
+            shutil.rmtree(folder, ignore_errors=True)  # the files of earlier jobs
             settings = launcher_settings(overrides) | {"name": _job_name(directory)}
             numbers = self._sbatch(settings, folder, [(overrides, directory)])
         return None if numbers is None else Submitted(self.queue, directory, numbers[0], folder)
 
     def submit(self, jobs: Sequence[tuple[Sequence[str], Path]], at_a_time: int) -> bool:
-        """Submit runs that lie beside each other as arrays, those that are not in the queue.
+        """Submit as arrays those of the runs that are not in the queue.
 
         Args:
-            jobs: overrides and directory of each run.
+            jobs: overrides and directory of each run; the directories have one parent.
             at_a_time: largest number of an array's tasks that run at a time.
 
         Returns:
@@ -196,7 +197,7 @@ class Slurm:
                 self._raise_if_silent()
                 return None
             what = "a job" if len(jobs) == 1 else f"an array of {len(jobs)} jobs"
-            raise ZooError(f"Slurm refuses {what}: {_last_line(str(error))}") from None
+            raise ZooError(f"Slurm refuses {what}: {last_line(str(error))}") from None
         return [str(job.job_id) for job in submitted]
 
     def attach(self, directory: Path) -> Submitted | None:
@@ -213,7 +214,7 @@ class Slurm:
         return None
 
     def _manifest(self, folder: Path) -> Mapping[str, str]:
-        """Return the number of the task of each run of an array, by the name of its directory."""
+        """Return the index of each run's task in an array, by the name of the run's directory."""
         if folder not in self.manifests:
             try:
                 names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -223,13 +224,13 @@ class Slurm:
         return self.manifests[folder]
 
     def _shape(self, overrides: Sequence[str]) -> str:
-        """Return the settings of the launcher for a run as text; runs that share them can be one array."""
+        """Return the launcher's settings for a run as JSON; runs with equal settings can be one array."""
         return _settings_text(
             tuple(o for o in overrides if not split(o)[0].startswith(("seed", "training.", "evaluation.")))
         )
 
     def _remove_old(self, place: Path) -> None:
-        """Remove the files of arrays that have left the queue long ago."""
+        """Remove the files of arrays that are older than :data:`KEPT` and no longer in the queue."""
         for manifest in place.glob(f"*/{MANIFEST}"):
             old = time.time() - manifest.stat().st_mtime > KEPT
             if old and manifest.parent.name not in self.queue.arrays:
@@ -239,77 +240,20 @@ class Slurm:
         """Raise ZooError if Slurm has not answered for :data:`SILENCE` seconds."""
         if time.monotonic() - self.queue.last_answer > SILENCE:
             raise ZooError(
-                f"Slurm has not answered for {SILENCE / 60:.0f} minutes; what is in its queue goes on, and "
+                f"Slurm has not answered for {SILENCE / 60:.0f} minutes; the jobs in its queue go on, and "
                 "the same command submits the rest once squeue works again."
             )
 
 
-class Queue:
-    """This user's jobs in Slurm's queue, from one query for all of them.
-
-    Attributes:
-        states: state of each job by its number, ``ARRAY_TASK`` for a task of an array. Slurm forgets a job
-            some minutes after its end.
-        ids: number of each waiting or running job by its name; None while Slurm does not answer.
-        arrays: those of the waiting or running tasks of each array, by its name and the task.
-        answers: number of answers so far.
-        last_answer: time of the last answer, at first of the queue's creation; on the monotonic clock.
-        last_query: time of the last query, on the same clock.
-        pause: seconds until the next query.
-    """
-
-    def __init__(self, every: float) -> None:
-        self.every, self.pause, self.last_query, self.answers = every, every, -1e9, 0
-        self.last_answer = time.monotonic()
-        self.states: dict[str, str] = {}
-        self.ids: dict[str, str] | None = None
-        self.arrays: dict[str, dict[str, str]] = {}
-
-    def refresh_if_old(self) -> bool:
-        """Query Slurm if the last answer is old; return whether the queue is known."""
-        if time.monotonic() - self.last_query > self.pause:
-            self.refresh()
-        return self.ids is not None
-
-    def refresh(self) -> None:
-        """Query Slurm now."""
-        command = ["squeue", "--me", "--array", "--noheader", "--states=all", "--format=%i|%T|%j"]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        self.last_query = time.monotonic()
-        if answer.returncode:
-            self.back_off()
-            return
-        rows = [line.split("|", 2) for line in answer.stdout.splitlines()]
-        self.states = {number: state for number, state, _ in rows}
-        self.ids, self.arrays = {}, {}
-        for number, state, name in rows:
-            if state not in OVER:
-                self._enter(name, number)
-        self.answers += 1
-        many = len(self.ids) + sum(map(len, self.arrays.values())) > MANY
-        self.pause, self.last_answer = max(self.every, RARELY if many else 0.0), self.last_query
-
-    def add_array(self, name: str, numbers: Sequence[str]) -> None:
-        """Add an array that was submitted after the last answer."""
-        for number in numbers:
-            self._enter(name, number)
-            self.states[number] = "PENDING"
-
-    def _enter(self, name: str, number: str) -> None:
-        assert self.ids is not None
-        _, is_task, task = number.partition("_")
-        if is_task:
-            self.arrays.setdefault(name, {})[task] = number
-        else:
-            self.ids[name] = number
-
-    def back_off(self) -> None:
-        """Forget the queue and double the pause, to a minute at most: Slurm's controller does not answer."""
-        self.ids, self.pause = None, min(2 * self.pause, 60.0)
-
-
 class Submitted:
-    """A job in Slurm's queue. Only ``scancel`` ends it; :meth:`interrupt` and :meth:`kill` do nothing."""
+    """A submitted job, which outlives the sweep: only ``scancel`` ends it, :meth:`kill` does nothing.
+
+    Args:
+        queue: Slurm's queue.
+        directory: the run's.
+        number: of the job; ``ARRAY_TASK`` for a task of an array.
+        folder: where submitit stores the job's exit code.
+    """
 
     queued = True
 
@@ -319,7 +263,7 @@ class Submitted:
         self.over_since: float | None = None
 
     def poll(self) -> int | None:
-        """Return the run's exit code; :data:`CUT_OFF` if Slurm ended the job for good; None before."""
+        """Return the run's exit code, :data:`CUT_OFF` if Slurm has ended the job, None before."""
         if not self.queue.refresh_if_old() or self.answers == self.queue.answers:
             return None
         self.answers = self.queue.answers
@@ -335,12 +279,12 @@ class Submitted:
             self.over_since = time.monotonic()
         if state not in ("CANCELLED", "TIMEOUT") and time.monotonic() - self.over_since < GRACE:
             return None
-        _log(self.directory, f"Slurm's job {self.number} has ended ({state}) before its run did.")
+        append_to_log(self.directory, f"Slurm's job {self.number} has ended ({state}) before its run did.")
         return CUT_OFF
 
     def _exit_code(self) -> int | None:
-        """Return the exit code of the first rank, which submitit has stored; None if there is none."""
-        with contextlib.suppress(OSError):  # makes a shared file system refresh the folder
+        """Return the first rank's exit code, which submitit has stored in a file; None before."""
+        with contextlib.suppress(OSError):  # so that a shared file system reads the folder anew
             self.folder.chmod(self.folder.stat().st_mode)
         try:
             outcome, value = pickle.loads((self.folder / f"{self.number}_0_result.pkl").read_bytes())
@@ -348,7 +292,9 @@ class Submitted:
             return None
         if outcome == "success":
             return int(value)
-        _log(self.directory, f"Slurm's job {self.number} could not start its run: {_last_line(value)}")
+        append_to_log(
+            self.directory, f"Slurm's job {self.number} could not start its run: {last_line(value)}"
+        )
         return CUT_OFF
 
     def interrupt(self) -> None:
@@ -358,79 +304,12 @@ class Submitted:
         pass
 
 
-@dataclass(frozen=True)
-class Task:
-    """The function that Slurm runs in each task of a job: one rank of a run, in a separate process.
-
-    When the job's time is almost over, or the job is pre-empted, the run writes a checkpoint and ends, and
-    the job goes back into the queue.
-
-    Args:
-        overrides: the overrides of the run.
-        directory: the run's directory, which all nodes see.
-        threads: threads of arithmetic.
-        requeues: how often the job may start again.
-    """
-
-    overrides: list[str]
-    directory: Path
-    threads: int | None
-    requeues: int
-
-    def __call__(self) -> int:
-        """Train and return the exit code. If the job will start again, exit instead of returning."""
-        process: subprocess.Popen[bytes] | None = None
-        received: list[int] = []
-
-        def terminate(signum: int, frame: FrameType | None) -> None:
-            received.append(signum)
-            if process is not None and process.poll() is None:
-                process.terminate()
-
-        for signum in ENDING:  # in place of submitit's handler, which would not wait for the checkpoint
-            signal.signal(signum, terminate)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / LOG).open("ab") as log:
-            process = launch(self.overrides, self.directory, log, self.threads or 1, rank=True)
-        if received:
-            process.terminate()
-        code = process.wait()
-        if not received or (code >= 0 and code not in STOPPED):
-            return code
-        if not is_first_rank():
-            os._exit(0)  # another code would end the first rank (KillOnBadExit) before it requeues the job
-        if not self.requeue():
-            return code
-        os._exit(CUT_OFF)  # no result is stored: the job starts again, or Slurm knows why it does not
-
-    def requeue(self) -> bool:
-        """Put the job back into the queue, unless Slurm does; return whether it will be in the queue."""
-        number, restarts = _own_number(), int(os.environ.get("SLURM_RESTART_COUNT", "0"))
-        query = ["squeue", "--noheader", f"--jobs={number}", "--format=%T"]
-        for pause in (
-            0.0,
-            2.0,
-            4.0,
-        ):  # a controller that pre-empts many jobs may not answer
-            time.sleep(pause)
-            answer = subprocess.run(query, capture_output=True, text=True, check=False)
-            if answer.returncode == 0:
-                break
-        if answer.returncode == 0 and answer.stdout.strip() != "RUNNING":
-            return True  # it was cancelled, or is on its way into the queue
-        if restarts >= self.requeues:
-            _log(self.directory, f"Slurm's job {number} was ended by a signal, after {restarts} restarts.")
-            return False
-        answer = subprocess.run(["scontrol", "requeue", number], capture_output=True, text=True, check=False)
-        if answer.returncode:
-            _log(self.directory, f"Slurm's job {number} does not start again: {_last_line(answer.stderr)}")
-        return answer.returncode == 0
-
-
 def prepare_multirun() -> None:
-    """Make submitit ask squeue for the states of its jobs: many clusters have no accounting database.
+    """Prepare submitit for the jobs of ``zoo train -m``, which Hydra's launcher submits.
 
-    Hydra's launcher passes no options to srun, so :data:`WAIT` becomes a variable of the environment.
+    submitit then reads the states of jobs from squeue in place of sacct, since many clusters have no
+    accounting database. srun gets :data:`WAIT` as a variable of the environment, since Hydra's launcher
+    passes it no options.
     """
     from submitit.slurm.slurm import SlurmInfoWatcher, SlurmJob
 
@@ -447,11 +326,6 @@ def prepare_multirun() -> None:
             return {number: {"JobID": number, "State": state} for number, _, state in rows}
 
     SlurmJob.watcher = Watcher(delay_s=30)
-
-
-def in_slurm_job() -> bool:
-    """Return whether submitit runs this process in a job of Slurm."""
-    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 
 def is_slurm(overrides: Sequence[str]) -> bool:
@@ -484,27 +358,11 @@ def launcher_settings(overrides: Sequence[str]) -> dict[str, Any]:
 
 @cache
 def _settings_text(overrides: tuple[str, ...]) -> str:
+    """Return the launcher's settings for a run as JSON."""
     return json.dumps(launcher_settings(overrides), sort_keys=True)
-
-
-def _own_number() -> str:
-    """Return the number of this job: of its task in an array, whose own number would mean all tasks."""
-    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
-    return f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
 
 
 def _job_name(directory: Path) -> str:
     """Return a job's name in the queue: the run's id and a hash of its directory."""
     place = hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:8]
     return f"{directory.name}@{place}"
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "it does not say why."
-
-
-def _log(directory: Path, sentence: str) -> None:
-    """Append a sentence to the run's log, whose last line the sweep shows."""
-    with (directory / LOG).open("a", encoding="utf-8") as log:
-        log.write(f"zoo: {sentence}\n")
