@@ -48,7 +48,7 @@ test-slow: $(READY)
 	    { apt-get -qq update && apt-get -qq install -y $(SLURM); } > /dev/null || true
 	$(BIN)/python -m pytest -m slow
 
-# Break the most important lines one at a time; a test must notice each. About ten minutes.
+# Break the most important lines one at a time; a test must notice each.
 mutations: $(READY)
 	$(BIN)/python scripts/mutations.py --report results/mutations.md
 
@@ -79,6 +79,8 @@ bench: $(READY)
 	for name in whole jobs simulation assumptions; do \
 	    $(BIN)/python scripts/embed.py docs/scaling.md results/scaling/$$name.md || failed="$$failed $$name.md"; \
 	done; \
+	$(EMBED) docs/claims.md results/benchmarks/jacobi.md || failed="$$failed jacobi.md"; \
+	$(EMBED) docs/results.md results/benchmarks/peers/best.md || failed="$$failed best.md"; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 # The libraries that `python -m benchmarks` compares with and that nothing else needs, after `make setup`.

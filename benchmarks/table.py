@@ -1,5 +1,8 @@
 """Write results/benchmarks/table.md from the JSON files beside it: comparisons, hardware and date.
 
+Two tables for the docs are written too: jacobi.md (sequential and Jacobi sampling) and peers/best.md (whole
+models beside the fastest peer).
+
 ``x by y`` is the time of x divided by the time of y (or bytes, if stated): above 1, y takes less. Of several
 settings the least and the most are shown. Every number comes from the file that the benchmark of its name
 wrote.
@@ -198,6 +201,66 @@ def table() -> str:
     return "\n".join(text) + "\n"
 
 
+def jacobi() -> str:
+    """Return the Markdown table of sequential and Jacobi sampling; ranges are those of the seeds."""
+    groups: dict[tuple[int, int, float], list[dict[str, Any]]] = {}
+    for row in json.loads((RESULTS / "jacobi_sampling.json").read_text())["rows"]:
+        groups.setdefault((row["dim"], row["batch"], row["tolerance"]), []).append(row)
+    text = [
+        "| dimensions | batch | tolerance | sequential steps | Jacobi passes | sequential time by Jacobi's "
+        "| largest difference |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (dim, batch, tolerance), rows in groups.items():
+        steps, passes, ratio = (
+            spread([row[key] for row in rows])
+            for key in ("sequential_steps", "jacobi_passes", "sequential_by_jacobi")
+        )
+        most = max(row["largest_difference"] for row in rows)
+        text.append(f"| {dim} | {batch} | {tolerance:g} | {steps} | {passes} | {ratio} | {most:.1g} |")
+    return "\n".join(text) + "\n"
+
+
+def best() -> str:
+    """Return the Markdown table of the fastest peer's time by zoo's, a line for each case.
+
+    A cell has the least and the most over the batches and the peers that are the fastest; it is bold where
+    the interval of a batch is below 1: there a peer is faster.
+    """
+    groups: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
+    for row in json.loads((RESULTS / "peers" / "cases.json").read_text())["rows"]:
+        if row["peer"] not in ("zoo", "floor"):
+            batches = groups.setdefault(row["case"], {}).setdefault(row["task"], {})
+            fastest = batches.setdefault(row["batch"], row)
+            batches[row["batch"]] = min(fastest, row, key=lambda row: row["ratio"])
+    text = ["| case | density | training step | sampling |", "|---|---|---|---|"]
+    for case, tasks in groups.items():
+        cells = []
+        for task in TASKS:
+            rows = list(tasks.get(task, {}).values())
+            peers = " or ".join(dict.fromkeys(row["peer"] for row in rows))
+            value = spread([row["ratio"] for row in rows]) if rows else "–"
+            slower = any(row["interval"][1] < 1 for row in rows)
+            cells.append(f"{f'**{value}**' if slower else value} {peers}".rstrip())
+        text.append(f"| {case} | {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    """Return the least and the most, to three digits; one number if they are equal.
+
+    >>> spread([1280, 1280]), spread([0.786, 0.9612])
+    ('1280', '0.786 to 0.961')
+    """
+    ends = [
+        f"{value:.3g}" if isinstance(value, float) else f"{value}" for value in (min(values), max(values))
+    ]
+    return " to ".join(dict.fromkeys(ends))
+
+
+TABLES = {"table.md": table, "jacobi.md": jacobi, "peers/best.md": best}
+
 if __name__ == "__main__":
-    (RESULTS / "table.md").write_text(table())
+    for name, made in TABLES.items():
+        (RESULTS / name).write_text(made(), encoding="utf-8")
     print(table(), end="")

@@ -1,6 +1,7 @@
 """Measure how well features without training rank known corruptions and models, and write a table.
 
     python scripts/extractors.py -o results/extractors [--root FOLDER_OF_MNIST]
+    python scripts/embed.py docs/protocol.md results/extractors/table.md
 
 Corruptions: training images with growing blur, noise, cropping, loss of brightness, duplicates, and a growing
 share of images whose halves are exchanged, compared with the other real images. The table has Spearman's

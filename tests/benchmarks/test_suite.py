@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 
 import cases
 import growth
 import pytest
 import suite
 import torch
+from common import RESULTS
 
 
 def row(peer, ratio, spread=0.01, **about):
@@ -38,6 +40,12 @@ def test_the_table_names_the_best_peer_the_share_of_the_floor_and_what_is_missin
     text = suite.table(rows, [{"case": "maf", "peer": "FrEIA", "reason": "ImportError: no"}])
     assert "| maf | train | 64 | zuko | 1.20 (1.19–1.21) | nflows 1.50 | 35 % |" in text
     assert "maf: FrEIA is not measured: ImportError: no" in text
+
+
+def test_the_committed_table_is_made_from_the_committed_ratios():
+    folder = RESULTS / "peers"
+    result = json.loads((folder / "cases.json").read_text())
+    assert (folder / "table.md").read_text(encoding="utf-8") == suite.table(result["rows"], result["missing"])
 
 
 def test_a_regression_is_a_tenth_below_and_outside_of_both_intervals():

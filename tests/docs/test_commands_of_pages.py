@@ -96,15 +96,21 @@ def test_every_script_exists(arguments):
     assert (ROOT / arguments[0]).exists()
 
 
-def embedded() -> list[tuple[str, str]]:
-    """Return each page with each table that a command of the docs or of the Makefile puts into it."""
+def embedded() -> set[tuple[str, str]]:
+    """Return each page with each table that it marks, or that a command of docs or Makefile puts into it."""
     lines = [arguments for arguments in SCRIPTS if arguments[0] == "scripts/embed.py"]
     makefile = (ROOT / "Makefile").read_text()
-    lines += [["embed", *line.split()] for line in re.findall(r"^\t\$\(EMBED\) (.*)$", makefile, re.M)]
-    return [(page, table) for _, page, *tables in lines for table in tables]
+    lines += [["embed", *line.split()] for line in re.findall(r"^\t\$\(EMBED\) ([^|\n]*)", makefile, re.M)]
+    put = {(page, table) for _, page, *tables in lines for table in tables}
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return put | {
+        (str(page.relative_to(ROOT)), table)
+        for page in pages
+        for table in re.findall(r"<!-- begin: (.*) -->", page.read_text(encoding="utf-8"))
+    }
 
 
-@pytest.mark.parametrize(("page", "table"), embedded())
+@pytest.mark.parametrize(("page", "table"), sorted(embedded()))
 def test_every_embedded_table_is_the_committed_one(page, table):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert embed(text, (ROOT / table).read_text(encoding="utf-8"), table) == text
