@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def remembering(function: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
-    """Return the function that composes, which composes the same overrides of shipped files once (0.1 s).
+    """Return the function that composes, which composes the same overrides of shipped files once.
 
     What it returns is new each time. A user's ``./conf`` and a changed ``conf/`` are read each time.
     """

@@ -126,7 +126,7 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         )
         super().__init__(network)
         self.log_scale_bound = log_scale_bound
-        # a tensor: for few elements twice as fast as a Python number
+        # a tensor: faster than a Python number for few elements
         bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))
         self.register_buffer("bound", bound, persistent=False)
 

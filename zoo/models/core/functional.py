@@ -42,8 +42,8 @@ def for_convolutions(x: Tensor) -> Tensor:
 def soft_clamp(x: Tensor, bound: float | Tensor) -> Tensor:
     """Return bound * tanh(x / bound): close to ``x`` near zero, between -bound and bound everywhere.
 
-    Many values are computed as bound (2 sigmoid(2 x / bound) - 1), since torch's tanh takes four times as
-    long on a CPU; the rounding error is about one machine epsilon of ``bound``.
+    Many values are computed as bound (2 sigmoid(2 x / bound) - 1), since torch's tanh is slower on a
+    CPU; the rounding error is about one machine epsilon of ``bound``.
 
     >>> soft_clamp(torch.tensor([0.0, 100.0, -100.0]), 3.0)
     tensor([ 0.,  3., -3.])
