@@ -41,7 +41,7 @@ COUNTS = (
     SEQUENTIAL_EVALUATIONS,
     PARAMETERS,
     UPDATES,
-)  # without an error: any two unequal ones differ
+)  # known without error, so that two values differ if they are unequal
 TIMED = (LATENCY, THROUGHPUT, TRAIN_SECONDS)
 ALPHABET = string.ascii_lowercase + string.ascii_uppercase
 ONE_SEED = "n = 1: no ranks"
@@ -194,7 +194,7 @@ def rank(rows: Sequence[Entry], quantity: Quantity) -> Ranking:
     different: np.ndarray = np.less(pairwise(ranked, quantity), LEVEL)
     ordered = direction != "none"
     letters = compact_letters(different) if ordered else [""] * len(ranked)
-    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by an entry of better mean
+    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by an entry with a better mean
     rivals = ordered and len(ranked) > 1
     places = [_place(row, logs, letters[i], rivals and not beaten[i]) for i, row in enumerate(ranked)]
     others = [row for row in rows if row not in ranked]

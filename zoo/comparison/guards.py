@@ -21,9 +21,9 @@ from zoo.comparison.quantities import Quantity, metric_value
 from zoo.comparison.studies import Study
 
 FACTOR = 10.0  # a collapsed model's mean distance is over this many times the least one of the study
-FLOORS = 20.0  # and over this many times the distance of real examples, the floor
-LEAST_RECALL = 0.05  # or its mean recall is below this share of the real examples
-UNLEARNED = 50.0  # times the floor: a generator that far from the data has not learned
+FLOORS = 20.0  # and over this many times the floor, the distance of real examples from real ones
+LEAST_RECALL = 0.05  # a model with a smaller mean recall has collapsed too
+UNLEARNED = 50.0  # times the floor: a generator at a larger distance has not learned the data
 
 
 def key_of(group: Group) -> str:

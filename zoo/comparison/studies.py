@@ -109,7 +109,7 @@ class Study:
         return [g for g in self._baselines.values() if family is None or g.family == family]
 
     def standing(self, group: Group) -> tuple[int, int]:
-        """Return numbers that are least for the model with most finished seeds, then with most variations."""
+        """Return a key for sorting: many finished seeds come first, then many variations."""
         seeds = {run.record.seed for run in group.finished}
         variations = sum(len(differing(group, other)) == 1 for other in self.of(group.model))
         return -len(seeds), -variations

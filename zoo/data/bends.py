@@ -1,4 +1,4 @@
-"""Find functions with bends or jumps, such as ``|a - 1|``: straight lines between neighbours."""
+"""Find functions with bends or jumps, such as ``|a - 1|``, which consist of almost straight pieces."""
 
 from __future__ import annotations
 

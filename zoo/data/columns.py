@@ -345,7 +345,7 @@ class _Relations:
 
 
 def _relations(x: np.ndarray, columns: Sequence[int], counts: Mapping[int, Counts]) -> _Relations:
-    """Find the columns that are functions of others, or of the number of the row.
+    """Return which columns are functions of others, or of the number of the row.
 
     Args:
         x: the whole table, ``(N, D)``.
@@ -376,7 +376,7 @@ def _of_columns(columns: Sequence[int], functions: Mapping[int, Sequence[int]]) 
 
 
 def _report_functions(findings: Findings, x: np.ndarray, names: Sequence[str], relations: _Relations) -> None:
-    """Enter the columns that are functions of others as problems."""
+    """Add a problem to the findings for each column that is a function of others."""
     for j, others in relations.curved.items():
         findings.problems.append(f"column '{names[j]}' is a function of {_quoted(names, others)}")
         findings.drop.append(names[j])
@@ -394,7 +394,7 @@ def _report_functions(findings: Findings, x: np.ndarray, names: Sequence[str], r
 
 
 def _report_atom(findings: Findings, name: str, column: Counts) -> None:
-    """Enter a value that occurs too often: as a problem, or as a note if few rows have it."""
+    """Add a problem to the findings for a value that occurs too often, or a note if few rows have it."""
     most, rows = int(column.counts.argmax()), int(column.counts.sum())
     peak = atom(column)
     if column.counts[most] >= 10 and column.counts[most] / rows >= LARGEST_ATOM:

@@ -18,10 +18,10 @@ from zoo.data.bends import is_bent
 
 # Residuals of a fit by other columns, in standard deviations of the fitted column:
 DEPENDENT = 1e-5  # largest one of an exact linear function
-CLOSE = 0.05  # with a larger one, rounding is not tried as the explanation
+CLOSE = 0.05  # largest one that the rounding of the values may explain
 SMOOTH = 1e-4  # largest one of a smooth curve, in most rows
 # Sizes of a table:
-ROWS = 2000  # about so many rows, evenly spaced, are used to fit curves
+ROWS = 2000  # approximate number of rows, evenly spaced, that curves are fitted to
 MOST_FOR_POWERS, MOST_FOR_CURVES = 8, 100  # largest number of columns for polynomials, and for curves
 FEWEST_FOR_CURVES = 50  # least number of rows for any function that is not linear
 FEWEST_FOR_RANKS = 200  # least number of rows for monotone functions: in fewer, noisy copies have equal ranks
@@ -183,7 +183,7 @@ def _products(x: np.ndarray, exact: Collection[int]) -> dict[int, list[int]]:
         earlier = [i for i in range(j) if i not in found]
         steps = np.stack([rounding(x[rows, usable[i]]) / size[:, i] / std[i] for i in [*earlier, j]], 1)
         bound = np.ones(len(z))
-        for _ in range(3):  # the logarithms near 0 are inexact and count little
+        for _ in range(3):  # values near 0 have inexact logarithms, which get little weight
             terms = np.column_stack([z[:, earlier], np.ones(len(z))])
             weights = np.linalg.lstsq(terms / bound[:, None], z[:, j] / bound, rcond=None)[0]
             bound = steps @ np.abs([*weights[:-1], 1.0]) / 2 + DEPENDENT

@@ -203,13 +203,13 @@ def _read_body(
     encoding: str,
     text: io.StringIO | None = None,
 ) -> pd.DataFrame:
-    """Return the rows below the names, with numbered columns; of the text, if it is given."""
+    """Return the rows below the names, with numbered columns, from ``text`` or else from the file."""
     marks = layout.marks
     options: dict[str, Any] = {"sep": marks.separator, "decimal": marks.decimal, "thousands": marks.thousands}
     if marks.separator != SPACES:
         options["skipinitialspace"] = True
     if PANDAS < 3 and marks.decimal == "." and not marks.thousands:
-        options["float_precision"] = "round_trip"  # from version 3 on the default
+        options["float_precision"] = "round_trip"  # the default of pandas 3
     try:
         return pd.read_csv(
             path if text is None else text,

@@ -12,7 +12,7 @@ from zoo.errors import InvalidData
 
 DECIMAL = {None: None, "point": ".", "comma": ","}  # the values of data.decimal
 _WHOLE = re.compile(r"[+-]?(?:0|[1-9]\d*)")
-MANY = 50  # cells; as many decimals without trailing zeros have one of fewer than three digits
+MANY = 50  # cells: among so many decimals, one would end in 0 and be written with fewer than three digits
 
 
 def settle(marks: Marks, rows: Sequence[Sequence[str]], path: Path) -> Marks:

@@ -20,7 +20,9 @@ from zoo.record.timing import Calls
 
 TOLERANCE = 0.05  # above the canary's least time, beyond which a call is discarded
 CANARY = 384  # rows of the square matrices whose product is the canary: about a millisecond on a core
-PRODUCTS = 5  # beside a call: the least of them counts, since a lone interruption is not a busy machine
+PRODUCTS = (
+    5  # canaries beside a call; the fastest counts, so that one interruption is not taken for a busy machine
+)
 
 Canary = Callable[[], object]
 

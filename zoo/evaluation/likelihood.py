@@ -97,9 +97,9 @@ def score(
 
 
 def _estimation(model: nn.Module, x: Tensor, values: Tensor) -> dict[str, Any]:
-    """Return the details on the error of an estimated likelihood, or the reason why there are none."""
+    """Return how inexact an estimated likelihood is, for the record, or the reason why this is not known."""
     try:
-        return estimation(model, x, values, _of_batch)  # every process computes all of it
+        return estimation(model, x, values, _of_batch)  # each process computes the same
     except Unsound as error:
         return {"estimation_reason": str(error)}
 

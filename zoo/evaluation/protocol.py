@@ -34,7 +34,9 @@ from zoo.record import Metric, Protocol, Sampling
 VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
 KEPT = 1000  # samples in a run's directory, from which other metrics can be computed later
 DIAGNOSED = 1000  # test examples for a model's diagnostics
-SMALL_DIM = RANDOM["random-conv-16"]  # features that a test split must be enough for, to be the reference
+SMALL_DIM = RANDOM[
+    "random-conv-16"
+]  # a test split that is too small for so many features is not the reference
 
 
 def extractor_for(

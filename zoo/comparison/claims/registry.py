@@ -35,7 +35,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Limitation:
-    """What a verdict cannot say where its runs were short.
+    """A caution beside a claim's verdict, for runs with few updates.
 
     Attributes:
         below: number of updates; the limitation holds where no run that decides had as many.

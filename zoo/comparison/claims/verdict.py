@@ -199,7 +199,7 @@ class Decision:
 
     @property
     def limitation(self) -> Limitation | None:
-        """The rule's limitation, with its sentence filled in, where all runs that decide were so short."""
+        """The caution that the rule declares for short runs; None without one, or if a run was longer."""
         counts = [run.record.cost.updates for part in self.deciding for run in part.runs]
         updates = [count for count in counts if count is not None]
         declared = self.rule.limitation if self.rule is not None else None

@@ -82,7 +82,7 @@ def _where(run: Run) -> str:
 
 
 def _place(run: Run) -> str:
-    """Return the cluster's jobs of a run, and how many processes trained: of its segments, each once."""
+    """Return the cluster's jobs that trained a run, and their numbers of processes, each once."""
     source = run.record.provenance
     jobs = [segment.job for segment in source.segments] + [source.job]
     processes = [f"{s.processes} processes" for s in source.segments if (s.processes or 1) > 1]

@@ -25,7 +25,7 @@ def shell(title: str, body: str) -> str:
 
 @cache
 def environment(folder: Path) -> Environment:
-    """Return the settings under which a folder's templates are filled: values are escaped, none may lack."""
+    """Return Jinja's environment for a folder: values are escaped, and a missing one is an error."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,

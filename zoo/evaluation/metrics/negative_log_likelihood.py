@@ -12,7 +12,7 @@ from zoo.evaluation.base import Value, ZooMetric, joined
 
 BEYOND = 10.0  # robust deviations
 ONE_EXAMPLE = 0.1  # largest share of one example
-FEWEST = 20  # examples of which a tenth of the spread is twice an equal share; of ten, each has a tenth
+FEWEST = 20  # least number of examples for the remark: of ten, each has a tenth of the spread on average
 
 
 class NegativeLogLikelihood(ZooMetric):

@@ -159,6 +159,6 @@ def mix(weight: Tensor, x: Tensor) -> Tensor:
     weight = weight.to(x.dtype)
     if x.ndim == 2:
         return F.linear(x, weight)
-    if x.device.type == "cpu":  # a third of the time of a convolution
+    if x.device.type == "cpu":  # faster there than a convolution with a kernel of one pixel
         return torch.bmm(weight.expand(len(x), -1, -1), x.flatten(2)).view_as(x)
     return F.conv2d(x, weight[:, :, None, None])

@@ -36,7 +36,7 @@ _groups: dict[str, Any] = {}
 
 
 def _group() -> Any:
-    """Return the process group of these sums, made at the first call of all processes."""
+    """Return the process group of these sums; the first call, which all processes make, creates it."""
     if "own" not in _groups or _groups["world"] is not distributed.group.WORLD:
         _groups.update(world=distributed.group.WORLD, own=distributed.new_group())
     return _groups["own"]

@@ -1,4 +1,4 @@
-"""A value that depends on weights alone, computed once for each of their values in evaluation."""
+"""Keep what is computed from weights alone, such as masked weights, until the weights change."""
 
 from __future__ import annotations
 
@@ -21,19 +21,24 @@ class Memo(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[Any, ...], Value] | None = None  # one tuple, for threads
+        self._known: tuple[tuple[Any, ...], Value] | None = (
+            None  # replaced as one object: threads never see half of it
+        )
 
     def of(self, module: nn.Module, parameters: Sequence[Tensor], compute: Callable[[], Value]) -> Value:
         """Return ``compute()``, which depends on ``parameters`` of ``module`` alone, or its last value."""
         if module.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return compute()
-        # a plain tensor in a parameter's place is a functional call's
+        # Functional calls put plain tensors in the place of parameters, whose changes are not counted.
         if any(type(p) is not nn.Parameter or p.is_inference() for p in parameters):
             return compute()
         state = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
         known = self._known
         if known is None or known[0] != state:
-            with torch.inference_mode(False), torch.no_grad():  # for use outside of inference mode too
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+            ):  # so that the value can be used outside of inference mode too
                 known = self._known = state, compute()
         return known[1]
 

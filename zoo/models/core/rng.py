@@ -38,7 +38,10 @@ _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 
 
 class _Source:
-    """The keys of a block, or the function that computes them at the first draw, and the count of draws."""
+    """The keys from which a block draws its noise, and the number of draws so far.
+
+    The keys may be given as a function, which is called at the first draw.
+    """
 
     def __init__(self, keys: Tensor | Callable[[], Tensor], draws: int = 0) -> None:
         self._keys, self.draws = keys, draws

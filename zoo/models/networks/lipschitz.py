@@ -349,7 +349,9 @@ class LipschitzNetwork(nn.Module):
                         turned = turned.unflatten(1, (activation.copies, -1)).sum(1)
                 elif activation.copies > 1:
                     directions = directions.repeat(1, 1, activation.copies) * slope[:, None]
-                elif torch.is_grad_enabled() or directions.stride(0) == 0:  # 0: rows share their memory
+                elif (
+                    torch.is_grad_enabled() or directions.stride(0) == 0
+                ):  # with stride 0 all rows are the same memory
                     directions = directions * slope[:, None]
                 else:
                     directions *= slope[:, None]

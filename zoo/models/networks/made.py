@@ -22,7 +22,7 @@ from zoo.models.core.rng import stream
 
 Activation = Literal["relu", "tanh"]
 _ACTIVATIONS = {"relu": (torch.relu, torch.relu_), "tanh": (torch.tanh, torch.tanh_)}
-LARGE = 2**27  # multiplications of a product that takes less time in pieces
+LARGE = 2**27  # number of multiplications from which a masked product is faster in pieces, without the zeros
 _KEEP = 2**20  # largest number of values in buffers that are kept for the next sweep
 
 
