@@ -23,6 +23,7 @@ from zoo.models.core.precision import Float32Matmul
 from zoo.running.fit import TIMEOUT_MIN, check_precision, processes, strategy
 from zoo.running.spec import RunSpec
 from zoo.tracking.logger import check_logger
+from zoo.training.distributed import check_shares
 from zoo.training.module import TrainingModule
 
 
@@ -41,18 +42,20 @@ def check_run(spec: RunSpec) -> None:
 
 
 def check_model_given(spec: RunSpec, data: DataSpec) -> None:
-    """Check that the model of these data reads every setting of it that was given.
+    """Check that every ``model.*`` setting of the command line has an effect on the model of these data.
 
-    The jobs of a sweep are not checked, since a setting of it may be for some of them only.
+    The jobs of a sweep are not checked, since a sweep gives a setting to all jobs, also to those of models
+    that do not read it.
 
     Raises:
-        ZooError: it does not read one.
+        ZooError: the model does not read a setting.
     """
     if spec.sweep is None:
         factory.check_given(spec.model, data, given(spec.overrides, "model"))
 
 
 def _check_training_given(spec: RunSpec) -> None:
+    """Raise a ZooError if the command line sets a ``training.*`` setting that this training does not read."""
     module: type[TrainingModule] = class_of(spec.training, "training", TrainingModule)
     ignored = [f"training.{name}" for name in given(spec.overrides, "training") if name in module.unread]
     if ignored and spec.sweep is None:
@@ -76,20 +79,22 @@ def check_section(section: str, settings: Mapping[str, Any]) -> None:
 
 
 def check_batch(training: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
-    """Check that the batch can be divided among the processes, each of which may divide it further.
+    """Check that the global batch can be divided among the processes that the configuration names.
+
+    Args:
+        training: the section ``training``.
+        trainer: the section ``trainer``. Where it leaves the number of processes open, one is assumed.
 
     Raises:
         ZooError: it cannot.
     """
-    size, pieces, count = training.get("batch_size"), training.get("accumulate", 1), processes(trainer) or 1
-    if size is not None and int(size) % (count * int(pieces)):
-        raise ZooError(
-            f"The global batch of {int(size)} cannot be shared by {count} processes in {int(pieces)} pieces; "
-            "set training.batch_size to a multiple."
-        )
+    size = training.get("batch_size")
+    if size is not None:
+        check_shares(int(size), processes(trainer) or 1, int(training.get("accumulate", 1)))
 
 
 def _values(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a section without its ``_target_``."""
     return {key: value for key, value in settings.items() if key != "_target_"}
 
 

@@ -18,7 +18,8 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
     """Return a copy of a model whose ``update_parameters(model)`` moves its weights towards the model's.
 
     At update t = 1, 2, ... the average becomes ``d * average + (1 - d) * weights`` with
-    ``d = min(decay, (1 + t) / (10 + t))``, so that it forgets the start sooner. Buffers are copied.
+    ``d = min(decay, (1 + t) / (10 + t))``, so that the initial weights soon have no part in it. Buffers are
+    copied.
 
     Args:
         model: the model; its copy takes no gradients.
@@ -29,7 +30,11 @@ def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:
 
 
 class _Average(AveragedModel):
-    """See :func:`averaged_copy`. The host counts the updates too, so that it need not ask the device."""
+    """The copy that :func:`averaged_copy` returns.
+
+    It counts its updates in a Python number too: reading torch's counter would make the host wait for the
+    device.
+    """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         super().__init__(model)
@@ -54,7 +59,7 @@ class _Average(AveragedModel):
 
 
 def running_norms(model: nn.Module) -> list[nn.Module]:
-    """Return the layers that evaluate with averages over past batches of training: batch normalisation."""
+    """Return a model's layers of batch normalisation that keep running statistics for evaluation."""
     layers = [layer for layer in model.modules() if isinstance(layer, _NORMS)]
     return [
         layer
@@ -67,12 +72,13 @@ def running_norms(model: nn.Module) -> list[nn.Module]:
 def collect_statistics(model: nn.Module, passes: Iterable[Callable[[], object]]) -> None:
     """Set the running statistics of a model to their means over forward passes, each with a batch.
 
-    The copy of :func:`averaged_copy` has the statistics of the raw weights, which are not those of its own.
-    torch's ``update_bn`` does the same for ``nn.BatchNorm`` alone, with the whole model in training mode.
+    A copy by :func:`averaged_copy` needs this, since its buffers are copies of those of the raw weights.
+    torch's ``update_bn`` does the same, but for torch's own layers alone and with the whole model in training
+    mode.
 
     Args:
         model: the model, in evaluation mode; only its normalisation layers are put into training mode.
-        passes: functions that each send a batch through the model.
+        passes: functions, each of which makes a forward pass of one batch.
     """
     norms: list[Any] = running_norms(model)
     momenta = [norm.momentum for norm in norms]

@@ -27,7 +27,7 @@ from zoo.training.averaging import running_norms
 from zoo.training.module import TrainingModule, unpack
 
 COUNTERS = ("updates", "images_seen", "wall_seconds", "device_seconds", "update_seconds")
-STATISTICS_BATCHES = 20  # batches whose statistics stand beside averaged weights
+STATISTICS_BATCHES = 20  # batches from which batch normalisation beside averaged weights gets its statistics
 
 
 class Curves(pl.Callback):
@@ -66,7 +66,7 @@ class Curves(pl.Callback):
         self.earlier_segments = list(state_dict.get("segments", []))  # older checkpoints have none
 
     def resume(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take the seconds from a checkpoint; a trainer that resumes does so by itself."""
+        """Take over the seconds and segments of a checkpoint, before the trainer loads it in ``fit``."""
         self.load_state_dict(checkpoint["callbacks"][self.state_key])
 
     def seconds(self) -> float:
@@ -74,7 +74,7 @@ class Curves(pl.Callback):
         return self.training_seconds + self._segment()
 
     def device_seconds(self) -> float:
-        """Return the same times the devices of each segment, whose number may differ."""
+        """Return the device seconds in training: the seconds of each segment times its number of devices."""
         return self.earlier_device_seconds + self._segment() * self.devices
 
     def segments(self) -> list[dict[str, Any]]:
@@ -90,6 +90,7 @@ class Curves(pl.Callback):
         return [*self.earlier_segments, present]
 
     def _segment(self) -> float:
+        """Return the seconds of the present segment; 0 before it begins."""
         return time.perf_counter() - self.started if self.started else 0.0
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -132,22 +133,23 @@ class Curves(pl.Callback):
         }
         if self.bits_per_nat is not None and "val/nll" in row:
             row["val/bits_per_dim"] = row["val/nll"] * self.bits_per_nat
-        self.writer.append(row, to_disk="val/loss" in row)  # the checkpoint that follows must not be newer
+        self.writer.append(row, to_disk="val/loss" in row)  # on the disk before the checkpoint that follows
         for logger in trainer.loggers:
             logger.log_metrics(row, step=module.updates)
 
 
 class Progress(pl.Callback):
-    """Report the progress of the run, in ``progress.json`` and to ``show``.
+    """Writes how far the run is to ``progress.json``, and passes it to the function that shows it.
 
-    To a terminal it is reported twice a second. A job of a sweep, which shows nothing itself, reports more
-    seldom the longer it runs, every ten seconds at last: many jobs share the server that names their files.
+    With a function to show them, it does so twice a second. Without one, as in a job of a sweep, it does so
+    less and less often, down to every ten seconds: each time a file is replaced, and the server of a
+    cluster's file system does this for many jobs.
 
     Args:
         directory: the run's directory.
         label: name of the run.
-        show: function that takes each report; None for none.
-        examples: size of the training set.
+        show: function that is called with the content of ``progress.json``; None for none.
+        examples: number of training examples; 0 if unknown, and the epoch then stays 0.
     """
 
     def __init__(
@@ -179,7 +181,13 @@ class Progress(pl.Callback):
             self.report("training", pl_module, left)
 
     def report(self, phase: str, module: TrainingModule, left: float | None = None) -> None:
-        """Report a phase of the run and the seconds left of it."""
+        """Write how far the run is.
+
+        Args:
+            phase: ``training`` or ``evaluating``.
+            module: the training module, which holds the number of updates and the last loss.
+            left: seconds until training ends; None if unknown.
+        """
         epoch = module.images_seen / self.examples if self.examples else 0.0
         state = {
             "label": self.label,
@@ -198,7 +206,7 @@ class Progress(pl.Callback):
 
 
 def report_pause(seconds: float) -> float:
-    """Return the seconds between two reports of a job that has run for so long.
+    """Return the seconds between two writes of ``progress.json`` by a job that has trained for ``seconds``.
 
     >>> report_pause(3.0), report_pause(100.0), report_pause(86400.0)
     (0.5, 2.0, 10.0)
@@ -207,14 +215,15 @@ def report_pause(seconds: float) -> float:
 
 
 class SampleDistance(pl.Callback):
-    """The curve ``val/energy_distance``: how far the evaluated model's samples are from the data.
+    """Measures at each validation how far the evaluated model's samples are from the data.
 
-    It comes before :class:`Curves` and :class:`Checkpoints` in the list of callbacks. Its oscillation is
-    reported if the module has no criterion.
+    The distance is the curve ``val/energy_distance``. The record reports the oscillation of this curve where
+    the training has no validation loss. In the list of callbacks this one must come before :class:`Curves`
+    and :class:`~zoo.training.checkpoints.Checkpoints`, which write the values of a validation.
 
     Args:
-        distance: function of the model, the same in every process; NaN if a sample is not finite, which
-            leaves a gap in the curve, since samples are judged when training has ended.
+        distance: function that returns the distance for a model, the same in every process. It returns NaN if
+            a sample is not finite; the curve then has a gap, and training goes on.
     """
 
     def __init__(self, distance: Callable[[nn.Module], float]) -> None:
@@ -230,11 +239,11 @@ class SampleDistance(pl.Callback):
 
 
 class TrainingStatistics(pl.Callback):
-    """Before each validation, sets the statistics of the training set that the evaluated model uses.
+    """Computes, before each validation, the statistics of the training set that the evaluated model needs.
 
-    A model that uses statistics of the whole training set computes them. Averaged weights beside batch
-    normalisation get running statistics of their own, from 20 batches drawn from the training set, which
-    several processes divide as in training.
+    A model with a method for it gets the whole training set. A model with averaged weights and batch
+    normalisation gets running statistics that belong to the averaged weights, from :data:`STATISTICS_BATCHES`
+    random batches, of which each process takes its part as in training.
 
     Args:
         data: the data set, which every process reads as a whole.
@@ -252,7 +261,7 @@ class TrainingStatistics(pl.Callback):
             model.on_training_statistics(self._batches(max(pl_module.settings.batch_size, 1000)))
 
     def _drawn(self, module: TrainingModule) -> Iterator[Batch]:
-        """Return this process's parts of :data:`STATISTICS_BATCHES` batches, the same at each validation."""
+        """Yield this process's part of each of the random batches, which are the same at each validation."""
         n, size = len(self.data.splits["train"]), module.settings.batch_size
         generator = torch.Generator().manual_seed(0)
         for _ in range(STATISTICS_BATCHES):
@@ -268,17 +277,17 @@ class TrainingStatistics(pl.Callback):
 
 
 class CountFlops(pl.Callback):
-    """After training, counts the operations of one more update, which changes nothing.
+    """Counts, after training, the floating-point operations of one more update, made as a dry run.
 
-    Its examples are the first of the training set; runs of several processes are not counted. See
-    :func:`~zoo.models.core.flops.count_flops` for what the counter does not see.
+    The update uses the first examples of the training set and changes no weights. Runs of several processes
+    are not counted. See :func:`~zoo.models.core.flops.count_flops` for what the counter does not see.
 
     Args:
         data: the data set.
 
     Attributes:
-        flops_per_example: floating-point operations of an update by its number of examples; None if unknown.
-        reason: why they are unknown, or what the counter does not see.
+        flops_per_example: operations of an update divided by its number of examples; None if unknown.
+        reason: why the number is unknown, or what the counter does not see.
     """
 
     def __init__(self, data: DataModule) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: written at every validation and when the process must end, read once when a run resumes."""
+"""Checkpoints: callbacks that write them at each validation and before an early end, and their reader."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from zoo.training.module import TrainingModule
 
 
 class Checkpoints(pl.Callback):
-    """``last.ckpt`` at every validation and ``best.ckpt`` by the lowest validation loss, never half-written.
+    """Writes ``last.ckpt`` at each validation, and ``best.ckpt`` at the lowest validation loss so far.
 
-    Without a criterion there is no best checkpoint; the last one is then evaluated.
+    A file of these names is always whole. Without a validation loss there is no ``best.ckpt``, and the last
+    checkpoint is evaluated.
 
     Args:
         directory: where to write them.
-        about: the data that rebuild the model (its settings, the data's spec, the run's id), for the
-            checkpoint's ``zoo`` entry.
+        about: what a reader needs to rebuild the model (its settings, the data's spec, the run's id); stored
+            in the checkpoint's entry ``zoo``.
     """
 
     def __init__(self, directory: Path, about: Mapping[str, Any] | None = None) -> None:
@@ -48,16 +49,20 @@ class Checkpoints(pl.Callback):
         checkpoint.setdefault("zoo", {}).update(self.about)
 
     def save(self, trainer: pl.Trainer, better: bool = False) -> None:
-        """Write ``last.ckpt``, and the same as ``best.ckpt`` if it is better than all before.
+        """Write ``last.ckpt`` and, if it is the best so far, give the same file the name ``best.ckpt`` too.
 
-        Both are one file with two names, where the file system has hard links. Training waits: writing beside
-        it would hold one more copy in memory, and find out about a full disk only at the next validation.
+        Training waits for the write. A write in the background would need memory for one more copy, and would
+        report a full disk only at the next validation.
+
+        Args:
+            trainer: Lightning's; every process must make this call.
+            better: whether the validation loss is the lowest so far.
         """
         last, best = self.directory / LAST, self.directory / BEST
         new, copy = self.directory / f".{LAST}", self.directory / f".{BEST}"
         try:
             if trainer.is_global_zero:
-                new.unlink(missing_ok=True)  # left by a killed process, it may be the best checkpoint's file
+                new.unlink(missing_ok=True)  # a killed process left it, perhaps as a second name of best.ckpt
             trainer.save_checkpoint(new)  # every rank takes part
             if trainer.is_global_zero:
                 _to_disk(new)
@@ -73,7 +78,7 @@ class Checkpoints(pl.Callback):
 
 
 def _to_disk(file: Path) -> None:
-    """Wait until a file's content is on the disk, so that what takes its name is whole."""
+    """Wait until a file's content is on the disk, so that it is whole before it is renamed."""
     with file.open("rb") as stream:
         os.fsync(stream.fileno())
 
@@ -89,14 +94,14 @@ def _link(file: Path, name: Path) -> None:
 
 
 class CheckpointFiles(TorchCheckpointIO):
-    """Lightning's access to checkpoint files; pass it as a plugin of the trainer.
+    """The plugin through which Lightning's trainer writes and reads checkpoints.
 
-    A checkpoint is written straight to its file: Lightning would make two copies of it in memory first. A run
-    that resumes has read its checkpoint already, so ``fit(ckpt_path=...)`` takes this content and reads no
-    file.
+    It writes a checkpoint straight to its file, where Lightning would make two copies in memory first. On
+    ``fit(ckpt_path=...)`` it returns the content that the run has read before, so that the file is read once.
 
     Args:
-        checkpoint: content of the checkpoint that the run resumes from; held until the trainer takes it.
+        checkpoint: content of the checkpoint that the run resumes from; None for a run from the start. It is
+            held until the trainer asks for it.
     """
 
     def __init__(self, checkpoint: dict[str, Any] | None = None) -> None:
@@ -106,7 +111,7 @@ class CheckpointFiles(TorchCheckpointIO):
         torch.save(checkpoint, path)
 
     def release(self) -> dict[str, Any] | None:
-        """Return the content that is held, and hold it no longer."""
+        """Return the content that this plugin holds, and drop its reference to it."""
         checkpoint, self.checkpoint = self.checkpoint, None
         return checkpoint
 
@@ -114,12 +119,13 @@ class CheckpointFiles(TorchCheckpointIO):
         checkpoint = self.release()
         if checkpoint is None:
             return super().load_checkpoint(path, *args, **kwargs)
-        # An optimiser on the CPU keeps the tensors that it is given, and with one of them the whole mapping.
+        # An optimiser on the CPU keeps the tensors of its state; uncopied, they would keep the whole mapped
+        # file.
         return checkpoint | {"optimizer_states": _copied(checkpoint.get("optimizer_states", []))}
 
 
 def _copied(value: Any) -> Any:
-    """Return a nested value with copies of its tensors."""
+    """Return a copy of a nested value, its tensors copied too."""
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, dict):
@@ -128,9 +134,9 @@ def _copied(value: Any) -> Any:
 
 
 class Ending(pl.Callback):
-    """Ends training with a checkpoint after SIGTERM, or after Slurm's signal before a time-out.
+    """Ends training with a checkpoint after SIGTERM or Slurm's signal before a time limit.
 
-    The update in progress is finished first; several processes all end after the same update.
+    The update in progress is finished first. Several processes all end after the same update.
 
     Args:
         checkpoints: the callback that writes checkpoints.
@@ -140,8 +146,8 @@ class Ending(pl.Callback):
         self.checkpoints = checkpoints
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # These replace Lightning's handlers, one of which would start a collective operation at a moment when
-        # the other processes may not join it. Lightning restores the previous handlers.
+        # Replaces Lightning's handlers, one of which starts a collective operation at once, in which the
+        # other processes may not take part. Lightning restores the handlers from before training.
         assert isinstance(pl_module, TrainingModule)
         module = pl_module
 

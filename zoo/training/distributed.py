@@ -1,16 +1,15 @@
-"""Several processes train one model as a single process would.
+"""Training by several processes, whose updates are those that one process would make.
 
 Lightning's DDPStrategy averages the gradients while the backward pass still runs, a bucket of parameters at a
-time. It wraps the training module, which may compute its losses by any method of the model and go backward
-any number of times an update: each :meth:`~zoo.training.module.TrainingModule.manual_backward` ends
-with gradients that are means over all processes.
+time. It wraps the whole training module. So a loss may call any method of the model, and an update may make
+several backward passes: after each :meth:`~zoo.training.module.TrainingModule.manual_backward`, the gradients
+are means over all processes.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -22,20 +21,20 @@ import torch
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 
-from zoo.errors import CUT_OFF, ZooError
+from zoo.errors import CUT_OFF, LOST, ZooError, tell
 from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
 
 FIND_UNUSED = "ddp_find_unused_parameters_true"  # Lightning's name of a strategy
-GRACE = 15.0  # seconds for a job that lost a rank to end by itself
+GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
 
 
 class Averaging(DDPStrategy):
-    """Lightning's strategy, with zoo's settings.
+    """Lightning's strategy for several processes (DDP), with the settings that zoo's training needs.
 
     Args:
-        find_unused: whether a backward pass may leave weights without a gradient, as with several players;
-            each pass then looks for them.
+        find_unused: whether a backward pass may leave weights without a gradient, as in adversarial training.
+            DDP then searches for such weights in each pass, which takes time.
         more: arguments of Lightning's strategy.
     """
 
@@ -52,12 +51,12 @@ class Averaging(DDPStrategy):
         assert self.model is not None
         if any(p.requires_grad for p in self.model.parameters()):
             super().configure_ddp()
-        else:  # there is nothing to average
+        else:  # DDP refuses a model without weights to train
             same_weights(self.model)
 
 
 def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None]:
-    """Return a context in which backward passes of the training module add up gradients and average none."""
+    """Return a context in which backward passes only add up this process's gradients, without averaging."""
     if world_size() == 1:
         return nullcontext()
     strategy = module.trainer.strategy
@@ -65,13 +64,16 @@ def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None
 
 
 def check_gradients(module: pl.LightningModule) -> None:
-    """Check that the last backward pass has reached all weights, and so has averaged all gradients.
+    """Check that the last backward pass has given every weight a gradient.
+
+    DDP averages the gradients only when it has those of all weights, unless its strategy searches for weights
+    without one.
 
     Args:
-        module: the training module, with its model and all else that the strategy has wrapped.
+        module: the training module that DDP has wrapped.
 
     Raises:
-        ZooError: it has not, and the strategy does not look for such weights.
+        ZooError: a weight has no gradient, and the strategy does not search for such weights.
     """
     if world_size() == 1:
         return
@@ -87,10 +89,13 @@ def check_gradients(module: pl.LightningModule) -> None:
 
 
 def start_ranks(strategy: Strategy) -> None:
-    """Start the other processes of this machine with this one's command, unless a launcher has started all.
+    """Start the other ranks of this machine; this process becomes its rank 0.
 
-    Lightning then takes this process for one of them, by ``LOCAL_RANK``. Its own launcher would kill a job
-    that has lost a process before it can say why it ends.
+    Each rank is a process with the same command as this one. Nothing is started for a run of one process, or
+    where torchrun, Slurm or the like has started all ranks.
+
+    Lightning's own launcher is not used: when a rank fails, it kills the job before rank 0 can write the
+    reason. It starts no ranks once ``LOCAL_RANK`` is set.
     """
     if not isinstance(strategy, Averaging) or strategy.cluster_environment is None:
         return
@@ -113,18 +118,21 @@ def start_ranks(strategy: Strategy) -> None:
 
 
 def _watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End the job when a rank has failed and rank 0 does not notice it, since it waits for that rank."""
+    """End this process some seconds after one of the other ranks has failed.
+
+    Rank 0 may be waiting for that rank in a collective operation, and would wait until its time limit.
+    """
     while all(process.poll() in (None, 0) for process in others):
         time.sleep(0.5)
     time.sleep(GRACE)
     for process in others:
         process.kill()
-    print("zoo: Another process of this run was lost.", file=sys.stderr, flush=True)
+    tell(LOST)
     os._exit(CUT_OFF)
 
 
 class Agreement(pl.Callback):
-    """Checks before training that all processes have the same configuration and that their number is right.
+    """Checks before training that the number of processes is right and that they have one configuration.
 
     Args:
         config_hash: hash of this process's configuration.
@@ -142,11 +150,7 @@ class Agreement(pl.Callback):
                 f"trainer.num_nodes), but {count} are running; start as many as configured."
             )
         batch_size, pieces = pl_module.settings.batch_size, pl_module.settings.accumulate
-        if batch_size % (count * pieces):
-            raise ZooError(
-                f"The global batch of {batch_size} cannot be shared by {count} processes in {pieces} pieces; "
-                "set training.batch_size to a multiple."
-            )
+        check_shares(batch_size, count, pieces)
         if count == 1:
             return
         mine = torch.tensor(
@@ -163,11 +167,32 @@ class Agreement(pl.Callback):
             )
 
 
-def share_cores(processes: int) -> None:
-    """Give this process its part of the cores that the job may use, unless ``OMP_NUM_THREADS`` is set.
+def check_shares(batch_size: int, processes: int, pieces: int) -> None:
+    """Check that a global batch can be divided evenly among processes, each of which divides its share.
 
     Args:
-        processes: number of processes on this machine, which inherit the variable if there are several.
+        batch_size: examples of the global batch.
+        processes: number of processes.
+        pieces: pieces of each process's share (``training.accumulate``).
+
+    Raises:
+        ZooError: it cannot.
+    """
+    if batch_size % (processes * pieces):
+        raise ZooError(
+            f"The global batch of {batch_size} cannot be shared by {processes} processes in {pieces} pieces; "
+            "set training.batch_size to a multiple."
+        )
+
+
+def share_cores(processes: int) -> None:
+    """Set the number of torch's threads to this process's share of the cores that the job may use.
+
+    Does nothing where ``OMP_NUM_THREADS`` is set. For several processes it sets this variable, which the
+    ranks that this process starts inherit.
+
+    Args:
+        processes: number of the job's processes on this machine.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
@@ -179,7 +204,7 @@ def share_cores(processes: int) -> None:
 
 
 def wait() -> None:
-    """Wait until every process has made this call."""
+    """Wait until every process has called this function."""
     if world_size() > 1:
         distributed.barrier()
 
@@ -192,9 +217,13 @@ def same_weights(module: nn.Module) -> None:
 
 
 def mean_of_parts(parts: Sequence[Tensor], device: torch.device) -> float | None:
-    """Return the mean of the values ``(N,)`` in the parts of all processes; None if there are no values.
+    """Return the mean of all values of all processes; None if there are none.
 
-    Every value counts the same, however the processes share them; a process may have none.
+    Every value counts the same, however the values are divided among the processes.
+
+    Args:
+        parts: this process's values, as vectors of any length; it may have none.
+        device: where the sums are reduced.
     """
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for values in parts:
@@ -205,7 +234,7 @@ def mean_of_parts(parts: Sequence[Tensor], device: torch.device) -> float | None
 
 
 def largest(value: float, device: torch.device) -> float:
-    """Return the largest value of any process."""
+    """Return the largest of the processes' values; every process must call this function."""
     if world_size() == 1:
         return value
     maximum = torch.tensor(value, device=device)
@@ -214,5 +243,5 @@ def largest(value: float, device: torch.device) -> float:
 
 
 def any_of(flag: bool, device: torch.device) -> bool:
-    """Return whether the flag is true in any process; all of them must make this call."""
+    """Return whether the flag is true in any process; every process must call this function."""
     return largest(float(flag), device) > 0

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 OptimizerName = Literal["adam", "adamw", "adamax", "adagrad", "adadelta", "rmsprop", "sgd"]
 
 
-# Where Adam is always fused into few kernels, which decide on the device whether to make the step.
+# Kinds of device on which Adam is always fused: a few kernels update all weights, and they can skip the step
+# by a flag on the device.
 FUSED_ON = {"cuda"}
 
 
@@ -39,12 +40,15 @@ class Optimizer:
     eps: float | None = None
 
     def build(self, parameters: Iterable[nn.Parameter], fused: bool = True) -> torch.optim.Optimizer:
-        """Return the optimiser of these parameters; each group keeps its rate as ``base_lr`` too.
+        """Return the optimiser of these parameters.
+
+        Each of its groups stores the learning rate as ``base_lr`` too, which the schedule's factor
+        multiplies.
 
         Args:
             parameters: the parameters.
-            fused: on a CPU, let Adam and AdamW update all parameters in one operation in place of a loop over
-                them, which takes less time and rounds otherwise. On a GPU they always do.
+            fused: whether Adam and AdamW on a CPU update all parameters in one operation in place of a loop
+                over them. That is faster, and rounds differently. On a GPU they always do so.
         """
         parameters = list(parameters)
         first, second = self.betas
@@ -67,7 +71,7 @@ class Optimizer:
             if fused:
                 common["fused"] = True
             optimizer = adam(parameters, betas=(first, second), **common)
-            if fused:  # fused updates do not count as changes, which spectral norms and memos look for
+            if fused:  # spectral norms and caches watch the version of a weight, which a fused update leaves
                 optimizer.register_step_post_hook(
                     lambda *_: torch.autograd.graph.increment_version(parameters)
                 )
@@ -77,13 +81,13 @@ class Optimizer:
 
 
 def step_if_finite(optimizer: Any, norm: Tensor) -> None:
-    """Make an optimiser's step if the norm of its gradients is finite, else leave weights and state.
+    """Make an optimiser's step, unless the norm of its gradients is infinite or NaN.
 
-    A fused Adam decides by itself, on the device. For others the host waits for the norm.
+    A fused Adam checks the norm on the device. For the others, the host waits until the norm is known.
 
     Args:
         optimizer: torch's optimiser, or Lightning's around one.
-        norm: a scalar.
+        norm: norm of the gradients, a scalar.
     """
     inner = getattr(optimizer, "optimizer", optimizer)
     if isinstance(inner, torch.optim.Adam) and all(group.get("fused") for group in inner.param_groups):

@@ -1,4 +1,4 @@
-"""The values of updates, on their way from the device to the host."""
+"""The values that an update logs: averaged over the processes and copied from the device to the host."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import Tensor, distributed
 
 from zoo.ranks import world_size
 
-# Where the host need not wait for an update's values before it makes the next one.
+# Kinds of device on which the host may start the next update before it has the values of the last one.
 LATE = {"cuda"}
 
 
 @dataclass(frozen=True)
 class Values:
-    """The values of an update on the host, means over all processes.
+    """The values of one update as Python numbers, means over all processes.
 
     Attributes:
-        logged: values by name.
-        norms: gradient norm of each optimiser step before clipping, with the name of the player.
-        signalled: whether any process was asked to end before it.
+        logged: the values to log, by name.
+        norms: gradient norm before clipping of each optimiser step, with the name of the player that made it.
+        signalled: whether any process had received a signal to end when the update was made.
     """
 
     logged: dict[str, float]
@@ -30,13 +30,16 @@ class Values:
 
 
 class Report:
-    """The values of an update, which one collective operation averages and one copy brings to the host.
+    """The values of one update while they are computed; :meth:`read` waits for them and returns them.
+
+    The constructor starts one collective operation, which averages all values over the processes, and one
+    copy of the means to the host.
 
     Args:
         update: number of the update, from 1.
-        logged: values by name.
-        norms: gradient norms with the names of the players.
-        signalled: whether this process was asked to end.
+        logged: the values to log, by name: scalars on the device.
+        norms: gradient norm of each optimiser step, with the name of its player.
+        signalled: whether this process has received a signal to end.
     """
 
     def __init__(
@@ -56,7 +59,7 @@ class Report:
         self._host = _to_host(values)
 
     def read(self) -> Values:
-        """Return the values; wait for them if the device has not come so far."""
+        """Return the values, as soon as the device has computed them and they are on the host."""
         values = self._host()
         count = len(self.names) + len(self.players)
         signalled = self.signalled if len(values) == count else values[-1] > 0
@@ -67,9 +70,12 @@ class Report:
 
 
 def _to_host(values: Tensor) -> Callable[[], list[float]]:
-    """Start a copy of values to the host; return the function that waits for its end and returns them."""
+    """Start copying a vector to the host; return a function that waits for the copy and returns the values.
+
+    On a CPU nothing is copied, and the function only reads the vector.
+    """
     if values.device.type != "cuda":
-        return values.tolist  # type: ignore[no-any-return, unused-ignore]  # torch has no type for it
+        return values.tolist  # type: ignore[no-any-return, unused-ignore]  # torch gives tolist no type
     host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
     host.copy_(values, non_blocking=True)
     copied = torch.cuda.Event()
