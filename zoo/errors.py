@@ -39,12 +39,12 @@ CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again late
 STOPPED = {CUT_OFF, 120, 130, 143}
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-_NO_FILES = (  # a network's file system that is gone for a while, or was mounted anew
+_NO_FILES = (  # errors of a network file system that does not answer or was mounted anew
     *(errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENOLCK),
     *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
 )
 LOST = "Another process of this run was lost."
-_DISTRIBUTED = "torch.distributed"  # home of the errors of NCCL, gloo and the store of a process group
+_DISTRIBUTED = "torch.distributed"  # module of the errors of NCCL, gloo and the process group's store
 _NO_CONNECTION = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE)
 _LOST = (
     *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused"),
@@ -52,8 +52,8 @@ _LOST = (
     *("Watchdog caught collective operation timeout", "NCCL communicator was aborted", "NCCL error"),
 )
 _PORT = ("EADDRINUSE", "Address already in use")
-# Faults of the device, most of which the driver logs as an "Xid". A kernel's own fault may look the same; a
-# run that meets it at every attempt fails (see zoo.record.attempts).
+# Faults of a device, most of which the driver logs as an "Xid". A mistake in a CUDA kernel may look the same;
+# a run that ends with it at every attempt counts as failed (see zoo.record.attempts).
 _NO_DEVICE = (
     *("uncorrectable ecc error", "unspecified launch failure", "the launch timed out", "gpu is lost"),
     *("hardware stack error", "busy or unavailable", "cuda error: unknown error", "nvlink"),
@@ -71,11 +71,10 @@ def cut_off(error: BaseException) -> str | None:
     if isinstance(error, CutOff):
         return message
     is_runtime = isinstance(error, RuntimeError)
-    if isinstance(error, MemoryError) or (
+    is_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    if is_memory or (
         (is_runtime or isinstance(error, ImportError)) and any(text in message.lower() for text in _NO_MEMORY)
     ):
-        return "The memory ran out; give it more, or lower training.batch_size."
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return "The memory ran out; give it more, or lower training.batch_size."
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         return f"The disk is full or broken ({error.strerror}); make room."
@@ -97,14 +96,14 @@ def cut_off(error: BaseException) -> str | None:
 
 
 def _is_distributed(error: BaseException) -> bool:
-    """Return whether torch.distributed raised the error. By name, since this imports no torch."""
+    """Return whether torch.distributed raised the error, by the name of its class: this imports no torch."""
     return any(
         (kind.__module__, kind.__name__) == (_DISTRIBUTED, "DistError") for kind in type(error).__mro__
     )
 
 
 def tell(sentence: str) -> None:
-    """Print a sentence to the standard error for a person; a log on a full disk is no error."""
+    """Print a sentence to standard error, if it can be written: a log may be on a full disk."""
     with contextlib.suppress(OSError):
         print(f"zoo: {sentence}", file=sys.stderr)
 

@@ -1,11 +1,13 @@
-"""The lock of a directory, in which one process works at a time, on whatever machine and file system.
+"""The lock of a run's directory: one process holds it at a time, on any machine and file system.
 
-The kernel's lock (``flock``) comes first: it is free of races, and released when its process ends. Some file
-systems have none (Lustre mounted with ``noflock``), and on others it holds within one machine only (Lustre
-with ``localflock``, BeeGFS by default). So the holder also creates an *owner file* beside the lock, with a
-number one higher than the last, and renews its time stamp. Only one process can create a file of that number.
-Another process takes over when the time stamp says that it was released, when the kernel knows that the owner
-has ended, or when the time stamp has not been renewed for :data:`STALE` seconds.
+A process first takes the kernel's lock (``flock``), which has no races and is released when the process ends.
+But some file systems have no such lock (Lustre mounted with ``noflock``), and on others it works within one
+machine only (Lustre with ``localflock``, BeeGFS by default). So the holder also creates an *owner file*
+beside the lock. Its name ends with a number one higher than that of the last owner file, and only one process
+can create a file of a name. The holder renews the file's time stamp every :data:`BEAT` seconds.
+
+Another process takes over in three cases: the time stamp is :data:`FREE`, which marks a release; the kernel
+shows that the owner has ended; or the time stamp is older than :data:`STALE` seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import fcntl
 import json
 import os
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -27,22 +28,23 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from zoo.errors import CUT_OFF
+from zoo.errors import CUT_OFF, tell
 from zoo.processes import is_first_rank
 
 LOCK = ".lock"
 BEAT = 15.0  # seconds between two renewals of the owner's time stamp
 STALE = 120.0  # seconds without a renewal after which the owner counts as gone
 FREE = 0.0  # time stamp of an owner that has released the lock
-PACE = 1.0  # seconds between two looks at another owner
+PACE = 1.0  # seconds between two checks of whether another owner is gone
+# Errors of flock on a file system that has no locks.
 _ABSENT = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Lock a run's directory; another process that wants to train the same run waits here.
+    """Hold the lock of a run's directory during the block; wait for it while another process has it.
 
-    Only the first rank takes the lock. It is released when the process ends, however that happens.
+    Only the first rank takes the lock. It is released even if the process is killed.
     """
     if not is_first_rank():
         yield
@@ -53,7 +55,11 @@ def lock(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive(file: Path) -> Iterator[None]:
-    """Hold the lock of this name; wait until no other process does."""
+    """Hold a lock during the block; wait for it while another process has it.
+
+    Args:
+        file: the file of the lock; owner files are made beside it.
+    """
     with file.open("w", encoding="utf-8") as stream:
         flocked = _flock(stream, fcntl.LOCK_EX)
         owner = _take(file, flocked)
@@ -65,12 +71,12 @@ def exclusive(file: Path) -> Iterator[None]:
         finally:
             ended.set()
             heart.join(BEAT)
-            with contextlib.suppress(OSError):  # its directory is gone, as that of a refused run
-                os.utime(owner.path(file), (FREE, FREE))  # which a full disk allows, too
+            with contextlib.suppress(OSError):  # the directory of a refused run has been removed
+                os.utime(owner.path(file), (FREE, FREE))  # works on a full disk too
 
 
 def is_locked(directory: Path) -> bool:
-    """Return whether a process is at work in a run's directory."""
+    """Return whether a process holds the lock of a run's directory."""
     file = directory / LOCK
     try:
         with file.open("r", encoding="utf-8") as stream:
@@ -84,20 +90,20 @@ def is_locked(directory: Path) -> bool:
 
 
 def has_flock(directory: Path) -> bool:
-    """Return whether the file system of a directory has locks of the kernel, of one machine at least."""
+    """Return whether a directory's file system has the kernel's lock, be it within one machine only."""
     with tempfile.NamedTemporaryFile(dir=directory, prefix=".flock.") as stream:
         return _flock(stream, fcntl.LOCK_EX)
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Who holds, or held, a lock.
+    """The content of an owner file: the process that holds a lock, or held it.
 
     Attributes:
-        number: of the owner file; the highest one counts.
-        about: its content: ``host``, and ``boot``, ``namespace``, ``pid`` and ``began``, by which a process
-            is known on one machine. Empty while the file is being written.
-        renewed: its time stamp, by the clock of the file system, in seconds; :data:`FREE` after its release.
+        number: at the end of the file's name; the owner with the highest number counts.
+        about: the process, as :func:`this_process` describes it. Empty while the file is being written.
+        renewed: time stamp of the file in seconds, by the clock of the file system; :data:`FREE` after the
+            release.
     """
 
     number: int
@@ -105,16 +111,15 @@ class Owner:
     renewed: float
 
     def path(self, file: Path) -> Path:
-        """Return the owner file of a lock."""
+        """Return the path of this owner's file, beside the file of the lock."""
         return file.with_name(f"{file.name}.{self.number}")
 
     def is_gone(self, file: Path, flocked: bool) -> bool:
-        """Return whether another process may take over.
+        """Return whether the owner has released the lock or has ended, so that another process may take over.
 
         Args:
-            file: the lock.
-            flocked: whether the asking process has the kernel's lock; the owner is gone then if it was a
-                process of the same machine.
+            file: the file of the lock.
+            flocked: whether this process has the kernel's lock. An owner on the same machine has then ended.
         """
         if self.renewed == FREE:
             return True
@@ -124,13 +129,13 @@ class Owner:
                 return True
             if self.about.get("namespace") == here["namespace"]:
                 return _began(self.about["pid"]) != self.about["began"]
-        if time.time() - self.renewed < STALE / 2:  # without a look at the file system's clock
+        if time.time() - self.renewed < STALE / 2:  # spares a file that reads the file system's clock
             return False
         return _clock(file.parent) - self.renewed > STALE
 
 
 def _flock(stream: IO[Any], operation: int) -> bool:
-    """Take the kernel's lock; return False if the file system has none.
+    """Take the kernel's lock on an open file; return False if the file system has no such lock.
 
     Raises:
         BlockingIOError: another process holds it, and the operation does not wait.
@@ -145,17 +150,14 @@ def _flock(stream: IO[Any], operation: int) -> bool:
     return True
 
 
-@cache  # once
+@cache  # warns once
 def _warn(reason: str) -> None:
-    print(
-        f"zoo: This file system has no locks ({reason}); files with a heartbeat take their place.",
-        file=sys.stderr,
-    )
+    tell(f"This file system has no locks ({reason}); files with a heartbeat take their place.")
 
 
 def _take(file: Path, flocked: bool) -> Owner:
-    """Create the next owner file as soon as its last owner is gone."""
-    number = 0  # known to be taken, even if the file system still shows an older list of files
+    """Wait until the last owner is gone, then create the next owner file and return its owner."""
+    number = 0  # the highest number known to be in use; the file system may show an outdated list of files
     while True:
         last = _latest(file, number)
         if last is not None and not last.is_gone(file, flocked):
@@ -173,7 +175,7 @@ def _take(file: Path, flocked: bool) -> Owner:
             raise
         others = [other for other in _numbers(file) if other != owner.number]
         for other in others:
-            if other > owner.number:  # this process saw an old list
+            if other > owner.number:  # another process was first: the list of files was outdated
                 owner.path(file).unlink(missing_ok=True)
                 number = other
                 break
@@ -183,11 +185,11 @@ def _take(file: Path, flocked: bool) -> Owner:
 
 
 def _latest(file: Path, at_least: int = 0) -> Owner | None:
-    """Return the owner of the highest number; None if there never was one."""
+    """Return the owner with the highest number, at least ``at_least``; None if it has no file."""
     number = max([at_least, *_numbers(file)])
     path = file.with_name(f"{file.name}.{number}")
     try:
-        with path.open(encoding="utf-8") as stream:  # opening makes a network's file system look again
+        with path.open(encoding="utf-8") as stream:  # opening refreshes the time stamp
             renewed, text = os.fstat(stream.fileno()).st_mtime, stream.read()
     except FileNotFoundError:
         return None
@@ -205,15 +207,16 @@ def _numbers(file: Path) -> list[int]:
 
 
 def _renew(file: Path, owner: Owner, ended: threading.Event) -> None:
-    """Renew the owner's time stamp until the lock is released; end the process if another has taken it."""
+    """Renew the time stamp of an owner file until the lock is released.
+
+    Ends this process if another one has taken over the lock.
+    """
     while not ended.wait(BEAT):
         with contextlib.suppress(OSError):
             if max(_numbers(file), default=owner.number) > owner.number and not ended.is_set():
-                print(
-                    f"zoo: Another process has taken over {file.parent}, since this one has not renewed its "
-                    f"lock for {STALE:.0f} s; it ends here.",
-                    file=sys.stderr,
-                    flush=True,
+                tell(
+                    f"Another process has taken over {file.parent}, since this one has not renewed its lock "
+                    f"for {STALE:.0f} s; it ends here."
                 )
                 os._exit(CUT_OFF)
             os.utime(owner.path(file))
@@ -229,7 +232,11 @@ def _clock(directory: Path) -> float:
 
 
 def this_process() -> dict[str, Any]:
-    """Return what an owner file says about this process."""
+    """Return what identifies this process, as an owner file holds it.
+
+    ``boot``, ``namespace``, ``pid`` and ``began`` tell it from all other processes of its machine; ``boot``
+    is None where the kernel does not give them. ``host`` is for a person who reads the file.
+    """
     boot: str | None = None
     namespace: str | None = None
     try:
@@ -248,7 +255,7 @@ def this_process() -> dict[str, Any]:
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process of this machine began, in ticks since the start of the machine; None if gone."""
+    """Return the start time of a process of this machine, in clock ticks since boot; None if it has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,8 +1,8 @@
 """The attempts at a run: where and when each began, how far it came and why it ended.
 
-An attempt that its environment cuts off is resumed by the same command. One that meets the same end again and
-again would be resumed for ever, so a run that is cut off :data:`LIMIT` times without a new checkpoint counts
-as failed, with this history as the reason.
+A run that its environment cuts off is resumed by the same command. A run that is cut off at the same place
+each time would be resumed without end. So a run that is cut off :data:`LIMIT` times without a new checkpoint
+counts as failed, and its record gives these attempts as the reason.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 
 from zoo.record.files import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, write_atomic
 
-LIMIT = 3
+LIMIT = 3  # attempts without a new checkpoint after which a run counts as failed
 CUT_OFF, INTERRUPTED, KILLED, FAILED = "cut off", "interrupted", "killed", "failed"
-_WITHOUT_A_WORD = "it was killed, or its machine was lost"
+_NO_REASON = "it was killed, or its machine was lost"
 
 
 @dataclass
@@ -31,8 +31,8 @@ class Attempt:
     Attributes:
         host: name of the first rank's machine.
         started_at: time in UTC, ISO 8601.
-        slurm_job: number of its job in Slurm's queue.
-        checkpoint: time stamp (ns) of the checkpoint that it began with; None without one.
+        slurm_job: number of its job in Slurm's queue; None outside Slurm.
+        checkpoint: time stamp (ns) of the checkpoint that it resumed from; None without one.
         ended_at: time in UTC, ISO 8601; None while it runs.
         end: ``cut off`` by its environment, ``interrupted`` by a person or a signal, ``killed`` before it
             could write why, or the status of the run's record; None while it runs.
@@ -50,17 +50,19 @@ class Attempt:
     updates: int | None = None
 
     def __str__(self) -> str:
-        """Return when, where, how far and why, in one phrase."""
+        """Return start, machine, last update and reason of the end as one phrase."""
         how_far = "" if self.updates is None else f" at update {self.updates}"
         reason = (self.reason or self.end or "").rstrip(".")
         return f"{self.started_at[:16].replace('T', ' ')} on {self.host}{how_far}: {reason}"
 
 
 class Attempts:
-    """The attempts at the run in a directory; the caller holds the lock of the directory.
+    """The attempts at the run in a directory, as ``attempts.json`` stores them.
+
+    The caller holds the lock of the directory. A damaged file counts as empty.
 
     Args:
-        directory: the run's. A damaged file counts as none.
+        directory: the run's.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -72,7 +74,7 @@ class Attempts:
         """Add an attempt that begins now.
 
         Args:
-            anew: whether the run is made anew, so that its earlier attempts do not count.
+            anew: whether the run is made anew; its earlier attempts are then removed.
         """
         file = self.directory / ATTEMPTS
         self._before = file.read_bytes() if file.exists() else None
@@ -85,30 +87,39 @@ class Attempts:
         self.write()
 
     def withdraw(self) -> None:
-        """Restore the file as it was before :meth:`begin`: the run was refused."""
+        """Restore the file as it was before :meth:`begin`, for a run that is refused."""
         if self._before is None:
             (self.directory / ATTEMPTS).unlink(missing_ok=True)
         else:
             write_atomic(self.directory / ATTEMPTS, self._before)
 
-    def close(self, end: str = KILLED, reason: str = _WITHOUT_A_WORD) -> bool:
-        """Enter the end of the last attempt if it could not do so itself; return whether that was so."""
+    def close(self, end: str = KILLED, reason: str = _NO_REASON) -> bool:
+        """Enter the end of the last attempt if it has none, because its process was killed.
+
+        Args:
+            end: how it ended, see :class:`Attempt`.
+            reason: why, in a sentence.
+
+        Returns:
+            Whether the attempt had no end yet.
+        """
         if not self.attempts or self.attempts[-1].end is not None:
             return False
         self.end(end, reason, _progress(self.directory))
         return True
 
     def end(self, end: str, reason: str | None, updates: int | None) -> None:
-        """Enter how the last attempt has ended; on a full disk nothing is entered."""
+        """Enter how, why and at which update the last attempt has ended. On a full disk the file stays."""
         last = self.attempts[-1]
         last.end, last.reason, last.updates, last.ended_at = end, reason, updates, _now()
         with contextlib.suppress(OSError):
             self.write()
 
     def give_up(self) -> str | None:
-        """Return why the run counts as failed; None unless it was cut off too often without a checkpoint.
+        """Return why the run counts as failed; None if it does not.
 
-        The last attempt then ends as failed, so that a later command counts anew.
+        It does after :data:`LIMIT` attempts that were cut off without a new checkpoint. The last attempt is
+        then entered as failed, so that the next command starts to count anew.
         """
         vain = self.in_vain()
         if len(vain) < LIMIT:
@@ -119,9 +130,9 @@ class Attempts:
         return f"This run was cut off {len(vain)} times without a new checkpoint: {history}."
 
     def in_vain(self) -> list[Attempt]:
-        """Return the latest attempts that were cut off or killed and have left no new checkpoint.
+        """Return the last attempts in a row that were cut off or killed and left no new checkpoint.
 
-        Those that a person or a signal has interrupted say nothing about the run and are passed over.
+        Attempts that a person or a signal has interrupted are left out: that is no fault of the run.
         """
         now, vain = _checkpoint(self.directory), list[Attempt]()
         for attempt in reversed(self.attempts):
@@ -139,6 +150,7 @@ class Attempts:
 
 
 def _read(file: Path) -> list[Attempt]:
+    """Return the attempts in a file; none if it does not exist or is damaged."""
     names = {field.name for field in fields(Attempt)}
     try:
         content: Sequence[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
@@ -160,7 +172,7 @@ def _checkpoint(directory: Path) -> int | None:
 
 
 def _progress(directory: Path) -> int | None:
-    """Return the number of updates in ``progress.json``."""
+    """Return the number of updates in ``progress.json``; None without the file."""
     try:
         return int(json.loads((directory / PROGRESS).read_text(encoding="utf-8"))["updates"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Check the settings of every job before any is started: no data are read."""
+"""Check the settings of every job of a sweep or multirun before any job starts. No data are read."""
 
 from __future__ import annotations
 
@@ -18,19 +18,28 @@ from zoo.sweep.plan import Plan
 
 
 def check_jobs(plan: Plan, jobs: Sequence[Sequence[str]]) -> None:
-    """Check the settings of jobs of a sweep, see :func:`check_each`."""
+    """Check the settings of jobs of a sweep, as :func:`check_each` does.
+
+    Args:
+        plan: the plan of the sweep.
+        jobs: the overrides of each job.
+    """
     check_each(plan.identities, jobs)
 
 
 def check_multirun(overrides: Sequence[str]) -> None:
     """Check the settings of every job of ``zoo train -m``, as :func:`check_each` does.
 
-    The jobs are the product of the values that overrides list. Nothing is checked where a plugin of Hydra's
-    chooses the jobs (``hydra/sweeper=``), or a value has no list (``glob(*)``).
+    The jobs are the Cartesian product of the values that the overrides list. Nothing is checked where a
+    plugin of Hydra chooses the jobs (``hydra/sweeper=``) or an override does not list its values
+    (``glob(*)``).
+
+    Args:
+        overrides: those of the command line, such as ``model=maf,glow``.
     """
     if any(split(text)[0].lstrip("+") == "hydra/sweeper" for text in overrides):
         return
-    last = {split(text)[0]: text for text in overrides}  # of two overrides of one key Hydra takes the last
+    last = {split(text)[0]: text for text in overrides}  # Hydra takes the last override of a key
     try:
         ways = [
             [f"{key}={value}" for value in swept_values(text)] if is_sweep(text) else [text]
@@ -42,14 +51,14 @@ def check_multirun(overrides: Sequence[str]) -> None:
 
 
 def check_each(identities: Identities, jobs: Sequence[Sequence[str]]) -> None:
-    """Check the settings of jobs, each distinct section once.
+    """Check the settings of jobs. A section that several jobs share is checked once.
 
     Args:
-        identities: of the jobs, with what was composed before.
-        jobs: the overrides of each.
+        identities: composes the configuration of each job.
+        jobs: the overrides of each job.
 
     Raises:
-        ZooError: a setting of a job does not exist, or has a wrong type or value; with the job's overrides.
+        ZooError: a setting of a job does not exist, or has a wrong type or value. The message names the job.
     """
     checked: set[str] = set()
     for overrides in jobs:
@@ -62,7 +71,7 @@ def check_each(identities: Identities, jobs: Sequence[Sequence[str]]) -> None:
 
 
 def _check(settings: dict[str, Any], checked: set[str]) -> None:
-    """Check the sections that are not among those checked already, and add them."""
+    """Check the sections of one job that no earlier job had, and add them to those checked."""
     for section in ("", *CHECKS, "batch"):
         part: Any = settings.get(section)
         if section == "":

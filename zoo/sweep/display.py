@@ -188,7 +188,7 @@ class _Screen:
             progress = job.progress
             share = progress["updates"] / max(1, progress["budget"]) if progress else 0.0
             training = progress and job.state == "training"
-            # without its epoch a row fits a terminal of 80 columns
+            # no epoch, so that a row fits a terminal of 80 columns
             detail = (
                 describe_progress(progress | {"epoch": None})
                 if training

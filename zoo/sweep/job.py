@@ -18,9 +18,9 @@ from zoo.record.attempts import INTERRUPTED, KILLED
 from zoo.sweep.launcher import LOG, Launcher, Worker, has_several_processes
 
 REFUSED_STATE = "refused"
-# Signals by which the operating system ends a process for a fault of its own. It would crash again.
+# Signals by which the operating system ends a process that has made a fault. The same run would crash again.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
-# Words in the log of a process that NCCL's watchdog has ended, by SIGABRT, because of another process.
+# Words in the log of a rank that NCCL's watchdog has ended by SIGABRT because another rank was lost.
 _WATCHDOG = ("ProcessGroupNCCL", "Watchdog", "DistBackendError")
 
 
@@ -110,7 +110,7 @@ class Job:
         return self.follow(launcher.start(self.overrides, self.directory, threads))
 
     def prepare(self) -> None:
-        """Make the run's directory."""
+        """Make the run's directory, and remove the progress of an earlier attempt from it."""
         self.created = self.created or not self.directory.exists()
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / PROGRESS).unlink(missing_ok=True)
@@ -138,9 +138,9 @@ class Job:
     def end(self, code: int) -> None:
         """Set the state of a job whose process has ended.
 
-        A job that was stopped from outside is ``cut off`` and leaves no record, unless that has happened too
-        often without a new checkpoint; one that was refused leaves nothing. One that died before it could
-        write a record has failed, and its record is written here.
+        A job that was stopped from outside is ``cut off`` and has no record. If that has happened too often
+        without a new checkpoint (:mod:`zoo.record.attempts`), it has failed. A refused job leaves no files. A
+        job that has crashed before it wrote a record has failed. The record of a failed job is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -166,25 +166,31 @@ class Job:
         self._fail(": ".join(filter(None, (crash, last))) or f"exit code {code}")
 
     def interrupted(self) -> None:
-        """Enter that the sweep, not the run or its machine, has ended the job."""
+        """Enter in the run's attempts that its sweep has ended the job, which is no fault of the run."""
         self._enter_end(INTERRUPTED, "its sweep was ended")
 
     def _was_aborted(self, code: int) -> bool:
-        """Return whether a process ended itself because it lost another, as NCCL's watchdog does."""
+        """Return whether a rank was ended by SIGABRT because another was lost, as NCCL's watchdog does.
+
+        A run of several processes counts as such even if its log does not say so.
+        """
         if code != -signal.SIGABRT:
             return False
-        said = any(word in line for line in _last_lines(self.directory / LOG, 100) for word in _WATCHDOG)
-        return said or has_several_processes(tuple(self.overrides))
+        logged = any(word in line for line in _last_lines(self.directory / LOG, 100) for word in _WATCHDOG)
+        return logged or has_several_processes(tuple(self.overrides))
 
     def _enter_end(self, end: str, reason: str) -> str | None:
-        """Enter the end of an attempt that could not do so itself; return why the run has failed, if so."""
+        """Enter the end of an attempt whose process was killed, and return why the run now counts as failed.
+
+        Returns None if it does not, or if another process is at work on the run.
+        """
         if is_locked(self.directory):
             return None
         attempts = Attempts(self.directory)
         return attempts.give_up() if attempts.close(end, reason) else None
 
     def _fail(self, reason: str) -> None:
-        """Write the record of a failed run that could not do so itself."""
+        """Set the state to ``failed``, and write the record of the run, whose process could not."""
         self.state, self.reason = "failed", reason
         if is_locked(self.directory):
             return  # another process works in the directory and will write the record

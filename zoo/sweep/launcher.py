@@ -18,7 +18,7 @@ from zoo.processes import JOBS, child_environment
 from zoo.sweep.fork_server import ForkServer
 
 LOG = "log.txt"
-SLICE = "MIG"  # begins the name of a slice of a divided GPU
+SLICE = "MIG"  # the name of a slice of a divided GPU begins with it
 
 
 class Worker(Protocol):
@@ -61,23 +61,23 @@ class Launcher(Protocol):
         Args:
             overrides: the run's.
             directory: the run's.
-            threads: threads of arithmetic, which its processes on a machine divide.
+            threads: threads of arithmetic for the run, which its processes on a machine share.
         """
 
     def attach(self, directory: Path) -> Worker | None:
-        """Return the job that another sweep has started in a directory, if this one can follow it."""
+        """Return the job that another sweep has started in a directory; None if there is none to follow."""
 
 
 @runtime_checkable
 class Batches(Launcher, Protocol):
-    """Starts many jobs at once, which a cluster queues; :meth:`attach` finds them then."""
+    """A launcher that submits many jobs at once to the queue of a cluster; :meth:`attach` then finds each."""
 
     def submit(self, jobs: Sequence[tuple[Sequence[str], Path]], at_a_time: int) -> bool:
-        """Put runs into the queue of a cluster; return whether all are in it.
+        """Submit runs to the queue of a cluster; return whether all are in it.
 
         Args:
             jobs: overrides and directory of each run.
-            at_a_time: how many run at a time.
+            at_a_time: largest number of them that run at a time.
         """
 
 
@@ -104,7 +104,7 @@ class Local:
         self.fork_servers: dict[int, ForkServer] = {}  # by the threads of their jobs
 
     def attach(self, directory: Path) -> Worker | None:
-        return None  # local jobs end with the sweep that started them
+        return None  # local jobs end with their sweep, so there are none to follow
 
     def start(self, overrides: Sequence[str], directory: Path, threads: int) -> Worker | None:
         devices = self._assign_devices(overrides) if self.devices else []
@@ -179,7 +179,7 @@ def has_several_processes(overrides: tuple[str, ...]) -> bool:
 def visible_devices() -> list[str]:
     """Return the NVIDIA GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them.
 
-    A GPU that is divided (MIG) counts as its slices. It does not import torch.
+    A divided GPU (MIG) is replaced by its slices. torch is not imported.
     """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
@@ -194,7 +194,7 @@ def visible_devices() -> list[str]:
 
 
 def _named(listing: str) -> list[str]:
-    """Return the devices that ``nvidia-smi -L`` lists: numbers, or UUIDs if a GPU is divided.
+    """Return the devices that ``nvidia-smi -L`` lists: by number, or by UUID if a GPU is divided.
 
     >>> _named("GPU 0: A (UUID: GPU-x)\\n  MIG 1g.5gb Device 0: (UUID: MIG-y)\\nGPU 1: A (UUID: GPU-z)")
     ['MIG-y', 'GPU-z']
@@ -247,7 +247,7 @@ def launch(
         directory: the run's directory.
         log: the file for its output, which then shows no progress; None: the output of this process.
         threads: threads of arithmetic.
-        rank: whether this process is a rank of a job and the new process takes its place.
+        rank: whether the new process is the rank that this process was started as, with its variables.
         devices: the GPUs that it sees; if empty, those that this process sees.
         jobs: number of jobs that run on this machine at a time, if it is known.
     """
@@ -269,7 +269,7 @@ def append_to_log(directory: Path, sentence: str) -> None:
 
 
 def _of_a_job(overrides: Sequence[str]) -> list[str]:
-    """Return the overrides without those of the launcher."""
+    """Return the overrides of a run without those of its launcher."""
     return [o for o in overrides if not o.startswith(("launcher=", "hydra.launcher."))]
 
 

@@ -51,8 +51,10 @@ def run_sweep(
         submit: put all jobs that are left into Slurm's queue and stop.
         retry_failed: run failed jobs again.
         again: make every run anew, without its earlier record and checkpoints.
-        check: checks the overrides of the jobs that are left, before any of them is started (see
-            :func:`zoo.sweep.check.check_jobs`, which imports torch); None: each job checks its own.
+        check: called before any job starts, with the plan and the overrides of the jobs that are left; raises
+        a
+            ZooError for a wrong setting. :func:`zoo.sweep.check.check_jobs` does so and imports torch. None:
+            each job checks its own settings.
         launcher: what starts the jobs; by default the one that their ``launcher=`` names.
 
     Raises:
@@ -114,7 +116,7 @@ def _make_launcher(plan: Plan, jobs: int) -> Launcher:
 
 
 def _submit(plan: Plan, launcher: Launcher, parallel: int | None, console: Console) -> None:
-    """Put the jobs that are left into a cluster's queue, those that are not in it and not at work elsewhere.
+    """Submit to a cluster's queue the jobs that are left, save those in the queue or at work elsewhere.
 
     Raises:
         ZooError: the launcher has no queue, the sweep searches, or the queue does not take the jobs.
@@ -150,7 +152,7 @@ def _relative(path: Path) -> str:
 
 
 def _say_done(jobs: Sequence[Job], console: Console) -> None:
-    """Print which jobs are skipped, since when they are done, and how to make them anew."""
+    """Print how many jobs are skipped because they are done, when the last ended, and how to repeat them."""
     skipped = [job for job in jobs if job.ended]
     if skipped:
         times = [job.finished_at[:16].replace("T", " at ") for job in skipped if job.finished_at]
@@ -266,9 +268,10 @@ class _Loop:
                 raise
 
     def _fill(self, waiting: deque[Job], running: list[Job]) -> None:
-        """Start jobs while there is room. Jobs that another process is at work on stay in the queue.
+        """Start waiting jobs while fewer than ``count`` run.
 
-        Where the launcher takes many at once, it gets them when a quarter of the places is free.
+        A job that another process is at work on goes to the end of the queue. A launcher that submits many
+        jobs at once gets them together, see :meth:`_submit`.
         """
         batch: list[Job] = []
         for _ in range(len(waiting)):
@@ -300,21 +303,27 @@ class _Loop:
             self._submit(batch, waiting, running)
 
     def _submit(self, batch: list[Job], waiting: deque[Job], running: list[Job]) -> None:
-        """Give jobs to a launcher that takes many at once, and follow them; else put them back."""
+        """Submit jobs together and follow them.
+
+        Jobs go back to the queue until they fill a quarter of the places or are the last, and while the
+        cluster does not answer.
+        """
         assert isinstance(self.launcher, Batches)
         try:
-            enough = len(batch) >= min(len(batch) + len(waiting), max(1, self.count // 4))
-            if enough:
+            submitted = len(batch) >= min(len(batch) + len(waiting), max(1, self.count // 4))
+            if submitted:
                 for job in batch:
                     job.prepare()
-                enough = self.launcher.submit([(job.overrides, job.directory) for job in batch], self.count)
+                submitted = self.launcher.submit(
+                    [(job.overrides, job.directory) for job in batch], self.count
+                )
         except OSError as error:
             for job in batch:
                 job.cut_off(error)
                 self.display.ended(job)
             return
         for job in reversed(batch):
-            if enough and job.follow(self.launcher.attach(job.directory)):
+            if submitted and job.follow(self.launcher.attach(job.directory)):
                 running.append(job)
             else:
                 job.state = "waiting"
