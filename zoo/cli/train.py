@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from zoo.config import check_choices, compose_run, options, shipped, with_present_names
 from zoo.config.overrides import as_typed, split, with_plus
 from zoo.config.own import own_files, register
-from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off
+from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off, tell
 from zoo.processes import is_first_rank
 
 AGAIN = "--again"
@@ -55,7 +55,7 @@ def train(arguments: Sequence[str]) -> int:
     typed, overrides = overrides, with_present_names(overrides)
     if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
         for sentence in [*own_files(overrides), *_moved(typed, overrides)]:
-            print(f"zoo: {sentence}", file=sys.stderr)
+            tell(sentence)
     if several and not {"-c", "--cfg", "-i", "--info"} & set(flags):
         from zoo.sweep.check import check_multirun
 
@@ -181,5 +181,5 @@ def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
     finally:
         failures.unlink(missing_ok=True)
     for directory in failed:
-        print(f"zoo: this job did not finish: {directory}", file=sys.stderr)
+        tell(f"this job did not finish: {directory}")
     return 2 if failed else 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
+from zoo.errors import tell
 from zoo.processes import is_first_rank
 
 
@@ -26,5 +26,5 @@ def prepare_data(settings: Mapping[str, Any]) -> DataModule:
     data.setup()
     if is_first_rank():
         for note in data.notes:
-            print(f"zoo: {note}", file=sys.stderr)
+            tell(note)
     return data

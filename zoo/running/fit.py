@@ -36,7 +36,7 @@ from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
 
-PRECISIONS = ("32-true", "bf16-mixed")  # what trains as it should, see :func:`check_precision`
+PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
 _OWN = ("_target_", "timeout_min", "float32_matmul")  # settings of the trainer that are not Lightning's
 Show = Callable[[dict[str, Any]], None]
@@ -78,7 +78,7 @@ Objective = Literal["likelihood", "matching", "adversarial"]
 
 
 def objective_of(module: TrainingModule) -> Objective | None:
-    """Return what a training minimises, by zoo's class that it is derived from; None for another one."""
+    """Return what a training module minimises, by its base class; None if it has none of zoo's."""
     classes: dict[type, Objective] = {
         MaximumLikelihood: "likelihood",
         Matching: "matching",
@@ -90,15 +90,15 @@ def objective_of(module: TrainingModule) -> Objective | None:
 class Fit:
     """The training of one run to its budget, from the last checkpoint where there is one.
 
-    However training ends, :meth:`cost` and :meth:`stability` say how far it came and what it took.
+    :meth:`cost`, :meth:`segments` and :meth:`stability` are known however training ends.
 
     Args:
         spec: the run.
         model: a fresh model.
         data: its data, set up.
         directory: the run's.
-        show: called with how far training is.
-        resume: whether to go on from the last checkpoint if there is one.
+        show: function that is called with the content of ``progress.json``; None for none.
+        resume: whether to continue from the last checkpoint, if there is one.
 
     Raises:
         ZooError: settings that exclude each other.
@@ -123,7 +123,7 @@ class Fit:
         checkpoint = _read(self.last) if resume else None
         bits_per_nat = 1 / math.log(2) if data.spec.levels is not None else None
         self.curves = Curves(directory, bits_per_nat, machine())
-        if checkpoint is not None:  # the data begin where the checkpoint ends
+        if checkpoint is not None:  # before the loader is made, which starts at module.updates
             module.resume(checkpoint)
             self.curves.resume(checkpoint)
         self.resumed_at = None if checkpoint is None else module.updates
@@ -166,7 +166,7 @@ class Fit:
             stop=module.schedule.updates,
             with_labels=with_labels,
         )
-        # small updates need not make slow validations: these keep no activations
+        # Validation keeps no activations, so its batches may be larger than those of training.
         size = max(size, Settings.of(spec.evaluation).batch_size)
         self.validation = data.val_dataloader(size, with_labels=with_labels)
 
@@ -191,10 +191,10 @@ class Fit:
                 self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
-        self.files.release()  # a run that was cut off in its evaluation has not been trained
+        self.files.release()  # frees the checkpoint of a run that had no updates left to make
         if is_first_rank():
             self.progress.report("evaluating", self.module)
-        # the module's own device is the CPU by now: Lightning has moved it there
+        # not module.device: Lightning has moved the module back to the CPU
         return self.trainer.strategy.root_device
 
     def cost(self) -> Cost:
@@ -250,7 +250,7 @@ def _read(last: Path) -> dict[str, Any] | None:
         return None
     try:
         return factory.read_checkpoint(last)
-    except ZooError:  # damaged when the run was cut off: start again
+    except ZooError:  # damaged when the run was cut off; training starts anew
         last.unlink(missing_ok=True)
         return None
 
@@ -258,11 +258,12 @@ def _read(last: Path) -> dict[str, Any] | None:
 def check_precision(trainer: Mapping[str, Any]) -> None:
     """Check that a run trains in a precision in which its numbers are right.
 
-    ``16-mixed`` scales the loss, so that clipping, the check for values that are not finite and the recorded
-    norms would see scaled gradients; in true halves an averaged weight moves by less than its rounding.
+    In ``16-mixed`` the loss is scaled, and with it the gradients that are clipped, checked and recorded. With
+    weights in half precision (``16-true``, ``bf16-true``), an averaged weight would change by less than its
+    rounding.
 
     Raises:
-        ZooError: any precision but those of :data:`PRECISIONS`.
+        ZooError: the precision is none of :data:`PRECISIONS`.
     """
     precision = str(trainer.get("precision") or "32-true")
     if precision not in (*PRECISIONS, "32"):
@@ -273,13 +274,13 @@ def check_precision(trainer: Mapping[str, Any]) -> None:
 
 
 def processes(trainer: Mapping[str, Any]) -> int | None:
-    """Return the number of processes in the configuration; None if Lightning counts the devices itself."""
+    """Return the number of processes that the configuration sets; None if it depends on the machine."""
     devices, nodes = trainer["devices"], trainer.get("num_nodes", 1)
     return devices * nodes if isinstance(devices, int) and devices > 0 else None
 
 
 def processes_here(trainer: Mapping[str, Any]) -> int:
-    """Return how many processes of the run this machine has, as far as the configuration says; at least 1."""
+    """Return the number of the run's processes on a machine; 1 if the configuration does not set it."""
     devices = trainer["devices"]
     if isinstance(devices, int) and devices > 0:
         return devices

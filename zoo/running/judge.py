@@ -45,15 +45,15 @@ from zoo.training import distributed
 
 @dataclass
 class Judged:
-    """What the protocol found out about a run.
+    """The results of evaluating a run by the protocol.
 
     Attributes:
         metrics: by name.
         sampling: what sampling costs.
         seconds: how long it took.
         checkpoint: file that was judged, below the run's directory.
-        updates: its update.
-        weights: ``ema`` or ``raw``.
+        updates: number of updates at this checkpoint.
+        weights: ``ema`` (averaged) or ``raw``.
     """
 
     metrics: dict[str, Metric]
@@ -64,7 +64,7 @@ class Judged:
     weights: Literal["ema", "raw"]
 
     def enter(self, record: Record) -> None:
-        """Enter the findings into the run's record."""
+        """Enter the results in the run's record."""
         record.metrics, record.sampling = self.metrics, self.sampling
         record.cost.evaluation_seconds = self.seconds
         provenance = record.provenance
@@ -77,7 +77,7 @@ def judge_run(
 ) -> Judged | None:
     """Evaluate the run's chosen checkpoint, and write its samples, likelihoods and densities.
 
-    All ranks of a group take part. The first alone writes; the others get None.
+    Every rank must call this. Only the first rank writes files and gets the results; the others get None.
 
     Args:
         settings: the settings of the protocol.
@@ -91,8 +91,8 @@ def judge_run(
     checkpoint = factory.read_checkpoint(path)
     about = checkpoint["zoo"]
     model = factory.restore(checkpoint, path).to(device).eval()
-    del checkpoint  # and its mapping
-    distributed.same_weights(model)  # a network's file system may show an older checkpoint elsewhere
+    del checkpoint  # frees the memory of the mapped file
+    distributed.same_weights(model)  # another machine may have read an older file from a network file system
     started = time.perf_counter()
     torch.manual_seed(0)
     result = evaluate(
@@ -180,7 +180,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
 
 
 def _check_code(kept: Provenance, spec: RunSpec, directory: Path) -> None:
-    """Raise a ZooError if a user's own code is not the one that the run was trained with."""
+    """Raise a ZooError if a user's own code has changed since the run was trained."""
     before, now = (config.get("code", {}) for config in (kept.config, spec.identity.config))
     if "code" in kept.config and before != now:
         changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
@@ -193,8 +193,8 @@ def _check_code(kept: Provenance, spec: RunSpec, directory: Path) -> None:
 def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory: Path) -> None:
     """Raise a ZooError if the data are not those that the run was trained on.
 
-    What an older record does not hold, such as a fingerprint of each split, is not compared; without hashes
-    of the labels, the file itself must be the one of then.
+    A property that an older record does not hold, such as a fingerprint of each split, is not compared.
+    Without hashes of the labels, the data file itself must be unchanged.
     """
     before = kept.data
     if before is None:
@@ -226,7 +226,7 @@ def _check_data(kept: Provenance, spec: RunSpec, now: DataDescription, directory
 
 
 def _trained(record: Record, directory: Path, spec: RunSpec) -> bool:
-    """Return whether training came to its end. A run that failed in its evaluation was trained, too."""
+    """Return whether the run's training has ended, even if its evaluation has failed since."""
     last = directory / CHECKPOINTS / LAST
     if record.status == "finished":
         return True

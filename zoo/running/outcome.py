@@ -20,14 +20,14 @@ from zoo.record.attempts import INTERRUPTED
 from zoo.tracking import logger as tracking
 
 RANK_ERROR = ".rank-error"  # in a run's directory: why a rank other than the first ended
-PATIENCE = 3.0  # seconds that another rank gets to leave its reason
+PATIENCE = 3.0  # seconds that the first rank waits for another rank's error in RANK_ERROR
 
 
 class Outcome(Enum):
     """How a run ended.
 
-    A run that was cut off leaves no record: the same command resumes it. Neither does one that was refused
-    before its first update: nothing was trained that could be compared.
+    A run that was cut off has no record, since the same command resumes it. A run that was refused before its
+    first update has none either, since nothing was trained.
     """
 
     FINISHED = "finished"
@@ -37,14 +37,13 @@ class Outcome(Enum):
     REFUSED = "refused"
 
 
-STATUS: dict[Outcome, Status] = {  # of those that leave a record
+STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that have one
     Outcome.FINISHED: "finished",
     Outcome.DIVERGED: "diverged",
     Outcome.FAILED: "failed",
 }
-
-
-SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}  # states of their loggers
+# Exit codes with which the loggers of the other outcomes are suspended.
+SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
 
 
 class GivenUp(ZooError):
@@ -55,22 +54,22 @@ class GivenUp(ZooError):
 def recorded(
     record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None = None
 ) -> Iterator[None]:
-    """Write the run's record when the block ends, by an error too, and close the loggers.
+    """Write the run's record and close the loggers when the block ends, also when an error ends it.
 
-    Ranks other than the first write no record. They leave their errors in the directory for the first rank,
-    which otherwise would only see a lost connection.
+    Only the first rank writes the record. Another rank writes its error to a file of the directory, where the
+    first rank reads it; otherwise that would see a lost connection alone.
 
     Args:
-        record: the run's record. Its status, reason, total seconds and end are set here, the rest by
-            the block.
+        record: the run's record. Its status, reason, total seconds and time of the end are set here, all else
+            by the block.
         directory: the run's directory.
         loggers: the open loggers; the block may add some.
-        attempts: the attempts at the run, on the first rank; the end of this one is entered.
+        attempts: the attempts at the run, whose last one has begun; its end is entered. None on other ranks.
 
     Raises:
         KeyboardInterrupt: the run was stopped by a person or a signal.
         CutOff: the environment ended the run: memory, disk, a lost rank.
-        GivenUp: the same, once too often without a new checkpoint; the run is recorded as failed.
+        GivenUp: the environment ended the run too often without a new checkpoint; it is recorded as failed.
         Exception: the block's error; for an error of another rank, a ZooError.
     """
     started = time.perf_counter()
@@ -118,9 +117,10 @@ def recorded(
 def _after_error(
     error: Exception, record: Record, directory: Path, attempts: Attempts | None
 ) -> tuple[Outcome, Exception]:
-    """Return how an error ends the run on the first rank, and the error to raise in its place.
+    """Return the outcome of a run that an error has ended, and the error to raise in its place.
 
-    The reason of a failure is entered in the record, its traceback written to the directory.
+    Only the first rank calls this. For a failed run it enters the reason in the record and writes the
+    traceback to the directory.
     """
     cause = cut_off(error)
     elsewhere = _read_rank_error(directory) if cause == LOST else None
@@ -139,7 +139,7 @@ def _after_error(
 
 
 def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | None:
-    """Enter that the attempt was cut off; return why the run counts as failed, if it does."""
+    """Enter that the attempt was cut off; return why the run now counts as failed, None if it does not."""
     if attempts is None:
         return None
     attempts.end(WAS_CUT_OFF, cause, updates)
@@ -147,17 +147,19 @@ def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | No
 
 
 def _sentence(error: Exception) -> str:
+    """Return an error as the reason in a record."""
     return str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
 
 
 def _write_rank_error(error: Exception, directory: Path) -> None:
+    """Write this rank's error to the run's directory, unless the environment has caused it."""
     if cut_off(error) is None and directory.is_dir():
         with contextlib.suppress(FileNotFoundError):  # the first rank removes the directory of a refused run
             write_atomic(directory / RANK_ERROR, _sentence(error))
 
 
 def _read_rank_error(directory: Path) -> str | None:
-    """Return the error that another rank left; None if none is written within a few seconds."""
+    """Return the error that another rank has written; None if none does within :data:`PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if (directory / RANK_ERROR).exists():

@@ -1,4 +1,4 @@
-"""Where a record's numbers come from: command, configuration, code, versions, hardware."""
+"""The provenance of a run, collected from this process: command, code, versions and hardware."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def provenance_of(spec: RunSpec) -> Provenance:
 def command(overrides: Sequence[str]) -> str:
     """Return the shell command that makes the run of these overrides.
 
-    Paths of data and weights are absolute. A run of an own ``conf/`` or an own model is made in the directory
-    that holds them.
+    Paths of data and weights are absolute. A run with a user's own ``conf/`` or model needs the command to be
+    run in the directory that holds them.
     """
     return shlex.join(["zoo", "train", *map(absolute, overrides)])
 
@@ -85,7 +85,7 @@ def gpu_libraries() -> dict[str, str]:
 
 
 def cluster_job(environment: Mapping[str, str] = os.environ) -> str | None:
-    """Return the cluster's job that this process belongs to; None outside one.
+    """Return the name of the cluster's job that this process runs in; None outside a cluster.
 
     >>> cluster_job({"SLURM_JOB_ID": "815", "SLURM_ARRAY_JOB_ID": "812", "SLURM_ARRAY_TASK_ID": "3"})
     'Slurm 812_3'
@@ -121,10 +121,10 @@ def hardware() -> Hardware:
 
 @cache
 def driver_version(file: Path = Path("/proc/driver/nvidia/version")) -> str | None:
-    """Return the version of NVIDIA's driver, of the kernel or of ``nvidia-smi``; None if unknown."""
+    """Return the version of NVIDIA's driver, from the kernel or else ``nvidia-smi``; None if unknown."""
     with contextlib.suppress(OSError):
-        if found := re.search(r"^NVRM version:.*?\s(\d+\.[\d.]+)\s", file.read_text(encoding="utf-8"), re.M):
-            return found[1]
+        if match := re.search(r"^NVRM version:.*?\s(\d+\.[\d.]+)\s", file.read_text(encoding="utf-8"), re.M):
+            return match[1]
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=False, timeout=30)
@@ -134,7 +134,10 @@ def driver_version(file: Path = Path("/proc/driver/nvidia/version")) -> str | No
 
 
 def machine() -> dict[str, Any]:
-    """Return the fields of a segment that describe the machine, as plain values, which checkpoints hold."""
+    """Return the fields of a :class:`~zoo.record.Segment` that describe this machine, as plain values.
+
+    Checkpoints store them.
+    """
     return {
         "host": socket.gethostname(),
         "job": cluster_job(),

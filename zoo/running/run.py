@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from zoo import factory
 from zoo.config import differing, find_own_modules
 from zoo.data.module import DataModule
 from zoo.data.user import UserData, listed
-from zoo.errors import CutOff, ZooError
+from zoo.errors import CutOff, ZooError, tell
 from zoo.evaluation.protocol import (
     announcement,
     extractor_for,
@@ -66,7 +65,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
     try:
         with lock(directory):
             _refuse_another(spec, directory)
-            # A failed run is tried again, unless another process tried it while this one waited for the lock.
+            # A failed run is repeated, unless another process has done so while this one waited for the lock.
             done = None if again else ended(directory, retry_failed=_modified(directory) == before)
             if done is None:
                 return _train_and_judge(spec, directory, show, again)
@@ -76,7 +75,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         raise
     if done.status == "failed":
         raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
-    check_section("trainer", spec.trainer)  # no part of the identity: the record's were other ones
+    check_section("trainer", spec.trainer)  # may differ from those of the record, so they are unchecked
     if is_first_rank():
         _say_done(done)
         if by_agent():  # W&B's agents expect the finished run to be logged again
@@ -85,7 +84,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
 
 
 def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: bool) -> Record:
-    """Make the run: data, model, training, judge, record."""
+    """Prepare the data and the model, train, evaluate, and return the record, which is written."""
     _silence_lightning()
     share_cores(processes_here(spec.trainer))
     identity = spec.identity
@@ -113,7 +112,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
 
         fit = Fit(spec, model, data, directory=directory, show=show, resume=not again)
         record.provenance.objective = objective_of(fit.module)
-        if attempts is not None:  # the first rank's; every check has passed
+        if attempts is not None:  # on the first rank, now that every check has passed
             if again:
                 clear(directory)
                 attempts.write()
@@ -127,7 +126,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
             record.cost, record.stability = fit.cost(), fit.stability()
             record.provenance.segments = fit.segments()
 
-        if is_first_rank() or world_size() > 1:  # without a process group, the other ranks are done
+        if is_first_rank() or world_size() > 1:  # other ranks take part only in a process group
             judged = judge_run(spec.evaluation, data, directory, device, identity.seed)
             if judged is not None:
                 judged.enter(record)
@@ -135,35 +134,31 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
 
 
 def _missing(directory: Path) -> Path | None:
-    """Return the uppermost folder on the way to a directory that does not exist; None if all do."""
+    """Return the topmost of a directory and its parents that does not exist; None if all exist."""
     above = [directory, *directory.parents]
     return next((place for place in reversed(above) if not place.exists()), None)
 
 
 def _remove(directory: Path, created: Path | None) -> None:
-    """Remove the directory of a refused run with the folders above it that were created for it."""
+    """Remove the directory of a refused run, and its parents from ``created`` on while they are empty."""
     if created is None:
         return
     shutil.rmtree(directory, ignore_errors=True)
     for place in directory.parents:
         if not place.is_relative_to(created) or any(place.iterdir()):
-            return  # another run has come into it
+            return  # another run has been made in it
         place.rmdir()
 
 
 def _say_done(record: Record) -> None:
-    """Print to standard error that a run was skipped, since when, and how to make it anew."""
+    """Print to standard error that a run is skipped, when it ended, and how to make it anew."""
     at = record.provenance.finished_at
     when = f" on {at[:16].replace('T', ' at ')} (UTC)" if at else ""
-    print(
-        f"zoo: This run is already done, nothing was trained: it {record.status}{when}; "
-        "--again makes it anew.",
-        file=sys.stderr,
-    )
+    tell(f"This run is already done, nothing was trained: it {record.status}{when}; --again makes it anew.")
 
 
 def _announce(settings: Settings, data: DataModule) -> None:
-    """Choose the feature extractor, and print what its choice means for the judgement."""
+    """Choose the feature extractor, and print which one it is and where its values are limited."""
     extractor, _ = extractor_for(settings, data.spec, data.natural, data.splits)
     sizes = {split: len(x) for split, x in data.splits.items()}
     sentences = (
@@ -174,7 +169,7 @@ def _announce(settings: Settings, data: DataModule) -> None:
     )
     if is_first_rank():
         for sentence in filter(None, sentences):
-            print(f"zoo: {sentence}", file=sys.stderr)
+            tell(sentence)
 
 
 def ended(directory: Path, retry_failed: bool = True) -> Record | None:
@@ -182,14 +177,14 @@ def ended(directory: Path, retry_failed: bool = True) -> Record | None:
 
     Args:
         directory: the run's.
-        retry_failed: whether a failed run is to be made again.
+        retry_failed: whether a failed run counts as one that needs more work.
     """
     if not (directory / RECORD).exists():
         return None
     try:
         record = read(directory)
     except ZooError:
-        return None  # damaged: made again
+        return None  # damaged: the run is made again
     return None if record.status == "failed" and retry_failed else record
 
 
@@ -206,9 +201,9 @@ def _refuse_another(spec: RunSpec, directory: Path) -> None:
     record = ended(directory)
     if record is None and not (directory / CHECKPOINTS / LAST).exists():
         return
-    try:  # as it was trained: a record that was judged again has other settings of the evaluation
+    try:  # config.yaml, since a record that was evaluated again has other settings of the evaluation
         earlier = yaml.safe_load((directory / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):  # without it, only a record shows the settings
+    except (OSError, yaml.YAMLError):  # then only the record's hash shows whether the settings differ
         earlier = None
     if isinstance(earlier, dict):
         differences = differing(earlier, yaml.safe_load(yaml.safe_dump(spec.identity.config)))
@@ -236,7 +231,7 @@ def _log_again(spec: RunSpec, record: Record, directory: Path) -> None:
 
 
 def _silence_lightning() -> None:
-    """Silence the notes that Lightning addresses to programmers."""
+    """Silence Lightning's warnings and log, which are for those who write code with it."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning", "pytorch_lightning"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

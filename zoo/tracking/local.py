@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from zoo.config import Identity
-from zoo.errors import ZooError
+from zoo.errors import ZooError, tell
 from zoo.record import PICTURE, Record
 from zoo.tracking.names import job_id
 
@@ -160,5 +159,4 @@ def _never_fatal(what: str) -> Iterator[None]:
         yield
     except Exception as error:  # of a library, a database or a full disk
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        with contextlib.suppress(OSError):
-            print(f"zoo: {what} ({line}).", file=sys.stderr)
+        tell(f"{what} ({line}).")
