@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, verdict, wgan
@@ -10,7 +11,7 @@ from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
 from zoo.comparison.claims.render import evidence_text, measured_text, standing
-from zoo.comparison.claims.sides import best_rate
+from zoo.comparison.claims.sides import best_rates
 from zoo.comparison.claims.verdict import EQUIVALENT, REFUTED, SUPPORTED, UNDECIDED, Part, Verdict
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import studies
@@ -115,7 +116,49 @@ def test_a_rate_at_which_most_runs_failed_is_not_the_best():
     (study,) = studies(runs)
     grid = study.rates(study.groups[0])
     assert [len(group.runs) for group in grid.values()] == [3, 3]
-    assert best_rate(study, grid) == 0.001
+    assert best_rates(study, [grid])[0] == [0.001]
+
+
+def with_curve(runs: list[Run], folder: Path, late: float, early: float = 30.0) -> list[Run]:
+    """Give each run a curve of validation whose last third lies about a value."""
+    for run in runs:
+        run.directory = folder / f"{run.record.run_id}-{late:g}"
+        run.directory.mkdir(parents=True)
+        points = [(100, early), (200, early), (250, late - 0.5), (300, late + 0.5)]
+        rows = [f"{updates},{value}" for updates, value in points]
+        (run.directory / "curves.csv").write_text("\n".join(["updates,val/energy_distance", *rows]))
+    return runs
+
+
+def test_validation_chooses_the_rate_and_test_data_judge_it(tmp_path):
+    low = with_curve(gan({"training.lr": 0.001}, distance=around(3)), tmp_path / "a", late=2, early=1)
+    high = with_curve(gan({"training.lr": 0.004}, distance=around(9)), tmp_path / "b", late=1, early=50)
+    (study,) = studies(low + high)
+    grid = study.rates(study.groups[0])
+    assert best_rates(study, [grid]) == ([0.004], "chosen by validation")
+    for run in high[:2]:
+        run.record.status = "diverged"
+    (study,) = studies(low + high)
+    assert best_rates(study, [study.rates(study.groups[0])])[0] == [0.001], (
+        "a run that did not finish is infinitely far"
+    )
+
+
+def test_without_validation_of_all_runs_the_rates_are_chosen_on_test_data_and_the_sentence_says_so(tmp_path):
+    runs = []
+    for lr, late in ((0.001, 2), (0.004, 1)):
+        for momentum in (0.0, 0.5):
+            side = gan(
+                {"training.lr": lr, "training.betas": [momentum, 0.99]}, distance=around(3 + 1000 * lr)
+            )
+            runs += with_curve(side, tmp_path / f"{lr}-{momentum}", late)
+    sentence = judged("momentum-off", runs).parts[0].sentence
+    assert sentence.endswith(
+        "Each at the best of its 2 learning rates (0.004 and 0.004), chosen by validation."
+    )
+    (runs[0].directory / "curves.csv").unlink()
+    sentence = judged("momentum-off", runs).parts[0].sentence
+    assert sentence.endswith("(0.001 and 0.001), chosen on the test data, for want of validation.")
 
 
 def test_tricks_are_compared_at_each_sides_own_best_rate():
@@ -128,7 +171,7 @@ def test_tricks_are_compared_at_each_sides_own_best_rate():
         return runs
 
     part = judged("momentum-off", study((0.001, 0.002, 0.004))).parts[0]
-    assert part.sentence.endswith("Each at the best of its 3 learning rates (0.001 and 0.004).")
+    assert "Each at the best of its 3 learning rates (0.001 and 0.004), chosen on" in part.sentence
     assert part.outcome.estimate == pytest.approx(3 / 4, rel=0.1)
     one = judged("momentum-off", study((0.001,))).parts[0]
     assert "At one learning rate each (0.001)" in one.sentence

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.sides import best_rate
+from zoo.comparison.claims.sides import best_rates
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part
 from zoo.comparison.claims.wording import mean_text, p_text, share_text
 from zoo.comparison.collect import Run
@@ -21,8 +21,8 @@ from zoo.comparison.tables import number
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of runs that diverged or "
     f"collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at the rates of both; at each "
-    "model's own best rate Welch's t of log oscillation and the F-test of the spread of log distance over "
-    "seeds; supported if a sign is against the first model and none against the second"
+    "model's own best rate (by validation) Welch's t of log oscillation and the F-test of the spread of log "
+    "distance over seeds; supported if a sign is against the first model and none against the second"
 )
 
 
@@ -50,7 +50,7 @@ def compare_stability(
     if not rates or study.quality is None:
         return missing
     shared = [{rate: grid[rate] for rate in rates} for grid in grids]
-    best = [best_rate(study, grid) for grid in shared]
+    best, how = best_rates(study, shared)
     sides = [grid[rate].named(group.label) for grid, rate, group in zip(shared, best, (a, b), strict=True)]
     runs = [[run for group in grid.values() for run in group.runs] for grid in shared]
     lost = [
@@ -72,9 +72,9 @@ def compare_stability(
     distance = distance_of(study)
     samples = [distance.of(side) for side in sides]
     return Part(
-        sentence=f"{a.label} (best at rate {best[0]:g}) against {b.label} (best at {best[1]:g}), over the "
-        f"rates {', '.join(f'{rate:g}' for rate in rates)}: {'; '.join(texts)}. {distance.name} at the best "
-        f"rates: "
+        sentence=f"{a.label} (best at rate {best[0]:g}) against {b.label} (best at {best[1]:g}), {how}, "
+        f"over the rates {', '.join(f'{rate:g}' for rate in rates)}: {'; '.join(texts)}. {distance.name} at "
+        f"the best rates: "
         f"{' and '.join(mean_text(sample) if sample else 'no value' for sample in samples)}.",
         verdict=UNDECIDED if len(set(sure)) != 1 else SUPPORTED if sure[0] else REFUTED,
         test=TEST,

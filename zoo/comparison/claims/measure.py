@@ -58,16 +58,31 @@ class Measure:
         return f"{self.name} ({self.unit.strip()})" if self.unit else self.name
 
 
+VALIDATED = "val/energy_distance"  # the curve of samples' distance from validation data in training
+
 LATENCY = Measure(quantities.LATENCY, "latency of one sample", " ms", 1e3)
 DEPTH = Measure(quantities.SEQUENTIAL_EVALUATIONS, "sequential evaluations")
 SHARPNESS = Measure(quantities.SHARPNESS, "sharpness")
-OSCILLATION = Measure(oscillation_of("val/energy_distance"), "oscillation of the distance of samples")
+OSCILLATION = Measure(oscillation_of(VALIDATED), "oscillation of the distance of samples")
 
 
 def distance_of(study: Study) -> Measure:
     """Return the distance between samples and data that most runs of the study have."""
     name = study.quality.name if study.quality else "Fréchet distance"
     return Measure(study.quality, name, worst=math.inf)
+
+
+def validated_distance(run: Run) -> float | None:
+    """Return the mean distance of a run's samples from validation data over the last third of its updates.
+
+    It is the energy distance of the curve whose oscillation counts, over the same updates; infinite if a
+    value is not finite, None without the curve.
+    """
+    points = run.curves().get(VALIDATED, [])
+    late = [value for updates, value in points if updates > 2 / 3 * points[-1][0]]
+    if not late:
+        return None
+    return statistics.fmean(late) if all(map(math.isfinite, late)) else math.inf
 
 
 def metric_of(study: Study, name: str) -> Measure:

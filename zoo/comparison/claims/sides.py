@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from zoo.comparison.claims.measure import distance_of
+from zoo.comparison.claims.measure import distance_of, validated_distance
 from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS
@@ -169,22 +169,36 @@ def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
         known = [f"{rate:g}" for rate in usual if is_number(rate)]
         rates = " and ".join(dict.fromkeys(known))
         return a, b, f" At one learning rate each ({rates}): effort of tuning is not matched." * bool(known)
-    best = [best_rate(study, grid) for grid in grids]
+    best, how = best_rates(study, grids)
     sides = [grid[rate].named(side.label) for grid, rate, side in zip(grids, best, (a, b), strict=True)]
-    return (
-        sides[0],
-        sides[1],
-        (f" Each at the best of its {len(grids[0])} learning rates ({best[0]:g} and {best[1]:g})."),
-    )
+    remark = f" Each at the best of its {len(grids[0])} learning rates ({best[0]:g} and {best[1]:g}), {how}."
+    return sides[0], sides[1], remark
 
 
-def best_rate(study: Study, by_rate: Mapping[float, Group]) -> float:
-    """Return the learning rate of least median distance, where a failed run counts as infinitely far."""
+def best_rates(study: Study, grids: Sequence[Mapping[float, Group]]) -> tuple[list[float], str]:
+    """Return the learning rate that is best for each side, and by what the rates were chosen.
+
+    The best rate has the least median over seeds of the distance from validation data
+    (:func:`~zoo.comparison.claims.measure.validated_distance`). If a finished run of any side lacks that
+    curve, the distance from test data chooses for all sides, and is then smaller than fresh data would show.
+    A run that did not finish is infinitely far.
+
+    Args:
+        study: the runs.
+        grids: of each side its configurations by their learning rates.
+    """
+    finished = [run for grid in grids for group in grid.values() for run in group.finished]
+    validated = all(validated_distance(run) is not None for run in finished)
     measure = distance_of(study)
 
-    def median(rate: float) -> float:
-        group = by_rate[rate]
-        values = [*measure.of(group), *[math.inf] * measure.failed(group)]
-        return statistics.median(values) if values else math.inf
+    def median(group: Group) -> float:
+        if validated:
+            known = [validated_distance(run) for run in group.finished]
+            values = [value for value in known if value is not None]
+            lost = len(group.runs) - len(values)
+        else:
+            values, lost = measure.of(group), measure.failed(group)
+        return statistics.median([*values, *[math.inf] * lost]) if values or lost else math.inf
 
-    return min(by_rate, key=lambda rate: (median(rate), rate))
+    best = [min(grid, key=lambda rate: (median(grid[rate]), rate)) for grid in grids]
+    return best, "chosen by validation" if validated else "chosen on the test data, for want of validation"
