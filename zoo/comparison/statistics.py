@@ -21,6 +21,7 @@ LEVEL = 0.05  # of significance
 LEAST_SEEDS = 3  # on each side of a test that decides
 MARGIN = 1.25  # two numbers within this factor of each other count as the same
 POWER = 0.8  # with which the detectable effect is seen
+FIRST_STAGE, LAST_STAGE = 5, 20  # seeds a side, the least and the most that the two-stage rule asks for
 HEAVY = 10.0  # robust deviations from the median: a value beyond is the tail of a distribution without a mean
 LARGE = 200.0  # degrees of freedom, from which a t is a normal deviate to 1 %
 WAYS = 20_000  # to deal the ranks to two sides, up to which a rank test counts them all
@@ -78,6 +79,25 @@ def welch(a: Sequence[float], b: Sequence[float], shared: Sequence[float] = (0.0
         return _without_spread(difference, expected=0.0)
     with _one_side_may_be_constant():
         return _outcome(difference, stats.ttest_ind(a, b, equal_var=False))
+
+
+def contrast(
+    samples: Sequence[Sequence[float]], weights: Sequence[float], shared: Sequence[float]
+) -> Outcome:
+    """Return Welch's t-test that a weighted sum of the means of several samples is zero.
+
+    With the weights 1 and -1 of two samples it is :func:`welch`; variances are not assumed equal.
+
+    Args:
+        samples: two or more values each, that of at least one not all the same.
+        weights: of the samples' means.
+        shared: variance of an error that all values of a sample share, see :func:`welch`.
+    """
+    estimate = sum(w * statistics.fmean(x) for w, x in zip(weights, samples, strict=True))
+    common = sum(w * w * error for w, error in zip(weights, shared, strict=True))
+    if not common and all(min(sample) == max(sample) for sample in samples):
+        return _without_spread(estimate, 0.0)
+    return _with_shared_error(estimate, samples, common, weights=weights)
 
 
 def mean_of(a: Sequence[float], expected: float = 0.0, shared: Sequence[float] = (0.0,)) -> Outcome:
@@ -235,6 +255,24 @@ def detectable(outcome: Outcome) -> float:
     return _exp(shift * outcome.error) if outcome.factor else shift * outcome.error
 
 
+def seeds_to_see(effect: float, spread: float, *, paired: bool = False) -> int:
+    """Return how many seeds a side see an effect with the power :data:`POWER`, by Stein's two-stage rule.
+
+    The seeds of the first stage give the spread, and the rule how many there are to be in all: as many as the
+    normal approximation needs, no fewer than :data:`FIRST_STAGE` and no more than :data:`LAST_STAGE`.
+
+    Args:
+        effect: a difference of means, of logarithms if the effect is a factor.
+        spread: the larger standard deviation of the two sides, or that of the differences of pairs.
+        paired: whether the values are pairs.
+    """
+    from scipy import stats
+
+    shift = float(stats.norm.ppf(1 - LEVEL / 2) + stats.norm.ppf(POWER))
+    needed = (1 if paired else 2) * (shift * spread / effect) ** 2
+    return min(LAST_STAGE, max(FIRST_STAGE, math.ceil(needed)))
+
+
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Return the exact 95 % interval (Clopper and Pearson 1934) of a share.
 
@@ -336,12 +374,20 @@ def _outcome(estimate: float, test: Any) -> Outcome:
 
 
 def _with_shared_error(
-    estimate: float, samples: Sequence[Sequence[float]], shared: float, expected: float = 0.0
+    estimate: float,
+    samples: Sequence[Sequence[float]],
+    shared: float,
+    expected: float = 0.0,
+    weights: Sequence[float] | None = None,
 ) -> Outcome:
-    """Return Welch's test of a sum or difference of means that also have an error of known variance."""
+    """Return Welch's test of a weighted sum of means that also has an error of known variance.
+
+    The weights are 1 or -1 unless they are given; their signs do not matter.
+    """
     from scipy import stats
 
-    variances = [statistics.variance(sample) / len(sample) for sample in samples]
+    squares = [weight * weight for weight in weights or [1.0] * len(samples)]
+    variances = [w * statistics.variance(x) / len(x) for w, x in zip(squares, samples, strict=True)]
     total = sum(variances) + shared
     doubt = sum(part * part / (len(sample) - 1) for part, sample in zip(variances, samples, strict=True))
     freedom = total * total / doubt if doubt > 0 else math.inf

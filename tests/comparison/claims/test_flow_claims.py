@@ -88,6 +88,24 @@ def test_flows_of_unlike_sizes_or_masks_are_reported_beside():
     assert "differ in masking alone" in measured_text(affine)
 
 
+def test_of_several_pairs_the_one_of_matched_size_and_equal_most_updates_decides():
+    def trained(runs, updates, **more):
+        for run in runs:
+            run.record.run_id += f"-{updates}{more}"
+            run.record.provenance.config["training"] = {"updates": updates}
+            run.record.provenance.config["model"] |= more
+            run.record.provenance.config_hash_without_seed += f"{updates}{more}"
+        return runs
+
+    unmatched = trained(masks(1.5, 0.02, parameters=(3000, 1000)), 2000, width=9)
+    short = trained(masks(1.7, 0.02), 300)
+    long = trained(masks(1.6, 0.02), 1000)
+    decision = judged("coupling-autoregressive", unmatched + short + long)
+    assert decision.deciding[0].outcome.estimate == pytest.approx(-0.4, abs=0.05)
+    unequal = judged("coupling-autoregressive", short[:3] + long[3:])
+    assert not unequal.deciding, "other numbers of updates are no pair"
+
+
 @pytest.mark.parametrize("key", ["bins", "bound", "blocks", "dropout"])
 def test_flows_of_another_transformation_or_conditioner_are_no_pair(key):
     runs = masks(1.5, 0.02)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -76,6 +77,12 @@ def compare(
         outcome=outcome,
         p=outcome.p,
         unit="factor",
+        spread=_spread(
+            [[math.log(one / other) for one, other in pairs]]
+            if pairs
+            else [list(map(math.log, x)) for x in samples]
+        ),
+        paired=bool(pairs),
         variants=lambda: variants(
             measure.by_seed(a), measure.by_seed(b), claimed, shared, worst, bool(pairs), alternatives
         ),
@@ -105,6 +112,11 @@ def fitting_test(
         ranked = tests.rank_test([*logarithms[0], *worst[0]], [*logarithms[1], *worst[1]])
         return tests.as_factor(ranked), f"{RANKS}; logarithms, a failed run has the worst rank"
     return tests.ratio(tests.welch, a, b, shared=shared), WELCH_OF_LOGARITHMS
+
+
+def _spread(samples: Sequence[Sequence[float]]) -> float | None:
+    """Return the largest standard deviation of samples; None if one has fewer than two values."""
+    return max(map(statistics.stdev, samples)) if min(map(len, samples)) > 1 else None
 
 
 def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
@@ -193,6 +205,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         outcome=outcome,
         p=outcome.p,
         unit=likelihood.unit,
+        spread=_spread(samples),
         variants=lambda: variants(
             measure.by_seed(a),
             measure.by_seed(b),

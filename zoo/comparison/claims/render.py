@@ -107,6 +107,8 @@ def evidence_text(decision: Decision) -> str:
     if decision.robustness is not None:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept_shares.items())
         texts.append(f"kept by {decision.robustness:.0%} of other tests ({shares})")
+    if decision.seeds_asked is not None:
+        texts.append(f"the two-stage rule asks for {decision.seeds_asked} seeds a side")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
     if decision.limitation is not None:

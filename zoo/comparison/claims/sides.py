@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zoo.comparison.claims.measure import distance_of, validated_distance
-from zoo.comparison.configurations import Group, is_number
+from zoo.comparison.configurations import Group, differing, is_number
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
@@ -108,6 +108,8 @@ def trick(
 ) -> tuple[Group, Group]:
     """Return a model with a trick and without it: two configurations that differ in that setting alone.
 
+    They are taken at one number of updates (:func:`at_equal_updates`).
+
     Args:
         study: the runs.
         family: of the model, which is the first of :func:`of_family` that has such a pair.
@@ -118,7 +120,7 @@ def trick(
     for pair in (pair for group in of_family(study, family) for pair in study.pair(group.model, setting)):
         without, with_it = sorted(pair, key=lambda group: not absent(group.settings.get(setting)))
         if absent(without.settings.get(setting)) and not absent(with_it.settings.get(setting)):
-            return with_it.named(names[0]), without.named(names[1])
+            return at_equal_updates(study, with_it.named(names[0]), without.named(names[1]))
     return Group("", [], names[0]), Group("", [], names[1])
 
 
@@ -157,13 +159,12 @@ def is_penalised_wgan(settings: Mapping[str, Any]) -> bool:
 def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
     """Return both sides at the learning rate that is best for each, and a remark on these rates.
 
-    The sides must have been run at the same number of rates, two or more, with :data:`LEAST_SEEDS` seeds at
-    each; otherwise they are returned as they are, with a remark on their rates.
+    The sides are taken at one number of updates (:func:`at_equal_updates`). They must have been run at the
+    same number of rates, two or more, with :data:`LEAST_SEEDS` seeds at each; otherwise they are returned as
+    they are, with a remark on their rates.
     """
-    grids = [
-        {rate: group for rate, group in study.rates(side).items() if len(group.runs) >= LEAST_SEEDS}
-        for side in (a, b)
-    ]
+    a, b = at_equal_updates(study, a, b)
+    grids = [_rate_grid(study, side) for side in (a, b)]
     usual = [side.settings.get("training.lr") for side in (a, b)]
     if len(grids[0]) != len(grids[1]) or len(grids[0]) < 2:
         known = [f"{rate:g}" for rate in usual if is_number(rate)]
@@ -173,6 +174,48 @@ def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
     sides = [grid[rate].named(side.label) for grid, rate, side in zip(grids, best, (a, b), strict=True)]
     remark = f" Each at the best of its {len(grids[0])} learning rates ({best[0]:g} and {best[1]:g}), {how}."
     return sides[0], sides[1], remark
+
+
+def at_equal_updates(study: Study, a: Group, b: Group) -> tuple[Group, Group]:
+    """Return both sides at a number of updates that both were trained for, at their own learning rates.
+
+    Of several such numbers that is taken at which both were run at most learning rates, as many on either
+    side, then the largest. The sides are returned as they are if there is none with :data:`LEAST_SEEDS`
+    seeds.
+    """
+
+    def tuning(updates: float) -> tuple[int, float]:
+        rates = [len(_rate_grid(study, side[updates])) for side in known]
+        return rates[0] if rates[0] == rates[1] else 1, updates
+
+    known = [_by_updates(study, side) for side in (a, b)]
+    common = known[0].keys() & known[1].keys()
+    if not common:
+        return a, b
+    best = max(common, key=tuning)
+    return known[0][best].named(a.label), known[1][best].named(b.label)
+
+
+def _by_updates(study: Study, side: Group) -> dict[float, Group]:
+    """Return a side's configurations by their numbers of updates, each at the rate nearest to its own."""
+    alike: dict[float, list[Group]] = {}
+    for group in study.of(side.model):
+        updates = group.settings.get("training.updates")
+        enough = len(group.runs) >= LEAST_SEEDS
+        if is_number(updates) and enough and differing(group, side) <= {"training.updates", "training.lr"}:
+            alike.setdefault(updates, []).append(group)
+
+    def apart(group: Group) -> float:
+        rates = [g.settings.get("training.lr") for g in (group, side)]
+        logarithms = [math.log(rate) for rate in rates if is_number(rate) and rate > 0]
+        return abs(logarithms[0] - logarithms[1]) if len(logarithms) == 2 else math.inf
+
+    return {updates: min(groups, key=apart) for updates, groups in alike.items()}
+
+
+def _rate_grid(study: Study, side: Group) -> dict[float, Group]:
+    """Return a side's configurations of :data:`LEAST_SEEDS` or more seeds by their learning rates."""
+    return {rate: group for rate, group in study.rates(side).items() if len(group.runs) >= LEAST_SEEDS}
 
 
 def best_rates(study: Study, grids: Sequence[Mapping[float, Group]]) -> tuple[list[float], str]:

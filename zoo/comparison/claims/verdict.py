@@ -18,7 +18,7 @@ from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
 from zoo.comparison.claims.registry import Limitation, RegisteredClaim
 from zoo.comparison.collect import Run
-from zoo.comparison.statistics import LEVEL, MARGIN, Outcome, equivalence, holm
+from zoo.comparison.statistics import LEVEL, MARGIN, Outcome, equivalence, holm, seeds_to_see
 from zoo.comparison.studies import Study, studies
 
 Verdict = Literal["supported", "not supported", "equivalent", "suggestive", "undecided"]
@@ -61,6 +61,9 @@ class Part:
         unit: of the effect, ``factor`` for a ratio; names the margin within which it counts as none. Empty:
             the part is not tested for equivalence, or has been already.
         variants: returns other tests of the same measurement, for the robustness of the verdict.
+        spread: the larger standard deviation over the seeds of a side, of the logarithms if the effect is a
+            factor, of the differences of pairs; None: it does not say how many seeds would decide.
+        paired: whether the values are pairs.
         panel: the values, for the claim's figure.
         runs: the runs whose records were read.
         decides: whether the claim's verdict depends on it; otherwise it is reported beside.
@@ -75,6 +78,8 @@ class Part:
     p: float | None = None
     unit: str = ""
     variants: Callable[[], list[Variant]] | None = None
+    spread: float | None = None
+    paired: bool = False
     panel: Panel | None = None
     runs: list[Run] = field(default_factory=list)
     decides: bool = True
@@ -206,6 +211,24 @@ class Decision:
         if declared is None or not updates or max(updates) >= declared.below:
             return None
         return replace(declared, text=declared.text.format(updates=f"{max(updates):,}"))
+
+    @property
+    def seeds_asked(self) -> int | None:
+        """The seeds a side that the two-stage rule asks for, if the claim is undecided; otherwise None.
+
+        So many see the claim's minimal effect, given the spread of the seeds that there are: see
+        :func:`~zoo.comparison.statistics.seeds_to_see`.
+        """
+        if self.raw != UNDECIDED or any(missing.decides for missing in self.missing):
+            return None
+        asked = [
+            seeds_to_see(
+                math.log(margin) if part.unit == "factor" else margin, part.spread, paired=part.paired
+            )
+            for part in self.deciding
+            if part.spread is not None and (margin := margins(self.rule).get(part.unit))
+        ]
+        return max(asked, default=None)
 
     @property
     def by_construction(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.factorial import AUGMENTATION, over_the_others
 from zoo.comparison.claims.measure import metric_of
 from zoo.comparison.claims.sides import trick
 from zoo.comparison.claims.verdict import Evidence, claim
@@ -15,3 +16,4 @@ def augmentation(study: Study) -> Evidence:
     augmented, bare = trick(study, "gan", "training.augment", lambda operations: not operations, names)
     yield compare_distance(study, augmented, bare, "lower", own_rates=True)
     yield compare(augmented, bare, metric_of(study, "memorisation"), "lower", decides=False)
+    yield from over_the_others(study, AUGMENTATION)

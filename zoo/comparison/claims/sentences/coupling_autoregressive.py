@@ -10,11 +10,12 @@ from zoo.comparison.claims.compare import compare, compare_likelihood
 from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import autoregressive_flow, of_family, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
-from zoo.comparison.configurations import Group
+from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
 from zoo.comparison.studies import Study
 
+UPDATES = "training.updates"
 BINS = "model.bins"  # of a spline, the transformation that flows of either mask share
 ALIKE = (BINS, "model.bound", "model.blocks", "model.dropout")  # of the transformation and its conditioner
 
@@ -24,16 +25,15 @@ ALIKE = (BINS, "model.bound", "model.blocks", "model.dropout")  # of the transfo
 )
 def coupling_autoregressive(study: Study) -> Evidence:
     pairs = masking_pairs(study)
-    sizes = [max(a.values(PARAMETERS), default=0) / max(b.values(PARAMETERS), default=1) for a, b in pairs]
-    matched = [1 / MARGIN < size < MARGIN for size in sizes]
-    if not any(matched):
+    if not any(map(_is_matched, pairs)):
         yield Missing(
             needs=f"an autoregressive and a coupling flow that differ in masking alone, parameters within a "
             f"factor of {MARGIN:g}, {LEAST_SEEDS} finished seeds each",
             commands=("zoo sweep claims_factorial",),
         )
-    for (autoregressive, coupling), size, decides in zip(pairs, sizes, matched, strict=True):
-        remark = "" if decides else f" Sizes are not matched: {size:.2f} times the parameters."
+    for pair in pairs:
+        (autoregressive, coupling), decides = pair, _is_matched(pair)
+        remark = "" if decides else f" Sizes are not matched: {_size(pair):.2f} times the parameters."
         yield _with(remark, compare_likelihood(autoregressive, coupling, "lower", decides))
         yield compare(autoregressive, coupling, LATENCY, "higher", decides)
     affine = autoregressive_flow(study), parallel_flow(study)
@@ -46,15 +46,40 @@ def masking_pairs(study: Study) -> list[tuple[Group, Group]]:
     """Return the flows of a study that differ in their masking alone, the autoregressive one first.
 
     They are recognised by their configurations: splines with equal settings of the transformation and its
-    conditioner (:data:`ALIKE`), of which the records declare that one samples a dimension after the other,
-    the other all at once. Of several with the same settings the first of :func:`of_family` is taken.
+    conditioner (:data:`ALIKE`), trained for equally many updates, of which the records declare that one
+    samples a dimension after the other, the other all at once. Of several pairs with the same settings the
+    one of matched size is taken, then that of most updates, then the first by :func:`of_family`.
     """
-    pairs: dict[str, tuple[Group, Group]] = {}
-    for autoregressive in of_family(study, "flow", _is_spline, "sequential"):
-        for coupling in of_family(study, "flow", _is_spline, "parallel"):
-            if _settings(autoregressive) == _settings(coupling):
-                pairs.setdefault(_settings(coupling), (autoregressive, coupling))
-    return [pairs[settings] for settings in sorted(pairs)]
+    autoregressive, coupling = (
+        [group for flow in of_family(study, "flow", _is_spline, order) for group in _with_seeds(study, flow)]
+        for order in ("sequential", "parallel")
+    )
+    pairs = [(a, b) for a in autoregressive for b in coupling if _settings(a) == _settings(b)]
+    pairs = [(a, b) for a, b in pairs if a.settings.get(UPDATES) == b.settings.get(UPDATES)]
+    pairs.sort(key=lambda pair: (not _is_matched(pair), -_updates(pair[0])))
+    first = {_settings(pair[0]): pair for pair in reversed(pairs)}
+    return [first[settings] for settings in sorted(first)]
+
+
+def _with_seeds(study: Study, flow: Group) -> list[Group]:
+    """Return a baseline and the other configurations of its model that have enough seeds."""
+    others = [group for group in study.of(flow.model, _is_spline) if group.runs != flow.runs]
+    return [flow, *[group for group in others if len(group.runs) >= LEAST_SEEDS]]
+
+
+def _size(pair: tuple[Group, Group]) -> float:
+    """Return the parameters of a pair's first flow as a multiple of its second one's."""
+    a, b = pair
+    return max(a.values(PARAMETERS), default=0) / max(b.values(PARAMETERS), default=1)
+
+
+def _is_matched(pair: tuple[Group, Group]) -> bool:
+    return 1 / MARGIN < _size(pair) < MARGIN
+
+
+def _updates(flow: Group) -> float:
+    updates = flow.settings.get(UPDATES)
+    return updates if is_number(updates) else 0
 
 
 def _is_spline(settings: Mapping[str, Any]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.factorial import MOMENTUM_OFF, over_the_others
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sides import has_momentum, trick
 from zoo.comparison.claims.verdict import Evidence, claim
@@ -15,3 +16,4 @@ def momentum_off(study: Study) -> Evidence:
     off, on = trick(study, "gan", "training.betas", has_momentum, names)
     yield compare_distance(study, off, on, "lower", own_rates=True)
     yield compare(off, on, OSCILLATION, "lower", decides=False)
+    yield from over_the_others(study, MOMENTUM_OFF)

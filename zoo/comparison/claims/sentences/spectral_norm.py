@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.comparison.claims.compare import compare_distance
+from zoo.comparison.claims.factorial import SPECTRAL, over_the_others
 from zoo.comparison.claims.sides import is_clipped_wgan, representative, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
@@ -16,6 +17,7 @@ def spectral_norm(study: Study) -> Evidence:
     names = ("spectral critic", "plain critic")
     spectral, plain = trick(study, "gan", "model.critic_norm", lambda norm: norm == "none", names)
     yield compare_distance(study, spectral, plain, "lower", own_rates=True)
+    yield from over_the_others(study, SPECTRAL)
     gan = representative(study, "gan", called="a GAN")
     for plain, spectral in study.pair(gan.model, "model.critic_norm", _is_plain_without_r1):
         sides = spectral.named("spectral critic without R1"), plain.named("plain critic without R1")
