@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,12 @@ from fake_records import nine, save, write
 from zoo.comparison.collect import collect
 from zoo.comparison.recommend import Answer, Constraints, recommend
 from zoo.comparison.studies import Study, studies
+from zoo.config.declared import data_kinds
 from zoo.errors import ZooError
+from zoo.kinds import DataKind
 from zoo.record import DataDescription
+from zoo.sweep import plan_sweep
+from zoo.sweep.check import check_jobs
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -156,7 +161,9 @@ def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:
     record = write(tmp_path, "glow", "flow")
     record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
     save(tmp_path, record)
-    answer = recommend(collect([tmp_path])[0], Constraints(dimension=3072), models=("glow", "iaf"))
+    answer = recommend(
+        collect([tmp_path])[0], Constraints(dimension=3072), models={"glow": "any", "iaf": "any"}
+    )
     (note,) = answer.notes
     assert note.startswith("Nothing was measured at 3,072 dimensions; the nearest is digits with 64, and its")
     assert ("no data of 3,072 dimensions", "zoo sweep families data=NAME seed=0,1,2") in answer.unmeasured
@@ -164,6 +171,46 @@ def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:
         "iaf: no finished run on digits",
         "zoo sweep families data=digits model=iaf seed=0,1,2",
     ) in answer.unmeasured
+
+
+def test_only_models_that_can_be_made_for_the_data_are_called_unmeasured(quickstart: list[Study]) -> None:
+    kinds: dict[str, DataKind] = {"bits": "binary", "pictures": "integer images", "all": "any"}
+    (absent, command), *_ = recommend(quickstart, models=kinds).unmeasured
+    assert absent == "pictures, all: no finished run on digits"
+    assert command == "zoo sweep families data=digits model=pictures,all seed=0,1,2"
+
+
+@pytest.mark.parametrize(
+    ("shape", "levels", "absent"),
+    [
+        ([1, 28, 28], 2, "bits, pictures, all"),
+        ([9], 2, "bits, all"),
+        ([2], None, "all"),
+        (None, None, "all"),
+    ],
+)
+def test_the_kind_of_data_is_that_of_the_records(tmp_path: Path, shape, levels, absent: str) -> None:
+    record = write(tmp_path, "glow", "flow")
+    record.provenance.data = DataDescription(name="digits", shape=shape, levels=levels)
+    save(tmp_path, record)
+    kinds: dict[str, DataKind] = {"bits": "binary", "pictures": "integer images", "all": "any"}
+    assert recommend(collect([tmp_path])[0], models=kinds).unmeasured[0][0].startswith(f"{absent}: no")
+
+
+def test_the_suggested_sweep_names_the_data_as_the_runs_did(tmp_path: Path) -> None:
+    record = write(tmp_path, "glow", "flow", data="digits:16")
+    record.provenance.overrides = ["data=digits", "data.side=16", "model=glow"]
+    save(tmp_path, record)
+    (_, command), *_ = recommend(collect([tmp_path])[0], models={"iaf": "any"}).unmeasured
+    assert command == "zoo sweep families data=digits data.side=16 model=iaf seed=0,1,2"
+
+
+def test_the_suggested_sweep_passes_its_own_checks(quickstart: list[Study]) -> None:
+    (_, command), *_ = recommend(quickstart, models=data_kinds()).unmeasured
+    name, *overrides = shlex.split(command)[2:]
+    plan = plan_sweep(name, [*overrides[:-1], "seed=0"], None)
+    assert len(plan.jobs) > 10
+    check_jobs(plan, [job.overrides for job in plan.jobs])
 
 
 def test_an_answer_is_json(tmp_path: Path) -> None:

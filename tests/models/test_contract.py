@@ -14,6 +14,7 @@ from hydra.utils import get_class
 
 import zoo
 from zoo.config import model_settings, options
+from zoo.kinds import suits
 from zoo.models.core import rng
 from zoo.models.core.model import GenerativeModel
 from zoo.models.families.flow import Flow
@@ -34,12 +35,12 @@ WITHOUT_DENSITY = [name for name in MODELS if TARGETS[name].likelihood == "none"
 WITH_DENSITY = [name for name in MODELS if name not in WITHOUT_DENSITY]
 FLOWS = [name for name in MODELS if issubclass(TARGETS[name], Flow)]
 CONDITIONAL = [name for name in MODELS if "conditional" in model_settings(name, {})]
-BINARY = ["bernoulli_mixture", "made_binary"]  # they only model binary data
+BINARY = [name for name in MODELS if TARGETS[name].data_kind == "binary"]
 REFUSED = [
-    *[
-        ("pixelcnn_pp", data) for data in SPECS if not SPECS[data].is_image
-    ],  # it only models images of integers
-    *[(name, data) for name in BINARY for data in SPECS if SPECS[data].levels != 2],
+    (name, data)
+    for name in MODELS
+    for data, spec in SPECS.items()
+    if not suits(TARGETS[name].data_kind, spec.shape, spec.levels)
 ]
 ON_THE_PLANE = [name for name in WITH_DENSITY if (name, "plane") not in REFUSED]
 CASES = [(name, data) for name in MODELS for data in SPECS if (name, data) not in REFUSED]

@@ -86,9 +86,9 @@ def reproduce(options: Namespace) -> int:
 
 def recommend(options: Namespace) -> int:
     from zoo.cli.recommend import print_recommendation
-    from zoo.config.places import options as names
+    from zoo.config.declared import data_kinds
 
-    return print_recommendation(options, names("model"))
+    return print_recommendation(options, data_kinds())
 
 
 def figure(options: Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from rich.console import Console
@@ -23,6 +23,7 @@ from zoo.comparison.recommend import (
 )
 from zoo.comparison.studies import with_labels
 from zoo.comparison.tables.cells import KIND_MARKS, heading, number
+from zoo.kinds import DataKind
 
 WIDTH = 100  # largest width of a line of text
 _LIKELIHOODS = {
@@ -34,12 +35,14 @@ SHOWN = 12  # largest number of excluded models without --all
 NUMBERS = ("latency", "throughput", "training", "memory", "parameters")
 
 
-def print_recommendation(options: Namespace, models: Sequence[str], console: Console | None = None) -> int:
+def print_recommendation(
+    options: Namespace, models: Mapping[str, DataKind], console: Console | None = None
+) -> int:
     """Print which configurations fulfil the constraints of the command line; return 0.
 
     Args:
         options: of the command; its names are those of :class:`~zoo.comparison.recommend.Constraints`.
-        models: names of the models that could be measured.
+        models: the kind of data of each model that could be measured, by its name.
         console: where to print.
     """
     runs, console = gather(options.paths, console)

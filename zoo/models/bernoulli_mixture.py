@@ -9,7 +9,7 @@ from zoo.checks import Positive, PositiveFloat, checked
 from zoo.data.spec import DataSpec
 from zoo.models.core import rng
 from zoo.models.core.model import GenerativeModel
-from zoo.models.families.binary import require_binary, sample_bits
+from zoo.models.families.binary import sample_bits
 
 
 class BernoulliMixture(GenerativeModel):
@@ -36,6 +36,7 @@ class BernoulliMixture(GenerativeModel):
     family = "autoregressive"
     sampling = "parallel"
     objective = "expectation_maximisation"
+    data_kind = "binary"
 
     @checked("model")
     def __init__(
@@ -46,7 +47,6 @@ class BernoulliMixture(GenerativeModel):
         pseudo_count: PositiveFloat = 0.01,
         conditional: bool = False,
     ) -> None:
-        require_binary(spec, "bernoulli_mixture")
         super().__init__(spec, conditional)
         self.pseudo_count = pseudo_count
         labels = max(1, self.context)

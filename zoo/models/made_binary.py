@@ -13,7 +13,7 @@ from zoo.checks import NotNegative, Positive, checked
 from zoo.data.spec import DataSpec
 from zoo.models.core import rng
 from zoo.models.core.model import GenerativeModel
-from zoo.models.families.binary import bernoulli_log_prob, require_binary, threshold
+from zoo.models.families.binary import bernoulli_log_prob, threshold
 from zoo.models.networks.drawn_masks_made import Activation, DrawnMasksMADE, Initialisation, Order
 
 
@@ -41,6 +41,7 @@ class BinaryMADE(GenerativeModel):
 
     family = "autoregressive"
     sampling = "sequential"
+    data_kind = "binary"
 
     @checked("model")
     def __init__(
@@ -57,7 +58,6 @@ class BinaryMADE(GenerativeModel):
         initialisation: Initialisation = "orthogonal",
         conditional: bool = False,
     ) -> None:
-        require_binary(spec, "made_binary")
         super().__init__(spec, conditional)
         self.masks, self.validation_masks, self.test_masks = masks, validation_masks, test_masks
         self.network = DrawnMasksMADE(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from zoo.checks import Positive, Share, checked
 from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.functional import from_symmetric, soft_bound, sum_event, to_symmetric
 from zoo.models.core.model import GenerativeModel
@@ -69,6 +68,7 @@ class PixelCNNPP(GenerativeModel):
 
     family = "autoregressive"
     sampling = "sequential"
+    data_kind = "integer images"
 
     @checked("model")
     def __init__(
@@ -83,8 +83,7 @@ class PixelCNNPP(GenerativeModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, conditional)
-        if not spec.is_image or spec.levels is None:
-            raise ZooError("PixelCNN++ models images of integers; use model=pixelcnn for other data.")
+        assert spec.levels is not None  # data_kind
         self.components, self.levels = components, spec.levels
         channels = spec.shape[0]
         self.pairs = channels * (channels - 1) // 2

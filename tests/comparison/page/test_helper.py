@@ -14,7 +14,7 @@ from zoo.comparison.guards import recall_of
 from zoo.comparison.recommend import Constraints, recommend
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY
 from zoo.comparison.studies import studies
-from zoo.config import options
+from zoo.config.declared import data_kinds
 from zoo.errors import ZooError
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "results" / "quickstart" / "records"
@@ -75,7 +75,7 @@ def test_the_page_says_that_no_record_has_what_decides(asked):
 @pytest.mark.parametrize(("asked", "constraints"), CASES, indirect=["asked"], ids=repr)
 def test_the_page_and_the_terminal_answer_alike(asked, constraints):
     study, tab = asked
-    answer = recommend([study], dataclasses.replace(constraints, data=study.label), options("model"))
+    answer = recommend([study], dataclasses.replace(constraints, data=study.label), data_kinds())
     page_answer = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
     expected = {card.name: card for card in answer.cards}
     shown = {card[0]: card[1:] for card in page_answer["cards"]}

@@ -44,11 +44,11 @@ def test_a_model_without_likelihood_is_trained_adversarially_by_default():
     assert declared(model).objective == "matching"
 
 
-@pytest.mark.parametrize("attribute", ["likelihood", "sampling"])
+@pytest.mark.parametrize("attribute", ["likelihood", "sampling", "data_kind"])
 def test_an_unknown_declaration_is_an_error_with_the_known_values(attribute):
     model = Plain()
     setattr(model, attribute, "guess")
-    with pytest.raises(ZooError, match=f"Plain.{attribute} is 'guess'; use one of (exact|parallel), "):
+    with pytest.raises(ZooError, match=f"Plain.{attribute} is 'guess'; use one of (exact|parallel|any), "):
         declared(model)
 
 

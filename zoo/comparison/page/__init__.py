@@ -36,6 +36,7 @@ from zoo.comparison.page.shorten import Strings
 from zoo.comparison.studies import studies
 from zoo.comparison.tables import Table
 from zoo.comparison.templates import render
+from zoo.config.declared import data_kinds
 
 HERE = Path(__file__).parent
 SCRIPTS = (
@@ -226,14 +227,14 @@ def contents(
     published: Mapping[str, Sequence[Published]] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]], bytes]:
     """Return the page's data, the curves of the runs, and the bytes of the pictures."""
+    models = data_kinds()
     facts, compared, pixels = payload.facts(runs, strings, published), studies(runs), Pixels()
     for entry, study, shown in zip(facts["studies"], compared, pictures_of(compared, pixels), strict=True):
         entry["pictures"] = shown
         entry["sharpness"] = evidence.sharpness(study)
-        entry["helper"] = answers.helper(study)
+        entry["helper"] = answers.helper(study, models)
         entry["tuning"] = answers.tuning(study)
     facts["slides"] = answers.measured_slides(compared)
-    facts["known_models"] = answers.known_models()
     facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
     facts["warnings"] = list(warnings)
     return facts, curves_of(runs), pixels.bytes()

@@ -15,9 +15,11 @@ from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
 from zoo.comparison.recommend.admission import is_conditional, is_invertible
 from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, standard_error
+from zoo.comparison.recommend.unmeasured import absent_models, sweep_of_data
 from zoo.comparison.slide import of_study, slide
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
+from zoo.kinds import DataKind
 
 Json = dict[str, Any]
 LIMITED = {
@@ -62,8 +64,13 @@ def _slide(one: Any, study: Study) -> Json:
     return {"rows": rows, "absent": list(one.absent)}
 
 
-def helper(study: Study) -> Json:
-    """Return the data of the decision helper: a study's criteria, and the numbers of every configuration."""
+def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
+    """Return the data of the decision helper: a study's criteria, and the numbers of every configuration.
+
+    Args:
+        study: the runs.
+        models: the kind of data of each model that could be measured, by its name.
+    """
     likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
     criteria = {"fidelity": study.quality, "coverage": recall_of(study), "density": likelihood}
     dead = collapsed(study)
@@ -75,6 +82,8 @@ def helper(study: Study) -> Json:
             else {"name": quantity.name, "direction": quantity.direction, "unit": quantity.unit}
             for name, quantity in criteria.items()
         },
+        "absent": absent_models(study, models),
+        "sweep": sweep_of_data(study),
         "rows": [_candidate(group, likelihood, quantities, dead) for group in study.ordered],
     }
 
@@ -118,10 +127,3 @@ def tuning(study: Study) -> list[Json]:
         }
         for effort in efforts(study)
     ]
-
-
-def known_models() -> list[str]:
-    """Return the models that a sweep could measure: those of ``conf/model``, a user's own among them."""
-    from zoo.config import options
-
-    return list(options("model"))

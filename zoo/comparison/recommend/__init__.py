@@ -7,7 +7,7 @@ was not measured is listed with the sweep that would measure it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.recommend.answer import (
@@ -26,6 +26,7 @@ from zoo.comparison.recommend.shortlist import shortlist
 from zoo.comparison.recommend.unmeasured import dimension_of
 from zoo.comparison.studies import Study, studies
 from zoo.errors import ZooError
+from zoo.kinds import DataKind
 
 __all__ = [
     "LIKELIHOOD_LEVELS",
@@ -44,14 +45,17 @@ __all__ = [
 
 
 def recommend(
-    runs: Sequence[Run] | Sequence[Study], constraints: Constraints | None = None, models: Sequence[str] = ()
+    runs: Sequence[Run] | Sequence[Study],
+    constraints: Constraints | None = None,
+    models: Mapping[str, DataKind] | None = None,
 ) -> Answer:
     """Return which configurations to use.
 
     Args:
         runs: runs of any data, or their studies.
         constraints: that the configurations have to fulfil; None: none.
-        models: names of the models that could be measured; those without a run are listed as such.
+        models: the kind of data of each model that could be measured, by its name. Those that can be made
+            for the data and have no run are listed as such.
 
     Raises:
         ZooError: no study is of the data set that the constraints name, or a weight is negative.
@@ -66,7 +70,7 @@ def recommend(
             f"The records of {study.title} have none of the weighted criteria; give other weights or "
             "another data set."
         )
-    return shortlist(question, models, notes)
+    return shortlist(question, models or {}, notes)
 
 
 def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zoo.comparison.groups import Entry, loss, rank
 from zoo.comparison.quantities import LATENCY, THROUGHPUT
@@ -14,6 +14,7 @@ from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, 
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
 from zoo.comparison.recommend.unmeasured import unmeasured
+from zoo.kinds import DataKind
 
 LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best
 POSSIBLE = 0.01  # the same of one that is tied with the best
@@ -21,12 +22,12 @@ FRONT = 0.25  # share of draws on the front from which a configuration is an ans
 SURE = 0.95
 
 
-def shortlist(question: Question, models: Sequence[str], notes: Sequence[str]) -> Answer:
+def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequence[str]) -> Answer:
     """Return the answer to a question.
 
     Args:
         question: the constraints and the records.
-        models: names of the models that could be measured.
+        models: the kind of data of each model that could be measured, by its name.
         notes: limits of the answer that are known already.
     """
     everyone = candidates(question)

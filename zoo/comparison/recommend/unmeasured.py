@@ -3,48 +3,78 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 
 from zoo.comparison.recommend.admission import Candidate
 from zoo.comparison.recommend.answer import Card
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
+from zoo.kinds import DataKind, suits
+from zoo.record import DataDescription
+
+OF_DATA = ("data=", "data.")  # how the overrides begin that choose a data set
 
 
 def unmeasured(
-    question: Question, models: Sequence[str], cards: Sequence[Card], candidates: Sequence[Candidate]
+    question: Question,
+    models: Mapping[str, DataKind],
+    cards: Sequence[Card],
+    candidates: Sequence[Candidate],
 ) -> list[tuple[str, str]]:
     """Return what the records do not hold, each with the sweep that measures it."""
-    data = question.study.data
+    study = question.study
     missing = []
-    measured = {group.model for group in question.study.groups if group.finished}
-    if absent := [model for model in models if model not in measured]:
+    if absent := absent_models(study, models):
         shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
-        missing.append((f"{shown}: no finished run on {data}", _sweep(data, absent)))
+        missing.append((f"{shown}: no finished run on {study.data}", _sweep(study, absent)))
     if few := list(dict.fromkeys(card.model for card in cards if card.seeds < LEAST_SEEDS)):
-        missing.append((f"{', '.join(few)}: fewer than {LEAST_SEEDS} seeds", _sweep(data, few)))
+        missing.append((f"{', '.join(few)}: fewer than {LEAST_SEEDS} seeds", _sweep(study, few)))
     if question.constraints.conditional and not cards:
         alone = [one.group for one in candidates if {r.constraint for r in one.reasons} == {"conditional"}]
         able = list(dict.fromkeys(group.model for group in alone if "model.conditional" in group.settings))
         if able:
-            command = f"{_sweep(data, able)} model.conditional=true"
-            missing.append((f"no conditional model on {data}", command))
-    if question.constraints.dimension is not None and question.constraints.dimension != dimension_of(
-        question.study
-    ):
-        missing.append((f"no data of {question.constraints.dimension:,} dimensions", _sweep("NAME", ())))
+            command = f"{_sweep(study, able)} model.conditional=true"
+            missing.append((f"no conditional model on {study.data}", command))
+    if question.constraints.dimension is not None and question.constraints.dimension != dimension_of(study):
+        command = "zoo sweep families data=NAME seed=0,1,2"
+        missing.append((f"no data of {question.constraints.dimension:,} dimensions", command))
     return missing
+
+
+def absent_models(study: Study, models: Mapping[str, DataKind]) -> list[str]:
+    """Return the models that can be made for a study's data and have no finished run on them.
+
+    Args:
+        study: the runs.
+        models: the kind of data that each model declares, by its name.
+    """
+    measured = {group.model for group in study.groups if group.finished}
+    data = _description(study)
+    shape, levels = (data.shape, data.levels) if data is not None else (None, None)
+    return [name for name, kind in models.items() if name not in measured and suits(kind, shape, levels)]
+
+
+def sweep_of_data(study: Study) -> str:
+    """Return the beginning of the command of a sweep over a study's data, as its runs chose them."""
+    for run in study.runs:
+        if chosen := [o for o in run.record.provenance.overrides or () if o.startswith(OF_DATA)]:
+            return f"zoo sweep families {shlex.join(chosen)}"
+    return f"zoo sweep families data={shlex.quote(study.data)}"
 
 
 def dimension_of(study: Study) -> int | None:
     """Return the number of dimensions of a study's data; None if no record has it."""
-    shapes = (
-        run.record.provenance.data.shape for run in study.runs if run.record.provenance.data is not None
-    )
-    return next((math.prod(shape) for shape in shapes if shape), None)
+    data = _description(study)
+    return math.prod(data.shape) if data is not None and data.shape else None
 
 
-def _sweep(data: str, models: Sequence[str]) -> str:
-    axis = f" model={','.join(models)}" if models else ""
-    return f"zoo sweep families data={data}{axis} seed=0,1,2"
+def _description(study: Study) -> DataDescription | None:
+    """Return the first description of a study's data that has their shape; None if no record has it."""
+    descriptions = (run.record.provenance.data for run in study.runs)
+    return next((data for data in descriptions if data is not None and data.shape), None)
+
+
+def _sweep(study: Study, models: Sequence[str]) -> str:
+    return f"{sweep_of_data(study)} model={','.join(models)} seed=0,1,2"

@@ -28,7 +28,7 @@ from typing_extensions import is_protocol
 
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
-from zoo.kinds import Kind, SamplingOrder
+from zoo.kinds import DataKind, Kind, SamplingOrder
 
 Family = Literal["flow", "continuous flow", "autoregressive", "vae", "gan", "diffusion"]
 Likelihood = Kind
@@ -70,6 +70,8 @@ class Declaration:
             global generator.
         whole_batch: whether the loss of an example depends on the rest of its batch, which then cannot be
             divided between processes or into pieces; by default it does not.
+        data_kind: the data that the model can be made for: ``any`` by default, ``binary`` (two levels) or
+            ``integer images``.
     """
 
     family: str = "unknown"
@@ -79,6 +81,7 @@ class Declaration:
     conditional: bool = False
     keyed_noise: bool = False
     whole_batch: bool = False
+    data_kind: DataKind = "any"
 
 
 class HasLogProb(Protocol):
@@ -248,13 +251,15 @@ def declared(model: object) -> Declaration:
     """Return a model's declaration, with the defaults of :class:`Declaration` for missing attributes.
 
     Raises:
-        ZooError: the declared likelihood or order of sampling does not exist.
+        ZooError: the declared likelihood, order of sampling or kind of data does not exist.
     """
     name = type(model).__name__
     likelihood, sampling = getattr(model, "likelihood", None), getattr(model, "sampling", None)
+    data_kind = getattr(model, "data_kind", Declaration.data_kind)
     for attribute, value, known in (
         ("likelihood", likelihood, get_args(Likelihood)),
         ("sampling", sampling, get_args(SamplingOrder)),
+        ("data_kind", data_kind, get_args(DataKind)),
     ):
         if value is not None and value not in known:
             raise ZooError(f"{name}.{attribute} is {value!r}; use one of {', '.join(known)}.")
@@ -267,4 +272,5 @@ def declared(model: object) -> Declaration:
         conditional=bool(getattr(model, "conditional", Declaration.conditional)),
         keyed_noise=bool(getattr(model, "keyed_noise", Declaration.keyed_noise)),
         whole_batch=bool(getattr(model, "whole_batch", Declaration.whole_batch)),
+        data_kind=data_kind,
     )

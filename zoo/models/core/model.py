@@ -14,10 +14,15 @@ from torch import Tensor, nn
 from zoo.checks import checked, is_whole
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, NoLikelihood, ZooError
+from zoo.kinds import DataKind, suits
 from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
 from zoo.models.core.precision import full_float32
 
+_KINDS_OF_DATA = {
+    "binary": "binary data, such as data=mnist_static",
+    "integer images": "images of integers",
+}
 _INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
@@ -43,12 +48,15 @@ class GenerativeModel(nn.Module):
         objective: the training objective that fits the model, a name under ``conf/training/``.
         keyed_noise: whether all noise comes from :mod:`zoo.models.core.rng`.
         whole_batch: whether the training loss needs its whole batch at once.
+        data_kind: the data that the model can be made for, see
+            :class:`~zoo.models.core.capabilities.Declaration`.
         for_vectors: names of the settings that only the model of vectors reads.
         for_images: names of the settings that only the model of images reads.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
-        ZooError: ``conditional`` is not a truth value, or is true for data without labels.
+        ZooError: the data are not of the model's kind; ``conditional`` is not a truth value, or is true for
+            data without labels.
     """
 
     family: ClassVar[Family]
@@ -57,12 +65,20 @@ class GenerativeModel(nn.Module):
     objective: ClassVar[str] = "maximum_likelihood"
     keyed_noise: ClassVar[bool] = True
     whole_batch: bool = False
+    data_kind: ClassVar[DataKind] = "any"
     for_vectors: ClassVar[tuple[str, ...]] = ()
     for_images: ClassVar[tuple[str, ...]] = ()
 
     @checked("model")
     def __init__(self, spec: DataSpec, conditional: bool = False) -> None:
         super().__init__()
+        if not suits(self.data_kind, spec.shape, spec.levels):
+            form = "images" if spec.is_image else "vectors"
+            values = "continuous values" if spec.levels is None else f"integers of {spec.levels} levels"
+            raise ZooError(
+                f"{type(self).__name__} is for {_KINDS_OF_DATA[self.data_kind]}, and these are {form} of "
+                f"{values}; choose other data, or another model."
+            )
         self.spec, self.conditional = spec, conditional
         self.context = context_size(spec, conditional)
 

@@ -6,20 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.data.spec import DataSpec
-from zoo.errors import ZooError
 from zoo.models.core import rng
 from zoo.models.core.functional import sum_event
-
-
-def require_binary(spec: DataSpec, model: str) -> None:
-    """Raise :class:`~zoo.errors.ZooError` unless the data have two levels."""
-    if spec.levels != 2:
-        levels = "continuous values" if spec.levels is None else f"{spec.levels} levels"
-        raise ZooError(
-            f"model={model} is for binary data, and these have {levels}; choose data such as "
-            "data=mnist_static, or another model."
-        )
 
 
 def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:

@@ -203,9 +203,8 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss) {
 }
 
 function unmeasured(study, cards, rows, asked, reasons) {
-  const measured = new Set(rows.filter(row => row.finished).map(row => row.model)), found = [];
-  const sweep = models => `zoo sweep families data=${study.data} model=${models.join(',')} seed=0,1,2`;
-  const absent = (DATA.known_models || []).filter(model => !measured.has(model));
+  const found = [], absent = study.helper.absent;
+  const sweep = models => `${study.helper.sweep} model=${models.join(',')} seed=0,1,2`;
   if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}`, sweep(absent)]);
   const few = [...new Set(cards.filter(card => card.row.finished < ENOUGH_SEEDS).map(card => card.row.model))];
   if (few.length) found.push([`${few.join(', ')}: fewer than ${ENOUGH_SEEDS} seeds`, sweep(few)]);

@@ -1,0 +1,44 @@
+"""What the class of each model declares about its data, for advice on which models to try."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import yaml
+
+from zoo.config.places import options, search_path
+from zoo.config.targets import class_of
+from zoo.errors import ZooError
+from zoo.kinds import DataKind
+
+
+def data_kinds() -> dict[str, DataKind]:
+    """Return the kind of data that each model of ``conf/model`` declares, a user's own among them.
+
+    Imports the class of every model, and so torch. A model whose file or class cannot be read is left out.
+    """
+    kinds: dict[str, DataKind] = {}
+    for name in options("model"):
+        try:
+            kind: Any = getattr(class_of({"_target_": _target(name)}, "model"), "data_kind", "any")
+        except (ZooError, OSError, yaml.YAMLError, RecursionError):
+            continue
+        if kind in get_args(DataKind):
+            kinds[name] = kind
+    return kinds
+
+
+def _target(name: str) -> Any:
+    """Return the ``_target_`` of a model's file, or of the files that its defaults name; None: there is none.
+
+    Composing the configuration would say the same, but takes a hundred times as long.
+    """
+    files = [root / "model" / f"{name}.yaml" for root in search_path()]
+    file = next((file for file in files if file.is_file()), files[-1])
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = content if isinstance(content, dict) else {}
+    if "_target_" in content:
+        return content["_target_"]
+    others = [one for one in content.get("defaults") or () if isinstance(one, str) and one != "_self_"]
+    targets = (_target(one.removeprefix("/").removeprefix("model/")) for one in reversed(others))
+    return next((target for target in targets if target), None)
