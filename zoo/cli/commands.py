@@ -21,7 +21,7 @@ def _published(runs: Sequence[Run]) -> Mapping[str, Sequence[Published]]:
 
 def sweep(options: Namespace) -> int:
     from zoo.comparison import compare
-    from zoo.record import RECORD
+    from zoo.record import RECORD, SOUND
     from zoo.sweep import run_sweep
     from zoo.sweep.check import check_jobs
 
@@ -42,7 +42,7 @@ def sweep(options: Namespace) -> int:
     ended = [job.directory for job in jobs if (job.directory / RECORD).exists()]
     if ended:
         compare(ended, root / "comparison", published=_published)
-    return 2 if any(job.state != "finished" for job in jobs) else 0
+    return 2 if any(job.state not in SOUND for job in jobs) else 0
 
 
 def compare(options: Namespace) -> int:

@@ -49,7 +49,7 @@ def show_run(directory: Path, console: Console | None = None) -> int:
 
 
 def _print_head(record: Record, console: Console) -> None:
-    colour = {"finished": "green", "diverged": "yellow"}.get(record.status, "red")
+    colour = {"finished": "green", "pruned": "cyan", "diverged": "yellow"}.get(record.status, "red")
     console.print(f"[bold]{escape(record.run_id)}[/]  [{colour}]{record.status}[/]")
     if record.reason:
         console.print(f"  {record.reason}", markup=False, style=colour)

@@ -129,7 +129,9 @@ def _train_one(config: DictConfig, again: bool = False) -> int:
     if not is_first_rank():
         return 0
     print_result(record, directory)
-    if record.status != "finished":
+    if record.status == "pruned":
+        tell(f"Its search has given this run up, and goes on. {record.reason}")
+    elif record.status != "finished":
         raise ZooError(f"This run has {record.status}: {record.reason}")
     return 0
 

@@ -158,8 +158,11 @@ class Study:
 def studies(runs: Sequence[Run]) -> list[Study]:
     """Return the runs grouped into studies, whose runs may be compared; the study with most runs comes first.
 
-    A run that failed before its data or its protocol were known joins the runs that were configured like it.
+    Pruned runs are in no study: they were given up by a search, so they say nothing of how steadily a model
+    trains, and they have no results. A run that failed before its data or its protocol were known joins the
+    runs that were configured like it.
     """
+    runs, _ = without_pruned(runs)
     by_place: dict[tuple[Dataset, str], list[Run]] = {}
     for run, place in zip(runs, _places(runs), strict=True):
         by_place.setdefault(place, []).append(run)
@@ -176,6 +179,12 @@ def studies(runs: Sequence[Run]) -> list[Study]:
         for (data, protocol), members in by_place.items()
     ]
     return sorted(groups, key=lambda study: (-len(study.runs), study.label, study.protocol))
+
+
+def without_pruned(runs: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Return the runs that can be compared, and those that a search has pruned."""
+    pruned = [run for run in runs if run.record.status == "pruned"]
+    return [run for run in runs if run.record.status != "pruned"], pruned
 
 
 def named(runs: Sequence[Run]) -> list[Run]:

@@ -17,8 +17,9 @@ from zoo.config.code import own_code
 from zoo.config.content import content_hash, expanded
 from zoo.errors import ZooError
 
-# Sections that do not change a run's numbers: its directory, logger, launcher and sweep.
-NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep")
+# Sections that do not change a run's numbers: its directory, logger, launcher, sweep, and the search it is a
+# trial of (which may end it early, and its record then says so).
+NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep", "search")
 # Settings of the other sections that do not change the numbers either: where files lie, and where and in how
 # many processes a run is made. Up to rounding, its numbers are those of one process on any device; what
 # changes the arithmetic itself (trainer.precision, trainer.float32_matmul, training.accumulate,

@@ -28,6 +28,7 @@ from zoo.record.provenance import DataDescription, Hardware, Judgement, Protocol
 from zoo.record.reader import read
 from zoo.record.schema import (
     SCHEMA,
+    SOUND,
     STATUSES,
     Cost,
     Load,
@@ -54,6 +55,7 @@ __all__ = [
     "RECORD",
     "SAMPLES",
     "SCHEMA",
+    "SOUND",
     "STATUSES",
     "TIMING",
     "Attempts",

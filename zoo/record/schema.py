@@ -23,8 +23,9 @@ from zoo.record.provenance import Provenance
 from zoo.record.values import Bounded, Count, Number, Part, Whole
 
 SCHEMA = 2
-Status = Literal["finished", "diverged", "failed"]
-STATUSES: tuple[Status, ...] = ("finished", "diverged", "failed")
+Status = Literal["finished", "pruned", "diverged", "failed"]
+STATUSES: tuple[Status, ...] = ("finished", "pruned", "diverged", "failed")
+SOUND: tuple[Status, ...] = ("finished", "pruned")  # of runs that ended as they should
 
 
 @dataclass
@@ -168,8 +169,9 @@ class Record(Part):
             own word for a model of their own; ``unknown`` where the run failed before the model was built.
         data: name of the data set.
         seed: of training.
-        status: whether the run finished, diverged or failed.
-        reason: why it did not finish.
+        status: whether the run finished, diverged, failed, or was pruned: given up early by the search whose
+            trial it is. Only a finished run is evaluated.
+        reason: why it did not finish; of a pruned run at which update.
         metrics: by name: ``nll``, ``bits_per_dim``, ``fid``, ``fd/<extractor>``, ...
     """
 

@@ -20,9 +20,10 @@ from zoo import factory
 from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
 from zoo.data.user import UserData
-from zoo.errors import ZooError
+from zoo.errors import CutOff, ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.evaluation.settings import Settings
+from zoo.journal import Journal
 from zoo.models.core.precision import float32_matmul
 from zoo.processes import is_first_rank
 from zoo.record import CHECKPOINTS, LAST, Cost, Hardware, Segment, Stability
@@ -35,6 +36,7 @@ from zoo.training.checkpoints import CheckpointFiles, Checkpoints, Ending
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
+from zoo.training.pruning import Pruning
 
 PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
@@ -132,11 +134,13 @@ class Fit:
         self.progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
         checkpoints = Checkpoints(folder, about)
         self.files = CheckpointFiles(checkpoint)
+        self.pruning = _pruning(spec)
         callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
             distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
             TrainingStatistics(data),
             *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
             self.curves,
+            *([self.pruning] if self.pruning is not None else []),
             checkpoints,
             Ending(checkpoints),
             self.flops,
@@ -197,6 +201,11 @@ class Fit:
         # not module.device: Lightning has moved the module back to the CPU
         return self.trainer.strategy.root_device
 
+    @property
+    def pruned(self) -> str | None:
+        """Why a search has given up the run, in a sentence; None if it has not."""
+        return None if self.pruning is None else self.pruning.reason
+
     def cost(self) -> Cost:
         """Return what training has cost so far."""
         module, seconds = self.module, self.curves.seconds()
@@ -242,6 +251,28 @@ def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDi
             f"{'data.val_fraction' if isinstance(data, UserData) else 'data.val'}."
         )
     return [SampleDistance(partial(distance_to, held_out, data.spec, seed))]
+
+
+def _pruning(spec: RunSpec) -> Pruning | None:
+    """Return the callback for a trial of a search that prunes; None for any other run.
+
+    Raises:
+        ZooError: Optuna is not installed, or there is no journal, or a damaged one.
+    """
+    if spec.trial is None:
+        return None
+    file, number = spec.trial
+    if not is_first_rank():
+        return Pruning(lambda step, loss: False)  # the first process reports
+    journal = Journal(file)
+
+    def report(step: int, loss: float) -> bool:
+        try:
+            return journal.report(number, step, loss)
+        except ZooError as error:  # the run itself is sound
+            raise CutOff(str(error)) from error
+
+    return Pruning(report)
 
 
 def _read(last: Path) -> dict[str, Any] | None:

@@ -31,6 +31,7 @@ class Outcome(Enum):
     """
 
     FINISHED = "finished"
+    PRUNED = "pruned"
     DIVERGED = "diverged"
     FAILED = "failed"
     CUT_OFF = "cut off"
@@ -39,11 +40,16 @@ class Outcome(Enum):
 
 STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that have one
     Outcome.FINISHED: "finished",
+    Outcome.PRUNED: "pruned",
     Outcome.DIVERGED: "diverged",
     Outcome.FAILED: "failed",
 }
 # Exit codes with which the loggers of the other outcomes are suspended.
 SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
+
+
+class Pruned(Exception):
+    """The search whose trial the run is has given it up. The message says at which update."""
 
 
 class GivenUp(ZooError):
@@ -55,6 +61,8 @@ def recorded(
     record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None = None
 ) -> Iterator[None]:
     """Write the run's record and close the loggers when the block ends, also when an error ends it.
+
+    A pruned run ends like a finished one: the block is left without an error.
 
     Only the first rank writes the record. Another rank writes its error to a file of the directory, where the
     first rank reads it; otherwise that would see a lost connection alone.
@@ -79,6 +87,8 @@ def recorded(
             raise GivenUp(given_up)
         yield
         ended = Outcome.FINISHED
+    except Pruned as end:
+        ended, record.reason = Outcome.PRUNED, str(end)
     except (Diverged, Unsound) as error:  # Unsound is raised by a validation; the protocol catches its own
         ended, record.reason = Outcome.DIVERGED, str(error)
         raise

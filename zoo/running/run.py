@@ -31,12 +31,22 @@ from zoo.locks import lock
 from zoo.models.core.capabilities import declared
 from zoo.processes import is_first_rank
 from zoo.ranks import world_size
-from zoo.record import CHECKPOINTS, CONFIG, LAST, RECORD, Attempts, Record, clear, read, write_atomic
+from zoo.record import (
+    CHECKPOINTS,
+    CONFIG,
+    LAST,
+    RECORD,
+    Attempts,
+    Record,
+    clear,
+    read,
+    write_atomic,
+)
 from zoo.running.check import check_model_given, check_run, check_section
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show, objective_of, processes_here
 from zoo.running.judge import judge_run
-from zoo.running.outcome import RANK_ERROR, recorded
+from zoo.running.outcome import RANK_ERROR, Pruned, recorded
 from zoo.running.provenance import provenance_of
 from zoo.running.spec import RunSpec
 from zoo.tracking import logger as tracking
@@ -66,7 +76,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         with lock(directory):
             _refuse_another(spec, directory)
             # A failed run is repeated, unless another process has done so while this one waited for the lock.
-            done = None if again else ended(directory, retry_failed=_modified(directory) == before)
+            repeated = _modified(directory) == before
+            done = None if again else ended(directory, repeated, go_on=spec.trial is None)
             if done is None:
                 return _train_and_judge(spec, directory, show, again)
     except ZooError as error:
@@ -125,6 +136,8 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         finally:
             record.cost, record.stability = fit.cost(), fit.stability()
             record.provenance.segments = fit.segments()
+        if fit.pruned is not None:
+            raise Pruned(fit.pruned)
 
         if is_first_rank() or world_size() > 1:  # other ranks take part only in a process group
             judged = judge_run(spec.evaluation, data, directory, device, identity.seed)
@@ -154,7 +167,8 @@ def _say_done(record: Record) -> None:
     """Print to standard error that a run is skipped, when it ended, and how to make it anew."""
     at = record.provenance.finished_at
     when = f" on {at[:16].replace('T', ' at ')} (UTC)" if at else ""
-    tell(f"This run is already done, nothing was trained: it {record.status}{when}; --again makes it anew.")
+    how = "was pruned" if record.status == "pruned" else record.status
+    tell(f"This run is already done, nothing was trained: it {how}{when}; --again makes it anew.")
 
 
 def _announce(settings: Settings, data: DataModule) -> None:
@@ -172,12 +186,13 @@ def _announce(settings: Settings, data: DataModule) -> None:
             tell(sentence)
 
 
-def ended(directory: Path, retry_failed: bool = True) -> Record | None:
+def ended(directory: Path, retry_failed: bool = True, go_on: bool = False) -> Record | None:
     """Return the record of a run that needs no more work: finished, or diverged (it would diverge again).
 
     Args:
         directory: the run's.
         retry_failed: whether a failed run counts as one that needs more work.
+        go_on: whether a pruned one does, as outside of the search that has pruned it.
     """
     if not (directory / RECORD).exists():
         return None
@@ -185,7 +200,8 @@ def ended(directory: Path, retry_failed: bool = True) -> Record | None:
         record = read(directory)
     except ZooError:
         return None  # damaged: the run is made again
-    return None if record.status == "failed" and retry_failed else record
+    left = (record.status == "failed" and retry_failed) or (record.status == "pruned" and go_on)
+    return None if left else record
 
 
 def _modified(directory: Path) -> int | None:

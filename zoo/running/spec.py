@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +15,7 @@ from zoo.config.overrides import absolute
 from zoo.errors import ZooError
 
 SECTIONS = ("data", "model", "training", "evaluation", "trainer", "logger")
-_OTHERS = ("seed", "sweep", "hydra")
+_OTHERS = ("seed", "sweep", "search", "hydra")
 _GLOBAL = ("experiment", "launcher")  # groups whose files write to the sections of others
 
 
@@ -57,6 +58,8 @@ class RunSpec:
         logger: settings of the logger.
         overrides: the Hydra overrides of the configuration, except those of ``hydra``; paths are absolute.
         sweep: name of the sweep that the run belongs to.
+        trial: the journal of the search that may prune the run, and the number of its trial there; None for
+            any other run.
     """
 
     identity: Identity
@@ -68,6 +71,7 @@ class RunSpec:
     logger: dict[str, Any]
     overrides: list[str]
     sweep: str | None
+    trial: tuple[Path, int] | None = None
 
     @classmethod
     def of(cls, config: DictConfig) -> RunSpec:
@@ -92,6 +96,25 @@ class RunSpec:
             evaluation=to_dict(config.evaluation),
             trainer=whole_numbers(to_dict(config.trainer)),
             logger=to_dict(config.logger),
-            overrides=[absolute(o) for o in overrides if not o.startswith("hydra.")],
+            overrides=[absolute(o) for o in overrides if not o.startswith(("hydra.", "search."))],
             sweep=None if config.sweep is None else str(config.sweep),
+            trial=_trial(config.get("search")),
         )
+
+
+def _trial(search: Any) -> tuple[Path, int] | None:
+    """Return the journal and the trial's number that the section ``search`` names; None if it names none.
+
+    Raises:
+        ZooError: it has other settings, one of the two alone, or a wrong value.
+    """
+    settings = to_dict(search) if OmegaConf.is_dict(search) else {"journal": search}
+    journal, trial = settings.get("journal"), settings.get("trial")
+    if journal is None and trial is None and set(settings) <= {"journal", "trial"}:
+        return None
+    if not isinstance(journal, str) or not isinstance(trial, int) or isinstance(trial, bool) or trial < 0:
+        raise ZooError(
+            "search.journal is the file of a search's journal and search.trial the number of a trial, which "
+            f"a sweep sets; got {settings}."
+        )
+    return Path(journal), trial

@@ -143,7 +143,6 @@ _NEEDED = {
     "list_type": "a list",
     "too_short": "not empty",
     "int_type": "a whole number",
-    "literal_error": "tpe or random",
     "string_type": "text",
     "missing": "given",
 }
@@ -164,7 +163,11 @@ def _explain(error: ValidationError, name: str) -> ZooError:
         return ZooError(f"In the sweep {name}, {mistake['ctx']['error']}.")
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     actual = "it is missing" if kind == "missing" else f"got {mistake['input']!r}"
-    needed = f"at least {mistake['ctx']['ge']}" if "ge" in mistake.get("ctx", ()) else _NEEDED.get(kind, kind)
+    if kind == "literal_error":
+        needed = mistake["ctx"]["expected"].replace("'", "")
+    else:
+        needed = _NEEDED.get(kind, kind)
+    needed = f"at least {mistake['ctx']['ge']}" if "ge" in mistake.get("ctx", ()) else needed
     return ZooError(f"{place or 'A sweep'} must be {needed} in {name}; {actual}.")
 
 

@@ -164,7 +164,7 @@ class _Screen:
         self.live.stop()
 
     def ended(self, job: Job) -> None:
-        colour = {"finished": "green", "diverged": "yellow"}.get(job.state, "red")
+        colour = {"finished": "green", "pruned": "cyan", "diverged": "yellow"}.get(job.state, "red")
         self.live.console.print(
             f"[{colour}]{job.state:9}[/] {job.identity.run_id} [dim]{job.seconds:.0f} s[/] "
             f"{escape(job.reason)}{escape(' · '.join(describe_result(job)))}"

@@ -64,6 +64,11 @@ class Job:
         return self.state in STATUSES or self.state == REFUSED_STATE
 
     @property
+    def is_trial(self) -> bool:
+        """Whether it is a trial of a search that may prune it."""
+        return any(override.startswith("search.trial=") for override in self.overrides)
+
+    @property
     def is_running(self) -> bool:
         """Whether this sweep or another process is at work on the run."""
         return self.worker is not None or self.state == "elsewhere"
@@ -90,8 +95,8 @@ class Job:
             retry_failed: ignore the record of a failed run from now on.
         """
         record = self.record()
-        if record is None:
-            return False
+        if record is None or (record.status == "pruned" and not self.is_trial):
+            return False  # outside of the search that has pruned it, a run goes on
         if record.status == "failed" and retry_failed:
             self.retried_record = (self.directory / RECORD).stat().st_mtime_ns
             return False

@@ -9,9 +9,10 @@ from pathlib import Path
 from zoo.config.identities import Identities
 from zoo.config.overrides import as_text, as_typed, split
 from zoo.config.own import own_files
+from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.definition import expand, expected_seconds, find_sweep, read_sweep, unmet_conditions
 from zoo.sweep.job import Job
-from zoo.sweep.search import Search
+from zoo.sweep.search import BaseSearch, Search
 
 
 @dataclass
@@ -33,14 +34,14 @@ class Plan:
     parallel: int
     threads: int | None = None
     jobs: list[Job] = field(default_factory=list)
-    searches: list[Search] = field(default_factory=list)
+    searches: Sequence[BaseSearch] = ()
     unmet: list[str] = field(default_factory=list)
     identities: Identities = field(default_factory=Identities, repr=False)
 
     @property
     def size(self) -> int:
         """Number of jobs, including the trials that are not proposed yet."""
-        return len(self.jobs) + sum(search.trials for search in self.searches)
+        return len(self.jobs) + sum(search.unlisted for search in self.searches)
 
     def own_files(self) -> list[str]:
         """Return a sentence for each file of the user's ``./conf`` that a job uses."""
@@ -78,7 +79,8 @@ def plan_sweep(name: str, extra: Sequence[str], out: Path | None) -> Plan:
             job.expected = expected_seconds(sweep, job.overrides)
         return plan
     fixed = {split(override)[0] for override in extra}
-    plan.searches = [Search(sweep.search, point, root, fixed) for point in points]
+    kind = Search if sweep.search.mode == "batches" else AsyncSearch
+    plan.searches = [kind(sweep.search, point, root, fixed) for point in points]
     for overrides in (o for search in plan.searches for o in search.extremes()):
         plan.job(overrides)  # a mistake shows before anything runs
     return plan

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import shlex
-import signal
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,12 +13,14 @@ from rich.markup import escape
 from zoo.config.overrides import split
 from zoo.errors import ZooError
 from zoo.locks import is_locked
-from zoo.processes import PATIENCE, stop_on_signals, usable_cores
-from zoo.sweep.display import Display, make_display
+from zoo.processes import stop_on_signals
+from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Batches, Launcher, Local
+from zoo.sweep.loop import Loop
 from zoo.sweep.plan import Plan, plan_sweep
-from zoo.sweep.search import Search, objective
+from zoo.sweep.search import Search
+from zoo.sweep.searching import enter_ended, list_known, search_async, search_in_batches, trial_value
 
 
 def run_sweep(
@@ -72,14 +71,20 @@ def run_sweep(
     if check is not None:
         left = [job.overrides for job in plan.jobs if again or not job.adopt_record(retry_failed)]
         check(plan, [*left, *(trial for search in plan.searches for trial in search.extremes())])
+    for search in plan.searches:
+        search.check()
     if dry_run:
         _preview(plan, retry_failed, again, console)
         return plan.root, plan.jobs
     if again:
         for job in plan.jobs:
             job.forget()
+    for search in plan.searches:
+        if isinstance(search, AsyncSearch) and not again:
+            enter_ended(plan, search)
     done = sum(job.adopt_record(retry_failed) for job in plan.jobs)
-    trials = " (trials that have run are found as the search goes on)" if plan.searches else ""
+    found_later = any(isinstance(search, Search) for search in plan.searches)
+    trials = " (trials that have run are found as the search goes on)" if found_later else ""
     console.print(_summary(plan, done) + trials)
     _say_done(plan.jobs, console)
     stop_on_signals()
@@ -87,9 +92,14 @@ def run_sweep(
     if submit:
         _submit(plan, launcher, parallel, console)
         return plan.root, plan.jobs
-    loop = _Loop(plan, parallel or launcher.parallel or plan.parallel, launcher, console)
-    if plan.searches:
-        _search(plan, loop, retry_failed, again, console)
+    asynchronous = [search for search in plan.searches if isinstance(search, AsyncSearch)]
+    # an asynchronous search learns nothing if all its trials wait in a queue at once
+    count = parallel or (None if asynchronous else launcher.parallel) or plan.parallel
+    loop = Loop(plan, count, launcher, console)
+    if asynchronous:
+        search_async(plan, asynchronous, loop, retry_failed, again, console)
+    elif plan.searches:
+        search_in_batches(plan, loop, retry_failed, again, console)
     else:
         loop.run([job for job in plan.jobs if not job.ended])
     return plan.root, plan.jobs
@@ -169,184 +179,21 @@ def _preview(plan: Plan, retry_failed: bool, again: bool, console: Console) -> N
     """Print every job of the plan; for a search, the trials that can be known without running any."""
     size, jobs = plan.size, list(plan.jobs)
     for search in plan.searches:
-        while not search.done:
+        if isinstance(search, AsyncSearch) and not again:
+            jobs += list_known(plan, search, retry_failed)
+        while isinstance(search, Search) and not search.done:
             trials = search.ask(keep=False)
             batch = [plan.job(search.overrides(trial)) for trial in trials]
             jobs += batch
             known = [not again and job.adopt_record(retry_failed) for job in batch]
             if not all(known):
                 break
-            search.tell([(t, _trial_value(job)) for t, job in zip(trials, batch, strict=True)])
+            search.tell([(t, trial_value(job)) for t, job in zip(trials, batch, strict=True)])
     console.print(_summary(plan, sum(not again and job.adopt_record(retry_failed) for job in jobs)))
     for job in jobs:
-        line = f"  {job.state:9} zoo train {shlex.join(job.overrides)}"
+        own = [override for override in job.overrides if not override.startswith("search.")]
+        line = f"  {job.state:9} zoo train {shlex.join(own)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if size > len(jobs):
         console.print(f"  and {size - len(jobs)} trials that the search will propose")
     plan.jobs, plan.searches = jobs, []
-
-
-def _search(plan: Plan, loop: _Loop, retry_failed: bool, again: bool, console: Console) -> None:
-    """Propose, run and evaluate batches of trials until every search has had its trials."""
-    active = list(plan.searches)
-    plan.searches = []  # their trials become jobs as they are proposed
-    while active:
-        batches = [search.ask() for search in active]
-        jobs = [[plan.job(s.overrides(t)) for t in batch] for s, batch in zip(active, batches, strict=True)]
-        by_directory = {job.directory: job for batch in jobs for job in batch}
-        known = {job.directory for job in plan.jobs}
-        fresh = [job for job in by_directory.values() if job.directory not in known]
-        plan.jobs += fresh
-        if again:
-            for job in fresh:
-                job.forget()
-        loop.run([job for job in by_directory.values() if not job.adopt_record(retry_failed)])
-        unfinished: list[Search] = []
-        for search, trials, batch in zip(active, batches, jobs, strict=True):
-            batch = [by_directory[job.directory] for job in batch]
-            if not all(job.ended for job in batch):  # the next batch depends on their results
-                console.print("A search waits for trials that were cut off; the same command goes on.")
-                continue
-            search.tell([(t, _trial_value(job)) for t, job in zip(trials, batch, strict=True)])
-            if not search.done:
-                unfinished.append(search)
-            elif search.best is not None:
-                trial, value = search.best
-                settings = ", ".join(f"{key}={v}" for key, v in trial.items())
-                line = f"Best of {len(search.results)} trials: val/loss {value:.6g} with {settings}"
-                console.print(line, markup=False)
-        active = unfinished
-
-
-def _trial_value(job: Job) -> float:
-    """Return the objective of a trial; infinity if it diverged or failed.
-
-    Raises:
-        ZooError: the run finished but its training objective has no validation loss.
-    """
-    if job.state != "finished":
-        return math.inf
-    value = objective(job.directory)
-    if not math.isfinite(value):
-        raise ZooError(
-            f"A search needs a validation loss, and {job.identity.model} has none; search by a grid instead."
-        )
-    return value
-
-
-class _Loop:
-    """Runs jobs, a number at a time. When interrupted it ends them all, each with a checkpoint."""
-
-    def __init__(self, plan: Plan, count: int, launcher: Launcher, console: Console) -> None:
-        self.count, self.launcher, self.console = count, launcher, console
-        self.batches = isinstance(launcher, Batches)
-        # by the configured number, not the number of jobs left: a restart must not change rounding
-        self.threads = plan.threads or max(1, usable_cores() // count)
-        self.display: Display = make_display(plan, console, count)
-
-    def run(self, jobs: list[Job]) -> None:
-        """Run these jobs until each has ended or was cut off."""
-        waiting, running = deque(jobs), list[Job]()
-        if not jobs:
-            return
-        with self.display:
-            try:
-                while waiting or running:
-                    self._fill(waiting, running)
-                    time.sleep(self.launcher.pace)
-                    for job in list(running):
-                        job.refresh()
-                        assert job.worker is not None
-                        code = job.worker.poll()
-                        if code is not None:
-                            running.remove(job)
-                            job.end(code)
-                            self.display.ended(job)
-                    self.display.update()
-            except BaseException:
-                self._stop(running)
-                raise
-
-    def _fill(self, waiting: deque[Job], running: list[Job]) -> None:
-        """Start waiting jobs while fewer than ``count`` run.
-
-        A job that another process is at work on goes to the end of the queue. A launcher that submits many
-        jobs at once gets them together, see :meth:`_submit`.
-        """
-        batch: list[Job] = []
-        for _ in range(len(waiting)):
-            if len(running) + len(batch) >= self.count:
-                break
-            job = waiting.popleft()
-            if job.follow(self.launcher.attach(job.directory)):
-                running.append(job)
-            elif is_locked(job.directory):
-                job.state = "elsewhere"
-                job.refresh()
-                waiting.append(job)
-            elif job.adopt_record():  # another sweep has ended it
-                self.display.ended(job)
-            elif self.batches:
-                batch.append(job)
-            else:
-                try:
-                    if not job.start(self.launcher, self.threads):
-                        job.state = "waiting"
-                        waiting.appendleft(job)  # keep the order of the queue
-                        return
-                    running.append(job)
-                except OSError as error:
-                    job.cut_off(error)
-                    self.display.ended(job)
-
-        if batch:
-            self._submit(batch, waiting, running)
-
-    def _submit(self, batch: list[Job], waiting: deque[Job], running: list[Job]) -> None:
-        """Submit jobs together and follow them.
-
-        Jobs go back to the queue until they fill a quarter of the places or are the last, and while the
-        cluster does not answer.
-        """
-        assert isinstance(self.launcher, Batches)
-        try:
-            submitted = len(batch) >= min(len(batch) + len(waiting), max(1, self.count // 4))
-            if submitted:
-                for job in batch:
-                    job.prepare()
-                submitted = self.launcher.submit(
-                    [(job.overrides, job.directory) for job in batch], self.count
-                )
-        except OSError as error:
-            for job in batch:
-                job.cut_off(error)
-                self.display.ended(job)
-            return
-        for job in reversed(batch):
-            if submitted and job.follow(self.launcher.attach(job.directory)):
-                running.append(job)
-            else:
-                job.state = "waiting"
-                waiting.appendleft(job)  # keep the order of the queue
-
-    def _stop(self, running: list[Job]) -> None:
-        """End the running jobs, unless they outlive the sweep."""
-        if self.launcher.lasting:
-            self.console.print(
-                f"{len(running)} jobs go on without this sweep; the same command follows them."
-            )
-            return
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave jobs behind
-        try:
-            workers = [job.worker for job in running if job.worker is not None]
-            for worker in workers:
-                worker.interrupt()
-            deadline = time.monotonic() + PATIENCE
-            while time.monotonic() < deadline and any(worker.poll() is None for worker in workers):
-                time.sleep(0.1)
-            for job in running:
-                if job.worker is not None:
-                    job.worker.kill()
-                job.interrupted()
-        finally:
-            signal.signal(signal.SIGINT, signal.default_int_handler)

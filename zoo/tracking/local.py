@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 
 from zoo.config import Identity
 from zoo.errors import ZooError, tell
-from zoo.record import PICTURE, Record
+from zoo.record import PICTURE, SOUND, Record
 from zoo.tracking.names import job_id
 
 
@@ -111,7 +111,7 @@ def finish_local(logger: Logger, record: Record, directory: Path) -> None:
             if (directory / PICTURE).exists():
                 logger.experiment.add_image("samples", _picture(directory / PICTURE), step, dataformats="HWC")
             logger.experiment.add_text("command", record.provenance.command or "", step)
-            logger.finalize("success" if record.status == "finished" else "failed")
+            logger.finalize("success" if record.status in SOUND else "failed")
     elif isinstance(logger, Trackio):
         logger.log_metrics(final_values(record), step=step)
         logger.close()

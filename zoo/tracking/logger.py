@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger
 from zoo.checks import check_settings
 from zoo.config import Identity
 from zoo.errors import ZooError, tell
-from zoo.record import AXES, Record, read_rows
+from zoo.record import AXES, SOUND, Record, read_rows
 from zoo.tracking.final import log_artifacts, log_result
 from zoo.tracking.local import close_local, finish_local, start_tensorboard, start_trackio
 from zoo.tracking.login import by_agent, from_environment, wandb_mode
@@ -180,7 +180,7 @@ def _finish(record: Record, directory: Path, upload_checkpoint: bool, run: Any) 
         log_result(run, record, directory)
         log_artifacts(run, record, directory, upload_checkpoint)
     finally:
-        run.finish(exit_code=0 if record.status == "finished" else 1)
+        run.finish(exit_code=0 if record.status in SOUND else 1)
 
 
 def _suspend(run: Any, exit_code: int) -> None:

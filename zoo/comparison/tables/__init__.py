@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.studies import studies
+from zoo.comparison.studies import studies, without_pruned
 from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, number
 from zoo.comparison.tables.declare import study_tables
 from zoo.comparison.tables.divergence import divergence_table
 from zoo.comparison.tables.main import main_tables
+from zoo.comparison.tables.pruned import pruned_table
 
 __all__ = ["Cell", "Footnotes", "Row", "Table", "build", "number"]
 
@@ -18,8 +19,10 @@ __all__ = ["Cell", "Footnotes", "Row", "Table", "build", "number"]
 def build(runs: Sequence[Run]) -> list[Table]:
     """Return the tables of each data set and protocol, after the overview of data sets of known density.
 
-    Values of different data or of different protocols never share a column.
+    Values of different data or of different protocols never share a column. Pruned runs have a table of their
+    own.
     """
+    runs, pruned = without_pruned(runs)
     compared = studies(runs)
     protocols = Counter(study.label for study in compared)
     tables = [divergence_table(runs)]
@@ -27,6 +30,11 @@ def build(runs: Sequence[Run]) -> list[Table]:
         notes = []
         if (several := protocols[study.label]) > 1:
             notes = [f"{study.label} was judged under {several} protocols: their values are not comparable"]
+        if left_out := sum(run.record.data == study.data for run in pruned):
+            notes.append(
+                f"{left_out} runs that a search has pruned are left out; zoo compare -o DIR lists them"
+            )
         tables += main_tables(study.title, study, notes)
         tables += [table.build(f"{study.title}: {table.name}", study) for table in study_tables()]
+    tables.append(pruned_table(pruned, beside=bool(compared)))
     return [table for table in tables if table is not None]

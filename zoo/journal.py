@@ -1,0 +1,275 @@
+"""The journal of a search: its trials and what they report, in a file that many processes append to.
+
+The file is that of Optuna's journal storage, a line of JSON for each operation. A sweep adds trials and
+enters how they ended. The process that trains a trial reports its validations and asks whether to go on.
+Processes take turns by zoo's own lock (:mod:`zoo.locks`), which a killed process releases at once, and which
+works between machines too.
+
+Optuna is imported where a search is at hand, since it may be absent.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import ZooError, unknown
+from zoo.locks import exclusive
+
+JOURNAL = "journal.jsonl"
+PRUNER = "pruner"  # attribute of the study: name and settings of its pruner
+NO_PRUNER = "none"
+PRUNERS = {  # Optuna's class by zoo's name
+    NO_PRUNER: "NopPruner",
+    "median": "MedianPruner",
+    "percentile": "PercentilePruner",
+    "successive_halving": "SuccessiveHalvingPruner",
+    "hyperband": "HyperbandPruner",
+    "threshold": "ThresholdPruner",
+}
+# What a line that is no operation of a journal leads to in Optuna.
+_DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
+
+
+def import_optuna() -> Any:
+    """Return Optuna.
+
+    Raises:
+        ZooError: it is not installed.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise ZooError(
+            "This sweep searches; install Optuna: pip install '.[search]' in the clone of zoo."
+        ) from None
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+class Journal:
+    """The trials of one search.
+
+    Args:
+        file: the journal.
+        name: of the search, which its journal holds; None: of whichever search the journal is.
+
+    Attributes:
+        study: Optuna's study.
+
+    Raises:
+        ZooError: there is no journal, it is that of another search, or it is damaged.
+    """
+
+    def __init__(self, file: Path, name: str | None = None) -> None:
+        optuna = import_optuna()
+        self.file = file
+        if not file.exists():
+            raise ZooError(f"There is no journal of a search at {file}; the sweep that searches writes it.")
+        _check_last_line(file)
+        with self._explained():
+            self.storage = _storage(file)
+            names = [study.study_name for study in self.storage.get_all_studies()]
+        if not names:
+            raise _damaged(file, "it has no search")
+        if name is not None and names != [name]:
+            raise ZooError(
+                f"{file} is the journal of another search; move it away, or give the sweep a directory of "
+                "its own (--out)."
+            )
+        with self._explained():
+            self.study = optuna.load_study(study_name=names[0], storage=self.storage)
+            self.id = self.storage.get_study_id_from_name(names[0])
+            self.study.pruner = make_pruner(self.study.user_attrs.get(PRUNER) or {"name": NO_PRUNER})
+
+    @classmethod
+    def open(cls, file: Path, name: str, pruner: Mapping[str, Any]) -> Journal:
+        """Return a search's journal, which is made if there is none. The caller keeps others from doing so.
+
+        Args:
+            file: the journal.
+            name: of the search.
+            pruner: name and settings of its pruner.
+
+        Raises:
+            ZooError: a wrong setting of the pruner; or as for the class.
+        """
+        make_pruner(pruner)
+        if not file.exists() or b"\n" not in file.read_bytes():
+            optuna = import_optuna()
+            optuna.create_study(storage=_storage(file), study_name=name, direction="minimize")
+        journal = cls(file, name)
+        if PRUNER not in journal.study.user_attrs:  # of a new journal; a killed sweep may have left it so
+            journal.study.set_user_attr(PRUNER, dict(pruner))
+            journal.study.pruner = make_pruner(pruner)
+        return journal
+
+    def trials(self) -> list[Any]:
+        """Return all trials as Optuna's ``FrozenTrial``, in the order of their numbers."""
+        with self._explained():
+            return list(self.storage.get_all_trials(self.id, deepcopy=False))
+
+    def add(
+        self, params: Mapping[str, Any], distributions: Mapping[str, Any], attributes: Mapping[str, Any]
+    ) -> int:
+        """Add a running trial, in one operation; return its number. The caller keeps others from adding one.
+
+        Args:
+            params: its settings, in Optuna's form.
+            distributions: what they are drawn from.
+            attributes: anything else that is to be known of it.
+        """
+        trial = import_optuna().trial
+        number = len(self.trials())
+        with self._explained():
+            self.study.add_trial(
+                trial.create_trial(
+                    state=trial.TrialState.RUNNING,
+                    params=dict(params),
+                    distributions=dict(distributions),
+                    user_attrs=dict(attributes),
+                )
+            )
+        return number
+
+    def mark(self, number: int, **attributes: Any) -> None:
+        """Set attributes of a running trial."""
+        with self._explained():
+            for key, value in attributes.items():
+                self.storage.set_trial_user_attr(self._trial_id(number), key, value)
+
+    def tell(self, number: int, status: str, value: float | None) -> None:
+        """Enter how a trial ended; one that has an end keeps it.
+
+        Args:
+            number: the trial.
+            status: that of its record, or ``refused``.
+            value: its objective, if it finished.
+        """
+        if self.trials()[number].state.is_finished():
+            return
+        states = import_optuna().trial.TrialState
+        state = {"finished": states.COMPLETE, "pruned": states.PRUNED}.get(status, states.FAIL)
+        self.mark(number, status=status)
+        with self._explained():
+            self.study.tell(number, value, state=state, skip_if_finished=True)
+
+    def report(self, number: int, step: int, value: float) -> bool:
+        """Enter the value of a trial at a step; return whether the search gives up the trial.
+
+        A value of a step that was reported before is ignored, and so are those of a trial that has ended.
+        """
+        with self._explained():
+            trial = self.storage.get_trial(self._trial_id(number))
+            if trial.state.is_finished():
+                return False
+            if step not in trial.intermediate_values:
+                self.storage.set_trial_intermediate_value(self._trial_id(number), step, value)
+                trial = self.storage.get_trial(self._trial_id(number))
+            return bool(self.study.pruner.prune(self.study, trial))
+
+    def _trial_id(self, number: int) -> int:
+        return int(self.storage.get_trial_id_from_study_id_trial_number(self.id, number))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raise a ZooError for what a damaged line leads to within the block."""
+        try:
+            yield
+        except _DAMAGE as error:
+            raise _damaged(self.file, f"{type(error).__name__}: {error}") from error
+
+
+def make_pruner(settings: Mapping[str, Any]) -> Any:
+    """Return Optuna's pruner.
+
+    Args:
+        settings: its ``name``, a key of :data:`PRUNERS` or ``none``, and the arguments of Optuna's class.
+
+    Raises:
+        ZooError: there is no such setting, or its value is wrong.
+    """
+    name, arguments = settings["name"], {key: v for key, v in settings.items() if key != "name"}
+    kind = getattr(import_optuna().pruners, PRUNERS[name])
+    known = inspect.signature(kind).parameters
+    for key in arguments:
+        if key not in known:
+            raise (
+                unknown(f"setting of the pruner {name}", key, known)
+                if known
+                else ZooError(f"search.pruner none has no settings; leave {key} out.")
+            )
+    try:
+        if name == "hyperband":  # which makes these only when it prunes
+            shared = {k: v for k, v in arguments.items() if k in ("min_resource", "reduction_factor")}
+            import_optuna().pruners.SuccessiveHalvingPruner(**shared)
+        return kind(**arguments)
+    except (ValueError, TypeError) as error:
+        raise ZooError(
+            f"The pruner {name} cannot be set up ({' '.join(str(error).split()).rstrip('.')}); change "
+            "search.pruner."
+        ) from error
+
+
+def _storage(file: Path) -> Any:
+    """Return Optuna's storage in a file."""
+    storages = import_optuna().storages
+    return storages.JournalStorage(storages.journal.JournalFileBackend(str(file), lock_obj=_Lock(file)))
+
+
+class _Lock:
+    """The lock of a journal, as Optuna uses it. Its holder removes the half line of a writer that died."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.held: AbstractContextManager[None] | None = None
+
+    def acquire(self) -> bool:
+        held = exclusive(self.file.with_name(f".{self.file.name}.lock"))
+        held.__enter__()
+        self.held = held
+        _drop_half_line(self.file)
+        return True
+
+    def release(self) -> None:
+        held, self.held = self.held, None
+        assert held is not None
+        held.__exit__(None, None, None)
+
+
+def _drop_half_line(file: Path) -> None:
+    """Remove what follows the last end of a line: a process was killed, or its disk was full, within it."""
+    with file.open("r+b") as stream:
+        end = stream.seek(0, 2)
+        start = end
+        while start:
+            start = max(0, start - 4096)
+            stream.seek(start)
+            part = stream.read(min(4096, end - start))
+            if b"\n" in part:
+                start += part.rindex(b"\n") + 1
+                break
+        if start < end:
+            stream.truncate(start)
+
+
+def _check_last_line(file: Path) -> None:
+    """Raise a ZooError if the last whole line is no JSON, which Optuna notices only when one follows it."""
+    *lines, _ = file.read_bytes().split(b"\n")
+    try:
+        json.loads(lines[-1] if lines else b"{}")
+    except ValueError as error:
+        raise _damaged(file, str(error)) from None
+
+
+def _damaged(file: Path, why: str) -> ZooError:
+    return ZooError(
+        f"The journal {file} is damaged ({why}); put back a copy, or move its folder away and search anew: "
+        "runs that are proposed again are not made again."
+    )
