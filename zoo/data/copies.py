@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from zoo.data.mapped import Picked
 
-def keys(x: np.ndarray) -> list[bytes]:
+
+def keys(x: Iterable[np.ndarray]) -> list[bytes]:
     """Return a key for every example of ``(N, ...)``; two keys are equal if and only if the examples are."""
     return [hashlib.blake2b(example.tobytes(), digest_size=16).digest() for example in x]
 
@@ -23,7 +25,7 @@ def repeated(x: np.ndarray) -> np.ndarray:
     return repeats
 
 
-def warn_of_copies(splits: Mapping[str, np.ndarray]) -> str:
+def warn_of_copies(splits: Mapping[str, np.ndarray] | Mapping[str, Picked]) -> str:
     """Return a sentence with the number of held-out examples that are trained on too; empty if none is."""
     trained = set(keys(splits["train"]))
     shares = []

@@ -15,6 +15,7 @@ from zoo.checks import Seed, checked
 from zoo.config.content import is_hidden, walk
 from zoo.data.copies import repeated, warn_of_copies
 from zoo.data.folders import by_split, check_empty, class_problem, places
+from zoo.data.mapped import CHUNK, MappedRows, Picked, in_file
 from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
 from zoo.data.user import (
@@ -112,13 +113,20 @@ class Images(UserData):
         shapes = {key: x.shape[1:] for key, x in arrays.items()}
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
+        mapped = arrays["all"] if "all" in arrays and in_file(arrays["all"]) else None
+        if mapped is not None:  # from here on its rows stand for the pictures
+            arrays = {"all": np.arange(len(mapped))}
         if self.drop_repeats:
-            repeats = repeated(np.concatenate(list(arrays.values())))
+            repeats = repeated(np.concatenate(list(arrays.values())) if mapped is None else mapped)
             arrays, labels = self.without_repeats(arrays, labels, repeats, "pictures")
         parts = self.split(arrays)
-        if warning := warn_of_copies(parts):
+        pictures = parts if mapped is None else {key: Picked(mapped, rows) for key, rows in parts.items()}
+        if warning := warn_of_copies(pictures):
             self.notes.append(f"{path.name}: {warning}")
         self.splits = {key: torch.from_numpy(x) for key, x in parts.items()}
+        if mapped is not None:
+            base = torch.from_numpy(mapped)
+            self.splits = {key: MappedRows(base, rows) for key, rows in self.splits.items()}
         if labels:
             self.labels = {key: torch.from_numpy(y) for key, y in self.split(labels).items()}
         shape = tuple(self.splits["train"].shape[1:])
@@ -293,7 +301,11 @@ class Images(UserData):
         return grey if grey.size == side else ImageOps.fit(grey, side, Image.Resampling.LANCZOS)
 
     def _array(self, x: np.ndarray, where: str) -> np.ndarray:
-        """Return images ``(N, C, H, W)`` as uint8 from an array in any of the layouts."""
+        """Return images ``(N, C, H, W)`` as uint8 from an array in any of the layouts.
+
+        A mapped array stays in its file, unless its values change.
+        """
+        given = x
         if x.dtype.kind == "b":  # black and white, as in files of 1 bit
             x = x * np.uint8(self.levels - 1)
         if x.dtype.kind not in "ui":
@@ -314,7 +326,7 @@ class Images(UserData):
                 f"{where} holds pixels from {x.min()} to {x.max()}; with data.levels={self.levels} "
                 f"they are in 0..{self.levels - 1}."
             )
-        x = x.astype(np.uint8)
+        x = x.astype(np.uint8, copy=False)
         if self.grey is True and x.shape[1] == 3:
             luma = np.tensordot(np.array([0.299, 0.587, 0.114]), x.astype(np.float64), (0, 1))
             x = np.floor(luma + 0.5).astype(np.uint8)[:, None]
@@ -322,17 +334,19 @@ class Images(UserData):
             x = x.repeat(3, 1)
         if self.size is not None and x.shape[2:] != (self.size, self.size) and len(x):
             x = np.stack([self._fit(image) for image in x])
-        return np.ascontiguousarray(x)
+        return x if in_file(given) and np.may_share_memory(x, given) else np.array(x, order="C")
 
     def _without_equal_channels(self, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
         """Return grey images of three channels with one, if ``grey`` is auto and all of them are grey."""
         if self.grey != "auto" or not all(
             x.shape[1] == 3 and (x[:, 0] == x[:, 1]).all() and (x[:, 1] == x[:, 2]).all()
-            for x in arrays.values()
+            for whole in arrays.values()
+            for x in np.array_split(whole, max(1, whole.nbytes // CHUNK))
         ):
             return arrays
         self.notes.append(GREY.format(path.name))
-        return {key: np.ascontiguousarray(x[:, :1]) for key, x in arrays.items()}
+        first = {key: x[:, :1] for key, x in arrays.items()}
+        return {key: x if in_file(x) else np.ascontiguousarray(x) for key, x in first.items()}
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
         """Return one image ``(C, H, W)``, scaled and cropped."""

@@ -1,4 +1,4 @@
-"""The base class of all data sets: splits in memory, an endless resumable order, batches without padding."""
+"""The base class of all data sets: splits, an endless resumable order, batches without padding."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from zoo import ranks
+from zoo.data.mapped import chunks
 from zoo.data.order import batch_indices
 from zoo.data.spec import DataSpec
 from zoo.errors import InvalidData, ZooError
@@ -22,7 +23,7 @@ SPLITS = ("train", "val", "test")
 
 
 class DataModule(pl.LightningDataModule):
-    """A data set in memory.
+    """A data set in memory, or in a memory-mapped file.
 
     A subclass writes :meth:`read`, which fills :attr:`spec`, :attr:`splits` and, where there are any,
     :attr:`labels`. A batch is a tensor ``(B, *shape)``, or a pair of this and the labels ``(B,)``.
@@ -75,7 +76,8 @@ class DataModule(pl.LightningDataModule):
         for split, x in self.splits.items():
             if len(x) == 0:
                 raise InvalidData(f"The {split} split of {self.name} is empty; give more data.")
-            self.spec.check(x)
+            for part in chunks(x):
+                self.spec.check(part)
 
     def describe(self) -> DataDescription:
         """Return name, sizes, split rule, spec and fingerprints of splits and labels, for the record."""
@@ -130,7 +132,10 @@ class DataModule(pl.LightningDataModule):
 
 
 def _fingerprint(x: Tensor) -> str:
-    return hashlib.sha256(x.contiguous().numpy().data).hexdigest()[:16]
+    digest = hashlib.sha256()
+    for part in chunks(x):
+        digest.update(part.contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
 class TrainingBatches(IterableDataset):

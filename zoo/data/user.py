@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from zoo.config.content import expanded
+from zoo.data import mapped
 from zoo.data.module import SPLITS, DataModule
 from zoo.errors import InvalidData, ZooError
 
@@ -45,9 +46,17 @@ def existing(path: str | Path | None, name: str, example: str) -> Path:
 
 
 def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """Return the array of an ``.npy``, or the arrays of an ``.npz`` by name."""
+    """Return the array of an ``.npy``, or the arrays of an ``.npz`` by name.
+
+    A large ``.npy`` is memory-mapped; an ``.npz`` is an archive and is read.
+    """
     try:
         with open(path, "rb") as file:
+            header = file.read(6)
+            if header == b"\x93NUMPY" and path.stat().st_size >= mapped.LARGE:
+                # Copy-on-write: torch needs writable memory, although nothing is written to it.
+                return np.load(path, allow_pickle=False, mmap_mode="c")
+            file.seek(0)
             content = np.load(file, allow_pickle=False)
             return content if isinstance(content, np.ndarray) else {key: content[key] for key in content}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
