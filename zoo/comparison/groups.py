@@ -32,6 +32,7 @@ from zoo.comparison.quantities import (
     Quantity,
 )
 from zoo.comparison.statistics import LEVEL, holm
+from zoo.comparison.student import quantile, two_sided
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing
 from zoo.record import LIKELIHOOD, Direction
@@ -230,8 +231,6 @@ def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
     if quantity in COUNTS:
         means = np.array([statistics.fmean(row.values) for row in rows])
         return np.where(means[:, None] == means[None, :], 1.0, 0.0)
-    from scipy.special import stdtr
-
     logs = is_logarithmic(rows, quantity)
     samples = [np.array([_scale(v, quantity.direction, logs) for v in row.values]) for row in rows]
     size = np.array([len(sample) for sample in samples])
@@ -245,7 +244,7 @@ def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
             gap[place], squares[place], weights[place] = paired
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = squares**2 / weights
-        raw = 2 * stdtr(freedom, -np.abs(gap) / np.sqrt(squares))
+        raw = two_sided(gap / np.sqrt(squares), freedom)
     raw = np.where(np.isfinite(raw), raw, 1.0)  # samples without any spread say nothing about another seed
     table[first, second] = table[second, first] = holm(list(raw))
     return table
@@ -338,12 +337,8 @@ def interval(values: Sequence[float], logs: bool) -> tuple[float, float] | None:
         return None
     if len(set(values)) == 1:
         return values[0], values[0]
-    from scipy.special import stdtrit
-
     sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
-    reach = (
-        float(stdtrit(len(sample) - 1, 1 - LEVEL / 2)) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
-    )
+    reach = quantile(len(sample) - 1, 1 - LEVEL) * float(sample.std(ddof=1)) / math.sqrt(len(sample))
     ends = float(sample.mean()) - reach, float(sample.mean()) + reach
     if logs:
         ends = math.exp(max(ends[0], -700)), math.exp(min(ends[1], 700))

@@ -234,15 +234,18 @@ def _neighbours(groups: Sequence[Group]) -> list[int]:
 def _places(runs: Sequence[Run]) -> list[tuple[Dataset, str]]:
     """Return the data set and the protocol of each run, also of one that failed before they were known."""
     described: dict[tuple[str, str], set[Dataset]] = {}
-    for run in runs:
-        if (data := dataset(run)).known:
+    own = [dataset(run) for run in runs]
+    if all(data.known for data in own) and all(run.record.provenance.protocol_hash for run in runs):
+        return [(data, run.record.provenance.protocol_hash or "") for data, run in zip(own, runs, strict=True)]
+    for run, data in zip(runs, own, strict=True):
+        if data.known:
             described.setdefault(_configured(run, "data"), set()).add(data)
 
-    def data_of(run: Run) -> Dataset:
-        data, alike = dataset(run), described.get(_configured(run, "data"), set())
-        return next(iter(alike)) if not data.known and len(alike) == 1 else data
+    def data_of(run: Run, data: Dataset) -> Dataset:
+        alike = set() if data.known else described.get(_configured(run, "data"), set())
+        return next(iter(alike)) if len(alike) == 1 else data
 
-    datasets = [data_of(run) for run in runs]
+    datasets = [data_of(run, data) for run, data in zip(runs, own, strict=True)]
     judged: dict[Any, Counter[str]] = {}
     for run, data in zip(runs, datasets, strict=True):
         if protocol := run.record.provenance.protocol_hash:
