@@ -10,8 +10,12 @@ import pytest
 from fake_records import nine, save, write
 
 from zoo.comparison.collect import collect
+from zoo.comparison.groups import rankings
+from zoo.comparison.guards import broken, key_of
+from zoo.comparison.quantities import BITS_PER_DIM
 from zoo.comparison.recommend import Answer, Constraints, recommend
 from zoo.comparison.studies import Study, studies
+from zoo.config import compose_run, identify
 from zoo.config.declared import data_kinds
 from zoo.errors import ZooError
 from zoo.kinds import DataKind
@@ -83,10 +87,36 @@ def test_a_model_that_another_is_better_than_in_all_is_out(quickstart: list[Stud
 def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(latency=0.001))
     assert "no ranks" in answer.certainty
-    assert (
-        "gan: fewer than 3 seeds",
-        "zoo sweep families data=digits model=gan seed=0,1,2",
-    ) in answer.unmeasured
+    (command,) = [command for what, command in answer.unmeasured if what == "gan: fewer than 3 seeds"]
+    overrides = shlex.split(command)[3:]
+    assert command == f"zoo train -m {' '.join(overrides)}"
+    assert overrides[-1] == "seed=0,1,2"
+    (gan,) = (run.record for run in quickstart[0].runs if run.record.model == "gan")
+    again = identify(compose_run([*overrides[:-1], f"seed={gan.seed}"]))
+    assert again.config_hash == gan.provenance.config_hash, "it adds seeds to this configuration"
+
+
+def test_one_seed_without_an_error_is_not_called_sure() -> None:
+    toys = collect([RESULTS / "toys/records"])[0]
+    answer = recommend(toys, Constraints(likelihood="exact", latency=0.010, data="8gaussians"))
+    (card, *_) = answer.cards
+    assert (card.seeds, card.error_known, card.why.endswith("whose error is not known")) == (1, False, True)
+    assert answer.certainty.startswith("Not at all: ")
+
+
+def test_a_likelihood_that_some_seeds_break_is_no_answer(tmp_path: Path) -> None:
+    seeds(tmp_path, "glow")
+    for seed in range(5):
+        record = write(tmp_path, "maf", "flow", "exact", 1.9 if seed else 60.0, seed, fd=2.9 + 0.01 * seed)
+        save(tmp_path, record)
+    study = studies(collect([tmp_path])[0])[0]
+    answer = recommend([study], Constraints(density=1.0, fidelity=0.0))
+    assert names(answer) == ["glow"]
+    broken_one = "the likelihood of 1 of 5 seeds is broken: 41.6 nats per dimension"
+    assert reasons(answer, "maf").startswith(broken_one)
+    assert list(broken(study)) == [key_of(group) for group in study.of("maf")]
+    (ranking,) = [one for one in rankings(study, BITS_PER_DIM) if "maf" in {p.name for p in one.places}]
+    assert [(place.name, bool(place.reason)) for place in ranking.places] == [("glow", False), ("maf", True)]
 
 
 def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:

@@ -113,3 +113,14 @@ def test_latex_needs_booktabs_alone(root: Path, tmp_path: Path) -> None:
         flags = [] if command.endswith("tectonic") else ["-interaction=nonstopmode", "-halt-on-error"]
         done = subprocess.run([command, *flags, "table.tex"], cwd=tmp_path, capture_output=True, check=False)
         assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_collapsed_model_is_marked_and_last_of_what_is_sorted(tmp_path: Path) -> None:
+    for model, fd, latency in (("glow", 3.0, 0.004), ("gan", 90.0, 0.0001), ("maf", 4.0, 0.002)):
+        for seed in range(3):
+            write(tmp_path, model, "flow", fd=fd + 0.1 * seed, seed=seed, latency=latency)
+    (table, *_) = View(sort="latency").tables(build(collect([tmp_path])[0]))
+    assert [row.name for row in table.rows if row.runs] == ["maf", "glow", "gan"]
+    states = [row.cells[-1].text for row in table.rows if row.runs]
+    assert states == ["3 finished", "3 finished", "3 finished, collapsed"]
+    assert any("collapsed: samples too far" in note for note in table.notes)

@@ -6,6 +6,7 @@ import http.client
 import io
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -167,6 +168,17 @@ def test_an_interrupt_leaves_a_finished_page(tmp_path, monkeypatch):
     assert watch(tmp_path, console=Console(file=text, width=120)) == 0
     assert called == [([tmp_path], tmp_path / "comparison")]
     assert "http://127.0.0.1:" in text.getvalue()
+
+
+def test_the_page_that_an_interrupt_leaves_has_every_run_that_came(tmp_path):
+    write(tmp_path, "maf", "flow")
+    threading.Timer(0.3, lambda: write(tmp_path, "glow", "flow")).start()
+    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    assert watch(tmp_path, console=Console(file=io.StringIO(), width=120)) == 0
+    page = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
+    assert "connect-src" not in page, "a finished page asks no server"
+    for model in ("maf", "glow"):
+        assert re.search(rf"<t[hd][^>]*>\s*{model}\s*</t[hd]>", page), "the tables without scripts have it"
 
 
 def test_a_directory_that_is_not_there_is_an_error_of_one_sentence(tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zoo.config import model_settings, options
-from zoo.config.declared import _target, data_kinds
+from zoo.config.declared import data_kinds, target_of_model
 
 OWN = """
 from torch import nn
@@ -33,7 +33,7 @@ def test_every_shipped_model_declares_a_kind_of_data():
 
 @pytest.mark.parametrize("name", ["sngan", "wgan_gp", "glow", "stylegan"])
 def test_the_class_is_that_of_the_composed_configuration(name: str):
-    assert _target(name) == model_settings(name, {})["_target_"]
+    assert target_of_model(name) == model_settings(name, {})["_target_"]
 
 
 def test_models_of_a_users_own_are_among_them_and_broken_ones_are_not(tmp_path: Path, monkeypatch):

@@ -100,9 +100,10 @@ class _Report:
         self.line(card.why, 3)
         self.line(" · ".join(_numbers(card)), 3)
         lost = f", {card.lost} lost" if card.lost else ""
+        top = f"best in {card.on_top:.0%} of draws; " if card.error_known else ""
         seen = f", {card.images_seen:,.0f} images seen" if card.images_seen is not None else ""
         self.line(
-            f"best in {card.on_top:.0%} of draws; {card.seeds} seed{'s' * (card.seeds != 1)}{lost}; tried "
+            f"{top}{card.seeds} seed{'s' * (card.seeds != 1)}{lost}; tried "
             f"{card.tried[0]} configuration{'s' * (card.tried[0] != 1)} of the model, {card.tried[1]} of its "
             f"family{seen}",
             3, "dim",

@@ -20,7 +20,8 @@ import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.guards import broken, collapsed, key_of
+from zoo.comparison.metrics import shared_error
 from zoo.comparison.quantities import (
     LATENCY,
     LIKELIHOODS,
@@ -146,12 +147,13 @@ def rankings(study: Study, quantity: Quantity, groups: Sequence[Group] | None = 
 def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = None) -> list[Entry]:
     """Return an entry for each configuration that has values.
 
-    A collapsed model is ranked by its likelihood and by its distance from the data alone. Of a duration or a
-    speed, only the values count that were timed under the conditions of most of the study's runs.
+    A collapsed model is ranked by its distance from the data alone, and by its likelihood if that is sound.
+    Of a duration or a speed, only the values count that were timed under the conditions of most of the
+    study's runs.
     """
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
-    dead = {} if likelihood or quantity == study.quality else collapsed(study)
+    dead = broken(study) if likelihood else {} if quantity == study.quality else collapsed(study)
     usual = usual_timing(study.groups) if quantity in TIMED else None
     measured = []
     for group in chosen:
@@ -343,6 +345,27 @@ def interval(values: Sequence[float], logs: bool) -> tuple[float, float] | None:
     if logs:
         ends = math.exp(max(ends[0], -700)), math.exp(min(ends[1], 700))
     return ends
+
+
+def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False) -> float:
+    """Return the variance of a mean over seeds that their spread leaves out, since they share their latents.
+
+    The mean square of the runs' standard errors, see :func:`~zoo.comparison.metrics.shared_error`; 0 for
+    runs with samples of their own.
+
+    Args:
+        group: the seeds.
+        quantity: the number that was averaged.
+        relative: of the number's logarithm.
+    """
+    if quantity is None:
+        return 0.0
+    errors = []
+    for run in group.finished:
+        value, error = quantity.of(run.record), shared_error(run, quantity.name)
+        if value is not None:
+            errors.append(error / abs(value) if relative and value else error)
+    return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
 def draws(

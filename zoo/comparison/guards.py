@@ -3,8 +3,8 @@
 The fastest model of a comparison is often a collapsed GAN, and samples that are all alike have a high
 precision. Three rules differ in what they judge:
 
-- :func:`collapsed`: a configuration, beside the best of its study. Tables, the decision helper and figures
-  rank it by its likelihood alone.
+- :func:`collapsed`: a configuration, beside the best of its study, for its samples or for seeds of a broken
+  likelihood. Tables, the decision helper and figures count it as the best of nothing but of what is sound.
 - :data:`UNLEARNED`: samples so far from the data that claims and the slide draw no conclusion from them.
 - :func:`~zoo.comparison.claims.instability.lost_runs`: single runs that training has lost.
 """
@@ -17,12 +17,14 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
-from zoo.comparison.quantities import Quantity, metric_value
+from zoo.comparison.datasets import dimensions
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value
 from zoo.comparison.studies import Study
 
 FACTOR = 10.0  # a collapsed model's mean distance is over this many times the least one of the study
 FLOORS = 20.0  # and over this many times the floor, the distance of real examples from real ones
 LEAST_RECALL = 0.05  # a model with a smaller mean recall has collapsed too
+BROKEN = 10.0  # nats per dimension above the study's median: a density e^10 times too thin in each dimension
 UNLEARNED = 50.0  # times the floor: a generator at a larger distance has not learned the data
 
 
@@ -42,7 +44,7 @@ def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
     """Return why each collapsed configuration of a study is one, by its :func:`key_of`.
 
     A configuration is collapsed if the mean distance between its samples and the data exceeds
-    :func:`distance_limit`, or if its mean recall is below :data:`LEAST_RECALL`.
+    :func:`distance_limit`, if its mean recall is below :data:`LEAST_RECALL`, or if :func:`broken` says so.
     """
     key = ("collapsed", factor)
     if key not in study.memo:
@@ -51,8 +53,41 @@ def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
     return dict(known)
 
 
+def broken(study: Study) -> dict[str, str]:
+    """Return why the likelihood of a configuration is of no use, by its :func:`key_of`.
+
+    It is if that of a single seed is more than :data:`BROKEN` nats per dimension worse than the median of the
+    study's runs: the mean over seeds is then that seed's accident, and no test of means can be trusted.
+    """
+    if "broken" not in study.memo:
+        study.memo["broken"] = _broken(study)
+    known: dict[str, str] = study.memo["broken"]
+    return dict(known)
+
+
+def _broken(study: Study) -> dict[str, str]:
+    losses = {key_of(group): _nats_per_dimension(group) for group in study.groups}
+    every = [loss for values in losses.values() for loss in values]
+    if not every:
+        return {}
+    limit, reasons = statistics.median(every) + BROKEN, {}
+    for key, values in losses.items():
+        if lost := sum(value > limit for value in values):
+            reasons[key] = (
+                f"the likelihood of {lost} of {len(values)} seeds is broken: {max(values):.3g} nats per "
+                f"dimension where the median of all runs is {limit - BROKEN:.3g}"
+            )
+    return reasons
+
+
+def _nats_per_dimension(group: Group) -> list[float]:
+    if bits := group.values(BITS_PER_DIM):
+        return [value * math.log(2) for value in bits]
+    return [value / max(dimensions(group.runs[0]), 1) for value in group.values(NLL)]
+
+
 def _collapsed(study: Study, factor: float) -> dict[str, str]:
-    reasons = {}
+    reasons = broken(study)
     recall = recall_of(study)
     for group in study.groups:
         values = group.values(recall)

@@ -25,11 +25,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zoo.comparison import statistics as tests
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
-from zoo.comparison.groups import interval
-from zoo.comparison.guards import UNLEARNED, collapsed, key_of, relative_distance
+from zoo.comparison.groups import drawn_alike, interval
+from zoo.comparison.guards import UNLEARNED, broken, collapsed, key_of, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN
 from zoo.comparison.studies import Study, studies
@@ -171,7 +172,7 @@ def _row(study: Study, family: str, groups: list[Group]) -> Row:
     answers: dict[Question, Callable[[Group], Cell]] = {
         "parallel": _parallel,
         "sharp": lambda group: _sharp(study, group),
-        "density": _density,
+        "density": lambda group: _density(study, group),
     }
     cells: dict[Question, Cell] = {}
     for question in QUESTIONS:
@@ -213,34 +214,44 @@ def _parallel(group: Group) -> Cell:
 
 def _sharp(study: Study, group: Group) -> Cell:
     test = (
-        f"95 % t interval of log sharpness within {1 / MARGIN:g} to {MARGIN:g} of real images, "
-        f"{LEAST_SEEDS} or more seeds, at most {UNLEARNED:g} floors from the data"
+        f"95 % interval of log sharpness, as in the ledger, within {1 / MARGIN:g} to {MARGIN:g} of real "
+        f"images, {LEAST_SEEDS} or more seeds, at most {UNLEARNED:g} floors from the data"
     )
     samples = {name: group.values(metric_value(name)) for name in SHARPNESS}
     measured = {name: values for name, values in samples.items() if values}
     if "sharpness" not in measured:
         return _cell("sharp", "not measured", "", test)
-    verdicts = {name: _within(values) for name, values in measured.items()}
+    tested = {name: _sharpness(group, name, values) for name, values in measured.items()}
+    verdicts = {name: _within(ends, len(measured[name])) for name, (_, ends) in tested.items()}
     verdict = max(verdicts.values(), key=("yes", "undecided", "no").index)
     decisive = next(name for name, answer in verdicts.items() if answer == verdict)
     far = relative_distance(study, group)
     if verdict == "yes" and not far <= UNLEARNED:
         verdict = "undecided"
-    values = measured[decisive]
-    logs = min(values) > 0
-    mean = math.exp(statistics.fmean(map(math.log, values))) if logs else statistics.fmean(values)
-    ends = interval(values, logs=logs)
+    mean, ends = tested[decisive]
     of = "the spectrum of " if decisive == "sharpness/spectrum" else ""
     text = f"{mean:.2f}{_interval_text(ends)} times {of}real images"
     return _cell("sharp", verdict, text, test, group.finished, value=mean, ends=ends)
 
 
-def _within(values: Sequence[float]) -> Verdict:
-    """Return whether a positive number is within the margin of 1, by the interval of its logarithm."""
-    if len(values) < LEAST_SEEDS or min(values) <= 0:
+def _sharpness(group: Group, name: str, values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
+    """Return a geometric mean over seeds with its 95 % interval, as the ledger of claims tests it.
+
+    The interval is None for one seed and for values that are not positive.
+    """
+    if min(values) <= 0 or len(values) < 2:
+        return statistics.fmean(values), None
+    shared = [drawn_alike(group, metric_value(name), relative=True)]
+    outcome = tests.ratio(tests.mean_of, values, shared=shared)
+    without_spread = math.isnan(outcome.low)
+    ends = (outcome.estimate, outcome.estimate) if without_spread else (outcome.low, outcome.high)
+    return outcome.estimate, ends
+
+
+def _within(ends: tuple[float, float] | None, n: int) -> Verdict:
+    """Return whether a ratio over ``n`` seeds is within the margin of 1, by its interval."""
+    if n < LEAST_SEEDS or ends is None:
         return "undecided"
-    ends = interval(values, logs=True)
-    assert ends is not None
     low, high = ends
     if low > 1 / MARGIN and high < MARGIN:
         return "yes"
@@ -286,7 +297,7 @@ def _least_share(hits: int, n: int) -> float:
     return float(betaincinv(hits, n - hits + 1, LEVEL / 2)) if hits else 0.0
 
 
-def _density(group: Group) -> Cell:
+def _density(study: Study, group: Group) -> Cell:
     test = "the kind of likelihood that the model defines"
     quantity = BITS_PER_DIM if group.kinds(BITS_PER_DIM.name) else NLL
     kinds = group.kinds(quantity.name)
@@ -298,6 +309,8 @@ def _density(group: Group) -> Cell:
     kind = min(kinds, key=("estimate", "lower bound", "exact†", "exact").index)
     verdicts: dict[str, Verdict] = {"estimate": "estimate", "lower bound": "bound"}
     mark = {"estimate": "≈ ", "lower bound": "≤ "}.get(kind, "")
+    if (why := broken(study).get(key_of(group))) is not None:
+        return _cell("density", "undecided", why, test, group.finished)
     mean, ends = statistics.fmean(values), interval(values, logs=False)
     text = f"{mark}{mean:.2f}{'†' if kind == 'exact†' else ''}{_interval_text(ends)} {quantity.unit}"
     return _cell("density", verdicts.get(kind, "yes"), text, test, group.finished, value=mean, ends=ends)

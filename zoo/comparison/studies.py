@@ -235,8 +235,9 @@ def _places(runs: Sequence[Run]) -> list[tuple[Dataset, str]]:
     """Return the data set and the protocol of each run, also of one that failed before they were known."""
     described: dict[tuple[str, str], set[Dataset]] = {}
     own = [dataset(run) for run in runs]
-    if all(data.known for data in own) and all(run.record.provenance.protocol_hash for run in runs):
-        return [(data, run.record.provenance.protocol_hash or "") for data, run in zip(own, runs, strict=True)]
+    hashes = [run.record.provenance.protocol_hash or "" for run in runs]
+    if all(hashes) and all(data.known for data in own):
+        return list(zip(own, hashes, strict=True))
     for run, data in zip(runs, own, strict=True):
         if data.known:
             described.setdefault(_configured(run, "data"), set()).add(data)

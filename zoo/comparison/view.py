@@ -83,20 +83,25 @@ class View:
         )
 
     def _sorted(self, table: Table) -> Table:
-        """Return the table with its rows by a column: each kind by itself, the best first, the floor last."""
+        """Return the table with its rows by a column: each kind by itself, the best first.
+
+        Collapsed configurations come last, except by their likelihood or distance, and then the floor.
+        """
         places = _places(table, self.sort) if self.sort else []
         if not places:
             return table
         column = places[0]
         direction = table.directions[column]
 
-        def place(row: Row) -> tuple[bool, bool, int, float]:
+        sinks = not any(row.cells[column].kind in KINDS for row in table.rows)
+
+        def place(row: Row) -> tuple[bool, bool, bool, int, float]:
             cell: Cell = row.cells[column]
             kind = KINDS.index(cell.kind) if cell.kind in KINDS else len(KINDS)
             value = (
                 0.0 if cell.value is None else loss(cell.value, "lower" if direction == "none" else direction)
             )
-            return not row.runs, cell.value is None, kind, value
+            return not row.runs, cell.value is None, sinks and row.collapsed, kind, value
 
         return replace(table, rows=sorted(table.rows, key=place))
 

@@ -20,7 +20,7 @@ def data_kinds() -> dict[str, DataKind]:
     kinds: dict[str, DataKind] = {}
     for name in options("model"):
         try:
-            kind: Any = getattr(class_of({"_target_": _target(name)}, "model"), "data_kind", "any")
+            kind: Any = getattr(class_of({"_target_": target_of_model(name)}, "model"), "data_kind", "any")
         except (ZooError, OSError, yaml.YAMLError, RecursionError):
             continue
         if kind in get_args(DataKind):
@@ -28,7 +28,7 @@ def data_kinds() -> dict[str, DataKind]:
     return kinds
 
 
-def _target(name: str) -> Any:
+def target_of_model(name: str) -> Any:
     """Return the ``_target_`` of a model's file, or of the files that its defaults name; None: there is none.
 
     Composing the configuration would say the same, but takes a hundred times as long.
@@ -40,5 +40,5 @@ def _target(name: str) -> Any:
     if "_target_" in content:
         return content["_target_"]
     others = [one for one in content.get("defaults") or () if isinstance(one, str) and one != "_self_"]
-    targets = (_target(one.removeprefix("/").removeprefix("model/")) for one in reversed(others))
+    targets = (target_of_model(one.removeprefix("/").removeprefix("model/")) for one in reversed(others))
     return next((target for target in targets if target), None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import time
+
 from fake_records import nine, write
 
 from zoo.comparison.watch import Server
@@ -50,6 +53,29 @@ def test_a_live_page_without_a_record_begins_with_its_jobs(browser, tmp_path):
         write(tmp_path, "maf", "flow")
         tab.wait("document.querySelectorAll('#table-main tr[data-row]').length === 1")
         assert tab.complaints == []
+    finally:
+        tab.close()
+        server.stop()
+
+
+def test_jobs_in_trouble_stand_on_top(browser, tmp_path):
+    """By name they would come last."""
+    heading = "updates,wall_seconds,train/loss\n"
+    for name, row in (("a-healthy", "10,1,0.5"), ("y-stalled", "10,1,0.5"), ("z-broken", "10,1,nan")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "curves.csv").write_text(f"{heading}{row}\n", encoding="utf-8")
+    os.utime(tmp_path / "y-stalled" / "curves.csv", (1, time.time() - 3600))
+    server = Server(tmp_path)
+    server.start()
+    tab = browser.open(server.address)
+    try:
+        jobs = (
+            "[...document.querySelectorAll('#live li')]"
+            ".map(li => [li.className, li.querySelector('.job').textContent])"
+        )
+        assert tab.evaluate(jobs) == [["trouble", "y-stalled"], ["trouble", "z-broken"], ["", "a-healthy"]]
+        chips = "[...document.querySelectorAll('#live li .chip.bad')].map(chip => chip.textContent)"
+        assert tab.evaluate(chips) == ["stalled", "not finite"]
     finally:
         tab.close()
         server.stop()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from zoo.comparison import quantities
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
-from zoo.comparison.metrics import shared_error
+from zoo.comparison.groups import drawn_alike as drawn_alike
 from zoo.comparison.quantities import Quantity, metric_value, oscillation_of
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing
@@ -105,27 +105,6 @@ def failed(group: Group, quantity: Quantity | None) -> list[Run]:
         return run.record.status != "finished" or (metric is not None and metric.value is None)
 
     return [run for run in group.runs if lost(run)]
-
-
-def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False) -> float:
-    """Return the variance of a mean over seeds that their spread leaves out, since they share their latents.
-
-    The mean square of the runs' standard errors, see :func:`~zoo.comparison.studies.shared_error`; 0 for
-    runs with samples of their own.
-
-    Args:
-        group: the seeds.
-        quantity: the number that was averaged.
-        relative: of the number's logarithm.
-    """
-    if quantity is None:
-        return 0.0
-    errors = []
-    for run in group.finished:
-        value, error = quantity.of(run.record), shared_error(run, quantity.name)
-        if value is not None:
-            errors.append(error / abs(value) if relative and value else error)
-    return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
 def timed_alike(*groups: Group) -> list[Group]:

@@ -100,6 +100,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "tied": [int(cell.best) for cell in column.cells],
         "why": [strings.place(cell.note) for cell in column.cells],
         "seeds": column.values,
+        "captions": sorted({cell.caption for cell in column.cells if cell.caption}),
     }
 
 

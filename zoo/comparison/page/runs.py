@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.page.reproduce import departure
 from zoo.comparison.page.shorten import Strings, rounded
 from zoo.record import Hardware, Record
 
@@ -55,6 +56,7 @@ def facts_of_runs(
         "status": text(lambda run: run.record.status),
         "reason": text(lambda run: run.record.reason),
         "command": each(lambda run: run.record.provenance.command or ""),
+        "departs": text(departure),
         "hash": each(lambda run: (run.record.provenance.config_hash or "")[:16]),
         "commit": text(lambda run: (run.record.provenance.git_commit or "")[:12]),
         "versions": text(lambda run: _pairs(run.record.provenance.versions)),

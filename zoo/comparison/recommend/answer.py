@@ -82,6 +82,8 @@ class Card:
         run_id: of the first finished run, for samples and evidence.
         numbers: what was measured, by name.
         on_top: share of draws in which it is the best by the weights.
+        error_known: whether every criterion has an error, of seeds or of the evaluation; without one the
+            shares say nothing.
         on_front: share of draws in which none of the others is better by every criterion.
         letters: its groups of ties in the first criterion; empty if it is not ranked.
         why: the reason why it is an answer, as a sentence.
@@ -99,6 +101,7 @@ class Card:
     run_id: str
     numbers: dict[str, Number]
     on_top: float
+    error_known: bool
     on_front: float
     letters: str
     why: str

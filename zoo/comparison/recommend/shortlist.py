@@ -5,12 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from zoo.comparison.configurations import Group
 from zoo.comparison.groups import Entry, loss, rank
 from zoo.comparison.quantities import LATENCY, THROUGHPUT
 from zoo.comparison.recommend.admission import Candidate, candidates, of_one_kind
 from zoo.comparison.recommend.answer import Answer, Card, Excluded, Reason
 from zoo.comparison.recommend.contest import Contest, contest
-from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, value_text
+from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, standard_error, value_text
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
 from zoo.comparison.recommend.unmeasured import unmeasured
@@ -35,7 +36,7 @@ def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequenc
     likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
     outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
-    letters, tied = _ties(question, admitted, outcome)
+    letters, tied = _ties(question, admitted)
     answers = _answers(admitted, outcome, tied)
     for i, one in enumerate(admitted):
         if i not in answers:
@@ -72,20 +73,22 @@ def _answers(admitted: Sequence[Candidate], outcome: Contest, tied: set[str]) ->
     ]
 
 
-def _ties(
-    question: Question, admitted: Sequence[Candidate], outcome: Contest
-) -> tuple[dict[str, str], set[str]]:
+def _ties(question: Question, admitted: Sequence[Candidate]) -> tuple[dict[str, str], set[str]]:
     """Return the letters of the only criterion, and the keys of those tied with the best in it.
 
-    Each model takes part with the configuration that is most often the best: every further pair would
-    cost the tests power.
+    Each model takes part with its configuration of the best mean: every further pair would cost the tests
+    power.
     """
     if len(question.criteria) != 1:
         return {}, set()
     quantity = question.criteria[0][1]
     entrants: dict[str, Candidate] = {}
-    for i in sorted(range(len(admitted)), key=lambda i: (-outcome.top[i], -outcome.front[i])):
-        entrants.setdefault(admitted[i].group.model, admitted[i])
+
+    def mean_loss(one: Candidate) -> float:
+        return loss(statistics.fmean(one.group.values(quantity)), quantity.direction)
+
+    for one in sorted(admitted, key=mean_loss):
+        entrants.setdefault(one.group.model, one)
     rows = [Entry(one.key, one.name, tuple(one.group.values(quantity))) for one in entrants.values()]
     places = rank(rows, quantity).places
     return {place.key: place.letters for place in places}, {place.key for place in places if place.best}
@@ -126,9 +129,10 @@ def _card(
         run_id=first.run_id,
         numbers={number.name: number for number in numbers if number is not None},
         on_top=round(top, 4),
+        error_known=_error_known(question, group),
         on_front=round(float(outcome.front[place]), 4),
         letters=letters.get(one.key, ""),
-        why=_why(question, top, len(tied) > 1 and one.key in tied),
+        why=_why(question, top, len(tied) > 1 and one.key in tied, _error_known(question, group)),
         seeds=len(group.finished),
         lost=len(group.runs) - len(group.finished),
         tried=(
@@ -139,7 +143,17 @@ def _card(
     )
 
 
-def _why(question: Question, top: float, tied: bool) -> str:
+def _error_known(question: Question, group: Group) -> bool:
+    """Return whether every criterion has an error: of two or more seeds, or of the evaluation."""
+    return all(
+        len(group.values(quantity)) > 1 or standard_error(group, quantity) is not None
+        for _, quantity in question.criteria
+    )
+
+
+def _why(question: Question, top: float, tied: bool, error_known: bool) -> str:
+    if top >= LIKELY and not error_known:
+        return f"the best number in {question.criteria_text}, whose error is not known"
     if top >= SURE and not tied:
         return f"best in {question.criteria_text}"
     if tied or top >= LIKELY:
@@ -152,6 +166,12 @@ def _certainty(cards: Sequence[Card], tied: int) -> str:
     """Return how sure the order of the answers is."""
     if not cards:
         return "No measured configuration fulfils the constraints."
+    if unknown := [card.name for card in cards if not card.error_known]:
+        have = "has" if len(unknown) == 1 else "have"
+        return (
+            f"Not at all: {', '.join(unknown)} {have} one seed and no known error, so that the order may be "
+            "chance."
+        )
     likely = [card for card in cards if card.on_top >= LIKELY]
     shares = ", ".join(f"{card.name} {card.on_top:.0%}" for card in likely)
     seeds = sorted({card.seeds for card in cards})

@@ -29,8 +29,11 @@ def unmeasured(
     if absent := absent_models(study, models):
         shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
         missing.append((f"{shown}: no finished run on {study.data}", _sweep(study, absent)))
-    if few := list(dict.fromkeys(card.model for card in cards if card.seeds < LEAST_SEEDS)):
-        missing.append((f"{', '.join(few)}: fewer than {LEAST_SEEDS} seeds", _sweep(study, few)))
+    missing += [
+        (f"{card.name}: fewer than {LEAST_SEEDS} seeds", more_seeds(card.command))
+        for card in cards
+        if card.seeds < LEAST_SEEDS and card.command
+    ]
     if question.constraints.conditional and not cards:
         alone = [one.group for one in candidates if {r.constraint for r in one.reasons} == {"conditional"}]
         able = list(dict.fromkeys(group.model for group in alone if "model.conditional" in group.settings))
@@ -62,6 +65,16 @@ def sweep_of_data(study: Study) -> str:
         if chosen := [o for o in run.record.provenance.overrides or () if o.startswith(OF_DATA)]:
             return f"zoo sweep families {shlex.join(chosen)}"
     return f"zoo sweep families data={shlex.quote(study.data)}"
+
+
+def more_seeds(command: str) -> str:
+    """Return the command that makes a run with three seeds.
+
+    >>> more_seeds("zoo train model=glow data=digits seed=0 sweep=quickstart")
+    'zoo train -m model=glow data=digits seed=0,1,2'
+    """
+    words = [word for word in command.split(" ") if not word.startswith(("seed=", "sweep="))]
+    return " ".join(["zoo train -m", *words[2:], "seed=0,1,2"])
 
 
 def dimension_of(study: Study) -> int | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
+from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
@@ -21,6 +22,10 @@ DAGGER = (
 LETTERS = (
     "letters: configurations that share one cannot be told apart (likelihoods paired over test examples, "
     "else Welch over seeds; Holm at 5 %), one of each model taking part; in bold: none is better"
+)
+COLLAPSED = (
+    "collapsed: samples too far from the data or of few kinds, or seeds of a broken likelihood; the best at "
+    "nothing, however fast, so last in a sorted table"
 )
 BRIEF = 20  # updates; models that were trained for fewer are not ranked
 HEADINGS = {
@@ -101,12 +106,20 @@ class Footnotes(dict[str, int]):
 
 @dataclass
 class Row:
-    """The cells of one configuration of a model, over all its seeds."""
+    """The cells of one configuration of a model, over all its seeds.
+
+    Attributes:
+        name, family: of the configuration.
+        cells: one for each column.
+        runs: of the configuration; none for the row of real data.
+        collapsed: whether it is the best at nothing, however fast; see :mod:`zoo.comparison.guards`.
+    """
 
     name: str
     family: str
     cells: list[Cell]
     runs: list[Run] = field(default_factory=list)
+    collapsed: bool = False
 
 
 @dataclass
@@ -150,15 +163,16 @@ CellOf = Callable[[Group], Cell]  # the cell of a column in the row of a group
 
 def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footnotes: Footnotes) -> list[Row]:
     """Return a row for each group: the cell of each column, then how the group's runs ended."""
-    return [
-        Row(
-            study.name(group),
-            group.family,
-            [*(cell(group) for cell in columns), status(group.runs, footnotes)],
-            group.runs,
-        )
-        for group in groups
-    ]
+    dead, found = collapsed(study), []
+    for group in groups:
+        cells = [cell(group) for cell in columns]
+        ended = status(group.runs, footnotes)
+        sunk = key_of(group) in dead
+        if sunk:
+            ended.text += ", collapsed"
+            ended.marks += footnotes.mark(COLLAPSED)
+        found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, sunk))
+    return found
 
 
 def heading(metric: str) -> str:

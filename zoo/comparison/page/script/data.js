@@ -19,6 +19,7 @@ async function unpackJson(id) {
   return bytes === null ? null : JSON.parse(new TextDecoder().decode(bytes));
 }
 
+const GUARD = 10, FLOORS = 20;  // of zoo/comparison/guards.py
 const KINDS = ['exact', 'exact†', 'lower bound', 'estimate', 'mixed'];
 const KIND_WORDS = {
   'exact': 'exact: computed without approximation',
@@ -88,18 +89,19 @@ function seedValues(column, row) {
     text(DATA.runs.status[run]) === 'finished' ? column.seeds[row.index][place] : null));
 }
 
-// Return whether a row's samples are so far from the data that none of its numbers may be called best.
+// Return why none of a row's numbers may be called best; empty if they may. Python's guard decides, unless the
+// reader has set another factor between its distance from the data and the least one.
 function collapsed(row, times = state.guard) {
+  if (times === GUARD) return row.study.helper.rows[row.index].collapsed;
   const column = row.study.quality && columnOf(row.study, row.study.quality);
-  if (!column) return false;
-  const value = column.value[row.index];
-  if (value === null) return false;
+  const value = column ? column.value[row.index] : null;
+  if (value === null) return '';
   const best = once(row.study, 'best quality', () => {
     const found = known(column.value);
     return found.length ? Math.min(...found) : null;
   });
-  const scale = Math.max(best ?? 0, column.floor ?? 0);
-  return scale > 0 && value > times * scale;
+  const limit = Math.max(times * Math.max(best ?? 0, 0), FLOORS * (column.floor ?? 0));
+  return limit > 0 && value > limit ? `its samples are more than ${times} times as far from the data as the best` : '';
 }
 
 // Return the place of a family among the colours; families of a user's own share the last.

@@ -107,13 +107,12 @@ function contest(rows, criteria, likelihood) {
 }
 
 // Return the letters of the only criterion, by row id, and the ids of those tied with the best in it.
-function tiesOf(admitted, found, criteria) {
+function tiesOf(admitted, criteria) {
   const letters = {}, tied = new Set();
   if (criteria.length !== 1) return {letters, tied};
   const [, key, {direction, unit}] = criteria[0], entrants = new Map();
-  const order = admitted.map((_, i) => i).sort((a, b) => found.top[b] - found.top[a] || found.front[b] - found.front[a]);
-  for (const i of order) if (!entrants.has(admitted[i].model)) entrants.set(admitted[i].model, admitted[i]);
-  const valuesOf = row => row.study.helper.rows[row.index].values[key];
+  const valuesOf = row => row.study.helper.rows[row.index].values[key], meanLoss = row => loss(mean(valuesOf(row)), direction);
+  for (const row of [...admitted].sort((a, b) => meanLoss(a) - meanLoss(b))) if (!entrants.has(row.model)) entrants.set(row.model, row);
   const ranked = [...entrants.values()].filter(row => valuesOf(row).length >= 2).sort((a, b) => loss(mean(valuesOf(a)), direction) - loss(mean(valuesOf(b)), direction));
   const likelihood = key === 'density', logs = !likelihood && direction === 'lower' && [...entrants.values()].every(row => Math.min(...valuesOf(row)) > 0);
   const samples = ranked.map(row => valuesOf(row).map(value => (direction === 'one' ? loss(value, 'one') : logs ? Math.log(value) : value)));
@@ -156,14 +155,15 @@ function decide(study, asked) {
     for (const row of admitted) if (facts(row).kind !== kind) reasons.get(row.id).push({constraint: 'density', text: `its likelihood (${facts(row).kind}) is of another kind than the others' (${kind})`, needed: null});
     admitted = admitted.filter(row => facts(row).kind === kind);
   }
-  const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, found, criteria);
+  const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, criteria);
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
   const chosen = new Set(answers.map(i => admitted[i].id));
   for (const id of [...tied]) if (!chosen.has(id)) tied.delete(id);
   admitted.forEach((row, i) => { if (!chosen.has(row.id)) reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, admitted[found.beatenBy[i]], criteria, asked), needed: null}); });
   answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || found.front[b] - found.front[a] || a - b);
-  const why = (row, top) => (top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `tied with the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
-  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', why: why(admitted[i], found.top[i]),
+  const errorKnown = row => criteria.every(([, key]) => facts(row).values[key].length > 1 || facts(row).errors[key] !== undefined);
+  const why = (row, top) => (top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `tied with the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
+  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', errorKnown: errorKnown(admitted[i]), why: why(admitted[i], found.top[i]),
     tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
   const meanLoss = row => { const values = facts(row).values[main[1]]; return values ? loss(mean(values), main[2].direction) : Infinity; };
   return {cards, criteria: words, excluded: rows.filter(row => reasons.get(row.id).length).map(row => ({row, reasons: reasons.get(row.id)})),
@@ -173,6 +173,8 @@ function decide(study, asked) {
 
 function certaintyText(cards, tied) {
   if (!cards.length) return 'No measured configuration fulfils the constraints.';
+  const unknown = cards.filter(card => !card.errorKnown).map(card => card.row.name);
+  if (unknown.length) return `Not at all: ${unknown.join(', ')} ${unknown.length === 1 ? 'has' : 'have'} one seed and no known error, so that the order may be chance.`;
   const shares = cards.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${(100 * card.onTop).toFixed(0)} %`).join(', ');
   const seeds = [...new Set(cards.map(card => card.row.finished))].sort((a, b) => a - b);
   if (seeds.at(-1) === 1) return `Best in draws from the evaluation's error alone: ${shares}. One training seed each: no ranks.`;
@@ -202,12 +204,18 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss) {
   return [...nearest.values()].sort((a, b) => a.distance - b.distance);
 }
 
+// Return the command that makes a run with three seeds.
+const moreSeeds = command => ['zoo train -m', ...command.split(' ').filter(word => !/^(seed|sweep)=/.test(word)).slice(2), 'seed=0,1,2'].join(' ');
+
 function unmeasured(study, cards, rows, asked, reasons) {
   const found = [], absent = study.helper.absent;
   const sweep = models => `${study.helper.sweep} model=${models.join(',')} seed=0,1,2`;
   if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}`, sweep(absent)]);
-  const few = [...new Set(cards.filter(card => card.row.finished < ENOUGH_SEEDS).map(card => card.row.model))];
-  if (few.length) found.push([`${few.join(', ')}: fewer than ${ENOUGH_SEEDS} seeds`, sweep(few)]);
+  for (const {row} of cards) {
+    const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished');
+    const command = DATA.runs.command[run];
+    if (row.finished < ENOUGH_SEEDS && command) found.push([`${row.name}: fewer than ${ENOUGH_SEEDS} seeds`, moreSeeds(command)]);
+  }
   if (asked.conditional && !cards.length) {
     const alone = rows.filter(row => reasons.get(row.id).every(reason => reason.constraint === 'conditional') && 'model.conditional' in settingsOf(row));
     if (alone.length) found.push([`no conditional model on ${study.data}`, `${sweep([...new Set(alone.map(row => row.model))])} model.conditional=true`]);

@@ -28,17 +28,30 @@ function openEvidence(id, row, cell) {
     el('p', {}, el('button', {type: 'button', onclick: () => { byId('sheet').close(); set({study: id, pins: cell.rows, rows: 'pinned', query: '', hidden: []}); jump('table'); }}, 'see its rows in the table')));
 }
 
-// Return a duration in seconds of a text such as "10 ms", "2 s", "1.5 h"; null for nothing or nonsense.
+const NUMBER = '(\\d+\\.?\\d*(?:[eE][+-]?\\d+)?|\\.\\d+)';
+const SECONDS = {us: 1e-6, 'µs': 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600};
+const AMOUNTS = {'': 1, k: 1e3, m: 1e6, g: 1e9};
+
+// Return a duration in seconds of a text such as "10 ms", "2 s", "1.5 h"; null for nothing, NaN for nonsense.
 function secondsOf(words) {
-  const found = /^\s*([\d.]+)\s*(us|µs|ms|s|min|h)?\s*$/.exec(words);
-  return found ? Number(found[1]) * {us: 1e-6, 'µs': 1e-6, ms: 1e-3, s: 1, min: 60, h: 3600}[found[2] || 's'] : null;
+  if (!words.trim()) return null;
+  const found = new RegExp(`^\\s*${NUMBER}\\s*(us|µs|ms|s|min|h)\\s*$`, 'i').exec(words);
+  return found ? Number(found[1]) * SECONDS[found[2].toLowerCase()] : NaN;
 }
 
-// Return a number of a text such as "1000", "200k", "1.5M", "2 GB"; null for nothing or nonsense.
+// Return a number of a text such as "1000", "200k", "1.5M", "2 GB"; null for nothing, NaN for nonsense.
 function amountOf(words) {
-  const found = /^\s*([\d.]+)\s*([kKMG]?)B?\s*$/.exec(words);
-  return found ? Number(found[1]) * {'': 1, k: 1e3, K: 1e3, M: 1e6, G: 1e9}[found[2]] : null;
+  if (!words.trim()) return null;
+  const found = new RegExp(`^\\s*${NUMBER}\\s*([kMG]?)B?\\s*$`, 'i').exec(words);
+  return found ? Number(found[1]) * AMOUNTS[found[2].toLowerCase()] : NaN;
 }
+
+// The fields of the form: what reads them, and examples of what they take.
+const READ = {latency: [secondsOf, '10 ms, 0.5 s'], throughput: [amountOf, '1000, 20k'], training: [secondsOf, '60 s, 2 min, 1 h'],
+  parameters: [amountOf, '200k, 1.5M'], memory: [amountOf, '500 MB, 2 GB']};
+
+// Return the fields whose text cannot be read.
+const unreadable = () => Object.keys(READ).filter(name => Number.isNaN(READ[name][0](state[name])));
 
 const WEIGHTS = {quality: [1, 0, 0], coverage: [0, 1, 0], likelihood: [0, 0, 1], balanced: [1, 1, 0]};
 
@@ -54,15 +67,22 @@ function cardNode(card, study) {
   const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished') ?? row.runs[0], pictures = picturesOf(study, row).samples;
   return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|`})}, row.name),
     card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
-  el('p', {class: 'small-text'}, card.why, el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`)),
+  el('p', {class: 'small-text'}, card.why, card.errorKnown ? el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`) : null),
   PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
   el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
-  el('p', {class: 'dim small-text'}, `${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
-  DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : null);
+  el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
+  DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : null,
+  text(DATA.runs.departs[run]) ? el('p', {class: 'dim small-text'}, 'By today’s zoo this command makes another run; the name opens what has changed.') : null);
 }
 
 function drawHelper() {
-  const study = current(), answer = decide(study, constraints());
+  const study = current(), wrong = unreadable();
+  for (const input of byId('helper-controls').querySelectorAll('input[name]')) input.setAttribute('aria-invalid', String(wrong.includes(input.name)));
+  if (wrong.length) {
+    fill(byId('helper-box'), el('p', {class: 'warnbox', role: 'alert'}, wrong.map(name => `“${state[name]}” is not a limit of ${name}; write for example ${READ[name][1]}. `)));
+    return;
+  }
+  const answer = decide(study, constraints());
   const out = new Map();
   for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rowsOf(study).filter(one => one.model === row.model).length) {
     if (row.stands) out.set(row.id, [row.name, reasons]);
@@ -89,7 +109,7 @@ function relaxButton(relaxation) {
 
 function drawHelperForm() {
   const field = (label, name, example) => el('label', {class: 'field'}, el('span', {}, label),
-    el('input', {type: 'text', size: 8, value: state[name], placeholder: example, onchange: event => set({[name]: event.target.value.trim()})}));
+    el('input', {type: 'text', name, size: 8, value: state[name], placeholder: example, onchange: event => set({[name]: event.target.value.trim()})}));
   const study = current(), criteria = study.helper.criteria;
   const weights = [['quality', 'samples near the data', criteria.fidelity], ['coverage', 'samples of every kind', criteria.coverage], ['likelihood', 'likelihood', criteria.density], ['balanced', 'near and of every kind', criteria.coverage]];
   fill(byId('helper-controls'),
@@ -102,6 +122,6 @@ function drawHelperForm() {
 function startHelper() {
   const asked = ['likelihood', 'latency', 'throughput', 'training', 'parameters', 'memory', 'invertible', 'conditional', 'prefer'];
   addView(['study'], byId('slide'), drawSlide);
-  addView(['study'], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
+  addView(['study', ...asked], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
   addView(['study', ...asked], byId('helper'), drawHelper, true);
 }

@@ -14,7 +14,7 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   expanded: ['e', []],
   pins: ['p', []],
   baseline: ['b', ''],
-  guard: ['gd', 10],
+  guard: ['gd', GUARD],
   x: ['x', 'latency'],
   y: ['y', ''],
   linear: ['ln', []],

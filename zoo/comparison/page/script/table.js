@@ -37,9 +37,11 @@ function blocks(study = current()) {
   }
   if (!column) return [{title: '', rows}];
   const value = row => statisticOf(column, row).value;
+  const sinks = !column.likelihood && key !== study.quality;  // a collapsed row is not the best at anything else
   const order = (a, b) => {
     const [p, q] = [value(a), value(b)];
     if (p === null || q === null) return (p === null) - (q === null);
+    if (sinks && Boolean(collapsed(a)) !== Boolean(collapsed(b))) return collapsed(a) ? 1 : -1;
     const direction = column.direction === 'one' ? 'one' : 'lower';
     return (descending ? -1 : 1) * (loss(p, direction) - loss(q, direction)) || a.index - b.index;
   };
@@ -76,29 +78,33 @@ function deltaOf(column, row, base) {
   return text + ratio;
 }
 
-// Return the settings in which the visible rows differ.
+// Return the settings in which the visible rows differ, those that differ within one model first. A setting of the
+// model itself counts only there: between models it repeats which model a row is.
 function differing(rows) {
-  if (rows.length < 2) return [];
-  const counts = new Map();
+  const found = new Map();  // name: {values, rows that have it, values by model}
   for (const row of rows) {
     for (const [name, value] of row.study.settings[row.index]) {
-      const values = counts.get(name) || new Map();
-      values.set(value, (values.get(value) || 0) + 1);
-      counts.set(name, values);
+      if (!found.has(name)) found.set(name, {values: new Set(), n: 0, models: new Map()});
+      const one = found.get(name);
+      one.values.add(value);
+      one.n += 1;
+      one.models.set(row.model, (one.models.get(row.model) || new Set()).add(value));
     }
   }
-  const alike = values => values.size === 1 && [...values.values()][0] === rows.length;
-  return [...counts].filter(([, values]) => !alike(values)).map(([name]) => name)
-    .sort((a, b) => text(a).localeCompare(text(b)));
+  const within = name => [...found.get(name).models.values()].some(values => values.size > 1);
+  const counts = name => !text(name).endsWith('_target_') && (within(name) ||
+    (!MODEL_SETTING.test(text(name)) && (found.get(name).values.size > 1 || found.get(name).n < rows.length)));
+  return [...found.keys()].filter(counts).sort((a, b) => within(b) - within(a) || text(a).localeCompare(text(b)));
 }
 
-// Settings that only repeat which model a row is.
-const MODEL_SETTING = /^(model\.|net\.|.*_target_)/;
+const MODEL_SETTING = /^(model|net)\./;
+const SETTINGS_SHOWN = 12;
 
 // Return what the table shows now, for copying: headings, and rows of cells {text, letters, delta, best}.
 function tableTexts() {
+  unranked = new Map();
   const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
-  const extra = state.differs ? differing(visible(study)).filter(name => !MODEL_SETTING.test(text(name))) : [];
+  const extra = state.differs ? differing(visible(study)).slice(0, SETTINGS_SHOWN) : [];
   const plain = words => ({text: words, letters: '', delta: '', best: false});
   const headings = ['model', 'family', ...extra.map(text), ...columns.map(column => column.heading + ARROWS[column.direction])];
   const rows = blocks(study).flatMap(block => block.rows.map(row => {
@@ -113,7 +119,25 @@ function tableTexts() {
   return {title: study.title, headings, rows};
 }
 
-const isTied = (column, row) => cellOf(column, row).tied && !collapsed(row);
+// Return whether a cell is filled: nothing ranked is significantly better, and no other row on show has a better number
+// without having taken part in the tests.
+function isTied(column, row) {
+  const cell = cellOf(column, row);
+  return cell.tied && !collapsed(row) && !(loss(leastUnranked(column, row.study, cell.kind), column.direction) < loss(cell.value, column.direction));
+}
+
+// Return the best value of the visible rows that no test has ranked, of one kind; NaN without any.
+function leastUnranked(column, study, kind) {
+  const key = `${column.key} ${kind}`;
+  if (!unranked.has(key)) {
+    const values = visible(study).filter(row => !collapsed(row)).map(row => cellOf(column, row))
+      .filter(cell => cell.value !== null && !cell.letters && !cell.odd && cell.kind === kind && cell.n > 1).map(cell => cell.value);
+    unranked.set(key, values.reduce((a, b) => (loss(b, column.direction) >= loss(a, column.direction) ? a : b), NaN));
+  }
+  return unranked.get(key);
+}
+let unranked = new Map();  // of the rows on show; drawn anew with them
+
 const oneLine = words => words.replace(/\s+/g, ' ');
 
 function copyMarkdown() {
@@ -205,7 +229,7 @@ function nameCell(row) {
       swatch(row.family),
       el('button', {type: 'button', class: 'cell text', tabindex: -1, 'aria-haspopup': 'dialog',
         onclick: () => set({open: `${row.id}|`})}, row.name),
-      collapsed(row) ? el('span', {class: 'chip bad', title: `its samples are more than ${state.guard} times as far from the data as the best`}, 'collapsed') : null,
+      collapsed(row) ? el('span', {class: 'chip bad', title: collapsed(row)}, 'collapsed') : null,
       row.finished < row.runs.length ? el('span', {class: 'chip warn'}, row.status) : null,
       others > 0 && state.rows === 'models' ? el('button', {type: 'button', class: 'small quiet', 'aria-label': `show ${others} more of ${row.model}`,
         onclick: () => set({rows: 'all', query: row.model})}, `+${others}`) : null));
@@ -222,15 +246,16 @@ function seedRows(row, columns, extra) {
 }
 
 function drawTable() {
+  unranked = new Map();
   const study = current(), columns = shownColumns(study), table = byId('table-main');
   const found = blocks(study), rows = found.flatMap(block => block.rows);
   const base = state.baseline ? rowOf(study, state.baseline) : null;
-  const extra = state.differs ? differing(rows).filter(name => !MODEL_SETTING.test(text(name))).slice(0, 12) : [];
+  const extra = state.differs ? differing(rows).slice(0, SETTINGS_SHOWN) : [];
   const [key] = sorting(), sorted = columns.find(column => column.key === key);
   const values = sorted ? rows.flatMap(row => seedValues(sorted, row)) : [];
   const range = values.length > 1 ? [Math.min(...values), Math.max(...values)] : null;
   const focus = document.activeElement?.closest?.('#table-main') ? placeOf(document.activeElement) : null;
-  const head = el('tr', {}, headingCell('name', 'model'), extra.map(name => el('th', {scope: 'col', class: 'setting'}, text(name))),
+  const head = el('tr', {}, headingCell('name', 'model'), extra.map(name => el('th', {scope: 'col', class: 'setting'}, text(name).replace(/\./g, '.\u200b'))),
     columns.map(column => headingCell(column.key, column.heading + ARROWS[column.direction], column.unit && column.unit !== '1' ? `in ${column.unit}` : '')));
   let left = rowsDrawn;
   const bodies = [];
@@ -261,7 +286,9 @@ function drawTable() {
   const total = study.rows.id.length;
   byId('table-count').textContent = `${rows.length} of ${count(total, 'configuration')}` +
     (state.rows === 'models' && !state.query ? ': one a model (the one that a study varies), and what is pinned' : '');
-  fill(byId('table-notes'), [...study.notes, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
+  const unshown = state.differs ? differing(rows).slice(SETTINGS_SHOWN) : [];
+  const hiddenSettings = unshown.length ? [`${SETTINGS_SHOWN} of the ${SETTINGS_SHOWN + unshown.length} settings that differ are shown; also: ${unshown.map(text).join(', ')}.`] : [];
+  fill(byId('table-notes'), [...study.notes, ...hiddenSettings, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
 }
 
 // Return the sentence on what a bound proves about exact values, which is nothing in the other direction.
@@ -278,11 +305,12 @@ function boundNote(block, column, all) {
 function tableNotes(columns, rows) {
   const notes = [], cells = columns.flatMap(column => rows.slice(0, rowsDrawn).map(row => cellOf(column, row)));
   if (cells.some(cell => cell.letters)) {
-    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model. Filled: nothing is significantly better.');
+    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: nothing is significantly better, and no unranked row on show has a better number.');
   }
   const single = rows.length && rows.every(row => row.runs.length === 1);
-  notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation. KL: the standard error of the mean.');
-  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best; never filled, however fast.`);
+  notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation.');
+  notes.push(...new Set(columns.flatMap(column => column.captions)));
+  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best, hardly any kinds of samples, or seeds of a broken likelihood (the drawer says which); never filled, however fast.`);
   if (cells.some(cell => cell.kind === 'exact†')) notes.push('† exact for the dequantised density: on average over its noise, an upper bound on the integers’ value.');
   if (cells.some(cell => cell.odd)) notes.push('⚠ measured otherwise than the rest of its column, so not ranked; click it for the conditions.');
   return notes;
