@@ -36,6 +36,7 @@ from zoo.training.checkpoints import CheckpointFiles, Checkpoints, Ending
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
+from zoo.training.prefetch import prefetched
 from zoo.training.pruning import Pruning
 
 PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
@@ -191,8 +192,9 @@ class Fit:
         if not self.module.finished:
             path = None if self.resumed_at is None else str(self.last)
             distributed.start_ranks(self.trainer.strategy)
+            train = prefetched(self.train, self.trainer.strategy.root_device)
             with float32_matmul(self.float32_matmul):
-                self.trainer.fit(self.module, self.train, self.validation, ckpt_path=path)
+                self.trainer.fit(self.module, train, self.validation, ckpt_path=path)
             if self.trainer.interrupted:
                 raise KeyboardInterrupt
         self.files.release()  # frees the checkpoint of a run that had no updates left to make
