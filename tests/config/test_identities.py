@@ -175,8 +175,12 @@ def test_a_setting_that_came_later_is_hashed_only_where_it_is_not_its_default(tm
     for overrides, section, key, value in (
         (table, "data", "decimal", "point"),
         (table, "trainer", "float32_matmul", "high"),
+        (table, "trainer", "gradient_compression", "fp16"),
         (images, "data", "drop_repeats", "true"),
     ):
         assert key not in identify(compose_run(overrides)).config[section]
         assert key in identify(compose_run([*overrides, f"{section}.{key}={value}"])).config[section]
+        default = compose_run(overrides)[section][key]
+        named = [*overrides, f"{section}.{key}={'null' if default is None else default}"]
+        assert identify(compose_run(named)) == Identities().of(named) == Identities().of(overrides)
     assert "drop_repeats" in identify(compose_run(table)).config["data"], "tables had it all along"

@@ -19,7 +19,8 @@ import torch
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 import zoo
-from zoo.config import compose_run, to_dict
+from zoo.config import compose_run, identify, to_dict
+from zoo.config.identities import Identities
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
 from zoo.evaluation import likelihood
@@ -558,3 +559,71 @@ def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
     rows = list(csv.DictReader((tmp_path / "cut/curves.csv").read_text(encoding="utf-8").splitlines()))
     spent = [float(row["device_seconds"]) for row in rows]
     assert spent == sorted(spent)
+
+
+FORMATS = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def exchanged(compression):
+    """Return this process's own gradients, and those that DDP has exchanged in a format."""
+
+    def gradients(rank):
+        torch.manual_seed(0)
+        layer, x = torch.nn.Linear(5, 3), torch.randn(2, 7, 5)[rank]
+        layer(x).square().sum().backward()
+        own = [p.grad.clone() for p in layer.parameters()]
+        layer.zero_grad()
+        strategy = Averaging(compression=compression)
+        strategy.model = torch.nn.parallel.DistributedDataParallel(layer)
+        strategy._compress()
+        strategy.model(x).square().sum().backward()
+        return [g.numpy() for g in own], [p.grad.numpy() for p in layer.parameters()]
+
+    return gradients
+
+
+def test_compressed_gradients_are_means_of_gradients_rounded_to_their_format():
+    results = in_group([exchanged(name) for name in ("none", *FORMATS)], 2)
+    for name, ((first, mean), (second, same)) in zip(("none", *FORMATS), results, strict=True):
+        for mine, other, result, elsewhere in zip(first, second, mean, same, strict=True):
+            halves = [torch.from_numpy(g).to(FORMATS.get(name, torch.float32)) / 2 for g in (mine, other)]
+            assert np.array_equal(result, elsewhere), "the same in both"
+            assert np.array_equal(result, (halves[0] + halves[1]).float().numpy()), name
+
+
+def test_runs_that_compress_gradients_train_nearly_alike_and_are_other_runs(tmp_path):
+    base = ["model=maf", *MOONS, *SMALL, *TWO, "model.hidden=[8]", "model.batch_norm=false", *PLAIN]
+    runs = {name: [*base, f"trainer.gradient_compression={name}"] for name in ("none", *FORMATS)}
+    errors = in_ranks([(overrides, tmp_path / name) for name, overrides in runs.items()])
+    assert errors == [[None, None]] * 3
+    weights = {
+        name: torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for name in runs
+    }
+    errors = {
+        name: max(float((weights[name][key] - w).abs().max()) for key, w in weights["none"].items())
+        for name in FORMATS
+    }
+    assert 0 < errors["fp16"] < errors["bf16"] < 0.01
+    ids = {name: identify(compose_run(overrides)) for name, overrides in runs.items()}
+    assert ids["none"] == identify(compose_run(base)), "the hashes of earlier records stay"
+    assert "gradient_compression" not in ids["none"].config["trainer"]
+    assert len({one.config_hash for one in ids.values()}) == 3
+    assert all(Identities().of(overrides) == ids[name] for name, overrides in runs.items())
+
+
+def test_compression_is_refused_where_it_does_nothing_or_does_not_work(tmp_path, monkeypatch):
+    one = ["model=maf", *MOONS, *SMALL, "trainer=cpu"]
+    with pytest.raises(ZooError, match=r"gradient_compression=fp16 has no effect in one process"):
+        run(compose_run([*one, "trainer.gradient_compression=fp16"]), tmp_path)
+    with pytest.raises(ZooError, match=r"must be none, fp16 or bf16; got 'powersgd'"):
+        run(compose_run([*one, "trainer.gradient_compression=powersgd"]), tmp_path)
+
+    def refused(rank):
+        monkeypatch.setattr(torch.version, "cuda", None)
+        return exchanged("bf16")(rank)
+
+    ((first, second),) = in_group([refused], 2)
+    assert first[0] is second[0] is ZooError
+    assert "trainer.gradient_compression=bf16 does not work here (BF16 all reduce" in first[1]
+    assert first[1].endswith("; set it to none.")

@@ -29,6 +29,7 @@ from zoo.config.identity import (
     identify,
     is_part_of_identity,
     to_dict,
+    without_later_defaults,
     without_sections,
 )
 from zoo.config.overrides import parse, split
@@ -88,6 +89,7 @@ class Identities:
                 return identify(compose_run(overrides))  # Hydra merges or refuses it
             if is_part_of_identity(part.keys):
                 config = _replace(config, part.keys, deepcopy(part.value))
+        config = without_later_defaults(config)  # which an override may have given by name
         return Identity.of(base.identity.model, base.identity.data, config)
 
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from zoo.errors import ZooError
 NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep", "search")
 # Settings of the other sections that do not change the numbers either: where files lie, and where and in how
 # many processes a run is made. Up to rounding, its numbers are those of one process on any device; what
-# changes the arithmetic itself (trainer.precision, trainer.float32_matmul, training.accumulate,
-# training.compile) counts.
+# changes the arithmetic itself (trainer.precision, trainer.float32_matmul, trainer.gradient_compression,
+# training.accumulate, training.compile) counts.
 LOCATIONS = (
     ("data", "root"),
     ("data", "path"),
@@ -92,7 +92,12 @@ class Identity:
 
 # Settings that came when runs had been made, with their defaults, which are not hashed: these runs keep their
 # identity.
-LATER = (("data", "side", None), ("data", "decimal", None), ("trainer", "float32_matmul", "highest"))
+LATER = (
+    ("data", "side", None),
+    ("data", "decimal", None),
+    ("trainer", "float32_matmul", "highest"),
+    ("trainer", "gradient_compression", "none"),
+)
 IMAGES = "zoo.data.images.Images"
 
 
@@ -111,15 +116,23 @@ def identify(config: DictConfig) -> Identity:
         data = f"{data}:{Path(os.path.normpath(place)).stem}"
     if data_settings.get("side") is not None:
         data = f"{data}:{data_settings['side']}"
-    for section, key, default in LATER:
-        if settings[section].get(key, default) == default:
-            settings[section].pop(key, None)
-    if data_settings.get("_target_") == IMAGES and not data_settings.get("drop_repeats"):
-        data_settings.pop("drop_repeats", None)  # later too, but older for tables
+    settings = without_later_defaults(settings)
     code = own_code(settings)
     if code:
         settings["code"] = code
     return Identity.of(model, data, settings | {"choices": chosen})
+
+
+def without_later_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of all sections without those of :data:`LATER` that have their default."""
+    later = list(LATER)
+    if settings["data"].get("_target_") == IMAGES and not settings["data"].get("drop_repeats"):
+        later.append(("data", "drop_repeats", settings["data"].get("drop_repeats")))  # older for tables
+    left = dict(settings)
+    for section, key, default in later:
+        if left[section].get(key, default) == default:
+            left[section] = {k: value for k, value in left[section].items() if k != key}
+    return left
 
 
 def without_locations(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from zoo.models.core.precision import Float32Matmul
 from zoo.running.fit import TIMEOUT_MIN, check_precision, processes, strategy
 from zoo.running.spec import RunSpec
 from zoo.tracking.logger import check_logger
-from zoo.training.distributed import check_shares
+from zoo.training.distributed import Compression, check_shares
 from zoo.training.module import TrainingModule
 
 
@@ -144,6 +144,7 @@ def _taken(
     timeout_min: Annotated[float, Gt(0)] = TIMEOUT_MIN,
     precision: str | int = "32-true",
     float32_matmul: Float32Matmul = "highest",
+    gradient_compression: Compression = "none",
     deterministic: bool | Literal["warn"] | None = None,
     benchmark: bool | None = None,
     detect_anomaly: bool = False,

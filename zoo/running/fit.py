@@ -41,7 +41,8 @@ from zoo.training.pruning import Pruning
 
 PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
-_OWN = ("_target_", "timeout_min", "float32_matmul")  # settings of the trainer that are not Lightning's
+# Settings of the trainer that are not Lightning's.
+_OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression")
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -329,8 +330,8 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
             gradient.
 
     Raises:
-        ZooError: the strategy would shard the model, or the number of processes is not the one that torchrun
-            has started.
+        ZooError: the strategy would shard the model, the number of processes is not the one that torchrun
+            has started, or gradients are to be compressed that one process does not exchange.
     """
     name, count, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
     if "RANK" in os.environ and count is not None and count != int(started or 1):
@@ -338,10 +339,14 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
             f"torchrun has started {started} processes, the configuration has {count}; set trainer=ddp "
             "trainer.devices= and trainer.num_nodes= to what it starts."
         )
+    compression: distributed.Compression = trainer.get("gradient_compression") or "none"
+    if compression != "none" and count == 1:
+        raise distributed.nothing_to_compress(compression)
     if name in ("ddp", distributed.FIND_UNUSED) or (name == "auto" and count != 1):
         minutes = float(trainer.get("timeout_min") or TIMEOUT_MIN)
         return distributed.Averaging(
             find_unused=partial_gradients or name == distributed.FIND_UNUSED,
+            compression=compression,
             timeout=datetime.timedelta(minutes=minutes),
         )
     if name == "auto":

@@ -14,18 +14,24 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from zoo.errors import CUT_OFF, LOST, ZooError, tell
 from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
 
 FIND_UNUSED = "ddp_find_unused_parameters_true"  # Lightning's name of a strategy
+Compression = Literal["none", "fp16", "bf16"]
+HOOKS = {  # torch's, by the format in which processes exchange gradients
+    "fp16": default_hooks.fp16_compress_hook,
+    "bf16": default_hooks.bf16_compress_hook,
+}
 GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
 
 
@@ -35,11 +41,12 @@ class Averaging(DDPStrategy):
     Args:
         find_unused: whether a backward pass may leave weights without a gradient, as in adversarial training.
             DDP then searches for such weights in each pass, which takes time.
+        compression: number format in which the processes exchange gradients; ``none``: that of the gradients.
         more: arguments of Lightning's strategy.
     """
 
-    def __init__(self, find_unused: bool = False, **more: Any) -> None:
-        self.find_unused = find_unused
+    def __init__(self, find_unused: bool = False, compression: Compression = "none", **more: Any) -> None:
+        self.find_unused, self.compression = find_unused, compression
         super().__init__(
             **more,
             find_unused_parameters=find_unused,
@@ -51,8 +58,38 @@ class Averaging(DDPStrategy):
         assert self.model is not None
         if any(p.requires_grad for p in self.model.parameters()):
             super().configure_ddp()
+            self._compress()
         else:  # DDP refuses a model without weights to train
             same_weights(self.model)
+
+    def _compress(self) -> None:
+        """Let DDP exchange gradients in the format of ``compression``.
+
+        Lightning passes such hooks on for GPUs alone.
+
+        Raises:
+            ZooError: there is one process, or torch cannot exchange this format here.
+        """
+        if self.compression == "none":
+            return
+        if world_size() == 1:
+            raise nothing_to_compress(self.compression)
+        assert isinstance(self.model, nn.parallel.DistributedDataParallel)
+        try:
+            self.model.register_comm_hook(None, HOOKS[self.compression])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ZooError(
+                f"trainer.gradient_compression={self.compression} does not work here "
+                f"({' '.join(str(error).split()).rstrip('.')}); set it to none."
+            ) from error
+
+
+def nothing_to_compress(compression: str) -> ZooError:
+    """Return the error for compressed gradients in a run of one process."""
+    return ZooError(
+        f"trainer.gradient_compression={compression} has no effect in one process, which exchanges no "
+        "gradients; set it to none, or give trainer=ddp trainer.devices=2 or more."
+    )
 
 
 def without_averaging(module: pl.LightningModule) -> AbstractContextManager[None]:
