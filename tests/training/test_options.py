@@ -8,6 +8,7 @@ import torch
 import zoo.cli
 from zoo.config import compose_run
 from zoo.errors import ZooError
+from zoo.models.networks.mlp import MLP
 from zoo.running.run import run
 from zoo.training.likelihood import MaximumLikelihood
 
@@ -44,7 +45,7 @@ def dtypes(monkeypatch):
     seen, loss = set(), MaximumLikelihood.loss
 
     def watched(module, x, y):
-        layers = [m for m in module.model.modules() if isinstance(m, torch.nn.Linear)]
+        layers = [m for m in module.model.modules() if isinstance(m, torch.nn.Linear | MLP)]
         hooks = [m.register_forward_hook(lambda _, __, out: seen.add(out.dtype)) for m in layers]
         try:
             return loss(module, x, y)

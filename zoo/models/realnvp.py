@@ -15,17 +15,19 @@ from zoo.models.bijections.actnorm import ActNorm
 from zoo.models.bijections.base import Bijection, Chain
 from zoo.models.bijections.batchnorm import BatchNorm
 from zoo.models.bijections.coupling import AffineCoupling, Bound, PartitionKind, bounded, make_partition
+from zoo.models.bijections.halves import HalvesChain
 from zoo.models.bijections.multiscale import MultiScale
 from zoo.models.bijections.permutation import Permutation
 from zoo.models.bijections.reversible import chain
 from zoo.models.bijections.squeeze import Squeeze
 from zoo.models.core.distributions import Base
+from zoo.models.core.functional import concatenate
 from zoo.models.core.model import context_size
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
-from zoo.models.networks.mlp import MLP
+from zoo.models.networks.mlp import MLP, run_dense
 
 Normalisation = Literal["actnorm", "batchnorm", "batchnorm_full", "none"]
 
@@ -98,6 +100,8 @@ class RealNVP(Flow):
                 couplings_made.append(
                     Chain([*before, AffineCoupling(partition, net, bounded(bound)), *after])
                 )
+            if kind == "half" and not memory_efficient:
+                return HalvesChain(couplings_made)
             return chain(couplings_made, memory_efficient)
 
         def dense(given: int, out: int) -> nn.Module:
@@ -163,4 +167,4 @@ class ScaleAndShift(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         add_nfe()  # one evaluation, since the two networks run in parallel
         x = x if context is None else torch.cat([x, context], 1)
-        return torch.cat([self.scale.layers(x), self.shift.layers(x)], 1)
+        return concatenate([run_dense(self.scale.layers, x), run_dense(self.shift.layers, x)])

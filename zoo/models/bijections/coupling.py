@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from zoo.checks import PositiveFloat
 from zoo.errors import InvalidData, ZooError
-from zoo.models.bijections.base import Bijection, zeros
-from zoo.models.core.functional import soft_clamp, sum_event
+from zoo.models.bijections.base import Bijection
+from zoo.models.core.functional import concatenate, divide, for_products, soft_clamp, sum_event
 
 PartitionKind = Literal["half", "channel", "checkerboard"]
 Bound = PositiveFloat | Literal["sigmoid"] | None
 
 
-class Partition(nn.Module):
+class Partition:
     """A division of an event ``(C, ...)`` into a conditioning part and a changed part.
 
     Attributes:
@@ -48,19 +48,18 @@ class Halves(Partition):
     """The halves of dimension 1: the first (rounded up) conditions; with ``flip`` it is changed."""
 
     def __init__(self, size: int, flip: bool = False) -> None:
-        super().__init__()
         self.sizes, self.flip = ((size + 1) // 2, size // 2), flip
         self.given, self.changed = reversed(self.sizes) if flip else self.sizes
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first, second = torch.split_with_sizes(x, self.sizes, 1)
+        first, second = divide(x, self.sizes)
         return (second, first) if self.flip else (first, second)
 
     def join(self, given: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat((changed, given) if self.flip else (given, changed), 1)
+        return concatenate((changed, given) if self.flip else (given, changed))
 
 
-class Checkerboard(Partition):
+class Checkerboard(nn.Module, Partition):
     """A checkerboard: pixels of even row + column condition; with ``flip`` they are changed.
 
     Both parts keep the height and width of the image for convolutions; the conditioning part has zeros
@@ -128,31 +127,54 @@ class Coupling(Bijection):
         self.partition, self.network, self.kept = partition, network, kept
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        given, changed = self.partition.split(x)
+        parts, log_det = self.forward_parts(*self.split(x), context)
+        return self.partition.join(*parts), log_det
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        parts, log_det = self.inverse_parts(*self.split(z), context)
+        return self.partition.join(*parts), log_det
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.partition.join(*self.invert_parts(*self.split(z), context))
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Divide an event into the conditioning part and the changed part."""
+        return self.partition.split(x)
+
+    def forward_parts(
+        self, given: Tensor, changed: Tensor, context: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Apply :meth:`forward` to the two parts of a batch; return them with the log-determinant."""
         changed, log_slope = self.apply_to(changed, self._conditioned(given, context))
         log_det = sum_event(self.partition.hide(log_slope))
         if self.kept is not None:
             given, of_kept = self.kept(given, context)
             log_det = log_det + of_kept
-        return self.partition.join(given, changed), log_det
+        return (given, changed), log_det
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        given, changed = self.partition.split(z)
-        of_kept = zeros(z)
+    def inverse_parts(
+        self, given: Tensor, changed: Tensor, context: Tensor | None = None
+    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """Apply :meth:`inverse` to the two parts of a batch; return them with the log-determinant."""
+        of_kept = None
         if self.kept is not None:
             given, of_kept = self.kept.inverse(given, context)
         changed, log_slope = self.undo_on(changed, self._conditioned(given, context))
-        return self.partition.join(given, changed), sum_event(self.partition.hide(log_slope)) + of_kept
+        log_det = sum_event(self.partition.hide(log_slope))
+        return (given, changed), log_det if of_kept is None else log_det + of_kept
 
-    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
-        given, changed = self.partition.split(z)
+    def invert_parts(
+        self, given: Tensor, changed: Tensor, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Apply :meth:`invert` to the two parts of a batch; return them."""
         if self.kept is not None:
             given = self.kept.invert(given, context)
-        return self.partition.join(given, self.solve(changed, self._conditioned(given, context)))
+        return given, self.solve(changed, self._conditioned(given, context))
 
     def _conditioned(self, given: Tensor, context: Tensor | None) -> Tensor:
         out = self.network(given) if context is None else self.network(given, context)
-        return self.partition.hide(out.to(given.dtype))  # half precision under autocast
+        out = out.to(given.dtype)  # half precision under autocast
+        return self.partition.hide(out)
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return f(b) and ln f'(b), both of b's shape."""
@@ -205,6 +227,9 @@ class AffineCoupling(Coupling):
         bound = torch.tensor(self.log_scale.bound) if isinstance(self.log_scale, _SoftClamp) else None
         self.register_buffer("bound", bound, persistent=False)
 
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return super().split(for_products(x))  # as the parameters of a dense network are
+
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         s, shift = self._parts(parameters)
         return (b + shift) * s.exp() if self.shift_first else torch.addcmul(shift, b, s.exp()), s
@@ -215,8 +240,10 @@ class AffineCoupling(Coupling):
         return b * falls.exp() - shift if self.shift_first else (b - shift) * falls.exp(), falls
 
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = parameters.chunk(2, 1)
-        return self.log_scale(raw) if self.bound is None else soft_clamp(raw, self.bound), shift
+        changed = self.partition.changed
+        raw, shift = divide(parameters, (changed, changed))
+        bound = self.bound  # read once, since a module's buffers take long to look up
+        return self.log_scale(raw) if bound is None else soft_clamp(raw, bound), shift
 
 
 def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -16,10 +17,9 @@ def sum_event(x: Tensor) -> Tensor:
     >>> sum_event(torch.ones(2, 3, 4))
     tensor([12., 12.])
     """
-    wide = torch.promote_types(x.dtype, torch.float32)
     if x.ndim != 2:
         x = x.flatten(1)
-    return x.sum(1, dtype=wide)
+    return x.sum(1) if x.dtype.itemsize >= 4 else x.sum(1, dtype=torch.float32)
 
 
 def all_finite(x: Tensor) -> bool:
@@ -37,6 +37,40 @@ def for_convolutions(x: Tensor) -> Tensor:
     images stay as they are.
     """
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
+def for_products(x: Tensor) -> Tensor:
+    """Return vectors ``(B, D)`` in the memory format in which a processor multiplies them fastest.
+
+    On a CPU that is features first, the values of a feature side by side (strides ``(1, B)``): products, sums
+    over features and halves of vectors take less time than with examples first. Elementwise functions,
+    :func:`divide` and :func:`concatenate` keep the format. On a GPU, and where code is compiled, vectors stay
+    as they are.
+    """
+    return x.t().contiguous().t() if multiplies_features_first(x) else x
+
+
+def multiplies_features_first(x: Tensor) -> bool:
+    """Return whether :func:`for_products` puts the features of ``x`` first."""
+    return x.ndim == 2 and x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def divide(x: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
+    """Return ``torch.split(x, sizes, 1)``, whose gradient has the memory format of ``x``."""
+    if torch.is_grad_enabled() and _has_features_first(x):
+        return tuple(part.t() for part in torch.split_with_sizes(x.t(), sizes))
+    return torch.split_with_sizes(x, sizes, 1)
+
+
+def concatenate(parts: Sequence[Tensor]) -> Tensor:
+    """Return ``torch.cat(parts, 1)`` in the memory format of the parts."""
+    if _has_features_first(parts[0]):
+        return torch.cat([part.t() for part in parts]).t()
+    return torch.cat(list(parts), 1)
+
+
+def _has_features_first(x: Tensor) -> bool:
+    return x.ndim == 2 and x.stride(0) == 1
 
 
 def soft_clamp(x: Tensor, bound: float | Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -25,17 +25,19 @@ def float32_matmul(precision: Float32Matmul) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-@contextmanager
-def full_float32(device: torch.device) -> Iterator[None]:
+def full_float32(device: torch.device) -> AbstractContextManager[None]:
     """Within the block, compute on a GPU in full float32, and convolutions deterministically.
 
     By default cuDNN rounds the inputs of convolutions to TF32, with 10 bits, and adds in any order, which
     speeds up training. For a solver's tolerance of 1e-5 or the inverse of a residual block this is too
     coarse: a fixed point is never found, and the density of the same example differs between calls.
     """
-    if device.type != "cuda" or torch.compiler.is_compiling():
-        yield
-        return
+    compiling = torch.compiler.is_compiling()
+    return nullcontext() if device.type != "cuda" or compiling else _full_float32()
+
+
+@contextmanager
+def _full_float32() -> Iterator[None]:
     enabled = torch.backends.cudnn.enabled
     convolutions = torch.backends.cudnn.flags(enabled=enabled, deterministic=True, allow_tf32=False)
     with convolutions, float32_matmul("highest"):

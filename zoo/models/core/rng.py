@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor
@@ -120,28 +120,29 @@ def content_keys(x: Tensor, salt: int = 0) -> Tensor:
     return mix(mix(words + places).sum(1) + mix(torch.full_like(words[:, 0], salt)))
 
 
-@contextmanager
-def _drawing_from(source: _Source | None) -> Iterator[None]:
-    global _active
-    before, _active = _active, source
-    try:
-        yield
-    finally:
-        _active = before
+class _DrawingFrom:
+    """A block that draws its noise from a source; as a class, since a generator takes longer to enter."""
+
+    def __init__(self, source: _Source | None) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        global _active
+        self.before, _active = _active, self.source
+
+    def __exit__(self, *_: object) -> None:
+        global _active
+        _active = self.before
 
 
-@contextmanager
-def keyed(row_keys: Tensor) -> Iterator[None]:
+def keyed(row_keys: Tensor) -> AbstractContextManager[None]:
     """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``."""
-    with _drawing_from(_Source(row_keys)):
-        yield
+    return _DrawingFrom(_Source(row_keys))
 
 
-@contextmanager
-def keyed_by_content(x: Tensor) -> Iterator[None]:
+def keyed_by_content(x: Tensor) -> AbstractContextManager[None]:
     """Within the block, draw the noise from :func:`content_keys` of ``x``, which the first draw computes."""
-    with _drawing_from(_Source(lambda: content_keys(x))):
-        yield
+    return _DrawingFrom(_Source(lambda: content_keys(x)))
 
 
 @contextmanager
@@ -153,7 +154,7 @@ def rows(selection: slice) -> Iterator[None]:
         return
     part = _Source(source.keys[selection], source.draws)
     try:
-        with _drawing_from(part):
+        with _DrawingFrom(part):
             yield
     finally:
         source.draws = part.draws
@@ -180,11 +181,9 @@ def state() -> tuple[Tensor, int] | None:
     return (_active.keys, _active.draws) if _active is not None else None
 
 
-@contextmanager
-def restore(state: tuple[Tensor, int] | None) -> Iterator[None]:
+def restore(state: tuple[Tensor, int] | None) -> AbstractContextManager[None]:
     """Within the block, continue from a :func:`state` (None: draw from torch's global generator)."""
-    with _drawing_from(None if state is None else _Source(*state)):
-        yield
+    return _DrawingFrom(None if state is None else _Source(*state))
 
 
 def _bits(like: Tensor) -> Tensor | None:
