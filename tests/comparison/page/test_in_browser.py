@@ -203,12 +203,20 @@ def test_copies_hold_exactly_what_is_shown(tab):
     assert HOSTILE in [line[0] for line in table]
     assert "training.lr" in table[0]
     markdown = tab.evaluate("zoo.COPIES.Markdown()").splitlines()
-    assert len(markdown) == 4 + len(shown)
+    assert markdown[4 + len(shown)] == ""
+    notes = tab.evaluate("words('#table-notes li')")
+    assert [line.removeprefix("- ") for line in markdown[5 + len(shown) :]] == [
+        note for note in notes if "settings that differ" not in note
+    ]
     latex = tab.evaluate("zoo.COPIES.LaTeX()")
     assert latex.count(r"\\") >= len(shown)
     assert r"\toprule" in latex
     assert "seq. evals" in latex
     assert r"\&amp;" in latex, "special characters are quoted"
+    assert all(f"% {note}" in latex for note in notes if "settings that differ" not in note)
+    tab.evaluate("zoo.set({group: 'samples'})")
+    for form in ("CSV", "Markdown", "LaTeX"):
+        assert "real data (floor)" in tab.evaluate(f"zoo.COPIES.{form}()")
 
 
 def test_a_filter_shows_only_the_rows_that_it_names(tab):

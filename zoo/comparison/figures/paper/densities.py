@@ -12,9 +12,10 @@ from zoo.comparison.figures.maps import BRIGHT
 from zoo.comparison.figures.paper.look import baselines_of, canvas, ink, plain_text
 from zoo.comparison.metrics import divergence_of
 from zoo.comparison.studies import Study, nearest
-from zoo.comparison.tables.cells import KIND_MARKS
+from zoo.comparison.tables.cells import KIND_MARKS, number
 from zoo.record import DENSITY
 
+LARGEST = 1.3  # inches of the side of a picture
 Row = tuple[str, np.ndarray, dict[str, tuple[Run, np.ndarray]]]  # data, histogram, density by model
 
 
@@ -32,7 +33,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     models = [run.record.model for run in runs]
     across = width > 5 or len(rows) <= 4
     height, wide = (len(models) + 1, len(rows)) if across else (len(rows), len(models) + 1)
-    figure = canvas(width, (width - 0.75) / wide * height + 0.25)
+    side = min((width - 0.75) / wide, LARGEST)
+    figure = canvas(width, side * height + 0.25)
     grid = figure.subplots(height, wide, squeeze=False)
     for axis in grid.flatten():
         axis.set(xticks=[], yticks=[])
@@ -50,9 +52,9 @@ def draw(studies: Sequence[Study], width: float) -> Any:
             run, density = found[model]
             axis.imshow(np.nan_to_num(density, posinf=top), rasterized=True, **look)
             if (divergence := divergence_of(run)) is not None:
-                mark = KIND_MARKS.get(run.record.metrics["kl"].kind, "")
+                told = KIND_MARKS.get(run.record.metrics["kl"].kind, "") + number(divergence)
                 axis.text(
-                    0.97, 0.03, f"{mark}{divergence:.3f}", transform=axis.transAxes, ha="right", va="bottom",
+                    0.97, 0.03, told, transform=axis.transAxes, ha="right", va="bottom",
                     color="white", fontsize=5.5,
                 )  # fmt: skip
     heads = grid[:, 0] if across else grid[0]

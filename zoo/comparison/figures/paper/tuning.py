@@ -33,7 +33,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis.set_xticks([], minor=True)
     selected = {effort.selected_on for effort in curves}
     axis.set(xlabel="best of k configurations", ylabel=f"{plain_text(study.quality.name)}, expected")
-    warning = "; * selected on test data" if "test" in selected else ""
+    warning = "\n* selected on test data" if "test" in selected else ""
     axis.set_title(f"{plain_text(study.title)}: 95 % bands up to n/4{warning}", loc="left")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), handlelength=2.2, borderaxespad=0.3)
     for text, effort in zip(axis.get_legend().get_texts(), curves, strict=True):

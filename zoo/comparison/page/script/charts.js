@@ -4,11 +4,16 @@ const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot'];
 const SYMBOLS = {'exact': 'circle', 'exact†': 'circle-open', 'lower bound': 'diamond', 'estimate': 'triangle-up', 'mixed': 'x', '': 'square'};
 const narrow = () => window.innerWidth < 700;
 
-// Return the dash of a model: models of one family share its colour.
-function dashOf(row) {
-  const models = [...new Set(rowsOf(row.study).filter(other => other.family === row.family).map(other => other.model))];
-  return DASHES[models.indexOf(row.model) % DASHES.length];
+const MARKERS = [null, 'circle', 'square', 'diamond', 'x', 'triangle-up'];
+
+// Return what tells the lines of a family's models apart, which share its colour: a dash each, and markers from the
+// seventh model on. `at` is a model's place in its family.
+function lineLook(at) {
+  const symbol = MARKERS[Math.floor(at / DASHES.length) % MARKERS.length];
+  return {dash: DASHES[at % DASHES.length], mode: symbol ? 'lines+markers' : 'lines', marker: symbol ? {symbol, size: 7, maxdisplayed: 9} : {}};
 }
+
+const lookOf = row => lineLook([...new Set(rowsOf(row.study).filter(other => other.family === row.family).map(other => other.model))].indexOf(row.model));
 
 const axisLook = (title, log = false) => ({
   title: {text: title, standoff: 8}, type: log ? 'log' : 'linear', gridcolor: colour('line'), linecolor: colour('line'),

@@ -62,7 +62,7 @@ function drawCurves() {
   const drawn = [...first, ...all.filter(([row]) => !state.pins.includes(row.id))].slice(0, LINES);
   const traces = drawn.flatMap(([row, found]) => {
     const paint = familyColour(row.family), edge = {type: 'scatter', mode: 'lines', x: found.x, line: {width: 0}, hoverinfo: 'skip', showlegend: false};
-    const lines = [{type: 'scatter', mode: 'lines', x: found.x, y: found.mean, name: escapeLabel(row.name), line: {color: paint, width: state.pins.includes(row.id) ? 3 : 1.8, dash: dashOf(row)},
+    const look = lookOf(row), lines = [{type: 'scatter', mode: look.mode, marker: look.marker, x: found.x, y: found.mean, name: escapeLabel(row.name), line: {color: paint, width: state.pins.includes(row.id) ? 3 : 1.8, dash: look.dash},
       hovertemplate: `${escapeLabel(row.name)}<br>%{x:,.4g}: %{y:.4g}<br>mean of ${count(found.seeds, 'seed')}<extra></extra>`}];
     return found.seeds > 1 ? [{...edge, y: found.low}, {...edge, y: found.high, fill: 'tonexty', fillcolor: faint(paint, 0.16)}, ...lines] : lines;
   });

@@ -23,8 +23,9 @@ function drawScaling() {
     const fit = slope(points.map(p => Math.log(p[0])), points.map(p => Math.log(p[1])));
     const told = fit ? `slope ${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]` : 'two points, no slope';
     slopes.push(`${row.name} ${fit ? fit.rise.toFixed(2) : '—'}`);
+    const look = lookOf(row);
     traces.push({type: 'scatter', mode: 'lines+markers', x: points.map(p => p[0]), y: points.map(p => p[1]), name: `${escapeLabel(row.name)}: ${told}`,
-      line: {color: familyColour(row.family), dash: dashOf(row), width: 1.8}, marker: {size: 6}, hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${told}<extra></extra>`});
+      line: {color: familyColour(row.family), dash: look.dash, width: 1.8}, marker: {size: 6, ...look.marker}, hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${told}<extra></extra>`});
   }
   const what = state.scale === 'batch' ? 'batch size' : 'dimensions of the data';
   const finding = drawn.length ? `Seconds of one call against ${what}, both logarithmic; slopes: ${slopes.slice(0, 10).join(', ')}${slopes.length > 10 ? ', …' : ''}. 1 means proportional, 0 free.` : `No visible row was timed at several ${state.scale === 'batch' ? 'batch sizes' : 'numbers of dimensions'}.`;
@@ -65,8 +66,9 @@ function drawProfile() {
   const found = divergences(), data = [...new Set([...found.values()].flatMap(one => [...one.values.keys()]))];
   const grid = Array.from({length: 80}, (_, i) => 10 ** (-3 + 4 * i / 79));
   const share = (one, tau) => [...one.values.values()].filter(value => value <= tau).length / data.length;
-  const traces = [...found].map(([model, one]) => ({type: 'scatter', mode: 'lines', x: grid, y: grid.map(tau => share(one, tau)), name: escapeLabel(model),
-    line: {shape: 'hv', color: familyColour(one.family), width: 1.8, dash: DASHES[[...found].filter(([, o]) => o.family === one.family).findIndex(([m]) => m === model) % DASHES.length]}, hovertemplate: `${escapeLabel(model)}<br>KL ≤ %{x:.3g}: %{y:.0%}<extra></extra>`}));
+  const traces = [...found].map(([model, one]) => [model, one, lineLook([...found].filter(([, other]) => other.family === one.family).findIndex(([name]) => name === model))])
+    .map(([model, one, look]) => ({type: 'scatter', mode: look.mode, marker: look.marker, x: grid, y: grid.map(tau => share(one, tau)), name: escapeLabel(model),
+    line: {shape: 'hv', color: familyColour(one.family), width: 1.8, dash: look.dash}, hovertemplate: `${escapeLabel(model)}<br>KL ≤ %{x:.3g}: %{y:.0%}<extra></extra>`}));
   const at = [...found].map(([model, one]) => [model, share(one, state.tau), one.values.size]).sort((a, b) => b[1] - a[1]);
   plot('profile-chart', data.length > 1 ? traces : [], {xaxis: {...axisLook('τ, nats', true), range: [-3, 1]}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: [-0.02, 1.02], tickformat: '.0%'}, showlegend: true,
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},

@@ -100,7 +100,8 @@ function differing(rows) {
 const MODEL_SETTING = /^(model|net)\./;
 const SETTINGS_SHOWN = 12;
 
-// Return what the table shows now, for copying: headings, and rows of cells {text, letters, delta, best}.
+// Return what the table shows now, for copying: headings, rows of cells {text, letters, delta, best}, among them that of
+// real data, and the notes.
 function tableTexts() {
   unranked = new Map();
   const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
@@ -116,7 +117,11 @@ function tableTexts() {
     const settings = extra.map(name => plain(own.has(name) ? text(own.get(name)) : 'unset'));
     return {block: block.title, cells: [plain(row.name), plain(row.family), ...settings, ...numbers]};
   }));
-  return {title: study.title, headings, rows};
+  if (columns.some(column => column.floor !== null)) {
+    rows.push({block: rows.at(-1)?.block ?? '', floor: true, cells: [plain('real data (floor)'), plain(''), ...extra.map(() => plain('')),
+      ...columns.map(column => plain(column.floor === null ? '' : number(column.floor)))]});
+  }
+  return {title: study.title, headings, rows, notes: [...study.notes, ...tableNotes(columns, visible(study))]};
 }
 
 // Return whether a cell is filled: nothing ranked is significantly better, and no other row on show has a better number
@@ -141,12 +146,12 @@ let unranked = new Map();  // of the rows on show; drawn anew with them
 const oneLine = words => words.replace(/\s+/g, ' ');
 
 function copyMarkdown() {
-  const {title, headings, rows} = tableTexts();
+  const {title, headings, rows, notes} = tableTexts();
   const quote = words => oneLine(words).replace(/\|/g, '\\|').replace(/</g, '&lt;');
   const cell = one => quote(one.text) + (one.letters && `<sup>${one.letters}</sup>`) + (one.delta && ` (${quote(one.delta)})`);
   const line = words => `| ${words.join(' | ')} |`;
   return [`**${quote(title)}**`, '', line(headings.map(quote)), `|${headings.map((_, i) => (i < 2 ? '---' : '---:')).join('|')}|`,
-    ...rows.map(row => line(row.cells.map(cell)))].join('\n') + '\n';
+    ...rows.map(row => line(row.cells.map(cell))), '', ...notes.map(note => `- ${quote(note)}`)].join('\n') + '\n';
 }
 
 const TEX = {'\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
@@ -154,7 +159,7 @@ const TEX = {'\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\texta
   '→': '$\\rightarrow$', '×': '$\\times$', '&': '\\&', '%': '\\%', '$': '\\$', '#': '\\#', '_': '\\_', '{': '\\{', '}': '\\}'};
 
 function copyLatex() {
-  const {title, headings, rows} = tableTexts(), lines = [];
+  const {title, headings, rows, notes} = tableTexts(), lines = [];
   const quote = words => [...oneLine(words)].map(character => TEX[character] ?? character).join('');
   const cell = one => quote(one.text) + (one.letters && `\\textsuperscript{${one.letters}}`) + (one.delta && ` (${quote(one.delta)})`);
   let block = null;
@@ -164,9 +169,10 @@ function copyLatex() {
       lines.push(`\\multicolumn{${headings.length}}{l}{\\emph{${quote(row.block)}}} \\\\`);
     }
     block = row.block;
+    if (row.floor) lines.push('\\midrule');
     lines.push(`${row.cells.map(cell).join(' & ')} \\\\`);
   }
-  return [`% ${oneLine(title)}; needs the package booktabs`,
+  return [`% ${oneLine(title)}; needs the package booktabs`, ...notes.map(note => `% ${oneLine(note)}`),
     `\\begin{tabular}{ll${'r'.repeat(headings.length - 2)}}`, '\\toprule', `${headings.map(quote).join(' & ')} \\\\`, '\\midrule',
     ...lines, '\\bottomrule', '\\end{tabular}'].join('\n') + '\n';
 }
