@@ -48,7 +48,9 @@ def test_json_has_the_whole_answer(capsys) -> None:
 
 def test_a_mistake_is_one_sentence(capsys) -> None:
     assert main(["recommend", RESULTS, "--data", "mnist"]) == 2
-    assert capsys.readouterr().err == "zoo: No run is on the data set 'mnist'; the records have digits.\n"
+    sweep = "zoo sweep families data=mnist seed=0,1,2"
+    sentence = "zoo: No run is on the data set 'mnist'; the records have digits."
+    assert capsys.readouterr().err == f"{sentence} To measure it: {sweep}\n"
     with pytest.raises(SystemExit) as stop:
         main(["recommend", RESULTS, "--latency", "10"])
     assert stop.value.code == 2

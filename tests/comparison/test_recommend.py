@@ -250,8 +250,13 @@ def test_an_answer_is_json(tmp_path: Path) -> None:
 
 def test_mistakes_are_named(tmp_path: Path) -> None:
     runs = collect([nine(tmp_path)])[0]
-    with pytest.raises(ZooError, match=r"No run is on the data set 'mnist'; the records have digits\."):
+    sweep = "zoo sweep families data=mnist seed=0,1,2"
+    with pytest.raises(
+        ZooError, match=rf"No run is .* 'mnist'; the records have digits\. To measure it: {sweep}"
+    ):
         recommend(runs, Constraints(data="mnist"))
+    with pytest.raises(ZooError, match=r"No run is on the data set 'nowhere'; the records have digits\.$"):
+        recommend(runs, Constraints(data="nowhere"))
     with pytest.raises(ZooError, match="weights"):
         recommend(runs, Constraints(fidelity=0))
     with pytest.raises(ZooError, match="likelihood is one of"):

@@ -66,7 +66,7 @@ def _effect(part: Part) -> Json | None:
         "estimate": rounded(outcome.estimate),
         "low": ends[0],
         "high": ends[1],
-        "ratio": "logarithms" in part.test and outcome.estimate > 0,
+        "ratio": outcome.factor and outcome.estimate > 0,
         "scale": rounded(1.1 * reach) or 1,
     }
 

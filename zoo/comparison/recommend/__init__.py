@@ -25,6 +25,7 @@ from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.shortlist import shortlist
 from zoo.comparison.recommend.unmeasured import dimension_of
 from zoo.comparison.studies import Study, studies
+from zoo.config.places import options
 from zoo.errors import ZooError
 from zoo.kinds import DataKind
 
@@ -90,7 +91,9 @@ def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, li
         named = [study for study in every if constraints.data in (study.data, study.label, study.title)]
         if not named:
             known = ", ".join(dict.fromkeys(study.title for study in every))
-            raise ZooError(f"No run is on the data set '{constraints.data}'; the records have {known}.")
+            sweep = f"zoo sweep families data={constraints.data} seed=0,1,2"
+            hint = f" To measure it: {sweep}" if constraints.data in options("data") else ""
+            raise ZooError(f"No run is on the data set '{constraints.data}'; the records have {known}.{hint}")
         chosen = named[0]
     elif constraints.dimension is not None:
         judged = [study for study in every if study.quality is not None or not constraints.fidelity]

@@ -13,6 +13,7 @@ function drawHead() {
     `${count(made.runs, 'run')} of ${count(made.models, 'model')}, ${count(made.seeds, 'seed')}`,
     `${count(DATA.studies.length, 'comparison')} (data set and protocol)`,
     lost ? `${lost} lost` : null, made.newest ? `newest ${made.newest} UTC` : null,
+    made.machines.length ? `on ${made.machines[0]}${made.machines.length > 1 ? ` and ${made.machines.length - 1} more` : ''}` : null,
     made.versions.length ? `zoo ${made.versions.join(', ')}` : null,
     made.commits.length ? `commit ${made.commits.slice(0, 3).join(', ')}${made.commits.length > 3 ? ` and ${made.commits.length - 3} more` : ''}` : null,
   ].filter(Boolean).map(words => el('li', {}, words)));
