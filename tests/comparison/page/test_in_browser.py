@@ -109,7 +109,12 @@ def test_a_bound_below_exact_values_is_better_and_never_the_reverse(tab):
 def test_everything_is_reached_by_the_keyboard_alone(tab):
     tab.press("Tab")
     tab.press("Enter")
-    assert tab.evaluate("document.activeElement.id") == "table-h", "the first stop skips to the table"
+    assert tab.evaluate("document.activeElement.id") == "helper-h", "the first stop skips to the helper"
+    tab.press("Tab")
+    assert tab.evaluate("Boolean(document.activeElement.closest('#helper-controls'))")
+    tab.evaluate("document.querySelectorAll('a.skip')[1].focus()")
+    tab.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "table-h", "the second to the table"
     for _ in range(40):
         tab.press("Tab")
         if tab.evaluate("Boolean(document.activeElement.closest('#table-main tbody'))"):

@@ -57,7 +57,8 @@ const chosenCurve = study => (curveNames(study).includes(state.curve) ? state.cu
 
 function drawCurves() {
   const study = current(), curve = chosenCurve(study), axis = state.axis;
-  const all = visible().map(row => [row, curve && band(row, curve, axis)]).filter(([, found]) => found);
+  const every = visible().map(row => [row, curve && band(row, curve, axis)]), all = every.filter(([, found]) => found);
+  const without = every.filter(([, found]) => !found).map(([row]) => row.name);
   const first = all.filter(([row]) => state.pins.includes(row.id));
   const drawn = [...first, ...all.filter(([row]) => !state.pins.includes(row.id))].slice(0, LINES);
   const traces = drawn.flatMap(([row, found]) => {
@@ -69,7 +70,7 @@ function drawCurves() {
   const log = state.bandsLog && drawn.every(([, found]) => found.low.every(value => value > 0));
   const ends = drawn.map(([row, found]) => [row.name, found.mean.at(-1)]);
   const finding = drawn.length ? `${curve} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
-    `At the end: ${ends.slice(0, 6).map(([name, value]) => `${name} ${number(value)}`).join(', ')}${ends.length > 6 ? ', …' : ''}.` +
+    (without.length ? `Without this curve: ${without.slice(0, 8).join(', ')}${without.length > 8 ? ` and ${without.length - 8} more` : ''}. ` : '') + `At the end: ${ends.slice(0, 6).map(([name, value]) => `${name} ${number(value)}`).join(', ')}${ends.length > 6 ? ', …' : ''}.` +
     (curve === 'val/loss' || curve === 'train/loss' ? ' Each model has its own loss: compare a curve with itself, not with others.' : '') : 'No visible row has this curve on this axis.';
   plot('curves-chart', traces, {xaxis: axisLook(AXIS_WORDS[axis], axis === 'flops'), yaxis: axisLook(escapeLabel(curve || ''), log), showlegend: drawn.length > 0, ...focusRange(drawn, log)}, finding);
 }

@@ -75,7 +75,7 @@ function drawNavigation() {
 }
 
 function startNavigation() {
-  document.querySelectorAll('a.skip').forEach(link => link.addEventListener('click', event => { event.preventDefault(); jump('table'); }));
+  document.querySelectorAll('a.skip').forEach(link => link.addEventListener('click', event => { event.preventDefault(); jump(link.getAttribute('href').slice(1)); }));
 }
 
 // Draw everything again in the colours of another theme.

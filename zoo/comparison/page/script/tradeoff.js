@@ -53,7 +53,8 @@ function drawTradeoff() {
   const annotations = shapes.length ? [{xref: 'paper', x: 1, xanchor: 'right', yanchor: 'bottom', y: log.y ? Math.log10(y.floor) : y.floor, text: `real data ${number(y.floor)}`, showarrow: false, font: {size: 11, color: colour('dim')}}] : [];
   const finding = rows.length ? `${y.heading} against ${x.heading}, ${count(rows.length, 'configuration')}. ` +
     (best.length ? `On the front: ${best.slice(0, 8).map(row => row.name).join(', ')}${best.length > 8 ? ` and ${best.length - 8} more` : ''}. ` : '') +
-    (rows.some(row => collapsed(row)) ? `${count(rows.filter(row => collapsed(row)).length, 'collapsed configuration')}, pale, left out of the front.` : '') : 'No visible row has both numbers.';
+    (rows.some(row => collapsed(row)) ? `${count(rows.filter(row => collapsed(row)).length, 'collapsed configuration')}, pale, left out of the front. ` : '') +
+    (state.rows === 'models' ? 'One a model is drawn, that which the study varies; “all configurations” at the table draws the others too.' : '') : 'No visible row has both numbers.';
   plot('tradeoff-chart', rows.length ? traces : [], {xaxis: axisLook(axisTitle(x), log.x), yaxis: axisLook(axisTitle(y), log.y), shapes, annotations, dragmode: narrow() ? false : 'select', clickmode: 'event'}, finding, {
     plotly_click: event => { const id = event.points.find(point => point.customdata)?.customdata; if (id) set({pins: member(state.pins, id)}); },
     plotly_selected: event => { const ids = event?.points?.map(point => point.customdata).filter(Boolean); if (ids?.length) set({pins: [...new Set(ids)]}); },
