@@ -210,7 +210,8 @@ def uniform(like: Tensor) -> Tensor:
     if bits is None:
         return torch.rand_like(like)
     resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
-    return (_shift(bits, 64 - resolution).to(torch.float64) * 2.0**-resolution).to(like.dtype)
+    wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds all of the bits
+    return _shift(bits, 64 - resolution).to(wide).mul_(2.0**-resolution).to(like.dtype)
 
 
 def normal(like: Tensor) -> Tensor:
@@ -219,8 +220,8 @@ def normal(like: Tensor) -> Tensor:
     if bits is None:
         return torch.randn_like(like)
     wide = torch.float64 if like.device.type != "mps" else torch.float32
-    first = (_shift(bits, 32) + 1).to(wide) * 2.0**-32
-    second = (bits & 0xFFFFFFFF).to(wide) * (2 * math.pi * 2.0**-32)
+    first = _shift(bits, 32).add_(1).to(wide).mul_(2.0**-32)
+    second = bits.bitwise_and_(0xFFFFFFFF).to(wide).mul_(2 * math.pi * 2.0**-32)
     return first.log_().mul_(-2).sqrt_().mul_(second.cos_()).to(like.dtype)
 
 

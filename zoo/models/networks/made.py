@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, Share, checked
 from zoo.errors import ZooError
-from zoo.models.core.functional import soft_clamp
+from zoo.models.core.functional import multiplies_features_first, soft_clamp
 from zoo.models.core.memo import Memo
 from zoo.models.core.nfe import add_nfe
 from zoo.models.core.rng import stream
@@ -58,7 +58,9 @@ class MaskedLinear(nn.Linear):
     the early units, which have few inputs, would start near zero.
 
     Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product is made in four
-    pieces, each of a quarter of the units and the inputs that any of them has: 5/8 of the arithmetic.
+    pieces, each of a quarter of the units and the inputs that any of them has: 5/8 of the arithmetic. Without
+    gradients the output of vectors has the features first, see
+    :func:`~zoo.models.core.functional.for_products`.
     """
 
     mask: Tensor
@@ -75,7 +77,17 @@ class MaskedLinear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         weight = self.masked_weight()
-        if input.numel() * len(weight) < LARGE or input.device.type != "cpu" or torch.compiler.is_compiling():
+        small = input.numel() * len(weight) < LARGE
+        if not torch.is_grad_enabled() and multiplies_features_first(input):
+            columns, bias = input.t(), self.bias.unsqueeze(1)
+            if small:
+                return torch.addmm(bias, weight, columns).t()
+            pieces = [
+                torch.addmm(bias[start:end], weight[start:end, :given], columns[:given])
+                for start, end, given in self._pieces
+            ]
+            return torch.cat(pieces).t()
+        if small or input.device.type != "cpu" or torch.compiler.is_compiling():
             return F.linear(input, weight, self.bias)
         parts = [
             F.linear(input[..., :given], weight[start:end, :given], self.bias[start:end])
@@ -220,7 +232,8 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
         add_nfe()
-        activate = _ACTIVATIONS[self.activation][0]
+        # in place, unless a gradient or a residual block needs the values before
+        activate = _ACTIVATIONS[self.activation][0 if self.residual or torch.is_grad_enabled() else 1]
         state = self._seen(x)
         streams: list[Tensor] = []
         for index, (layer, stage) in enumerate(zip(self.layers, self.stages, strict=True)):
