@@ -207,6 +207,43 @@ def test_a_sweep_follows_its_array_with_few_questions(place, monkeypatch):
     assert calls(place, "squeue") <= 6
 
 
+ASYNC = """
+overrides: {model: maf, data: moons, logger: none, launcher: slurm}
+search: {mode: async, trials: 7, space: {training.lr: {low: 1e-4, high: 1e-1, log: true}}}
+"""
+
+
+def test_a_search_that_ends_finds_its_trials_in_the_queue_again(place, monkeypatch):
+    pytest.importorskip("optuna")
+    monkeypatch.setattr(Slurm, "pace", 0.01)
+    (place / "search.yaml").write_text(ASYNC)
+
+    def search():
+        console = Console(file=io.StringIO(), width=200)
+        jobs = run_sweep(str(place / "search.yaml"), out=place / "runs", console=console, parallel=3)[1]
+        return jobs, console.file.getvalue()
+
+    def interrupted(job):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slurm.Submitted, "poll", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        search()
+    assert len(queue(place)) == 3, "no more than --jobs, though Slurm would take them"
+
+    def ended(job):
+        """A trial's run finishes as soon as the sweep looks at it."""
+        (job.directory / "curves.csv").write_text("updates,val/loss\n1,2.5\n")
+        Record(job.directory.name, "maf", "flow", "moons", 0, "finished").write(job.directory)
+        return 0
+
+    monkeypatch.setattr(slurm.Submitted, "poll", ended)
+    jobs, printed = search()
+    assert [job.state for job in jobs] == ["finished"] * 7
+    assert len(queue(place)) == 7, "the three that were in the queue are not submitted again"
+    assert "Best of 7 trials: val/loss 2.5" in printed
+
+
 def test_a_task_of_an_array_puts_itself_alone_back_into_the_queue(place, monkeypatch):
     for name, value in {"JOB_ID": "91", "ARRAY_JOB_ID": "91", "ARRAY_TASK_ID": "3"}.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
