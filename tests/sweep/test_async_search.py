@@ -230,6 +230,9 @@ def test_a_failed_trial_is_made_again_on_request_and_a_refused_one_always(tmp_pa
     ]
     assert {job.state for job in jobs} <= {"finished", "pruned"}
     assert "Best of 3 trials" in output
+    make_sweep(tmp_path, 4)
+    run_small_sweep(tmp_path, launcher)
+    assert len(journal_of(tmp_path)[1].trials()) == 3 + failed + 1, "the tries of one trial count once"
 
 
 def test_a_search_begun_anew_makes_every_run_again(tmp_path):
