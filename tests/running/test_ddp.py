@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import datetime
 import functools
 import json
 import multiprocessing
@@ -27,6 +28,7 @@ from zoo.evaluation import likelihood
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
+from zoo.models.core.distributed import all_reduce_sum
 from zoo.models.core.nfe import count_nfe
 from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
@@ -627,3 +629,21 @@ def test_compression_is_refused_where_it_does_nothing_or_does_not_work(tmp_path,
     assert first[0] is second[0] is ZooError
     assert "trainer.gradient_compression=bf16 does not work here (BF16 all reduce" in first[1]
     assert first[1].endswith("; set it to none.")
+
+
+def test_sums_inside_of_a_model_wait_as_long_as_the_run_says():
+    """Their group does not inherit the time of the run's; one rank that does not come ends the wait."""
+
+    def waited(rank):
+        Averaging(timeout=datetime.timedelta(seconds=1))
+        all_reduce_sum(torch.ones(2))  # makes the group
+        if rank:
+            time.sleep(3)
+            return 0.0
+        started = time.monotonic()
+        with pytest.raises(RuntimeError):
+            all_reduce_sum(torch.ones(2))
+        return time.monotonic() - started
+
+    ((seconds, _),) = in_group([waited], 2)
+    assert 0.5 < seconds < 2.8

@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from zoo.errors import CUT_OFF, LOST, ZooError, tell
+from zoo.models.core.distributed import wait_at_most
 from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
 
@@ -47,6 +48,8 @@ class Averaging(DDPStrategy):
 
     def __init__(self, find_unused: bool = False, compression: Compression = "none", **more: Any) -> None:
         self.find_unused, self.compression = find_unused, compression
+        if more.get("timeout") is not None:
+            wait_at_most(more["timeout"])
         super().__init__(
             **more,
             find_unused_parameters=find_unused,

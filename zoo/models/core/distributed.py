@@ -6,6 +6,7 @@ among these sums is not the same in every process.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -33,12 +34,19 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 _groups: dict[str, Any] = {}
+_timeout: list[timedelta] = []  # of the group of these sums; torch's default, which depends on the backend
+
+
+def wait_at_most(timeout: timedelta) -> None:
+    """Set how long a process waits for the others in these sums; a new group does not inherit it."""
+    _timeout[:] = [timeout]
 
 
 def _group() -> Any:
     """Return the process group of these sums; the first call, which all processes make, creates it."""
     if "own" not in _groups or _groups["world"] is not distributed.group.WORLD:
-        _groups.update(world=distributed.group.WORLD, own=distributed.new_group())
+        timeout = _timeout[0] if _timeout else None
+        _groups.update(world=distributed.group.WORLD, own=distributed.new_group(timeout=timeout))
     return _groups["own"]
 
 
