@@ -53,6 +53,18 @@ def test_every_figure_is_written_in_every_format(runs: list[Run], kind: str, tmp
     assert b"/Type3" not in (tmp_path / f"{kind}.pdf").read_bytes()
 
 
+def words_of(svg: Path) -> list[str]:
+    """Return the texts of a drawing, a line each."""
+    return re.findall(r">([^<>]+)</text>", svg.read_text(encoding="utf-8"))
+
+
+def test_curves_say_which_models_have_none(runs: list[Run], tmp_path: Path, monkeypatch) -> None:
+    curves = Run.curves
+    monkeypatch.setattr(Run, "curves", lambda run: {} if run.record.model == "vae" else curves(run))
+    texts = words_of(make("curves", runs, tmp_path / "curves.svg", "column"))
+    assert any(text.startswith("without such a curve: vae") for text in texts)
+
+
 def test_the_same_records_make_the_same_bytes(runs: list[Run], tmp_path: Path) -> None:
     first, second = (make("slide", runs, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
     assert first.replace(b"a-clip", b"b-clip") == second

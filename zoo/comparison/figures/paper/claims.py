@@ -22,10 +22,20 @@ OTHER = ("D", "#9a9a9a", True)
 def draw(studies: Sequence[Study], width: float) -> Any:
     """Return the figure of every deciding measurement that is a factor; None without one."""
     runs = [run for study in studies for run in study.runs]
-    rows = [(decision, part) for decision in decide(runs) for part in decision.deciding if _is_factor(part)]
+    decisions = decide(runs)
+    rows = [(decision, part) for decision in decisions for part in decision.deciding if _is_factor(part)]
     if not rows:
         return None
     narrow = width < 5
+    drawn = {decision.claim.key for decision, _ in rows}
+    absent = [
+        f"{decision.claim.sentence} ({decision.verdict})"
+        for decision in decisions
+        if decision.claim.key not in drawn and decision.deciding
+    ]
+    told = f"Decided by other tests than of a factor: {' '.join(dict.fromkeys(absent))}" if absent else ""
+    below = textwrap.wrap(told, 66 if narrow else 140)
+    space = BELOW + LINE * len(below)
     heads = {
         (decision.claim.key, decision.data): textwrap.wrap(
             f"{decision.claim.sentence} ({decision.data}: {decision.verdict})", 54 if narrow else 118
@@ -33,9 +43,9 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         for decision, _ in rows
     }
     lines = len(rows) + sum(map(len, heads.values()))
-    height = LINE * lines + BELOW
+    height = LINE * lines + space
     figure = canvas(width, height, layout=None)
-    figure.subplots_adjust(left=0.47, right=0.97, top=1 - 0.02 / height, bottom=BELOW / height)
+    figure.subplots_adjust(left=0.47, right=0.97, top=1 - 0.02 / height, bottom=space / height)
     axis = figure.subplots()
     where = ("figure fraction", "data")
     place, seen = 0, set()
@@ -58,6 +68,8 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     plain_ticks(axis, "x")
     axis.spines["left"].set_visible(False)
     looks = "" if narrow else "  (filled: for it, hollow: against it, grey: undecided)"
+    for at, line in enumerate(reversed(below)):
+        figure.text(0.01, (0.05 + LINE * at) / height, plain_text(line), fontsize=6.3, color=GREY)
     axis.set_xlabel(f"factor with its 95 % interval{looks}", fontsize=6.5)
     return figure
 

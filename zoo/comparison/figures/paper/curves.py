@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,12 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (column, bands) in zip(axes, panels.items(), strict=True):
         _panel(axis, bands, column)
-    axes[0].set_title(f"{plain_text(study.title)}: mean, least to largest of its seeds", loc="left")
+    drawn = {group.model for bands in panels.values() for group, _, _ in bands}
+    absent = [group.model for group in baselines_of(study.baselines()) if group.model not in drawn]
+    lines = [f"{study.title}: mean, least to largest of its seeds"]
+    if absent:
+        lines += textwrap.wrap(f"without such a curve: {', '.join(absent)}", 46 if narrow else 96)
+    axes[0].set_title("\n".join(map(plain_text, lines)), loc="left")
     return figure
 
 
