@@ -130,13 +130,19 @@ def metric_text(metric: Metric) -> str:
 
 def _print_curves(run: Run, console: Console) -> None:
     curves = {name: points for name, points in run.curves().items() if len(points) > 1}
-    width = max(10, min(console.width, WIDTH) - 52)
+    labels = {name: f"{name} (nats/dim)" if name == "val/nll" else name for name in curves}
+    longest = min(max(map(len, labels.values()), default=0), 24)
+    width = max(10, min(console.width, WIDTH) - longest - 34)
     for name in sorted(curves, key=lambda name: (not name.startswith("val/"), name)):
         values = [value for _, value in curves[name]]
         finite = [value for value in values if math.isfinite(value)]
         if len(finite) > 1:
             ends = f"{number(finite[0])} → {number(finite[-1])}, least {number(min(finite))}"
-            line = Text.assemble((f"{name[:18]:18} ", "dim"), (sparkline(values, width), "cyan"), f" {ends}")
+            line = Text.assemble(
+                (f"{labels[name][:longest]:{longest}} ", "dim"),
+                (sparkline(values, width), "cyan"),
+                f" {ends}",
+            )
             console.print(line, no_wrap=True, crop=True)
 
 

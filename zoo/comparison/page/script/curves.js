@@ -53,6 +53,9 @@ function curveNames(study) {
   });
 }
 
+// Return a curve's name with its unit where its name does not say it.
+const curveWords = curve => (curve === 'val/nll' ? 'val/nll (nats/dim)' : curve || '');
+
 const chosenCurve = study => (curveNames(study).includes(state.curve) ? state.curve : curveNames(study)[0]);
 
 function drawCurves() {
@@ -72,7 +75,7 @@ function drawCurves() {
   const finding = drawn.length ? `${curve} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
     (without.length ? `Without this curve: ${without.slice(0, 8).join(', ')}${without.length > 8 ? ` and ${without.length - 8} more` : ''}. ` : '') + `At the end: ${ends.slice(0, 6).map(([name, value]) => `${name} ${number(value)}`).join(', ')}${ends.length > 6 ? ', …' : ''}.` +
     (curve === 'val/loss' || curve === 'train/loss' ? ' Each model has its own loss: compare a curve with itself, not with others.' : '') : 'No visible row has this curve on this axis.';
-  plot('curves-chart', traces, {xaxis: axisLook(AXIS_WORDS[axis], axis === 'flops'), yaxis: axisLook(escapeLabel(curve || ''), log), showlegend: drawn.length > 0, ...focusRange(drawn, log)}, finding);
+  plot('curves-chart', traces, {xaxis: axisLook(AXIS_WORDS[axis], axis === 'flops'), yaxis: axisLook(escapeLabel(curveWords(curve)), log), showlegend: drawn.length > 0, ...focusRange(drawn, log)}, finding);
 }
 
 // Return the range upwards that the curves have after their first tenth: a start far away would flatten the rest.
@@ -81,7 +84,7 @@ function focusRange(drawn, log) {
   if (!late.length || log) return {};
   const sorted = [...late].sort((a, b) => a - b), low = sorted[0], high = sorted[Math.floor(0.985 * (sorted.length - 1))];
   const room = 0.05 * (high - low || 1);
-  return {yaxis: {...axisLook(escapeLabel(chosenCurve(current()) || '')), range: [low - room, high + room]}};
+  return {yaxis: {...axisLook(escapeLabel(curveWords(chosenCurve(current())))), range: [low - room, high + room]}};
 }
 
 function startCurves() {
@@ -90,7 +93,7 @@ function startCurves() {
   addView(['study', 'curve', 'axis', 'bandsLog'], byId('curves'), () => {
     if (controls.contains(document.activeElement)) return;
     const study = current();
-    fill(controls, select('curve', curveNames(study).map(name => [name, name]), chosenCurve(study), curve => set({curve})),
+    fill(controls, select('curve', curveNames(study).map(name => [name, curveWords(name)]), chosenCurve(study), curve => set({curve})),
       select('against', Object.entries(AXIS_WORDS), state.axis, axis => set({axis})),
       toggle('log', state.bandsLog, bandsLog => set({bandsLog})), chartButtons('curves-chart', 'curves'));
   });
