@@ -18,6 +18,7 @@ from zoo.cli import main
 from zoo.config import compose_run, identify
 from zoo.errors import CutOff, Diverged, ZooError
 from zoo.record import read, read_rows
+from zoo.running.fit import Fit
 from zoo.running.run import run
 from zoo.tracking import logger as tracking
 from zoo.tracking.logger import Wandb, finish, log_family, suspend
@@ -77,6 +78,11 @@ def test_failed_runs_have_their_exit_code_status_and_reason(workdir, monkeypatch
     with pytest.raises(ZooError):  # before there is a model
         run(compose_run([*TINY, "data.name=nothing"]), workdir / "no-data")
     assert not (workdir / "no-data").exists(), "a run that is refused is not begun at W&B"
+    monkeypatch.setattr(Fit, "pruned", "Pruned at update 12.")
+    run(compose_run(TINY), workdir / "pruned")
+    code, final = end(workdir / "pruned")
+    assert (code, final["status"], final["reason"]) == (0, "pruned", "Pruned at update 12.")
+    assert BEST_LOSS not in final, "it is no result of the whole budget"
 
 
 def test_trouble_with_wandb_at_the_end_does_not_fail_the_run(workdir, monkeypatch, capsys):
