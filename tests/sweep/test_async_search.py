@@ -138,6 +138,8 @@ def test_a_search_runs_its_trials_and_gives_up_the_bad_ones(tmp_path):
 
     make_sweep(tmp_path, 10)  # more trials continue the search
     jobs, output = run_small_sweep(tmp_path, launcher)
+    assert "10 jobs, 8 done, 2 left" in output
+    assert "8 of 10 jobs are already done" in output
     assert len(launcher.workers) == 2
     check(tmp_path, 10)
 

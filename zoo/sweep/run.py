@@ -86,7 +86,7 @@ def run_sweep(
     found_later = any(isinstance(search, Search) for search in plan.searches)
     trials = " (trials that have run are found as the search goes on)" if found_later else ""
     console.print(_summary(plan, done) + trials)
-    _say_done(plan.jobs, console)
+    _say_done(plan, console)
     stop_on_signals()
     launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
     if submit:
@@ -161,13 +161,13 @@ def _relative(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _say_done(jobs: Sequence[Job], console: Console) -> None:
+def _say_done(plan: Plan, console: Console) -> None:
     """Print how many jobs are skipped because they are done, when the last ended, and how to repeat them."""
-    skipped = [job for job in jobs if job.ended]
+    skipped = [job for job in plan.jobs if job.ended]
     if skipped:
         times = [job.finished_at[:16].replace("T", " at ") for job in skipped if job.finished_at]
         when = f" The last one ended on {max(times)} (UTC)." if times else ""
-        which = "All jobs are" if len(skipped) == len(jobs) else f"{len(skipped)} of {len(jobs)} jobs are"
+        which = "All jobs are" if len(skipped) == plan.size else f"{len(skipped)} of {plan.size} jobs are"
         console.print(
             f"{which} already done, nothing was trained for them.{when} --again makes every job anew.",
             highlight=False,
