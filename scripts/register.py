@@ -1,18 +1,45 @@
-"""Write the hash of every claim's rule into the registry: python scripts/register.py.
+"""Write the hash and the date of every claim's rule into the registry: python scripts/register.py.
 
-Run it after a rule was changed on purpose; the rule's date and its changes are written by hand.
+Run it after a rule was changed on purpose. A rule whose hash changes gets the date of now, so that results
+made before count as exploratory; what changed is described by hand, under ``changes``.
+
+    python scripts/register.py --same-rules    # the code was rewritten, and no rule: the dates stay
 """
 
 from __future__ import annotations
 
+import argparse
 import re
+from datetime import UTC, datetime
 
 from zoo.comparison.claims.registry import FILE, rule_hash
 from zoo.comparison.claims.sentences import all_claims
 
 
 def main() -> None:
-    """Replace the hash of every registered claim by that of its rule as it is now."""
+    """Replace the hash of every registered claim by that of its rule as it is now, and its date."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--same-rules", action="store_true", help="keep the dates: no rule was changed")
+    same_rules = parser.parse_args().same_rules
+    text, now = FILE.read_text("utf-8"), datetime.now(UTC).isoformat(timespec="seconds")
+    for claim in all_claims():
+        entry = re.search(rf"^  {re.escape(claim.key)}:\n(?:    .*\n)*", text, re.MULTILINE)
+        if entry is None:
+            continue
+        registered = entry.group()
+        if not same_rules and f'hash: "{rule_hash(claim.key, claim.find)}"' not in registered:
+            registered = re.sub(r'date: "[^"]*"', f'date: "{now}"', registered, count=1)
+        text = text.replace(entry.group(), registered)
+    FILE.write_text(text, "utf-8")
+    _write_hashes()
+
+
+def _write_hashes() -> None:
+    """Write the hashes, which cover the dates."""
+    from zoo.comparison.claims import registry
+
+    registry.content.cache_clear()
+    rule_hash.cache_clear()
     text = FILE.read_text("utf-8")
     for claim in all_claims():
         entry = re.compile(rf'(^  {re.escape(claim.key)}:\n(?:    .*\n)*?    hash: ")[^"]*(")', re.MULTILINE)

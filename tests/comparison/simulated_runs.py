@@ -60,6 +60,7 @@ def simulate(
     settings: Settings | None = None,
     data: str = "digits",
     side: int = 8,
+    flat: bool = False,
     protocol: str = "p",
     status: Status = "finished",
     order: SamplingOrder | None = None,
@@ -116,7 +117,7 @@ def simulate(
                 config={"seed": seed, "data": {"side": side}, **_tree(settings)},
                 config_hash_without_seed=repr((model, settings, side)),
                 protocol_hash=protocol,
-                data=DataDescription(shape=[1, side, side]),
+                data=DataDescription(shape=[side * side] if flat else [1, side, side]),
             ),
         )
         runs.append(Run(record, Path("nowhere")))

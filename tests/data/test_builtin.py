@@ -74,6 +74,21 @@ def test_another_size_of_digits_is_another_run():
     assert "digits_16" in other.run_id
 
 
+def test_flat_digits_are_the_same_pixels_as_vectors_and_old_identities_stay():
+    from zoo.config import compose_run, identify
+
+    images, vectors = Digits(), Digits(flat=True)
+    images.setup()
+    vectors.setup()
+    assert vectors.spec.shape == (64,)
+    assert vectors.spec.levels == images.spec.levels
+    for split in ("train", "val", "test"):
+        assert torch.equal(vectors.splits[split], images.splits[split].flatten(1))
+    own, flat = (identify(compose_run(["data=digits", f"data.flat={f}"])) for f in ("false", "true"))
+    assert "flat" not in own.config["data"], "records made before this setting have the same hash"
+    assert flat.config_hash != own.config_hash
+
+
 def test_the_splits_of_digits_are_disjoint_and_complete():
     data, again = Digits(), Digits()
     data.setup()

@@ -368,6 +368,17 @@ def drawn_alike(group: Group, quantity: Quantity | None, relative: bool = False)
     return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
+def sharpness_error(group: Group, name: str) -> float:
+    """Return the variance of the logarithm of a sharpness that the spread over seeds leaves out.
+
+    All seeds are compared with the same real images. The mean square of the records' standard errors, which
+    are of samples and real images together, stands for their error.
+    """
+    measured = [run.record.metrics.get(name) for run in group.finished]
+    errors = [(one.standard_error or 0.0) / one.value for one in measured if one is not None and one.value]
+    return statistics.fmean(error * error for error in errors) if errors else 0.0
+
+
 def draws(
     values: Sequence[float], size: int, rng: np.random.Generator, *, logs: bool, error: float | None = None
 ) -> np.ndarray:

@@ -29,7 +29,7 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
-from zoo.comparison.groups import drawn_alike, interval
+from zoo.comparison.groups import interval, sharpness_error
 from zoo.comparison.guards import UNLEARNED, broken, collapsed, key_of, relative_distance
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN
@@ -241,8 +241,7 @@ def _sharpness(group: Group, name: str, values: Sequence[float]) -> tuple[float,
     """
     if min(values) <= 0 or len(values) < 2:
         return statistics.fmean(values), None
-    shared = [drawn_alike(group, metric_value(name), relative=True)]
-    outcome = tests.ratio(tests.mean_of, values, shared=shared)
+    outcome = tests.ratio(tests.mean_of, values, shared=[sharpness_error(group, name)])
     without_spread = math.isnan(outcome.low)
     ends = (outcome.estimate, outcome.estimate) if without_spread else (outcome.low, outcome.high)
     return outcome.estimate, ends

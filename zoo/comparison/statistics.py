@@ -65,7 +65,8 @@ def welch(a: Sequence[float], b: Sequence[float], shared: Sequence[float] = (0.0
     Args:
         a, b: the values of each side.
         shared: for each side the variance of an error that all its values have in common, which their spread
-            leaves out. It counts as known: it adds to the mean's variance, with infinite degrees of freedom.
+            leaves out. It counts as known: it adds to the mean's variance, with infinite degrees of freedom,
+            unless the result would become surer by it.
 
     >>> round(welch([1.0, 2.0, 3.0], [5.0, 6.0, 9.0]).p, 4)
     0.0422
@@ -382,19 +383,26 @@ def _with_shared_error(
 ) -> Outcome:
     """Return Welch's test of a weighted sum of means that also has an error of known variance.
 
+    A further error never makes a result surer: of the tests with and without it the larger p is returned, and
+    the wider interval.
     The weights are 1 or -1 unless they are given; their signs do not matter.
     """
     from scipy import stats
 
     squares = [weight * weight for weight in weights or [1.0] * len(samples)]
     variances = [w * statistics.variance(x) / len(x) for w, x in zip(squares, samples, strict=True)]
-    total = sum(variances) + shared
     doubt = sum(part * part / (len(sample) - 1) for part, sample in zip(variances, samples, strict=True))
-    freedom = total * total / doubt if doubt > 0 else math.inf
-    error, tail = math.sqrt(total), stats.t(freedom) if math.isfinite(freedom) else stats.norm()
-    reach = float(tail.ppf(1 - LEVEL / 2)) * error
-    p = 2 * float(tail.sf(abs(estimate - expected) / error))
-    return Outcome(estimate, estimate - reach, estimate + reach, p, error, freedom)
+
+    def with_variance(total: float) -> Outcome:
+        freedom = total * total / doubt if doubt > 0 else math.inf
+        error, tail = math.sqrt(total), stats.t(freedom) if math.isfinite(freedom) else stats.norm()
+        reach = float(tail.ppf(1 - LEVEL / 2)) * error
+        p = 2 * float(tail.sf(abs(estimate - expected) / error))
+        return Outcome(estimate, estimate - reach, estimate + reach, p, error, freedom)
+
+    outcomes = [with_variance(total) for total in (sum(variances) + shared, sum(variances)) if total > 0]
+    widest = max(outcomes, key=lambda outcome: outcome.high - outcome.low)
+    return replace(widest, p=max(outcome.p for outcome in outcomes))
 
 
 def _without_spread(estimate: float, expected: float) -> Outcome:

@@ -17,6 +17,8 @@ from zoo.comparison.datasets import Dataset, dataset, labels
 from zoo.comparison.metrics import divergence_of, quality_metric
 from zoo.comparison.quantities import Quantity, metric_value
 
+UPDATES = "training.updates"
+
 
 @dataclass
 class Study:
@@ -71,6 +73,7 @@ class Study:
     def baseline(self, model: str) -> Group | None:
         """Return the configuration that stands for a model: the one that a study varies.
 
+        It was trained for the number of updates at which most models were run, if the model has such runs.
         Most other configurations differ from it in one setting alone. Ties are decided by the most seeds,
         then by the settings of training most common among all models, then by the fewest overrides.
         """
@@ -81,7 +84,20 @@ class Study:
         by_model: dict[str, list[Group]] = {}
         for group in self.groups:
             by_model.setdefault(group.model, []).append(group)
-        return {model: self._most_central(groups) for model, groups in by_model.items()}
+        usual = self._usual_updates
+        return {
+            model: self._most_central([g for g in groups if g.settings.get(UPDATES) == usual] or groups)
+            for model, groups in by_model.items()
+        }
+
+    @cached_property
+    def _usual_updates(self) -> Any:
+        """The number of updates at which most models were run, the larger one of two: a common budget."""
+        models: dict[int | float, set[str]] = {}
+        for group in self.groups:
+            if is_number(updates := group.settings.get(UPDATES)):
+                models.setdefault(updates, set()).add(group.model)
+        return max(models, key=lambda updates: (len(models[updates]), updates), default=None)
 
     def _most_central(self, groups: Sequence[Group]) -> Group:
         neighbours = _neighbours(groups)

@@ -94,6 +94,7 @@ class Identity:
 # identity.
 LATER = (
     ("data", "side", None),
+    ("data", "flat", False),
     ("data", "decimal", None),
     ("trainer", "float32_matmul", "highest"),
     ("trainer", "gradient_compression", "none"),

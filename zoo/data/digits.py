@@ -28,6 +28,8 @@ class Digits(DataModule):
         side: height and width of the images: 4, 8, 16 or 32 pixels; None: the original 8. The other sizes
             serve to measure how cost grows with D on the same data. Smaller images are means of 2x2 pixels,
             larger ones are bilinear; both are rounded to the same 17 levels (half up).
+        flat: give each image as a vector of its pixels, row by row: then no model knows which pixels are
+            neighbours, and models for images take their form for vectors.
 
     Raises:
         ZooError: ``side`` is not one of these.
@@ -36,11 +38,18 @@ class Digits(DataModule):
     split_rule = "stratified by class, fixed: 1257 / 180 / 360"
 
     @checked("data")
-    def __init__(self, name: str = "digits", root: str | Path | None = None, side: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str = "digits",
+        root: str | Path | None = None,
+        side: int | None = None,
+        flat: bool = False,
+    ) -> None:
         super().__init__(name, root)
         if side not in (None, 4, 8, 16, 32):
             raise ZooError(f"data.side of digits must be 4, 8, 16 or 32 (null: 8); got {side}.")
         self.side = side or SIDE
+        self.flat = flat
 
     def read(self) -> None:
         from sklearn.datasets import load_digits
@@ -53,7 +62,9 @@ class Digits(DataModule):
         images = torch.from_numpy(digits.images.astype(np.uint8))[:, None]
         labels = torch.from_numpy(digits.target.astype(np.int64))
         images = resized(images, self.side)
-        self.spec = DataSpec((1, self.side, self.side), levels=LEVELS, classes=10)
+        if self.flat:
+            images = images.flatten(1)
+        self.spec = DataSpec(tuple(images.shape[1:]), levels=LEVELS, classes=10)
         for split, indices in (("train", train), ("val", val), ("test", test)):
             self.splits[split], self.labels[split] = images[indices], labels[indices]
 

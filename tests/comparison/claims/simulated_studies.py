@@ -123,12 +123,13 @@ def masks(
     parameters: tuple[int, int] = (900, 1000),
 ) -> list[Run]:
     """Return two flows that differ in masking alone; the coupling one has 2 bits/dim, 2 ms a sample."""
-    numbers = {"bits": around(bits, 0.01), "latency": around(latency), "kind": kind, "seeds": seeds}
-    others = {"bits": around(2, 0.01, 1), "latency": around(0.002, salt=2), "seeds": seeds}
+    common = {"seeds": seeds, "flat": True}
+    numbers = {"bits": around(bits, 0.01), "latency": around(latency), "kind": kind, **common}
+    others = {"bits": around(2, 0.01, 1), "latency": around(0.002, salt=2), **common}
     spline = {"model.bins": 8, "model.bound": 3.0, "model.blocks": 2}
     return [
         *simulate(
-            "nsf_autoregressive", "flow", order="sequential", settings={**spline, "model.steps": 3},
+            "nsf_autoregressive", "flow", order="sequential", settings=spline,
             parameters=parameters[0], **numbers,
         ),
         *simulate("nsf_coupling", "flow", settings=spline, parameters=parameters[1], **others),

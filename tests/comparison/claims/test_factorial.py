@@ -14,7 +14,7 @@ from simulated_runs import around, gan, judged, simulate, wgan
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.factorial import TRICKS
-from zoo.comparison.claims.render import evidence_text
+from zoo.comparison.claims.render import evidence_text, standing
 from zoo.comparison.claims.verdict import Part
 from zoo.comparison.collect import Run
 
@@ -148,12 +148,20 @@ def test_an_undecided_claim_says_how_many_seeds_the_two_stage_rule_asks_for(spre
     assert tests.seeds_to_see(math.log(1.25), 0.2, paired=True) == 7
 
 
-def test_the_seeds_asked_for_stand_beside_an_undecided_verdict_alone():
-    runs = [
-        *gan(distance=around(10, 0.4)),
-        *gan({"training.augment": ["cutout"]}, distance=around(10, 0.4, 1)),
-    ]
-    undecided = judged("augmentation", runs)
-    assert "the two-stage rule asks for 20 seeds a side" in evidence_text(undecided)
-    runs = [*gan(distance=around(10)), *gan({"training.augment": ["cutout"]}, distance=around(1, salt=1))]
-    assert judged("augmentation", runs).seeds_asked is None
+def test_the_seeds_asked_for_follow_from_the_spread_of_the_first_ones_whatever_the_verdict():
+    def pair(level, spread, seeds=5):
+        cutout = {"training.augment": ["cutout"]}
+        return [
+            *gan(distance=around(10, spread), seeds=seeds),
+            *gan(cutout, distance=around(level, spread, 1), seeds=seeds),
+        ]
+
+    undecided, decided = judged("augmentation", pair(10, 0.4)), judged("augmentation", pair(1, 0.4))
+    assert (undecided.verdict, decided.verdict) == ("undecided", "supported")
+    assert undecided.seeds_asked == decided.seeds_asked > 5
+    assert "a verdict of the first stage: the two-stage rule asks for" in evidence_text(decided)
+    assert "first stage" in standing(decided)
+    more = judged("augmentation", pair(1, 0.4, seeds=20))
+    assert (more.seeds_asked, more.first_stage) == (decided.seeds_asked, False)
+    assert judged("augmentation", pair(1, 0.01)).seeds_asked == 5
+    assert judged("augmentation", pair(1, 0.01, seeds=3)).first_stage, "fewer than the rules register"

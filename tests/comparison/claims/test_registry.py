@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import copy
+from datetime import datetime, timedelta
 
 import pytest
 from simulated_runs import around, gan, judged, wgan
@@ -37,6 +39,7 @@ def test_the_registered_constants_are_those_of_the_code():
         "heavy": statistics.HEAVY,
         "far": sensitivity.FAR,
         "robust": verdict.ROBUST,
+        "seen": {name: [0, 1, 2, 3, 4] for name in ("digits", "8gaussians", "mnist")},
     }
 
 
@@ -60,11 +63,74 @@ def test_a_changed_rule_has_another_hash(monkeypatch, where, key, value):
         rule_hash.cache_clear()
 
 
-def study(finished_at):
+def test_every_module_that_decides_is_part_of_the_hash(monkeypatch, tmp_path):
+    claims = all_claims()
+    before = {claim.key: rule_hash(claim.key, claim.find) for claim in claims}
+    (source,) = [file for file in registry.DECIDING if file.name == "verdict.py"]
+    text = source.read_text()
+    assert text.count("if not outcome.significant:") == 1
+    broken = tmp_path / "verdict.py"
+    broken.write_text(text.replace("if not outcome.significant:", "if False:"))
+    reworded = tmp_path / "reworded.py"
+    reworded.write_text(
+        "# a comment\n" + text.replace('"""Return the verdict of a test.', '"""Say what a test says.')
+    )
+    for file, same in ((broken, False), (reworded, True)):
+        modules = [file if one == source else one for one in registry.DECIDING]
+        monkeypatch.setattr(registry, "DECIDING", modules)
+        rule_hash.cache_clear()
+        after = {claim.key: rule_hash(claim.key, claim.find) for claim in claims}
+        monkeypatch.undo()
+        rule_hash.cache_clear()
+        assert [before[key] == after[key] for key in before] == [same] * len(before)
+
+
+def test_the_modules_of_verdicts_are_all_there():
+    """Those that claims import of the comparison, but for what only writes words and draws."""
+    written = {
+        "render",
+        "panels",
+        "wording",
+        "registry",
+        "__init__",
+        "collect",
+        "tables",
+        "datasets",
+    }
+    names = {file.stem for file in registry.DECIDING}
+    folder = registry.FILE.parent
+    assert {file.stem for file in folder.glob("*.py")} - written <= names
+    imported = set()
+    for file in [*folder.glob("*.py"), *folder.glob("sentences/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("zoo.comparison"):
+                parts = (node.module or "").split(".")[2:]
+                imported |= {parts[-1]} if parts else {alias.name for alias in node.names}
+    comparison = {file.stem for file in folder.parent.glob("*.py")}
+    assert imported & comparison - {"render", "collect", "tables", "datasets", "view"} <= names
+
+
+def study(finished_at, seeds=10):
     runs = gan(distance=around(3)) + wgan(distance=around(9, salt=1))
     for run in runs:
+        run.record.seed += seeds
         run.record.provenance.finished_at = finished_at
     return runs
+
+
+def test_seeds_that_had_been_seen_are_exploratory_for_ever():
+    assert not judged("wgan", study("2031-01-01T00:00:00+00:00")).exploratory
+    assert judged("wgan", study("2031-01-01T00:00:00+00:00", seeds=0)).exploratory
+
+
+def test_a_run_that_started_before_the_rule_is_older_than_it():
+    rule = registered_claims()["wgan"]
+    (run,) = study("2031-01-01T00:00:00+00:00")[:1]
+    ended = datetime.fromisoformat(rule.date) + timedelta(seconds=60)
+    run.record.provenance.finished_at = ended.isoformat()
+    for seconds, older in ((30.0, False), (90.0, True)):
+        run.record.cost.total_seconds = seconds
+        assert rule.older(run) == older
 
 
 def test_results_older_than_their_rule_are_exploratory_in_so_many_words():
@@ -75,7 +141,7 @@ def test_results_older_than_their_rule_are_exploratory_in_so_many_words():
         assert "the rule is younger" in render.markdown([decision], {}, None)
     fresh = judged("wgan", study("2031-01-01T00:00:00+00:00"))
     assert not fresh.exploratory
-    assert render.standing(fresh) == "registered"
+    assert render.standing(fresh) == "registered, first stage"  # of three seeds
 
 
 def test_one_old_record_makes_a_verdict_exploratory():

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import LATENCY, Measure, distance_of, drawn_alike, failed, timed_alike
+from zoo.comparison.claims.measure import (
+    LATENCY,
+    Measure,
+    distance_of,
+    drawn_alike,
+    failed,
+    of_examples,
+    timed_alike,
+)
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import Alternative, variants
 from zoo.comparison.claims.sides import at_best_rates
@@ -21,8 +29,17 @@ from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
+OTHER_DISTANCES = (
+    "kid",
+    "coverage",
+    "fd",
+    "fd_inf",
+    "fid",
+    "energy_distance",
+)  # for the robustness of a verdict
 TWO_SIDED = f"two-sided at {LEVEL:.0%}, at least {LEAST_SEEDS} seeds a side"
 WELCH = f"Welch's t, {TWO_SIDED}"
+OF_EXAMPLES = "; the error includes that of the test examples, which are paired"
 WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, {TWO_SIDED}"
 PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
 RANKS = f"exact rank-sum test, {TWO_SIDED}"
@@ -82,6 +99,7 @@ def compare(
             if pairs
             else [list(map(math.log, x)) for x in samples]
         ),
+        seeds=len(pairs) or min(sizes),
         paired=bool(pairs),
         variants=lambda: variants(
             measure.by_seed(a), measure.by_seed(b), claimed, shared, worst, bool(pairs), alternatives
@@ -115,8 +133,9 @@ def fitting_test(
 
 
 def _spread(samples: Sequence[Sequence[float]]) -> float | None:
-    """Return the largest standard deviation of samples; None if one has fewer than two values."""
-    return max(map(statistics.stdev, samples)) if min(map(len, samples)) > 1 else None
+    """Return the largest standard deviation of the samples' first seeds; None if one has fewer than two."""
+    first = [sample[: tests.FIRST_STAGE] for sample in samples]
+    return max(map(statistics.stdev, first)) if min(map(len, first)) > 1 else None
 
 
 def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
@@ -124,6 +143,39 @@ def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
     one, other = measure.by_seed(a), measure.by_seed(b)
     pairs = [(one[seed], other[seed]) for seed in sorted(one.keys() & other.keys())]
     return pairs if len(pairs) >= LEAST_SEEDS else []
+
+
+def compare_unbiased(study: Study, a: Group, b: Group) -> Part | Missing:
+    """Test the difference of a distance that may be about zero, whose logarithms are mostly noise.
+
+    Failed runs have the worst ranks. The part has no verdict.
+    """
+    distance = distance_of(study)
+    samples = [distance.of(group) for group in (a, b)]
+    lost = [distance.failed(group) for group in (a, b)]
+    sizes = [len(sample) + n for sample, n in zip(samples, lost, strict=True)]
+    if not all(samples) or min(sizes) < LEAST_SEEDS:
+        return Missing(needs=f"{distance.name} of {a.label} and {b.label}, {LEAST_SEEDS} finished seeds each")
+    shared = [drawn_alike(group, distance.quantity) for group in (a, b)]
+    worst = [[math.inf] * n for n in lost]
+    if any(lost):
+        outcome, test = tests.rank_test(samples[0] + worst[0], samples[1] + worst[1]), RANKS
+    else:
+        outcome, test = tests.welch(samples[0], samples[1], shared), WELCH
+    return Part(
+        sentence=f"{distance.heading}: {a.label} {mean_text(samples[0])}, {b.label} {mean_text(samples[1])} "
+        f"(difference {number(outcome.estimate)}, {interval_text(outcome)})."
+        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((a, b), lost, strict=True)),
+        test=test,
+        n=f"{sizes[0]} and {sizes[1]}",
+        outcome=outcome,
+        p=outcome.p,
+        variants=lambda: variants(
+            distance.by_seed(a), distance.by_seed(b), "lower", shared, worst, log=False
+        ),
+        panel=Dots(distance.axis, rows((a, b), samples)),
+        runs=a.finished + b.finished,
+    )
 
 
 def compare_distance(
@@ -156,13 +208,14 @@ def compare_distance(
 
 
 def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Direction) -> list[Alternative]:
-    """Return other measures of the distance that both sides have: KID, coverage, another extractor's."""
+    """Return other measures of the distance that both sides have: of other kinds or another extractor's."""
     alternatives = []
     for other in sorted({n for run in study.runs for n in run.record.metrics}):
         kind = other.partition("/")[0]
-        if other == name or kind not in ("kid", "coverage", "fd", "fid", "energy_distance"):
+        if other == name or kind not in OTHER_DISTANCES:
             continue
-        samples = [group.values(metric_value(other)) for group in (a, b)]
+        measure = Measure(metric_value(other), other)
+        samples = [measure.by_seed(group) for group in (a, b)]
         if min(map(len, samples)) >= LEAST_SEEDS:
             opposite: Direction = "higher" if claimed == "lower" else "lower"
             direction = opposite if kind == "coverage" else claimed
@@ -192,7 +245,11 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         whole = [[*sample, *[math.inf] * n] for sample, n in zip(samples, lost, strict=True)]
         outcome, test = tests.rank_test(*whole), f"{RANKS}; a failed run has the worst rank"
     else:
-        outcome, test = tests.welch(*samples), WELCH
+        shared = of_examples(a, b, likelihood)
+        outcome, test = (
+            tests.welch(samples[0], samples[1], shared=(shared, 0.0)),
+            WELCH + OF_EXAMPLES * bool(shared),
+        )
     measure = Measure(likelihood, likelihood.name)
     return Part(
         sentence=f"Test likelihood ({kinds.pop()}): {a.label} {mean_text(samples[0])}, "
@@ -206,6 +263,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         p=outcome.p,
         unit=likelihood.unit,
         spread=_spread(samples),
+        seeds=min(sizes),
         variants=lambda: variants(
             measure.by_seed(a),
             measure.by_seed(b),

@@ -19,8 +19,8 @@ from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 TEST = (
-    f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of runs that diverged or "
-    f"collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at the rates of both; at each "
+    f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of seeds of which a run "
+    f"diverged or collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at a rate of both; at each "
     "model's own best rate (by validation) Welch's t of log oscillation and the F-test of the spread of log "
     "distance over seeds; supported if a sign is against the first model and none against the second"
 )
@@ -53,14 +53,17 @@ def compare_stability(
     best, how = best_rates(study, shared)
     sides = [grid[rate].named(group.label) for grid, rate, group in zip(shared, best, (a, b), strict=True)]
     runs = [[run for group in grid.values() for run in group.runs] for grid in shared]
+    seeds = [{run.record.seed for run in side} for side in runs]
     lost = [
-        len(lost_runs(study, Group(group.model, members)))
+        len({run.record.seed for run in lost_runs(study, Group(group.model, members))})
         for group, members in zip((a, b), runs, strict=True)
     ]
-    share = tests.fisher(lost[0], len(runs[0]), lost[1], len(runs[1]))
-    signs = [(share, lost[0] / len(runs[0]) > lost[1] / len(runs[1]))]
+    sizes = [len(side) for side in seeds]
+    share = tests.fisher(lost[0], sizes[0], lost[1], sizes[1])
+    signs = [(share, lost[0] / sizes[0] > lost[1] / sizes[1])]
     texts = [
-        f"collapsed or diverged {share_text(lost[0], len(runs[0]))} and {share_text(lost[1], len(runs[1]))} "
+        f"seeds with a run that collapsed or diverged {share_text(lost[0], sizes[0])} and "
+        f"{share_text(lost[1], sizes[1])} "
         f"({p_text(share)})"
     ]
     for name, outcome in (("oscillation", _oscillation(sides)), ("spread over seeds", _spread(study, sides))):

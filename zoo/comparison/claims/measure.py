@@ -6,10 +6,13 @@ import math
 import statistics
 from dataclasses import dataclass
 
+import numpy as np
+
 from zoo.comparison import quantities
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import drawn_alike as drawn_alike
+from zoo.comparison.groups import scores_of
 from zoo.comparison.quantities import Quantity, metric_value, oscillation_of
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing
@@ -67,8 +70,23 @@ OSCILLATION = Measure(oscillation_of(VALIDATED), "oscillation of the distance of
 
 
 def distance_of(study: Study) -> Measure:
-    """Return the distance between samples and data that most runs of the study have."""
-    name = study.quality.name if study.quality else "Fréchet distance"
+    """Return the distance between samples and data that most runs of the study have.
+
+    The Fréchet distance is taken as extrapolated to infinitely many samples (``fd_inf``) where every run that
+    has the one has the other, above zero: the distance of finitely many samples is too large by an amount
+    that hardly depends on the model, so that its ratios are too near to 1.
+    """
+    if study.quality is None:
+        return Measure(None, "Fréchet distance", worst=math.inf)
+    name = study.quality.name
+    unbiased = name.replace("fd/", "fd_inf/", 1)
+    metrics = [run.record.metrics for run in study.runs if run.record.status == "finished"]
+    pairs = [(m[name].value, m[unbiased].value if unbiased in m else None) for m in metrics if name in m]
+    extrapolated = all(
+        (one is None) == (other is None) and (other is None or other > 0) for one, other in pairs
+    )
+    if unbiased != name and extrapolated:
+        return Measure(metric_value(unbiased), unbiased, worst=math.inf)
     return Measure(study.quality, name, worst=math.inf)
 
 
@@ -105,6 +123,28 @@ def failed(group: Group, quantity: Quantity | None) -> list[Run]:
         return run.record.status != "finished" or (metric is not None and metric.value is None)
 
     return [run for run in group.runs if lost(run)]
+
+
+def of_examples(a: Group, b: Group, likelihood: Quantity) -> float:
+    """Return the variance over test examples of the mean difference of two models' likelihoods.
+
+    The examples are paired; their values are means over the seeds. 0 if a side has none on record. The unit
+    is that of the likelihood, squared: nats or bits/dim.
+    """
+    scores = [scores_of(group.finished) for group in (a, b)]
+    if scores[0] is None or scores[1] is None:
+        return 0.0
+    _, first, second = np.intersect1d(scores[0].indices, scores[1].indices, return_indices=True)
+    if len(first) < 2:
+        return 0.0
+    change = scores[0].values[:, first].mean(axis=0) - scores[1].values[:, second].mean(axis=0)
+    data = a.finished[0].record.provenance.data
+    per_nat = 1.0
+    if likelihood == quantities.BITS_PER_DIM:
+        if data is None or not data.shape:
+            return 0.0
+        per_nat = 1 / (math.prod(data.shape) * math.log(2))
+    return float(change.var(ddof=1)) / len(change) * per_nat**2
 
 
 def timed_alike(*groups: Group) -> list[Group]:

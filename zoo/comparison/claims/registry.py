@@ -1,27 +1,60 @@
 """The registry of the ledger's rules: what each claim measures, when the rule was written, and its hash.
 
-``registry.yaml`` has an entry for each claim. The hash covers the claim's own file, its entry and the
-constants that all rules share. If one of them changes and the registry does not, the claim counts as
-unregistered and the test suite fails; ``scripts/register.py`` writes the hashes. Results that are older than
-a rule are exploratory: the rule may have been chosen because of them.
+``registry.yaml`` has an entry for each claim. The hash covers the code of the claim's own file and of all
+modules that take part in a verdict, its entry, and the constants that all rules share. If one of them changes
+and the registry does not, the claim counts as unregistered and the test suite fails; ``scripts/register.py``
+writes the hashes and the dates. Results that are older than a rule are exploratory: the rule may have been
+chosen because of them. So are results of seeds that had been run before, since training repeats itself.
 """
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from zoo.comparison.collect import Run
+
 FILE = Path(__file__).with_name("registry.yaml")
 UNHASHED = ("hash", "changes", "limitation")
+CLAIMS = (
+    "compare",
+    "factorial",
+    "instability",
+    "measure",
+    "robustness",
+    "scaling",
+    "sensitivity",
+    "sharp",
+    "sides",
+    "verdict",
+)
+COMPARISON = (
+    "configurations",
+    "groups",
+    "guards",
+    "metrics",
+    "paired",
+    "quantities",
+    "rates",
+    "statistics",
+    "studies",
+    "timing",
+)
+# The modules that take part in a verdict, beside the claim's own file.
+DECIDING = (
+    *(FILE.with_name(f"{name}.py") for name in CLAIMS),
+    *(FILE.parents[1] / f"{name}.py" for name in COMPARISON),
+)
 
 
 @dataclass(frozen=True)
@@ -80,9 +113,19 @@ class RegisteredClaim:
     changes: tuple[Change, ...] = field(default=())
     limitation: Limitation | None = None
 
-    def older(self, finished_at: str | None) -> bool:
-        """Whether a run finished before the rule was registered; True for a run without a date."""
-        return finished_at is None or _moment(finished_at) < _moment(self.date)
+    def older(self, run: Run) -> bool:
+        """Whether a run was started before the rule was registered; True for a run without a date."""
+        finished, seconds = run.record.provenance.finished_at, run.record.cost.total_seconds
+        if finished is None:
+            return True
+        return datetime.fromisoformat(finished) - timedelta(seconds=seconds or 0) < datetime.fromisoformat(
+            self.date
+        )
+
+
+def was_seen(run: Run) -> bool:
+    """Whether runs of a run's seed, on its data set, had been seen before the rules were written."""
+    return run.record.seed in common()["seen"].get(run.record.data, ())
 
 
 @functools.cache
@@ -98,6 +141,11 @@ def registered_claims() -> dict[str, RegisteredClaim]:
     return {key: _registered_claim(entry) for key, entry in content()["claims"].items()}
 
 
+def common_changes() -> list[Change]:
+    """Return the changes of the rules of all claims that were made after data had been seen."""
+    return [Change(**change) for change in content()["changes"]]
+
+
 def common() -> dict[str, Any]:
     """Return the constants that all rules share."""
     return dict(content()["common"])
@@ -105,15 +153,30 @@ def common() -> dict[str, Any]:
 
 @functools.cache
 def rule_hash(key: str, find: Callable[..., Iterable[Any]]) -> str:
-    """Return the hash of a claim's rule: of its file, its entry, and the constants that all rules share.
+    """Return the hash of a claim's rule: of the code that decides, its entry, and the constants of all rules.
 
-    Comments, the history of changes and limitations, which change no verdict, are part of neither the entry
-    nor the constants; a comment in the claim's file is part of the file.
+    Comments, docstrings, the history of changes and limitations change no verdict and are left out.
     """
-    source = Path(inspect.getsourcefile(find) or "").read_text("utf-8")
+    files = [Path(inspect.getsourcefile(find) or ""), *DECIDING]
     entry = {k: v for k, v in content()["claims"][key].items() if k not in UNHASHED}
-    canonical = json.dumps([source, entry, common()], sort_keys=True, default=str)
+    canonical = json.dumps([[code(file) for file in files], entry, common()], sort_keys=True, default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code(file: Path) -> str:
+    """Return the lines of a module without docstrings, lines of comments and empty lines."""
+    text = file.read_text("utf-8")
+    lines = text.splitlines()
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            and ast.get_docstring(node) is not None
+        ):
+            docstring = node.body[0]
+            for index in range(docstring.lineno - 1, docstring.end_lineno or docstring.lineno):
+                lines[index] = ""
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
 
 
 def registered(key: str, find: Callable[..., Iterable[Any]]) -> tuple[RegisteredClaim | None, bool]:
@@ -133,7 +196,3 @@ def _registered_claim(entry: Mapping[str, Any]) -> RegisteredClaim:
         "date": str(entry["date"]),
     }
     return RegisteredClaim(**values)
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)

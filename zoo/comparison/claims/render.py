@@ -93,6 +93,7 @@ def badge(decision: Decision) -> str:
 def standing(decision: Decision) -> str:
     """Return what kind of evidence a verdict rests on."""
     kinds = ["exploratory" if decision.exploratory else "registered" if decision.deciding else ""]
+    kinds += ["first stage"] if decision.first_stage else []
     kinds += ["by construction"] if decision.by_construction else []
     kinds += [decision.limitation.name] if decision.limitation else []
     return ", ".join(kinds)
@@ -108,7 +109,8 @@ def evidence_text(decision: Decision) -> str:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept_shares.items())
         texts.append(f"kept by {decision.robustness:.0%} of other tests ({shares})")
     if decision.seeds_asked is not None:
-        texts.append(f"the two-stage rule asks for {decision.seeds_asked} seeds a side")
+        stage = "a verdict of the first stage: " * decision.first_stage
+        texts.append(f"{stage}the two-stage rule asks for {decision.seeds_asked} seeds a side")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
     if decision.limitation is not None:
@@ -217,11 +219,14 @@ def registered_rules(claims: Sequence[Claim]) -> str:
 def changes(claims: Sequence[Claim]) -> str:
     """Return what was changed in the rules after data had been seen, as a table in Markdown."""
     lines = ["| claim | date | change | effect |", "|---|---|---|---|"]
-    for claim in claims:
-        rule = registry.registered_claims().get(claim.key)
-        for change in rule.changes if rule is not None else ():
-            cells = (claim.sentence, change.date, change.what, change.effect)
-            lines.append(f"| {' | '.join(map(md, cells))} |")
+    rules = registry.registered_claims()
+    told = [("all claims", change) for change in registry.common_changes()]
+    told += [
+        (one.sentence, change) for one in claims if one.key in rules for change in rules[one.key].changes
+    ]
+    for sentence, change in told:
+        cells = (sentence, change.date, change.what, change.effect)
+        lines.append(f"| {' | '.join(map(md, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -13,11 +13,11 @@ from zoo.comparison.statistics import LEVEL, Outcome
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another measure of the same thing: its values on both sides, and the claimed direction."""
+    """Another measure of the same thing: its values on both sides by seed, and the claimed direction."""
 
     name: str
-    a: Sequence[float]
-    b: Sequence[float]
+    a: Mapping[int, float]
+    b: Mapping[int, float]
     claimed: Direction
 
 
@@ -47,8 +47,9 @@ def variants(
     pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
     outcomes: list[tuple[str, Outcome]] = []
     if min(map(len, values)) >= 2:
-        other = tests.welch(*values) if log else _of_logarithms(values)
-        if other is not None:
+        sides = [list(side) for side in zip(*pairs, strict=True)] if paired else values
+        if log or min(map(min, sides)) > 0:
+            other = _paired(pairs, not log) if paired else _test(sides, (0.0, 0.0), not log)
             outcomes.append(("raw values" if log else "logarithms", other))
         for left in _left_out(values, pairs, paired):
             again = _paired(list(zip(*left, strict=True)), log) if paired else _test(left, shared, log)
@@ -64,7 +65,7 @@ def variants(
         outcomes.append(("pairs by seed", _paired(pairs, log)))
     return [
         *(Variant(name, outcome, claimed) for name, outcome in outcomes),
-        *(Variant(one.name, tests.welch(one.a, one.b), one.claimed) for one in alternatives),
+        *(Variant(one.name, _alternative(one, paired), one.claimed) for one in alternatives),
     ]
 
 
@@ -90,5 +91,9 @@ def _paired(pairs: Sequence[tuple[float, float]], log: bool) -> Outcome:
     return tests.ratio(tests.paired, *sides) if log else tests.paired(*sides)
 
 
-def _of_logarithms(values: Sequence[Sequence[float]]) -> Outcome | None:
-    return tests.ratio(tests.welch, *values) if min(map(min, values)) > 0 else None
+def _alternative(one: Alternative, paired: bool) -> Outcome:
+    """Return the test of another measure's values, of pairs if the deciding test is."""
+    common = sorted(one.a.keys() & one.b.keys())
+    if paired and len(common) >= 2:
+        return tests.paired([one.a[seed] for seed in common], [one.b[seed] for seed in common])
+    return tests.welch(list(one.a.values()), list(one.b.values()))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import SHARPNESS, drawn_alike
+from zoo.comparison.claims.measure import SHARPNESS, failed
 from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.wording import share_text
 from zoo.comparison.configurations import Group
+from zoo.comparison.groups import sharpness_error
 from zoo.comparison.quantities import metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
@@ -16,10 +18,19 @@ TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at l
 
 
 def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:
-    """Return the test of a model's mean sharpness, over its seeds, against that of real images, 1."""
-    quantity = metric_value(metric)
-    shared = [drawn_alike(group, quantity, relative=True)]
-    return tests.ratio(tests.mean_of, group.values(quantity), shared=shared)
+    """Return the test of a model's mean sharpness, over its seeds, against that of real images, 1.
+
+    The error of the real images, with which all seeds are compared, is part of it.
+    """
+    return tests.ratio(
+        tests.mean_of, group.values(metric_value(metric)), shared=[sharpness_error(group, metric)]
+    )
+
+
+def lost_text(group: Group, metric: str = "sharpness") -> str:
+    """Return how many runs have no sharpness, since they failed, as a sentence; empty if none did."""
+    lost = len(failed(group, metric_value(metric)))
+    return f" Without a value, since they failed: {share_text(lost, len(group.runs))}." if lost else ""
 
 
 def sharpness_panel(study: Study) -> Dots:

@@ -63,6 +63,7 @@ class Part:
         variants: returns other tests of the same measurement, for the robustness of the verdict.
         spread: the larger standard deviation over the seeds of a side, of the logarithms if the effect is a
             factor, of the differences of pairs; None: it does not say how many seeds would decide.
+        seeds: of the side that has fewer; None: likewise.
         paired: whether the values are pairs.
         panel: the values, for the claim's figure.
         runs: the runs whose records were read.
@@ -79,6 +80,7 @@ class Part:
     unit: str = ""
     variants: Callable[[], list[Variant]] | None = None
     spread: float | None = None
+    seeds: int | None = None
     paired: bool = False
     panel: Panel | None = None
     runs: list[Run] = field(default_factory=list)
@@ -194,13 +196,17 @@ class Decision:
 
     @property
     def exploratory(self) -> bool:
-        """Whether the rule is not registered, or younger than a record that the verdict rests on."""
+        """Whether the rule is not registered, or was written when results of the verdict's runs were known.
+
+        They were if a run started before the rule, or repeats a seed that had been seen.
+        """
         if not self.deciding:
             return False
         if self.rule is None or not self.registered:
             return True
-        finished = [run.record.provenance.finished_at for part in self.deciding for run in part.runs]
-        return any(map(self.rule.older, finished))
+        return any(
+            self.rule.older(run) or registry.was_seen(run) for part in self.deciding for run in part.runs
+        )
 
     @property
     def limitation(self) -> Limitation | None:
@@ -214,13 +220,12 @@ class Decision:
 
     @property
     def seeds_asked(self) -> int | None:
-        """The seeds a side that the two-stage rule asks for, if the claim is undecided; otherwise None.
+        """The seeds a side that the two-stage rule asks for; None if no deciding part can say.
 
-        So many see the claim's minimal effect, given the spread of the seeds that there are: see
+        It follows from the spread of the first seeds alone, whatever the verdict: asking for more only where
+        a verdict is undecided would raise the share of false decisions. See
         :func:`~zoo.comparison.statistics.seeds_to_see`.
         """
-        if self.raw != UNDECIDED or any(missing.decides for missing in self.missing):
-            return None
         asked = [
             seeds_to_see(
                 math.log(margin) if part.unit == "factor" else margin, part.spread, paired=part.paired
@@ -229,6 +234,12 @@ class Decision:
             if part.spread is not None and (margin := margins(self.rule).get(part.unit))
         ]
         return max(asked, default=None)
+
+    @property
+    def first_stage(self) -> bool:
+        """Whether the verdict rests on fewer seeds than the two-stage rule asks for."""
+        least = min((part.seeds for part in self.deciding if part.seeds is not None), default=None)
+        return self.seeds_asked is not None and least is not None and least < self.seeds_asked
 
     @property
     def by_construction(self) -> bool:

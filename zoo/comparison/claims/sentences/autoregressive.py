@@ -63,6 +63,13 @@ def _depth(depths: Sequence[Scaling]) -> Evidence:
         verdict=SUPPORTED if all_constant else REFUTED if some_grow else UNDECIDED,
         outcome=one_pass[0].exponent,
     )
+    yield Part(
+        sentence="These are the samplers that the models have. Fixed-point (Jacobi) iteration draws from the "
+        "same autoregressive flows, up to a tolerance, in a number of passes that hardly grows "
+        "(benchmarks/jacobi_sampling.py; docs/claims.md has its table).",
+        n="",
+        decides=False,
+    )
     if solvers:
         yield part_on_depth(
             sentence=f"Those of solvers, whose depth is chosen by a tolerance: {powers_text(solvers)}."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from zoo.comparison.claims.compare import compare, compare_likelihood
 from zoo.comparison.claims.measure import LATENCY
 from zoo.comparison.claims.sides import autoregressive_flow, of_family, parallel_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
+from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
@@ -17,7 +18,7 @@ from zoo.comparison.studies import Study
 
 UPDATES = "training.updates"
 BINS = "model.bins"  # of a spline, the transformation that flows of either mask share
-ALIKE = (BINS, "model.bound", "model.blocks", "model.dropout")  # of the transformation and its conditioner
+ALIKE = (BINS, "model.bound", "model.steps", "model.blocks", "model.dropout")  # of the transformation
 
 
 @claim(
@@ -27,8 +28,8 @@ def coupling_autoregressive(study: Study) -> Evidence:
     pairs = masking_pairs(study)
     if not any(map(_is_matched, pairs)):
         yield Missing(
-            needs=f"an autoregressive and a coupling flow that differ in masking alone, parameters within a "
-            f"factor of {MARGIN:g}, {LEAST_SEEDS} finished seeds each",
+            needs="an autoregressive and a coupling flow that differ in masking alone, on vectors, "
+            f"parameters within a factor of {MARGIN:g}, {LEAST_SEEDS} finished seeds each",
             commands=("zoo sweep claims_factorial",),
         )
     for pair in pairs:
@@ -48,8 +49,11 @@ def masking_pairs(study: Study) -> list[tuple[Group, Group]]:
     They are recognised by their configurations: splines with equal settings of the transformation and its
     conditioner (:data:`ALIKE`), trained for equally many updates, of which the records declare that one
     samples a dimension after the other, the other all at once. Of several pairs with the same settings the
-    one of matched size is taken, then that of most updates, then the first by :func:`of_family`.
+    one of matched size is taken, then that of most updates, then the first by :func:`of_family`. The data
+    have to be vectors: on images a coupling flow has convolutions, an autoregressive one has none.
     """
+    if any(len(shape) > 1 for shape in map(_shape, study.runs)):
+        return []
     autoregressive, coupling = (
         [group for flow in of_family(study, "flow", _is_spline, order) for group in _with_seeds(study, flow)]
         for order in ("sequential", "parallel")
@@ -59,6 +63,12 @@ def masking_pairs(study: Study) -> list[tuple[Group, Group]]:
     pairs.sort(key=lambda pair: (not _is_matched(pair), -_updates(pair[0])))
     first = {_settings(pair[0]): pair for pair in reversed(pairs)}
     return [first[settings] for settings in sorted(first)]
+
+
+def _shape(run: Run) -> Sequence[int]:
+    """Return the shape of an example; empty if the run ended before it was known."""
+    data = run.record.provenance.data
+    return (data.shape if data is not None else None) or ()
 
 
 def _with_seeds(study: Study, flow: Group) -> list[Group]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 
-from zoo.comparison.claims.compare import WELCH_OF_LOGARITHMS, compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_distance, compare_unbiased
 from zoo.comparison.claims.measure import LATENCY, distance_of
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.sides import continuous_flow, parallel_flow
@@ -24,10 +24,8 @@ from zoo.comparison.quantities import PARAMETERS
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN, Outcome, equivalence
 from zoo.comparison.studies import Study
 
-TEST = (
-    f"{WELCH_OF_LOGARITHMS}, beside a count; the same quality: the 95 % interval within {1 / MARGIN:g} to "
-    f"{MARGIN:g}"
-)
+ENERGY = "energy_distance"
+SAME = f"the same quality: the 95 % interval of a ratio within {1 / MARGIN:g} to {MARGIN:g}"
 
 
 @claim("A continuous flow needs fewer parameters than a discrete one of the same quality.", order=130)
@@ -44,7 +42,12 @@ def discrete_continuous(study: Study) -> Evidence:
 def _at_the_same_quality(
     study: Study, continuous: Group, discrete: Group, parameters: float, others: float
 ) -> Part | Missing:
-    quality = compare_distance(study, continuous, discrete, "lower")
+    unbiased = distance_of(study).name == ENERGY  # it may be about zero, where ratios are noise
+    quality = (
+        compare_unbiased(study, continuous, discrete)
+        if unbiased
+        else compare_distance(study, continuous, discrete)
+    )
     if isinstance(quality, Missing) or quality.outcome is None:
         return quality
     verdict, p, remark = _matched(parameters < others, quality.outcome)
@@ -56,18 +59,22 @@ def _at_the_same_quality(
         p=p,
         unit="",
         variants=None,
-        test=TEST,
+        test=f"{quality.test}, beside a count; {SAME}",
         panel=_panel(study),
     )
 
 
-def _matched(fewer: bool, ratio: Outcome) -> tuple[Verdict, float, str]:
-    """Return the verdict on having fewer parameters, from the ratio of the distances, its p, and a remark."""
-    better = ratio.significant and ratio.estimate < 1
-    worse = ratio.significant and ratio.estimate > 1
-    alike = equivalence(ratio, MARGIN)
-    same = ratio.low > 1 / MARGIN and ratio.high < MARGIN
-    p = min(1.0, 2 * alike) if same else ratio.p
+def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
+    """Return the verdict on having fewer parameters, its p, and a remark.
+
+    The distances are compared as a ratio or, if they may be about zero, as a difference, which is never the
+    same beyond doubt.
+    """
+    none = 1.0 if distances.factor else 0.0
+    better = distances.significant and distances.estimate < none
+    worse = distances.significant and distances.estimate > none
+    same = distances.factor and distances.low > 1 / MARGIN and distances.high < MARGIN
+    p = min(1.0, 2 * equivalence(distances, MARGIN)) if same else distances.p
     if fewer and (better or same):
         return SUPPORTED, p, ""
     if not fewer and (worse or same):
@@ -75,7 +82,7 @@ def _matched(fewer: bool, ratio: Outcome) -> tuple[Verdict, float, str]:
     seen = "worse" if worse else "better" if better else "neither better nor the same beyond doubt"
     return (
         UNDECIDED,
-        max(ratio.p, LEVEL),
+        max(distances.p, LEVEL),
         (
             f" Quality was not matched: the continuous flow has {'fewer' if fewer else 'no fewer'} "
             f"parameters and is {seen}, which says nothing of flows of the same quality."

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import DEPTH, SHARPNESS
-from zoo.comparison.claims.sharp import sharpness_of, sharpness_panel
+from zoo.comparison.claims.sharp import lost_text, sharpness_of, sharpness_panel
 from zoo.comparison.claims.sides import parallel_flows
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import p_text
@@ -66,7 +66,7 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
     return Part(
         sentence=f"{name} of {flow.label}: {number(outcome.estimate)} times that of real images, "
         f"95 % interval {number(outcome.low)} to {number(outcome.high)}, within {SHARP:g} to {1 / SHARP:g}: "
-        f"{p_text(chance)}.{remark}",
+        f"{p_text(chance)}.{lost_text(flow, metric)}{remark}",
         verdict=UNDECIDED if remark else verdict,
         test=f"two one-sided t-tests: the 95 % interval of its logarithm lies within {SHARP:g} to "
         f"{1 / SHARP:g}, of samples at most {UNLEARNED:g} times as far from real examples as these are from "

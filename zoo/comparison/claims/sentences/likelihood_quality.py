@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Sequence
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import distance_of, drawn_alike
+from zoo.comparison.claims.measure import distance_of, drawn_alike, of_examples
 from zoo.comparison.claims.panels import Scatter
 from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import interval_text, p_text
@@ -18,6 +18,7 @@ from zoo.comparison.statistics import LEAST_SEEDS, LEVEL
 from zoo.comparison.studies import Study
 
 Inversion = tuple[Group, Group, float]  # better likelihood and larger distance than the second; adjusted p
+LEAST_MODELS = 4  # of a study that the claim is about
 TEST = (
     f"inverted pairs by two Welch tests each, the larger p, Holm-corrected, at {LEVEL:.0%}; the rank "
     "correlation decides nothing: one sure pair is enough for the sentence, and no correlation is against it"
@@ -32,51 +33,71 @@ def likelihood_quality(study: Study) -> Evidence:
         return
     has_bits = any("bits_per_dim" in run.record.metrics for run in study.runs)
     likelihood = BITS_PER_DIM if has_bits else NLL
-    kind, models = _largest_kind(study, likelihood)
-    if len(models) < 4:
-        needs = f"four or more models whose likelihoods are of one kind, {LEAST_SEEDS} finished seeds each"
-        yield Missing(needs=needs)
+    by_kind = _by_kind(study, likelihood)
+    pairs = [pair for models in by_kind.values() for pair in itertools.combinations(models, 2)]
+    if sum(map(len, by_kind.values())) < LEAST_MODELS:
+        yield Missing(
+            needs=f"{LEAST_MODELS} models, two or more of each kind of likelihood, {LEAST_SEEDS} finished "
+            "seeds each"
+        )
         return
-    likelihoods = [statistics.fmean(group.values(likelihood)) for group in models]
-    distances = [statistics.fmean(distance.of(group)) for group in models]
-    correlation = tests.spearman(likelihoods, distances)
-    inversions = _inversions(models, likelihood, distance.quantity)
+    inversions = _inversions(pairs, likelihood, distance.quantity)
     sure = [inversion for inversion in inversions if inversion[2] < LEVEL]
-    points = [(g.label, g.family, x, y) for g, x, y in zip(models, likelihoods, distances, strict=True)]
+    kind, models = max(by_kind.items(), key=lambda item: len(item[1]))
+    means = [
+        (group, statistics.fmean(group.values(likelihood)), statistics.fmean(distance.of(group)))
+        for group in models
+    ]
+    kinds = ", ".join(f"{len(group)} {name}" for name, group in by_kind.items())
     yield Part(
-        sentence=f"Over {len(models)} models of kind {kind} {likelihood.name} and {distance.name} have the "
-        f"rank correlation {correlation.estimate:.2f} ({interval_text(correlation)}); "
-        f"{_inversions_text(sure, inversions)}.",
+        sentence=f"Of {len(pairs)} pairs of models whose {likelihood.name} are of one kind ({kinds}), "
+        f"{_inversions_text(sure, inversions)}.{_correlation_text(kind, means, distance.name)}",
         verdict=SUPPORTED if sure else UNDECIDED,
         test=TEST,
-        n=f"{len(models)} models",
-        outcome=correlation,
+        n=f"{sum(map(len, by_kind.values()))} models",
         p=min((inversion[2] for inversion in inversions), default=1.0),
-        panel=Scatter(f"{likelihood.name} ({kind})", distance.name, points),
-        runs=[run for group in models for run in group.finished],
+        panel=Scatter(
+            f"{likelihood.name} ({kind})", distance.name, [(g.label, g.family, x, y) for g, x, y in means]
+        ),
+        runs=[run for models in by_kind.values() for group in models for run in group.finished],
     )
 
 
-def _largest_kind(study: Study, likelihood: Quantity) -> tuple[str, list[Group]]:
-    """Return the kind of likelihood that most models have, and these models."""
+def _correlation_text(kind: str, means: Sequence[tuple[Group, float, float]], distance: str) -> str:
+    """Return the rank correlation over the models of the commonest kind as a sentence; empty below four."""
+    if len(means) < 4:
+        return ""
+    correlation = tests.spearman([x for _, x, _ in means], [y for _, _, y in means])
+    return (
+        f" Beside it: over the {len(means)} models of kind {kind} likelihood and {distance} have the rank "
+        f"correlation {correlation.estimate:.2f} ({interval_text(correlation)})."
+    )
+
+
+def _by_kind(study: Study, likelihood: Quantity) -> dict[str, list[Group]]:
+    """Return the models of each kind of likelihood, those of most models first; one model makes no pair."""
     distance, by_kind = distance_of(study), dict[str, list[Group]]()
     for group in study.baselines():
         kinds = group.kinds(likelihood.name)
         seeds = min(len(group.values(likelihood)), len(distance.of(group)))
         if len(kinds) == 1 and seeds >= LEAST_SEEDS:
             by_kind.setdefault(kinds.pop(), []).append(group)
-    return max(by_kind.items(), key=lambda item: len(item[1]), default=("", []))
+    several = {kind: models for kind, models in by_kind.items() if len(models) > 1}
+    return dict(sorted(several.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def _inversions(models: Sequence[Group], likelihood: Quantity, distance: Quantity) -> list[Inversion]:
+def _inversions(
+    of_one_kind: Sequence[tuple[Group, Group]], likelihood: Quantity, distance: Quantity
+) -> list[Inversion]:
     """Return the pairs whose first has the better likelihood and the worse samples, the surest first.
 
     The p of a pair is the larger one of its two tests, with Holm's correction over all pairs.
     """
     pairs: list[tuple[Group, Group] | None] = []
     ps = []
-    for a, b in itertools.combinations(models, 2):
-        nats = tests.welch(a.values(likelihood), b.values(likelihood))
+    for a, b in of_one_kind:
+        examples = of_examples(a, b, likelihood)
+        nats = tests.welch(a.values(likelihood), b.values(likelihood), shared=(examples, 0.0))
         shared = [drawn_alike(group, distance, relative=True) for group in (a, b)]
         ratio = tests.ratio(tests.welch, a.values(distance), b.values(distance), shared=shared)
         inverted = (nats.estimate < 0) == (ratio.estimate > 1)
@@ -94,5 +115,5 @@ def _inversions_text(sure: Sequence[Inversion], all_inversions: Sequence[Inversi
         for a, b, p in sure[:3] or all_inversions[:1]
     )
     if sure:
-        return f"{len(sure)} pairs are inverted: {shown}"
-    return "no pair is inverted beyond doubt" + (f"; the surest: {shown}" if shown else "")
+        return f"{len(sure)} are inverted beyond doubt: {shown}"
+    return "none is inverted beyond doubt" + (f"; the surest: {shown}" if shown else "")

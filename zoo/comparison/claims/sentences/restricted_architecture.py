@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from zoo.comparison import statistics as tests
-from zoo.comparison.claims.compare import RANKS, WELCH
-from zoo.comparison.claims.measure import distance_of, drawn_alike
-from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.robustness import variants
+from zoo.comparison.claims.compare import compare_unbiased
 from zoo.comparison.claims.sides import autoregressive_flow, continuous_flow, parallel_flow, residual_flow
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
-from zoo.comparison.claims.wording import failures_text, interval_text, mean_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS, UPDATES
 from zoo.comparison.statistics import LEAST_SEEDS, MARGIN
 from zoo.comparison.studies import Study
-from zoo.comparison.tables import number
 
 ALIKE = f"parameters of the discrete flow 1 to {MARGIN:g} times the continuous one's, updates the same"
-TEST = f"{WELCH}; {ALIKE}"
-TEST_OF_RANKS = f"{RANKS}; {ALIKE}; a failed run has the worst rank"
 
 
 @claim("A discrete flow's architecture is restricted, a continuous flow's is free.", order=140)
@@ -45,30 +38,13 @@ def _cost_of(restriction: str, study: Study, free: Group, flow: Group) -> Part |
     updates = [set(group.values(UPDATES)) for group in (free, flow)]
     if not 1 <= sizes[1] / sizes[0] <= MARGIN or updates[0] != updates[1]:
         return missing
-    distance = distance_of(study)
-    samples = [distance.of(group) for group in (free, flow)]
-    lost = [distance.failed(group) for group in (free, flow)]
-    if not all(samples) or min(len(side) + n for side, n in zip(samples, lost, strict=True)) < LEAST_SEEDS:
+    part = compare_unbiased(study, free, flow)
+    if isinstance(part, Missing) or part.outcome is None:
         return missing
-    shared = [drawn_alike(group, distance.quantity) for group in (free, flow)]
-    worst = [[math.inf] * n for n in lost]
-    if any(lost):
-        outcome = tests.rank_test(samples[0] + worst[0], samples[1] + worst[1])
-    else:  # not of logarithms: an unbiased distance may be zero
-        outcome = tests.welch(samples[0], samples[1], shared)
-    return Part(
-        sentence=f"{flow.label} ({restriction}; {sizes[1]:,.0f} parameters): {distance.name} "
-        f"{mean_text(samples[1])}; {free.label} (any field; {sizes[0]:,.0f}): {mean_text(samples[0])} "
-        f"(difference {number(outcome.estimate)}, {interval_text(outcome)})."
-        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((free, flow), lost, strict=True)),
-        verdict=judge(outcome, "lower"),
-        test=TEST_OF_RANKS if any(lost) else TEST,
-        n=" and ".join(str(len(side) + n) for side, n in zip(samples, lost, strict=True)),
-        outcome=outcome,
-        p=outcome.p,
-        variants=lambda: variants(
-            distance.by_seed(free), distance.by_seed(flow), "lower", shared, worst, log=False
-        ),
-        panel=Dots(distance.name, rows((free, flow), samples)),
-        runs=free.finished + flow.finished,
+    return replace(
+        part,
+        sentence=f"{flow.label} ({restriction}; {sizes[1]:,.0f} parameters), {free.label} (any field; "
+        f"{sizes[0]:,.0f}). {part.sentence}",
+        verdict=judge(part.outcome, "lower"),
+        test=f"{part.test}; {ALIKE}",
     )

@@ -6,7 +6,7 @@ import statistics
 
 from zoo.comparison.claims.compare import compare
 from zoo.comparison.claims.measure import SHARPNESS
-from zoo.comparison.claims.sharp import TEST, sharpness_of, sharpness_panel
+from zoo.comparison.claims.sharp import TEST, lost_text, sharpness_of, sharpness_panel
 from zoo.comparison.claims.sides import of_family, parallel_flow, parallel_flows, representative
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
@@ -49,7 +49,7 @@ def _against_real_images(study: Study, vae: Group) -> Part | Missing:
     outcome = sharpness_of(vae)
     return Part(
         sentence=f"Samples of {vae.label} have {number(outcome.estimate)} times the sharpness of real images"
-        f"{_blur_text(vae)} ({interval_text(outcome)}).",
+        f"{_blur_text(vae)} ({interval_text(outcome)}).{lost_text(vae)}",
         verdict=judge(outcome, "lower", than=1.0),
         test=TEST,
         n=str(len(values)),
