@@ -316,10 +316,13 @@ def metric_column(name: str, unit: str, direction: Direction) -> MetricColumn:
 def usual_conditions(column: Column, runs: Sequence[Run]) -> dict[str, Any]:
     """Return the conditions that most finished runs share."""
     finished = [column.conditions(run) for run in runs if run.record.status == "finished"]
-    by_text: dict[str, list[dict[str, Any]]] = {}
+    counts: list[tuple[dict[str, Any], list[int]]] = []  # few differ, so comparing is cheaper than hashing
     for conditions in filter(None, finished):
-        by_text.setdefault(repr(conditions), []).append(conditions)
-    return max(by_text.values(), key=len)[0] if by_text else {}
+        n = next((n for known, n in counts if known == conditions), None)
+        if n is None:
+            counts.append((conditions, n := [0]))
+        n[0] += 1
+    return max(counts, key=lambda item: item[1][0])[0] if counts else {}
 
 
 def filled(column: Column, group: Group, usual: Mapping[str, Any], footnotes: Footnotes) -> Cell:
