@@ -41,6 +41,7 @@ from zoo.config import Identity
 from zoo.errors import CUT_OFF, cut_off
 from zoo.record import RECORD, Record, read
 from zoo.running.run import ended
+from zoo.sweep import loop
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Local
 from zoo.sweep.plan import Plan
@@ -418,13 +419,13 @@ def simulate(works: Sequence[Work], cluster: Cluster, seed: int = 0) -> Outcome:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         root = Path(folder)
         stack.enter_context(mock.patch.object(os, "fsync"))  # the simulation needs no durable files
-        for name, substitute in {
-            "time": machines,
-            "plan_sweep": lambda *_: _plan(root, named, cluster.slots),
-            "make_display": lambda *_: _Silent(),
-            "stop_on_signals": lambda: None,
-        }.items():
-            stack.enter_context(mock.patch.object(scheduler, name, substitute))
+        for module, name, substitute in (
+            (loop, "time", machines),
+            (scheduler, "plan_sweep", lambda *_: _plan(root, named, cluster.slots)),
+            (loop, "make_display", lambda *_: _Silent()),
+            (scheduler, "stop_on_signals", lambda: None),
+        ):
+            stack.enter_context(mock.patch.object(module, name, substitute))
         jobs: list[Job] = []
         while commands == 0 or not all(job.ended for job in jobs):
             machines.pass_until(machines.now + (cluster.again_hours if commands else 0.0))

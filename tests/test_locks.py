@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import time
 
@@ -141,3 +142,18 @@ def test_other_errors_of_the_file_system_are_raised(tmp_path, monkeypatch):
     monkeypatch.setattr("fcntl.flock", broken)
     with pytest.raises(OSError, match="Input/output error"), lock(tmp_path):
         pass
+
+
+def test_a_directory_that_is_removed_during_the_look_is_not_locked(tmp_path, monkeypatch):
+    place = tmp_path / "run"
+    place.mkdir()
+    with lock(place):
+        pass
+
+    def removed(file, at_least=0):
+        shutil.rmtree(place)
+        return latest(file, at_least)
+
+    latest = locks._latest
+    monkeypatch.setattr(locks, "_latest", removed)
+    assert not locks.is_locked(place)

@@ -81,11 +81,11 @@ def is_locked(directory: Path) -> bool:
     try:
         with file.open("r", encoding="utf-8") as stream:
             flocked = _flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+        owner = _latest(file)
+    except FileNotFoundError:  # also if the directory is removed meanwhile
         return False
     except BlockingIOError:
         return True
-    owner = _latest(file)
     return owner is not None and not owner.is_gone(file, flocked)
 
 

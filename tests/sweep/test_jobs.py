@@ -192,7 +192,7 @@ def test_cores_are_shared_out_among_the_jobs_unless_the_sweep_sets_threads(tmp_p
             raise OSError("no room")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("zoo.sweep.run.usable_cores", lambda: 8)
+    monkeypatch.setattr("zoo.sweep.loop.usable_cores", lambda: 8)
     for name, line in {"shared": "jobs: 2", "fixed": "jobs: 2\nthreads: 1"}.items():
         (tmp_path / f"{name}.yaml").write_text(f"{line}\n" + SWEEP)
         run_sweep(f"{name}.yaml", launcher=Counting(), console=Console(file=io.StringIO()))
