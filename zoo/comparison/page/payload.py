@@ -14,6 +14,7 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import FAMILIES, Group, settings
+from zoo.comparison.front import THICKNESS
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
@@ -40,6 +41,7 @@ def facts(
     places = {id(run): index for index, run in enumerate(runs)}
     return {
         "families": list(FAMILIES),
+        "thickness": THICKNESS,
         "studies": [_study(study, places, strings) for study in studies(runs)],
         "runs": facts_of_runs(runs, strings, published),
         "strings": strings,
@@ -89,6 +91,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "unit": column.unit,
         "likelihood": column.likelihood,
         "ranked": column.ranked,
+        "timed": column.unit in ("s", "1/s"),
         "floor": rounded(column.floor),
         "text": [cell.text for cell in column.cells],
         "value": [rounded(cell.value) for cell in column.cells],

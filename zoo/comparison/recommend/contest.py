@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.comparison.configurations import Group
+from zoo.comparison.front import beats
 from zoo.comparison.groups import draws
 from zoo.comparison.quantities import LATENCY, Quantity
 from zoo.comparison.recommend.numbers import standard_error
 
 DRAWS = 2000
-THICKNESS = 1.25  # latencies within this factor count as equal: they differ with the load of the machine
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ def contest(
     """Return how often each configuration is on top, and on the front.
 
     The loss is the weighted sum of the criteria, each over its standard deviation among the configurations;
-    positive distances count by their logarithms. A configuration is on the front unless another one has less
-    loss and is at most :data:`THICKNESS` times as slow, and has as good a likelihood if that counts.
+    positive distances count by their logarithms. A configuration is on the front unless another one beats it
+    in loss and latency (:func:`~zoo.comparison.front.beats`), and has as good a likelihood if that counts.
 
     Args:
         groups: configurations that have a value of every criterion.
@@ -66,7 +66,7 @@ def contest(
         for j in range(n):
             if i == j or (bits and kinds[i] != kinds[j]):
                 continue
-            wins = (score[j] < score[i]) & (latency[j] <= latency[i] + math.log(THICKNESS))
+            wins = beats(score[j], latency[j], score[i], latency[i])
             if bits:
                 wins &= bits[j] <= bits[i]
             beaten |= wins

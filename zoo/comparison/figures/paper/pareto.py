@@ -19,10 +19,10 @@ from zoo.comparison.figures.paper.look import (
     plain_text,
     plain_ticks,
 )
+from zoo.comparison.front import THICKNESS, front
 from zoo.comparison.groups import interval
 from zoo.comparison.guards import collapsed, floor_of, key_of
 from zoo.comparison.quantities import LATENCY
-from zoo.comparison.recommend.contest import THICKNESS
 from zoo.comparison.studies import Study
 
 
@@ -49,9 +49,9 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis = figure.subplots()
     positive = all(point.y > 0 for point in drawn)
     axis.set(xscale="log", yscale="log" if positive else "linear")
-    front = front_of(drawn)
+    best = front_of(drawn)
     for point in drawn:
-        on_front = point in front
+        on_front = point in best
         shade, alpha = colour(point.family), 1.0 if on_front or point.baseline else 0.35
         for ends, vertical in ((point.x_ends, False), (point.y_ends, True)):
             if ends is not None:
@@ -75,7 +75,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
             color=GREY,
         )
         axis.set_ylim(bottom=min(axis.get_ylim()[0], 0.9 * floor))
-    _draw_front(axis, front)
+    _draw_front(axis, best)
     plain_ticks(axis, "x")
     if positive:
         plain_ticks(axis, "y")
@@ -84,19 +84,19 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis.set(xlabel="time of one sample (ms)", ylabel=f"{plain_text(study.quality.name)} (lower is better)")
     axis.set_title(f"{plain_text(study.title)}{note}", loc="left")
     legend(figure, [point.family for point in drawn], 3 if width < 5 else 6)
-    shown = _labelled(drawn, front, every=width > 5)
+    shown = _labelled(drawn, best, every=width > 5)
     label_points(axis, [(point.x, point.y, point.name, point.family) for point in shown])
     return figure
 
 
-def _labelled(drawn: Sequence[Point], front: Sequence[Point], every: bool) -> list[Point]:
+def _labelled(drawn: Sequence[Point], best: Sequence[Point], every: bool) -> list[Point]:
     """Return the points that get names: the front, and every baseline or the best one of each family."""
     baselines = [point for point in drawn if point.baseline]
-    best: dict[str, Point] = {}
+    nearest: dict[str, Point] = {}
     for point in sorted(baselines, key=lambda point: point.y):
-        best.setdefault(point.family, point)
-    named = baselines if every else list(best.values())
-    return [*front, *(point for point in named if point not in front)]
+        nearest.setdefault(point.family, point)
+    named = baselines if every else list(nearest.values())
+    return [*best, *(point for point in named if point not in best)]
 
 
 def points(study: Study) -> list[Point]:
@@ -121,20 +121,16 @@ def _point(study: Study, group: Group, x: list[float], y: list[float], baseline:
 
 
 def front_of(drawn: Sequence[Point]) -> list[Point]:
-    """Return the points that none is better than: nearer to the data and at most the thickness slower."""
-    return [
-        point
-        for point in drawn
-        if not any(other.y < point.y and other.x <= THICKNESS * point.x for other in drawn)
-    ]
+    """Return the points on the front; see :mod:`zoo.comparison.front`."""
+    return [drawn[place] for place in front([(point.x, point.y) for point in drawn])]
 
 
-def _draw_front(axis: Any, front: Sequence[Point]) -> None:
+def _draw_front(axis: Any, best: Sequence[Point]) -> None:
     """Draw the front as steps, with its thickness as a band."""
-    if not front:
+    if not best:
         return
     limits = axis.get_xlim(), axis.get_ylim()
-    steps = sorted((point.x, point.y) for point in front)
+    steps = sorted((point.x, point.y) for point in best)
     x = [*(x for x, _ in steps), limits[0][1]]
     y = [*(y for _, y in steps), steps[-1][1]]
     axis.step(x, y, where="post", color=RULE, linewidth=0.9, zorder=1)

@@ -1,19 +1,92 @@
 // What all charts share: the theme, the sentence for readers of the screen, and drawing by Plotly.
 
+// A model has a dash and a marker of its own, so that its line is known without its colour: 6 and 11 have no
+// common divisor, so that 66 pairs pass before one comes again.
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot'];
+const MARKS = ['circle', 'square', 'diamond', 'cross', 'triangle-up', 'x', 'triangle-down', 'star', 'circle-open', 'square-open', 'diamond-open'];
 const SYMBOLS = {'exact': 'circle', 'exact†': 'circle-open', 'lower bound': 'diamond', 'estimate': 'triangle-up', 'mixed': 'x', '': 'square'};
 const narrow = () => window.innerWidth < 700;
 
-const MARKERS = [null, 'circle', 'square', 'diamond', 'x', 'triangle-up'];
-
-// Return what tells the lines of a family's models apart, which share its colour: a dash each, and markers from the
-// seventh model on. `at` is a model's place in its family.
-function lineLook(at) {
-  const symbol = MARKERS[Math.floor(at / DASHES.length) % MARKERS.length];
-  return {dash: DASHES[at % DASHES.length], mode: symbol ? 'lines+markers' : 'lines', marker: symbol ? {symbol, size: 7, maxdisplayed: 9} : {}};
+// Return the dash and the marker of a row: first all models have theirs, then their other configurations.
+function lookOf(row) {
+  const places = once({id: 'all'}, 'looks', () => {
+    const rows = DATA.studies.flatMap(study => rowsOf(study)), rank = one => hue(one.family);
+    const models = new Map(rows.map(one => [one.model, one])), ids = rows.filter(one => !one.stands).map(one => one.id);
+    const ordered = [...models.values()].sort((a, b) => rank(a) - rank(b) || a.model.localeCompare(b.model)).map(one => one.model);
+    return new Map([...ordered, ...new Set(ids)].map((key, place) => [key, place]));
+  });
+  const place = places.get(row.stands ? row.model : row.id);
+  return {dash: DASHES[place % DASHES.length], symbol: MARKS[place % MARKS.length]};
 }
 
-const lookOf = row => lineLook([...new Set(rowsOf(row.study).filter(other => other.family === row.family).map(other => other.model))].indexOf(row.model));
+// Return how the line of a row looks, with its marker at a few of its points.
+function lineLook(row, width = 1.8) {
+  const {dash, symbol} = lookOf(row), color = familyColour(row.family);
+  return {mode: 'lines+markers', line: {color, dash, width}, marker: {symbol, color, size: 8, maxdisplayed: 7, line: {color, width: 1.2}}};
+}
+
+const LABEL = 11;          // pixels: the size of a label's letters
+let pen = null;
+function widthOf(words) {
+  pen ??= document.createElement('canvas').getContext('2d');
+  pen.font = `${LABEL}px system-ui, sans-serif`;
+  return pen.measureText(words).width;
+}
+
+// Return the frame of a chart in pixels, and the functions from values to it. Ranges are of logarithms where `log` says so.
+function frameOf(id, x, y, margin, height) {
+  const width = Math.max(100, byId(id).clientWidth - margin.l - margin.r), tall = height - margin.t - margin.b;
+  const place = (axis, value) => ((axis.log ? Math.log10(value) : value) - axis.range[0]) / (axis.range[1] - axis.range[0]);
+  return {width, height: tall, x: value => width * place(x, value), y: value => tall * (1 - place(y, value))};
+}
+
+// Return the range of an axis that holds some values, of their logarithms on a logarithmic one.
+function rangeOf(values, log, room = 0.05) {
+  const ends = values.map(value => (log ? Math.log10(value) : value)), low = Math.min(...ends), high = Math.max(...ends);
+  const pad = room * (high - low || 1);
+  return [low - pad, high + pad];
+}
+
+const overlap = (a, b) => Math.max(0, Math.min(a[2], b[2]) - Math.max(a[0], b[0])) * Math.max(0, Math.min(a[3], b[3]) - Math.max(a[1], b[1]));
+
+// Return annotations that name points, each beside one of its points where it covers least of what is drawn.
+// Items are {name, points: [[x, y], ...] in values, colour}, obstacles boxes [left, top, right, bottom] in pixels.
+function placeLabels(items, obstacles, frame, x, y) {
+  const taken = [...obstacles], high = LABEL + 3, found = [];
+  for (const item of items) {
+    const wide = widthOf(item.name) + 4;
+    let best = null;
+    for (const [vx, vy] of item.points) {
+      const px = frame.x(vx), py = frame.y(vy);
+      for (const reach of [1, 2.4, 4.2]) for (const [ux, uy] of [[1, 0], [-1, 0], [0, -1], [0, 1], [0.8, -0.8], [0.8, 0.8], [-0.8, -0.8], [-0.8, 0.8]]) {
+        const cx = px + ux * (wide / 2 + 9 * reach), cy = py + uy * (high / 2 + 7 * reach);
+        const box = [cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2];
+        const outside = wide * high - overlap(box, [0, 0, frame.width, frame.height]);
+        const cost = 8 * outside + taken.reduce((total, other) => total + overlap(box, other), 0) + 6 * (reach - 1);
+        if (!best || cost < best.cost - 1e-9) best = {cost, box, vx, vy, px, py, cx, cy, reach};
+      }
+    }
+    if (!best) continue;
+    taken.push(best.box);
+    found.push({x: x.log ? Math.log10(best.vx) : best.vx, y: y.log ? Math.log10(best.vy) : best.vy, text: escapeLabel(item.name), showarrow: true, arrowhead: 0,
+      arrowwidth: best.reach > 1 ? 1 : 0.1, arrowcolor: best.reach > 1 ? colour('dim') : 'rgba(0,0,0,0)', standoff: 5, ax: best.cx - best.px, ay: best.cy - best.py,
+      font: {size: LABEL, color: colour('ink')}, bgcolor: faint(colour('paper'), 0.7), borderpad: 0});
+  }
+  return found;
+}
+
+// Return annotations that name lines at their right ends, moved apart where they would overprint. Ends are {name, x, y, colour}.
+function endLabels(ends, frame, x, y) {
+  const gap = LABEL + 3, places = ends.map(end => ({...end, from: Math.max(0, Math.min(frame.height, frame.y(end.y)))})).sort((a, b) => a.from - b.from);
+  places.forEach((end, i) => { end.to = Math.max(end.from, i ? places[i - 1].to + gap : 6); });
+  for (let i = places.length - 1; i >= 0; i--) places[i].to = Math.min(places[i].to, i < places.length - 1 ? places[i + 1].to - gap : frame.height - 4);
+  const value = from => y.range[0] + (1 - from / frame.height) * (y.range[1] - y.range[0]);
+  return places.map(end => ({x: x.log ? Math.log10(end.x) : end.x, y: value(end.from), text: escapeLabel(end.name), xanchor: 'left', showarrow: true, arrowhead: 0, arrowwidth: 1,
+    arrowcolor: end.colour, ax: 16, ay: end.to - end.from, font: {size: LABEL, color: colour('ink')}, bgcolor: faint(colour('paper'), 0.7), borderpad: 0}));
+}
+
+// Return the room at the right that labels of line ends need.
+const roomFor = names => 24 + Math.max(0, ...names.map(widthOf));
 
 const axisLook = (title, log = false) => ({
   title: {text: title, standoff: 8}, type: log ? 'log' : 'linear', gridcolor: colour('line'), linecolor: colour('line'),
@@ -38,6 +111,11 @@ function plot(id, traces, layout, finding, events = {}) {
     hoverlabel: {bgcolor: colour('paper'), bordercolor: colour('dim'), font: {color: colour('ink'), size: 12}},
     legend: {orientation: 'h', y: -0.2, font: {size: 12}, traceorder: 'normal'}, ...layout,
   };
+  if (narrow() && look.showlegend) {  // a line for each name below the chart, not a box of its own that scrolls
+    const names = traces.filter(trace => trace.name && trace.showlegend !== false).length;
+    look.height = 330 + 20 * names;
+    look.legend = {...look.legend, orientation: 'h', y: -70 / 280, maxheight: 20 * names + 20};
+  }
   Plotly.react(node, traces, look, {displayModeBar: false, responsive: true, scrollZoom: false});
   for (const [name, react] of Object.entries(events)) {
     node.removeAllListeners?.(name);

@@ -53,38 +53,54 @@ function curveNames(study) {
   });
 }
 
-// Return a curve's name with its unit where its name does not say it.
-const curveWords = curve => (curve === 'val/nll' ? 'val/nll (nats/dim)' : curve || '');
-
 const chosenCurve = study => (curveNames(study).includes(state.curve) ? state.curve : curveNames(study)[0]);
+
+const CURVE_WORDS = {'val/bits_per_dim': 'validation bits/dim', 'val/nll': 'validation NLL (nats per dimension)', 'val/loss': 'validation loss (of each model its own)',
+  'val/energy_distance': 'validation energy distance', 'train/loss': 'training loss (of each model its own)'};
+const curveWords = name => CURVE_WORDS[name] || name || '';
+
+// Return in words which rows have no line, and why.
+function withoutLine(rows, curve, axis) {
+  const reasons = new Map();
+  for (const row of rows) {
+    const names = [...new Set(row.runs.flatMap(run => Object.keys(SERIES[run].curves || {})))], validation = names.filter(name => name.startsWith('val/'));
+    const why = !names.length ? 'no curve was kept' : names.includes(curve) ? `${AXIS_WORDS[axis]} are not recorded` : `logged ${(validation.length ? validation : names).map(name => curveWords(name).replace(/ \(.*/, '')).join(' and ')}`;
+    reasons.set(why, [...(reasons.get(why) || []), row.name]);
+  }
+  return reasons.size ? ` Without a line: ${[...reasons].map(([why, names]) => `${names.slice(0, 8).join(', ')}${names.length > 8 ? ` and ${names.length - 8} more` : ''} (${why})`).join('; ')}.` : '';
+}
 
 function drawCurves() {
   const study = current(), curve = chosenCurve(study), axis = state.axis;
-  const every = visible().map(row => [row, curve && band(row, curve, axis)]), all = every.filter(([, found]) => found);
-  const without = every.filter(([, found]) => !found).map(([row]) => row.name);
+  const found = visible().map(row => [row, curve && band(row, curve, axis)]), all = found.filter(([, one]) => one);
   const first = all.filter(([row]) => state.pins.includes(row.id));
   const drawn = [...first, ...all.filter(([row]) => !state.pins.includes(row.id))].slice(0, LINES);
-  const traces = drawn.flatMap(([row, found]) => {
-    const paint = familyColour(row.family), edge = {type: 'scatter', mode: 'lines', x: found.x, line: {width: 0}, hoverinfo: 'skip', showlegend: false};
-    const look = lookOf(row), lines = [{type: 'scatter', mode: look.mode, marker: look.marker, x: found.x, y: found.mean, name: escapeLabel(row.name), line: {color: paint, width: state.pins.includes(row.id) ? 3 : 1.8, dash: look.dash},
-      hovertemplate: `${escapeLabel(row.name)}<br>%{x:,.4g}: %{y:.4g}<br>mean of ${count(found.seeds, 'seed')}<extra></extra>`}];
-    return found.seeds > 1 ? [{...edge, y: found.low}, {...edge, y: found.high, fill: 'tonexty', fillcolor: faint(paint, 0.16)}, ...lines] : lines;
+  const missing = withoutLine(found.filter(([, one]) => !one).map(([row]) => row), curve, axis);
+  const traces = drawn.flatMap(([row, one]) => {
+    const edge = {type: 'scatter', mode: 'lines', x: one.x, line: {width: 0}, hoverinfo: 'skip', showlegend: false};
+    const line = {type: 'scatter', x: one.x, y: one.mean, name: escapeLabel(row.name), ...lineLook(row, state.pins.includes(row.id) ? 3 : 1.8),
+      hovertemplate: `${escapeLabel(row.name)}<br>%{x:,.4g}: %{y:.4g}<br>mean of ${count(one.seeds, 'seed')}<extra></extra>`};
+    return one.seeds > 1 ? [{...edge, y: one.low}, {...edge, y: one.high, fill: 'tonexty', fillcolor: faint(familyColour(row.family), 0.16)}, line] : [line];
   });
-  const log = state.bandsLog && drawn.every(([, found]) => found.low.every(value => value > 0));
-  const ends = drawn.map(([row, found]) => [row.name, found.mean.at(-1)]);
-  const finding = drawn.length ? `${curve} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
-    (without.length ? `Without this curve: ${without.slice(0, 8).join(', ')}${without.length > 8 ? ` and ${without.length - 8} more` : ''}. ` : '') + `At the end: ${ends.slice(0, 6).map(([name, value]) => `${name} ${number(value)}`).join(', ')}${ends.length > 6 ? ', …' : ''}.` +
-    (curve === 'val/loss' || curve === 'train/loss' ? ' Each model has its own loss: compare a curve with itself, not with others.' : '') : 'No visible row has this curve on this axis.';
-  plot('curves-chart', traces, {xaxis: axisLook(AXIS_WORDS[axis], axis === 'flops'), yaxis: axisLook(escapeLabel(curveWords(curve)), log), showlegend: drawn.length > 0, ...focusRange(drawn, log)}, finding);
+  const log = state.bandsLog && drawn.every(([, one]) => one.low.every(value => value > 0)), across = axis === 'flops';
+  const ends = drawn.map(([row, one]) => ({name: row.name, x: one.x.at(-1), y: one.mean.at(-1), colour: familyColour(row.family)}));
+  const shown = drawn.length ? focusRange(drawn, log) : {range: [0, 1], above: []};
+  const finding = drawn.length ? `${curveWords(curve)} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
+    `At the end: ${[...ends].sort((a, b) => a.y - b.y).map(end => `${end.name} ${number(end.y)}`).join(', ')}.${missing}` +
+    (shown.above.length ? ` Above the frame at first: ${shown.above.join(', ')}; “whole” shows all.` : '') : `No visible row has this curve on this axis.${missing}`;
+  const height = narrow() ? 360 : 440, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48};
+  const x = {log: across, range: drawn.length ? rangeOf(drawn.flatMap(([, one]) => [one.x[0], one.x.at(-1)]).filter(value => !across || value > 0), across, 0.01) : [0, 1]}, y = {log, range: shown.range};
+  plot('curves-chart', traces, {height, margin, xaxis: {...axisLook(AXIS_WORDS[axis], across), range: x.range}, yaxis: {...axisLook(escapeLabel(curveWords(curve)), log), range: y.range}, showlegend: narrow() && drawn.length > 0,
+    annotations: narrow() ? [] : endLabels(ends, frameOf('curves-chart', x, y, margin, height), x, y)}, finding);
 }
 
-// Return the range upwards that the curves have after their first tenth: a start far away would flatten the rest.
+// Return the range upwards that every line ends in, and most of what it does after its first tenth: a start far away, or
+// a run that diverged, would flatten the rest. `above` names the lines that begin above it.
 function focusRange(drawn, log) {
-  const late = drawn.flatMap(([, found]) => found.low.slice(Math.floor(found.low.length / 10)).concat(found.high.slice(Math.floor(found.high.length / 10))));
-  if (!late.length || log) return {};
-  const sorted = [...late].sort((a, b) => a - b), low = sorted[0], high = sorted[Math.floor(0.985 * (sorted.length - 1))];
-  const room = 0.05 * (high - low || 1);
-  return {yaxis: {...axisLook(escapeLabel(curveWords(chosenCurve(current())))), range: [low - room, high + room]}};
+  const tenth = values => values[Math.floor(values.length / 10)], scale = value => (log ? Math.log10(value) : value);
+  const low = Math.min(...drawn.map(([, one]) => scale(Math.min(...one.low)))), tops = drawn.map(([, one]) => scale(tenth(one.high))), ends = drawn.map(([, one]) => scale(one.mean.at(-1)));
+  const high = Math.max(...ends, Math.min(Math.max(...tops), low + 2 * (median(tops) - low))), room = 0.05 * (high - low || 1);
+  return {range: [low - room, high + room], above: drawn.filter(([, one]) => scale(tenth(one.mean)) > high + room).map(([row]) => row.name)};
 }
 
 function startCurves() {

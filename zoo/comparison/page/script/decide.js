@@ -89,7 +89,7 @@ function contest(rows, criteria, likelihood) {
     for (let i = 1; i < n; i++) if (score[i][d] < score[best][d]) best = i;
     if (n) top[best] += 1 / DRAWS;
   }
-  const slack = Math.log(THICKNESS);
+  const slack = Math.log(DATA.thickness);
   for (let i = 0; i < n; i++) {
     const beaten = new Uint8Array(DRAWS);
     let most = -1;

@@ -15,21 +15,29 @@ function scalingPoints(row) {
   return points.length > 1 ? points.sort((a, b) => a[0] - b[0]) : null;
 }
 
+// Return a slope in words: without an interval that leaves out "free" (0) or "proportional" (1) it says nothing.
+function slopeText(points) {
+  const fit = slope(points.map(p => Math.log(p[0])), points.map(p => Math.log(p[1])));
+  if (!fit || (fit.low <= 0 && fit.high >= 1) || fit.high - fit.low > 1.5) return '';
+  return `${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]`;
+}
+
 function drawScaling() {
-  const all = visible().filter(row => row.stands || state.pins.includes(row.id)).map(row => [row, scalingPoints(row)]).filter(([, points]) => points);
-  const drawn = all.slice(0, 2 * LINES);
-  const traces = [], slopes = [];
-  for (const [row, points] of drawn) {
-    const fit = slope(points.map(p => Math.log(p[0])), points.map(p => Math.log(p[1])));
-    const told = fit ? `slope ${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]` : 'two points, no slope';
-    slopes.push(`${row.name} ${fit ? fit.rise.toFixed(2) : '—'}`);
-    const look = lookOf(row);
-    traces.push({type: 'scatter', mode: 'lines+markers', x: points.map(p => p[0]), y: points.map(p => p[1]), name: `${escapeLabel(row.name)}: ${told}`,
-      line: {color: familyColour(row.family), dash: look.dash, width: 1.8}, marker: {size: 6, ...look.marker}, hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${told}<extra></extra>`});
-  }
-  const what = state.scale === 'batch' ? 'batch size' : 'dimensions of the data';
-  const finding = drawn.length ? `Seconds of one call against ${what}, both logarithmic; slopes: ${slopes.slice(0, 10).join(', ')}${slopes.length > 10 ? ', …' : ''}. 1 means proportional, 0 free.` : `No visible row was timed at several ${state.scale === 'batch' ? 'batch sizes' : 'numbers of dimensions'}.`;
-  plot('scaling-chart', traces, {xaxis: axisLook(what, true), yaxis: axisLook('seconds of a call', true), showlegend: true, height: narrow() ? 460 : 520}, finding);
+  const candidates = visible().filter(row => row.stands || state.pins.includes(row.id)), all = candidates.map(row => [row, scalingPoints(row)]).filter(([, points]) => points);
+  const drawn = all.slice(0, 2 * LINES), told = drawn.map(([row, points]) => [row, points, slopeText(points)]);
+  const label = (row, words) => (words ? `${row.name}, slope ${words}` : row.name), ends = told.map(([row, points, words]) => ({name: label(row, words), x: points.at(-1)[0], y: points.at(-1)[1], colour: familyColour(row.family)}));
+  const traces = told.map(([row, points, words]) => ({type: 'scatter', x: points.map(p => p[0]), y: points.map(p => p[1]), name: escapeLabel(label(row, words)), ...lineLook(row),
+    hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${words ? `slope ${words}` : 'too few sizes for a slope'}<extra></extra>`}));
+  const what = state.scale === 'batch' ? 'batch size' : 'dimensions of the data', sizes = state.scale === 'batch' ? 'batch sizes' : 'numbers of dimensions';
+  const slopes = told.filter(([, , words]) => words), vague = told.filter(([, , words]) => !words).map(([row]) => row.name), missing = candidates.filter(row => !all.some(([one]) => one === row)).map(row => row.name);
+  const finding = drawn.length ? `Seconds of one call against ${what}, both logarithmic; a slope of 1 means proportional, 0 free. ` +
+    (slopes.length ? `Slopes with 95 % intervals: ${slopes.map(([row, , words]) => `${row.name} ${words}`).join(', ')}. ` : '') +
+    (vague.length ? `Too few sizes for a slope (its interval holds both 0 and 1, or is wider than 1.5): ${vague.join(', ')}. ` : '') +
+    (missing.length ? `Not timed at several ${sizes}: ${missing.join(', ')}. ` : '') + (drawn.length < all.length ? `${drawn.length} of ${all.length} drawn.` : '') : `No visible row was timed at several ${sizes}.`;
+  const height = narrow() ? 460 : 520, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48}, points = drawn.flatMap(([, found]) => found);
+  const x = {log: true, range: points.length ? rangeOf(points.map(p => p[0]), true, 0.03) : [0, 1]}, y = {log: true, range: points.length ? rangeOf(points.map(p => p[1]), true) : [0, 1]};
+  plot('scaling-chart', traces, {height, margin, xaxis: {...axisLook(what, true), range: x.range}, yaxis: {...axisLook('seconds of a call', true), range: y.range}, showlegend: narrow(),
+    annotations: narrow() ? [] : endLabels(ends, frameOf('scaling-chart', x, y, margin, height), x, y)}, finding);
 }
 
 function drawStability() {
@@ -46,7 +54,7 @@ function drawStability() {
   points.length ? `${column.heading}: every seed of every configuration${total > rows.length ? `, ${rows.length} of ${total} drawn` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lost.length ? `Runs lost: ${lost.map(row => `${row.runs.length - row.finished} of ${row.name}`).join(', ')}.` : 'No run was lost.'}` : 'No visible row has seeds of this column.');
 }
 
-// Return {model: [{data, value}]} of the data sets whose density is known.
+// Return {row, values: divergence by data set} of each model on the data sets whose density is known.
 function divergences() {
   const found = new Map();
   for (const study of DATA.studies) {
@@ -54,25 +62,36 @@ function divergences() {
     if (!column) continue;
     for (const row of rowsOf(study)) {
       if (!row.stands || column.value[row.index] === null || state.hidden.includes(row.family)) continue;
-      const of = found.get(row.model) || {family: row.family, values: new Map()};
+      const of = found.get(row.model) || {row, values: new Map()};
       of.values.set(study.label, Math.min(column.value[row.index], of.values.get(study.label) ?? Infinity));
       found.set(row.model, of);
     }
   }
-  return found;
+  return [...found.values()];
 }
 
+// Each model is a step line that rises at each of its data sets, with a marker there and its name beside one of them.
 function drawProfile() {
-  const found = divergences(), data = [...new Set([...found.values()].flatMap(one => [...one.values.keys()]))];
-  const grid = Array.from({length: 80}, (_, i) => 10 ** (-3 + 4 * i / 79));
-  const share = (one, tau) => [...one.values.values()].filter(value => value <= tau).length / data.length;
-  const traces = [...found].map(([model, one]) => [model, one, lineLook([...found].filter(([, other]) => other.family === one.family).findIndex(([name]) => name === model))])
-    .map(([model, one, look]) => ({type: 'scatter', mode: look.mode, marker: look.marker, x: grid, y: grid.map(tau => share(one, tau)), name: escapeLabel(model),
-    line: {shape: 'hv', color: familyColour(one.family), width: 1.8, dash: look.dash}, hovertemplate: `${escapeLabel(model)}<br>KL ≤ %{x:.3g}: %{y:.0%}<extra></extra>`}));
-  const at = [...found].map(([model, one]) => [model, share(one, state.tau), one.values.size]).sort((a, b) => b[1] - a[1]);
-  plot('profile-chart', data.length > 1 ? traces : [], {xaxis: {...axisLook('τ, nats', true), range: [-3, 1]}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: [-0.02, 1.02], tickformat: '.0%'}, showlegend: true,
+  const found = divergences(), data = [...new Set(found.flatMap(one => [...one.values.keys()]))], low = -3, high = 1;
+  const shares = found.map(one => ({...one, share: [...one.values.values()].filter(value => value <= state.tau).length / data.length,
+    steps: [...one.values].sort((a, b) => a[1] - b[1]).map(([name, value], i) => [Math.max(10 ** low, value), (i + 1) / data.length, `${name}: KL ${number(value)}`])}));
+  shares.sort((a, b) => b.share - a.share || median([...a.values.values()]) - median([...b.values.values()]));
+  const height = narrow() ? 420 : 520, margin = {l: 60, r: narrow() ? 16 : 60 + roomFor(shares.map(({row}) => row.model)), t: 8, b: 48}, x = {log: true, range: [low, high]}, y = {log: false, range: [-0.02, 1.05]}, frame = frameOf('profile-chart', x, y, margin, height);
+  const traces = shares.map(({row, steps}) => {
+    const look = lineLook(row, 1.6), inside = steps.filter(([value]) => value <= 10 ** high);
+    return {type: 'scatter', ...look, x: [10 ** low, ...inside.map(step => step[0]), 10 ** high], y: [0, ...inside.map(step => step[1]), inside.length / data.length],
+      line: {...look.line, shape: 'hv'}, marker: {...look.marker, maxdisplayed: 0, size: [0, ...inside.map(() => 8), 0]}, name: escapeLabel(row.model),
+      text: ['', ...inside.map(step => escapeLabel(step[2])), ''], hovertemplate: `${escapeLabel(row.model)}<br>%{text}<br>%{y:.0%} of the data sets<extra></extra>`};
+  });
+  const obstacles = shares.flatMap(({steps}) => steps.flatMap(([value, share], i) => {
+    const px = frame.x(value), py = frame.y(share), before = frame.y(i / data.length), next = i + 1 < steps.length ? frame.x(steps[i + 1][0]) : px + 60;
+    return [[px - 5, py - 5, px + 5, py + 5], [px - 1, py, px + 1, before], [px, py - 1, next, py + 1]];
+  }));
+  const named = shares.map(({row, steps}) => ({name: row.model, points: steps.filter(([value]) => value < 10 ** high)}));
+  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
+    annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
-  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${at.slice(0, 6).map(([model, part, n]) => `${model} ${(100 * part).toFixed(0)} %${n < data.length ? ` (run on ${n})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
+  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(({row, share, values}) => `${row.model} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
 }
 
 function drawSharpness() {
@@ -83,7 +102,7 @@ function drawSharpness() {
   const traces = [{type: 'scatter', mode: 'lines', x: one.sigma, y: one.value, line: {color: colour('ink'), width: 1.5}, name: 'real images, blurred', hovertemplate: 'blur %{x} px: sharpness %{y:.3g}<extra></extra>'}];
   rows.slice(0, 40).forEach(row => {
     const values = one.blur[row.index], sharp = columnOf(row.study, 'sharpness');
-    traces.push({type: 'scatter', mode: 'markers', x: [mean(values)], y: [sharp.value[row.index]], name: escapeLabel(row.name), marker: {color: familyColour(row.family), size: 10, line: {width: 1, color: colour('ink')}},
+    traces.push({type: 'scatter', mode: 'markers', x: [mean(values)], y: [sharp.value[row.index]], name: escapeLabel(row.name), marker: {color: familyColour(row.family), symbol: lookOf(row).symbol, size: 10, line: {width: 1, color: colour('ink')}},
       error_x: values.length > 1 ? {type: 'data', array: [deviation(values)], thickness: 1, width: 0} : undefined, hovertemplate: `${escapeLabel(row.name)}<br>as sharp as real images blurred by %{x:.2f} px<extra></extra>`});
   });
   const told = rows.map(row => [row.name, mean(one.blur[row.index])]).sort((a, b) => b[1] - a[1]);

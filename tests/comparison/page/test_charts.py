@@ -1,0 +1,151 @@
+"""The charts of the page: lines told apart without colour, fronts, labels, and what is said of the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from browser import Browser, Tab
+from fake_records import save, write, write_toy
+from invented import built, gathered
+
+from zoo.comparison.figures.paper.pareto import front_of, points
+from zoo.comparison.front import front
+from zoo.comparison.studies import studies
+
+FAMILY = {
+    "glow": "flow", "maf": "flow", "realnvp": "flow", "nsf_coupling": "flow", "nsf_autoregressive": "flow",
+    "residual_flow": "flow", "tarflow": "flow", "iresnet": "flow", "ffjord": "continuous flow",
+    "diffusion": "diffusion", "vae": "vae", "gan": "gan",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def charts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Tab:
+    """Return the page of twelve models with curves, batches, and two data sets of known density."""
+    root = tmp_path_factory.mktemp("charts") / "runs"
+    for place, (model, family) in enumerate(FAMILY.items()):
+        for key in ("", "-wide") if model == "vae" else ("",):
+            record = write(
+                root, model, family, "none" if family == "gan" else "exact", None,
+                fd=5.0 + place - (11.5 if key else 0), latency=0.001 * (1 + place), key=key,
+            )  # fmt: skip
+            record.sampling.throughput_by_batch = {"16": 100.0, "64": 130.0 + 20 * place, "256": 900.0}
+            if model == "vae":  # a line on both axes: its slope is known
+                record.sampling.throughput_by_batch = {str(n): 100.0 for n in (4, 16, 64, 256)}
+            record.provenance.config = {"seed": 0, "training": {"lr": 0.01 if key else 0.1}}
+            save(root, record)
+            column = "val/loss" if family == "diffusion" else "val/bits_per_dim"
+            lines = [f"{step},{place / 5 + 30 / step}" for step in range(10, 110, 10)]
+            curves = root / record.run_id / "curves.csv"
+            if family == "gan":
+                curves.unlink(missing_ok=True)
+            else:
+                curves.write_text("\n".join([f"updates,{column}", *lines]) + "\n", encoding="utf-8")
+    for place, model in enumerate(FAMILY):
+        write_toy(root, model, 0.01 * (1 + place), "rings")
+    write_toy(root, "maf", 0.2, "moons")
+    file = root.parent / "index.html"
+    file.write_text(built(root), encoding="utf-8")
+    tab = browser.open(file)
+    tab.root = root  # type: ignore[attr-defined]
+    return tab
+
+
+def drawn(tab: Tab, section: str) -> list[tuple[str, str, str]]:
+    """Return name, dash and marker of each line of a chart that has a name."""
+    tab.show(section)
+    lines = tab.evaluate(
+        f"document.querySelector('#{section}-chart').data.filter(t => t.name && t.marker)"
+        ".map(t => [t.name.split(',')[0], t.line.dash, t.marker.symbol])"
+    )
+    return [tuple(line) for line in lines]
+
+
+@pytest.mark.parametrize("section", ["curves", "scaling", "profile"])
+def test_models_differ_by_dash_and_marker_and_are_named_beside_their_lines(charts: Tab, section: str) -> None:
+    label = "digits" if section != "profile" else "rings"
+    charts.evaluate(f"zoo.set({{study: zoo.studyData().studies.find(s => s.label === '{label}').id}})")
+    lines = drawn(charts, section)
+    assert len(lines) >= 10
+    looks = [look for _, *look in lines]
+    assert len({tuple(look) for look in looks}) == len(looks), "no two lines look alike without colour"
+    names = charts.evaluate(
+        f"[...document.querySelectorAll('#{section}-chart .annotation-text')].map(n => n.textContent)"
+    )
+    assert {name.split(",")[0] for name in names} == {name for name, *_ in lines}
+
+
+def test_rows_without_the_curve_are_named_with_the_reason(charts: Tab) -> None:
+    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    charts.show("curves")
+    (said,) = charts.evaluate("[document.querySelector('#curves-chart-finding').textContent]")
+    assert "Without a line: " in said
+    assert "diffusion (logged validation loss)" in said
+    assert "gan (no curve was kept)" in said
+
+
+def test_a_slope_whose_interval_says_nothing_is_not_told(charts: Tab) -> None:
+    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    charts.show("scaling")
+    (said,) = charts.evaluate("[document.querySelector('#scaling-chart-finding').textContent]")
+    assert "vae 1.00 [1.00, 1.00]" in said
+    vague = said.partition("Too few sizes for a slope")[2]
+    assert "glow" in vague
+    assert "vae" not in vague
+
+
+def test_the_front_of_the_page_is_the_figures_and_is_drawn_though_its_rows_are_not_shown(charts: Tab) -> None:
+    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    charts.show("tradeoff")
+    study = next(one for one in studies(gathered(charts.root)) if one.label == "digits")  # type: ignore[attr-defined]
+    expected = {point.name for point in front_of(points(study))}
+    found = charts.evaluate(
+        "zoo.front(zoo.rowsOf(zoo.current()), zoo.columnOf(zoo.current(), 'latency'),"
+        " zoo.columnOf(zoo.current(), zoo.current().quality)).map(row => row.name)"
+    )
+    assert set(found) == expected
+    (hidden,) = [name for name in expected if "lr" in name]
+    assert hidden not in charts.evaluate("zoo.visible().map(row => row.name)")
+    ids = charts.evaluate("document.querySelector('#tradeoff-chart').data.at(-1).ids")
+    assert set(charts.evaluate("zoo.visible().map(row => row.id)")) < set(ids)
+    assert hidden in charts.evaluate("document.querySelector('#tradeoff-chart-finding').textContent")
+
+
+def test_labels_of_points_cover_neither_points_nor_each_other(charts: Tab) -> None:
+    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
+    charts.show("tradeoff")
+    crossings = charts.evaluate("""(() => {
+      const chart = document.querySelector('#tradeoff-chart');
+      const boxes = query => [...chart.querySelectorAll(query)].map(n => n.getBoundingClientRect());
+      const labels = boxes('.annotation-text');
+      const others = [...boxes('.scatterlayer .point'), ...boxes('.errorbar path')];
+      const along = (a, b, low, high) => a[low] < b[high] - 1 && b[low] < a[high] - 1;
+      const meet = (a, b) => along(a, b, 'left', 'right') && along(a, b, 'top', 'bottom');
+      return labels.flatMap((one, i) => [...labels.slice(i + 1), ...others].filter(o => meet(one, o))).length;
+    })()""")
+    assert crossings == 0
+
+
+def test_a_switch_of_a_logarithmic_axis_says_what_is_drawn(
+    charts: Tab, browser: Browser, tmp_path: Path
+) -> None:
+    for model, value in (("maf", -0.001), ("realnvp", 0.002)):
+        record = write_toy(tmp_path, model, 0.1)
+        record.metrics["energy_distance"].value = value
+        save(tmp_path, record)
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path), encoding="utf-8")
+    tab = browser.open(file)
+    tab.show("tradeoff")
+    boxes = "[...document.querySelectorAll('#tradeoff-controls input')].map(b => [b.checked, b.disabled])"
+    types = "['xaxis', 'yaxis'].map(a => document.querySelector('#tradeoff-chart').layout[a].type)"
+    assert tab.evaluate(types) == ["log", "linear"]
+    assert tab.evaluate(boxes)[:2] == [[True, False], [False, True]]
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_a_front_is_thick_in_time_and_strict_in_loss() -> None:
+    assert front([(1.0, 2.0), (1.2, 1.0), (2.0, 0.5), (9.0, 0.5)]) == [1, 2]
+    assert front([(1.0, 2.0), (1.3, 1.0)]) == [0, 1]
