@@ -52,9 +52,17 @@ def charts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Tab:
     return tab
 
 
+def look(tab: Tab, label: str, section: str) -> None:
+    """Choose a data set, scroll to a section, and wait until its chart is drawn of these data."""
+    tab.evaluate(f"zoo.set({{study: zoo.studyData().studies.find(s => s.label === '{label}').id}})")
+    tab.show(section)
+    tab.settle()
+    tab.evaluate("zoo.idle()")
+    tab.settle()
+
+
 def drawn(tab: Tab, section: str) -> list[tuple[str, str, str]]:
     """Return name, dash and marker of each line of a chart that has a name."""
-    tab.show(section)
     lines = tab.evaluate(
         f"document.querySelector('#{section}-chart').data.filter(t => t.name && t.marker)"
         ".map(t => [t.name.split(',')[0], t.line.dash, t.marker.symbol])"
@@ -65,7 +73,7 @@ def drawn(tab: Tab, section: str) -> list[tuple[str, str, str]]:
 @pytest.mark.parametrize("section", ["curves", "scaling", "profile"])
 def test_models_differ_by_dash_and_marker_and_are_named_beside_their_lines(charts: Tab, section: str) -> None:
     label = "digits" if section != "profile" else "rings"
-    charts.evaluate(f"zoo.set({{study: zoo.studyData().studies.find(s => s.label === '{label}').id}})")
+    look(charts, label, section)
     lines = drawn(charts, section)
     assert len(lines) >= 10
     looks = [look for _, *look in lines]
@@ -77,8 +85,7 @@ def test_models_differ_by_dash_and_marker_and_are_named_beside_their_lines(chart
 
 
 def test_rows_without_the_curve_are_named_with_the_reason(charts: Tab) -> None:
-    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
-    charts.show("curves")
+    look(charts, "digits", "curves")
     (said,) = charts.evaluate("[document.querySelector('#curves-chart-finding').textContent]")
     assert "Without a line: " in said
     assert "diffusion (logged validation loss)" in said
@@ -86,8 +93,7 @@ def test_rows_without_the_curve_are_named_with_the_reason(charts: Tab) -> None:
 
 
 def test_a_slope_whose_interval_says_nothing_is_not_told(charts: Tab) -> None:
-    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
-    charts.show("scaling")
+    look(charts, "digits", "scaling")
     (said,) = charts.evaluate("[document.querySelector('#scaling-chart-finding').textContent]")
     assert "vae 1.00 [1.00, 1.00]" in said
     vague = said.partition("Too few sizes for a slope")[2]
@@ -96,8 +102,7 @@ def test_a_slope_whose_interval_says_nothing_is_not_told(charts: Tab) -> None:
 
 
 def test_the_front_of_the_page_is_the_figures_and_is_drawn_though_its_rows_are_not_shown(charts: Tab) -> None:
-    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
-    charts.show("tradeoff")
+    look(charts, "digits", "tradeoff")
     study = next(one for one in studies(gathered(charts.root)) if one.label == "digits")  # type: ignore[attr-defined]
     expected = {point.name for point in front_of(points(study))}
     found = charts.evaluate(
@@ -113,8 +118,7 @@ def test_the_front_of_the_page_is_the_figures_and_is_drawn_though_its_rows_are_n
 
 
 def test_labels_of_points_cover_neither_points_nor_each_other(charts: Tab) -> None:
-    charts.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'digits').id})")
-    charts.show("tradeoff")
+    look(charts, "digits", "tradeoff")
     crossings = charts.evaluate("""(() => {
       const chart = document.querySelector('#tradeoff-chart');
       const boxes = query => [...chart.querySelectorAll(query)].map(n => n.getBoundingClientRect());
