@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.comparison.claims.render import evidence_text, missing_beside_text, missing_text
-from zoo.comparison.claims.verdict import Decision, Part
+from zoo.comparison.claims.verdict import Decision, Part, margins
 from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.studies import Study
 
@@ -35,7 +35,7 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
         "data": decision.data,
         "study": study,
         "rows": list(dict.fromkeys(row for one, row in where if one == study)),
-        "parts": [_part(part) for part in decision.parts],
+        "parts": [_part(part, margins(decision.rule)) for part in decision.parts],
         "missing": [
             *filter(None, [evidence_text(decision)]),
             *missing_text(decision),
@@ -44,30 +44,29 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
     }
 
 
-def _part(part: Part) -> Json:
+def _part(part: Part, within: Mapping[str, float]) -> Json:
     return {
         "sentence": part.sentence,
         "verdict": part.verdict,
         "decides": part.decides,
         "test": part.test,
         "n": part.n,
-        "effect": _effect(part),
+        "effect": _effect(part, within.get(part.unit)),
     }
 
 
-def _effect(part: Part) -> Json | None:
-    """Return a test's estimate and interval; a ratio is drawn on a logarithmic scale around 1."""
+def _effect(part: Part, margin: float | None) -> Json | None:
+    """Return a test's estimate and interval, and of a ratio the zone within which it counts as no effect."""
     outcome = part.outcome
     if outcome is None or not math.isfinite(outcome.estimate):
         return None
     ends = [rounded(outcome.low), rounded(outcome.high)]
-    reach = max(abs(value) for value in (outcome.estimate, *ends) if value is not None)
     return {
         "estimate": rounded(outcome.estimate),
         "low": ends[0],
         "high": ends[1],
         "ratio": outcome.factor and outcome.estimate > 0,
-        "scale": rounded(1.1 * reach) or 1,
+        "zone": [rounded(1 / margin), margin] if margin and outcome.factor else None,
     }
 
 

@@ -4,17 +4,21 @@ const VERDICTS = {'supported': 'good', 'not supported': 'bad', 'equivalent': 'wa
 
 const RATIO = 8;  // most that a ratio is drawn away from 1
 
-// Return a drawing of an effect and its interval; ratios are drawn by their logarithms around 1.
+// Return an effect with its interval: a factor is drawn on the one logarithmic scale that all factors share, with the zone
+// that counts as no effect, and an arrow at the edge for what lies beyond; a difference is written only, since no scale fits all.
 function forest(effect) {
-  const width = 190, half = width / 2, reach = Math.log(RATIO);
-  const beyond = effect.ratio && Math.abs(Math.log(effect.estimate)) > reach;
-  const place = value => (effect.ratio ? half + half * Math.max(-1, Math.min(1, Math.log(value) / reach)) : half + half * Math.max(-1, Math.min(1, value / effect.scale)));
-  const [low, high] = [effect.low, effect.high].map(value => (value === null ? null : place(value)));
-  const parts = [svg('line', {x1: half, x2: half, y1: 0, y2: 18, class: 'axis'})];
-  if (low !== null && high !== null) parts.push(svg('line', {x1: low, x2: high, y1: 9, y2: 9, class: 'whisker'}));
-  parts.push(svg('circle', {cx: place(effect.estimate), cy: 9, r: 4, class: beyond ? 'dot beyond' : 'dot'}));
-  const words = `${effect.ratio ? '×' : ''}${general(effect.estimate, 3)}${effect.low === null ? '' : ` [${general(effect.low, 3)}, ${general(effect.high, 3)}]`}`;
-  return el('span', {class: 'forest'}, svg('svg', {width, height: 18, viewBox: `0 0 ${width} 18`, 'aria-hidden': 'true'}, parts), el('span', {}, words));
+  const words = el('span', {}, `${effect.ratio ? '×' : ''}${general(effect.estimate, 3)}${effect.low === null ? '' : ` [${general(effect.low, 3)}, ${general(effect.high, 3)}]`}`);
+  if (!effect.ratio) return el('span', {class: 'forest'}, el('span', {class: 'dim'}, 'not a factor:'), words);
+  const width = 220, half = width / 2, reach = Math.log(RATIO), away = value => Math.log(value) / reach;
+  const place = value => half + (half - 12) * Math.max(-1, Math.min(1, away(value)));
+  const tick = value => [svg('line', {x1: place(value), x2: place(value), y1: 0, y2: 18, class: value === 1 ? 'axis' : 'tick'}),
+    svg('text', {x: place(value), y: 28, class: 'scale', 'text-anchor': 'middle'}, document.createTextNode(value < 1 ? `1/${1 / value}` : String(value)))];
+  const parts = effect.zone ? [svg('rect', {x: place(effect.zone[0]), width: place(effect.zone[1]) - place(effect.zone[0]), y: 0, height: 18, class: 'zone'})] : [];
+  parts.push(...[1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8].flatMap(tick));
+  if (effect.low !== null && effect.high !== null) parts.push(svg('line', {x1: place(effect.low), x2: place(effect.high), y1: 9, y2: 9, class: 'whisker'}));
+  const side = Math.sign(away(effect.estimate)), edge = half + side * half, beyond = Math.abs(away(effect.estimate)) > 1;
+  parts.push(beyond ? svg('path', {d: `M${edge} 9 l${-side * 9} -6 v12 z`, class: 'dot beyond'}) : svg('circle', {cx: place(effect.estimate), cy: 9, r: 4, class: 'dot'}));
+  return el('span', {class: 'forest'}, svg('svg', {width, height: 30, viewBox: `0 0 ${width} 30`, 'aria-hidden': 'true'}, parts), words);
 }
 
 function claimRow(claim) {
@@ -37,7 +41,7 @@ function startClaims() {
   if (!claims.length) return;
   let wanted = 'all';
   const box = byId('claims-box');
-  const legend = `The drawings: a factor (×) on a logarithmic scale from 1/${RATIO} to ${RATIO} around 1, a hollow dot lies beyond it; a difference around 0, on a scale of its own. Lines are 95 % intervals.`;
+  const legend = `The drawings: factors (×) on one logarithmic scale around 1, with their 95 % intervals. Shaded: what the rule counts as no effect. An arrow: the value lies beyond ${RATIO} times; its number is beside it. Differences and slopes are written, not drawn.`;
   const show = () => fill(box, el('p', {class: 'dim small-text'}, legend), claims.filter(claim => wanted === 'all' || claim.verdict === wanted).map(claimRow));
   fill(byId('claims-controls'), select('verdict', [['all', `all ${claims.length}`], ...Object.keys(VERDICTS).map(name => [name, `${name}: ${claims.filter(claim => claim.verdict === name).length}`])], wanted, value => { wanted = value; show(); }));
   addView([], byId('claims'), show, true);
