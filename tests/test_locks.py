@@ -154,6 +154,6 @@ def test_a_directory_that_is_removed_during_the_look_is_not_locked(tmp_path, mon
         shutil.rmtree(place)
         return latest(file, at_least)
 
-    latest = locks._latest
-    monkeypatch.setattr(locks, "_latest", removed)
+    latest = locks.latest_owner
+    monkeypatch.setattr(locks, "latest_owner", removed)
     assert not locks.is_locked(place)

@@ -81,7 +81,7 @@ def is_locked(directory: Path) -> bool:
     try:
         with file.open("r", encoding="utf-8") as stream:
             flocked = _flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        owner = _latest(file)
+        owner = latest_owner(file)
     except FileNotFoundError:  # also if the directory is removed meanwhile
         return False
     except BlockingIOError:
@@ -159,7 +159,7 @@ def _take(file: Path, flocked: bool) -> Owner:
     """Wait until the last owner is gone, then create the next owner file and return its owner."""
     number = 0  # the highest number known to be in use; the file system may show an outdated list of files
     while True:
-        last = _latest(file, number)
+        last = latest_owner(file, number)
         if last is not None and not last.is_gone(file, flocked):
             time.sleep(PACE)
             continue
@@ -184,7 +184,7 @@ def _take(file: Path, flocked: bool) -> Owner:
             return owner
 
 
-def _latest(file: Path, at_least: int = 0) -> Owner | None:
+def latest_owner(file: Path, at_least: int = 0) -> Owner | None:
     """Return the owner with the highest number, at least ``at_least``; None if it has no file."""
     number = max([at_least, *_numbers(file)])
     path = file.with_name(f"{file.name}.{number}")

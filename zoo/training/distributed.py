@@ -61,11 +61,11 @@ class Averaging(DDPStrategy):
         assert self.model is not None
         if any(p.requires_grad for p in self.model.parameters()):
             super().configure_ddp()
-            self._compress()
+            self.compress_gradients()
         else:  # DDP refuses a model without weights to train
             same_weights(self.model)
 
-    def _compress(self) -> None:
+    def compress_gradients(self) -> None:
         """Let DDP exchange gradients in the format of ``compression``.
 
         Lightning passes such hooks on for GPUs alone.

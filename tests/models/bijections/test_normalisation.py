@@ -139,7 +139,7 @@ def test_actnorm_is_the_same_on_all_ranks(monkeypatch, mine):
 
     monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "new_group", lambda: None)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda timeout: None)
     monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
     part = ActNorm(3).train()
     part(x[:mine])

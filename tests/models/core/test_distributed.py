@@ -14,7 +14,7 @@ def second_process(monkeypatch):
     """A list of what the second of two processes adds to each reduction, in their order."""
     parts: list[torch.Tensor] = []
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "new_group", lambda: None)
+    monkeypatch.setattr(torch.distributed, "new_group", lambda timeout: None)
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda x, group: x.add_(parts.pop(0)))
     return parts
 

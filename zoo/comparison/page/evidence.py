@@ -51,11 +51,11 @@ def _part(part: Part, within: Mapping[str, float]) -> Json:
         "decides": part.decides,
         "test": part.test,
         "n": part.n,
-        "effect": _effect(part, within.get(part.unit)),
+        "effect": drawn_effect(part, within.get(part.unit)),
     }
 
 
-def _effect(part: Part, margin: float | None) -> Json | None:
+def drawn_effect(part: Part, margin: float | None) -> Json | None:
     """Return a test's estimate and interval, and of a ratio the zone within which it counts as no effect."""
     outcome = part.outcome
     if outcome is None or not math.isfinite(outcome.estimate):
