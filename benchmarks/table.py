@@ -44,6 +44,11 @@ LINES = {
             {"sweep": "toys"},
         ),
     ],
+    "dashboard": [
+        Line("megabytes of the page of 2,000 records", "megabytes", {"records": 2000}),
+        Line("seconds to build it", "build_seconds", {"records": 2000}),
+        Line("milliseconds to its first paint, in headless Chromium", "first_paint_ms", {"records": 2000}),
+    ],
     "continuous": [
         Line(f"FFJORD, {TASKS[job]}, {peer} by zoo", "1/closed_by_this", {"job": job, "trace": peer})
         for job in ("density", "train")
