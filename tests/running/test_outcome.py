@@ -9,7 +9,7 @@ import time
 import pytest
 
 from zoo.errors import CutOff, Diverged, Unsound, ZooError
-from zoo.record import Record, read
+from zoo.record import Record, read, write_atomic
 from zoo.running.outcome import RANK_ERROR, recorded
 
 
@@ -94,7 +94,7 @@ def test_another_rank_leaves_its_error_and_no_record(record, tmp_path, monkeypat
 def test_the_first_rank_records_the_error_of_the_rank_that_it_lost(record, tmp_path):
     def leave_a_word() -> None:
         time.sleep(0.3)
-        (tmp_path / RANK_ERROR).write_text("ValueError: odd")
+        write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
 
     threading.Thread(target=leave_a_word).start()
     with pytest.raises(ZooError, match="ValueError: odd"):
