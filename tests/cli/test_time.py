@@ -15,8 +15,8 @@ from zoo.comparison.collect import collect
 from zoo.comparison.configurations import Group
 from zoo.comparison.timing import timing_conditions
 from zoo.data.spec import DataSpec
-from zoo.record import Record, Sampling
-from zoo.record.timing import TIMING, read_timing
+from zoo.record import Load, Record, Sampling
+from zoo.record.timing import TIMING, Calls, Timing, read_timing, retimed
 
 
 @pytest.fixture
@@ -69,6 +69,23 @@ def test_the_ledger_uses_the_session_alone_where_there_is_one(runs, capsys):
     (kept,) = timed_alike(Group("realnvp", several))
     assert [run.record.seed for run in kept.runs] == [0], "two others were timed otherwise"
     assert len(LATENCY.of(kept)) == 1
+
+
+def test_a_batch_size_of_too_few_calls_that_count_has_no_time():
+    def timing(rounds: int, counted: int) -> Timing:
+        seconds = {str(n): 0.5 + n for n in range(counted)}
+        calls = Calls(seconds, rounds - counted, dict.fromkeys(seconds, 0.001))
+        load = Load(0.0, 0.0, 2)
+        return Timing(
+            "s", "2026-11-30", rounds, 1, "cpu", 1, "float32", False, None, load, 0.05, {"1": calls}
+        )
+
+    assert timing(10, 2).times == {}, "two quiet calls of ten are no lower quartile"
+    assert timing(10, 3).times == {1: 1.0}
+    assert timing(2, 2).times == {1: 0.75}, "a session of two rounds has no more"
+    record = Record(run_id="r", model="m", family="flow", data="moons", seed=0, status="finished")
+    assert retimed(record, timing(10, 2)).sampling.latency_seconds is None
+    assert retimed(record, timing(10, 3)).sampling.latency_seconds == 1.0
 
 
 def test_a_damaged_file_of_times_is_a_warning(runs):

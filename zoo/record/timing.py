@@ -13,6 +13,8 @@ from zoo.errors import ZooError
 from zoo.record.files import TIMING, write_atomic
 from zoo.record.schema import Load, Record
 
+LEAST_CALLS = 3  # that count, below which a batch size has no time; all, in a session of fewer rounds
+
 
 @dataclass
 class Calls:
@@ -64,6 +66,16 @@ class Timing:
     tolerance: float
     batches: dict[str, Calls]
 
+    @property
+    def times(self) -> dict[int, float]:
+        """The lower quartile of seconds by batch size, of those with :data:`LEAST_CALLS` calls that count."""
+        least = min(LEAST_CALLS, self.rounds)
+        return {
+            int(size): calls.lower_quartile
+            for size, calls in self.batches.items()
+            if len(calls.seconds) >= least
+        }
+
     def write(self, directory: Path) -> Path:
         """Write the times beside a run's record and return the file."""
         return write_atomic(directory / TIMING, _adapter().dump_json(self, indent=1))
@@ -92,7 +104,7 @@ def retimed(record: Record, timing: Timing) -> Record:
 
     The latency is the lower quartile over the rounds. ``sampling.session`` names the session.
     """
-    times = {int(size): calls.lower_quartile for size, calls in timing.batches.items() if calls.seconds}
+    times = timing.times
     speeds = {size: size / seconds for size, seconds in times.items()}
     best = max(speeds, key=lambda size: speeds[size], default=None)
     sampling = replace(

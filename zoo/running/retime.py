@@ -17,7 +17,7 @@ from zoo.evaluation.interleaved import TOLERANCE, interleaved_times
 from zoo.evaluation.speed import is_compiled, load_average
 from zoo.factory import load
 from zoo.record import RECORD, Load, read
-from zoo.record.timing import Timing
+from zoo.record.timing import LEAST_CALLS, Timing
 from zoo.running.provenance import hardware
 
 
@@ -65,8 +65,12 @@ def time_runs(
     began, before = datetime.now(UTC).isoformat(timespec="seconds"), load_average()
     times = interleaved_times(models, rounds=rounds, batches=batches, seed=seed, limit=limit)
     machine_load = Load(before, load_average(), os.cpu_count() or 1)
-    if not any(calls.seconds for by_batch in times.values() for calls in by_batch.values()):
-        raise ZooError("The machine was busy beside every call; run zoo time again when it is idle.")
+    least = min(LEAST_CALLS, rounds)
+    if not any(len(calls.seconds) >= least for by_batch in times.values() for calls in by_batch.values()):
+        raise ZooError(
+            f"The machine was so busy that no run has {least} calls that count; run zoo time again when it "
+            "is idle."
+        )
     session, results = uuid.uuid4().hex[:12], []
     for key, by_batch in times.items():
         place, dtype = placement(models[key])
