@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from fake_records import cells, line, save, show, write
 
-from zoo.comparison.collect import collect
+from zoo.comparison.collect import Run, collect
 from zoo.comparison.render import markdown
 from zoo.comparison.tables import Footnotes, build, number
 from zoo.comparison.tables.cells import deviation
-from zoo.record import Hardware, Metric, read
+from zoo.comparison.tables.columns import metric_column
+from zoo.record import Hardware, Metric, Record, read
 
 pytestmark = pytest.mark.usefixtures("no_figures")
 
@@ -87,6 +88,20 @@ def test_the_floor_row_has_the_metrics_of_real_data(runs, tmp_path):
     floor = cells((tmp_path / "out/table.md").read_text(), "real data")
     assert floor["fd/digits-cnn ↓"] == "0.5"
     assert {text for heading, text in floor.items() if "fd" not in heading} == {"real data (floor)", ""}
+
+
+def test_the_floor_is_a_mean_over_runs_of_the_commonest_number_of_samples_with_its_deviation(tmp_path):
+    column = metric_column("fd/x", "1", "lower")
+
+    def run(floor, deviation, n=1000):
+        details = {"floor": floor, "floor_deviation": deviation}
+        metrics = {"fd/x": Metric(3.0, "1", n=n, details=details)}
+        about = {"run_id": "r", "model": "maf", "family": "flow", "data": "d", "seed": 0}
+        return Run(Record(**about, status="finished", metrics=metrics), tmp_path)
+
+    runs = [run(1.0, 0.2), run(2.0, 0.4), run(9.0, 9.0, n=50)]
+    assert column.floor(runs) == pytest.approx((1.5, 0.3))
+    assert column.floor(runs[:0]) is None
 
 
 def test_the_seeds_of_a_configuration_are_one_row_with_their_deviation(tmp_path):

@@ -39,7 +39,7 @@ class PageColumn:
         values: the value of each run of a row, where the column has one of single runs.
         unit: of the values; empty for plain numbers.
         likelihood: whether its cells have kinds, in which alone they are ranked.
-        floor: the value of real data, if there is one.
+        floor: the value of real data with its deviation, as text, if there is one.
         ranked: whether one direction is better.
     """
 
@@ -51,7 +51,7 @@ class PageColumn:
     values: list[list[float | None]] | None = None
     unit: str = ""
     likelihood: bool = False
-    floor: float | None = None
+    floor: str | None = None
     ranked: bool = False
 
 
@@ -75,7 +75,7 @@ def page_columns(study: Study) -> list[PageColumn]:
                 values=[_values(column, group) for group in study.ordered],
                 unit=column.quantity.unit,
                 likelihood=column.quantity.name in LIKELIHOODS,
-                floor=column.floor(study.runs),
+                floor=None if (floor := column.floor(study.runs)) is None else number(*floor),
             )
         )
         if not briefly_trained(study.runs):

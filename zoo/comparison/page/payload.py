@@ -92,7 +92,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "likelihood": column.likelihood,
         "ranked": column.ranked,
         "timed": column.unit in ("s", "1/s"),
-        "floor": rounded(column.floor),
+        "floor": column.floor,
         "text": [cell.text for cell in column.cells],
         "value": [rounded(cell.value) for cell in column.cells],
         "spread": [rounded(cell.spread) for cell in column.cells],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -91,7 +92,7 @@ class Column:
         values = [self.quantity.of(run.record) for run in runs]
         return [value * self.factor for value in values if value is not None]
 
-    def floor(self, runs: Sequence[Run]) -> float | None:
+    def floor(self, runs: Sequence[Run]) -> tuple[float, float | None] | None:
         """Return the column's value for real data in place of samples; None if it has none."""
         return None
 
@@ -252,10 +253,22 @@ class MetricColumn(Column):
         """Return what ± shows of two or more seeds: their standard deviation."""
         return deviation(values)
 
-    def floor(self, runs: Sequence[Run]) -> float | None:
-        """Return the metric's value for real data against real data at the same number of examples."""
+    def floor(self, runs: Sequence[Run]) -> tuple[float, float | None] | None:
+        """Return the metric's value for real data in place of samples, and its deviation over draws of these.
+
+        Both are means over the runs that were judged with the commonest number of samples.
+        """
         metrics = [m for run in runs if (m := run.record.metrics.get(self.quantity.name)) is not None]
-        return next((float(f) for m in metrics if (f := m.details.get("floor")) is not None), None)
+        known = [(m.n, m.details) for m in metrics if isinstance(m.details.get("floor"), int | float)]
+        if not known:
+            return None
+        usual = Counter(n for n, _ in known).most_common(1)[0][0]
+        details = [details for n, details in known if n == usual]
+        deviations = [
+            d["floor_deviation"] for d in details if isinstance(d.get("floor_deviation"), int | float)
+        ]
+        value = statistics.fmean(d["floor"] for d in details)
+        return value, statistics.fmean(deviations) if deviations else None
 
 
 class DivergenceColumn(MetricColumn):

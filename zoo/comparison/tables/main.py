@@ -74,9 +74,9 @@ def _cell_of(column: Column, study: Study, footnotes: Footnotes) -> CellOf:
     return lambda group: filled(column, group, usual, footnotes)
 
 
-def _floor_row(floors: Sequence[float | None]) -> Row:
-    """Return the row with the value of each metric for real data in place of samples."""
-    cells = [Cell("" if floor is None else number(floor), floor) for floor in floors]
+def _floor_row(floors: Sequence[tuple[float, float | None] | None]) -> Row:
+    """Return the row with the value of each metric for real data in place of samples, and its deviation."""
+    cells = [Cell("" if floor is None else number(*floor), floor and floor[0]) for floor in floors]
     return Row("real data (floor)", "", [*cells, Cell("")])
 
 
