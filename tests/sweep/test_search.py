@@ -12,6 +12,7 @@ from forked import SWEEP, Forked, killed, results, run_small_sweep
 
 from zoo.cli import main
 from zoo.sweep import objective
+from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.search import Search, SearchSettings
 
 SEARCH = """
@@ -93,6 +94,17 @@ def test_a_restarted_search_keeps_the_proposals_on_disk(tmp_path):
     file = tmp_path / f"search-{search.signature}.json"
     file.write_text(file.read_text().replace(str(first[0]["x"]), "1.25"))
     assert make_search(tmp_path).ask()[0] == {"x": 1.25}
+
+
+def test_the_files_of_existing_searches_are_found(tmp_path):
+    space = {"x": {"low": 1e-4, "high": 1e-1, "log": True}, "n": {"choices": [[4], [8, 8]]}}
+    point = ["data=moons", "model=maf", "trainer.devices=2"]
+    settings = {"trials": 5, "seed": 3, "space": space}
+    search = Search(SearchSettings(**settings, batch=2), point, tmp_path, {"n"})
+    assert search.file == tmp_path / "search-c3d27da778.json"
+    pruner = {"name": "median", "n_startup_trials": 2}
+    search = AsyncSearch(SearchSettings(**settings, mode="async", pruner=pruner), point, tmp_path, {"n"})
+    assert search.file == tmp_path / "search-42f96fed65" / "journal.jsonl"
 
 
 def test_a_search_avoids_the_settings_that_diverge(tmp_path):

@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from zoo.config.overrides import quote_path, split
 from zoo.errors import ZooError
 from zoo.journal import JOURNAL, Journal, make_pruner
 from zoo.locks import LOCK, exclusive, is_locked
-from zoo.sweep.search import BaseSearch, SearchSettings, describe_best, signature
+from zoo.sweep.search import BaseSearch, describe_best
 from zoo.sweep.space import Known, Trial, decode, distributions, encode, propose
 
 OWNER, STATUS, RETRY = "owner", "status", "retry_of"  # attributes of a trial in the journal
@@ -33,33 +33,23 @@ PACE = 1.0  # seconds between two looks into a journal that has nothing to do
 class AsyncSearch(BaseSearch):
     """A search whose trials are proposed one at a time; see :class:`~zoo.sweep.search.BaseSearch`.
 
-    Args:
-        directory: the directory of the sweep.
-
     Attributes:
-        signature: hash of all that the trials depend on, but their number: more of them continue a search.
-        folder: holds the journal and the locks.
+        owner: name of this sweep among those that take part in the search.
+        empty_at: time at which the journal last had no trial to run, on the monotonic clock.
     """
 
-    def __init__(
-        self,
-        settings: SearchSettings,
-        point: Sequence[str],
-        directory: Path,
-        fixed: set[str] | None = None,
-    ) -> None:
-        super().__init__(settings, point, fixed)
-        self.pruner = settings.pruning
+    owner: str = ""
+    empty_at: float = -math.inf
+
+    def design(self) -> list[Any]:
         counted = [o for o in self.point if is_part_of_identity(tuple(split(o)[0].lstrip("+").split(".")))]
-        self.signature = signature(["async", counted, self.space, self.seed, self.sampler, self.pruner])
-        self.folder = directory / f"search-{self.signature}"
-        self.owner = ""
-        self.empty_at = -math.inf
+        settings = self.settings
+        return ["async", counted, self.space, settings.seed, settings.sampler, settings.pruning]
 
     @property
     def file(self) -> Path:
         """The journal."""
-        return self.folder / JOURNAL
+        return self.path / JOURNAL
 
     def check(self) -> None:
         """Check the pruner, and the journal if there is one.
@@ -68,7 +58,7 @@ class AsyncSearch(BaseSearch):
             ZooError: Optuna is not installed, a setting of the pruner is wrong, the journal is that of
                 another search, or it is damaged.
         """
-        make_pruner(self.pruner)
+        make_pruner(self.settings.pruning)
         if self.file.exists():
             self._open()
 
@@ -87,11 +77,11 @@ class AsyncSearch(BaseSearch):
         Raises:
             ZooError: as for :meth:`check`; or the journal is to be removed while another sweep uses it.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         self.owner = uuid.uuid4().hex
         place = self._place(self.owner)
         with ExitStack() as stack:
-            with exclusive(self.folder / ".propose"):
+            with exclusive(self.path / ".propose"):
                 place.parent.mkdir(exist_ok=True)
                 living = [other for other in place.parent.iterdir() if not self._is_dead(other)]
                 if anew and living:
@@ -115,9 +105,9 @@ class AsyncSearch(BaseSearch):
         if time.monotonic() - self.empty_at < PACE:
             return None
         found = None
-        if any(True for _ in self._orphans()) or self._count() < self.trials:
-            with exclusive(self.folder / ".propose"):
-                found = self._take_over() or (self._propose() if self._count() < self.trials else None)
+        if any(True for _ in self._orphans()) or self._has_room():
+            with exclusive(self.path / ".propose"):
+                found = self._take_over() or (self._propose() if self._has_room() else None)
         if found is None:
             self.empty_at = time.monotonic()
         return found
@@ -135,14 +125,14 @@ class AsyncSearch(BaseSearch):
     def is_open(self) -> bool:
         """Return whether there are trials to propose, or some that another sweep runs or has left."""
         running = (trial for trial in self.journal.trials() if not trial.state.is_finished())
-        return self._count() < self.trials or any(t.user_attrs[OWNER] != self.owner for t in running)
+        return self._has_room() or any(t.user_attrs[OWNER] != self.owner for t in running)
 
     def trial_overrides(self, number: int, trial: Trial) -> list[str]:
         """Return the overrides of a trial's run, which reports to the journal."""
         place = f"search.journal={quote_path(str(self.file.absolute()))}"
         return [*self.overrides(trial), place, f"search.trial={number}"]
 
-    def settings(self, trial: Any) -> Trial:
+    def settings_of(self, trial: Any) -> Trial:
         """Return the settings of a trial of the journal."""
         return decode(self.space, trial.params)
 
@@ -163,17 +153,21 @@ class AsyncSearch(BaseSearch):
         best = min(finished, key=lambda trial: float(trial.value))
         others = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "finished")
         more = f" ({others})" if others else ""
-        return describe_best(self.settings(best), float(best.value), len(last), more)
+        return describe_best(self.settings_of(best), float(best.value), len(last), more)
 
     def _open(self) -> Journal:
-        return Journal.open(self.file, self.signature, self.pruner)
+        return Journal.open(self.file, self.signature, self.settings.pruning)
 
     def _place(self, owner: str) -> Path:
-        return self.folder / "sweeps" / owner
+        return self.path / "sweeps" / owner
 
     def _count(self) -> int:
         """Return the number of trials; the tries of one count once."""
         return sum(RETRY not in trial.user_attrs for trial in self.journal.trials())
+
+    def _has_room(self) -> bool:
+        """Return whether fewer trials were proposed than the settings say."""
+        return self._count() < self.settings.trials
 
     def _orphans(self) -> Iterator[Any]:
         """Yield the running trials whose sweep has ended."""
@@ -191,14 +185,14 @@ class AsyncSearch(BaseSearch):
         """Make a trial whose sweep has ended this sweep's; return it."""
         for trial in self._orphans():
             self.journal.mark(trial.number, **{OWNER: self.owner})
-            return trial.number, self.settings(trial)
+            return trial.number, self.settings_of(trial)
         return None
 
     def _propose(self) -> tuple[int, Trial]:
         """Add a new trial of this sweep; return it."""
         trials = self.journal.trials()
         seed = f"{self.signature}/{len(trials)}"
-        trial = propose(self.space, [self._known(t) for t in trials], 1, self.sampler, seed)[0]
+        trial = propose(self.space, [self._known(t) for t in trials], 1, self.settings.sampler, seed)[0]
         return self._add(trial, self.owner), trial
 
     def _add(self, trial: Trial, owner: str, **attributes: Any) -> int:
@@ -208,7 +202,7 @@ class AsyncSearch(BaseSearch):
 
     def _known(self, trial: Any) -> Known:
         """Return a trial of the journal for the sampler: what has no value counts as the worst."""
-        settings, status = self.settings(trial), trial.user_attrs.get(STATUS)
+        settings, status = self.settings_of(trial), trial.user_attrs.get(STATUS)
         if not trial.state.is_finished():
             return Known(settings)
         if status == "pruned":
@@ -219,7 +213,7 @@ class AsyncSearch(BaseSearch):
         """Add each trial once more whose last try is to be made again; any sweep may take it over."""
         for number, trial in self.results().items():
             if trial.state.is_finished() and retry(trial.user_attrs[STATUS]):
-                self._add(self.settings(trial), "", **{RETRY: number})
+                self._add(self.settings_of(trial), "", **{RETRY: number})
 
     @staticmethod
     def _is_dead(place: Path) -> bool:

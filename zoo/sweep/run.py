@@ -71,7 +71,8 @@ def run_sweep(
     if check is not None:
         left = [job.overrides for job in plan.jobs if again or not job.adopt_record(retry_failed)]
         check(plan, [*left, *(trial for search in plan.searches for trial in search.extremes())])
-    for search in plan.searches:
+    asynchronous = [search for search in plan.searches if isinstance(search, AsyncSearch)]
+    for search in asynchronous:
         search.check()
     if dry_run:
         _preview(plan, retry_failed, again, console)
@@ -79,8 +80,8 @@ def run_sweep(
     if again:
         for job in plan.jobs:
             job.forget()
-    for search in plan.searches:
-        if isinstance(search, AsyncSearch) and not again:
+    if not again:
+        for search in asynchronous:
             enter_ended(plan, search)
     done = sum(job.adopt_record(retry_failed) for job in plan.jobs)
     found_later = any(isinstance(search, Search) for search in plan.searches)
@@ -92,7 +93,6 @@ def run_sweep(
     if submit:
         _submit(plan, launcher, parallel, console)
         return plan.root, plan.jobs
-    asynchronous = [search for search in plan.searches if isinstance(search, AsyncSearch)]
     # an asynchronous search learns nothing if all its trials wait in a queue at once
     count = parallel or (None if asynchronous else launcher.parallel) or plan.parallel
     loop = Loop(plan, count, launcher, console)

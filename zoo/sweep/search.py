@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -91,30 +92,51 @@ def objective(directory: Path) -> float:
     return math.inf if best is None else best
 
 
-class BaseSearch:
-    """What a search of either mode knows of its trials, which start from one point of a sweep's grid.
+class BaseSearch(ABC):
+    """A hyper-parameter search whose trials share the overrides of one point of a sweep's grid.
+
+    The subclasses are the two modes of :class:`SearchSettings`.
 
     Args:
         settings: the ``search`` of the sweep.
         point: the overrides that all trials share.
+        directory: the directory of the sweep.
         fixed: keys given on the command line, which are not searched.
 
     Attributes:
-        unlisted: number of trials that are not among the jobs of the plan yet.
+        space: the axes of the keys that are searched.
+        signature: hash of :meth:`design`, ten hexadecimal digits.
+        path: ``search-<signature>`` in the sweep's directory, where the search stores its state.
+        unlisted: number of trials that have no job in the sweep's plan yet.
 
     Raises:
         ZooError: the command line fixes every key of the space.
     """
 
-    def __init__(self, settings: SearchSettings, point: Sequence[str], fixed: set[str] | None = None) -> None:
-        self.trials = self.unlisted = settings.trials
-        self.seed, self.sampler = settings.seed, settings.sampler
+    def __init__(
+        self,
+        settings: SearchSettings,
+        point: Sequence[str],
+        directory: Path,
+        fixed: set[str] | None = None,
+    ) -> None:
+        self.settings, self.point = settings, list(point)
         self.space = {key: axis for key, axis in settings.space.items() if key not in (fixed or set())}
         if not self.space:
             raise ZooError(
                 "The command line fixes every key of the search's space, so nothing is left to search."
             )
-        self.point = list(point)
+        content = json.dumps(self.design(), sort_keys=True)
+        self.signature = hashlib.sha256(content.encode()).hexdigest()[:10]
+        self.path = directory / f"search-{self.signature}"
+        self.unlisted = settings.trials
+
+    @abstractmethod
+    def design(self) -> list[Any]:
+        """Return all that the proposals depend on, as values that JSON can hold.
+
+        The number of trials does not belong to it, so that a sweep with more trials continues the search.
+        """
 
     def extremes(self) -> list[list[str]]:
         """Return overrides that contain both ends of every range and every choice.
@@ -126,42 +148,32 @@ class BaseSearch:
         trials = [{key: ends[min(i, len(ends) - 1)] for key, ends in values.items()} for i in range(longest)]
         return [self.overrides(trial) for trial in trials]
 
-    def check(self) -> None:
-        """Check what can be checked before anything runs."""
-
     def overrides(self, trial: Trial) -> list[str]:
         """Return the overrides of a trial's run."""
         return [*self.point, *(f"{key}={to_text(value)}" for key, value in trial.items())]
 
 
 class Search(BaseSearch):
-    """A search in batches; see :class:`BaseSearch`.
-
-    Args:
-        directory: the directory of the sweep.
+    """A search that proposes its trials in batches.
 
     Attributes:
-        results: the trials so far, each with its objective.
+        results: the trials that have ended, each with its objective.
     """
 
-    def __init__(
-        self,
-        settings: SearchSettings,
-        point: Sequence[str],
-        directory: Path,
-        fixed: set[str] | None = None,
-    ) -> None:
-        super().__init__(settings, point, fixed)
-        self.batch = settings.batch
-        self.results: list[tuple[Trial, float]] = []
-        design = [self.point, self.space, self.batch, self.seed, self.sampler]
-        self.signature = signature(design)
-        self.file = directory / f"search-{self.signature}.json"
+    results: tuple[tuple[Trial, float], ...] = ()
+
+    def design(self) -> list[Any]:
+        return [self.point, self.space, self.settings.batch, self.settings.seed, self.settings.sampler]
+
+    @property
+    def file(self) -> Path:
+        """The file that stores the proposals."""
+        return self.path.with_suffix(".json")
 
     @property
     def done(self) -> bool:
         """Whether every trial has a result."""
-        return len(self.results) >= self.trials
+        return len(self.results) >= self.settings.trials
 
     @property
     def best(self) -> tuple[Trial, float] | None:
@@ -175,12 +187,12 @@ class Search(BaseSearch):
         Args:
             keep: store the proposals on disk.
         """
-        first, count = len(self.results), min(self.batch, self.trials - len(self.results))
+        first, count = len(self.results), min(self.settings.batch, self.settings.trials - len(self.results))
         proposed = self._stored()
         if len(proposed) < first + count:
             known = [Known(trial, value) for trial, value in self.results]
             seed = f"{self.signature}/{first}"
-            proposed = proposed[:first] + propose(self.space, known, count, self.sampler, seed)
+            proposed = proposed[:first] + propose(self.space, known, count, self.settings.sampler, seed)
             if keep:
                 content = json.dumps({"point": self.point, "asked": proposed}, indent=1) + "\n"
                 write_atomic(self.file, content)
@@ -188,7 +200,7 @@ class Search(BaseSearch):
 
     def tell(self, results: Sequence[tuple[Trial, float]]) -> None:
         """Add the objectives of the batch; infinity for a trial that diverged or failed."""
-        self.results += results
+        self.results = (*self.results, *results)
 
     def _stored(self) -> list[Trial]:
         """Return the proposals that were stored on disk."""
@@ -196,11 +208,6 @@ class Search(BaseSearch):
             return list(json.loads(self.file.read_text(encoding="utf-8"))["asked"])
         except (OSError, ValueError, KeyError):
             return []
-
-
-def signature(design: Any) -> str:
-    """Return a short hash of what a search's proposals depend on."""
-    return hashlib.sha256(json.dumps(design, sort_keys=True).encode()).hexdigest()[:10]
 
 
 def describe_best(trial: Mapping[str, Any], value: float, trials: int, more: str = "") -> str:

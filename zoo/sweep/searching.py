@@ -156,7 +156,7 @@ class Trials:
 def enter_ended(plan: Plan, search: AsyncSearch) -> None:
     """Add the runs of the trials that have ended to the jobs of the plan."""
     known = [job for job in list_known(plan, search, False) if job.ended]
-    search.unlisted = max(0, search.trials - len(known))
+    search.unlisted = max(0, search.settings.trials - len(known))
     plan.jobs += known
 
 
@@ -170,7 +170,7 @@ def list_known(plan: Plan, search: AsyncSearch, retry_failed: bool) -> list[Job]
     """
     jobs: dict[Path, Job] = {}
     for trial in search.known():
-        job = plan.job(search.trial_overrides(trial.number, search.settings(trial)))
+        job = plan.job(search.trial_overrides(trial.number, search.settings_of(trial)))
         jobs[job.directory] = job
         if not job.adopt_record(retry_failed) and trial.state.is_finished():
             status = trial.user_attrs[STATUS]  # of a record that is gone, or that there never was
