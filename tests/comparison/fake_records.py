@@ -80,7 +80,9 @@ def write(
             name: Metric(
                 value, unit, kind, standard_error=error, n=360, details=details or {}, reason=reason
             ),
-            distance: Metric(fd, "1", n=1000, details={"floor": 0.5, "extractor": distance}),
+            distance: Metric(
+                fd, "1", n=1000, details={"floor": 0.5, "floor_deviation": 0.05, "extractor": distance}
+            ),
         }
         record.sampling = Sampling(
             order=order,

@@ -86,7 +86,7 @@ def test_a_collapsed_model_is_the_fastest_and_never_bold(tmp_path):
 def test_the_floor_row_has_the_metrics_of_real_data(runs, tmp_path):
     show([runs], tmp_path / "out")
     floor = cells((tmp_path / "out/table.md").read_text(), "real data")
-    assert floor["fd/digits-cnn ↓"] == "0.5"
+    assert floor["fd/digits-cnn ↓"] == "0.500 ± 0.050"
     assert {text for heading, text in floor.items() if "fd" not in heading} == {"real data (floor)", ""}
 
 

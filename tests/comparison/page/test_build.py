@@ -13,9 +13,14 @@ import pytest
 from fake_records import save, write
 from invented import HOSTILE, built, gathered
 
+from zoo.comparison import guards
 from zoo.comparison import page as room
 from zoo.comparison.page import payload, series
 from zoo.comparison.page.pixels import BUDGET
+from zoo.comparison.recommend.contest import DRAWS
+from zoo.comparison.recommend.shortlist import FRONT, LIKELY, POSSIBLE, SURE
+from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.record import Metric
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -51,6 +56,36 @@ def test_the_policy_names_the_hashes_of_the_two_scripts_alone(text):
 
 def test_the_same_runs_make_the_same_bytes(runs):
     assert built(runs) == built(runs)
+
+
+def test_the_script_has_the_constants_of_the_rules_in_python(text):
+    for name, value in {
+        "GUARD": guards.FACTOR, "FLOORS": guards.FLOORS, "DRAWS": DRAWS, "LIKELY": LIKELY,
+        "POSSIBLE": POSSIBLE, "FRONT_SHARE": FRONT, "SURE": SURE, "ENOUGH_SEEDS": LEAST_SEEDS,
+    }.items():  # fmt: skip
+        assert [float(found) for found in re.findall(rf"\b{name} = ([\d.]+)", text)] == [value], name
+
+
+def test_the_floor_of_a_column_is_a_number_and_a_text_with_its_deviation(text):
+    columns = json.loads(unpacked(text, "data"))["studies"][0]["columns"]
+    floors = {column["floor_text"]: column["floor"] for column in columns if column["floor"] is not None}
+    assert floors == {"0.500 ± 0.050": 0.5}
+
+
+def test_a_collapse_by_recall_is_told_apart_from_one_by_distance(tmp_path):
+    for model, distance, recall in (("maf", 5.0, 0.5), ("far", 400.0, 0.5), ("narrow", 5.0, 0.01)):
+        record = write(tmp_path, model, "flow", fd=distance)
+        record.metrics["recall/x"] = Metric(recall, "1", direction="higher")
+        save(tmp_path, record)
+    data = json.loads(unpacked(built(tmp_path), "data"))["studies"][0]
+    reasons = {
+        model: (row["collapsed"], row["collapsed_apart"])
+        for model, row in zip(data["rows"]["model"], data["helper"]["rows"], strict=True)
+    }
+    assert reasons["maf"] == ("", "")
+    assert "too far from the data" in reasons["far"][0]
+    assert reasons["far"][1] == ""
+    assert reasons["narrow"][0] == reasons["narrow"][1] != ""
 
 
 def test_without_scripts_the_tables_and_verdicts_are_there(text):

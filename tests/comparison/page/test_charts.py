@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 from pathlib import Path
 
 import pytest
@@ -148,6 +150,23 @@ def test_a_switch_of_a_logarithmic_axis_says_what_is_drawn(
     assert tab.evaluate(boxes)[:2] == [[True, False], [False, True]]
     assert tab.complaints == []
     tab.close()
+
+
+def test_the_page_and_python_find_the_same_front(charts: Tab) -> None:
+    """Times and losses repeat, so that equal losses and times just inside and outside the slack occur."""
+    draw = random.Random(0)
+    times, losses = (0.5, 1.0, 1.2, 1.25, 1.3, 1.6, 2.0, 3.0), (1.0, 2.0, 3.0, 4.0)
+    fields = [
+        [(draw.choice(times), draw.choice(losses)) for _ in range(draw.randint(1, 8))] for _ in range(300)
+    ]
+    found = charts.evaluate(f"""{json.dumps(fields)}.map(points => {{
+      const study = {{helper: {{rows: points.map(() => ({{collapsed: ''}}))}}}};
+      const values = i => points.map(point => point[i]);
+      const column = (i, timed) => ({{direction: 'lower', timed, odd: [], value: values(i)}});
+      const rows = points.map((_, index) => ({{index, study}}));
+      return zoo.front(rows, column(0, true), column(1, false)).map(row => row.index);
+    }})""")
+    assert found == [front(points) for points in fields]
 
 
 def test_a_front_is_thick_in_time_and_strict_in_loss() -> None:

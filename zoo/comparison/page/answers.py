@@ -6,6 +6,7 @@ The decision helper runs in the browser, so that it needs no server: ``script/de
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,7 +74,7 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
     """
     likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
     criteria = {"fidelity": study.quality, "coverage": recall_of(study), "density": likelihood}
-    dead = collapsed(study)
+    dead, without_distance = collapsed(study), collapsed(study, factor=math.inf)
     quantities = {**criteria, **LIMITED}
     return {
         "criteria": {
@@ -84,13 +85,18 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
         },
         "absent": absent_models(study, models),
         "sweep": sweep_of_data(study),
-        "rows": [_candidate(group, likelihood, quantities, dead) for group in study.ordered],
+        "rows": [
+            {
+                **_candidate(group, likelihood, quantities),
+                "collapsed": dead.get(key_of(group), ""),
+                "collapsed_apart": without_distance.get(key_of(group), ""),
+            }
+            for group in study.ordered
+        ],
     }
 
 
-def _candidate(
-    group: Group, likelihood: Quantity, quantities: Mapping[str, Quantity | None], dead: Mapping[str, str]
-) -> Json:
+def _candidate(group: Group, likelihood: Quantity, quantities: Mapping[str, Quantity | None]) -> Json:
     kinds = group.kinds(likelihood.name)
     values = {name: group.values(quantity) for name, quantity in quantities.items() if quantity is not None}
     errors = {name: standard_error(group, q) for name, q in quantities.items() if q is not None}
@@ -99,7 +105,6 @@ def _candidate(
     ]
     return {
         "kind": kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none",
-        "collapsed": dead.get(key_of(group), ""),
         "values": {name: [_exactly(value) for value in sample] for name, sample in values.items() if sample},
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
         "invertible": is_invertible(group),

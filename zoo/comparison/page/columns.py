@@ -39,7 +39,7 @@ class PageColumn:
         values: the value of each run of a row, where the column has one of single runs.
         unit: of the values; empty for plain numbers.
         likelihood: whether its cells have kinds, in which alone they are ranked.
-        floor: the value of real data with its deviation, as text, if there is one.
+        floor: the value of real data in place of samples, and its standard deviation; None: there is none.
         ranked: whether one direction is better.
     """
 
@@ -51,7 +51,7 @@ class PageColumn:
     values: list[list[float | None]] | None = None
     unit: str = ""
     likelihood: bool = False
-    floor: str | None = None
+    floor: tuple[float, float | None] | None = None
     ranked: bool = False
 
 
@@ -75,7 +75,7 @@ def page_columns(study: Study) -> list[PageColumn]:
                 values=[_values(column, group) for group in study.ordered],
                 unit=column.quantity.unit,
                 likelihood=column.quantity.name in LIKELIHOODS,
-                floor=None if (floor := column.floor(study.runs)) is None else number(*floor),
+                floor=column.floor(study.runs),
             )
         )
         if not briefly_trained(study.runs):

@@ -19,7 +19,7 @@ from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
 from zoo.comparison.studies import Study, studies
-from zoo.comparison.tables.cells import Footnotes, status
+from zoo.comparison.tables.cells import Footnotes, number, status
 from zoo.comparison.tables.main import briefly_trained
 
 Json = dict[str, Any]
@@ -92,7 +92,8 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "likelihood": column.likelihood,
         "ranked": column.ranked,
         "timed": column.unit in ("s", "1/s"),
-        "floor": column.floor,
+        "floor": None if column.floor is None else rounded(column.floor[0]),
+        "floor_text": "" if column.floor is None else number(*column.floor),
         "text": [cell.text for cell in column.cells],
         "value": [rounded(cell.value) for cell in column.cells],
         "spread": [rounded(cell.spread) for cell in column.cells],

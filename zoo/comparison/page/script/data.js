@@ -19,7 +19,9 @@ async function unpackJson(id) {
   return bytes === null ? null : JSON.parse(new TextDecoder().decode(bytes));
 }
 
-const GUARD = 10, FLOORS = 20;  // of zoo/comparison/guards.py
+// The guard against collapsed models, as in zoo/comparison/guards.py: a distance is too large beyond GUARD times the
+// least one of the study, and FLOORS times that of real data.
+const GUARD = 10, FLOORS = 20;
 const KINDS = ['exact', 'exact†', 'lower bound', 'estimate', 'mixed'];
 const KIND_WORDS = {
   'exact': 'exact: computed without approximation',
@@ -89,13 +91,14 @@ function seedValues(column, row) {
     text(DATA.runs.status[run]) === 'finished' ? column.seeds[row.index][place] : null));
 }
 
-// Return why none of a row's numbers may be called best; empty if they may. Python's guard decides, unless the
-// reader has set another factor between its distance from the data and the least one.
+// Return the reason why a row counts as collapsed; empty if it does not. The reasons come from Python. If the reader has
+// chosen another factor than GUARD, the distance is judged here by that factor, and the other reasons stay.
 function collapsed(row, times = state.guard) {
   if (times === GUARD) return row.study.helper.rows[row.index].collapsed;
+  const apart = row.study.helper.rows[row.index].collapsed_apart;
   const column = row.study.quality && columnOf(row.study, row.study.quality);
   const value = column ? column.value[row.index] : null;
-  if (value === null) return '';
+  if (apart || value === null) return apart;
   const best = once(row.study, 'best quality', () => {
     const found = known(column.value);
     return found.length ? Math.min(...found) : null;

@@ -71,7 +71,13 @@ function drawnLosses(row, key, direction, logs) {
   return direction === 'higher' ? drawn.map(value => -value) : direction === 'one' ? drawn.map(value => loss(value, 'one')) : drawn;
 }
 
-// Return how often each row is on top and on the front over draws of the means, and which one beats it most.
+// Return whether one configuration beats another on the front, the rule of zoo.comparison.front: its loss is smaller and
+// its cost at most the slack larger, or its loss is the same and its cost smaller by more than the slack.
+const beats = (loss, cost, thanLoss, thanCost, slack) =>
+  (loss < thanLoss ? cost <= thanCost + slack : loss === thanLoss && cost < thanCost - slack);
+
+// Return for each row the share of draws of the means in which it is on top, the share in which it is on the front, and
+// the place of the row that beats it in most draws.
 function contest(rows, criteria, likelihood) {
   const n = rows.length, score = rows.map(() => new Float64Array(DRAWS));
   for (const [weight, key, {direction, unit}] of criteria) {
@@ -97,7 +103,7 @@ function contest(rows, criteria, likelihood) {
       if (i === j || (bits && kinds[i] !== kinds[j])) continue;
       let wins = 0;
       for (let d = 0; d < DRAWS; d++) {
-        if (score[j][d] < score[i][d] && latency[j][d] <= latency[i][d] + slack && (!bits || bits[j][d] <= bits[i][d])) { wins++; beaten[d] = 1; }
+        if (beats(score[j][d], latency[j][d], score[i][d], latency[i][d], slack) && (!bits || bits[j][d] <= bits[i][d])) { wins++; beaten[d] = 1; }
       }
       if (wins > most) { most = wins; beatenBy[i] = j; }
     }

@@ -119,7 +119,7 @@ function tableTexts() {
   }));
   if (columns.some(column => column.floor !== null)) {
     rows.push({block: rows.at(-1)?.block ?? '', floor: true, cells: [plain('real data (floor)'), plain(''), ...extra.map(() => plain('')),
-      ...columns.map(column => plain(column.floor ?? ''))]});
+      ...columns.map(column => plain(column.floor_text))]});
   }
   return {title: study.title, headings, rows, notes: [...study.notes, ...tableNotes(columns, visible(study))]};
 }
@@ -281,7 +281,7 @@ function drawTable() {
   }
   if (columns.some(column => column.floor !== null)) {
     bodies.push(el('tbody', {}, el('tr', {class: 'floor'}, el('th', {scope: 'row', class: 'name'}, 'real data (floor)'), extra.map(() => el('td')),
-      columns.map(column => el('td', {'data-label': column.heading}, column.floor ?? '')))));
+      columns.map(column => el('td', {'data-label': column.heading}, column.floor_text)))));
   }
   fill(table, el('caption', {class: 'hidden'}, `${study.title}: ${rows.length} configurations`), el('thead', {}, head), ...bodies);
   const first = table.querySelector('tbody button.cell');

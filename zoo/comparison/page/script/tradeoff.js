@@ -7,15 +7,15 @@ const costs = study => columnOf(study, state.x) ? state.x : study.columns.find(c
 // Return the factor within which two values of a column count as equal: times differ with the load of the machine.
 const thicknessOf = column => (column.timed ? DATA.thickness : 1);
 
-// Return the rows that none beats, by the rule of zoo.comparison.front: another one beats a row if it is better in `y` and
-// within the thickness in `x`, or as good and more than the thickness better. Likelihoods are compared within a kind; collapsed rows take no part.
+// Return the rows on the Pareto front of loss `y` against cost `x`: those that no other row beats (see `beats`). Times are
+// compared by logarithms. Likelihoods are compared within one kind alone; collapsed rows take no part.
 function front(rows, x, y) {
   const along = (column, value) => loss(value, column.direction === 'none' ? 'lower' : column.direction);
-  const kind = row => (x.likelihood ? x.kind[row.index] : '') + (y.likelihood ? y.kind[row.index] : ''), thick = thicknessOf(x);
-  const within = (a, b) => a <= (b < 0 ? b / thick : b * thick), surely = (a, b) => (a < 0 ? a / thick : a * thick) < b;  // a rate counts by its negative
+  const kind = row => (x.likelihood ? x.kind[row.index] : '') + (y.likelihood ? y.kind[row.index] : ''), slack = Math.log(thicknessOf(x));
+  const cost = row => along(x, x.timed ? Math.log(x.value[row.index]) : x.value[row.index]);
   const alive = rows.filter(row => !collapsed(row) && !x.odd[row.index] && !y.odd[row.index])
-    .map(row => ({row, kind: kind(row), cost: along(x, x.value[row.index]), loss: along(y, y.value[row.index])}));
-  return alive.filter(one => !alive.some(other => other.kind === one.kind && (other.loss < one.loss ? within(other.cost, one.cost) : other.loss === one.loss && surely(other.cost, one.cost)))).map(one => one.row);
+    .map(row => ({row, kind: kind(row), cost: cost(row), loss: along(y, y.value[row.index])}));
+  return alive.filter(one => !alive.some(other => other.kind === one.kind && beats(other.loss, other.cost, one.loss, one.cost, slack))).map(one => one.row);
 }
 
 // Return the rows of the chart, those that are visible and the front of all configurations; and that front.
@@ -59,7 +59,7 @@ function drawTradeoff() {
   const across = {log: log.x, range: rangeOf(ends(x, log.x), log.x, 0.06)}, up = {log: log.y, range: rangeOf([...ends(y, log.y), ...(floor === null ? [] : [floor])], log.y, 0.06)};
   const height = narrow() ? 360 : 480, margin = {l: 64, r: 16, t: 8, b: 48}, frame = frameOf('tradeoff-chart', across, up, margin, height);
   const shapes = floor === null ? [] : [{type: 'line', xref: 'paper', x0: 0, x1: 1, y0: floor, y1: floor, line: {dash: 'dot', width: 1, color: colour('dim')}}];
-  const real = floor === null ? [] : [{xref: 'paper', x: 1, xanchor: 'right', yanchor: 'bottom', y: log.y ? Math.log10(floor) : floor, text: `real data ${number(floor)}`, showarrow: false, font: {size: LABEL, color: colour('dim')}}];
+  const real = floor === null ? [] : [{xref: 'paper', x: 1, xanchor: 'right', yanchor: 'bottom', y: log.y ? Math.log10(floor) : floor, text: `real data ${y.floor_text}`, showarrow: false, font: {size: LABEL, color: colour('dim')}}];
   const short = row => (row.name.length > 34 ? `${row.name.slice(0, 32)}…` : row.name);
   const labels = placeLabels(labelled.map(row => ({name: short(row), points: [[x.value[row.index], y.value[row.index]]]})), drawnBoxes(rows, [...groups.values()], x, y, frame, log), frame, across, up);
   const hidden = best.filter(row => !visible().includes(row)).length;
