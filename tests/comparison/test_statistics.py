@@ -146,6 +146,32 @@ def test_seeds_with_shared_latents_raise_false_alarms_at_the_promised_rate(own):
     assert own == 0 or ignored > 2 * alarms
 
 
+def outcomes(sides, shared):
+    """Return the tests that know shared errors, of two sides or of the first alone."""
+    return [
+        tests.welch(*sides, shared=shared),
+        tests.ratio(tests.welch, *([math.exp(value) for value in side] for side in sides), shared=shared),
+        tests.mean_of(sides[0], 0.3, shared=shared[:1]),
+        tests.contrast(sides, (1.0, -1.0), shared),
+    ]
+
+
+@pytest.mark.parametrize("errors", [(1e-9, 0.0), (0.01, 0.02), (0.3, 0.0), (0.0, 2.0)])
+def test_a_shared_error_never_makes_a_result_surer(errors):
+    """It counts as known, so that it raises the degrees of freedom; beside few seeds they matter most."""
+    source = np.random.default_rng(0)
+    raised = 0
+    for n, m in [(2, 2), (2, 9), (3, 3), (3, 5), (5, 5)] * 12:
+        sides = [*map(float, source.normal(1, 1, n))], [*map(float, source.normal(0, 0.2, m))]
+        for alone, both in zip(outcomes(sides, (0.0, 0.0)), outcomes(sides, errors), strict=True):
+            assert both.estimate == pytest.approx(alone.estimate)
+            assert both.p >= alone.p - 1e-12
+            assert both.low <= alone.low + 1e-9
+            assert both.high >= alone.high - 1e-9
+            raised += both.p > 1.01 * alone.p
+    assert raised > 0 or max(errors) < 1e-3, "an error that matters makes results less sure"
+
+
 def test_before_version_5_the_error_of_shared_samples_is_added():
     def runs(version, error):
         sides = gan(distance=around(1.0, 0.001)) + wgan(distance=around(1.3, 0.001, 1))

@@ -284,7 +284,44 @@ def test_the_values_of_both_sides_are_counted():
 def test_the_ratio_is_that_of_the_first_group_to_the_second():
     (part, *_) = judged("wgan", critics(30, 4)).parts
     assert part.outcome.estimate == pytest.approx(10, rel=0.1)
-    assert part.sentence.startswith("Fd/digits-cnn: wgan ")
+    assert part.sentence.startswith("fd/digits-cnn: wgan ")
+
+
+def extrapolated(factors: tuple[float, float]) -> list[Run]:
+    """Return a GAN and a WGAN whose extrapolated distances are the plain ones times these factors."""
+    runs = gan(distance=around(3)) + wgan(distance=around(9, salt=1))
+    for run in runs:
+        factor = factors[run.record.model == "wgan"]
+        value = factor * run.record.metrics[DISTANCE].value
+        run.record.metrics["fd_inf/digits-cnn"] = Metric(value, "1", "estimate", n=100)
+    return runs
+
+
+def test_the_extrapolated_distance_decides_where_all_runs_have_it():
+    part = judged("wgan", extrapolated((1, 1 / 9))).parts[0]
+    assert part.sentence.startswith("fd_inf/digits-cnn: wgan 0.981 ± ")
+    assert part.verdict == REFUTED, "by the plain distance it would be supported"
+    assert part.outcome.estimate == pytest.approx(1 / 3, rel=0.1)
+
+
+def test_the_plain_distance_decides_where_a_run_lacks_the_extrapolated_one_or_has_it_below_zero():
+    without = extrapolated((1, 1 / 9))
+    del without[0].record.metrics["fd_inf/digits-cnn"]
+    negative = extrapolated((1, 1 / 9))
+    negative[-1].record.metrics["fd_inf/digits-cnn"].value = -0.1
+    unsampled = extrapolated((1, 1 / 9))
+    unsampled[0].record.metrics["fd_inf/digits-cnn"].value = None
+    for runs in (without, negative, unsampled):
+        part = judged("wgan", runs).parts[0]
+        assert part.sentence.startswith("fd/digits-cnn: wgan 8.83 ± ")
+        assert part.verdict == SUPPORTED
+
+
+def test_a_run_without_any_distance_leaves_the_extrapolated_one_deciding():
+    runs = extrapolated((1, 1 / 9)) + wgan(seeds=4, status="diverged")[3:] + gan(seeds=4)[3:]
+    part = judged("wgan", runs).parts[0]
+    assert part.sentence.startswith("fd_inf/digits-cnn: wgan")
+    assert "Failed runs of wgan: 1 of 4" in part.sentence
 
 
 def test_what_two_trainings_cost_is_reported_beside():

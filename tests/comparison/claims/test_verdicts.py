@@ -13,6 +13,7 @@ from simulated_runs import DISTANCE, around, gan, judged, wgan
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims import render
+from zoo.comparison.claims.robustness import Alternative, variants
 from zoo.comparison.claims.verdict import (
     EQUIVALENT,
     REFUTED,
@@ -186,6 +187,48 @@ def test_the_variants_of_a_distance_hold_other_measures():
         "coverage/x": 0,
         "kid/x": 1,
     }, "the WGAN is the better one by this coverage"
+
+
+SEEDS = (0, 1, 2, 3, 4)
+
+
+def by_seed(values, seeds=SEEDS):
+    return dict(zip(seeds, values, strict=True))
+
+
+def test_the_variants_of_a_paired_test_are_paired():
+    """Seeds differ far more than the two sides of a seed, and the sides have their seeds in other orders."""
+    a, b = by_seed([1.0, 2.1, 3.9, 8.3, 15.8]), by_seed([21.0, 10.2, 5.1, 2.6, 1.4], SEEDS[::-1])
+    other = Alternative(
+        "kid/x",
+        by_seed([0.1, 0.2, 0.4, 0.8], SEEDS[:4]),
+        by_seed([1.9, 0.9, 0.5, 0.3], SEEDS[:0:-1]),
+        "lower",
+    )
+    sides = [a[seed] for seed in SEEDS], [b[seed] for seed in SEEDS]
+    found: dict[str, list[Outcome]] = {}
+    for variant in variants(a, b, "lower", (0.0, 0.0), paired=True, alternatives=[other]):
+        found.setdefault(variant.name, []).append(variant.outcome)
+    assert found.keys() == {"raw values", "a seed left out", "unpaired", "ranks", "kid/x"}
+    assert found["raw values"] == [tests.paired(*sides)]
+    assert found["a seed left out"] == [
+        tests.ratio(tests.paired, *([side[seed] for seed in SEEDS if seed != out] for side in sides))
+        for out in SEEDS
+    ]
+    assert found["unpaired"] == [tests.ratio(tests.welch, *sides)]
+    assert found["kid/x"] == [tests.paired([0.2, 0.4, 0.8], [0.3, 0.5, 0.9])], "the seeds that both have"
+    assert all(outcome.significant for outcome in found["a seed left out"])
+    assert not found["unpaired"][0].significant
+
+
+def test_the_variants_of_a_test_of_two_groups_leave_out_a_seed_a_side():
+    a, b = by_seed([1.0, 2.0, 3.0], SEEDS[:3]), by_seed([5.0, 9.0, 7.0], SEEDS[:3])
+    found = [(one.name, one.outcome) for one in variants(a, b, "lower", (0.0, 0.0))]
+    left_out = [outcome for name, outcome in found if name == "a seed left out"]
+    assert len(left_out) == 9
+    assert left_out[0] == tests.ratio(tests.welch, [2.0, 3.0], [9.0, 7.0])
+    assert ("pairs by seed", tests.ratio(tests.paired, [1.0, 2.0, 3.0], [5.0, 9.0, 7.0])) in found
+    assert "unpaired" not in dict(found)
 
 
 def test_a_ledger_without_any_truth_rarely_decides_anything():

@@ -29,6 +29,7 @@ class Measure:
         factor: from the quantity's unit to this one.
         worst: what a run counts as whose training or sampling failed, infinity of the worse sign; None: such
             a run has no value.
+        in_words: whether the name is made of words; False: it is a metric's, whose letters stay as they are.
     """
 
     quantity: Quantity | None
@@ -36,6 +37,7 @@ class Measure:
     unit: str = ""
     factor: float = 1.0
     worst: float | None = None
+    in_words: bool = True
 
     def of(self, group: Group) -> list[float]:
         """Return the values of a group's finished runs."""
@@ -52,8 +54,8 @@ class Measure:
 
     @property
     def heading(self) -> str:
-        """The name as a sentence begins with it."""
-        return self.name.capitalize() if self.name.islower() else self.name
+        """The name as a sentence begins with it: ``Latency of one sample``, but ``fd/digits-cnn``."""
+        return self.name[:1].upper() + self.name[1:] if self.in_words else self.name
 
     @property
     def axis(self) -> str:
@@ -86,8 +88,8 @@ def distance_of(study: Study) -> Measure:
         (one is None) == (other is None) and (other is None or other > 0) for one, other in pairs
     )
     if unbiased != name and extrapolated:
-        return Measure(metric_value(unbiased), unbiased, worst=math.inf)
-    return Measure(study.quality, name, worst=math.inf)
+        return Measure(metric_value(unbiased), unbiased, worst=math.inf, in_words=False)
+    return Measure(study.quality, name, worst=math.inf, in_words=False)
 
 
 def validated_distance(run: Run) -> float | None:
