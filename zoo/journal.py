@@ -101,7 +101,7 @@ class Journal:
             ZooError: a wrong setting of the pruner; or as for the class.
         """
         make_pruner(pruner)
-        if not file.exists() or b"\n" not in file.read_bytes():
+        if not is_begun(file):
             optuna = import_optuna()
             optuna.create_study(storage=_storage(file), study_name=name, direction="minimize")
         journal = cls(file, name)
@@ -215,6 +215,11 @@ def make_pruner(settings: Mapping[str, Any]) -> Any:
             f"The pruner {name} cannot be set up ({' '.join(str(error).split()).rstrip('.')}); change "
             "search.pruner."
         ) from error
+
+
+def is_begun(file: Path) -> bool:
+    """Return whether there is a journal with a search in it: its first line is whole."""
+    return file.exists() and b"\n" in file.read_bytes()
 
 
 def _storage(file: Path) -> Any:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+from functools import partial
 
 import pytest
+from forks import Fork
 
 from zoo.errors import ZooError
-from zoo.record import Cost, Metric, Record, Sampling, read, write_atomic
+from zoo.record import Cost, Metric, Record, Sampling, read, remove_unfinished, write_atomic
 
 
 def example(**changes) -> Record:
@@ -49,6 +53,25 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         write_atomic(target, "new")
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_killed_writers_left_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+
+    def killed(name):
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        write_atomic(tmp_path / name, "half")
+
+    kept = ["record.json", ".lock", ".recordings", ".mine.record.json.x", "checkpoints/last.ckpt"]
+    for name in [*kept, ".progress.json", "checkpoints/.last.ckpt", "checkpoints/.best.ckpt"]:
+        (tmp_path / name).write_text("whole")
+    for name in ("record.json", "samples.npz", "attempts.json"):
+        assert Fork(partial(killed, name)).wait() == -signal.SIGKILL
+        assert list(tmp_path.glob(f".{name}.*"))
+    remove_unfinished(tmp_path)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == set(kept)
+    assert (tmp_path / "record.json").read_text() == "whole"
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,8 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, nam
         with pytest.raises(KeyboardInterrupt):
             run(config, tmp_path / "cut")
     assert last(tmp_path / "cut")["zoo"]["updates"] == 3
+    unfinished = tmp_path / "cut/.record.json.ab12cd34"  # of a process that was killed while it wrote
+    unfinished.touch()
     torch.manual_seed(99)  # a new process has another random state
     loads, load = [], torch.load
 
@@ -99,6 +101,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, nam
         patch.setattr(TrainingModule, "average_weights", look)
         record = run(config, tmp_path / "cut")
     assert (record.status, record.stability.resumed_at) == ("finished", 3)
+    assert not unfinished.exists()
     one, two = last(tmp_path / "whole"), last(tmp_path / "cut")
     assert one["zoo"]["weights"] == "ema"
     for part in ("state_dict", "optimizer_states"):

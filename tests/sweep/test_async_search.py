@@ -21,7 +21,7 @@ from zoo.config.overrides import split
 from zoo.errors import ZooError
 from zoo.journal import Journal, make_pruner
 from zoo.locks import lock
-from zoo.record import Record, read, write_atomic
+from zoo.record import Record, read, remove_unfinished, write_atomic
 from zoo.sweep import plan_sweep
 from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.launcher import Local
@@ -55,6 +55,7 @@ class Toys(Local):
         def job():
             os.setsid()
             with lock(directory):
+                remove_unfinished(directory)
                 if (directory / "record.json").exists() and read(directory).status != "failed":
                     return 0
                 return toy_run(settings, directory, self.pause, self.status)
@@ -249,6 +250,15 @@ def test_a_search_begun_anew_makes_every_run_again(tmp_path):
 def search_of(place, **settings):
     settings = {"trials": 5, "mode": "async", "space": {"x": {"low": 0.0, "high": 1.0}}} | settings
     return AsyncSearch(SearchSettings(**settings), ["model=maf"], place)
+
+
+def test_a_journal_that_another_sweep_has_only_begun_is_neither_written_nor_an_error(tmp_path):
+    search = search_of(tmp_path)
+    search.path.mkdir()
+    search.file.write_bytes(b'{"op_code"')
+    search.check()
+    assert search.known() == []
+    assert search.file.read_bytes() == b'{"op_code"'
 
 
 def test_a_trial_of_a_dead_sweep_is_taken_over_and_one_of_a_living_sweep_is_not(tmp_path):

@@ -20,6 +20,7 @@ from zoo.record.files import (
     SAMPLES,
     TIMING,
     clear,
+    remove_unfinished,
     write_atomic,
 )
 from zoo.record.meaning import digest, meaning
@@ -84,5 +85,6 @@ __all__ = [
     "meaning",
     "read",
     "read_rows",
+    "remove_unfinished",
     "write_atomic",
 ]

@@ -64,3 +64,16 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
         Path(temporary).unlink(missing_ok=True)
         raise
     return path
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove the temporary files that killed processes have left in a run's directory.
+
+    The caller holds the run's lock, so that no process is writing one of them. Other files stay.
+    """
+    for name in _RESULTS:
+        for temporary in directory.glob(f".{name}.*"):
+            temporary.unlink(missing_ok=True)
+    (directory / f".{PROGRESS}").unlink(missing_ok=True)
+    for name in (LAST, BEST):
+        (directory / CHECKPOINTS / f".{name}").unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from zoo.record import (
     Sampling,
     meaning,
     read,
+    remove_unfinished,
 )
 from zoo.running.artifacts import write_arrays, write_samples
 from zoo.running.check import check_run
@@ -148,6 +149,7 @@ def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
     overrides = [*origin.overrides, *changes]
     find_own_modules()
     with lock(directory):
+        remove_unfinished(directory)
         config = compose_run(overrides)
         spec = RunSpec.of(config)
         if not _trained(record, directory, spec):

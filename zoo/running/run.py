@@ -40,6 +40,7 @@ from zoo.record import (
     Record,
     clear,
     read,
+    remove_unfinished,
     write_atomic,
 )
 from zoo.running.check import check_model_given, check_run, check_section
@@ -74,6 +75,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
     before = _modified(directory)
     try:
         with lock(directory):
+            if is_first_rank():
+                remove_unfinished(directory)
             _refuse_another(spec, directory)
             # A failed run is repeated, unless another process has done so while this one waited for the lock.
             repeated = _modified(directory) == before

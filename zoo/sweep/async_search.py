@@ -21,7 +21,7 @@ from typing import Any
 from zoo.config.identity import is_part_of_identity
 from zoo.config.overrides import quote_path, split
 from zoo.errors import ZooError
-from zoo.journal import JOURNAL, Journal, make_pruner
+from zoo.journal import JOURNAL, Journal, is_begun, make_pruner
 from zoo.locks import LOCK, exclusive, is_locked
 from zoo.sweep.search import BaseSearch, describe_best
 from zoo.sweep.space import Known, Trial, decode, distributions, encode, propose
@@ -52,19 +52,19 @@ class AsyncSearch(BaseSearch):
         return self.path / JOURNAL
 
     def check(self) -> None:
-        """Check the pruner, and the journal if there is one.
+        """Check the pruner, and the journal if there is one; nothing is written.
 
         Raises:
             ZooError: Optuna is not installed, a setting of the pruner is wrong, the journal is that of
                 another search, or it is damaged.
         """
         make_pruner(self.settings.pruning)
-        if self.file.exists():
-            self._open()
+        if is_begun(self.file):
+            Journal(self.file, self.signature)
 
     def known(self) -> list[Any]:
         """Return the trials of the journal, if there is one; nothing is written."""
-        return Journal(self.file, self.signature).trials() if self.file.exists() else []
+        return Journal(self.file, self.signature).trials() if is_begun(self.file) else []
 
     @contextmanager
     def taking_part(self, retry: Callable[[str], bool], anew: bool) -> Iterator[None]:
