@@ -42,8 +42,19 @@ def test_no_survivor_is_an_answer_too(capsys) -> None:
 def test_json_has_the_whole_answer(capsys) -> None:
     assert main(["recommend", RESULTS, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["cards"][0]["name"] == "flow_matching"
-    assert len(answer["cards"]) + len(answer["excluded"]) == 10
+    (block,) = answer["blocks"]
+    assert block["cards"][0]["name"] == "flow_matching"
+    assert len(block["cards"]) + len(answer["excluded"]) == 10
+
+
+def test_each_kind_of_likelihood_has_a_block_of_its_own(capsys) -> None:
+    assert main(["recommend", RESULTS, "--density", "1", "--fidelity", "0"]) == 0
+    text = capsys.readouterr().out
+    headings = ["Exact likelihood", "Exact for the dequantised", "A bound of", "An estimate of"]
+    places = [text.index(f"\n{heading}") for heading in headings]
+    assert places == sorted(places)
+    assert text.count("How sure: ") == 4
+    assert "lost 0 of 1 run, 95 % interval 0 to 98 %" in text
 
 
 def test_a_mistake_is_one_sentence(capsys) -> None:

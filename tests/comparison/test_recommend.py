@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
 
 import pytest
-from fake_records import nine, save, write
+from fake_records import nine, save, write, write_toy
 
-from zoo.comparison.collect import collect
+from zoo.comparison.collect import collect, fingerprint
 from zoo.comparison.groups import rankings
 from zoo.comparison.guards import broken, key_of
+from zoo.comparison.metrics import kind_of
 from zoo.comparison.quantities import BITS_PER_DIM
 from zoo.comparison.recommend import Answer, Constraints, recommend
+from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.studies import Study, studies
 from zoo.config import compose_run, identify
 from zoo.config.declared import data_kinds
 from zoo.errors import ZooError
 from zoo.kinds import DataKind
-from zoo.record import DataDescription
+from zoo.record import DataDescription, Metric
 from zoo.sweep import plan_sweep
 from zoo.sweep.check import check_jobs
 
@@ -47,6 +50,11 @@ def latency(quickstart: list[Study], model: str) -> float:
 
 def reasons(answer: Answer, name: str) -> str:
     return "; ".join(r.text for one in answer.excluded if one.name == name for r in one.reasons)
+
+
+def certainty(answer: Answer) -> str:
+    (block,) = answer.blocks
+    return block.certainty
 
 
 def seeds(root: Path, model: str, family: str = "flow", fd: float = 3.0, **settings) -> None:
@@ -89,7 +97,7 @@ def test_a_model_that_another_is_better_than_in_all_is_out(quickstart: list[Stud
 
 def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(latency=0.001))
-    assert "no ranks" in answer.certainty
+    assert "no ranks" in certainty(answer)
     (command,) = [command for what, command in answer.unmeasured if what == "gan: fewer than 3 seeds"]
     overrides = shlex.split(command)[3:]
     assert command == f"zoo train -m {' '.join(overrides)}"
@@ -101,10 +109,10 @@ def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]
 
 def test_one_seed_without_an_error_is_not_called_sure() -> None:
     toys = collect([RESULTS / "toys/records"])[0]
-    answer = recommend(toys, Constraints(likelihood="exact", latency=0.010, data="8gaussians"))
+    answer = recommend(toys, Constraints(latency=0.010, data="8gaussians", fidelity=1, density=0))
     (card, *_) = answer.cards
     assert (card.seeds, card.error_known, card.why.endswith("whose error is not known")) == (1, False, True)
-    assert answer.certainty.startswith("Not at all: ")
+    assert certainty(answer).startswith("Not at all: ")
 
 
 def test_a_likelihood_that_some_seeds_break_is_no_answer(tmp_path: Path) -> None:
@@ -126,7 +134,7 @@ def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
     answer = recommend(claims)
     assert {"stylegan", "flow_matching", "diffusion"} <= set(names(answer))
     assert all("tied" in card.why for card in answer.cards if card.name != "vae (lr 0.008)")
-    assert "cannot tell" in answer.certainty
+    assert "cannot tell" in certainty(answer)
 
 
 def test_collapsed_gans_are_never_the_fastest_answer(claims: list[Study]) -> None:
@@ -153,10 +161,47 @@ def test_the_nearest_constraint_to_relax_lets_its_model_in(quickstart: list[Stud
 
 def test_likelihoods_of_different_kinds_are_never_ranked_against_each_other(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(fidelity=0, density=1))
-    kinds = {card.numbers["bits_per_dim"].kind for card in answer.cards}
-    assert len(kinds) == 1
-    assert "another kind" in reasons(answer, "vae")
-    assert not answer.relaxations
+    assert [block.kind for block in answer.blocks] == ["exact", "exact†", "lower bound", "estimate"]
+    for block in answer.blocks:
+        assert {card.numbers["bits_per_dim"].kind for card in block.cards} == {block.kind}
+        assert sum(card.on_top for card in block.cards) == pytest.approx(1, abs=0.05)
+    assert [card.name for card in answer.blocks[2].cards] == ["vae"]
+    assert reasons(answer, "gan") == "it defines no likelihood"
+    for one in answer.excluded:  # nobody is out because of a model of another kind
+        kinds = {run.record.model: kind_of(run.record.metrics["bits_per_dim"]) for run in quickstart[0].runs}
+        better = next((r.text.split()[0] for r in one.reasons if r.constraint == "dominated"), one.model)
+        assert kinds[better] == kinds[one.model]
+
+
+def test_a_relaxed_limit_is_told_of_each_kind_that_has_no_answer_yet(tmp_path: Path) -> None:
+    for model, kind, latency in (("maf", "exact", 0.01), ("vae", "lower bound", 0.1), ("glow", "exact", 0.1)):
+        for seed in range(3):
+            write(tmp_path, model, "flow", kind, 1.9 + 0.01 * seed, seed, latency=latency)
+    (relaxed,) = recommend(collect([tmp_path])[0], Constraints(density=1, latency=0.02)).relaxations
+    assert relaxed.name == "vae", "glow would come in behind maf, which is of its kind"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "decides"),
+    [
+        (Constraints(), "kl"),
+        (Constraints(fidelity=1, density=0), "energy_distance"),
+        (Constraints(fidelity=0, density=1), "kl"),
+    ],
+)
+def test_known_densities_decide_by_the_divergence_unless_asked_otherwise(constraints, decides) -> None:
+    toys = collect([RESULTS / "toys/records"])[0]
+    answer = recommend(toys, dataclasses.replace(constraints, data="moons"))
+    assert answer.criteria == decides
+    kinds = [block.kind for block in answer.blocks]
+    assert kinds == (["exact", "estimate"] if decides == "kl" else [""])
+    said = "The density of moons is known: what decides is the divergence from it (kl)"
+    assert any(note.startswith(said) for note in answer.notes) == (constraints == Constraints())
+
+
+def test_the_rate_that_old_records_call_kl_is_no_divergence(tmp_path: Path) -> None:
+    write_toy(tmp_path, "vae", 5.0, direction="none")
+    assert recommend(collect([tmp_path])[0]).criteria == "energy_distance"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +214,13 @@ def test_likelihoods_of_different_kinds_are_never_ranked_against_each_other(quic
         ({"memory": 1e9}, "slow", "its memory was not measured"),
         ({"invertible": True}, "slow", "no inverse of its latents was measured"),
         ({"conditional": True}, "slow", "it was trained without labels"),
-        ({"lost": 0.1}, "lossy", "1 of its 6 runs did not finish"),
+        ({"checkpoint": True}, "slow", "no trained weights lie beside its records"),
+        (
+            {"dimension": 64, "data": "digits"},
+            "slow",
+            "its records do not say how many dimensions the data have",
+        ),
+        ({"lost": 0.1}, "lossy", "lost 1 of its 6 runs (1 diverged)"),
     ],
 )
 def test_each_constraint_excludes_with_its_reason(
@@ -198,12 +249,71 @@ def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:
         collect([tmp_path])[0], Constraints(dimension=3072), models={"glow": "any", "iaf": "any"}
     )
     (note,) = answer.notes
-    assert note.startswith("Nothing was measured at 3,072 dimensions; the nearest is digits with 64, and its")
-    assert ("no data of 3,072 dimensions", "zoo sweep families data=NAME seed=0,1,2") in answer.unmeasured
-    assert (
-        "iaf: no finished run on digits",
-        "zoo sweep families data=digits model=iaf seed=0,1,2",
-    ) in answer.unmeasured
+    assert note.startswith("Nothing was measured near 3,072 dimensions: the nearest is digits with 64, more")
+    assert not answer.cards
+    assert reasons(answer, "glow") == "it was measured at 64 dimensions, not near 3,072"
+    assert [one.text for one in answer.relaxations] == [
+        "At 64 dimensions (digits) glow comes in (fd/digits-cnn 3)."
+    ]
+    unknown = ("no data of 3,072 dimensions", "zoo sweep families data=NAME seed=0,1,2")
+    assert answer.unmeasured == (unknown,)
+
+
+@pytest.mark.parametrize(("asked", "chosen"), [(2, "rings"), (3, "rings"), (30, "digits"), (128, "digits")])
+def test_the_nearest_dimension_answers_if_it_is_near(tmp_path: Path, asked: int, chosen: str) -> None:
+    measured = (("glow", "digits", [1, 8, 8]), ("glow", "rings", [2]), ("glow", "moons", [2]))
+    for model, data, shape in (*measured, ("maf", "rings", [2])):
+        record = write(tmp_path, model, "flow", data=data)
+        record.provenance.data = DataDescription(name=data, shape=shape)
+        save(tmp_path, record)
+    answer = recommend(collect([tmp_path])[0], Constraints(dimension=asked))
+    size = {"rings": 2, "digits": 64}[chosen]
+    assert answer.data == chosen
+    near = max(asked, size) <= 2 * min(asked, size)
+    assert bool(answer.cards) == near
+    said = f"Nothing was measured at {asked} dimensions; the nearest is {chosen} with {size}, and its numbers"
+    assert any(note.startswith(said) for note in answer.notes) == (near and asked != size)
+    alike = "Of rings alone; moons also have 2 dimensions."
+    assert (alike in answer.notes) == (chosen == "rings" and near)
+    assert any(what.startswith("no data of") for what, _ in answer.unmeasured) == (asked != size)
+
+
+def test_lost_runs_are_counted_by_how_they_were_lost(tmp_path: Path) -> None:
+    seeds(tmp_path, "glow")
+    seeds(tmp_path, "maf")
+    write(tmp_path, "glow", "flow", fd=500.0, seed=5)
+    record = write(tmp_path, "glow", "flow", seed=6)
+    record.metrics["recall/digits-cnn"] = Metric(0.01, "1", direction="higher")
+    save(tmp_path, record)
+    record = write(tmp_path, "glow", "flow", seed=7)
+    record.metrics["fd/digits-cnn"].value = None
+    record.metrics["fd/digits-cnn"].reason = "All samples are the same."
+    save(tmp_path, record)
+    write(tmp_path, "glow", "flow", status="diverged", seed=8)
+    write(tmp_path, "glow", "flow", status="failed", seed=9)
+    (study,) = studies(collect([tmp_path])[0])
+    lost = lost_of(study, *study.of("glow"))
+    assert (lost.diverged, lost.failed, lost.collapsed, lost.runs) == (1, 2, 2, 10)
+    assert lost.text == "lost 5 of 10 runs (1 diverged, 2 failed, 2 collapsed), 95 % interval 19 to 81 %"
+
+
+def test_weights_at_hand_are_those_that_lie_beside_the_record(tmp_path: Path) -> None:
+    seeds(tmp_path, "glow")
+    seeds(tmp_path, "maf")
+    for run in collect([tmp_path])[0]:
+        run.record.provenance.checkpoint = "checkpoints/best.ckpt"
+        directory = save(tmp_path, run.record)
+        if run.record.model == "maf" and run.record.seed == 3:
+            (directory / "checkpoints").mkdir()
+            (directory / "checkpoints/best.ckpt").touch()
+    runs = collect([tmp_path])[0]
+    answer = recommend(runs, Constraints(checkpoint=True))
+    assert [(card.name, card.checkpoint) for card in answer.cards] == [("maf", "checkpoints/best.ckpt")]
+    assert reasons(answer, "glow") == "no trained weights lie beside its records"
+    before = fingerprint(runs)
+    (run,) = [run for run in runs if run.checkpoint]
+    (run.directory / run.checkpoint).unlink()
+    assert fingerprint(runs) != before, "a page that says otherwise is made again"
 
 
 def test_only_models_that_can_be_made_for_the_data_are_called_unmeasured(quickstart: list[Study]) -> None:
@@ -262,6 +372,8 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
         recommend(runs, Constraints(data="nowhere"))
     with pytest.raises(ZooError, match="weights"):
         recommend(runs, Constraints(fidelity=0))
+    with pytest.raises(ZooError, match="at least one dimension; got 0"):
+        recommend(runs, Constraints(dimension=0))
     with pytest.raises(ZooError, match="likelihood is one of"):
         recommend(runs, Constraints(likelihood="some"))  # type: ignore[arg-type]
 

@@ -141,19 +141,27 @@ def _add_recommend(add: Add) -> None:
     limits.add_argument("--training", type=units.duration, metavar="TIME", help="device time, at most (2h)")
     limits.add_argument("--memory", type=units.memory, metavar="SIZE", help="of training, at most (4GB)")
     limits.add_argument("--parameters", type=units.count, metavar="N", help="at most (2M)")
-    limits.add_argument("--lost", type=float, metavar="SHARE", help="runs that did not finish, at most (0.1)")
+    limits.add_argument(
+        "--lost", type=float, metavar="SHARE", help="runs that diverged, failed or collapsed, at most (0.1)"
+    )
     limits.add_argument("--invertible", action="store_true", help="latents with a measured inverse")
     limits.add_argument("--conditional", action="store_true", help="conditioned on labels")
+    limits.add_argument("--checkpoint", action="store_true", help="trained weights beside a record")
     which = parser.add_argument_group("data")
     which.add_argument("--data", metavar="NAME", help="data set (the one with most runs)")
     which.add_argument(
-        "--dimension", type=int, metavar="D", help="or the measured data nearest to D dimensions"
+        "--dimension",
+        type=int,
+        metavar="D",
+        help="of the data: the nearest measured ones, if within a factor of 2",
     )
     weights = parser.add_argument_group("weights of what decides")
-    weights.add_argument("--fidelity", type=float, default=1.0, metavar="W", help="distance to the data (1)")
+    weights.add_argument(
+        "--fidelity", type=float, metavar="W", help="distance to the data (1; 0 where their density is known)"
+    )
     weights.add_argument("--coverage", type=float, default=0.0, metavar="W", help="recall of the data (0)")
     weights.add_argument(
-        "--density", type=float, default=0.0, metavar="W", help="likelihood, of one kind (0)"
+        "--density", type=float, metavar="W", help="likelihood, a block a kind (0; 1 where density is known)"
     )
     parser.add_argument("--all", action="store_true", help="list every configuration that is out")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")

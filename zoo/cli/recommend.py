@@ -14,6 +14,7 @@ from rich.text import Text
 from zoo.comparison.collect import gather
 from zoo.comparison.recommend import (
     Answer,
+    Block,
     Card,
     Constraints,
     Excluded,
@@ -30,6 +31,12 @@ _LIKELIHOODS = {
     "exact": "exact likelihood",
     "bound": "a guaranteed bound of the likelihood",
     "estimate": "an estimate of the likelihood",
+}
+_KINDS = {  # the headings of blocks: kinds of likelihood are not ranked against each other
+    "exact": "Exact likelihood",
+    "exact†": "Exact for the dequantised density (†), a bound for the integers",
+    "lower bound": "A bound of the likelihood (≤)",
+    "estimate": "An estimate of the likelihood (≈)",
 }
 SHOWN = 12  # largest number of excluded models without --all
 NUMBERS = ("latency", "throughput", "training", "memory", "parameters")
@@ -78,10 +85,8 @@ class _Report:
         self.line(f"{answer.data}: {constraints}; decided by {answer.criteria}", style="bold")
         for note in answer.notes:
             self.line(note, style="yellow")
-        for place, card in enumerate(answer.cards, 1):
-            self.card(place, card)
-        self.heading("How sure")
-        self.line(answer.certainty, 2)
+        for block in answer.blocks:
+            self.block(block)
         self.excluded(answer, everything)
         if answer.relaxations:
             self.heading("What would change it")
@@ -93,21 +98,34 @@ class _Report:
                 self.line(what, 2)
                 self.command(command, 4)
 
+    def block(self, block: Block) -> None:
+        """Print the answers that are ranked together, and how sure their order is."""
+        if block.kind:
+            self.heading(_KINDS[block.kind])
+        for place, card in enumerate(block.cards, 1):
+            self.card(place, card)
+        if block.kind:
+            self.console.print()
+            self.line(f"How sure: {block.certainty}", 2)
+        else:
+            self.heading("How sure")
+            self.line(block.certainty, 2)
+
     def card(self, place: int, card: Card) -> None:
         self.console.print()
         letters = f"  [{card.letters}]" if card.letters else ""
         self.line(f"{place}. {card.name}  ({card.family}){letters}", style="bold green")
         self.line(card.why, 3)
         self.line(" · ".join(_numbers(card)), 3)
-        lost = f", {card.lost} lost" if card.lost else ""
         top = f"best in {card.on_top:.0%} of draws; " if card.error_known else ""
         seen = f", {card.images_seen:,.0f} images seen" if card.images_seen is not None else ""
         self.line(
-            f"{top}{card.seeds} seed{'s' * (card.seeds != 1)}{lost}; tried "
+            f"{top}{card.seeds} seed{'s' * (card.seeds != 1)}; tried "
             f"{card.tried[0]} configuration{'s' * (card.tried[0] != 1)} of the model, {card.tried[1]} of its "
             f"family{seen}",
             3, "dim",
         )  # fmt: skip
+        self.line(card.lost.text + (f"; weights in {card.checkpoint}" if card.checkpoint else ""), 3, "dim")
         command = card.command or "its record has no command; make the run again to get one"
         self.command(command, 3)
 
@@ -144,6 +162,9 @@ def _constraints_text(constraints: Constraints) -> str:
         if (limit := getattr(constraints, name)) is not None:
             parts.append(f"{word} {limit_text(name, limit)}")
     parts += ["invertible latents"] * constraints.invertible + ["labels"] * constraints.conditional
+    parts += ["trained weights at hand"] * constraints.checkpoint
+    if constraints.dimension is not None:
+        parts.append(f"data of about {constraints.dimension:,} dimensions")
     return ", ".join(parts)
 
 

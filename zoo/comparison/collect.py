@@ -62,6 +62,12 @@ class Run:
         self.name = self.name or self.record.model
         self.data = self.data or self.record.data
 
+    @property
+    def checkpoint(self) -> str:
+        """The judged weights, below the directory; empty where they do not lie beside the record."""
+        name = self.record.provenance.checkpoint
+        return name if name and (self.directory / name).is_file() else ""
+
     def curves(self, axis: str = "updates") -> dict[str, list[tuple[float, float]]]:
         """Return ``{name: [(updates, value), ...]}``, or against another axis; empty without curves."""
         return curves(self.directory, axis)
@@ -260,6 +266,7 @@ def fingerprint(runs: Sequence[Run]) -> str:
                 digest.update((run.directory / name).read_bytes())
             except FileNotFoundError:
                 digest.update(b"-")
+        digest.update(run.checkpoint.encode())
     return digest.hexdigest()
 
 

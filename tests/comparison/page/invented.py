@@ -10,6 +10,7 @@ from zoo.comparison import claims, page
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.page.runs import Published
 from zoo.comparison.tables import build
+from zoo.record import DataDescription
 
 HOSTILE = '<img src=x onerror="window.hit=1">&amp;\'|`'
 
@@ -24,9 +25,14 @@ def records(root: Path) -> Path:
         record.provenance.config = {"seed": seed, "training": {"lr": 0.01}}
         save(root, record)
     write(root, "maf", "flow", status="diverged", seed=3)
+    for run in gathered(root):  # the dimension of the data is known
+        run.record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+        save(root, run.record)
     for data, shift in (("rings", 0.0), ("moons", 0.1)):
-        write_toy(root, "maf", 0.02 + shift, data)
-        write_toy(root, "realnvp", 0.05 + shift, data)
+        for model, away in (("maf", 0.02), ("realnvp", 0.05)):
+            record = write_toy(root, model, away + shift, data)
+            record.provenance.data = DataDescription(name=data, shape=[2])
+            save(root, record)
     return root
 
 

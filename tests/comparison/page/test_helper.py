@@ -29,14 +29,25 @@ QUESTIONS = [
     Constraints(invertible=True),
     Constraints(conditional=True),
     Constraints(fidelity=0.0, density=1.0),
+    Constraints(fidelity=0.0, density=1.0, latency=0.005),
+    Constraints(fidelity=1.0, density=0.5),
+    Constraints(dimension=64),
+    Constraints(dimension=100),
+    Constraints(dimension=3072),
+    Constraints(checkpoint=True),
+    Constraints(lost=0.1, latency=0.02),
     Constraints(fidelity=1.0, coverage=1.0),
 ]
 BY_RECALL = Constraints(fidelity=0.0, coverage=1.0, likelihood="exact")  # the invented runs have no recall
 CASES = [(records, one) for records in ("invented", "quickstart") for one in QUESTIONS]
+CASES += [("toys", one) for one in (Constraints(), Constraints(fidelity=1.0), Constraints(latency=0.02))]
 CASES.append(("quickstart", BY_RECALL))
 ASK = """(asked => {
   const answer = zoo.decide(zoo.current(), asked);
   return {
+    blocks: answer.blocks.map(b => [b.kind, b.cards.map(c => c.row.name)]),
+    lost: answer.cards.map(c => zoo.current().helper.rows[c.row.index].lost.text),
+    notes: answer.notes,
     cards: answer.cards.map(c => [c.row.name, c.onTop, c.onFront, c.letters, c.why, c.tried]),
     excluded: answer.excluded.map(one => [one.row.name, one.reasons.map(r => [r.constraint, r.text])]),
     criteria: answer.criteria,
@@ -55,7 +66,8 @@ def asked(request, browser, page, tmp_path_factory):
     if request.param == "invented":
         file, root = page, page.parent / "runs"
     else:
-        root, file = QUICKSTART, tmp_path_factory.mktemp("quickstart") / "index.html"
+        root = QUICKSTART.parents[1] / request.param / "records"
+        file = tmp_path_factory.mktemp(request.param) / "index.html"
         file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
     yield studies(gathered(root))[0], tab
@@ -66,7 +78,7 @@ def asked(request, browser, page, tmp_path_factory):
 def test_the_page_says_that_no_record_has_what_decides(asked):
     study, tab = asked
     assert recall_of(study) is None
-    certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(BY_RECALL))}).certainty")
+    certainty = tab.evaluate(f"zoo.decide(zoo.current(), {json.dumps(vars(BY_RECALL))}).blocks[0].certainty")
     assert certainty == "The records have none of the weighted criteria."
     with pytest.raises(ZooError, match="none of the weighted criteria"):
         recommend([study], BY_RECALL)
@@ -75,7 +87,8 @@ def test_the_page_says_that_no_record_has_what_decides(asked):
 @pytest.mark.parametrize(("asked", "constraints"), CASES, indirect=["asked"], ids=repr)
 def test_the_page_and_the_terminal_answer_alike(asked, constraints):
     study, tab = asked
-    answer = recommend([study], dataclasses.replace(constraints, data=study.label), data_kinds())
+    label = None if constraints.dimension else study.label
+    answer = recommend([study], dataclasses.replace(constraints, data=label), data_kinds())
     page_answer = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(constraints))})")
     expected = {card.name: card for card in answer.cards}
     shown = {card[0]: card[1:] for card in page_answer["cards"]}
@@ -98,7 +111,11 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
         page_answer["errors"] == [one.error_known for one in answer.cards] or shown.keys() != expected.keys()
     )
     assert page_answer["relaxations"] == [[one.constraint, one.value, one.text] for one in answer.relaxations]
+    assert page_answer["notes"] == list(answer.notes)
     if shown.keys() == expected.keys():
+        kinds = [(block.kind, {card.name for card in block.cards}) for block in answer.blocks]
+        assert [(kind, set(cards)) for kind, cards in page_answer["blocks"]] == kinds
+        assert sorted(page_answer["lost"]) == sorted(card.lost.text for card in answer.cards)
         assert all(page_answer["errors"]) == all(card.error_known for card in answer.cards)
         assert sorted(map(tuple, page_answer["unmeasured"])) == sorted(answer.unmeasured)
 
@@ -106,6 +123,60 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
 def _clear(top: float, front: float) -> bool:
     """Whether two draws of 2,000 agree that a configuration is an answer."""
     return top > LIKELY + 0.03 or front > FRONT + 0.05
+
+
+def test_the_dimension_chooses_the_data_that_answer(browser, page):
+    tab = browser.open(page)
+    tab.show("helper")
+    tab.evaluate("zoo.set({dimension: '3', prefer: 'quality'}); zoo.idle()")
+    text = tab.evaluate("document.querySelector('#helper-box').textContent")
+    assert "Nothing was measured at 3 dimensions; the nearest is" in text
+    assert tab.evaluate("zoo.current().label") == "digits", "the other views stay"
+    tab.evaluate("document.querySelector('#helper-box .certainty button').click()")
+    assert tab.evaluate("zoo.current().helper.dimension") == 2
+    tab.evaluate("zoo.set({dimension: '3072'}); zoo.idle()")
+    assert tab.evaluate("document.querySelectorAll('#helper-box .card').length") == 0
+    tab.evaluate(
+        "[...document.querySelectorAll('#helper-box button')].find(b => b.textContent === 'relax').click()"
+    )
+    assert tab.evaluate("zoo.state.dimension") == "64"
+    assert tab.evaluate("zoo.idle().then(() => document.querySelectorAll('#helper-box .card').length)") > 0
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_each_kind_has_its_block_and_the_weights_are_free(browser, page):
+    tab = browser.open(page)
+    tab.show("helper")
+    tab.evaluate("zoo.set({prefer: 'likelihood'}); zoo.idle()")
+    headings = tab.evaluate(
+        "[...document.querySelectorAll('#helper-box .together h3')].map(h => h.textContent)"
+    )
+    assert [words.partition(":")[0] for words in headings if ": " in words] == [
+        "exact", "exact†", "≤ bound", "≈ estimate",
+    ]  # fmt: skip
+    kinds = tab.evaluate("zoo.decide(zoo.current(), zoo.constraints()).blocks.map(b => b.kind)")
+    assert kinds == ["exact", "exact†", "lower bound", "estimate"]
+    tab.evaluate("zoo.set({prefer: 'own', fidelity: 2, density: 0})")
+    asked = tab.evaluate("zoo.constraints()")
+    assert (asked["fidelity"], asked["coverage"], asked["density"]) == (2, 0, 0)
+    again = browser.open(tab.evaluate("location.href"))
+    assert again.evaluate("zoo.constraints()") == asked
+    for opened in (tab, again):
+        assert opened.complaints == []
+        opened.close()
+
+
+def test_a_card_tells_the_runs_lost_and_a_limit_on_them_excludes(browser, page):
+    tab = browser.open(page)
+    tab.show("helper")
+    tab.evaluate("zoo.set({lost: '10 %'}); zoo.idle()")
+    assert tab.evaluate("zoo.constraints().lost") == pytest.approx(0.1)
+    answer = tab.evaluate("document.querySelector('#helper-box').textContent")
+    assert "maf: lost 1 of its 4 runs (1 diverged)" in answer
+    card = tab.evaluate("document.querySelector('#helper-box .card').textContent")
+    assert "lost 0 of 3 runs, 95 % interval 0 to 71 %" in card
+    tab.close()
 
 
 def test_an_answer_is_reached_by_the_form_and_kept_in_the_address(browser, page):
@@ -154,6 +225,8 @@ def test_a_limit_that_cannot_be_read_is_said_and_not_dropped(browser, page):
         ("latency", "10", "10 ms"),
         ("parameters", "many", "200k"),
         ("memory", "2 XB", "2 GB"),
+        ("dimension", "2.5", "3072"),
+        ("lost", "5", "10 %"),
     ):
         tab.evaluate(f"zoo.set({json.dumps({field: words})}); zoo.idle()")
         text = tab.evaluate("document.querySelector('#helper-box').textContent")

@@ -11,11 +11,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import collapsed, key_of, recall_of
+from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.page.shorten import rounded, row_id, study_id
-from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, THROUGHPUT, Quantity
-from zoo.comparison.recommend.admission import is_conditional, is_invertible
+from zoo.comparison.quantities import LATENCY, THROUGHPUT, Quantity
+from zoo.comparison.recommend import Constraints
+from zoo.comparison.recommend.admission import checkpoint_of, is_conditional, is_invertible
+from zoo.comparison.recommend.dimension import dimension_of
+from zoo.comparison.recommend.lost import Lost, lost_of
 from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, standard_error
+from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.unmeasured import absent_models, sweep_of_data
 from zoo.comparison.slide import of_study, slide
 from zoo.comparison.studies import Study
@@ -72,8 +76,9 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
         study: the runs.
         models: the kind of data of each model that could be measured, by its name.
     """
-    likelihood = BITS_PER_DIM if any("bits_per_dim" in r.record.metrics for r in study.runs) else NLL
-    criteria = {"fidelity": study.quality, "coverage": recall_of(study), "density": likelihood}
+    question = Question(study, Constraints())
+    likelihood = question.likelihood
+    criteria = {"fidelity": study.quality, "coverage": question.recall, "density": likelihood}
     dead, without_distance = collapsed(study), collapsed(study, factor=math.inf)
     quantities = {**criteria, **LIMITED}
     return {
@@ -83,11 +88,14 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
             else {"name": quantity.name, "direction": quantity.direction, "unit": quantity.unit}
             for name, quantity in criteria.items()
         },
+        "known": question.knows_density,
+        "dimension": dimension_of(study),
         "absent": absent_models(study, models),
         "sweep": sweep_of_data(study),
         "rows": [
             {
                 **_candidate(group, likelihood, quantities),
+                "lost": _lost(lost_of(study, group)),
                 "collapsed": dead.get(key_of(group), ""),
                 "collapsed_apart": without_distance.get(key_of(group), ""),
             }
@@ -109,8 +117,13 @@ def _candidate(group: Group, likelihood: Quantity, quantities: Mapping[str, Quan
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
         "invertible": is_invertible(group),
         "conditional": is_conditional(group),
+        "checkpoint": checkpoint_of(group),
         "images": sum(images) / len(images) if images else None,
     }
+
+
+def _lost(lost: Lost) -> Json:
+    return {"total": lost.total, "runs": lost.runs, "how": lost.how, "text": lost.text}
 
 
 def _exactly(value: float) -> float:

@@ -18,6 +18,7 @@ from zoo.comparison.front import THICKNESS
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
+from zoo.comparison.recommend.dimension import NEAR
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, number, status
 from zoo.comparison.tables.main import briefly_trained
@@ -42,6 +43,7 @@ def facts(
     return {
         "families": list(FAMILIES),
         "thickness": THICKNESS,
+        "near": NEAR,
         "studies": [_study(study, places, strings) for study in studies(runs)],
         "runs": facts_of_runs(runs, strings, published),
         "strings": strings,

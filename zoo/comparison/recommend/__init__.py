@@ -13,6 +13,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.recommend.answer import (
     LIKELIHOOD_LEVELS,
     Answer,
+    Block,
     Card,
     Constraints,
     Excluded,
@@ -20,10 +21,10 @@ from zoo.comparison.recommend.answer import (
     Reason,
     Relaxation,
 )
+from zoo.comparison.recommend.dimension import NEAR, dimension_of, is_near
 from zoo.comparison.recommend.numbers import limit_text, seconds_text
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.shortlist import shortlist
-from zoo.comparison.recommend.unmeasured import dimension_of
 from zoo.comparison.studies import Study, studies
 from zoo.config.places import options
 from zoo.errors import ZooError
@@ -32,6 +33,7 @@ from zoo.kinds import DataKind
 __all__ = [
     "LIKELIHOOD_LEVELS",
     "Answer",
+    "Block",
     "Card",
     "Constraints",
     "Excluded",
@@ -77,10 +79,13 @@ def recommend(
 def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, list[str]]:
     """Return the study that answers, and notes about the choice."""
     weights = (constraints.fidelity, constraints.coverage, constraints.density)
-    if min(weights) < 0 or not any(weights):
+    given = [weight for weight in weights if weight is not None]
+    if min(given) < 0 or (len(given) == len(weights) and not any(given)):
         raise ZooError(
             "The weights of fidelity, coverage and density must not be negative, and one positive."
         )
+    if constraints.dimension is not None and constraints.dimension < 1:
+        raise ZooError(f"Data have at least one dimension; got {constraints.dimension}.")
     if constraints.likelihood not in LIKELIHOOD_LEVELS:
         raise ZooError(
             f"likelihood is one of {', '.join(LIKELIHOOD_LEVELS)}; got '{constraints.likelihood}'."
@@ -96,26 +101,45 @@ def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, li
             raise ZooError(f"No run is on the data set '{constraints.data}'; the records have {known}.{hint}")
         chosen = named[0]
     elif constraints.dimension is not None:
-        judged = [study for study in every if study.quality is not None or not constraints.fidelity]
+        judged = [study for study in every if Question(study, constraints).criteria]
         sized = [(study, dim) for study in judged if (dim := dimension_of(study)) is not None]
         if not sized:
             raise ZooError("No record says how many dimensions its data have; name a data set instead.")
-        goal = math.log(max(constraints.dimension, 1))
+        goal = math.log(constraints.dimension)
         chosen, nearest = min(sized, key=lambda item: abs(math.log(item[1]) - goal))
-        if nearest != constraints.dimension:
-            return chosen, [
-                f"Nothing was measured at {constraints.dimension:,} dimensions; the nearest is "
-                f"{chosen.label} with {nearest:,}, and its numbers are not scaled."
-            ]
+        return chosen, _dimension_notes(chosen, nearest, constraints.dimension, sized)
     else:
         chosen = every[0]
     others = [study.title for study in every if study is not chosen]
     notes = []
-    if others and constraints.data is None and constraints.dimension is None:
-        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-        notes.append(f"Of {chosen.title} alone; the records also have {shown}.")
+    if others and constraints.data is None:
+        notes.append(f"Of {chosen.title} alone; the records also have {_some(others)}.")
     elif any(study.label == chosen.label for study in every if study is not chosen):
         notes.append(
             f"{chosen.title} has most of this data set's runs; others were judged by another protocol."
         )
     return chosen, notes
+
+
+def _dimension_notes(
+    chosen: Study, nearest: int, asked: int, sized: Sequence[tuple[Study, int]]
+) -> list[str]:
+    """Return what to know of data that were chosen as the nearest in dimension."""
+    others = [study.title for study, dimension in sized if dimension == nearest and study is not chosen]
+    alike = [f"Of {chosen.title} alone; {_some(others)} also have {nearest:,} dimensions."] if others else []
+    if nearest == asked:
+        return alike
+    if is_near(nearest, asked):
+        return [
+            f"Nothing was measured at {asked:,} dimensions; the nearest is {chosen.label} with {nearest:,}, "
+            "and its numbers are not scaled.",
+            *alike,
+        ]
+    return [
+        f"Nothing was measured near {asked:,} dimensions: the nearest is {chosen.label} with {nearest:,}, "
+        f"more than {NEAR:g} times away, which says nothing."
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

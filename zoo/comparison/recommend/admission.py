@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import statistics
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.recommend.answer import LIKELIHOOD_LEVELS, Reason
+from zoo.comparison.recommend.dimension import dimension_of, is_near
+from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import LIMITS, limit_text
 from zoo.comparison.recommend.question import Question
 
 KIND_LEVELS = {"estimate": 1, "lower bound": 2, "exact†": 3, "exact": 3}  # places in LIKELIHOOD_LEVELS
+KINDS = ("exact", "exact†", "lower bound", "estimate")
+_SEVERAL = "its seeds' likelihoods are of several kinds"
 _LACKS = {
     "none": "it defines no likelihood",
     "estimate": "its likelihood is an estimate (≈)",
@@ -36,20 +40,16 @@ def candidates(question: Question) -> list[Candidate]:
     return [_candidate(question, group) for group in question.study.ordered]
 
 
-def of_one_kind(question: Question, admitted: list[Candidate]) -> list[Candidate]:
-    """Return the candidates of the most common kind of likelihood, if likelihoods are ranked at all.
+def by_kind(question: Question, admitted: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    """Return the candidates that are ranked together, by the kind of their likelihood.
 
-    The others get the reason why they are out.
+    All are ranked together, under the empty name, unless likelihoods rank them: those of different kinds say
+    different things. Exact ones come first.
     """
-    if not question.constraints.density or not admitted:
-        return admitted
-    counts = Counter(one.kind for one in admitted)
-    kind = max(counts, key=lambda k: (counts[k], KIND_LEVELS.get(k, 0)))
-    for one in admitted:
-        if one.kind != kind:
-            text = f"its likelihood ({one.kind}) is of another kind than the others' ({kind})"
-            one.reasons.append(Reason("density", text))
-    return [one for one in admitted if one.kind == kind]
+    if not question.density_weight:
+        return {"": list(admitted)}
+    kinds = sorted({one.kind for one in admitted}, key=KINDS.index)
+    return {kind: [one for one in admitted if one.kind == kind] for kind in kinds}
 
 
 def is_invertible(group: Group) -> bool:
@@ -59,6 +59,11 @@ def is_invertible(group: Group) -> bool:
         for run in group.finished
         for name, metric in run.record.metrics.items()
     )
+
+
+def checkpoint_of(group: Group) -> str:
+    """Return where trained weights lie, below the directory of their run; empty if none of them is there."""
+    return next((name for run in group.finished if (name := run.checkpoint)), "")
 
 
 def is_conditional(group: Group) -> bool:
@@ -83,9 +88,7 @@ def _reasons(question: Question, one: Candidate) -> list[Reason]:
     if (why := collapsed(question.study).get(one.key)) is not None:
         reasons.append(Reason("collapsed", why))
     if KIND_LEVELS.get(one.kind, 0) < LIKELIHOOD_LEVELS.index(constraints.likelihood):
-        reasons.append(
-            Reason("likelihood", _LACKS.get(one.kind, "its seeds' likelihoods are of several kinds"))
-        )
+        reasons.append(Reason("likelihood", _LACKS.get(one.kind, _SEVERAL)))
     for constraint in LIMITS:
         if (limit := getattr(constraints, constraint)) is not None:
             reasons += _beyond(group, constraint, limit)
@@ -93,15 +96,34 @@ def _reasons(question: Question, one: Candidate) -> list[Reason]:
         reasons.append(Reason("invertible", "no inverse of its latents was measured"))
     if constraints.conditional and not is_conditional(group):
         reasons.append(Reason("conditional", "it was trained without labels"))
-    lost = len(group.runs) - len(group.finished)
-    if constraints.lost is not None and lost > constraints.lost * len(group.runs):
-        text = f"{lost} of its {len(group.runs)} runs did not finish"
-        reasons.append(Reason("lost", text, lost / len(group.runs)))
-    reasons += [
-        Reason("criteria", f"its {quantity.name} was not measured")
-        for _, quantity in question.criteria
-        if not group.values(quantity)
-    ]
+    if constraints.checkpoint and not checkpoint_of(group):
+        reasons.append(Reason("checkpoint", "no trained weights lie beside its records"))
+    lost = lost_of(question.study, group)
+    if constraints.lost is not None and lost.share > constraints.lost:
+        reasons.append(Reason("lost", f"lost {lost.total} of its {lost.runs} runs ({lost.how})", lost.share))
+    reasons += _beside(question)
+    return reasons + _without_criteria(question, one)
+
+
+def _beside(question: Question) -> list[Reason]:
+    """Return the reason why the data of the study say nothing of the dimension that is asked for."""
+    asked, measured = question.constraints.dimension, dimension_of(question.study)
+    if asked is None or (measured is not None and is_near(measured, asked)):
+        return []
+    if measured is None:
+        return [Reason("dimension", "its records do not say how many dimensions the data have")]
+    text = f"it was measured at {measured:,} dimension{'s' * (measured > 1)}, not near {asked:,}"
+    return [Reason("dimension", text, measured)]
+
+
+def _without_criteria(question: Question, one: Candidate) -> list[Reason]:
+    """Return the reasons why a configuration cannot be ranked by what decides."""
+    reasons = []
+    for _, quantity in question.criteria:
+        if quantity == question.likelihood and one.kind not in KINDS:
+            reasons.append(Reason("criteria", _LACKS.get(one.kind, _SEVERAL)))
+        elif not one.group.values(quantity):
+            reasons.append(Reason("criteria", f"its {quantity.name} was not measured"))
     return reasons
 
 

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zoo.comparison.recommend.lost import Lost
+
 Likelihood = Literal["any", "estimate", "bound", "exact"]
 # each is stricter than the one before
 LIKELIHOOD_LEVELS: tuple[Likelihood, ...] = ("any", "estimate", "bound", "exact")
@@ -24,12 +26,16 @@ class Constraints:
         parameters: at most.
         invertible: latents from which the data come back, as measured.
         conditional: conditioned on labels.
-        lost: share of runs that diverged or failed, at most.
+        checkpoint: trained weights that lie beside a record.
+        lost: share of runs that diverged, failed or collapsed, at most.
         data: name or label of the data set; None: the one with most runs.
-        dimension: of the data, if no data set is named: then the nearest measured one is used, with a note.
-        fidelity: weight of the distance between samples and data.
+        dimension: of the data. If no data set is named, the one of the nearest dimension answers; data that
+            are not near (:func:`~zoo.comparison.recommend.dimension.is_near`) say nothing.
+        fidelity: weight of the distance between samples and data; None: 1, or 0 where the density of the data
+            is known.
         coverage: weight of the recall of the data by the samples.
-        density: weight of the likelihood, which ranks models of one kind alone.
+        density: weight of the likelihood, which ranks models of one kind alone; None: 0, or 1 where the
+            density of the data is known, since the divergence from it can then be measured.
     """
 
     likelihood: Likelihood = "any"
@@ -40,12 +46,13 @@ class Constraints:
     parameters: float | None = None
     invertible: bool = False
     conditional: bool = False
+    checkpoint: bool = False
     lost: float | None = None
     data: str | None = None
     dimension: int | None = None
-    fidelity: float = 1.0
+    fidelity: float | None = None
     coverage: float = 0.0
-    density: float = 0.0
+    density: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Card:
         letters: its groups of ties in the first criterion; empty if it is not ranked.
         why: the reason why it is an answer, as a sentence.
         seeds: number of finished runs.
-        lost: number of runs that did not finish.
+        lost: the runs that diverged, failed or collapsed, with the interval of their share.
+        checkpoint: where trained weights lie, below the directory of their run; empty if there are none.
         tried: number of configurations of its model, and of its family, among the records.
         images_seen: by training; None if unknown.
     """
@@ -106,7 +114,8 @@ class Card:
     letters: str
     why: str
     seeds: int
-    lost: int
+    lost: Lost
+    checkpoint: str
     tried: tuple[int, int]
     images_seen: float | None
 
@@ -155,6 +164,21 @@ class Relaxation:
 
 
 @dataclass(frozen=True)
+class Block:
+    """Configurations that are ranked together.
+
+    Attributes:
+        kind: of their likelihoods, if likelihoods rank them; empty otherwise.
+        cards: the answers: possibly the best first, then those that are better at something else.
+        certainty: how sure the order is, in words.
+    """
+
+    kind: str
+    cards: tuple[Card, ...]
+    certainty: str
+
+
+@dataclass(frozen=True)
 class Answer:
     """The reasoned short list.
 
@@ -162,9 +186,8 @@ class Answer:
         data, protocol: of the records used.
         constraints: of the question.
         criteria: the weighted criteria in words.
-        cards: the answers: possibly the best first, then those that are better at something else.
+        blocks: the answers; one block of each kind if likelihoods rank them, else one of all.
         excluded: all others with their reasons.
-        certainty: how sure the order is, in words.
         relaxations: what would change the answer, the nearest first.
         unmeasured: what the records do not hold, each with the command that measures it.
         notes: limits of the answer.
@@ -174,12 +197,16 @@ class Answer:
     protocol: str
     constraints: Constraints
     criteria: str
-    cards: tuple[Card, ...]
+    blocks: tuple[Block, ...]
     excluded: tuple[Excluded, ...]
-    certainty: str
     relaxations: tuple[Relaxation, ...]
     unmeasured: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """The answers of all blocks."""
+        return tuple(card for block in self.blocks for card in block.cards)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the answer as plain values that JSON can hold."""

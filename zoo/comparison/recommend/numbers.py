@@ -19,8 +19,15 @@ def _training_seconds(record: Record) -> float | None:
     return record.cost.device_seconds if record.cost.device_seconds is not None else record.cost.train_seconds
 
 
+def _divergence(record: Record) -> float | None:
+    """Return the divergence from a known density; what old records of a VAE name so has no direction."""
+    metric = record.metrics.get("kl")
+    return None if metric is None or metric.direction == "none" else metric.value
+
+
 TRAINING = Quantity("training", "s", "lower", _training_seconds)
 MEMORY = Quantity("memory", "bytes", "lower", lambda r: r.cost.peak_memory_bytes)
+KL = Quantity("kl", "nats", "lower", _divergence)
 SIZE = dataclasses.replace(PARAMETERS, direction="lower")
 LIMITS: dict[
     str, tuple[Quantity, bool, str]

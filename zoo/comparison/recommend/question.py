@@ -12,7 +12,7 @@ from zoo.comparison.groups import loss
 from zoo.comparison.guards import recall_of
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
 from zoo.comparison.recommend.answer import Constraints
-from zoo.comparison.recommend.numbers import value_text
+from zoo.comparison.recommend.numbers import KL, value_text
 from zoo.comparison.studies import Study
 
 
@@ -30,9 +30,23 @@ class Question:
 
     @cached_property
     def likelihood(self) -> Quantity:
-        """The likelihood of the study: bits/dim, or nats where no record has them."""
+        """The likelihood of the study: the divergence from the data's density where that is known, else bits
+        per dimension, or nats where no record has them.
+        """
+        if self.knows_density:
+            return KL
         has_bits = any("bits_per_dim" in run.record.metrics for run in self.study.runs)
         return BITS_PER_DIM if has_bits else NLL
+
+    @cached_property
+    def knows_density(self) -> bool:
+        """Whether the density of the data is known, so that divergences from it were measured."""
+        return any(KL.of(run.record) is not None for run in self.study.runs)
+
+    @cached_property
+    def density_weight(self) -> float:
+        """The weight of the likelihood, which keeps kinds apart where it is positive."""
+        return self._weights["density"][0]
 
     @cached_property
     def recall(self) -> Quantity | None:
@@ -46,8 +60,14 @@ class Question:
 
     @property
     def notes(self) -> list[str]:
-        """A sentence for each weight on a quantity that was not measured."""
-        return [
+        """Sentences on what decides: what decides where nobody chose, and weights without effect."""
+        asked = self.constraints
+        known = [
+            f"The density of {self.study.title} is known: what decides is the divergence from it (kl), "
+            "within each kind of likelihood."
+        ]
+        by_default = self.knows_density and asked.fidelity is None and asked.density is None
+        return known * by_default + [
             f"No record of {self.study.title} measures {name}, so its weight counts for nothing."
             for name, (weight, quantity) in self._weights.items()
             if weight and quantity is None
@@ -55,10 +75,11 @@ class Question:
 
     @property
     def _weights(self) -> dict[str, tuple[float, Quantity | None]]:
+        fidelity, density = self.constraints.fidelity, self.constraints.density
         return {
-            "fidelity": (self.constraints.fidelity, self.study.quality),
+            "fidelity": (float(not self.knows_density) if fidelity is None else fidelity, self.study.quality),
             "coverage": (self.constraints.coverage, self.recall),
-            "density": (self.constraints.density, self.likelihood),
+            "density": (float(self.knows_density) if density is None else density, self.likelihood),
         }
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zoo.comparison.recommend.admission import Candidate
+from zoo.comparison.recommend.admission import Candidate, by_kind
 from zoo.comparison.recommend.answer import Reason, Relaxation
 from zoo.comparison.recommend.numbers import LIMITS, limit_text, loosened
 from zoo.comparison.recommend.question import Question
@@ -19,6 +19,8 @@ _RELAXABLE = {
     "parameters": "the limit of parameters",
     "invertible": "invertible latents",
     "conditional": "labels",
+    "checkpoint": "the weights",
+    "dimension": "the dimension",
     "lost": "the limit of lost runs",
 }
 
@@ -26,20 +28,26 @@ _RELAXABLE = {
 def relaxations(
     question: Question, candidates: Sequence[Candidate], answers: Sequence[Candidate]
 ) -> list[Relaxation]:
-    """Return for each constraint the nearest configuration that it alone keeps out and that leads."""
-    best = min((question.main_loss(one.group) for one in answers), default=math.inf)
-    nearest: dict[str, tuple[float, Relaxation]] = {}
+    """Return for each constraint the nearest configuration that it alone keeps out and that leads.
+
+    It leads if it is better than every answer that it is ranked with.
+    """
+    best: dict[str, float] = {}
+    for kind, members in by_kind(question, answers).items():
+        best[kind] = min((question.main_loss(one.group) for one in members), default=math.inf)
+    nearest: dict[str, tuple[tuple[float, float], Relaxation]] = {}
     for one in candidates:
         if len(one.reasons) != 1 or one.reasons[0].constraint not in _RELAXABLE:
             continue
-        ranked_apart = question.constraints.density and answers and one.kind != answers[0].kind
-        if ranked_apart or question.main_loss(one.group) >= best:
+        rivals = one.kind if question.density_weight else ""
+        if question.main_loss(one.group) >= best.get(rivals, math.inf):
             continue
         distance, relaxation = _relaxation(question, one, one.reasons[0])
+        place = distance, question.main_loss(one.group)
         known = nearest.get(relaxation.constraint)
-        if known is None or distance < known[0]:
-            nearest[relaxation.constraint] = distance, relaxation
-    return [relaxation for _, relaxation in sorted(nearest.values(), key=lambda item: item[0])]
+        if known is None or place < known[0]:
+            nearest[relaxation.constraint] = place, relaxation
+    return [relaxation for _, relaxation in sorted(nearest.values(), key=lambda item: item[0][0])]
 
 
 def _relaxation(question: Question, one: Candidate, reason: Reason) -> tuple[float, Relaxation]:
@@ -56,6 +64,9 @@ def _relaxation(question: Question, one: Candidate, reason: Reason) -> tuple[flo
         return needed - limit, Relaxation(
             constraint, needed, one.name, f"At {limit_text('lost', needed)} {gain}"
         )
+    if constraint == "dimension" and needed is not None:
+        data = f"At {needed:,.0f} dimensions ({question.study.label})"
+        return abs(math.log(needed / limit)), Relaxation(constraint, needed, one.name, f"{data} {gain}")
     if needed is None:
         return 0.0, Relaxation(constraint, None, one.name, f"Without {_RELAXABLE[constraint]} {gain}")
     value = loosened(needed, LIMITS[constraint][1])

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import Entry, loss, rank
 from zoo.comparison.quantities import LATENCY, THROUGHPUT
-from zoo.comparison.recommend.admission import Candidate, candidates, of_one_kind
-from zoo.comparison.recommend.answer import Answer, Card, Excluded, Reason
+from zoo.comparison.recommend.admission import Candidate, by_kind, candidates, checkpoint_of
+from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reason
 from zoo.comparison.recommend.contest import Contest, contest
+from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, standard_error, value_text
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
@@ -32,7 +33,33 @@ def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequenc
         notes: limits of the answer that are known already.
     """
     everyone = candidates(question)
-    admitted = of_one_kind(question, [one for one in everyone if not one.reasons])
+    admitted = by_kind(question, [one for one in everyone if not one.reasons]) or {"": []}
+    blocks, answers = [], []
+    for kind, members in admitted.items():
+        block, chosen = _block(question, kind, members)
+        blocks.append(block)
+        answers += chosen
+    cards = [card for block in blocks for card in block.cards]
+    excluded = [
+        Excluded(one.key, one.name, one.group.model, one.group.family, tuple(one.reasons))
+        for one in everyone
+        if one.reasons
+    ]
+    return Answer(
+        data=question.study.title,
+        protocol=question.study.protocol,
+        constraints=question.constraints,
+        criteria=question.criteria_text,
+        blocks=tuple(blocks),
+        excluded=tuple(excluded),
+        relaxations=tuple(relaxations(question, everyone, answers)),
+        unmeasured=tuple(unmeasured(question, models, cards, everyone)),
+        notes=(*notes, *question.notes),
+    )
+
+
+def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tuple[Block, list[Candidate]]:
+    """Return the answers among configurations that are ranked together; the others get their reason."""
     likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
     outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
@@ -44,24 +71,8 @@ def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequenc
             one.reasons.append(Reason("dominated", _comparison_text(question, one, better)))
     tied &= {admitted[i].key for i in answers}
     answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], -outcome.front[i], i))
-    cards = [_card(question, admitted[i], outcome, i, letters, tied) for i in answers]
-    excluded = [
-        Excluded(one.key, one.name, one.group.model, one.group.family, tuple(one.reasons))
-        for one in everyone
-        if one.reasons
-    ]
-    return Answer(
-        data=question.study.title,
-        protocol=question.study.protocol,
-        constraints=question.constraints,
-        criteria=question.criteria_text,
-        cards=tuple(cards),
-        excluded=tuple(excluded),
-        certainty=_certainty(cards, len(tied)),
-        relaxations=tuple(relaxations(question, everyone, [admitted[i] for i in answers])),
-        unmeasured=tuple(unmeasured(question, models, cards, everyone)),
-        notes=(*notes, *question.notes),
-    )
+    cards = tuple(_card(question, admitted[i], outcome, i, letters, tied) for i in answers)
+    return Block(kind, cards, _certainty(cards, len(tied))), [admitted[i] for i in answers]
 
 
 def _answers(admitted: Sequence[Candidate], outcome: Contest, tied: set[str]) -> list[int]:
@@ -134,7 +145,8 @@ def _card(
         letters=letters.get(one.key, ""),
         why=_why(question, top, len(tied) > 1 and one.key in tied, _error_known(question, group)),
         seeds=len(group.finished),
-        lost=len(group.runs) - len(group.finished),
+        lost=lost_of(question.study, group),
+        checkpoint=checkpoint_of(group),
         tried=(
             sum(other.model == group.model for other in question.study.groups),
             sum(other.family == group.family for other in question.study.groups),

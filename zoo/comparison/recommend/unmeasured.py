@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 
 from zoo.comparison.recommend.admission import Candidate
 from zoo.comparison.recommend.answer import Card
+from zoo.comparison.recommend.dimension import description_of, dimension_of, is_near
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 from zoo.kinds import DataKind, suits
-from zoo.record import DataDescription
 
 OF_DATA = ("data=", "data.")  # how the overrides begin that choose a data set
 
@@ -24,8 +23,13 @@ def unmeasured(
     candidates: Sequence[Candidate],
 ) -> list[tuple[str, str]]:
     """Return what the records do not hold, each with the sweep that measures it."""
-    study = question.study
+    study, asked = question.study, question.constraints.dimension
+    measured = dimension_of(study)
     missing = []
+    if asked is not None and asked != measured:
+        missing.append((f"no data of {asked:,} dimensions", "zoo sweep families data=NAME seed=0,1,2"))
+        if measured is None or not is_near(measured, asked):
+            return missing
     if absent := absent_models(study, models):
         shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
         missing.append((f"{shown}: no finished run on {study.data}", _sweep(study, absent)))
@@ -40,9 +44,6 @@ def unmeasured(
         if able:
             command = f"{_sweep(study, able)} model.conditional=true"
             missing.append((f"no conditional model on {study.data}", command))
-    if question.constraints.dimension is not None and question.constraints.dimension != dimension_of(study):
-        command = "zoo sweep families data=NAME seed=0,1,2"
-        missing.append((f"no data of {question.constraints.dimension:,} dimensions", command))
     return missing
 
 
@@ -54,7 +55,7 @@ def absent_models(study: Study, models: Mapping[str, DataKind]) -> list[str]:
         models: the kind of data that each model declares, by its name.
     """
     measured = {group.model for group in study.groups if group.finished}
-    data = _description(study)
+    data = description_of(study)
     shape, levels = (data.shape, data.levels) if data is not None else (None, None)
     return [name for name, kind in models.items() if name not in measured and suits(kind, shape, levels)]
 
@@ -75,18 +76,6 @@ def more_seeds(command: str) -> str:
     """
     words = [word for word in command.split(" ") if not word.startswith(("seed=", "sweep="))]
     return " ".join(["zoo train -m", *words[2:], "seed=0,1,2"])
-
-
-def dimension_of(study: Study) -> int | None:
-    """Return the number of dimensions of a study's data; None if no record has it."""
-    data = _description(study)
-    return math.prod(data.shape) if data is not None and data.shape else None
-
-
-def _description(study: Study) -> DataDescription | None:
-    """Return the first description of a study's data that has their shape; None if no record has it."""
-    descriptions = (run.record.provenance.data for run in study.runs)
-    return next((data for data in descriptions if data is not None and data.shape), None)
 
 
 def _sweep(study: Study, models: Sequence[str]) -> str:

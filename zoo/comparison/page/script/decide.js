@@ -9,9 +9,10 @@ const LIMITS = {  // upper limit or not, and how a sentence begins
   memory: [true, 'training needs'], parameters: [true, 'it has'],
 };
 const QUANTITY_NAMES = {latency: 'latency', throughput: 'throughput', training: 'training', memory: 'memory', parameters: 'parameters'};
+const SEVERAL = "its seeds' likelihoods are of several kinds";
 const LACKS = {'none': 'it defines no likelihood', 'estimate': 'its likelihood is an estimate (≈)', 'lower bound': 'its likelihood is a bound (≤)'};
 const RELAXABLE = {likelihood: 'that likelihood', latency: 'the latency', throughput: 'the throughput', training: 'the training time', memory: 'the memory',
-  parameters: 'the limit of parameters', invertible: 'invertible latents', conditional: 'labels', lost: 'the limit of lost runs'};
+  parameters: 'the limit of parameters', invertible: 'invertible latents', conditional: 'labels', checkpoint: 'the weights', dimension: 'the dimension', lost: 'the limit of lost runs'};
 
 const secondsText = seconds => (seconds < 1 ? `${general(1e3 * seconds, 3)} ms` : seconds < 3600 ? `${general(seconds, 3)} s` : `${general(seconds / 3600, 3)} h`);
 
@@ -31,14 +32,48 @@ function loosened(needed, upper) {
   return Number((steps * step).toPrecision(3));
 }
 
+// Return the weights of what decides. Where nothing is asked for it is the distance of samples, or the divergence from the
+// density of the data where that is known.
+const weightsOf = (study, asked) => ({fidelity: asked.fidelity ?? Number(!study.helper.known), coverage: asked.coverage || 0, density: asked.density ?? Number(study.helper.known)});
+
 // Return the weighted criteria that the study measures: [weight, key, {name, direction, unit}].
-const criteriaOf = (study, asked) => ['fidelity', 'coverage', 'density'].filter(key => asked[key] && study.helper.criteria[key]).map(key => [asked[key], key, study.helper.criteria[key]]);
+const criteriaOf = (study, asked) => Object.entries(weightsOf(study, asked)).filter(([key, weight]) => weight && study.helper.criteria[key]).map(([key, weight]) => [weight, key, study.helper.criteria[key]]);
+
+const isNear = (dimension, asked) => Math.max(dimension, asked) <= DATA.near * Math.min(dimension, asked);
+
+// Return the study that answers a question: the present one, or the one whose data are nearest to the dimension asked for.
+function answering(asked) {
+  const study = current(), sized = DATA.studies.filter(one => one.helper.dimension && criteriaOf(one, asked).length);
+  if (asked.dimension === null || !sized.length) return study;
+  const away = one => Math.abs(Math.log(one.helper.dimension / asked.dimension));
+  return sized.reduce((best, one) => (away(one) < away(best) - 1e-9 ? one : best), sized.includes(study) ? study : sized[0]);
+}
+
+// Return what to know of the data that answer, and of what decides.
+function notesOf(study, asked) {
+  const {dimension, known} = study.helper, notes = [], far = asked.dimension;
+  if (far !== null && far !== undefined && dimension && dimension !== far) {
+    notes.push(isNear(dimension, far) ? `Nothing was measured at ${grouped(far, 0)} dimensions; the nearest is ${study.label} with ${grouped(dimension, 0)}, and its numbers are not scaled.` :
+      `Nothing was measured near ${grouped(far, 0)} dimensions: the nearest is ${study.label} with ${grouped(dimension, 0)}, more than ${DATA.near} times away, which says nothing.`);
+  }
+  if (known && (asked.fidelity ?? null) === null && (asked.density ?? null) === null) notes.push(`The density of ${study.title} is known: what decides is the divergence from it (kl), within each kind of likelihood.`);
+  const idle = Object.entries(weightsOf(study, asked)).filter(([key, weight]) => weight && !study.helper.criteria[key]).map(([key]) => key);
+  return [...notes, ...idle.map(name => `No record of ${study.title} measures ${name}, so its weight counts for nothing.`)];
+}
+
+// Return the reason why the data of a study say nothing of the dimension that is asked for.
+function besideDimension(study, asked) {
+  const {dimension} = study.helper, far = asked.dimension ?? null;
+  if (far === null || (dimension && isNear(dimension, far))) return [];
+  if (!dimension) return [{constraint: 'dimension', text: 'its records do not say how many dimensions the data have', needed: null}];
+  return [{constraint: 'dimension', text: `it was measured at ${grouped(dimension, 0)} dimension${dimension > 1 ? 's' : ''}, not near ${grouped(far, 0)}`, needed: dimension}];
+}
 
 function reasonsAgainst(row, asked, criteria) {
   const facts = row.study.helper.rows[row.index], reasons = [];
   if (!row.finished) return [{constraint: 'finished', text: 'no run of it finished', needed: null}];
   if (facts.collapsed) reasons.push({constraint: 'collapsed', text: facts.collapsed, needed: null});
-  if ((KIND_LEVELS[facts.kind] || 0) < LEVELS.indexOf(asked.likelihood)) reasons.push({constraint: 'likelihood', text: LACKS[facts.kind] || "its seeds' likelihoods are of several kinds", needed: null});
+  if ((KIND_LEVELS[facts.kind] || 0) < LEVELS.indexOf(asked.likelihood)) reasons.push({constraint: 'likelihood', text: LACKS[facts.kind] || SEVERAL, needed: null});
   for (const [constraint, [upper, verb]] of Object.entries(LIMITS)) {
     const limit = asked[constraint];
     if (limit === null || limit === undefined) continue;
@@ -49,9 +84,14 @@ function reasonsAgainst(row, asked, criteria) {
   }
   if (asked.invertible && !facts.invertible) reasons.push({constraint: 'invertible', text: 'no inverse of its latents was measured', needed: null});
   if (asked.conditional && !facts.conditional) reasons.push({constraint: 'conditional', text: 'it was trained without labels', needed: null});
-  const lost = row.runs.length - row.finished;
-  if (asked.lost !== null && asked.lost !== undefined && lost > asked.lost * row.runs.length) reasons.push({constraint: 'lost', text: `${lost} of its ${row.runs.length} runs did not finish`, needed: lost / row.runs.length});
-  for (const [, key, quantity] of criteria) if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.name} was not measured`, needed: null});
+  if (asked.checkpoint && !facts.checkpoint) reasons.push({constraint: 'checkpoint', text: 'no trained weights lie beside its records', needed: null});
+  const {total, runs, how} = facts.lost;
+  if (asked.lost !== null && asked.lost !== undefined && total / runs > asked.lost) reasons.push({constraint: 'lost', text: `lost ${total} of its ${runs} runs (${how})`, needed: total / runs});
+  reasons.push(...besideDimension(row.study, asked));
+  for (const [, key, quantity] of criteria) {
+    if (key === 'density' && !(facts.kind in KIND_LEVELS)) reasons.push({constraint: 'criteria', text: LACKS[facts.kind] || SEVERAL, needed: null});
+    else if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.name} was not measured`, needed: null});
+  }
   return reasons;
 }
 
@@ -146,21 +186,33 @@ function comparisonText(row, better, criteria, asked) {
   return `${better.name} is better${points.length ? `: ${points.join(', ')}` : ''}`;
 }
 
-// Return the answer to constraints: cards, who is out and why, how sure, what to relax, what was not measured.
+// Return the rows that are ranked together, by the kind of their likelihood; all of them, under '', unless likelihoods rank.
+function byKind(rows, apart) {
+  const kind = row => row.study.helper.rows[row.index].kind;
+  const kinds = apart ? KINDS.filter(one => rows.some(row => kind(row) === one)) : [''];
+  return kinds.map(one => [one, apart ? rows.filter(row => kind(row) === one) : rows]);
+}
+
+// Return the answer to constraints: blocks of cards with how sure their order is, who is out and why, what to relax, and
+// what was not measured.
 function decide(study, asked) {
-  const criteria = criteriaOf(study, asked), rows = rowsOf(study);
-  if (!criteria.length) return {cards: [], excluded: [], criteria: '', certainty: 'The records have none of the weighted criteria.', relaxations: [], unmeasured: []};
+  const criteria = criteriaOf(study, asked), rows = rowsOf(study), apart = Boolean(weightsOf(study, asked).density);
+  if (!criteria.length) return {blocks: [{kind: '', cards: [], certainty: 'The records have none of the weighted criteria.'}], cards: [], excluded: [], criteria: '', relaxations: [], unmeasured: [], notes: []};
   const facts = row => study.helper.rows[row.index], main = criteria.reduce((a, b) => (b[0] > a[0] ? b : a));
   const words = criteria.length === 1 ? criteria[0][2].name : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.name}`).join(' + ')}, each over its standard deviation among the admitted`;
   const reasons = new Map(rows.map(row => [row.id, reasonsAgainst(row, asked, criteria)]));
-  let admitted = rows.filter(row => !reasons.get(row.id).length);
-  if (asked.density && admitted.length) {
-    const counts = new Map();
-    for (const row of admitted) counts.set(facts(row).kind, (counts.get(facts(row).kind) || 0) + 1);
-    const kind = [...counts.keys()].reduce((a, b) => (counts.get(b) > counts.get(a) || (counts.get(b) === counts.get(a) && (KIND_LEVELS[b] || 0) > (KIND_LEVELS[a] || 0)) ? b : a));
-    for (const row of admitted) if (facts(row).kind !== kind) reasons.get(row.id).push({constraint: 'density', text: `its likelihood (${facts(row).kind}) is of another kind than the others' (${kind})`, needed: null});
-    admitted = admitted.filter(row => facts(row).kind === kind);
-  }
+  const together = byKind(rows.filter(row => !reasons.get(row.id).length), apart);
+  const blocks = (together.length ? together : [['', []]]).map(([kind, admitted]) => ({kind, ...blockOf(rows, admitted, criteria, asked, words, reasons)}));
+  const cards = blocks.flatMap(block => block.cards);
+  const meanLoss = row => { const values = facts(row).values[main[1]]; return values ? loss(mean(values), main[2].direction) : Infinity; };
+  return {blocks, cards, criteria: words, excluded: rows.filter(row => reasons.get(row.id).length).map(row => ({row, reasons: reasons.get(row.id)})),
+    relaxations: relaxations(rows, reasons, cards.map(card => card.row), asked, main, meanLoss, apart),
+    unmeasured: unmeasured(study, cards, rows, asked, reasons), notes: notesOf(study, asked)};
+}
+
+// Return the answers among rows that are ranked together, and how sure their order is; the others get their reason.
+function blockOf(rows, admitted, criteria, asked, words, reasons) {
+  const facts = row => row.study.helper.rows[row.index];
   const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, criteria);
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
   const chosen = new Set(answers.map(i => admitted[i].id));
@@ -171,10 +223,7 @@ function decide(study, asked) {
   const why = (row, top) => (top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `tied with the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
   const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', errorKnown: errorKnown(admitted[i]), why: why(admitted[i], found.top[i]),
     tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
-  const meanLoss = row => { const values = facts(row).values[main[1]]; return values ? loss(mean(values), main[2].direction) : Infinity; };
-  return {cards, criteria: words, excluded: rows.filter(row => reasons.get(row.id).length).map(row => ({row, reasons: reasons.get(row.id)})),
-    certainty: certaintyText(cards, tied.size), relaxations: relaxations(rows, reasons, cards.map(card => card.row), asked, main, meanLoss),
-    unmeasured: unmeasured(study, cards, rows, asked, reasons)};
+  return {cards, certainty: certaintyText(cards, tied.size)};
 }
 
 function certaintyText(cards, tied) {
@@ -188,24 +237,26 @@ function certaintyText(cards, tied) {
   return `Best in draws of the means over seeds (t): ${shares}; ${n}.${tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : ''}`;
 }
 
-function relaxations(rows, reasons, answers, asked, main, meanLoss) {
-  const facts = row => row.study.helper.rows[row.index];
-  const best = Math.min(Infinity, ...answers.map(meanLoss)), nearest = new Map();
+function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
+  const facts = row => row.study.helper.rows[row.index], nearest = new Map(), kind = row => (apart ? facts(row).kind : '');
+  const best = new Map(byKind(answers, apart).map(([one, members]) => [one, Math.min(Infinity, ...members.map(meanLoss))]));
   for (const row of rows) {
     const against = reasons.get(row.id);
     if (against.length !== 1 || !(against[0].constraint in RELAXABLE)) continue;
-    if ((asked.density && answers.length && facts(row).kind !== facts(answers[0]).kind) || meanLoss(row) >= best) continue;
+    if (meanLoss(row) >= (best.get(kind(row)) ?? Infinity)) continue;
     const {constraint, needed} = against[0], limit = asked[constraint];
     const gain = `${row.name} comes in (${main[2].name} ${valueText(main[1], main[2].name, mean(facts(row).values[main[1]]))}).`;
     let distance = 0, value = null, words = `Without ${RELAXABLE[constraint]} ${gain}`;
     if (constraint in LIMITS && needed === null) distance = Infinity;
     else if (constraint === 'lost') { distance = needed - limit; value = needed; words = `At ${limitText('lost', needed)} ${gain}`; }
+    else if (constraint === 'dimension' && needed !== null) { distance = Math.abs(Math.log(needed / limit)); value = needed; words = `At ${grouped(needed, 0)} dimensions (${row.study.label}) ${gain}`; }
     else if (needed !== null) {
       value = loosened(needed, LIMITS[constraint][0]);
       distance = needed > 0 && limit > 0 ? Math.abs(Math.log(needed / limit)) : Infinity;
       words = `At ${limitText(constraint, value)} ${gain}`;
     }
-    if (!nearest.has(constraint) || distance < nearest.get(constraint).distance) nearest.set(constraint, {distance, constraint, value, name: row.name, text: words});
+    const before = nearest.get(constraint);
+    if (!before || distance < before.distance || (distance === before.distance && meanLoss(row) < before.mainLoss)) nearest.set(constraint, {distance, mainLoss: meanLoss(row), constraint, value, name: row.name, text: words});
   }
   return [...nearest.values()].sort((a, b) => a.distance - b.distance);
 }
@@ -215,6 +266,11 @@ const moreSeeds = command => ['zoo train -m', ...command.split(' ').filter(word 
 
 function unmeasured(study, cards, rows, asked, reasons) {
   const found = [], absent = study.helper.absent;
+  const {dimension} = study.helper, far = asked.dimension ?? null;
+  if (far !== null && far !== dimension) {
+    found.push([`no data of ${grouped(far, 0)} dimensions`, 'zoo sweep families data=NAME seed=0,1,2']);
+    if (!dimension || !isNear(dimension, far)) return found;
+  }
   const sweep = models => `${study.helper.sweep} model=${models.join(',')} seed=0,1,2`;
   if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}`, sweep(absent)]);
   for (const {row} of cards) {

@@ -46,43 +46,58 @@ function amountOf(words) {
   return found ? Number(found[1]) * AMOUNTS[found[2].toLowerCase()] : NaN;
 }
 
+// Return a share of a text such as "10 %" or "0.1"; null for nothing, NaN for nonsense.
+function shareOf(words) {
+  if (!words.trim()) return null;
+  const found = new RegExp(`^\\s*${NUMBER}\\s*(%?)\\s*$`).exec(words), share = found ? Number(found[1]) / (found[2] ? 100 : 1) : NaN;
+  return share <= 1 ? share : NaN;
+}
+
+// Return a number of dimensions; null for nothing, NaN for nonsense.
+function dimensionOf(words) {
+  const value = amountOf(words);
+  return value === null || (Number.isInteger(value) && value > 0) ? value : NaN;
+}
+
 // The fields of the form: what reads them, and examples of what they take.
 const READ = {latency: [secondsOf, '10 ms, 0.5 s'], throughput: [amountOf, '1000, 20k'], training: [secondsOf, '60 s, 2 min, 1 h'],
-  parameters: [amountOf, '200k, 1.5M'], memory: [amountOf, '500 MB, 2 GB']};
+  parameters: [amountOf, '200k, 1.5M'], memory: [amountOf, '500 MB, 2 GB'], dimension: [dimensionOf, '64, 3072'], lost: [shareOf, '10 %, 0.1']};
 
 // Return the fields whose text cannot be read.
 const unreadable = () => Object.keys(READ).filter(name => Number.isNaN(READ[name][0](state[name])));
 
-const WEIGHTS = {quality: [1, 0, 0], coverage: [0, 1, 0], likelihood: [0, 0, 1], balanced: [1, 1, 0]};
+const WEIGHTS = {'': [null, 0, null], quality: [1, 0, 0], coverage: [0, 1, 0], likelihood: [0, 0, 1], balanced: [1, 1, 0]};
 
 // Return the constraints that the form holds.
 function constraints() {
-  const [fidelity, coverage, density] = WEIGHTS[state.prefer] || WEIGHTS.quality;
+  const [fidelity, coverage, density] = state.prefer === 'own' ? ['fidelity', 'coverage', 'density'].map(name => Math.max(0, state[name])) : WEIGHTS[state.prefer] || WEIGHTS[''];
   return {likelihood: state.likelihood, latency: secondsOf(state.latency), throughput: amountOf(state.throughput), training: secondsOf(state.training), memory: amountOf(state.memory),
-    parameters: amountOf(state.parameters), invertible: state.invertible, conditional: state.conditional, lost: null, fidelity, coverage, density};
+    parameters: amountOf(state.parameters), invertible: state.invertible, conditional: state.conditional, checkpoint: state.checkpoint,
+    dimension: dimensionOf(state.dimension), lost: shareOf(state.lost), fidelity, coverage, density};
 }
 
 function cardNode(card, study) {
-  const {row} = card, shown = [study.quality, ...study.columns.filter(column => column.group === 'likelihood').slice(0, 1).map(column => column.key), 'latency', 'throughput', 'training time', 'parameters'];
+  const {row} = card, facts = study.helper.rows[row.index], shown = [study.quality, study.helper.criteria.density.name, 'latency', 'throughput', 'training time', 'parameters'];
   const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished') ?? row.runs[0], pictures = picturesOf(study, row).samples;
-  return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|`})}, row.name),
+  return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({study: study.id, open: `${row.id}|`})}, row.name),
     card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
   el('p', {class: 'small-text'}, card.why, card.errorKnown ? el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`) : null),
   PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
   el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
   el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
+  el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
   DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : null,
   text(DATA.runs.departs[run]) ? el('p', {class: 'dim small-text'}, 'By today’s zoo this command makes another run; the name opens what has changed.') : null);
 }
 
 function drawHelper() {
-  const study = current(), wrong = unreadable();
+  const wrong = unreadable();
   for (const input of byId('helper-controls').querySelectorAll('input[name]')) input.setAttribute('aria-invalid', String(wrong.includes(input.name)));
   if (wrong.length) {
     fill(byId('helper-box'), el('p', {class: 'warnbox', role: 'alert'}, wrong.map(name => `“${state[name]}” is not a limit of ${name}; write for example ${READ[name][1]}. `)));
     return;
   }
-  const answer = decide(study, constraints());
+  const asked = constraints(), study = answering(asked), answer = decide(study, asked);
   const out = new Map();
   for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rowsOf(study).filter(one => one.model === row.model).length) {
     if (row.stands) out.set(row.id, [row.name, reasons]);
@@ -90,37 +105,48 @@ function drawHelper() {
   const more = answer.excluded.length - out.size;
   const relax = relaxation => el('li', {}, relaxation.text, ' ', relaxButton(relaxation));
   fill(byId('helper-box'),
-    el('p', {class: 'certainty'}, el('strong', {}, 'How sure: '), answer.certainty, ` Of ${study.title} alone; nothing is extrapolated.`),
-    el('div', {class: 'cards'}, answer.cards.slice(0, 8).map(card => cardNode(card, study))),
-    answer.cards.length > 8 ? el('p', {class: 'dim'}, `and ${answer.cards.length - 8} more on the front`) : null,
+    el('p', {class: 'certainty'}, `Of ${study.title} alone; nothing is extrapolated. `, answer.notes.join(' '), ' ',
+      study === current() ? null : el('button', {type: 'button', class: 'small', onclick: () => set({study: study.id})}, `show ${study.title} in all views`)),
+    answer.blocks.map(block => blockNode(block, study)),
     answer.relaxations.length ? el('div', {}, el('h3', {}, 'What would change it'), el('ul', {class: 'notes'}, answer.relaxations.map(relax))) : null,
     out.size || more ? el('details', {open: !narrow()}, el('summary', {}, `Why not the others (${answer.excluded.length})`), el('ul', {class: 'notes'}, [...out.values()].map(([name, reasons]) => el('li', {}, el('strong', {}, name), `: ${reasons.map(reason => reason.text).join('; ')}`)),
       more > 0 ? el('li', {}, `and ${count(more, 'other configuration')} of these models`) : null)) : null,
     answer.unmeasured.length ? el('div', {}, el('h3', {}, 'Not measured'), answer.unmeasured.map(([words, command]) => el('div', {}, el('p', {class: 'small-text'}, words), copyable(command)))) : null);
 }
 
+// Return the cards that are ranked together, below how sure their order is.
+function blockNode(block, study) {
+  return el('div', {class: 'together'}, block.kind ? el('h3', {}, KIND_WORDS[block.kind]) : null,
+    el('p', {class: 'certainty'}, el('strong', {}, 'How sure: '), block.certainty),
+    el('div', {class: 'cards'}, block.cards.slice(0, 8).map(card => cardNode(card, study))),
+    block.cards.length > 8 ? el('p', {class: 'dim'}, `and ${block.cards.length - 8} more on the front`) : null);
+}
+
 // Return the button that relaxes a constraint as an answer proposes.
 function relaxButton(relaxation) {
   const {constraint, value} = relaxation;
-  const change = constraint === 'likelihood' ? {likelihood: 'any'} : ['invertible', 'conditional'].includes(constraint) ? {[constraint]: false} :
-    constraint === 'lost' ? {} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${general(value * (value < 1 ? 1000 : 1), 3)} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
+  const change = constraint === 'likelihood' ? {likelihood: 'any'} : ['invertible', 'conditional', 'checkpoint'].includes(constraint) ? {[constraint]: false} :
+    constraint === 'lost' ? {lost: `${Math.ceil(1000 * value) / 10} %`} : constraint === 'dimension' ? {dimension: value === null ? '' : String(value)} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${general(value * (value < 1 ? 1000 : 1), 3)} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
   return el('button', {type: 'button', class: 'small', onclick: () => { set(change); drawHelperForm(); }}, 'relax');
 }
 
 function drawHelperForm() {
   const field = (label, name, example) => el('label', {class: 'field'}, el('span', {}, label),
     el('input', {type: 'text', name, size: 8, value: state[name], placeholder: example, onchange: event => set({[name]: event.target.value.trim()})}));
-  const study = current(), criteria = study.helper.criteria;
-  const weights = [['quality', 'samples near the data', criteria.fidelity], ['coverage', 'samples of every kind', criteria.coverage], ['likelihood', 'likelihood', criteria.density], ['balanced', 'near and of every kind', criteria.coverage]];
+  const study = current(), {criteria, known} = study.helper, prefer = state.prefer || (known ? 'likelihood' : 'quality');
+  const weight = (label, name) => el('label', {class: 'field'}, el('span', {}, label), el('input', {type: 'number', name, min: 0, step: 0.5, value: state[name], onchange: event => set({[name]: Math.max(0, Number(event.target.value))})}));
+  const weights = [['quality', 'samples near the data', criteria.fidelity], ['coverage', 'samples of every kind', criteria.coverage], ['likelihood', known ? 'divergence from the known density' : 'likelihood, each kind by itself', criteria.density], ['balanced', 'near and of every kind', criteria.coverage], ['own', 'weights of my own', criteria.fidelity]];
   fill(byId('helper-controls'),
     select('likelihood', [['any', 'any or none'], ['estimate', 'at least an estimate'], ['bound', 'at least a bound'], ['exact', 'exact']], state.likelihood, likelihood => set({likelihood})),
     field('one sample ≤', 'latency', '10 ms'), field('samples/s ≥', 'throughput', '1000'), field('training ≤', 'training', '60 s'), field('parameters ≤', 'parameters', '200k'), field('memory ≤', 'memory', '2 GB'),
     toggle('invertible latents', state.invertible, invertible => set({invertible})), toggle('conditional', state.conditional, conditional => set({conditional})),
-    select('best in', weights.filter(([, , quantity]) => quantity).map(([key, words]) => [key, words]), state.prefer, prefer => set({prefer})));
+    toggle('weights at hand', state.checkpoint, checkpoint => set({checkpoint})), field('dimensions ≈', 'dimension', '64'), field('runs lost ≤', 'lost', '10 %'),
+    select('best in', weights.filter(([, , quantity]) => quantity).map(([key, words]) => [key, words]), prefer, chosen => { set({prefer: chosen}); drawHelperForm(); }),
+    prefer === 'own' ? [weight('weight of near', 'fidelity'), criteria.coverage ? weight('of every kind', 'coverage') : null, weight('of likelihood', 'density')] : null);
 }
 
 function startHelper() {
-  const asked = ['likelihood', 'latency', 'throughput', 'training', 'parameters', 'memory', 'invertible', 'conditional', 'prefer'];
+  const asked = ['likelihood', 'latency', 'throughput', 'training', 'parameters', 'memory', 'invertible', 'conditional', 'checkpoint', 'dimension', 'lost', 'prefer', 'fidelity', 'coverage', 'density'];
   addView(['study'], byId('slide'), drawSlide);
   addView(['study', ...asked], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
   addView(['study', ...asked], byId('helper'), drawHelper, true);

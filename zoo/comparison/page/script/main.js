@@ -114,4 +114,4 @@ async function start() {
 const STARTS = [startFilter, startHelper, startTable, startDrawer, startClaims, startNavigation];  // what needs the data alone
 const LATER = [startTradeoff, startCurves, startMore, startSamples];  // charts, curves and pixels
 window.zooReady = start();
-window.zoo = {state, set, address, idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, compactLetters, collapsed, front, visible, decide, rowsOf, columnOf, current, studyData: () => DATA};
+window.zoo = {state, set, address, idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, compactLetters, collapsed, front, visible, decide, constraints, rowsOf, columnOf, current, studyData: () => DATA};

@@ -39,7 +39,13 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   memory: ['hy', ''],
   invertible: ['hi', false],
   conditional: ['hc', false],
-  prefer: ['hw', 'quality'],
+  checkpoint: ['hk', false],
+  dimension: ['hn', ''],
+  lost: ['hu', ''],
+  prefer: ['hw', ''],
+  fidelity: ['hwf', 1],
+  coverage: ['hwc', 0],
+  density: ['hwd', 0],
 };
 
 const state = {};
