@@ -28,7 +28,7 @@ start_process = subprocess.Popen
 class Fork:
     """A forked process, with the part of ``subprocess.Popen`` and of zoo's workers that is used of it."""
 
-    queued = False
+    queued = mps = False
 
     def __init__(self, function: Callable[[], int]) -> None:
         self.pid, self.returncode = os.fork(), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Iterable
 
@@ -59,6 +60,11 @@ _NO_DEVICE = (
     *("hardware stack error", "busy or unavailable", "cuda error: unknown error", "nvlink"),
     *("system not yet initialized", "no cuda-capable device is detected"),
 )
+MPS = "ZOO_MPS"  # environment variable: the process shares its GPU with others through MPS
+SHARED_FAULT = "A fault of this job or of another one on its GPU has ended all that share it (MPS)"
+# Errors of CUDA and its libraries, each of which may be another process's under MPS, and those of MPS itself.
+_OF_A_GPU = ("cuda error", "cudnn", "cublas", "cufft", "cusolver")
+_OF_MPS = ("mps client", "mps server")
 
 
 def cut_off(error: BaseException) -> str | None:
@@ -76,6 +82,8 @@ def cut_off(error: BaseException) -> str | None:
         (is_runtime or isinstance(error, ImportError)) and any(text in message.lower() for text in _NO_MEMORY)
     ):
         return "The memory ran out; give it more, or lower training.batch_size."
+    if is_runtime and is_shared_fault(message):
+        return f"{SHARED_FAULT}: {message.splitlines()[0]}"
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         return f"The disk is full or broken ({error.strerror}); make room."
     if is_runtime and "PytorchStreamWriter failed writing" in message:
@@ -93,6 +101,20 @@ def cut_off(error: BaseException) -> str | None:
     if is_runtime and (_is_distributed(error) or any(text in message for text in _LOST)):
         return LOST
     return None
+
+
+def is_shared_fault(message: str, mps: bool | None = None) -> bool:
+    """Return whether an error of CUDA may be the fault of another process on the same GPU.
+
+    Through MPS, a fatal fault of one process is an error of every process on the GPU, and CUDA does not say
+    whose it was.
+
+    Args:
+        message: the error's.
+        mps: whether its process used MPS; None: whether this one does.
+    """
+    mps, words = (MPS in os.environ) if mps is None else mps, message.lower()
+    return any(text in words for text in (*_OF_MPS, *(_OF_A_GPU if mps else ())))
 
 
 def _is_distributed(error: BaseException) -> bool:

@@ -85,7 +85,7 @@ def test_a_slice_of_a_gpu_is_for_a_job_with_one_device(monkeypatch, tmp_path):
             return None
 
     monkeypatch.setattr("zoo.sweep.launcher.launch", lambda *a, devices, **k: given.append(devices))
-    monkeypatch.setattr("zoo.sweep.launcher.Process", lambda _: Runs())
+    monkeypatch.setattr("zoo.sweep.launcher.Process", lambda *_, **__: Runs())
     gpu = ["trainer=ddp", "trainer.accelerator=gpu"]
     mixed = Local(["MIG-a", "0", "1"])
     mixed.start([*gpu, "trainer.devices=2"], tmp_path, 1)

@@ -32,6 +32,7 @@ def sweep(options: Namespace) -> int:
         parallel=options.jobs,
         dry_run=options.dry_run,
         submit=options.submit,
+        mps=options.mps,
         retry_failed=options.retry_failed,
         again=options.again,
         check=check_jobs,

@@ -56,6 +56,9 @@ def _add_sweep(add: Add) -> None:
     parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
     parser.add_argument("--again", action="store_true", help="make every run anew, those that are done too")
     parser.add_argument("--submit", action="store_true", help="fill Slurm's queue with the jobs and stop")
+    parser.add_argument(
+        "--mps", action="store_true", help="jobs share GPUs at the same time, by NVIDIA's MPS"
+    )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="directory of the runs (runs/NAME)")
     parser.set_defaults(run=run.sweep)
 

@@ -20,7 +20,7 @@ from zoo import factory
 from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
 from zoo.data.user import UserData
-from zoo.errors import CutOff, ZooError
+from zoo.errors import MPS, CutOff, ZooError
 from zoo.evaluation.protocol import distance_to
 from zoo.evaluation.settings import Settings
 from zoo.journal import Journal
@@ -119,6 +119,7 @@ class Fit:
         resume: bool = True,
     ) -> None:
         check_precision(spec.trainer)
+        check_shared_gpu()
         self.float32_matmul = spec.trainer.get("float32_matmul", "highest")
         self.module = module = training_module(spec, model)
         module.training_set = data
@@ -305,6 +306,16 @@ def check_precision(trainer: Mapping[str, Any]) -> None:
             f"trainer.precision must be {' or '.join(PRECISIONS)}; got {precision}, in which clipped "
             "gradients or averaged weights would be wrong, or have not been checked."
         )
+
+
+def check_shared_gpu() -> None:
+    """Check that a job that shares a GPU through MPS has it; it would train on the CPU otherwise.
+
+    Raises:
+        CutOff: the service does not take the job, as after a fault until all that it has ended are gone.
+    """
+    if MPS in os.environ and not torch.cuda.is_available():
+        raise CutOff("MPS gives this job no GPU; start it again when the other jobs of the GPU have ended.")
 
 
 def processes(trainer: Mapping[str, Any]) -> int | None:

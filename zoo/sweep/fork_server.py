@@ -91,7 +91,7 @@ class ForkServer:
 class ForkedJob:
     """A job that is a fork of the server, the leader of the process group of its ranks."""
 
-    queued = False
+    queued = mps = False
 
     def __init__(self, server: ForkServer, job: int) -> None:
         self.server, self.job = server, job

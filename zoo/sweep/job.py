@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.config import Identity
-from zoo.errors import REFUSED, STOPPED, ZooError, cut_off
+from zoo.errors import REFUSED, SHARED_FAULT, STOPPED, ZooError, cut_off, is_shared_fault
 from zoo.locks import is_locked
 from zoo.record import PROGRESS, RECORD, STATUSES, Attempts, Provenance, Record, clear, read
 from zoo.record.attempts import INTERRUPTED, KILLED
@@ -150,12 +150,16 @@ class Job:
         Args:
             code: the exit code, ``-N`` after signal ``N``.
         """
+        mps = self.worker is not None and self.worker.mps
         self.worker = None
         if self.adopt_record():
             return
         last = _last_line(self.directory / LOG)
-        if (code < 0 and -code not in CRASHES) or code in STOPPED or self._was_aborted(code):
+        faulty = self._shared_fault() if mps and code == -signal.SIGABRT else ""
+        if (code < 0 and -code not in CRASHES) or code in STOPPED or faulty or self._was_aborted(code):
             what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
+            if faulty:
+                what = f"{SHARED_FAULT}: {faulty}"
             given_up = self._enter_end(KILLED, what)
             if given_up is None:
                 self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
@@ -183,6 +187,14 @@ class Job:
             return False
         logged = any(word in line for line in _last_lines(self.directory / LOG, 100) for word in _WATCHDOG)
         return logged or has_several_processes(tuple(self.overrides))
+
+    def _shared_fault(self) -> str:
+        """Return the line of the log with an error of CUDA, which may be another job's; empty without one.
+
+        A thread of CUDA's libraries that meets a fault ends the process by SIGABRT.
+        """
+        lines = _last_lines(self.directory / LOG, 100)
+        return next((line.strip() for line in lines if is_shared_fault(line, mps=True)), "")
 
     def _enter_end(self, end: str, reason: str) -> str | None:
         """Enter the end of an attempt whose process was killed, and return why the run now counts as failed.

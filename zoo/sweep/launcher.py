@@ -7,15 +7,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import IO, Protocol, runtime_checkable
+from typing import IO, TYPE_CHECKING, Protocol, runtime_checkable
 
 from zoo.config import compose_run, run_dir_override
-from zoo.errors import ZooError
+from zoo.errors import MPS, ZooError
 from zoo.processes import JOBS, child_environment
 from zoo.sweep.fork_server import ForkServer
+
+if TYPE_CHECKING:
+    from zoo.sweep.mps import Service
 
 LOG = "log.txt"
 SLICE = "MIG"  # the name of a slice of a divided GPU begins with it
@@ -26,9 +29,11 @@ class Worker(Protocol):
 
     Attributes:
         queued: whether it waits in the queue of a cluster.
+        mps: whether it shares its GPU through MPS.
     """
 
     queued: bool
+    mps: bool
 
     def poll(self) -> int | None:
         """Return the exit code, ``-N`` after signal ``N``; None while the job waits or runs."""
@@ -91,11 +96,15 @@ class Local:
         devices: the GPUs, as ``CUDA_VISIBLE_DEVICES`` names them; by default those that this process sees.
         jobs: number of jobs that run at a time, which their records store.
         forks: whether jobs without GPUs are forks of a process that has imported torch, which start sooner.
+
+    Attributes:
+        mps: the service through which jobs share GPUs (:mod:`zoo.sweep.mps`); None: they take turns.
     """
 
     lasting = False
     parallel: int | None = None
     pace = 0.2
+    mps: Service | None = None
 
     def __init__(self, devices: Sequence[str] | None = None, jobs: int = 1, forks: bool = False) -> None:
         self.jobs, self.forks = jobs, forks
@@ -119,8 +128,10 @@ class Local:
                 server = self.fork_servers[threads] = ForkServer(environment)
             command = ["train", *_of_a_job(overrides), run_dir_override(directory)]
             return server.start(command, environment, directory / LOG)
+        shared = self.mps.environment(devices, directory) if self.mps is not None and devices else {}
         with (directory / LOG).open("ab") as log:
-            worker = Process(launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs))
+            process = launch(overrides, directory, log, threads, devices=devices, jobs=self.jobs, more=shared)
+        worker = Process(process, mps=MPS in shared)
         self.running.append((worker, devices))
         return worker
 
@@ -130,7 +141,7 @@ class Local:
         Raises:
             ZooError: the job needs several GPUs, and there are only slices, of which a process gets one.
         """
-        count = _requested_devices(tuple(overrides))
+        count = requested_devices(tuple(overrides))
         if count == 0:
             return []
         whole = [d for d in self.devices if not d.startswith(SLICE)]
@@ -152,7 +163,7 @@ class Local:
 
 
 @cache  # called many times for a waiting job
-def _requested_devices(overrides: tuple[str, ...]) -> int:
+def requested_devices(overrides: tuple[str, ...]) -> int:
     """Return the number of GPUs that a run requests; -1 for all (``auto``, or a list of them)."""
     trainer = compose_run(overrides).trainer
     if trainer.accelerator == "cpu":
@@ -216,8 +227,8 @@ class Process:
 
     queued = False
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[bytes], mps: bool = False) -> None:
+        self.process, self.mps = process, mps
 
     def poll(self) -> int | None:
         return self.process.poll()
@@ -239,6 +250,7 @@ def launch(
     rank: bool = False,
     devices: Sequence[str] = (),
     jobs: int | None = None,
+    more: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start one run in a new process.
 
@@ -250,8 +262,9 @@ def launch(
         rank: whether the new process is the rank that this process was started as, with its variables.
         devices: the GPUs that it sees; if empty, those that this process sees.
         jobs: number of jobs that run on this machine at a time, if it is known.
+        more: variables of its environment, which win over the others.
     """
-    environment = _environment(threads, rank, devices, jobs, quiet=log is not None)
+    environment = _environment(threads, rank, devices, jobs, quiet=log is not None) | dict(more or {})
     return subprocess.Popen(
         [sys.executable, "-m", "zoo", "train", *_of_a_job(overrides), run_dir_override(directory)],
         env=environment,

@@ -43,10 +43,14 @@ class Plan:
         """Number of jobs, including the trials that are not proposed yet."""
         return len(self.jobs) + sum(search.unlisted for search in self.searches)
 
+    @property
+    def points(self) -> list[list[str]]:
+        """The overrides of each job, and of each search those that its trials share."""
+        return [list(job.overrides) for job in self.jobs] + [list(search.point) for search in self.searches]
+
     def own_files(self) -> list[str]:
         """Return a sentence for each file of the user's ``./conf`` that a job uses."""
-        points = [job.overrides for job in self.jobs] + [search.point for search in self.searches]
-        return own_files(*points)
+        return own_files(*self.points)
 
     def job(self, overrides: Sequence[str]) -> Job:
         """Return the job with these overrides."""

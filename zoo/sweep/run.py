@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Batches, Launcher, Local
 from zoo.sweep.loop import Loop
+from zoo.sweep.mps import shared_gpus
 from zoo.sweep.plan import Plan, plan_sweep
 from zoo.sweep.search import Search
 from zoo.sweep.searching import enter_ended, list_known, search_async, search_in_batches, trial_value
@@ -31,6 +33,7 @@ def run_sweep(
     parallel: int | None = None,
     dry_run: bool = False,
     submit: bool = False,
+    mps: bool = False,
     retry_failed: bool = False,
     again: bool = False,
     console: Console | None = None,
@@ -48,6 +51,7 @@ def run_sweep(
         parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
         dry_run: print the plan and stop.
         submit: put all jobs that are left into Slurm's queue and stop.
+        mps: let jobs that share a GPU run on it at the same time (:mod:`zoo.sweep.mps`).
         retry_failed: run failed jobs again.
         again: make every run anew, without its earlier record and checkpoints.
         check: called before any job starts, with the plan and the overrides of the jobs that are left; raises
@@ -90,18 +94,22 @@ def run_sweep(
     _say_done(plan, console)
     stop_on_signals()
     launcher = launcher or _make_launcher(plan, parallel or plan.parallel)
-    if submit:
-        _submit(plan, launcher, parallel, console)
-        return plan.root, plan.jobs
-    # an asynchronous search learns nothing if all its trials wait in a queue at once
-    count = parallel or (None if asynchronous else launcher.parallel) or plan.parallel
-    loop = Loop(plan, count, launcher, console)
-    if asynchronous:
-        search_async(plan, asynchronous, loop, retry_failed, again, console)
-    elif plan.searches:
-        search_in_batches(plan, loop, retry_failed, again, console)
-    else:
-        loop.run([job for job in plan.jobs if not job.ended])
+    with ExitStack() as stack:
+        if mps:
+            sentence = stack.enter_context(shared_gpus(launcher, plan.points))
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        if submit:
+            _submit(plan, launcher, parallel, console)
+            return plan.root, plan.jobs
+        # an asynchronous search learns nothing if all its trials wait in a queue at once
+        count = parallel or (None if asynchronous else launcher.parallel) or plan.parallel
+        loop = Loop(plan, count, launcher, console)
+        if asynchronous:
+            search_async(plan, asynchronous, loop, retry_failed, again, console)
+        elif plan.searches:
+            search_in_batches(plan, loop, retry_failed, again, console)
+        else:
+            loop.run([job for job in plan.jobs if not job.ended])
     return plan.root, plan.jobs
 
 
@@ -111,14 +119,13 @@ def _make_launcher(plan: Plan, jobs: int) -> Launcher:
     Raises:
         ZooError: the jobs name several launchers, or one that only ``zoo train -m`` can use.
     """
-    points = [job.overrides for job in plan.jobs] + [search.point for search in plan.searches]
-    names = {dict(map(split, overrides)).get("launcher", "local") for overrides in points}
+    names = {dict(map(split, overrides)).get("launcher", "local") for overrides in plan.points}
     if names <= {"local"}:
         return Local(jobs=jobs, forks=plan.size > 1)
     from zoo.sweep import slurm
 
-    if len(names) == 1 and slurm.is_slurm(points[0]):
-        return slurm.Slurm(points[0])
+    if len(names) == 1 and slurm.is_slurm(plan.points[0]):
+        return slurm.Slurm(plan.points[0])
     raise ZooError(
         "A sweep starts all its jobs itself or through Slurm, launcher=local or launcher=slurm; got "
         f"{', '.join(sorted(names))} (the other launchers are for zoo train -m)."

@@ -256,6 +256,7 @@ class Submitted:
     """
 
     queued = True
+    mps = False
 
     def __init__(self, queue: Queue, directory: Path, number: str, folder: Path) -> None:
         self.queue, self.directory, self.number, self.folder = queue, directory, number, folder
