@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from forks import Fork
 
-from zoo.config import compose_run
+from zoo.config import compose_run, identify
 from zoo.errors import CutOff
 from zoo.record import read
 from zoo.running.outcome import GivenUp
@@ -111,3 +115,111 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, nam
     assert all(same(one["zoo"][key], two["zoo"][key]) for key in counters)
     assert same(whole.metrics, record.metrics)
     assert read(tmp_path / "cut").cost.images_seen == whole.cost.images_seen
+
+
+TINY = ["model=realnvp", "data=moons", "data.train=50", "model.hidden=[4]", *SMALL[1:]]
+
+
+def slow_writes(patch, seconds):
+    """Let every write of a checkpoint last for some seconds, half of them before its first byte."""
+    save = torch.save
+
+    def slow(*arguments):
+        time.sleep(seconds / 2)
+        save(*arguments)
+        time.sleep(seconds / 2)
+
+    patch.setattr(torch, "save", slow)
+
+
+def test_a_run_that_is_killed_during_writes_ends_like_an_uninterrupted_one(tmp_path):
+    config = compose_run([*TINY, "training.updates=32", "training.validations=16", "training.ema=0.9"])
+    whole = run(config, tmp_path / "whole")
+    place = tmp_path / "killed"
+    files = [place / "checkpoints" / name for name in ("last.ckpt", "best.ckpt")]
+    chance = random.Random(0)
+    before, kills = 0, 0
+
+    def train():
+        with pytest.MonkeyPatch.context() as patch:
+            slow_writes(patch, 0.06)
+            run(config, place)
+        return 0
+
+    while True:
+        job = Fork(train)
+        while job.poll() is None and newest(files[0]) == before:  # as long as it goes on, it is no failure
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0.0, 0.12))
+        if job.poll() is not None:
+            break
+        job.kill()
+        kills += 1
+        assert newest(files[0]) > before
+        before = newest(files[0])
+        updates = [torch.load(file, weights_only=True)["zoo"]["updates"] for file in files]
+        assert 0 < updates[1] <= updates[0]
+    assert job.wait() == 0
+    assert kills >= 4
+    record = read(place)
+    assert record.status == "finished"
+    one, two = last(tmp_path / "whole"), last(place)
+    assert same(one["state_dict"], two["state_dict"])
+    assert same(one["optimizer_states"], two["optimizer_states"])
+    assert same(whole.metrics, record.metrics)
+    assert {file.name for file in (place / "checkpoints").iterdir()} == {"last.ckpt", "best.ckpt"}
+
+
+def newest(file):
+    """Return a file's time stamp in nanoseconds; 0 if there is none."""
+    return os.stat(file).st_mtime_ns if file.exists() else 0
+
+
+@pytest.mark.parametrize("end", ["signal", "signal at a validation", "memory", "interrupt"])
+def test_whatever_ends_training_waits_for_the_write_under_way(tmp_path, monkeypatch, end):
+    average = TrainingModule.average_weights
+    at = 3 if end == "signal at a validation" else 4
+
+    def stop(self):
+        average(self)
+        if self.updates == at:
+            if end == "memory":
+                raise MemoryError
+            if end == "interrupt":
+                raise KeyboardInterrupt
+            self.signalled = True
+
+    monkeypatch.setattr(TrainingModule, "average_weights", stop)
+    slow_writes(monkeypatch, 1.0)
+    error = KeyboardInterrupt if end == "interrupt" else CutOff
+    with pytest.raises(error) as raised:
+        run(compose_run(TINY), tmp_path)
+    assert last(tmp_path)["zoo"]["updates"] == (4 if end == "signal" else 3)
+    assert ("update 4" if end == "signal" else "") in str(raised.value)
+    assert not list((tmp_path / "checkpoints").glob(".*"))
+
+
+def test_a_disk_that_is_full_in_the_background_cuts_a_run_off_at_once(tmp_path, monkeypatch):
+    fsync, average, made = os.fsync, TrainingModule.average_weights, []
+
+    def fail(stream):
+        if "last.ckpt" in os.readlink(f"/proc/self/fd/{stream}") and made:
+            raise OSError(28, "No space left on device")
+        fsync(stream)
+
+    def count(self):
+        made.append(self.updates)
+        time.sleep(0.2)
+        average(self)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    monkeypatch.setattr(TrainingModule, "average_weights", count)
+    with pytest.raises(CutOff, match="disk is full"):
+        run(compose_run([*TINY, "training.updates=60", "training.validations=2"]), tmp_path)
+    assert made[-1] < 40, "not at the next validation"
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_writing_beside_training_is_no_other_run():
+    runs = [compose_run([*TINY, f"trainer.async_checkpoints={value}"]) for value in ("true", "false")]
+    assert len({identify(config).config_hash for config in runs}) == 1

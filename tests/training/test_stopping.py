@@ -10,7 +10,7 @@ import torch
 from fitting import Line, batches, trainer
 
 import zoo
-from zoo.training.checkpoints import Checkpoints
+from zoo.training.checkpoints import CheckpointFiles, Checkpoints
 from zoo.training.likelihood import MaximumLikelihood
 
 PLANE = zoo.DataSpec((2,))
@@ -45,8 +45,11 @@ def train(tmp_path, course, path=None, **settings):
         checkpoint = torch.load(path, weights_only=True)
         module.resume(checkpoint)
         module.load_state_dict(checkpoint["state_dict"])
-    callbacks = (Checkpoints(tmp_path), Half(tmp_path / "half.ckpt"))
-    fit = trainer(*callbacks, val_check_interval=module.validate_every, check_val_every_n_epoch=None)
+    files = CheckpointFiles()
+    callbacks = (Checkpoints(tmp_path, files), Half(tmp_path / "half.ckpt"))
+    fit = trainer(
+        *callbacks, plugins=[files], val_check_interval=module.validate_every, check_val_every_n_epoch=None
+    )
     x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     fit.fit(module, batches(x, 4, module.settings.updates, first=module.updates), batches(x, 4, 1))
     return module

@@ -34,6 +34,7 @@ LOCATIONS = (
     ("trainer", "num_nodes"),
     ("trainer", "strategy"),
     ("trainer", "timeout_min"),
+    ("trainer", "async_checkpoints"),
 )
 # Settings of the data that a run's id shows.
 NAMING = ("data.path", "data.side")

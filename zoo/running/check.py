@@ -145,6 +145,7 @@ def _taken(
     precision: str | int = "32-true",
     float32_matmul: Float32Matmul = "highest",
     gradient_compression: Compression = "none",
+    async_checkpoints: bool = True,
     deterministic: bool | Literal["warn"] | None = None,
     benchmark: bool | None = None,
     detect_anomaly: bool = False,

@@ -42,7 +42,7 @@ from zoo.training.pruning import Pruning
 PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
 # Settings of the trainer that are not Lightning's.
-_OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression")
+_OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression", "async_checkpoints")
 Show = Callable[[dict[str, Any]], None]
 
 
@@ -135,8 +135,8 @@ class Fit:
         about = {"model": spec.model, "spec": data.spec.to_dict(), "run_id": spec.identity.run_id}
         self.flops = CountFlops(data)
         self.progress = Progress(directory, spec.identity.run_id, show, len(data.splits["train"]))
-        checkpoints = Checkpoints(folder, about)
-        self.files = CheckpointFiles(checkpoint)
+        self.files = CheckpointFiles(checkpoint, background=bool(spec.trainer.get("async_checkpoints", True)))
+        checkpoints = Checkpoints(folder, self.files, about)
         self.pruning = _pruning(spec)
         callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
             distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),

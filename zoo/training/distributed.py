@@ -34,6 +34,8 @@ HOOKS = {  # torch's, by the format in which processes exchange gradients
     "bf16": default_hooks.bf16_compress_hook,
 }
 GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
+WRITING = threading.Lock()  # held while a checkpoint is written
+LONGEST_WRITE = 600.0  # seconds that rank 0 has for that first
 
 
 class Averaging(DDPStrategy):
@@ -154,16 +156,19 @@ def start_ranks(strategy: Strategy) -> None:
         subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank)})
         for rank in range(1, strategy.num_processes)
     ]
-    threading.Thread(target=_watch, args=(others,), daemon=True, name="watch-ranks").start()
+    threading.Thread(target=watch, args=(others,), daemon=True, name="watch-ranks").start()
 
 
-def _watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
+def watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
     """End this process some seconds after one of the other ranks has failed.
 
-    Rank 0 may be waiting for that rank in a collective operation, and would wait until its time limit.
+    Rank 0 may be waiting for that rank in a collective operation, and would wait until its time limit. A
+    checkpoint that it writes meanwhile is finished first.
     """
     while all(process.poll() in (None, 0) for process in others):
         time.sleep(0.5)
+    if WRITING.acquire(timeout=LONGEST_WRITE):
+        WRITING.release()
     time.sleep(GRACE)
     for process in others:
         process.kill()
