@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +97,22 @@ def test_unchanged_inputs_are_not_drawn_again_and_an_archive_stands_alone(runs, 
     assert show([out / "records"]) == show([out]) == table
     assert show([out], out, archive=True).partition("page:")[0] == table, "an archive is compared in place"
     assert "is of an earlier comparison" in show([runs / "vae-digits-s0"], out, archive=True)
+
+
+def test_the_page_says_how_it_is_made_again_and_nothing_of_other_directories(runs, tmp_path, monkeypatch):
+    def command(*paths: Path, **settings) -> str:
+        show(paths, Path("out"), **settings)
+        page = Path("out/index.html").read_text(encoding="utf-8")
+        found = re.search(r'<code id="made-command">(.*?)</code>', page)
+        assert found is not None
+        return html.unescape(found[1])
+
+    shutil.copytree(runs, tmp_path / "here" / "my runs")
+    monkeypatch.chdir(tmp_path / "here")
+    assert command(Path("my runs")) == "zoo compare 'my runs' -o out"
+    assert command(Path.cwd() / "my runs") == "zoo compare 'my runs' -o out"
+    assert command(runs) == f"zoo compare {runs.name} -o out"
+    assert command(Path("my runs"), archive=True) == "zoo compare out/records -o out"
 
 
 def test_an_archive_holds_what_a_figure_can_show_of_a_long_curve(tmp_path):

@@ -5,6 +5,7 @@ Figures and pages are imported where they are made, so that a table on the termi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -73,9 +74,10 @@ def compare(
     if out is None:
         return 0
     out.mkdir(parents=True, exist_ok=True)
-    stamp, known = fingerprint(runs), out / ".inputs"
+    command = _command(paths, out, archive)
+    stamp, known = f"{fingerprint(runs)} {command}", out / ".inputs"
     if not (known.exists() and known.read_text(encoding="utf-8") == stamp and (out / "index.html").exists()):
-        _write_files(runs, tables, out, published)
+        _write_files(runs, tables, out, command, published)
         write_atomic(known, stamp)
     if archive:
         for name in copy_records(runs, out / "records"):
@@ -90,7 +92,7 @@ def compare(
 
 
 def _write_files(
-    runs: list[Run], tables: list[Table], out: Path, published: PublishedOf | None = None
+    runs: list[Run], tables: list[Table], out: Path, command: str, published: PublishedOf | None = None
 ) -> None:
     from zoo.comparison import figures, page
     from zoo.comparison.claims import decide
@@ -102,8 +104,25 @@ def _write_files(
     write_atomic(out / "table.tex", "\n\n".join(render.latex(table) for table in tables) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
-    text = page.build(runs, tables, drawn, decide(runs), published=published(runs) if published else None)
+    values = published(runs) if published else None
+    text = page.build(runs, tables, drawn, decide(runs), published=values, command=command)
     write_atomic(out / "index.html", text)
+
+
+def _command(paths: Sequence[Path], out: Path, archive: bool) -> str:
+    """Return the command that makes the page again, from the archived records if there are any.
+
+    Of a path outside of the working directory only the last part is told: the page may go to others.
+    """
+
+    def told(path: Path) -> str:
+        if not path.is_absolute() and ".." not in path.parts:
+            return str(path)
+        inside = path.resolve().is_relative_to(Path.cwd())
+        return str(path.resolve().relative_to(Path.cwd())) if inside else path.name
+
+    sources = [out / "records"] if archive else paths
+    return shlex.join(["zoo", "compare", *map(told, sources), "-o", told(out)])
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:

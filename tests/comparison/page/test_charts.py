@@ -142,7 +142,7 @@ def test_a_switch_of_a_logarithmic_axis_says_what_is_drawn(
         save(tmp_path, record)
     file = tmp_path / "index.html"
     file.write_text(built(tmp_path), encoding="utf-8")
-    tab = browser.open(file)
+    tab = browser.open(f"{file.as_uri()}#y=energy_distance")
     tab.show("tradeoff")
     boxes = "[...document.querySelectorAll('#tradeoff-controls input')].map(b => [b.checked, b.disabled])"
     types = "['xaxis', 'yaxis'].map(a => document.querySelector('#tradeoff-chart').layout[a].type)"

@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from markupsafe import Markup, escape
 
+from zoo import __version__
 from zoo.comparison.claims.render import LEAD
 from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
@@ -41,7 +42,7 @@ from zoo.config.declared import data_kinds
 HERE = Path(__file__).parent
 SCRIPTS = (
     "core", "data", "state", "statistics", "table", "drawer", "decide", "helper", "charts", "tradeoff",
-    "curves", "more", "samples", "claims", "main",
+    "curves", "more", "samples", "claims", "print", "main",
 )  # fmt: skip
 Part = Literal[  # ``templates/boxes.html`` has the element of each
     "controls", "chart", "legend", "count", "scroll", "more", "notes", "box", "said", "slider", "list"
@@ -160,6 +161,7 @@ def build(
     decisions: Sequence[Decision] = (),
     warnings: Sequence[str] = (),
     published: Mapping[str, Sequence[Published]] | None = None,
+    command: str = "",
 ) -> str:
     """Return the page of a comparison, self-contained and the same for the same runs.
 
@@ -170,6 +172,7 @@ def build(
         decisions: the ledger of claims.
         warnings: sentences about records that were left out.
         published: the published values of some runs, by the run's id.
+        command: makes the page again; empty if nobody knows it.
     """
     facts, curves, pixels = contents(runs, decisions, warnings, published=published)
     measured = [decision for decision in decisions if decision.deciding]
@@ -182,7 +185,7 @@ def build(
     )
     names = list(dict.fromkeys(study["label"] for study in facts["studies"]))
     heading = f"zoo · {', '.join(names[:4])}" + (f" and {len(names) - 4} more" if len(names) > 4 else "")
-    return assembled(heading, facts, curves, pixels, Markup(plain))
+    return assembled(heading, facts, curves, pixels, Markup(plain), command=command)
 
 
 def assembled(
@@ -193,6 +196,7 @@ def assembled(
     plain: Markup | str = "",
     *,
     live: bool = False,
+    command: str = "",
 ) -> str:
     """Return the page around its contents.
 
@@ -201,6 +205,7 @@ def assembled(
         facts, curves, pixels: as :func:`contents` returns them.
         plain: what browsers without scripts show.
         live: whether the page fetches changes from the server that sent it.
+        command: makes the page again; empty if nobody knows it.
     """
     script, plotly = script_text(live), _library()
     return render(
@@ -209,6 +214,8 @@ def assembled(
         title=heading,
         heading=heading,
         runs=facts["made"]["runs"],
+        version=__version__,
+        command=command,
         sections=SECTIONS,
         kinds=KINDS,
         plain=plain,

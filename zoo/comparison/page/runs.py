@@ -134,7 +134,7 @@ def _pairs(facts: Mapping[str, str]) -> str:
 
 
 def summary(runs: Sequence[Run]) -> Json:
-    """Return the numbers of runs, models and seeds, the newest date, and all versions and machines."""
+    """Return the numbers of runs, models and seeds, the newest date, protocols, versions and machines."""
     records = [run.record for run in runs]
     times = [r.provenance.finished_at for r in records if r.provenance.finished_at]
     return {
@@ -143,7 +143,15 @@ def summary(runs: Sequence[Run]) -> Json:
         "finished": sum(r.status == "finished" for r in records),
         "seeds": len({r.seed for r in records}),
         "newest": max(times, default="")[:16].replace("T", " "),
+        "protocols": sorted({_protocol(r) for r in records} - {""}),
         "commits": sorted({(r.provenance.git_commit or "")[:12] for r in records} - {""}),
-        "versions": sorted({v for r in records if (v := r.provenance.versions.get("zoo"))}),
+        "versions": sorted({v for r in records if (v := r.provenance.versions.get("zoo")) and v != "absent"}),
         "machines": sorted({m for r in records if (m := hardware_text(r.provenance.hardware))}),
     }
+
+
+def _protocol(record: Record) -> str:
+    """Return the version of a run's protocol and the beginning of its hash, ``5 (1d685bbc)``."""
+    source = record.provenance
+    name = (source.protocol_hash or "")[:8]
+    return f"{source.protocol.version} ({name})" if source.protocol is not None and name else name

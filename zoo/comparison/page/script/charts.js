@@ -5,7 +5,8 @@
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot'];
 const MARKS = ['circle', 'square', 'diamond', 'cross', 'triangle-up', 'x', 'triangle-down', 'star', 'circle-open', 'square-open', 'diamond-open'];
 const SYMBOLS = {'exact': 'circle', 'exact†': 'circle-open', 'lower bound': 'diamond', 'estimate': 'triangle-up', 'mixed': 'x', '': 'square'};
-const narrow = () => window.innerWidth < 700;
+const printing = () => document.documentElement.classList.contains('printing');
+const narrow = () => window.innerWidth < 700 && !printing();
 
 // Return the dash and the marker of a row: first all models have theirs, then their other configurations.
 function lookOf(row) {

@@ -111,7 +111,13 @@ function drawHelper() {
     answer.relaxations.length ? el('div', {}, el('h3', {}, 'What would change it'), el('ul', {class: 'notes'}, answer.relaxations.map(relax))) : null,
     out.size || more ? el('details', {open: !narrow()}, el('summary', {}, `Why not the others (${answer.excluded.length})`), el('ul', {class: 'notes'}, [...out.values()].map(([name, reasons]) => el('li', {}, el('strong', {}, name), `: ${reasons.map(reason => reason.text).join('; ')}`)),
       more > 0 ? el('li', {}, `and ${count(more, 'other configuration')} of these models`) : null)) : null,
-    answer.unmeasured.length ? el('div', {}, el('h3', {}, 'Not measured'), answer.unmeasured.map(([words, command]) => el('div', {}, el('p', {class: 'small-text'}, words), copyable(command)))) : null);
+    answer.unmeasured.length ? el('div', {}, el('h3', {}, 'Not measured'), unmeasuredNodes(answer.unmeasured)) : null);
+}
+
+// Return what was not measured, each with its command; more than two are folded.
+function unmeasuredNodes(unmeasured) {
+  const nodes = unmeasured.map(([words, command]) => el('div', {}, el('p', {class: 'small-text'}, words), copyable(command)));
+  return [...nodes.slice(0, 2), nodes.length > 2 ? el('details', {}, el('summary', {class: 'small-text'}, `and ${nodes.length - 2} more`), nodes.slice(2)) : null];
 }
 
 // Return the cards that are ranked together, below how sure their order is.

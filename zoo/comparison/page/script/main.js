@@ -12,11 +12,14 @@ function drawHead() {
   fill(byId('facts'), [
     `${count(made.runs, 'run')} of ${count(made.models, 'model')}, ${count(made.seeds, 'seed')}`,
     `${count(DATA.studies.length, 'comparison')} (data set and protocol)`,
-    lost ? `${lost} lost` : null, made.newest ? `newest ${made.newest} UTC` : null,
+    lost ? `${lost} lost` : null, made.newest ? `newest record ${made.newest} UTC` : null,
     made.machines.length ? `on ${made.machines[0]}${made.machines.length > 1 ? ` and ${made.machines.length - 1} more` : ''}` : null,
-    made.versions.length ? `zoo ${made.versions.join(', ')}` : null,
+    made.protocols.length ? `protocol ${made.protocols.slice(0, 3).join(', ')}${made.protocols.length > 3 ? ` and ${made.protocols.length - 3} more` : ''}` : null,
+    made.versions.length ? `records of zoo ${made.versions.join(', ')}` : null,
     made.commits.length ? `commit ${made.commits.slice(0, 3).join(', ')}${made.commits.length > 3 ? ` and ${made.commits.length - 3} more` : ''}` : null,
   ].filter(Boolean).map(words => el('li', {}, words)));
+  const command = byId('made-command');
+  if (command && !command.nextSibling) command.after(' ', el('button', {type: 'button', class: 'small', onclick: event => copyText(command.textContent, event.target)}, 'copy'));
   const warnings = [...(DATA.warnings || [])];
   const alike = DATA.studies.filter(other => other.label === study.label && other !== study);
   if (alike.length) warnings.push(`${study.label} was judged under ${alike.length + 1} protocols, whose values do not compare; the other has ${protocolDifference(alike[0], study)}.`);
@@ -78,6 +81,12 @@ function startNavigation() {
   document.querySelectorAll('a.skip').forEach(link => link.addEventListener('click', event => { event.preventDefault(); jump(link.getAttribute('href').slice(1)); }));
 }
 
+// Leave room above a heading for the bar that stays at the top, which is as high as its choices need.
+function followBar() {
+  const bar = byId('filter');
+  new ResizeObserver(() => { document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 8}px`; }).observe(bar);
+}
+
 // Draw everything again in the colours of another theme.
 function followTheme() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw());
@@ -102,6 +111,7 @@ async function start() {
   draw();
   addEventListener('hashchange', () => { if (location.hash.slice(1) !== address()) { readAddress(); draw(); } });
   followTheme();
+  followBar();
   await new Promise(done => { requestAnimationFrame(() => setTimeout(done)); });  // the table is painted before the rest is unpacked
   SERIES = await unpackJson('series');
   PIXELS = await unpack('pixels');
@@ -111,7 +121,7 @@ async function start() {
   if (DATA.jobs) listen();
 }
 
-const STARTS = [startFilter, startHelper, startTable, startDrawer, startClaims, startNavigation];  // what needs the data alone
+const STARTS = [startFilter, startHelper, startTable, startDrawer, startClaims, startNavigation, startPrinting];  // what needs the data alone
 const LATER = [startTradeoff, startCurves, startMore, startSamples];  // charts, curves and pixels
 window.zooReady = start();
 window.zoo = {state, set, address, idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, compactLetters, collapsed, front, visible, decide, constraints, rowsOf, columnOf, current, studyData: () => DATA};

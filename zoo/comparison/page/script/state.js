@@ -49,7 +49,7 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
 };
 
 const state = {};
-const views = [];          // {uses: [names of fields], draw}
+const views = [];          // {uses: [names of fields], section, draw: when it is needed, now: at once}
 
 const initial = name => {
   const value = FIELDS[name][1];
@@ -126,14 +126,15 @@ function later(work) {
 
 // Add a view. A chart is drawn when it comes near the window, so that a page of many charts opens at once.
 function addView(uses, node, drawNow, lazy = false) {
-  if (!lazy) { views.push({uses, draw: drawNow}); return; }
+  const section = node.closest('section')?.id;
+  if (!lazy) { views.push({uses, section, draw: drawNow, now: drawNow}); return; }
   let near = false, stale = true;
   const work = () => { if (near && stale) { stale = false; drawNow(); } };
   new IntersectionObserver(entries => {
     near = entries.at(-1).isIntersecting;
     if (near && stale) later(work);
   }, {rootMargin: '300px'}).observe(node);
-  views.push({uses, draw: () => { stale = true; if (near) later(work); }});
+  views.push({uses, section, now: drawNow, draw: () => { stale = true; if (near) later(work); }});
 }
 
 const current = () => studyOf(state.study);
