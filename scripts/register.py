@@ -1,9 +1,9 @@
 """Write the hash and the date of every claim's rule into the registry: python scripts/register.py.
 
-Run it after a rule was changed on purpose. A rule whose hash changes gets the date of now, so that results
-made before count as exploratory; what changed is described by hand, under ``changes``.
+Run it after a rule was changed on purpose. A rule whose hash has changed gets the present date, so that
+earlier results count as exploratory. Describe the change by hand, under ``changes``.
 
-    python scripts/register.py --same-rules    # the code was rewritten, and no rule: the dates stay
+    python scripts/register.py --same-rules    # code was rewritten, but no rule changed: the dates stay
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zoo.comparison.claims.sentences import all_claims
 
 
 def main() -> None:
-    """Replace the hash of every registered claim by that of its rule as it is now, and its date."""
+    """Set the date of every registered claim whose rule has changed, then the hashes of all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--same-rules", action="store_true", help="keep the dates: no rule was changed")
     same_rules = parser.parse_args().same_rules
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _write_hashes() -> None:
-    """Write the hashes, which cover the dates."""
+    """Write the hash of every registered claim, which covers its date."""
     from zoo.comparison.claims import registry
 
     registry.content.cache_clear()

@@ -83,7 +83,7 @@ class PixelCNNPP(GenerativeModel):
         conditional: bool = False,
     ) -> None:
         super().__init__(spec, conditional)
-        assert spec.levels is not None  # data_kind
+        assert spec.levels is not None  # the data are integers, see ``data_kind``
         self.components, self.levels = components, spec.levels
         channels = spec.shape[0]
         self.pairs = channels * (channels - 1) // 2

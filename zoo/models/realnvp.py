@@ -37,7 +37,7 @@ class RealNVP(Flow):
 
     Vectors: ``layers`` couplings with alternating masks (a permutation brings the even dimensions to the
     front once, so that both parts are contiguous). Images: at each scale three couplings with checkerboard
-    masks, a squeeze, three with channel masks; then half of the channels leave. These are
+    masks, a squeeze, and three with channel masks; then half of the channels become latents. These are
     standardised by a mean and a scale that a small convolution computes from the other channels: a learned
     prior, as in Glow, which starts as the identity; the paper has none. The last scale has four checkerboard
     couplings, or four over channels if only one pixel is left. Odd sizes are not halved further.

@@ -52,7 +52,7 @@ class AsyncSearch(BaseSearch):
         return self.path / JOURNAL
 
     def check(self) -> None:
-        """Check the pruner, and the journal if there is one; nothing is written.
+        """Raise an error if the pruner's settings or an existing journal are unusable; write nothing.
 
         Raises:
             ZooError: Optuna is not installed, a setting of the pruner is wrong, the journal is that of
@@ -63,12 +63,12 @@ class AsyncSearch(BaseSearch):
             Journal(self.file, self.signature)
 
     def known(self) -> list[Any]:
-        """Return the trials of the journal, if there is one; nothing is written."""
+        """Return the trials in the journal; none if there is no journal. Nothing is written."""
         return Journal(self.file, self.signature).trials() if is_begun(self.file) else []
 
     @contextmanager
     def taking_part(self, retry: Callable[[str], bool], anew: bool) -> Iterator[None]:
-        """Within the block this process takes part in the search: it proposes trials and takes over others.
+        """Register this process as one of the search's sweeps for the block, in which :meth:`next` works.
 
         Args:
             retry: whether a trial with this status is to be made again.

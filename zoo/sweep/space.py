@@ -87,19 +87,19 @@ def encode(space: Mapping[str, Axis], trial: Trial) -> dict[str, Any]:
 
 
 def decode(space: Mapping[str, Axis], params: Mapping[str, Any]) -> Trial:
-    """Return a trial's settings from Optuna's form."""
+    """Return a trial's settings from Optuna's parameters, which give a choice by its index."""
     return {
         key: axis["choices"][params[key]] if "choices" in axis else params[key] for key, axis in space.items()
     }
 
 
 def unmet_requirement(axis: Any) -> str | None:
-    """Return what an axis of the space must have and has not; None if it is valid."""
+    """Return what an axis of the space lacks, in words; None if it is valid."""
     if not isinstance(axis, dict) or not ({"choices"} == set(axis) or {"low", "high"} <= set(axis) <= RANGE):
         return "`low` and `high`, and perhaps `log` or `step`, or `choices` alone"
     if "choices" in axis:
         choices = axis["choices"]
-        sound = isinstance(choices, list) and choices and _is_json(choices)
+        sound = isinstance(choices, list) and choices and _fits_json(choices)
         return None if sound else "a list of numbers, texts, lists or mappings as its `choices`"
     low, high, log, step = _number(axis["low"]), _number(axis["high"]), axis.get("log"), axis.get("step")
     if low is None or high is None or low > high:
@@ -115,8 +115,8 @@ def unmet_requirement(axis: Any) -> str | None:
     return None
 
 
-def _is_json(value: Any) -> bool:
-    """Return whether JSON, in which proposals are stored, can hold a value (YAML's dates it cannot)."""
+def _fits_json(value: Any) -> bool:
+    """Return whether a value can be stored as JSON, in which proposals are kept; YAML's dates cannot."""
     try:
         json.dumps(value, sort_keys=True)
     except TypeError:

@@ -117,7 +117,7 @@ class Coupling(Bijection):
     subclass implements :meth:`apply_to` and :meth:`undo_on`.
 
     Args:
-        partition: of the event into a and b.
+        partition: division of the event into a and b.
         network: network from a (and the context, if there is one) to the parameters of f along dimension 1.
         kept: bijection of a, applied after the network has used it (Durkan et al. 2019, appendix B.1).
     """
@@ -144,7 +144,7 @@ class Coupling(Bijection):
     def forward_parts(
         self, given: Tensor, changed: Tensor, context: Tensor | None = None
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Apply :meth:`forward` to the two parts of a batch; return them with the log-determinant."""
+        """Apply :meth:`forward` to an event in two parts; return the new parts and the log-determinant."""
         changed, log_slope = self.apply_to(changed, self._conditioned(given, context))
         log_det = sum_event(self.partition.hide(log_slope))
         if self.kept is not None:
@@ -155,7 +155,7 @@ class Coupling(Bijection):
     def inverse_parts(
         self, given: Tensor, changed: Tensor, context: Tensor | None = None
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Apply :meth:`inverse` to the two parts of a batch; return them with the log-determinant."""
+        """Apply :meth:`inverse` to an event in two parts; return the new parts and the log-determinant."""
         of_kept = None
         if self.kept is not None:
             given, of_kept = self.kept.inverse(given, context)
@@ -166,14 +166,14 @@ class Coupling(Bijection):
     def invert_parts(
         self, given: Tensor, changed: Tensor, context: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Apply :meth:`invert` to the two parts of a batch; return them."""
+        """Apply :meth:`invert` to an event in two parts; return the new parts."""
         if self.kept is not None:
             given = self.kept.invert(given, context)
         return given, self.solve(changed, self._conditioned(given, context))
 
     def _conditioned(self, given: Tensor, context: Tensor | None) -> Tensor:
         out = self.network(given) if context is None else self.network(given, context)
-        out = out.to(given.dtype)  # half precision under autocast
+        out = out.to(given.dtype)  # under autocast the network returns half precision
         return self.partition.hide(out)
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,7 +228,7 @@ class AffineCoupling(Coupling):
         self.register_buffer("bound", bound, persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return super().split(for_products(x))  # as the parameters of a dense network are
+        return super().split(for_products(x))  # the memory format of a dense network's output
 
     def apply_to(self, b: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         s, shift = self._parts(parameters)
@@ -257,7 +257,7 @@ def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
         ZooError: the bound is not a finite number above zero, ``sigmoid`` or None.
     """
     if bound is None:
-        return _as_it_is
+        return _identity
     if bound == "sigmoid":
         return _sigmoid
     if isinstance(bound, str) or not 0 < bound < math.inf:
@@ -273,7 +273,7 @@ class _SoftClamp:
         return soft_clamp(raw, self.bound)
 
 
-def _as_it_is(raw: Tensor) -> Tensor:
+def _identity(raw: Tensor) -> Tensor:
     return raw
 
 

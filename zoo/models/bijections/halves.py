@@ -13,18 +13,18 @@ Parts = tuple[Tensor, Tensor]
 
 
 class HalvesChain(Chain):
-    """A :class:`Chain` that divides an event once for all couplings of halves that follow one another.
+    """A :class:`Chain` that divides an event once for a series of couplings of its halves.
 
-    It is the same map with the same state dict. The layers of a chain within it count as its own. A layer
-    that is not a coupling of halves gets the whole event.
+    The map and the state dict are those of a :class:`Chain`. The layers of nested chains count as its own. A
+    layer that is not a coupling of halves gets the whole event.
 
     Args:
-        layers: in the order data to latent; the halves of all couplings are the same, in either order.
+        layers: in the order data to latent. All couplings have the same halves; either one may be changed.
     """
 
     def __init__(self, layers: Iterable[Bijection]) -> None:
         super().__init__(layers)
-        self._steps = list(_within(self))
+        self._steps = list(_flattened(self))
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         z, log_det = _run(
@@ -53,11 +53,11 @@ class HalvesChain(Chain):
         )[0]
 
 
-def _within(chain: Chain) -> Iterator[Bijection]:
-    """Yield the layers of a chain and, in place of a chain among them, the layers of that one."""
+def _flattened(chain: Chain) -> Iterator[Bijection]:
+    """Yield the layers of a chain, and the layers of nested chains in their place."""
     for layer in chain.layers:
         if type(layer) is Chain:
-            yield from _within(layer)
+            yield from _flattened(layer)
         else:
             yield layer
 
@@ -68,16 +68,16 @@ def _run(
     of_parts: Callable[[Coupling, Parts], tuple[Parts, Tensor | None]],
     of_event: Callable[[Bijection, Tensor], tuple[Tensor, Tensor | None]],
 ) -> tuple[Tensor, Tensor | None]:
-    """Apply layers one after another; return the event and the sum of their log-determinants, if any.
+    """Apply layers one after another; return the new event and the sum of the log-determinants, if any.
 
     Args:
         steps: the layers, in the order in which they are applied.
         x: the event.
-        of_parts: function from a coupling and its (given, changed) to their new values and a log-determinant.
-        of_event: function from another layer and the event to its new value and a log-determinant.
+        of_parts: applies a coupling to (given, changed); returns the new parts and a log-determinant or None.
+        of_event: applies any other layer to the event; returns the new event and a log-determinant or None.
     """
     total: Tensor | None = None
-    halves: Halves | None = None  # by which the event is divided into ``parts``
+    halves: Halves | None = None  # how the event is divided into ``parts``; None: it is not, and is ``x``
     parts = (x, x)
     for step in steps:
         if isinstance(step, Coupling) and isinstance(step.partition, Halves):

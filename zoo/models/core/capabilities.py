@@ -70,8 +70,8 @@ class Declaration:
             global generator.
         whole_batch: whether the loss of an example depends on the rest of its batch, which then cannot be
             divided between processes or into pieces; by default it does not.
-        data_kind: the data that the model can be made for: ``any`` by default, ``binary`` (two levels) or
-            ``integer images``.
+        data_kind: the kind of data that the model needs: ``binary`` (two levels), ``integer images`` or, by
+            default, ``any``.
     """
 
     family: str = "unknown"
@@ -233,7 +233,7 @@ _P = TypeVar("_P")
 def missing(model: object, protocol: type) -> list[str]:
     """Return the names in a protocol that the model lacks, attributes before methods.
 
-    Of a class that is no protocol, from which a model has to be derived, return its name if it is not.
+    For an ordinary class, return the name of the class if the model is not derived from it.
     """
     if not is_protocol(protocol):
         return [] if isinstance(model, protocol) else [protocol.__name__]
@@ -242,8 +242,8 @@ def missing(model: object, protocol: type) -> list[str]:
 
 
 def offers(model: object, protocol: Callable[..., _P]) -> TypeGuard[_P]:
-    """Return whether the model has all attributes and methods of a protocol, or is derived from a class."""
-    # The annotation says callable, not type[_P], since mypy refuses protocols as values of that.
+    """Return whether the model has all attributes and methods of a protocol, or derives from a class."""
+    # annotated as a callable, since mypy refuses a protocol where it expects type[_P]
     return not missing(model, cast(type, protocol))
 
 

@@ -1,7 +1,7 @@
 """Sums over the processes that share a batch; a single process needs no special case.
 
-They have a process group of their own: gradients are averaged while the backward pass runs, and their order
-among these sums is not the same in every process.
+The sums have a process group of their own. In the default group they would mix with the exchange of
+gradients, which runs during the backward pass, in an order that differs between processes.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 _groups: dict[str, Any] = {}
-_timeout: list[timedelta] = []  # of the group of these sums; torch's default, which depends on the backend
+_timeout: list[timedelta] = []  # timeout of the process group; empty: the default of torch's backend
 
 
 def wait_at_most(timeout: timedelta) -> None:
-    """Set how long a process waits for the others in these sums; a new group does not inherit it."""
+    """Set how long a process waits for the others in these sums; call it before the first sum.
+
+    The process group of the sums does not inherit the timeout of the default group.
+    """
     _timeout[:] = [timeout]
 
 
 def _group() -> Any:
-    """Return the process group of these sums; the first call, which all processes make, creates it."""
+    """Return the process group of these sums; the first call creates it, so every process must make it."""
     if "own" not in _groups or _groups["world"] is not distributed.group.WORLD:
         timeout = _timeout[0] if _timeout else None
         _groups.update(world=distributed.group.WORLD, own=distributed.new_group(timeout=timeout))

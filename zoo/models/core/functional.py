@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-MANY = 2048  # fewer values take less time in fewer operations
+MANY = 2048  # number of values from which the sigmoid in :func:`soft_clamp` is faster than tanh
 
 
 def sum_event(x: Tensor) -> Tensor:
@@ -42,10 +42,10 @@ def for_convolutions(x: Tensor) -> Tensor:
 def for_products(x: Tensor) -> Tensor:
     """Return vectors ``(B, D)`` in the memory format in which a processor multiplies them fastest.
 
-    On a CPU that is features first, the values of a feature side by side (strides ``(1, B)``): products, sums
-    over features and halves of vectors take less time than with examples first. Elementwise functions,
-    :func:`divide` and :func:`concatenate` keep the format. On a GPU, and where code is compiled, vectors stay
-    as they are.
+    On a CPU that is *features first*: the values of each feature lie side by side (strides ``(1, B)``), so
+    that matrix products, sums over features and splits of the features take less time. Elementwise functions,
+    :func:`divide` and :func:`concatenate` keep the format. On a GPU and in compiled code, vectors stay as
+    they are.
     """
     return x.t().contiguous().t() if multiplies_features_first(x) else x
 
@@ -56,7 +56,7 @@ def multiplies_features_first(x: Tensor) -> bool:
 
 
 def divide(x: Tensor, sizes: Sequence[int]) -> tuple[Tensor, ...]:
-    """Return ``torch.split(x, sizes, 1)``, whose gradient has the memory format of ``x``."""
+    """Return ``torch.split(x, sizes, 1)``, with a gradient in the memory format of ``x``."""
     if torch.is_grad_enabled() and _has_features_first(x):
         return tuple(part.t() for part in torch.split_with_sizes(x.t(), sizes))
     return torch.split_with_sizes(x, sizes, 1)

@@ -19,7 +19,7 @@ from zoo.models.core import rng
 from zoo.models.core.capabilities import Diagnostic, Family, Likelihood, SamplingOrder
 from zoo.models.core.precision import full_float32
 
-_KINDS_OF_DATA = {
+_KINDS_OF_DATA = {  # in words, for messages
     "binary": "binary data, such as data=mnist_static",
     "integer images": "images of integers",
 }
@@ -48,15 +48,15 @@ class GenerativeModel(nn.Module):
         objective: the training objective that fits the model, a name under ``conf/training/``.
         keyed_noise: whether all noise comes from :mod:`zoo.models.core.rng`.
         whole_batch: whether the training loss needs its whole batch at once.
-        data_kind: the data that the model can be made for, see
+        data_kind: the kind of data that the model needs, see
             :class:`~zoo.models.core.capabilities.Declaration`.
         for_vectors: names of the settings that only the model of vectors reads.
         for_images: names of the settings that only the model of images reads.
         context: length K of the one-hot label that networks are conditioned on; 0 without labels.
 
     Raises:
-        ZooError: the data are not of the model's kind; ``conditional`` is not a truth value, or is true for
-            data without labels.
+        ZooError: the data are not of the kind that the model needs; ``conditional`` is not a truth value, or
+            is true for data without labels.
     """
 
     family: ClassVar[Family]
@@ -76,7 +76,7 @@ class GenerativeModel(nn.Module):
             form = "images" if spec.is_image else "vectors"
             values = "continuous values" if spec.levels is None else f"integers of {spec.levels} levels"
             raise ZooError(
-                f"{type(self).__name__} is for {_KINDS_OF_DATA[self.data_kind]}, and these are {form} of "
+                f"{type(self).__name__} needs {_KINDS_OF_DATA[self.data_kind]}, but these are {form} of "
                 f"{values}; choose other data, or another model."
             )
         self.spec, self.conditional = spec, conditional
@@ -132,11 +132,11 @@ class GenerativeModel(nn.Module):
 
     @property
     def unbiased_weights(self) -> bool:
-        """Whether the exponential of :meth:`_log_weight` is on average over its noise at most p(x | y).
+        """Whether the exponential of :meth:`_log_weight`, averaged over its noise, is at most p(x | y).
 
-        It is where there is no noise, for a density at x + u with dequantisation noise u, and for an
-        importance weight; it is not for an ELBO nor for an estimate, whose noise an exponential turns into
-        likelihood. By default only an ``exact`` likelihood is declared so.
+        That holds without noise, for a density at x + u with dequantisation noise u, and for an importance
+        weight. It does not hold for an ELBO or an estimate, since the exponential turns their noise into
+        likelihood. By default it is assumed for an ``exact`` likelihood only.
         """
         return self.likelihood == "exact"
 
@@ -288,7 +288,7 @@ class GenerativeModel(nn.Module):
 
 
 def _first_parameter(module: nn.Module) -> nn.Parameter:
-    """Return ``next(module.parameters())`` in a fraction of the time, which counts for a single example."""
+    """Return ``next(module.parameters())``, but much faster, which matters at batch size 1."""
     todo = [module]
     while todo:
         module = todo.pop()

@@ -121,7 +121,7 @@ def content_keys(x: Tensor, salt: int = 0) -> Tensor:
 
 
 class _DrawingFrom:
-    """A block that draws its noise from a source; as a class, since a generator takes longer to enter."""
+    """A context manager in whose block noise is drawn from a source; faster to enter than a generator."""
 
     def __init__(self, source: _Source | None) -> None:
         self.source = source
@@ -210,7 +210,7 @@ def uniform(like: Tensor) -> Tensor:
     if bits is None:
         return torch.rand_like(like)
     resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
-    wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds all of the bits
+    wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds that many bits exactly
     return _shift(bits, 64 - resolution).to(wide).mul_(2.0**-resolution).to(like.dtype)
 
 

@@ -57,9 +57,9 @@ class MaskedLinear(nn.Linear):
     Weights are initialised as in He et al. (2015), uniform, with each unit's fan-in under the mask; otherwise
     the early units, which have few inputs, would start near zero.
 
-    Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product is made in four
-    pieces, each of a quarter of the units and the inputs that any of them has: 5/8 of the arithmetic. Without
-    gradients the output of vectors has the features first, see
+    Units sorted by degree depend on a prefix of the inputs. So on a CPU a large product is computed in four
+    pieces, each with a quarter of the units and only the inputs that these depend on: 5/8 of the arithmetic.
+    Without gradients, the output for vectors is *features first* in memory, see
     :func:`~zoo.models.core.functional.for_products`.
     """
 
@@ -232,7 +232,7 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``."""
         add_nfe()
-        # in place, unless a gradient or a residual block needs the values before
+        # in place, unless gradients or residual blocks need the values before the activation
         activate = _ACTIVATIONS[self.activation][0 if self.residual or torch.is_grad_enabled() else 1]
         state = self._seen(x)
         streams: list[Tensor] = []
@@ -355,7 +355,7 @@ class _Sweep:
             self.biases = biases if rows == 1 else [bias[:, None] for bias in biases]
             weights = [layer.weight.detach() for layer in layers]
             self.x, self.streams = empty(made.dim), [empty(len(bias)) for bias in biases]
-            # what the network sees of x, where it is another
+            # x as the network sees it, which differs from x if it is clamped
             self.seen, self.input_bound = self.x, made.input_bound
             if self.input_bound is not None:
                 self.seen = empty(made.dim)

@@ -1,4 +1,4 @@
-"""The dense conditioner."""
+"""The dense network that conditions flows on vectors."""
 
 from __future__ import annotations
 
@@ -53,17 +53,20 @@ class MLP(nn.Module):
 
 
 def run_dense(layers: nn.Sequential, x: Tensor) -> Tensor:
-    """Return ``layers(x)`` ``(B, out)`` for a linear layer followed by linear layers and activations.
+    """Return ``layers(x)``, ``(B, out)``; on a CPU faster and *features first* in memory.
 
-    On a CPU the values of a feature lie side by side in memory, see
-    :func:`~zoo.models.core.functional.for_products`; activations are elementwise.
+    See :func:`~zoo.models.core.functional.for_products`.
+
+    Args:
+        layers: linear layers and elementwise activations, a linear layer first.
+        x: the input ``(B, in)``.
     """
     if not multiplies_features_first(x):
         return layers(x)
     h, keeps_inputs = x.t(), torch.is_grad_enabled()
     for layer in layers:
         if isinstance(layer, nn.Linear):
-            # a module's attribute takes ten times as long to look up as this dictionary's
+            # looking up layer.weight would take ten times as long
             weight, bias = cast("dict[str, Tensor]", layer._parameters).values()
             h = torch.addmm(bias.unsqueeze(1), weight, h)
         elif isinstance(layer, nn.SiLU):
