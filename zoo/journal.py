@@ -1,11 +1,11 @@
-"""The journal of a search: its trials and what they report, in a file that many processes append to.
+"""The journal of a hyper-parameter search: a file with its trials and what they report.
 
-The file is that of Optuna's journal storage, a line of JSON for each operation. A sweep adds trials and
-enters how they ended. The process that trains a trial reports its validations and asks whether to go on.
-Processes take turns by zoo's own lock (:mod:`zoo.locks`), which a killed process releases at once, and which
-works between machines too.
+The format is that of Optuna's journal storage, one line of JSON for each operation. A sweep adds the trials
+and records how they ended; the process that trains a trial reports its validation losses and asks whether to
+go on. All of them append to the file, in turns, under zoo's own lock (:mod:`zoo.locks`), which also works
+between machines and which a killed process releases at once.
 
-Optuna is imported where a search is at hand, since it may be absent.
+Optuna is an optional dependency, so it is imported only when a search needs it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ PRUNERS = {  # Optuna's class by zoo's name
     "hyperband": "HyperbandPruner",
     "threshold": "ThresholdPruner",
 }
-# What a line that is no operation of a journal leads to in Optuna.
+# Errors that Optuna raises when it reads a damaged line.
 _DAMAGE = (ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError)
 
 
 def import_optuna() -> Any:
-    """Return Optuna.
+    """Import Optuna, silence what it logs below a warning, and return the module.
 
     Raises:
         ZooError: it is not installed.
@@ -46,7 +46,7 @@ def import_optuna() -> Any:
         import optuna
     except ImportError:
         raise ZooError(
-            "This sweep searches; install Optuna: pip install '.[search]' in the clone of zoo."
+            "A search needs Optuna; install it with pip install '.[search]' in the clone of zoo."
         ) from None
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -58,20 +58,20 @@ class Journal:
 
     Args:
         file: the journal.
-        name: of the search, which its journal holds; None: of whichever search the journal is.
+        name: name of the search that the journal must belong to; None: any search.
 
     Attributes:
         study: Optuna's study.
 
     Raises:
-        ZooError: there is no journal, it is that of another search, or it is damaged.
+        ZooError: the journal does not exist, is damaged, or belongs to another search.
     """
 
     def __init__(self, file: Path, name: str | None = None) -> None:
         optuna = import_optuna()
         self.file = file
         if not file.exists():
-            raise ZooError(f"There is no journal of a search at {file}; the sweep that searches writes it.")
+            raise ZooError(f"There is no journal of a search at {file}; start the search with zoo sweep.")
         _check_last_line(file)
         with self._explained():
             self.storage = _storage(file)
@@ -90,22 +90,24 @@ class Journal:
 
     @classmethod
     def open(cls, file: Path, name: str, pruner: Mapping[str, Any]) -> Journal:
-        """Return a search's journal, which is made if there is none. The caller keeps others from doing so.
+        """Open the journal of a search, and create it if there is none.
+
+        The caller must make sure that no other process creates it at the same time.
 
         Args:
             file: the journal.
-            name: of the search.
-            pruner: name and settings of its pruner.
+            name: name of the search.
+            pruner: name and settings of the pruner.
 
         Raises:
-            ZooError: a wrong setting of the pruner; or as for the class.
+            ZooError: a setting of the pruner is wrong, or the journal is damaged or of another search.
         """
         make_pruner(pruner)
         if not is_begun(file):
             optuna = import_optuna()
             optuna.create_study(storage=_storage(file), study_name=name, direction="minimize")
         journal = cls(file, name)
-        if PRUNER not in journal.study.user_attrs:  # of a new journal; a killed sweep may have left it so
+        if PRUNER not in journal.study.user_attrs:  # new, or its sweep was killed before this line
             journal.study.set_user_attr(PRUNER, dict(pruner))
             journal.study.pruner = make_pruner(pruner)
         return journal
@@ -118,12 +120,14 @@ class Journal:
     def add(
         self, params: Mapping[str, Any], distributions: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> int:
-        """Add a running trial, in one operation; return its number. The caller keeps others from adding one.
+        """Add a running trial and return its number.
+
+        The caller must make sure that no other process adds a trial at the same time.
 
         Args:
-            params: its settings, in Optuna's form.
-            distributions: what they are drawn from.
-            attributes: anything else that is to be known of it.
+            params: the values of the trial's hyper-parameters, by name.
+            distributions: Optuna's distribution of each hyper-parameter.
+            attributes: other facts to store with the trial.
         """
         trial = import_optuna().trial
         number = len(self.trials())
@@ -145,12 +149,12 @@ class Journal:
                 self.storage.set_trial_user_attr(self._trial_id(number), key, value)
 
     def tell(self, number: int, status: str, value: float | None) -> None:
-        """Enter how a trial ended; one that has an end keeps it.
+        """Record how a trial ended. If that is recorded already, do nothing.
 
         Args:
-            number: the trial.
-            status: that of its record, or ``refused``.
-            value: its objective, if it finished.
+            number: number of the trial.
+            status: status in the trial's record, or ``refused``.
+            value: value of the objective, if the trial finished.
         """
         if self.trials()[number].state.is_finished():
             return
@@ -161,9 +165,9 @@ class Journal:
             self.study.tell(number, value, state=state, skip_if_finished=True)
 
     def report(self, number: int, step: int, value: float) -> bool:
-        """Enter the value of a trial at a step; return whether the search gives up the trial.
+        """Report the value of a trial at a step; return whether the trial should be pruned.
 
-        A value of a step that was reported before is ignored, and so are those of a trial that has ended.
+        The first value of a step counts, later ones are ignored. A trial that has ended is not pruned.
         """
         with self._explained():
             trial = self.storage.get_trial(self._trial_id(number))
@@ -179,7 +183,7 @@ class Journal:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Raise a ZooError for what a damaged line leads to within the block."""
+        """Within the block, turn the errors that Optuna raises for a damaged line into a ZooError."""
         try:
             yield
         except _DAMAGE as error:
@@ -187,13 +191,13 @@ class Journal:
 
 
 def make_pruner(settings: Mapping[str, Any]) -> Any:
-    """Return Optuna's pruner.
+    """Return an Optuna pruner.
 
     Args:
-        settings: its ``name``, a key of :data:`PRUNERS` or ``none``, and the arguments of Optuna's class.
+        settings: the pruner's ``name``, a key of :data:`PRUNERS`, and the arguments of Optuna's class.
 
     Raises:
-        ZooError: there is no such setting, or its value is wrong.
+        ZooError: a setting does not exist or has a wrong value.
     """
     name, arguments = settings["name"], {key: v for key, v in settings.items() if key != "name"}
     kind = getattr(import_optuna().pruners, PRUNERS[name])
@@ -206,7 +210,7 @@ def make_pruner(settings: Mapping[str, Any]) -> Any:
                 else ZooError(f"search.pruner none has no settings; leave {key} out.")
             )
     try:
-        if name == "hyperband":  # which makes these only when it prunes
+        if name == "hyperband":  # it would check these arguments only when it first prunes
             shared = {k: v for k, v in arguments.items() if k in ("min_resource", "reduction_factor")}
             import_optuna().pruners.SuccessiveHalvingPruner(**shared)
         return kind(**arguments)
@@ -218,18 +222,18 @@ def make_pruner(settings: Mapping[str, Any]) -> Any:
 
 
 def is_begun(file: Path) -> bool:
-    """Return whether there is a journal with a search in it: its first line is whole."""
+    """Return whether the journal exists and holds a search, which its first complete line creates."""
     return file.exists() and b"\n" in file.read_bytes()
 
 
 def _storage(file: Path) -> Any:
-    """Return Optuna's storage in a file."""
+    """Return Optuna's journal storage in a file, with zoo's lock."""
     storages = import_optuna().storages
     return storages.JournalStorage(storages.journal.JournalFileBackend(str(file), lock_obj=_Lock(file)))
 
 
 class _Lock:
-    """The lock of a journal, as Optuna uses it. Its holder removes the half line of a writer that died."""
+    """A journal's lock, with the methods that Optuna calls. Taking it removes an incomplete last line."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -249,7 +253,7 @@ class _Lock:
 
 
 def _drop_half_line(file: Path) -> None:
-    """Remove what follows the last end of a line: a process was killed, or its disk was full, within it."""
+    """Remove an incomplete last line, which a killed process or a full disk has left."""
     with file.open("r+b") as stream:
         end = stream.seek(0, 2)
         start = end
@@ -265,7 +269,7 @@ def _drop_half_line(file: Path) -> None:
 
 
 def _check_last_line(file: Path) -> None:
-    """Raise a ZooError if the last whole line is no JSON, which Optuna notices only when one follows it."""
+    """Raise a ZooError if the last complete line is not JSON; Optuna itself accepts such a last line."""
     *lines, _ = file.read_bytes().split(b"\n")
     try:
         json.loads(lines[-1] if lines else b"{}")
@@ -275,6 +279,6 @@ def _check_last_line(file: Path) -> None:
 
 def _damaged(file: Path, why: str) -> ZooError:
     return ZooError(
-        f"The journal {file} is damaged ({why}); put back a copy, or move its folder away and search anew: "
-        "runs that are proposed again are not made again."
+        f"The journal {file} is damaged ({why}); restore a copy, or move its folder away and search anew, "
+        "which reuses the records of runs that have ended."
     )

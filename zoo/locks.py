@@ -90,7 +90,7 @@ def is_locked(directory: Path) -> bool:
 
 
 def has_flock(directory: Path) -> bool:
-    """Return whether a directory's file system has the kernel's lock, be it within one machine only."""
+    """Return whether a directory's file system has the kernel's lock, even if within one machine only."""
     with tempfile.NamedTemporaryFile(dir=directory, prefix=".flock.") as stream:
         return _flock(stream, fcntl.LOCK_EX)
 
@@ -129,7 +129,7 @@ class Owner:
                 return True
             if self.about.get("namespace") == here["namespace"]:
                 return _began(self.about["pid"]) != self.about["began"]
-        if time.time() - self.renewed < STALE / 2:  # spares a file that reads the file system's clock
+        if time.time() - self.renewed < STALE / 2:  # no need to ask the file system for its time
             return False
         return _clock(file.parent) - self.renewed > STALE
 
@@ -156,7 +156,7 @@ def _warn(reason: str) -> None:
 
 
 def _take(file: Path, flocked: bool) -> Owner:
-    """Wait until the last owner is gone, then create the next owner file and return its owner."""
+    """Wait until the last owner is gone, then create the next owner file; return its content."""
     number = 0  # the highest number known to be in use; the file system may show an outdated list of files
     while True:
         last = latest_owner(file, number)
@@ -185,7 +185,7 @@ def _take(file: Path, flocked: bool) -> Owner:
 
 
 def latest_owner(file: Path, at_least: int = 0) -> Owner | None:
-    """Return the owner with the highest number, at least ``at_least``; None if it has no file."""
+    """Return the owner with the highest number, or ``at_least`` if that is higher; None without a file."""
     number = max([at_least, *_numbers(file)])
     path = file.with_name(f"{file.name}.{number}")
     try:

@@ -14,7 +14,7 @@ from numpy.lib.format import open_memmap
 from zoo.config.content import content_hash
 from zoo.data import mapped
 from zoo.data.images import Images
-from zoo.data.mapped import MappedRows, chunks
+from zoo.data.mapped import MemoryMappedRows, chunks
 
 SHAPES = {"N, C, H, W": (60, 3, 8, 6), "N, H, W, C": (60, 8, 6, 3), "N, H, W": (60, 8, 6)}
 
@@ -48,12 +48,12 @@ def test_a_mapped_array_has_the_values_of_one_that_is_read(tmp_path, monkeypatch
     np.save(tmp_path / "x.npy", x)
     before = content_hash(tmp_path / "x.npy")
     read = images(tmp_path / "x.npy", **settings)
-    assert not any(isinstance(part, MappedRows) for part in read.splits.values())
+    assert not any(isinstance(part, MemoryMappedRows) for part in read.splits.values())
     monkeypatch.setattr(mapped, "LARGE", 0)
     monkeypatch.setattr(mapped, "CHUNK", 500)
     lazy = images(tmp_path / "x.npy", **settings)
     for split, part in lazy.splits.items():
-        assert isinstance(part, MappedRows)
+        assert isinstance(part, MemoryMappedRows)
         assert file_at(part.base.data_ptr()) == str(tmp_path / "x.npy")
         assert torch.equal(torch.cat(list(chunks(part))), read.splits[split])
     assert lazy.describe() == read.describe()
@@ -77,7 +77,7 @@ def test_grey_pictures_of_three_channels_are_found_in_chunks(tmp_path, everythin
     np.save(tmp_path / "x.npy", x)
     data = images(tmp_path / "x.npy")
     assert data.spec.shape == (1, 8, 8)
-    assert isinstance(data.splits["train"], MappedRows)
+    assert isinstance(data.splits["train"], MemoryMappedRows)
     x[33, 2, 1, 1] ^= 1
     np.save(tmp_path / "x.npy", x)
     assert images(tmp_path / "x.npy").spec.shape == (3, 8, 8)
@@ -90,19 +90,19 @@ def test_an_array_whose_values_change_is_read(tmp_path, everything_is_large, dty
     x = np.random.default_rng(0).integers(0, 2, (40, 3, 8, 8)).astype(dtype)
     np.save(tmp_path / "x.npy", x)
     data = images(tmp_path / "x.npy", **settings)
-    assert not any(isinstance(part, MappedRows) for part in data.splits.values())
+    assert not any(isinstance(part, MemoryMappedRows) for part in data.splits.values())
 
 
 def test_rows_are_those_of_the_file_under_any_operation(tmp_path):
     whole = torch.arange(60.0).reshape(20, 3)
     rows = torch.tensor([3, 1, 4, 15, 9, 2, 6])
-    lazy, plain = MappedRows(whole, rows), whole[rows]
+    lazy, plain = MemoryMappedRows(whole, rows), whole[rows]
     assert np.array_equal(lazy.numpy(), plain.numpy())
     assert np.array_equal(np.asarray(lazy[1:3].contiguous()), plain[1:3].numpy())
     assert lazy.shape == plain.shape
     assert len(lazy) == 7
     pick = torch.tensor([5, 0, 0])
-    assert isinstance(lazy[1:4], MappedRows)
+    assert isinstance(lazy[1:4], MemoryMappedRows)
     for one in (
         lambda x: x[pick], lambda x: x[2], lambda x: x[1:5][pick[1:]], lambda x: x[::2] + 0, lambda x: x[-1],
         lambda x: x.min(), lambda x: x.flatten(1).sum(0), lambda x: x.float() * 2, lambda x: x[:, 1],

@@ -49,7 +49,7 @@ def test_a_pruned_run_is_recorded_and_goes_on_outside_of_its_search(tmp_path, tr
     (mine,) = Journal(tmp_path / "journal.jsonl").trials()[2:]
     assert list(mine.intermediate_values) == [1, 2]
     assert record.reason.endswith(f"{mine.intermediate_values[2]:.6g}.")
-    assert "Its search has given this run up" in capsys.readouterr().err
+    assert "The search has given up this run" in capsys.readouterr().err
 
     assert main(["train", *ONE, *trial, f"hydra.run.dir={place}"]) == 0
     assert "nothing was trained: it was pruned" in capsys.readouterr().err

@@ -327,7 +327,7 @@ def test_a_damaged_journal_is_one_sentence(journal, place):
     lines = journal.file.read_text().splitlines()
     lines[place] = lines[place][:20]
     journal.file.write_text("\n".join(lines) + "\n")
-    with pytest.raises(ZooError, match=r"The journal .* is damaged .* put back a copy"):
+    with pytest.raises(ZooError, match=r"The journal .* is damaged .* restore a copy"):
         Journal(journal.file, "mine")
 
 
@@ -390,13 +390,13 @@ def test_without_optuna_a_search_is_refused(workdir, capsys, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     make_sweep(Path(), 2)
     assert main(["sweep", "mine.yaml"]) == 2
-    assert "install Optuna" in capsys.readouterr().err
+    assert "A search needs Optuna; install it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("override", ["search.journal=a", "search.trial=1", "search.trial=x"])
 def test_half_a_trial_is_refused(workdir, capsys, override):
     assert main(["train", "data=moons", "logger=none", *override.split()]) == 2
-    assert "search.trial the number of a trial" in capsys.readouterr().err
+    assert "search.journal (a file) and search.trial (a number) are set together" in capsys.readouterr().err
     assert main(["train", "data=moons", "logger=none", "search.journal=a", "search.trial=0"]) == 2
     assert "There is no journal of a search at a" in capsys.readouterr().err
 

@@ -48,8 +48,8 @@ def print_recommendation(
     """Print which configurations fulfil the constraints of the command line; return 0.
 
     Args:
-        options: of the command; its names are those of :class:`~zoo.comparison.recommend.Constraints`.
-        models: the kind of data of each model that could be measured, by its name.
+        options: the command's options, called like those of :class:`~zoo.comparison.recommend.Constraints`.
+        models: the kind of data that each model needs, by the model's name.
         console: where to print.
     """
     runs, console = gather(options.paths, console)
@@ -142,7 +142,7 @@ class _Report:
 
 
 def _one_a_model(answer: Answer) -> Iterator[Excluded]:
-    """Yield for each model without a card the configuration that came nearest to being one."""
+    """Yield, for each model without a card, the configuration that came nearest to getting one."""
     done = {card.model for card in answer.cards}
 
     def place(one: Excluded) -> tuple[int, bool]:

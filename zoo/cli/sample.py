@@ -94,7 +94,7 @@ def _check_code(directory: Path) -> None:
     if changed := [name for name in before if name in now and now[name] != before[name]]:
         raise ZooError(
             f"The code of {listed(changed)} has changed since the run in {directory} was trained; sample "
-            "with the code of then, or train again."
+            "with the old code, or train again."
         )
 
 

@@ -21,7 +21,7 @@ from zoo.comparison.terminal import half_blocks, tiled
 from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
 
 BARS = "▁▂▃▄▅▆▇█"
-ROWS = 2  # of images
+ROWS = 2  # number of rows of images
 WIDTH = 100  # largest width of the pictures and curves
 
 
@@ -29,7 +29,7 @@ def show_run(directory: Path, console: Console | None = None) -> int:
     """Print a run; return 0.
 
     Args:
-        directory: of the run, or its record.
+        directory: the run's directory, or its record.
         console: where to print.
 
     Raises:

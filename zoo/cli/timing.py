@@ -13,10 +13,12 @@ from zoo.running.retime import Result
 
 
 def print_times(results: Sequence[Result], console: Console | None = None) -> None:
-    """Print for each run the lower quartile of its calls in milliseconds, and how many of them count."""
+    """Print the milliseconds of each run's calls (lower quartile), and how many calls were undisturbed."""
     console = console or Console()
     sizes = sorted({int(size) for result in results for size in result.timing.batches})
-    table = Table(title="Milliseconds a call, lower quartile [calls that count]", box=box.SIMPLE_HEAD)
+    table = Table(
+        title="Milliseconds per call, lower quartile [number of undisturbed calls]", box=box.SIMPLE_HEAD
+    )
     table.add_column("run", overflow="fold")
     for size in sizes:
         table.add_column(f"batch {size}", justify="right")

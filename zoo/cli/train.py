@@ -36,7 +36,7 @@ ordinary Hydra multirun, each job in its own process.
   training:   {training} (training.updates= training.batch_size= training.lr= ...)
   trainer:    {trainer}
   logger:     {logger}
-  launcher:   {launcher} (of the jobs of -m)
+  launcher:   {launcher} (where the jobs of -m run)
   also:       seed= data.root= data.path= hydra.run.dir=
 """
 
@@ -100,7 +100,7 @@ def _train_one(config: DictConfig, again: bool = False) -> int:
 
     Args:
         config: with its ``hydra`` node.
-        again: whether to make a run anew that is done already.
+        again: whether to make the run anew if it is done already.
 
     Raises:
         ZooError: the run did not finish; only the first rank raises it, so that it is printed once.
@@ -130,7 +130,7 @@ def _train_one(config: DictConfig, again: bool = False) -> int:
         return 0
     print_result(record, directory)
     if record.status == "pruned":
-        tell(f"Its search has given this run up, and goes on. {record.reason}")
+        tell(f"The search has given up this run and goes on with others. {record.reason}")
     elif record.status != "finished":
         raise ZooError(f"This run has {record.status}: {record.reason}")
     return 0

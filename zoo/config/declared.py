@@ -1,4 +1,4 @@
-"""What the class of each model declares about its data, for advice on which models to try."""
+"""The kind of data that each model needs, so that ``zoo recommend`` names only models that fit the data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zoo.kinds import DataKind
 
 
 def data_kinds() -> dict[str, DataKind]:
-    """Return the kind of data that each model of ``conf/model`` declares, a user's own among them.
+    """Return the kind of data that each model declares, by the model's name; users' own models included.
 
-    Imports the class of every model, and so torch. A model whose file or class cannot be read is left out.
+    This imports the class of every model, and so torch. Models whose class cannot be loaded are left out.
     """
     kinds: dict[str, DataKind] = {}
     for name in options("model"):
@@ -29,9 +29,9 @@ def data_kinds() -> dict[str, DataKind]:
 
 
 def target_of_model(name: str) -> Any:
-    """Return the ``_target_`` of a model's file, or of the files that its defaults name; None: there is none.
+    """Return the ``_target_`` in a model's configuration file or in its defaults; None if there is none.
 
-    Composing the configuration would say the same, but takes a hundred times as long.
+    Composing the configuration gives the same, but takes a hundred times as long.
     """
     files = [root / "model" / f"{name}.yaml" for root in search_path()]
     file = next((file for file in files if file.is_file()), files[-1])
@@ -39,6 +39,6 @@ def target_of_model(name: str) -> Any:
     content = content if isinstance(content, dict) else {}
     if "_target_" in content:
         return content["_target_"]
-    others = [one for one in content.get("defaults") or () if isinstance(one, str) and one != "_self_"]
-    targets = (target_of_model(one.removeprefix("/").removeprefix("model/")) for one in reversed(others))
+    bases = [base for base in content.get("defaults") or () if isinstance(base, str) and base != "_self_"]
+    targets = (target_of_model(base.removeprefix("/").removeprefix("model/")) for base in reversed(bases))
     return next((target for target in targets if target), None)

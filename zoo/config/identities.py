@@ -89,14 +89,14 @@ class Identities:
                 return identify(compose_run(overrides))  # Hydra merges or refuses it
             if is_part_of_identity(part.keys):
                 config = _replace(config, part.keys, deepcopy(part.value))
-        config = without_later_defaults(config)  # which an override may have given by name
+        config = without_later_defaults(config)  # an override may have set one of them to its default
         return Identity.of(base.identity.model, base.identity.data, config)
 
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:
         """Return all sections of ``compose_run(overrides)`` but ``hydra``, as plain values.
 
         Sections that no override changes are the same objects in the settings of all runs with one choice of
-        groups. Interpolations are resolved, unless those of names that nothing else reads.
+        groups. Interpolations are resolved, except those of names that nothing else reads.
 
         Raises:
             ZooError: an unknown name or a key that does not exist.
@@ -144,7 +144,7 @@ class Identities:
         try:
             ours, theirs = self._base(data), self._base(rest)
         except ZooError:
-            return None  # composing all of it has the right error
+            return None  # composing everything at once raises the right error
         if ours.has_interpolations or theirs.has_interpolations:
             return None
         config = theirs.identity.config | {"data": ours.identity.config["data"]}
@@ -192,7 +192,7 @@ def _defaults(text: str) -> Any:
 
 @cache
 def _classify(text: str) -> _Change | Literal["choice", "other"]:
-    """Return an override as a plain change, or whether it belongs to the composed choice or to neither."""
+    """Return an override's plain change; ``choice`` if it is part of the composed choice, else ``other``."""
     override = parse(text)
     if override is None:
         return "other"

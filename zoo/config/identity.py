@@ -17,8 +17,8 @@ from zoo.config.code import own_code
 from zoo.config.content import content_hash, expanded
 from zoo.errors import ZooError
 
-# Sections that do not change a run's numbers: its directory, logger, launcher, sweep, and the search it is a
-# trial of (which may end it early, and its record then says so).
+# Sections that do not change a run's numbers: its directory, logger, launcher, sweep and search. (If a search
+# stops a run early, the run's record says so.)
 NOT_IDENTITY = ("hydra", "logger", "launcher", "sweep", "search")
 # Settings of the other sections that do not change the numbers either: where files lie, and where and in how
 # many processes a run is made. Up to rounding, its numbers are those of one process on any device; what
@@ -52,9 +52,9 @@ class Identity:
     """The identity of a run: two runs with the same ``config_hash`` are the same run.
 
     Attributes:
-        data: name of the data set, for people; the hashes depend on what is in a user's files instead.
-        config: the resolved settings that change the run's numbers, with the seed; of a user's data a hash of
-            their ``content``, and of a user's own ``code`` a hash of each module.
+        data: name of the data set, for people. The hashes depend on the content of a user's files instead.
+        config: the resolved settings that change the run's numbers, and the seed. For a user's data it has a
+            hash of their ``content``, for a user's own ``code`` a hash of each module.
         config_hash: hash of ``config``.
         config_hash_without_seed: equal for the seeds of one configuration.
     """
@@ -91,8 +91,8 @@ class Identity:
         }
 
 
-# Settings that came when runs had been made, with their defaults, which are not hashed: these runs keep their
-# identity.
+# Settings that were added after runs had been made, with their defaults. A default is not hashed, so that
+# those runs keep their identity.
 LATER = (
     ("data", "side", None),
     ("data", "flat", False),
@@ -126,10 +126,11 @@ def identify(config: DictConfig) -> Identity:
 
 
 def without_later_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of all sections without those of :data:`LATER` that have their default."""
+    """Return the settings of all sections; leave out those of :data:`LATER` that have their default value."""
     later = list(LATER)
+    # later for images only: tables have always had it
     if settings["data"].get("_target_") == IMAGES and not settings["data"].get("drop_repeats"):
-        later.append(("data", "drop_repeats", settings["data"].get("drop_repeats")))  # older for tables
+        later.append(("data", "drop_repeats", settings["data"].get("drop_repeats")))
     left = dict(settings)
     for section, key, default in later:
         if left[section].get(key, default) == default:
@@ -148,9 +149,10 @@ def without_locations(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
-    """Return in words what differs between the ``config`` of two identities, the first of them perhaps old.
+    """Return, in words, what differs between the ``config`` of two identities.
 
-    Before content counted, the settings of a user's data held time stamps; they say nothing here.
+    The first may be of an older version, with time stamps of a user's data in place of a hash of their
+    content. Time stamps are not compared.
     """
     first, second = without_locations(first), without_locations(second)
     sides = [first.get("data") or {}, second.get("data") or {}]
@@ -162,7 +164,7 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     changed = sorted(name for name in {*codes[0], *codes[1]} if codes[0].get(name) != codes[1].get(name))
     differences += [f"other code in {name}" for name in changed]
     for side in (first, second):
-        side.pop("choices", None)  # each choice is in its settings
+        side.pop("choices", None)  # the settings show what was chosen
     flat = [dict(_leaves(side)) for side in (first, second)]
     absent = object()
     for name in sorted({*flat[0], *flat[1]}):

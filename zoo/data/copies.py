@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from zoo.data.mapped import Picked
+from zoo.data.mapped import SelectedRows
 
 
 def keys(x: Iterable[np.ndarray]) -> list[bytes]:
@@ -25,8 +25,8 @@ def repeated(x: np.ndarray) -> np.ndarray:
     return repeats
 
 
-def warn_of_copies(splits: Mapping[str, np.ndarray] | Mapping[str, Picked]) -> str:
-    """Return a sentence with the number of held-out examples that are trained on too; empty if none is."""
+def warn_of_copies(splits: Mapping[str, np.ndarray] | Mapping[str, SelectedRows]) -> str:
+    """Return a warning with the number of held-out examples that are copies of training ones; empty if 0."""
     trained = set(keys(splits["train"]))
     shares = []
     for split in ("val", "test"):
@@ -36,6 +36,6 @@ def warn_of_copies(splits: Mapping[str, np.ndarray] | Mapping[str, Picked]) -> s
     if not shares:
         return ""
     return (
-        f"Copies of training pictures are held out ({' and '.join(shares)}), so that these do not "
-        "test generalisation; data.drop_repeats=true keeps one of equal pictures."
+        f"Copies of training pictures are held out ({' and '.join(shares)}), which do not test "
+        "generalisation; data.drop_repeats=true keeps only the first of equal pictures."
     )

@@ -28,11 +28,11 @@ class Digits(DataModule):
         side: height and width of the images: 4, 8, 16 or 32 pixels; None: the original 8. The other sizes
             serve to measure how cost grows with D on the same data. Smaller images are means of 2x2 pixels,
             larger ones are bilinear; both are rounded to the same 17 levels (half up).
-        flat: give each image as a vector of its pixels, row by row: then no model knows which pixels are
-            neighbours, and models for images take their form for vectors.
+        flat: give each image as a vector of its pixels, row by row. Models then take the form that they have
+            for vectors, which does not know which pixels are neighbours.
 
     Raises:
-        ZooError: ``side`` is not one of these.
+        ZooError: ``side`` is none of these sizes.
     """
 
     split_rule = "stratified by class, fixed: 1257 / 180 / 360"

@@ -15,7 +15,7 @@ from zoo.checks import Seed, checked
 from zoo.config.content import is_hidden, walk
 from zoo.data.copies import repeated, warn_of_copies
 from zoo.data.folders import by_split, check_empty, class_problem, places
-from zoo.data.mapped import CHUNK, MappedRows, Picked, in_file
+from zoo.data.mapped import CHUNK, MemoryMappedRows, SelectedRows, is_memory_mapped
 from zoo.data.pictures import Picture, brought_down, is_grey, read_picture
 from zoo.data.spec import DataSpec
 from zoo.data.user import (
@@ -34,7 +34,7 @@ from zoo.record import DataDescription
 if TYPE_CHECKING:
     from PIL import Image
 
-GREY = "{}: every picture is grey, so that there is one channel; data.grey=false keeps three."
+GREY = "{}: every picture is grey, so one channel is kept; data.grey=false keeps three."
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst")
 _NOT_DECODED = {"BUFR", "GRIB", "HDF5", "MPEG"}  # formats that Pillow recognises but cannot decode
 
@@ -45,9 +45,9 @@ class Images(UserData):
     Arrays are ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)`` with ``C`` 1 or 3; in an ``.npz`` they are
     called ``images`` (or anything, if it is the only array), or ``train``, ``val``, ``test``.
 
-    Folders called ``train``, ``test`` and perhaps ``val``, or like them, at any level keep this split.
-    Linked folders are followed. Hidden files and files that are not pictures are left out and counted; a
-    damaged picture is an error.
+    If folders at some level are called ``train``, ``test`` and perhaps ``val`` (or similar), they are the
+    splits. Linked folders are followed. Hidden files and files that are not pictures are left out and
+    counted; a damaged picture is an error.
 
     Args:
         path: the folder or file.
@@ -113,20 +113,22 @@ class Images(UserData):
         shapes = {key: x.shape[1:] for key, x in arrays.items()}
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
-        mapped = arrays["all"] if "all" in arrays and in_file(arrays["all"]) else None
-        if mapped is not None:  # from here on its rows stand for the pictures
+        mapped = arrays["all"] if "all" in arrays and is_memory_mapped(arrays["all"]) else None
+        if mapped is not None:  # from here on, row numbers stand for the pictures
             arrays = {"all": np.arange(len(mapped))}
         if self.drop_repeats:
             repeats = repeated(np.concatenate(list(arrays.values())) if mapped is None else mapped)
             arrays, labels = self.without_repeats(arrays, labels, repeats, "pictures")
         parts = self.split(arrays)
-        pictures = parts if mapped is None else {key: Picked(mapped, rows) for key, rows in parts.items()}
+        pictures: Mapping[str, np.ndarray] | Mapping[str, SelectedRows] = parts
+        if mapped is not None:
+            pictures = {key: SelectedRows(mapped, rows) for key, rows in parts.items()}
         if warning := warn_of_copies(pictures):
             self.notes.append(f"{path.name}: {warning}")
         self.splits = {key: torch.from_numpy(x) for key, x in parts.items()}
         if mapped is not None:
             base = torch.from_numpy(mapped)
-            self.splits = {key: MappedRows(base, rows) for key, rows in self.splits.items()}
+            self.splits = {key: MemoryMappedRows(base, rows) for key, rows in self.splits.items()}
         if labels:
             self.labels = {key: torch.from_numpy(y) for key, y in self.split(labels).items()}
         shape = tuple(self.splits["train"].shape[1:])
@@ -134,7 +136,7 @@ class Images(UserData):
         self.natural = self.spec.shape[0] == 3 and self.levels == 256
 
     def _files(self, folder: Path) -> list[Path]:
-        """Return the pictures below a folder; note the files that are left out."""
+        """Return the paths of the pictures below a folder; note the files that are left out."""
         from PIL import Image
 
         Image.init()
@@ -245,7 +247,7 @@ class Images(UserData):
         return dict(zip(labels, np.split(np.asarray(codes, dtype=np.int64), ends), strict=True))
 
     def _stack(self, folder: Path, files: Sequence[Path]) -> np.ndarray:
-        """Return images ``(N, C, H, W)`` as uint8, in the order of the paths."""
+        """Read pictures and return them as an array ``(N, C, H, W)`` of uint8, in the order of the paths."""
         read: list[Picture] = []
         damaged: list[tuple[Path, str]] = []
         sizes: dict[tuple[int, int], Path] = {}
@@ -301,9 +303,12 @@ class Images(UserData):
         return grey if grey.size == side else ImageOps.fit(grey, side, Image.Resampling.LANCZOS)
 
     def _array(self, x: np.ndarray, where: str) -> np.ndarray:
-        """Return images ``(N, C, H, W)`` as uint8 from an array in any of the layouts.
+        """Return a user's array of images, whatever its layout, as ``(N, C, H, W)`` of uint8.
 
-        A mapped array stays in its file, unless its values change.
+        A memory-mapped array stays in its file if its values need not change.
+
+        Raises:
+            InvalidData: its shape, dtype or values are not those of images.
         """
         given = x
         if x.dtype.kind == "b":  # black and white, as in files of 1 bit
@@ -334,10 +339,11 @@ class Images(UserData):
             x = x.repeat(3, 1)
         if self.size is not None and x.shape[2:] != (self.size, self.size) and len(x):
             x = np.stack([self._fit(image) for image in x])
-        return x if in_file(given) and np.may_share_memory(x, given) else np.array(x, order="C")
+        is_in_file = is_memory_mapped(given) and np.may_share_memory(x, given)
+        return x if is_in_file else np.array(x, order="C")
 
     def _without_equal_channels(self, arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-        """Return grey images of three channels with one, if ``grey`` is auto and all of them are grey."""
+        """Return images with one channel if ``grey`` is ``auto`` and the three channels of all are equal."""
         if self.grey != "auto" or not all(
             x.shape[1] == 3 and (x[:, 0] == x[:, 1]).all() and (x[:, 1] == x[:, 2]).all()
             for whole in arrays.values()
@@ -346,7 +352,7 @@ class Images(UserData):
             return arrays
         self.notes.append(GREY.format(path.name))
         first = {key: x[:, :1] for key, x in arrays.items()}
-        return {key: x if in_file(x) else np.ascontiguousarray(x) for key, x in first.items()}
+        return {key: x if is_memory_mapped(x) else np.ascontiguousarray(x) for key, x in first.items()}
 
     def _fit(self, image: np.ndarray) -> np.ndarray:
         """Return one image ``(C, H, W)``, scaled and cropped."""

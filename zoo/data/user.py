@@ -22,7 +22,7 @@ from zoo.data import mapped
 from zoo.data.module import SPLITS, DataModule
 from zoo.errors import InvalidData, ZooError
 
-FEWEST = 10
+FEWEST = 10  # smallest number of examples
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 SPLIT_WORDS |= {"dev": "val", "test": "test", "testing": "test"}
 EXAMPLES = ("data", "x", "images", "features")
@@ -48,7 +48,7 @@ def existing(path: str | Path | None, name: str, example: str) -> Path:
 def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
     """Return the array of an ``.npy``, or the arrays of an ``.npz`` by name.
 
-    A large ``.npy`` is memory-mapped; an ``.npz`` is an archive and is read.
+    A large ``.npy`` is memory-mapped. An ``.npz`` is an archive, which can only be read as a whole.
     """
     try:
         with open(path, "rb") as file:
@@ -64,9 +64,9 @@ def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
 
 
 def choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path) -> dict[str, str]:
-    """Return the names of an ``.npz``'s arrays of examples by split, or of its only one under ``all``.
+    """Return the names of the arrays of examples in an ``.npz`` by split, or of its only one under ``all``.
 
-    Upper and lower case are alike; ``train``, ``x_train``, ``train_images`` and so on are splits.
+    Case does not matter; ``train``, ``x_train``, ``train_images`` and so on are splits.
     """
     splits: dict[str, dict[str, str]] = {}
     for key in arrays:
@@ -89,7 +89,13 @@ def choose(arrays: Mapping[str, np.ndarray], names: tuple[str, ...], path: Path)
 def labels_beside(
     arrays: Mapping[str, np.ndarray], chosen: Mapping[str, str], names: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return the names of the arrays of labels by split, of which the first name counts; empty without."""
+    """Return the names of the arrays of labels by split; empty if there are none.
+
+    Args:
+        arrays: all arrays of the file.
+        chosen: names of the arrays of examples, by split.
+        names: what arrays of labels may be called, the preferred name first.
+    """
     for name in names:
         keys: dict[str, str] = {}
         for key in arrays:
@@ -129,7 +135,7 @@ def _parted(key: str) -> tuple[str, str]:
 
 
 def listed(items: Sequence[Any], limit: int = 6) -> str:
-    """Return a list in words, of which the first few items are named.
+    """Return the first few items, and the number of the others, in words.
 
     >>> listed("abc"), listed(range(9), 2)
     ('a, b and c', '0, 1 and 7 more')
@@ -173,7 +179,7 @@ class UserData(DataModule):
             )
 
     def label_advice(self, path: Path, arrays: Mapping[str, np.ndarray], left: Sequence[str]) -> str:
-        """Return how an array that was left out may be used, to end a sentence."""
+        """Return the end of a sentence that says how an array that was left out may be used."""
         return ""
 
     def without_repeats(
@@ -208,10 +214,10 @@ class UserData(DataModule):
         )
 
     def split(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return ``train``, ``val`` and ``test`` from some of them or ``all``; set the split rule.
+        """Return ``train``, ``val`` and ``test``, and set the split rule.
 
-        The rule looks at the numbers of examples alone, so that arrays of examples and of their labels are
-        split alike.
+        Missing splits are drawn from ``train`` or ``all``. The draw depends only on the numbers of examples,
+        so that examples and their labels are split alike.
         """
         rest = arrays.get("train", arrays.get("all", np.zeros(0)))
         if sum(len(x) for x in arrays.values()) < FEWEST:
@@ -223,7 +229,7 @@ class UserData(DataModule):
             return {split: arrays[split] for split in SPLITS}
         n = len(rest)
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed)).numpy()
-        least = {"val": 1, "test": 2}  # an error over test examples needs two
+        least = {"val": 1, "test": 2}  # a standard error over test examples needs two
         sizes = {split: max(least[split], round(n * self.fractions[split])) for split in missing}
         if n - sum(sizes.values()) < 1:
             raise InvalidData(f"{self.path} leaves nothing to train on; give more data or smaller fractions.")

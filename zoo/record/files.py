@@ -67,9 +67,9 @@ def write_atomic(path: Path, content: str | bytes) -> Path:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove the temporary files that killed processes have left in a run's directory.
+    """Remove the temporary files that killed processes have left in a run's directory; keep all others.
 
-    The caller holds the run's lock, so that no process is writing one of them. Other files stay.
+    The caller must hold the run's lock: then no process is writing such a file.
     """
     for name in _RESULTS:
         for temporary in directory.glob(f".{name}.*"):

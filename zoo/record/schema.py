@@ -25,7 +25,7 @@ from zoo.record.values import Bounded, Count, Number, Part, Whole
 SCHEMA = 2
 Status = Literal["finished", "pruned", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = ("finished", "pruned", "diverged", "failed")
-SOUND: tuple[Status, ...] = ("finished", "pruned")  # of runs that ended as they should
+SOUND: tuple[Status, ...] = ("finished", "pruned")  # statuses of runs that ended without an error
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Sampling(Part):
         latency_repeats: number of calls.
         throughput: samples per second at ``throughput_batch``, the best of the batch sizes tried.
         throughput_batch: the batch size of ``throughput``.
-        throughput_by_batch: samples per second by batch size (a number as text, as JSON has it).
+        throughput_by_batch: samples per second by batch size (as text, since it is a key in JSON).
         sequential_evaluations: network evaluations of one sample that must follow each other.
         sequential_evaluations_by_batch: the same by batch size.
         device: the device of the model.
@@ -68,7 +68,8 @@ class Sampling(Part):
         flops_reason: why ``flops_per_example`` is None, or what the counter misses.
         load: how busy the machine was.
         details: settings of the model's sampler: ``sampler``, ``solver``, ``atol``, ``truncation``, ...
-        session: of ``zoo time``, where the times are its; only times of one session are compared then.
+        session: the session of ``zoo time`` that measured the times, which are compared only within one
+            session; None if the run measured them itself.
         reason: why speed could not be measured.
     """
 
@@ -132,7 +133,7 @@ class Cost(Part):
         updates: optimiser steps of the model.
         images_seen: examples that training used, repetitions counted.
         train_seconds: time in training, validations included, over all segments of a resumed run.
-        device_seconds: the same times the devices of each segment.
+        device_seconds: ``train_seconds`` of each segment times its number of devices, summed.
         examples_per_second: speed of training.
         peak_memory_bytes: of the accelerator where there is one, else of the process.
         batch_size: examples of a batch, over all devices.
@@ -168,10 +169,10 @@ class Record(Part):
         family: ``flow``, ``continuous flow``, ``autoregressive``, ``vae``, ``gan``, ``diffusion``; a user's
             own word for a model of their own; ``unknown`` where the run failed before the model was built.
         data: name of the data set.
-        seed: of training.
-        status: whether the run finished, diverged, failed, or was pruned: given up early by the search whose
-            trial it is. Only a finished run is evaluated.
-        reason: why it did not finish; of a pruned run at which update.
+        seed: the seed of training.
+        status: ``finished``, ``diverged``, ``failed``, or ``pruned`` (stopped early by its hyper-parameter
+            search). Only a finished run is evaluated.
+        reason: why the run did not finish.
         metrics: by name: ``nll``, ``bits_per_dim``, ``fid``, ``fd/<extractor>``, ...
     """
 

@@ -13,7 +13,8 @@ from zoo.errors import ZooError
 from zoo.record.files import TIMING, write_atomic
 from zoo.record.schema import Load, Record
 
-LEAST_CALLS = 3  # that count, below which a batch size has no time; all, in a session of fewer rounds
+# Number of undisturbed calls that a batch size needs to get a time (or all calls, if there are fewer rounds).
+LEAST_CALLS = 3
 
 
 @dataclass
@@ -21,9 +22,9 @@ class Calls:
     """The calls of one batch size in a session.
 
     Attributes:
-        seconds: of each call that counts, by the number of its round (as text, as JSON has it).
-        discarded: number of calls beside which the canary was too slow.
-        canary: seconds of the canary beside each counted call, by round.
+        seconds: seconds of each call that counts, by round (as text, since it is a key in JSON).
+        discarded: number of calls that do not count, since the machine was busy.
+        canary: seconds of the canary (a fixed matrix product) beside each call that counts, by round.
     """
 
     seconds: dict[str, float]
@@ -42,15 +43,15 @@ class Timing:
     """A session of ``zoo time`` as far as it concerns one run.
 
     Attributes:
-        session: names the session; only times of one session are compared with each other.
+        session: identifier of the session; only times of one session are compared with each other.
         measured_at: when it began, UTC, ISO 8601.
         rounds: number of rounds over all runs, in shuffled order.
         runs: number of runs that took turns.
         device, threads, dtype, compiled: as in :class:`~zoo.record.Sampling`.
         cpu: name of the processor.
         load: how busy the machine was.
-        tolerance: share above the canary's least time at which a call is discarded.
-        batches: the calls by batch size (a number as text).
+        tolerance: a call is discarded if the canary beside it took longer than its least time by this share.
+        batches: the calls by batch size (as text).
     """
 
     session: str
@@ -68,7 +69,7 @@ class Timing:
 
     @property
     def times(self) -> dict[int, float]:
-        """The lower quartile of seconds by batch size, of those with :data:`LEAST_CALLS` calls that count."""
+        """Seconds of a call (lower quartile) by batch size, without sizes that have too few calls."""
         least = min(LEAST_CALLS, self.rounds)
         return {
             int(size): calls.lower_quartile
@@ -100,7 +101,7 @@ def read_timing(directory: Path) -> Timing | None:
 
 
 def retimed(record: Record, timing: Timing) -> Record:
-    """Return a record whose speed of sampling is that of a session of ``zoo time``.
+    """Return a copy of a record with the speed of sampling that ``zoo time`` measured.
 
     The latency is the lower quartile over the rounds. ``sampling.session`` names the session.
     """

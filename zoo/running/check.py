@@ -28,9 +28,9 @@ from zoo.training.module import TrainingModule
 
 
 def check_run(spec: RunSpec) -> None:
-    """Check the type and range of every setting by its name.
+    """Check that every setting exists and has the right type and range.
 
-    What depends on the data, such as whether a model can be built for their shape, shows when it is built.
+    Whether a model suits the data is checked later, when it is built.
 
     Raises:
         ZooError: a setting does not exist, or has a wrong type or value.
@@ -42,10 +42,9 @@ def check_run(spec: RunSpec) -> None:
 
 
 def check_model_given(spec: RunSpec, data: DataSpec) -> None:
-    """Check that every ``model.*`` setting of the command line has an effect on the model of these data.
+    """Check that the model built for these data reads every ``model.*`` setting of the command line.
 
-    The jobs of a sweep are not checked, since a sweep gives a setting to all jobs, also to those of models
-    that do not read it.
+    The jobs of a sweep are not checked: a sweep gives a setting to all of its jobs, whatever their model.
 
     Raises:
         ZooError: the model does not read a setting.
@@ -83,10 +82,10 @@ def check_batch(training: Mapping[str, Any], trainer: Mapping[str, Any]) -> None
 
     Args:
         training: the section ``training``.
-        trainer: the section ``trainer``. Where it leaves the number of processes open, one is assumed.
+        trainer: the section ``trainer``. If it does not set the number of processes, one is assumed.
 
     Raises:
-        ZooError: it cannot.
+        ZooError: the batch cannot be divided evenly.
     """
     size = training.get("batch_size")
     if size is not None:
@@ -126,16 +125,17 @@ def _trainer(settings: Mapping[str, Any]) -> None:
     values = _values(settings)
     is_lightnings = trainer.__module__.startswith(("lightning.", "pytorch_lightning."))
     for name in values:
-        if name in _LIGHTNINGS - _TAKEN:
+        if name in _ALL_OF_LIGHTNING - _CHANGEABLE:
             raise refused(name)
-        if is_lightnings and name not in _TAKEN:
-            raise unknown("setting of trainer", str(name), _TAKEN)
-    check_settings(_taken, {name: value for name, value in values.items() if name in _TAKEN}, "trainer")
+        if is_lightnings and name not in _CHANGEABLE:
+            raise unknown("setting of trainer", str(name), _CHANGEABLE)
+    changeable = {name: value for name, value in values.items() if name in _CHANGEABLE}
+    check_settings(_changeable_trainer_settings, changeable, "trainer")
     check_precision(settings)
     strategy(settings)
 
 
-def _taken(
+def _changeable_trainer_settings(
     *,
     accelerator: str,
     devices: Annotated[int, Ge(-1)] | Sequence[NotNegative] | Literal["auto"],
@@ -150,9 +150,9 @@ def _taken(
     benchmark: bool | None = None,
     detect_anomaly: bool = False,
 ) -> None:
-    """Accept the settings of Lightning's trainer that a user may change, with their types and ranges.
+    """Declare by this signature which settings of ``trainer`` a user may change, their types and ranges.
 
-    Lightning's other settings are refused: zoo sets them itself, or they contradict its own.
+    Lightning's other settings are refused: zoo sets them itself, or they would contradict what it sets.
     """
 
 
@@ -164,5 +164,5 @@ CHECKS: dict[str, Callable[[Mapping[str, Any]], None]] = {
     "trainer": _trainer,
     "logger": check_logger,
 }
-_TAKEN = frozenset(inspect.signature(_taken).parameters)
-_LIGHTNINGS = frozenset(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}
+_CHANGEABLE = frozenset(inspect.signature(_changeable_trainer_settings).parameters)
+_ALL_OF_LIGHTNING = frozenset(inspect.signature(pl.Trainer.__init__).parameters) - {"self"}

@@ -39,7 +39,7 @@ from zoo.training.module import TrainingModule
 from zoo.training.prefetch import prefetched
 from zoo.training.pruning import Pruning
 
-PRECISIONS = ("32-true", "bf16-mixed")  # those in which training is right, see :func:`check_precision`
+PRECISIONS = ("32-true", "bf16-mixed")  # precisions that give right numbers, see :func:`check_precision`
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
 # Settings of the trainer that are not Lightning's.
 _OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression", "async_checkpoints")
@@ -58,11 +58,11 @@ def training_module(spec: RunSpec, model: nn.Module) -> TrainingModule:
 
 
 def make_trainer(settings: dict[str, Any], **more: Any) -> pl.Trainer:
-    """Return Lightning's trainer.
+    """Return a Lightning trainer.
 
     Args:
         settings: the section ``trainer``.
-        more: arguments that win over the settings.
+        more: arguments that override the settings.
 
     Raises:
         ZooError: Lightning refuses the settings, for example a device that this machine lacks.
@@ -82,7 +82,7 @@ Objective = Literal["likelihood", "matching", "adversarial"]
 
 
 def objective_of(module: TrainingModule) -> Objective | None:
-    """Return what a training module minimises, by its base class; None if it has none of zoo's."""
+    """Return the objective of a training module, which its base class tells; None for any other class."""
     classes: dict[type, Objective] = {
         MaximumLikelihood: "likelihood",
         Matching: "matching",
@@ -94,14 +94,14 @@ def objective_of(module: TrainingModule) -> Objective | None:
 class Fit:
     """The training of one run to its budget, from the last checkpoint where there is one.
 
-    :meth:`cost`, :meth:`segments` and :meth:`stability` are known however training ends.
+    :meth:`cost`, :meth:`segments` and :meth:`stability` can be called however training ends.
 
     Args:
-        spec: the run.
-        model: a fresh model.
-        data: its data, set up.
-        directory: the run's.
-        show: function that is called with the content of ``progress.json``; None for none.
+        spec: the run's settings.
+        model: a model that has not been trained.
+        data: the data module, set up.
+        directory: the run's directory.
+        show: function to call with the content of ``progress.json``, or None.
         resume: whether to continue from the last checkpoint, if there is one.
 
     Raises:
@@ -138,7 +138,7 @@ class Fit:
         self.files = CheckpointFiles(checkpoint, background=bool(spec.trainer.get("async_checkpoints", True)))
         checkpoints = Checkpoints(folder, self.files, about)
         self.pruning = _pruning(spec)
-        callbacks = [  # a validation's values are complete before the curves and the checkpoint are written
+        callbacks = [  # in this order: a validation's values are complete before they are written to files
             distributed.Agreement(spec.identity.config_hash, processes(spec.trainer)),
             TrainingStatistics(data),
             *_sample_distance(module.settings.validate_samples, data, int(spec.evaluation["seed"])),
@@ -181,7 +181,7 @@ class Fit:
         """Train, and return the device of this process.
 
         Args:
-            loggers: Lightning's.
+            loggers: Lightning's loggers of the run.
 
         Raises:
             Diverged: a loss or a validation was not finite.
@@ -207,7 +207,7 @@ class Fit:
 
     @property
     def pruned(self) -> str | None:
-        """Why a search has given up the run, in a sentence; None if it has not."""
+        """Why the search has pruned the run, in a sentence; None if it has not."""
         return None if self.pruning is None else self.pruning.reason
 
     def cost(self) -> Cost:
@@ -228,7 +228,7 @@ class Fit:
         )
 
     def segments(self) -> list[Segment]:
-        """Return the stretches of training so far, one for each time that it was begun or resumed."""
+        """Return the segments of training so far: one for each time that training began or resumed."""
         return [
             Segment(**segment | {"hardware": Hardware(**segment["hardware"])})
             for segment in self.curves.segments()
@@ -240,7 +240,7 @@ class Fit:
 
 
 def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDistance]:
-    """Return the callback for ``training.validate_samples``; none if it is 0.
+    """Return a list with the callback for ``training.validate_samples``; empty if that is 0.
 
     Raises:
         ZooError: fewer than two validation examples to compare with.
@@ -258,22 +258,22 @@ def _sample_distance(samples: int, data: DataModule, seed: int) -> list[SampleDi
 
 
 def _pruning(spec: RunSpec) -> Pruning | None:
-    """Return the callback for a trial of a search that prunes; None for any other run.
+    """Return the callback that reports validations to the run's search; None if the run is not a trial.
 
     Raises:
-        ZooError: Optuna is not installed, or there is no journal, or a damaged one.
+        ZooError: Optuna is not installed, or the journal is missing or damaged.
     """
     if spec.trial is None:
         return None
     file, number = spec.trial
     if not is_first_rank():
-        return Pruning(lambda step, loss: False)  # the first process reports
+        return Pruning(lambda step, loss: False)  # only the first rank reports
     journal = Journal(file)
 
     def report(step: int, loss: float) -> bool:
         try:
             return journal.report(number, step, loss)
-        except ZooError as error:  # the run itself is sound
+        except ZooError as error:  # the journal is at fault, not the run, which can be resumed
             raise CutOff(str(error)) from error
 
     return Pruning(report)
@@ -325,7 +325,7 @@ def processes(trainer: Mapping[str, Any]) -> int | None:
 
 
 def processes_here(trainer: Mapping[str, Any]) -> int:
-    """Return the number of the run's processes on a machine; 1 if the configuration does not set it."""
+    """Return the number of the run's processes on each machine; 1 if the configuration does not set it."""
     devices = trainer["devices"]
     if isinstance(devices, int) and devices > 0:
         return devices
@@ -341,14 +341,14 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
             gradient.
 
     Raises:
-        ZooError: the strategy would shard the model, the number of processes is not the one that torchrun
-            has started, or gradients are to be compressed that one process does not exchange.
+        ZooError: the strategy would shard the model, torchrun has started another number of processes, or
+            gradients are to be compressed although a single process exchanges none.
     """
     name, count, started = trainer.get("strategy", "auto"), processes(trainer), os.environ.get("WORLD_SIZE")
     if "RANK" in os.environ and count is not None and count != int(started or 1):
         raise ZooError(
-            f"torchrun has started {started} processes, the configuration has {count}; set trainer=ddp "
-            "trainer.devices= and trainer.num_nodes= to what it starts."
+            f"torchrun has started {started} processes, but trainer.devices times trainer.num_nodes is "
+            f"{count}; give trainer=ddp and the numbers that torchrun was given."
         )
     compression: distributed.Compression = trainer.get("gradient_compression") or "none"
     if compression != "none" and count == 1:

@@ -49,10 +49,10 @@ class Judged:
     """The results of evaluating a run by the protocol.
 
     Attributes:
-        metrics: by name.
-        sampling: what sampling costs.
-        seconds: how long it took.
-        checkpoint: file that was judged, below the run's directory.
+        metrics: the metrics, by name.
+        sampling: speed and cost of sampling.
+        seconds: how long the evaluation took.
+        checkpoint: the evaluated checkpoint, a path relative to the run's directory.
         updates: number of updates at this checkpoint.
         weights: ``ema`` (averaged) or ``raw``.
     """
@@ -65,7 +65,7 @@ class Judged:
     weights: Literal["ema", "raw"]
 
     def enter(self, record: Record) -> None:
-        """Enter the results in the run's record."""
+        """Write the results into the run's record."""
         record.metrics, record.sampling = self.metrics, self.sampling
         record.cost.evaluation_seconds = self.seconds
         provenance = record.provenance
@@ -82,9 +82,9 @@ def judge_run(
 
     Args:
         settings: the settings of the protocol.
-        data: the run's data, set up.
-        directory: the run's, with its checkpoints.
-        device: where the model is judged.
+        data: the run's data module, set up.
+        directory: the run's directory, with its checkpoints.
+        device: device of the evaluation.
         seed: the seed of training.
     """
     distributed.wait()  # until the first rank has written the checkpoint
@@ -125,16 +125,16 @@ def judge_run(
 
 
 def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
-    """Judge a finished run again by the present protocol, from its checkpoint; rewrite and return its record.
+    """Evaluate the checkpoint of a run by the present protocol; rewrite the run's record and return it.
 
     Args:
-        directory: the run.
-        changes: overrides of ``evaluation.*``, which the record keeps, and the present place of the data,
-            ``data.path=`` or ``data.root=``; all other settings stay the same.
+        directory: the run's directory.
+        changes: overrides of ``evaluation.*``, which the record keeps, and where the data lie now
+            (``data.path=`` or ``data.root=``); no other setting can change.
 
     Raises:
-        ZooError: there is no run, its training did not end, a change is not one of these, or data or code are
-            not those that it was trained with. The record then stays as it was.
+        ZooError: there is no run, its training did not end, another setting is to change, or the data or the
+            code are no longer those of its training. The record then stays as it was.
     """
     for text in changes:
         if not text.startswith(("evaluation.", "data.path=", "data.root=")) or "=" not in text:
@@ -188,7 +188,7 @@ def _check_code(kept: Provenance, spec: RunSpec, directory: Path) -> None:
         changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
         raise ZooError(
             f"The code of {listed(changed)} has changed since the run in {directory} was trained; evaluate "
-            "it with the code of then, or train again."
+            "it with the old code, or train again."
         )
 
 

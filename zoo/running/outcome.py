@@ -44,12 +44,12 @@ STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that
     Outcome.DIVERGED: "diverged",
     Outcome.FAILED: "failed",
 }
-# Exit codes with which the loggers of the other outcomes are suspended.
+# Exit codes that the loggers get for the other outcomes, which leave no record.
 SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
 
 
 class Pruned(Exception):
-    """The search whose trial the run is has given it up. The message says at which update."""
+    """The run was pruned by its search. The message says at which update."""
 
 
 class GivenUp(ZooError):
@@ -62,17 +62,17 @@ def recorded(
 ) -> Iterator[None]:
     """Write the run's record and close the loggers when the block ends, also when an error ends it.
 
-    A pruned run ends like a finished one: the block is left without an error.
+    A pruned run ends without an error, like a finished one.
 
-    Only the first rank writes the record. Another rank writes its error to a file of the directory, where the
-    first rank reads it; otherwise that would see a lost connection alone.
+    Only the first rank writes the record. Another rank writes its error to a file in the directory, where the
+    first rank reads it; on its own, the first rank would notice only a lost connection.
 
     Args:
         record: the run's record. Its status, reason, total seconds and time of the end are set here, all else
             by the block.
         directory: the run's directory.
         loggers: the open loggers; the block may add some.
-        attempts: the attempts at the run, whose last one has begun; its end is entered. None on other ranks.
+        attempts: the attempts at the run, in which the end of the present one is noted. None on other ranks.
 
     Raises:
         KeyboardInterrupt: the run was stopped by a person or a signal.
@@ -129,8 +129,8 @@ def _after_error(
 ) -> tuple[Outcome, Exception]:
     """Return the outcome of a run that an error has ended, and the error to raise in its place.
 
-    Only the first rank calls this. For a failed run it enters the reason in the record and writes the
-    traceback to the directory.
+    Only the first rank calls this. For a failed run it sets the record's reason and writes the traceback to
+    the directory.
     """
     cause = cut_off(error)
     elsewhere = _read_rank_error(directory) if cause == LOST else None
@@ -149,7 +149,7 @@ def _after_error(
 
 
 def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | None:
-    """Enter that the attempt was cut off; return why the run now counts as failed, None if it does not."""
+    """Note that the attempt was cut off; return why the run now counts as failed, None if it does not."""
     if attempts is None:
         return None
     attempts.end(WAS_CUT_OFF, cause, updates)
@@ -157,7 +157,7 @@ def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | No
 
 
 def _sentence(error: Exception) -> str:
-    """Return an error as the reason in a record."""
+    """Return the text of an error for the ``reason`` of a record."""
     return str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
 
 

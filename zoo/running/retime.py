@@ -23,7 +23,7 @@ from zoo.running.provenance import hardware
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured of a run: its directory, its name, and its times."""
+    """The directory, the name and the measured times of a run."""
 
     directory: Path
     name: str
@@ -43,14 +43,14 @@ def time_runs(
 
     Args:
         paths: directories that hold runs with checkpoints, at any depth.
-        rounds: over all runs, in shuffled order.
+        rounds: number of rounds; in each round every run has its turn, in shuffled order.
         batches: batch sizes.
         device: device to sample on.
-        seed: of the order.
-        limit: seconds of a call, beyond which a run has no larger batches.
+        seed: seed of the order.
+        limit: seconds; a run whose call takes longer is not timed at larger batches.
 
     Raises:
-        ZooError: a number is out of range, there is no finished run, or no call was quiet enough to count.
+        ZooError: a number is out of range, there is no finished run, or the machine was too busy throughout.
     """
     if rounds < 1 or limit <= 0 or not batches or min(batches) < 1:
         raise ZooError("zoo time needs --rounds, --batch and --limit of at least 1.")
@@ -68,7 +68,7 @@ def time_runs(
     least = min(LEAST_CALLS, rounds)
     if not any(len(calls.seconds) >= least for by_batch in times.values() for calls in by_batch.values()):
         raise ZooError(
-            f"The machine was so busy that no run has {least} calls that count; run zoo time again when it "
+            f"The machine was so busy that no run has {least} undisturbed calls; run zoo time again when it "
             "is idle."
         )
     session, results = uuid.uuid4().hex[:12], []

@@ -79,8 +79,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
                 remove_unfinished(directory)
             _refuse_another(spec, directory)
             # A failed run is repeated, unless another process has done so while this one waited for the lock.
-            repeated = _modified(directory) == before
-            done = None if again else ended(directory, repeated, go_on=spec.trial is None)
+            retry_failed = _modified(directory) == before
+            done = None if again else ended(directory, retry_failed, resume_pruned=spec.trial is None)
             if done is None:
                 return _train_and_judge(spec, directory, show, again)
     except ZooError as error:
@@ -89,7 +89,7 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         raise
     if done.status == "failed":
         raise ZooError(done.reason or "Another process tried this run just now, and it failed.")
-    check_section("trainer", spec.trainer)  # may differ from those of the record, so they are unchecked
+    check_section("trainer", spec.trainer)  # the trainer may differ from that of the done run
     if is_first_rank():
         _say_done(done)
         if by_agent():  # W&B's agents expect the finished run to be logged again
@@ -189,13 +189,15 @@ def _announce(settings: Settings, data: DataModule) -> None:
             tell(sentence)
 
 
-def ended(directory: Path, retry_failed: bool = True, go_on: bool = False) -> Record | None:
-    """Return the record of a run that needs no more work: finished, or diverged (it would diverge again).
+def ended(directory: Path, retry_failed: bool = True, resume_pruned: bool = False) -> Record | None:
+    """Return the record of a run that has ended; None if the run must be made or resumed.
+
+    A diverged run has ended: it would diverge again.
 
     Args:
-        directory: the run's.
-        retry_failed: whether a failed run counts as one that needs more work.
-        go_on: whether a pruned one does, as outside of the search that has pruned it.
+        directory: the run's directory.
+        retry_failed: whether a failed run must be made again.
+        resume_pruned: whether a pruned run must be resumed, as outside of the search that pruned it.
     """
     if not (directory / RECORD).exists():
         return None
@@ -203,8 +205,9 @@ def ended(directory: Path, retry_failed: bool = True, go_on: bool = False) -> Re
         record = read(directory)
     except ZooError:
         return None  # damaged: the run is made again
-    left = (record.status == "failed" and retry_failed) or (record.status == "pruned" and go_on)
-    return None if left else record
+    repeat = record.status == "failed" and retry_failed
+    resume = record.status == "pruned" and resume_pruned
+    return None if repeat or resume else record
 
 
 def _modified(directory: Path) -> int | None:

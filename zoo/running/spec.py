@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 
 SECTIONS = ("data", "model", "training", "evaluation", "trainer", "logger")
 _OTHERS = ("seed", "sweep", "search", "hydra")
-_GLOBAL = ("experiment", "launcher")  # groups whose files write to the sections of others
+_GLOBAL = ("experiment", "launcher")  # groups whose files write to sections of other groups
 
 
 def check_names(config: DictConfig | Mapping[str, Any]) -> None:
@@ -31,7 +31,7 @@ def check_names(config: DictConfig | Mapping[str, Any]) -> None:
     items = config.items_ex(resolve=False) if isinstance(config, DictConfig) else config.items()
     nodes = {str(key): node for key, node in items}
     if isinstance(nodes.get("sweep"), Mapping):
-        raise ZooError(f"sweep is the name of a sweep, a word; got {dict(nodes['sweep'])}.")
+        raise ZooError(f"sweep is the name of a sweep, not a section; got {dict(nodes['sweep'])}.")
     for name in nodes:
         if name in SECTIONS or name in _OTHERS:
             continue
@@ -58,8 +58,8 @@ class RunSpec:
         logger: settings of the logger.
         overrides: the Hydra overrides of the configuration, except those of ``hydra``; paths are absolute.
         sweep: name of the sweep that the run belongs to.
-        trial: the journal of the search that may prune the run, and the number of its trial there; None for
-            any other run.
+        trial: if the run is a trial of a search that may prune it: the search's journal and the number of
+            the trial; otherwise None.
     """
 
     identity: Identity
@@ -103,10 +103,10 @@ class RunSpec:
 
 
 def _trial(search: Any) -> tuple[Path, int] | None:
-    """Return the journal and the trial's number that the section ``search`` names; None if it names none.
+    """Return the journal and the number of the trial in the section ``search``; None if both are unset.
 
     Raises:
-        ZooError: it has other settings, one of the two alone, or a wrong value.
+        ZooError: only one of the two is set, or a setting does not exist or has a wrong value.
     """
     settings = to_dict(search) if OmegaConf.is_dict(search) else {"journal": search}
     journal, trial = settings.get("journal"), settings.get("trial")
@@ -114,7 +114,7 @@ def _trial(search: Any) -> tuple[Path, int] | None:
         return None
     if not isinstance(journal, str) or not isinstance(trial, int) or isinstance(trial, bool) or trial < 0:
         raise ZooError(
-            "search.journal is the file of a search's journal and search.trial the number of a trial, which "
-            f"a sweep sets; got {settings}."
+            "search.journal (a file) and search.trial (a number) are set together, by a sweep that searches; "
+            f"leave them out. Got {settings}."
         )
     return Path(journal), trial

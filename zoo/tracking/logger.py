@@ -92,7 +92,7 @@ def _logger(
     x_axis: Literal["updates", "images_seen", "device_seconds"] = "updates",
     upload_checkpoint: bool = False,
 ) -> None:
-    """The settings of a logger, with what they may be."""
+    """Declare by this signature the settings of a logger and their types."""
 
 
 def start_loggers(
@@ -145,7 +145,7 @@ def log_curves(loggers: list[Logger], directory: Path) -> None:
 
 
 def finish(loggers: list[Logger], record: Record, directory: Path) -> None:
-    """Log the results in a run's directory, and close the W&B run: as failed, unless the run has finished."""
+    """Log the results in a run's directory, and close its W&B run (as failed, if the run failed)."""
     for logger in _wandb(loggers):
         logger.call(partial(_finish, record, directory, logger.upload_checkpoint), UPLOAD_SECONDS)
     for other in loggers:
