@@ -54,10 +54,10 @@ def _add_sweep(add: Add) -> None:
     parser.add_argument("--jobs", type=int, metavar="N", help="number of jobs at a time")
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--retry-failed", action="store_true", help="run failed jobs again")
-    parser.add_argument("--again", action="store_true", help="make every run anew, those that are done too")
+    parser.add_argument("--again", action="store_true", help="make every run anew, even if it is done")
     parser.add_argument("--submit", action="store_true", help="fill Slurm's queue with the jobs and stop")
     parser.add_argument(
-        "--mps", action="store_true", help="jobs share GPUs at the same time, by NVIDIA's MPS"
+        "--mps", action="store_true", help="let jobs run on one GPU at the same time, by NVIDIA's MPS"
     )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="directory of the runs (runs/NAME)")
     parser.set_defaults(run=run.sweep)
@@ -87,7 +87,7 @@ def _add_compare(add: Add) -> None:
 def _add_watch(add: Add) -> None:
     parser = add("watch", help="the page of zoo compare while the runs are made, for this machine alone")
     parser.add_argument("root", type=Path, metavar="DIR", help="directory of a sweep or of runs")
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="port (any that is free)")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="port (default: a free one)")
     parser.set_defaults(run=run.watch)
 
 
@@ -135,38 +135,49 @@ def _add_recommend(add: Add) -> None:
     limits = parser.add_argument_group("constraints")
     limits.add_argument(
         "--likelihood", choices=("any", "estimate", "bound", "exact"), default="any",
-        help="the least kind of likelihood",
+        help="weakest kind of likelihood to accept",
     )  # fmt: skip
     limits.add_argument(
-        "--latency", type=units.duration, metavar="TIME", help="of one sample, at most (10ms)"
+        "--latency", type=units.duration, metavar="TIME", help="time of one sample, at most (10ms)"
     )
-    limits.add_argument("--throughput", type=units.count, metavar="N", help="samples a second, at least (1k)")
-    limits.add_argument("--training", type=units.duration, metavar="TIME", help="device time, at most (2h)")
-    limits.add_argument("--memory", type=units.memory, metavar="SIZE", help="of training, at most (4GB)")
-    limits.add_argument("--parameters", type=units.count, metavar="N", help="at most (2M)")
     limits.add_argument(
-        "--lost", type=float, metavar="SHARE", help="runs that diverged, failed or collapsed, at most (0.1)"
+        "--throughput", type=units.count, metavar="N", help="samples per second, at least (1k)"
     )
-    limits.add_argument("--invertible", action="store_true", help="latents with a measured inverse")
-    limits.add_argument("--conditional", action="store_true", help="conditioned on labels")
-    limits.add_argument("--checkpoint", action="store_true", help="trained weights beside a record")
+    limits.add_argument(
+        "--training", type=units.duration, metavar="TIME", help="device time of training, at most (2h)"
+    )
+    limits.add_argument(
+        "--memory", type=units.memory, metavar="SIZE", help="memory of training, at most (4GB)"
+    )
+    limits.add_argument("--parameters", type=units.count, metavar="N", help="parameters, at most (2M)")
+    limits.add_argument(
+        "--lost",
+        type=float,
+        metavar="SHARE",
+        help="share of runs lost: diverged, failed or collapsed (0.1)",
+    )
+    limits.add_argument("--invertible", action="store_true", help="only models with a measured inverse")
+    limits.add_argument("--conditional", action="store_true", help="only models conditioned on labels")
+    limits.add_argument(
+        "--checkpoint", action="store_true", help="only models with trained weights beside a record"
+    )
     which = parser.add_argument_group("data")
     which.add_argument("--data", metavar="NAME", help="data set (the one with most runs)")
     which.add_argument(
         "--dimension",
         type=int,
         metavar="D",
-        help="of the data: the nearest measured ones, if within a factor of 2",
+        help="dimension of your data: take the nearest measured one, within a factor of 2",
     )
-    weights = parser.add_argument_group("weights of what decides")
+    weights = parser.add_argument_group("weights of the criteria")
     weights.add_argument(
         "--fidelity", type=float, metavar="W", help="distance to the data (1; 0 where their density is known)"
     )
     weights.add_argument("--coverage", type=float, default=0.0, metavar="W", help="recall of the data (0)")
     weights.add_argument(
-        "--density", type=float, metavar="W", help="likelihood, a block a kind (0; 1 where density is known)"
+        "--density", type=float, metavar="W", help="likelihood, each kind apart (0; 1 where density is known)"
     )
-    parser.add_argument("--all", action="store_true", help="list every configuration that is out")
+    parser.add_argument("--all", action="store_true", help="list every excluded configuration")
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run.recommend)
 
@@ -215,15 +226,17 @@ def _add_time(add: Add) -> None:
         "write timing.json beside each record; comparisons and claims then use these times alone.",
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUNS", help="directories that hold runs")
-    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="turns of each run (10)")
+    parser.add_argument(
+        "--rounds", type=int, default=10, metavar="N", help="number of times each run has its turn (10)"
+    )
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[1, 16, 256], metavar="N", help="batch sizes (1 16 256)"
     )
     parser.add_argument("--device", default="cpu", help="device to sample on (cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of the turns (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the order of the turns (0)")
     parser.add_argument(
         "--limit", type=units.duration, default=60.0, metavar="TIME",
-        help="longest call, beyond which a run has no larger batches (60s)",
+        help="after a call longer than this, no larger batches of the run (60s)",
     )  # fmt: skip
     parser.set_defaults(run=run.time)
 
@@ -267,5 +280,5 @@ def _add_workspace(add: Add) -> None:
 
 def _add_doctor(add: Add) -> None:
     parser = add("doctor", help="show this machine's devices, locks, data, weights and versions")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="data root; its locks are tested")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="data root, whose file locks are tested")
     parser.set_defaults(run=run.doctor)
