@@ -220,6 +220,28 @@ def test_a_disk_that_is_full_in_the_background_cuts_a_run_off_at_once(tmp_path, 
     assert not (tmp_path / "record.json").exists()
 
 
+def test_a_signal_claims_no_checkpoint_that_the_disk_had_no_room_for(tmp_path, monkeypatch):
+    average, fsync = TrainingModule.average_weights, os.fsync
+
+    def signal(self):
+        average(self)
+        self.signalled = self.updates == 4
+
+    def fail(stream):
+        if "last.ckpt" in os.readlink(f"/proc/self/fd/{stream}"):
+            raise OSError(28, "No space left on device")
+        fsync(stream)
+
+    monkeypatch.setattr(TrainingModule, "average_weights", signal)
+    slow_writes(monkeypatch, 0.2)
+    with pytest.raises(CutOff, match="update 4"):
+        run(compose_run(TINY), tmp_path / "room")
+    monkeypatch.setattr(os, "fsync", fail)
+    (tmp_path / "full" / "checkpoints").mkdir(parents=True)
+    with pytest.raises(CutOff, match="disk is full"):
+        run(compose_run([*TINY, "training.validations=1"]), tmp_path / "full")
+
+
 def test_writing_beside_training_is_no_other_run():
     runs = [compose_run([*TINY, f"trainer.async_checkpoints={value}"]) for value in ("true", "false")]
     assert len({identify(config).config_hash for config in runs}) == 1
