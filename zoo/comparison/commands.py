@@ -67,7 +67,7 @@ def compare(
     if form is not None:
         print(render.FORMATS[form](printed))
     for table in printed if form is None else []:
-        render.terminal(table, console)
+        render.terminal(table, console, folded=view.sort is None)
     if pack is not None:
         pack_runs(runs, pack)
         console.print(f"packed: {len(runs)} runs in {pack}", markup=False, soft_wrap=True, highlight=False)

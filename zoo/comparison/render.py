@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from rich import box
@@ -24,11 +26,17 @@ GAP = 2  # characters between two columns: padding and the line of the box
 WIDE = 100  # characters of a line from which families have a column
 
 
-def terminal(table: Table, console: Console) -> None:
+def terminal(table: Table, console: Console, *, folded: bool = True) -> None:
     """Print a table and its notes; of a very long table only the beginning.
 
     Columns that do not fit beside each other stand in blocks below each other, each with the models' names.
+
+    Args:
+        table: the table.
+        console: where it is printed.
+        folded: of several models print one row each, and how many other configurations each has.
     """
+    table, left_out = _folded(table) if folded else (table, "")
     finished = all(re.fullmatch(r"(\d+ )?(finished)?", row.cells[-1].text) for row in table.rows)
     hidden = BUDGET | ({"status"} if finished else set())
     shown = [index for index, column in enumerate(table.columns) if column not in hidden]
@@ -38,9 +46,32 @@ def terminal(table: Table, console: Console) -> None:
         console.print(_block(table, rows, block, console.width, first=place == 0))
     if len(table.rows) > ROWS:
         console.print(f"  and {len(table.rows) - ROWS} more rows; zoo compare -o DIR writes them all")
-    for note in table.notes[:ROWS]:
+    for note in [*filter(None, [left_out]), *table.notes[:ROWS]]:
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
+
+
+def _folded(table: Table) -> tuple[Table, str]:
+    """Return a table with one row for each model, and a note on what was left out; all of a single model."""
+    others = Counter(row.variant for row in table.rows if row.variant)
+    models = sum(bool(row.runs) and not row.variant for row in table.rows)
+    if not others or models < 2:
+        return table, ""
+    counts = ", ".join(f"{n} of {model}" for model, n in others.items())
+    rows = [row for row in table.rows if not row.variant]
+    return replace(table, rows=rows), f"other configurations, shown by --sort COLUMN: {counts}"
+
+
+def _headings(table: Table, rows: Sequence[Row]) -> list[str]:
+    """Return the headings with the kinds of error that ± shows in their columns: sd, se or both."""
+    kinds = [
+        "/".join(kind for kind in ("sd", "se") if any(row.cells[i].error == kind for row in rows))
+        for i in range(len(table.columns))
+    ]
+    columns = [
+        f"{column} ± {kind}" if kind else column for column, kind in zip(table.columns, kinds, strict=True)
+    ]
+    return replace(table, columns=columns).headings
 
 
 def _name_width(rows: Sequence[Row], width: int) -> int:
@@ -51,7 +82,7 @@ def _name_width(rows: Sequence[Row], width: int) -> int:
 
 def _blocks(table: Table, rows: Sequence[Row], shown: Sequence[int], width: int) -> list[list[int]]:
     """Return the columns of each block, so that every block fits the width."""
-    headings = table.headings[2:]
+    headings = _headings(table, rows)[2:]
     free = width - _name_width(rows, width) - GAP
     blocks: list[list[int]] = [[]]
     used = FAMILY_WIDTH + GAP if width >= WIDE else 0
@@ -67,7 +98,7 @@ def _blocks(table: Table, rows: Sequence[Row], shown: Sequence[int], width: int)
 
 def _block(table: Table, rows: Sequence[Row], columns: Sequence[int], width: int, first: bool) -> RichTable:
     """Return one block as a table; the first has the title and, where there is room, the families."""
-    model, family, *headings = table.headings
+    model, family, *headings = _headings(table, rows)
     rich = RichTable(
         title=escape(table.title) if first else None,
         box=box.SIMPLE_HEAD,

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
@@ -48,7 +49,8 @@ class Cell:
         kind: ranks are made among cells of one kind.
         best: whether none of its kind in the column is significantly better; False without a rival.
         note: how the number was computed, or why there is none.
-        spread: standard deviation over seeds, or standard error of a single run.
+        spread: what ± shows.
+        error: its kind: ``sd``, standard deviation over seeds, or ``se``, standard error.
         seeds: number of values that were averaged.
         odd: whether its conditions of measurement differ from the rest of its column; it is then not ranked.
         marks: numbers of its footnotes.
@@ -67,6 +69,7 @@ class Cell:
     marks: str = ""
     caption: str = ""
     letters: str = ""
+    error: Literal["", "sd", "se"] = ""
 
     @property
     def shown(self) -> str:
@@ -82,8 +85,12 @@ def empty() -> Cell:
 def scalar(
     text: str, value: float, seeds: int = 1, *, note: str = "", spread: float | None = None, marks: str = ""
 ) -> Cell:
-    """Return a cell with a number that is not a likelihood; its kind is that of all such numbers."""
-    return Cell(text, value, SCALAR, note=note, spread=spread, seeds=seeds, marks=marks)
+    """Return a cell with a number that is not a likelihood, and its deviation over several seeds.
+
+    Its kind is that of all such numbers.
+    """
+    error: Literal["", "sd"] = "" if spread is None else "sd"
+    return Cell(text, value, SCALAR, note=note, spread=spread, seeds=seeds, marks=marks, error=error)
 
 
 class Footnotes(dict[str, int]):
@@ -113,6 +120,7 @@ class Row:
         cells: one for each column.
         runs: of the configuration; none for the row of real data.
         collapsed: whether it is the best at nothing, however fast; see :mod:`zoo.comparison.guards`.
+        variant: name of the model for which another row stands; empty: the row stands for its own.
     """
 
     name: str
@@ -120,6 +128,7 @@ class Row:
     cells: list[Cell]
     runs: list[Run] = field(default_factory=list)
     collapsed: bool = False
+    variant: str = ""
 
 
 @dataclass
@@ -171,7 +180,9 @@ def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footn
         if sunk:
             ended.text += ", collapsed"
             ended.marks += footnotes.mark(COLLAPSED)
-        found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, sunk))
+        baseline = study.baseline(group.model)
+        variant = "" if baseline is None or baseline.runs == group.runs else group.model
+        found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, sunk, variant))
     return found
 
 

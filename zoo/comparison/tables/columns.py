@@ -11,7 +11,7 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
@@ -232,6 +232,7 @@ class MetricColumn(Column):
         if several and (errors := [error for run in runs if (error := shared_error(run, name))]):
             shared = statistics.fmean(error * error for error in errors)
             spread, caption = math.sqrt(shared + deviation(values) ** 2 / len(values)), SHARED_LATENTS
+        error: Literal["sd", "se"] = "sd" if several and not caption else "se"
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
         kind, marks = SAMPLE, ""
         if name in LIKELIHOODS:
@@ -246,8 +247,9 @@ class MetricColumn(Column):
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
         return Cell(
-            text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption
-        )
+            text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption,
+            error=error,
+        )  # fmt: skip
 
     def spread(self, metrics: Sequence[Metric], values: Sequence[float]) -> float | None:
         """Return what ± shows of two or more seeds: their standard deviation."""
