@@ -132,15 +132,27 @@ def _divergence(
 ) -> dict[str, Metric]:
     """Return ``kl``, of data whose density or entropy is known, and nothing of other data."""
     if log_density is not None:
-        gain = log_density(x).to(device="cpu", dtype=torch.float64)
-        about = {"estimator": "mean of log p(data) - log q(model)", "entropy": entropy}
-        about |= {} if entropy is None else {"nll_minus_entropy": nats.value - entropy}
-        kl = _mean(NegativeLogLikelihood(sync_on_compute=False), values - gain)
-        return {"kl": _metric(kl, "nats", kind, details | about)}
+        kl = divergence(values, log_density(x), entropy)
+        return {"kl": _metric(kl, "nats", kind, details)}
     if entropy is not None:
         kl = replace(nats, value=nats.value - entropy, details={})
         return {"kl": _metric(kl, "nats", kind, details | {"entropy": entropy})}
     return {}
+
+
+def divergence(log_q: Tensor, log_p: Tensor, entropy: float | None = None) -> Value:
+    """Return mean(log p(x) - log q(x)) over the data's points x, in nats: KL(p, q), with its standard error.
+
+    Args:
+        log_q: logarithm of the model's density at each point, ``(N,)``, in nats.
+        log_p: that of the data's density, likewise.
+        entropy: of the data's density, in nats; if it is known the details have nll - entropy too.
+    """
+    log_q, log_p = (values.to(device="cpu", dtype=torch.float64) for values in (log_q, log_p))
+    kl = _mean(NegativeLogLikelihood(sync_on_compute=False), log_q - log_p)
+    about: dict[str, Any] = {"estimator": "mean of log p(data) - log q(model)", "entropy": entropy}
+    about |= {} if entropy is None else {"nll_minus_entropy": -log_q.mean().item() - entropy}
+    return replace(kl, details=about | kl.details)
 
 
 def _mean(mean: NegativeLogLikelihood, values: Tensor) -> Value:
