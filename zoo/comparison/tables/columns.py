@@ -232,7 +232,7 @@ class MetricColumn(Column):
         if several and (errors := [error for run in runs if (error := shared_error(run, name))]):
             shared = statistics.fmean(error * error for error in errors)
             spread, caption = math.sqrt(shared + deviation(values) ** 2 / len(values)), SHARED_LATENTS
-        error: Literal["sd", "se"] = "sd" if several and not caption else "se"
+        of_error: Literal["sd", "se"] = "sd" if several and not caption else "se"
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
         kind, marks = SAMPLE, ""
         if name in LIKELIHOODS:
@@ -248,7 +248,7 @@ class MetricColumn(Column):
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
         return Cell(
             text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption,
-            error=error,
+            error=of_error,
         )  # fmt: skip
 
     def spread(self, metrics: Sequence[Metric], values: Sequence[float]) -> float | None:
