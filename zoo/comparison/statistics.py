@@ -57,16 +57,17 @@ class Outcome:
 
 
 def welch(a: Sequence[float], b: Sequence[float], shared: Sequence[float] = (0.0, 0.0)) -> Outcome:
-    """Return Welch's t-test of mean(a) - mean(b), for two or more values a side, variances not assumed equal.
+    """Return Welch's t-test of mean(a) - mean(b): of two or more values a side, whose variances may differ.
 
     Samples without any spread say nothing about what another seed would give: then p is 1 if the means agree
     and NaN if they do not.
 
     Args:
         a, b: the values of each side.
-        shared: for each side the variance of an error that all its values have in common, which their spread
-            leaves out. It counts as known: it adds to the mean's variance, with infinite degrees of freedom,
-            unless the result would become surer by it.
+        shared: for each side the variance of an error that all its values have in common, such as that of the
+            test examples with which all seeds were judged. The spread over the seeds does not show it, so it
+            is added to the variance of the mean, as one that is known exactly. A known error also raises the
+            degrees of freedom, so that of the tests with and without it the less sure one counts.
 
     >>> round(welch([1.0, 2.0, 3.0], [5.0, 6.0, 9.0]).p, 4)
     0.0422
@@ -381,11 +382,17 @@ def _with_shared_error(
     expected: float = 0.0,
     weights: Sequence[float] | None = None,
 ) -> Outcome:
-    """Return Welch's test of a weighted sum of means that also has an error of known variance.
+    """Return Welch's test that a weighted sum of means, with a further known error, is ``expected``.
 
-    A further error never makes a result surer: of the tests with and without it the larger p is returned, and
-    the wider interval.
-    The weights are 1 or -1 unless they are given; their signs do not matter.
+    The further error never makes a result surer: of the tests with and without it the larger p is returned,
+    and the wider interval.
+
+    Args:
+        estimate: the weighted sum.
+        samples: the values behind each mean.
+        shared: variance of the further error of the sum.
+        expected: the sum's value if there is no effect.
+        weights: of the means; 1 or -1 if they are not given, since only their squares matter.
     """
     from scipy import stats
 

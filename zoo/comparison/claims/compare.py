@@ -55,10 +55,12 @@ def compare(
     by_seed: bool = False,
     alternatives: Sequence[Alternative] = (),
 ) -> Part | Missing:
-    """Test whether a positive number of ``a`` is lower or higher than that of ``b``, by its logarithm.
+    """Return the test of how many times as large a positive number is in group ``a`` as in group ``b``.
 
-    Latencies are compared between runs that were timed on the same device. If runs failed, the ranks
-    are tested, and a failed run has the worst one: see :func:`fitting_test`.
+    The effect is the ratio of geometric means over the seeds; its test is of the logarithms, see
+    :func:`fitting_test`. Of latencies only runs that were timed on the same device are compared. A
+    :class:`Missing` is returned in place of the test if a side has fewer than :data:`LEAST_SEEDS` seeds, or
+    if a value is not above zero.
 
     Args:
         a, b: the groups.
@@ -66,7 +68,8 @@ def compare(
         claimed: the direction in which ``a`` differs from ``b`` by the claim.
         decides: whether the claim depends on the result.
         by_seed: whether runs of one seed are one training, read out in two ways: then they are pairs.
-        alternatives: other measures of the same thing, for the robustness of the verdict.
+        alternatives: other measures of the same thing; whether they give the same verdict is a part of its
+            robustness.
     """
     if measure is LATENCY:
         a, b = timed_alike(a, b)
@@ -118,10 +121,17 @@ def fitting_test(
     worst: Sequence[Sequence[float]] = ((), ()),
     pairs: Sequence[tuple[float, float]] = (),
 ) -> tuple[Outcome, str]:
-    """Return the test of a ratio of positive numbers that fits the values, and its name.
+    """Return the test of the ratio of two groups' positive numbers, and the name of the test.
 
-    Pairs are tested as such. If runs failed (``worst`` has their infinities), ranks are
-    tested. Everything else is Welch's test of the logarithms.
+    There are three tests. Pairs are compared by the t-test of the logarithms of their ratios. Where runs
+    failed, ranks are compared, since a failure has no logarithm but is worse than any number. Everything
+    else is Welch's t-test of the logarithms.
+
+    Args:
+        a, b: the numbers of each group.
+        shared: of each group the variance of an error that all its logarithms have in common.
+        worst: of each group an infinity for every run that failed.
+        pairs: the numbers of both groups, where each two are read-outs of one training; else empty.
     """
     if pairs:
         return tests.ratio(tests.paired, *map(list, zip(*pairs, strict=True))), PAIRED
@@ -133,7 +143,11 @@ def fitting_test(
 
 
 def _spread(samples: Sequence[Sequence[float]]) -> float | None:
-    """Return the largest standard deviation of the samples' first seeds; None if one has fewer than two."""
+    """Return the larger standard deviation over the first seeds of each sample; None for a single seed.
+
+    The two-stage rule asks for more seeds by it. It is of the first :data:`~.statistics.FIRST_STAGE` seeds
+    alone, so that seeds which were run because of it do not change what it asked for.
+    """
     first = [sample[: tests.FIRST_STAGE] for sample in samples]
     return max(map(statistics.stdev, first)) if min(map(len, first)) > 1 else None
 
@@ -146,9 +160,11 @@ def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
 
 
 def compare_unbiased(study: Study, a: Group, b: Group) -> Part | Missing:
-    """Test the difference of a distance that may be about zero, whose logarithms are mostly noise.
+    """Return the test of the difference of two groups' distances to the data, in the unit of the distance.
 
-    Failed runs have the worst ranks. The part has no verdict.
+    For an unbiased distance: where a model is very good, its estimates lie about zero and may be below it, so
+    that they have no logarithms and no ratio. If runs failed, ranks are compared, and a failed run has the
+    worst one. The part has no verdict of its own: the sentence that asks for it draws one.
     """
     distance = distance_of(study)
     samples = [distance.of(group) for group in (a, b)]
@@ -188,7 +204,7 @@ def compare_distance(
     by_seed: bool = False,
     own_rates: bool = False,
 ) -> Part | Missing:
-    """Test whether the distance of the samples of ``a`` to the data is lower or higher than that of ``b``.
+    """Return the test of how many times as far from the data the samples of ``a`` are as those of ``b``.
 
     Args:
         study: the runs.
@@ -208,7 +224,10 @@ def compare_distance(
 
 
 def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Direction) -> list[Alternative]:
-    """Return other measures of the distance that both sides have: of other kinds or another extractor's."""
+    """Return the other distances that both sides have, such as KID or one in another network's features.
+
+    Whether they lead to the same verdict is a part of its robustness.
+    """
     alternatives = []
     for other in sorted({n for run in study.runs for n in run.record.metrics}):
         kind = other.partition("/")[0]
@@ -224,7 +243,13 @@ def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Directio
 
 
 def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:
-    """Test whether the bits/dim (or nats) of ``a`` are lower or higher than those of ``b``, of one kind."""
+    """Return the test of the difference of two groups' test losses, in bits/dim, or in nats without pixels.
+
+    A :class:`Missing` is returned in its place if the likelihoods are not of one kind (an exact value cannot
+    be compared with a bound), or if a side has fewer than :data:`LEAST_SEEDS` seeds. Where a seed's loss lies
+    far above the others (:func:`~.statistics.heavy`) or a run failed, ranks are compared, since such losses
+    have no mean. Otherwise the error includes that of the common test examples.
+    """
     if not a.runs or not b.runs:
         return Missing(needs="the likelihood of both models", decides=decides)
     likelihood = BITS_PER_DIM if a.values(BITS_PER_DIM) else NLL

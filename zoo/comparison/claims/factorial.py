@@ -97,6 +97,7 @@ def _cells(study: Study, model: str) -> tuple[dict[Cell, Group], str]:
 
 
 def _logarithms(measure: Measure, group: Group) -> list[float]:
+    """Return the logarithms of a group's positive values."""
     return [math.log(value) for value in measure.of(group) if value > 0]
 
 
@@ -144,10 +145,15 @@ def _part(
 def _contrast(
     measure: Measure, cells: Mapping[Cell, Group], samples: Mapping[Cell, list[float]], factors: Sequence[int]
 ) -> Outcome:
-    """Return a trick's mean effect (one factor), or by how much another trick changes it (two), as a factor.
+    """Return by how many times a trick multiplies the distance, or by how many times another changes that.
 
-    The effect is the mean over the cells that have the trick minus that over the others. With two factors it
-    is this effect where the other trick is on, minus the effect where it is off.
+    Args:
+        measure: the distance.
+        cells: the groups by the tricks that they have.
+        samples: the logarithms of their distances.
+        factors: places in :data:`TRICKS`. One: the mean over the cells with this trick, divided by that over
+            the cells without it. Two: this ratio where the other trick is on, divided by the ratio where it
+            is off.
     """
     share = 2 ** len(factors) / len(cells)
     weights = [share * math.prod(1 if cell[i] else -1 for i in factors) for cell in cells]

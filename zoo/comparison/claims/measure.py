@@ -74,9 +74,9 @@ OSCILLATION = Measure(oscillation_of(VALIDATED), "oscillation of the distance of
 def distance_of(study: Study) -> Measure:
     """Return the distance between samples and data that most runs of the study have.
 
-    The Fréchet distance is taken as extrapolated to infinitely many samples (``fd_inf``) where every run that
-    has the one has the other, above zero: the distance of finitely many samples is too large by an amount
-    that hardly depends on the model, so that its ratios are too near to 1.
+    A Fréchet distance of finitely many samples is too large, by about as much for a good model as for a bad
+    one, so that ratios of two models are too near to 1. Therefore the distance extrapolated to infinitely
+    many samples (``fd_inf``) is taken in its place, if every run that has the one has the other, above zero.
     """
     if study.quality is None:
         return Measure(None, "Fréchet distance", worst=math.inf)

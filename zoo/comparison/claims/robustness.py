@@ -32,13 +32,17 @@ def variants(
     *,
     log: bool = True,
 ) -> list[Variant]:
-    """Return the tests beside the one that decides: the other scale, ranks, pairs, seeds left out, measures.
+    """Return other tests of the effect that the deciding test is about, each with its name.
+
+    They are the test on the other scale (raw values for logarithms, or back), ranks, pairs of equal seeds,
+    the deciding test without a seed in every way to leave one out, and other measures. A verdict that many of
+    them do not give hangs on the choice of the test.
 
     Args:
         a, b: the values of each side by seed.
         claimed: the direction in which ``a`` differs from ``b`` by the claim.
         shared: variances that the values of a side have in common, see :func:`.statistics.welch`.
-        worst: infinities for the runs of each side that failed; they are known to the ranks alone.
+        worst: of each side an infinity for every run that failed; only the rank test can take them.
         paired: whether the deciding test is that of pairs.
         alternatives: other measures of the same thing.
         log: whether the deciding test is of logarithms, so that its effect is a factor.

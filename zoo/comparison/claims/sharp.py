@@ -18,9 +18,10 @@ TEST = f"one-sample t of log sharpness against 0, two-sided at {LEVEL:.0%}, at l
 
 
 def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:
-    """Return the test of a model's mean sharpness, over its seeds, against that of real images, 1.
+    """Return a model's sharpness, the geometric mean over its seeds, with its test against real images.
 
-    The error of the real images, with which all seeds are compared, is part of it.
+    The sharpness of real images is 1. All seeds are compared with the same real images; the error of these,
+    which the spread over seeds does not show, is part of the interval.
     """
     return tests.ratio(
         tests.mean_of, group.values(metric_value(metric)), shared=[sharpness_error(group, metric)]

@@ -71,7 +71,11 @@ def autoregressive_flow(study: Study) -> Group:
 
 
 def residual_flow(study: Study) -> Group:
-    """Return the configuration that stands for the discrete flows that sample by a solver, likewise."""
+    """Return the configuration that stands for the discrete flows that invert their layers by iteration.
+
+    Their records declare sampling by a solver. It is the first of :func:`of_family`, and has no runs if the
+    study has no such flow.
+    """
     flows = of_family(study, "flow", order="solver")
     return next(iter(flows), Group("", [], "a residual flow"))
 

@@ -277,6 +277,7 @@ class Decision:
         return self.robustness is not None and self.robustness < ROBUST
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
+        """Return the claim's verdict if these were the verdicts of its deciding parts, in their order."""
         counts = Counter(verdicts)
         ps = [part.p for part in self.deciding]
         tested = [index for index, p in enumerate(ps) if p is not None]
@@ -363,6 +364,7 @@ def _corrected(decisions: list[Decision]) -> list[Decision]:
 
 
 def _or_one(p: float | None) -> float:
+    """Return a p-value; 1 in place of a missing one and of one that cannot be computed (NaN)."""
     return 1.0 if p is None or math.isnan(p) else p
 
 
@@ -372,6 +374,7 @@ def sweep_of(study: Study) -> str:
 
 
 def _decision(one: Claim, data: str, protocol: str, source: Any) -> Decision:
+    """Return the decision about a claim by the evidence that it finds in a study, or in all runs."""
     evidence = list(one.find(source))
     rule, as_registered = registry.registered(one.key, one.find)
     parts = [_settled(item, margins(rule)) for item in evidence if isinstance(item, Part)]

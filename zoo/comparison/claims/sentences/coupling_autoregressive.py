@@ -84,6 +84,7 @@ def _size(pair: tuple[Group, Group]) -> float:
 
 
 def _is_matched(pair: tuple[Group, Group]) -> bool:
+    """Whether a pair's numbers of parameters are within the margin of each other."""
     return 1 / MARGIN < _size(pair) < MARGIN
 
 
@@ -97,6 +98,7 @@ def _is_spline(settings: Mapping[str, Any]) -> bool:
 
 
 def _settings(flow: Group) -> str:
+    """Return the settings of a flow's transformation as text; those of two flows of one pair are equal."""
     return repr([flow.settings.get(key) for key in ALIKE])
 
 

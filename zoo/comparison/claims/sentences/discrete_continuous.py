@@ -42,6 +42,13 @@ def discrete_continuous(study: Study) -> Evidence:
 def _at_the_same_quality(
     study: Study, continuous: Group, discrete: Group, parameters: float, others: float
 ) -> Part | Missing:
+    """Return the part that decides: the numbers of parameters, and whether the distances match.
+
+    Args:
+        study: the runs.
+        continuous, discrete: the two flows.
+        parameters, others: the parameters of the continuous flow and of the discrete one.
+    """
     unbiased = distance_of(study).name == ENERGY  # it may be about zero, where ratios are noise
     quality = (
         compare_unbiased(study, continuous, discrete)
@@ -65,10 +72,15 @@ def _at_the_same_quality(
 
 
 def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
-    """Return the verdict on having fewer parameters, its p, and a remark.
+    """Return the verdict, its p, and a remark where it is undecided.
 
-    The distances are compared as a ratio or, if they may be about zero, as a difference, which is never the
-    same beyond doubt.
+    Fewer parameters at a better or the same distance support the sentence, as many or more at a worse or the
+    same one refute it. In the other two cases the quality was not matched, which says nothing.
+
+    Args:
+        fewer: whether the continuous flow has fewer parameters.
+        distances: the test of its distance over that of the discrete flow. Of distances that may be about
+            zero it is a difference; then the two are never called the same.
     """
     none = 1.0 if distances.factor else 0.0
     better = distances.significant and distances.estimate < none

@@ -75,7 +75,10 @@ def _correlation_text(kind: str, means: Sequence[tuple[Group, float, float]], di
 
 
 def _by_kind(study: Study, likelihood: Quantity) -> dict[str, list[Group]]:
-    """Return the models of each kind of likelihood, those of most models first; one model makes no pair."""
+    """Return the models with enough seeds by the kind of their likelihood, the commonest kind first.
+
+    Only likelihoods of one kind are compared, so that a kind with a single model is left out.
+    """
     distance, by_kind = distance_of(study), dict[str, list[Group]]()
     for group in study.baselines():
         kinds = group.kinds(likelihood.name)
@@ -89,9 +92,10 @@ def _by_kind(study: Study, likelihood: Quantity) -> dict[str, list[Group]]:
 def _inversions(
     of_one_kind: Sequence[tuple[Group, Group]], likelihood: Quantity, distance: Quantity
 ) -> list[Inversion]:
-    """Return the pairs whose first has the better likelihood and the worse samples, the surest first.
+    """Return the pairs of which the first model has the better likelihood and the worse samples.
 
-    The p of a pair is the larger one of its two tests, with Holm's correction over all pairs.
+    A pair has two tests, of the difference of likelihoods and of the ratio of distances. Both have to hold,
+    so the larger p counts, after Holm's correction over all pairs. The surest pair comes first.
     """
     pairs: list[tuple[Group, Group] | None] = []
     ps = []
@@ -110,6 +114,7 @@ def _inversions(
 
 
 def _inversions_text(sure: Sequence[Inversion], all_inversions: Sequence[Inversion]) -> str:
+    """Return how many pairs are surely inverted, with up to three of them, or else the surest one."""
     shown = "; ".join(
         f"{a.label} has the better likelihood and the worse samples of {a.label} and {b.label} ({p_text(p)})"
         for a, b, p in sure[:3] or all_inversions[:1]
