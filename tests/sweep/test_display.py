@@ -124,6 +124,12 @@ def test_without_expectations_jobs_take_as_long_as_those_that_ended(plan):
     assert seconds_left(plan, 1) == pytest.approx((80 / 2) * (n - 1) - 20)
 
 
+def test_nothing_is_left_once_every_job_has_ended(plan):
+    for job in plan.jobs:
+        end(job, 50.0)
+    assert seconds_left(plan, 2) == 0
+
+
 def test_the_time_left_follows_the_file_and_the_order_of_the_queue(plan):
     plan.jobs = plan.jobs[:4]
     for job, seconds in zip(plan.jobs, [40.0, 30.0, 20.0, 10.0], strict=True):

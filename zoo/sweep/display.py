@@ -99,15 +99,19 @@ def describe_samples(directory: Path, width: int) -> list[Text]:
 
 
 def describe_seconds(seconds: float | None) -> str:
-    """Return a time left, as exactly as it is known.
+    """Return a time left, as exactly as it is known; an empty text if it is unknown, or nothing is left.
 
-    >>> describe_seconds(41.0), describe_seconds(190.0), describe_seconds(9000.0), describe_seconds(None)
-    ('about 40 s left', 'about 3 min left', 'about 2.5 h left', '')
+    >>> describe_seconds(41.0), describe_seconds(190.0), describe_seconds(9000.0)
+    ('about 40 s left', 'about 3 min left', 'about 2.5 h left')
+    >>> describe_seconds(6.0), describe_seconds(0.0), describe_seconds(None)
+    ('a few seconds left', '', '')
     """
-    if seconds is None:
+    if not seconds:
         return ""
+    if seconds < 10:
+        return "a few seconds left"
     if seconds < 100:
-        return f"about {max(5, 5 * round(seconds / 5))} s left"
+        return f"about {5 * round(seconds / 5)} s left"
     return f"about {seconds / 60:.0f} min left" if seconds < 5400 else f"about {seconds / 3600:.1f} h left"
 
 
