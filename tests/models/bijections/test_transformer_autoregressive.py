@@ -134,8 +134,10 @@ def test_the_density_compiles_as_one_graph_with_equal_gradients():
         z, log_det = f(x)
         return torch.autograd.grad((z.square().sum() - log_det.sum()), list(flow.parameters()))
 
-    for a, b in zip(gradients(compiled), gradients(flow), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    expected = gradients(flow)
+    scale = max(float(gradient.abs().max()) for gradient in expected)  # some are zero but for rounding
+    for a, b in zip(gradients(compiled), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12 * scale)
 
 
 def test_two_hundred_blocks_and_outputs_of_fifty_stay_finite():

@@ -29,6 +29,17 @@ def test_soft_clamp_is_the_identity_near_zero_and_stays_within_the_bound():
     assert torch.autograd.grad(y.sum(), x)[0][2] == 1
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_soft_clamp_is_the_tanh_of_its_definition(dtype, tolerance):
+    x = torch.linspace(-20, 20, 999).to(dtype)
+    expected = 5 * torch.tanh(x.double() / 5)
+    with torch.inference_mode():
+        torch.testing.assert_close(soft_clamp(x, 5.0).double(), expected, rtol=tolerance, atol=tolerance)
+    x.requires_grad_()
+    slope = torch.autograd.grad(soft_clamp(x, 5.0).sum(), x)[0]
+    torch.testing.assert_close(slope.double(), 1 - expected.square() / 25, rtol=tolerance, atol=tolerance)
+
+
 def test_soft_bound_maps_onto_the_interval_with_slope_one_at_its_middle():
     x = torch.tensor([-1e6, 0.0, 1e6], dtype=torch.float64, requires_grad=True)
     y = soft_bound(x, -1.0, 5.0)

@@ -13,10 +13,10 @@ from zoo.models.bijections.invertible_conv import FullConv1x1, InvertibleConv1x1
 from zoo.models.bijections.linear import LULinear
 from zoo.models.core.memo import Memo
 from zoo.models.networks.lipschitz import SpectralNorm
-from zoo.models.networks.made import MaskedLinear
+from zoo.models.networks.made import MADE
 
 LAYERS = {
-    "masked": lambda: MaskedLinear(torch.ones(3, 3).tril()),
+    "made": lambda: MADE(3, hidden=(4, 4)),
     "lu": lambda: LULinear(3),
     "plu": lambda: InvertibleConv1x1(3),
     "full": lambda: FullConv1x1(3),
@@ -112,9 +112,10 @@ def test_a_value_is_computed_once_in_evaluation_without_gradients():
 
 
 def test_a_functional_call_uses_its_own_weights():
-    layer, x = LAYERS["masked"]().eval(), torch.randn(4, 3)
+    layer, x = LAYERS["made"]().eval(), torch.randn(4, 3)
     with torch.no_grad():
+        layer.output.weight.normal_()
         before = layer(x)
-        given = {"weight": 2 * layer.weight, "bias": layer.bias}
+        given = {"output.weight": 2 * layer.output.weight}
         torch.testing.assert_close(torch.func.functional_call(layer, given, (x,)), 2 * before)
         assert torch.equal(layer(x), before)

@@ -99,8 +99,6 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         activation, residual, draw, input_bound: see :class:`~zoo.models.networks.made.MADE`.
     """
 
-    bound: Tensor | None
-
     @checked("model")
     def __init__(
         self,
@@ -126,9 +124,6 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
         )
         super().__init__(network)
         self.log_scale_bound = log_scale_bound
-        # a tensor: faster than a Python number for few elements
-        bound = None if log_scale_bound is None else torch.tensor(float(log_scale_bound))
-        self.register_buffer("bound", bound, persistent=False)
 
     def apply_to(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_scale = self._parts(parameters)
@@ -141,7 +136,8 @@ class MaskedAffineAutoregressive(MaskedAutoregressive):
 
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = parameters.unbind(-1)
-        return mean, raw if self.bound is None else soft_clamp(raw, self.bound)
+        bound = self.log_scale_bound
+        return mean, raw if bound is None else soft_clamp(raw, bound)
 
     def extra_repr(self) -> str:
         return f"log_scale_bound={self.log_scale_bound}"

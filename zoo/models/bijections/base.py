@@ -47,6 +47,27 @@ class Bijection(nn.Module):
         return [self(x, context)[0] for x, context in zip(batches, contexts, strict=True)]
 
 
+class Rearrangement(Bijection):
+    """Base class of layers that only move values, so the log-determinant is zero; a chain does not add it."""
+
+    def move(self, x: Tensor) -> Tensor:
+        """Map data to latent."""
+        raise NotImplementedError
+
+    def move_back(self, z: Tensor) -> Tensor:
+        """Map latent to data."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.move(x), zeros(x)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.move_back(z), zeros(z)
+
+    def invert(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.move_back(z)
+
+
 class Chain(Bijection):
     """A chain of layers, in the order data to latent.
 
@@ -63,6 +84,9 @@ class Chain(Bijection):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = None
         for layer in self.layers:
+            if isinstance(layer, Rearrangement):
+                x = layer.move(x)
+                continue
             x, log_det = layer(x, context)
             total = log_det if total is None else total + log_det
         return x, zeros(x) if total is None else total
@@ -70,6 +94,9 @@ class Chain(Bijection):
     def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         total = None
         for layer in reversed(self.layers):
+            if isinstance(layer, Rearrangement):
+                z = layer.move_back(z)
+                continue
             z, log_det = layer.inverse(z, context)
             total = log_det if total is None else total + log_det
         return z, zeros(z) if total is None else total
@@ -99,18 +126,18 @@ class Inverse(Bijection):
         return self.bijection(z, context)
 
 
-class Reshape(Bijection):
-    """A change of the event's shape; the log-determinant is zero."""
+class Reshape(Rearrangement):
+    """A change of the event's shape."""
 
     def __init__(self, shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> None:
         super().__init__()
         self.shape_in, self.shape_out = tuple(shape_in), tuple(shape_out)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.reshape(-1, *self.shape_out), zeros(x)
+    def move(self, x: Tensor) -> Tensor:
+        return x.reshape(-1, *self.shape_out)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z.reshape(-1, *self.shape_in), zeros(z)
+    def move_back(self, z: Tensor) -> Tensor:
+        return z.reshape(-1, *self.shape_in)
 
 
 def zeros(x: Tensor) -> Tensor:

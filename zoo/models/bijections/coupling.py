@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -210,8 +210,6 @@ class AffineCoupling(Coupling):
         kept: bijection of a.
     """
 
-    bound: Tensor | None
-
     def __init__(
         self,
         partition: Partition,
@@ -223,9 +221,6 @@ class AffineCoupling(Coupling):
         super().__init__(partition, network, kept)
         self.log_scale = bounded(3.0) if log_scale is None else log_scale
         self.shift_first = shift_first
-        # a tensor: faster than a Python number for few elements
-        bound = torch.tensor(self.log_scale.bound) if isinstance(self.log_scale, _SoftClamp) else None
-        self.register_buffer("bound", bound, persistent=False)
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return super().split(for_products(x))  # the memory format of a dense network's output
@@ -242,8 +237,7 @@ class AffineCoupling(Coupling):
     def _parts(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         changed = self.partition.changed
         raw, shift = divide(parameters, (changed, changed))
-        bound = self.bound  # read once, since a module's buffers take long to look up
-        return self.log_scale(raw) if bound is None else soft_clamp(raw, bound), shift
+        return self.log_scale(raw), shift
 
 
 def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
@@ -262,15 +256,7 @@ def bounded(bound: Bound) -> Callable[[Tensor], Tensor]:
         return _sigmoid
     if isinstance(bound, str) or not 0 < bound < math.inf:
         raise ZooError(f"model.bound must be a finite number above 0, sigmoid or null; got '{bound}'.")
-    return _SoftClamp(float(bound))
-
-
-@dataclass(frozen=True)
-class _SoftClamp:
-    bound: float
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        return soft_clamp(raw, self.bound)
+    return partial(soft_clamp, bound=float(bound))
 
 
 def _identity(raw: Tensor) -> Tensor:

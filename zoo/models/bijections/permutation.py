@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.bijections.base import Rearrangement
 
 
-class Permutation(Bijection):
-    """The permutation z_i = x_{order(i)} along dimension 1 (features or channels), with log-determinant zero.
+class Permutation(Rearrangement):
+    """The permutation z_i = x_{order(i)} along dimension 1 (features or channels).
 
     The order is a buffer and saved with the weights, so a reloaded model has the permutation of its training.
 
@@ -38,8 +38,8 @@ class Permutation(Bijection):
         self.register_buffer("order", order)
         self.register_buffer("back", order.argsort())
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.index_select(1, self.order), zeros(x)
+    def move(self, x: Tensor) -> Tensor:
+        return x.index_select(1, self.order)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return z.index_select(1, self.back), zeros(z)
+    def move_back(self, z: Tensor) -> Tensor:
+        return z.index_select(1, self.back)

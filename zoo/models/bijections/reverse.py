@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from zoo.models.bijections.base import Bijection, zeros
+from zoo.models.bijections.base import Rearrangement
 
 
-class Reverse(Bijection):
-    """The reversal z_i = x_{D+1-i} of the flattened event: its own inverse, with log-determinant zero."""
+class Reverse(Rearrangement):
+    """The reversal z_i = x_{D+1-i} of the flattened event, its own inverse."""
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return x.flatten(1).flip(1).reshape(x.shape), zeros(x)
+    def move(self, x: Tensor) -> Tensor:
+        return x.flip(1) if x.ndim == 2 else x.flatten(1).flip(1).reshape(x.shape)
 
-    def inverse(self, z: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        return self.forward(z)
+    def move_back(self, z: Tensor) -> Tensor:
+        return self.move(z)

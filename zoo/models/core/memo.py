@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ class Memo(Generic[Value]):
     """
 
     def __init__(self) -> None:
-        self._known: tuple[tuple[Any, ...], Value] | None = (
+        self._known: tuple[list[object], Value] | None = (
             None  # replaced as one object: threads never see half of it
         )
 
@@ -29,10 +29,12 @@ class Memo(Generic[Value]):
         """Return ``compute()``, which depends on ``parameters`` of ``module`` alone, or its last value."""
         if module.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return compute()
-        # Functional calls put plain tensors in the place of parameters, whose changes are not counted.
-        if any(type(p) is not nn.Parameter or p.is_inference() for p in parameters):
-            return compute()
-        state = tuple((p.data_ptr(), p._version, p.dtype) for p in parameters)
+        state: list[object] = []
+        for parameter in parameters:
+            # Functional calls put plain tensors in the place of parameters, whose changes are not counted.
+            if type(parameter) is not nn.Parameter or parameter.is_inference():
+                return compute()
+            state += parameter.data_ptr(), parameter._version, parameter.dtype
         known = self._known
         if known is None or known[0] != state:
             with (

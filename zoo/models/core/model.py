@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -124,7 +125,8 @@ class GenerativeModel(nn.Module):
             return x.new_zeros(0)
         keyed: AbstractContextManager[None] = nullcontext()
         if not rng.is_keyed():
-            keyed = rng.keyed(_fresh_keys(len(x), x.device)) if self.training else rng.keyed_by_content(x)
+            fresh = partial(_fresh_keys, len(x), x.device)
+            keyed = rng.keyed(fresh) if self.training else rng.keyed_by_content(x)
         with self._arithmetic(x.device), keyed:
             if not self.conditional or y is not None:
                 return self._log_prob(x, self.one_hot(y, len(x)))

@@ -135,14 +135,18 @@ class _DrawingFrom:
         _active = self.before
 
 
-def keyed(row_keys: Tensor) -> AbstractContextManager[None]:
-    """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``."""
+def keyed(row_keys: Tensor | Callable[[], Tensor]) -> AbstractContextManager[None]:
+    """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``.
+
+    Args:
+        row_keys: the keys ``(B,)``, or a function that returns them; the first draw calls it.
+    """
     return _DrawingFrom(_Source(row_keys))
 
 
 def keyed_by_content(x: Tensor) -> AbstractContextManager[None]:
-    """Within the block, draw the noise from :func:`content_keys` of ``x``, which the first draw computes."""
-    return _DrawingFrom(_Source(lambda: content_keys(x)))
+    """Within the block, draw the noise from :func:`content_keys` of ``x``."""
+    return keyed(lambda: content_keys(x))
 
 
 @contextmanager
