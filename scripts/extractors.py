@@ -1,5 +1,6 @@
 """Measure how well features without training rank known corruptions and models, and write a table.
 
+    git checkout b262915c -- results/claims_mnist      # the records of MNIST, which are of an older protocol
     python scripts/extractors.py -o results/extractors [--root FOLDER_OF_MNIST]
     python scripts/embed.py docs/protocol.md results/extractors/table.md
 

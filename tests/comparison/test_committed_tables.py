@@ -13,7 +13,6 @@ from zoo.comparison.tables import build
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 RECORDS = {  # committed results and the records from which they are made
     "quickstart": ["quickstart"],
-    "claims_mnist": ["claims_mnist"],
     "toys": ["toys"],
     "claims": ["claims", "ffjord_vs_matching"],
 }
