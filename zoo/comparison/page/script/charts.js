@@ -115,7 +115,7 @@ function plot(id, traces, layout, finding, events = {}) {
   if (narrow() && look.showlegend) {  // a line for each name below the chart, not a box of its own that scrolls
     const names = traces.filter(trace => trace.name && trace.showlegend !== false).length;
     look.height = 330 + 20 * names;
-    look.legend = {...look.legend, orientation: 'h', y: -70 / 280, maxheight: 20 * names + 20};
+    look.legend = {...look.legend, orientation: 'h', x: 0, xanchor: 'left', y: -70 / 280, maxheight: 20 * names + 20};
   }
   Plotly.react(node, traces, look, {displayModeBar: false, responsive: true, scrollZoom: false});
   for (const [name, react] of Object.entries(events)) {

@@ -77,7 +77,7 @@ function constraints() {
 }
 
 function cardNode(card, study) {
-  const {row} = card, facts = study.helper.rows[row.index], shown = [study.quality, study.helper.criteria.density.name, 'latency', 'throughput', 'training time', 'parameters'];
+  const {row} = card, facts = study.helper.rows[row.index], decides = [study.quality, study.helper.criteria.density.name], shown = [...(study.helper.known ? decides.reverse() : decides), 'latency', 'throughput', 'training time', 'parameters'];
   const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished') ?? row.runs[0], pictures = picturesOf(study, row).samples;
   return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({study: study.id, open: `${row.id}|`})}, row.name),
     card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
@@ -86,7 +86,7 @@ function cardNode(card, study) {
   el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
   el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
   el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
-  DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : null,
+  DATA.runs.command[run] ? (narrow() ? el('details', {}, el('summary', {class: 'small-text'}, 'command'), copyable(DATA.runs.command[run])) : copyable(DATA.runs.command[run])) : null,
   text(DATA.runs.departs[run]) ? el('p', {class: 'dim small-text'}, 'By today’s zoo this command makes another run; the name opens what has changed.') : null);
 }
 

@@ -88,7 +88,7 @@ function drawProfile() {
     return [[px - 5, py - 5, px + 5, py + 5], [px - 1, py, px + 1, before], [px, py - 1, next, py + 1]];
   }));
   const named = shares.map(({row, steps}) => ({name: row.model, points: steps.filter(([value]) => value < 10 ** high)}));
-  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
+  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
   `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(({row, share, values}) => `${row.model} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
