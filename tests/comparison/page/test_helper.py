@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,11 @@ def asked(request, browser, page, tmp_path_factory):
     if request.param == "invented":
         file, root = page, page.parent / "runs"
     else:
-        root = QUICKSTART.parents[1] / request.param / "records"
-        file = tmp_path_factory.mktemp(request.param) / "index.html"
+        root, file = QUICKSTART, tmp_path_factory.mktemp(request.param) / "index.html"
+        if request.param == "toys":  # one of them: a page of all takes long
+            root = file.parent / "records"
+            for run in (QUICKSTART.parents[1] / "toys/records").glob("*-8gaussians-*"):
+                shutil.copytree(run, root / run.name)
         file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
     yield studies(gathered(root))[0], tab
