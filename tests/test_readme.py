@@ -23,6 +23,7 @@ from known_answers import kinds
 from readme_tables import families, slide
 
 from zoo.cli import main
+from zoo.comparison.watch import Server
 from zoo.config import options
 from zoo.data.torchvision_sets import FashionMNIST
 
@@ -117,7 +118,13 @@ def test_every_command_runs(line, place, home, forked_jobs, tmp_path, monkeypatc
     monkeypatch.chdir(place)
     if arguments[0] == "watch":  # until Ctrl-C
         (place / arguments[1]).mkdir(parents=True, exist_ok=True)
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = Server.start
+
+        def start_and_interrupt(server):
+            start(server)
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+        monkeypatch.setattr(Server, "start", start_and_interrupt)
     assert main(arguments) == 0, capsys.readouterr()
 
 

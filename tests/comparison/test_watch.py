@@ -159,22 +159,35 @@ def test_a_request_waits_for_a_change(server, tmp_path):
     assert "glow-digits-s0" in text
 
 
+class Interrupted(io.StringIO):
+    """A terminal whose user presses Ctrl-C once the address is on it."""
+
+    def write(self, text):
+        if "Ctrl-C" in text:
+            threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        return super().write(text)
+
+
 def test_an_interrupt_leaves_a_finished_page(tmp_path, monkeypatch):
     write(tmp_path, "maf", "flow")
     called = []
     monkeypatch.setattr(zoo.comparison.watch, "compare", lambda *a, **k: called.append(a) or 0)
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    text = io.StringIO()
+    text = Interrupted()
     assert watch(tmp_path, console=Console(file=text, width=120)) == 0
     assert called == [([tmp_path], tmp_path / "comparison")]
     assert "http://127.0.0.1:" in text.getvalue()
 
 
-def test_the_page_that_an_interrupt_leaves_has_every_run_that_came(tmp_path):
+def test_the_page_that_an_interrupt_leaves_has_every_run_that_came(tmp_path, monkeypatch):
     write(tmp_path, "maf", "flow")
-    threading.Timer(0.3, lambda: write(tmp_path, "glow", "flow")).start()
-    threading.Timer(1.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-    assert watch(tmp_path, console=Console(file=io.StringIO(), width=120)) == 0
+    start = Server.start
+
+    def start_before_another_run(server):
+        start(server)
+        write(tmp_path, "glow", "flow")
+
+    monkeypatch.setattr(Server, "start", start_before_another_run)
+    assert watch(tmp_path, console=Console(file=Interrupted(), width=120)) == 0
     page = (tmp_path / "comparison" / "index.html").read_text(encoding="utf-8")
     assert "connect-src" not in page, "a finished page asks no server"
     for model in ("maf", "glow"):

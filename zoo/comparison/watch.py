@@ -354,8 +354,8 @@ def watch(
     console = console or Console()
     server = Server(root, port)
     server.start()
-    console.print(f"watching {root}: {server.address} (Ctrl-C ends)", markup=False, soft_wrap=True)
     try:
+        console.print(f"watching {root}: {server.address} (Ctrl-C ends)", markup=False, soft_wrap=True)
         threading.Event().wait()
     except KeyboardInterrupt:
         console.print()
