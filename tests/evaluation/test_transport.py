@@ -11,7 +11,7 @@ import torch
 import zoo
 from zoo.errors import ZooError
 from zoo.evaluation.context import Context
-from zoo.evaluation.metrics import measure
+from zoo.evaluation.metrics import measure, wasserstein2
 from zoo.evaluation.settings import Settings
 from zoo.evaluation.transport import squared_wasserstein
 from zoo.models.core import rng
@@ -82,6 +82,13 @@ def test_a_detour_costs_more_than_transport():
     with rng.keyed(rng.keys(0, count=4000)):
         starts, energy = model.path_energy(4000)
     torch.testing.assert_close(energy, math.pi**2 * starts.square().sum(1), rtol=1e-3, atol=1e-3)
+
+
+def test_an_assignment_has_no_more_points_than_take_seconds(monkeypatch):
+    x = torch.randn(60, 2, generator=torch.Generator().manual_seed(2))
+    monkeypatch.setattr(wasserstein2, "LARGEST", 20)
+    metrics = measure(context(None, x + 1, x))
+    assert (metrics["wasserstein2"].n, metrics["energy_distance"].n) == (20, 60)
 
 
 def test_the_plane_alone_has_a_wasserstein_distance_with_its_floor():
