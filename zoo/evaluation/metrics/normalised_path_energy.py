@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo.evaluation.base import TwoSampleMetric, Value, joined
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.metrics import metric
-from zoo.evaluation.transport import squared_wasserstein
+from zoo.evaluation.transport import LARGEST, squared_wasserstein
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasPaths
 
@@ -73,7 +73,7 @@ def normalised_path_energy(context: Context) -> Value:
     source, and as many test points: what the paths of optimal transport would cost. 0 is best.
     """
     test = context.examples("test")
-    count = min(context.settings.samples or 1000, len(test), context.settings.pairwise_examples)
+    count = min(context.settings.samples or 1000, len(test), context.settings.pairwise_examples, LARGEST)
     with rng.keyed(rng.keys(context.sample_seed, 1, count=count)):
         starts, energy = cast(HasPaths, context.model).path_energy(count)
     judge = NormalisedPathEnergy()

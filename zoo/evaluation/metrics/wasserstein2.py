@@ -7,9 +7,7 @@ import math
 from zoo.evaluation.base import TwoSampleMetric, Value
 from zoo.evaluation.context import Context, subset
 from zoo.evaluation.metrics import compare, metric
-from zoo.evaluation.transport import squared_wasserstein
-
-LARGEST = 2000  # points of each set: 10,000 take minutes for each of the floor's draws
+from zoo.evaluation.transport import LARGEST, squared_wasserstein
 
 
 class Wasserstein2(TwoSampleMetric):
@@ -45,7 +43,8 @@ def wasserstein2(context: Context) -> Value:
     """2-Wasserstein distance of samples and as many test points, exact: an assignment of least mean square.
 
     Where the distributions agree it is above zero, and falls slowly with the number of points. The cost grows
-    as its cube, so at most :data:`LARGEST` are used, also where other metrics compare more pairs.
+    as its cube, so at most :data:`~zoo.evaluation.transport.LARGEST` are used, also where other metrics compare more
+    pairs.
     """
     test = context.examples("test")
     count = min(len(context.samples), len(test), context.settings.pairwise_examples, LARGEST)
