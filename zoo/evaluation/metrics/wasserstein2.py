@@ -43,8 +43,8 @@ def wasserstein2(context: Context) -> Value:
     """2-Wasserstein distance of samples and as many test points, exact: an assignment of least mean square.
 
     Where the distributions agree it is above zero, and falls slowly with the number of points. The cost grows
-    as its cube, so at most :data:`~zoo.evaluation.transport.LARGEST` are used, also where other metrics compare more
-    pairs.
+    as its cube, so at most :data:`~zoo.evaluation.transport.LARGEST` are used, also where other metrics
+    compare more pairs.
     """
     test = context.examples("test")
     count = min(len(context.samples), len(test), context.settings.pairwise_examples, LARGEST)
