@@ -111,7 +111,9 @@ def memorised(generator):
 
 
 @pytest.mark.parametrize(
-    ("drawn", "truth"), [(normals, None), (pictures, 0.8), (memorised, 0.65)], ids=lambda value: str(value)
+    ("drawn", "truth"),
+    [(normals, None), (pictures, 0.8), (memorised, 0.65)],
+    ids=["energy distance", "sharpness", "memorisation"],
 )
 def test_other_errors_of_two_sets_cover_90_to_98_percent(drawn, truth):
     generator = torch.Generator().manual_seed(2)
