@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import errno
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -17,7 +18,7 @@ from torch import nn
 
 from zoo.errors import cut_off
 from zoo.training import distributed
-from zoo.training.checkpoints import CheckpointFiles, Checkpoints, snapshot
+from zoo.training.checkpoints import CheckpointFiles, Checkpoints, snapshot, write_checkpoint
 
 
 class Trainer:
@@ -128,6 +129,27 @@ def test_an_error_of_the_disk_leaves_the_last_checkpoint_and_no_half_one(tmp_pat
         save_and_wait(checkpoints, trainer)
     assert numbers(tmp_path) == {"best": 1, "last": 1}
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("limit", [100, 5_000, 50_000])
+@pytest.mark.parametrize("values", [25_000, 500_000])
+def test_a_disk_that_fills_during_a_write_is_told_apart_from_an_error_of_the_run(tmp_path, limit, values):
+    """A limit of a file's size fails like a full disk, somewhere within torch's zip writer."""
+    file = tmp_path / "last.ckpt"
+    write_checkpoint({"values": torch.zeros(5)}, file)
+    old = file.read_bytes()
+
+    def fill():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        try:
+            write_checkpoint({"values": torch.randn(values), "list": list(range(99))}, file)
+        except OSError as error:
+            return 0 if "disk is full" in cut_off(error) else 3
+        return 2
+
+    assert Fork(fill).wait() == 0
+    assert file.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [file]
 
 
 class Gate:

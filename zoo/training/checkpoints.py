@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -165,13 +165,49 @@ def write_checkpoint(checkpoint: dict[str, Any], file: Path, second: Path | None
         second: another name that the same file gets, before this one.
     """
     with distributed.WRITING, _new(file) as new:
-        torch.save(checkpoint, new)
-        _to_disk(new)
+        _save(checkpoint, new)
         if second is not None:
             with _new(second) as link:
                 _link(new, link)
                 os.replace(link, second)
         os.replace(new, file)
+
+
+class _Stream:
+    """A file that keeps the first error of its disk, in whose place torch raises a RuntimeError."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return self.file.write(content)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
+
+
+def _save(checkpoint: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint to a file and wait until it is on the disk.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    with file.open("wb") as opened:
+        stream = _Stream(opened)
+        try:
+            torch.save(checkpoint, cast("IO[bytes]", stream))
+        except RuntimeError:
+            if stream.error is None:
+                raise
+        if stream.error is not None:
+            raise stream.error
+        opened.flush()
+        os.fsync(opened.fileno())
 
 
 @contextmanager
