@@ -172,3 +172,26 @@ def test_the_page_and_python_find_the_same_front(charts: Tab) -> None:
 def test_a_front_is_thick_in_time_and_strict_in_loss() -> None:
     assert front([(1.0, 2.0), (1.2, 1.0), (2.0, 0.5), (9.0, 0.5)]) == [1, 2]
     assert front([(1.0, 2.0), (1.3, 1.0)]) == [0, 1]
+
+
+def test_the_ends_of_curves_are_ranked_within_their_kind_of_likelihood(browser: Browser, page: Path) -> None:
+    tab = browser.open(page)
+    look(tab, "digits", "curves")
+    finding = "document.querySelector('#curves-chart-finding').textContent"
+    said = tab.evaluate(finding).partition("At the end, each kind of likelihood by itself: ")[2]
+    parts = [part.partition(": ") for part in said.partition(". ")[0].split("; ")]
+    assert [kind for kind, *_ in parts] == ["exact", "exact†", "≤ bound", "≈ estimate"]
+    told = {kind: names.split(", ") for kind, _, names in parts}
+    assert [name.split()[:2] for name in told["≤ bound"]] == [["vae", "≤"]]
+    assert [name.split()[:2] for name in told["≈ estimate"]] == [
+        ["flow_matching", "≈"], ["ffjord", "≈"], ["iresnet", "≈"],
+    ]  # fmt: skip
+    assert told["exact"][0].startswith("pixelcnn ")
+    assert all(name.rstrip(".").endswith("†") for name in told["exact†"])
+    names = [name for name, *_ in drawn(tab, "curves")]
+    assert {"vae ≤", "flow_matching ≈", "realnvp †", "pixelcnn"} <= set(names)
+    tab.evaluate("zoo.set({curve: 'val/loss'}); zoo.idle()")
+    tab.settle()
+    assert "At the end, of each its own loss and so in no order: " in tab.evaluate(finding)
+    assert tab.complaints == []
+    tab.close()

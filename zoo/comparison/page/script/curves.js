@@ -59,6 +59,26 @@ const CURVE_WORDS = {'val/bits_per_dim': 'validation bits/dim', 'val/nll': 'vali
   'val/energy_distance': 'validation energy distance', 'train/loss': 'training loss (of each model its own)'};
 const curveWords = name => CURVE_WORDS[name] || name || '';
 
+const LIKELIHOOD_CURVES = ['val/bits_per_dim', 'val/nll'];
+
+// Return the kind of a row's values in a curve: that of its likelihood if the curve is one; empty otherwise.
+function curveKind(row, curve) {
+  if (!LIKELIHOOD_CURVES.includes(curve)) return '';
+  const column = columnOf(row.study, curve.replace('val/', ''));
+  const kind = (column && column.kind[row.index]) || row.study.helper.rows[row.index].kind;
+  return KINDS.includes(kind) ? kind : '';
+}
+
+// Return the last values of the lines in words: the least first, within each kind of likelihood alone. Losses that each
+// model defines for itself have no order.
+function endsText(ends, curve) {
+  const told = some => some.map(end => `${end.row.name} ${markedValue(end.kind, number(end.y))}`).join(', '), ranked = some => [...some].sort((a, b) => a.y - b.y);
+  if (curve.endsWith('/loss')) return `At the end, of each its own loss and so in no order: ${told(ends)}.`;
+  const kinds = [...KINDS, ''].filter(kind => ends.some(end => end.kind === kind)), of = kind => told(ranked(ends.filter(end => end.kind === kind)));
+  if (kinds.length === 1) return `At the end: ${of(kinds[0])}.`;
+  return `At the end, each kind of likelihood by itself: ${kinds.map(kind => `${kind ? KIND_WORDS[kind].split(':')[0] : 'of unknown kind'}: ${of(kind)}`).join('; ')}.`;
+}
+
 // Return in words which rows have no line, and why.
 function withoutLine(rows, curve, axis) {
   const reasons = new Map();
@@ -78,15 +98,15 @@ function drawCurves() {
   const missing = withoutLine(found.filter(([, one]) => !one).map(([row]) => row), curve, axis);
   const traces = drawn.flatMap(([row, one]) => {
     const edge = {type: 'scatter', mode: 'lines', x: one.x, line: {width: 0}, hoverinfo: 'skip', showlegend: false};
-    const line = {type: 'scatter', x: one.x, y: one.mean, name: escapeLabel(row.name), ...lineLook(row, state.pins.includes(row.id) ? 3 : 1.8),
-      hovertemplate: `${escapeLabel(row.name)}<br>%{x:,.4g}: %{y:.4g}<br>mean of ${count(one.seeds, 'seed')}<extra></extra>`};
+    const line = {type: 'scatter', x: one.x, y: one.mean, name: escapeLabel(markedName(curveKind(row, curve), row.name)), ...lineLook(row, state.pins.includes(row.id) ? 3 : 1.8),
+      hovertemplate: `${escapeLabel(row.name)}<br>%{x:,.4g}: ${markedValue(curveKind(row, curve), '%{y:.4g}')}<br>mean of ${count(one.seeds, 'seed')}<extra></extra>`};
     return one.seeds > 1 ? [{...edge, y: one.low}, {...edge, y: one.high, fill: 'tonexty', fillcolor: faint(familyColour(row.family), 0.16)}, line] : [line];
   });
   const log = state.bandsLog && drawn.every(([, one]) => one.low.every(value => value > 0)), across = axis === 'flops';
-  const ends = drawn.map(([row, one]) => ({name: row.name, x: one.x.at(-1), y: one.mean.at(-1), colour: familyColour(row.family)}));
+  const ends = drawn.map(([row, one]) => ({row, kind: curveKind(row, curve), name: markedName(curveKind(row, curve), row.name), x: one.x.at(-1), y: one.mean.at(-1), colour: familyColour(row.family)}));
   const shown = drawn.length ? focusRange(drawn, log) : {range: [0, 1], above: []};
   const finding = drawn.length ? `${curveWords(curve)} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
-    `At the end: ${[...ends].sort((a, b) => a.y - b.y).map(end => `${end.name} ${number(end.y)}`).join(', ')}.${missing}` +
+    `${endsText(ends, curve)}${missing}` +
     (shown.above.length ? ` Above the frame at first: ${shown.above.join(', ')}; “whole” shows all.` : '') : `No visible row has this curve on this axis.${missing}`;
   const height = narrow() ? 360 : 440, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48};
   const x = {log: across, range: drawn.length ? rangeOf(drawn.flatMap(([, one]) => [one.x[0], one.x.at(-1)]).filter(value => !across || value > 0), across, 0.01) : [0, 1]}, y = {log, range: shown.range};

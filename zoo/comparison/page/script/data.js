@@ -32,6 +32,10 @@ const KIND_WORDS = {
   '': 'no value',
 };
 
+// Return a value or a name with the mark of its kind of likelihood: before a value, behind a name.
+const markedValue = (kind, words) => `${{'lower bound': '≤ ', 'estimate': '≈ '}[kind] || ''}${words}${kind === 'exact†' ? '†' : ''}`;
+const markedName = (kind, words) => `${words}${{'lower bound': ' ≤', 'estimate': ' ≈', 'exact†': ' †'}[kind] || ''}`;
+
 const memory = new Map();  // what is computed once for each study
 
 function once(study, name, make) {

@@ -63,8 +63,8 @@ function statisticOf(column, row) {
   if (state.statistic === 'mean' || cell.value === null) return cell;
   const values = seedValues(column, row);
   if (values.length < 2) return cell;
-  const middle = median(values), mark = {'lower bound': '≤ ', 'estimate': '≈ '}[cell.kind] || '';
-  return {...cell, value: middle, text: `${mark}${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]${cell.kind === 'exact†' ? '†' : ''}`};
+  const middle = median(values);
+  return {...cell, value: middle, text: markedValue(cell.kind, `${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]`)};
 }
 
 // Return the difference of a row to the baseline in words, or why there is none.
