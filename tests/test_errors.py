@@ -14,6 +14,10 @@ from zoo.errors import LOST, cut_off
 NCCL = "NCCL error in: ProcessGroupNCCL.cpp:3384, remote process exited or there was a network error"
 WATCHDOG = "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE)"
 ABORTED = "NCCL communicator was aborted on rank 0."
+DUPLICATE = (
+    "NCCL error in: NCCLUtils.cpp:93, invalid argument, NCCL version 2.27.5\n"
+    "Last error:\nDuplicate GPU detected : rank 1 and rank 0 both on CUDA device 1b000"
+)
 SILENT = "[gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 1800000ms for recv operation"
 PORT = "The server socket has failed to listen: port: 15000, code: -98, name: EADDRINUSE"
 LOST_RANKS = [
@@ -25,6 +29,7 @@ LOST_RANKS = [
     DistNetworkError("The client socket has timed out after 600000ms while trying to connect"),
     DistStoreError("wait timeout after 300000ms, keys: /default_pg/0//worker"),
     RuntimeError(SILENT),
+    RuntimeError("[gloo/transport/tcp/pair.cc:534] Read error [10.0.0.1]:4711: Connection timed out"),
     RuntimeError("[gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:4711"),
 ]
 OTHER_CAUSES = {
@@ -41,8 +46,14 @@ OTHER_CAUSES = {
     "connection": [OSError(n, os.strerror(n)) for n in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE)],
     "disk": [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "Input/output error")],
     "memory": [MemoryError(), RuntimeError("CUDA out of memory."), OSError(errno.ENOMEM, "no memory")],
+    "batch_size": [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+    "limit": [OSError(n, os.strerror(n)) for n in (errno.EMFILE, errno.ENFILE, errno.EAGAIN)],
 }
 OF_THE_RUN = [
+    DistBackendError(DUPLICATE),
+    DistBackendError("NCCL error in: NCCLUtils.cpp:93, invalid usage (run with NCCL_DEBUG=WARN for details)"),
     ValueError("Timed out waiting for nothing"),
     RuntimeError("CUDA error: device-side assert triggered"),
     RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
@@ -54,7 +65,12 @@ OF_THE_RUN = [
 
 @pytest.mark.parametrize("error", LOST_RANKS, ids=str)
 def test_a_lost_or_silent_rank_cuts_a_run_off(error):
-    assert cut_off(error) == LOST
+    assert cut_off(error) == f"{LOST} ({str(error).rstrip('.')})."
+
+
+def test_the_message_of_a_lost_rank_has_the_first_line_of_its_cause():
+    error = DistBackendError(f"{ABORTED}\nException raised from ncclGetErrorWithVersion")
+    assert cut_off(error) == "Another process of this run was lost (NCCL communicator was aborted on rank 0)."
 
 
 @pytest.mark.parametrize(

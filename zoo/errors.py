@@ -38,20 +38,34 @@ REFUSED = 2  # exit code of a command with a mistake that the user can correct
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again later)
 # Exit codes of a run that the same command resumes. Python exits with 120 if it cannot flush its output.
 STOPPED = {CUT_OFF, 120, 130, 143}
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "_status_alloc_failed",
+)
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _NO_FILES = (  # errors of a network file system that does not answer or was mounted anew
     *(errno.ESTALE, errno.EROFS, errno.ENOTCONN, errno.ESHUTDOWN, errno.ENOLCK),
     *(errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH),
 )
-LOST = "Another process of this run was lost."
+_NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.EAGAIN)  # the system's limits of open files and of processes
+LOST = "Another process of this run was lost"  # how the message of a lost rank begins
 _DISTRIBUTED = "torch.distributed"  # module of the errors of NCCL, gloo and the process group's store
 _NO_CONNECTION = (errno.ECONNRESET, errno.ECONNREFUSED, errno.ECONNABORTED, errno.EPIPE)
 _LOST = (
     *("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused"),
-    *("Timed out waiting", "Application timeout caused pair closure", "No route to host"),
+    *(
+        "Connection timed out",
+        "Timed out waiting",
+        "Application timeout caused pair closure",
+        "No route to host",
+    ),
     *("Watchdog caught collective operation timeout", "NCCL communicator was aborted", "NCCL error"),
 )
+# Mistakes in how the processes are started, which NCCL reports at every attempt.
+_MISUSE = ("duplicate gpu detected", "ncclinvalidusage", "invalid usage")
 _PORT = ("EADDRINUSE", "Address already in use")
 # Faults of a device, most of which the driver logs as an "Xid". A mistake in a CUDA kernel may look the same;
 # a run that ends with it at every attempt counts as failed (see zoo.record.attempts).
@@ -77,6 +91,8 @@ def cut_off(error: BaseException) -> str | None:
     if isinstance(error, CutOff):
         return message
     is_runtime = isinstance(error, RuntimeError)
+    if is_runtime and any(text in message.lower() for text in _MISUSE):
+        return None
     is_memory = isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
     if is_memory or (
         (is_runtime or isinstance(error, ImportError)) and any(text in message.lower() for text in _NO_MEMORY)
@@ -90,6 +106,8 @@ def cut_off(error: BaseException) -> str | None:
         return "The disk is full or broken (a checkpoint could not be written); make room."
     if isinstance(error, OSError) and error.errno in _NO_FILES:
         return f"A file system does not answer ({error.strerror}); see that it is mounted, and writable."
+    if isinstance(error, OSError) and error.errno in _NO_HANDLES:
+        return f"A limit of the system is reached ({error.strerror}); raise it, or run fewer jobs at a time."
     if is_runtime and any(text in message.lower() for text in _NO_DEVICE):
         return f"A device has failed ({message.splitlines()[0]}); see the system's log, or take another."
     if (isinstance(error, OSError) and error.errno == errno.EADDRINUSE) or (
@@ -99,7 +117,8 @@ def cut_off(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _NO_CONNECTION:
         return f"The other end of a connection, or the reader of the output, is gone ({error.strerror})."
     if is_runtime and (_is_distributed(error) or any(text in message for text in _LOST)):
-        return LOST
+        first = message.strip().partition("\n")[0].rstrip(".")
+        return f"{LOST} ({first or type(error).__name__})."
     return None
 
 

@@ -133,7 +133,8 @@ def _after_error(
     the directory.
     """
     cause = cut_off(error)
-    elsewhere = _read_rank_error(directory) if cause == LOST else None
+    is_lost = cause is not None and cause.startswith(LOST)
+    elsewhere = _read_rank_error(directory) if is_lost else None
     given_up = None
     if cause is not None and elsewhere is None:
         given_up = _end(attempts, cause, record.cost.updates)

@@ -172,7 +172,7 @@ def watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
     time.sleep(GRACE)
     for process in others:
         process.kill()
-    tell(LOST)
+    tell(f"{LOST}.")
     os._exit(CUT_OFF)
 
 
