@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from zoo.config import compose_run, options, to_dict
-from zoo.errors import ZooError
+from zoo.errors import REFUSED, ZooError
 from zoo.evaluation.classifiers import SHIPPED
 from zoo.evaluation.features import PUBLISHED
 from zoo.locks import has_flock, lock
@@ -27,16 +27,24 @@ from zoo.tracking.login import wandb_mode
 
 
 def check_machine(root: Path | None = None) -> int:
-    """Print devices, locks, data sets found, weights, W&B mode and versions; return 0.
+    """Print devices, locks, data sets found, weights, W&B mode and versions; return the exit code.
+
+    It is 2 if zoo's lock does not work there or could not be tested, and 0 otherwise.
 
     Args:
         root: directory of the data sets, by default ``data.root`` of the configuration; the file system whose
             locks are tested, by default that of the working directory.
+
+    Raises:
+        ZooError: the root is no directory.
     """
+    if root is not None and not root.is_dir():
+        raise ZooError(f"There is no directory {root}; make it, or name another one by --root.")
     console = Console(highlight=False)
+    about_locks, works = locks(root or Path.cwd())
     for title, lines in {
         "Devices": devices(),
-        "Locks": locks(root or Path.cwd()),
+        "Locks": about_locks,
         "Data[/] (where: data.root= or ZOO_DATA)[bold]": data_sets(root),
         "Weights": weights(),
         "W&B": [wandb_mode()],
@@ -45,7 +53,7 @@ def check_machine(root: Path | None = None) -> int:
         console.print(f"[bold]{title}[/]")
         for line in lines:
             console.print(f"  {line}", soft_wrap=True)
-    return 0
+    return 0 if works else REFUSED
 
 
 def devices() -> Iterator[str]:
@@ -66,15 +74,18 @@ print(is_locked(Path(sys.argv[1])))
 """
 
 
-def locks(root: Path) -> Iterator[str]:
-    """Yield lines on the locks of a directory's file system, which keep two processes from one run."""
+def locks(root: Path) -> tuple[list[str], bool]:
+    """Return lines on the locks of a directory's file system, and whether zoo's lock works there.
+
+    Locks keep two processes from one run.
+    """
     kind, mounted = file_system(root)
-    yield f"{escape(str(root.absolute()))}: {kind}" + (f" ({', '.join(mounted)})" if mounted else "")
+    lines = [f"{escape(str(root.absolute()))}: {kind}" + (f" ({', '.join(mounted)})" if mounted else "")]
     try:
         if has_flock(root):
-            yield "flock          [green]ok[/]"
+            lines.append("flock          [green]ok[/]")
         else:
-            yield "flock          [yellow]absent[/] files with a heartbeat take its place"
+            lines.append("flock          [yellow]absent[/] files with a heartbeat take its place")
         with tempfile.TemporaryDirectory(dir=root, prefix=".zoo-doctor-") as place:
             answers = []
             for held in (True, False):
@@ -83,14 +94,14 @@ def locks(root: Path) -> Iterator[str]:
                         stack.enter_context(lock(Path(place)))
                     answers.append(_is_locked_for_another(place))
     except OSError as error:
-        yield f"zoo's lock     [red]unknown[/] {escape(str(error))}"
-        return
-    good = answers == ["True", "False"]
-    yield "zoo's lock     " + (
+        return [*lines, f"zoo's lock     [red]unknown[/] {escape(str(error))}"], False
+    works = answers == ["True", "False"]
+    verdict = (
         "[green]ok[/] a second process waits while the first has it"
-        if good
+        if works
         else "[red]broken[/] two processes could train one run here: use another file system"
     )
+    return [*lines, f"zoo's lock     {verdict}"], works
 
 
 def _is_locked_for_another(place: str) -> str:

@@ -61,7 +61,7 @@ class BSDS300Patches(DataModule):
         path = published_file(
             self.root,
             ["bsds300/BSDS300-images.tgz", "bsds300/bsds300_jpg.tar", "bsds300/images", "BSDS300/images"],
-            "The images of BSDS300",
+            "The archive of the images of BSDS300",
             SOURCE,
         )
         try:
