@@ -133,6 +133,7 @@ class Worker:
     recorded: bool = False
     code: int | None = None
     queued = False  # decided by the machines
+    mps = False
 
     def poll(self) -> int | None:
         return self.code

@@ -52,7 +52,7 @@ def test_every_setting_of_an_old_record_has_a_present_name():
         raw = json.loads(file.read_bytes())
         if raw["schema"] == 1 and raw["provenance"].get("config"):
             old[raw["model"]] = raw["provenance"]["config"]["model"]
-    assert len(old) > 20
+    assert len(old) >= 10
     for name, settings in old.items():
         overrides = upgraded([f"model.{key}=0" for key in settings if not key.startswith("_")], settings)
         assert overrides is not None
@@ -84,7 +84,7 @@ def test_the_command_of_every_committed_record_is_accepted():
         module = choices.get("training") or str(sections["model"].get("defaults"))
         recipe = choices.get("+experiment") or choices.get("experiment")
         commands.setdefault((recipe, module), {}).update(shared | {"model": f"model={record.model}"})
-    assert len(RECORDS) > 400
+    assert len(RECORDS) > 300
     assert len(commands) > 3
     for words in commands.values():
         compose_run(list(words.values()))

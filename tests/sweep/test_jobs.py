@@ -162,6 +162,7 @@ def test_a_job_without_room_waits_and_is_not_overtaken(tmp_path):
 
     class Over:
         queued = False
+        mps = False
 
         def poll(self):
             return 75
