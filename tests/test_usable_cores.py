@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zoo.processes import usable_cores
+from zoo.running.fit import processes_here
 from zoo.training.distributed import share_cores
 
 
@@ -45,6 +46,20 @@ def test_the_lowest_quota_of_the_groups_around_a_process_counts(eight, tmp_path,
     for name, text in files.items():
         (groups / group / name).write_text(text + "\n")
     assert usable_cores(groups, membership) == cores
+
+
+@pytest.mark.parametrize(
+    ("devices", "accelerator", "processes"),
+    [
+        *[(3, "cpu", 3), ("3", "cpu", 3), ([0, 2], "gpu", 2), ("0,1", "gpu", 2), ("1,", "gpu", 1)],
+        *[("auto", "auto", 4), (-1, "gpu", 4), ("-1", "cuda", 4), ("auto", "cpu", 1)],
+    ],
+)
+def test_the_processes_of_a_run_on_this_machine(monkeypatch, devices, accelerator, processes):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert processes_here({"devices": devices, "accelerator": accelerator}) == processes
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert processes_here({"devices": "auto", "accelerator": "auto"}) == 1
 
 
 def test_the_processes_of_a_run_divide_the_cores_unless_a_number_is_set(monkeypatch):

@@ -532,7 +532,7 @@ def test_gradients_are_averaged_once_an_update_and_none_may_be_missing(tmp_path)
 def test_other_strategies_are_refused():
     from zoo.running.fit import strategy
 
-    with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp', .* from about 3 billion weights on"):
+    with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp', .* from about 4 billion weights on"):
         strategy(to_dict(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]).trainer))
 
 

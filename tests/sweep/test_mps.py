@@ -196,6 +196,9 @@ def refused(place, capsys, *arguments):
     capsys.readouterr()
     assert place.sweep(*arguments) == 2
     error = capsys.readouterr().err.strip()
+    if "did not start" not in error:  # a dry run refuses the same, save what only starting the daemon shows
+        assert place.sweep(*arguments, "--dry-run") == 2
+        assert capsys.readouterr().err.strip() == error
     assert error.startswith("zoo: ")
     assert "\n" not in error
     assert not place.seen_file.exists(), "no job starts"

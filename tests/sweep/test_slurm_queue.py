@@ -158,7 +158,7 @@ def sweep(place, *extra, **settings):
 
 def test_a_hundred_jobs_are_one_array_that_needs_no_sweep(place, monkeypatch):
     jobs, printed = sweep(place, submit=True, parallel=8)
-    assert "Submitted 100 jobs. They need no sweep" in printed
+    assert "Submitted 100 jobs. No sweep need run" in printed
     assert (calls(place, "sbatch"), len(queue(place))) == (1, 100)
     assert calls(place, "squeue") <= 3
     script = (place / "1.sh").read_text()

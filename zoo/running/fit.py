@@ -40,6 +40,8 @@ from zoo.training.prefetch import prefetched
 from zoo.training.pruning import Pruning
 
 PRECISIONS = ("32-true", "bf16-mixed")  # precisions that give right numbers, see :func:`check_precision`
+# 80 GB, and the bytes of a weight under Adam in float32: itself, its gradient, two moments, its average.
+LARGEST = 80 / 20  # billions of weights whose training may fit one device
 TIMEOUT_MIN = 30.0  # minutes that a process waits for the others before the run is cut off
 # Settings of the trainer that are not Lightning's.
 _OWN = ("_target_", "timeout_min", "float32_matmul", "gradient_compression", "async_checkpoints")
@@ -325,11 +327,19 @@ def processes(trainer: Mapping[str, Any]) -> int | None:
 
 
 def processes_here(trainer: Mapping[str, Any]) -> int:
-    """Return the number of the run's processes on each machine; 1 if the configuration does not set it."""
+    """Return the number of the run's processes on each machine.
+
+    ``auto`` and -1 are all GPUs of this machine, and one process on a CPU, as Lightning has it.
+    """
     devices = trainer["devices"]
-    if isinstance(devices, int) and devices > 0:
-        return devices
-    return len(devices) if isinstance(devices, list) else 1
+    if isinstance(devices, str) and "," in devices:
+        devices = [number for number in devices.split(",") if number.strip()]
+    if isinstance(devices, list):
+        return len(devices)
+    if str(devices).isdecimal():
+        return max(1, int(devices))
+    on_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    return max(1, torch.cuda.device_count()) if on_gpu else 1
 
 
 def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any:
@@ -363,6 +373,6 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
     if name == "auto":
         return "auto"
     raise ZooError(
-        f"trainer.strategy is ddp or auto; got '{name}', which would shard the model: that pays from about 3 "
-        "billion weights on, whose training no longer fits one device of 80 GB; use trainer=ddp."
+        f"trainer.strategy is ddp or auto; got '{name}', which would shard the model: that pays from about "
+        f"{LARGEST:.0f} billion weights on, whose training no longer fits one device of 80 GB; use trainer=ddp."
     )

@@ -87,7 +87,7 @@ def shared_gpus(launcher: Launcher, jobs: Iterable[Sequence[str]]) -> Iterator[s
     Raises:
         ZooError: the jobs do not share GPUs of this machine, or the service is missing or does not start.
     """
-    local = _checked(launcher, jobs)
+    local = check_sharing(launcher, jobs)
     running = Path(os.environ.get(PIPES) or DEFAULT)
     try:
         if _answers(running):
@@ -101,7 +101,7 @@ def shared_gpus(launcher: Launcher, jobs: Iterable[Sequence[str]]) -> Iterator[s
         local.mps = None
 
 
-def _checked(launcher: Launcher, jobs: Iterable[Sequence[str]]) -> Local:
+def check_sharing(launcher: Launcher, jobs: Iterable[Sequence[str]]) -> Local:
     """Return the launcher if its jobs can share GPUs.
 
     Raises:

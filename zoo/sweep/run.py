@@ -19,7 +19,7 @@ from zoo.sweep.async_search import AsyncSearch
 from zoo.sweep.job import Job
 from zoo.sweep.launcher import Batches, Launcher, Local
 from zoo.sweep.loop import Loop
-from zoo.sweep.mps import shared_gpus
+from zoo.sweep.mps import check_sharing, shared_gpus
 from zoo.sweep.plan import Plan, plan_sweep
 from zoo.sweep.search import Search
 from zoo.sweep.searching import enter_ended, list_known, search_async, search_in_batches, trial_value
@@ -49,7 +49,7 @@ def run_sweep(
         extra: overrides for every job.
         out: the directory of the runs; ``runs/NAME`` by default.
         parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
-        dry_run: print the plan and stop.
+        dry_run: print the plan and stop; what a run would refuse, with ``submit`` and ``mps`` too, is refused.
         submit: put all jobs that are left into Slurm's queue and stop.
         mps: let jobs that share a GPU run on it at the same time (:mod:`zoo.sweep.mps`).
         retry_failed: run failed jobs again.
@@ -79,6 +79,12 @@ def run_sweep(
     for search in asynchronous:
         search.check()
     if dry_run:
+        if mps or submit:
+            chosen = launcher or _make_launcher(plan, parallel or plan.parallel)
+            if mps:
+                check_sharing(chosen, plan.points)
+            if submit:
+                _queue(plan, chosen)
         _preview(plan, retry_failed, again, console)
         return plan.root, plan.jobs
     if again:
@@ -138,23 +144,34 @@ def _submit(plan: Plan, launcher: Launcher, parallel: int | None, console: Conso
     Raises:
         ZooError: the launcher has no queue, the sweep searches, or the queue does not take the jobs.
     """
+    queue = _queue(plan, launcher)
+    left = [job for job in plan.jobs if not job.ended]
+    fresh = [job for job in left if queue.attach(job.directory) is None and not is_locked(job.directory)]
+    for job in fresh:
+        job.prepare()
+    jobs = [(job.overrides, job.directory) for job in fresh]
+    while jobs and not queue.submit(jobs, parallel or queue.parallel or plan.parallel):
+        time.sleep(queue.pace)
+    there = f" ({len(left) - len(fresh)} were there or are at work)" if len(left) > len(fresh) else ""
+    console.print(
+        f"Submitted {len(fresh)} job{'' if len(fresh) == 1 else 's'}{there}. No sweep need run for them; the "
+        "command without --submit follows them.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _queue(plan: Plan, launcher: Launcher) -> Batches:
+    """Return the launcher if all jobs of the plan can be submitted at once.
+
+    Raises:
+        ZooError: it has no queue, or the sweep searches.
+    """
     if not isinstance(launcher, Batches):
         raise ZooError("--submit fills the queue of a cluster; it needs launcher=slurm.")
     if plan.searches:
         raise ZooError("A search proposes trials from the results of earlier ones; run it without --submit.")
-    left = [job for job in plan.jobs if not job.ended]
-    fresh = [job for job in left if launcher.attach(job.directory) is None and not is_locked(job.directory)]
-    for job in fresh:
-        job.prepare()
-    jobs = [(job.overrides, job.directory) for job in fresh]
-    while jobs and not launcher.submit(jobs, parallel or launcher.parallel or plan.parallel):
-        time.sleep(launcher.pace)
-    there = f" ({len(left) - len(fresh)} were there or are at work)" if len(left) > len(fresh) else ""
-    console.print(
-        f"Submitted {len(fresh)} jobs{there}. They need no sweep; the command without --submit follows them.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    return launcher
 
 
 def _summary(plan: Plan, done: int) -> str:

@@ -224,9 +224,10 @@ def check_shares(batch_size: int, processes: int, pieces: int) -> None:
         ZooError: it cannot.
     """
     if batch_size % (processes * pieces):
+        among = f"{processes} process{'' if processes == 1 else 'es'}"
         raise ZooError(
-            f"The global batch of {batch_size} cannot be shared by {processes} processes in {pieces} pieces; "
-            "set training.batch_size to a multiple."
+            f"The global batch of {batch_size} cannot be shared by {among} in {pieces} "
+            f"piece{'' if pieces == 1 else 's'}; set training.batch_size to a multiple."
         )
 
 
