@@ -177,7 +177,7 @@ def test_a_hundred_jobs_are_one_array_that_needs_no_sweep(place, monkeypatch):
     (job.folder / "1_41_0_result.pkl").write_bytes(pickle.dumps(("success", 2)))
     assert job.poll() == 2
     queue(place, "1_7|PENDING", "1_7|CANCELLED")
-    assert "Submitted 1 jobs (99 were there" in sweep(place, submit=True)[1]
+    assert "Submitted 1 job (99 were there" in sweep(place, submit=True)[1]
     assert (calls(place, "sbatch"), len(queue(place))) == (2, 101), "only the one that was cancelled"
 
 

@@ -374,5 +374,6 @@ def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any
         return "auto"
     raise ZooError(
         f"trainer.strategy is ddp or auto; got '{name}', which would shard the model: that pays from about "
-        f"{LARGEST:.0f} billion weights on, whose training no longer fits one device of 80 GB; use trainer=ddp."
+        f"{LARGEST:.0f} billion weights on, whose training no longer fits one device of 80 GB; use "
+        "trainer=ddp."
     )

@@ -49,7 +49,7 @@ def run_sweep(
         extra: overrides for every job.
         out: the directory of the runs; ``runs/NAME`` by default.
         parallel: number of jobs at a time; by default the sweep's ``jobs``, or 1.
-        dry_run: print the plan and stop; what a run would refuse, with ``submit`` and ``mps`` too, is refused.
+        dry_run: print the plan and stop; what a run would refuse is refused.
         submit: put all jobs that are left into Slurm's queue and stop.
         mps: let jobs that share a GPU run on it at the same time (:mod:`zoo.sweep.mps`).
         retry_failed: run failed jobs again.
