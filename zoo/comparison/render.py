@@ -45,7 +45,8 @@ def terminal(table: Table, console: Console, *, folded: bool = True) -> None:
     for place, block in enumerate(blocks):
         console.print(_block(table, rows, block, console.width, first=place == 0))
     if len(table.rows) > ROWS:
-        console.print(f"  and {len(table.rows) - ROWS} more rows; zoo compare -o DIR writes them all")
+        more = len(table.rows) - ROWS
+        console.print(f"  and {more} more row{'s' * (more > 1)}; zoo compare -o DIR writes all")
     for note in [*filter(None, [left_out]), *table.notes[:ROWS]]:
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
