@@ -114,7 +114,7 @@ class Images(UserData):
         if len(set(shapes.values())) > 1:
             raise InvalidData(f"The splits in {path} differ in shape (C, H, W): {shapes}.")
         mapped = arrays["all"] if "all" in arrays and is_memory_mapped(arrays["all"]) else None
-        if mapped is not None:  # from here on, row numbers stand for the pictures
+        if mapped is not None:  # split the numbers of its rows, so that no picture is read
             arrays = {"all": np.arange(len(mapped))}
         if self.drop_repeats:
             repeats = repeated(np.concatenate(list(arrays.values())) if mapped is None else mapped)

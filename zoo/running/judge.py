@@ -125,7 +125,7 @@ def judge_run(
 
 
 def reevaluate(directory: Path, changes: Sequence[str] = ()) -> Record:
-    """Evaluate the checkpoint of a run by the present protocol; rewrite the run's record and return it.
+    """Evaluate a run's checkpoint again, by today's protocol; write the values into its record and return it.
 
     Args:
         directory: the run's directory.

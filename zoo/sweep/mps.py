@@ -59,7 +59,8 @@ class Service:
             devices: the job's GPU, as the sweep names it.
             directory: the run's.
         """
-        if not self.devices:  # somebody else's, which may be the only way to a GPU
+        # A daemon that ran before: where its GPUs are in exclusive mode, they cannot be used without it.
+        if not self.devices:
             return {PIPES: str(self.pipes), MPS: "1"}
         if _met_a_fault(directory):
             return {}

@@ -9,8 +9,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
-from zoo.models.networks import made
-from zoo.models.networks.made import MADE, drawn_degrees, spread_degrees
+from zoo.models.networks import masked
+from zoo.models.networks.made import MADE
+from zoo.models.networks.masked import drawn_degrees, spread_degrees
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch):
     nn.init.normal_(network.output.weight)
     results, operations = [], []
     for large in (2**27, 0):
-        monkeypatch.setattr(made, "LARGE", large)
+        monkeypatch.setattr(masked, "LARGE", large)
         network.zero_grad()
         out = network(x, context)
         out.square().sum().backward()

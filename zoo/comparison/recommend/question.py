@@ -45,7 +45,7 @@ class Question:
 
     @cached_property
     def density_weight(self) -> float:
-        """The weight of the likelihood, which keeps kinds apart where it is positive."""
+        """The weight of the likelihood. Where it is above 0, each kind of likelihood is ranked by itself."""
         return self._weights["density"][0]
 
     @cached_property

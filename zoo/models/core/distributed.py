@@ -46,7 +46,7 @@ def wait_at_most(timeout: timedelta) -> None:
 
 
 def _group() -> Any:
-    """Return the process group of these sums; the first call creates it, so every process must make it."""
+    """Return the process group of these sums; every process must make the first call, which creates it."""
     if "own" not in _groups or _groups["world"] is not distributed.group.WORLD:
         timeout = _timeout[0] if _timeout else None
         _groups.update(world=distributed.group.WORLD, own=distributed.new_group(timeout=timeout))
