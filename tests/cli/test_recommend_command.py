@@ -22,7 +22,7 @@ def test_the_answer_has_cards_reasons_and_what_would_change_it(capsys) -> None:
     assert "zoo train" in text
     assert re.search(r"pixelcnn: one sample takes [\d.]+ ms > 10 ms", text)
     assert "What would change it" in text
-    assert "zoo sweep families data=digits model=" in text
+    assert "zoo sweep families data=digits evaluation.time_limit_seconds=1 model=" in text
 
 
 def test_text_fits_a_narrow_terminal(capsys, monkeypatch) -> None:

@@ -20,9 +20,12 @@ from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.studies import Study, studies
 from zoo.config import compose_run, identify
 from zoo.config.declared import data_kinds
+from zoo.config.identity import to_dict
 from zoo.errors import ZooError
+from zoo.evaluation.protocol import protocol_hash
 from zoo.kinds import DataKind
-from zoo.record import DataDescription, Metric
+from zoo.record import PROTOCOL_VERSION, DataDescription, Metric
+from zoo.record.provenance import Protocol
 from zoo.sweep import plan_sweep
 from zoo.sweep.check import check_jobs
 
@@ -97,7 +100,9 @@ def test_a_model_that_another_is_better_than_in_all_is_out(quickstart: list[Stud
 
 def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]) -> None:
     answer = recommend(quickstart, Constraints(latency=0.001))
-    assert "no ranks" in certainty(answer)
+    assert certainty(answer) == "One training seed each: no ranks."
+    assert not any(card.ranked or "tied" in card.why or "best in" in card.why for card in answer.cards)
+    assert "one seed, which has no rank in fd/digits-cnn" in {card.why for card in answer.cards}
     (command,) = [command for what, command in answer.unmeasured if what == "gan: fewer than 3 seeds"]
     overrides = shlex.split(command)[3:]
     assert command == f"zoo train -m {' '.join(overrides)}"
@@ -134,14 +139,14 @@ def test_a_best_that_the_tests_tell_apart_is_no_tie(claims: list[Study]) -> None
     answer = recommend(claims)
     assert names(answer)[0] == "stylegan"
     assert len(names(answer)) > 1
-    assert not any("tied" in card.why for card in answer.cards)
+    assert not any("not told apart" in card.why for card in answer.cards)
     assert "cannot tell" not in certainty(answer)
 
 
 def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
     answer = recommend(claims, Constraints(latency=0.001))
     assert set(names(answer)) == {"wgan_gp", "vae", "gan"}
-    assert all("tied" in card.why for card in answer.cards)
+    assert all("not told apart" in card.why for card in answer.cards)
     assert "The tests cannot tell the first 3 apart." in certainty(answer)
 
 
@@ -185,8 +190,39 @@ def test_a_relaxed_limit_is_told_of_each_kind_that_has_no_answer_yet(tmp_path: P
     for model, kind, latency in (("maf", "exact", 0.01), ("vae", "lower bound", 0.1), ("glow", "exact", 0.1)):
         for seed in range(3):
             write(tmp_path, model, "flow", kind, 1.9 + 0.01 * seed, seed, latency=latency)
-    (relaxed,) = recommend(collect([tmp_path])[0], Constraints(density=1, latency=0.02)).relaxations
+    (relaxed,) = recommend(
+        collect([tmp_path])[0], Constraints(fidelity=0, density=1, latency=0.02)
+    ).relaxations
     assert relaxed.name == "vae", "glow would come in behind maf, which is of its kind"
+    assert relaxed.text == (
+        "At 100 ms vae would add an answer of its kind of likelihood (bits/dim ≤ 1.91); "
+        "kinds are never compared."
+    )
+
+
+def test_a_newcomer_leads_only_within_its_kind(tmp_path: Path) -> None:
+    for model, kind, latency, value in (
+        ("maf", "exact", 0.01, 1.9), ("glow", "exact", 0.1, 1.7), ("vae", "lower bound", 0.01, 1.5),
+    ):  # fmt: skip
+        for seed in range(3):
+            write(tmp_path, model, "flow", kind, value + 0.01 * seed, seed, latency=latency)
+    answer = recommend(collect([tmp_path])[0], Constraints(fidelity=0, density=1, latency=0.02))
+    assert [one.text for one in answer.relaxations] == [
+        "At 100 ms glow comes in and leads its kind of likelihood (bits/dim 1.71)."
+    ]
+    for block in answer.blocks:
+        (card,) = block.cards
+        assert (card.why, card.ranked) == ("the only one", False)
+        assert block.certainty == f"{card.name} is the only one of its kind that fulfils the constraints."
+
+
+def test_reasons_name_quantities_as_the_tables_do(tmp_path: Path) -> None:
+    for model, value in (("glow", 1.7), ("maf", 2.9)):
+        for seed in range(3):
+            latency = 0.01 if model == "glow" else 0.1
+            write(tmp_path, model, "flow", "exact", value + 0.01 * seed, seed, latency=latency)
+    answer = recommend(collect([tmp_path])[0], Constraints(fidelity=0, density=1))
+    assert reasons(answer, "maf").startswith("glow is better: bits/dim 1.71 against 2.91")
 
 
 @pytest.mark.parametrize(
@@ -328,7 +364,9 @@ def test_only_models_that_can_be_made_for_the_data_are_called_unmeasured(quickst
     kinds: dict[str, DataKind] = {"bits": "binary", "pictures": "integer images", "all": "any"}
     (absent, command), *_ = recommend(quickstart, models=kinds).unmeasured
     assert absent == "pictures, all: no finished run on digits"
-    assert command == "zoo sweep families data=digits model=pictures,all seed=0,1,2"
+    assert command == (
+        "zoo sweep families data=digits evaluation.time_limit_seconds=1 model=pictures,all seed=0,1,2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -354,6 +392,40 @@ def test_the_suggested_sweep_names_the_data_as_the_runs_did(tmp_path: Path) -> N
     save(tmp_path, record)
     (_, command), *_ = recommend(collect([tmp_path])[0], models={"iaf": "any"}).unmeasured
     assert command == "zoo sweep families data=digits data.side=16 model=iaf seed=0,1,2"
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"throughput_batches": [16], "samples": 40, "extractor": "random-conv"}]
+)
+def test_the_suggested_sweep_is_judged_by_the_protocol_of_the_study(tmp_path: Path, change: dict) -> None:
+    for run in collect([RESULTS / "quickstart/records"])[0]:
+        source = run.record.provenance
+        source.protocol = Protocol(PROTOCOL_VERSION, source.protocol.settings | change)
+        source.protocol_hash = protocol_hash(source.protocol.settings)
+        settings = {name: str(value).replace("'", "") for name, value in change.items()}
+        source.overrides += [f"evaluation.{name}={value}" for name, value in settings.items()]
+        save(tmp_path, run.record)
+    (study,) = studies(collect([tmp_path])[0])
+    (what, command), *_ = recommend([study], models={"iaf": "any"}).unmeasured
+    assert what == "iaf: no finished run on digits"
+    (job,) = plan_sweep("families", [*shlex.split(command)[3:-1], "seed=0"], None).jobs
+    assert protocol_hash(to_dict(compose_run(job.overrides))["evaluation"]) == study.protocol
+
+
+def test_a_study_of_an_older_protocol_has_to_be_run_again(tmp_path: Path, quickstart: list[Study]) -> None:
+    assert not any("run again" in what for what, _ in recommend(quickstart, models=data_kinds()).unmeasured)
+    record = write(tmp_path, "glow", "flow")
+    record.provenance.protocol = Protocol(PROTOCOL_VERSION - 1, {"time_limit_seconds": 1.0, "forgotten": 3})
+    record.provenance.overrides = ["data=digits", "evaluation.time_limit_seconds=1", "model=glow"]
+    save(tmp_path, record)
+    (absent, command), (seeds_of, _) = recommend(collect([tmp_path])[0], models={"iaf": "any"}).unmeasured
+    assert absent == (
+        f"iaf: no finished run on digits (the study was judged by version {PROTOCOL_VERSION - 1} of the "
+        f"protocol, and today's is version {PROTOCOL_VERSION}: to compare them, the whole study has to be "
+        "run again)"
+    )
+    assert command == "zoo sweep families data=digits evaluation.time_limit_seconds=1 model=iaf seed=0,1,2"
+    assert seeds_of.startswith("glow: fewer than 3 seeds (the study was judged by version")
 
 
 def test_the_suggested_sweep_passes_its_own_checks(quickstart: list[Study]) -> None:

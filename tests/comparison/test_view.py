@@ -87,10 +87,19 @@ def test_tables_are_printed_as_markdown_csv_and_json(root: Path, capsys) -> None
     arguments = ["compare", str(root), "--columns", "bits/dim,fd"]
     assert main([*arguments, "--format", "md"]) == 0
     markdown = capsys.readouterr().out
-    assert "| model | family | bits/dim ↓ | fd/digits-cnn ↓ | status |" in markdown
+    assert "| model | bits/dim ↓ | fd/digits-cnn ↓ |\n|---|---:|---:|\n" in markdown
     assert main([*arguments, "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert {row["column"] for row in rows} == {"bits/dim", "fd/digits-cnn", "status"}
+    assert {row["column"] for row in rows} == {"bits/dim", "fd/digits-cnn"}
+    assert list(rows[0]) == ["table", "model", "column", "value", "spread", "kind", "seeds"]
+    assert main([*arguments, "--format", "latex"]) == 0
+    latex = capsys.readouterr().out
+    assert r"\begin{tabular}{lrr}" in latex
+    assert r"model & bits/dim $\downarrow$ & fd/digits-cnn $\downarrow$ \\" in latex
+    assert main(["compare", str(root), "--columns", "status,fd", "--format", "md"]) == 0
+    assert "| model | status | fd/digits-cnn ↓ |" in capsys.readouterr().out
+    assert main(["compare", str(root), "--format", "md"]) == 0
+    assert "| model | family | bits/dim ↓ |" in capsys.readouterr().out
     assert main([*arguments, "--format", "json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)
     row = next(row for row in table["rows"] if row["model"] == "glow")

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from zoo.errors import ZooError
-from zoo.evaluation.protocol import VERSION, protocol_contents, protocol_hash
+from zoo.evaluation.protocol import protocol_contents, protocol_hash
 from zoo.evaluation.settings import Settings
+from zoo.record import PROTOCOL_VERSION
 
 
 def test_the_yaml_settings_are_the_defaults_with_a_fixed_hash():
@@ -26,7 +27,7 @@ def test_the_yaml_settings_are_the_defaults_with_a_fixed_hash():
 
 def test_a_protocol_is_its_version_and_settings_without_paths():
     contents = protocol_contents({"samples": 7, "inception_weights": "elsewhere"})
-    assert contents.version == VERSION
+    assert contents.version == PROTOCOL_VERSION
     assert contents.settings["samples"] == 7
     assert contents.settings["throughput_batches"] == [1, 16, 256]
     assert contents.settings["time_limit_seconds"] == 5.0

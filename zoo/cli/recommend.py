@@ -117,7 +117,7 @@ class _Report:
         self.line(f"{place}. {card.name}  ({card.family}){letters}", style="bold green")
         self.line(card.why, 3)
         self.line(" · ".join(_numbers(card)), 3)
-        top = f"best in {card.on_top:.0%} of draws; " if card.error_known else ""
+        top = f"best in {card.on_top:.0%} of draws; " if card.ranked else ""
         seen = f", {card.images_seen:,.0f} images seen" if card.images_seen is not None else ""
         self.line(
             f"{top}{card.seeds} seed{'s' * (card.seeds != 1)}; tried "

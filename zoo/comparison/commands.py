@@ -63,7 +63,7 @@ def compare(
         warn(chain.from_iterable(map(damaged_files, runs)), console)
     tables = build(runs)
     view = view or View()
-    printed = view.tables(build(view.runs(runs)) if view.data else tables)
+    printed = view.tables(build(view.runs(runs)) if view.data else tables, status=form is None)
     if form is not None:
         print(render.FORMATS[form](printed))
     for table in printed if form is None else []:

@@ -129,12 +129,23 @@ def _bold(cell: Cell, bold: str, quote: Callable[[str], str]) -> str:
 def markdown(table: Table) -> str:
     """Return a table in GitHub's Markdown, with its notes below."""
     lines = [f"**{md(table.title)}**", ""]
-    lines.append("| " + " | ".join(map(md, table.headings)) + " |")
-    lines.append("|" + "|".join("---" if i < 2 else "---:" for i in range(len(table.columns) + 2)) + "|")
+    lines.append("| " + " | ".join(map(md, _shown_headings(table))) + " |")
+    lines.append("|" + "---|" * (1 if table.chosen else 2) + "---:|" * len(table.columns))
     for row in table.rows:
         cells = [_bold(cell, "**{}**", md) for cell in row.cells]
-        lines.append("| " + " | ".join([md(row.name), md(row.family), *cells]) + " |")
+        lines.append("| " + " | ".join([*map(md, _names(table, row)), *cells]) + " |")
     return "\n".join(lines + [""] + [f"- {md(note)}" for note in table.notes])
+
+
+def _shown_headings(table: Table) -> list[str]:
+    """Return the headings, without that of the family where a reader chose the columns."""
+    model, family, *columns = table.headings
+    return [model, *columns] if table.chosen else [model, family, *columns]
+
+
+def _names(table: Table, row: Row) -> list[str]:
+    """Return a row's name, and its family unless a reader chose the columns."""
+    return [row.name] if table.chosen else [row.name, row.family]
 
 
 def md(text: str) -> str:
@@ -144,9 +155,10 @@ def md(text: str) -> str:
 
 def latex(table: Table) -> str:
     """Return a table as a ``tabular`` for the package booktabs, with its notes in small print below."""
-    columns = "ll" + "r" * (len(table.columns) - 1) + "l"
+    sides = "".join("l" if column == "status" else "r" for column in table.columns)
+    columns = ("l" if table.chosen else "ll") + sides
     body = [
-        [tex(row.name), tex(row.family), *(_bold(cell, r"\textbf{{{}}}", tex) for cell in row.cells)]
+        [*map(tex, _names(table, row)), *(_bold(cell, r"\textbf{{{}}}", tex) for cell in row.cells)]
         for row in table.rows
     ]
     return "\n".join(
@@ -154,7 +166,7 @@ def latex(table: Table) -> str:
             f"% {' '.join(table.title.split())}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(tex, table.headings)) + r" \\",
+            " & ".join(map(tex, _shown_headings(table))) + r" \\",
             r"\midrule",
             *(" & ".join(cells) + r" \\" for cells in body),
             r"\bottomrule",
@@ -178,19 +190,27 @@ def tex(text: str) -> str:
 
 
 def csv_text(tables: Sequence[Table]) -> str:
-    """Return a line for each value, which is not rounded and has its kind."""
+    """Return a line for each value, which is not rounded and has its kind.
+
+    Where a reader chose the columns, families and notes are left out.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["table", "model", "family", "column", "value", "spread", "kind", "seeds", "note"])
+    names = ["table", "model", "family", "column", "value", "spread", "kind", "seeds", "note"]
+    if any(table.chosen for table in tables):
+        names = [name for name in names if name not in ("family", "note")]
+    writer.writerow(names)
     for table in tables:
         for row in table.rows:
             seeds = len({run.record.seed for run in row.runs})
             for column, cell in zip(table.columns, row.cells, strict=True):
                 value = cell.text if column == "status" else "" if cell.value is None else repr(cell.value)
                 spread = "" if cell.spread is None else repr(cell.spread)
-                writer.writerow(
-                    [table.title, row.name, row.family, column, value, spread, cell.kind, seeds, cell.note]
-                )
+                fields = {
+                    "table": table.title, "model": row.name, "family": row.family, "column": column,
+                    "value": value, "spread": spread, "kind": cell.kind, "seeds": seeds, "note": cell.note,
+                }  # fmt: skip
+                writer.writerow([fields[name] for name in names])
     return stream.getvalue()
 
 

@@ -49,10 +49,14 @@ class View:
             raise ZooError(f"No run is on the data set '{self.data}'; the records have {known}.")
         return chosen
 
-    def tables(self, tables: Sequence[Table]) -> list[Table]:
+    def tables(self, tables: Sequence[Table], *, status: bool = True) -> list[Table]:
         """Return the main tables, or those with the chosen columns, in the chosen order.
 
         Tables of details are left out, unless a column is in none of the main tables.
+
+        Args:
+            tables: main tables and those of details.
+            status: whether the status stands last beside chosen columns, also where nobody chose it.
 
         Raises:
             ZooError: no table has one of the columns.
@@ -67,19 +71,21 @@ class View:
         shown = [self._sorted(table) for table in (main if enough else tables)]
         if not self.columns:
             return shown
-        return [table for table in map(self._chosen, shown) if table is not None]
+        return [chosen for table in shown if (chosen := self._chosen(table, status)) is not None]
 
-    def _chosen(self, table: Table) -> Table | None:
+    def _chosen(self, table: Table, with_status: bool) -> Table | None:
         places = list(dict.fromkeys(place for name in self.columns for place in _places(table, name)))
         if not places:
             return None
-        status = len(table.columns) - 1
-        places = [place for place in places if place != status] + [status]
+        if with_status:
+            status = len(table.columns) - 1
+            places = [place for place in places if place != status] + [status]
         return replace(
             table,
             columns=[table.columns[i] for i in places],
             directions=[table.directions[i] for i in places],
             rows=[replace(row, cells=[row.cells[i] for i in places]) for row in table.rows],
+            chosen=True,
         )
 
     def _sorted(self, table: Table) -> Table:

@@ -29,9 +29,8 @@ from zoo.evaluation.speed import Clock, sampling_speed
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasDiagnostics, HasSample, HasSamplingDetails, declared, offers
 from zoo.models.core.precision import full_float32
-from zoo.record import Metric, Protocol, Sampling
+from zoo.record import PROTOCOL_VERSION, Metric, Protocol, Sampling
 
-VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
 KEPT = 1000  # samples in a run's directory, from which other metrics can be computed later
 DIAGNOSED = 1000  # test examples for a model's diagnostics
 SMALL_DIM = RANDOM[
@@ -184,7 +183,7 @@ class DataFacts:
 
 def protocol_contents(settings: Mapping[str, Any]) -> Protocol:
     """Return the full protocol: the version of its code and its settings, without machine paths."""
-    return Protocol(VERSION, Settings.of(settings).identity())
+    return Protocol(PROTOCOL_VERSION, Settings.of(settings).identity())
 
 
 def protocol_hash(settings: Mapping[str, Any]) -> str:

@@ -25,7 +25,15 @@ from zoo.record.files import (
 )
 from zoo.record.meaning import digest, meaning
 from zoo.record.metrics import Details, Direction, Metric
-from zoo.record.provenance import DataDescription, Hardware, Judgement, Protocol, Provenance, Segment
+from zoo.record.provenance import (
+    PROTOCOL_VERSION,
+    DataDescription,
+    Hardware,
+    Judgement,
+    Protocol,
+    Provenance,
+    Segment,
+)
 from zoo.record.reader import read
 from zoo.record.schema import (
     SCHEMA,
@@ -53,6 +61,7 @@ __all__ = [
     "LIKELIHOOD",
     "PICTURE",
     "PROGRESS",
+    "PROTOCOL_VERSION",
     "RECORD",
     "SAMPLES",
     "SCHEMA",

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from zoo.record.values import Count, Number, Part
 
+PROTOCOL_VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
+
 
 @dataclass
 class Hardware(Part):

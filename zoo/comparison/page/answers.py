@@ -18,9 +18,9 @@ from zoo.comparison.recommend import Constraints
 from zoo.comparison.recommend.admission import checkpoint_of, is_conditional, is_invertible
 from zoo.comparison.recommend.dimension import dimension_of
 from zoo.comparison.recommend.lost import Lost, lost_of
-from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, standard_error
+from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, spoken, standard_error
 from zoo.comparison.recommend.question import Question
-from zoo.comparison.recommend.unmeasured import absent_models, sweep_of_data
+from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
 from zoo.comparison.slide import of_study, slide
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
@@ -85,13 +85,19 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
         "criteria": {
             name: None
             if quantity is None
-            else {"name": quantity.name, "direction": quantity.direction, "unit": quantity.unit}
+            else {
+                "name": quantity.name,
+                "spoken": spoken(quantity),
+                "direction": quantity.direction,
+                "unit": quantity.unit,
+            }
             for name, quantity in criteria.items()
         },
         "known": question.knows_density,
         "dimension": dimension_of(study),
         "absent": absent_models(study, models),
         "sweep": sweep_of_data(study),
+        "aged": judged_otherwise(study),
         "rows": [
             {
                 **_candidate(group, likelihood, quantities),

@@ -11,7 +11,7 @@ from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.recommend.answer import LIKELIHOOD_LEVELS, Reason
 from zoo.comparison.recommend.dimension import dimension_of, is_near
 from zoo.comparison.recommend.lost import lost_of
-from zoo.comparison.recommend.numbers import LIMITS, limit_text
+from zoo.comparison.recommend.numbers import LIMITS, limit_text, spoken
 from zoo.comparison.recommend.question import Question
 
 KIND_LEVELS = {"estimate": 1, "lower bound": 2, "exact†": 3, "exact": 3}  # places in LIKELIHOOD_LEVELS
@@ -123,7 +123,7 @@ def _without_criteria(question: Question, one: Candidate) -> list[Reason]:
         if quantity == question.likelihood and one.kind not in KINDS:
             reasons.append(Reason("criteria", _LACKS.get(one.kind, _SEVERAL)))
         elif not one.group.values(quantity):
-            reasons.append(Reason("criteria", f"its {quantity.name} was not measured"))
+            reasons.append(Reason("criteria", f"its {spoken(quantity)} was not measured"))
     return reasons
 
 

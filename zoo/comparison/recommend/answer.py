@@ -91,6 +91,8 @@ class Card:
         on_top: share of draws in which it is the best by the weights.
         error_known: whether every criterion has an error, of seeds or of the evaluation; without one the
             shares say nothing.
+        ranked: whether the share of draws on top says anything: there are rivals, a known error and several
+            seeds.
         on_front: share of draws in which none of the others is better by every criterion.
         letters: its groups of ties in the first criterion; empty if it is not ranked.
         why: the reason why it is an answer, as a sentence.
@@ -110,6 +112,7 @@ class Card:
     numbers: dict[str, Number]
     on_top: float
     error_known: bool
+    ranked: bool
     on_front: float
     letters: str
     why: str

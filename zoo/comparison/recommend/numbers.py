@@ -11,7 +11,7 @@ from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
 from zoo.comparison.statistics import NORMAL_QUANTILE
-from zoo.comparison.tables.cells import number
+from zoo.comparison.tables.cells import heading, number
 from zoo.record import Record
 
 
@@ -57,6 +57,11 @@ def standard_error(group: Group, quantity: Quantity) -> float | None:
     metrics = [run.record.metrics.get(quantity.name) for run in group.finished]
     errors = [metric.standard_error for metric in metrics if metric is not None and metric.value is not None]
     return errors[0] if len(errors) == 1 else None
+
+
+def spoken(quantity: Quantity) -> str:
+    """Return the heading that tables give a quantity, without its unit, as sentences write it."""
+    return heading(quantity.name).removesuffix(" (nats)")
 
 
 def limit_text(constraint: str, value: float) -> str:

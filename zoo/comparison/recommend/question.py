@@ -12,8 +12,9 @@ from zoo.comparison.groups import loss
 from zoo.comparison.guards import recall_of
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
 from zoo.comparison.recommend.answer import Constraints
-from zoo.comparison.recommend.numbers import KL, value_text
+from zoo.comparison.recommend.numbers import KL, spoken, value_text
 from zoo.comparison.studies import Study
+from zoo.comparison.tables.cells import KIND_MARKS
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,15 @@ class Question:
         values = group.values(self.main_criterion)
         return loss(statistics.fmean(values), self.main_criterion.direction) if values else math.inf
 
-    def main_text(self, group: Group) -> str:
-        """Return the mean of the criterion of largest weight, with its name."""
+    def main_text(self, group: Group, kind: str = "") -> str:
+        """Return the mean of the criterion of largest weight, with its name.
+
+        Args:
+            group: a configuration.
+            kind: of its likelihood, whose mark the mean gets if it is one.
+        """
         mean = statistics.fmean(group.values(self.main_criterion))
-        return f"{self.main_criterion.name} {value_text(self.main_criterion, mean)}"
+        text = value_text(self.main_criterion, mean)
+        if self.main_criterion == self.likelihood:
+            text = f"{KIND_MARKS.get(kind, '')}{text}{'†' * (kind == 'exact†')}"
+        return f"{spoken(self.main_criterion)} {text}"

@@ -30,34 +30,47 @@ def relaxations(
 ) -> list[Relaxation]:
     """Return for each constraint the nearest configuration that it alone keeps out and that leads.
 
-    It leads if it is better than every answer that it is ranked with.
+    It leads if it is better than every answer that it is ranked with. Where likelihoods rank, that is told of
+    each kind by itself; the first of a kind adds an answer and is better than nothing.
     """
     best: dict[str, float] = {}
     for kind, members in by_kind(question, answers).items():
         best[kind] = min((question.main_loss(one.group) for one in members), default=math.inf)
-    nearest: dict[str, tuple[tuple[float, float], Relaxation]] = {}
+    nearest: dict[tuple[str, str], tuple[tuple[float, float], Relaxation]] = {}
     for one in candidates:
         if len(one.reasons) != 1 or one.reasons[0].constraint not in _RELAXABLE:
             continue
         rivals = one.kind if question.density_weight else ""
         if question.main_loss(one.group) >= best.get(rivals, math.inf):
             continue
-        distance, relaxation = _relaxation(question, one, one.reasons[0])
+        distance, relaxation = _relaxation(question, one, one.reasons[0], rivals in best)
         place = distance, question.main_loss(one.group)
-        known = nearest.get(relaxation.constraint)
+        known = nearest.get((relaxation.constraint, rivals))
         if known is None or place < known[0]:
-            nearest[relaxation.constraint] = place, relaxation
+            nearest[relaxation.constraint, rivals] = place, relaxation
     return [relaxation for _, relaxation in sorted(nearest.values(), key=lambda item: item[0][0])]
 
 
-def _relaxation(question: Question, one: Candidate, reason: Reason) -> tuple[float, Relaxation]:
+def _gain(question: Question, one: Candidate, has_rivals: bool) -> str:
+    """Return what a configuration brings that comes in: a better answer, or one of a kind that has none."""
+    value = question.main_text(one.group, one.kind)
+    if not question.density_weight:
+        return f"{one.name} comes in ({value})."
+    if has_rivals:
+        return f"{one.name} comes in and leads its kind of likelihood ({value})."
+    return f"{one.name} would add an answer of its kind of likelihood ({value}); kinds are never compared."
+
+
+def _relaxation(
+    question: Question, one: Candidate, reason: Reason, has_rivals: bool
+) -> tuple[float, Relaxation]:
     """Return what lets a configuration in, and how far that is, as the logarithm of a factor."""
     constraint, limit, needed = (
         reason.constraint,
         getattr(question.constraints, reason.constraint),
         reason.needed,
     )
-    gain = f"{one.name} comes in ({question.main_text(one.group)})."
+    gain = _gain(question, one, has_rivals)
     if constraint in LIMITS and needed is None:
         return math.inf, Relaxation(constraint, None, one.name, f"Without {_RELAXABLE[constraint]} {gain}")
     if constraint == "lost" and needed is not None:

@@ -12,7 +12,15 @@ from zoo.comparison.recommend.admission import Candidate, by_kind, candidates, c
 from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reason
 from zoo.comparison.recommend.contest import Contest, contest
 from zoo.comparison.recommend.lost import lost_of
-from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, number_of, standard_error, value_text
+from zoo.comparison.recommend.numbers import (
+    MEMORY,
+    SIZE,
+    TRAINING,
+    number_of,
+    spoken,
+    standard_error,
+    value_text,
+)
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
 from zoo.comparison.recommend.unmeasured import unmeasured
@@ -22,6 +30,7 @@ LIKELY = 0.05  # share of draws on top from which a configuration counts as poss
 POSSIBLE = 0.01  # the same of one that is tied with the best
 FRONT = 0.25  # share of draws on the front from which a configuration is an answer
 SURE = 0.95
+ONLY = "the only one"  # why a configuration without rivals is an answer
 
 
 def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequence[str]) -> Answer:
@@ -71,8 +80,10 @@ def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tupl
             one.reasons.append(Reason("dominated", _comparison_text(question, one, better)))
     tied &= {admitted[i].key for i in answers}
     answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], -outcome.front[i], i))
-    cards = tuple(_card(question, admitted[i], outcome, i, letters, tied) for i in answers)
-    return Block(kind, cards, _certainty(cards, len(tied))), [admitted[i] for i in answers]
+    alone = len(admitted) == 1
+    cards = tuple(_card(question, admitted[i], outcome, i, letters, tied, alone) for i in answers)
+    certainty = _alone(cards[0].name, kind) if alone else _certainty(cards, len(tied))
+    return Block(kind, cards, certainty), [admitted[i] for i in answers]
 
 
 def _answers(admitted: Sequence[Candidate], outcome: Contest, tied: set[str]) -> list[int]:
@@ -116,12 +127,20 @@ def _comparison_text(question: Question, one: Candidate, better: Candidate) -> s
         if ours and theirs:
             a, b = statistics.fmean(ours), statistics.fmean(theirs)
             if loss(b, quantity.direction) < loss(a, quantity.direction):
-                points.append(f"{quantity.name} {value_text(quantity, b)} against {value_text(quantity, a)}")
+                points.append(
+                    f"{spoken(quantity)} {value_text(quantity, b)} against {value_text(quantity, a)}"
+                )
     return f"{better.name} is better" + (f": {', '.join(points)}" if points else "")
 
 
 def _card(
-    question: Question, one: Candidate, outcome: Contest, place: int, letters: dict[str, str], tied: set[str]
+    question: Question,
+    one: Candidate,
+    outcome: Contest,
+    place: int,
+    letters: dict[str, str],
+    tied: set[str],
+    alone: bool,
 ) -> Card:
     group, top = one.group, float(outcome.top[place])
     metrics = [q for q in (question.study.quality, question.recall, question.likelihood) if q is not None]
@@ -129,7 +148,7 @@ def _card(
         number_of(group, quantity, one.kind if quantity is question.likelihood else "")
         for quantity in (*metrics, LATENCY, THROUGHPUT, TRAINING, MEMORY, SIZE)
     ]
-    first = group.finished[0].record
+    first, error_known = group.finished[0].record, _error_known(question, group)
     seen = [run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None]
     return Card(
         key=one.key,
@@ -140,10 +159,11 @@ def _card(
         run_id=first.run_id,
         numbers={number.name: number for number in numbers if number is not None},
         on_top=round(top, 4),
-        error_known=_error_known(question, group),
+        error_known=error_known,
+        ranked=not alone and error_known and len(group.finished) > 1,
         on_front=round(float(outcome.front[place]), 4),
         letters=letters.get(one.key, ""),
-        why=_why(question, top, len(tied) > 1 and one.key in tied, _error_known(question, group)),
+        why=ONLY if alone else _why(question, group, top, len(tied) > 1 and one.key in tied, error_known),
         seeds=len(group.finished),
         lost=lost_of(question.study, group),
         checkpoint=checkpoint_of(group),
@@ -163,15 +183,22 @@ def _error_known(question: Question, group: Group) -> bool:
     )
 
 
-def _why(question: Question, top: float, tied: bool, error_known: bool) -> str:
+def _why(question: Question, group: Group, top: float, tied: bool, error_known: bool) -> str:
     if top >= LIKELY and not error_known:
         return f"the best number in {question.criteria_text}, whose error is not known"
+    if top >= LIKELY and len(group.finished) == 1:
+        return f"one seed, which has no rank in {question.criteria_text}"
     if top >= SURE and not tied:
         return f"best in {question.criteria_text}"
     if tied or top >= LIKELY:
-        return f"tied with the best in {question.criteria_text}"
+        return f"not told apart from the best in {question.criteria_text}"
     as_likely = " and has as good a likelihood" if question.constraints.likelihood != "any" else ""
     return f"none that is better in {question.criteria_text} is as fast{as_likely}"
+
+
+def _alone(name: str, kind: str) -> str:
+    """Return why nothing is said of the order of a single answer."""
+    return f"{name} is the only one{' of its kind' * bool(kind)} that fulfils the constraints."
 
 
 def _certainty(cards: Sequence[Card], tied: int) -> str:
@@ -184,11 +211,15 @@ def _certainty(cards: Sequence[Card], tied: int) -> str:
             f"Not at all: {', '.join(unknown)} {have} one seed and no known error, so that the order may be "
             "chance."
         )
-    likely = [card for card in cards if card.on_top >= LIKELY]
+    ranked = [card for card in cards if card.ranked]
+    if not ranked:
+        return "One training seed each: no ranks."
+    likely = [card for card in ranked if card.on_top >= LIKELY]
     shares = ", ".join(f"{card.name} {card.on_top:.0%}" for card in likely)
-    seeds = sorted({card.seeds for card in cards})
-    n = f"n = {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds" if seeds[0] > 1 else "")
-    if seeds[-1] == 1:
-        return f"Best in draws from the evaluation's error alone: {shares}. One training seed each: no ranks."
+    seeds = sorted({card.seeds for card in ranked})
+    n = f"n = {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds")
     tie = f" The tests cannot tell the first {tied} apart." if tied > 1 else ""
-    return f"Best in draws of the means over seeds (t): {shares}; {n}.{tie}"
+    single = ", ".join(card.name for card in cards if not card.ranked)
+    rest = f" One training seed, so no rank: {single}." if single else ""
+    drawn = f"Best in draws of the means over seeds (t): {shares}; {n}." if shares else f"Ranked with {n}."
+    return f"{drawn}{tie}{rest}"

@@ -12,6 +12,7 @@ from zoo.comparison.recommend.question import Question
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 from zoo.kinds import DataKind, suits
+from zoo.record import PROTOCOL_VERSION
 
 OF_DATA = ("data=", "data.")  # how the overrides begin that choose a data set
 
@@ -30,11 +31,12 @@ def unmeasured(
         missing.append((f"no data of {asked:,} dimensions", "zoo sweep families data=NAME seed=0,1,2"))
         if measured is None or not is_near(measured, asked):
             return missing
+    aged = judged_otherwise(study)
     if absent := absent_models(study, models):
         shown = ", ".join(absent[:6]) + (f" and {len(absent) - 6} more" if len(absent) > 6 else "")
-        missing.append((f"{shown}: no finished run on {study.data}", _sweep(study, absent)))
+        missing.append((f"{shown}: no finished run on {study.data}{aged}", _sweep(study, absent)))
     missing += [
-        (f"{card.name}: fewer than {LEAST_SEEDS} seeds", more_seeds(card.command))
+        (f"{card.name}: fewer than {LEAST_SEEDS} seeds{aged}", more_seeds(card.command))
         for card in cards
         if card.seeds < LEAST_SEEDS and card.command
     ]
@@ -43,7 +45,7 @@ def unmeasured(
         able = list(dict.fromkeys(group.model for group in alone if "model.conditional" in group.settings))
         if able:
             command = f"{_sweep(study, able)} model.conditional=true"
-            missing.append((f"no conditional model on {study.data}", command))
+            missing.append((f"no conditional model on {study.data}{aged}", command))
     return missing
 
 
@@ -61,11 +63,30 @@ def absent_models(study: Study, models: Mapping[str, DataKind]) -> list[str]:
 
 
 def sweep_of_data(study: Study) -> str:
-    """Return the beginning of the command of a sweep over a study's data, as its runs chose them."""
+    """Return the beginning of the command of a sweep whose runs can be compared with those of a study.
+
+    It chooses the data, and judges, as the study's runs did.
+    """
+    chosen = [f"data={study.data}"]
     for run in study.runs:
-        if chosen := [o for o in run.record.provenance.overrides or () if o.startswith(OF_DATA)]:
-            return f"zoo sweep families {shlex.join(chosen)}"
-    return f"zoo sweep families data={shlex.quote(study.data)}"
+        overrides = run.record.provenance.overrides or ()
+        if any(o.startswith(OF_DATA) for o in overrides):
+            chosen = [o for o in overrides if o.startswith((*OF_DATA, "evaluation."))]
+            break
+    return f"zoo sweep families {shlex.join(chosen)}"
+
+
+def judged_otherwise(study: Study) -> str:
+    """Return, to end a sentence, that today's zoo judges by another protocol than a study's; else nothing."""
+    protocols = [run.record.provenance.protocol for run in study.runs]
+    versions = {protocol.version for protocol in protocols if protocol is not None}
+    if PROTOCOL_VERSION in versions:
+        return ""
+    of = f"version {max(versions)} of the protocol" if versions else "an earlier protocol"
+    return (
+        f" (the study was judged by {of}, and today's is version {PROTOCOL_VERSION}: to compare them, the "
+        "whole study has to be run again)"
+    )
 
 
 def more_seeds(command: str) -> str:

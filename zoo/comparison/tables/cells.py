@@ -140,6 +140,8 @@ class Table:
         directions: which direction is better, by column.
         notes: sentences below it: captions, then footnotes.
         beside: whether it only adds details to a main table; the terminal and the summary omit it.
+        chosen: whether a reader chose its columns, so that Markdown, LaTeX and CSV have only these and the
+            model.
     """
 
     title: str
@@ -148,6 +150,7 @@ class Table:
     rows: list[Row]
     notes: list[str]
     beside: bool = False
+    chosen: bool = False
 
     @property
     def headings(self) -> list[str]:

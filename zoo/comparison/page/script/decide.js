@@ -90,7 +90,7 @@ function reasonsAgainst(row, asked, criteria) {
   reasons.push(...besideDimension(row.study, asked));
   for (const [, key, quantity] of criteria) {
     if (key === 'density' && !(facts.kind in KIND_LEVELS)) reasons.push({constraint: 'criteria', text: LACKS[facts.kind] || SEVERAL, needed: null});
-    else if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.name} was not measured`, needed: null});
+    else if (!facts.values[key]) reasons.push({constraint: 'criteria', text: `its ${quantity.spoken} was not measured`, needed: null});
   }
   return reasons;
 }
@@ -174,14 +174,14 @@ const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(val
 
 function comparisonText(row, better, criteria, asked) {
   const facts = [row, better].map(one => one.study.helper.rows[one.index]), points = [], seen = new Set();
-  const asks = [...criteria.map(([, key, quantity]) => [key, quantity]), ['latency', {name: 'latency', direction: 'lower'}]];
+  const asks = [...criteria.map(([, key, quantity]) => [key, quantity]), ['latency', {name: 'latency', spoken: 'latency', direction: 'lower'}]];
   if (asked.likelihood !== 'any' && facts[0].kind === facts[1].kind) asks.push(['density', row.study.helper.criteria.density]);
   for (const [key, quantity] of asks) {
     const [ours, theirs] = facts.map(one => one.values[key]);
     if (seen.has(key) || !ours || !theirs) continue;
     seen.add(key);
     const [a, b] = [mean(ours), mean(theirs)];
-    if (loss(b, quantity.direction) < loss(a, quantity.direction)) points.push(`${quantity.name} ${valueText(key, quantity.name, b)} against ${valueText(key, quantity.name, a)}`);
+    if (loss(b, quantity.direction) < loss(a, quantity.direction)) points.push(`${quantity.spoken} ${valueText(key, quantity.name, b)} against ${valueText(key, quantity.name, a)}`);
   }
   return `${better.name} is better${points.length ? `: ${points.join(', ')}` : ''}`;
 }
@@ -202,7 +202,7 @@ function decide(study, asked) {
   const words = criteria.length === 1 ? criteria[0][2].name : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.name}`).join(' + ')}, each over its standard deviation among the admitted`;
   const reasons = new Map(rows.map(row => [row.id, reasonsAgainst(row, asked, criteria)]));
   const together = byKind(rows.filter(row => !reasons.get(row.id).length), apart);
-  const blocks = (together.length ? together : [['', []]]).map(([kind, admitted]) => ({kind, ...blockOf(rows, admitted, criteria, asked, words, reasons)}));
+  const blocks = (together.length ? together : [['', []]]).map(([kind, admitted]) => ({kind, ...blockOf(rows, admitted, criteria, asked, words, reasons, kind)}));
   const cards = blocks.flatMap(block => block.cards);
   const meanLoss = row => { const values = facts(row).values[main[1]]; return values ? loss(mean(values), main[2].direction) : Infinity; };
   return {blocks, cards, criteria: words, excluded: rows.filter(row => reasons.get(row.id).length).map(row => ({row, reasons: reasons.get(row.id)})),
@@ -211,7 +211,7 @@ function decide(study, asked) {
 }
 
 // Return the answers among rows that are ranked together, and how sure their order is; the others get their reason.
-function blockOf(rows, admitted, criteria, asked, words, reasons) {
+function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
   const facts = row => row.study.helper.rows[row.index];
   const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, criteria);
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
@@ -220,21 +220,23 @@ function blockOf(rows, admitted, criteria, asked, words, reasons) {
   admitted.forEach((row, i) => { if (!chosen.has(row.id)) reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, admitted[found.beatenBy[i]], criteria, asked), needed: null}); });
   answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || found.front[b] - found.front[a] || a - b);
   const errorKnown = row => criteria.every(([, key]) => facts(row).values[key].length > 1 || facts(row).errors[key] !== undefined);
-  const why = (row, top) => (top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `tied with the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
-  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', errorKnown: errorKnown(admitted[i]), why: why(admitted[i], found.top[i]),
+  const alone = admitted.length === 1;
+  const why = (row, top) => (alone ? 'the only one' : top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= LIKELY && row.finished === 1 ? `one seed, which has no rank in ${words}` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `not told apart from the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
+  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
     tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
-  return {cards, certainty: certaintyText(cards, tied.size)};
+  return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size)};
 }
 
 function certaintyText(cards, tied) {
   if (!cards.length) return 'No measured configuration fulfils the constraints.';
   const unknown = cards.filter(card => !card.errorKnown).map(card => card.row.name);
   if (unknown.length) return `Not at all: ${unknown.join(', ')} ${unknown.length === 1 ? 'has' : 'have'} one seed and no known error, so that the order may be chance.`;
-  const shares = cards.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${(100 * card.onTop).toFixed(0)} %`).join(', ');
-  const seeds = [...new Set(cards.map(card => card.row.finished))].sort((a, b) => a - b);
-  if (seeds.at(-1) === 1) return `Best in draws from the evaluation's error alone: ${shares}. One training seed each: no ranks.`;
+  const ranked = cards.filter(card => card.ranked), single = cards.filter(card => !card.ranked).map(card => card.row.name).join(', ');
+  if (!ranked.length) return 'One training seed each: no ranks.';
+  const shares = ranked.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${(100 * card.onTop).toFixed(0)} %`).join(', ');
+  const seeds = [...new Set(ranked.map(card => card.row.finished))].sort((a, b) => a - b);
   const n = `n = ${seeds[0]}${seeds.length > 1 ? ` to ${seeds.at(-1)} seeds` : ' seeds'}`;
-  return `Best in draws of the means over seeds (t): ${shares}; ${n}.${tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : ''}`;
+  return (shares ? `Best in draws of the means over seeds (t): ${shares}; ${n}.` : `Ranked with ${n}.`) + (tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : '') + (single ? ` One training seed, so no rank: ${single}.` : '');
 }
 
 function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
@@ -245,7 +247,9 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
     if (against.length !== 1 || !(against[0].constraint in RELAXABLE)) continue;
     if (meanLoss(row) >= (best.get(kind(row)) ?? Infinity)) continue;
     const {constraint, needed} = against[0], limit = asked[constraint];
-    const gain = `${row.name} comes in (${main[2].name} ${valueText(main[1], main[2].name, mean(facts(row).values[main[1]]))}).`;
+    const short = valueText(main[1], main[2].name, mean(facts(row).values[main[1]])), told = `${main[2].spoken} ${main[1] === 'density' ? markedValue(facts(row).kind, short) : short}`;
+    const gain = !apart ? `${row.name} comes in (${told}).` : best.has(kind(row)) ? `${row.name} comes in and leads its kind of likelihood (${told}).` :
+      `${row.name} would add an answer of its kind of likelihood (${told}); kinds are never compared.`;
     let distance = 0, value = null, words = `Without ${RELAXABLE[constraint]} ${gain}`;
     if (constraint in LIMITS && needed === null) distance = Infinity;
     else if (constraint === 'lost') { distance = needed - limit; value = needed; words = `At ${limitText('lost', needed)} ${gain}`; }
@@ -255,8 +259,8 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
       distance = needed > 0 && limit > 0 ? Math.abs(Math.log(needed / limit)) : Infinity;
       words = `At ${limitText(constraint, value)} ${gain}`;
     }
-    const before = nearest.get(constraint);
-    if (!before || distance < before.distance || (distance === before.distance && meanLoss(row) < before.mainLoss)) nearest.set(constraint, {distance, mainLoss: meanLoss(row), constraint, value, name: row.name, text: words});
+    const place = `${constraint}\n${kind(row)}`, before = nearest.get(place);
+    if (!before || distance < before.distance || (distance === before.distance && meanLoss(row) < before.mainLoss)) nearest.set(place, {distance, mainLoss: meanLoss(row), constraint, value, name: row.name, text: words});
   }
   return [...nearest.values()].sort((a, b) => a.distance - b.distance);
 }
@@ -265,22 +269,22 @@ function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
 const moreSeeds = command => ['zoo train -m', ...command.split(' ').filter(word => !/^(seed|sweep)=/.test(word)).slice(2), 'seed=0,1,2'].join(' ');
 
 function unmeasured(study, cards, rows, asked, reasons) {
-  const found = [], absent = study.helper.absent;
+  const found = [], {absent, aged} = study.helper;
   const {dimension} = study.helper, far = asked.dimension ?? null;
   if (far !== null && far !== dimension) {
     found.push([`no data of ${grouped(far, 0)} dimensions`, 'zoo sweep families data=NAME seed=0,1,2']);
     if (!dimension || !isNear(dimension, far)) return found;
   }
   const sweep = models => `${study.helper.sweep} model=${models.join(',')} seed=0,1,2`;
-  if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}`, sweep(absent)]);
+  if (absent.length) found.push([`${absent.slice(0, 6).join(', ')}${absent.length > 6 ? ` and ${absent.length - 6} more` : ''}: no finished run on ${study.data}${aged}`, sweep(absent)]);
   for (const {row} of cards) {
     const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished');
     const command = DATA.runs.command[run];
-    if (row.finished < ENOUGH_SEEDS && command) found.push([`${row.name}: fewer than ${ENOUGH_SEEDS} seeds`, moreSeeds(command)]);
+    if (row.finished < ENOUGH_SEEDS && command) found.push([`${row.name}: fewer than ${ENOUGH_SEEDS} seeds${aged}`, moreSeeds(command)]);
   }
   if (asked.conditional && !cards.length) {
     const alone = rows.filter(row => reasons.get(row.id).every(reason => reason.constraint === 'conditional') && 'model.conditional' in settingsOf(row));
-    if (alone.length) found.push([`no conditional model on ${study.data}`, `${sweep([...new Set(alone.map(row => row.model))])} model.conditional=true`]);
+    if (alone.length) found.push([`no conditional model on ${study.data}${aged}`, `${sweep([...new Set(alone.map(row => row.model))])} model.conditional=true`]);
   }
   return found;
 }
