@@ -7,10 +7,13 @@ import torch
 
 from zoo.config import compose_run, identify, to_dict
 from zoo.errors import ZooError
+from zoo.evaluation import protocol
+from zoo.models.core import model
+from zoo.models.core.precision import full_float32
+from zoo.models.maf import MAF
 from zoo.record import RECORD
 from zoo.running.fit import PRECISIONS, check_precision
 from zoo.running.run import run
-from zoo.training.module import TrainingModule
 
 TINY = """
     model=maf data=moons logger=none trainer=cpu training.updates=2 training.batch_size=8 model.layers=1
@@ -34,17 +37,35 @@ def test_a_precision_that_trains_as_it_should_is_taken(precision):
     check_precision(to_dict(compose_run(["trainer=gpu", f"trainer.precision={precision}"]).trainer))
 
 
-def test_tf32_is_on_in_training_alone_and_makes_another_run(tmp_path, monkeypatch):
+def test_tf32_makes_another_run_and_is_recorded(tmp_path):
     plain, tf32 = (compose_run([*TINY.split(), *more]) for more in ([], ["trainer.float32_matmul=high"]))
     assert "float32_matmul" not in identify(plain).config["trainer"], "the hashes of earlier records stay"
     assert identify(plain).config_hash != identify(tf32).config_hash
-    seen = []
-    monkeypatch.setattr(
-        TrainingModule, "average_weights", lambda self: seen.append(torch.get_float32_matmul_precision())
-    )
-    record = run(tf32, tmp_path)
-    assert seen == ["high"] * 2
-    assert torch.get_float32_matmul_precision() == "highest"
-    assert record.provenance.config["trainer"]["float32_matmul"] == "high"
+    assert run(tf32, tmp_path).provenance.config["trainer"]["float32_matmul"] == "high"
     with pytest.raises(ZooError, match="float32_matmul must be highest or high; got 'tf32'"):
         run(compose_run([*TINY.split(), "trainer.float32_matmul=tf32"]), tmp_path / "other")
+
+
+@pytest.mark.parametrize(("precision", "tf32"), [("highest", False), ("high", True)])
+def test_one_setting_decides_for_matrices_and_convolutions_in_training_alone(
+    precision, tf32, tmp_path, monkeypatch
+):
+    seen = {"training": set(), "evaluation": set()}
+
+    def flags():
+        conv = torch.backends.cudnn.conv.fp32_precision == "tf32"
+        return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32, conv
+
+    before = flags()
+    for module in (model, protocol):  # as on a GPU: the flags can be set and read without one
+        monkeypatch.setattr(module, "full_float32", lambda device: full_float32(torch.device("cuda")))
+    of_flow = MAF._log_prob
+
+    def log_prob(self, *arguments, **more):
+        seen["training" if self.training else "evaluation"].add(flags())
+        return of_flow(self, *arguments, **more)
+
+    monkeypatch.setattr(MAF, "_log_prob", log_prob)
+    run(compose_run([*TINY.split(), f"trainer.float32_matmul={precision}"]), tmp_path)
+    assert seen == {"training": {(precision, tf32, tf32)}, "evaluation": {("highest", False, False)}}
+    assert flags() == before

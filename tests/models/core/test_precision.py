@@ -43,9 +43,22 @@ def test_models_use_it_in_evaluation_and_not_in_training(monkeypatch):
     assert seen == [False, False, True]
 
 
-def test_products_are_float32_within_the_block_alone():
-    with float32_matmul("high"):
-        with full_float32(torch.device("cuda")):
-            assert torch.get_float32_matmul_precision() == "highest"
-        assert torch.get_float32_matmul_precision() == "high"
-    assert torch.get_float32_matmul_precision() == "highest"
+def flags():
+    """Return what torch says that products of matrices, convolutions and recurrent cells on a GPU do."""
+    assert (torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32) in {(True, True), (False, False)}
+    backends = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
+    return torch.get_float32_matmul_precision(), *(each.fp32_precision == "tf32" for each in backends)
+
+
+def test_one_setting_decides_for_matrices_and_convolutions_and_evaluation_is_full_in_either():
+    before = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+    for precision, tf32 in (("highest", False), ("high", True)):
+        with float32_matmul(precision):
+            assert flags() == (precision, tf32, tf32, tf32)
+            with full_float32(torch.device("cuda")):
+                assert flags() == ("highest", False, False, False)
+            assert flags() == (precision, tf32, tf32, tf32)
+            with pytest.raises(ValueError, match="training fails"), float32_matmul("high"):
+                raise ValueError("training fails")
+            assert flags() == (precision, tf32, tf32, tf32)
+    assert (torch.get_float32_matmul_precision(), cudnn.allow_tf32) == before == ("highest", True)
