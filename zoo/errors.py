@@ -34,6 +34,10 @@ class CutOff(ZooError):
     """The run was stopped by its environment (memory, disk, a lost process). The same command resumes it."""
 
 
+class Interrupted(CutOff):
+    """A signal ended the run, with a checkpoint: a pre-emption, a time limit, ``kill``."""
+
+
 REFUSED = 2  # exit code of a command with a mistake that the user can correct
 CUT_OFF = 75  # exit code of a run that was cut off (EX_TEMPFAIL: try again later)
 # Exit codes of a run that the same command resumes. Python exits with 120 if it cannot flush its output.

@@ -74,7 +74,8 @@ class Journal:
             raise ZooError(f"There is no journal of a search at {file}; start the search with zoo sweep.")
         _check_last_line(file)
         with self._explained():
-            self.storage = _storage(file)
+            self.lock = _Lock(file)
+            self.storage = _storage(file, self.lock)
             names = [study.study_name for study in self.storage.get_all_studies()]
         if not names:
             raise _damaged(file, "it has no search")
@@ -105,7 +106,7 @@ class Journal:
         make_pruner(pruner)
         if not is_begun(file):
             optuna = import_optuna()
-            optuna.create_study(storage=_storage(file), study_name=name, direction="minimize")
+            optuna.create_study(storage=_storage(file, _Lock(file)), study_name=name, direction="minimize")
         journal = cls(file, name)
         if PRUNER not in journal.study.user_attrs:  # new, or its sweep was killed before this line
             journal.study.set_user_attr(PRUNER, dict(pruner))
@@ -160,9 +161,10 @@ class Journal:
             return
         states = import_optuna().trial.TrialState
         state = {"finished": states.COMPLETE, "pruned": states.PRUNED}.get(status, states.FAIL)
-        self.mark(number, status=status)
-        with self._explained():
-            self.study.tell(number, value, state=state, skip_if_finished=True)
+        with self.lock:  # once for both
+            self.mark(number, status=status)
+            with self._explained():
+                self.study.tell(number, value, state=state, skip_if_finished=True)
 
     def report(self, number: int, step: int, value: float) -> bool:
         """Report the value of a trial at a step; return whether the trial should be pruned.
@@ -226,20 +228,33 @@ def is_begun(file: Path) -> bool:
     return file.exists() and b"\n" in file.read_bytes()
 
 
-def _storage(file: Path) -> Any:
-    """Return Optuna's journal storage in a file, with zoo's lock."""
+def _storage(file: Path, lock: _Lock) -> Any:
+    """Return Optuna's journal storage in a file, which takes the lock for each operation that writes."""
     storages = import_optuna().storages
-    return storages.JournalStorage(storages.journal.JournalFileBackend(str(file), lock_obj=_Lock(file)))
+    return storages.JournalStorage(storages.journal.JournalFileBackend(str(file), lock_obj=lock))
 
 
 class _Lock:
-    """A journal's lock, with the methods that Optuna calls. Taking it removes an incomplete last line."""
+    """A journal's lock, with the methods that Optuna calls. Taking it removes an incomplete last line.
+
+    In a ``with`` block it is held for all operations of the block. One thread uses it.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
         self.held: AbstractContextManager[None] | None = None
+        self.depth = 0
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
 
     def acquire(self) -> bool:
+        if self.held is not None:
+            self.depth += 1
+            return True
         held = exclusive(self.file.with_name(f".{self.file.name}.lock"))
         held.__enter__()
         self.held = held
@@ -247,6 +262,9 @@ class _Lock:
         return True
 
     def release(self) -> None:
+        if self.depth:
+            self.depth -= 1
+            return
         held, self.held = self.held, None
         assert held is not None
         held.__exit__(None, None, None)

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from zoo.errors import CutOff, ZooError
-from zoo.record import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, Attempts, Record, clear, read
+from zoo.errors import CutOff, Interrupted, ZooError
+from zoo.record import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, RECORD, Attempts, Record, clear, read
 from zoo.record.attempts import CUT_OFF, INTERRUPTED, KILLED, LIMIT
 from zoo.running.outcome import GivenUp, recorded
 
@@ -54,13 +54,15 @@ def test_a_new_checkpoint_makes_earlier_cut_offs_count_no_more(tmp_path):
     assert type(attempt(tmp_path, MemoryError())) is GivenUp
 
 
-def test_interruptions_by_a_person_are_no_failure(tmp_path):
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), Interrupted("Ended by a signal.")])
+def test_interruptions_by_a_person_or_a_signal_are_no_failure(end, tmp_path):
     for _ in range(2 * LIMIT):
-        assert type(attempt(tmp_path, KeyboardInterrupt())) is KeyboardInterrupt
+        assert type(attempt(tmp_path, end)) is type(end)
     assert {entry.end for entry in Attempts(tmp_path).attempts} == {INTERRUPTED}
+    assert not (tmp_path / RECORD).exists()
     for _ in range(LIMIT - 1):
         attempt(tmp_path, MemoryError())
-        attempt(tmp_path, KeyboardInterrupt())
+        attempt(tmp_path, end)
     assert type(attempt(tmp_path, MemoryError())) is GivenUp
 
 

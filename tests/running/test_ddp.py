@@ -427,7 +427,9 @@ def ends_on_rank_one(rank):
 def test_after_a_signal_to_one_process_all_end_after_the_same_update(tmp_path):
     overrides = ["model=maf", *MOONS, *SMALL, *TWO, RARE]
     (cut,) = in_ranks([(ends_on_rank_one, tmp_path / "cut")])
-    assert cut == ["CutOff: Ended by a signal, with a checkpoint at update 2 of 6."] * 2
+    assert cut == ["Interrupted: Ended by a signal, with a checkpoint at update 2 of 6."] * 2
+    (attempt,) = Attempts(tmp_path / "cut").attempts
+    assert (attempt.end, attempt.updates, f"Interrupted: {attempt.reason}") == ("interrupted", 2, cut[0])
     assert not (tmp_path / "cut/record.json").exists()
     again, whole = in_ranks([(overrides, tmp_path / "cut"), (overrides, tmp_path / "whole")])
     assert again == whole == [None, None]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from zoo.errors import CutOff, Diverged, Unsound, ZooError
+from zoo.errors import CutOff, Diverged, Interrupted, Unsound, ZooError
 from zoo.record import Record, read, write_atomic
 from zoo.running.outcome import RANK_ERROR, recorded
 
@@ -67,7 +67,7 @@ def test_a_run_that_is_refused_before_its_first_update_leaves_nothing(updates, r
 
 @pytest.mark.parametrize(
     "error",
-    [MemoryError(), OSError(errno.ENOSPC, "No space left on device"), CutOff("Ended by a signal."),
+    [MemoryError(), OSError(errno.ENOSPC, "No space left on device"), Interrupted("Ended by a signal."),
      RuntimeError("[enforce fail] can't allocate memory")],
 )  # fmt: skip
 def test_a_run_that_its_environment_ends_is_cut_off_and_leaves_no_record(error, record, tmp_path):

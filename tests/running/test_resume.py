@@ -12,8 +12,8 @@ import torch
 from forks import Fork
 
 from zoo.config import compose_run, identify
-from zoo.errors import CutOff
-from zoo.record import read
+from zoo.errors import CutOff, Interrupted
+from zoo.record import Attempts, read
 from zoo.running.outcome import GivenUp
 from zoo.running.run import run
 from zoo.training.module import TrainingModule
@@ -191,12 +191,14 @@ def test_whatever_ends_training_waits_for_the_write_under_way(tmp_path, monkeypa
 
     monkeypatch.setattr(TrainingModule, "average_weights", stop)
     slow_writes(monkeypatch, 1.0)
-    error = KeyboardInterrupt if end == "interrupt" else CutOff
+    error = {"memory": CutOff, "interrupt": KeyboardInterrupt}.get(end, Interrupted)
     with pytest.raises(error) as raised:
         run(compose_run(TINY), tmp_path)
     assert last(tmp_path)["zoo"]["updates"] == (4 if end == "signal" else 3)
     assert ("update 4" if end == "signal" else "") in str(raised.value)
     assert not list((tmp_path / "checkpoints").glob(".*"))
+    (attempt,) = Attempts(tmp_path).attempts
+    assert attempt.end == ("cut off" if end == "memory" else "interrupted")
 
 
 def test_a_disk_that_is_full_in_the_background_cuts_a_run_off_at_once(tmp_path, monkeypatch):

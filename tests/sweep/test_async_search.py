@@ -351,6 +351,25 @@ def test_a_report_counts_once_and_not_after_the_end(journal):
     assert journal.trials()[late].intermediate_values == {1: 9.0}
 
 
+def test_a_trial_takes_the_lock_once_for_its_start_each_report_and_its_end(journal, monkeypatch):
+    def turns():
+        (owner,) = journal.file.parent.glob(".journal.jsonl.lock.*")  # numbered by the turns
+        assert owner.stat().st_mtime == 0, "released"
+        return int(owner.suffix[1:])
+
+    before = turns()
+    number = add(journal)
+    journal.report(number, 1, 1.0), journal.report(number, 2, 1.0)
+    journal.tell(number, "finished", 1.0)
+    assert turns() == before + 4
+    number = add(Journal(journal.file, "mine"))
+    monkeypatch.setattr(journal.study, "tell", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        journal.tell(number, "finished", 1.0)
+    assert turns() == before + 6, "released after an error too"
+    assert journal.trials()[number].user_attrs["status"] == "finished"
+
+
 def test_settings_of_a_pruner_are_checked():
     with pytest.raises(ZooError, match="'n_startup_trails'; did you mean n_startup_trials"):
         make_pruner({"name": "median", "n_startup_trails": 2})

@@ -16,7 +16,7 @@ from offline_wandb import TINY, begin, fail_at, inspect, make_record, of_kind, r
 
 from zoo.cli import main
 from zoo.config import compose_run, identify
-from zoo.errors import CutOff, Diverged, ZooError
+from zoo.errors import CutOff, Diverged, Interrupted, ZooError
 from zoo.record import read, read_rows
 from zoo.running.fit import Fit
 from zoo.running.run import run
@@ -57,6 +57,13 @@ def test_an_interrupted_and_resumed_run_is_one_run_at_wandb(workdir, monkeypatch
     assert {f"{run_id}-record", f"{run_id}-checkpoint"} <= set(uploaded.artifacts)
     assert sum(name.endswith(("-record", "-checkpoint")) for name in uploaded.artifacts) == 2
     assert uploaded.values["groupName"]
+
+
+def test_a_run_that_a_signal_ends_is_preempted_at_wandb(workdir, monkeypatch):
+    fail_at(4, Interrupted("Ended by a signal."), workdir / "r", monkeypatch, Interrupted)
+    records = written(workdir / "r")
+    assert of_kind(records, "preempting")
+    assert of_kind(records, "exit")[0]["exit_code"] == 130
 
 
 def test_failed_runs_have_their_exit_code_status_and_reason(workdir, monkeypatch):

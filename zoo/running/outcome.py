@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CUT_OFF, LOST, REFUSED, CutOff, Diverged, Unsound, ZooError, cut_off
+from zoo.errors import CUT_OFF, LOST, REFUSED, CutOff, Diverged, Interrupted, Unsound, ZooError, cut_off
 from zoo.processes import is_first_rank
 from zoo.record import ERRORS, Attempts, Record, Status, write_atomic
 from zoo.record.attempts import CUT_OFF as WAS_CUT_OFF
@@ -75,7 +75,8 @@ def recorded(
         attempts: the attempts at the run, in which the end of the present one is noted. None on other ranks.
 
     Raises:
-        KeyboardInterrupt: the run was stopped by a person or a signal.
+        KeyboardInterrupt: the run was stopped by a person, or by a signal outside of training.
+        Interrupted: a signal ended training, with a checkpoint.
         CutOff: the environment ended the run: memory, disk, a lost rank.
         GivenUp: the environment ended the run too often without a new checkpoint; it is recorded as failed.
         Exception: the block's error; for an error of another rank, a ZooError.
@@ -101,6 +102,12 @@ def recorded(
             attempts.end(INTERRUPTED, "it was interrupted", record.cost.updates)
         tracking.suspend(loggers, tracking.INTERRUPTED)
         raise KeyboardInterrupt from None
+    except Interrupted as end:
+        ended = Outcome.CUT_OFF
+        if attempts is not None:
+            attempts.end(INTERRUPTED, str(end), record.cost.updates)
+        tracking.suspend(loggers, tracking.INTERRUPTED)
+        raise
     except Exception as error:
         if not is_first_rank():
             _write_rank_error(error, directory)

@@ -27,7 +27,7 @@ from zoo.tracking.names import LONGEST_NAME, job_id
 
 PROJECT = "zoo"  # at W&B, if neither logger.project nor WANDB_PROJECT names one
 LOGGERS = ("wandb", "tensorboard", "trackio", "csv", "none")
-INTERRUPTED = 130  # exit code of a run that a person ended
+INTERRUPTED = 130  # exit code of a run that a person or a signal ended
 ANSWER_SECONDS = 60.0  # time for one call
 UPLOAD_SECONDS = 900.0  # time to log and upload everything at the end of a run
 CLOSE_SECONDS = 8.0  # time to close the run in a process that must end within 20 s
@@ -153,7 +153,7 @@ def finish(loggers: list[Logger], record: Record, directory: Path) -> None:
 
 
 def suspend(loggers: list[Logger], exit_code: int) -> None:
-    """Close the W&B run of a run that can be resumed: as pre-empted if a person ended it, else as failed."""
+    """Close the W&B run of a run that can be resumed: as pre-empted if it was interrupted, else as failed."""
     for logger in _wandb(loggers):
         logger.call(lambda run: _suspend(run, exit_code), CLOSE_SECONDS)
     for other in loggers:

@@ -18,7 +18,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
-from zoo.errors import CutOff
+from zoo.errors import Interrupted
 from zoo.processes import ENDING
 from zoo.record import BEST, LAST
 from zoo.training import distributed
@@ -313,6 +313,6 @@ class Ending(pl.Callback):
 
     def _end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         self.checkpoints.finish(trainer)
-        raise CutOff(
+        raise Interrupted(
             f"Ended by a signal, with a checkpoint at update {module.updates} of {module.schedule.updates}."
         )
