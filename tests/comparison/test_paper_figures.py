@@ -70,6 +70,12 @@ def test_the_same_records_make_the_same_bytes(runs: list[Run], tmp_path: Path) -
     assert first.replace(b"a-clip", b"b-clip") == second
 
 
+def test_the_slide_names_its_data_and_its_seeds(runs: list[Run], tmp_path: Path) -> None:
+    assert "digits, n = 3 seeds a model" in words_of(make("slide", runs, tmp_path / "a.svg", "column"))
+    fewer = [run for run in runs if run.record.model != "vae" or run.record.seed < 2]
+    assert "digits, n = 2 to 3 seeds a model" in words_of(make("slide", fewer, tmp_path / "b.svg", "column"))
+
+
 def test_a_front_has_the_points_that_none_is_better_than(runs: list[Run]) -> None:
     drawn = points(next(study for study in studies(runs) if study.data == "digits"))
     front = front_of(drawn)

@@ -52,16 +52,62 @@ def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> 
     assert verdicts["coupling flow"] == ["yes", "yes", "yes", "yes"]
     assert verdicts["vae"][:2] == ["yes", "no"]
     assert verdicts["gan"][3] == "no"
+    parallel = {row.family: row.cells["parallel"] for row in measured.rows}
+    assert {family for family, one in parallel.items() if "at 16 to 1,024" in one.text} == {
+        "autoregressive", "vae", "gan", "coupling flow", "autoregressive flow",
+    }  # fmt: skip
+    assert parallel["diffusion"].verdict == parallel["residual flow"].verdict == "solver"
     json.dumps(measured.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize(
     ("order", "evaluations", "verdict"),
-    [("parallel", 100, "yes"), ("sequential", 60, "no"), ("solver", 63, "yes"), ("solver", 64, "no")],
+    [("parallel", 100, "yes"), ("sequential", 2, "no"), ("solver", 3, "solver"), ("solver", 300, "solver")],
 )
-def test_parallel_is_a_count_of_steps(tmp_path: Path, order, evaluations: int, verdict: str) -> None:
+def test_at_one_size_the_declared_order_decides_and_no_count(
+    tmp_path: Path, order, evaluations: int, verdict: str
+) -> None:
     add(tmp_path, "maf", "flow", order=order, evaluations=evaluations)
-    assert cell(tmp_path, "parallel").verdict == verdict
+    answer = cell(tmp_path, "parallel")
+    assert answer.verdict == verdict
+    assert answer.text.startswith(f"{evaluations} steps for 64 dimensions; ")
+    assert ("measured at one size only" in answer.text) == (order != "solver")
+
+
+@pytest.mark.parametrize(
+    ("order", "own", "counts", "verdict", "said"),
+    [
+        ("parallel", 8, (8, 8, 8), "yes", "D^0.00 at 16 to 256"),
+        ("sequential", 64, (16, 64, 256), "no", "D^1.00 at 16 to 256"),
+        ("sequential", 8, (8, 8, 8), "yes", "D^0.00 at 16 to 256"),
+        ("parallel", 64, (16, 64, 256), "no", "D^1.00 at 16 to 256"),
+        ("parallel", 11, (8, 11, 9), "undecided", "at 16 to 256"),
+        ("parallel", 8, (8, 8), "yes", "measured at one size only"),
+        ("parallel", 8, (16, 64, 256), "yes", "measured at one size only"),  # those are of another sampler
+        ("solver", 64, (16, 64, 256), "solver", "set by its solver"),
+    ],
+)
+def test_at_several_sizes_the_growth_with_the_dimensions_decides(
+    tmp_path: Path, order, own: int, counts: tuple[int, ...], verdict: str, said: str
+) -> None:
+    add(tmp_path, "maf", "flow", order=order, evaluations=own)
+    for side, evaluations in zip((4, 8, 16), counts, strict=False):
+        record = write(tmp_path, "maf", "flow", data=f"digits-{side}", order=order, evaluations=evaluations)
+        record.provenance.config = {"data": {"side": side, "name": f"digits:{side}"}, "model": "maf"}
+        record.provenance.data = DataDescription(name=f"digits:{side}", shape=[1, side, side])
+        record.provenance.protocol_hash = "p-scaling"
+        save(tmp_path, record)
+    answer = slide(collect([tmp_path])[0], "digits").rows[0].cells["parallel"]  # type: ignore[union-attr]
+    assert (answer.verdict, said in answer.text) == (verdict, True), answer.text
+    assert answer.short == f"{own}/64"
+
+
+def test_on_the_plane_counts_of_steps_contradict_no_declared_order() -> None:
+    measured = slide(collect([RESULTS / "toys/records"])[0], "8gaussians")
+    assert measured is not None
+    verdicts = {row.family: row.cells["parallel"].verdict for row in measured.rows}
+    assert verdicts["autoregressive flow"] == "no"
+    assert verdicts["coupling flow"] == "yes"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 The verdicts follow the rules of the claims ledger, the same for every family.
 
-- *parallel?* yes if all dimensions are drawn at once, no if one after the other; of a solver, yes if its
-  sequential network evaluations are fewer than the dimensions: a count.
+- *parallel?* by how the sequential network evaluations of a sample grow with the dimensions D of the data,
+  where a sampler was run at three or more sizes: yes if they stay the same, no if they grow with a power of
+  D. At fewer sizes the order of sampling decides that the record declares: all dimensions at once, or one
+  after the other. A solver takes as many as its tolerance or its number of steps asks for: its verdict is
+  ``solver``, neither yes nor no.
 - *sharp?* yes if the 95 % t interval of the log sharpness lies within a factor :data:`MARGIN` of real images,
   no if it lies outside; of samples at most :data:`UNLEARNED` times as far from real images as these are from
   each other, since noise has fine structure too. Each measure of sharpness has to be.
@@ -21,11 +24,13 @@ import dataclasses
 import math
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from zoo.comparison import statistics as tests
+from zoo.comparison.claims.measure import DEPTH
+from zoo.comparison.claims.scaling import FLAT, LEAST_SIZES, Scaling, scalings
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
@@ -37,7 +42,7 @@ from zoo.comparison.studies import Study, studies
 
 Question = Literal["parallel", "sharp", "stable", "density"]
 QUESTIONS: tuple[Question, ...] = ("parallel", "sharp", "stable", "density")
-Verdict = Literal["yes", "no", "bound", "estimate", "undecided", "not measured"]
+Verdict = Literal["yes", "no", "bound", "estimate", "solver", "undecided", "not measured"]
 LOST = 0.05  # share of runs
 ASTRAY = 10.0  # times the distance of a configuration's best seed
 SHARPNESS = ("sharpness", "sharpness/spectrum")
@@ -94,12 +99,14 @@ class Row:
         family: one of :data:`ROWS`, or a user's own.
         model: the one with most finished seeds, then most variations, then fewest parameters.
         key: its configuration's hash without the seed.
+        seeds: number of its finished seeds.
         cells: by question.
     """
 
     family: str
     model: str
     key: str
+    seeds: int
     cells: dict[Question, Cell]
 
 
@@ -118,6 +125,13 @@ class Slide:
     rows: tuple[Row, ...]
     absent: tuple[str, ...]
 
+    @property
+    def about(self) -> str:
+        """The data set, and how many seeds each family's model has: ``digits, n = 3 to 5 seeds a model``."""
+        seeds = [row.seeds for row in self.rows]
+        span = f"{min(seeds)} to {max(seeds)}" if min(seeds) < max(seeds) else f"{seeds[0]}"
+        return f"{self.data}, n = {span} seed{'s' * (max(seeds) > 1)} a model"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the slide as plain values that JSON can hold."""
         return dataclasses.asdict(self)
@@ -133,19 +147,35 @@ def slide(runs: Sequence[Run] | Sequence[Study], data: str | None = None) -> Sli
     every = [one for one in runs if isinstance(one, Study)]
     every = every or studies([one for one in runs if isinstance(one, Run)])
     chosen = [study for study in every if data is None or data in (study.data, study.label, study.title)]
-    slides = [measured for study in chosen if (measured := of_study(study)).rows]
+    laws = laws_of(every)
+    slides = [measured for study in chosen if (measured := of_study(study, laws)).rows]
     return max(slides, key=_answered, default=None)
 
 
-def of_study(study: Study) -> Slide:
-    """Return the slide of one study."""
+def laws_of(every: Sequence[Study]) -> dict[str, Scaling]:
+    """Return how the sequential evaluations of a sample grow with its dimensions, by model.
+
+    Of the models that were run at three or more sizes of one data set, whatever study a size is in.
+    """
+    laws = scalings([run for study in every for run in study.runs], DEPTH)
+    return {law.model: law for law in laws}
+
+
+def of_study(study: Study, laws: Mapping[str, Scaling] | None = None) -> Slide:
+    """Return the slide of one study.
+
+    Args:
+        study: the runs.
+        laws: of all runs, by :func:`laws_of`; None: those within the study, which has one size.
+    """
+    laws = laws or {}
     by_family: dict[str, list[Group]] = {}
     for group in study.baselines():
         if group.finished:
             by_family.setdefault(row_of(group), []).append(group)
     order = {family: place for place, family in enumerate(ROWS)}
     families = sorted(by_family, key=lambda family: (order.get(family, len(ROWS)), family))
-    rows = tuple(_row(study, family, by_family[family]) for family in families)
+    rows = tuple(_row(study, family, by_family[family], laws) for family in families)
     absent = tuple(family for family in ROWS if family not in by_family)
     return Slide(study.title, study.protocol, rows, absent)
 
@@ -162,7 +192,7 @@ def _answered(measured: Slide) -> int:
     return sum(cell.verdict != "not measured" for row in measured.rows for cell in row.cells.values())
 
 
-def _row(study: Study, family: str, groups: list[Group]) -> Row:
+def _row(study: Study, family: str, groups: list[Group], laws: Mapping[str, Scaling]) -> Row:
 
     def place(group: Group) -> tuple[int, int, float, str]:
         return *study.standing(group), min(group.values(PARAMETERS), default=math.inf), group.model
@@ -170,7 +200,7 @@ def _row(study: Study, family: str, groups: list[Group]) -> Row:
     groups = sorted(groups, key=place)
     first = groups[0]
     answers: dict[Question, Callable[[Group], Cell]] = {
-        "parallel": _parallel,
+        "parallel": lambda group: _parallel(group, laws.get(group.model)),
         "sharp": lambda group: _sharp(study, group),
         "density": lambda group: _density(study, group),
     }
@@ -182,7 +212,8 @@ def _row(study: Study, family: str, groups: list[Group]) -> Row:
         answer = answers[question]
         others = {group.model: answer(group).verdict for group in groups[1:]}
         cells[question] = dataclasses.replace(answer(first), others=others)
-    return Row(family, first.model, key_of(first), cells)
+    seeds = len({run.record.seed for run in first.finished})
+    return Row(family, first.model, key_of(first), seeds, cells)
 
 
 def _cell(
@@ -196,20 +227,47 @@ def _cell(
     return Cell(question, verdict, value, low, high, len(ids), text, short, test, EVIDENCE[question], ids, {})
 
 
-def _parallel(group: Group) -> Cell:
+def _parallel(group: Group, law: Scaling | None) -> Cell:
     test = (
-        "all dimensions at once; of a solver, fewer sequential network evaluations than dimensions: a count"
+        "sequential network evaluations of a sample as a power of its dimensions D, at "
+        f"{LEAST_SIZES} or more sizes, as in the ledger: yes if the exponent's interval is within "
+        f"±{FLAT:g}, no if it is above {FLAT:g}; at fewer sizes the order of sampling that the record "
+        "declares; a solver's are set by its tolerance or its number of steps"
     )
     orders = {run.record.sampling.order for run in group.finished} - {None}
     depths, dimension = group.values(SEQUENTIAL_EVALUATIONS), dimensions(group.finished[0])
     if not depths or not dimension or len(orders) != 1:
         return _cell("parallel", "not measured", "", test)
     depth, order = max(depths), orders.pop()
-    verdict: Verdict = "no" if order == "sequential" or (order == "solver" and depth >= dimension) else "yes"
     text = f"{depth:,.0f} step{'s' * (depth != 1)} for {dimension:,} dimensions"
+    if order == "solver":
+        verdict: Verdict = "solver"
+        text += "; set by its solver"
+    elif law is None or not _is_of(law, order, dimension, depth):
+        verdict = "yes" if order == "parallel" else "no"
+        how = "all at once" if order == "parallel" else "one after the other"
+        text += f"; measured at one size only, by its sampler {how}"
+    else:
+        verdict = "yes" if law.constant else "no" if law.grows else "undecided"
+        text += f"; D^{_exponent_text(law.exponent)} at {law.sizes[0]:,.0f} to {law.sizes[-1]:,.0f}"
     return _cell(
         "parallel", verdict, text, test, group.finished, value=depth, short=f"{depth:,.0f}/{dimension:,}"
     )
+
+
+def _is_of(law: Scaling, order: str | None, dimension: int, depth: float) -> bool:
+    """Whether a power law is of the sampler that takes ``depth`` evaluations at ``dimension``.
+
+    A model of other depth at the same size has the same name, but not the same sampler.
+    """
+    counts = dict(zip(law.sizes, law.costs, strict=True))
+    return law.order == order and math.isclose(counts.get(dimension, depth), depth)
+
+
+def _exponent_text(exponent: tests.Outcome) -> str:
+    if exponent.high - exponent.low < 1e-9:
+        return f"{exponent.estimate + 0.0:.2f}"
+    return f"{exponent.estimate:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]"
 
 
 def _sharp(study: Study, group: Group) -> Cell:

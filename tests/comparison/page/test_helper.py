@@ -13,6 +13,7 @@ from invented import built, gathered
 from zoo.comparison.guards import recall_of
 from zoo.comparison.recommend import Constraints, recommend
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY
+from zoo.comparison.slide import EVIDENCE
 from zoo.comparison.studies import studies
 from zoo.config.declared import data_kinds
 from zoo.errors import ZooError
@@ -217,7 +218,47 @@ def test_a_cell_of_the_slide_opens_its_evidence(browser, page):
     assert "The rule:" in tab.evaluate("document.querySelector('#sheet-body').textContent")
     tab.evaluate("[...document.querySelectorAll('#sheet-body button')].at(-1).click()")
     assert tab.evaluate("zoo.state.rows") == "pinned"
+    assert tab.evaluate("zoo.state.claim") == ""
     assert tab.evaluate("document.querySelectorAll('#table-main tr[data-row]').length") >= 1
+    assert tab.complaints == []
+    tab.close()
+
+
+def test_the_evidence_of_a_cell_links_to_its_claim_of_these_data(browser, page):
+    tab = browser.open(page)
+    ledger = tab.evaluate("zoo.studyData().claims.map(one => [one.key, one.study, one.sentence, one.of_all])")
+    study = tab.evaluate("zoo.current().id")
+    known = {key: sentence for key, where, sentence, of_all in ledger if of_all or where == study}
+    linked = 0
+    for place, question in enumerate(("parallel", "sharp", "stable", "density")):
+        cell = f"document.querySelector('#slide tbody tr').cells[{place + 1}].querySelector('button.cell')"
+        if not tab.evaluate(f"Boolean({cell})"):
+            continue
+        tab.evaluate(f"{cell}.click()")
+        link = tab.evaluate("document.querySelector('#sheet-body a')?.textContent ?? ''")
+        key = EVIDENCE[question]
+        if key not in known:
+            assert link == ""
+            assert "nothing of this was measured" in tab.evaluate(
+                "document.querySelector('#sheet-body').textContent"
+            )
+            tab.evaluate("document.querySelector('#sheet').close()")
+            continue
+        linked += 1
+        assert link.startswith(known[key])
+        tab.evaluate("document.querySelector('#sheet-body a').click()")
+        assert not tab.evaluate("document.querySelector('#sheet').open")
+        assert tab.evaluate("document.activeElement.textContent").startswith(known[key])
+        address = tab.evaluate("location.href")
+        fresh = browser.open(address)
+        for shown in (tab, fresh):
+            top = shown.evaluate("document.activeElement.getBoundingClientRect().top")
+            assert shown.evaluate("document.activeElement.textContent").startswith(known[key])
+            at_end = shown.evaluate("scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
+            assert 0 <= top < (1000 if at_end else 300), "the claim itself is at the top of the window"
+        assert fresh.complaints == []
+        fresh.close()
+    assert linked
     assert tab.complaints == []
     tab.close()
 

@@ -21,7 +21,7 @@ from zoo.comparison.recommend.lost import Lost, lost_of
 from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, spoken, standard_error
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
-from zoo.comparison.slide import of_study, slide
+from zoo.comparison.slide import laws_of, of_study, slide
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
 from zoo.kinds import DataKind
@@ -38,7 +38,8 @@ LIMITED = {
 
 def measured_slides(compared: Sequence[Study]) -> Json:
     """Return the slide of each study that has one, by the study's id, and the id of the fullest."""
-    slides = {study_id(study): of_study(study) for study in compared}
+    laws = laws_of(compared)
+    slides = {study_id(study): of_study(study, laws) for study in compared}
     first = slide(compared)
     return {
         "first": next((name for name, one in slides.items() if one == first), None),
@@ -61,12 +62,13 @@ def _slide(one: Any, study: Study) -> Json:
                     "text": cell.text,
                     "test": cell.test,
                     "n": cell.n,
+                    "claim": cell.claim,
                     "rows": list(dict.fromkeys(places[run] for run in cell.runs if run in places)),
                     "others": cell.others,
                 }
             )
         rows.append({"family": row.family, "model": row.model, "cells": cells})
-    return {"rows": rows, "absent": list(one.absent)}
+    return {"rows": rows, "absent": list(one.absent), "about": one.about if rows else ""}
 
 
 def helper(study: Study, models: Mapping[str, DataKind]) -> Json:

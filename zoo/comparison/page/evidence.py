@@ -30,6 +30,8 @@ def _claim(decision: Decision, places: dict[str, tuple[str, str]]) -> Json:
     where = [places[run.record.run_id] for run in decision.runs if run.record.run_id in places]
     study = where[0][0] if where else ""
     return {
+        "key": decision.claim.key,
+        "of_all": decision.claim.scope == "all runs",
         "sentence": decision.claim.sentence,
         "verdict": decision.verdict,
         "data": decision.data,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.comparison.figures.paper.look import GREY, RULE, canvas
+from zoo.comparison.figures.paper.look import GREY, canvas, plain_text
 from zoo.comparison.slide import QUESTIONS, Question, Slide, slide
 from zoo.comparison.statistics import MARGIN
 from zoo.comparison.studies import Study
@@ -26,6 +26,7 @@ LOOKS = {
     "undecided": (True, "#9a9a9a", "D"),
     "bound": (True, "#9a9a9a", "<"),
     "estimate": (True, "#9a9a9a", "s"),
+    "solver": (True, "#9a9a9a", "^"),
 }
 
 
@@ -36,13 +37,14 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         return None
     narrow = width < 5
     rows = 2 if narrow else 1
-    height = rows * (0.62 + 0.17 * len(measured.rows)) + 0.35
+    height = rows * (0.62 + 0.17 * len(measured.rows)) + 0.5
     figure = canvas(width, height)
     axes = figure.subplots(rows, len(QUESTIONS) // rows, sharey=True, squeeze=False).flatten()
     for axis, question in zip(axes, QUESTIONS, strict=True):
         _panel(axis, measured, question)
     for axis in axes[:: len(QUESTIONS) // rows]:
         axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
+    figure.suptitle(plain_text(measured.about), x=0.01, ha="left", fontsize=8)
     _legend(figure, narrow)
     return figure
 
@@ -75,7 +77,6 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
     axis.set_xlabel(AXES[question])
     if question == "parallel":
         axis.set_xscale("log")
-        axis.axvline(1, color=RULE, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     if question == "sharp":
         axis.set_xscale("log")
         axis.axvspan(1 / MARGIN, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
@@ -104,7 +105,7 @@ def _legend(figure: Any, narrow: bool) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=3 if narrow else 5,
+        ncols=3 if narrow else 6,
         handletextpad=0.1,
         columnspacing=1.2,
     )

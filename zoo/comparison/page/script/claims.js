@@ -21,18 +21,45 @@ function forest(effect) {
   return el('span', {class: 'forest'}, svg('svg', {width, height: 30, viewBox: `0 0 ${width} 30`, 'aria-hidden': 'true'}, parts), words);
 }
 
+// Return the name of a claim in the address: its key and the study that it was judged in.
+const claimName = claim => `${claim.key}~${claim.study}`;
+
+// Return the claim of the ledger with a key that was judged in a study, or on all runs; undefined without one.
+const claimOf = (key, study) => (DATA.claims || []).find(claim => claim.key === key && (claim.of_all || claim.study === study));
+
+// Return a link to a claim, whose address leads there from anywhere.
+function claimLink(claim) {
+  const there = new URLSearchParams(address());
+  there.set(FIELDS.claim[0], claimName(claim));
+  return el('a', {href: `#${there}`, onclick: event => {
+    event.preventDefault();
+    byId('sheet').close();
+    set({claim: ''});
+    set({claim: claimName(claim)});
+  }}, `${claim.sentence} (${claim.data}: ${claim.verdict})`);
+}
+
 function claimRow(claim) {
   const filter = claim.rows.length ? el('button', {type: 'button', class: 'small', onclick: () => {
     set({study: claim.study || state.study, pins: claim.rows, rows: 'pinned', query: '', hidden: []});
     jump('table');
   }}, `evidence: ${count(claim.rows.length, 'row')}`) : null;
-  return el('article', {class: 'claim'},
-    el('h3', {}, claim.sentence, ' ', el('span', {class: `chip ${VERDICTS[claim.verdict]}`}, claim.verdict)),
+  return el('article', {class: claimName(claim) === state.claim ? 'claim named' : 'claim', id: `claim-${claimName(claim)}`},
+    el('h3', {tabindex: -1}, claim.sentence, ' ', el('span', {class: `chip ${VERDICTS[claim.verdict]}`}, claim.verdict)),
     el('p', {class: 'dim small-text'}, claim.data, ' ', filter),
     claim.parts.map(part => el('div', {class: part.decides ? 'part' : 'part beside'},
       part.effect ? forest(part.effect) : null,
       el('p', {}, part.sentence, el('span', {class: 'dim'}, ` ${part.decides ? part.verdict : 'beside'}${part.test ? `; ${part.test}` : ''}${part.n ? `; n = ${part.n}` : ''}`)))),
     claim.missing.map(missing => el('p', {class: 'dim small-text'}, missing)));
+}
+
+let arrived = '';  // the claim that the page has gone to, so that a change of theme does not go there again
+
+// Go to the claim that the address names, if there is one.
+function goToClaim() {
+  const heading = byId(`claim-${state.claim}`)?.querySelector('h3');
+  heading?.scrollIntoView();
+  heading?.focus({preventScroll: true});
 }
 
 function startClaims() {
@@ -42,8 +69,21 @@ function startClaims() {
   let wanted = 'all';
   const box = byId('claims-box');
   const legend = `The drawings: factors (×) on one logarithmic scale around 1, with their 95 % intervals. Shaded: what the rule counts as no effect. An arrow: the value lies beyond ${RATIO} times; its number is beside it. Differences and slopes are written, not drawn.`;
-  const show = () => fill(box, el('p', {class: 'dim small-text'}, legend), claims.filter(claim => wanted === 'all' || claim.verdict === wanted).map(claimRow));
+  const show = () => {
+    const held = box.contains(document.activeElement);  // by the claim that the reader has gone to
+    fill(box, el('p', {class: 'dim small-text'}, legend), claims.filter(claim => wanted === 'all' || claim.verdict === wanted).map(claimRow));
+    if (held) goToClaim();
+  };
   fill(byId('claims-controls'), select('verdict', [['all', `all ${claims.length}`], ...Object.keys(VERDICTS).map(name => [name, `${name}: ${claims.filter(claim => claim.verdict === name).length}`])], wanted, value => { wanted = value; show(); }));
   addView([], byId('claims'), show, true);
+  addView(['claim'], byId('claims'), () => {
+    if (state.claim === arrived) return;
+    arrived = state.claim;
+    if (!claims.some(claim => claimName(claim) === state.claim)) return;
+    wanted = 'all';
+    byId('claims-controls').querySelector('select').value = wanted;
+    show();
+    goToClaim();
+  });
   byId('claims-lead').textContent = DATA.claims_lead;
 }

@@ -1,6 +1,6 @@
 // The measured slide, and the form of the decision helper with its cards.
 
-const VERDICT_CHIPS = {'yes': 'good', 'no': 'bad', 'bound': 'warn', 'estimate': 'warn', 'undecided': 'warn', 'not measured': 'quiet'};
+const VERDICT_CHIPS = {'yes': 'good', 'no': 'bad', 'bound': 'warn', 'estimate': 'warn', 'solver': 'warn', 'undecided': 'warn', 'not measured': 'quiet'};
 const QUESTIONS = ['parallel', 'sharp', 'stable', 'density'];
 
 function drawSlide() {
@@ -19,12 +19,14 @@ function drawSlide() {
   fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
     el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'family'), QUESTIONS.map(question => el('th', {scope: 'col'}, `${question}?`)))),
     el('tbody', {}, shown.rows.map(row => el('tr', {}, el('th', {scope: 'row'}, row.family, el('span', {class: 'dim'}, ` (${row.model})`)), QUESTIONS.map(question => cellNode(row, question))))))),
-  el('p', {class: 'dim small-text'}, `Of ${studyOf(id).title}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
+  el('p', {class: 'dim small-text'}, `Of ${shown.about}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
 }
 
 function openEvidence(id, row, cell) {
+  const claim = claimOf(cell.claim, id);
   openSheet(`${row.family}: ${cell.question}?`, el('p', {class: 'big'}, `${cell.verdict} · ${cell.text}`), el('p', {}, `The rule: ${cell.test}.`), el('p', {}, `${count(cell.n, 'run')} of ${row.model}.`),
     Object.keys(cell.others).length ? el('p', {}, `Other models of the family: ${Object.entries(cell.others).map(([model, verdict]) => `${model} ${verdict}`).join(', ')}.`) : null,
+    el('p', {}, 'In the ledger: ', claim ? claimLink(claim) : 'nothing of this was measured on these data.'),
     el('p', {}, el('button', {type: 'button', onclick: () => { byId('sheet').close(); set({study: id, pins: cell.rows, rows: 'pinned', query: '', hidden: []}); jump('table'); }}, 'see its rows in the table')));
 }
 

@@ -121,7 +121,7 @@ async function start() {
   if (DATA.jobs) listen();
 }
 
-const STARTS = [startFilter, startHelper, startTable, startDrawer, startClaims, startNavigation, startPrinting];  // what needs the data alone
-const LATER = [startTradeoff, startCurves, startMore, startSamples];  // charts, curves and pixels
+const STARTS = [startFilter, startHelper, startTable, startDrawer, startNavigation, startPrinting];  // what needs the data alone
+const LATER = [startTradeoff, startCurves, startMore, startSamples, startClaims];  // charts, curves and pixels; an address may lead to a claim, below all of them
 window.zooReady = start();
 window.zoo = {state, set, address, idle, tableTexts, COPIES, blocks, number, welch, tQuantile, holm, compactLetters, collapsed, front, visible, decide, constraints, rowsOf, columnOf, current, studyData: () => DATA};
