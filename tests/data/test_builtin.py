@@ -89,6 +89,43 @@ def test_flat_digits_are_the_same_pixels_as_vectors_and_old_identities_stay():
     assert flat.config_hash != own.config_hash
 
 
+def test_five_folds_of_digits_test_every_image_once():
+    from sklearn.datasets import load_digits
+
+    tested = []
+    for fold in range(5):
+        data, again = Digits(fold=fold), Digits(fold=fold)
+        data.setup()
+        again.seed = 5
+        again.setup()
+        assert data.describe() == again.describe()
+        assert [len(data.splits[s]) for s in ("val", "train")] == [180, 1797 - 180 - len(data.splits["test"])]
+        assert rows(torch.cat(list(data.splits.values()))) == rows(load_digits().images)
+        shares = data.labels["test"].bincount() / len(data.labels["test"])
+        torch.testing.assert_close(
+            shares, torch.from_numpy(load_digits().target).bincount() / 1797, atol=0.004, rtol=0
+        )
+        tested += rows(data.splits["test"])
+    assert sorted(tested) == rows(load_digits().images)
+    with pytest.raises(ZooError, match=r"data\.fold"):
+        Digits(fold=5)
+
+
+def test_a_fold_of_digits_is_another_run_of_other_data():
+    from zoo.config import compose_run, identify
+
+    own, other = (identify(compose_run(["data=digits", f"data.fold={f}"])) for f in ("null", 3))
+    assert own.data == "digits"
+    assert "fold" not in own.config["data"], "records made before this setting have the same hash"
+    assert other.data == "digits:fold3"
+    assert other.config_hash != own.config_hash
+
+
+def rows(x):
+    """Return images of digits as a sorted list of tuples of their pixels."""
+    return sorted(map(tuple, np.asarray(x).reshape(len(x), 64).astype(int).tolist()))
+
+
 def test_the_splits_of_digits_are_disjoint_and_complete():
     data, again = Digits(), Digits()
     data.setup()
@@ -103,9 +140,6 @@ def test_the_splits_of_digits_are_disjoint_and_complete():
         torch.testing.assert_close(labels.bincount() / len(labels), overall, atol=0.006, rtol=0)
 
     from sklearn.datasets import load_digits
-
-    def rows(x):
-        return sorted(map(tuple, np.asarray(x).reshape(len(x), 64).astype(int).tolist()))
 
     assert rows(torch.cat(list(data.splits.values()))) == rows(load_digits().images)  # disjoint and complete
 

@@ -37,7 +37,7 @@ LOCATIONS = (
     ("trainer", "async_checkpoints"),
 )
 # Settings of the data that a run's id shows.
-NAMING = ("data.path", "data.side")
+NAMING = ("data.path", "data.side", "data.fold")
 
 
 class Hashes(TypedDict):
@@ -96,6 +96,7 @@ class Identity:
 LATER = (
     ("data", "side", None),
     ("data", "flat", False),
+    ("data", "fold", None),
     ("data", "decimal", None),
     ("trainer", "float32_matmul", "highest"),
     ("trainer", "gradient_compression", "none"),
@@ -118,6 +119,8 @@ def identify(config: DictConfig) -> Identity:
         data = f"{data}:{Path(os.path.normpath(place)).stem}"
     if data_settings.get("side") is not None:
         data = f"{data}:{data_settings['side']}"
+    if data_settings.get("fold") is not None:
+        data = f"{data}:fold{data_settings['fold']}"
     settings = without_later_defaults(settings)
     code = own_code(settings)
     if code:
