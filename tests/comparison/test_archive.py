@@ -1,5 +1,8 @@
 """What an archive of runs holds."""
 
+import tarfile
+
+import pytest
 from fake_records import save, write
 
 from zoo.cli import main
@@ -20,10 +23,11 @@ def test_an_archived_record_does_not_hold_where_the_data_lie(tmp_path):
     assert read(kept.parent).provenance.overrides == ["model=maf", "seed=0"]
 
 
-def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys):
+@pytest.mark.parametrize("ending", ["tar.gz", "tgz", "tar.xz", "tar"])
+def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys, ending):
     for seed in range(3):
         write(tmp_path / "runs", "maf", "flow", seed=seed)
-    file, again = tmp_path / "all.tar.gz", tmp_path / "again.tar.gz"
+    file, again = tmp_path / f"all.{ending}", tmp_path / f"again.{ending}"
     assert main(["compare", str(tmp_path / "runs"), "--pack", str(file)]) == 0
     assert main(["compare", str(file), "--pack", str(again)]) == 0
     assert "packed: 3 runs" in capsys.readouterr().out
@@ -31,8 +35,10 @@ def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys):
     assert [run.record for run in packed] == [run.record for run in runs]
     assert packed[0].curves() == runs[0].curves()
     assert file.read_bytes() == again.read_bytes()
+    with tarfile.open(file, f"r:{'' if ending == 'tar' else ending[-2:]}") as content:  # as its ending says
+        assert len({name.partition("/")[0] for name in content.getnames()}) == 3
     file.write_bytes(file.read_bytes()[:200])
-    cut = file.rename(tmp_path / "cut.tar.gz")
+    cut = file.rename(tmp_path / f"cut.{ending}")
     assert main(["compare", str(cut)]) == 2
     assert "cannot be read" in capsys.readouterr().err
     assert main(["compare", str(tmp_path / "runs"), "--pack", "all.zip"]) == 2

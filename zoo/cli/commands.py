@@ -48,12 +48,12 @@ def sweep(options: Namespace) -> int:
 
 def compare(options: Namespace) -> int:
     from zoo.comparison import View, compare
-    from zoo.comparison.packed import ENDINGS
+    from zoo.comparison.packed import ENDINGS, compression
 
     if options.archive and options.out is None:
         raise ZooError("--archive copies the records into the output directory; name it with -o DIR.")
-    if options.pack and not options.pack.name.endswith(ENDINGS):
-        raise ZooError(f"--pack writes a file that ends in .tar.gz; got {options.pack}.")
+    if options.pack and compression(options.pack) is None:
+        raise ZooError(f"--pack writes a file that ends in {', '.join(ENDINGS)}; got {options.pack}.")
     columns = tuple(name.strip() for name in (options.columns or "").split(",") if name.strip())
     view = View(options.data, columns, options.sort)
     return compare(

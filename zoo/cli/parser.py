@@ -74,7 +74,7 @@ def _add_compare(add: Add) -> None:
         "--pack",
         type=Path,
         metavar="FILE",
-        help="write them to one .tar.gz, which any command takes as RESULTS",
+        help="write them to one .tar.gz or .tar.xz, which any command takes as RESULTS",
     )
     printed = parser.add_argument_group("what is printed (files have everything)")
     printed.add_argument("--data", metavar="NAME", help="one data set")

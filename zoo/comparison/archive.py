@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.comparison.collect import FILES, Run, folder_name
+from zoo.comparison.packed import compression
 from zoo.record import CURVES, RECORD, write_atomic
 
 POINTS = 250  # rows kept of a long curve, about
@@ -37,20 +38,26 @@ def archive(runs: Sequence[Run], folder: Path) -> list[str]:
 
 
 def pack_runs(runs: Sequence[Run], file: Path) -> None:
-    """Write records, curves and arrays of runs to one ``.tar.gz``, the same bytes each time."""
-    packed = io.BytesIO()
-    with (
-        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
-        tarfile.open(fileobj=zipped, mode="w") as target,
-    ):
+    """Write records, curves and arrays of runs to one file, the same bytes each time.
+
+    Its ending chooses the compression: ``.tar.gz``, ``.tar.xz`` (a fifth smaller, slower) or ``.tar``.
+    """
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as target:
         for run in sorted(runs, key=lambda run: run.record.run_id):
             for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
                 content = pack(source)
                 entry = tarfile.TarInfo(f"{folder_name(run.record.run_id)}/{source.name}")
                 entry.size = len(content)
                 target.addfile(entry, io.BytesIO(content))
+    content = tar.getvalue()
+    form = compression(file)
+    if form == "gz":
+        content = gzip.compress(content, mtime=0)
+    elif form == "xz":
+        content = lzma.compress(content, preset=9)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(file, packed.getvalue())
+    write_atomic(file, content)
 
 
 def pack(file: Path) -> bytes:

@@ -46,7 +46,8 @@ def compare(
             figures are written; None: only the terminal is.
         archive: whether to copy records, curves and samples into ``out/records``, from which the comparison
             can be made again.
-        pack: file that receives the same of all runs (``.tar.gz``); it may stand for them in ``paths``.
+        pack: file that receives the same of all runs (``.tar.gz`` or ``.tar.xz``); it may stand for them in
+            ``paths``.
         console: where to print.
         view: the data sets, columns and order of the tables that are printed; None: all. Files have all.
         form: ``md``, ``latex``, ``csv`` or ``json``: print the tables in this form; None: for a terminal.

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import lzma
 import shutil
 import tarfile
 import tempfile
+import zlib
 from functools import cache
 from pathlib import Path
 
 from zoo.errors import ZooError
 
-ENDINGS = (".tar.gz", ".tgz", ".tar")
+ENDINGS = {".tar.gz": "gz", ".tgz": "gz", ".tar.xz": "xz", ".tar": ""}  # and their compression
 
 
 def unpacked(path: Path) -> Path:
@@ -20,7 +22,12 @@ def unpacked(path: Path) -> Path:
     Raises:
         ZooError: the file is damaged, or would write outside the directory.
     """
-    return _unpack(path.absolute()) if path.name.endswith(ENDINGS) and path.is_file() else path
+    return _unpack(path.absolute()) if compression(path) is not None and path.is_file() else path
+
+
+def compression(file: Path) -> str | None:
+    """Return how a packed file is compressed by its ending: gz, xz or "" (not); None: it has another."""
+    return next((form for ending, form in ENDINGS.items() if file.name.endswith(ending)), None)
 
 
 @cache
@@ -30,6 +37,6 @@ def _unpack(file: Path) -> Path:
     try:
         with tarfile.open(file) as archive:
             archive.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except (tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ZooError(f"The packed runs in {file} cannot be read ({error}); pack them again.") from None
     return folder
