@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,11 @@ import pytest
 from fake_records import line, save, show, write, write_toy
 
 from zoo.cli import main
+from zoo.comparison import View, tables
 from zoo.comparison.archive import pack
 from zoo.comparison.collect import Run, collect, folder_name
+from zoo.comparison.tables import build
+from zoo.comparison.tables.stability import stability_table
 from zoo.errors import ZooError
 
 
@@ -190,3 +194,27 @@ print(gc.get_freeze_count() > 0)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "0"]
+
+
+def test_the_terminal_has_the_main_tables_and_nothing_builds_those_beside_them(monkeypatch):
+    runs = Path(__file__).resolve().parents[2] / "results/quickstart/records"
+    known = collect([runs])[0]
+    every = build(known)
+    assert sum(table.beside for table in every) >= 2
+    assert build(known, beside=False) == [table for table in every if not table.beside]
+    built = []
+
+    def stability(title, study):
+        built.append(title)
+        return stability_table.build(title, study)
+
+    counted = replace(stability_table, build=stability)
+    monkeypatch.setattr(tables, "study_tables", lambda: (counted,))
+    show([runs])
+    assert built == []
+    show([runs], view=View(sort="finished"))
+    assert built, "a column of a table beside may be asked for"
+    built.clear()
+    monkeypatch.setattr(tables, "study_tables", lambda: (replace(counted, beside=False),))
+    show([runs])
+    assert built, "a table that may be a main one is built"

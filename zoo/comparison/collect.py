@@ -12,8 +12,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -51,12 +52,14 @@ class Run:
     Attributes:
         name: name in tables and figures: the model, with the settings that distinguish its configuration.
         data: name of its data set there, with the facts that distinguish it from others of this name.
+        memo: what other modules compute of a run once.
     """
 
     record: Record
     directory: Path
     name: str = ""
     data: str = ""
+    memo: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.name = self.name or self.record.model

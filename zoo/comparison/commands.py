@@ -62,9 +62,11 @@ def compare(
     runs, console = gather(paths, console)
     if out is not None:
         warn(chain.from_iterable(map(damaged_files, runs)), console)
-    tables = build(runs)
     view = view or View()
-    printed = view.tables(build(view.runs(runs)) if view.data else tables, status=form is None)
+    named = bool(view.columns or view.sort)  # columns, which may be in the tables beside
+    tables = build(runs, beside=named or out is not None)
+    chosen = build(view.runs(runs), beside=named) if view.data else tables
+    printed = view.tables(chosen, status=form is None)
     if form is not None:
         print(render.FORMATS[form](printed))
     for table in printed if form is None else []:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -73,13 +74,14 @@ def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a key of :class:`KnownDetails` has a value of another type.
     """
-    _known_details().validate_python(details, strict=True)
+    _known_details()(details, strict=True)
     return details
 
 
 @cache
-def _known_details() -> TypeAdapter[KnownDetails]:
-    return TypeAdapter(KnownDetails)
+def _known_details() -> Callable[..., Any]:
+    """Return the check of :class:`KnownDetails`, without the function of the adapter around it."""
+    return TypeAdapter(KnownDetails).validator.validate_python
 
 
 Details = Annotated[Bounded, AfterValidator(_hold_known)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import shlex
 from functools import cache
@@ -30,10 +31,10 @@ def read(path: str | Path) -> Record:
     Raises:
         ZooError: there is no record, it is damaged, or its schema is unknown. The sentence names the file.
     """
-    path = Path(path)
-    file = path / RECORD if path.is_dir() else path
+    file = os.path.join(path, RECORD) if os.path.isdir(path) else str(path)
     try:
-        content = file.read_bytes()
+        with open(file, "rb", buffering=0) as stream:
+            content = stream.readall()
         if (record := _present(content)) is not None:
             return record
         raw = json.loads(content, parse_constant=_refused)

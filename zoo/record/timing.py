@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 from dataclasses import dataclass, replace
 from functools import cache
@@ -88,10 +89,9 @@ def read_timing(directory: Path) -> Timing | None:
     Raises:
         ZooError: the file is damaged.
     """
-    try:
-        content = (directory / TIMING).read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
+    if not os.path.lexists(f"{directory}/{TIMING}"):  # faster than an error for each of many runs
         return None
+    content = (directory / TIMING).read_bytes()
     try:
         return _adapter().validate_json(content)
     except (ValidationError, ValueError):

@@ -16,11 +16,16 @@ from zoo.comparison.tables.pruned import pruned_table
 __all__ = ["Cell", "Footnotes", "Row", "Table", "build", "number"]
 
 
-def build(runs: Sequence[Run]) -> list[Table]:
+def build(runs: Sequence[Run], *, beside: bool = True) -> list[Table]:
     """Return the tables of each data set and protocol, after the overview of data sets of known density.
 
     Values of different data or of different protocols never share a column. Pruned runs have a table of their
     own.
+
+    Args:
+        runs: the runs.
+        beside: whether to build the tables that only add details (:attr:`Table.beside`), which the terminal
+            does not show.
     """
     runs, pruned = without_pruned(runs)
     compared = studies(runs)
@@ -34,7 +39,11 @@ def build(runs: Sequence[Run]) -> list[Table]:
             notes.append(
                 f"{left_out} runs that a search has pruned are left out; zoo compare -o DIR lists them"
             )
-        tables += main_tables(study.title, study, notes)
-        tables += [table.build(f"{study.title}: {table.name}", study) for table in study_tables()]
+        tables += main_tables(study.title, study, notes, beside=beside)
+        tables += [
+            table.build(f"{study.title}: {table.name}", study)
+            for table in study_tables()
+            if beside or not table.beside
+        ]
     tables.append(pruned_table(pruned, beside=bool(compared)))
-    return [table for table in tables if table is not None]
+    return [table for table in tables if table is not None and (beside or not table.beside)]

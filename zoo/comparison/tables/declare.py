@@ -31,16 +31,19 @@ class StudyTable:
         name: name in the table's title, after the data set's.
         order: place among the tables of a study, after the main ones.
         build: function that returns the table with a title, or None if the study has no values for it.
+        beside: whether it returns tables with ``beside=True`` only, so that it need not be called where these
+            are not shown.
     """
 
     name: str
     order: int
     build: Build
+    beside: bool = False
 
 
-def study_table(name: str, *, order: int) -> Callable[[Build], StudyTable]:
+def study_table(name: str, *, order: int, beside: bool = False) -> Callable[[Build], StudyTable]:
     """Declare the decorated function a table of every study; see :class:`StudyTable`."""
-    return lambda build: StudyTable(name, order, build)
+    return lambda build: StudyTable(name, order, build, beside)
 
 
 @functools.cache

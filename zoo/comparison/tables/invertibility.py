@@ -27,7 +27,7 @@ NOTE = (
 )
 
 
-@study_table("invertibility", order=20)
+@study_table("invertibility", order=20, beside=True)
 def invertibility_table(title: str, study: Study) -> Table | None:
     """Return the table of a study's flows, the largest value over seeds in each cell; None without flows."""
     footnotes = Footnotes()

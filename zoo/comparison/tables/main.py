@@ -29,17 +29,18 @@ from zoo.comparison.tables.columns import (
 from zoo.comparison.tables.ties import mark_ties
 
 
-def main_tables(title: str, study: Study, notes: Sequence[str] = ()) -> list[Table]:
+def main_tables(title: str, study: Study, notes: Sequence[str] = (), *, beside: bool = True) -> list[Table]:
     """Return the main table of a study, and the one with details of its samples if it has any.
 
     Args:
         title: of the main table.
         study: runs that may be compared.
         notes: sentences that stand before the captions.
+        beside: whether to build the one with details too.
     """
     main, details = metric_columns(study.runs)
     tables = [_table(title, study, [*main, *COSTS], notes)]
-    if details:
+    if details and beside:
         tables.append(_table(f"{title}: samples in detail", study, details, [], beside=True))
     return tables
 

@@ -55,7 +55,7 @@ NOTES = {
 }
 
 
-@study_table("stability", order=10)
+@study_table("stability", order=10, beside=True)
 def stability_table(title: str, study: Study) -> Table | None:
     """Return the table; None if every model has a single run without a count of training events."""
     watched = any(run.record.stability.updates_watched for run in study.runs)
