@@ -192,7 +192,8 @@ class TrainingModule(pl.LightningModule):
         row_keys = rng.keys(
             self.seed, self.updates, count=len(x), first=self.global_rank * len(x), device=self.device
         )
-        with rng.keyed(row_keys):
+        first = self.global_rank * len(x)
+        with rng.keyed(row_keys, lambda row: rng.key(self.seed, self.updates, row=first + row)):
             values = self.update(x, y)
         self._reports.append(Report(self.updates + 1, values, self._norms, self.signalled))
         self._norms = []

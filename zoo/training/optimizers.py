@@ -13,8 +13,8 @@ from torch import Tensor, nn
 OptimizerName = Literal["adam", "adamw", "adamax", "adagrad", "adadelta", "rmsprop", "sgd"]
 
 
-# Kinds of device on which Adam is always fused: a few kernels update all weights, and they can skip the step
-# by a flag on the device.
+# Kinds of device on which Adam and SGD are always fused: a few kernels update all weights, and they can skip
+# the step by a flag on the device.
 FUSED_ON = {"cuda"}
 
 
@@ -48,16 +48,21 @@ class Optimizer:
         Args:
             parameters: the parameters.
             fused: whether Adam and AdamW on a CPU update all parameters in one operation in place of a loop
-                over them. That is faster, and rounds differently. On a GPU they always do so.
+                over them. That is faster, and rounds differently. On a GPU they and SGD always do so.
         """
         parameters = list(parameters)
         first, second = self.betas
         common: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         if self.eps is not None and self.name != "sgd":
             common["eps"] = self.eps
+        devices = {p.device.type for p in parameters}
         optimizer: torch.optim.Optimizer
         if self.name == "sgd":
-            optimizer = torch.optim.SGD(parameters, momentum=first, **common)
+            fused = devices <= FUSED_ON
+            optimizer = torch.optim.SGD(parameters, momentum=first, fused=fused, **common)
+            if fused and first > 0:  # else torch would leave it undefined if the first step is skipped
+                for parameter in parameters:
+                    optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         elif self.name == "rmsprop":
             optimizer = torch.optim.RMSprop(parameters, alpha=second, momentum=first, **common)
         elif self.name == "adagrad":
@@ -66,15 +71,13 @@ class Optimizer:
             optimizer = torch.optim.Adadelta(parameters, rho=second, **common)
         else:
             adam = {"adamw": torch.optim.AdamW, "adamax": torch.optim.Adamax}.get(self.name, torch.optim.Adam)
-            devices = {p.device.type for p in parameters}
             fused = self.name != "adamax" and (devices <= FUSED_ON or (fused and devices == {"cpu"}))
             if fused:
                 common["fused"] = True
             optimizer = adam(parameters, betas=(first, second), **common)
-            if fused:  # spectral norms and caches watch the version of a weight, which a fused update leaves
-                optimizer.register_step_post_hook(
-                    lambda *_: torch.autograd.graph.increment_version(parameters)
-                )
+        if optimizer.defaults.get("fused"):
+            # spectral norms and caches watch the version of a weight, which a fused update leaves
+            optimizer.register_step_post_hook(lambda *_: torch.autograd.graph.increment_version(parameters))
         for group in optimizer.param_groups:
             group["base_lr"] = group["lr"]
         return optimizer
@@ -83,14 +86,17 @@ class Optimizer:
 def step_if_finite(optimizer: Any, norm: Tensor) -> None:
     """Make an optimiser's step, unless the norm of its gradients is infinite or NaN.
 
-    A fused Adam checks the norm on the device. For the others, the host waits until the norm is known.
+    A fused Adam or SGD checks the norm on the device. For the others, which have no such flag, the host waits
+    until the norm is known: to undo their steps by copies would launch more kernels than the wait is worth.
 
     Args:
         optimizer: torch's optimiser, or Lightning's around one.
         norm: norm of the gradients, a scalar.
     """
     inner = getattr(optimizer, "optimizer", optimizer)
-    if isinstance(inner, torch.optim.Adam) and all(group.get("fused") for group in inner.param_groups):
+    if isinstance(inner, torch.optim.Adam | torch.optim.SGD) and all(
+        group.get("fused") for group in inner.param_groups
+    ):
         inner.found_inf = norm.isfinite().logical_not().float()  # type: ignore[attr-defined]  # torch reads it
     elif not math.isfinite(float(norm)):
         return

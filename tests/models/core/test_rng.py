@@ -143,3 +143,22 @@ def test_a_compiler_makes_no_index_of_more_than_32_bits(tmp_path, monkeypatch):
     assert torch.equal(result, expected)
     assert "arange" in code[0]
     assert not re.search(r"\d{10,}L*\)?\s*\*\s*\(?x\d", code[0])
+
+
+@pytest.mark.parametrize("rows", [4, 8])
+@pytest.mark.parametrize("selection", [slice(0, 4), slice(1, None, 2), slice(2, 4)])
+def test_the_host_draws_the_first_rows_number_itself(rows, selection):
+    keys = rng.keys(3, 5, count=4, first=8)
+    with rng.keyed(keys, lambda row: rng.key(3, 5, row=8 + row)):
+        rng.uniform(torch.empty(4, 2))
+        with rng.rows(selection):
+            count = len(range(4)[selection]) * rows // 4
+            start = rng.state()
+            on_host, draws = rng.uniform_of_first(count), rng.tell()
+            with rng.restore(start):
+                drawn = rng.uniform(torch.empty(count, 1, dtype=torch.float64))
+                assert (on_host, draws) == (drawn[0].item(), rng.tell())
+    assert rng.uniform_of_first(4) is None
+    with rng.keyed(keys):
+        assert rng.uniform_of_first(4) is None
+        assert rng.tell() == 0

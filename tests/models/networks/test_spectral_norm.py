@@ -12,7 +12,7 @@ from recipe_tools import recipe_model
 from torch import nn
 
 import zoo
-from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm
+from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm, iterate_together
 
 
 def matrix(layer: SpectralNorm):
@@ -160,3 +160,36 @@ def test_training_makes_the_set_number_of_power_iterations_and_at_first_ten():
             right = right @ weight.T @ weight
             right = right / right.norm()
         torch.testing.assert_close(layer.right, right)
+
+
+def one_at_a_time(layer):
+    """Iterate a layer to its tolerance, with a look at every vector; return it, its margin and the looks."""
+    right = layer.right.clone()
+    for step in range(1000):
+        following, back, square = layer._power(right)
+        residual = (back - square * right).norm()
+        if step >= 5 and residual <= layer.train_tolerance * square:
+            return right, (1 + residual / square).sqrt(), step - 4
+        right = following
+    raise AssertionError("no convergence")
+
+
+def test_layers_that_iterate_together_find_the_vectors_that_each_finds_alone():
+    spectral = Spectral(coefficient=COEFFICIENT, train_tolerance=1e-4)
+    g = LipschitzNetwork((2, 4, 4), (8, 8), spectral).double().train()
+    iterate_together(g)
+    looks = set()
+    for _ in range(4):
+        with torch.no_grad():
+            for layer in g.layers:
+                layer.layer.weight += 0.1 * torch.randn_like(layer.layer.weight)
+            expected = [one_at_a_time(layer) for layer in g.layers]
+        g.layers[0](points(1, (2, 4, 4)))
+        for layer, (right, margin, count) in zip(g.layers, expected, strict=True):
+            assert torch.equal(layer.right, right)
+            assert torch.equal(layer._margin, margin)
+            assert layer._checks == count
+            looks.add(count)
+    assert len(looks) > 3, "layers converge after different numbers of iterations"
+    twin = copy.deepcopy(g)
+    assert all(layer in set(twin.layers) for layer in twin.layers[0]._group), "a copy iterates its own layers"

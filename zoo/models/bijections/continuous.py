@@ -249,7 +249,7 @@ class ContinuousFlow(Bijection):
                 raise self._failure("meets a value that is not finite, or steps too small to count") from None
             raise
         result = tuple(values[-1] for values in solution)
-        if not all(bool(torch.isfinite(values).all()) for values in result):
+        if not bool(torch.stack([torch.isfinite(values).all() for values in result]).all()):
             raise self._failure("ends in a value that is not finite")
         return result
 

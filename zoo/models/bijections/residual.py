@@ -239,6 +239,9 @@ class InvertibleResidual(Bijection):
         if self.series.estimator == "truncated":
             return weights
         wide = torch.float64 if x.device.type != "mps" else torch.float32
+        if self.training and (draw := rng.uniform_of_first(len(x))) is not None:
+            reached = [chance for chance in self._survival if draw < chance]
+            return weights + [zeros(x[:1]) + 1 / chance for chance in reached]
         survival = torch.tensor(self._survival, dtype=wide, device=x.device)
         extra = (rng.uniform(torch.empty(len(x), 1, dtype=wide, device=x.device)) < survival).sum(1)
         extra = extra[:1] if self.training else extra

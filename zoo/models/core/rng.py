@@ -37,14 +37,20 @@ _MULTIPLIER_1 = _signed(0xBF58476D1CE4E5B9)
 _MULTIPLIER_2 = _signed(0x94D049BB133111EB)
 
 
+KeyOf = Callable[[int], int]  # from the number of a row to its key, on the host
+
+
 class _Source:
     """The keys from which a block draws its noise, and the number of draws so far.
 
-    The keys may be given as a function, which is called at the first draw.
+    The keys may be given as a function, which is called at the first draw. ``key_of`` returns the same keys
+    as integers of the host, if it knows them.
     """
 
-    def __init__(self, keys: Tensor | Callable[[], Tensor], draws: int = 0) -> None:
-        self._keys, self.draws = keys, draws
+    def __init__(
+        self, keys: Tensor | Callable[[], Tensor], draws: int = 0, key_of: KeyOf | None = None
+    ) -> None:
+        self._keys, self.draws, self.key_of = keys, draws, key_of
 
     @property
     def keys(self) -> Tensor:
@@ -111,6 +117,15 @@ def keys(*counters: int, count: int, first: int = 0, device: torch.device | str 
     return mix(_signed(start % 2**64) + _golden_multiples(count, device))
 
 
+def key(*counters: int, row: int) -> int:
+    """Return the key of one row, which :func:`keys` of the same ``counters`` has too.
+
+    >>> key(7, row=3) == int(keys(7, count=5)[3])
+    True
+    """
+    return mix_integer(stream(*counters) + _GOLDEN * row)
+
+
 def content_keys(x: Tensor, salt: int = 0) -> Tensor:
     """Return keys ``(B,)`` that are hashes of each row's values, so that equal examples get equal noise."""
     flat = x.detach().flatten(1)
@@ -135,13 +150,17 @@ class _DrawingFrom:
         _active = self.before
 
 
-def keyed(row_keys: Tensor | Callable[[], Tensor]) -> AbstractContextManager[None]:
+def keyed(
+    row_keys: Tensor | Callable[[], Tensor], key_of: KeyOf | None = None
+) -> AbstractContextManager[None]:
     """Within the block, draw the noise for row ``i`` from the key ``row_keys[i]``.
 
     Args:
         row_keys: the keys ``(B,)``, or a function that returns them; the first draw calls it.
+        key_of: function from ``i`` to the same key (see :func:`key`), for draws that the host needs
+            (:func:`uniform_of_first`); None: it waits for them.
     """
-    return _DrawingFrom(_Source(row_keys))
+    return _DrawingFrom(_Source(row_keys, key_of=key_of))
 
 
 def keyed_by_content(x: Tensor) -> AbstractContextManager[None]:
@@ -156,7 +175,12 @@ def rows(selection: slice) -> Iterator[None]:
     if source is None:
         yield
         return
-    part = _Source(source.keys[selection], source.draws)
+    first, step, key_of = selection.start or 0, selection.step or 1, source.key_of
+    part = _Source(
+        source.keys[selection],
+        source.draws,
+        None if key_of is None or first < 0 else lambda row: key_of(first + step * row),
+    )
     try:
         with _DrawingFrom(part):
             yield
@@ -180,12 +204,15 @@ def seek(draws: int) -> None:
         _active.draws = draws
 
 
-def state() -> tuple[Tensor, int] | None:
+State = tuple[Tensor, int, KeyOf | None]  # of a block, for restore()
+
+
+def state() -> State | None:
     """Return the keys and the count of draws of the active block; None outside of a block."""
-    return (_active.keys, _active.draws) if _active is not None else None
+    return (_active.keys, _active.draws, _active.key_of) if _active is not None else None
 
 
-def restore(state: tuple[Tensor, int] | None) -> AbstractContextManager[None]:
+def restore(state: State | None) -> AbstractContextManager[None]:
     """Within the block, continue from a :func:`state` (None: draw from torch's global generator)."""
     return _DrawingFrom(None if state is None else _Source(*state))
 
@@ -216,6 +243,30 @@ def uniform(like: Tensor) -> Tensor:
     resolution = 53 if like.dtype == torch.float64 else 24 if like.dtype == torch.float32 else 8
     wide = torch.float64 if like.dtype == torch.float64 else torch.float32  # holds that many bits exactly
     return _shift(bits, 64 - resolution).to(wide).mul_(2.0**-resolution).to(like.dtype)
+
+
+def uniform_of_first(rows: int) -> float | None:
+    """Draw a number on [0, 1) for each of ``rows`` rows as :func:`uniform` does; return the first row's.
+
+    The host computes it and waits for no device. Returns None, and draws nothing, outside of a block, if the
+    block does not know its keys on the host, or in code that is being compiled, which the number would fix.
+
+    >>> with keyed(keys(7, count=2), lambda row: key(7, row=row)):
+    ...     draws = tell()
+    ...     on_host = uniform_of_first(2)
+    ...     seek(draws)
+    ...     on_host, float(uniform(torch.empty(2, 1, dtype=torch.float64))[0])
+    (0.258883020452532, 0.258883020452532)
+    """
+    source = _active
+    if source is None or source.key_of is None or torch.compiler.is_compiling():
+        return None
+    row_key = source.key_of(0)
+    if rows != source.keys.shape[0]:
+        row_key = mix_integer(row_key)
+    source.draws += 1
+    row_key = mix_integer(row_key + source.draws * 0xD1342543DE82EF95)
+    return (mix_integer(row_key + _GOLDEN) % 2**64 >> 11) * 2.0**-53
 
 
 def normal(like: Tensor) -> Tensor:

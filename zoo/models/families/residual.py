@@ -22,6 +22,7 @@ from zoo.models.core.model import context_size
 from zoo.models.core.settings import Pixels
 from zoo.models.families.flow import Flow, preprocess
 from zoo.models.networks.convnet import ConvNet
+from zoo.models.networks.lipschitz import iterate_together
 
 MakeBlock = Callable[[tuple[int, ...]], InvertibleResidual]
 
@@ -107,6 +108,7 @@ class ResidualModel(Flow):
         transform = Chain([preprocess(spec, pixels), body])
         super().__init__(spec, transform, base=base, latent_shape=(spec.dim,), conditional=conditional)
         self._blocks = blocks_made
+        iterate_together(self)
         exact = all(residual.is_exact(dim) for residual, dim in blocks_made)
         self.likelihood = "exact" if exact else "estimate"
 

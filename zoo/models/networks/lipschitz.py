@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, cast
 
 import torch
@@ -57,7 +57,8 @@ class SpectralNorm(nn.Module):
     dependence of sigma on W. After a few ``iterations`` sigma is too small by an unknown amount; with
     ``train_tolerance`` the iterations continue until an eigenvalue of W^T W lies in an interval of that
     relative width around sigma^2, whose upper end is used. There are no iterations while W is unchanged, so a
-    layer that is run twice is the same map.
+    layer that is run twice is the same map. Layers of :func:`iterate_together` share the waits of the host
+    for their convergence.
 
     Evaluation depends on W only (a reloaded model has the same outputs): sigma is an upper bound, computed to
     ``tolerance`` by :meth:`upper_bound`, and the vector of training is not changed. The bound is cached until
@@ -99,7 +100,9 @@ class SpectralNorm(nn.Module):
         self._known: tuple[tuple[int, int], Tensor] | None = None
         self._normalised: Memo[Tensor] = Memo()
         self._iterated: tuple[int, int] | None = None
-        self._margin = 1.0
+        self._margin: Tensor | float = 1.0
+        self._checks = 1  # convergence checks that the last iterations took
+        self._group: Sequence[SpectralNorm] = (self,)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._map(x, self.weight(), self.layer.bias)
@@ -108,11 +111,9 @@ class SpectralNorm(nn.Module):
         """Return the normalised weight."""
         weight = self.layer.weight
         if self.training:
-            if torch.is_grad_enabled() and self._iterated != self._state():
-                # at the start, or after a while in evaluation, the vector may be far from the singular one
-                steps = self.iterations if self._iterated else max(self.iterations, FIRST_ITERATIONS)
-                self._iterate(steps, self.train_tolerance)
-                self._iterated = self._state()
+            if torch.is_grad_enabled() and self._is_outdated():
+                outdated = [layer for layer in self._group if layer.training and layer._is_outdated()]
+                _iterate(outdated)
             # the gradient of |W v| at fixed v is u v^T, the gradient of sigma; v is copied, since the next
             # iteration overwrites it, perhaps before the backward pass of this one
             sigma = self._margin * self._map(self.right.clone(), weight).norm()
@@ -156,6 +157,10 @@ class SpectralNorm(nn.Module):
         """Return the address and the version of the weight, which change with its value."""
         return self.layer.weight.data_ptr(), self.layer.weight._version
 
+    def _is_outdated(self) -> bool:
+        """Return whether the weight has changed since the last power iterations."""
+        return self._iterated != self._state()
+
     def _converged(self) -> Tensor:
         """Return the upper bound, computed once for each value of the weight."""
         if self._known is None or self._known[0] != self._state():
@@ -163,20 +168,28 @@ class SpectralNorm(nn.Module):
                 self._known = self._state(), self.upper_bound().to(self.layer.weight.dtype)
         return self._known[1]
 
-    @torch.no_grad()
-    def _iterate(self, steps: int, tolerance: float | None) -> None:
-        right, weight = self.right, self.layer.weight
-        for step in range(steps if tolerance is None else MOST_ITERATIONS):
-            image = self._map(right, weight)
-            back, square = self._transpose(image, weight), image.square().sum()
-            if tolerance is not None and step >= FEWEST_ITERATIONS:
-                residual = (back - square * right).norm()
-                if bool(residual <= tolerance * square):
-                    self._margin = float((1 + residual / square.clamp(min=_tiny(square))).sqrt())
-                    break
-            norm = back.norm()
-            right = torch.where(norm > 0, back / norm.clamp(min=_tiny(norm)), right)
+    def _follow(self) -> None:
+        """Make the fixed number of power iterations that follows a change of the weight."""
+        # at the start, or after a while in evaluation, the vector may be far from the singular one
+        steps = self.iterations if self._iterated else max(self.iterations, FIRST_ITERATIONS)
+        right = self.right
+        for _ in range(steps):
+            right, _, _ = self._power(right)
         self.right.copy_(right)
+
+    def _power(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the vector after a power iteration from v = ``right``, W^T W v and |W v|^2."""
+        image = self._map(right, self.layer.weight)
+        back, square = self._transpose(image, self.layer.weight), image.square().sum()
+        norm = back.norm()
+        return torch.where(norm > 0, back / norm.clamp(min=_tiny(norm)), right), back, square
+
+    def _check(self, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Iterate once; return the next vector, whether ``right`` has converged, and the margin of sigma."""
+        following, back, square = self._power(right)
+        residual = (back - square * right).norm()
+        margin = (1 + residual / square.clamp(min=_tiny(square))).sqrt()
+        return following, residual <= cast(float, self.train_tolerance) * square, margin
 
     def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         if isinstance(self.layer, nn.Conv2d):
@@ -188,6 +201,62 @@ class SpectralNorm(nn.Module):
             size = (len(y), *self.shape)
             return conv2d_input(size, weight, y, self.layer.stride, self.layer.padding)
         return F.linear(y, weight.T)
+
+
+def iterate_together(module: nn.Module) -> None:
+    """Let the spectral norms of a module make their power iterations of an update at the same time.
+
+    The host then waits for the convergence of all at once, instead of each. The results are the same.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, SpectralNorm)]
+    for layer in layers:
+        layer._group = layers
+
+
+@torch.compiler.disable  # compiled code would have to be left at every wait anyway
+@torch.no_grad()
+def _iterate(layers: Iterable[SpectralNorm]) -> None:
+    """Make the power iterations of layers whose weights have changed.
+
+    Whether the vectors of a layer have converged is decided on its device. The host learns of it for all
+    layers at once, after as many checks as each layer took the last time; a layer that needs more of them
+    then makes twice as many. A layer keeps the first vector that has converged, however many were made.
+    """
+    waiting: list[tuple[SpectralNorm, Tensor, int, int]] = []  # vector, checks made, checks to make
+    for layer in layers:
+        if layer.train_tolerance is None:
+            layer._follow()
+        else:
+            right = layer.right
+            for _ in range(FEWEST_ITERATIONS):
+                right, _, _ = layer._power(right)
+            waiting.append((layer, right, 0, layer._checks))
+        layer._iterated = layer._state()
+    while waiting:
+        tried: list[tuple[list[Tensor], list[Tensor]]] = []  # vectors and margins of each layer
+        flags: list[Tensor] = []
+        for layer, right, made, more in waiting:
+            vectors, margins = [right], list[Tensor]()
+            for _ in range(min(more, MOST_ITERATIONS - FEWEST_ITERATIONS - made)):
+                following, converged, margin = layer._check(vectors[-1])
+                vectors.append(following)
+                margins.append(margin)
+                flags.append(converged)
+            tried.append((vectors, margins))
+        answers = iter(torch.stack(flags).tolist())
+        left = []
+        for (layer, _, made, more), (vectors, margins) in zip(waiting, tried, strict=True):
+            found = [next(answers) for _ in margins]
+            made += len(found)
+            if True in found:
+                first = found.index(True)
+                layer.right.copy_(vectors[first])
+                layer._margin, layer._checks = margins[first], made - len(found) + first + 1
+            elif made >= MOST_ITERATIONS - FEWEST_ITERATIONS:
+                layer.right.copy_(vectors[-1])
+            else:
+                left.append((layer, vectors[-1], made, 2 * more))
+        waiting = left
 
 
 class Pointwise(nn.Module):
