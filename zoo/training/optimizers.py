@@ -94,10 +94,9 @@ def step_if_finite(optimizer: Any, norm: Tensor) -> None:
         norm: norm of the gradients, a scalar.
     """
     inner = getattr(optimizer, "optimizer", optimizer)
-    if isinstance(inner, torch.optim.Adam | torch.optim.SGD) and all(
-        group.get("fused") for group in inner.param_groups
-    ):
-        inner.found_inf = norm.isfinite().logical_not().float()  # type: ignore[attr-defined]  # torch reads it
+    by_flag = isinstance(inner, torch.optim.Adam | torch.optim.SGD)
+    if by_flag and all(group.get("fused") for group in inner.param_groups):
+        inner.found_inf = norm.isfinite().logical_not().float()  # torch reads it
     elif not math.isfinite(float(norm)):
         return
     optimizer.step()
