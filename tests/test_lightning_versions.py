@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -11,8 +13,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TESTS = ["tests/running/test_ddp.py", "tests/training/test_syncs.py"]
-CHOICE = "signal or averaged or resumed or waits or late"
+TESTS = [
+    "tests/running/test_ddp.py",
+    "tests/running/test_resume.py",
+    "tests/training/test_checkpoints.py",
+    "tests/training/test_syncs.py",
+]
+# of the first and the last file; of the others every test
+CHOICE = "signal or averaged or resumed or waits_for_no_value or late or test_resume or test_checkpoints"
 
 
 def accepted():
@@ -28,14 +36,28 @@ def test_versions_of_lightning_have_a_lower_and_an_upper_end():
     assert accepted() == ("lightning>=2.5,<2.7", "lightning==2.5.0")
 
 
+def installers():
+    """Yield the commands that can install packages for this Python: its pip, or uv where it has none."""
+    if importlib.util.find_spec("pip") is not None:
+        yield [sys.executable, "-m", "pip"]
+    beside = Path(sys.executable).parent / "uv"
+    if (uv := shutil.which(beside) or shutil.which("uv")) is not None:
+        yield [uv, "pip"]
+
+
+def is_run(command):
+    """Return whether a command ends without an error."""
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [1, 0], ids=["lowest", "highest"])
 def test_training_passes_its_tests_at_both_ends(end, tmp_path):
     requirement = accepted()[end]
     both = [requirement, f"pytorch-{requirement}"]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "new")]
-    if subprocess.run([*pip, *both], check=False, capture_output=True).returncode:
-        pytest.skip("no package index can be reached")
+    where = ["install", "--quiet", "--no-deps", "--target", str(tmp_path / "new")]
+    if not any(is_run([*installer, *where, *both]) for installer in installers()):
+        pytest.skip("no package index can be reached, or nothing can install")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "new"), str(ROOT)])}
     where = "import lightning; print(lightning.__file__)"
     place = subprocess.run(
