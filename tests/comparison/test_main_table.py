@@ -57,6 +57,13 @@ def test_the_best_of_each_kind_are_bold_and_have_letters(tmp_path):
     assert cells(table, "gan")["fd/digits-cnn ↓"].startswith("**1.03"), "ranked whatever the family"
     assert cells(table, "gan")["seq. evals ↓"] == "**1**", "counts have no letters"
     assert "letters: configurations that share one cannot be told apart" in table
+    table = next(table for table in build(collect([runs])[0]) if "fd/digits-cnn" in table.columns)
+    named = {row.name: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    assert (named["glow"]["bits/dim"].best, named["glow"]["bits/dim"].sure) == (True, False), "a tie is no"
+    assert named["gan"]["fd/digits-cnn"].sure, "significantly better than every other"
+    assert named["gan"]["seq. evals"].sure, "a count is known without error"
+    assert not named["pixelcnn"]["bits/dim"].sure, "the only one of its kind has no rival"
+    assert not any(cell.sure and not cell.best for row in named.values() for cell in row.values())
 
 
 def test_only_the_configuration_that_stands_for_a_model_is_ranked(tmp_path):

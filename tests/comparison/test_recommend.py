@@ -18,6 +18,7 @@ from zoo.comparison.quantities import BITS_PER_DIM
 from zoo.comparison.recommend import Answer, Constraints, recommend
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.studies import Study, studies
+from zoo.comparison.tables.main import main_tables
 from zoo.config import compose_run, identify
 from zoo.config.declared import data_kinds
 from zoo.config.identity import to_dict
@@ -81,6 +82,21 @@ def test_ten_models_on_digits_give_the_answers_that_a_reader_would(
     answer = names(recommend(quickstart, constraints))
     assert answer[:1] == first
     assert set(answer) <= set(among)
+
+
+@pytest.mark.parametrize("constraints", [Constraints(), Constraints(latency=0.002), Constraints(density=1.0)])
+def test_the_letters_of_a_number_are_those_of_the_table(claims: list[Study], constraints) -> None:
+    study = next(study for study in claims if study.data == "digits")
+    answer = recommend([study], constraints)
+    table = main_tables("digits", study)[0]
+    names = {study.name(group): row for group, row in zip(study.ordered, table.rows, strict=False)}
+    for card in answer.cards:
+        if constraints.density:
+            assert card.letters == "", "two criteria have no letters in common"
+            continue
+        assert card.letters == names[card.name].cells[table.columns.index("fd/digits-cnn")].letters
+    if not constraints.density:
+        assert {bool(card.letters) for card in answer.cards} == {True, False}, "some are not ranked there"
 
 
 def test_every_other_model_is_out_for_a_reason_with_its_numbers(quickstart: list[Study]) -> None:

@@ -263,6 +263,39 @@ def test_the_evidence_of_a_cell_links_to_its_claim_of_these_data(browser, page):
     tab.close()
 
 
+def test_a_number_has_the_same_letters_on_a_card_and_in_the_table(browser, page):
+    tab = browser.open(page)
+    read = """[...document.querySelectorAll('#helper-box .card')].map(card =>
+      [card.querySelector('h3 button').textContent, card.querySelector('sup')?.textContent ?? ''])"""
+    quality = "zoo.columnOf(zoo.current(), zoo.current().quality).letters[row.index]"
+    table = dict(tab.evaluate(f"zoo.rowsOf(zoo.current()).map(row => [row.name, {quality}])"))
+    seen = set()
+    for limit in ("", "20 ms", "1 ms"):
+        tab.evaluate(f"zoo.set({{latency: '{limit}'}}); zoo.idle()")
+        cards = tab.evaluate(read)
+        assert cards == [[name, table[name]] for name, _ in cards]
+        seen |= {letters for _, letters in cards}
+    assert seen - {""}, "some have letters"
+    tab.close()
+
+
+def test_a_card_says_that_its_command_makes_another_run_today(browser, page):
+    tab = browser.open(page)
+    assert "older zoo" not in tab.evaluate("document.querySelector('#helper-box').textContent")
+    tab.evaluate("""{
+      const {strings, runs} = zoo.studyData();
+      strings.push('Made by an older zoo: hash 1 instead of 2; changed since: x, now y; check out commit z.');
+      runs.departs.fill(strings.length - 1);
+      zoo.set({latency: '20 ms'});
+    } zoo.idle()""")
+    card = tab.evaluate("document.querySelector('#helper-box .card').textContent")
+    assert card.endswith("Made by an older zoo: hash 1 instead of 2.")
+    tab.evaluate("document.querySelector('#helper-box .card h3 button').click()")
+    sheet = tab.evaluate("document.querySelector('#sheet-body .warnbox').textContent")
+    assert sheet.endswith("changed since: x, now y; check out commit z.")
+    tab.close()
+
+
 def test_a_limit_that_cannot_be_read_is_said_and_not_dropped(browser, page):
     tab = browser.open(page)
     for field, words, example in (

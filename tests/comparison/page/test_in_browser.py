@@ -187,17 +187,51 @@ def test_a_collapsed_model_is_marked_filled_nowhere_and_off_the_front(tab):
     assert any("dead" in name for name in tab.evaluate(f"{front}.map(row => row.id)"))
 
 
-def test_what_no_test_can_tell_from_the_best_is_filled_and_nothing_else(tab):
+def test_a_cell_is_filled_where_every_other_is_worse_and_hatched_where_no_test_decides(tab):
     answer = tab.evaluate(
         "[...document.querySelectorAll('#table-main tr[data-row]')].map(r => [r.dataset.row.split('~')[0],"
         " r.cells[1].className, r.cells[1].querySelector('.letters')?.textContent ?? ''])"
     )
     cells = {model: (kind, letters) for model, kind, letters in answer}
-    assert cells["realnvp"][0] == "tied"
+    assert cells["realnvp"][0] == "best"
     assert cells["realnvp"][1].startswith("a")
     assert cells["maf"][0] == "", "a test tells it from the best"
     assert cells["vae"] == ("", ""), "the only one of its kind has no rival"
     assert not tab.evaluate("words('#table-main td.tied sup').some(letters => !letters.includes('a'))")
+    marks = tab.evaluate("""zoo.current().columns.flatMap(column => {
+      zoo.set({columns: [column.key]});
+      return ['exact', 'exact†', 'lower bound', 'estimate', ''].map(kind => lines()
+        .filter(one => !column.likelihood || column.kind[row(one.dataset.row.split('~')[0]).index] === kind)
+        .map(one => [one.cells[1].className, one.cells[1].querySelector('.letters')?.textContent ?? '']))
+        .slice(column.likelihood ? 0 : 4);
+    })""")
+    seen = set()
+    for block in marks:
+        lettered = [(mark, letters) for mark, letters in block if letters]
+        kinds = {mark for mark, letters in lettered if "a" in letters}
+        seen |= kinds
+        if sum("a" in letters for _, letters in lettered) > 1:
+            assert kinds <= {"tied", ""}, "a tie is filled nowhere"
+        else:
+            assert kinds <= {"best", ""}, "what is alone in its group is no tie"
+    assert {"tied", "best"} <= seen
+    style = "getComputedStyle(document.querySelector('#table-main td.{}')).{}"
+    tab.evaluate("zoo.set({columns: zoo.current().columns.map(column => column.key)})")
+    assert "gradient" in tab.evaluate(style.format("tied", "backgroundImage"))
+    assert tab.evaluate(style.format("best", "backgroundImage")) == "none"
+    notes = " ".join(tab.evaluate("words('#table-notes li')"))
+    assert "Filled: the best for sure" in notes
+    assert "Hatched: not told apart from the best" in notes
+
+
+def test_a_verdict_of_the_slide_that_no_test_decides_looks_like_no_sure_one(tab):
+    looks = tab.evaluate(
+        "[...document.querySelectorAll('#slide .chip')].map(c => [c.textContent, c.className])"
+    )
+    assert {"yes", "undecided"} <= {word for word, _ in looks}
+    expected = {"yes": "good", "no": "bad", "undecided": "open"}
+    assert all(look == f"chip {expected.get(word, 'warn')}" for word, look in looks)
+    assert "undecided: not told apart from the threshold" in tab.evaluate("words('#slide-box')")[0]
 
 
 def test_copies_hold_exactly_what_is_shown(tab):
@@ -268,7 +302,6 @@ def test_tests_and_corrections_are_those_of_the_ledger(tab):
     ps = [draw.random() for _ in range(9)]
     assert tab.evaluate(f"zoo.holm({json.dumps(ps)})") == pytest.approx(holm(ps))
     assert tab.evaluate("zoo.tQuantile(3)") == pytest.approx(stats.t.ppf(0.975, 3), rel=1e-9)
-    assert tab.evaluate("zoo.compactLetters(3, (i, j) => i === 0 && j === 2)") == ["a", "ab", "b"]
 
 
 def test_a_gallery_is_shown_in_lines_and_a_way_from_noise_can_be_played(browser, tmp_path):

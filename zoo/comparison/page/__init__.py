@@ -149,7 +149,9 @@ KINDS = {
     "≈": "estimate: an ODE solver at a tolerance, or a stochastic or truncated trace, stands between.",
     "—": "none: the family defines no likelihood, or the metric does not apply; click it for the reason.",
     "a, ab, b": "groups: configurations that share a letter cannot be told apart.",
-    "filled": "nothing is significantly better. One seed has no ranks; a collapsed model is never filled.",
+    "filled": "the best for sure: everything else that is ranked is significantly worse.",
+    "hatched": "not told apart from the best: no test decides between them. One seed has no ranks; a collapsed "
+    "model is marked neither way.",
     "±": "standard deviation over [n] seeds; with one seed the standard error of the evaluation.",
 }
 

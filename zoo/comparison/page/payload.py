@@ -104,6 +104,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "odd": [int(cell.odd) for cell in column.cells],
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
+        "sure": [int(cell.sure) for cell in column.cells],
         "why": [strings.place(cell.note) for cell in column.cells],
         "seeds": column.values,
         "captions": sorted({cell.caption for cell in column.cells if cell.caption}),

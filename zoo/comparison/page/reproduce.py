@@ -12,6 +12,7 @@ from zoo.config.identity import Identity, differing
 from zoo.errors import ZooError
 
 SHOWN = 4  # differences that a sentence names
+DIGITS = 12  # of a hash
 
 
 def departure(run: Run) -> str:
@@ -29,26 +30,31 @@ def departure(run: Run) -> str:
         return f"This zoo refuses the command ({identity}){_at(source.git_commit)}."
     if identity.config_hash == source.config_hash:
         return ""
-    return f"{_changes(source.config, identity.config)}{_at(source.git_commit)}."
-
-
-def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    words = [_change(word, then, now) for word in differing(then, now)]
-    words.sort(key=lambda word: (word.endswith("unset") or " unset, " in word, word.startswith("evaluation")))
-    if not words:
-        return "Settings are hashed otherwise today, so the command reaches another hash"
-    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
     return (
-        f"Defaults have changed since: the command now makes another run ({'; '.join(words[:SHOWN])}{more})"
+        "Made by an older zoo: this command trains today's configuration, hash "
+        f"{identity.config_hash[:DIGITS]} instead of {source.config_hash[:DIGITS]}"
+        f"{_changes(source.config, identity.config)}{_at(source.git_commit)}."
     )
 
 
+def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Return the settings that have changed, as the rest of a sentence."""
+    words = [_change(word, then, now) for word in differing(then, now)]
+    words.sort(
+        key=lambda word: (word.endswith("unset)") or " unset (" in word, word.startswith("evaluation"))
+    )
+    if not words:
+        return "; the settings are the same, but are hashed otherwise"
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return f"; changed since: {', '.join(words[:SHOWN])}{more}"
+
+
 def _change(word: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """Return a difference with the setting's two values, ``training.warmup 20, now 10``."""
+    """Return a difference with the setting's two values, ``training.warmup 20 (now 10)``."""
     name = word.removeprefix("another ")
     if name == word:
         return word
-    return f"{name} {_value(then, name)}, now {_value(now, name)}"
+    return f"{name} {_value(then, name)} (now {_value(now, name)})"
 
 
 def _value(settings: Mapping[str, Any], name: str) -> str:

@@ -94,7 +94,8 @@ class Card:
         ranked: whether the share of draws on top says anything: there are rivals, a known error and several
             seeds.
         on_front: share of draws in which none of the others is better by every criterion.
-        letters: its groups of ties in the first criterion; empty if it is not ranked.
+        letters: its groups of ties in the only criterion, as the table has them; empty if the table does not
+            rank it (of each model it ranks one configuration), or if there are several criteria.
         why: the reason why it is an answer, as a sentence.
         seeds: number of finished runs.
         lost: the runs that diverged, failed or collapsed, with the interval of their share.

@@ -24,6 +24,7 @@ from zoo.comparison.recommend.numbers import (
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
 from zoo.comparison.recommend.unmeasured import unmeasured
+from zoo.comparison.tables.main import column_letters
 from zoo.kinds import DataKind
 
 LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best
@@ -72,7 +73,8 @@ def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tupl
     likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
     outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
-    letters, tied = _ties(question, admitted)
+    tied = _ties(question, admitted)
+    letters = _letters(question)
     answers = _answers(admitted, outcome, tied)
     for i, one in enumerate(admitted):
         if i not in answers:
@@ -95,14 +97,22 @@ def _answers(admitted: Sequence[Candidate], outcome: Contest, tied: set[str]) ->
     ]
 
 
-def _ties(question: Question, admitted: Sequence[Candidate]) -> tuple[dict[str, str], set[str]]:
-    """Return the letters of the only criterion, and the keys of those tied with the best in it.
+def _letters(question: Question) -> dict[str, str]:
+    """Return the letters that the table has in the column of the only criterion, by configuration.
+
+    A number has the same letters wherever it stands, whatever the constraints.
+    """
+    return column_letters(question.study, question.criteria[0][1]) if len(question.criteria) == 1 else {}
+
+
+def _ties(question: Question, admitted: Sequence[Candidate]) -> set[str]:
+    """Return the keys of the admitted configurations that are tied with the best in the only criterion.
 
     Each model takes part with its configuration of the best mean: every further pair would cost the tests
     power.
     """
     if len(question.criteria) != 1:
-        return {}, set()
+        return set()
     quantity = question.criteria[0][1]
     entrants: dict[str, Candidate] = {}
 
@@ -112,8 +122,7 @@ def _ties(question: Question, admitted: Sequence[Candidate]) -> tuple[dict[str, 
     for one in sorted(admitted, key=mean_loss):
         entrants.setdefault(one.group.model, one)
     rows = [Entry(one.key, one.name, tuple(one.group.values(quantity))) for one in entrants.values()]
-    places = rank(rows, quantity).places
-    return {place.key: place.letters for place in places}, {place.key for place in places if place.best}
+    return {place.key for place in rank(rows, quantity).places if place.best}
 
 
 def _comparison_text(question: Question, one: Candidate, better: Candidate) -> str:

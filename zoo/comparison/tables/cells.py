@@ -47,6 +47,8 @@ class Cell:
         value: the number by which the column is sorted and ranked; None if there is none.
         kind: ranks are made among cells of one kind.
         best: whether none of its kind in the column is significantly better; False without a rival.
+        sure: whether it is the best and every other ranked one of its kind is significantly worse. Counts are
+            known without error, so that several may be the least for sure.
         note: how the number was computed, or why there is none.
         spread: what ± shows.
         error: its kind: ``sd``, standard deviation over seeds, or ``se``, standard error.
@@ -61,6 +63,7 @@ class Cell:
     value: float | None = None
     kind: str = ""
     best: bool = False
+    sure: bool = False
     note: str = ""
     spread: float | None = None
     seeds: int = 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
-from zoo.comparison.quantities import UPDATES
+from zoo.comparison.guards import key_of
+from zoo.comparison.quantities import UPDATES, Quantity
 from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import (
     BRIEF,
@@ -23,6 +24,7 @@ from zoo.comparison.tables.columns import (
     Column,
     MetricColumn,
     filled,
+    metric_column,
     metric_columns,
     usual_conditions,
 )
@@ -79,6 +81,22 @@ def _floor_row(floors: Sequence[tuple[float, float | None] | None]) -> Row:
     """Return the row with the value of each metric for real data in place of samples, and its deviation."""
     cells = [Cell("" if floor is None else number(*floor), floor and floor[0]) for floor in floors]
     return Row("real data (floor)", "", [*cells, Cell("")])
+
+
+def column_letters(study: Study, quantity: Quantity) -> dict[str, str]:
+    """Return the letters of ties in a metric's column of a study's table, by the configuration's key.
+
+    Args:
+        study: the runs.
+        quantity: a metric of the records.
+    """
+    if briefly_trained(study.runs):
+        return {}
+    column = metric_column(quantity.name, quantity.unit, quantity.direction)
+    usual, footnotes = usual_conditions(column, study.runs), Footnotes()
+    cells = [filled(column, group, usual, footnotes) for group in study.ordered]
+    mark_ties(study, column.quantity, study.ordered, cells)
+    return {key_of(group): cell.letters for group, cell in zip(study.ordered, cells, strict=True)}
 
 
 def briefly_trained(runs: Sequence[Run]) -> list[str]:

@@ -45,7 +45,7 @@ def _mark_counts(cells: Sequence[Cell]) -> None:
     """Mark the least counts as best, unless all are equal."""
     values = [cell.value for cell in cells if cell.value is not None]
     for cell in cells:
-        cell.best = cell.value == min(values) < max(values)
+        cell.best = cell.sure = cell.value == min(values) < max(values)
 
 
 def mark_ties_of_runs(places: Mapping[str, tuple[Cell, Group]], quantity: Quantity) -> None:
@@ -63,5 +63,7 @@ def _mark(cells: Mapping[str, Cell], rankings: Sequence[Ranking]) -> None:
     for ranking in rankings:
         ranked = [place for place in ranking.places if place.letters]
         if len(ranked) > 1:
+            alone = sum(place.best for place in ranked) == 1
             for place in ranked:
-                cells[place.key].best, cells[place.key].letters = place.best, place.letters
+                cell = cells[place.key]
+                cell.best, cell.sure, cell.letters = place.best, place.best and alone, place.letters

@@ -1,6 +1,6 @@
 // The lecture's claims as a forest: sentence, verdict, effect with its interval, number of values, evidence.
 
-const VERDICTS = {'supported': 'good', 'not supported': 'bad', 'equivalent': 'warn', 'suggestive': 'warn', 'undecided': 'warn'};
+const VERDICTS = {'supported': 'good', 'not supported': 'bad', 'equivalent': 'warn', 'suggestive': 'warn', 'undecided': 'open'};
 
 const RATIO = 8;  // most that a ratio is drawn away from 1
 

@@ -152,10 +152,10 @@ function contest(rows, criteria, likelihood) {
   return {top, front, beatenBy};
 }
 
-// Return the letters of the only criterion, by row id, and the ids of those tied with the best in it.
+// Return the ids of the rows that are tied with the best in the only criterion.
 function tiesOf(admitted, criteria) {
-  const letters = {}, tied = new Set();
-  if (criteria.length !== 1) return {letters, tied};
+  const tied = new Set();
+  if (criteria.length !== 1) return tied;
   const [, key, {direction, unit}] = criteria[0], entrants = new Map();
   const valuesOf = row => row.study.helper.rows[row.index].values[key], meanLoss = row => loss(mean(valuesOf(row)), direction);
   for (const row of [...admitted].sort((a, b) => meanLoss(a) - meanLoss(b))) if (!entrants.has(row.model)) entrants.set(row.model, row);
@@ -165,9 +165,8 @@ function tiesOf(admitted, criteria) {
   const pairs = [], ps = [];
   for (let i = 0; i < ranked.length; i++) for (let j = i + 1; j < ranked.length; j++) { pairs.push(`${i},${j}`); ps.push(welch(samples[i], samples[j])); }
   const adjusted = holm(ps), different = new Set(pairs.filter((_, k) => adjusted[k] < 0.05));
-  compactLetters(ranked.length, (i, j) => different.has(`${i},${j}`)).forEach((word, i) => { letters[ranked[i].id] = word; });
   if (ranked.length > 1) ranked.forEach((row, j) => { if (!ranked.some((_, i) => i < j && different.has(`${i},${j}`))) tied.add(row.id); });
-  return {letters, tied};
+  return tied;
 }
 
 const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
@@ -213,7 +212,7 @@ function decide(study, asked) {
 // Return the answers among rows that are ranked together, and how sure their order is; the others get their reason.
 function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
   const facts = row => row.study.helper.rows[row.index];
-  const found = contest(admitted, criteria, asked.likelihood !== 'any'), {letters, tied} = tiesOf(admitted, criteria);
+  const found = contest(admitted, criteria, asked.likelihood !== 'any'), tied = tiesOf(admitted, criteria);
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
   const chosen = new Set(answers.map(i => admitted[i].id));
   for (const id of [...tied]) if (!chosen.has(id)) tied.delete(id);
@@ -222,7 +221,8 @@ function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
   const errorKnown = row => criteria.every(([, key]) => facts(row).values[key].length > 1 || facts(row).errors[key] !== undefined);
   const alone = admitted.length === 1;
   const why = (row, top) => (alone ? 'the only one' : top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= LIKELY && row.finished === 1 ? `one seed, which has no rank in ${words}` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `not told apart from the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
-  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: letters[admitted[i].id] || '', errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
+  const column = criteria.length === 1 ? columnOf(rows[0].study, criteria[0][2].name) : null;  // whose letters a card repeats
+  const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: column ? cellOf(column, admitted[i]).letters : '', lettered: Boolean(column && column.letters.some(Boolean)), errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
     tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
   return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size)};
 }

@@ -1,6 +1,6 @@
 // The measured slide, and the form of the decision helper with its cards.
 
-const VERDICT_CHIPS = {'yes': 'good', 'no': 'bad', 'bound': 'warn', 'estimate': 'warn', 'solver': 'warn', 'undecided': 'warn', 'not measured': 'quiet'};
+const VERDICT_CHIPS = {'yes': 'good', 'no': 'bad', 'bound': 'warn', 'estimate': 'warn', 'solver': 'warn', 'undecided': 'open', 'not measured': 'quiet'};
 const QUESTIONS = ['parallel', 'sharp', 'stable', 'density'];
 
 function drawSlide() {
@@ -19,6 +19,7 @@ function drawSlide() {
   fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
     el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'family'), QUESTIONS.map(question => el('th', {scope: 'col'}, `${question}?`)))),
     el('tbody', {}, shown.rows.map(row => el('tr', {}, el('th', {scope: 'row'}, row.family, el('span', {class: 'dim'}, ` (${row.model})`)), QUESTIONS.map(question => cellNode(row, question))))))),
+  el('p', {class: 'dim small-text'}, el('span', {class: 'chip good'}, 'yes'), ' and ', el('span', {class: 'chip bad'}, 'no'), ' are sure: the whole 95 % interval, a count or the kind decides. ', el('span', {class: 'chip warn'}, 'bound'), ', estimate and solver are neither. ', el('span', {class: 'chip open'}, 'undecided'), ': not told apart from the threshold.'),
   el('p', {class: 'dim small-text'}, `Of ${shown.about}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
 }
 
@@ -86,10 +87,11 @@ function cardNode(card, study) {
   el('p', {class: 'small-text'}, card.why, card.ranked ? el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`) : null),
   PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
   el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
-  el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`),
+  el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`,
+    card.lettered && !card.letters ? `; no letter, since the table ranks one configuration a model${standing(study, row.model) === row ? ' with two or more seeds' : ` (${standing(study, row.model).name})`}` : null),
   el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
   DATA.runs.command[run] ? (narrow() ? el('details', {}, el('summary', {class: 'small-text'}, 'command'), copyable(DATA.runs.command[run])) : copyable(DATA.runs.command[run])) : null,
-  text(DATA.runs.departs[run]) ? el('p', {class: 'dim small-text'}, 'By today’s zoo this command makes another run; the name opens what has changed.') : null);
+  text(DATA.runs.departs[run]) ? el('p', {class: 'warnbox small-text'}, `${text(DATA.runs.departs[run]).replace(/\.$/, '').split('; ')[0]}.`) : null);
 }
 
 function drawHelper() {

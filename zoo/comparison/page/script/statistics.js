@@ -57,27 +57,6 @@ function holm(ps) {
   return adjusted;
 }
 
-// Return the letters of items ordered from the best, so that two share one exactly if they are not different.
-function compactLetters(n, different) {
-  let columns = n ? [new Set(Array.from({length: n}, (_, i) => i))] : [];
-  const within = (a, b) => [...a].every(item => b.has(item));
-  for (let i = 0; i < n; i++) {
-    for (let j = i + 1; j < n; j++) {
-      if (!different(i, j)) continue;
-      const broken = columns.filter(column => column.has(i) && column.has(j));
-      columns = columns.filter(column => !(column.has(i) && column.has(j)));
-      const split = broken.flatMap(column => [i, j].map(one => new Set([...column].filter(item => item !== one))));
-      split.sort((a, b) => b.size - a.size);
-      for (const column of split) if (!columns.some(other => within(column, other))) columns.push(column);
-    }
-  }
-  const key = column => [...column].sort((a, b) => a - b);
-  const compare = (a, b) => { const [p, q] = [key(a), key(b)]; for (let i = 0; i < Math.min(p.length, q.length); i++) if (p[i] !== q[i]) return p[i] - q[i]; return p.length - q.length; };
-  columns.sort(compare);
-  const alphabet = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ';
-  return Array.from({length: n}, (_, i) => columns.map((column, place) => (column.has(i) ? alphabet[place] ?? '' : '')).join(''));
-}
-
 // Return a generator of numbers in [0, 1), the same ones for the same seed (Mulberry32).
 function generator(seed) {
   let a = seed >>> 0;

@@ -100,19 +100,19 @@ function differing(rows) {
 const MODEL_SETTING = /^(model|net)\./;
 const SETTINGS_SHOWN = 12;
 
-// Return what the table shows now, for copying: headings, rows of cells {text, letters, delta, best}, among them that of
+// Return what the table shows now, for copying: headings, rows of cells {text, letters, delta}, among them that of
 // real data, and the notes.
 function tableTexts() {
   unranked = new Map();
   const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
   const extra = state.differs ? differing(visible(study)).slice(0, SETTINGS_SHOWN) : [];
-  const plain = words => ({text: words, letters: '', delta: '', best: false});
+  const plain = words => ({text: words, letters: '', delta: ''});
   const headings = ['model', 'family', ...extra.map(text), ...columns.map(column => column.heading + ARROWS[column.direction])];
   const rows = blocks(study).flatMap(block => block.rows.map(row => {
     const own = new Map(study.settings[row.index]);
     const numbers = columns.map(column => {
       const cell = statisticOf(column, row);
-      return {text: cell.text, letters: cell.letters, delta: base ? deltaOf(column, row, base) : '', best: isTied(column, row)};
+      return {text: cell.text, letters: cell.letters, delta: base ? deltaOf(column, row, base) : ''};
     });
     const settings = extra.map(name => plain(own.has(name) ? text(own.get(name)) : 'unset'));
     return {block: block.title, cells: [plain(row.name), plain(row.family), ...settings, ...numbers]};
@@ -124,11 +124,12 @@ function tableTexts() {
   return {title: study.title, headings, rows, notes: [...study.notes, ...tableNotes(columns, visible(study))]};
 }
 
-// Return whether a cell is filled: nothing ranked is significantly better, and no other row on show has a better number
-// without having taken part in the tests.
-function isTied(column, row) {
+// Return how a cell is marked: 'best', filled, if everything else that is ranked is significantly worse; 'tied', hatched, if
+// nothing is significantly better; else ''. Neither where another row on show, that no test has ranked, has a better number.
+function standingOf(column, row) {
   const cell = cellOf(column, row);
-  return cell.tied && !collapsed(row) && !(loss(leastUnranked(column, row.study, cell.kind), column.direction) < loss(cell.value, column.direction));
+  if (!cell.tied || collapsed(row) || loss(leastUnranked(column, row.study, cell.kind), column.direction) < loss(cell.value, column.direction)) return '';
+  return cell.sure ? 'best' : 'tied';
 }
 
 // Return the best value of the visible rows that no test has ranked, of one kind; NaN without any.
@@ -211,11 +212,11 @@ function strip(column, row, range) {
 }
 
 function drawCell(column, row, base, range) {
-  const cell = statisticOf(column, row), tied = isTied(column, row);
+  const cell = statisticOf(column, row), mark = standingOf(column, row);
   const delta = base ? deltaOf(column, row, base) : '';
   const label = `${row.name}, ${column.heading}: ${cell.text || '—'}${cell.letters}`;
-  return el('td', {class: tied ? 'tied' : null, 'data-label': column.heading},
-    el('button', {type: 'button', class: 'cell', tabindex: -1, 'aria-label': tied ? `${label}, not separable from the best` : label,
+  return el('td', {class: mark || null, 'data-label': column.heading},
+    el('button', {type: 'button', class: 'cell', tabindex: -1, 'aria-label': `${label}${{best: ', the best', tied: ', not told apart from the best'}[mark] || ''}`,
       'aria-haspopup': 'dialog', onclick: () => set({open: `${row.id}|${column.key}`})},
     cell.text || '—', cell.letters ? el('sup', {class: 'letters'}, cell.letters) : null,
     cell.odd ? el('span', {class: 'odd', title: 'measured otherwise than the rest of its column'}, ' ⚠') : null),
@@ -311,12 +312,12 @@ function boundNote(block, column, all) {
 function tableNotes(columns, rows) {
   const notes = [], cells = columns.flatMap(column => rows.slice(0, rowsDrawn).map(row => cellOf(column, row)));
   if (cells.some(cell => cell.letters)) {
-    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: nothing is significantly better, and no unranked row on show has a better number.');
+    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: the best for sure, every other one is significantly worse (counts: none is smaller). Hatched: not told apart from the best. Neither where an unranked row on show has a better number.');
   }
   const single = rows.length && rows.every(row => row.runs.length === 1);
   notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation.');
   notes.push(...new Set(columns.flatMap(column => column.captions)));
-  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best, hardly any kinds of samples, or seeds of a broken likelihood (the drawer says which); never filled, however fast.`);
+  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best, hardly any kinds of samples, or seeds of a broken likelihood (the drawer says which); never marked as the best, however fast.`);
   if (cells.some(cell => cell.kind === 'exact†')) notes.push('† exact for the dequantised density: on average over its noise, an upper bound on the integers’ value.');
   if (cells.some(cell => cell.odd)) notes.push('⚠ measured otherwise than the rest of its column, so not ranked; click it for the conditions.');
   return notes;
