@@ -34,8 +34,8 @@ def test_a_changed_default_is_named_with_both_values_and_the_commit(run: Run) ->
     sentence = departure(old)
     today = run.record.provenance.config_hash[:12]
     assert sentence.startswith(
-        f"Made by an older zoo: this command trains today's configuration, hash {today} instead of of another "
-        "t; changed since: training.weight_decay 0.25 (now 0"
+        f"Made by an older zoo: this command trains today's configuration, hash {today} instead of of another"
+        " t; changed since: training.weight_decay 0.25 (now 0"
     )
     assert sentence.endswith("; check out commit 0123456789ab for this one.")
 
