@@ -113,9 +113,10 @@ def fit(module):
     return module
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("name", RULES)
-def test_an_update_on_a_gpu_waits_for_no_value(name, as_on_a_gpu):
-    waits = fit(counted(name)).waits
+def test_an_update_on_a_gpu_waits_for_no_value(name, optimizer, as_on_a_gpu):
+    waits = fit(counted(name, optimizer=optimizer)).waits
     assert waits[1:] == (0,) * 7, waits  # the first reads how many averages there were
 
 
