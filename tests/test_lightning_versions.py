@@ -51,6 +51,7 @@ def is_run(command):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("end", [1, 0], ids=["lowest", "highest"])
 def test_training_passes_its_tests_at_both_ends(end, tmp_path):
     requirement = accepted()[end]
