@@ -10,7 +10,7 @@ from zoo.errors import ZooError
 from zoo.evaluation import protocol
 from zoo.models.core import model
 from zoo.models.core.precision import full_float32
-from zoo.models.maf import MAF
+from zoo.models.networks.made import MADE
 from zoo.record import RECORD
 from zoo.running.fit import PRECISIONS, check_precision
 from zoo.running.run import run
@@ -59,13 +59,15 @@ def test_one_setting_decides_for_matrices_and_convolutions_in_training_alone(
     before = flags()
     for module in (model, protocol):  # as on a GPU: the flags can be set and read without one
         monkeypatch.setattr(module, "full_float32", lambda device: full_float32(torch.device("cuda")))
-    of_flow = MAF._log_prob
+    forward = MADE.forward
 
-    def log_prob(self, *arguments, **more):
+    def noting(self, *arguments, **more):
         seen["training" if self.training else "evaluation"].add(flags())
-        return of_flow(self, *arguments, **more)
+        return forward(self, *arguments, **more)
 
-    monkeypatch.setattr(MAF, "_log_prob", log_prob)
-    run(compose_run([*TINY.split(), f"trainer.float32_matmul={precision}"]), tmp_path)
+    monkeypatch.setattr(MADE, "forward", noting)
+    # without batch normalisation, whose statistics are collected in evaluation mode as a part of training
+    settings = ["model.batch_norm=false", f"trainer.float32_matmul={precision}"]
+    run(compose_run([*TINY.split(), *settings]), tmp_path)
     assert seen == {"training": {(precision, tf32, tf32)}, "evaluation": {("highest", False, False)}}
     assert flags() == before

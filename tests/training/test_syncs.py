@@ -31,9 +31,15 @@ aten = torch.ops.aten
 # Operations whose result the host waits for: item(), bool() and the like; shapes that depend on values.
 WAITING = {
     aten._local_scalar_dense.default, aten.is_nonzero.default, aten.equal.default, aten.nonzero.default,
-    aten.masked_select.default, aten._unique2.default, aten.index.Tensor,
+    aten.masked_select.default, aten.index.Tensor,
 }  # fmt: skip
-READING = {Tensor.tolist, Tensor.numpy, Tensor.cpu}  # no operations on a CPU
+READING = {
+    Tensor.tolist,
+    Tensor.numpy,
+    Tensor.cpu,
+    Tensor.unique,
+    torch.unique,
+}  # no such operations on a CPU
 
 
 class Waits(TorchDispatchMode):
@@ -61,12 +67,14 @@ class Waits(TorchDispatchMode):
 class Reading(TorchFunctionMode):
     """Adds to a count the tensors that the host reads as a whole."""
 
+    counts = True
+
     def __init__(self, waits):
         super().__init__()
         self.waits = waits
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.waits.count += func in READING
+        self.waits.count += self.counts and func in READING
         return func(*args, **(kwargs or {}))
 
 
@@ -75,13 +83,14 @@ def as_on_a_gpu(monkeypatch):
     """Take the paths of a GPU on the CPU: a fused optimiser, and values that are read late."""
     monkeypatch.setattr(optimizers, "FUSED_ON", {"cpu"})
     monkeypatch.setattr(reports, "LATE", {"cpu"})
-    monkeypatch.setattr(reports, "_to_host", arriving_meanwhile)
+    monkeypatch.setattr(reports, "to_host", arriving_meanwhile)
 
 
 def arriving_meanwhile(values):
     """Return a function that returns the values, as a copy to pinned memory does that nobody waits for."""
-    with torch._C.DisableTorchFunction():
-        host = values.tolist()
+    Reading.counts = False
+    host = values.tolist()
+    Reading.counts = True
     return lambda: host
 
 

@@ -56,7 +56,7 @@ class Report:
             values = torch.cat([values.double(), values.new_full((1,), float(signalled)).double()])
             distributed.all_reduce(values)
             values = values / world_size()
-        self._host = _to_host(values)
+        self._host = to_host(values)
 
     def read(self) -> Values:
         """Return the values, as soon as the device has computed them and they are on the host."""
@@ -69,7 +69,7 @@ class Report:
         )
 
 
-def _to_host(values: Tensor) -> Callable[[], list[float]]:
+def to_host(values: Tensor) -> Callable[[], list[float]]:
     """Start copying a vector to the host; return a function that waits for the copy and returns the values.
 
     On a CPU nothing is copied, and the function only reads the vector.

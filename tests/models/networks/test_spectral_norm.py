@@ -10,6 +10,8 @@ import torch
 from lipschitz_tools import COEFFICIENT, SHAPES, jacobians, network, points
 from recipe_tools import recipe_model
 from torch import nn
+from torch.nn import functional as F
+from torch.nn.grad import conv2d_input
 
 import zoo
 from zoo.models.networks.lipschitz import LipschitzNetwork, Spectral, SpectralNorm, iterate_together
@@ -163,15 +165,26 @@ def test_training_makes_the_set_number_of_power_iterations_and_at_first_ten():
 
 
 def one_at_a_time(layer):
-    """Iterate a layer to its tolerance, with a look at every vector; return it, its margin and the looks."""
-    right = layer.right.clone()
+    """Iterate a convolution to its tolerance, with a look at every vector.
+
+    Returns the vector, its bound on the norm, and the number of looks.
+    """
+    right, weight, padding = layer.right.clone(), layer.layer.weight, layer.layer.padding
     for step in range(1000):
-        following, back, square = layer._power(right)
+        image = F.conv2d(right, weight, padding=padding)
+        back = conv2d_input((1, *layer.shape), weight, image, padding=padding)
+        square = image.square().sum()
         residual = (back - square * right).norm()
         if step >= 5 and residual <= layer.train_tolerance * square:
-            return right, (1 + residual / square).sqrt(), step - 4
-        right = following
+            return right, (square + residual).sqrt(), step - 4
+        right = back / back.norm()
     raise AssertionError("no convergence")
+
+
+def disturb(network):
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.layer.weight += 0.1 * torch.randn_like(layer.layer.weight)
 
 
 def test_layers_that_iterate_together_find_the_vectors_that_each_finds_alone():
@@ -180,16 +193,25 @@ def test_layers_that_iterate_together_find_the_vectors_that_each_finds_alone():
     iterate_together(g)
     looks = set()
     for _ in range(4):
+        disturb(g)
         with torch.no_grad():
-            for layer in g.layers:
-                layer.layer.weight += 0.1 * torch.randn_like(layer.layer.weight)
             expected = [one_at_a_time(layer) for layer in g.layers]
         g.layers[0](points(1, (2, 4, 4)))
-        for layer, (right, margin, count) in zip(g.layers, expected, strict=True):
+        for layer, (right, bound, count) in zip(g.layers, expected, strict=True):
             assert torch.equal(layer.right, right)
-            assert torch.equal(layer._margin, margin)
-            assert layer._checks == count
+            normalised = layer.layer.weight * (COEFFICIENT / bound.clamp(min=COEFFICIENT))
+            torch.testing.assert_close(layer.weight(), normalised, rtol=1e-12, atol=0)
             looks.add(count)
     assert len(looks) > 3, "layers converge after different numbers of iterations"
-    twin = copy.deepcopy(g)
-    assert all(layer in set(twin.layers) for layer in twin.layers[0]._group), "a copy iterates its own layers"
+
+
+def test_the_layers_of_a_copy_iterate_together_and_leave_the_others():
+    g = LipschitzNetwork((2, 4, 4), (8, 8), Spectral(train_tolerance=1e-3)).double().train()
+    iterate_together(g)
+    g(points(1, (2, 4, 4)))
+    before, twin = [layer.right.clone() for layer in g.layers], copy.deepcopy(g)
+    disturb(twin)
+    twin.layers[0](points(1, (2, 4, 4)))
+    for old, mine, its in zip(before, g.layers, twin.layers, strict=True):
+        assert torch.equal(mine.right, old)
+        assert not torch.equal(its.right, old)
