@@ -50,6 +50,25 @@ def violations(tab):
     )
 
 
+def test_the_bar_is_one_line_and_cuts_no_text_at_a_desk(tab):
+    tab.evaluate("zoo.set({pins: zoo.rowsOf(zoo.current()).slice(0, 2).map(row => row.id), sort: 'latency'})")
+    buttons = tab.evaluate("words('#filter-pins button')")
+    assert buttons == ["2 pinned: unpin", "reset", "copy link"]
+    boxes = "[...document.querySelectorAll('#filter-all > *')].map(node => node.getBoundingClientRect())"
+    centres = tab.evaluate(f"{boxes}.map(box => (box.top + box.bottom) / 2)")
+    assert max(centres) - min(centres) < 8, "nothing wraps into a second line"
+    free = tab.evaluate("""[...document.querySelectorAll('#filter select, #search')].map(node => {
+      const style = getComputedStyle(node), pen = document.createElement('canvas').getContext('2d');
+      pen.font = `${style.fontSize} ${style.fontFamily}`;
+      const words = node.tagName === 'SELECT' ? node.selectedOptions[0].textContent : node.placeholder;
+      const arrow = node.tagName === 'SELECT' ? 16 : 0;
+      return node.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrow
+        - pen.measureText(words).width;
+    })""")
+    assert len(free) == 3
+    assert min(free) > -1, "the choice and the placeholder are read in full"
+
+
 def rows(tab):
     return tab.evaluate("lines().map(line => line.dataset.row)")
 
