@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
@@ -14,9 +15,11 @@ from PIL import Image
 
 from zoo.cli import main
 from zoo.comparison.collect import Run, collect
-from zoo.comparison.figures.paper import DOTS, KINDS, WIDTHS, make
+from zoo.comparison.figures.paper import DOTS, KINDS, WIDTHS, claims, make
+from zoo.comparison.figures.paper.densities import draw as densities_figure
 from zoo.comparison.figures.paper.pareto import front_of, points
 from zoo.comparison.figures.paper.samples import strip
+from zoo.comparison.figures.paper.slide import draw as slide_figure
 from zoo.comparison.studies import studies
 from zoo.comparison.tuning import Trial, efforts, expected_best, jackknife_error, weights
 from zoo.errors import ZooError
@@ -74,6 +77,52 @@ def test_the_slide_names_its_data_and_its_seeds(runs: list[Run], tmp_path: Path)
     assert "digits, n = 3 seeds a model" in words_of(make("slide", runs, tmp_path / "a.svg", "column"))
     fewer = [run for run in runs if run.record.model != "vae" or run.record.seed < 2]
     assert "digits, n = 2 to 3 seeds a model" in words_of(make("slide", fewer, tmp_path / "b.svg", "column"))
+
+
+def test_one_far_value_of_the_slide_is_an_arrow_with_its_number(runs: list[Run], monkeypatch) -> None:
+    def of(run: Run) -> Run:
+        if run.record.model != "vae" or run.record.data != "digits":
+            return run
+        metrics = run.record.metrics | {"sharpness": Metric(37.0 + run.record.seed, "1", direction="one")}
+        return dataclasses.replace(run, record=dataclasses.replace(run.record, metrics=metrics))
+
+    (panel,) = (
+        axis
+        for axis in slide_figure(studies(list(map(of, runs))), 6.75).axes
+        if axis.get_title("left") == "sharp?"
+    )
+    assert panel.get_xlim()[1] < 3, "the rest is not flattened"
+    assert "38" in {text.get_text() for text in panel.texts}
+    assert {line.get_marker() for line in panel.lines} >= {">", "o"}
+
+
+def test_the_numbers_on_densities_stand_on_dark(runs: list[Run]) -> None:
+    texts = [text for axis in densities_figure(studies(runs), 6.75).axes for text in axis.texts]
+    assert texts
+    for text in texts:
+        patch = text.get_bbox_patch()
+        assert max(patch.get_facecolor()[:3]) == 0
+        assert patch.get_alpha() >= 0.6
+
+
+@pytest.mark.parametrize("width", [WIDTHS["column"]])
+def test_no_label_of_the_claims_is_cut_or_runs_into_the_drawing(runs: list[Run], width, monkeypatch) -> None:
+    label = "fd_inf/digits-cnn: a critic that was trained with augmented real examples / one without them"
+    monkeypatch.setattr(claims, "label_of", lambda part: label)
+    figure = claims.draw(studies(runs), width)
+    (axis,) = figure.axes
+    figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    edge = axis.get_window_extent(renderer).x0
+    lines = [text for text in axis.texts if text.get_fontweight() != "bold"]
+    assert lines
+    assert " ".join(text.get_text() for text in lines).count(label) >= 1, "in full"
+    assert all(text.get_window_extent(renderer).x1 <= edge for text in lines)
+    heads = [text.get_window_extent(renderer) for text in axis.texts if text.get_fontweight() == "bold"]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in heads)
+    levels = [(min(y), max(y)) for line in axis.lines for x, y in [line.get_data()] if tuple(x) == (1, 1)]
+    rows = [text.get_position()[1] for text in axis.texts if text.get_fontweight() == "bold"]
+    assert not any(low < row < high for low, high in levels for row in rows), "no rule behind a sentence"
 
 
 def test_a_front_has_the_points_that_none_is_better_than(runs: list[Run]) -> None:

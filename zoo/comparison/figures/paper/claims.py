@@ -15,6 +15,10 @@ from zoo.comparison.studies import Study
 
 LOOKS = {SUPPORTED: ("o", "#0072B2", True), REFUTED: ("o", "#D55E00", False)}
 LINE, BELOW = 0.135, 0.42  # inches: of a row, and of the axis below
+LETTERS = {
+    True: 28,
+    False: 64,
+}  # of a line of a label, in a column and on a page: as many as fit beside the axis
 CLEAR = {"facecolor": "white", "pad": 0.3, "linewidth": 0}
 OTHER = ("D", "#9a9a9a", True)
 
@@ -42,14 +46,15 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         )
         for decision, _ in rows
     }
-    lines = len(rows) + sum(map(len, heads.values()))
+    labels = [textwrap.wrap(label_of(part), LETTERS[narrow]) for _, part in rows]
+    lines = sum(map(len, labels)) + sum(map(len, heads.values()))
     height = LINE * lines + space
     figure = canvas(width, height, layout=None)
     figure.subplots_adjust(left=0.47, right=0.97, top=1 - 0.02 / height, bottom=space / height)
     axis = figure.subplots()
     where = ("figure fraction", "data")
     place, seen = 0, set()
-    for decision, part in rows:
+    for (decision, part), label in zip(rows, labels, strict=True):
         head = (decision.claim.key, decision.data)
         for line in [] if head in seen else heads[head]:
             text = plain_text(line)
@@ -58,12 +63,16 @@ def draw(studies: Sequence[Study], width: float) -> Any:
             )
             place += 1
         seen.add(head)
-        text = textwrap.shorten(label_of(part), 36 if narrow else 68, placeholder=" …")
-        axis.annotate(plain_text(text), (0.03, place), xycoords=where, fontsize=6.3, va="center", color=GREY)
-        axis.axhline(place, color="#e6e6e6", linewidth=0.5, zorder=0)
-        _row(axis, place, part)
-        place += 1
-    axis.axvline(1, color=RULE, linewidth=0.8, linestyle=(0, (3, 2)), zorder=0)
+        for at, line in enumerate(label):
+            text = plain_text(line)
+            spot = (0.03, place + at)
+            axis.annotate(text, spot, xycoords=where, fontsize=6.3, va="center", color=GREY)
+        middle = place + (len(label) - 1) / 2
+        axis.axhline(middle, color="#e6e6e6", linewidth=0.5, zorder=0)
+        ends = (place - 0.5, place + len(label) - 0.5)  # not behind the sentences
+        axis.plot((1, 1), ends, color=RULE, linewidth=0.8, linestyle=(0, (3, 2)), zorder=0)
+        _row(axis, middle, part)
+        place += len(label)
     axis.set(xscale="log", ylim=(place - 0.4, -0.7), yticks=[])
     plain_ticks(axis, "x")
     axis.spines["left"].set_visible(False)

@@ -16,6 +16,7 @@ from zoo.comparison.tables.cells import KIND_MARKS, number
 from zoo.record import DENSITY
 
 LARGEST = 1.3  # inches of the side of a picture
+DARK = {"facecolor": "black", "alpha": 0.7, "pad": 0.6, "linewidth": 0}  # below a number on bright colours
 Row = tuple[str, np.ndarray, dict[str, tuple[Run, np.ndarray]]]  # data, histogram, density by model
 
 
@@ -55,7 +56,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
                 told = KIND_MARKS.get(run.record.metrics["kl"].kind, "") + number(divergence)
                 axis.text(
                     0.97, 0.03, told, transform=axis.transAxes, ha="right", va="bottom",
-                    color="white", fontsize=5.5,
+                    color="white", fontsize=5.5, bbox=DARK,
                 )  # fmt: skip
     heads = grid[:, 0] if across else grid[0]
     for axis, name, family in zip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ AXES: dict[Question, str] = {
     "stable": "factor between seeds",
     "density": "bits/dim",
 }
+REACH: dict[Question, tuple[float, float]] = {"sharp": (0.4, 2.5), "stable": (1.0, 4.0)}  # of a panel
 # verdict: filled, colour, marker. Filled is yes, hollow is no, grey is everything between.
 LOOKS = {
     "yes": (True, "#0072B2", "o"),
@@ -65,10 +67,15 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
             continue
         if question == "parallel":
             scale = float(cell.short.rpartition("/")[2].replace(",", ""))
-        value, ends = cell.value / scale, (cell.low, cell.high)
+        value = cell.value / scale
         filled, shade, shape = LOOKS[cell.verdict]
-        if ends[0] is not None and ends[1] is not None:
+        least, most = REACH.get(question, (-math.inf, math.inf))
+        if cell.low is not None and cell.high is not None:
+            ends = [min(max(end, least), most) for end in (cell.low, cell.high)]
             axis.plot(ends, (place, place), color=shade, linewidth=1.2, solid_capstyle="butt", zorder=2)
+        if not least <= value <= most:
+            _beyond(axis, place, value, most if value > most else least, shade)
+            continue
         axis.plot(
             value, place, shape, color=shade, markerfacecolor=shade if filled else "white", markersize=4.5,
             markeredgewidth=1.1, zorder=3,
@@ -85,6 +92,17 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
         axis.axvspan(1, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
         axis.set_xlim(left=0.98)
     axis.margins(x=0.08)
+
+
+def _beyond(axis: Any, place: float, value: float, edge: float, shade: str) -> None:
+    """Draw an arrow at the edge of a panel for a value beyond it, with the value."""
+    right = value > edge
+    axis.plot(edge, place, ">" if right else "<", color=shade, markersize=4.5, zorder=3)
+    axis.annotate(
+        f"{value:.3g}", (edge, place), xytext=(-5 if right else 5, 0), textcoords="offset points",
+        va="center", ha="right" if right else "left", fontsize=6.5, color=shade, zorder=4,
+        bbox={"facecolor": "white", "pad": 0.4, "linewidth": 0},
+    )  # fmt: skip
 
 
 def _plain_ticks(axis: Any, candidates: Sequence[float]) -> None:
