@@ -439,7 +439,7 @@ def matching(batch: int, dim: int = 43, width: int = 128) -> dict[str, Make]:
 def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
     """A dense VAE of binary images: one hidden layer each way (pythae's default networks).
 
-    zoo's samples are drawn pixels, pythae's are their probabilities.
+    A sample is drawn pixels on both sides; pythae gives their probabilities, from which the peer draws.
     """
     x = (torch.rand(batch, 1, 28, 28) > 0.5).float()
 
@@ -451,7 +451,7 @@ def vae(batch: int, latent: int = 16, hidden: int = 512) -> dict[str, Make]:
 
         def sample() -> None:
             with torch.no_grad():
-                model.decoder(torch.randn(batch, latent))["reconstruction"]
+                torch.bernoulli(model.decoder(torch.randn(batch, latent))["reconstruction"])
 
         return {"train": Job(training(model, lambda: model({"data": x})["loss"])), "sample": Job(sample)}
 
