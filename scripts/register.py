@@ -3,12 +3,15 @@
 Run it after a rule was changed on purpose. A rule whose hash has changed gets the present date, so that
 earlier results count as exploratory. Describe the change by hand, under ``changes``.
 
-    python scripts/register.py --same-rules    # code was rewritten, but no rule changed: the dates stay
+    python scripts/register.py --same-rules "WHAT CHANGED IN THE CODE"    # but no rule: the dates stay
+
+The sentence is kept with the date under ``rewrites``: whoever doubts that no rule changed knows what to read.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from datetime import UTC, datetime
 
@@ -19,9 +22,19 @@ from zoo.comparison.claims.sentences import all_claims
 def main() -> None:
     """Set the date of every registered claim whose rule has changed, then the hashes of all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--same-rules", action="store_true", help="keep the dates: no rule was changed")
-    same_rules = parser.parse_args().same_rules
+    parser.add_argument(
+        "--same-rules", metavar="WHAT", help="keep the dates: no rule was changed, but this in the code"
+    )
+    parser.add_argument("--effect", default="none", help="of that change on what the ledger shows (none)")
+    options = parser.parse_args()
+    same_rules = options.same_rules is not None
     text, now = FILE.read_text("utf-8"), datetime.now(UTC).isoformat(timespec="seconds")
+    if same_rules:
+        told = "".join(
+            f"    {key}: {json.dumps(value, ensure_ascii=False)}\n"
+            for key, value in (("what", options.same_rules), ("effect", options.effect))
+        )
+        text = text.replace("claims:\n", f'  - date: "{now[:16]}Z"\n{told}claims:\n', 1)
     for claim in all_claims():
         entry = re.search(rf"^  {re.escape(claim.key)}:\n(?:    .*\n)*", text, re.MULTILINE)
         if entry is None:

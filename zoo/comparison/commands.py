@@ -134,8 +134,9 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     Args:
         paths: directories that hold runs, at any depth.
         out: the directory of ``claims.html``, ``claims.md``, ``verdicts.md`` (the table of verdicts alone),
-            ``rules.md`` and ``changes.md`` (the registered rules, and what was changed in them after data),
-            ``claims.csv`` and ``claims/*.svg``; None: no file is written.
+            ``rules.md``, ``changes.md`` and ``rewrites.md`` (the registered rules, what was changed in them
+            after data, and when unchanged ones were hashed anew), ``claims.csv`` and ``claims/*.svg``; None:
+            no file is written.
         console: where to print.
 
     Returns:
@@ -162,6 +163,7 @@ def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None =
     write_atomic(out / "verdicts.md", ledger.verdicts(decisions))
     write_atomic(out / "rules.md", ledger.registered_rules(all_claims()))
     write_atomic(out / "changes.md", ledger.changes(all_claims()))
+    write_atomic(out / "rewrites.md", ledger.rewrites())
     write_atomic(out / "claims.csv", ledger.csv_text(decisions))
     body = ledger.section(decisions, page.pictures(drawn))
     write_atomic(out / "claims.html", templates.shell("The lecture's claims", body))

@@ -191,6 +191,30 @@ def least_rank_p(n: int, m: int) -> float:
     return min(1.0, 2 / math.comb(n + m, n))
 
 
+def signed_rank_test(a: Sequence[float], b: Sequence[float]) -> Outcome:
+    """Return the exact signed-rank test (Wilcoxon) of pairs, whose least p is :func:`least_signed_rank_p`.
+
+    The estimate is the median difference; there is no interval. Pairs without a difference are left out.
+    """
+    from scipy import stats
+
+    changes = [one - other for one, other in zip(a, b, strict=True) if one != other]
+    if not changes:
+        return Outcome(0.0, math.nan, math.nan, 1.0)
+    method = "exact" if len({abs(change) for change in changes}) == len(changes) else "approx"
+    p = float(stats.wilcoxon(changes, method=method).pvalue)
+    return Outcome(statistics.median(changes), math.nan, math.nan, p)
+
+
+def least_signed_rank_p(n: int) -> float:
+    """Return the smallest p that :func:`signed_rank_test` can give for this many pairs.
+
+    >>> least_signed_rank_p(5)
+    0.0625
+    """
+    return min(1.0, 2 / 2**n)
+
+
 def spread_ratio(a: Sequence[float], b: Sequence[float]) -> Outcome:
     """Return the ratio of two standard deviations with the interval and the p of the F-test of variances.
 

@@ -11,7 +11,7 @@ from simulated_runs import around, gan, judged, simulate, verdict
 from simulated_studies import coupling, density_and_speed, masks, matched, ranked, restricted, widths
 
 from zoo.comparison.claims.measure import of_examples
-from zoo.comparison.claims.render import measured_text
+from zoo.comparison.claims.render import measured_text, standing
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import BITS_PER_DIM, NLL
@@ -75,6 +75,16 @@ def test_latencies_are_written_in_milliseconds():
         r"Latency of one sample: nsf_autoregressive 2\d\.\d ± \S+ ms, nsf_coupling [12]\.\d+ ± ",
         latency.sentence,
     )
+
+
+def test_latencies_that_runs_measured_themselves_are_marked_beside_the_verdict():
+    runs = masks(1.5, 0.02)
+    assert "not re-timed" in standing(judged("coupling-autoregressive", runs))
+    for run in runs:
+        run.record.sampling.session = "one"
+    decision = judged("coupling-autoregressive", runs)
+    assert decision.verdict == SUPPORTED
+    assert "not re-timed" not in standing(decision)
 
 
 def test_latencies_of_two_devices_are_not_compared():

@@ -96,14 +96,20 @@ def test_the_same_rules_in_other_words_keep_their_dates(file, monkeypatch, tmp_p
     rewritten.write_text(source.read_text("utf-8") + "\nSAME = True\n", "utf-8")
     modules = tuple(rewritten if one == source else one for one in registry.DECIDING)
     monkeypatch.setattr(registry, "DECIDING", modules)
-    run(monkeypatch, "--same-rules")
+    told = yaml.safe_load(file.read_text("utf-8"))["rewrites"]
+    run(monkeypatch, "--same-rules", 'A constant "SAME" was added.', "--effect", "none: nobody reads it")
     after = entries(file)
+    (*earlier, last) = yaml.safe_load(file.read_text("utf-8"))["rewrites"]
+    assert earlier == told, "the history stays"
+    assert (last["what"], last["effect"]) == ('A constant "SAME" was added.', "none: nobody reads it")
     assert changed(before, after, "hash") == before.keys()
     assert changed(before, after, "date") == set()
     assert all_are_registered()
     forget()
     run(monkeypatch)
     assert entries(file) == after, "what is registered is not dated anew"
+    with pytest.raises(SystemExit):  # without a word on what changed
+        run(monkeypatch, "--same-rules")
 
 
 def test_the_history_of_a_rule_and_its_caution_change_no_hash(file, monkeypatch):

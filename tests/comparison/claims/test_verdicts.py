@@ -169,7 +169,39 @@ def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
     assert measured.robustness == 0.5
     assert measured.hollow
     assert render.badge(measured).startswith("○")
-    assert render.badge(decision(part(SUPPORTED, 0.01))).startswith("●")
+    kept = Variant("ranks", low, "lower")
+    assert render.badge(decision(part(SUPPORTED, 0.01, variants=lambda: [kept]))).startswith("●")
+    assert render.badge(decision(part(SUPPORTED, 0.01))).startswith("◌"), "no other test was made"
+    assert render.badge(decision(part(SUPPORTED, by_construction=True))) == SUPPORTED, "nothing was tested"
+
+
+def test_a_part_that_was_not_tested_counts_as_one_in_the_correction_and_shows_no_p():
+    """Quality that was not matched says nothing: a p for it would be made up."""
+
+    def claim(index, p):
+        return Claim(
+            f"k{index}", "A.", index, "all runs", lambda runs: [part(UNDECIDED if p != p else SUPPORTED, p)]
+        )
+
+    tested, untested = decide([], [claim(0, 0.03), claim(1, math.nan)])
+    assert tested.adjusted == pytest.approx(0.06)
+    assert (untested.p, untested.adjusted) == (1.0, 1.0)
+    assert "p = 1" not in render.evidence_text(untested)
+    row = render.verdicts([untested]).splitlines()[-1]
+    assert row == "| A. | all data | **undecided** | exploratory |  |  |  |  |  | 5 and 5 |"
+
+
+def test_the_effect_shown_is_the_one_that_the_verdicts_p_is_of():
+    def effect(p, estimate, verdict=SUPPORTED):
+        return part(
+            verdict, p, unit="bits/dim", outcome=Outcome(estimate, estimate - 1, estimate + 1, p, 0.5, 8.0)
+        )
+
+    supported = decision(effect(0.001, 5.0), effect(0.04, 2.0))
+    assert render.effect_text(supported) == "2 [1, 3] bits/dim (least sure of 2)"
+    refuted = decision(effect(0.2, 5.0, UNDECIDED), effect(0.001, 2.0, REFUTED), effect(0.01, 3.0, REFUTED))
+    assert render.effect_text(refuted) == "2 [1, 3] bits/dim (surest of 3)"
+    assert render.effect_text(decision(effect(0.01, 7.0))) == "7 [6, 8] bits/dim"
 
 
 def test_the_variants_of_a_distance_hold_other_measures():
@@ -209,14 +241,15 @@ def test_the_variants_of_a_paired_test_are_paired():
     found: dict[str, list[Outcome]] = {}
     for variant in variants(a, b, "lower", (0.0, 0.0), paired=True, alternatives=[other]):
         found.setdefault(variant.name, []).append(variant.outcome)
-    assert found.keys() == {"raw values", "a seed left out", "unpaired", "ranks", "kid/x"}
+    assert found.keys() == {"raw values", "a seed left out", "unpaired", "kid/x"}, "ranks cannot decide"
     assert found["raw values"] == [tests.paired(*sides)]
     assert found["a seed left out"] == [
         tests.ratio(tests.paired, *([side[seed] for seed in SEEDS if seed != out] for side in sides))
         for out in SEEDS
     ]
     assert found["unpaired"] == [tests.ratio(tests.welch, *sides)]
-    assert found["kid/x"] == [tests.paired([0.2, 0.4, 0.8], [0.3, 0.5, 0.9])], "the seeds that both have"
+    both = [0.2, 0.4, 0.8], [0.3, 0.5, 0.9]
+    assert found["kid/x"] == [tests.ratio(tests.paired, *both)], "the seeds that both have"
     assert all(outcome.significant for outcome in found["a seed left out"])
     assert not found["unpaired"][0].significant
 
@@ -229,6 +262,79 @@ def test_the_variants_of_a_test_of_two_groups_leave_out_a_seed_a_side():
     assert left_out[0] == tests.ratio(tests.welch, [2.0, 3.0], [9.0, 7.0])
     assert ("pairs by seed", tests.ratio(tests.paired, [1.0, 2.0, 3.0], [5.0, 9.0, 7.0])) in found
     assert "unpaired" not in dict(found)
+
+
+def test_other_measures_are_tested_on_the_scale_of_the_deciding_test():
+    a, b = by_seed([1.0, 1.1, 1.2, 0.9, 1.0]), by_seed([3.0, 9.0, 2.5, 2.8, 3.1])
+    below_zero = by_seed([-0.1, 0.2, 0.1, 0.3, 0.2])
+    others = [Alternative("kid/x", a, b, "lower"), Alternative("kid/y", below_zero, b, "lower")]
+    found = {one.name: one.outcome for one in variants(a, b, "lower", (0.0, 0.0), alternatives=others)}
+    assert found["kid/x"] == tests.ratio(tests.welch, list(a.values()), list(b.values()))
+    assert found["kid/y"] == tests.welch(list(below_zero.values()), list(b.values())), "no logarithm"
+    found = {
+        one.name: one.outcome for one in variants(a, b, "lower", (0.0, 0.0), alternatives=others, log=False)
+    }
+    assert found["kid/x"] == tests.welch(list(a.values()), list(b.values()))
+
+
+def test_signed_ranks_of_pairs_are_wilcoxons_and_can_decide_from_six_on():
+    a = [1.0, 2.1, 3.9, 8.3, 15.8, 0.7, 2.2]
+    b = [1.4, 10.2, 5.1, 2.6, 21.0, 1.5, 4.1]
+    assert tests.signed_rank_test(a, b).p == stats.wilcoxon(a, b, method="exact").pvalue
+    assert tests.signed_rank_test(a, b).estimate == pytest.approx(np.median(np.subtract(a, b)))
+    assert tests.signed_rank_test(a, a).p == 1
+    seeds = range(7)
+    names = [v.name for v in variants(by_seed(a, seeds), by_seed(b, seeds), "lower", (0.0, 0.0), paired=True)]
+    assert "ranks" in names
+    least = tests.signed_rank_test([1.0, 2.0, 3.0, 4.0, 5.0, 6.5], [0.0] * 6).p
+    assert least == tests.least_signed_rank_p(6) < 0.05 < tests.least_signed_rank_p(5)
+
+
+def test_other_test_images_widen_the_interval_by_their_variance():
+    a, b = by_seed([1.0, 1.1, 1.2, 0.9, 1.0]), by_seed([1.5, 1.6, 1.4, 1.7, 1.5])
+    for paired in (False, True):
+        found = {
+            v.name: v.outcome for v in variants(a, b, "lower", (0.0, 0.0), paired=paired, of_test_images=0.04)
+        }
+        wide = found["other test images"]
+        assert wide.p > 0.05 > tests.ratio(tests.welch, list(a.values()), list(b.values())).p
+        assert wide.error > 0.2, "the root of the variance, and that of the seeds"
+        assert wide.factor
+
+
+def judged_by_halves(*, by_test_half):
+    """Return the WGAN claim's shares of robustness; the distance to each half of the test images is given."""
+    runs = gan(distance=around(3, 0.01), seeds=5) + wgan(distance=around(9, 0.01, salt=1), seeds=5)
+    for run in runs:
+        metric = run.record.metrics[DISTANCE]
+        if by_test_half:
+            metric.details["by_test_half"] = by_test_half(run.record.model)
+        metric.details["by_other_extractor"] = {"random-conv": metric.value * 2}
+    return judged("wgan", runs).kept_shares
+
+
+def test_halves_of_the_test_images_and_another_extractor_are_variants_where_records_have_them():
+    source = np.random.default_rng(0)
+    common = source.normal(0, 1.0, 32)
+    shares = judged_by_halves(by_test_half=lambda model: (4 * np.exp(0.3 * common)).tolist())
+    assert shares["other test images"] == 1, "both models vary alike: the images cancel"
+    assert shares["fd/random-conv"] == 1
+    apart = {"gan": common, "wgan": -common}
+    shares = judged_by_halves(by_test_half=lambda model: (4 * np.exp(0.4 * apart[model])).tolist())
+    assert shares["other test images"] == 0, "the ratio varies by exp(0.8) between test sets"
+    assert "other test images" not in judged_by_halves(by_test_half=None)
+
+
+def test_the_spread_over_halves_is_that_over_draws_of_the_whole_set():
+    """The jackknife that deletes half, on the mean of 360 values: its variance is that of the mean."""
+    source = np.random.default_rng(1)
+    variances = []
+    for _ in range(200):
+        values = source.lognormal(0, 0.5, 360)
+        halves = [source.permutation(values)[:180].mean() for _ in range(32)]
+        variances.append(np.var(np.log(halves), ddof=1))
+    truth = np.var([np.log(source.lognormal(0, 0.5, 360).mean()) for _ in range(4000)])
+    assert np.mean(variances) == pytest.approx(truth, rel=0.12)
 
 
 def test_a_ledger_without_any_truth_rarely_decides_anything():

@@ -11,10 +11,13 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import (
     LATENCY,
     Measure,
+    by_other_extractors,
     distance_of,
     drawn_alike,
     failed,
+    in_turns,
     of_examples,
+    of_test_images,
     timed_alike,
 )
 from zoo.comparison.claims.panels import Dots, rows
@@ -24,7 +27,7 @@ from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import UNLEARNED, relative_distance
-from zoo.comparison.quantities import BITS_PER_DIM, NLL, metric_value
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
@@ -42,6 +45,7 @@ WELCH = f"Welch's t, {TWO_SIDED}"
 OF_EXAMPLES = "; the error includes that of the test examples, which are paired"
 WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, {TWO_SIDED}"
 PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
+NOT_RETIMED = "not re-timed"  # by zoo time: each run timed itself, beside whatever else ran
 RANKS = f"exact rank-sum test, {TWO_SIDED}"
 
 
@@ -105,11 +109,19 @@ def compare(
         seeds=len(pairs) or min(sizes),
         paired=bool(pairs),
         variants=lambda: variants(
-            measure.by_seed(a), measure.by_seed(b), claimed, shared, worst, bool(pairs), alternatives
+            measure.by_seed(a),
+            measure.by_seed(b),
+            claimed,
+            shared,
+            worst,
+            bool(pairs),
+            alternatives,
+            of_test_images=of_test_images(a, b, measure.quantity),
         ),
         panel=Dots(measure.axis, rows((a, b), samples), log=True) if all(samples) else None,
         runs=a.finished + b.finished,
         decides=decides,
+        caution=NOT_RETIMED if measure is LATENCY and not in_turns(a, b) else "",
     )
 
 
@@ -216,14 +228,16 @@ def compare_distance(
     measure, remark = distance_of(study), ""
     if own_rates and a.runs and b.runs:
         a, b, remark = at_best_rates(study, a, b)
-    others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity.name, claimed)
+    others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity, claimed)
     part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=others)
     if isinstance(part, Part):
         part = replace(part, sentence=part.sentence + remark + _remark_on_unlearned(study, a, b))
     return part
 
 
-def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Direction) -> list[Alternative]:
+def _alternatives(
+    study: Study, a: Group, b: Group, distance: Quantity, claimed: Direction
+) -> list[Alternative]:
     """Return the other distances that both sides have, such as KID or one in another network's features.
 
     Whether they lead to the same verdict is a part of its robustness.
@@ -231,7 +245,7 @@ def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Directio
     alternatives = []
     for other in sorted({n for run in study.runs for n in run.record.metrics}):
         kind = other.partition("/")[0]
-        if other == name or kind not in OTHER_DISTANCES:
+        if other == distance.name or kind not in OTHER_DISTANCES:
             continue
         measure = Measure(metric_value(other), other)
         samples = [measure.by_seed(group) for group in (a, b)]
@@ -239,7 +253,12 @@ def _alternatives(study: Study, a: Group, b: Group, name: str, claimed: Directio
             opposite: Direction = "higher" if claimed == "lower" else "lower"
             direction = opposite if kind == "coverage" else claimed
             alternatives.append(Alternative(other, samples[0], samples[1], direction))
-    return alternatives
+    ours, theirs = (by_other_extractors(group, distance) for group in (a, b))
+    return alternatives + [
+        Alternative(name, ours[name], theirs[name], claimed)
+        for name in sorted(ours.keys() & theirs.keys())
+        if min(len(ours[name]), len(theirs[name])) >= LEAST_SEEDS
+    ]
 
 
 def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:

@@ -10,13 +10,12 @@ from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.sides import best_rates
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part
-from zoo.comparison.claims.wording import mean_text, p_text, share_text
+from zoo.comparison.claims.wording import mean_text, p_text, share_text, times_text
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import LEAST_RECALL
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome, holm
 from zoo.comparison.studies import Study
-from zoo.comparison.tables import number
 
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of seeds of which a run "
@@ -69,7 +68,7 @@ def compare_stability(
     for name, outcome in (("oscillation", _oscillation(sides)), ("spread over seeds", _spread(study, sides))):
         if outcome is not None and not math.isnan(outcome.p):
             signs.append((outcome.p, outcome.estimate > 1))
-            texts.append(f"{name} {number(outcome.estimate)} times ({p_text(outcome.p)})")
+            texts.append(f"{name} {times_text(outcome)}")
     adjusted = holm([p for p, _ in signs])
     sure = [less_stable for p, (_, less_stable) in zip(adjusted, signs, strict=True) if p < LEVEL]
     distance = distance_of(study)

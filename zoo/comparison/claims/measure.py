@@ -149,8 +149,62 @@ def of_examples(a: Group, b: Group, likelihood: Quantity) -> float:
     return float(change.var(ddof=1)) / len(change) * per_nat**2
 
 
+# Details of an archived record's Fréchet distance (scripts/second_look.py): its values against halves of the
+# test images, and in other extractors' features by their names.
+TEST_HALVES = "by_test_half"
+OTHER_EXTRACTORS = "by_other_extractor"
+
+
+def of_test_images(a: Group, b: Group, distance: Quantity | None) -> float:
+    """Return the variance over draws of the test images of the mean log ratio of two models' distances.
+
+    All runs were judged with the same test images, which the spread over seeds leaves out. Archived records
+    have the Fréchet distance to halves of them, the same halves for every run (``scripts/second_look.py``);
+    its spread over halves is that over draws of the whole set (a jackknife that deletes half). The values of
+    an extrapolated distance are moved to its mean. 0 if a run has none, or one that is not above zero.
+    """
+    if distance is None:
+        return 0.0
+    logs = []
+    for group in (a, b):
+        rows = [row for run in group.finished if (row := _log_by_halves(run, distance)) is not None]
+        if not rows or len(rows) < len(group.finished) or len(set(map(len, rows))) != 1:
+            return 0.0
+        logs.append(np.mean(rows, axis=0))
+    if len(logs[0]) != len(logs[1]) or len(logs[0]) < 2:
+        return 0.0
+    return float(np.var(logs[0] - logs[1], ddof=1))
+
+
+def by_other_extractors(group: Group, distance: Quantity) -> dict[str, dict[int, float]]:
+    """Return a group's Fréchet distances in other extractors' features: by the extractor, then by seed."""
+    found: dict[str, dict[int, float]] = {}
+    for run in group.finished:
+        metric = run.record.metrics.get(distance.name.replace("fd_inf/", "fd/", 1))
+        values = metric.details.get(OTHER_EXTRACTORS) if metric is not None else None
+        for name, value in values.items() if isinstance(values, dict) else ():
+            found.setdefault(f"fd/{name}", {})[run.record.seed] = float(value)
+    return found
+
+
+def _log_by_halves(run: Run, distance: Quantity) -> list[float] | None:
+    """Return the logarithms of a run's distance to each half of the test images; None if it has none."""
+    value = distance.of(run.record)
+    plain = run.record.metrics.get(distance.name.replace("fd_inf/", "fd/", 1))
+    halves = plain.details.get(TEST_HALVES) if plain is not None else None
+    if value is None or not isinstance(halves, list) or not halves:
+        return None
+    moved = [value + half - statistics.fmean(halves) for half in halves]
+    return [math.log(half) for half in moved] if min(moved) > 0 else None
+
+
 def timed_alike(*groups: Group) -> list[Group]:
     """Return the groups with those runs alone that were timed as most runs of all the groups were."""
     usual = usual_timing(groups)
     comparable = [[run for run in group.runs if usual in (None, timing(run))] for group in groups]
     return [Group(group.model, runs, group.label) for group, runs in zip(groups, comparable, strict=True)]
+
+
+def in_turns(*groups: Group) -> bool:
+    """Whether all finished runs were timed in turns, by ``zoo time``; otherwise each timed itself."""
+    return all(run.record.sampling.session is not None for group in groups for run in group.finished)

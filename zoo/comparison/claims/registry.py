@@ -39,7 +39,9 @@ CLAIMS = (
     "verdict",
 )
 COMPARISON = (
+    "collect",
     "configurations",
+    "datasets",
     "groups",
     "guards",
     "metrics",
@@ -47,10 +49,12 @@ COMPARISON = (
     "quantities",
     "rates",
     "statistics",
+    "student",
     "studies",
     "timing",
 )
-# The modules that take part in a verdict, beside the claim's own file.
+# The modules that take part in a verdict, beside the claim's own file: those that choose and test. Modules
+# that read records (zoo.record) or write sentences are not among them.
 DECIDING = (
     *(FILE.with_name(f"{name}.py") for name in CLAIMS),
     *(FILE.parents[1] / f"{name}.py" for name in COMPARISON),
@@ -144,6 +148,11 @@ def registered_claims() -> dict[str, RegisteredClaim]:
 def common_changes() -> list[Change]:
     """Return the changes of the rules of all claims that were made after data had been seen."""
     return [Change(**change) for change in content()["changes"]]
+
+
+def rewrites() -> list[Change]:
+    """Return when hashes were written anew although no rule had changed: ``what`` in the code had."""
+    return [Change(**change) for change in content()["rewrites"]]
 
 
 def common() -> dict[str, Any]:

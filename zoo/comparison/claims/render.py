@@ -44,8 +44,10 @@ LEAD = (
     "tests finds the claimed direction, not supported when one finds the opposite (after Holm's correction "
     "over its parts), equivalent when the effect is surely within the claim's margin, suggestive when "
     "Holm's correction over the whole ledger undoes the decision, and undecided otherwise. Tests are "
-    f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST_SEEDS} a side. A hollow circle (○) marks "
-    f"a verdict that fewer than {ROBUST:.0%} of the other reasonable tests keep. Exploratory: the rule is "
+    f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST_SEEDS} a side, and about these test "
+    "images; whether a verdict about a distance holds for others is among the tests of its robustness. A "
+    f"filled circle (●) marks a verdict that {ROBUST:.0%} or more of the other reasonable tests keep, a "
+    "hollow one (○) one that fewer keep, a dotted one (◌) one without other tests. Exploratory: the rule is "
     "younger than records that the verdict rests on. What is compared has one data set and one protocol; "
     "verdicts are about the models and budgets that were run."
 )
@@ -82,27 +84,31 @@ def _run_text(commands: Sequence[str]) -> str:
 
 
 def badge(decision: Decision) -> str:
-    """Return the verdict as it is shown, after a circle that is hollow if few variants keep it.
+    """Return the verdict as it is shown, after a circle: hollow if few variants keep it, dotted without any.
 
     A suggestive verdict has what it suggests in brackets.
     """
-    circle = "" if decision.raw == UNDECIDED else "○ " if decision.hollow else "● "
+    circle = "◌ " if decision.robustness is None else "○ " if decision.hollow else "● "
+    circle = "" if decision.raw == UNDECIDED or decision.by_construction else circle
     return circle + decision.verdict + (f" ({decision.raw})" if decision.verdict == SUGGESTIVE else "")
 
 
 def standing(decision: Decision) -> str:
     """Return what kind of evidence a verdict rests on."""
     kinds = ["exploratory" if decision.exploratory else "registered" if decision.deciding else ""]
-    kinds += ["first stage"] if decision.first_stage else []
+    kinds += (
+        [f"first stage: {decision.seeds} of {decision.seeds_asked} seeds"] if decision.first_stage else []
+    )
     kinds += ["by construction"] if decision.by_construction else []
     kinds += [decision.limitation.name] if decision.limitation else []
+    kinds += dict.fromkeys(part.caution for part in decision.deciding if part.caution)
     return ", ".join(kinds)
 
 
 def evidence_text(decision: Decision) -> str:
     """Return the claim's p-values, its robustness, its standing and its limitation as one sentence."""
     texts = []
-    if decision.p is not None and decision.adjusted is not None:
+    if decision.tested and decision.p is not None and decision.adjusted is not None:
         adjusted = p_text(decision.adjusted)
         texts.append(f"{p_text(decision.p)}, after Holm's correction over the ledger {adjusted}")
     if decision.robustness is not None:
@@ -128,22 +134,33 @@ def power_text(part: Part) -> str:
 
 
 def effect_text(decision: Decision) -> str:
-    """Return the effect of the first deciding part with its interval, and what its n would have seen."""
-    for part in decision.deciding:
-        outcome = part.outcome
-        if outcome is None or part.p is None or not math.isfinite(outcome.estimate):
-            continue
-        interval = "" if math.isnan(outcome.low) else f" [{number(outcome.low)}, {number(outcome.high)}]"
-        return f"{'×' if outcome.factor else ''}{number(outcome.estimate)}{interval}"
-    return ""
+    """Return the effect that the verdict's p is of, with its interval and unit.
+
+    Of several it is the least sure one, of those that refute the surest.
+    """
+    part = decision.telling
+    if part is None or part.outcome is None or not math.isfinite(part.outcome.estimate):
+        return ""
+    outcome, tested = part.outcome, sum(one.p is not None for one in decision.deciding)
+    interval = "" if math.isnan(outcome.low) else f" [{number(outcome.low)}, {number(outcome.high)}]"
+    which = f" ({'surest' if decision.raw == REFUTED else 'least sure'} of {tested})" if tested > 1 else ""
+    return f"{_size_text(part, outcome.estimate)}{interval}{_unit_text(part)}{which}"
 
 
 def _seen_text(decision: Decision) -> str:
-    for part in decision.deciding:
-        if part.outcome is not None and part.p is not None:
-            least = detectable(part.outcome)
-            return "" if math.isnan(least) else ("×" if part.outcome.factor else "") + number(least)
-    return ""
+    """Return the smallest effect that the test of :func:`effect_text` would see."""
+    part = decision.telling
+    least = detectable(part.outcome) if part is not None and part.outcome is not None else math.nan
+    return "" if part is None or math.isnan(least) else _size_text(part, least) + _unit_text(part)
+
+
+def _size_text(part: Part, value: float) -> str:
+    return f"{'×' if part.outcome is not None and part.outcome.factor else ''}{number(value)}"
+
+
+def _unit_text(part: Part) -> str:
+    """Return the unit of a difference behind a space; empty for a factor and for a number without a unit."""
+    return f" {part.unit}" if part.unit not in ("", "factor") else ""
 
 
 def measured_text(decision: Decision) -> str:
@@ -157,7 +174,10 @@ def terminal(decisions: Sequence[Decision], console: Console) -> None:
         n = next((part.n for part in decision.deciding), "0")
         holm, robust = _holm(decision), _robust(decision)
         facts = [decision.data, standing(decision), f"n: {n}"]
-        facts += [f"Holm p {holm}"] if holm else []
+        effect, seen = effect_text(decision), _seen_text(decision)
+        facts += [f"effect {effect}"] if effect else []
+        facts += [f"would see {seen}"] if seen else []
+        facts += [f"p {_plain_p(decision)}, Holm {holm}"] if holm else []
         facts += [f"robust {robust}"] if robust else []
         console.print(
             f"[{COLOURS[decision.verdict]}]{badge(decision)}[/]: [bold]{escape(decision.claim.sentence)}[/]"
@@ -172,8 +192,9 @@ def terminal(decisions: Sequence[Decision], console: Console) -> None:
 def verdicts(decisions: Sequence[Decision]) -> str:
     """Return the table of verdicts in Markdown, without a heading."""
     lines = [
-        "| claim | data | verdict | evidence | effect | Holm p | n sees | robust | n |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| claim | data | verdict | evidence | effect, 95 % interval | p | p, Holm "
+        f"| smallest effect seen with {POWER:.0%} power | kept by other tests | n |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for decision in decisions:
         n = "; ".join(dict.fromkeys(part.n for part in decision.deciding)) or "0"
@@ -183,6 +204,7 @@ def verdicts(decisions: Sequence[Decision]) -> str:
             f"**{badge(decision)}**",
             standing(decision),
             effect_text(decision),
+            _plain_p(decision),
             _holm(decision),
             _seen_text(decision),
             _robust(decision),
@@ -193,9 +215,15 @@ def verdicts(decisions: Sequence[Decision]) -> str:
 
 
 def _holm(decision: Decision) -> str:
-    return (
-        "" if decision.adjusted is None else p_text(decision.adjusted).removeprefix("p ").removeprefix("= ")
-    )
+    return _bare(decision.adjusted) if decision.tested else ""
+
+
+def _plain_p(decision: Decision) -> str:
+    return _bare(decision.p) if decision.tested else ""
+
+
+def _bare(p: float | None) -> str:
+    return "" if p is None else p_text(p).removeprefix("p ").removeprefix("= ")
 
 
 def _robust(decision: Decision) -> str:
@@ -217,16 +245,26 @@ def registered_rules(claims: Sequence[Claim]) -> str:
 
 
 def changes(claims: Sequence[Claim]) -> str:
-    """Return what was changed in the rules after data had been seen, as a table in Markdown."""
-    lines = ["| claim | date | change | effect |", "|---|---|---|---|"]
+    """Return what was changed in the rules after data had been seen, as a table in Markdown.
+
+    A change of several claims with one effect is one row; those with an effect come first.
+    """
+    lines = ["| change | date | effect | claims |", "|---|---|---|---|"]
     rules = registry.registered_claims()
-    told = [("all claims", change) for change in registry.common_changes()]
-    told += [
-        (one.sentence, change) for one in claims if one.key in rules for change in rules[one.key].changes
-    ]
-    for sentence, change in told:
-        cells = (sentence, change.date, change.what, change.effect)
+    told: dict[registry.Change, list[str]] = {change: ["all"] for change in registry.common_changes()}
+    for one in claims:
+        for change in rules[one.key].changes if one.key in rules else ():
+            told.setdefault(change, []).append(one.sentence)
+    for change in sorted(told, key=lambda change: change.effect.startswith("none")):
+        cells = (change.what, change.date, change.effect, " ".join(told[change]))
         lines.append(f"| {' | '.join(map(md, cells))} |")
+    return "\n".join(lines) + "\n"
+
+
+def rewrites() -> str:
+    """Return when the hashes of unchanged rules were written anew, as a table in Markdown."""
+    lines = ["| date | what had changed in the code | effect |", "|---|---|---|"]
+    lines += [f"| {' | '.join(map(md, (one.date, one.what, one.effect)))} |" for one in registry.rewrites()]
     return "\n".join(lines) + "\n"
 
 

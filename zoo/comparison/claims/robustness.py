@@ -31,12 +31,14 @@ def variants(
     alternatives: Sequence[Alternative] = (),
     *,
     log: bool = True,
+    of_test_images: float = 0.0,
 ) -> list[Variant]:
     """Return other tests of the effect that the deciding test is about, each with its name.
 
-    They are the test on the other scale (raw values for logarithms, or back), ranks, pairs of equal seeds,
-    the deciding test without a seed in every way to leave one out, and other measures. A verdict that many of
-    them do not give hangs on the choice of the test.
+    They are the test on the other scale (raw values for logarithms, or back), ranks (signed ones of pairs),
+    pairs of equal seeds, the deciding test without a seed in every way to leave one out, the deciding test
+    for other test images, and other measures on the deciding test's scale. A verdict that many of them do not
+    give hangs on the choice of the test.
 
     Args:
         a, b: the values of each side by seed.
@@ -46,6 +48,8 @@ def variants(
         paired: whether the deciding test is that of pairs.
         alternatives: other measures of the same thing.
         log: whether the deciding test is of logarithms, so that its effect is a factor.
+        of_test_images: variance of the effect (of its logarithm) over draws of the test images, with which
+            all runs of both sides were judged and which the spread over seeds leaves out; 0: not known.
     """
     values = [list(side.values()) for side in (a, b)]
     pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
@@ -60,17 +64,40 @@ def variants(
             outcomes.append(("a seed left out", again))
         if paired:
             outcomes.append(("unpaired", _test(values, shared, log)))
-    sides = [[*map(math.log, side)] if log else side for side in values]
-    ranked = [[*side, *lost] for side, lost in zip(sides, worst, strict=True)]
-    if tests.least_rank_p(*map(len, ranked)) < LEVEL:
-        outcome = tests.rank_test(*ranked)
-        outcomes.append(("ranks", tests.as_factor(outcome) if log else outcome))
+        if of_test_images > 0:
+            redrawn = (shared[0] + of_test_images, *shared[1:])
+            again = _paired(pairs, log, (of_test_images,)) if paired else _test(values, redrawn, log)
+            outcomes.append(("other test images", again))
+    ranks = _ranks(pairs, values, worst, paired, log)
+    if ranks is not None:
+        outcomes.append(("ranks", ranks))
     if not paired and len(pairs) >= 3:
         outcomes.append(("pairs by seed", _paired(pairs, log)))
     return [
         *(Variant(name, outcome, claimed) for name, outcome in outcomes),
-        *(Variant(one.name, _alternative(one, paired), one.claimed) for one in alternatives),
+        *(Variant(one.name, _alternative(one, paired, log), one.claimed) for one in alternatives),
     ]
+
+
+def _ranks(
+    pairs: Sequence[tuple[float, float]],
+    values: Sequence[list[float]],
+    worst: Sequence[Sequence[float]],
+    paired: bool,
+    log: bool,
+) -> Outcome | None:
+    """Return the test of ranks, of signed ones for pairs; None if it cannot decide for so few values."""
+    scale = math.log if log else float
+    if paired:
+        if not tests.least_signed_rank_p(len(pairs)) < LEVEL:
+            return None
+        outcome = tests.signed_rank_test(*([scale(x) for x in side] for side in zip(*pairs, strict=True)))
+    else:
+        ranked = [[*map(scale, side), *lost] for side, lost in zip(values, worst, strict=True)]
+        if not tests.least_rank_p(*map(len, ranked)) < LEVEL:
+            return None
+        outcome = tests.rank_test(*ranked)
+    return tests.as_factor(outcome) if log else outcome
 
 
 def _left_out(
@@ -90,14 +117,20 @@ def _test(sides: Sequence[Sequence[float]], shared: Sequence[float], log: bool) 
     return tests.welch(sides[0], sides[1], shared)
 
 
-def _paired(pairs: Sequence[tuple[float, float]], log: bool) -> Outcome:
-    sides = [list(side) for side in zip(*pairs, strict=True)]
-    return tests.ratio(tests.paired, *sides) if log else tests.paired(*sides)
+def _paired(pairs: Sequence[tuple[float, float]], log: bool, shared: Sequence[float] = (0.0,)) -> Outcome:
+    """Return the t-test of pairs; ``shared``: variance of an error that all their differences share."""
+    if log:
+        return tests.as_factor(tests.mean_of([math.log(a) - math.log(b) for a, b in pairs], shared=shared))
+    return tests.mean_of([a - b for a, b in pairs], shared=shared)
 
 
-def _alternative(one: Alternative, paired: bool) -> Outcome:
-    """Return the test of another measure's values, of pairs if the deciding test is."""
+def _alternative(one: Alternative, paired: bool, log: bool) -> Outcome:
+    """Return the test of another measure's values as the deciding test is made: of pairs, of logarithms.
+
+    A measure that has no logarithm, since a value is not above zero, is tested as it is.
+    """
     common = sorted(one.a.keys() & one.b.keys())
+    log = log and min([*one.a.values(), *one.b.values()]) > 0
     if paired and len(common) >= 2:
-        return tests.paired([one.a[seed] for seed in common], [one.b[seed] for seed in common])
-    return tests.welch(list(one.a.values()), list(one.b.values()))
+        return _paired([(one.a[seed], one.b[seed]) for seed in common], log)
+    return _test([list(one.a.values()), list(one.b.values())], (0.0, 0.0), log)

@@ -69,6 +69,7 @@ class Part:
         runs: the runs whose records were read.
         decides: whether the claim's verdict depends on it; otherwise it is reported beside.
         by_construction: whether the architecture fixes what was measured, so that nothing is inferred.
+        caution: a few words that stand beside the verdict; empty: none.
     """
 
     sentence: str
@@ -86,6 +87,7 @@ class Part:
     runs: list[Run] = field(default_factory=list)
     decides: bool = True
     by_construction: bool = False
+    caution: str = ""
 
 
 @dataclass(kw_only=True)
@@ -236,10 +238,29 @@ class Decision:
         return max(asked, default=None)
 
     @property
+    def seeds(self) -> int | None:
+        """The fewest seeds of a side behind a deciding part; None if no part says."""
+        return min((part.seeds for part in self.deciding if part.seeds is not None), default=None)
+
+    @property
     def first_stage(self) -> bool:
         """Whether the verdict rests on fewer seeds than the two-stage rule asks for."""
-        least = min((part.seeds for part in self.deciding if part.seeds is not None), default=None)
-        return self.seeds_asked is not None and least is not None and least < self.seeds_asked
+        return self.seeds_asked is not None and self.seeds is not None and self.seeds < self.seeds_asked
+
+    @property
+    def tested(self) -> bool:
+        """Whether a test gave the verdict's p; False for counts, and where what was to be matched was not."""
+        ps = [part.p for part in self.deciding if part.p is not None]
+        return bool(ps) and not any(math.isnan(p) for p in ps)
+
+    @property
+    def telling(self) -> Part | None:
+        """The deciding part that the verdict's p is of: the least sure one, of a refutation the surest."""
+        tested = [part for part in self.deciding if part.p is not None and part.outcome is not None]
+        against = [part for part in tested if part.verdict == REFUTED]
+        if self.raw == REFUTED and against:
+            return min(against, key=lambda part: _or_one(part.p))
+        return max(tested, key=lambda part: _or_one(part.p), default=None)
 
     @property
     def by_construction(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from zoo.comparison.claims.verdict import (
 )
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
-from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN, Outcome, equivalence
+from zoo.comparison.statistics import LEAST_SEEDS, MARGIN, Outcome, equivalence
 from zoo.comparison.studies import Study
 
 ENERGY = "energy_distance"
@@ -75,7 +76,8 @@ def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
     """Return the verdict, its p, and a remark where it is undecided.
 
     Fewer parameters at a better or the same distance support the sentence, as many or more at a worse or the
-    same one refute it. In the other two cases the quality was not matched, which says nothing.
+    same one refute it. In the other two cases the quality was not matched, which says nothing: there is no p,
+    NaN, which counts as 1 in the correction over the ledger.
 
     Args:
         fewer: whether the continuous flow has fewer parameters.
@@ -94,7 +96,7 @@ def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
     seen = "worse" if worse else "better" if better else "neither better nor the same beyond doubt"
     return (
         UNDECIDED,
-        max(distances.p, LEVEL),
+        math.nan,
         (
             f" Quality was not matched: the continuous flow has {'fewer' if fewer else 'no fewer'} "
             f"parameters and is {seen}, which says nothing of flows of the same quality."

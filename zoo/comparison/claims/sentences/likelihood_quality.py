@@ -8,9 +8,9 @@ import statistics
 from collections.abc import Sequence
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import distance_of, drawn_alike, of_examples
+from zoo.comparison.claims.measure import distance_of, drawn_alike, of_examples, of_test_images
 from zoo.comparison.claims.panels import Scatter
-from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
+from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, Variant, claim
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
@@ -56,6 +56,7 @@ def likelihood_quality(study: Study) -> Evidence:
         test=TEST,
         n=f"{sum(map(len, by_kind.values()))} models",
         p=min((inversion[2] for inversion in inversions), default=1.0),
+        variants=lambda: _variants(pairs, likelihood, distance.quantity),
         panel=Scatter(
             f"{likelihood.name} ({kind})", distance.name, [(g.label, g.family, x, y) for g, x, y in means]
         ),
@@ -89,13 +90,39 @@ def _by_kind(study: Study, likelihood: Quantity) -> dict[str, list[Group]]:
     return dict(sorted(several.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
+def _variants(
+    pairs: Sequence[tuple[Group, Group]], likelihood: Quantity, distance: Quantity | None
+) -> list[Variant]:
+    """Return the surest pair's test if the test images are drawn anew, and without each model in turn."""
+    if distance is None:
+        return []
+    found = [("other test images", _inversions(pairs, likelihood, distance, redrawn=True))]
+    if not any(of_test_images(a, b, distance) for a, b in pairs):
+        found = []  # the records do not say
+    models = {group.model: group for pair in pairs for group in pair}
+    found += [
+        (
+            "a model left out",
+            _inversions([p for p in pairs if model not in (p[0].model, p[1].model)], likelihood, distance),
+        )
+        for model in models
+    ]
+    surest = [(name, min((p for *_, p in inversions), default=1.0)) for name, inversions in found]
+    # the estimate stands for the direction alone: an inversion is for the sentence
+    return [Variant(name, tests.Outcome(1.0, math.nan, math.nan, p), "higher") for name, p in surest]
+
+
 def _inversions(
-    of_one_kind: Sequence[tuple[Group, Group]], likelihood: Quantity, distance: Quantity
+    of_one_kind: Sequence[tuple[Group, Group]],
+    likelihood: Quantity,
+    distance: Quantity,
+    redrawn: bool = False,
 ) -> list[Inversion]:
     """Return the pairs of which the first model has the better likelihood and the worse samples.
 
     A pair has two tests, of the difference of likelihoods and of the ratio of distances. Both have to hold,
-    so the larger p counts, after Holm's correction over all pairs. The surest pair comes first.
+    so the larger p counts, after Holm's correction over all pairs. The surest pair comes first. With
+    ``redrawn`` the error of the ratio includes that of the test images, where the records have it.
     """
     pairs: list[tuple[Group, Group] | None] = []
     ps = []
@@ -103,6 +130,7 @@ def _inversions(
         examples = of_examples(a, b, likelihood)
         nats = tests.welch(a.values(likelihood), b.values(likelihood), shared=(examples, 0.0))
         shared = [drawn_alike(group, distance, relative=True) for group in (a, b)]
+        shared[0] += of_test_images(a, b, distance) if redrawn else 0.0
         ratio = tests.ratio(tests.welch, a.values(distance), b.values(distance), shared=shared)
         inverted = (nats.estimate < 0) == (ratio.estimate > 1)
         tested = not math.isnan(nats.p + ratio.p)

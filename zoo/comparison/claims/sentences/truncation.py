@@ -5,7 +5,7 @@ Both are read-outs of one training, so the seeds are pairs.
 
 from __future__ import annotations
 
-from zoo.comparison.claims.compare import compare
+from zoo.comparison.claims.compare import compare, compare_distance
 from zoo.comparison.claims.measure import metric_of
 from zoo.comparison.claims.sides import trick
 from zoo.comparison.claims.verdict import Evidence, claim
@@ -18,3 +18,4 @@ def truncation(study: Study) -> Evidence:
     truncated, whole = trick(study, "gan", "model.truncation", lambda scale: scale in (None, 1.0), names)
     yield compare(truncated, whole, metric_of(study, "precision"), "higher", by_seed=True)
     yield compare(truncated, whole, metric_of(study, "recall"), "lower", by_seed=True)
+    yield compare_distance(study, truncated, whole, "lower", decides=False, by_seed=True)
