@@ -73,7 +73,7 @@ def rows(tab):
     return tab.evaluate("lines().map(line => line.dataset.row)")
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (400, True)])
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (400, False), (400, True)])
 def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page, width, dark):
     tab = browser.open(page, width=width, dark=dark)
     tab.show("tradeoff")
