@@ -58,7 +58,7 @@ def slide(records: Path) -> str:
     if measured is None:
         raise SystemExit(f"{records} has no finished run on {DATA}.")
     claims = {claim.key: heading_anchor(claim.sentence) for claim in all_claims()}
-    return markdown(measured, lambda cell: f"{LEDGER}#{claims[cell.claim]}")
+    return markdown(measured, lambda cell: f"{LEDGER}#{claims[cell.claim]}" if cell.claim else None)
 
 
 def heading_anchor(sentence: str) -> str:

@@ -11,7 +11,9 @@ import pytest
 from fake_records import save, write
 from scipy import stats
 
+from zoo.comparison.claims.instability import lost_runs
 from zoo.comparison.collect import collect
+from zoo.comparison.configurations import Group
 from zoo.comparison.groups import (
     Entry,
     Scores,
@@ -23,11 +25,12 @@ from zoo.comparison.groups import (
     rank,
     rankings,
 )
-from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.guards import collapsed, collapsed_runs, key_of, why_collapsed
 from zoo.comparison.quantities import BITS_PER_DIM, LATENCY, NLL, SEQUENTIAL_EVALUATIONS, metric_value
 from zoo.comparison.studies import Study, studies
-from zoo.record import LIKELIHOOD
+from zoo.record import LIKELIHOOD, Metric
 
+RESULTS = Path(__file__).parents[2] / "results"
 DISTANCE = metric_value("fd/digits-cnn")
 
 
@@ -105,11 +108,23 @@ def test_a_small_test_set_keeps_two_models_apart_from_a_false_rank() -> None:
     assert pairwise([entry(r.name, r.values) for r in rows], NLL)[0, 1] < 0.001
 
 
-def test_the_best_are_those_that_none_is_significantly_better_than() -> None:
-    rows = [entry("noisy", (1.0, 8.0, 2.0)), entry("good", (3.0, 3.1, 3.05)), entry("bad", (4.0, 4.1, 4.05))]
-    ranking = rank(rows, DISTANCE)
-    best = {place.name: place.best for place in ranking.places}
-    assert best == {"good": True, "noisy": True, "bad": False}
+GOOD, BAD = entry("good", (3.0, 3.1, 3.05)), entry("bad", (4.0, 4.1, 4.05))
+NEAR = entry("near", (3.1, 3.0, 3.12))
+
+
+@pytest.mark.parametrize(
+    ("rows", "best"),
+    [
+        ([GOOD, NEAR, BAD], {"good", "near"}),
+        ([GOOD, entry("noisy", (1.0, 8.0, 2.0)), BAD], {"good"}),  # not told from the best, nor from the bad
+        ([GOOD, entry("noisy", (1.0, 8.0, 2.0))], {"good", "noisy"}),  # the best beats nothing either
+        ([GOOD, entry("noisy", (0.1, 8.0, 0.2)), BAD], {"noisy", "good"}),  # the best itself is noisy
+        ([GOOD, BAD], {"good"}),
+        ([GOOD], set()),
+    ],
+)
+def test_a_tie_with_the_best_is_no_reward_for_variance(rows: list[Entry], best: set[str]) -> None:
+    assert {place.name for place in rank(rows, DISTANCE).places if place.best} == best
 
 
 def test_one_seed_has_no_rank() -> None:
@@ -163,6 +178,72 @@ def test_a_collapsed_model_is_the_best_at_nothing_but_its_likelihood(tmp_path: P
     assert "too far from the data" in speed.places[-1].reason
     (likelihood,) = rankings(study, BITS_PER_DIM)
     assert likelihood.places[0].name == "gan"
+
+
+def with_a_collapsed_seed(root: Path) -> Study:
+    """Return a study whose VAE has the best mean of four seeds, and one that makes few kinds of samples."""
+    for seed in range(5):
+        noise = 1 + 0.01 * seed
+        models = (("vae", "vae", 90.0 if seed == 3 else 3.0), ("glow", "flow", 4.0), ("maf", "flow", 30.0))
+        for model, family, fd in models:
+            record = write(root, model, family, fd=fd * noise, latency=0.001 * fd * noise, seed=seed)
+            recall = 0.0 if fd == 90.0 else 0.5
+            record.metrics["recall/digits-cnn"] = Metric(recall, "1", direction="higher")
+            save(root, record)
+    return study_of(root)
+
+
+def test_one_collapsed_seed_is_not_hidden_by_a_mean(tmp_path: Path) -> None:
+    study = with_a_collapsed_seed(tmp_path)
+    (vae,) = study.of("vae")
+    assert [run.record.seed for run, _ in collapsed_runs(study, vae)] == [3]
+    (why,) = collapsed(study).values()
+    assert why.startswith("1 of 5 runs (95 % interval 1 to 72 %) collapsed; seed 3: its recall is 0")
+    for quantity in (DISTANCE, LATENCY, metric_value("recall/digits-cnn", direction="higher")):
+        (ranking,) = rankings(study, quantity)
+        (place,) = (place for place in ranking.places if place.name == "vae")
+        assert (place.letters, place.best, place.reason) == ("", False, why), quantity.name
+        assert any(place.best for place in ranking.places)
+
+
+@pytest.mark.parametrize(
+    ("fd", "recall", "bits", "why"),
+    [
+        (3.0, 0.5, 1.5, ""),
+        (39.0, 0.05, 1.5, ""),
+        (41.0, 0.5, 1.5, "too far from the data"),  # over 10 times the least mean, of 4
+        (3.0, 0.049, 1.5, "few kinds of samples"),
+        (3.0, 0.5, 40.0, "its likelihood is broken"),
+    ],
+)
+def test_a_run_has_collapsed_by_its_distance_its_recall_or_its_likelihood(
+    tmp_path: Path, fd: float, recall: float, bits: float, why: str
+) -> None:
+    for seed in range(4):
+        write(tmp_path, "glow", "flow", fd=4.0, seed=seed)
+        write(tmp_path, "maf", "flow", fd=4.0 if seed else 4.1, seed=seed)
+    record = write(tmp_path, "vae", "vae", fd=fd if fd > 4 else 4.2, value=bits)
+    record.metrics["recall/digits-cnn"] = Metric(recall, "1", direction="higher")
+    save(tmp_path, record)
+    study = study_of(tmp_path)
+    (run,) = study.of("vae")[0].runs
+    assert (why in why_collapsed(study, run), bool(why_collapsed(study, run))) == (True, bool(why))
+
+
+def test_what_the_ledger_counts_as_lost_by_its_recall_has_collapsed_here_too() -> None:
+    compared = studies(collect([RESULTS / "claims/records"])[0])
+    for study in compared:
+        ours = {run.record.run_id for group in study.groups for run, _ in collapsed_runs(study, group)}
+        theirs = [
+            run for group in study.groups for run in lost_runs(study, Group(group.model, group.finished))
+        ]
+        judged = {
+            run.record.run_id
+            for run in theirs
+            if study.quality is None or study.quality.of(run.record) is not None
+        }
+        assert judged <= ours
+    assert any(run.record.model == "vae_hierarchical" for study in compared for run in study.runs)
 
 
 def test_near_a_perfect_fit_no_model_counts_as_collapsed(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fake_records import cells, line, save, show, write
 
 from zoo.comparison.collect import Run, collect
-from zoo.comparison.render import markdown
+from zoo.comparison.render import latex, markdown
 from zoo.comparison.tables import Footnotes, build, number
 from zoo.comparison.tables.cells import deviation
 from zoo.comparison.tables.columns import metric_column
@@ -88,6 +88,49 @@ def test_a_collapsed_model_is_the_fastest_and_never_bold(tmp_path):
     table = written(runs)
     latency = {model: cells(table, model)["latency (ms) ↓"] for model in ("gan", "glow")}
     assert not latency["gan"].startswith("**")
+
+
+def test_a_row_with_one_collapsed_seed_says_so_and_is_marked_nowhere(tmp_path):
+    for seed in range(5):
+        noise = 1 + 0.02 * seed
+        write(
+            tmp_path,
+            "vae",
+            "vae",
+            "none",
+            None,
+            seed,
+            fd=(200.0 if seed == 2 else 3.0) * noise,
+            evaluations=1,
+        )
+        write(
+            tmp_path, "glow", "flow", "none", None, seed, fd=4.0 * noise, latency=0.02 * noise, evaluations=2
+        )
+        write(tmp_path, "maf", "flow", "none", None, seed, fd=9.0 * noise, latency=0.01 * noise)
+    table = written(tmp_path)
+    vae = cells(table, "vae")
+    assert vae["status"] == "5 finished, 1 collapsed²³", "the first footnote is of the likelihood"
+    assert "³ collapsed: 1 of 5 runs (95 % interval 1 to 72 %)" in table
+    assert "**" not in line(table, "vae")
+    assert not any(text.endswith((" a", " ab", " b")) for text in vae.values())
+    assert cells(table, "glow")["fd/digits-cnn ↓"].startswith("**"), "the best of those without"
+    (main,) = (table for table in build(collect([tmp_path])[0]) if not table.beside)
+    named = {row.name: row.cells[main.columns.index("fd/digits-cnn")] for row in main.rows}
+    assert (named["glow"].sure, named["vae"].best) == (True, False)
+    assert r"\textbf" not in next(one for one in latex(main).splitlines() if one.startswith("vae"))
+
+
+def test_the_best_is_not_sure_where_one_is_not_told_apart_from_it(tmp_path):
+    for seed, noisy in enumerate((2.0, 16.0, 4.0)):
+        for model, fd in (("glow", 3.0), ("maf", noisy), ("nsf", 9.0)):
+            write(tmp_path, model, "flow", fd=fd + 0.01 * seed, seed=seed)
+    (main,) = (table for table in build(collect([tmp_path])[0]) if not table.beside)
+    named = {row.name: row.cells[main.columns.index("fd/digits-cnn")] for row in main.rows}
+    assert {name: (cell.letters, cell.best, cell.sure) for name, cell in named.items() if cell.letters} == {
+        "glow": ("a", True, False),
+        "maf": ("ab", False, False),
+        "nsf": ("b", False, False),
+    }
 
 
 def test_the_floor_row_has_the_metrics_of_real_data(runs, tmp_path):

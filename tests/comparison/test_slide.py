@@ -11,8 +11,9 @@ import pytest
 from fake_records import save, write
 from scipy import stats
 
+from zoo.comparison.claims.sentences import all_claims
 from zoo.comparison.collect import collect
-from zoo.comparison.slide import QUESTIONS, ROWS, Cell, Slide, markdown, slide
+from zoo.comparison.slide import EVIDENCE, QUESTIONS, ROWS, Cell, Slide, markdown, slide
 from zoo.comparison.statistics import MARGIN
 from zoo.record import DataDescription, Metric
 
@@ -50,7 +51,10 @@ def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> 
     verdicts = {row.family: [c.verdict for c in row.cells.values()] for row in measured.rows}
     assert verdicts["autoregressive"] == ["no", "yes", "yes", "yes"]
     assert verdicts["coupling flow"] == ["yes", "yes", "yes", "yes"]
-    assert verdicts["vae"][:2] == ["yes", "no"]
+    assert verdicts["vae"][:3] == ["yes", "no", "undecided"]
+    (vae,) = (row for row in measured.rows if row.family == "vae")
+    assert vae.cells["stable"].short.startswith("1 of 10 collapsed; else 1.")
+    assert vae.cells["stable"].high < 1.5, "the collapsed seed is in no spread"
     assert verdicts["gan"][3] == "no"
     parallel = {row.family: row.cells["parallel"] for row in measured.rows}
     assert {family for family, one in parallel.items() if "at 16 to 1,024" in one.text} == {
@@ -156,12 +160,35 @@ def test_a_row_is_unstable_if_surely_over_one_run_in_twenty_diverged(tmp_path: P
         write(tmp_path, "gan", "gan", status="failed" if seed == 1 else "diverged", seed=7 + seed)
     stability = cell(tmp_path, "stable")
     assert stability.high < MARGIN, "the spread alone is that of a stable row"
-    assert (stability.verdict, f"{lost} of {5 + lost} runs lost" in stability.text) == (verdict, True)
+    assert stability.verdict == verdict
+    assert stability.text.startswith(f"{lost} of {5 + lost} runs (95 % interval ")
+    how = {1: "1 diverged", 2: "1 diverged, 1 failed", 3: "2 diverged, 1 failed"}[lost]
+    assert f" %) lost: {how}; a factor 1.00" in stability.text
 
 
 def test_a_seed_that_went_astray_is_a_run_lost(tmp_path: Path) -> None:
     add(tmp_path, "gan", "gan", distances=(1.0, 1.001, 0.999, 50.0), sharpness=(1.0,) * 4)
-    assert "1 of 4 runs lost" in cell(tmp_path, "stable").text
+    stability = cell(tmp_path, "stable")
+    assert stability.text.startswith("1 of 4 runs (95 % interval 1 to 81 %) lost: 1 astray; a factor 1.00")
+    assert stability.high < MARGIN, "the factor is that of the others"
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict"), [((3.0, 3.01, 2.99, 3.02), "undecided"), ((3.0, 5.0, 2.0, 7.0), "no")]
+)
+def test_a_collapsed_run_is_an_outcome_of_its_own_and_no_spread(tmp_path: Path, others, verdict: str) -> None:
+    add(tmp_path, "vae", "vae", distances=(3.0, 3.05, 2.95, 3.02, 3.0), sharpness=(1.0,) * 5)
+    add(tmp_path, "vae_deep", "vae", distances=(*others, 90.0), sharpness=(1.0,) * 5)
+    record = write(tmp_path, "vae_deep", "vae", fd=90.0, seed=4)
+    record.metrics["recall/digits-cnn"] = Metric(0.0, "1", direction="higher")
+    save(tmp_path, record)
+    stability = cell(tmp_path, "stable")
+    logs = [np.log([3.0, 3.05, 2.95, 3.02, 3.0]), np.log(others)]
+    pooled = math.sqrt(sum((len(one) - 1) * one.var(ddof=1) for one in logs) / 7)
+    assert stability.value == pytest.approx(math.exp(pooled))
+    assert (stability.verdict, stability.n) == (verdict, 10)
+    assert stability.text.startswith("1 of 10 runs (95 % interval 0 to 45 %) lost: 1 collapsed; a factor")
+    assert stability.short == f"1 of 10 collapsed; else {stability.low:.2f}–{stability.high:.2f}"
 
 
 def test_the_spread_is_pooled_over_the_models_of_a_row(tmp_path: Path) -> None:
@@ -199,12 +226,23 @@ def test_flows_have_rows_by_the_order_in_which_they_sample(tmp_path: Path) -> No
 
 def test_the_table_links_each_verdict_to_its_evidence(tmp_path: Path) -> None:
     add(tmp_path, "vae", "vae", (3.0, 3.1, 2.9))
-    text = markdown(measured(tmp_path), lambda c: f"claims.md#{c.claim}")
+    text = markdown(measured(tmp_path), lambda c: f"claims.md#{c.claim}" if c.claim else None)
+    (row,) = measured(tmp_path).rows
+    assert {question: one.claim for question, one in row.cells.items()} == {
+        "parallel": "autoregressive", "sharp": "vae-blurry", "stable": "", "density": "likelihood-quality",
+    }  # fmt: skip
     assert "| family | parallel? | sharp? | stable? | density? |" in text
-    assert (
-        "| vae | [**yes**](claims.md#autoregressive) 8/64 | [**yes**](claims.md#vae-blurry) 0.98–1.03 |"
-        in text
-    )
+    linked = "[**yes**](claims.md#autoregressive) 8/64 | [**yes**](claims.md#vae-blurry) 0.98–1.03"
+    assert f"| vae | {linked} | **yes** 1.02–" in text
+
+
+def test_a_cell_links_to_a_claim_about_its_family_or_to_none() -> None:
+    sentences = {claim.key: claim.sentence for claim in all_claims()}
+    assert {claim for rows in EVIDENCE.values() for claim in rows.values()} <= set(sentences)
+    assert all(set(rows) <= set(ROWS) for rows in EVIDENCE.values())
+    blurry = {row for row, claim in EVIDENCE["sharp"].items() if claim == "vae-blurry"}
+    assert blurry == {"vae", "gan"}, "the ledger compares these two"
+    assert EVIDENCE["sharp"]["coupling flow"] == "flows-parallel-sharp"
 
 
 def test_records_without_a_finished_run_have_no_slide(tmp_path: Path) -> None:

@@ -132,5 +132,5 @@ def test_a_collapsed_model_is_marked_and_last_of_what_is_sorted(tmp_path: Path) 
     (table, *_) = View(sort="latency").tables(build(collect([tmp_path])[0]))
     assert [row.name for row in table.rows if row.runs] == ["maf", "glow", "gan"]
     states = [row.cells[-1].text for row in table.rows if row.runs]
-    assert states == ["3 finished", "3 finished", "3 finished, collapsed"]
+    assert states == ["3 finished", "3 finished", "3 finished, 3 collapsed"]
     assert any("collapsed: samples too far" in note for note in table.notes)

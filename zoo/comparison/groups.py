@@ -2,8 +2,8 @@
 
 Within one data set, protocol and kind of likelihood, every pair of configurations is tested. Likelihoods of
 the same test examples are paired example by example, everything else is compared over seeds by Welch's t.
-Holm's correction covers all pairs. Configurations that share a letter cannot be told apart, and the best are
-all those that no other configuration is significantly better than.
+Holm's correction covers all pairs. Configurations that share a letter cannot be told apart. Which of them are
+the best: :func:`best_of`.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Place:
             times); None for one seed.
         n: number of seeds.
         letters: the groups that it belongs to; empty if it is not ranked.
-        best: whether no ranked configuration of its kind is significantly better; False without a rival.
+        best: whether it is the best of its kind or tied with it, see :func:`best_of`; False without a rival.
         reason: why it is not ranked; empty if it is.
     """
 
@@ -147,13 +147,12 @@ def rankings(study: Study, quantity: Quantity, groups: Sequence[Group] | None = 
 def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = None) -> list[Entry]:
     """Return an entry for each configuration that has values.
 
-    A collapsed model is ranked by its distance from the data alone, and by its likelihood if that is sound.
-    Of a duration or a speed, only the values count that were timed under the conditions of most of the
-    study's runs.
+    A configuration with a collapsed run is ranked by its likelihood alone, if that is sound. Of a duration or
+    a speed, only the values count that were timed under the conditions of most of the study's runs.
     """
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
-    dead = broken(study) if likelihood else {} if quantity == study.quality else collapsed(study)
+    dead = broken(study) if likelihood else collapsed(study)
     usual = usual_timing(study.groups) if quantity in TIMED else None
     measured = []
     for group in chosen:
@@ -197,15 +196,34 @@ def rank(rows: Sequence[Entry], quantity: Quantity) -> Ranking:
     different: np.ndarray = np.less(pairwise(ranked, quantity), LEVEL)
     ordered = direction != "none"
     letters = compact_letters(different) if ordered else [""] * len(ranked)
-    beaten = [bool(different[:i, i].any()) for i in range(len(ranked))]  # by an entry with a better mean
-    rivals = ordered and len(ranked) > 1
-    places = [_place(row, logs, letters[i], rivals and not beaten[i]) for i, row in enumerate(ranked)]
+    best = best_of(different) if ordered and len(ranked) > 1 else [False] * len(ranked)
+    places = [_place(row, logs, letters[i], best[i]) for i, row in enumerate(ranked)]
     others = [row for row in rows if row not in ranked]
     others.sort(key=lambda row: loss(statistics.fmean(row.values), direction))
     places += [_place(row, logs, "", False, row.reason or ONE_SEED) for row in others]
     return Ranking(
         quantity.name, rows[0].kind if rows else "", direction, _test(ranked, quantity, logs), tuple(places)
     )
+
+
+def best_of(different: np.ndarray) -> list[bool]:
+    """Return which entries are the best, or tied with the best.
+
+    The first is the best. Another one is tied with it if none with a better mean is significantly better,
+    and if it is significantly better than some entry wherever the first is: a large variance, which no test
+    can tell from anything, is no merit.
+
+    Args:
+        different: symmetric truth values, ``(n, n)``, the entries ordered from the best mean.
+
+    >>> import numpy as np
+    >>> best_of(np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool))
+    [True, False, False]
+    """
+    beaten = np.triu(different, 1).any(axis=0)
+    beats = np.triu(different, 1).any(axis=1)
+    told = bool(beats[:1].any())
+    return [not lost and bool(wins or not told) for lost, wins in zip(beaten, beats, strict=True)]
 
 
 def is_logarithmic(rows: Sequence[Entry], quantity: Quantity) -> bool:

@@ -1,12 +1,14 @@
-"""Which models are too far from the data to count as the best at anything but likelihood.
+"""Which runs have collapsed, and so which models cannot count as the best at anything but likelihood.
 
-The fastest model of a comparison is often a collapsed GAN, and samples that are all alike have a high
-precision. Three rules differ in what they judge:
+The fastest model of a comparison is often a collapsed GAN, samples that are all alike have a high precision,
+and a mean over seeds hides the one that has collapsed. Three rules differ in what they judge:
 
-- :func:`collapsed`: a configuration, beside the best of its study, for its samples or for seeds of a broken
-  likelihood. Tables, the decision helper and figures count it as the best of nothing but of what is sound.
+- :func:`why_collapsed`: a single run, by its samples, beside the best of its study, or by its likelihood.
+  Tables, the page, the slide, the decision helper and figures count a configuration with such a run
+  (:func:`collapsed`) as the best of nothing but of what is sound.
 - :data:`UNLEARNED`: samples so far from the data that claims and the slide draw no conclusion from them.
-- :func:`~zoo.comparison.claims.instability.lost_runs`: single runs that training has lost.
+- :func:`~zoo.comparison.claims.instability.lost_runs`: single runs that training has lost, of which those of
+  a small recall are collapsed here too.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value
+from zoo.comparison.statistics import share_interval
 from zoo.comparison.studies import Study
 
-FACTOR = 10.0  # a collapsed model's mean distance is over this many times the least one of the study
+FACTOR = 10.0  # a collapsed run's distance is over this many times the least mean of the study
 FLOORS = 20.0  # and over this many times the floor, the distance of real examples from real ones
-LEAST_RECALL = 0.05  # a model with a smaller mean recall has collapsed too
+LEAST_RECALL = 0.05  # a run with a smaller recall has collapsed too
 BROKEN = 10.0  # nats per dimension above the study's median: a density e^10 times too thin in each dimension
+TOLD = 3  # collapsed runs of a configuration, of which the reasons are told one by one
 UNLEARNED = 50.0  # times the floor: a generator at a larger distance has not learned the data
 
 
@@ -41,16 +45,61 @@ def floor_of(runs: Sequence[Run], metric: str) -> float | None:
 
 
 def collapsed(study: Study, factor: float = FACTOR) -> dict[str, str]:
-    """Return why each collapsed configuration of a study is one, by its :func:`key_of`.
+    """Return how many runs of a configuration have collapsed, and why, by its :func:`key_of`.
 
-    A configuration is collapsed if the mean distance between its samples and the data exceeds
-    :func:`distance_limit`, if its mean recall is below :data:`LEAST_RECALL`, or if :func:`broken` says so.
+    Configurations without a collapsed run are left out. The share of the finished runs has its exact
+    interval.
     """
     key = ("collapsed", factor)
     if key not in study.memo:
-        study.memo[key] = _collapsed(study, factor)
+        study.memo[key] = {
+            key_of(group): _told(reasons, len(group.finished))
+            for group in study.groups
+            if (reasons := collapsed_runs(study, group, factor))
+        }
     known: dict[str, str] = study.memo[key]
     return dict(known)
+
+
+def collapsed_runs(study: Study, group: Group, factor: float = FACTOR) -> list[tuple[Run, str]]:
+    """Return the collapsed runs of a configuration of a study, each with its reason."""
+    return [(run, why) for run in group.finished if (why := why_collapsed(study, run, factor))]
+
+
+def why_collapsed(study: Study, run: Run, factor: float = FACTOR) -> str:
+    """Return why a finished run of a study has collapsed; empty if it has not.
+
+    It has if its samples are further from the data than :func:`distance_limit`, if their recall is below
+    :data:`LEAST_RECALL`, or if its likelihood is broken (:func:`broken`).
+    """
+    recall = recall_of(study)
+    reach = None if recall is None else recall.of(run.record)
+    if reach is not None and reach < LEAST_RECALL:
+        return f"its recall is {reach:.2g}: it makes few kinds of samples"
+    distance = None if study.quality is None else study.quality.of(run.record)
+    limit = distance_limit(study, factor)
+    if study.quality is not None and distance is not None and limit is not None and distance > limit:
+        return f"its {study.quality.name} of {distance:.3g} is above {limit:.3g}: too far from the data"
+    loss, most = _nats_per_dimension(run), _likelihood_limit(study)
+    return "" if loss is None or loss <= most else f"its likelihood is broken: {_nats_text(loss, most)}"
+
+
+def share_text(hits: int, n: int) -> str:
+    """Return a number of runs out of ``n`` in words, with the exact 95 % interval of their share.
+
+    >>> share_text(1, 5)
+    '1 of 5 runs (95 % interval 1 to 72 %)'
+    """
+    low, high = share_interval(hits, n)
+    runs = f"{hits} of {n} run{'s' * (n != 1)}"
+    return f"{runs} (95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+
+
+def _told(reasons: Sequence[tuple[Run, str]], n: int) -> str:
+    """Return the collapsed ones of ``n`` runs in a sentence, the first few with their reasons."""
+    each = [f"seed {run.record.seed}: {why}" for run, why in reasons[:TOLD]]
+    more = [f"and {len(reasons) - TOLD} more"] * (len(reasons) > TOLD)
+    return f"{share_text(len(reasons), n)} collapsed; {'; '.join([*each, *more])}"
 
 
 def broken(study: Study) -> dict[str, str]:
@@ -66,54 +115,53 @@ def broken(study: Study) -> dict[str, str]:
 
 
 def _broken(study: Study) -> dict[str, str]:
-    losses = {key_of(group): _nats_per_dimension(group) for group in study.groups}
-    every = [loss for values in losses.values() for loss in values]
-    if not every:
-        return {}
-    limit, reasons = statistics.median(every) + BROKEN, {}
-    for key, values in losses.items():
-        if lost := sum(value > limit for value in values):
-            reasons[key] = (
-                f"the likelihood of {lost} of {len(values)} seeds is broken: {max(values):.3g} nats per "
-                f"dimension where the median of all runs is {limit - BROKEN:.3g}"
+    limit, reasons = _likelihood_limit(study), {}
+    for group in study.groups:
+        losses = [loss for run in group.finished if (loss := _nats_per_dimension(run)) is not None]
+        if lost := sum(loss > limit for loss in losses):
+            reasons[key_of(group)] = (
+                f"the likelihood of {lost} of {len(losses)} seeds is broken: {_nats_text(max(losses), limit)}"
             )
     return reasons
 
 
-def _nats_per_dimension(group: Group) -> list[float]:
-    if bits := group.values(BITS_PER_DIM):
-        return [value * math.log(2) for value in bits]
-    return [value / max(dimensions(group.runs[0]), 1) for value in group.values(NLL)]
+def _nats_text(loss: float, limit: float) -> str:
+    return f"{loss:.3g} nats per dimension where the median of all runs is {limit - BROKEN:.3g}"
 
 
-def _collapsed(study: Study, factor: float) -> dict[str, str]:
-    reasons = broken(study)
-    recall = recall_of(study)
-    for group in study.groups:
-        values = group.values(recall)
-        if values and statistics.fmean(values) < LEAST_RECALL:
-            reasons[key_of(group)] = (
-                f"its recall is {statistics.fmean(values):.2g}: it makes few kinds of samples"
-            )
-    limit = distance_limit(study, factor)
-    if limit is None or study.quality is None:
-        return reasons
-    for group in study.groups:
-        values = group.values(study.quality)
-        if values and statistics.fmean(values) > limit:
-            reasons[key_of(group)] = (
-                f"its {study.quality.name} of {statistics.fmean(values):.3g} is above {limit:.3g}: too far "
-                "from the data"
-            )
-    return reasons
+def _likelihood_limit(study: Study) -> float:
+    """Return the nats per dimension beyond which a likelihood is broken; infinite where none was measured."""
+    if "likelihood limit" not in study.memo:
+        every = [loss for run in study.runs if (loss := _nats_per_dimension(run)) is not None]
+        study.memo["likelihood limit"] = statistics.median(every) + BROKEN if every else math.inf
+    limit: float = study.memo["likelihood limit"]
+    return limit
+
+
+def _nats_per_dimension(run: Run) -> float | None:
+    """Return the loss of a finished run; None without one."""
+    if run.record.status != "finished":
+        return None
+    if (bits := BITS_PER_DIM.of(run.record)) is not None:
+        return bits * math.log(2)
+    nats = NLL.of(run.record)
+    return None if nats is None else nats / max(dimensions(run), 1)
 
 
 def distance_limit(study: Study, factor: float = FACTOR) -> float | None:
-    """Return the largest mean distance that does not count as collapsed; None without positive distances.
+    """Return the largest distance that does not count as collapsed; None without positive distances.
 
     It is ``factor`` times the least mean distance of the study, or :data:`FLOORS` times the distance of real
     examples (the floor) where that is more.
     """
+    key = ("distance limit", factor)
+    if key not in study.memo:
+        study.memo[key] = _distance_limit(study, factor)
+    limit: float | None = study.memo[key]
+    return limit
+
+
+def _distance_limit(study: Study, factor: float) -> float | None:
     if study.quality is None:
         return None
     means = [statistics.fmean(values) for group in study.groups if (values := group.values(study.quality))]
@@ -135,5 +183,9 @@ def relative_distance(study: Study, group: Group) -> float:
 
 def recall_of(study: Study) -> Quantity | None:
     """Return the recall of the data by the samples, of whatever feature extractor; None if no run has it."""
-    names = {name for run in study.runs for name in run.record.metrics if name.partition("/")[0] == "recall"}
-    return metric_value(min(names), direction="higher") if names else None
+    if "recall" not in study.memo:
+        metrics = {name for run in study.runs for name in run.record.metrics}
+        names = [name for name in metrics if name.partition("/")[0] == "recall"]
+        study.memo["recall"] = metric_value(min(names), direction="higher") if names else None
+    recall: Quantity | None = study.memo["recall"]
+    return recall

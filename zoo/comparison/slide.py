@@ -12,9 +12,10 @@ The verdicts follow the rules of the claims ledger, the same for every family.
   each other, since noise has fine structure too. Each measure of sharpness has to be.
 - *stable?* yes if another seed changes the distance between samples and data by less than a factor
   :data:`MARGIN` (one standard deviation) and no run was lost, no if by more: the 95 % chi-squared interval of
-  the standard deviation of its logarithm, pooled over the models of the row that have not collapsed. It is
-  also no if significantly more than :data:`LOST` of the runs diverged, failed or ended :data:`ASTRAY` times
-  as far from the data as the best seed (Clopper-Pearson).
+  the standard deviation of its logarithm, pooled over the models of the row. A run is lost if it diverged,
+  failed, collapsed or ended :data:`ASTRAY` times as far from the data as its configuration's best seed. That
+  is an outcome of its own: the spread is that of the other runs, and the answer is also no if significantly
+  more than :data:`LOST` of the runs were lost (Clopper-Pearson).
 - *density?* yes if exact; a bound and an estimate are named.
 """
 
@@ -35,9 +36,10 @@ from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.groups import interval, sharpness_error
-from zoo.comparison.guards import UNLEARNED, broken, collapsed, key_of, relative_distance
+from zoo.comparison.guards import UNLEARNED, broken, key_of, relative_distance, share_text
 from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_EVALUATIONS, metric_value
-from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN
+from zoo.comparison.recommend.lost import end_of
+from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN, share_interval
 from zoo.comparison.studies import Study, studies
 
 Question = Literal["parallel", "sharp", "stable", "density"]
@@ -51,11 +53,11 @@ ROWS = (
     "autoregressive", "vae", "gan", "coupling flow", "autoregressive flow", "residual flow",
     "continuous flow", "diffusion",
 )  # fmt: skip
-EVIDENCE: dict[Question, str] = {  # the claim of the ledger about the same question
-    "parallel": "autoregressive",
-    "sharp": "vae-blurry",
-    "stable": "gan-unstable",
-    "density": "likelihood-quality",
+EVIDENCE: dict[Question, dict[str, str]] = {  # the claim of the ledger about a family, by question and row
+    "parallel": dict.fromkeys(ROWS, "autoregressive") | {"coupling flow": "flows-parallel-sharp"},
+    "sharp": {"vae": "vae-blurry", "gan": "vae-blurry", "coupling flow": "flows-parallel-sharp"},
+    "stable": dict.fromkeys(("gan", "coupling flow", "autoregressive flow"), "gan-unstable"),
+    "density": {row: "likelihood-quality" for row in ROWS if row != "gan"},
 }
 
 
@@ -70,9 +72,9 @@ class Cell:
         low, high: its 95 % interval; None for counts.
         n: number of runs behind it.
         text: the number with its interval, in words.
-        short: the interval, or the count of steps over dimensions.
+        short: the interval, or the count of steps over dimensions; lost runs before it.
         test: how the verdict follows from it.
-        claim: key of the claim of the ledger about the same question.
+        claim: key of the claim of the ledger that asks the same of this family; empty: there is none.
         runs: ids of the runs.
         others: verdict of each other model of the row, by name.
     """
@@ -206,12 +208,13 @@ def _row(study: Study, family: str, groups: list[Group], laws: Mapping[str, Scal
     }
     cells: dict[Question, Cell] = {}
     for question in QUESTIONS:
+        claim = EVIDENCE[question].get(family, "")
         if question == "stable":
-            cells[question] = _stable(study, groups)
+            cells[question] = dataclasses.replace(_stable(study, groups), claim=claim)
             continue
         answer = answers[question]
         others = {group.model: answer(group).verdict for group in groups[1:]}
-        cells[question] = dataclasses.replace(answer(first), others=others)
+        cells[question] = dataclasses.replace(answer(first), others=others, claim=claim)
     seeds = len({run.record.seed for run in first.finished})
     return Row(family, first.model, key_of(first), seeds, cells)
 
@@ -224,7 +227,7 @@ def _cell(
     if not short and value is not None:
         short = f"{low:.2f}–{high:.2f}" if low is not None else f"{value:.2f}"
     ids = tuple(run.record.run_id for run in runs)
-    return Cell(question, verdict, value, low, high, len(ids), text, short, test, EVIDENCE[question], ids, {})
+    return Cell(question, verdict, value, low, high, len(ids), text, short, test, "", ids, {})
 
 
 def _parallel(group: Group, law: Scaling | None) -> Cell:
@@ -320,38 +323,41 @@ def _stable(study: Study, groups: Sequence[Group]) -> Cell:
 
     test = (
         f"standard deviation over seeds of the log distance, pooled over the row's models, below log "
-        f"{MARGIN:g} (95 % chi-squared interval), and no run lost"
+        f"{MARGIN:g} (95 % chi-squared interval), of the runs that were not lost, and none lost; no also if "
+        f"surely over {LOST:.0%} of the runs diverged, failed, collapsed or went astray (Clopper-Pearson)"
     )
-    dead = collapsed(study)
     runs = [run for group in groups for run in group.runs]
-    samples = [
-        values for group in groups if key_of(group) not in dead and (values := group.values(study.quality))
-    ]
-    astray = sum(value > ASTRAY * min(values) for values in samples if min(values) > 0 for value in values)
-    lost = sum(run.record.status != "finished" for run in runs) + astray
-    lost_text = f"{lost} of {len(runs)} runs lost"
-    logs = [[math.log(value) for value in values] for values in samples if min(values) > 0]
+    ends: Counter[str] = Counter()
+    logs = []
+    for group in groups:
+        ended = [(run, end_of(study, run)) for run in group.runs]
+        ends.update(end for _, end in ended if end != "sound")
+        sound = Group(group.model, [run for run, end in ended if end == "sound"])
+        values = sound.values(study.quality)
+        if values and min(values) > 0:
+            near = [value for value in values if value <= ASTRAY * min(values)]
+            ends.update(["astray"] * (len(values) - len(near)))
+            logs.append([math.log(value) for value in near])
+    lost, told, brief = ends.total(), "", ""
+    if lost:
+        told = f"{share_text(lost, len(runs))} lost: {', '.join(f'{n} {end}' for end, n in ends.items())}"
+        brief = f"{lost} of {len(runs)} {next(iter(ends)) if len(ends) == 1 else 'lost'}"
     freedom = sum(len(values) - 1 for values in logs)
-    surely_lost = _least_share(lost, len(runs)) > LOST
+    surely_lost = share_interval(lost, len(runs))[0] > LOST
     if freedom < LEAST_SEEDS - 1:
-        far = bool(dead) and not samples
-        verdict: Verdict = "no" if surely_lost else "undecided" if lost or far else "not measured"
-        text = lost_text if lost else "too far from the data to be judged" if far else ""
-        return _cell("stable", verdict, text, test, runs if text else ())
+        verdict: Verdict = "no" if surely_lost else "undecided" if lost else "not measured"
+        return _cell("stable", verdict, told, test, runs if lost else (), short=brief)
     squares = sum(statistics.variance(values) * (len(values) - 1) for values in logs if len(values) > 1)
     low, high = (math.sqrt(squares / float(chdtri(freedom, p))) for p in (LEVEL / 2, 1 - LEVEL / 2))
     margin = math.log(MARGIN)
     verdict = "yes" if high < margin and not lost else "no" if low > margin or surely_lost else "undecided"
-    factor, ends = math.exp(math.sqrt(squares / freedom)), (math.exp(min(low, 700)), math.exp(min(high, 700)))
-    text = f"a factor {factor:.2f}{_interval_text(ends)} between seeds" + (f"; {lost_text}" if lost else "")
-    return _cell("stable", verdict, text, test, runs, value=factor, ends=ends)
-
-
-def _least_share(hits: int, n: int) -> float:
-    """Return the lower end of Clopper and Pearson's 95 % interval of a share."""
-    from scipy.special import betaincinv
-
-    return float(betaincinv(hits, n - hits + 1, LEVEL / 2)) if hits else 0.0
+    factor = math.exp(math.sqrt(squares / freedom))
+    within = math.exp(min(low, 700)), math.exp(min(high, 700))
+    text, short = f"a factor {factor:.2f}{_interval_text(within)} between seeds", ""
+    if lost:
+        text = f"{told}; {text} of the others"
+        short = f"{brief}; else {within[0]:.2f}–{within[1]:.2f}"
+    return _cell("stable", verdict, text, test, runs, value=factor, ends=within, short=short)
 
 
 def _density(study: Study, group: Group) -> Cell:

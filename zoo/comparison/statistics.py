@@ -305,10 +305,10 @@ def share_interval(hits: int, n: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in share_interval(0, 5)]
     [0.0, 0.522]
     """
-    from scipy import stats
+    from scipy.special import betaincinv
 
-    interval = stats.binomtest(hits, n).proportion_ci(1 - LEVEL, method="exact")
-    return float(interval.low), float(interval.high)
+    low = float(betaincinv(hits, n - hits + 1, LEVEL / 2)) if hits else 0.0
+    return low, float(betaincinv(hits + 1, n - hits, 1 - LEVEL / 2)) if hits < n else 1.0
 
 
 def heavy(*samples: Sequence[float]) -> bool:

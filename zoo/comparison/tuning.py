@@ -80,7 +80,8 @@ def jackknife_error(trials: Sequence[Trial], k: int) -> float:
 def efforts(study: Study) -> list[Effort]:
     """Return the curve of each family with :data:`LEAST_CONFIGURATIONS` configurations or more.
 
-    A configuration whose runs diverged or collapsed counts as the worst of the study: it cost its budget.
+    A configuration of which no run finished or one collapsed counts as the worst of the study: it cost its
+    budget.
     """
     measured = {key_of(group): _distance(study, group) for group in study.groups}
     known = [value for value in measured.values() if value is not None]

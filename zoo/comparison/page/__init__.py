@@ -150,8 +150,8 @@ KINDS = {
     "—": "none: the family defines no likelihood, or the metric does not apply; click it for the reason.",
     "a, ab, b": "groups: configurations that share a letter cannot be told apart.",
     "filled": "the best for sure: everything else that is ranked is significantly worse.",
-    "hatched": "not told apart from the best: no test decides between them. One seed has no ranks; a "
-    "collapsed model is marked neither way.",
+    "hatched": "not told apart from the best, and surely better than some other where the best is. One seed "
+    "has no ranks; a row with a collapsed run is marked neither way, but for a sound likelihood.",
     "±": "standard deviation over [n] seeds; with one seed the standard error of the evaluation.",
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import LEAST_RECALL, distance_limit, recall_of
+from zoo.comparison.guards import why_collapsed
 from zoo.comparison.statistics import share_interval
 from zoo.comparison.studies import Study
 
@@ -20,8 +20,7 @@ class Lost:
     Attributes:
         diverged: runs whose training diverged.
         failed: runs that ended with an error, or whose samples could not be judged.
-        collapsed: finished runs whose samples are too far from the data, or of few kinds, by the limits of
-            :mod:`zoo.comparison.guards`.
+        collapsed: finished runs that :func:`~zoo.comparison.guards.why_collapsed` has a reason for.
         runs: all runs of the configuration.
         low, high: exact 95 % interval of the share of lost runs.
     """
@@ -62,7 +61,7 @@ def lost_of(study: Study, group: Group) -> Lost:
     """Return how many runs of a configuration of a study were lost."""
     key = ("lost", tuple(run.record.run_id for run in group.runs))
     if key not in study.memo:
-        ends = [_end(study, run) for run in group.runs]
+        ends = [end_of(study, run) for run in group.runs]
         low, high = share_interval(sum(end != "sound" for end in ends), len(ends))
         diverged, failed, collapsed = (ends.count(name) for name in WAYS)
         study.memo[key] = Lost(diverged, failed, collapsed, len(ends), low, high)
@@ -70,17 +69,11 @@ def lost_of(study: Study, group: Group) -> Lost:
     return known
 
 
-def _end(study: Study, run: Run) -> str:
+def end_of(study: Study, run: Run) -> str:
     """Return how a run ended: ``diverged``, ``failed``, ``collapsed`` or ``sound``."""
     if run.record.status != "finished":
         return "diverged" if run.record.status == "diverged" else "failed"
-    if study.quality is not None:
-        judged = run.record.metrics.get(study.quality.name)
-        if judged is not None and judged.value is None:
-            return "failed"
-        distance, limit = study.quality.of(run.record), distance_limit(study)
-        if distance is not None and limit is not None and distance > limit:
-            return "collapsed"
-    quantity = recall_of(study)
-    recall = None if quantity is None else quantity.of(run.record)
-    return "collapsed" if recall is not None and recall < LEAST_RECALL else "sound"
+    judged = run.record.metrics.get(study.quality.name) if study.quality is not None else None
+    if judged is not None and judged.value is None:
+        return "failed"
+    return "collapsed" if why_collapsed(study, run) else "sound"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
-from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.guards import collapsed_runs, share_text
 from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
@@ -24,8 +24,8 @@ LETTERS = (
     "else Welch over seeds; Holm at 5 %), one of each model taking part; in bold: none is better"
 )
 COLLAPSED = (
-    "collapsed: samples too far from the data or of few kinds, or seeds of a broken likelihood; the best at "
-    "nothing, however fast, so last in a sorted table"
+    "collapsed: a run's samples are too far from the data or of few kinds, or its likelihood is broken; a "
+    "row with such a run is the best at nothing but a sound likelihood, so last in a sorted table"
 )
 BRIEF = 20  # updates; models that were trained for fewer are not ranked
 HEADINGS = {
@@ -121,7 +121,8 @@ class Row:
         name, family: of the configuration.
         cells: one for each column.
         runs: of the configuration; none for the row of real data.
-        collapsed: whether it is the best at nothing, however fast; see :mod:`zoo.comparison.guards`.
+        collapsed: whether one of its runs has collapsed, so that it is the best at nothing, however fast; see
+            :mod:`zoo.comparison.guards`.
         variant: name of the model for which another row stands; empty: the row stands for its own.
     """
 
@@ -177,17 +178,19 @@ CellOf = Callable[[Group], Cell]  # the cell of a column in the row of a group
 
 def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footnotes: Footnotes) -> list[Row]:
     """Return a row for each group: the cell of each column, then how the group's runs ended."""
-    dead, found = collapsed(study), []
+    found = []
     for group in groups:
         cells = [cell(group) for cell in columns]
         ended = status(group.runs, footnotes)
-        sunk = key_of(group) in dead
+        sunk = len(collapsed_runs(study, group))
         if sunk:
-            ended.text += ", collapsed"
+            ended.text += f", {sunk} collapsed" if len(group.runs) > 1 else ", collapsed"
             ended.marks += footnotes.mark(COLLAPSED)
+            if len(group.runs) > 1:
+                ended.marks += footnotes.mark(f"collapsed: {share_text(sunk, len(group.finished))}")
         baseline = study.baseline(group.model)
         variant = "" if baseline is None or baseline.runs == group.runs else group.model
-        found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, sunk, variant))
+        found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, bool(sunk), variant))
     return found
 
 

@@ -13,11 +13,11 @@ from zoo.comparison.tables.cells import Cell
 
 
 def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: Sequence[Cell]) -> None:
-    """Give the cells of a column their letters; the best are those that none is significantly better than.
+    """Give the cells of a column their letters, and mark the best (:func:`~zoo.comparison.groups.best_of`).
 
     Of each model the configuration that stands for it takes part, since every further pair would cost the
     tests power. A value that was measured under other conditions than its column is left out, and so is a
-    collapsed model, and one with a single seed. Counts have no letters, since any two
+    configuration with a collapsed run, and one with a single seed. Counts have no letters, since any two
     unequal counts differ; if all are equal, none is the best.
 
     Args:
@@ -63,7 +63,8 @@ def _mark(cells: Mapping[str, Cell], rankings: Sequence[Ranking]) -> None:
     for ranking in rankings:
         ranked = [place for place in ranking.places if place.letters]
         if len(ranked) > 1:
-            alone = sum(place.best for place in ranked) == 1
+            first, *others = ranked
+            alone = not any(set(first.letters) & set(place.letters) for place in others)
             for place in ranked:
                 cell = cells[place.key]
-                cell.best, cell.sure, cell.letters = place.best, place.best and alone, place.letters
+                cell.best, cell.sure, cell.letters = place.best, alone and place is first, place.letters

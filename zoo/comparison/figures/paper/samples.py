@@ -9,7 +9,7 @@ import numpy as np
 
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.paper.look import GREY, baselines_of, canvas, colour, ink, plain_text
-from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.guards import collapsed_runs
 from zoo.comparison.studies import Study
 from zoo.record import SAMPLES
 
@@ -62,14 +62,20 @@ def _say(figure: Any, left_out: Sequence[str]) -> None:
 
 
 def _strips(study: Study) -> tuple[list[Strip], list[str]]:
-    """Return real examples and the samples of each baseline, and the names of the collapsed ones left out."""
-    dead, left_out = collapsed(study), []
+    """Return real examples and samples of the first sound seed of each baseline, and what is left out.
+
+    Left out are collapsed runs: a name, and how many seeds where others of that model are sound.
+    """
     strips: list[Strip] = []
+    left_out: list[str] = []
     for group in baselines_of(study.baselines()):
-        arrays = next((a for run in group.finished if (a := _arrays(run)) is not None), None)
-        if arrays is not None and key_of(group) in dead:
-            left_out.append(group.model)
-        if arrays is None or key_of(group) in dead:
+        dead = {id(run) for run, _ in collapsed_runs(study, group)}
+        sound = [run for run in group.finished if id(run) not in dead]
+        if dead:
+            of_all = f" ({len(dead)} of {len(group.finished)} seeds)" if sound else ""
+            left_out.append(f"{group.model}{of_all}")
+        arrays = next((a for run in sound if (a := _arrays(run)) is not None), None)
+        if arrays is None:
             continue
         values, real, levels = arrays["samples"], arrays["real"], int(arrays["levels"])
         if values.ndim != 4 and values.shape[1:] != (2,):

@@ -96,20 +96,21 @@ function seedValues(column, row) {
     text(DATA.runs.status[run]) === 'finished' ? column.seeds[row.index][place] : null));
 }
 
-// Return the reason why a row counts as collapsed; empty if it does not. The reasons come from Python. If the reader has
-// chosen another factor than GUARD, the distance is judged here by that factor, and the other reasons stay.
+// Return which runs of a row have collapsed, and why; empty if none has. The reasons come from Python. If the reader has
+// chosen another factor than GUARD, the distance of each seed is judged here by that factor, and the other reasons stay.
 function collapsed(row, times = state.guard) {
   if (times === GUARD) return row.study.helper.rows[row.index].collapsed;
   const apart = row.study.helper.rows[row.index].collapsed_apart;
   const column = row.study.quality && columnOf(row.study, row.study.quality);
-  const value = column ? column.value[row.index] : null;
-  if (apart || value === null) return apart;
+  const values = column ? seedValues(column, row) : [];
+  if (apart || !values.length) return apart;
   const best = once(row.study, 'best quality', () => {
     const found = known(column.value);
     return found.length ? Math.min(...found) : null;
   });
   const limit = Math.max(times * Math.max(best ?? 0, 0), FLOORS * (column.floor ?? 0));
-  return limit > 0 && value > limit ? `its samples are more than ${times} times as far from the data as the best` : '';
+  const far = values.filter(value => limit > 0 && value > limit).length;
+  return far ? `${far} of ${count(values.length, 'run')} collapsed: samples more than ${times} times as far from the data as the best` : '';
 }
 
 // Return the place of a family among the colours; families of a user's own share the last.

@@ -152,7 +152,7 @@ function contest(rows, criteria, likelihood) {
   return {top, front, beatenBy};
 }
 
-// Return the ids of the rows that are tied with the best in the only criterion.
+// Return the ids of the rows that are the best or tied with the best in the only criterion; see best_of in groups.py.
 function tiesOf(admitted, criteria) {
   const tied = new Set();
   if (criteria.length !== 1) return tied;
@@ -165,7 +165,8 @@ function tiesOf(admitted, criteria) {
   const pairs = [], ps = [];
   for (let i = 0; i < ranked.length; i++) for (let j = i + 1; j < ranked.length; j++) { pairs.push(`${i},${j}`); ps.push(welch(samples[i], samples[j])); }
   const adjusted = holm(ps), different = new Set(pairs.filter((_, k) => adjusted[k] < 0.05));
-  if (ranked.length > 1) ranked.forEach((row, j) => { if (!ranked.some((_, i) => i < j && different.has(`${i},${j}`))) tied.add(row.id); });
+  const beaten = j => ranked.some((_, i) => i < j && different.has(`${i},${j}`)), beats = i => ranked.some((_, j) => i < j && different.has(`${i},${j}`));
+  if (ranked.length > 1) ranked.forEach((row, place) => { if (!beaten(place) && (beats(place) || !beats(0))) tied.add(row.id); });
   return tied;
 }
 

@@ -36,7 +36,7 @@ function drawDrawer() {
     column ? seedsPart(column, row) : null,
     column && column.likelihood && cell.kind ? el('p', {}, KIND_WORDS[cell.kind]) : null,
     column && cell.why ? el('p', {class: 'dim small-text'}, cell.why) : null,
-    collapsed(row) ? el('p', {class: 'warnbox'}, `Collapsed: ${collapsed(row)}. It is in no best, whatever its numbers.`) : null,
+    collapsed(row) ? el('p', {class: 'warnbox'}, `${collapsed(row)}. The row is in no best but that of a sound likelihood, whatever its numbers.`) : null,
     el('h3', {}, 'Reproduce'),
     row.runs.slice(0, 1).map(run => (DATA.runs.command[run] ? copyable(DATA.runs.command[run]) : el('p', {}, 'The record has no command.'))),
     text(DATA.runs.departs[row.runs[0]]) ? el('p', {class: 'warnbox'}, text(DATA.runs.departs[row.runs[0]])) : null,

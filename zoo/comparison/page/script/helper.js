@@ -27,7 +27,7 @@ function openEvidence(id, row, cell) {
   const claim = claimOf(cell.claim, id);
   openSheet(`${row.family}: ${cell.question}?`, el('p', {class: 'big'}, `${cell.verdict} · ${cell.text}`), el('p', {}, `The rule: ${cell.test}.`), el('p', {}, `${count(cell.n, 'run')} of ${row.model}.`),
     Object.keys(cell.others).length ? el('p', {}, `Other models of the family: ${Object.entries(cell.others).map(([model, verdict]) => `${model} ${verdict}`).join(', ')}.`) : null,
-    el('p', {}, 'In the ledger: ', claim ? claimLink(claim) : 'nothing of this was measured on these data.'),
+    el('p', {}, 'In the ledger: ', claim ? claimLink(claim) : cell.claim ? 'nothing of this was measured on these data.' : 'no claim asks this of the family.'),
     el('p', {}, el('button', {type: 'button', onclick: () => { byId('sheet').close(); set({study: id, pins: cell.rows, rows: 'pinned', query: '', hidden: []}); jump('table'); }}, 'see its rows in the table')));
 }
 

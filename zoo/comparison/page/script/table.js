@@ -125,10 +125,10 @@ function tableTexts() {
 }
 
 // Return how a cell is marked: 'best', filled, if everything else that is ranked is significantly worse; 'tied', hatched, if
-// nothing is significantly better; else ''. Neither where another row on show, that no test has ranked, has a better number.
+// it is not told apart from the best; else ''. Neither where another row on show, that no test has ranked, has a better number.
 function standingOf(column, row) {
   const cell = cellOf(column, row);
-  if (!cell.tied || collapsed(row) || loss(leastUnranked(column, row.study, cell.kind), column.direction) < loss(cell.value, column.direction)) return '';
+  if (!cell.tied || (collapsed(row) && !column.likelihood) || loss(leastUnranked(column, row.study, cell.kind), column.direction) < loss(cell.value, column.direction)) return '';
   return cell.sure ? 'best' : 'tied';
 }
 
@@ -312,12 +312,12 @@ function boundNote(block, column, all) {
 function tableNotes(columns, rows) {
   const notes = [], cells = columns.flatMap(column => rows.slice(0, rowsDrawn).map(row => cellOf(column, row)));
   if (cells.some(cell => cell.letters)) {
-    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: the best for sure, every other one is significantly worse (counts: none is smaller). Hatched: not told apart from the best. Neither where an unranked row on show has a better number.');
+    notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: the best for sure, every other one is significantly worse (counts: none is smaller). Hatched: not told apart from the best, and surely better than some other where the best is. Neither where an unranked row on show has a better number.');
   }
   const single = rows.length && rows.every(row => row.runs.length === 1);
   notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation.');
   notes.push(...new Set(columns.flatMap(column => column.captions)));
-  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: samples more than ${state.guard} times as far from the data as the best, hardly any kinds of samples, or seeds of a broken likelihood (the drawer says which); never marked as the best, however fast.`);
+  if (rows.some(row => collapsed(row))) notes.push(`Collapsed: a run of it has samples more than ${state.guard} times as far from the data as the best, hardly any kinds of samples, or a broken likelihood (the drawer says which); never marked as the best at anything but a sound likelihood, however fast.`);
   if (cells.some(cell => cell.kind === 'exact†')) notes.push('† exact for the dequantised density: on average over its noise, an upper bound on the integers’ value.');
   if (cells.some(cell => cell.odd)) notes.push('⚠ measured otherwise than the rest of its column, so not ranked; click it for the conditions.');
   return notes;
