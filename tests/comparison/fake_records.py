@@ -152,8 +152,9 @@ def line(text: str, model: str) -> str:
 
 
 def cells(text: str, model: str) -> dict[str, str]:
-    """Return a model's row of the first Markdown table, by heading."""
+    """Return a model's row of the first Markdown table, by heading without the kind of ±."""
     headings = next(row for row in text.splitlines() if row.startswith("| model"))
+    headings = re.sub(r" ± (sd|se|sd/se)(?= )", "", headings)
     split = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in (headings, line(text, model))]
     return dict(zip(*split, strict=True))
 

@@ -23,7 +23,7 @@ def test_committed_tables_follow_from_the_records(name):
     runs, warnings = collect([RESULTS / source / "records" for source in RECORDS[name]])
     assert not warnings
     tables = build(runs)
-    markdown = [render.markdown(table) for table in tables]
-    assert "\n\n".join(markdown) + "\n" == (RESULTS / name / "table.md").read_text()
+    folded = render.folded(tables)
+    assert render.FORMATS["md"](folded) + "\n" == (RESULTS / name / "table.md").read_text()
     assert render.csv_text(tables) == (RESULTS / name / "table.csv").read_text()
-    assert "\n\n".join(map(render.latex, tables)) + "\n" == (RESULTS / name / "table.tex").read_text()
+    assert render.FORMATS["latex"](folded) + "\n" == (RESULTS / name / "table.tex").read_text()

@@ -109,7 +109,7 @@ def test_a_row_with_one_collapsed_seed_says_so_and_is_marked_nowhere(tmp_path):
         write(tmp_path, "maf", "flow", "none", None, seed, fd=9.0 * noise, latency=0.01 * noise)
     table = written(tmp_path)
     vae = cells(table, "vae")
-    assert vae["status"] == "5 finished, 1 collapsed²³", "the first footnote is of the likelihood"
+    assert vae["status"] == "5 finished, 1 collapsed²·³", "the first footnote is of the likelihood"
     assert "³ collapsed: 1 of 5 runs (95 % interval 1 to 72 %)" in table
     assert "**" not in line(table, "vae")
     assert not any(text.endswith((" a", " ab", " b")) for text in vae.values())

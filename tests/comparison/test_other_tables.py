@@ -55,7 +55,8 @@ def test_the_stability_table_has_spreads_over_seeds_and_events_in_training(tmp_p
     behind = {row.name: row.cells[-2].value for row in stability.rows}
     assert behind == {"glow": pytest.approx(35.2, rel=1e-6), "maf": 0.0, "vae": None}
     assert "learning rates" not in table
-    assert "(n=1)" in (tmp_path / "out/table.md").read_text()
+    main = (tmp_path / "out/table.md").read_text().split("\n\n**")[0]
+    assert "0.012 [1] |" in line(main, "vae"), "beside means over several seeds"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -149,7 +150,7 @@ def test_the_least_divergence_of_several_configurations_is_marked(tmp_path):
             write_toy(tmp_path, "maf", value, seed=seed, key=key)
     write_toy(tmp_path, "maf", 0.2, data="moons")
     table = build(collect([tmp_path])[0])[0]
-    assert [cell.shown for cell in table.rows[0].cells][:2] == ["0.2", "0.2 [2]¹"]
+    assert [cell.shown for cell in table.rows[0].cells][:2] == ["0.2 [1]", "0.2 [2]¹"]
     assert "¹ the least of several configurations, so not ranked" in table.notes
 
 

@@ -68,6 +68,21 @@ def test_curves_say_which_models_have_none(runs: list[Run], tmp_path: Path, monk
     assert any(text.startswith("without such a curve: vae") for text in texts)
 
 
+def test_a_collapsed_seed_is_on_no_front_and_in_no_strip_of_samples(tmp_path: Path) -> None:
+    for seed in range(3):
+        for model, fd in (("maf", 4.0), ("glow", 5.0), ("vae", 3.0 if seed else 300.0), ("gan", 400.0)):
+            write(tmp_path, model, "flow", fd=fd + 0.1 * seed, seed=seed, latency=0.001 * fd)
+    gathered = collect([tmp_path])[0]
+    (study,) = studies(gathered)
+    assert {point.name for point in points(study)} == {"maf", "glow"}, (
+        "no front has a row that collapsed once"
+    )
+    texts = words_of(make("samples", gathered, tmp_path / "samples.svg", "column"))
+    assert "left out, collapsed: gan, vae (1 of 3 seeds)" in texts
+    assert "vae" in texts, "its first sound seed is shown"
+    assert "gan" not in texts
+
+
 def test_the_same_records_make_the_same_bytes(runs: list[Run], tmp_path: Path) -> None:
     first, second = (make("slide", runs, tmp_path / name).read_bytes() for name in ("a.svg", "b.svg"))
     assert first.replace(b"a-clip", b"b-clip") == second

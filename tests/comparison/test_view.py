@@ -87,7 +87,7 @@ def test_tables_are_printed_as_markdown_csv_and_json(root: Path, capsys) -> None
     arguments = ["compare", str(root), "--columns", "bits/dim,fd"]
     assert main([*arguments, "--format", "md"]) == 0
     markdown = capsys.readouterr().out
-    assert "| model | bits/dim ↓ | fd/digits-cnn ↓ |\n|---|---:|---:|\n" in markdown
+    assert "| model | bits/dim ± sd ↓ | fd/digits-cnn ± sd ↓ |\n|---|---:|---:|\n" in markdown
     assert main([*arguments, "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert {row["column"] for row in rows} == {"bits/dim", "fd/digits-cnn"}
@@ -95,11 +95,11 @@ def test_tables_are_printed_as_markdown_csv_and_json(root: Path, capsys) -> None
     assert main([*arguments, "--format", "latex"]) == 0
     latex = capsys.readouterr().out
     assert r"\begin{tabular}{lrr}" in latex
-    assert r"model & bits/dim $\downarrow$ & fd/digits-cnn $\downarrow$ \\" in latex
+    assert r"model & bits/dim $\pm$ sd $\downarrow$ & fd/digits-cnn $\pm$ sd $\downarrow$ \\" in latex
     assert main(["compare", str(root), "--columns", "status,fd", "--format", "md"]) == 0
-    assert "| model | status | fd/digits-cnn ↓ |" in capsys.readouterr().out
+    assert "| model | status | fd/digits-cnn ± sd ↓ |" in capsys.readouterr().out
     assert main(["compare", str(root), "--format", "md"]) == 0
-    assert "| model | family | bits/dim ↓ |" in capsys.readouterr().out
+    assert "| model | family | bits/dim ± sd ↓ |" in capsys.readouterr().out
     assert main([*arguments, "--format", "json"]) == 0
     (table,) = json.loads(capsys.readouterr().out)
     row = next(row for row in table["rows"] if row["model"] == "glow")
@@ -133,4 +133,4 @@ def test_a_collapsed_model_is_marked_and_last_of_what_is_sorted(tmp_path: Path) 
     assert [row.name for row in table.rows if row.runs] == ["maf", "glow", "gan"]
     states = [row.cells[-1].text for row in table.rows if row.runs]
     assert states == ["3 finished", "3 finished", "3 finished, 3 collapsed"]
-    assert any("collapsed: samples too far" in note for note in table.notes)
+    assert any("collapsed: a run's samples are too far" in note for note in table.notes)

@@ -68,7 +68,8 @@ def compare(
     chosen = build(view.runs(runs), beside=named) if view.data else tables
     printed = view.tables(chosen, status=form is None)
     if form is not None:
-        print(render.FORMATS[form](printed))
+        in_rows = form in ("md", "latex") and view.sort is None
+        print(render.FORMATS[form](render.folded(printed) if in_rows else printed))
     for table in printed if form is None else []:
         render.terminal(table, console, folded=view.sort is None)
     if pack is not None:
@@ -100,11 +101,10 @@ def _write_files(
     from zoo.comparison import figures, page
     from zoo.comparison.claims import decide
 
-    texts = [render.markdown(table) for table in tables]
-    write_atomic(out / "table.md", "\n\n".join(texts) + "\n")
-    main = [text for text, table in zip(texts, tables, strict=True) if not table.beside]
-    write_atomic(out / "summary.md", "\n\n".join(main) + "\n")
-    write_atomic(out / "table.tex", "\n\n".join(render.latex(table) for table in tables) + "\n")
+    main = render.folded([table for table in tables if not table.beside], others=False)
+    write_atomic(out / "summary.md", render.FORMATS["md"](main) + "\n")
+    write_atomic(out / "table.md", render.FORMATS["md"](render.folded(tables)) + "\n")
+    write_atomic(out / "table.tex", render.FORMATS["latex"](render.folded(tables)) + "\n")
     write_atomic(out / "table.csv", render.csv_text(tables))
     drawn = figures.draw(runs, out)
     values = published(runs) if published else None

@@ -22,6 +22,10 @@ from zoo.comparison.tables import Cell, Row, Table
 ROWS = 200  # largest number of a table's rows, and of its notes, on the terminal; the files have all
 BUDGET = {"updates", "images seen"}  # columns that the terminal does not show
 FAMILY_WIDTH = len("autoregressive")
+BOLD = (
+    "bold: the best, and what is not told apart from it and surely better than some other where the best is; "
+    "of counts the least"
+)
 GAP = 2  # characters between two columns: padding and the line of the box
 WIDE = 100  # characters of a line from which families have a column
 
@@ -36,7 +40,8 @@ def terminal(table: Table, console: Console, *, folded: bool = True) -> None:
         console: where it is printed.
         folded: of several models print one row each, and how many other configurations each has.
     """
-    table, left_out = _folded(table) if folded else (table, "")
+    table, others = parts(table) if folded else (table, None)
+    left_out = _left_out(others, "shown by --sort COLUMN") if others else ""
     finished = all(re.fullmatch(r"(\d+ )?(finished)?", row.cells[-1].text) for row in table.rows)
     hidden = BUDGET | ({"status"} if finished else set())
     shown = [index for index, column in enumerate(table.columns) if column not in hidden]
@@ -47,20 +52,65 @@ def terminal(table: Table, console: Console, *, folded: bool = True) -> None:
     if len(table.rows) > ROWS:
         more = len(table.rows) - ROWS
         console.print(f"  and {more} more row{'s' * (more > 1)}; zoo compare -o DIR writes all")
-    for note in [*filter(None, [left_out]), *table.notes[:ROWS]]:
+    for note in [*filter(None, [left_out]), *_notes(table, bold=console.color_system is not None)[:ROWS]]:
         console.print(f"  {note}", style="dim", markup=False, highlight=False)
     console.print()
 
 
-def _folded(table: Table) -> tuple[Table, str]:
-    """Return a table with one row for each model, and a note on what was left out; all of a single model."""
-    others = Counter(row.variant for row in table.rows if row.variant)
+def parts(table: Table) -> tuple[Table, Table | None]:
+    """Return a table with one row for each model, and one of the other configurations.
+
+    The table is left as it is where there are no others, or where it is of a single model. A footnote stands
+    below the part that it marks a cell of, every other note below the first.
+    """
+    others = [row for row in table.rows if row.variant]
     models = sum(bool(row.runs) and not row.variant for row in table.rows)
     if not others or models < 2:
-        return table, ""
-    counts = ", ".join(f"{n} of {model}" for model, n in others.items())
+        return table, None
     rows = [row for row in table.rows if not row.variant]
-    return replace(table, rows=rows), f"other configurations, shown by --sort COLUMN: {counts}"
+    captions = [note for note in table.notes if not _FOOTNOTE.match(note)]
+    first = replace(table, rows=rows, notes=[*captions, *_footnotes(table, rows)])
+    title = f"{table.title}: other configurations"
+    return first, replace(table, title=title, rows=others, notes=_footnotes(table, others))
+
+
+_FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")
+
+
+def _footnotes(table: Table, rows: Sequence[Row]) -> list[str]:
+    """Return the footnotes of a table that cells of some rows may have marks of."""
+    marks = [cell.marks for row in rows for cell in row.cells if cell.marks]
+    numbered = [(found.group(), note) for note in table.notes if (found := _FOOTNOTE.match(note))]
+    return [note for number, note in numbered if any(number in mark for mark in marks)]
+
+
+def _left_out(others: Table, where: str) -> str:
+    counts = Counter(row.variant for row in others.rows)
+    return f"other configurations, {where}: {', '.join(f'{n} of {model}' for model, n in counts.items())}"
+
+
+def folded(tables: Sequence[Table], *, others: bool = True) -> list[Table]:
+    """Return each table with one row for each model, and a note that says where the other configurations are.
+
+    Args:
+        tables: the tables.
+        others: whether the other configurations of a table follow in a table of their own; False: they are in
+            ``table.csv`` alone.
+    """
+    found = []
+    for table in tables:
+        first, rest = parts(table)
+        if rest is not None:
+            note = _left_out(rest, "in the table after this one" if others else "in table.csv")
+            first = replace(first, notes=[note, *first.notes])
+        found += [first, rest] if rest is not None and others else [first]
+    return found
+
+
+def _notes(table: Table, bold: bool = True) -> list[str]:
+    """Return the notes of a table; where bold print can be seen, with a sentence that explains it."""
+    marked = bold and any(cell.best for row in table.rows for cell in row.cells)
+    return [*[BOLD] * marked, *table.notes]
 
 
 def _headings(table: Table, rows: Sequence[Row]) -> list[str]:
@@ -134,12 +184,12 @@ def markdown(table: Table) -> str:
     for row in table.rows:
         cells = [_bold(cell, "**{}**", md) for cell in row.cells]
         lines.append("| " + " | ".join([*map(md, _names(table, row)), *cells]) + " |")
-    return "\n".join(lines + [""] + [f"- {md(note)}" for note in table.notes])
+    return "\n".join(lines + [""] + [f"- {md(note)}" for note in _notes(table)])
 
 
 def _shown_headings(table: Table) -> list[str]:
     """Return the headings, without that of the family where a reader chose the columns."""
-    model, family, *columns = table.headings
+    model, family, *columns = _headings(table, table.rows)
     return [model, *columns] if table.chosen else [model, family, *columns]
 
 
@@ -171,7 +221,7 @@ def latex(table: Table) -> str:
             *(" & ".join(cells) + r" \\" for cells in body),
             r"\bottomrule",
             r"\end{tabular}",
-            *(rf"\par\noindent{{\footnotesize {tex(note)}\par}}" for note in table.notes),
+            *(rf"\par\noindent{{\footnotesize {tex(note)}\par}}" for note in _notes(table)),
         ]
     )
 

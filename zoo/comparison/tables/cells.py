@@ -21,7 +21,7 @@ DAGGER = (
 )
 LETTERS = (
     "letters: configurations that share one cannot be told apart (likelihoods paired over test examples, "
-    "else Welch over seeds; Holm at 5 %), one of each model taking part; in bold: none is better"
+    "else Welch over seeds; Holm at 5 %), one of each model taking part; the best has an a"
 )
 COLLAPSED = (
     "collapsed: a run's samples are too far from the data or of few kinds, or its likelihood is broken; a "
@@ -187,7 +187,7 @@ def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footn
             ended.text += f", {sunk} collapsed" if len(group.runs) > 1 else ", collapsed"
             ended.marks += footnotes.mark(COLLAPSED)
             if len(group.runs) > 1:
-                ended.marks += footnotes.mark(f"collapsed: {share_text(sunk, len(group.finished))}")
+                ended.marks += "·" + footnotes.mark(f"collapsed: {share_text(sunk, len(group.finished))}")
         baseline = study.baseline(group.model)
         variant = "" if baseline is None or baseline.runs == group.runs else group.model
         found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, bool(sunk), variant))
@@ -199,14 +199,22 @@ def heading(metric: str) -> str:
     return HEADINGS.get(metric, metric)
 
 
+def say_how_many(cells: Sequence[Cell]) -> None:
+    """Add [1] to the numbers of one seed where others of ``cells`` are means over several."""
+    if any(cell.seeds > 1 for cell in cells):
+        for cell in cells:
+            if cell.value is not None and cell.seeds == 1 and not cell.text.endswith("(n=1)"):
+                cell.text += " [1]"
+
+
 def captions(cells: Sequence[Cell]) -> list[str]:
-    """Return sentences that explain ±, letters, bold print and marks, as far as they occur in ``cells``."""
+    """Return sentences that explain ±, letters and marks, as far as they occur in ``cells``."""
     seeds = {cell.seeds for cell in cells if cell.value is not None}
-    several = "± standard deviation over n seeds, [n] in brackets"
+    several = "± sd: standard deviation over n seeds, [n] in brackets"
     if seeds <= {1}:
-        lines = ["One seed each (n=1): ± is the standard error of the evaluation; one seed has no rank"]
+        lines = ["One seed each (n=1): ± se is the standard error of the evaluation; one seed has no rank"]
     elif 1 in seeds:
-        lines = [f"{several}; else (n=1) the standard error of the evaluation; one seed has no rank"]
+        lines = [f"{several}; ± se: of one seed [1], the standard error of the evaluation; it has no rank"]
     else:
         lines = [several]
     if any(cell.letters for cell in cells):

@@ -232,7 +232,9 @@ class MetricColumn(Column):
         if several and (errors := [error for run in runs if (error := shared_error(run, name))]):
             shared = statistics.fmean(error * error for error in errors)
             spread, caption = math.sqrt(shared + deviation(values) ** 2 / len(values)), SHARED_LATENTS
-        of_error: Literal["sd", "se"] = "sd" if several and not caption else "se"
+        of_error: Literal["", "sd", "se"] = "se" if caption or not several else "sd"
+        if spread is None:
+            of_error = ""
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
         kind, marks = SAMPLE, ""
         if name in LIKELIHOODS:

@@ -8,7 +8,7 @@ from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group, family_rank
 from zoo.comparison.metrics import divergence_of
 from zoo.comparison.studies import nearest, with_labels
-from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, status
+from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, captions, say_how_many, status
 from zoo.comparison.tables.columns import metric_column
 from zoo.comparison.tables.main import briefly_trained
 from zoo.comparison.tables.ties import mark_ties_of_runs
@@ -41,6 +41,7 @@ def divergence_table(runs: Sequence[Run]) -> Table | None:
         if not briefly_trained([run for run in runs if run.data == name]):
             mark_ties_of_runs(places, DIVERGENCE.quantity)
     measured = [cell for row in rows for cell in row.cells[:-1]]
+    say_how_many(measured)
     return Table(
         title="Divergence from the data's density, KL(data, model) (nats)",
         columns=[*names, "status"],

@@ -18,11 +18,13 @@ from zoo.comparison.tables.cells import (
     captions,
     number,
     rows,
+    say_how_many,
 )
 from zoo.comparison.tables.columns import (
     COSTS,
     Column,
     MetricColumn,
+    TimedColumn,
     filled,
     metric_column,
     metric_columns,
@@ -58,6 +60,7 @@ def _table(
             mark_ties(study, column.quantity, study.ordered, [row.cells[index] for row in body])
     cells = [(column, row.cells[index]) for row in body for index, column in enumerate(columns)]
     measured = [cell for column, cell in cells if isinstance(column, MetricColumn)]
+    say_how_many([cell for column, cell in cells if isinstance(column, MetricColumn | TimedColumn)])
     explained = dict.fromkeys(cell.caption for _, cell in cells if cell.caption)
     floors = [column.floor(study.runs) for column in columns]
     if any(floor is not None for floor in floors):
