@@ -144,8 +144,8 @@ def test_a_likelihood_that_some_seeds_break_is_no_answer(tmp_path: Path) -> None
     study = studies(collect([tmp_path])[0])[0]
     answer = recommend([study], Constraints(density=1.0, fidelity=0.0))
     assert names(answer) == ["glow"]
-    broken_one = "the likelihood of 1 of 5 seeds is broken: 41.6 nats per dimension"
-    assert reasons(answer, "maf").startswith(broken_one)
+    assert reasons(answer, "maf").startswith("1 of 5 runs (95 % interval 1 to 72 %) collapsed; seed 0: its ")
+    assert "its likelihood is broken: 41.6 nats per dimension" in reasons(answer, "maf")
     assert list(broken(study)) == [key_of(group) for group in study.of("maf")]
     (ranking,) = [one for one in rankings(study, BITS_PER_DIM) if "maf" in {p.name for p in one.places}]
     assert [(place.name, bool(place.reason)) for place in ranking.places] == [("glow", False), ("maf", True)]
@@ -161,14 +161,15 @@ def test_a_best_that_the_tests_tell_apart_is_no_tie(claims: list[Study]) -> None
 
 def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
     answer = recommend(claims, Constraints(latency=0.001))
-    assert set(names(answer)) == {"wgan_gp", "vae", "gan"}
+    assert set(names(answer)) == {"wgan_gp", "vae"}
+    assert reasons(answer, "gan").startswith("wgan_gp is better"), "its spread is no merit"
     assert all("not told apart" in card.why for card in answer.cards)
-    assert "The tests cannot tell the first 3 apart." in certainty(answer)
+    assert "The tests cannot tell the first 2 apart." in certainty(answer)
 
 
 def test_collapsed_gans_are_never_the_fastest_answer(claims: list[Study]) -> None:
     answer = recommend(claims, Constraints(latency=0.001))
-    assert set(names(answer)) == {"wgan_gp", "vae", "gan"}
+    assert set(names(answer)) == {"wgan_gp", "vae"}
     dead = [one for one in answer.excluded if any(r.constraint == "collapsed" for r in one.reasons)]
     assert len(dead) >= 9
     assert {one.family for one in dead} == {"gan", "continuous flow", "vae"}
