@@ -220,10 +220,10 @@ def best_of(different: np.ndarray) -> list[bool]:
     >>> best_of(np.array([[0, 0, 1], [0, 0, 0], [1, 0, 0]], dtype=bool))
     [True, False, False]
     """
-    beaten = np.triu(different, 1).any(axis=0)
-    beats = np.triu(different, 1).any(axis=1)
-    told = bool(beats[:1].any())
-    return [not lost and bool(wins or not told) for lost, wins in zip(beaten, beats, strict=True)]
+    better = np.triu(different, 1).astype(bool)
+    n = len(better)
+    beats = [bool(better[i].any()) for i in range(n)]
+    return [not better[:, i].any() and (beats[i] or not beats[0]) for i in range(n)]
 
 
 def is_logarithmic(rows: Sequence[Entry], quantity: Quantity) -> bool:
