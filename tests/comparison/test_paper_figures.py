@@ -17,6 +17,7 @@ from zoo.cli import main
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.figures.paper import DOTS, KINDS, WIDTHS, claims, make
 from zoo.comparison.figures.paper.densities import draw as densities_figure
+from zoo.comparison.figures.paper.look import wrapped
 from zoo.comparison.figures.paper.pareto import front_of, points
 from zoo.comparison.figures.paper.samples import strip
 from zoo.comparison.figures.paper.slide import draw as slide_figure
@@ -120,11 +121,23 @@ def test_the_numbers_on_densities_stand_on_dark(runs: list[Run]) -> None:
         assert patch.get_alpha() >= 0.6
 
 
-@pytest.mark.parametrize("width", [WIDTHS["column"]])
-def test_no_label_of_the_claims_is_cut_or_runs_into_the_drawing(runs: list[Run], width, monkeypatch) -> None:
-    label = "fd_inf/digits-cnn: a critic that was trained with augmented real examples / one without them"
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+@pytest.mark.parametrize(
+    "label",
+    [
+        "fd_inf/digits-cnn: a critic that was trained with augmented real examples / one without them",
+        "WGAN-GP WITH AUGMENTED MNIST IMAGES / MADE WITHOUT WEIGHTS OF A MOVING MEAN, WHICH IS MMMMMMWW",
+    ],
+    ids=["narrow letters", "wide letters"],
+)
+def test_no_label_of_the_claims_is_cut_or_runs_into_the_drawing(
+    runs: list[Run], label: str, width: float, monkeypatch
+) -> None:
     monkeypatch.setattr(claims, "label_of", lambda part: label)
     figure = claims.draw(studies(runs), width)
+    figure.set_dpi(
+        DOTS
+    )  # of the files: on a coarse grid every letter is rounded to whole dots, a tenth wider
     (axis,) = figure.axes
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
@@ -138,6 +151,15 @@ def test_no_label_of_the_claims_is_cut_or_runs_into_the_drawing(runs: list[Run],
     levels = [(min(y), max(y)) for line in axis.lines for x, y in [line.get_data()] if tuple(x) == (1, 1)]
     rows = [text.get_position()[1] for text in axis.texts if text.get_fontweight() == "bold"]
     assert not any(low < row < high for low, high in levels for row in rows), "no rule behind a sentence"
+
+
+def test_a_text_is_wrapped_by_the_width_of_its_letters() -> None:
+    assert wrapped("", 1, 6) == []
+    thin, wide = wrapped("i" * 60, 1, 6), wrapped("W" * 60, 1, 6)
+    assert ("".join(thin), "".join(wide)) == ("i" * 60, "W" * 60), "a word that is too wide is cut"
+    assert len(thin) < len(wide)
+    assert wrapped("one two", 10, 6) == ["one two"]
+    assert wrapped("one two", 0.25, 6) == ["one", "two"]
 
 
 def test_a_front_has_the_points_that_none_is_better_than(runs: list[Run]) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from zoo.comparison.claims import decide
 from zoo.comparison.claims.panels import Dots
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, Part
-from zoo.comparison.figures.paper.look import GREY, RULE, canvas, plain_text, plain_ticks
+from zoo.comparison.figures.paper.look import GREY, RULE, canvas, plain_text, plain_ticks, wrapped
 from zoo.comparison.studies import Study
 
 LOOKS = {SUPPORTED: ("o", "#0072B2", True), REFUTED: ("o", "#D55E00", False)}
 LINE, BELOW = 0.135, 0.42  # inches: of a row, and of the axis below
-LETTERS = {
-    True: 28,
-    False: 64,
-}  # of a line of a label, in a column and on a page: as many as fit beside the axis
+LEFT, HEAD, LABEL = 0.47, 0.01, 0.03  # of the width: where the axis, the sentences and the labels begin
+GAP = 0.02  # of the width, that a text keeps from what follows it: formats differ in the width of letters
 CLEAR = {"facecolor": "white", "pad": 0.3, "linewidth": 0}
 OTHER = ("D", "#9a9a9a", True)
 
@@ -38,19 +35,22 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         if decision.claim.key not in drawn and decision.deciding
     ]
     told = f"Decided by other tests than of a factor: {' '.join(dict.fromkeys(absent))}" if absent else ""
-    below = textwrap.wrap(told, 66 if narrow else 140)
+    below = wrapped(told, (1 - HEAD - GAP) * width, 6.3)
     space = BELOW + LINE * len(below)
     heads = {
-        (decision.claim.key, decision.data): textwrap.wrap(
-            f"{decision.claim.sentence} ({decision.data}: {decision.verdict})", 54 if narrow else 118
+        (decision.claim.key, decision.data): wrapped(
+            f"{decision.claim.sentence} ({decision.data}: {decision.verdict})",
+            (1 - HEAD - GAP) * width,
+            6.5,
+            "bold",
         )
         for decision, _ in rows
     }
-    labels = [textwrap.wrap(label_of(part), LETTERS[narrow]) for _, part in rows]
+    labels = [wrapped(label_of(part), (LEFT - LABEL - GAP) * width, 6.3) for _, part in rows]
     lines = sum(map(len, labels)) + sum(map(len, heads.values()))
     height = LINE * lines + space
     figure = canvas(width, height, layout=None)
-    figure.subplots_adjust(left=0.47, right=0.97, top=1 - 0.02 / height, bottom=space / height)
+    figure.subplots_adjust(left=LEFT, right=0.97, top=1 - 0.02 / height, bottom=space / height)
     axis = figure.subplots()
     where = ("figure fraction", "data")
     place, seen = 0, set()
@@ -59,13 +59,13 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         for line in [] if head in seen else heads[head]:
             text = plain_text(line)
             axis.annotate(
-                text, (0.01, place), xycoords=where, fontsize=6.5, va="center", fontweight="bold", bbox=CLEAR
+                text, (HEAD, place), xycoords=where, fontsize=6.5, va="center", fontweight="bold", bbox=CLEAR
             )
             place += 1
         seen.add(head)
         for at, line in enumerate(label):
             text = plain_text(line)
-            spot = (0.03, place + at)
+            spot = (LABEL, place + at)
             axis.annotate(text, spot, xycoords=where, fontsize=6.3, va="center", color=GREY)
         middle = place + (len(label) - 1) / 2
         axis.axhline(middle, color="#e6e6e6", linewidth=0.5, zorder=0)
@@ -78,7 +78,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     axis.spines["left"].set_visible(False)
     looks = "" if narrow else "  (filled: for it, hollow: against it, grey: undecided)"
     for at, line in enumerate(reversed(below)):
-        figure.text(0.01, (0.05 + LINE * at) / height, plain_text(line), fontsize=6.3, color=GREY)
+        figure.text(HEAD, (0.05 + LINE * at) / height, plain_text(line), fontsize=6.3, color=GREY)
     axis.set_xlabel(f"factor with its 95 % interval{looks}", fontsize=6.5)
     return figure
 

@@ -36,6 +36,7 @@ __all__ = [
     "marker",
     "plain_text",
     "plain_ticks",
+    "wrapped",
 ]
 
 
@@ -107,6 +108,40 @@ def label_points(axis: Any, points: Sequence[tuple[float, float, str, str]]) -> 
             bbox={"facecolor": "white", "alpha": 0.75, "pad": 0.4, "linewidth": 0},
         )  # fmt: skip
         taken.append(boxes[best])
+
+
+def wrapped(text: str, width: float, size: float, weight: str = "normal") -> list[str]:
+    """Return the lines of a text, each at most as wide as there is room for; a wider word is cut.
+
+    Args:
+        text: as it is read, before :func:`plain_text`.
+        width: of the room, in inches.
+        size: of the letters, in points.
+        weight: ``normal`` or ``bold``.
+    """
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size, weight=weight)
+
+    def fits(line: str) -> bool:
+        points, _, _ = text_to_path.get_text_width_height_descent(line, font, ismath=False)
+        return points <= 72 * width
+
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and fits(f"{line} {word}"):
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while not fits(line) and len(line) > 1:
+            keep = next((end for end in range(len(line) - 1, 1, -1) if fits(line[:end])), 1)
+            lines.append(line[:keep])
+            line = line[keep:]
+    return [*lines, line] if line else lines
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
