@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -14,12 +15,15 @@ from invented import built, gathered
 from zoo.comparison.figures.paper.pareto import front_of, points
 from zoo.comparison.front import front
 from zoo.comparison.studies import studies
+from zoo.record import Metric
 
 FAMILY = {
     "glow": "flow", "maf": "flow", "realnvp": "flow", "nsf_coupling": "flow", "nsf_autoregressive": "flow",
     "residual_flow": "flow", "tarflow": "flow", "iresnet": "flow", "ffjord": "continuous flow",
     "diffusion": "diffusion", "vae": "vae", "gan": "gan",
 }  # fmt: skip
+
+BLURRED = {"sigma": [0.0, 0.5, 1.0, 2.0, 4.0], "value": [1.0, 0.4, 0.03, 0.007, 0.002]}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +39,10 @@ def charts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Tab:
             record.sampling.throughput_by_batch = {"16": 100.0, "64": 130.0 + 20 * place, "256": 900.0}
             if model == "vae":  # a line on both axes: its slope is known
                 record.sampling.throughput_by_batch = {str(n): 100.0 for n in (4, 16, 64, 256)}
+            blur = {"gan": 40.0, "maf": 0.0}.get(model, 0.4 + 0.01 * place)
+            details = {"blur_sigma": blur, "calibration": BLURRED}
+            sharp = {"ffjord": 90.0, "iresnet": 80.0, "maf": 70.0}.get(model, 0.7)
+            record.metrics["sharpness"] = Metric(sharp, "1", direction="one", details=details)
             record.provenance.config = {"seed": 0, "training": {"lr": 0.01 if key else 0.1}}
             save(root, record)
             column = "val/loss" if family == "diffusion" else "val/bits_per_dim"
@@ -194,4 +202,44 @@ def test_the_ends_of_curves_are_ranked_within_their_kind_of_likelihood(browser: 
     tab.settle()
     assert "At the end, of each its own loss and so in no order: " in tab.evaluate(finding)
     assert tab.complaints == []
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
+    browser: Browser, charts: Tab, width: int
+) -> None:
+    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
+    look(tab, "digits", "sharpness")
+    chart = "document.querySelector('#sharpness-chart')"
+    traces = tab.evaluate(f"{chart}.data.map(t => [t.name.split(',')[0], t.marker?.symbol, t.x[0], t.y[0]])")
+    placed = {name: (symbol, x, y) for name, symbol, x, y in traces[1:]}
+    assert {name for name, (symbol, _, _) in placed.items() if symbol == "arrow-right"} == {"gan"}
+    assert {name for name, (symbol, _, _) in placed.items() if symbol == "arrow-up"} == {
+        "ffjord",
+        "iresnet",
+        "maf",
+    }
+    assert placed["glow"][1:] == (0.4, 0.7), "what is near stands where it is"
+    left, right = tab.evaluate(f"{chart}._fullLayout.xaxis.range")
+    assert left < 0 < placed["gan"][1] < right < 2
+    low, high = tab.evaluate(f"{chart}._fullLayout.yaxis.range")
+    assert 10**low < 0.7 < placed["ffjord"][2] < 10**high < 5
+    box = "(b => [b.left, b.top, b.right, b.bottom])"
+    frame = tab.evaluate(f"{box}({chart}.getBoundingClientRect())")
+    labels = tab.evaluate(
+        f"[...{chart}.querySelectorAll('.annotation-text')]"
+        f".map(n => [n.textContent, {box}(n.getBoundingClientRect())])"
+    )
+    assert {name for name, _ in labels} == {"gan: 40 px", "ffjord: 90", "iresnet: 80", "maf: 70"}
+    for _, (left, top, right, bottom) in labels:
+        assert frame[0] <= left < right <= frame[2], "the number is read in full"
+        assert frame[1] <= top < bottom <= frame[3]
+    for (_, one), (_, other) in itertools.combinations(labels, 2):
+        wide = min(one[2], other[2]) - max(one[0], other[0])
+        high = min(one[3], other[3]) - max(one[1], other[1])
+        assert wide <= 0 or high <= 0, "no number on another"
+    (said,) = tab.evaluate("[document.querySelector('#sharpness-chart-finding').textContent]")
+    assert "gan 40.00 px" in said
+    assert "Beyond the edge, with an arrow and the value: 4 models." in said
     tab.close()

@@ -94,20 +94,37 @@ function drawProfile() {
   `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(({row, share, values}) => `${row.model} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
 }
 
+// Return how far an axis goes for most of some values: to twice their 80 % quantile, or to the largest if that is nearer.
+// What lies beyond is drawn at the edge, so that one value does not flatten the others.
+function reachOf(values, least) {
+  const sorted = [...values].sort((a, b) => a - b), usual = Math.max(sorted[Math.floor(0.8 * (sorted.length - 1))] ?? 0, least);
+  return Math.min(2 * usual, Math.max(1.1 * (sorted.at(-1) ?? 0), usual));
+}
+
+// Return the label of an arrow at the edge: towards the middle of the chart, below those of arrows that are near.
+function besideArrow(label, right, reach, others) {
+  const near = others.filter(other => Math.abs(other.x - label.x) < 0.3 * reach && Math.abs(other.y - label.y) < 0.1).length, inwards = label.x > reach / 2;
+  return {...label, showarrow: false, font: {size: LABEL}, xanchor: inwards ? 'right' : 'left', yanchor: 'middle', xshift: right ? -12 : 0, yshift: -(LABEL + 4) * (right ? near : near + 1)};
+}
+
 function drawSharpness() {
   const one = current().sharpness;
   byId('sharpness').hidden = !one;
   if (!one) return;
   const rows = visible().filter(row => one.blur[row.index].length);
-  const traces = [{type: 'scatter', mode: 'lines', x: one.sigma, y: one.value, line: {color: colour('ink'), width: 1.5}, name: 'real images, blurred', hovertemplate: 'blur %{x} px: sharpness %{y:.3g}<extra></extra>'}];
-  rows.slice(0, 40).forEach(row => {
-    const values = one.blur[row.index], sharp = columnOf(row.study, 'sharpness');
-    traces.push({type: 'scatter', mode: 'markers', x: [mean(values)], y: [sharp.value[row.index]], name: escapeLabel(row.name), marker: {color: familyColour(row.family), symbol: lookOf(row).symbol, size: 10, line: {width: 1, color: colour('ink')}},
-      error_x: values.length > 1 ? {type: 'data', array: [deviation(values)], thickness: 1, width: 0} : undefined, hovertemplate: `${escapeLabel(row.name)}<br>as sharp as real images blurred by %{x:.2f} px<extra></extra>`});
+  const drawn = rows.slice(0, 40), ends = {x: reachOf(drawn.map(row => mean(one.blur[row.index])), one.unseen ?? 0.3), y: reachOf(drawn.map(row => columnOf(row.study, 'sharpness').value[row.index]), 1)};
+  const near = one.sigma.map((_, i) => i).filter(i => i === 0 || one.sigma[i - 1] <= ends.x), arrows = [];
+  const traces = [{type: 'scatter', mode: 'lines', x: near.map(i => one.sigma[i]), y: near.map(i => one.value[i]), line: {color: colour('ink'), width: 1.5}, name: 'real images, blurred', hovertemplate: 'blur %{x} px: sharpness %{y:.3g}<extra></extra>'}];
+  drawn.forEach(row => {
+    const values = one.blur[row.index], blur = mean(values), sharp = columnOf(row.study, 'sharpness').value[row.index];
+    const right = blur > ends.x, up = sharp > ends.y, x = right ? ends.x : blur, y = up ? ends.y : sharp;
+    if (right || up) arrows.push(besideArrow({x, y: Math.log10(y), text: escapeLabel(`${row.name}: ${right ? `${general(blur, 3)} px` : general(sharp, 3)}`)}, right, ends.x, arrows));
+    traces.push({type: 'scatter', mode: 'markers', x: [x], y: [y], name: escapeLabel(row.name), marker: {color: familyColour(row.family), symbol: right ? 'arrow-right' : up ? 'arrow-up' : lookOf(row).symbol, size: 10, line: {width: 1, color: colour('ink')}},
+      error_x: values.length > 1 && !right ? {type: 'data', array: [deviation(values)], thickness: 1, width: 0} : undefined, hovertemplate: `${escapeLabel(row.name)}<br>sharpness ${number(sharp)}, as sharp as real images blurred by ${blur.toFixed(2)} px<extra></extra>`});
   });
   const told = rows.map(row => [row.name, mean(one.blur[row.index])]).sort((a, b) => b[1] - a[1]);
-  plot('sharpness-chart', traces, {xaxis: axisLook('blur of real images, px (standard deviation)'), yaxis: axisLook('sharpness', true), showlegend: !narrow()},
-    `How blurred real images must be to be as unsharp as the samples${one.unseen ? `; less than ${one.unseen} px cannot be seen` : ''}. Most blurred: ${told.slice(0, 4).map(([name, blur]) => `${name} ${blur.toFixed(2)} px`).join(', ')}.`);
+  plot('sharpness-chart', traces, {xaxis: {...axisLook('blur of real images, px (standard deviation)'), range: [-0.06 * ends.x, 1.04 * ends.x]}, yaxis: axisLook('sharpness', true), annotations: arrows, showlegend: !narrow()},
+    `How blurred real images must be to be as unsharp as the samples${one.unseen ? `; less than ${one.unseen} px cannot be seen` : ''}. Most blurred: ${told.slice(0, 4).map(([name, blur]) => `${name} ${blur.toFixed(2)} px`).join(', ')}.${arrows.length ? ` Beyond the edge, with an arrow and the value: ${count(arrows.length, 'model')}.` : ''}`);
 }
 
 function drawTuning() {
