@@ -1,7 +1,7 @@
 """Write results/studies/cross_fitting.md: likelihoods on all 1,797 digits beside those on the split's 360.
 
 zoo sweep digits_folds
-python scripts/cross_fitting.py runs/digits_folds results/claims/records
+python scripts/cross_fitting.py runs/digits_folds results/claims/records.tar.xz
 
 Five runs of a configuration, each trained without one fifth of the images (``data.fold``), judge every image
 once. Two models are compared fold by fold: the spread of the five differences has the draw of test images,

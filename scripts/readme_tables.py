@@ -74,5 +74,5 @@ if __name__ == "__main__":
     target = RESULTS / "readme"
     target.mkdir(exist_ok=True)
     (target / "families.md").write_text(families(RESULTS / "quickstart/table.csv"))
-    (target / "slide.md").write_text(slide(RESULTS / "claims/records"), encoding="utf-8")
-    make("slide", collect([RESULTS / "claims/records"])[0], target / "slide.svg", "page", DATA)
+    (target / "slide.md").write_text(slide(RESULTS / "claims/records.tar.xz"), encoding="utf-8")
+    make("slide", collect([RESULTS / "claims/records.tar.xz"])[0], target / "slide.svg", "page", DATA)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from zoo.cli import main
+from zoo.comparison.packed import unpacked
 from zoo.config import compose_run, with_present_names
 from zoo.config.overrides import split
 from zoo.errors import ZooError
@@ -18,7 +19,8 @@ from zoo.record import read
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD = ROOT / "tests/record/old"  # a record of schema 1 of each model of an earlier ledger
-RECORDS = sorted(file for place in (OLD, ROOT / "results") for file in place.rglob("record.json"))
+PACKED = unpacked(ROOT / "results/claims/records.tar.xz")
+RECORDS = sorted(file for place in (OLD, ROOT / "results", PACKED) for file in place.rglob("record.json"))
 
 
 def shipped_settings(name, group="model"):

@@ -41,7 +41,7 @@ def cell(root: Path, question: str) -> Cell:
 
 
 def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> None:
-    measured = slide(collect([RESULTS / "claims/records"])[0])
+    measured = slide(collect([RESULTS / "claims/records.tar.xz"])[0])
     assert measured is not None
     assert tuple(row.family for row in measured.rows) == ROWS
     assert not measured.absent

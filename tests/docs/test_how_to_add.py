@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 from forks import run_forked
 
+from zoo.comparison.archive import pack_runs
+from zoo.comparison.collect import collect
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs/add").glob("*.md"))
 FILE = re.compile(r'^```\w+ title="([^"]+)"\n(.*?)^```$', re.S | re.M)
@@ -59,9 +62,10 @@ class Follower:
                 shutil.copytree(ROOT / folder, place / folder)  # with its compiled files
         (place / "results").mkdir()
         (place / "results/quickstart").symlink_to(ROOT / "results/quickstart")
-        for kind in ("vae", "diffusion"):  # the models of the page's claim, of several hundred runs
-            for record in (ROOT / "results/claims/records").glob(f"{kind}-*"):
-                shutil.copytree(record, place / "results/claims/records" / record.name)
+        packed = "results/claims/records.tar.xz"
+        models = {"vae", "diffusion"}  # of the page's claim, of several hundred runs
+        runs = [run for run in collect([ROOT / packed])[0] if run.record.model in models]
+        pack_runs(runs, place / packed)
         self.inside = inside
 
     def write_files(self) -> None:
