@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake_records import write
 from invented import built, gathered
 
 from zoo.comparison.guards import recall_of
@@ -123,6 +124,37 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
         assert sorted(page_answer["lost"]) == sorted(card.lost.text for card in answer.cards)
         assert all(page_answer["errors"]) == all(card.error_known for card in answer.cards)
         assert sorted(map(tuple, page_answer["unmeasured"])) == sorted(answer.unmeasured)
+
+
+def test_the_page_rewards_no_variance_and_hides_no_collapsed_seed_in_a_mean(browser, tmp_path):
+    distances = {
+        "maf": (3.0, 3.1, 3.05),
+        "glow": (1.0, 8.0, 2.0),
+        "nsf": (4.0, 4.1, 4.05),
+        "vae": (2.9, 50.0, 3.0),
+    }
+    for model, values in distances.items():
+        for seed, fd in enumerate(values):
+            write(tmp_path / "runs", model, "flow", fd=fd, seed=seed, latency=0.001 * (1 + 0.01 * seed))
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path / "runs"), encoding="utf-8")
+    tab = browser.open(file)
+    answer = recommend([studies(gathered(tmp_path / "runs"))[0]])
+    (block,) = answer.blocks
+    shown = tab.evaluate(f"{ASK}({json.dumps(dataclasses.asdict(Constraints()))})")
+    assert {card[0]: card[4] for card in shown["cards"]} == {card.name: card.why for card in block.cards}
+    assert shown["cards"][0][0] == block.cards[0].name == "maf"
+    assert "cannot tell" not in block.certainty
+    (why,) = (reasons for name, reasons in shown["excluded"] if name == "vae")
+    assert why[0][1].startswith(
+        "1 of 3 runs (95 % interval 1 to 91 %) collapsed; seed 1: its fd/digits-cnn of 50"
+    )
+    row = "zoo.rowsOf(zoo.current()).find(row => row.model === 'vae')"
+    assert tab.evaluate(f"zoo.collapsed({row}, 12)").startswith(
+        "1 of 3 runs collapsed: samples more than 12 times"
+    )
+    assert tab.evaluate(f"zoo.collapsed({row}, 1000)") == ""
+    tab.close()
 
 
 def _clear(top: float, front: float) -> bool:
