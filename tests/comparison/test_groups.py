@@ -231,7 +231,7 @@ def test_a_run_has_collapsed_by_its_distance_its_recall_or_its_likelihood(
 
 
 def test_what_the_ledger_counts_as_lost_by_its_recall_has_collapsed_here_too() -> None:
-    compared = studies(collect([RESULTS / "claims/records"])[0])
+    compared = studies(collect([RESULTS / "claims/records.tar.xz"])[0])
     for study in compared:
         ours = {run.record.run_id for group in study.groups for run, _ in collapsed_runs(study, group)}
         theirs = [
