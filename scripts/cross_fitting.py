@@ -52,8 +52,8 @@ class Crossed:
 
     @property
     def kind(self) -> str:
-        """Kind of the likelihood, the same for all runs."""
-        return self.folds[0].record.metrics["bits_per_dim"].kind
+        """Kind of the likelihood, the same for all runs; of pixels with noise it has a dagger."""
+        return ", ".join(sorted(self.fixed.kinds("bits_per_dim")))
 
     @property
     def bits(self) -> list[float]:

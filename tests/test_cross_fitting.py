@@ -54,6 +54,13 @@ def test_the_difference_over_folds_is_the_paired_t_test_of_their_means(tmp_path)
     assert (outcome.low, outcome.high) == pytest.approx(tuple(peer.confidence_interval(0.95)))
     fixed = cross_fitting.on_fixed(good, bad)
     assert fixed.estimate == pytest.approx(-0.02, abs=1e-6)
+    for fold, seed in [(None, 0), (None, 1), *((fold, 10) for fold in range(5))]:
+        record(tmp_path, "noisy", seed, 1.99, fold)
+    for file in tmp_path.glob("noisy-*/record.json"):
+        file.write_text(file.read_text().replace('"details": {}', '"details": {"dequantisation": "uniform"}'))
+    noisy, *_ = found = cross_fitting.crossed(collect([tmp_path])[0])
+    assert noisy.kind == "exact†"
+    assert cross_fitting.neighbours(found) == [(found[1], found[2])], "another kind is compared with none"
     text = cross_fitting.table([good, bad])
     assert f"{statistics.fmean(RATES['good']):.4f}" in text
     assert "(1,797) | 1.9000 to 2.1000 |" in text
