@@ -52,7 +52,7 @@ class Crossed:
 
     @property
     def kind(self) -> str:
-        """Kind of the likelihood, the same for all runs; of pixels with noise it has a dagger."""
+        """Kind of the likelihood, the same for all runs; ``exact†`` if noise was added to the pixels."""
         return ", ".join(sorted(self.fixed.kinds("bits_per_dim")))
 
     @property

@@ -38,7 +38,7 @@ HALVES = 32
 
 
 def looked_again(run: Run) -> bool:
-    """Add both to a run's record, and return whether its samples allow it."""
+    """Add both details to a run's record; return whether it has them (fewer samples than were judged: no)."""
     raw = json.loads((run.directory / RECORD).read_text("utf-8"))
     own = raw["metrics"].get(f"fd/{OWN}")
     arrays = run.arrays(SAMPLES)

@@ -26,7 +26,7 @@ def unpacked(path: Path) -> Path:
 
 
 def compression(file: Path) -> str | None:
-    """Return how a packed file is compressed by its ending: gz, xz or "" (not); None: it has another."""
+    """Return the compression that a file's ending names: gz, xz, or "" for none; None: no packed file."""
     return next((form for ending, form in ENDINGS.items() if file.name.endswith(ending)), None)
 
 

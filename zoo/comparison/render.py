@@ -78,7 +78,7 @@ _FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")
 
 
 def _footnotes(table: Table, rows: Sequence[Row]) -> list[str]:
-    """Return the footnotes of a table that cells of some rows may have marks of."""
+    """Return the footnotes of a table to which marks in the cells of some rows may refer."""
     marks = [cell.marks for row in rows for cell in row.cells if cell.marks]
     numbered = [(found.group(), note) for note in table.notes if (found := _FOOTNOTE.match(note))]
     return [note for number, note in numbered if any(number in mark for mark in marks)]
@@ -108,7 +108,7 @@ def folded(tables: Sequence[Table], *, others: bool = True) -> list[Table]:
 
 
 def _notes(table: Table, bold: bool = True) -> list[str]:
-    """Return the notes of a table; where bold print can be seen, with a sentence that explains it."""
+    """Return the notes of a table, with one on bold print if ``bold`` says that the form shows it."""
     marked = bold and any(cell.best for row in table.rows for cell in row.cells)
     return [*[BOLD] * marked, *table.notes]
 

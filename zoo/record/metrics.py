@@ -49,6 +49,8 @@ class KnownDetails(TypedDict, total=False):
         bias_bound_nats: bound on the bias of a truncated series.
         blur_sigma: Gaussian blur, in pixels, under which real images are as sharp as the samples.
         calibration: sharpness of real images by blur, from which ``blur_sigma`` is read.
+        by_test_half: values of a distance against halves of the test images, the same halves for every run.
+        by_other_extractor: values of a distance in the features of other extractors, by their names.
     """
 
     remark: str
@@ -66,6 +68,8 @@ class KnownDetails(TypedDict, total=False):
     bias_bound_nats: float
     blur_sigma: float | None
     calibration: Calibration
+    by_test_half: list[float]
+    by_other_extractor: dict[str, float]
 
 
 def _hold_known(details: dict[str, Any]) -> dict[str, Any]:

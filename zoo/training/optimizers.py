@@ -60,7 +60,7 @@ class Optimizer:
         if self.name == "sgd":
             fused = devices <= FUSED_ON
             optimizer = torch.optim.SGD(parameters, momentum=first, fused=fused, **common)
-            if fused and first > 0:  # else torch would leave it undefined if the first step is skipped
+            if fused and first > 0:  # torch leaves the buffer uninitialised if the first update is skipped
                 for parameter in parameters:
                     optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         elif self.name == "rmsprop":

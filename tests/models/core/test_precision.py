@@ -44,7 +44,7 @@ def test_models_use_it_in_evaluation_and_not_in_training(monkeypatch):
 
 
 def flags():
-    """Return what torch says that products of matrices, convolutions and recurrent cells on a GPU do."""
+    """Return torch's settings of float32 on a GPU, for matrix products, convolutions and recurrent cells."""
     assert (torch.backends.cuda.matmul.allow_tf32, cudnn.allow_tf32) in {(True, True), (False, False)}
     backends = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     return torch.get_float32_matmul_precision(), *(each.fp32_precision == "tf32" for each in backends)

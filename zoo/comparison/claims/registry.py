@@ -151,7 +151,7 @@ def common_changes() -> list[Change]:
 
 
 def rewrites() -> list[Change]:
-    """Return when hashes were written anew although no rule had changed: ``what`` in the code had."""
+    """Return the changes of code for which hashes were written anew, although no rule had changed."""
     return [Change(**change) for change in content()["rewrites"]]
 
 

@@ -125,7 +125,7 @@ def _paired(pairs: Sequence[tuple[float, float]], log: bool, shared: Sequence[fl
 
 
 def _alternative(one: Alternative, paired: bool, log: bool) -> Outcome:
-    """Return the test of another measure's values as the deciding test is made: of pairs, of logarithms.
+    """Return the test of another measure, made like the deciding one: of pairs, of logarithms.
 
     A measure that has no logarithm, since a value is not above zero, is tested as it is.
     """

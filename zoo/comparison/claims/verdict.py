@@ -249,13 +249,13 @@ class Decision:
 
     @property
     def tested(self) -> bool:
-        """Whether a test gave the verdict's p; False for counts, and where what was to be matched was not."""
+        """Whether a test gave the verdict's p; False for counts, and if quality that had to match did not."""
         ps = [part.p for part in self.deciding if part.p is not None]
         return bool(ps) and not any(math.isnan(p) for p in ps)
 
     @property
     def telling(self) -> Part | None:
-        """The deciding part that the verdict's p is of: the least sure one, of a refutation the surest."""
+        """The deciding part whose p is the verdict's: the least sure one; of a refutation the surest."""
         tested = [part for part in self.deciding if part.p is not None and part.outcome is not None]
         against = [part for part in tested if part.verdict == REFUTED]
         if self.raw == REFUTED and against:

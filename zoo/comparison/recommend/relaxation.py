@@ -52,7 +52,7 @@ def relaxations(
 
 
 def _gain(question: Question, one: Candidate, has_rivals: bool) -> str:
-    """Return what a configuration brings that comes in: a better answer, or one of a kind that has none."""
+    """Return in a sentence what a configuration adds to the answers once a constraint is relaxed."""
     value = question.main_text(one.group, one.kind)
     if not question.density_weight:
         return f"{one.name} comes in ({value})."

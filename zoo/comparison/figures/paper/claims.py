@@ -14,8 +14,9 @@ from zoo.comparison.studies import Study
 
 LOOKS = {SUPPORTED: ("o", "#0072B2", True), REFUTED: ("o", "#D55E00", False)}
 LINE, BELOW = 0.135, 0.42  # inches: of a row, and of the axis below
-LEFT, HEAD, LABEL = 0.47, 0.01, 0.03  # of the width: where the axis, the sentences and the labels begin
-GAP = 0.02  # of the width, that a text keeps from what follows it: formats differ in the width of letters
+# Shares of the figure's width: the left ends of the axis, of the sentences and of the labels, and the space
+# that a text keeps to its right, since letters are not equally wide in all formats.
+LEFT, HEAD, LABEL, GAP = 0.47, 0.01, 0.03, 0.02
 CLEAR = {"facecolor": "white", "pad": 0.3, "linewidth": 0}
 OTHER = ("D", "#9a9a9a", True)
 
