@@ -120,6 +120,11 @@ def test_the_page_says_how_it_is_made_again_and_nothing_of_other_directories(run
     assert command(Path.cwd() / "my runs") == "zoo compare 'my runs' -o out"
     assert command(runs) == f"zoo compare {runs.name} -o out"
     assert command(Path("my runs"), archive=True) == "zoo compare out/records -o out"
+    some = sorted(file.parent for file in Path("my runs").glob("*/record.json"))
+    assert command(*some) == "zoo compare 'my runs' -o out", "as after a sweep"
+    assert command(*some[1:]).startswith(f"zoo compare 'my runs/{some[1].name}'"), (
+        "not all runs that lie there"
+    )
 
 
 def test_an_archive_holds_what_a_figure_can_show_of_a_long_curve(tmp_path):

@@ -19,7 +19,7 @@ from zoo.comparison.archive import pack_runs
 from zoo.comparison.collect import Run, damaged_files, fingerprint, gather, warn
 from zoo.comparison.tables import Table, build
 from zoo.comparison.view import View
-from zoo.record import write_atomic
+from zoo.record import RECORD, write_atomic
 
 if TYPE_CHECKING:
     from zoo.comparison.page.runs import Published
@@ -124,8 +124,17 @@ def _command(paths: Sequence[Path], out: Path, archive: bool) -> str:
         inside = path.resolve().is_relative_to(Path.cwd())
         return str(path.resolve().relative_to(Path.cwd())) if inside else path.name
 
-    sources = [out / "records"] if archive else paths
+    sources = [out / "records"] if archive else _together(paths)
     return shlex.join(["zoo", "compare", *map(told, sources), "-o", told(out)])
+
+
+def _together(paths: Sequence[Path]) -> Sequence[Path]:
+    """Return the directory that holds these runs, if it holds no others, as after a sweep; else the paths."""
+    folders = {path.parent for path in paths}
+    if len(paths) < 2 or len(folders) > 1:
+        return paths
+    folder = folders.pop()
+    return [folder] if {file.parent for file in folder.glob(f"*/{RECORD}")} == set(paths) else paths
 
 
 def claims(paths: Sequence[Path], out: Path | None, *, console: Console | None = None) -> int:
