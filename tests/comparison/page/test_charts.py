@@ -55,6 +55,9 @@ def charts(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Tab:
     for place, model in enumerate(FAMILY):
         write_toy(root, model, 0.01 * (1 + place), "rings")
     write_toy(root, "maf", 0.2, "moons")
+    estimate = write_toy(root, "flow_matching", 0.001, "rings", family="continuous flow")
+    estimate.metrics["kl"] = Metric(0.001, "nats", "estimate", direction="lower", n=100)
+    save(root, estimate)
     file = root.parent / "index.html"
     file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
@@ -243,3 +246,45 @@ def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
     assert "gan 40.00 px" in said
     assert "Beyond the edge, with an arrow and the value: 4 models." in said
     tab.close()
+
+
+def test_sequential_evaluations_against_dimensions_are_of_one_number_of_updates(charts: Tab) -> None:
+    points = charts.evaluate(
+        "zoo.alike([{size: 16, value: 2, trained: '5'}, {size: 64, value: 9, trained: '300'},"
+        " {size: 64, value: 8, trained: '5'}, {size: 4, value: 1, trained: '5'}])"
+    )
+    assert points == [[4, 1], [16, 2], [64, 8]]
+    assert (
+        charts.evaluate("zoo.alike([{size: 64, value: 1, trained: '5'}, {size: 64, value: 2, trained: '5'}])")
+        is None
+    )
+    look(charts, "digits", "scaling")
+    charts.evaluate("zoo.set({scale: 'evaluations'})")
+    charts.settle()
+    assert "No visible row was measured at several numbers of dimensions" in charts.evaluate(
+        "document.querySelector('#scaling-chart-finding').textContent"
+    )
+    assert charts.evaluate("document.querySelector('#scaling-controls select').value") == "evaluations"
+    charts.evaluate("zoo.set({scale: 'batch'})")
+
+
+def test_places_over_data_sets_are_within_a_kind_and_a_cell_opens_its_own_study(charts: Tab) -> None:
+    look(charts, "rings", "profile")
+    places = charts.evaluate(
+        "zoo.placed(zoo.divergences()).map(one => [one.row.model, one.within, Object.fromEntries(one.place)])"
+    )
+    found = {model: (within, place) for model, within, place in places}
+    label = next(name for name in found["glow"][1] if name.startswith("rings"))
+    assert found["glow"] == (1, {label: [1, 12]})
+    assert found["maf"][1][label] == [2, 12]
+    assert found["flow_matching"][1][label] == [1, 1], "an estimate is placed among estimates"
+    assert set(list(found)[:2]) == {"glow", "flow_matching"}
+    assert found["gan"][0] == 0
+    charts.evaluate(
+        "[...document.querySelectorAll('#profile-box tr')].find(row => row.textContent.includes('maf'))"
+        ".querySelector('td:last-child button').click()"
+    )
+    charts.settle()
+    assert "moons" in charts.evaluate("zoo.current().label")
+    assert charts.evaluate("document.querySelector('dialog[open]') !== null")
+    charts.evaluate("zoo.set({open: ''})")

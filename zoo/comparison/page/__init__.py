@@ -136,6 +136,7 @@ SECTIONS = (
         "Across data",
         "On how many of the data sets of known density a model comes within τ of the truth. Each model is "
         "the configuration that stands for it.",
+        ("controls", "chart", "box"),
         hidden=True,
     ),
     Section("claims", "The lecture's claims", "", ("controls", "box"), hidden=True),

@@ -1,18 +1,32 @@
 // Scaling, stability over seeds, data sets of known density, and the calibration of sharpness.
 
-// Return points of seconds against batch size, or of a call's latency against dimensions over related data sets.
+const SCALES = {  // of the scaling chart: [as a choice, what rises, its unit, against what, sizes of what]
+  batch: ['seconds against batch size', 'seconds of a call', 's', 'batch size', 'batch sizes'],
+  dimensions: ['latency against dimensions', 'latency of one sample, seconds', 's', 'dimensions of the data', 'numbers of dimensions'],
+  evaluations: ['evaluations against dimensions', 'sequential evaluations of one sample', 'evaluations', 'dimensions of the data', 'numbers of dimensions'],
+};
+
+// Return points of a row by the chosen scale: against batch sizes, or against dimensions over related data sets.
 function scalingPoints(row) {
   if (state.scale === 'batch') {
     const found = Object.entries(row.study.batches[row.index]).map(([batch, seconds]) => [Number(batch), mean(seconds)]);
     return found.length > 1 ? found : null;
   }
-  const root = row.study.data.split(':')[0], points = [];
+  const root = row.study.data.split(':')[0], found = [], deep = state.scale === 'evaluations';
   for (const study of DATA.studies) {
-    const shape = study.about?.shape, latency = columnOf(study, 'latency'), other = study.data.split(':')[0] === root && standing(study, row.model);
-    if (!shape || !latency || !other || latency.value[other.index] === null) continue;
-    points.push([shape.reduce((a, b) => a * b, 1), latency.value[other.index] / 1000]);
+    const shape = study.about?.shape, column = columnOf(study, deep ? 'sequential evaluations' : 'latency');
+    const other = study.data.split(':')[0] === root && standing(study, row.model), value = column && other ? column.value[other.index] : null;
+    if (shape && value !== null) found.push({size: shape.reduce((a, b) => a * b, 1), value: deep ? value : value / 1000, trained: settingsOf(other)['training.updates']});
   }
-  return points.length > 1 ? points.sort((a, b) => a[0] - b[0]) : null;
+  return alike(found);
+}
+
+// Return [size, value] of the runs of the number of updates that has most sizes, one of each size; null if that is one size.
+function alike(found) {
+  const sizes = trained => new Set(found.filter(one => one.trained === trained).map(one => one.size)).size;
+  const usual = found.map(one => one.trained).reduce((best, one) => (sizes(one) > sizes(best) ? one : best), found[0]?.trained);
+  const points = new Map(found.filter(one => one.trained === usual).map(one => [one.size, one.value]));
+  return points.size > 1 ? [...points].sort((a, b) => a[0] - b[0]) : null;
 }
 
 // Return a slope in words: without an interval that leaves out "free" (0) or "proportional" (1) it says nothing.
@@ -23,20 +37,21 @@ function slopeText(points) {
 }
 
 function drawScaling() {
+  const scale = SCALES[state.scale] || SCALES.batch, unit = scale[2];
   const candidates = visible().filter(row => row.stands || state.pins.includes(row.id)), all = candidates.map(row => [row, scalingPoints(row)]).filter(([, points]) => points);
   const drawn = all.slice(0, 2 * LINES), told = drawn.map(([row, points]) => [row, points, slopeText(points)]);
   const label = (row, words) => (words ? `${row.name}, slope ${words}` : row.name), ends = told.map(([row, points, words]) => ({name: label(row, words), x: points.at(-1)[0], y: points.at(-1)[1], colour: familyColour(row.family)}));
   const traces = told.map(([row, points, words]) => ({type: 'scatter', x: points.map(p => p[0]), y: points.map(p => p[1]), name: escapeLabel(label(row, words)), ...lineLook(row),
-    hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} s<br>${words ? `slope ${words}` : 'too few sizes for a slope'}<extra></extra>`}));
-  const what = state.scale === 'batch' ? 'batch size' : 'dimensions of the data', sizes = state.scale === 'batch' ? 'batch sizes' : 'numbers of dimensions';
+    hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} ${unit}<br>${words ? `slope ${words}` : 'too few sizes for a slope'}<extra></extra>`}));
+  const [, rises, , what, sizes] = scale;
   const slopes = told.filter(([, , words]) => words), vague = told.filter(([, , words]) => !words).map(([row]) => row.name), missing = candidates.filter(row => !all.some(([one]) => one === row)).map(row => row.name);
-  const finding = drawn.length ? `Seconds of one call against ${what}, both logarithmic; a slope of 1 means proportional, 0 free. ` +
+  const finding = drawn.length ? `${rises[0].toUpperCase()}${rises.slice(1)} against ${what}, both logarithmic; a slope of 1 means proportional, 0 free. ` +
     (slopes.length ? `Slopes with 95 % intervals: ${slopes.map(([row, , words]) => `${row.name} ${words}`).join(', ')}. ` : '') +
     (vague.length ? `Too few sizes for a slope (its interval holds both 0 and 1, or is wider than 1.5): ${vague.join(', ')}. ` : '') +
-    (missing.length ? `Not timed at several ${sizes}: ${missing.join(', ')}. ` : '') + (drawn.length < all.length ? `${drawn.length} of ${all.length} drawn.` : '') : `No visible row was timed at several ${sizes}.`;
+    (missing.length ? `Not measured at several ${sizes}: ${missing.join(', ')}. ` : '') + (drawn.length < all.length ? `${drawn.length} of ${all.length} drawn.` : '') : `No visible row was measured at several ${sizes}.`;
   const height = narrow() ? 460 : 520, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48}, points = drawn.flatMap(([, found]) => found);
   const x = {log: true, range: points.length ? rangeOf(points.map(p => p[0]), true, 0.03) : [0, 1]}, y = {log: true, range: points.length ? rangeOf(points.map(p => p[1]), true) : [0, 1]};
-  plot('scaling-chart', traces, {height, margin, xaxis: {...axisLook(what, true), range: x.range}, yaxis: {...axisLook('seconds of a call', true), range: y.range}, showlegend: narrow(),
+  plot('scaling-chart', traces, {height, margin, xaxis: {...axisLook(what, true), range: x.range}, yaxis: {...axisLook(rises, true), range: y.range}, showlegend: narrow(),
     annotations: narrow() ? [] : endLabels(ends, frameOf('scaling-chart', x, y, margin, height), x, y)}, finding);
 }
 
@@ -54,7 +69,7 @@ function drawStability() {
   points.length ? `${column.heading}: every seed of every configuration${total > rows.length ? `, ${rows.length} of ${total} drawn` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lost.length ? `Runs lost: ${lost.map(row => `${row.runs.length - row.finished} of ${row.name}`).join(', ')}.` : 'No run was lost.'}` : 'No visible row has seeds of this column.');
 }
 
-// Return {row, values: divergence by data set} of each model on the data sets whose density is known.
+// Return {row, values: divergence by data set, rows: whose it is} of each model on the data sets whose density is known.
 function divergences() {
   const found = new Map();
   for (const study of DATA.studies) {
@@ -62,8 +77,11 @@ function divergences() {
     if (!column) continue;
     for (const row of rowsOf(study)) {
       if (!row.stands || column.value[row.index] === null || state.hidden.includes(row.family)) continue;
-      const of = found.get(row.model) || {row, values: new Map()};
-      of.values.set(study.label, Math.min(column.value[row.index], of.values.get(study.label) ?? Infinity));
+      const of = found.get(row.model) || {row, values: new Map(), rows: new Map()};
+      if (!(column.value[row.index] >= of.values.get(study.label))) {
+        of.values.set(study.label, column.value[row.index]);
+        of.rows.set(study.label, row);
+      }
       found.set(row.model, of);
     }
   }
@@ -92,6 +110,41 @@ function drawProfile() {
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
   `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(({row, share, values}) => `${row.model} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
+}
+
+// Return the kind of likelihood of a model's divergence on a data set.
+const kindOn = (one, name) => cellOf(columnOf(one.rows.get(name).study, 'kl'), one.rows.get(name)).kind;
+
+// Return the models of the profile, most data sets within τ first, each with its places among those of its kind of likelihood.
+function placed(found) {
+  const within = one => [...one.values.values()].filter(value => value <= state.tau).length;
+  const ranks = one => new Map([...one.values].map(([name, value]) => {
+    const peers = found.filter(other => other.values.has(name) && kindOn(other, name) === kindOn(one, name)).map(other => other.values.get(name));
+    return [name, [1 + peers.filter(peer => peer < value).length, peers.length]];
+  }));
+  return found.map(one => {
+    const place = ranks(one);
+    return {...one, within: within(one), place, average: mean([...place.values()].map(([rank]) => rank))};
+  }).sort((a, b) => b.within - a.within || a.average - b.average);
+}
+
+// The divergence of each model on each data set, with its place there. A cell opens the number's origin in its own study.
+function drawPlaces() {
+  const found = divergences(), data = [...new Set(found.flatMap(one => [...one.values.keys()]))], head = words => el('th', {scope: 'col'}, words);
+  const cell = (one, name) => {
+    const row = one.rows.get(name);
+    if (!row) return el('td', {'data-label': name, class: 'dim'}, '—');
+    const {text, letters, n} = cellOf(columnOf(row.study, 'kl'), row), place = one.place.get(name).join(' of '), near = one.values.get(name) <= state.tau;
+    return el('td', {'data-label': name, class: near ? 'within' : null},
+      el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', 'aria-label': `${row.name} on ${name}: ${text} nats, place ${place}${near ? ', within τ' : ''}`,
+        title: `${count(n, 'seed')} of ${row.name}`, onclick: () => set({study: row.study.id, open: `${row.id}|kl`})}, text, letters ? el('sup', {class: 'letters'}, letters) : null),
+      el('span', {class: 'delta'}, `place ${place}`));
+  };
+  const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), one.row.model)),
+    el('td', {'data-label': 'within τ'}, `${one.within} of ${data.length}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
+  fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
+    el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows))),
+  el('p', {class: 'finding'}, 'A bar marks what lies within τ. A place orders the numbers alone; what is sure, the letters tell, and one seed has none. A number opens its origin.')));
 }
 
 // Return how far an axis goes for most of some values: to twice their 80 % quantile, or to the largest if that is nearer.
@@ -169,10 +222,17 @@ function startMore() {
   byId('profile').hidden = !several;
   if (several) {
     addView(['hidden', 'tau'], byId('profile'), drawProfile, true);
-    const slider = el('input', {type: 'range', min: -3, max: 1, step: 0.05, value: Math.log10(state.tau), oninput: event => set({tau: Number((10 ** Number(event.target.value)).toPrecision(3))})});
-    fill(byId('profile-controls'), el('label', {class: 'field'}, el('span', {}, 'τ'), slider), chartButtons('profile-chart', 'profile'));
+    addView(['hidden', 'tau'], byId('profile'), drawPlaces, true);
+    addView(['tau'], byId('profile'), () => {
+      if (byId('profile-controls').contains(document.activeElement)) return;
+      const slider = el('input', {type: 'range', min: -3, max: 1, step: 0.05, value: Math.log10(state.tau), oninput: event => set({tau: Number((10 ** Number(event.target.value)).toPrecision(3))})});
+      fill(byId('profile-controls'), el('label', {class: 'field'}, el('span', {}, 'τ'), slider), chartButtons('profile-chart', 'profile'));
+    });
   }
-  fill(byId('scaling-controls'), select('against', [['batch', 'batch size'], ['dimensions', 'dimensions of the data']], state.scale, scale => set({scale})), chartButtons('scaling-chart', 'scaling'));
+  addView(['scale'], byId('scaling'), () => {
+    if (byId('scaling-controls').contains(document.activeElement)) return;
+    fill(byId('scaling-controls'), select('what', Object.entries(SCALES).map(([key, [words]]) => [key, words]), state.scale, scale => set({scale})), chartButtons('scaling-chart', 'scaling'));
+  });
   fill(byId('sharpness-controls'), chartButtons('sharpness-chart', 'sharpness'));
   addView(['study', 'strip'], byId('stability'), () => {
     const study = current(), options = study.columns.filter(column => column.seeds).map(column => [column.key, column.heading]);
