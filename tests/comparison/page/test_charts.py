@@ -288,3 +288,24 @@ def test_places_over_data_sets_are_within_a_kind_and_a_cell_opens_its_own_study(
     assert "moons" in charts.evaluate("zoo.current().label")
     assert charts.evaluate("document.querySelector('dialog[open]') !== null")
     charts.evaluate("zoo.set({open: ''})")
+
+
+def test_stability_tells_the_lost_runs_as_python_counts_them_and_how_many_are_drawn(
+    browser: Browser, page: Path
+) -> None:
+    tab = browser.open(page)
+    look(tab, "digits", "stability")
+    finding = "document.querySelector('#stability-chart-finding').textContent"
+    ticks = "document.querySelector('#stability-chart').layout.yaxis.ticktext"
+    said = tab.evaluate(finding)
+    standing = tab.evaluate("zoo.visible().length")
+    assert f"of {standing} of {standing + 2} configurations (2 left out by the filters, 1 of them" in said
+    assert "1 of 4 runs of maf (1 diverged)" in said
+    assert "(1 diverged of 4)" in next(tick for tick in tab.evaluate(ticks) if tick.startswith("maf"))
+    tab.evaluate("zoo.set({rows: 'all', status: 'troubled'}); zoo.idle()")
+    tab.settle()
+    said = tab.evaluate(finding)
+    assert "3 of 3 runs of gan" in said
+    assert "(3 collapsed)" in said
+    assert [tick.split(" (")[-1] for tick in tab.evaluate(ticks)] == ["1 diverged of 4)", "3 collapsed of 3)"]
+    tab.close()

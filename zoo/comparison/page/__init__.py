@@ -115,7 +115,9 @@ SECTIONS = (
         "scaling", "Scaling", "What happens when the batch or the data grow: slopes with 95 % intervals."
     ),
     Section(
-        "stability", "Stability", "Every seed of every configuration: how much the outcome depends on luck."
+        "stability",
+        "Stability",
+        "A point a seed: how much the outcome depends on luck, and how many runs were lost.",
     ),
     Section(
         "sharpness",

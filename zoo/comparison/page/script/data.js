@@ -96,6 +96,9 @@ function seedValues(column, row) {
     text(DATA.runs.status[run]) === 'finished' ? column.seeds[row.index][place] : null));
 }
 
+// Return how many runs of a row diverged, failed or collapsed, by Python's limits: {total, runs, how}.
+const lostOf = row => row.study.helper.rows[row.index].lost;
+
 // Return which runs of a row have collapsed, and why; empty if none has. The reasons come from Python. If the reader has
 // chosen another factor than GUARD, the distance of each seed is judged here by that factor, and the other reasons stay.
 function collapsed(row, times = state.guard) {

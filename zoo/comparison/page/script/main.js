@@ -8,11 +8,11 @@ function jump(id) {
 
 function drawHead() {
   const made = DATA.made, study = current();
-  const lost = made.runs - made.finished;
+  const unfinished = made.runs - made.finished;
   fill(byId('facts'), [
     `${count(made.runs, 'run')} of ${count(made.models, 'model')}, ${count(made.seeds, 'seed')}`,
     `${count(DATA.studies.length, 'comparison')} (data set and protocol)`,
-    lost ? `${lost} lost` : null, made.newest ? `newest record ${made.newest} UTC` : null,
+    unfinished ? `${unfinished} not finished` : null, made.newest ? `newest record ${made.newest} UTC` : null,
     made.machines.length ? `on ${made.machines[0]}${made.machines.length > 1 ? ` and ${made.machines.length - 1} more` : ''}` : null,
     made.protocols.length ? `protocol ${made.protocols.slice(0, 3).join(', ')}${made.protocols.length > 3 ? ` and ${made.protocols.length - 3} more` : ''}` : null,
     made.versions.length ? `records of zoo ${made.versions.join(', ')}` : null,

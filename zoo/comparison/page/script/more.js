@@ -55,18 +55,28 @@ function drawScaling() {
     annotations: narrow() ? [] : endLabels(ends, frameOf('scaling-chart', x, y, margin, height), x, y)}, finding);
 }
 
+// Return in words which of some rows have lost runs, those that diverged, failed or collapsed, as Python counted them.
+function lostText(rows) {
+  const lost = rows.filter(row => lostOf(row).total), told = row => `${lostOf(row).total} of ${count(lostOf(row).runs, 'run')} of ${row.name} (${lostOf(row).how})`;
+  return lost.length ? `Lost: ${lost.slice(0, 12).map(told).join(', ')}${lost.length > 12 ? ` and runs of ${lost.length - 12} more` : ''}.` : 'No run of these was lost.';
+}
+
+const STRIPS = 40;         // most rows of the chart of stability
+
 function drawStability() {
   const study = current(), column = columnOf(study, state.strip) || columnOf(study, study.quality) || study.columns[0];
-  const rows = visible().filter(row => column && seedValues(column, row).length).slice(0, 40), total = visible().filter(row => column && seedValues(column, row).length).length;
+  const all = rowsOf(study), chosen = visible(), measured = chosen.filter(row => column && seedValues(column, row).length), rows = measured.slice(0, STRIPS);
   const points = rows.flatMap((row, place) => seedValues(column, row).map((value, i) => ({row, place, value, shift: (i % 5 - 2) * 0.11})));
   const log = points.length > 0 && points.every(point => point.value > 0) && !column.likelihood;
-  const lost = rows.filter(row => row.finished < row.runs.length);
   const trace = {type: 'scatter', mode: 'markers', x: points.map(point => point.value), y: points.map(point => point.place + point.shift),
     marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${number(point.value)}`)), hovertemplate: '%{hovertext}<extra></extra>'};
   const spread = rows.map(row => [row, seedValues(column, row)]).filter(([, values]) => values.length > 1 && Math.min(...values) > 0).map(([row, values]) => [row.name, Math.max(...values) / Math.min(...values)]).sort((a, b) => b[1] - a[1]);
+  const label = row => row.name.slice(0, narrow() ? 18 : 44) + (lostOf(row).total ? ` (${lostOf(row).how} of ${lostOf(row).runs})` : '');
+  const filtered = all.filter(row => !chosen.includes(row)), among = filtered.filter(row => lostOf(row).total).length;
+  const absent = [[filtered.length, `left out by the filters, ${among} of them with lost runs`], [chosen.length - measured.length, 'without a value'], [measured.length - rows.length, 'too many to draw']].filter(([n]) => n).map(([n, why]) => `${n} ${why}`);
   plot('stability-chart', points.length ? [trace] : [], {xaxis: axisLook(column ? axisTitle(column) : '', log), height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
-    yaxis: {...axisLook(''), tickvals: rows.map((_, place) => place), ticktext: rows.map(row => escapeLabel((narrow() ? row.name.slice(0, 18) : row.name.slice(0, 44)) + (row.finished < row.runs.length ? ` (${row.finished} of ${row.runs.length} finished)` : ''))), range: [rows.length - 0.5, -0.5]}},
-  points.length ? `${column.heading}: every seed of every configuration${total > rows.length ? `, ${rows.length} of ${total} drawn` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lost.length ? `Runs lost: ${lost.map(row => `${row.runs.length - row.finished} of ${row.name}`).join(', ')}.` : 'No run was lost.'}` : 'No visible row has seeds of this column.');
+    yaxis: {...axisLook(''), tickvals: rows.map((_, place) => place), ticktext: rows.map(row => escapeLabel(label(row))), range: [rows.length - 0.5, -0.5]}},
+  points.length ? `${column.heading}: every seed that has a value, of ${rows.length} of ${count(all.length, 'configuration')}${absent.length ? ` (${absent.join('; ')})` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lostText(chosen)}` : 'No visible row has seeds of this column.');
 }
 
 // Return {row, values: divergence by data set, rows: whose it is} of each model on the data sets whose density is known.

@@ -157,7 +157,7 @@ function visible(study = current(), scope = state.rows) {
     if (scope === 'pinned' && !pinned) return false;
     if (state.hidden.includes(row.family)) return false;
     if (state.status === 'finished' && row.finished < row.runs.length) return false;
-    if (state.status === 'troubled' && row.finished === row.runs.length) return false;
+    if (state.status === 'troubled' && !lostOf(row).total) return false;
     return words.every(word => searched(row).includes(word));
   });
 }
