@@ -7,10 +7,12 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from browser import Browser, Tab
 from fake_records import save, write, write_toy
 from invented import built, gathered
+from scipy.stats import t
 
 from zoo.comparison.figures.paper.pareto import front_of, points
 from zoo.comparison.front import front
@@ -108,10 +110,23 @@ def test_rows_without_the_curve_are_named_with_the_reason(charts: Tab) -> None:
 def test_a_slope_whose_interval_says_nothing_is_not_told(charts: Tab) -> None:
     look(charts, "digits", "scaling")
     (said,) = charts.evaluate("[document.querySelector('#scaling-chart-finding').textContent]")
-    assert "vae 1.00 [1.00, 1.00]" in said
-    vague = said.partition("Too few sizes for a slope")[2]
+    slopes, _, vague = said.partition("Anything from free to proportional")
+    assert "vae 1.00 [1.00, 1.00]" in slopes
     assert "glow" in vague
+    assert "glow" not in slopes
     assert "vae" not in vague
+
+
+def test_the_interval_of_a_slope_is_over_seeds_where_there_are_three(charts: Tab) -> None:
+    sizes = (1, 4, 16)
+    seeds = [[[size, 0.1 * size**power] for size in sizes] for power in (0.8, 0.9, 1.0, 0.9)]
+    rise = charts.evaluate(f"zoo.riseOf({{points: [], seeds: {seeds}}})")
+    reach = t.ppf(0.975, 3) * np.std([0.8, 0.9, 1.0, 0.9], ddof=1) / 2
+    assert rise["rise"] == pytest.approx(0.9)
+    assert (rise["low"], rise["high"]) == pytest.approx((0.9 - reach, 0.9 + reach), rel=1e-4)
+    few = charts.evaluate("zoo.riseOf({points: [[1, 1], [2, 2], [4, 4]], seeds: [[[1, 1], [2, 3], [4, 9]]]})")
+    assert few == pytest.approx({"rise": 1, "low": 1, "high": 1}), "one seed: the line through the sizes"
+    assert charts.evaluate("zoo.riseOf({points: [[1, 1], [2, 2]], seeds: []})") is None
 
 
 def test_the_front_of_the_page_is_the_figures_and_is_drawn_though_its_rows_are_not_shown(charts: Tab) -> None:
@@ -249,15 +264,12 @@ def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
 
 
 def test_sequential_evaluations_against_dimensions_are_of_one_number_of_updates(charts: Tab) -> None:
-    points = charts.evaluate(
-        "zoo.alike([{size: 16, value: 2, trained: '5'}, {size: 64, value: 9, trained: '300'},"
-        " {size: 64, value: 8, trained: '5'}, {size: 4, value: 1, trained: '5'}])"
-    )
-    assert points == [[4, 1], [16, 2], [64, 8]]
-    assert (
-        charts.evaluate("zoo.alike([{size: 64, value: 1, trained: '5'}, {size: 64, value: 2, trained: '5'}])")
-        is None
-    )
+    sizes = [(16, 2, 5, "p"), (64, 9, 300, "p"), (64, 8, 5, "p"), (4, 1, 5, "p"), (4, 7, 5, "q")]
+    keys = ("size", "value", "trained", "protocol")
+    found = charts.evaluate(f"zoo.alike({json.dumps([dict(zip(keys, one, strict=True)) for one in sizes])})")
+    assert found["points"] == [[4, 1], [16, 2], [64, 8]]
+    assert found["trained"] == 5
+    assert charts.evaluate("zoo.alike([{size: 64, value: 1}, {size: 64, value: 2}])") is None
     look(charts, "digits", "scaling")
     charts.evaluate("zoo.set({scale: 'evaluations'})")
     charts.settle()
@@ -279,6 +291,8 @@ def test_places_over_data_sets_are_within_a_kind_and_a_cell_opens_its_own_study(
     assert found["maf"][1][label] == [2, 12]
     assert found["flow_matching"][1][label] == [1, 1], "an estimate is placed among estimates"
     assert set(list(found)[:2]) == {"glow", "flow_matching"}
+    said = charts.evaluate("document.querySelector('#profile-chart-finding').textContent")
+    assert "flow_matching ≈ 50 %" in said
     assert found["gan"][0] == 0
     charts.evaluate(
         "[...document.querySelectorAll('#profile-box tr')].find(row => row.textContent.includes('maf'))"
@@ -287,7 +301,9 @@ def test_places_over_data_sets_are_within_a_kind_and_a_cell_opens_its_own_study(
     charts.settle()
     assert "moons" in charts.evaluate("zoo.current().label")
     assert charts.evaluate("document.querySelector('dialog[open]') !== null")
-    charts.evaluate("zoo.set({open: ''})")
+    charts.evaluate("zoo.set({open: '', query: 'glow'})")
+    assert [one[0] for one in charts.evaluate("zoo.divergences().map(one => [one.row.model])")] == ["glow"]
+    charts.evaluate("zoo.set({query: ''})")
 
 
 def test_stability_tells_the_lost_runs_as_python_counts_them_and_how_many_are_drawn(

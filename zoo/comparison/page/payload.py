@@ -136,16 +136,20 @@ def _written(value: Any) -> str:
 
 
 def _batches(groups: Sequence[Group]) -> list[Json]:
-    """Return for each row the seconds of a call by batch size, a list over seeds."""
+    """Return for each row the seconds of a call by batch size, one a finished seed (None: not timed)."""
     rows = []
     for group in groups:
-        seconds: dict[str, list[float | None]] = {}
-        for run in group.finished:
-            for batch, speed in run.record.sampling.throughput_by_batch.items():
-                if speed:
-                    seconds.setdefault(batch, []).append(rounded(int(batch) / speed))
-        rows.append(dict(sorted(seconds.items(), key=lambda item: int(item[0]))))
+        speeds = [run.record.sampling.throughput_by_batch for run in group.finished]
+        sizes = sorted({int(batch) for by_batch in speeds for batch, speed in by_batch.items() if speed})
+        rows.append(
+            {str(size): [_seconds(by_batch.get(str(size)), size) for by_batch in speeds] for size in sizes}
+        )
     return rows
+
+
+def _seconds(speed: float | None, size: int) -> float | None:
+    """Return the seconds of a call for a batch, by samples per second."""
+    return rounded(size / speed) if speed else None
 
 
 def _protocol_in_words(study: Study) -> Json:

@@ -6,50 +6,59 @@ const SCALES = {  // of the scaling chart: [as a choice, what rises, its unit, a
   evaluations: ['evaluations against dimensions', 'sequential evaluations of one sample', 'evaluations', 'dimensions of the data', 'numbers of dimensions'],
 };
 
-// Return points of a row by the chosen scale: against batch sizes, or against dimensions over related data sets.
-function scalingPoints(row) {
+// Return {points: [size, mean], seeds: [size, value] of each seed} of a row by the chosen scale: against batch sizes, or against
+// dimensions over related data; null without two sizes.
+function scalingOf(row) {
   if (state.scale === 'batch') {
-    const found = Object.entries(row.study.batches[row.index]).map(([batch, seconds]) => [Number(batch), mean(seconds)]);
-    return found.length > 1 ? found : null;
+    const batches = Object.entries(row.study.batches[row.index]).map(([batch, seconds]) => [Number(batch), seconds]);
+    const seeds = [...Array(row.finished).keys()].map(seed => batches.map(([batch, seconds]) => [batch, seconds[seed]]).filter(([, value]) => value !== null));
+    return batches.length > 1 ? {points: batches.map(([batch, seconds]) => [batch, mean(known(seconds))]), seeds, trained: null} : null;
   }
   const root = row.study.data.split(':')[0], found = [], deep = state.scale === 'evaluations';
   for (const study of DATA.studies) {
     const shape = study.about?.shape, column = columnOf(study, deep ? 'sequential evaluations' : 'latency');
     const other = study.data.split(':')[0] === root && standing(study, row.model), value = column && other ? column.value[other.index] : null;
-    if (shape && value !== null) found.push({size: shape.reduce((a, b) => a * b, 1), value: deep ? value : value / 1000, trained: settingsOf(other)['training.updates']});
+    if (shape && value !== null) found.push({size: shape.reduce((a, b) => a * b, 1), value: deep ? value : value / 1000, trained: settingsOf(other)['training.updates'], protocol: study.protocol});
   }
   return alike(found);
 }
 
-// Return [size, value] of the runs of the number of updates that has most sizes, one of each size; null if that is one size.
+// Return the points of the one training budget and protocol that has most sizes, one of each size; null if that is one size.
 function alike(found) {
-  const sizes = trained => new Set(found.filter(one => one.trained === trained).map(one => one.size)).size;
-  const usual = found.map(one => one.trained).reduce((best, one) => (sizes(one) > sizes(best) ? one : best), found[0]?.trained);
-  const points = new Map(found.filter(one => one.trained === usual).map(one => [one.size, one.value]));
-  return points.size > 1 ? [...points].sort((a, b) => a[0] - b[0]) : null;
+  const same = (one, other) => one.trained === other.trained && one.protocol === other.protocol;
+  const peers = found.map(one => found.filter(other => same(one, other))), sizes = of => new Set(of.map(one => one.size)).size;
+  const usual = peers.reduce((best, of) => (sizes(of) > sizes(best) ? of : best), []), points = new Map(usual.map(one => [one.size, one.value]));
+  return points.size > 1 ? {points: [...points].sort((a, b) => a[0] - b[0]), seeds: [], trained: usual[0].trained} : null;
 }
 
-// Return a slope in words: without an interval that leaves out "free" (0) or "proportional" (1) it says nothing.
-function slopeText(points) {
-  const fit = slope(points.map(p => Math.log(p[0])), points.map(p => Math.log(p[1])));
-  if (!fit || (fit.low <= 0 && fit.high >= 1) || fit.high - fit.low > 1.5) return '';
-  return `${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]`;
+// Return the slope of logarithms with its 95 % interval: over seeds where three or more have three sizes, else of the line
+// through three or more sizes; null for fewer.
+function riseOf({points, seeds}) {
+  const fit = pairs => slope(pairs.map(pair => Math.log(pair[0])), pairs.map(pair => Math.log(pair[1])));
+  const rises = seeds.map(fit).filter(one => one !== null).map(one => one.rise);
+  if (rises.length < 3) return fit(points);
+  const rise = mean(rises), reach = tQuantile(rises.length - 1) * deviation(rises) / Math.sqrt(rises.length);
+  return {rise, low: rise - reach, high: rise + reach};
 }
+
+const riseText = fit => `${fit.rise.toFixed(2)} [${fit.low.toFixed(2)}, ${fit.high.toFixed(2)}]`;
 
 function drawScaling() {
   const scale = SCALES[state.scale] || SCALES.batch, unit = scale[2];
-  const candidates = visible().filter(row => row.stands || state.pins.includes(row.id)), all = candidates.map(row => [row, scalingPoints(row)]).filter(([, points]) => points);
-  const drawn = all.slice(0, 2 * LINES), told = drawn.map(([row, points]) => [row, points, slopeText(points)]);
+  const candidates = visible().filter(row => row.stands || state.pins.includes(row.id)), all = candidates.map(row => [row, scalingOf(row)]).filter(([, found]) => found);
+  const told = all.slice(0, 2 * LINES).map(([row, found]) => [row, found.points, riseOf(found)]).map(([row, points, fit]) => [row, points, fit ? riseText(fit) : '', fit]);
   const label = (row, words) => (words ? `${row.name}, slope ${words}` : row.name), ends = told.map(([row, points, words]) => ({name: label(row, words), x: points.at(-1)[0], y: points.at(-1)[1], colour: familyColour(row.family)}));
   const traces = told.map(([row, points, words]) => ({type: 'scatter', x: points.map(p => p[0]), y: points.map(p => p[1]), name: escapeLabel(label(row, words)), ...lineLook(row),
-    hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} ${unit}<br>${words ? `slope ${words}` : 'too few sizes for a slope'}<extra></extra>`}));
+    hovertemplate: `${escapeLabel(row.name)}<br>%{x}: %{y:.3g} ${unit}<br>${words ? `slope ${words}` : 'fewer than three sizes'}<extra></extra>`}));
   const [, rises, , what, sizes] = scale;
-  const slopes = told.filter(([, , words]) => words), vague = told.filter(([, , words]) => !words).map(([row]) => row.name), missing = candidates.filter(row => !all.some(([one]) => one === row)).map(row => row.name);
-  const finding = drawn.length ? `${rises[0].toUpperCase()}${rises.slice(1)} against ${what}, both logarithmic; a slope of 1 means proportional, 0 free. ` +
-    (slopes.length ? `Slopes with 95 % intervals: ${slopes.map(([row, , words]) => `${row.name} ${words}`).join(', ')}. ` : '') +
-    (vague.length ? `Too few sizes for a slope (its interval holds both 0 and 1, or is wider than 1.5): ${vague.join(', ')}. ` : '') +
-    (missing.length ? `Not measured at several ${sizes}: ${missing.join(', ')}. ` : '') + (drawn.length < all.length ? `${drawn.length} of ${all.length} drawn.` : '') : `No visible row was measured at several ${sizes}.`;
-  const height = narrow() ? 460 : 520, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48}, points = drawn.flatMap(([, found]) => found);
+  const names = rows => rows.map(([row]) => row.name).join(', '), vague = told.filter(([, , , fit]) => fit && fit.low <= 0 && fit.high >= 1), short = told.filter(([, , , fit]) => !fit);
+  const slopes = told.filter(one => one[3] && !vague.includes(one)), missing = candidates.filter(row => !all.some(([one]) => one === row)).map(row => row.name);
+  const budgets = [...new Set(all.map(([, found]) => found.trained).filter(Boolean))];
+  const finding = told.length ? `${rises[0].toUpperCase()}${rises.slice(1)} against ${what}, both logarithmic; a slope of 1 means proportional, 0 free. ` +
+    (slopes.length ? `Slopes with 95 % intervals${scale === SCALES.batch ? ' (over seeds where there are three)' : ' (of one line through the sizes)'}: ${slopes.map(([row, , words]) => `${row.name} ${words}`).join(', ')}. ` : '') +
+    (vague.length ? `Anything from free to proportional: ${names(vague)}. ` : '') + (short.length ? `Fewer than three sizes: ${names(short)}. ` : '') + (budgets.length ? `Runs of ${budgets.join(' or ')} updates. ` : '') +
+    (missing.length ? `Not measured at several ${sizes}: ${missing.join(', ')}. ` : '') + (told.length < all.length ? `${told.length} of ${all.length} drawn.` : '') : `No visible row was measured at several ${sizes}.`;
+  const height = narrow() ? 460 : 520, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48}, points = told.flatMap(([, found]) => found);
   const x = {log: true, range: points.length ? rangeOf(points.map(p => p[0]), true, 0.03) : [0, 1]}, y = {log: true, range: points.length ? rangeOf(points.map(p => p[1]), true) : [0, 1]};
   plot('scaling-chart', traces, {height, margin, xaxis: {...axisLook(what, true), range: x.range}, yaxis: {...axisLook(rises, true), range: y.range}, showlegend: narrow(),
     annotations: narrow() ? [] : endLabels(ends, frameOf('scaling-chart', x, y, margin, height), x, y)}, finding);
@@ -85,8 +94,8 @@ function divergences() {
   for (const study of DATA.studies) {
     const column = columnOf(study, 'kl');
     if (!column) continue;
-    for (const row of rowsOf(study)) {
-      if (!row.stands || column.value[row.index] === null || state.hidden.includes(row.family)) continue;
+    for (const row of visible(study)) {
+      if (!row.stands || column.value[row.index] === null) continue;
       const of = found.get(row.model) || {row, values: new Map(), rows: new Map()};
       if (!(column.value[row.index] >= of.values.get(study.label))) {
         of.values.set(study.label, column.value[row.index]);
@@ -119,7 +128,7 @@ function drawProfile() {
   plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
-  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(({row, share, values}) => `${row.model} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it.`);
+  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(one => ({...one, name: markedName(kindOn(one, [...one.values.keys()][0]), one.row.model)})).map(({name, share, values}) => `${name} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it, and an estimate (≈) is ranked among estimates alone.`);
 }
 
 // Return the kind of likelihood of a model's divergence on a data set.
@@ -150,7 +159,7 @@ function drawPlaces() {
         title: `${count(n, 'seed')} of ${row.name}`, onclick: () => set({study: row.study.id, open: `${row.id}|kl`})}, text, letters ? el('sup', {class: 'letters'}, letters) : null),
       el('span', {class: 'delta'}, `place ${place}`));
   };
-  const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), one.row.model)),
+  const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), markedName(kindOn(one, [...one.values.keys()][0]), one.row.model))),
     el('td', {'data-label': 'within τ'}, `${one.within} of ${data.length}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
   fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
     el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows))),
@@ -231,8 +240,8 @@ function startMore() {
   const several = DATA.studies.filter(study => columnOf(study, 'kl')).length > 1;
   byId('profile').hidden = !several;
   if (several) {
-    addView(['hidden', 'tau'], byId('profile'), drawProfile, true);
-    addView(['hidden', 'tau'], byId('profile'), drawPlaces, true);
+    addView([...FILTERS, 'tau'], byId('profile'), drawProfile, true);
+    addView([...FILTERS, 'tau'], byId('profile'), drawPlaces, true);
     addView(['tau'], byId('profile'), () => {
       if (byId('profile-controls').contains(document.activeElement)) return;
       const slider = el('input', {type: 'range', min: -3, max: 1, step: 0.05, value: Math.log10(state.tau), oninput: event => set({tau: Number((10 ** Number(event.target.value)).toPrecision(3))})});
