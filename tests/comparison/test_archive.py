@@ -6,8 +6,13 @@ import pytest
 from fake_records import save, write
 
 from zoo.cli import main
-from zoo.comparison.archive import archive
+from zoo.comparison import page
+from zoo.comparison.archive import archive, pack_runs
 from zoo.comparison.collect import collect
+from zoo.comparison.packed import _unpack
+from zoo.comparison.page.runs import facts_of_runs
+from zoo.comparison.page.shorten import Strings
+from zoo.comparison.tables import build
 from zoo.record import read
 
 
@@ -42,3 +47,29 @@ def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys, ending):
     assert main(["compare", str(cut)]) == 2
     assert "cannot be read" in capsys.readouterr().err
     assert main(["compare", str(tmp_path / "runs"), "--pack", "all.zip"]) == 2
+
+
+def test_a_packed_file_is_named_in_place_of_the_directory_it_was_unpacked_to(tmp_path):
+    for seed in range(2):
+        record = write(tmp_path / "runs", "maf", "flow", seed=seed)
+        record.provenance.checkpoint = "checkpoints/last.ckpt"
+        save(tmp_path / "runs", record)
+    file = tmp_path / "all.tar.gz"
+    pack_runs(collect([tmp_path / "runs"])[0], file)
+    pages = []
+    for _ in range(2):  # as two processes unpack it
+        _unpack.cache_clear()
+        runs = collect([file])[0]
+        pages.append(page.build(runs, build(runs), {}))
+    assert pages[0] == pages[1], "the same bytes"
+    strings = Strings()
+    facts = facts_of_runs(runs, strings)
+    assert facts["directory"] == [f"all.tar.gz: {run_id}" for run_id in facts["id"]]
+    assert strings[facts["checkpoint"][0]] == "checkpoints/last.ckpt (not kept with this record)"
+    (tmp_path / "runs" / facts["id"][0] / "record.json").write_text("{}", encoding="utf-8")
+    with tarfile.open(file, "w:gz") as target:
+        target.add(tmp_path / "runs", arcname="")
+    _unpack.cache_clear()
+    (warning,) = collect([file])[1]
+    assert f"all.tar.gz: {facts['id'][0]}/record.json" in warning
+    assert "zoo-packed-" not in warning

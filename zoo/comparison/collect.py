@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from zoo.comparison.packed import unpacked
+from zoo.comparison.packed import told, unpacked
 from zoo.errors import ZooError
 from zoo.record import (
     CHECKPOINTS,
@@ -101,7 +101,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
             try:
                 run = Run(read(directory), directory)
             except ZooError as error:
-                warnings.append(str(error))
+                warnings.append(str(error).replace(str(directory), told(directory)))
                 continue
             known = runs.setdefault(run.record.run_id, run)
             if known.record != run.record:
@@ -131,8 +131,9 @@ def _without_repeats(runs: Iterable[Run], warnings: list[str]) -> list[Run]:
         if known is not run:
             made[key], other, why = _later(known, run)
             warnings.append(
-                f"The record {other.directory / RECORD} is left out: {made[key].directory / RECORD} is the "
-                f"same run (configuration, seed and data) under another name and {why}; it counts once."
+                f"The record {told(other.directory / RECORD)} is left out: "
+                f"{told(made[key].directory / RECORD)} is the same run (configuration, seed and "
+                f"data) under another name and {why}; it counts once."
             )
     return list(made.values())
 
@@ -142,7 +143,7 @@ def _retimed(run: Run, warnings: list[str]) -> Run:
     try:
         timing = read_timing(run.directory)
     except ZooError as error:
-        warnings.append(str(error))
+        warnings.append(str(error).replace(str(run.directory), told(run.directory)))
         return run
     return run if timing is None else replace(run, record=retimed(run.record, timing))
 
@@ -194,8 +195,8 @@ def _left_out(kept: Run, other: Run, why: str) -> str:
     else:
         difference = f"they differ in {', '.join(parts)}"
     return (
-        f"The record {other.directory / RECORD} is left out: {kept.directory / RECORD} has the same run id "
-        f"and {why}, and {difference}. Compare them in two comparisons."
+        f"The record {told(other.directory / RECORD)} is left out: {told(kept.directory / RECORD)} has the "
+        f"same run id and {why}, and {difference}. Compare them in two comparisons."
     )
 
 
@@ -220,7 +221,8 @@ def warn(sentences: Iterable[str], console: Console) -> None:
 def damaged_files(run: Run) -> list[str]:
     """Return a sentence for each file beside a run's record that cannot be read. Arrays are not unpacked."""
     return [
-        f"The file {file} is damaged, so what it shows is left out; copy it again, or make the run again."
+        f"The file {told(file)} is damaged, so what it shows is left out; copy it again, or make the run "
+        "again."
         for file in (run.directory / name for name in FILES)
         if file.is_file() and not (_is_curves if file.suffix == ".csv" else _is_zip)(file)
     ]

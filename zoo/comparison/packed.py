@@ -14,6 +14,7 @@ from pathlib import Path
 from zoo.errors import ZooError
 
 ENDINGS = {".tar.gz": "gz", ".tgz": "gz", ".tar.xz": "xz", ".tar": ""}  # and their compression
+_OPENED: dict[Path, str] = {}  # the name of the packed file that was unpacked into each directory
 
 
 def unpacked(path: Path) -> Path:
@@ -30,9 +31,26 @@ def compression(file: Path) -> str | None:
     return next((form for ending, form in ENDINGS.items() if file.name.endswith(ending)), None)
 
 
+def in_packed(path: Path) -> str | None:
+    """Return a path inside a packed file, ``records.tar.xz: maf-digits-s0/record.json``; None elsewhere.
+
+    The directory into which the file was unpacked has another name each time, and is gone afterwards.
+    """
+    for folder, name in _OPENED.items():
+        if path.is_relative_to(folder):
+            return f"{name}: {path.relative_to(folder)}"
+    return None
+
+
+def told(path: Path) -> str:
+    """Return a path as sentences write it: within the packed file that it was read from, if it was."""
+    return in_packed(path) or str(path)
+
+
 @cache
 def _unpack(file: Path) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="zoo-packed-"))
+    _OPENED[folder] = file.name
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
         with tarfile.open(file) as archive:

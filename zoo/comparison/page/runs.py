@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.collect import Run
+from zoo.comparison.packed import in_packed
 from zoo.comparison.page.reproduce import departure
 from zoo.comparison.page.shorten import Strings, rounded
 from zoo.record import Hardware, Record
@@ -64,9 +65,9 @@ def facts_of_runs(
         "place": text(_place),
         "load": text(_load),
         "again": text(_judged_again),
-        "checkpoint": text(lambda run: _checkpoint(run.record)),
+        "checkpoint": text(_checkpoint),
         "finished": text(lambda run: (run.record.provenance.finished_at or "")[:16].replace("T", " ")),
-        "directory": each(lambda run: _where(run)),
+        "directory": each(_where),
         "images": each(lambda run: run.record.cost.images_seen),
         "flops": each(lambda run: rounded(run.record.cost.flops_per_example)),
         "published": each(
@@ -79,8 +80,11 @@ def facts_of_runs(
 
 
 def _where(run: Run) -> str:
-    """Return the last three parts of the path of a run: enough to find it, nothing of the machine."""
-    return "/".join(run.directory.parts[-3:])
+    """Return a packed file and the place of a run in it, or the last three parts of the run's path.
+
+    That is enough to find it, and says nothing of the machine.
+    """
+    return in_packed(run.directory) or "/".join(run.directory.parts[-3:])
 
 
 def _place(run: Run) -> str:
@@ -91,11 +95,12 @@ def _place(run: Run) -> str:
     return ", ".join(dict.fromkeys(filter(None, [*jobs, *processes])))
 
 
-def _checkpoint(record: Record) -> str:
-    source = record.provenance
+def _checkpoint(run: Run) -> str:
+    """Return which weights were judged, as a path below the run's directory, and whether they are there."""
+    source = run.record.provenance
     if not source.checkpoint:
         return ""
-    facts = [source.checkpoint]
+    facts = [source.checkpoint if run.checkpoint else f"{source.checkpoint} (not kept with this record)"]
     if source.checkpoint_updates is not None:
         facts.append(f"after {source.checkpoint_updates:,} updates")
     if source.weights:
