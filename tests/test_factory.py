@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,6 +64,16 @@ def test_an_error_of_the_machine_is_not_reported_as_a_damaged_checkpoint(checkpo
     monkeypatch.setattr(torch, "load", lambda *_, **__: (_ for _ in ()).throw(error))
     with pytest.raises(type(error)):
         read_checkpoint(checkpoint)
+
+
+def test_the_tensors_of_a_checkpoint_are_mapped_and_not_copied(checkpoint):
+    before, read = mapped(checkpoint), read_checkpoint(checkpoint)
+    assert read["state_dict"] and mapped(checkpoint) == before + 1
+
+
+def mapped(path):
+    """Return how often a file is mapped into the memory of this process."""
+    return sum(line.rstrip().endswith(str(path)) for line in Path("/proc/self/maps").read_text().splitlines())
 
 
 def test_a_run_without_enough_memory_keeps_its_checkpoint(checkpoint, workdir, monkeypatch):

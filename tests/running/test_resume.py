@@ -92,6 +92,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path, monkeypatch, nam
     loads, load = [], torch.load
 
     def count(path, *args, **kwargs):
+        assert kwargs["mmap"] is True, "its tensors are mapped"
         loads.append(Path(path).name)
         return load(path, *args, **kwargs)
 
