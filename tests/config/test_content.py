@@ -130,4 +130,17 @@ def test_spellings_of_one_number_are_one_run():
         return identify(compose_run(list(overrides))).config_hash
 
     assert who("training.updates=1000", "training.lr=1") == who("training.updates=1e3", "training.lr=1.0")
+    spelt = ["32", "32.0", "'32'", "null", "32-true"]
+    assert (
+        {who(f"trainer.precision={precision}") for precision in spelt}
+        == {who()}
+        == {who("~trainer.precision")}
+    )
+    for precision in spelt:
+        overrides = ["model=maf", f"trainer.precision={precision}"]
+        assert (
+            Identities().of(overrides)
+            == identify(compose_run(overrides))
+            == identify(compose_run(["model=maf"]))
+        )
     assert who("training.compile=true") != who("training.compile=1")

@@ -24,7 +24,16 @@ TINY = """
 
 @pytest.mark.parametrize(
     "precision",
-    ["16-mixed", "16-true", "bf16-true", "64-true", "16", "transformer-engine", "transformer-engine-float16"],
+    [
+        "16-mixed",
+        "16-true",
+        "bf16-true",
+        "64-true",
+        "16",
+        "bf16",
+        "transformer-engine",
+        "transformer-engine-float16",
+    ],
 )
 def test_a_precision_with_wrong_numbers_is_refused_before_training(precision, tmp_path):
     with pytest.raises(ZooError, match=f"32-true or bf16-mixed; got {precision}"):

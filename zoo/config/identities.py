@@ -27,9 +27,9 @@ from zoo.config.identity import (
     NOT_IDENTITY,
     Identity,
     identify,
+    in_one_form,
     is_part_of_identity,
     to_dict,
-    without_later_defaults,
     without_sections,
 )
 from zoo.config.overrides import parse, split
@@ -89,7 +89,7 @@ class Identities:
                 return identify(compose_run(overrides))  # Hydra merges or refuses it
             if is_part_of_identity(part.keys):
                 config = _replace(config, part.keys, deepcopy(part.value))
-        config = without_later_defaults(config)  # an override may have set one of them to its default
+        config = in_one_form(config)  # an override may be another spelling, or a default
         return Identity.of(base.identity.model, base.identity.data, config)
 
     def settings(self, overrides: Sequence[str]) -> dict[str, Any]:

@@ -102,6 +102,9 @@ LATER = (
     ("trainer", "gradient_compression", "none"),
 )
 IMAGES = "zoo.data.images.Images"
+# The spellings of trainer.precision that a run takes besides the names of the precisions; None is Lightning's
+# default. (Its other short names are refused: 16, 64, bf16.)
+PRECISION = {"32": "32-true", "32.0": "32-true", "None": "32-true"}
 
 
 def identify(config: DictConfig) -> Identity:
@@ -121,11 +124,25 @@ def identify(config: DictConfig) -> Identity:
         data = f"{data}:{data_settings['side']}"
     if data_settings.get("fold") is not None:
         data = f"{data}:fold{data_settings['fold']}"
-    settings = without_later_defaults(settings)
+    settings = in_one_form(settings)
     code = own_code(settings)
     if code:
         settings["code"] = code
     return Identity.of(model, data, settings | {"choices": chosen})
+
+
+def in_one_form(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of all sections as they are hashed: equal for settings that mean the same."""
+    return without_later_defaults(_with_named_precision(settings))
+
+
+def _with_named_precision(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the name of their ``trainer.precision``, however it is spelt."""
+    trainer = settings.get("trainer")
+    if not isinstance(trainer, Mapping):
+        return dict(settings)
+    given = trainer.get("precision")
+    return {**settings, "trainer": {**trainer, "precision": PRECISION.get(str(given), given)}}
 
 
 def without_later_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,7 +174,7 @@ def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     The first may be of an older version, with time stamps of a user's data in place of a hash of their
     content. Time stamps are not compared.
     """
-    first, second = without_locations(first), without_locations(second)
+    first, second = (_with_named_precision(without_locations(side)) for side in (first, second))
     sides = [first.get("data") or {}, second.get("data") or {}]
     contents = [data.pop("content", None) for data in sides]
     codes = [side.pop("code", None) or {} for side in (first, second)]

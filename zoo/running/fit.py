@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
 from zoo import factory
+from zoo.config.identity import PRECISION
 from zoo.config.targets import class_of, make
 from zoo.data.module import DataModule
 from zoo.data.user import UserData
@@ -302,8 +303,9 @@ def check_precision(trainer: Mapping[str, Any]) -> None:
     Raises:
         ZooError: the precision is none of :data:`PRECISIONS`.
     """
-    precision = str(trainer.get("precision") or "32-true")
-    if precision not in (*PRECISIONS, "32"):
+    given = str(trainer.get("precision"))
+    precision = PRECISION.get(given, given)
+    if precision not in PRECISIONS:
         raise ZooError(
             f"trainer.precision must be {' or '.join(PRECISIONS)}; got {precision}, in which clipped "
             "gradients or averaged weights would be wrong, or have not been checked."
