@@ -82,6 +82,11 @@ def test_the_page_opens_without_a_request_a_complaint_or_a_barrier(browser, page
     tab.wait(OPEN_SHEET)
     assert violations(tab) == [], "with the sheet open"
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    tab.press("Escape")
+    tab.wait(f"!{OPEN_SHEET}")
+    tab.evaluate("document.querySelector('#filter').classList.add('open')")
+    tab.evaluate("for (const node of document.querySelectorAll('details')) node.open = true")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width, "nor anything that was opened"
     assert tab.requests == []
     assert tab.complaints == []
     tab.close()
