@@ -252,6 +252,24 @@ def test_near_a_perfect_fit_no_model_counts_as_collapsed(tmp_path: Path) -> None
     assert not collapsed(study_of(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("floor", "deviation", "far"),
+    [(0.0003, None, 0), (0.0003, 0.0005, 0), (0.0003, 0.0001, 1), (-0.002, 0.0001, 0)],
+    ids=["floor of unknown error", "floor within its error", "sure floor", "floor below 0"],
+)
+def test_a_distance_that_scatters_about_zero_is_judged_by_a_sure_floor_alone(
+    tmp_path: Path, floor: float, deviation: float | None, far: int
+) -> None:
+    for model, distance in (("maf", -0.001), ("realnvp", 0.01)):
+        record = write(tmp_path, model, "flow", data="moons", fd=None)
+        details = {"floor": floor} | ({} if deviation is None else {"floor_deviation": deviation})
+        record.metrics["energy_distance"] = Metric(distance, "data units", "estimate", details=details)
+        save(tmp_path, record)
+    found = collapsed(study_of(tmp_path))
+    assert len(found) == far
+    assert all("above 0.006" in why for why in found.values())
+
+
 def test_the_interval_is_students() -> None:
     values = (1.0, 2.0, 4.0)
     expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))

@@ -152,7 +152,7 @@ def distance_limit(study: Study, factor: float = FACTOR) -> float | None:
     """Return the largest distance that does not count as collapsed; None without positive distances.
 
     It is ``factor`` times the least mean distance of the study, or :data:`FLOORS` times the distance of real
-    examples (the floor) where that is more.
+    examples (the floor, :func:`sure_floor`) where that is more.
     """
     key = ("distance limit", factor)
     if key not in study.memo:
@@ -165,9 +165,26 @@ def _distance_limit(study: Study, factor: float) -> float | None:
     if study.quality is None:
         return None
     means = [statistics.fmean(values) for group in study.groups if (values := group.values(study.quality))]
-    floor = floor_of(study.runs, study.quality.name) or 0.0
-    limit = max(factor * min(means, default=0.0), FLOORS * floor)
+    limit = max(factor * min(means, default=0.0), FLOORS * sure_floor(study))
     return limit if limit > 0 else None
+
+
+def sure_floor(study: Study) -> float:
+    """Return the distance of real examples by which the samples' distances are judged; 0 without one.
+
+    An unbiased distance, such as the energy distance, is about as often below 0 as above where there is
+    nothing to see. Where one of the study is below 0, a floor counts if it is two of its standard deviations
+    above 0, since a multiple of an accident says nothing.
+    """
+    if study.quality is None:
+        return 0.0
+    floor = floor_of(study.runs, study.quality.name) or 0.0
+    distances = [value for group in study.groups for value in group.values(study.quality)]
+    if min(distances, default=0.0) >= 0:
+        return max(floor, 0.0)
+    metrics = (run.record.metrics.get(study.quality.name) for run in study.runs)
+    deviations = [m.details["floor_deviation"] for m in metrics if m and m.details.get("floor_deviation")]
+    return floor if deviations and floor > 2 * max(deviations) else 0.0
 
 
 def relative_distance(study: Study, group: Group) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import FAMILIES, Group, settings
 from zoo.comparison.front import THICKNESS
+from zoo.comparison.guards import sure_floor
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
@@ -66,6 +67,7 @@ def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
         "judged": _protocol_in_words(study),
         "about": None if data is None else _recorded(dataclasses.asdict(data)),
         "quality": study.quality.name if study.quality else None,
+        "guarded": rounded(sure_floor(study)),
         "notes": briefly_trained(study.runs),
         "hardware": strings.place(hardware_text(first.hardware)),
         "rows": {

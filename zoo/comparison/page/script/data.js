@@ -20,7 +20,7 @@ async function unpackJson(id) {
 }
 
 // The guard against collapsed models, as in zoo/comparison/guards.py: a distance is too large beyond GUARD times the
-// least one of the study, and FLOORS times that of real data.
+// least one of the study, and FLOORS times that of real data where it is sure (guarded).
 const GUARD = 10, FLOORS = 20;
 const KINDS = ['exact', 'exact†', 'lower bound', 'estimate', 'mixed'];
 const KIND_WORDS = {
@@ -111,7 +111,7 @@ function collapsed(row, times = state.guard) {
     const found = known(column.value);
     return found.length ? Math.min(...found) : null;
   });
-  const limit = Math.max(times * Math.max(best ?? 0, 0), FLOORS * (column.floor ?? 0));
+  const limit = Math.max(times * Math.max(best ?? 0, 0), FLOORS * row.study.guarded);
   const far = values.filter(value => limit > 0 && value > limit).length;
   return far ? `${far} of ${count(values.length, 'run')} collapsed: samples more than ${times} times as far from the data as the best` : '';
 }
