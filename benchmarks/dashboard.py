@@ -1,16 +1,21 @@
-"""Size, build time, first paint and interactions of pages of 100 and 2,000 records, in headless Chromium.
+"""Size, build time, first paint and interactions of pages, in headless Chromium.
 
-The records are made up: twelve models on five data sets, many configurations, five seeds, with curves and
-samples, each as large as a real record. The page is built without the figures beside it. An interaction is
-timed inside the page, from the change of its state until the frame with the new table is out (charts follow
-in frames of their own), and until everything is drawn; medians over repetitions. Needs Chromium.
+The pages of 100 and 2,000 records are of made-up ones: twelve models on five data sets, many configurations,
+five seeds, with curves and samples, each as large as a real record. They are built without the figures beside
+them. Those of the claims and the toys are made by the whole of ``zoo compare RECORDS -o DIR`` from the
+records in ``results/``, with galleries, densities, tables and figures; its start is in the seconds. An
+interaction is timed inside the page, from the change of its state until the frame with the new table is out
+(charts follow in frames of their own), and until everything is drawn; medians over repetitions. Needs
+Chromium.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +30,7 @@ from common import write  # noqa: E402
 from compare_records import REAL, filled  # noqa: E402
 from fake_records import NINE  # noqa: E402
 from fake_records import write as write_record  # noqa: E402
+from table import COMMITTED  # noqa: E402
 
 from zoo.comparison import claims, page  # noqa: E402
 from zoo.comparison.collect import collect  # noqa: E402
@@ -102,34 +108,60 @@ def interactions(tab: Tab) -> dict[str, list[float]]:
     return medians
 
 
+def looked_at(file: Path, browser: Browser) -> dict[str, Any]:
+    """Return a page's size, the median of its first paints, and the milliseconds of its interactions.
+
+    Raises:
+        AssertionError: if the page complained in the browser.
+    """
+    paints, took = [], {}
+    for attempt in range(3):
+        tab = browser.open(file)
+        paints.append(tab.evaluate(FIRST_PAINT))
+        took = interactions(tab) if attempt == 2 else {}
+        assert not tab.complaints, tab.complaints
+        tab.close()
+    return {
+        "megabytes": round(file.stat().st_size / 1e6, 2),
+        "first_paint_ms": round(statistics.median(paints)),
+        "interactions_ms": took,
+    }
+
+
+def made_up(folder: Path, count: int) -> dict[str, Any]:
+    """Write the page of ``count`` made-up records; return the seconds that building it took."""
+    with mock.patch.object(os, "fsync"):  # temporary files need not be safe on the disk
+        records(folder / "runs", count)
+    begun = time.perf_counter(), time.process_time()
+    runs, _ = collect([folder / "runs"])
+    text = page.build(runs, build(runs), {}, claims.decide(runs))
+    seconds, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
+    (folder / "index.html").write_text(text, encoding="utf-8")
+    return {"records": len(runs), "build_seconds": round(seconds, 1), "build_cpu_seconds": round(cpu, 1)}
+
+
+def committed(folder: Path, source: str) -> dict[str, Any]:
+    """Write the page of committed records by ``zoo compare``; return the seconds that the command took."""
+    begun, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "zoo", "compare", str(ROOT / source), "-o", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "records": len(collect([ROOT / source])[0]),
+        "source": source,
+        "compare_seconds": round(seconds, 1),
+        "compare_cpu_seconds": round(cpu, 1),
+    }
+
+
 def main() -> None:
     rows: list[dict[str, Any]] = []
-    for count in COUNTS:
+    for make, of in [(made_up, count) for count in COUNTS] + [
+        (committed, source) for source in COMMITTED.values()
+    ]:
         with tempfile.TemporaryDirectory() as folder, Browser() as browser:
-            root, file = Path(folder) / "runs", Path(folder) / "index.html"
-            with mock.patch.object(os, "fsync"):  # temporary files need not be safe on the disk
-                records(root, count)
-            begun = time.perf_counter(), time.process_time()
-            runs, _ = collect([root])
-            text = page.build(runs, build(runs), {}, claims.decide(runs))
-            seconds, cpu = time.perf_counter() - begun[0], time.process_time() - begun[1]
-            file.write_text(text, encoding="utf-8")
-            paints = []
-            for _ in range(3):
-                tab = browser.open(file)
-                paints.append(tab.evaluate(FIRST_PAINT))
-                took = interactions(tab) if len(paints) == 3 else {}
-                complaints = tab.complaints
-                tab.close()
-            assert not complaints, complaints
-            row = {
-                "records": len(runs),
-                "megabytes": round(file.stat().st_size / 1e6, 2),
-                "build_seconds": round(seconds, 1),
-                "build_cpu_seconds": round(cpu, 1),
-                "first_paint_ms": round(statistics.median(paints)),
-                "interactions_ms": took,
-            }
+            row = make(Path(folder), of) | looked_at(Path(folder) / "index.html", browser)
             print(json.dumps(row), flush=True)
             rows.append(row)
     if "--dry-run" not in sys.argv:

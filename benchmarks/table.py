@@ -31,6 +31,7 @@ class Line(NamedTuple):
     needed: bool = True
 
 
+COMMITTED = {"claims": "results/claims/records.tar.xz", "toys": "results/toys/records"}
 PEERS = ("nflows", "normflows", "zuko")
 TASKS = {"density": "density", "train": "training step", "sample": "sampling"}
 LINES = {
@@ -48,6 +49,14 @@ LINES = {
         Line("megabytes of the page of 2,000 records", "megabytes", {"records": 2000}),
         Line("seconds to build it", "build_seconds", {"records": 2000}),
         Line("milliseconds to its first paint, in headless Chromium", "first_paint_ms", {"records": 2000}),
+        *(
+            Line(f"{words} of the {name} as committed", value, {"source": source}, needed=False)
+            for name, source in COMMITTED.items()
+            for words, value in (
+                ("seconds of zoo compare -o", "compare_seconds"),
+                ("megabytes of the page", "megabytes"),
+            )
+        ),
     ],
     "continuous": [
         Line(f"FFJORD, {TASKS[job]}, {peer} by zoo", "1/closed_by_this", {"job": job, "trace": peer})
