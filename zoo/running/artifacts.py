@@ -27,7 +27,10 @@ def write_samples(directory: Path, samples: Tensor, real: Tensor, levels: int | 
     dtype = torch.uint8 if levels is not None and levels <= 256 else torch.float32
     arrays = {
         "samples": samples.detach().cpu().to(dtype).numpy(),
-        "real": real[: min(SHOWN, len(samples))].cpu().to(dtype).numpy(),
+        "real": real[: len(samples) if samples.ndim == 2 else min(SHOWN, len(samples))]
+        .cpu()
+        .to(dtype)
+        .numpy(),
         "levels": np.array(levels or 0),
     }
     write_arrays(directory / SAMPLES, arrays)

@@ -9,17 +9,19 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_records import save, write
 from invented import HOSTILE, built, gathered
 
 from zoo.comparison import guards
 from zoo.comparison import page as room
-from zoo.comparison.page import payload, series
+from zoo.comparison.page import payload, pixels, series
 from zoo.comparison.page.pixels import BUDGET
 from zoo.comparison.recommend.contest import DRAWS
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY, POSSIBLE, SURE
 from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.studies import studies
 from zoo.record import Metric
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -141,4 +143,35 @@ def test_a_long_curve_is_thinned_and_keeps_its_ends(tmp_path):
 
 
 def test_pictures_stay_within_their_budget(text):
-    assert len(unpacked(text, "pixels")) < BUDGET
+    assert len(gzip.compress(unpacked(text, "pixels"))) < BUDGET
+
+
+def test_answers_have_pictures_before_rows_that_stand_and_these_before_the_rest(tmp_path, monkeypatch):
+    for model, key, distance in (("maf", "", 9.0), ("maf", "-best", 3.0), ("maf", "-worst", 12.0)):
+        record = write(tmp_path, model, "flow", fd=distance, key=key, latency=0.004 * distance)
+        record.provenance.config |= {"training": {"lr": 0.1 + len(key)}}
+        save(tmp_path, record)
+    for budget, drawn in ((0, ["-best"]), (1_500, ["-best", ""]), (BUDGET, ["-best", "", "-worst"])):
+        monkeypatch.setattr(pixels, "BUDGET", budget)
+        (study,) = studies(gathered(tmp_path))
+        (found,) = pixels.pictures_of([study], pixels.Pixels())
+        assert found is not None
+        assert guards.key_of(study.baseline("maf")) == "maf"
+        keys = dict(zip(map(guards.key_of, study.ordered), found["rows"], strict=True))
+        assert {key for key, row in keys.items() if "samples" in row} == {f"maf{key}" for key in drawn}
+        assert found["left"] == 3 - len(drawn)
+
+
+def test_points_of_the_plane_are_shown_by_the_hundred(tmp_path):
+    write(tmp_path, "maf", "flow", data="moons")
+    (study,) = studies(gathered(tmp_path))
+    store = pixels.Pixels()
+    (found,) = pixels.pictures_of([study], store)
+    assert found is not None
+    assert found["rows"][0]["samples"]["count"] > 480, "of 500, those inside the frame of the real ones"
+    assert found["real"]["count"] == 500
+    real = np.frombuffer(store.bytes(), np.uint8)[found["real"]["at"] :][: 2 * 500].reshape(500, 2)
+    (run,) = study.runs
+    points = run.arrays("samples.npz")["real"].astype(float)
+    low, high = points.min() - 0.5, points.max() + 0.5
+    assert np.allclose(real / 255, (points - low) / (high - low), atol=0.002)

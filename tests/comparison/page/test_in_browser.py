@@ -328,6 +328,29 @@ def test_tests_and_corrections_are_those_of_the_ledger(tab):
     assert tab.evaluate("zoo.tQuantile(3)") == pytest.approx(stats.t.ppf(0.975, 3), rel=1e-9)
 
 
+def test_points_of_the_plane_are_shown_as_densities_and_where_there_is_none_as_points(browser, tmp_path):
+    density = np.ones((20, 20), np.float16)
+    for model in ("maf", "gan"):
+        record = write(tmp_path, model, "flow" if model == "maf" else "gan", data="moons")
+        if model == "maf":
+            extent = np.array([-1.0, 1.0, -1.0, 1.0])
+            np.savez(tmp_path / record.run_id / "density.npz", density=density, data=density, extent=extent)
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path), encoding="utf-8")
+    tab = browser.open(file)
+    tab.evaluate(HELPERS)
+    captions = "words('#samples-box figcaption').map(words => words.trim())"
+    tab.call("Page.bringToFront")
+    tab.evaluate("document.querySelector('#samples').scrollIntoView()")
+    tab.wait(f"{captions}.length === 3")
+    assert tab.evaluate(captions) == ["data (histogram)", "maf", "gan (samples: no density)"]
+    assert "sv=" not in tab.evaluate("zoo.address()")
+    tab.evaluate("zoo.set({shown: 'samples'})")
+    tab.wait(f"{captions}.includes('real test data (500 points)')")
+    assert tab.complaints == []
+    tab.close()
+
+
 def test_a_gallery_is_shown_in_lines_and_a_way_from_noise_can_be_played(browser, tmp_path):
     record = write(tmp_path, "flow_matching", "continuous flow", "estimate")
     images = np.zeros((3, 1, 8, 8), np.uint8)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -10,27 +13,40 @@ import numpy as np
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.figures.maps import BRIGHT
+from zoo.comparison.front import front
+from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.quantities import LATENCY
+from zoo.comparison.recommend import Constraints
+from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.shortlist import shortlist
 from zoo.comparison.studies import Study
 from zoo.record import DENSITY, GALLERY, SAMPLES
 
-BUDGET = 3_000_000  # bytes of all pictures of a page, before they are packed
-MOST, FEWEST = 64, 16  # pictures of a row
+BUDGET = 2_500_000  # bytes of all pictures of a page, each packed by itself; base64 makes them a third longer
+MOST, FEWEST = 64, 16  # images of a row
+POINTS = 1_000  # most points of a row on the plane
 GRID = 96  # points along the side of a density
 Json = dict[str, Any]
 
 
 class Pixels:
-    """An array of bytes that grows; :meth:`put` returns where a part begins."""
+    """An array of bytes that grows; :meth:`put` returns where a part begins.
+
+    Attributes:
+        size: number of bytes.
+        weight: the same after each part is packed by itself, which is what they cost the page.
+    """
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
-        self.size = 0
+        self.size = self.weight = 0
 
     def put(self, part: np.ndarray) -> int:
         """Append the bytes of an array."""
         place, content = self.size, np.ascontiguousarray(part).tobytes()
         self._parts.append(content)
         self.size += len(content)
+        self.weight += len(zlib.compress(content, 6))
         return place
 
     def bytes(self) -> bytes:
@@ -41,41 +57,102 @@ class Pixels:
 def pictures_of(studies: Sequence[Study], pixels: Pixels) -> list[Json | None]:
     """Return for each study where its pictures lie, by row, of the first seed that has them; None without.
 
-    Where they would exceed the budget, rows that do not stand for a model have none; ``left`` counts them.
+    One budget is for all studies. First come the real examples, then the answers to the default question and
+    the front, then the rows that stand for a model, then the galleries of these, then the other rows. In each
+    of these turns the studies take one row after the other. ``left`` counts the rows that came too late.
     """
-    share = BUDGET // max(1, len(studies))
-    return [_of_study(study, pixels, share) for study in studies]
+    found = [_Shown(study, pixels) for study in studies]
+    before = sum(len(one.first) + len(one.standing) for one in found) or 1
+    room = BUDGET / 2 / before
+    turns: tuple[tuple[Callable[[_Shown], Sequence[int]], Callable[[_Shown, int], None]], ...] = (
+        (lambda one: one.first, lambda one, row: one.draw(row, room)),
+        (lambda one: one.standing, lambda one, row: one.draw(row, room)),
+        (lambda one: [*one.first, *one.standing], _Shown.draw_gallery),
+        (lambda one: one.others, lambda one, row: one.draw(row, room)),
+    )
+    for rows_of, draw in turns:
+        for rows in zip_longest(*map(rows_of, found)):
+            for one, row in zip(found, rows, strict=True):
+                if row is not None:
+                    draw(one, row)
+    return [one.pictures if any(one.pictures["rows"]) else None for one in found]
 
 
-def _of_study(study: Study, pixels: Pixels, budget: int) -> Json | None:
-    groups, standing = study.ordered, {id(study.baseline(group.model)) for group in study.groups}
-    order = sorted(range(len(groups)), key=lambda i: id(groups[i]) not in standing)
-    rows: list[Json] = [{} for _ in groups]
-    pictures: Json = {"rows": rows, "left": 0}
-    end = pixels.size + budget
-    count: int | None = None
-    scale: Json = {}
-    for index in order:
-        if pixels.size > end and id(groups[index]) not in standing:
-            pictures["left"] += _first(groups[index], SAMPLES, {"samples", "real"}) is not None
-            continue
-        if (arrays := _first(groups[index], SAMPLES, {"samples", "real", "levels"})) is not None:
-            if count is None:
-                size = int(np.prod(arrays["samples"].shape[1:])) * (4 if arrays["samples"].ndim == 2 else 1)
-                count = int(np.clip(budget // (size * (len(groups) + 1)), FEWEST, MOST))
-            if "real" not in pictures and (real := _pack(arrays["real"], arrays, count, pixels, scale)):
-                pictures["real"] = real
+class _Shown:
+    """The pictures of a study, as they are put in.
+
+    Attributes:
+        pictures: what the page is told.
+        first: the places of the rows that answer the default question or are on the front, the best first.
+        standing: those of the others that stand for a model.
+        others: the rest.
+    """
+
+    def __init__(self, study: Study, pixels: Pixels) -> None:
+        self.groups, self._pixels = study.ordered, pixels
+        self.pictures: Json = {"rows": [{} for _ in self.groups], "left": 0}
+        self._scale: Json = {}
+        wanted, standing = _wanted(study), {id(study.baseline(group.model)) for group in study.groups}
+        places = {key_of(group): place for place, group in enumerate(self.groups)}
+        self.first = [places[key] for key in wanted]
+        rest = [place for place in range(len(self.groups)) if place not in self.first]
+        self.standing = [place for place in rest if id(self.groups[place]) in standing]
+        self.others = [place for place in rest if id(self.groups[place]) not in standing]
+
+    def draw(self, place: int, room: float) -> None:
+        """Put samples and the density of a row, as many samples as fit into some bytes."""
+        group, pixels, scale, row = (
+            self.groups[place],
+            self._pixels,
+            self._scale,
+            self.pictures["rows"][place],
+        )
+        if pixels.weight > BUDGET:
+            self.pictures["left"] += _first(group, SAMPLES, {"samples", "real"}) is not None
+            return
+        if (arrays := _first(group, SAMPLES, {"samples", "real", "levels"})) is not None:
+            count = _count(arrays["samples"], room)
+            if "real" not in self.pictures and (real := _pack(arrays["real"], arrays, count, pixels, scale)):
+                self.pictures["real"] = real
             if packed := _pack(arrays["samples"], arrays, count, pixels, scale):
-                rows[index]["samples"] = packed
-        if (arrays := _first(groups[index], DENSITY, {"density", "data"})) is not None:
-            if "histogram" not in pictures:
+                row["samples"] = packed
+        if (arrays := _first(group, DENSITY, {"density", "data"})) is not None:
+            if "histogram" not in self.pictures:
                 data = arrays["data"].astype(np.float32)
                 scale["top"] = float(np.quantile(data[data > 0], BRIGHT)) if (data > 0).any() else 1.0
-                pictures["histogram"] = _grid(data, pixels, scale["top"])
-            rows[index]["density"] = _grid(arrays["density"].astype(np.float32), pixels, scale["top"])
-        if id(groups[index]) in standing and pixels.size <= end + budget:
-            rows[index] |= _gallery(groups[index], pixels, scale)
-    return pictures if any(rows) else None
+                self.pictures["histogram"] = _grid(data, pixels, scale["top"])
+            row["density"] = _grid(arrays["density"].astype(np.float32), pixels, scale["top"])
+
+    def draw_gallery(self, place: int) -> None:
+        """Put the parts of a row's gallery, where there is room."""
+        if self._pixels.weight <= BUDGET:
+            self.pictures["rows"][place] |= _gallery(self.groups[place], self._pixels, self._scale)
+
+
+def _count(samples: np.ndarray, room: float) -> int:
+    """Return how many samples of a row to put: points of the plane are small, so that most are shown."""
+    if samples.ndim == 2:
+        return POINTS
+    return int(np.clip(room // max(1, np.prod(samples.shape[1:])), FEWEST, MOST))
+
+
+def _wanted(study: Study) -> list[str]:
+    """Return the configurations that answer the default question, then those on the front, by ``key_of``."""
+    question = Question(study, Constraints())
+    answers = (
+        [c.key for b in shortlist(question, {}, ()).blocks for c in b.cards] if question.criteria else []
+    )
+    dead = collapsed(study)
+    points = {
+        key_of(group): (statistics.fmean(times), statistics.fmean(losses))
+        for group in study.ordered
+        if study.quality is not None
+        and key_of(group) not in dead
+        and (times := group.values(LATENCY))
+        and (losses := group.values(study.quality))
+    }
+    keys = list(points)
+    return list(dict.fromkeys([*answers, *(keys[place] for place in front(list(points.values())))]))
 
 
 KNOBS = ("temperature", "truncation", "steps")
@@ -108,9 +185,7 @@ def _gallery(group: Group, pixels: Pixels, scale: Json) -> Json:
     if "path" in arrays and "low" in scale:
         frames = arrays["path"].astype(np.float64)
         share = np.clip((frames - scale["low"]) / (scale["high"] - scale["low"]), 0, 1)
-        if pixels.size % 2:
-            pixels.put(np.zeros(1, np.uint8))
-        at = pixels.put((np.nan_to_num(share) * 65535).astype("<u2"))
+        at = pixels.put(_coordinates(np.nan_to_num(share)))
         parts["path"] = {"kind": "path", "at": at, "frames": len(frames), "count": frames.shape[1]}
     return parts
 
@@ -127,7 +202,7 @@ def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | 
 def _pack(
     values: np.ndarray, arrays: Mapping[str, np.ndarray], count: int, pixels: Pixels, scale: Json
 ) -> Json | None:
-    """Put images as bytes, or points as pairs of 16-bit numbers over the range of the real ones."""
+    """Put images as bytes, or points as pairs of bytes over the range of the real ones."""
     chosen = values[:count]
     if chosen.ndim == 4 and chosen.shape[1] in (1, 3):
         levels = max(2, int(arrays["levels"]))
@@ -140,11 +215,14 @@ def _pack(
         inside = chosen[np.isfinite(chosen).all(axis=1)].astype(np.float64)
         share = (inside - scale["low"]) / (scale["high"] - scale["low"])
         inside = share[((share >= 0) & (share <= 1)).all(axis=1)]
-        if pixels.size % 2:
-            pixels.put(np.zeros(1, np.uint8))
-        at = pixels.put((inside * 65535).astype("<u2"))
+        at = pixels.put(_coordinates(inside))
         return {"kind": "points", "at": at, "count": len(inside), "shape": [2]}
     return None
+
+
+def _coordinates(share: np.ndarray) -> np.ndarray:
+    """Return shares of the range as bytes, finer than the pixels of the page's pictures."""
+    return np.rint(255 * share).astype(np.uint8)
 
 
 def _grid(density: np.ndarray, pixels: Pixels, top: float) -> Json:

@@ -18,15 +18,15 @@ function tile(set, index, label) {
   return canvas;
 }
 
-// Return a canvas with points of the plane, stored as pairs of 16-bit numbers over a range.
+// Return a canvas with points of the plane, stored as pairs of bytes over a range; many points are small.
 function cloud(set, family, size = 150, label = '') {
   const canvas = el('canvas', {width: 2 * size, height: 2 * size, class: 'cloud', role: 'img', 'aria-label': label, style: `width:${size}px;height:${size}px`});
-  const context = canvas.getContext('2d'), view = new DataView(PIXELS.buffer, PIXELS.byteOffset);
+  const context = canvas.getContext('2d'), radius = size / 150 * Math.max(1.8, Math.min(4, 57 / Math.sqrt(set.count)));
   context.fillStyle = family ? familyColour(family) : colour('ink');
   for (let i = 0; i < set.count; i++) {
-    const [x, y] = [0, 2].map(shift => view.getUint16(set.at + 4 * i + shift, true) / 65535 * 2 * size);
+    const [x, y] = [0, 1].map(shift => PIXELS[set.at + 2 * i + shift] / 255 * 2 * size);
     context.beginPath();
-    context.arc(x, 2 * size - y, 4, 0, 7);
+    context.arc(x, 2 * size - y, radius, 0, 7);
     context.fill();
   }
   return canvas;
@@ -54,6 +54,19 @@ function magma(value) {
 }
 
 const picturesOf = (study, row) => study.pictures?.rows[row.index] || {};
+const kindsOf = study => [...new Set(study.pictures.rows.flatMap(row => Object.keys(row)))];
+
+// Return what is shown of a study: what the reader has chosen; without a choice densities where there are any, else samples.
+function shownOf(study) {
+  const kinds = kindsOf(study);
+  return kinds.includes(state.shown) ? state.shown : kinds.includes('density') ? 'density' : kinds.includes('samples') ? 'samples' : kinds[0];
+}
+
+// Return the picture of a row; its points where densities are shown and its model defines none.
+function pictureOf(study, row) {
+  const own = picturesOf(study, row), shown = shownOf(study);
+  return own[shown] || (shown === 'density' ? own.samples : undefined);
+}
 const PANELS = 24;         // most rows drawn at a time
 
 // Return the pictures of a row: points, the way of points, lines of pictures with labels, or a square of pictures.
@@ -77,7 +90,7 @@ function galleryRow(title, family, set, label) {
 
 // Return points on their way from noise to data, a slider over the frames, and a button that plays them.
 function wayOf(set, family, label) {
-  const frame = place => ({...set, at: set.at + 4 * place * set.count});
+  const frame = place => ({...set, at: set.at + 2 * place * set.count});
   const box = el('div'), show = place => fill(box, cloud(frame(place), family, 150, `${label}, step ${place + 1} of ${set.frames}`));
   const slider = el('input', {type: 'range', min: 0, max: set.frames - 1, value: set.frames - 1, 'aria-label': `step from noise to data, ${label}`, oninput: () => show(Number(slider.value))});
   const play = el('button', {type: 'button', class: 'small', 'aria-label': `play ${label}`, onclick: () => {
@@ -96,17 +109,18 @@ function drawSamples() {
   const study = current(), pictures = study.pictures, box = byId('samples-box');
   byId('samples').hidden = !pictures;
   if (!pictures) return;
-  const all = visible().filter(row => picturesOf(study, row)[state.shown]);
-  const rows = all.slice(0, PANELS);
-  const real = state.shown === 'density' ? pictures.histogram : ['samples', 'path'].includes(state.shown) ? pictures.real : null;
-  const panel = (set, title, family) => (state.shown === 'density' && set.kind === 'grid'
+  const shown = shownOf(study), all = visible().filter(row => pictureOf(study, row)), rows = all.slice(0, PANELS);
+  const flat = pictures.real?.kind === 'points';
+  const panel = (set, title, family) => (set.kind === 'grid'
     ? el('figure', {class: 'panel'}, densityMap(set, `density of ${title}`), el('figcaption', {}, family ? swatch(family) : null, ' ', title, klText(study, title)))
-    : galleryRow(title, family, set, `sample of ${title}`));
-  fill(box, real ? panel(real, state.shown === 'density' ? 'data (histogram)' : 'real test data', null) : null,
-    rows.map(row => panel(picturesOf(study, row)[state.shown], row.name, row.family)));
+    : galleryRow(`${title}${shown === 'density' ? ' (samples: no density)' : ''}`, family, set, `sample of ${title}`));
+  const data = [['density', 'samples', 'path'].includes(shown) && pictures.histogram ? panel(pictures.histogram, 'data (histogram)', null) : null,
+    ['samples', 'path'].includes(shown) && pictures.real ? panel(pictures.real, flat ? `real test data (${count(pictures.real.count, 'point')})` : 'real test data', null) : null];
+  fill(box, data, rows.map(row => panel(pictureOf(study, row), row.name, row.family)));
+  const words = {samples: flat ? 'Points of the first seed, drawn with the protocol’s seed.' : 'The first samples of the first seed, drawn with the protocol’s seed.', density: 'On one scale, that of the data.'};
   byId('samples-said').textContent = (all.length > rows.length ? `${rows.length} of ${all.length} configurations drawn; filter to see others. ` : '') +
-    (study.pictures.left ? `${count(study.pictures.left, 'configuration')} left out for the size of the page. ` : '') +
-    (state.shown === 'samples' ? 'The first samples of the first seed, drawn with the protocol’s seed.' : state.shown === 'density' ? 'On one scale, that of the data.' : 'Of the configuration that stands for each model; samples are drawn with the same seeds for all.');
+    (pictures.left ? `${count(pictures.left, 'configuration')} left out for the size of the page. ` : '') +
+    (words[shown] || 'Of configurations that stand for a model or are answers; samples are drawn with the same seeds for all.');
   drawSlider();
 }
 
@@ -118,8 +132,8 @@ function klText(study, name) {
 // Two models in one place: the left of the handle is A, the right is B, picture by picture.
 function drawSlider() {
   const study = current(), box = byId('slider-box');
-  const rows = rowsOf(study).filter(row => picturesOf(study, row)[state.shown]);
-  byId('slider').hidden = !['samples', 'density'].includes(state.shown);
+  const rows = rowsOf(study).filter(row => pictureOf(study, row));
+  byId('slider').hidden = !['samples', 'density'].includes(shownOf(study));
   if (byId('slider').hidden) return;
   const a = rows.find(row => row.id === state.a) || rows.find(row => row.id === state.pins[0]) || rows[0];
   const b = rows.find(row => row.id === state.b) || rows.find(row => row.id === state.pins[1]) || rows.find(row => row !== a);
@@ -127,7 +141,7 @@ function drawSlider() {
   if (!a || !b) return;
   const options = rows.map(row => [row.id, row.name]);
   const side = row => {
-    const set = picturesOf(study, row)[state.shown];
+    const set = pictureOf(study, row);
     if (set.kind === 'points') return cloud(set, row.family, 260, `samples of ${row.name}`);
     if (set.kind === 'grid') return densityMap(set, `density of ${row.name}`);
     return galleryRow('', null, set, `sample of ${row.name}`).firstChild;
@@ -160,9 +174,8 @@ function startSamples() {
     const study = current(), controls = byId('samples-controls');
     byId('samples').hidden = !study.pictures;
     if (!study.pictures || controls.contains(document.activeElement)) return;
-    const kinds = [...new Set(study.pictures.rows.flatMap(row => Object.keys(row)))];
-    if (kinds.length && !kinds.includes(state.shown)) state.shown = kinds[0];
-    fill(controls, kinds.length > 1 ? select('show', kinds.map(kind => [kind, SHOWN_WORDS[kind] || kind]), state.shown, shown => set({shown})) : null,
+    const kinds = kindsOf(study);
+    fill(controls, kinds.length > 1 ? select('show', kinds.map(kind => [kind, SHOWN_WORDS[kind] || kind]), shownOf(study), shown => set({shown})) : null,
       study.pictures.real?.kind === 'images' ? el('span', {class: 'buttons'},
         el('button', {type: 'button', class: 'small', onclick: () => set({sample: Math.max(0, state.sample - 1)})}, '◄ others'),
         el('button', {type: 'button', class: 'small', onclick: () => set({sample: state.sample + 1})}, 'others ►')) : null);

@@ -27,7 +27,7 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   budget: ['k', 1],
   tau: ['t', 0.05],
   sample: ['i', 0],
-  shown: ['sv', 'samples'],
+  shown: ['sv', ''],
   a: ['A', ''],
   b: ['B', ''],
   open: ['w', ''],
