@@ -136,7 +136,9 @@ def test_torch_compiles_the_loss(trained, tmp_path_factory, monkeypatch):
 
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    plain, compiled = trained(), trained("training.compile=true")
+    # batch normalisation leaves biases without a gradient, which then follow the rounding
+    same = "model.batch_norm=false"
+    plain, compiled = trained(same), trained(same, "training.compile=true")
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     assert difference(plain, compiled) < 1e-4
 
