@@ -240,7 +240,10 @@ def test_an_interrupted_sweep_leaves_a_checkpoint_of_each_job(tmp_path):
         progress = list((tmp_path / "runs").glob("*/progress.json"))
         return len(progress) == 2 and all(json.loads(f.read_text())["updates"] > 10 for f in progress)
 
-    until(both_train)
-    process.send_signal(signal.SIGINT)
-    process.wait()
+    try:
+        until(both_train, 180)  # on a busy machine new processes need most of a minute to start
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    finally:
+        process.kill()  # its jobs would train for hours
     assert len(list((tmp_path / "runs").glob("*/checkpoints/last.ckpt"))) == 2
