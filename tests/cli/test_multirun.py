@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +12,8 @@ import time
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+LIMIT = 800  # seconds of a command, which may start one process after another on a busy machine
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(LIMIT + 100)]
 
 SMALL = [
     "model=maf", "data=moons", "data.train=200", "data.val=40", "data.test=40", "logger=none",
@@ -26,7 +26,7 @@ DDP = ["trainer=ddp", "trainer.accelerator=cpu"]
 def command(*arguments, cwd, **environment):
     return subprocess.run(
         [sys.executable, "-m", "zoo", *arguments],
-        cwd=cwd, text=True, capture_output=True, env=os.environ | environment, check=False, timeout=250,
+        cwd=cwd, text=True, capture_output=True, env=os.environ | environment, check=False, timeout=LIMIT,
     )  # fmt: skip
 
 
@@ -40,9 +40,17 @@ def weights(place):
 
 
 def left_behind(place):
-    """Return the processes that still work in a directory."""
+    """Return the ids of the processes whose command names a directory of a run."""
     processes = subprocess.run(["pgrep", "-f", str(place)], capture_output=True, text=True, check=False)
     return processes.stdout.split()
+
+
+def until(condition, seconds=120):
+    """Wait until a condition holds; fail after some seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("launcher", ["local", "joblib", "submitit_local"])
@@ -85,33 +93,37 @@ def test_a_rank_that_fails_ends_the_job_with_one_error(workdir):
     (workdir / "faulty.py").write_text(FAULTY)
     (workdir / "conf/model").mkdir(parents=True)
     (workdir / "conf/model/faulty.yaml").write_text("_target_: faulty.Faulty\n")
-    done = command("train", *SMALL, "model=faulty", *DDP, "hydra.run.dir=runs/it", cwd=workdir)
+    place = workdir / "runs/it"
+    done = command("train", *SMALL, "model=faulty", *DDP, f"hydra.run.dir={place}", cwd=workdir)
     assert done.returncode == 2, done.stderr
-    assert done.stderr.count("zoo: ") == 1
-    assert "rank one has had enough" in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("zoo: ")]
+    (error,) = (line for line in lines if "is your own" not in line)
+    assert "rank one has had enough" in error
     (record,) = records(workdir)
     assert record["status"] == "failed"
     assert "rank one has had enough" in record["reason"]
-    assert not left_behind("hydra.run.dir=runs/it")
+    assert not left_behind(place)
 
 
 def test_ranks_end_with_their_job(workdir):
+    place = workdir / "runs/gone"
     process = subprocess.Popen(
         [sys.executable, "-m", "zoo", "train", *SMALL, *DDP, "training.updates=100000",
-         "hydra.run.dir=runs/gone"],
+         f"hydra.run.dir={place}"],
         cwd=workdir, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not list(workdir.rglob("progress.json")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    while left_behind("hydra.run.dir=runs/gone") and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not left_behind("hydra.run.dir=runs/gone")
+    try:
+        until((place / "progress.json").exists)
+        assert len(left_behind(place)) >= 2, "both ranks train"
+    finally:
+        process.kill()
+        process.wait()
+    until(lambda: not left_behind(place))
 
 
 def test_torchrun_on_two_nodes_trains_like_one_process(workdir):
+    # batch normalisation leaves biases without a gradient, which then follow the rounding
+    small = [*SMALL, "model.batch_norm=false"]
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -119,15 +131,15 @@ def test_torchrun_on_two_nodes_trains_like_one_process(workdir):
         subprocess.Popen(
             [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--node_rank", str(node),
              "--nproc_per_node", "1", "--master_addr", "127.0.0.1", "--master_port", str(port), "-m", "zoo",
-             "train", *SMALL, *DDP, "trainer.devices=1", "trainer.num_nodes=2", "hydra.run.dir=two"],
+             "train", *small, *DDP, "trainer.devices=1", "trainer.num_nodes=2", "hydra.run.dir=two"],
             cwd=workdir, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         for node in range(2)
     ]  # fmt: skip
     for node in nodes:
-        _, errors = node.communicate(timeout=250)
+        _, errors = node.communicate(timeout=LIMIT)
         assert node.returncode == 0, errors
-    assert command("train", *SMALL, "trainer=cpu", "hydra.run.dir=one", cwd=workdir).returncode == 0
+    assert command("train", *small, "trainer=cpu", "hydra.run.dir=one", cwd=workdir).returncode == 0
     one, two = weights(workdir / "one"), weights(workdir / "two")
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, atol=1e-5, rtol=1e-5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from omegaconf import OmegaConf
 
 from zoo.config import compose_run, identify, options, run_dir_override
 from zoo.errors import ZooError
@@ -29,6 +30,8 @@ from zoo.errors import ZooError
         (["experiment=null"], "experiment= takes one name"),
         (["experiment=[glow_cifar]"], "did you mean glow_cifar10"),
         (["hydra.run.dir=${oc.env:NOPE}"], "environment variable NOPE, which hydra.run.dir="),
+        (["hydra.sweep.subdir=${hydra.job.num}-${oc.env:NOPE}"], "environment variable NOPE, which hydra.sw"),
+        (["hydra.sweep.dir=${hydra.job.num}"], "hydra.job.num"),
         (["seed=${oc.env:NOPE}"], "environment variable NOPE, which seed="),
         (["training.lr=${nope}"], "no setting nope, which training.lr="),
         (["~seed"], "seed is a whole number; got None"),
@@ -38,6 +41,13 @@ def test_a_mistake_is_refused_in_one_sentence(overrides, message):
     with pytest.raises(ZooError, match=message) as error:
         compose_run(overrides)
     assert "\n" not in str(error.value)
+
+
+def test_the_directory_of_a_job_may_hold_its_number_and_id_which_it_has_not_yet():
+    text = "${hydra.job.num}-${hydra.job.id}-${seed}"
+    config = compose_run([f"hydra.sweep.subdir={text}"])
+    assert OmegaConf.to_container(config.hydra.sweep)["subdir"] == text
+    assert OmegaConf.is_missing(config.hydra.job, "num"), "Hydra sets it"
 
 
 def test_the_hash_depends_on_exactly_the_settings_that_change_numbers():

@@ -13,7 +13,7 @@ from typing import Any
 
 import hydra.errors
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from zoo.config.identity import to_dict, whole_seed, without_sections
@@ -41,10 +41,7 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
     try:
         config = composition(overrides, return_hydra_config=True)
         OmegaConf.resolve(without_sections(config, ["hydra"]))
-        for directory in (config.hydra.run, config.hydra.sweep):
-            text = str(OmegaConf.to_container(directory, resolve=False))
-            if "${" in text.replace("${zoo.run_id:}", ""):
-                OmegaConf.to_container(directory, resolve=True)
+        _check_directories(config)
         whole_seed(config.get("seed"))
         return config
     except RecursionError:
@@ -54,6 +51,26 @@ def compose_run(overrides: Sequence[str]) -> DictConfig:
         ) from None
     except (hydra.errors.HydraException, OmegaConfBaseException, ValueError) as error:
         raise ZooError(_sentence(str(error), overrides)) from None
+
+
+def _check_directories(config: DictConfig) -> None:
+    """Check that everything that the directories of runs read exists.
+
+    Hydra sets the number and the id of a job of a multirun (``hydra.job.num``) when it starts the job, and
+    reads ``hydra.sweep.subdir`` after that.
+
+    Raises:
+        OmegaConfBaseException: a directory reads something that does not exist or has no value.
+    """
+    for section, key in (("run", "dir"), ("sweep", "dir"), ("sweep", "subdir")):
+        text = str(OmegaConf.to_container(config.hydra[section], resolve=False)[key])
+        if "${" not in text.replace("${zoo.run_id:}", ""):
+            continue
+        if key == "subdir" and "hydra.job." in text:
+            config = copy.deepcopy(config)
+            with read_write(config.hydra):
+                config.hydra.job.num, config.hydra.job.id = 0, "0"
+        config.hydra[section].get(key)
 
 
 def check_choices(overrides: Sequence[str]) -> None:
