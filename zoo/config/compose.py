@@ -63,7 +63,8 @@ def _check_directories(config: DictConfig) -> None:
         OmegaConfBaseException: a directory reads something that does not exist or has no value.
     """
     for section, key in (("run", "dir"), ("sweep", "dir"), ("sweep", "subdir")):
-        text = str(OmegaConf.to_container(config.hydra[section], resolve=False)[key])
+        unread: Any = OmegaConf.to_container(config.hydra[section], resolve=False)
+        text = str(unread[key])
         if "${" not in text.replace("${zoo.run_id:}", ""):
             continue
         if key == "subdir" and "hydra.job." in text:
