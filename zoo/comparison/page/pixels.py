@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -133,7 +134,7 @@ def _count(samples: np.ndarray, room: float) -> int:
     """Return how many samples of a row to put: points of the plane are small, so that most are shown."""
     if samples.ndim == 2:
         return POINTS
-    return int(np.clip(room // max(1, np.prod(samples.shape[1:])), FEWEST, MOST))
+    return int(np.clip(room // max(1, math.prod(samples.shape[1:])), FEWEST, MOST))
 
 
 def _wanted(study: Study) -> list[str]:
