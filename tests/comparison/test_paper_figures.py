@@ -8,6 +8,7 @@ import math
 import re
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from fake_records import save, write, write_toy
@@ -15,12 +16,13 @@ from PIL import Image
 
 from zoo.cli import main
 from zoo.comparison.collect import Run, collect
-from zoo.comparison.figures.paper import DOTS, KINDS, WIDTHS, claims, make
+from zoo.comparison.figures.paper import DOTS, KINDS, RULES, WIDTHS, claims, make
 from zoo.comparison.figures.paper.densities import draw as densities_figure
 from zoo.comparison.figures.paper.look import wrapped
 from zoo.comparison.figures.paper.pareto import front_of, points
 from zoo.comparison.figures.paper.samples import strip
 from zoo.comparison.figures.paper.slide import draw as slide_figure
+from zoo.comparison.figures.paper.tuning import draw as tuning_figure
 from zoo.comparison.studies import studies
 from zoo.comparison.tuning import Trial, efforts, expected_best, jackknife_error, weights
 from zoo.errors import ZooError
@@ -226,3 +228,18 @@ def test_a_configuration_that_diverged_counts_as_the_worst(tmp_path: Path) -> No
     assert effort.expected[0] == pytest.approx((2 * 3 * 4 * 4) ** 0.25)
     assert math.isfinite(effort.high[0])
     assert math.isnan(effort.high[1])
+
+
+def test_the_ticks_of_tuning_do_not_overprint(tmp_path: Path) -> None:
+    for place in range(70):
+        write(tmp_path, "maf", "flow", fd=2.0 + place, key=f"-{place}")
+        if place < 12:
+            write(tmp_path, "flow_matching", "continuous flow", fd=3.0 + place, key=f"-{place}")
+    with matplotlib.rc_context(RULES):
+        figure = tuning_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+        figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    (axis,) = figure.axes
+    boxes = [label.get_window_extent(renderer) for label in axis.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 5
+    assert all(one.x1 + 2 < other.x0 for one, other in itertools.pairwise(boxes))

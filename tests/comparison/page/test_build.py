@@ -22,6 +22,7 @@ from zoo.comparison.recommend.contest import DRAWS
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY, POSSIBLE, SURE
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import studies
+from zoo.comparison.tuning import LEAST_CONFIGURATIONS
 from zoo.record import Metric
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,6 +65,7 @@ def test_the_script_has_the_constants_of_the_rules_in_python(text):
     for name, value in {
         "GUARD": guards.FACTOR, "FLOORS": guards.FLOORS, "DRAWS": DRAWS, "LIKELY": LIKELY,
         "POSSIBLE": POSSIBLE, "FRONT_SHARE": FRONT, "SURE": SURE, "ENOUGH_SEEDS": LEAST_SEEDS,
+        "LEAST_CONFIGURATIONS": LEAST_CONFIGURATIONS,
     }.items():  # fmt: skip
         assert [float(found) for found in re.findall(rf"\b{name} = ([\d.]+)", text)] == [value], name
 

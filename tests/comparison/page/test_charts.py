@@ -325,3 +325,33 @@ def test_stability_tells_the_lost_runs_as_python_counts_them_and_how_many_are_dr
     assert "(3 collapsed)" in said
     assert [tick.split(" (")[-1] for tick in tab.evaluate(ticks)] == ["1 diverged of 4)", "3 collapsed of 3)"]
     tab.close()
+
+
+def test_a_turn_of_the_order_that_is_not_sure_is_told_as_such(charts: Tab) -> None:
+    """Lines that cross within their bands, then where there is none, then surely."""
+
+    def effort(family: str, expected: list[float], half: list[float | None]) -> dict[str, object]:
+        pairs = list(zip(expected, half, strict=True))
+        return {
+            "family": family, "k": [1, 2, 3], "expected": expected,
+            "low": [None if h is None else e - h for e, h in pairs],
+            "high": [None if h is None else e + h for e, h in pairs],
+        }  # fmt: skip
+
+    def said(*efforts: dict[str, object]) -> str:
+        return charts.evaluate(f"zoo.turns({json.dumps(efforts)})")
+
+    flow, gan = [5.0, 4.0, 3.9], [9.0, 4.5, 3.0]
+    text = said(effort("flow", flow, [1.0, 1.0, 1.0]), effort("gan", gan, [1.0, 1.0, 1.0]))
+    assert text.startswith("No turn of the order is sure")
+    assert text.endswith("not sure: gan passes flow at k = 3, within the bands.")
+    text = said(effort("flow", flow, [1.0, 1.0, None]), effort("gan", gan, [1.0, 1.0, 1.0]))
+    assert text.endswith("gan passes flow at k = 3, where not both have a band.")
+    text = said(effort("flow", flow, [0.1, 0.1, 0.1]), effort("gan", gan, [0.1, 0.1, 0.1]))
+    assert text == "The order turns: flow leads at k = 1, gan from k = 3. "
+    told = charts.evaluate(
+        "zoo.withoutEffort({...zoo.studyData().studies[0], id: 'x', tuning: [{family: 'flow'}]})"
+    )
+    assert "takes 4 configurations" in told
+    assert "gan (1 configuration)" in told
+    assert "flow (" not in told.replace("continuous flow (", "")

@@ -12,6 +12,8 @@ from zoo.comparison.figures.paper.look import DASHES, canvas, colour, ink, marke
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import Effort, efforts
 
+TICKS = (1, 2, 3, 5, 10, 20, 50, 100)  # far enough apart on a logarithmic axis of a column's width
+
 
 def draw(studies: Sequence[Study], width: float) -> Any:
     """Return the figure of the study with most families that tried four configurations; None without one."""
@@ -26,7 +28,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     for effort in curves:
         _curve(axis, effort)
     most = max(effort.k[-1] for effort in curves)
-    ticks = [k for k in (1, 2, 3, 4, 5, 8, 10, 16, 20, 32, 50, 100) if k <= most]
+    ticks = [k for k in TICKS if k <= most]
     axis.set_xlim(0.92, most * 1.08)
     plain_ticks(axis, "y")
     axis.set_xticks(ticks, [str(k) for k in ticks])

@@ -212,18 +212,32 @@ function drawTuning() {
   const at = efforts.filter(effort => effort.k.includes(state.budget)).map(effort => [effort.family, effort.expected[effort.k.indexOf(state.budget)]]).sort((a, b) => a[1] - b[1]);
   plot('tuning-chart', traces, {xaxis: axisLook('configurations tried, k'), yaxis: axisLook(`expected best ${escapeLabel(current().quality || '')}`, true), showlegend: true,
     shapes: [{type: 'line', x0: state.budget, x1: state.budget, yref: 'paper', y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
-  `After ${count(state.budget, 'configuration')}: ${at.map(([family, value]) => `${family} ${number(value)}`).join(', ') || 'no family was run that often'}. ${turns(efforts)} The configurations are those that were run, not a random search: read it as an illustration unless a sweep drew them at random.`);
+  `After ${count(state.budget, 'configuration')}: ${at.map(([family, value]) => `${family} ${number(value)}`).join(', ') || 'no family was run that often'}. ${turns(efforts)} ${withoutEffort(current())}The configurations are those that were run, not a random search: read it as an illustration unless a sweep drew them at random.`);
 }
 
-// Return between which families the order turns with k, where both bands exclude each other at both ends.
+// Return between which families the order turns with k: surely, where both bands exclude each other at both ends, or
+// by the lines alone, at the first k at which one passes the other.
 function turns(efforts) {
-  const told = [];
+  const sure = [], unsure = [];
   for (const a of efforts) for (const b of efforts) {
+    const shared = [...Array(Math.min(a.k.length, b.k.length)).keys()];
     const below = (one, other, i) => one.high[i] !== null && other.low[i] !== null && one.high[i] < other.low[i];
-    const shared = Math.min(a.k.length, b.k.length), first = [...Array(shared).keys()].find(i => below(a, b, i)), later = [...Array(shared).keys()].find(i => first !== undefined && i > first && below(b, a, i));
-    if (later !== undefined) told.push(`${a.family} leads at k = ${a.k[first]}, ${b.family} from k = ${b.k[later]}`);
+    const first = shared.find(i => below(a, b, i)), later = shared.find(i => first !== undefined && i > first && below(b, a, i));
+    if (later !== undefined) { sure.push(`${a.family} leads at k = ${a.k[first]}, ${b.family} from k = ${b.k[later]}`); continue; }
+    const passed = shared.find(i => i > 0 && a.expected[i - 1] <= b.expected[i - 1] && a.expected[i] > b.expected[i]);
+    if (passed !== undefined) unsure.push(`${b.family} passes ${a.family} at k = ${a.k[passed]}, ${a.high[passed] === null || b.high[passed] === null ? 'where not both have a band' : 'within the bands'}`);
   }
-  return told.length ? `The order turns: ${told.join('; ')}.` : 'No turn of the order is sure within the bands.';
+  return (sure.length ? `The order turns: ${sure.join('; ')}. ` : 'No turn of the order is sure within the bands. ') +
+    (unsure.length ? `By the lines alone, so not sure: ${unsure.join('; ')}.` : sure.length ? '' : 'No line passes another.');
+}
+
+const LEAST_CONFIGURATIONS = 4;  // of a family for a curve, as in zoo/comparison/tuning.py
+
+// Return in words which families of a study have no curve, and why.
+function withoutEffort(study) {
+  const drawn = new Set(study.tuning.map(effort => effort.family)), rows = rowsOf(study).filter(row => !drawn.has(row.family));
+  const told = [...new Set(rows.map(row => row.family))].map(family => `${family} (${count(rows.filter(row => row.family === family).length, 'configuration')})`);
+  return told.length ? `Without a line, which takes ${LEAST_CONFIGURATIONS} configurations that were judged: ${told.join(', ')}. ` : '';
 }
 
 function startMore() {
