@@ -9,6 +9,7 @@ import functools
 import json
 import multiprocessing
 import os
+import pickle
 import queue
 import signal
 import socket
@@ -24,7 +25,7 @@ from zoo.config import compose_run, identify, to_dict
 from zoo.config.identities import Identities
 from zoo.data.spec import DataSpec
 from zoo.errors import Unsound, ZooError
-from zoo.evaluation import likelihood
+from zoo.evaluation import likelihood, protocol
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
@@ -280,6 +281,33 @@ def test_processes_share_an_evaluation_and_get_the_results_of_one():
             assert np.array_equal(rank[0], values), case
             assert np.array_equal(rank[1], samples), case
             assert rank[2] == count > 0
+
+
+def sent_to_all(rank):
+    """Evaluate a model; return the bytes of the largest object that this process sends to every other."""
+    model, spec = with_random_weights("fixed steps"), SHARED["fixed steps"][1]
+    splits = {split: torch.randn(10, 2) for split in ("train", "val", "test")}
+    sizes, send = [], torch.distributed.all_gather_object
+
+    def count(every, content):
+        sizes.append(len(pickle.dumps(content)))
+        send(every, content)
+
+    settings = to_dict(compose_run(["evaluation.samples=1000"]).evaluation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.distributed, "all_gather_object", count)
+        patch.setattr(protocol, "first_goes_on", lambda: False)
+        protocol.evaluate(model, splits, spec, natural=False, settings=settings)
+    return max(sizes)
+
+
+def test_samples_are_sent_to_the_first_process_alone():
+    alone = answers("flow", 13)[1]
+    model = with_random_weights("flow")
+    (samples, sizes) = in_group([lambda _: generate(model, 13, GREY, 3, 4, True).numpy(), sent_to_all], 2)
+    assert np.array_equal(samples[0], alone)
+    assert np.array_equal(samples[1], alone[8:]), "its own rows"
+    assert max(sizes) < 2000, "1000 samples of the plane are 8000 bytes"
 
 
 class Foreign(torch.nn.Module):

@@ -266,7 +266,8 @@ def _evaluate(model: nn.Module, facts: DataFacts, settings: Settings, seed: int,
     torch.manual_seed(own_seed)
     failure = None
     try:
-        samples = generate(model, samples_for(settings, extractor), spec, own_seed, settings.batch_size)
+        count = samples_for(settings, extractor)
+        samples = generate(model, count, spec, own_seed, settings.batch_size, to_first=True)
     except Unsound as error:
         samples, failure = torch.empty(0, *spec.shape), str(error)
     if not first_goes_on():
@@ -347,12 +348,14 @@ def sample_seed(evaluation: int, training: int) -> int:
 
 
 @torch.no_grad()
-def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: int = 256) -> Tensor:
+def generate(
+    model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: int = 256, to_first: bool = False
+) -> Tensor:
     """Return ``n`` samples on the CPU, ``(n, *spec.shape)``, drawn ``batch_size`` at a time.
 
     A model with keyed noise, as every zoo model, returns the samples of ``model.sample(n, seed=seed)`` for
     any batch size; another model draws from torch's global generator. Several processes divide the work, and
-    each returns all samples.
+    each returns all samples; if ``to_first``, only the first does.
 
     Raises:
         ZooError: the samples have a wrong shape.
@@ -374,7 +377,7 @@ def generate(model: nn.Module, n: int, spec: DataSpec, seed: int, batch_size: in
             )
         return part.detach().cpu()
 
-    return in_batches(model, n, batch_size, work)
+    return in_batches(model, n, batch_size, work, to_first)
 
 
 def distance_to(real: Tensor, spec: DataSpec, seed: int, model: nn.Module) -> float:
