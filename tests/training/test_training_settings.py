@@ -15,6 +15,7 @@ from zoo.errors import ZooError
 from zoo.training.adversarial import Adversarial
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
+from zoo.training.settings import ROWS
 
 PLANE, DIGITS = zoo.DataSpec((2,)), zoo.DataSpec((1, 8, 8), 17, classes=10)
 
@@ -51,6 +52,31 @@ def test_a_model_of_another_objective_is_refused():
 def test_a_value_out_of_range_is_an_error_with_the_name_of_the_setting(wrong):
     with pytest.raises(ZooError, match=rf"^training\.{next(iter(wrong))} must be"):
         MaximumLikelihood(Line(PLANE), **{"updates": 1, "batch_size": 1} | wrong)
+
+
+@pytest.mark.parametrize(
+    ("updates", "validations", "log_every"),
+    [(1999, 1000, 1), (4000, 2000, 1), (100_000, 1900, 10), (3001, 600, 7), (5, 2000, 1), (123_456, 0, 1)],
+)
+def test_a_run_has_at_most_2000_rows(updates, validations, log_every):
+    module = MaximumLikelihood(
+        Line(PLANE), batch_size=1, updates=updates, validations=validations, log_every=log_every
+    )
+    rows = {*range(module.validate_every, updates + 1, module.validate_every), updates}
+    rows |= set(range(module.log_every, updates + 1, module.log_every))
+    assert len(rows) <= ROWS == 2000
+    assert module.log_every % log_every == 0
+
+
+@pytest.mark.parametrize(
+    ("updates", "validations", "made", "most"),
+    [(3999, 2000, 3999, 1999), (2999, 1500, 2999, 1499), (100_000, 5000, 5000, 2000)],
+)
+def test_more_validations_than_rows_are_refused(updates, validations, made, most):
+    settings = {"updates": updates, "batch_size": 1, "log_every": 10}
+    with pytest.raises(ZooError, match=rf"makes {made} validations .* set training\.validations={most} or"):
+        MaximumLikelihood(Line(PLANE), validations=validations, **settings)
+    MaximumLikelihood(Line(PLANE), validations=most, **settings)
 
 
 def test_a_setting_that_does_not_exist_is_an_error_with_the_nearest_name():

@@ -26,7 +26,7 @@ from zoo.training.compile import CompiledLoss
 from zoo.training.optimizers import Optimizer, step_if_finite
 from zoo.training.reports import Report
 from zoo.training.schedule import Schedule
-from zoo.training.settings import TrainingSettings, logged_every
+from zoo.training.settings import TrainingSettings, logged_every, validated_every
 from zoo.training.stability import Stability
 
 
@@ -82,7 +82,7 @@ class TrainingModule(pl.LightningModule):
         self.model = model
         self.ema = averaged_copy(model, values.ema) if values.ema else None
         self.schedule = Schedule(values.schedule, values.updates, values.warmup, values.max_seconds)
-        self.validate_every = max(1, values.updates // max(1, values.validations))
+        self.validate_every = validated_every(values.updates, values.validations)
         self.log_every = logged_every(values.log_every, values.updates, values.validations)
         self.compiled_loss = CompiledLoss(self.loss, model) if values.compile else None
         self.updates = self.images_seen = 0
@@ -110,6 +110,7 @@ class TrainingModule(pl.LightningModule):
         values = build_settings(cls.Settings, settings, "training")
         if values.validate_samples == 1:
             raise ZooError("training.validate_samples must be 0, for no distance, or at least 2; got 1.")
+        logged_every(values.log_every, values.updates, values.validations)  # refuses too many validations
         if len(values.betas) != 2:
             raise ZooError(f"training.betas must be two decays; got {list(values.betas)}.")
         if (values.accumulate > 1 or values.compile) and cls.loss is TrainingModule.loss:

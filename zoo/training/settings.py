@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from zoo.checks import NotNegative, NotNegativeFloat, Positive, PositiveFloat, Share, settings
+from zoo.errors import ZooError
 from zoo.training.optimizers import OptimizerName
 from zoo.training.schedule import Shape
 
 ROWS = 2000  # largest number of rows of a run's curves; 10,000 runs of 100,000 rows are no table for W&B
+
+
+def validated_every(updates: int, validations: int) -> int:
+    """Return the updates between two validations; the last update has one too.
+
+    >>> validated_every(10_000, 20), validated_every(3999, 2000), validated_every(50, 0)
+    (500, 1, 50)
+    """
+    return max(1, updates // max(1, validations))
 
 
 def logged_every(log_every: int, updates: int, validations: int) -> int:
@@ -17,13 +27,30 @@ def logged_every(log_every: int, updates: int, validations: int) -> int:
     Args:
         log_every: the setting.
         updates: number of updates of the run.
-        validations: number of validations, each of which has a row too.
+        validations: the setting. There may be almost twice as many, since a whole number of updates lies
+            between two of them. Each has a row.
+
+    Raises:
+        ZooError: the validations alone have more rows than that.
 
     >>> logged_every(10, 10_000, 20), logged_every(10, 2_000_000, 20), logged_every(7, 20_000, 0)
     (10, 1020, 14)
     """
-    rows = max(1, ROWS - validations)
+    between = validated_every(updates, validations)
+    made = -(-updates // between)
+    if made > ROWS:
+        raise ZooError(
+            f"training.validations={validations} makes {made} validations in {updates} updates, one every "
+            f"{between}, and a run has at most {ROWS} of them; set training.validations={_most(updates)} or "
+            "fewer."
+        )
+    rows = max(1, ROWS - made)
     return log_every * max(1, -(-updates // (rows * log_every)))
+
+
+def _most(updates: int) -> int:
+    """Return the largest number of validations, as a setting, that are at most :data:`ROWS`."""
+    return updates // -(-updates // ROWS)
 
 
 @settings
@@ -45,8 +72,8 @@ class TrainingSettings:
             segments of a resumed run added); training ends, with a validation, when either is used up. How
             many updates fit depends on the machine, and so does the schedule's course: a run under a budget
             of time resumes, but does not repeat, bit for bit. None: no such budget.
-        validations: number of validations, evenly spread over the budget of updates. The best one chooses the
-            checkpoint that is evaluated.
+        validations: number of validations, evenly spread over the budget of updates, at most :data:`ROWS`
+            (see :func:`logged_every`). The best one chooses the checkpoint that is evaluated.
         patience: training ends after so many validations in a row without an improvement, and the best
             checkpoint is evaluated ("early stopping", "look-ahead"). None: it ends with the budget.
         patience_start: the update from which on validations without an improvement are counted, such as the
