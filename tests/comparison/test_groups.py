@@ -18,7 +18,6 @@ from zoo.comparison.groups import (
     Entry,
     Scores,
     compact_letters,
-    draws,
     interval,
     loss,
     pairwise,
@@ -276,16 +275,6 @@ def test_the_interval_is_students() -> None:
     assert interval(values, logs=False) == pytest.approx(expected)
     logs = stats.t.interval(0.95, 2, loc=np.mean(np.log(values)), scale=stats.sem(np.log(values)))
     assert interval(values, logs=True) == pytest.approx(np.exp(logs))
-
-
-def test_draws_of_a_mean_follow_students_t() -> None:
-    values = (1.0, 2.0, 4.0, 4.5, 6.0)
-    drawn = draws(values, 20_000, np.random.default_rng(0), logs=False)
-    law = stats.t(4, loc=np.mean(values), scale=stats.sem(values))
-    assert stats.kstest(drawn, law.cdf).pvalue > 0.01
-    single = draws((3.0,), 20_000, np.random.default_rng(0), logs=True, error=0.3)
-    assert np.log(single).std() == pytest.approx(0.1, rel=0.05)
-    assert math.isclose(float(draws((3.0,), 2, np.random.default_rng(0), logs=False)[0]), 3.0)
 
 
 def test_loss_is_smaller_where_a_value_is_better():

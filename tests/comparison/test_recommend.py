@@ -7,8 +7,10 @@ import json
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fake_records import nine, save, write, write_toy
+from scipy import stats
 
 from zoo.comparison.collect import collect, fingerprint
 from zoo.comparison.groups import rankings
@@ -16,6 +18,7 @@ from zoo.comparison.guards import broken, key_of
 from zoo.comparison.metrics import kind_of
 from zoo.comparison.quantities import BITS_PER_DIM
 from zoo.comparison.recommend import Answer, Constraints, recommend
+from zoo.comparison.recommend.chance import draws, normals, seed_of
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.main import main_tables
@@ -488,3 +491,20 @@ def test_a_distance_below_zero_is_the_best_not_the_worst(tmp_path: Path) -> None
     seeds(tmp_path, "realnvp", fd=-0.01)  # an unbiased distance has no logarithm there
     seeds(tmp_path, "maf", fd=0.5)
     assert names(recommend(studies(collect([tmp_path])[0]), Constraints()))[0] == "realnvp"
+
+
+def test_draws_of_a_mean_follow_students_t():
+    for n in (2, 3, 5):
+        values = (1.0, 2.0, 4.0, 4.5, 6.0)[:n]
+        drawn = draws(values, 20_000, seed_of(f"glow {n}"), logs=False)
+        law = stats.t(n - 1, loc=np.mean(values), scale=stats.sem(values))
+        assert stats.kstest(drawn, law.cdf).pvalue > 0.01
+    single = draws((3.0,), 20_000, 7, logs=True, error=0.3)
+    assert (single.mean(), single.std()) == pytest.approx((np.log(3.0), 0.1), rel=0.05)
+    assert draws((3.0,), 2, 7, logs=False).tolist() == [3.0, 3.0]
+
+
+def test_draws_of_two_names_are_independent():
+    one, other = (normals(seed_of(f"{name} latency"), 20_000) for name in ("maf~1", "maf~2"))
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.02
+    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.02

@@ -18,12 +18,11 @@ from zoo.comparison.recommend import (
     Card,
     Constraints,
     Excluded,
-    Number,
     limit_text,
     recommend,
 )
+from zoo.comparison.recommend.numbers import error_text, number_texts, share
 from zoo.comparison.studies import with_labels
-from zoo.comparison.tables.cells import KIND_MARKS, heading, number
 from zoo.kinds import DataKind
 
 WIDTH = 100  # largest width of a line of text
@@ -39,7 +38,7 @@ _KINDS = {  # the headings of blocks: kinds of likelihood are not ranked against
     "estimate": "An estimate of the likelihood (≈)",
 }
 SHOWN = 12  # largest number of excluded models without --all
-NUMBERS = ("latency", "throughput", "training", "memory", "parameters")
+NAMED = ("throughput", "memory", "parameters")  # whose unit says what they are
 
 
 def print_recommendation(
@@ -117,10 +116,10 @@ class _Report:
         self.line(f"{place}. {card.name}  ({card.family}){letters}", style="bold green")
         self.line(card.why, 3)
         self.line(" · ".join(_numbers(card)), 3)
-        top = f"best in {card.on_top:.0%} of draws; " if card.ranked else ""
+        top = f"best in {share(card.on_top)} of draws; " if card.ranked else ""
         seen = f", {card.images_seen:,.0f} images seen" if card.images_seen is not None else ""
         self.line(
-            f"{top}{card.seeds} seed{'s' * (card.seeds != 1)}; tried "
+            f"{top}{error_text(card.seeds)}; tried "
             f"{card.tried[0]} configuration{'s' * (card.tried[0] != 1)} of the model, {card.tried[1]} of its "
             f"family{seen}",
             3, "dim",
@@ -169,17 +168,5 @@ def _constraints_text(constraints: Constraints) -> str:
 
 
 def _numbers(card: Card) -> Iterator[str]:
-    for name, measured in card.numbers.items():
-        if name not in NUMBERS:
-            yield f"{heading(name).removesuffix(' (nats)')} {_metric_text(measured)}"
-    for name in NUMBERS:
-        if name in card.numbers:
-            value = card.numbers[name].mean
-            subject = {"latency": "one sample ", "training": "training "}.get(name, "")
-            yield subject + limit_text(name, value)
-
-
-def _metric_text(measured: Number) -> str:
-    error = None if measured.low is None or measured.high is None else (measured.high - measured.low) / 2
-    mark = KIND_MARKS.get(measured.kind, "")
-    return f"{mark}{number(measured.mean, error)}{'†' if measured.kind == 'exact†' else ''}"
+    for name, words in number_texts(card.numbers).items():
+        yield words if name in NAMED else f"{name} {words}"

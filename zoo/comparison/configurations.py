@@ -65,6 +65,11 @@ class Group:
         """The model's family; a run that failed before the model was built has "unknown"."""
         return next((r.record.family for r in self.runs if r.record.family != "unknown"), "unknown")
 
+    @property
+    def id(self) -> str:
+        """What identifies it on the page: the model, and the hash of its configuration without the seed."""
+        return f"{self.model}~{(self.runs[0].record.provenance.config_hash_without_seed or '')[:12]}"
+
     @cached_property
     def finished(self) -> list[Run]:
         """The runs whose status is ``finished``; those that diverged or failed are left out."""

@@ -397,30 +397,6 @@ def sharpness_error(group: Group, name: str) -> float:
     return statistics.fmean(error * error for error in errors) if errors else 0.0
 
 
-def draws(
-    values: Sequence[float], size: int, rng: np.random.Generator, *, logs: bool, error: float | None = None
-) -> np.ndarray:
-    """Return plausible means of a configuration, ``(size,)``: mean + s t(n - 1) / sqrt(n).
-
-    A bootstrap over five seeds is over-confident; the t distribution is not.
-
-    Args:
-        values: one for each seed.
-        size: number of draws.
-        rng: source of the noise.
-        logs: draw the mean of the logarithms, and return its exponential.
-        error: standard error of a single value, drawn from a normal distribution; None: no noise.
-    """
-    n = len(values)
-    sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
-    if n > 1:
-        drawn = sample.mean() + sample.std(ddof=1) / math.sqrt(n) * rng.standard_t(n - 1, size)
-    else:
-        spread = 0.0 if not error else error / abs(values[0]) if logs else error
-        drawn = sample[0] + spread * rng.standard_normal(size)
-    return np.exp(np.clip(drawn, -700, 700)) if logs else drawn
-
-
 def _place(row: Entry, logs: bool, letters: str, best: bool, reason: str = "") -> Place:
     ends = interval(row.values, logs)
     low, high = ends if ends is not None else (None, None)

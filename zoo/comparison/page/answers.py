@@ -15,10 +15,19 @@ from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.page.shorten import rounded, row_id, study_id
 from zoo.comparison.quantities import LATENCY, THROUGHPUT, Quantity
 from zoo.comparison.recommend import Constraints
-from zoo.comparison.recommend.admission import checkpoint_of, is_conditional, is_invertible
+from zoo.comparison.recommend.admission import checkpoint_of, is_conditional, is_invertible, kind_of
 from zoo.comparison.recommend.dimension import dimension_of
 from zoo.comparison.recommend.lost import Lost, lost_of
-from zoo.comparison.recommend.numbers import MEMORY, SIZE, TRAINING, spoken, standard_error
+from zoo.comparison.recommend.numbers import (
+    MEMORY,
+    SIZE,
+    TRAINING,
+    error_text,
+    measured_numbers,
+    number_texts,
+    spoken,
+    standard_error,
+)
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
 from zoo.comparison.slide import laws_of, of_study, slide
@@ -102,7 +111,7 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
         "aged": judged_otherwise(study),
         "rows": [
             {
-                **_candidate(group, likelihood, quantities),
+                **_candidate(group, question, quantities),
                 "lost": _lost(lost_of(study, group)),
                 "collapsed": dead.get(key_of(group), ""),
                 "collapsed_apart": without_distance.get(key_of(group), ""),
@@ -112,20 +121,22 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
     }
 
 
-def _candidate(group: Group, likelihood: Quantity, quantities: Mapping[str, Quantity | None]) -> Json:
-    kinds = group.kinds(likelihood.name)
+def _candidate(group: Group, question: Question, quantities: Mapping[str, Quantity | None]) -> Json:
+    kind = kind_of(question, group)
     values = {name: group.values(quantity) for name, quantity in quantities.items() if quantity is not None}
     errors = {name: standard_error(group, q) for name, q in quantities.items() if q is not None}
     images = [
         run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None
     ]
     return {
-        "kind": kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none",
+        "kind": kind,
+        "numbers": list(number_texts(measured_numbers(group, question.judged_by(kind))).items()),
         "values": {name: [_exactly(value) for value in sample] for name, sample in values.items() if sample},
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
         "invertible": is_invertible(group),
         "conditional": is_conditional(group),
         "checkpoint": checkpoint_of(group),
+        "error": error_text(len(group.finished)),
         "images": sum(images) / len(images) if images else None,
     }
 

@@ -27,7 +27,7 @@ class Strings(list[str]):
 
 def row_id(group: Group) -> str:
     """Return the id of a row: the model, and the hash of its configuration without the seed."""
-    return f"{group.model}~{(group.runs[0].record.provenance.config_hash_without_seed or '')[:12]}"
+    return group.id
 
 
 def study_id(study: Study) -> str:

@@ -71,10 +71,14 @@ def is_conditional(group: Group) -> bool:
     return group.settings.get("model.conditional") is True
 
 
-def _candidate(question: Question, group: Group) -> Candidate:
+def kind_of(question: Question, group: Group) -> str:
+    """Return the kind of a configuration's likelihood; ``mixed`` of several, ``none`` without any."""
     kinds = group.kinds(question.likelihood.name)
-    kind = kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none"
-    one = Candidate(group, key_of(group), question.study.name(group), kind)
+    return kinds.pop() if len(kinds) == 1 else "mixed" if kinds else "none"
+
+
+def _candidate(question: Question, group: Group) -> Candidate:
+    one = Candidate(group, key_of(group), question.study.name(group), kind_of(question, group))
     one.reasons = _reasons(question, one)
     return one
 

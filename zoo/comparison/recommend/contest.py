@@ -10,8 +10,8 @@ import numpy as np
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.front import beats
-from zoo.comparison.groups import draws
 from zoo.comparison.quantities import LATENCY, Quantity
+from zoo.comparison.recommend.chance import draws, seed_of
 from zoo.comparison.recommend.numbers import standard_error
 
 DRAWS = 2000
@@ -50,16 +50,15 @@ def contest(
         likelihood: counts on the front between models of one kind; None: it does not count.
         kinds: of the configurations' likelihoods.
     """
-    rng = np.random.default_rng(0)
     n = len(groups)
     score = np.zeros((n, DRAWS))
     for weight, quantity in criteria:
-        losses = np.stack(_losses(groups, quantity, rng)) if n else score
+        losses = np.stack(_losses(groups, quantity)) if n else score
         score += weight * losses / (float(losses.mean(axis=1).std()) or 1.0 if n else 1.0)
     if not n:
         return Contest(np.zeros(0), np.zeros(0), [])
-    latency = _losses(groups, LATENCY, rng)
-    bits = _losses(groups, likelihood, rng) if likelihood is not None else []
+    latency = _losses(groups, LATENCY)
+    bits = _losses(groups, likelihood) if likelihood is not None else []
     front, beaten_by = np.zeros(n), [0] * n
     for i in range(n):
         beaten, most = np.zeros(DRAWS, dtype=bool), -1.0
@@ -76,11 +75,12 @@ def contest(
     return Contest(np.bincount(score.argmin(axis=0), minlength=n) / DRAWS, front, beaten_by)
 
 
-def _losses(groups: Sequence[Group], quantity: Quantity, rng: np.random.Generator) -> list[np.ndarray]:
+def _losses(groups: Sequence[Group], quantity: Quantity) -> list[np.ndarray]:
     """Return plausible losses ``(DRAWS,)`` of each configuration; infinite where it was not measured.
 
     Distances and times are compared by their logarithms if those of all configurations are positive: an
-    unbiased distance may be negative, and then all stay as they are.
+    unbiased distance may be negative, and then all stay as they are. The draws depend on the configuration
+    and the quantity alone, so that no other configuration and no constraint changes them.
     """
     measured = [group.values(quantity) for group in groups]
     logs = quantity.direction == "lower" and quantity.unit not in ("nats", "bits/dim")
@@ -90,6 +90,7 @@ def _losses(groups: Sequence[Group], quantity: Quantity, rng: np.random.Generato
         if not values:
             losses.append(np.full(DRAWS, math.inf))
             continue
-        drawn = draws(values, DRAWS, rng, logs=logs, error=standard_error(group, quantity))
-        losses.append(np.log(drawn) if logs else -drawn if quantity.direction == "higher" else drawn)
+        seed, error = seed_of(f"{group.id} {quantity.name}"), standard_error(group, quantity)
+        drawn = draws(values, DRAWS, seed, logs=logs, error=error)
+        losses.append(-drawn if quantity.direction == "higher" else drawn)
     return losses

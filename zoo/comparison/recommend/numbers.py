@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
+from collections.abc import Mapping
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
 from zoo.comparison.statistics import NORMAL_QUANTILE
-from zoo.comparison.tables.cells import heading, number
+from zoo.comparison.tables.cells import KIND_MARKS, heading, number
 from zoo.record import Record
 
 
@@ -93,6 +94,55 @@ def value_text(quantity: Quantity, value: float) -> str:
     if quantity == LATENCY:
         return seconds_text(value)
     return f"{value:.4g}" if quantity.name in ("bits_per_dim", "nll") else f"{value:.3g}"
+
+
+def share(part: float) -> str:
+    """Return a share in whole per cent, halves upwards, as the page's script does.
+
+    >>> share(0.4285), share(0.575)
+    ('43 %', '58 %')
+    """
+    return f"{math.floor(100 * part + 0.5 + 1e-9)} %"
+
+
+def measured_numbers(group: Group, metrics: Mapping[Quantity, str]) -> dict[str, Number]:
+    """Return the numbers of a configuration's card, by name.
+
+    Args:
+        group: the configuration.
+        metrics: what its samples and its density were judged by, with the kind of a likelihood.
+    """
+    quantities = {**metrics, **dict.fromkeys((LATENCY, THROUGHPUT, TRAINING, MEMORY, SIZE), "")}
+    numbers = (number_of(group, quantity, kind) for quantity, kind in quantities.items())
+    return {number.name: number for number in numbers if number is not None}
+
+
+def number_texts(numbers: Mapping[str, Number]) -> dict[str, str]:
+    """Return the numbers of a card in words, by their headings: metrics with :func:`error_text`'s error."""
+    metrics = {
+        heading(name).removesuffix(" (nats)"): _metric_text(one)
+        for name, one in numbers.items()
+        if name not in LIMITS
+    }
+    costs = {
+        {"latency": "one sample"}.get(name, name): limit_text(name, numbers[name].mean)
+        for name in LIMITS
+        if name in numbers
+    }
+    return {**metrics, **costs}
+
+
+def _metric_text(measured: Number) -> str:
+    error = None if measured.low is None or measured.high is None else (measured.high - measured.low) / 2
+    mark = KIND_MARKS.get(measured.kind, "")
+    return f"{mark}{number(measured.mean, error)}{'†' if measured.kind == 'exact†' else ''}"
+
+
+def error_text(seeds: int) -> str:
+    """Return what the ± of a card of so many seeds is."""
+    if seeds > 1:
+        return f"± 95 % interval of the mean over {seeds} seeds (t)"
+    return "± 95 % interval of the evaluation, of one seed"
 
 
 def loosened(needed: float, upper: bool) -> float:

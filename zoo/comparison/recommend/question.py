@@ -59,6 +59,11 @@ class Question:
         """The weighted quantities that were measured."""
         return [(weight, quantity) for weight, quantity in self._weights.values() if weight and quantity]
 
+    def judged_by(self, kind: str) -> dict[Quantity, str]:
+        """Return the quantities that judge samples and density, the likelihood with its kind."""
+        judges = dict.fromkeys(filter(None, (self.study.quality, self.recall)), "")
+        return {**judges, self.likelihood: kind}
+
     @property
     def notes(self) -> list[str]:
         """Sentences on what decides: what decides where nobody chose, and weights without effect."""

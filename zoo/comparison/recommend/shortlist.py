@@ -7,16 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import Entry, loss, rank
-from zoo.comparison.quantities import LATENCY, THROUGHPUT
+from zoo.comparison.quantities import LATENCY
 from zoo.comparison.recommend.admission import Candidate, by_kind, candidates, checkpoint_of
 from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reason
 from zoo.comparison.recommend.contest import Contest, contest
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import (
-    MEMORY,
-    SIZE,
-    TRAINING,
-    number_of,
+    measured_numbers,
+    share,
     spoken,
     standard_error,
     value_text,
@@ -152,11 +150,6 @@ def _card(
     alone: bool,
 ) -> Card:
     group, top = one.group, float(outcome.top[place])
-    metrics = [q for q in (question.study.quality, question.recall, question.likelihood) if q is not None]
-    numbers = [
-        number_of(group, quantity, one.kind if quantity is question.likelihood else "")
-        for quantity in (*metrics, LATENCY, THROUGHPUT, TRAINING, MEMORY, SIZE)
-    ]
     first, error_known = group.finished[0].record, _error_known(question, group)
     seen = [run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None]
     return Card(
@@ -166,7 +159,7 @@ def _card(
         family=group.family,
         command=first.provenance.command,
         run_id=first.run_id,
-        numbers={number.name: number for number in numbers if number is not None},
+        numbers=measured_numbers(group, question.judged_by(one.kind)),
         on_top=round(top, 4),
         error_known=error_known,
         ranked=not alone and error_known and len(group.finished) > 1,
@@ -224,7 +217,7 @@ def _certainty(cards: Sequence[Card], tied: int) -> str:
     if not ranked:
         return "One training seed each: no ranks."
     likely = [card for card in ranked if card.on_top >= LIKELY]
-    shares = ", ".join(f"{card.name} {card.on_top:.0%}" for card in likely)
+    shares = ", ".join(f"{card.name} {share(card.on_top)}" for card in likely)
     seeds = sorted({card.seeds for card in ranked})
     n = f"n = {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds")
     tie = f" The tests cannot tell the first {tied} apart." if tied > 1 else ""

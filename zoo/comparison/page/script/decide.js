@@ -95,6 +95,9 @@ function reasonsAgainst(row, asked, criteria) {
   return reasons;
 }
 
+// Return a share in whole per cent, halves upwards.
+const share = part => `${Math.floor(100 * part + 0.5 + 1e-9)} %`;
+
 // Return plausible losses of each row in one quantity: logarithms of distances and times if those of all rows are
 // positive (an unbiased distance may be negative). They are drawn once, so that another constraint does not change them.
 function lossesOf(rows, key, direction, unit) {
@@ -104,11 +107,11 @@ function lossesOf(rows, key, direction, unit) {
 }
 
 function drawnLosses(row, key, direction, logs) {
-  const random = generator(1 + 31 * row.index + 7919 * ['fidelity', 'coverage', 'density', 'latency'].indexOf(key));
-  const facts = row.study.helper.rows[row.index], values = facts.values[key];
+  const {helper} = row.study, random = generator(seedOf(`${row.id} ${helper.criteria[key]?.name ?? key}`));
+  const facts = helper.rows[row.index], values = facts.values[key];
   if (!values) return new Float64Array(DRAWS).fill(Infinity);
   const drawn = drawsOf(values, DRAWS, random, logs, values.length === 1 ? facts.errors[key] : null);
-  return direction === 'higher' ? drawn.map(value => -value) : direction === 'one' ? drawn.map(value => loss(value, 'one')) : drawn;
+  return direction === 'higher' ? drawn.map(value => -value) : drawn;
 }
 
 // Return whether one configuration beats another on the front, the rule of zoo.comparison.front: its loss is smaller and
@@ -133,7 +136,7 @@ function contest(rows, criteria, likelihood) {
   for (let d = 0; d < DRAWS; d++) {
     let best = 0;
     for (let i = 1; i < n; i++) if (score[i][d] < score[best][d]) best = i;
-    if (n) top[best] += 1 / DRAWS;
+    if (n) top[best]++;
   }
   const slack = Math.log(DATA.thickness);
   for (let i = 0; i < n; i++) {
@@ -149,7 +152,7 @@ function contest(rows, criteria, likelihood) {
     }
     front[i] = 1 - sum([...beaten]) / DRAWS;
   }
-  return {top, front, beatenBy};
+  return {top: top.map(times => times / DRAWS), front, beatenBy};
 }
 
 // Return the ids of the rows that are the best or tied with the best in the only criterion; see best_of in groups.py.
@@ -234,7 +237,7 @@ function certaintyText(cards, tied) {
   if (unknown.length) return `Not at all: ${unknown.join(', ')} ${unknown.length === 1 ? 'has' : 'have'} one seed and no known error, so that the order may be chance.`;
   const ranked = cards.filter(card => card.ranked), single = cards.filter(card => !card.ranked).map(card => card.row.name).join(', ');
   if (!ranked.length) return 'One training seed each: no ranks.';
-  const shares = ranked.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${(100 * card.onTop).toFixed(0)} %`).join(', ');
+  const shares = ranked.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${share(card.onTop)}`).join(', ');
   const seeds = [...new Set(ranked.map(card => card.row.finished))].sort((a, b) => a - b);
   const n = `n = ${seeds[0]}${seeds.length > 1 ? ` to ${seeds.at(-1)} seeds` : ' seeds'}`;
   return (shares ? `Best in draws of the means over seeds (t): ${shares}; ${n}.` : `Ranked with ${n}.`) + (tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : '') + (single ? ` One training seed, so no rank: ${single}.` : '');

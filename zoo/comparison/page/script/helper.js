@@ -80,14 +80,14 @@ function constraints() {
 }
 
 function cardNode(card, study) {
-  const {row} = card, facts = study.helper.rows[row.index], decides = [study.quality, study.helper.criteria.density.name], shown = [...(study.helper.known ? decides.reverse() : decides), 'latency', 'throughput', 'training time', 'parameters'];
+  const {row} = card, facts = study.helper.rows[row.index];
   const run = row.runs.find(one => text(DATA.runs.status[one]) === 'finished') ?? row.runs[0], pictures = picturesOf(study, row).samples;
   return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({study: study.id, open: `${row.id}|`})}, row.name),
     card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
-  el('p', {class: 'small-text'}, card.why, card.ranked ? el('span', {class: 'dim'}, ` (on top in ${(100 * card.onTop).toFixed(0)} % of draws)`) : null),
+  el('p', {class: 'small-text'}, card.why, card.ranked ? el('span', {class: 'dim'}, ` (best in ${share(card.onTop)} of draws)`) : null),
   PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
-  el('dl', {class: 'facts'}, [...new Set(shown)].map(key => columnOf(study, key)).filter(column => column && column.text[row.index] && column.value[row.index] !== null).flatMap(column => [el('dt', {}, column.heading), el('dd', {}, column.text[row.index])])),
-  el('p', {class: 'dim small-text'}, `± as in the table; ${count(row.finished, 'seed')}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`,
+  el('dl', {class: 'facts'}, facts.numbers.flatMap(([name, words]) => [el('dt', {}, name), el('dd', {}, words)])),
+  el('p', {class: 'dim small-text'}, `${facts.error}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`,
     card.lettered && !card.letters ? `; no letter, since the table ranks one configuration a model${standing(study, row.model) === row ? ' with two or more seeds' : ` (${standing(study, row.model).name})`}` : null),
   el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
   DATA.runs.command[run] ? (narrow() ? el('details', {}, el('summary', {class: 'small-text'}, 'command'), copyable(DATA.runs.command[run])) : copyable(DATA.runs.command[run])) : null,

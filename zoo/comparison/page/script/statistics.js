@@ -57,7 +57,14 @@ function holm(ps) {
   return adjusted;
 }
 
-// Return a generator of numbers in [0, 1), the same ones for the same seed (Mulberry32).
+// Return a seed of 32 bits for a name (FNV-1a over code points), as zoo.comparison.recommend.chance does.
+function seedOf(name) {
+  let seed = 0x811C9DC5;
+  for (const letter of name) seed = Math.imul(seed ^ letter.codePointAt(0), 0x01000193) >>> 0;
+  return seed;
+}
+
+// Return a generator of numbers in [0, 1), the same ones for the same seed as in Python (Mulberry32).
 function generator(seed) {
   let a = seed >>> 0;
   return () => {
