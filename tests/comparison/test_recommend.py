@@ -493,6 +493,22 @@ def test_a_distance_below_zero_is_the_best_not_the_worst(tmp_path: Path) -> None
     assert names(recommend(studies(collect([tmp_path])[0]), Constraints()))[0] == "realnvp"
 
 
+def test_a_card_does_not_call_a_tie_what_was_not_tested(tmp_path):
+    seeds(tmp_path, "glow", fd=3.0)
+    for key, shift in (("", 0.0), ("-wide", 0.01)):  # one of them stands for its model in the tests
+        for seed in range(3):
+            record = write(tmp_path, "maf", "flow", fd=2.98 + shift + 0.1 * seed, seed=seed, key=key)
+            record.provenance.config = {"seed": seed, "training": {"lr": 0.01 + len(key)}}
+            save(tmp_path, record)
+    answer = recommend(collect([tmp_path])[0])
+    why = {card.name: card.why for card in answer.cards}
+    (other,) = [name for name, words in why.items() if "not tested" in words]
+    assert why[other].endswith("not tested (another configuration of maf is)")
+    assert certainty(answer).endswith(f"Not tested, since another configuration of the model is: {other}.")
+    assert sum("not told apart" in words for words in why.values()) == 2
+    assert "cannot tell the first 2 apart" in certainty(answer)
+
+
 def test_draws_of_a_mean_follow_students_t():
     for n in (2, 3, 5):
         values = (1.0, 2.0, 4.0, 4.5, 6.0)[:n]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.groups import Entry, loss, rank
+from zoo.comparison.groups import Entry, Place, loss, rank
 from zoo.comparison.quantities import LATENCY
 from zoo.comparison.recommend.admission import Candidate, by_kind, candidates, checkpoint_of
 from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reason
@@ -29,6 +30,8 @@ LIKELY = 0.05  # share of draws on top from which a configuration counts as poss
 POSSIBLE = 0.01  # the same of one that is tied with the best
 FRONT = 0.25  # share of draws on the front from which a configuration is an answer
 SURE = 0.95
+# what the tests say of one: tied with the best, too uncertain to be told from anything, or surely worse
+Standing = Literal["tied", "unclear", "worse"]
 ONLY = "the only one"  # why a configuration without rivals is an answer
 
 
@@ -71,7 +74,8 @@ def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tupl
     likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
     outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
-    tied = _ties(question, admitted)
+    tested = _tested(question, admitted)
+    tied = {key for key, standing in tested.items() if standing == "tied"}
     letters = _letters(question)
     answers = _answers(admitted, outcome, tied)
     for i, one in enumerate(admitted):
@@ -79,10 +83,12 @@ def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tupl
             better = admitted[outcome.beaten_by[i]]
             one.reasons.append(Reason("dominated", _comparison_text(question, one, better)))
     tied &= {admitted[i].key for i in answers}
+    tested = {key: standing for key, standing in tested.items() if standing != "tied" or key in tied}
     answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], -outcome.front[i], i))
     alone = len(admitted) == 1
-    cards = tuple(_card(question, admitted[i], outcome, i, letters, tied, alone) for i in answers)
-    certainty = _alone(cards[0].name, kind) if alone else _certainty(cards, len(tied))
+    cards = tuple(_card(question, admitted[i], outcome, i, letters, tested, alone) for i in answers)
+    untested = [card.name for card in cards if tested and card.ranked and card.key not in tested]
+    certainty = _alone(cards[0].name, kind) if alone else _certainty(cards, len(tied), untested)
     return Block(kind, cards, certainty), [admitted[i] for i in answers]
 
 
@@ -103,14 +109,14 @@ def _letters(question: Question) -> dict[str, str]:
     return column_letters(question.study, question.criteria[0][1]) if len(question.criteria) == 1 else {}
 
 
-def _ties(question: Question, admitted: Sequence[Candidate]) -> set[str]:
-    """Return the keys of the admitted configurations that are tied with the best in the only criterion.
+def _tested(question: Question, admitted: Sequence[Candidate]) -> dict[str, Standing]:
+    """Return how the configurations stand to the best in the only criterion by the tests, by key.
 
     Each model takes part with its configuration of the best mean: every further pair would cost the tests
-    power.
+    power. The others are left out, and so is everything if there is nothing to test.
     """
     if len(question.criteria) != 1:
-        return set()
+        return {}
     quantity = question.criteria[0][1]
     entrants: dict[str, Candidate] = {}
 
@@ -120,7 +126,15 @@ def _ties(question: Question, admitted: Sequence[Candidate]) -> set[str]:
     for one in sorted(admitted, key=mean_loss):
         entrants.setdefault(one.group.model, one)
     rows = [Entry(one.key, one.name, tuple(one.group.values(quantity))) for one in entrants.values()]
-    return {place.key for place in rank(rows, quantity).places if place.best}
+    places = [place for place in rank(rows, quantity).places if place.letters]
+    if len(places) < 2:
+        return {}
+
+    def standing(place: Place) -> Standing:
+        alike = bool(set(place.letters) & set(places[0].letters))
+        return "tied" if place.best else "unclear" if alike else "worse"
+
+    return {place.key: standing(place) for place in places}
 
 
 def _comparison_text(question: Question, one: Candidate, better: Candidate) -> str:
@@ -146,7 +160,7 @@ def _card(
     outcome: Contest,
     place: int,
     letters: dict[str, str],
-    tied: set[str],
+    tested: Mapping[str, Standing],
     alone: bool,
 ) -> Card:
     group, top = one.group, float(outcome.top[place])
@@ -165,7 +179,7 @@ def _card(
         ranked=not alone and error_known and len(group.finished) > 1,
         on_front=round(float(outcome.front[place]), 4),
         letters=letters.get(one.key, ""),
-        why=ONLY if alone else _why(question, group, top, len(tied) > 1 and one.key in tied, error_known),
+        why=ONLY if alone else _why(question, one, top, tested, error_known),
         seeds=len(group.finished),
         lost=lost_of(question.study, group),
         checkpoint=checkpoint_of(group),
@@ -185,15 +199,30 @@ def _error_known(question: Question, group: Group) -> bool:
     )
 
 
-def _why(question: Question, group: Group, top: float, tied: bool, error_known: bool) -> str:
+def _why(
+    question: Question, one: Candidate, top: float, tested: Mapping[str, Standing], error_known: bool
+) -> str:
+    group, standing = one.group, tested.get(one.key)
     if top >= LIKELY and not error_known:
         return f"the best number in {question.criteria_text}, whose error is not known"
     if top >= LIKELY and len(group.finished) == 1:
         return f"one seed, which has no rank in {question.criteria_text}"
-    if top >= SURE and not tied:
-        return f"best in {question.criteria_text}"
-    if tied or top >= LIKELY:
+    if standing == "tied" and list(tested.values()).count("tied") > 1:
         return f"not told apart from the best in {question.criteria_text}"
+    if top >= SURE:
+        return f"best in {question.criteria_text}"
+    if standing == "tied":
+        return f"the best of the tested in {question.criteria_text}"
+    if top >= LIKELY:
+        if standing == "unclear":
+            but = "so uncertain that the tests cannot tell it from the best, nor from worse ones"
+        elif standing == "worse":
+            but = "although the tests tell it from the best"
+        elif tested:
+            but = f"not tested (another configuration of {group.model} is)"
+        else:
+            but = "not tested"
+        return f"possibly the best in {question.criteria_text}, {but}"
     as_likely = " and has as good a likelihood" if question.constraints.likelihood != "any" else ""
     return f"none that is better in {question.criteria_text} is as fast{as_likely}"
 
@@ -203,8 +232,14 @@ def _alone(name: str, kind: str) -> str:
     return f"{name} is the only one{' of its kind' * bool(kind)} that fulfils the constraints."
 
 
-def _certainty(cards: Sequence[Card], tied: int) -> str:
-    """Return how sure the order of the answers is."""
+def _certainty(cards: Sequence[Card], tied: int, untested: Sequence[str]) -> str:
+    """Return how sure the order of the answers is.
+
+    Args:
+        cards: the answers.
+        tied: number of those that the tests cannot tell from the best.
+        untested: names of those that were not tested, since another configuration of their model was.
+    """
     if not cards:
         return "No measured configuration fulfils the constraints."
     if unknown := [card.name for card in cards if not card.error_known]:
@@ -221,6 +256,8 @@ def _certainty(cards: Sequence[Card], tied: int) -> str:
     seeds = sorted({card.seeds for card in ranked})
     n = f"n = {seeds[0]}" + (f" to {seeds[-1]} seeds" if len(seeds) > 1 else " seeds")
     tie = f" The tests cannot tell the first {tied} apart." if tied > 1 else ""
+    if untested:
+        tie += f" Not tested, since another configuration of the model is: {', '.join(untested)}."
     single = ", ".join(card.name for card in cards if not card.ranked)
     rest = f" One training seed, so no rank: {single}." if single else ""
     drawn = f"Best in draws of the means over seeds (t): {shares}; {n}." if shares else f"Ranked with {n}."

@@ -155,10 +155,11 @@ function contest(rows, criteria, likelihood) {
   return {top: top.map(times => times / DRAWS), front, beatenBy};
 }
 
-// Return the ids of the rows that are the best or tied with the best in the only criterion; see best_of in groups.py.
-function tiesOf(admitted, criteria) {
-  const tied = new Set();
-  if (criteria.length !== 1) return tied;
+// Return how the rows stand to the best in the only criterion by the tests, by id: tied, unclear or worse. Of each model the
+// configuration of the best mean is tested; see best_of in groups.py.
+function testedOf(admitted, criteria) {
+  const standings = new Map();
+  if (criteria.length !== 1) return standings;
   const [, key, {direction, unit}] = criteria[0], entrants = new Map();
   const valuesOf = row => row.study.helper.rows[row.index].values[key], meanLoss = row => loss(mean(valuesOf(row)), direction);
   for (const row of [...admitted].sort((a, b) => meanLoss(a) - meanLoss(b))) if (!entrants.has(row.model)) entrants.set(row.model, row);
@@ -169,8 +170,8 @@ function tiesOf(admitted, criteria) {
   for (let i = 0; i < ranked.length; i++) for (let j = i + 1; j < ranked.length; j++) { pairs.push(`${i},${j}`); ps.push(welch(samples[i], samples[j])); }
   const adjusted = holm(ps), different = new Set(pairs.filter((_, k) => adjusted[k] < 0.05));
   const beaten = j => ranked.some((_, i) => i < j && different.has(`${i},${j}`)), beats = i => ranked.some((_, j) => i < j && different.has(`${i},${j}`));
-  if (ranked.length > 1) ranked.forEach((row, place) => { if (!beaten(place) && (beats(place) || !beats(0))) tied.add(row.id); });
-  return tied;
+  if (ranked.length > 1) ranked.forEach((row, place) => standings.set(row.id, !beaten(place) && (beats(place) || !beats(0)) ? 'tied' : different.has(`0,${place}`) ? 'worse' : 'unclear'));
+  return standings;
 }
 
 const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
@@ -216,22 +217,35 @@ function decide(study, asked) {
 // Return the answers among rows that are ranked together, and how sure their order is; the others get their reason.
 function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
   const facts = row => row.study.helper.rows[row.index];
-  const found = contest(admitted, criteria, asked.likelihood !== 'any'), tied = tiesOf(admitted, criteria);
+  const found = contest(admitted, criteria, asked.likelihood !== 'any'), tested = testedOf(admitted, criteria);
+  const tied = new Set([...tested].filter(([, standing]) => standing === 'tied').map(([id]) => id));
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
   const chosen = new Set(answers.map(i => admitted[i].id));
-  for (const id of [...tied]) if (!chosen.has(id)) tied.delete(id);
+  for (const id of [...tied]) if (!chosen.has(id)) { tied.delete(id); tested.delete(id); }
   admitted.forEach((row, i) => { if (!chosen.has(row.id)) reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, admitted[found.beatenBy[i]], criteria, asked), needed: null}); });
   answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || found.front[b] - found.front[a] || a - b);
   const errorKnown = row => criteria.every(([, key]) => facts(row).values[key].length > 1 || facts(row).errors[key] !== undefined);
   const alone = admitted.length === 1;
-  const why = (row, top) => (alone ? 'the only one' : top >= LIKELY && !errorKnown(row) ? `the best number in ${words}, whose error is not known` : top >= LIKELY && row.finished === 1 ? `one seed, which has no rank in ${words}` : top >= SURE && !(tied.size > 1 && tied.has(row.id)) ? `best in ${words}` : (tied.size > 1 && tied.has(row.id)) || top >= LIKELY ? `not told apart from the best in ${words}` : `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`);
+  const why = (row, top) => {
+    const standing = tested.get(row.id);
+    if (alone) return 'the only one';
+    if (top >= LIKELY && !errorKnown(row)) return `the best number in ${words}, whose error is not known`;
+    if (top >= LIKELY && row.finished === 1) return `one seed, which has no rank in ${words}`;
+    if (standing === 'tied' && tied.size > 1) return `not told apart from the best in ${words}`;
+    if (top >= SURE) return `best in ${words}`;
+    if (standing === 'tied') return `the best of the tested in ${words}`;
+    if (top < LIKELY) return `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`;
+    const but = standing === 'unclear' ? 'so uncertain that the tests cannot tell it from the best, nor from worse ones' : standing === 'worse' ? 'although the tests tell it from the best' :
+      tested.size ? `not tested (another configuration of ${row.model} is)` : 'not tested';
+    return `possibly the best in ${words}, ${but}`;
+  };
   const column = criteria.length === 1 ? columnOf(rows[0].study, criteria[0][2].name) : null;  // whose letters a card repeats
   const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: column ? cellOf(column, admitted[i]).letters : '', lettered: Boolean(column && column.letters.some(Boolean)), errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
     tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
-  return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size)};
+  return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size, cards.filter(card => tested.size && card.ranked && !tested.has(card.row.id)).map(card => card.row.name))};
 }
 
-function certaintyText(cards, tied) {
+function certaintyText(cards, tied, untested) {
   if (!cards.length) return 'No measured configuration fulfils the constraints.';
   const unknown = cards.filter(card => !card.errorKnown).map(card => card.row.name);
   if (unknown.length) return `Not at all: ${unknown.join(', ')} ${unknown.length === 1 ? 'has' : 'have'} one seed and no known error, so that the order may be chance.`;
@@ -240,7 +254,7 @@ function certaintyText(cards, tied) {
   const shares = ranked.filter(card => card.onTop >= LIKELY).map(card => `${card.row.name} ${share(card.onTop)}`).join(', ');
   const seeds = [...new Set(ranked.map(card => card.row.finished))].sort((a, b) => a - b);
   const n = `n = ${seeds[0]}${seeds.length > 1 ? ` to ${seeds.at(-1)} seeds` : ' seeds'}`;
-  return (shares ? `Best in draws of the means over seeds (t): ${shares}; ${n}.` : `Ranked with ${n}.`) + (tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : '') + (single ? ` One training seed, so no rank: ${single}.` : '');
+  return (shares ? `Best in draws of the means over seeds (t): ${shares}; ${n}.` : `Ranked with ${n}.`) + (tied > 1 ? ` The tests cannot tell the first ${tied} apart.` : '') + (untested.length ? ` Not tested, since another configuration of the model is: ${untested.join(', ')}.` : '') + (single ? ` One training seed, so no rank: ${single}.` : '');
 }
 
 function relaxations(rows, reasons, answers, asked, main, meanLoss, apart) {
