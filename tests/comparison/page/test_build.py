@@ -16,7 +16,7 @@ from invented import HOSTILE, built, gathered
 
 from zoo.comparison import guards
 from zoo.comparison import page as room
-from zoo.comparison.page import payload, pixels, series
+from zoo.comparison.page import payload, pixels, series, shorten
 from zoo.comparison.page.pixels import BUDGET
 from zoo.comparison.recommend.contest import DRAWS
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY, POSSIBLE, SURE
@@ -177,3 +177,18 @@ def test_points_of_the_plane_are_shown_by_the_hundred(tmp_path):
     points = run.arrays("samples.npz")["real"].astype(float)
     low, high = points.min() - 0.5, points.max() + 0.5
     assert np.allclose(real / 255, (points - low) / (high - low), atol=0.002)
+
+
+def test_numbers_are_written_out_and_no_raw_fraction_is_shown(tmp_path):
+    assert shorten.written("≤ 1.28e+05 ± 2e+03 [3]†") == "≤ 128,000 ± 2,000 [3]†"
+    assert shorten.written("1e+09, 1e-07, e+05") == "1e+09, 1e-07, e+05"
+    told = "median: 2.097939481630467; seconds: 0.00042131245; atol: 1e-05; hash: a1.2345678"
+    assert shorten.legible(told) == "median: 2.098; seconds: 0.0004213; atol: 1e-05; hash: a1.2345678"
+    record = write(tmp_path, "maf", "flow", details={"median": 2.097939481630467})
+    record.sampling.throughput = 128_312.0
+    save(tmp_path, record)
+    data = payload.facts(gathered(tmp_path))
+    assert "median: 2.098" in " ".join(data["strings"])
+    assert "2.0979394" not in " ".join(data["strings"])
+    texts = [text for column in data["studies"][0]["columns"] for text in column["text"]]
+    assert "128,000" in texts

@@ -16,6 +16,7 @@ from fake_records import write
 from invented import HOSTILE, built
 from scipy import stats
 
+from zoo.comparison.page import shorten
 from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
 
@@ -308,6 +309,45 @@ def test_a_change_of_the_data_shows_that_data_alone(tab):
     assert "2 data sets" in tab.evaluate("words('#profile-chart-finding')")[0]
 
 
+def test_the_chance_that_b_is_better_is_the_share_of_pairs_of_seeds(tab):
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=5).round(1).tolist(), (rng.normal(size=4) - 0.5).round(1).tolist()
+    found = tab.evaluate(f"zoo.chanceBetter({a}, {b})")
+    assert found["share"] == pytest.approx(np.mean([(y < x) + 0.5 * (y == x) for x in a for y in b]))
+
+    def resampled() -> float:
+        u, v = rng.choice(a, len(a)), rng.choice(b, len(b))
+        return np.mean([(y < x) + 0.5 * (y == x) for x in u for y in v])
+
+    low, high = np.quantile([resampled() for _ in range(4000)], [0.025, 0.975])
+    assert found["low"] == pytest.approx(low, abs=0.08)
+    assert found["high"] == pytest.approx(high, abs=0.08)
+    assert tab.evaluate("zoo.chanceBetter([2, 3], [0, 1])") == {"share": 1, "low": 1, "high": 1}
+    assert tab.evaluate("zoo.chanceBetter([2], [0, 1])") == {"share": 1, "low": None, "high": None}
+    tab.call("Page.bringToFront")
+    tab.evaluate("document.querySelector('#samples').scrollIntoView()")
+    tab.wait("words('#slider-box p').some(said => said.includes('P(B better)'))")
+
+
+def test_the_time_to_reach_a_threshold_is_told_and_drawn_and_in_the_address(tab):
+    assert tab.evaluate("zoo.reached({x: [1, 2, 3], mean: [3, 2, 1]}, 2)") == 2
+    assert tab.evaluate("zoo.reached({x: [1, 2, 3], mean: [3, 2, 1]}, 0.5)") is None
+    tab.show("curves")
+    tab.evaluate(
+        "(box => { box.value = '2.1'; box.dispatchEvent(new Event('change')); })"
+        "(document.querySelector('#curves-controls input[type=number]'))"
+    )
+    tab.evaluate("zoo.idle()")
+    (said,) = tab.evaluate("words('#curves-chart-finding')")
+    told, _, never = said.partition("The mean is first at most 2.1 after, in updates: ")[2].partition(
+        " Never: "
+    )
+    assert "pixelcnn 400" in told, "1.95 + 2 exp(-n / 150) is at most 2.1 from n = 389"
+    assert never.startswith("iresnet") or "iresnet" in never
+    assert "tt=2.1" in tab.evaluate("location.hash")
+    assert tab.evaluate("document.querySelector('#curves-chart').layout.shapes.map(one => one.y0)") == [2.1]
+
+
 def test_numbers_are_written_as_in_the_tables(tab):
     draw = random.Random(0)
     cases = [(0.0, None), (1234567.0, None), (-17.73, None), (1e-9, None), (math.pi * 1e5, 3e3), (1e8, 1e7)]
@@ -315,7 +355,7 @@ def test_numbers_are_written_as_in_the_tables(tab):
         spread = draw.choice((None, 10 ** draw.uniform(-6, 4)))
         cases.append((draw.choice((-1, 1)) * 10 ** draw.uniform(-8, 8), spread))
     written = tab.evaluate(f"{json.dumps(cases)}.map(([value, spread]) => zoo.number(value, spread))")
-    assert written == [number(value, spread) for value, spread in cases]
+    assert written == [shorten.written(number(value, spread)) for value, spread in cases]
 
 
 def test_tests_and_corrections_are_those_of_the_ledger(tab):

@@ -18,7 +18,7 @@ from zoo.comparison.front import THICKNESS
 from zoo.comparison.guards import sure_floor
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
-from zoo.comparison.page.shorten import Strings, rounded, row_id, study_id
+from zoo.comparison.page.shorten import Strings, legible, rounded, row_id, study_id, written
 from zoo.comparison.recommend.dimension import NEAR
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, number, status
@@ -98,7 +98,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "timed": column.unit in ("s", "1/s"),
         "floor": None if column.floor is None else rounded(column.floor[0]),
         "floor_text": "" if column.floor is None else number(*column.floor),
-        "text": [cell.text for cell in column.cells],
+        "text": [written(cell.text) for cell in column.cells],
         "value": [rounded(cell.value) for cell in column.cells],
         "spread": [rounded(cell.spread) for cell in column.cells],
         "n": [cell.seeds if cell.value is not None else 0 for cell in column.cells],
@@ -107,7 +107,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
         "sure": [int(cell.sure) for cell in column.cells],
-        "why": [strings.place(cell.note) for cell in column.cells],
+        "why": [strings.place(legible(cell.note)) for cell in column.cells],
         "seeds": column.values,
         "captions": sorted({cell.caption for cell in column.cells if cell.caption}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from zoo.comparison.configurations import Group
 from zoo.comparison.studies import Study
@@ -23,6 +24,24 @@ class Strings(list[str]):
             self._places[text] = len(self)
             self.append(text)
         return self._places[text]
+
+
+def written(text: str) -> str:
+    """Return a text whose numbers of up to nine digits are written out, so that a column has one way.
+
+    >>> written("1.28e+05 ± 2e+03"), written("1e+09")
+    ('128,000 ± 2,000', '1e+09')
+    """
+    return re.sub(r"\b\d(?:\.\d+)?e\+0[1-8]\b", lambda found: f"{float(found[0]):,.0f}", text)
+
+
+def legible(text: str) -> str:
+    """Return a text whose long decimal fractions are cut to four digits.
+
+    >>> legible("median: 2.097939481630467; seconds: 0.00042131245; atol: 1e-05; n: 360")
+    'median: 2.098; seconds: 0.0004213; atol: 1e-05; n: 360'
+    """
+    return re.sub(r"(?<![\w.])\d+\.\d{6,}(?![\w.])", lambda found: f"{float(found[0]):.4g}", text)
 
 
 def row_id(group: Group) -> str:

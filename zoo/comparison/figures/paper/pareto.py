@@ -68,9 +68,9 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         axis.axhline(floor, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         axis.annotate(
             "real data",
-            (0.99, floor),
+            (0.01, floor),  # at the left, where the front is high
             xycoords=("axes fraction", "data"),
-            ha="right",
+            ha="left",
             va="bottom",
             color=GREY,
         )

@@ -49,7 +49,7 @@ function claimRow(claim) {
     el('p', {class: 'dim small-text'}, claim.data, ' ', filter),
     claim.parts.map(part => el('div', {class: part.decides ? 'part' : 'part beside'},
       part.effect ? forest(part.effect) : null,
-      el('p', {}, part.sentence, el('span', {class: 'dim'}, ` ${part.decides ? part.verdict : 'beside'}${part.test ? `; ${part.test}` : ''}${part.n ? `; n = ${part.n}` : ''}`)))),
+      el('p', {}, part.sentence, el('span', {class: 'dim'}, ` ${part.decides ? part.verdict : 'does not decide'}${part.test ? `; ${part.test}` : ''}${part.n ? `; n = ${part.n}` : ''}`)))),
     claim.missing.map(missing => el('p', {class: 'dim small-text'}, missing)));
 }
 

@@ -48,8 +48,13 @@ function toggle(label, checked, onchange, attributes = {}) {
 
 const MINUS = '-';
 
-// Return a number as zoo.comparison.tables.cells.number writes it; a test holds the two equal.
-function number(value, spread = null) {
+// Return a text whose numbers of up to nine digits are written out; `written` of zoo/comparison/page/shorten.py is the same.
+const written = words => words.replace(/\b\d(?:\.\d+)?e\+0[1-8]\b/g, found => grouped(Number(found), 0));
+
+// Return a number as zoo.comparison.tables.cells.number writes it, and written out; a test holds the two equal.
+const number = (value, spread = null) => written(brief(value, spread));
+
+function brief(value, spread) {
   if (value === null || !Number.isFinite(value)) return 'not finite';
   if (spread !== null && Number.isFinite(spread) && spread > 0) {
     const digits = Math.max(0, 1 - Math.floor(Math.log10(spread)));

@@ -90,8 +90,24 @@ function withoutLine(rows, curve, axis) {
   return reasons.size ? ` Without a line: ${[...reasons].map(([why, names]) => `${names.slice(0, 8).join(', ')}${names.length > 8 ? ` and ${names.length - 8} more` : ''} (${why})`).join('; ')}.` : '';
 }
 
+// Return the threshold that the reader has given; null without a number.
+const threshold = () => (state.reach.trim() === '' || !Number.isFinite(Number(state.reach)) ? null : Number(state.reach));
+
+// Return where the mean of a band is first at most a limit, at one of its points; null where it never is.
+function reached(one, limit) {
+  const at = one.mean.findIndex(value => value <= limit);
+  return at < 0 ? null : one.x[at];
+}
+
+// Return in words when the mean of each line first reaches the threshold, the fastest first.
+function reachText(drawn, curve, axis, limit) {
+  const name = row => markedName(curveKind(row, curve), row.name), found = drawn.map(([row, one]) => [row, reached(one, limit)]);
+  const told = found.filter(([, x]) => x !== null).sort((a, b) => a[1] - b[1]).map(([row, x]) => `${name(row)} ${number(x)}`), never = found.filter(([, x]) => x === null).map(([row]) => name(row));
+  return ` The mean is first at most ${number(limit)} after, in ${AXIS_WORDS[axis]}: ${told.join(', ') || 'none'}.${never.length ? ` Never: ${never.join(', ')}.` : ''}${curve.endsWith('/loss') ? ' Each model has its own loss, so these do not compare.' : ''}`;
+}
+
 function drawCurves() {
-  const study = current(), curve = chosenCurve(study), axis = state.axis;
+  const study = current(), curve = chosenCurve(study), axis = state.axis, limit = threshold();
   const found = visible().map(row => [row, curve && band(row, curve, axis)]), all = found.filter(([, one]) => one);
   const first = all.filter(([row]) => state.pins.includes(row.id));
   const drawn = [...first, ...all.filter(([row]) => !state.pins.includes(row.id))].slice(0, LINES);
@@ -106,11 +122,12 @@ function drawCurves() {
   const ends = drawn.map(([row, one]) => ({row, kind: curveKind(row, curve), name: markedName(curveKind(row, curve), row.name), x: one.x.at(-1), y: one.mean.at(-1), colour: familyColour(row.family)}));
   const shown = drawn.length ? focusRange(drawn, log) : {range: [0, 1], above: []};
   const finding = drawn.length ? `${curveWords(curve)} against ${AXIS_WORDS[axis]}: mean, and least to largest of the seeds. ${drawn.length < all.length ? `${drawn.length} of ${all.length} configurations drawn, the pinned first; filter or pin others. ` : ''}` +
-    `${endsText(ends, curve)}${missing}` +
+    `${endsText(ends, curve)}${limit === null ? '' : reachText(drawn, curve, axis, limit)}${missing}` +
     (shown.above.length ? ` Above the frame at first: ${shown.above.join(', ')}; “whole” shows all.` : '') : `No visible row has this curve on this axis.${missing}`;
   const height = narrow() ? 360 : 440, margin = {l: 60, r: narrow() ? 16 : roomFor(ends.map(end => end.name)), t: 8, b: 48};
   const x = {log: across, range: drawn.length ? rangeOf(drawn.flatMap(([, one]) => [one.x[0], one.x.at(-1)]).filter(value => !across || value > 0), across, 0.01) : [0, 1]}, y = {log, range: shown.range};
   plot('curves-chart', traces, {height, margin, xaxis: {...axisLook(AXIS_WORDS[axis], across), range: x.range}, yaxis: {...axisLook(escapeLabel(curveWords(curve)), log), range: y.range}, showlegend: narrow() && drawn.length > 0,
+    shapes: limit === null || (log && limit <= 0) ? [] : [{type: 'line', xref: 'paper', x0: 0, x1: 1, y0: limit, y1: limit, line: {color: colour('dim'), dash: 'dot', width: 1}}],
     annotations: narrow() ? [] : endLabels(ends, frameOf('curves-chart', x, y, margin, height), x, y)}, finding);
 }
 
@@ -124,13 +141,14 @@ function focusRange(drawn, log) {
 }
 
 function startCurves() {
-  addView([...FILTERS, 'curve', 'axis', 'bandsLog'], byId('curves'), drawCurves, true);
+  addView([...FILTERS, 'curve', 'axis', 'bandsLog', 'reach'], byId('curves'), drawCurves, true);
   const controls = byId('curves-controls');
-  addView(['study', 'curve', 'axis', 'bandsLog'], byId('curves'), () => {
+  addView(['study', 'curve', 'axis', 'bandsLog', 'reach'], byId('curves'), () => {
     if (controls.contains(document.activeElement)) return;
     const study = current();
     fill(controls, select('curve', curveNames(study).map(name => [name, curveWords(name)]), chosenCurve(study), curve => set({curve})),
       select('against', Object.entries(AXIS_WORDS), state.axis, axis => set({axis})),
-      toggle('log', state.bandsLog, bandsLog => set({bandsLog})), chartButtons('curves-chart', 'curves'));
+      toggle('log', state.bandsLog, bandsLog => set({bandsLog})),
+      el('label', {class: 'field'}, el('span', {}, 'time to reach τ ='), el('input', {type: 'number', step: 'any', value: state.reach, placeholder: 'value', onchange: event => set({reach: event.target.value})})), chartButtons('curves-chart', 'curves'));
   });
 }

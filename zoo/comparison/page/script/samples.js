@@ -153,7 +153,21 @@ function drawSlider() {
     el('div', {class: 'sides'}, el('div', {class: 'side'}, side(a)), top), handle, el('p', {class: 'dim'}, duel(study, a, b)));
 }
 
-// Return how two rows compare in the main numbers: the probability that A's mean is better, by draws of t.
+const RESAMPLES = 1000;
+
+// Return the share of pairs of seeds in which the second of two samples of losses is better, a tie counting half, with its
+// 95 % interval over resamples of the seeds (the same each time); without one for a single seed.
+function chanceBetter(u, v) {
+  const share = (p, q) => mean(p.flatMap(a => q.map(b => (b < a ? 1 : b === a ? 0.5 : 0))));
+  if (u.length < 2 || v.length < 2) return {share: share(u, v), low: null, high: null};
+  let last = 1;
+  const draw = values => values.map(() => { last = (last * 48271) % 2147483647; return values[last % values.length]; });
+  const found = Array.from({length: RESAMPLES}, () => share(draw(u), draw(v))).sort((a, b) => a - b);
+  return {share: share(u, v), low: found[Math.floor(0.025 * RESAMPLES)], high: found[Math.ceil(0.975 * RESAMPLES) - 1]};
+}
+
+// Return how two rows compare in the main numbers: which mean is better and by how much, the p of Welch's test, and in which
+// share of the pairs of seeds B is better.
 function duel(study, a, b) {
   const told = [];
   for (const column of shownColumns(study).filter(one => one.ranked && one.seeds)) {
@@ -163,9 +177,10 @@ function duel(study, a, b) {
     const better = loss(mean(p), column.direction) < loss(mean(q), column.direction) ? a : b;
     const [u, v] = [p, q].map(values => values.map(value => loss(value, column.direction)));
     const sure = p.length > 1 && q.length > 1 ? `, p ${welch(u, v) < 0.001 ? '< 0.001' : general(welch(u, v), 2)}` : ', n = 1';
-    told.push(`${column.heading}: ${better.name} by ${number(Math.abs(mean(p) - mean(q)))}${sure}`);
+    const {share, low, high} = chanceBetter(u, v);
+    told.push(`${column.heading}: ${better.name} by ${number(Math.abs(mean(p) - mean(q)))}${sure}${low === null ? '' : `, P(B better) ${share.toFixed(2)} [${low.toFixed(2)}, ${high.toFixed(2)}]`}`);
   }
-  return told.slice(0, 5).join(' · ');
+  return told.length ? `${told.slice(0, 5).join(' · ')}. P: the share of pairs of seeds in which B is better, with the 95 % interval of resampled seeds.` : '';
 }
 
 function startSamples() {

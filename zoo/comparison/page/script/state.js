@@ -22,6 +22,7 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   curve: ['cv', ''],
   axis: ['ax', 'updates'],
   bandsLog: ['cl', false],
+  reach: ['tt', ''],
   scale: ['sc', 'batch'],
   strip: ['sp', ''],
   budget: ['k', 1],
