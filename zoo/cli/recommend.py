@@ -125,6 +125,8 @@ class _Report:
             3, "dim",
         )  # fmt: skip
         self.line(card.lost.text + (f"; weights in {card.checkpoint}" if card.checkpoint else ""), 3, "dim")
+        if card.beside_table:
+            self.line(card.beside_table, 3, "yellow")
         command = card.command or "its record has no command; make the run again to get one"
         self.command(command, 3)
 

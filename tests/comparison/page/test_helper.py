@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_records import write
+from fake_records import save, write
 from invented import built, gathered
 
 from zoo.comparison.guards import recall_of
@@ -53,7 +53,7 @@ ASK = """(asked => {
     cards: answer.cards.map(c => [c.row.name, rounded(c.onTop), rounded(c.onFront), c.letters, c.why, c.tried,
       facts(c).lost.text, c.errorKnown]),
     numbers: answer.cards.map(c => facts(c).numbers),
-    errors: answer.cards.map(c => facts(c).error),
+    errors: answer.cards.map(c => [facts(c).error, facts(c).beside_table]),
     excluded: answer.excluded.map(one => [one.row.name, one.reasons.map(r => [r.constraint, r.text])]),
     criteria: answer.criteria,
     relaxations: answer.relaxations.map(one => [one.constraint, one.value, one.text]),
@@ -105,7 +105,7 @@ def test_the_page_and_the_terminal_answer_alike(asked, constraints):
             for c in answer.cards
         ],
         "numbers": [[list(one) for one in number_texts(c.numbers).items()] for c in answer.cards],
-        "errors": [error_text(card.seeds) for card in answer.cards],
+        "errors": [[error_text(card.seeds), card.beside_table] for card in answer.cards],
         "excluded": [[one.name, [[r.constraint, r.text] for r in one.reasons]] for one in answer.excluded],
         "criteria": answer.criteria,
         "relaxations": [[one.constraint, one.value, one.text] for one in answer.relaxations],
@@ -144,6 +144,33 @@ def test_the_page_rewards_no_variance_and_hides_no_collapsed_seed_in_a_mean(brow
         "1 of 3 runs collapsed: samples more than 12 times"
     )
     assert tab.evaluate(f"zoo.collapsed({row}, 1000)") == ""
+    tab.close()
+
+
+def test_an_answer_that_does_not_stand_for_its_model_is_in_the_table_and_its_card_says_why(browser, tmp_path):
+    for key, updates, fd in (("", 300, 6.0), ("-long", 1000, 2.0)):
+        for seed in range(3):
+            record = write(tmp_path / "runs", "maf", "flow", fd=fd + 0.1 * seed, seed=seed, key=key)
+            record.provenance.config = {"seed": seed, "training": {"updates": updates}}
+            save(tmp_path / "runs", record)
+            write(tmp_path / "runs", "glow", "flow", fd=9.0 + 0.1 * seed, seed=seed)
+    for seed in range(3):
+        record = write(tmp_path / "runs", "nsf", "flow", fd=8.0 + 0.1 * seed, seed=seed)
+        record.provenance.config = {"seed": seed, "training": {"updates": 300}}
+        save(tmp_path / "runs", record)
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path / "runs"), encoding="utf-8")
+    tab = browser.open(file)
+    names = "zoo.visible().map(row => row.name)"
+    assert set(tab.evaluate(names)) == {"glow", "maf", "maf (updates 1000)", "nsf"}
+    card = tab.evaluate("document.querySelector('#helper-box .card .warnbox').textContent")
+    assert card == (
+        "In the table maf stands for maf: the settings that its other rows vary, at 300 updates as most "
+        "models; this one has 1000. This row is chosen from 2 by the test data that judge it, which "
+        "flatters it."
+    )
+    tab.evaluate("zoo.set({latency: '1 us'})")
+    assert "maf (updates 1000)" in tab.evaluate(names), "a constraint hides no row"
     tab.close()
 
 

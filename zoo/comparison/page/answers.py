@@ -22,6 +22,7 @@ from zoo.comparison.recommend.numbers import (
     MEMORY,
     SIZE,
     TRAINING,
+    beside_table,
     error_text,
     measured_numbers,
     number_texts,
@@ -136,6 +137,7 @@ def _candidate(group: Group, question: Question, quantities: Mapping[str, Quanti
         "invertible": is_invertible(group),
         "conditional": is_conditional(group),
         "checkpoint": checkpoint_of(group),
+        "beside_table": beside_table(question.study, group),
         "error": error_text(len(group.finished)),
         "images": sum(images) / len(images) if images else None,
     }

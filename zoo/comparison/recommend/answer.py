@@ -101,6 +101,8 @@ class Card:
         lost: the runs that diverged, failed or collapsed, with the interval of their share.
         checkpoint: where trained weights lie, below the directory of their run; empty if there are none.
         tried: number of configurations of its model, and of its family, among the records.
+        beside_table: which row stands for the model in the table, and that this one was chosen among several
+            by the data that judge it; empty if it is that row.
         images_seen: by training; None if unknown.
     """
 
@@ -121,6 +123,7 @@ class Card:
     lost: Lost
     checkpoint: str
     tried: tuple[int, int]
+    beside_table: str
     images_seen: float | None
 
 

@@ -12,6 +12,7 @@ from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
 from zoo.comparison.statistics import NORMAL_QUANTILE
+from zoo.comparison.studies import UPDATES, Study
 from zoo.comparison.tables.cells import KIND_MARKS, heading, number
 from zoo.record import Record
 
@@ -136,6 +137,20 @@ def _metric_text(measured: Number) -> str:
     error = None if measured.low is None or measured.high is None else (measured.high - measured.low) / 2
     mark = KIND_MARKS.get(measured.kind, "")
     return f"{mark}{number(measured.mean, error)}{'†' if measured.kind == 'exact†' else ''}"
+
+
+def beside_table(study: Study, group: Group) -> str:
+    """Return which row stands for the model in the table, if it is not this one, and how this was chosen."""
+    stands = study.baseline(group.model)
+    if stands is None or stands is group:
+        return ""
+    here, there = (one.settings.get(UPDATES) for one in (group, stands))
+    budget = "" if here == there else f", at {there} updates as most models; this one has {here}"
+    tried = sum(other.model == group.model for other in study.groups)
+    return (
+        f"In the table {study.name(stands)} stands for {group.model}: the settings that its other rows "
+        f"vary{budget}. This row is chosen from {tried} by the test data that judge it, which flatters it."
+    )
 
 
 def error_text(seeds: int) -> str:

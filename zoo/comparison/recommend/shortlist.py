@@ -14,6 +14,7 @@ from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reaso
 from zoo.comparison.recommend.contest import Contest, contest
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import (
+    beside_table,
     measured_numbers,
     share,
     spoken,
@@ -187,6 +188,7 @@ def _card(
             sum(other.model == group.model for other in question.study.groups),
             sum(other.family == group.family for other in question.study.groups),
         ),
+        beside_table=beside_table(question.study, group),
         images_seen=statistics.fmean(seen) if seen else None,
     )
 

@@ -2,6 +2,8 @@
 // sure that is, and what would change it. A test asks both the same questions.
 
 const DRAWS = 2000, LIKELY = 0.05, POSSIBLE = 0.01, FRONT_SHARE = 0.25, SURE = 0.95, ENOUGH_SEEDS = 3;
+const NOTHING_ASKED = {likelihood: 'any', latency: null, throughput: null, training: null, memory: null, parameters: null, invertible: false, conditional: false,
+  checkpoint: false, dimension: null, lost: null, fidelity: null, coverage: 0, density: null};
 const LEVELS = ['any', 'estimate', 'bound', 'exact'];
 const KIND_LEVELS = {'estimate': 1, 'lower bound': 2, 'exact†': 3, 'exact': 3};
 const LIMITS = {  // upper limit or not, and how a sentence begins
@@ -196,6 +198,9 @@ function byKind(rows, apart) {
   const kinds = apart ? KINDS.filter(one => rows.some(row => kind(row) === one)) : [''];
   return kinds.map(one => [one, apart ? rows.filter(row => kind(row) === one) : rows]);
 }
+
+// Return the answer to constraints, which is computed once.
+const decided = (study, asked) => once(study, `decided ${JSON.stringify(asked)}`, () => decide(study, asked));
 
 // Return the answer to constraints: blocks of cards with how sure their order is, who is out and why, what to relax, and
 // what was not measured.

@@ -89,6 +89,7 @@ function cardNode(card, study) {
   el('dl', {class: 'facts'}, facts.numbers.flatMap(([name, words]) => [el('dt', {}, name), el('dd', {}, words)])),
   el('p', {class: 'dim small-text'}, `${facts.error}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`,
     card.lettered && !card.letters ? `; no letter, since the table ranks one configuration a model${standing(study, row.model) === row ? ' with two or more seeds' : ` (${standing(study, row.model).name})`}` : null),
+  facts.beside_table ? el('p', {class: 'warnbox small-text'}, facts.beside_table) : null,
   el('p', {class: 'dim small-text'}, `${facts.lost.text}${facts.checkpoint ? `; its weights lay beside the record when this page was made (${facts.checkpoint})` : ''}`),
   DATA.runs.command[run] ? (narrow() ? el('details', {}, el('summary', {class: 'small-text'}, 'command'), copyable(DATA.runs.command[run])) : copyable(DATA.runs.command[run])) : null,
   text(DATA.runs.departs[run]) ? el('p', {class: 'warnbox small-text'}, `${text(DATA.runs.departs[run]).replace(/\.$/, '').split('; ')[0]}.`) : null);
@@ -101,7 +102,7 @@ function drawHelper() {
     fill(byId('helper-box'), el('p', {class: 'warnbox', role: 'alert'}, wrong.map(name => `“${state[name]}” is not a limit of ${name}; write for example ${READ[name][1]}. `)));
     return;
   }
-  const asked = constraints(), study = answering(asked), answer = decide(study, asked);
+  const asked = constraints(), study = answering(asked), answer = decided(study, asked);
   const out = new Map();
   for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rowsOf(study).filter(one => one.model === row.model).length) {
     if (row.stands) out.set(row.id, [row.name, reasons]);

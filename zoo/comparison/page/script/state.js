@@ -149,12 +149,16 @@ function searched(row) {
     ...row.study.settings[row.index].map(([name, value]) => `${text(name)}=${text(value)}`)].join(' ').toLowerCase());
 }
 
-// Return the rows of a study that the filters leave. Pinned rows stay in sight of every choice but the search.
+// Return the ids of the answers of the decision helper to the question without constraints.
+const usualAnswers = study => once(study, 'usual answers', () => new Set(decided(study, NOTHING_ASKED).cards.map(card => card.row.id)));
+
+// Return the rows of a study that the filters leave. Beside the row that stands for each model are the helper's usual
+// answers, so that it names none that is out of sight. Pinned rows stay in sight of every choice but the search.
 function visible(study = current(), scope = state.rows) {
   const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
   return rowsOf(study).filter(row => {
     const pinned = state.pins.includes(row.id);
-    if (scope === 'models' && !row.stands && !pinned && !words.length) return false;
+    if (scope === 'models' && !row.stands && !pinned && !words.length && !usualAnswers(study).has(row.id)) return false;
     if (scope === 'pinned' && !pinned) return false;
     if (state.hidden.includes(row.family)) return false;
     if (state.status === 'finished' && row.finished < row.runs.length) return false;
