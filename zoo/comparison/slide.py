@@ -33,7 +33,7 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import DEPTH
 from zoo.comparison.claims.scaling import FLAT, LEAST_SIZES, Scaling, scalings
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import Group
+from zoo.comparison.configurations import Group, is_number
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.groups import interval, sharpness_error
 from zoo.comparison.guards import UNLEARNED, broken, key_of, relative_distance, share_text
@@ -59,6 +59,11 @@ EVIDENCE: dict[Question, dict[str, str]] = {  # the claim of the ledger about a 
     "stable": dict.fromkeys(("gan", "coupling flow", "autoregressive flow"), "gan-unstable"),
     "density": {row: "likelihood-quality" for row in ROWS if row != "gan"},
 }
+OTHER_QUESTION: dict[Question, str] = {  # in what the claim of a cell asks something else
+    "stable": "It asks something else: of the GAN without its tricks (momentum, no averaged weights, no R1), "
+    "over several learning rates, against each flow. This cell counts the rows that stand for the models, "
+    "at their own settings, so that the two verdicts may differ."
+}
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,8 @@ class Cell:
         claim: key of the claim of the ledger that asks the same of this family; empty: there is none.
         runs: ids of the runs.
         others: verdict of each other model of the row, by name.
+        counted: the models, updates and learning rates that a cell of several models counts; empty for one.
+        apart: in what the claim asks something else, as sentences; empty if it asks the same.
     """
 
     question: Question
@@ -91,6 +98,8 @@ class Cell:
     claim: str
     runs: tuple[str, ...]
     others: dict[str, Verdict]
+    counted: str = ""
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,13 +219,28 @@ def _row(study: Study, family: str, groups: list[Group], laws: Mapping[str, Scal
     for question in QUESTIONS:
         claim = EVIDENCE[question].get(family, "")
         if question == "stable":
-            cells[question] = dataclasses.replace(_stable(study, groups), claim=claim)
+            counted = _counted(groups)
+            apart = OTHER_QUESTION[question] if claim else ""
+            stable = _stable(study, groups)
+            cells[question] = dataclasses.replace(stable, claim=claim, counted=counted, apart=apart)
             continue
         answer = answers[question]
         others = {group.model: answer(group).verdict for group in groups[1:]}
         cells[question] = dataclasses.replace(answer(first), others=others, claim=claim)
     seeds = len({run.record.seed for run in first.finished})
     return Row(family, first.model, key_of(first), seeds, cells)
+
+
+def _counted(groups: Sequence[Group]) -> str:
+    """Return the models of a row with what they have in common: ``gan, wgan: 300 updates, lr 0.001``."""
+    spans = []
+    for setting, words in (("training.updates", "{} updates"), ("training.lr", "lr {}")):
+        values = sorted({v for group in groups if is_number(v := group.settings.get(setting))})
+        if values:
+            ends = f"{values[0]:g}" + (f" to {values[-1]:g}" if len(values) > 1 else "")
+            spans.append(words.format(ends))
+    models = ", ".join(group.model for group in groups)
+    return f"{models}: {', '.join(spans)}" if spans else models
 
 
 def _cell(

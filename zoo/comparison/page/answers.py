@@ -75,6 +75,8 @@ def _slide(one: Any, study: Study) -> Json:
                     "claim": cell.claim,
                     "rows": list(dict.fromkeys(places[run] for run in cell.runs if run in places)),
                     "others": cell.others,
+                    "counted": cell.counted,
+                    "apart": cell.apart,
                 }
             )
         rows.append({"family": row.family, "model": row.model, "cells": cells})

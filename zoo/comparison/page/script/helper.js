@@ -14,6 +14,7 @@ function drawSlide() {
     const others = Object.entries(cell.others).filter(([, verdict]) => verdict !== cell.verdict && verdict !== 'not measured');
     return el('td', {'data-label': `${question}?`}, el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', onclick: () => openEvidence(id, row, cell)},
       el('span', {class: `chip ${VERDICT_CHIPS[cell.verdict]}`}, cell.verdict), ' ', cell.text),
+      cell.counted ? el('span', {class: 'delta'}, `of ${cell.counted}`) : null,
       others.length ? el('span', {class: 'delta'}, others.map(([model, verdict]) => `${model}: ${verdict}`).join(', ')) : null);
   };
   fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
@@ -25,9 +26,9 @@ function drawSlide() {
 
 function openEvidence(id, row, cell) {
   const claim = claimOf(cell.claim, id);
-  openSheet(`${row.family}: ${cell.question}?`, el('p', {class: 'big'}, `${cell.verdict} · ${cell.text}`), el('p', {}, `The rule: ${cell.test}.`), el('p', {}, `${count(cell.n, 'run')} of ${row.model}.`),
+  openSheet(`${row.family}: ${cell.question}?`, el('p', {class: 'big'}, `${cell.verdict} · ${cell.text}`), el('p', {}, `The rule: ${cell.test}.`), el('p', {}, `${count(cell.n, 'run')} of ${cell.counted || row.model}.`),
     Object.keys(cell.others).length ? el('p', {}, `Other models of the family: ${Object.entries(cell.others).map(([model, verdict]) => `${model} ${verdict}`).join(', ')}.`) : null,
-    el('p', {}, 'In the ledger: ', claim ? claimLink(claim) : cell.claim ? 'nothing of this was measured on these data.' : 'no claim asks this of the family.'),
+    el('p', {}, 'In the ledger: ', claim ? claimLink(claim) : cell.claim ? 'nothing of this was measured on these data.' : 'no claim asks this of the family.', claim && cell.apart ? ` ${cell.apart}` : null),
     el('p', {}, el('button', {type: 'button', onclick: () => { byId('sheet').close(); set({study: id, pins: cell.rows, rows: 'pinned', query: '', hidden: []}); jump('table'); }}, 'see its rows in the table')));
 }
 
