@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import datetime
 import functools
@@ -15,6 +16,7 @@ import signal
 import socket
 import time
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,7 @@ from zoo.evaluation.likelihood import log_probs
 from zoo.evaluation.protocol import generate
 from zoo.models.core.distributed import all_reduce_sum
 from zoo.models.core.nfe import count_nfe
+from zoo.models.networks.batch_norm import BatchNorm1d, BatchNorm2d
 from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
@@ -56,6 +59,8 @@ CASES = {
     "batch statistics": ["model=vae", "data=digits", "evaluation.likelihood_examples=8",
                          "evaluation.pairwise_examples=50", "evaluation.training_examples=100",
                          "model.norm=batch", "model.width=4", *PLAIN],
+    "batch statistics of vectors": ["model=pacgan", *MOONS, "model.hidden=[8]", "model.critic_hidden=[8]",
+                                    *PLAIN],
     "two optimisers, averaged weights": ["model=gan", *MOONS, "model.hidden=8", "training.ema=0.9"],
     "critic steps": ["model=gan", *MOONS, "model.hidden=8", "training.critic_steps=2"],
     "clipped weights": ["model=wgan", *MOONS, "model.hidden=8"],
@@ -557,6 +562,81 @@ def test_gradients_are_averaged_once_an_update_and_none_may_be_missing(tmp_path)
     assert all("a gradient of every weight, and idle has none" in error for error in idle)
     assert looked_for == [None, None]
     assert counted == [None, None]
+
+
+class OfAnotherLibrary(pl.LightningModule):
+    def __init__(self, norm):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(3, 3), norm)
+
+
+def wrapped(norm):
+    """Return what each of two processes answers to a model with a layer of normalisation."""
+
+    def configure(rank):
+        strategy = Averaging(parallel_devices=[torch.device("cpu")] * 2)
+        strategy.model = OfAnotherLibrary(norm)
+        strategy.configure_ddp()
+        return "accepted"
+
+    return configure
+
+
+def test_layers_that_normalise_the_examples_of_one_process_are_refused():
+    one, two, three, frozen, ours = in_group(
+        [
+            wrapped(torch.nn.BatchNorm1d(3)),
+            wrapped(torch.nn.BatchNorm2d(3)),
+            wrapped(torch.nn.BatchNorm3d(3)),
+            wrapped(torch.nn.BatchNorm1d(3).eval()),
+            wrapped(BatchNorm1d(3)),
+        ],
+        2,
+    )
+    for dim, answers in enumerate((one, two, three), 1):
+        for kind, message, _ in answers:
+            assert kind is ZooError
+            assert message.startswith(
+                f"torch's BatchNorm{dim}d (layers.1) would normalise each process's examples"
+            )
+    assert "use zoo.models.networks.batch_norm.BatchNorm2d, or train by one process" in two[0][1]
+    assert "SyncBatchNorm" in three[0][1]
+    assert frozen == ours == ["accepted"] * 2
+
+
+def normalised(layer):
+    """Return output, gradient and state of a layer on a batch, of which each process has a part."""
+
+    def results(rank, world=2):
+        torch.manual_seed(0)
+        x = 3 + 2 * torch.randn(12, 3, *(5,) * (2 * isinstance(layer, torch.nn.BatchNorm2d)))
+        weights, part = torch.randn_like(x), slice(rank * 12 // world, (rank + 1) * 12 // world)
+        mine = x[part].requires_grad_()
+        module = copy.deepcopy(layer)
+        output = module(mine)
+        (output * weights[part]).sum().backward()
+        state = {key: value.numpy() for key, value in module.state_dict().items()}
+        return output.detach().numpy(), mine.grad.numpy(), state
+
+    return results
+
+
+def test_batch_normalisation_of_two_processes_is_that_of_torch_in_one():
+    kinds = {BatchNorm1d: torch.nn.BatchNorm1d, BatchNorm2d: torch.nn.BatchNorm2d}
+    settings = [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}]
+    cases = [(ours(3, **s), torchs(3, **s)) for ours, torchs in kinds.items() for s in settings]
+    together = in_group([normalised(ours) for ours, _ in cases], 2)
+    for (ours, torchs), parts in zip(cases, together, strict=True):
+        whole, gradient, state = normalised(torchs)(0, 1)
+        same = normalised(ours)(0, 1)
+        assert np.array_equal(same[0], whole), "one process gives what torch's layer gives, bit for bit"
+        assert np.array_equal(same[1], gradient)
+        np.testing.assert_allclose(np.concatenate([p[0] for p in parts]), whole, atol=1e-5)
+        np.testing.assert_allclose(np.concatenate([p[1] for p in parts]), gradient, atol=1e-5)
+        assert parts[0][2].keys() == same[2].keys() == state.keys()
+        for key, value in state.items():
+            assert np.array_equal(same[2][key], value)
+            np.testing.assert_allclose(parts[0][2][key], value, atol=1e-6, rtol=1e-6)
 
 
 def test_other_strategies_are_refused():

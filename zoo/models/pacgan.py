@@ -12,6 +12,7 @@ from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.models.core.nfe import add_nfe
 from zoo.models.families.adversarial import AdversarialModel, Truncation
+from zoo.models.networks.batch_norm import BatchNorm1d
 from zoo.models.networks.critic import Critic
 
 
@@ -88,7 +89,7 @@ class DenseGenerator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for units in hidden:
-            layers += [nn.Linear(inputs, units, bias=False), nn.BatchNorm1d(units, momentum=0.05), nn.ReLU()]
+            layers += [nn.Linear(inputs, units, bias=False), BatchNorm1d(units, momentum=0.05), nn.ReLU()]
             inputs = units
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, int(torch.Size(shape).numel())))
         self.shape = shape

@@ -24,6 +24,7 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 
 from zoo.errors import CUT_OFF, LOST, ZooError, tell
 from zoo.models.core.distributed import wait_at_most
+from zoo.models.networks import batch_norm
 from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
 
@@ -32,6 +33,12 @@ Compression = Literal["none", "fp16", "bf16"]
 HOOKS = {  # torch's, by the format in which processes exchange gradients
     "fp16": default_hooks.fp16_compress_hook,
     "bf16": default_hooks.bf16_compress_hook,
+}
+# torch's layers whose statistics are those of one process, and what to use instead.
+LOCAL: dict[type[nn.Module], str] = {
+    nn.BatchNorm1d: f"{batch_norm.__name__}.BatchNorm1d",
+    nn.BatchNorm2d: f"{batch_norm.__name__}.BatchNorm2d",
+    nn.BatchNorm3d: "torch.nn.SyncBatchNorm on GPUs",
 }
 GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
 WRITING = threading.Lock()  # held while a checkpoint is written
@@ -61,6 +68,8 @@ class Averaging(DDPStrategy):
 
     def configure_ddp(self) -> None:
         assert self.model is not None
+        if world_size() > 1:
+            check_normalisation(self.model)
         if any(p.requires_grad for p in self.model.parameters()):
             super().configure_ddp()
             self.compress_gradients()
@@ -87,6 +96,25 @@ class Averaging(DDPStrategy):
                 f"trainer.gradient_compression={self.compression} does not work here "
                 f"({' '.join(str(error).split()).rstrip('.')}); set it to none."
             ) from error
+
+
+def check_normalisation(model: nn.Module) -> None:
+    """Check that no layer would normalise this process's examples alone.
+
+    Layers in evaluation mode, such as those of a frozen network, use their running statistics and pass.
+
+    Args:
+        model: the model, or the training module around it, as it is before the first update.
+
+    Raises:
+        ZooError: a layer is one of torch's own for batch normalisation.
+    """
+    for name, layer in model.named_modules():
+        if layer.training and type(layer) in LOCAL:
+            raise ZooError(
+                f"torch's {type(layer).__name__} ({name}) would normalise each process's examples alone; "
+                f"use {LOCAL[type(layer)]}, or train by one process (trainer.devices=1)."
+            )
 
 
 def nothing_to_compress(compression: str) -> ZooError:
