@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 
 import pytest
+import torch
 from torch import AcceleratorError
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
@@ -32,6 +34,19 @@ LOST_RANKS = [
     RuntimeError("[gloo/transport/tcp/pair.cc:534] Read error [10.0.0.1]:4711: Connection timed out"),
     RuntimeError("[gloo/transport/tcp/pair.cc:525] Connection closed by peer [10.0.0.1]:4711"),
 ]
+
+
+def killed_worker(name):
+    return RuntimeError(f"DataLoader worker (pid 4711) is killed by signal: {name}. ")
+
+
+def left_unexpectedly(cause):
+    """Return torch's error for a worker that has gone, which only its cause explains."""
+    error = RuntimeError("DataLoader worker (pid(s) 4711) exited unexpectedly")
+    error.__cause__ = cause
+    return error
+
+
 OTHER_CAUSES = {
     "port": [DistNetworkError(PORT), OSError(errno.EADDRINUSE, "Address already in use")],
     "device": [
@@ -43,6 +58,9 @@ OTHER_CAUSES = {
         OSError(number, os.strerror(number))
         for number in (errno.ESTALE, errno.ETIMEDOUT, errno.EROFS, errno.ENOTCONN)
     ],
+    "in time": [TimeoutError("timed out"), TimeoutError()],  # Python's own, without a number
+    "worker": [killed_worker(name) for name in ("Bus error", "Killed", "Terminated")]
+    + [left_unexpectedly(killed_worker("Killed"))],
     "connection": [OSError(n, os.strerror(n)) for n in (errno.ECONNRESET, errno.ECONNREFUSED, errno.EPIPE)],
     "disk": [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.EIO, "Input/output error")],
     "memory": [MemoryError(), RuntimeError("CUDA out of memory."), OSError(errno.ENOMEM, "no memory")],
@@ -60,7 +78,27 @@ OF_THE_RUN = [
     FileNotFoundError(errno.ENOENT, "No such file or directory"),
     PermissionError(errno.EACCES, "Permission denied"),
     KeyError("x"),
+    killed_worker("Segmentation fault"),
+    killed_worker("Aborted"),
+    left_unexpectedly(None),
 ]
+
+
+class SelfKilled(torch.utils.data.Dataset):
+    """Data whose worker is killed while it loads, as by the kernel's out-of-memory killer."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_of_torch_that_the_kernel_kills_cuts_a_run_off():
+    loader = torch.utils.data.DataLoader(SelfKilled(), num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(RuntimeError) as caught:
+        list(loader)
+    assert cut_off(caught.value).startswith("A worker that loads data was killed (Killed)")
 
 
 @pytest.mark.parametrize("error", LOST_RANKS, ids=str)

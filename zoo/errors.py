@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterable
 
@@ -71,6 +72,10 @@ _LOST = (
 # Mistakes in how the processes are started, which NCCL reports at every attempt.
 _MISUSE = ("duplicate gpu detected", "ncclinvalidusage", "invalid usage")
 _PORT = ("EADDRINUSE", "Address already in use")
+# What torch says of a worker that loads data and was ended from outside: by the kernel's out-of-memory killer
+# ("Killed"), by a shared memory that is full ("Bus error"), by a signal to the whole job ("Terminated"). A
+# crash ("Segmentation fault", "Aborted") is a fault of the code that loads.
+_WORKER = re.compile(r"DataLoader worker \(pid \d+\) is killed by signal: (Killed|Bus error|Terminated)")
 # Faults of a device, most of which the driver logs as an "Xid". A mistake in a CUDA kernel may look the same;
 # a run that ends with it at every attempt counts as failed (see zoo.record.attempts).
 _NO_DEVICE = (
@@ -104,10 +109,14 @@ def cut_off(error: BaseException) -> str | None:
         return "The memory ran out; give it more, or lower training.batch_size."
     if is_runtime and is_shared_fault(message):
         return f"{SHARED_FAULT}: {message.splitlines()[0]}"
+    if is_runtime and (worker := _signal_of_worker(error)):
+        return f"A worker that loads data was killed ({worker}); give it more memory, or use fewer workers."
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         return f"The disk is full or broken ({error.strerror}); make room."
     if is_runtime and "PytorchStreamWriter failed writing" in message:
         return "The disk is full or broken (a checkpoint could not be written); make room."
+    if isinstance(error, TimeoutError) and error.errno is None:  # Python's own, of a socket for example
+        return f"A server or a file system does not answer in time ({message or type(error).__name__})."
     if isinstance(error, OSError) and error.errno in _NO_FILES:
         return f"A file system does not answer ({error.strerror}); see that it is mounted, and writable."
     if isinstance(error, OSError) and error.errno in _NO_HANDLES:
@@ -124,6 +133,16 @@ def cut_off(error: BaseException) -> str | None:
         first = message.strip().partition("\n")[0].rstrip(".")
         return f"{LOST} ({first or type(error).__name__})."
     return None
+
+
+def _signal_of_worker(error: BaseException) -> str | None:
+    """Return the signal by which a worker that loads data was ended from outside; None if none was.
+
+    torch names it in the error or in the error's cause.
+    """
+    causes = (error, error.__cause__, error.__context__)
+    found = (_WORKER.search(str(cause)) for cause in causes if isinstance(cause, RuntimeError))
+    return next((match[1] for match in found if match), None)
 
 
 def is_shared_fault(message: str, mps: bool | None = None) -> bool:
