@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 PARENT = "ZOO_PARENT"  # environment variable: id of the process that started this one
@@ -107,6 +109,50 @@ def stop_on_signals() -> None:
 
 def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
+
+
+@contextmanager
+def noticing_signals(notice: Callable[[], None]) -> Iterator[None]:
+    """Call a function in a thread when this process is asked to end during the block.
+
+    A handler of Python's own runs between two operations of the main thread, which may wait for another rank
+    in an operation that does not end. Handlers are called as well; a signal without one is not noticed. Does
+    nothing in another thread than the main one.
+
+    Args:
+        notice: the function; it may be called several times.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def read() -> None:
+        while 0 not in (received := os.read(reader, 64)):
+            if {signal.SIGINT, *ENDING} & set(received):
+                notice()
+
+    thread = threading.Thread(target=read, daemon=True, name="notice-signals")
+    earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    thread.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(earlier)
+        os.write(writer, bytes(1))  # not by closing it: a forked child may have it open
+        thread.join()
+        os.close(writer)
+        os.close(reader)
+
+
+def _forget_pipe() -> None:
+    """Leave the signals of a forked child to the child: its parent reads the pipe."""
+    with contextlib.suppress(ValueError):  # in another thread than the main one
+        signal.set_wakeup_fd(-1)
+
+
+os.register_at_fork(after_in_child=_forget_pipe)
 
 
 def exit_with_parent(every: float = 0.5) -> None:

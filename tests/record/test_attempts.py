@@ -8,7 +8,18 @@ import os
 import pytest
 
 from zoo.errors import CutOff, Interrupted, ZooError
-from zoo.record import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, RECORD, Attempts, Record, clear, read
+from zoo.record import (
+    ATTEMPTS,
+    CHECKPOINTS,
+    LAST,
+    PROGRESS,
+    RANK_ERROR,
+    RECORD,
+    Attempts,
+    Record,
+    clear,
+    read,
+)
 from zoo.record.attempts import CUT_OFF, INTERRUPTED, KILLED, LIMIT
 from zoo.running.outcome import GivenUp, recorded
 
@@ -75,6 +86,29 @@ def test_a_run_that_was_killed_three_times_is_not_begun_a_fourth_time(tmp_path):
     assert str(error).count("at update 3: it was killed, or its machine was lost") == LIMIT
     assert read(tmp_path).status == "failed"
     assert [entry.end for entry in Attempts(tmp_path).attempts] == [KILLED] * LIMIT + ["failed"]
+
+
+def test_the_error_of_another_rank_is_the_end_of_an_attempt_that_was_killed(tmp_path):
+    for _ in range(LIMIT):
+        Attempts(tmp_path).begin()
+        (tmp_path / RANK_ERROR).write_text("ValueError: odd")
+    attempts = Attempts(tmp_path)
+    attempts.begin()
+    assert not (tmp_path / RANK_ERROR).exists(), "the new attempt has none"
+    assert [(entry.end, entry.reason) for entry in attempts.attempts[:-1]] == [
+        ("failed", "ValueError: odd")
+    ] * LIMIT
+    assert attempts.give_up() is None
+
+
+def test_the_error_of_a_rank_of_a_refused_run_is_not_that_of_the_attempt_before(tmp_path):
+    Attempts(tmp_path).begin()  # and nothing is heard of it again
+    refused = Attempts(tmp_path)
+    refused.begin()
+    (tmp_path / RANK_ERROR).write_text("There is no data.")
+    refused.withdraw()
+    Attempts(tmp_path).begin()
+    assert [entry.end for entry in Attempts(tmp_path).attempts] == [KILLED, None]
 
 
 def test_a_refused_run_leaves_no_attempt_and_one_made_anew_begins_a_new_history(tmp_path):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import threading
 import time
 
 import pytest
 
-from zoo.errors import CutOff, Diverged, Interrupted, Unsound, ZooError
-from zoo.record import Record, read, write_atomic
-from zoo.running.outcome import RANK_ERROR, recorded
+from zoo.errors import LOST, CutOff, Diverged, Interrupted, Unsound, ZooError
+from zoo.record import PROGRESS, RANK_ERROR, Attempts, Record, read, write_atomic
+from zoo.running.outcome import Ending, recorded
 
 
 @pytest.fixture
@@ -108,3 +110,98 @@ def test_a_rank_lost_without_an_error_file_cuts_the_run_off(record, tmp_path, mo
     with pytest.raises(CutOff, match="process"):
         end_with(RuntimeError("Connection closed by peer"), record, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def hanging(record, tmp_path):
+    """Return the end of a run whose first rank waits for another one, as under NCCL."""
+    (tmp_path / PROGRESS).write_text('{"updates": 3}')
+    attempts = Attempts(tmp_path)
+    attempts.begin()
+    return Ending(record, tmp_path, [], attempts)
+
+
+def last_attempt(directory):
+    last = Attempts(directory).attempts[-1]
+    return last.end, last.reason, last.updates
+
+
+def test_a_run_whose_first_rank_hangs_fails_by_the_error_of_the_other(hanging, tmp_path, capsys):
+    write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
+    assert hanging.after_a_lost_rank([2]) == 2
+    kept = read(tmp_path)
+    assert (kept.status, kept.reason, kept.cost.updates) == ("failed", "ValueError: odd", 3)
+    assert last_attempt(tmp_path) == ("failed", "ValueError: odd", 3)
+    assert capsys.readouterr().err == f"zoo: ValueError: odd. The record is in {tmp_path}.\n"
+
+
+def test_a_run_whose_first_rank_hangs_is_cut_off_if_the_other_left_no_error(hanging, tmp_path, capsys):
+    assert hanging.after_a_lost_rank([0, -9]) == 75
+    assert last_attempt(tmp_path) == ("cut off", f"{LOST} (SIGKILL).", 3)
+    assert capsys.readouterr().err.startswith(f"zoo: {LOST} (SIGKILL). The same command")
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_run_whose_first_rank_hangs_each_time_has_failed_at_the_third(record, tmp_path):
+    codes = []
+    for _ in range(3):
+        attempts = Attempts(tmp_path)
+        attempts.begin()
+        codes.append(Ending(record, tmp_path, [], attempts).after_a_lost_rank([75]))
+    assert codes == [75, 75, 2]
+    assert read(tmp_path).reason.count("lost (exit code 75)") == 3
+
+
+@pytest.mark.parametrize("code", [130, 143, -signal.SIGINT, -signal.SIGTERM, -signal.SIGUSR2])
+def test_a_run_whose_first_rank_hangs_is_interrupted_if_a_signal_has_ended_the_other(code, hanging, tmp_path):
+    assert hanging.after_a_lost_rank([int(code)]) == 130
+    assert last_attempt(tmp_path) == ("interrupted", "it was interrupted", 3)
+    assert Attempts(tmp_path).in_vain() == []
+
+
+def test_a_signal_is_noted_before_the_first_rank_can_act_on_it(record, tmp_path):
+    attempts = Attempts(tmp_path)
+    attempts.begin()
+    handled = []
+    before = signal.signal(signal.SIGTERM, lambda *_: handled.append(1))  # the run goes on, as in NCCL
+    try:
+        with recorded(record, tmp_path, [], attempts) as ending:
+            child = os.fork()
+            if child == 0:
+                os.kill(os.getpid(), signal.SIGTERM)  # a signal to a child is none to the run
+                os._exit(0)
+            os.waitpid(child, 0)
+            time.sleep(0.2)
+            assert last_attempt(tmp_path)[0] is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            deadline = time.monotonic() + 10
+            while last_attempt(tmp_path)[0] is None and time.monotonic() < deadline:
+                time.sleep(0.02)
+            assert last_attempt(tmp_path)[:2] == ("interrupted", "a signal asked it to end")
+            assert handled == [1]
+            killed = Attempts(tmp_path)
+            assert not killed.close(), "the end is known"
+            assert killed.in_vain() == []
+            assert ending.attempts is attempts
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signal.set_wakeup_fd(-1) == -1, "the earlier one is back"
+    assert last_attempt(tmp_path)[0] == "finished", "what the run says itself wins"
+
+
+def test_a_signal_that_follows_from_another_ranks_error_hides_it_nowhere(hanging, record, tmp_path):
+    """torchrun and srun end the first rank by a signal when another one has failed."""
+    hanging.attempts.note_signal()
+    write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
+    killed = Attempts(tmp_path)
+    assert killed.rank_error() == "ValueError: odd"
+    with pytest.raises(ZooError, match="ValueError: odd"), recorded(record, tmp_path, [], killed):
+        raise KeyboardInterrupt
+    assert read(tmp_path).reason == "ValueError: odd"
+    assert last_attempt(tmp_path)[:2] == ("failed", "ValueError: odd")
+
+
+def test_only_one_thread_makes_the_end(record, tmp_path):
+    with recorded(record, tmp_path, [], None) as ending:
+        pass
+    assert ending.after_a_lost_rank([1]) is None

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from zoo.errors import STOPPED, ZooError
 from zoo.locks import lock
-from zoo.record import Attempts, read
+from zoo.record import RANK_ERROR, Attempts, read
 from zoo.sweep import plan_sweep, run_sweep
 from zoo.sweep.display import make_display
 from zoo.sweep.job import Job
@@ -91,6 +91,28 @@ def test_an_aborted_process_is_cut_off_if_it_has_lost_another(job, more, log, st
     assert job.state == state
     assert "SIGABRT" in job.reason
     assert (job.directory / "record.json").exists() == (state == "failed")
+
+
+@pytest.mark.parametrize("code", [-signal.SIGABRT, -signal.SIGKILL, 75, 130])
+def test_a_job_whose_other_rank_has_left_an_error_has_failed_by_it(job, code):
+    job.overrides += ["trainer=ddp", "trainer.devices=2"]
+    Attempts(job.directory).begin()
+    (job.directory / RANK_ERROR).write_text("ValueError: a bug on rank one")
+    (job.directory / "log.txt").write_text(WATCHDOG)
+    job.end(int(code))
+    assert (job.state, job.reason) == ("failed", "ValueError: a bug on rank one")
+    assert (read(job.directory).status, read(job.directory).reason) == ("failed", job.reason)
+    (attempt,) = Attempts(job.directory).attempts
+    assert (attempt.end, attempt.reason) == ("failed", job.reason)
+
+
+def test_a_rank_error_of_an_attempt_that_has_ended_counts_no_more(job):
+    attempts = Attempts(job.directory)
+    attempts.begin()
+    attempts.end("interrupted", "it was interrupted", 3)
+    (job.directory / RANK_ERROR).write_text("ValueError: a bug on rank one")
+    job.end(130)
+    assert job.state == "cut off"
 
 
 def test_a_job_that_is_killed_three_times_without_a_new_checkpoint_has_failed(job):

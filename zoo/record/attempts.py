@@ -12,16 +12,18 @@ import datetime
 import json
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zoo.record.files import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, write_atomic
+from zoo.record.files import ATTEMPTS, CHECKPOINTS, LAST, PROGRESS, RANK_ERROR, write_atomic
 
 LIMIT = 3  # attempts without a new checkpoint after which a run counts as failed
 CUT_OFF, INTERRUPTED, KILLED, FAILED = "cut off", "interrupted", "killed", "failed"
 _NO_REASON = "it was killed, or its machine was lost"
+_ASKED = "a signal asked it to end"
 
 
 @dataclass
@@ -69,6 +71,7 @@ class Attempts:
         self.directory = directory
         self.attempts = _read(directory / ATTEMPTS)
         self._before: bytes | None = None
+        self._lock = threading.RLock()  # a signal is noted by another thread
 
     def begin(self, anew: bool = False) -> None:
         """Add an attempt that begins now.
@@ -76,9 +79,10 @@ class Attempts:
         Args:
             anew: whether the run is made anew; its earlier attempts are then removed.
         """
+        self.close()
         file = self.directory / ATTEMPTS
         self._before = file.read_bytes() if file.exists() else None
-        self.close()
+        (self.directory / RANK_ERROR).unlink(missing_ok=True)
         if anew:
             self.attempts = []
         self.attempts.append(
@@ -87,7 +91,7 @@ class Attempts:
         self.write()
 
     def withdraw(self) -> None:
-        """Restore the file as it was before :meth:`begin`, for a run that is refused."""
+        """Leave out the attempt that has begun, since the run is refused."""
         if self._before is None:
             (self.directory / ATTEMPTS).unlink(missing_ok=True)
         else:
@@ -96,6 +100,8 @@ class Attempts:
     def close(self, end: str = KILLED, reason: str = _NO_REASON) -> bool:
         """Enter the end of the last attempt if it has none, because its process was killed.
 
+        If another rank has left its error, the first one was ended because of it, and the attempt has failed.
+
         Args:
             end: how it ended, see :class:`Attempt`.
             reason: why, in a sentence.
@@ -103,17 +109,58 @@ class Attempts:
         Returns:
             Whether the attempt had no end yet.
         """
-        if not self.attempts or self.attempts[-1].end is not None:
-            return False
-        self.end(end, reason, _progress(self.directory))
+        with self._lock:
+            if not self.is_open:
+                return False
+            error = self.rank_error()
+            if error is not None:
+                end, reason = FAILED, error
+            elif self.attempts[-1].end is not None:
+                return False
+            self.end(end, reason, self.reached())
         return True
+
+    def note_signal(self) -> None:
+        """Enter that the attempt was asked to end, in case it is killed before it can end by itself."""
+        with self._lock:
+            if self.attempts and self.attempts[-1].end is None:
+                self.end(INTERRUPTED, _ASKED, self.reached())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last attempt has no end yet, or none but a signal that was noted."""
+        if not self.attempts:
+            return False
+        return self.attempts[-1].end is None or self.was_asked_to_end
+
+    @property
+    def was_asked_to_end(self) -> bool:
+        """Whether all that is known of the last attempt's end is that a signal asked for it."""
+        return bool(self.attempts) and (self.attempts[-1].end, self.attempts[-1].reason) == (
+            INTERRUPTED,
+            _ASKED,
+        )
+
+    def rank_error(self) -> str | None:
+        """Return the error by which another rank has ended the open attempt; None if none has left one."""
+        if not self.is_open:
+            return None
+        try:
+            return (self.directory / RANK_ERROR).read_text(encoding="utf-8") or None
+        except OSError:
+            return None
+
+    def reached(self) -> int | None:
+        """Return the number of updates that the run has reported; None before the first report."""
+        return _progress(self.directory)
 
     def end(self, end: str, reason: str | None, updates: int | None) -> None:
         """Enter how, why and at which update the last attempt has ended. On a full disk the file stays."""
-        last = self.attempts[-1]
-        last.end, last.reason, last.updates, last.ended_at = end, reason, updates, _now()
-        with contextlib.suppress(OSError):
-            self.write()
+        with self._lock:
+            last = self.attempts[-1]
+            last.end, last.reason, last.updates, last.ended_at = end, reason, updates, _now()
+            with contextlib.suppress(OSError):
+                self.write()
 
     def give_up(self) -> str | None:
         """Return why the run counts as failed; None if it does not.

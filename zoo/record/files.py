@@ -14,6 +14,7 @@
 - ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
 - ``progress.json``: update, budget and losses while the run trains.
 - ``attempts.json``: where, when and how often the run was begun, see :mod:`zoo.record.attempts`.
+- ``.rank-error``: the error of a rank other than the first, until the next attempt begins.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 
@@ -27,6 +28,7 @@ RECORD, CURVES, TIMING = "record.json", "curves.csv", "timing.json"
 SAMPLES, PICTURE, DENSITY, LIKELIHOOD = "samples.npz", "samples.png", "density.npz", "likelihood.npz"
 GALLERY = "gallery.npz"
 CONFIG, ERRORS, PROGRESS, ATTEMPTS = "config.yaml", "error.log", "progress.json", "attempts.json"
+RANK_ERROR = ".rank-error"  # why a rank other than the first ended
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"  # a folder and two files in it
 _RESULTS = (
     RECORD, CURVES, SAMPLES, PICTURE, DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, PROGRESS,

@@ -180,11 +180,14 @@ class Fit:
         size = max(size, Settings.of(spec.evaluation).batch_size)
         self.validation = data.val_dataloader(size, with_labels=with_labels)
 
-    def run(self, loggers: list[Any]) -> torch.device:
+    def run(
+        self, loggers: list[Any], lost: distributed.Lost = distributed.tell_of_a_lost_rank
+    ) -> torch.device:
         """Train, and return the device of this process.
 
         Args:
             loggers: Lightning's loggers of the run.
+            lost: what ends the run if this process waits for a rank that has failed.
 
         Raises:
             Diverged: a loss or a validation was not finite.
@@ -196,7 +199,7 @@ class Fit:
             torch.cuda.reset_peak_memory_stats()
         if not self.module.finished:
             path = None if self.resumed_at is None else str(self.last)
-            distributed.start_ranks(self.trainer.strategy)
+            distributed.start_ranks(self.trainer.strategy, lost)
             train = prefetched(self.train, self.trainer.strategy.root_device)
             with float32_matmul(self.float32_matmul):
                 self.trainer.fit(self.module, train, self.validation, ckpt_path=path)

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import signal
+import threading
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CUT_OFF, LOST, REFUSED, CutOff, Diverged, Interrupted, Unsound, ZooError, cut_off
-from zoo.processes import is_first_rank
-from zoo.record import ERRORS, Attempts, Record, Status, write_atomic
+from zoo.errors import (
+    CUT_OFF,
+    LOST,
+    REFUSED,
+    CutOff,
+    Diverged,
+    Interrupted,
+    Unsound,
+    ZooError,
+    cut_off,
+    tell,
+)
+from zoo.processes import ENDING, is_first_rank, noticing_signals
+from zoo.record import ERRORS, RANK_ERROR, Attempts, Record, Status, write_atomic
 from zoo.record.attempts import CUT_OFF as WAS_CUT_OFF
 from zoo.record.attempts import INTERRUPTED
 from zoo.tracking import logger as tracking
+from zoo.training.distributed import lost_by
 
-RANK_ERROR = ".rank-error"  # in a run's directory: why a rank other than the first ended
 PATIENCE = 3.0  # seconds that the first rank waits for another rank's error in RANK_ERROR
 
 
@@ -48,6 +61,10 @@ STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that
 SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
 
 
+# Exit codes of a rank that a signal has asked to end: by Ctrl-C or SIGTERM, handled or not.
+BY_SIGNAL = {130, 143, -signal.SIGINT, *(-signum for signum in ENDING)}
+
+
 class Pruned(Exception):
     """The run was pruned by its search. The message says at which update."""
 
@@ -56,10 +73,78 @@ class GivenUp(ZooError):
     """The run was cut off so often without a new checkpoint that it counts as failed."""
 
 
+class Ending:
+    """The end of a run, made by the thread that runs it or by the one that watches its other ranks.
+
+    Args:
+        record, directory, loggers, attempts: see :func:`recorded`.
+    """
+
+    def __init__(
+        self, record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None
+    ) -> None:
+        self.record, self.directory = record, directory
+        self.loggers, self.attempts = loggers, attempts
+        self.started = time.perf_counter()
+        self._taken = threading.Lock()  # by the thread that makes the end, and never released
+
+    def take(self) -> None:
+        """Let the calling thread make the end; if another one does, wait for the end of the process."""
+        self._taken.acquire()
+
+    def after_a_lost_rank(self, codes: Sequence[int]) -> int | None:
+        """Make the end of a run whose first rank waits for one that has failed, and return its exit code.
+
+        The run has failed if that rank has left its error, was interrupted if this process or that rank got a
+        signal, and is cut off otherwise.
+
+        Args:
+            codes: exit codes of the ranks that have ended, ``-N`` after signal ``N``.
+
+        Returns:
+            The exit code; None if the first rank makes the end by itself.
+        """
+        if not self._taken.acquire(blocking=False):
+            return None
+        if self.attempts is None:  # the first rank is on another machine
+            tell(f"{lost_by(codes)}.")
+            return CUT_OFF
+        reached, reason = self.attempts.reached(), self.attempts.rank_error()
+        if reason is None and (self.attempts.was_asked_to_end or BY_SIGNAL & set(codes)):
+            self.attempts.end(INTERRUPTED, "it was interrupted", reached)
+            tell("interrupted; the same command goes on from where it stopped.")
+            tracking.suspend(self.loggers, tracking.INTERRUPTED)
+            return tracking.INTERRUPTED
+        if reason is None:
+            lost = f"{lost_by(codes)}."
+            reason = _end(self.attempts, lost, reached)
+            if reason is None:
+                tell(f"{lost} The same command goes on from where it stopped.")
+                tracking.suspend(self.loggers, CUT_OFF)
+                return CUT_OFF
+        tell(f"{reason.rstrip('.')}. The record is in {self.directory}.")
+        self.record.reason = reason
+        if self.record.cost.updates is None:
+            self.record.cost.updates = reached
+        self.write(Outcome.FAILED)
+        return REFUSED
+
+    def write(self, ended: Outcome) -> None:
+        """Write the record, note the end of the attempt and close the loggers."""
+        record = self.record
+        record.status = STATUS[ended]
+        record.cost.total_seconds = time.perf_counter() - self.started
+        record.provenance.finished_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        record.write(self.directory)
+        if self.attempts is not None:
+            self.attempts.end(record.status, record.reason, record.cost.updates)
+        tracking.finish(self.loggers, record, self.directory)
+
+
 @contextmanager
 def recorded(
     record: Record, directory: Path, loggers: list[Any], attempts: Attempts | None = None
-) -> Iterator[None]:
+) -> Iterator[Ending]:
     """Write the run's record and close the loggers when the block ends, also when an error ends it.
 
     A pruned run ends without an error, like a finished one.
@@ -74,6 +159,9 @@ def recorded(
         loggers: the open loggers; the block may add some.
         attempts: the attempts at the run, in which the end of the present one is noted. None on other ranks.
 
+    Yields:
+        The end of the run, which another thread may make.
+
     Raises:
         KeyboardInterrupt: the run was stopped by a person, or by a signal outside of training.
         Interrupted: a signal ended training, with a checkpoint.
@@ -81,12 +169,16 @@ def recorded(
         GivenUp: the environment ended the run too often without a new checkpoint; it is recorded as failed.
         Exception: the block's error; for an error of another rank, a ZooError.
     """
-    started = time.perf_counter()
+    ending = Ending(record, directory, loggers, attempts)
     ended = Outcome.FAILED
     try:
         if attempts is not None and (given_up := attempts.give_up()):
             raise GivenUp(given_up)
-        yield
+        try:
+            with noticing_signals(attempts.note_signal) if attempts is not None else nullcontext():
+                yield ending
+        finally:
+            ending.take()
         ended = Outcome.FINISHED
     except Pruned as end:
         ended, record.reason = Outcome.PRUNED, str(end)
@@ -97,6 +189,9 @@ def recorded(
         record.reason = str(error)
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
+        if attempts is not None and (elsewhere := attempts.rank_error()) is not None:
+            record.reason = elsewhere  # its launcher ends the other ranks by a signal
+            raise ZooError(elsewhere) from None
         ended = Outcome.CUT_OFF
         if attempts is not None:
             attempts.end(INTERRUPTED, "it was interrupted", record.cost.updates)
@@ -122,13 +217,7 @@ def recorded(
         raise explained from error
     finally:
         if is_first_rank() and ended in STATUS:
-            record.status = STATUS[ended]
-            record.cost.total_seconds = time.perf_counter() - started
-            record.provenance.finished_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            record.write(directory)
-            if attempts is not None:
-                attempts.end(record.status, record.reason, record.cost.updates)
-            tracking.finish(loggers, record, directory)
+            ending.write(ended)
 
 
 def _after_error(

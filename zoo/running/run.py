@@ -47,7 +47,7 @@ from zoo.running.check import check_model_given, check_run, check_section
 from zoo.running.data import prepare_data
 from zoo.running.fit import Fit, Show, objective_of, processes_here
 from zoo.running.judge import judge_run
-from zoo.running.outcome import RANK_ERROR, Pruned, recorded
+from zoo.running.outcome import Pruned, recorded
 from zoo.running.provenance import provenance_of
 from zoo.running.spec import RunSpec
 from zoo.tracking import logger as tracking
@@ -107,10 +107,9 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
     loggers: list[Any] = []
     attempts = None
     if is_first_rank():
-        (directory / RANK_ERROR).unlink(missing_ok=True)
         attempts = Attempts(directory)
         attempts.begin(anew=again)
-    with recorded(record, directory, loggers, attempts):
+    with recorded(record, directory, loggers, attempts) as ending:
         find_own_modules()
         check_run(spec)
         record.provenance.protocol_hash = protocol_hash(spec.evaluation)
@@ -135,7 +134,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
             loggers += _start_loggers(spec, directory, again)
             tracking.log_family(loggers, record.family)
         try:
-            device = fit.run(loggers)
+            device = fit.run(loggers, ending.after_a_lost_rank)
         finally:
             record.cost, record.stability = fit.cost(), fit.stability()
             record.provenance.segments = fit.segments()

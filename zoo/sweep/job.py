@@ -145,7 +145,8 @@ class Job:
 
         A job that was stopped from outside is ``cut off`` and has no record. If that has happened too often
         without a new checkpoint (:mod:`zoo.record.attempts`), it has failed. A refused job leaves no files. A
-        job that has crashed before it wrote a record has failed. The record of a failed job is written here.
+        job that has crashed before it wrote a record has failed, and so has one whose first rank was ended
+        because another rank has left an error. The record of a failed job is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -153,6 +154,9 @@ class Job:
         mps = self.worker is not None and self.worker.mps
         self.worker = None
         if self.adopt_record():
+            return
+        if code != REFUSED and (error := self._rank_error()) is not None:
+            self._fail(error)
             return
         last = _last_line(self.directory / LOG)
         faulty = self._shared_fault() if mps and code == -signal.SIGABRT else ""
@@ -177,6 +181,19 @@ class Job:
     def interrupted(self) -> None:
         """Enter in the run's attempts that its sweep has ended the job, which is no fault of the run."""
         self._enter_end(INTERRUPTED, "its sweep was ended")
+
+    def _rank_error(self) -> str | None:
+        """Return the error by which another rank has ended the run, and enter it in the attempts.
+
+        Returns None if no rank has left one, or if another process is at work on the run.
+        """
+        if is_locked(self.directory):
+            return None
+        attempts = Attempts(self.directory)
+        error = attempts.rank_error()
+        if error is not None:
+            attempts.close()
+        return error
 
     def _was_aborted(self, code: int) -> bool:
         """Return whether a rank was ended by SIGABRT because another was lost, as NCCL's watchdog does.

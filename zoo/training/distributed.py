@@ -9,10 +9,11 @@ are means over all processes.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
@@ -158,7 +159,28 @@ def check_gradients(module: pl.LightningModule) -> None:
         )
 
 
-def start_ranks(strategy: Strategy) -> None:
+# Ends a run whose first rank waits for one that has failed: takes the exit codes of the ended ranks,
+# returns that of the run, or None if the first rank is ending by itself.
+Lost = Callable[[Sequence[int]], int | None]
+
+
+def tell_of_a_lost_rank(codes: Sequence[int]) -> int:
+    """Print that another rank was lost, and return the exit code of a run that was cut off."""
+    tell(f"{lost_by(codes)}.")
+    return CUT_OFF
+
+
+def lost_by(codes: Sequence[int]) -> str:
+    """Return that another rank was lost, and by which exit code or signal (``-N``).
+
+    >>> lost_by([-9]), lost_by([1, -6])
+    ('Another process of this run was lost (SIGKILL)', 'Another process of this run was lost (exit code 1)')
+    """
+    how = [signal.Signals(-code).name if code < 0 else f"exit code {code}" for code in codes if code]
+    return f"{LOST} ({how[0]})" if how else LOST
+
+
+def start_ranks(strategy: Strategy, lost: Lost = tell_of_a_lost_rank) -> None:
     """Start the other ranks of this machine; this process becomes its rank 0.
 
     Each rank is a process with the same command as this one. Nothing is started for a run of one process, or
@@ -166,6 +188,10 @@ def start_ranks(strategy: Strategy) -> None:
 
     Lightning's own launcher is not used: when a rank fails, it kills the job before rank 0 can write the
     reason. It starts no ranks once ``LOCAL_RANK`` is set.
+
+    Args:
+        strategy: the trainer's.
+        lost: what ends the run if this process waits for a rank that has failed.
     """
     if not isinstance(strategy, Averaging) or strategy.cluster_environment is None:
         return
@@ -184,24 +210,34 @@ def start_ranks(strategy: Strategy) -> None:
         subprocess.Popen(command, env=os.environ | {"LOCAL_RANK": str(rank)})
         for rank in range(1, strategy.num_processes)
     ]
-    threading.Thread(target=watch, args=(others,), daemon=True, name="watch-ranks").start()
+    threading.Thread(target=watch, args=(others, lost), daemon=True, name="watch-ranks").start()
 
 
-def watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
+def watch(others: Sequence[subprocess.Popen[bytes]], lost: Lost) -> None:
     """End this process some seconds after one of the other ranks has failed.
 
     Rank 0 may be waiting for that rank in a collective operation, and would wait until its time limit. A
     checkpoint that it writes meanwhile is finished first.
+
+    Args:
+        others: the other ranks.
+        lost: what ends the run from this thread.
     """
     while all(process.poll() in (None, 0) for process in others):
         time.sleep(0.5)
     if WRITING.acquire(timeout=LONGEST_WRITE):
         WRITING.release()
     time.sleep(GRACE)
+    codes = [process.returncode for process in others if process.poll() is not None]
     for process in others:
         process.kill()
-    tell(f"{LOST}.")
-    os._exit(CUT_OFF)
+    code: int | None = CUT_OFF
+    try:
+        code = lost(codes)
+        if code is None:
+            time.sleep(LONGEST_WRITE)  # this thread ends with the process
+    finally:
+        os._exit(CUT_OFF if code is None else code)
 
 
 class Agreement(pl.Callback):
