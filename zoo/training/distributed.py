@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
@@ -197,6 +198,8 @@ def start_ranks(strategy: Strategy, lost: Lost = tell_of_a_lost_rank) -> None:
         return
     place = strategy.cluster_environment
     if place.creates_processes_externally:
+        if isinstance(place, SLURMEnvironment):
+            check_started_by_srun(strategy.num_processes * strategy.num_nodes)
         return
     os.environ |= {
         "MASTER_ADDR": place.main_address,
@@ -211,6 +214,24 @@ def start_ranks(strategy: Strategy, lost: Lost = tell_of_a_lost_rank) -> None:
         for rank in range(1, strategy.num_processes)
     ]
     threading.Thread(target=watch, args=(others, lost), daemon=True, name="watch-ranks").start()
+
+
+def check_started_by_srun(processes: int) -> None:
+    """Check that srun has started this process of a job of Slurm, if the run has several.
+
+    In a plain script of sbatch there is one process, which would wait for the others in vain.
+
+    Args:
+        processes: number of processes in the configuration.
+
+    Raises:
+        ZooError: it has not.
+    """
+    if processes > 1 and "SLURM_STEP_ID" not in os.environ:
+        raise ZooError(
+            f"The configuration has {processes} processes (trainer.devices times trainer.num_nodes), but "
+            "this job of Slurm runs one; start it with srun, one task for each process."
+        )
 
 
 def watch(others: Sequence[subprocess.Popen[bytes]], lost: Lost) -> None:
