@@ -6,6 +6,8 @@ import dataclasses
 import itertools
 import math
 import re
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -17,6 +19,7 @@ from PIL import Image
 from zoo.cli import main
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.figures.paper import DOTS, KINDS, RULES, WIDTHS, claims, make
+from zoo.comparison.figures.paper.densities import LEAST
 from zoo.comparison.figures.paper.densities import draw as densities_figure
 from zoo.comparison.figures.paper.look import wrapped
 from zoo.comparison.figures.paper.pareto import front_of, points
@@ -243,3 +246,44 @@ def test_the_ticks_of_tuning_do_not_overprint(tmp_path: Path) -> None:
     boxes = [label.get_window_extent(renderer) for label in axis.get_xticklabels() if label.get_text()]
     assert len(boxes) >= 5
     assert all(one.x1 + 2 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def toys(root: Path, models: int, names: Sequence[str]) -> list[Run]:
+    """Write runs of some models on some data sets of known density, and return them."""
+    for data, place in itertools.product(names, range(models)):
+        write_toy(root, f"residual_flow{place}", 0.0089 + 0.1 * place, data)
+    return collect([root])[0]
+
+
+EIGHT = ("2spirals", "8gaussians", "checkerboard", "circles", "moons", "pinwheel", "rings", "swissroll")
+
+
+@pytest.mark.parametrize(
+    ("models", "names", "width"),
+    [(10, EIGHT, "page"), (10, EIGHT[:4], "column"), (3, EIGHT, "column"), (1, EIGHT, "page")],
+)
+def test_pictures_of_densities_have_a_least_size_and_no_words_overlap(
+    tmp_path: Path, models: int, names: Sequence[str], width: str
+) -> None:
+    with warnings.catch_warnings(), matplotlib.rc_context(RULES):
+        warnings.simplefilter("error")
+        figure = densities_figure(studies(toys(tmp_path, models, names)), WIDTHS[width])
+        figure.draw_without_rendering()
+    renderer = figure.canvas.get_renderer()
+    frames = [axis.get_window_extent(renderer) for axis in figure.axes]
+    assert min(box.width for box in frames) >= (LEAST - 0.02) * figure.dpi
+    words = [
+        text.get_window_extent(renderer)
+        for axis in figure.axes
+        for text in (axis.title, axis.yaxis.label, *axis.texts)
+        if text.get_text()
+    ]
+    assert len(words) >= models * len(names)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(words, 2))
+    whole = figure.bbox
+    assert all(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y1 <= whole.y1 for box in words)
+
+
+def test_too_many_densities_for_a_column_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="give --width page, or name one data set"):
+        make("densities", toys(tmp_path, 10, EIGHT), tmp_path / "f.png", "column")

@@ -68,13 +68,15 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         axis.axhline(floor, color=GREY, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
         axis.annotate(
             "real data",
-            (0.01, floor),  # at the left, where the front is high
+            (0.99, floor),  # below its line: the front is above it
             xycoords=("axes fraction", "data"),
-            ha="left",
-            va="bottom",
+            xytext=(0, -1.5),
+            textcoords="offset points",
+            ha="right",
+            va="top",
             color=GREY,
         )
-        axis.set_ylim(bottom=min(axis.get_ylim()[0], 0.9 * floor))
+        axis.set_ylim(bottom=min(axis.get_ylim()[0], 0.7 * floor))
     _draw_front(axis, best)
     plain_ticks(axis, "x")
     if positive:
