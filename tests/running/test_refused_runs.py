@@ -14,6 +14,7 @@ from small_runs import MOONS, SMALL
 
 from zoo.cli import main
 from zoo.config import compose_run
+from zoo.data.module import DataModule
 from zoo.data.spec import DataSpec
 from zoo.errors import ZooError
 from zoo.record import read
@@ -303,3 +304,20 @@ def test_a_setting_without_effect_is_refused_before_training_but_not_in_a_sweep(
     job = RunSpec.of(compose_run([*overrides, "sweep=mine"]))
     check_run(job)
     check_model_given(job, DataSpec((2,)))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_only_the_first_rank_reads_all_data_for_the_record(tmp_path, monkeypatch, rank):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    described, describe = [], DataModule.describe
+    monkeypatch.setattr(DataModule, "describe", lambda self: described.append(self) or describe(self))
+    monkeypatch.setattr("zoo.running.run.check_model_given", stop)
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    with pytest.raises(Stop):
+        run(compose_run(["model=maf", "data=moons", "logger=none", "trainer=cpu"]), tmp_path / "run")
+    assert len(described) == 1 - rank

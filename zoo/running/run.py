@@ -116,7 +116,8 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         record.provenance.protocol = protocol_contents(spec.evaluation)
         data = prepare_data(spec.data)
         _announce(Settings.of(spec.evaluation), data)  # fails before training
-        record.provenance.data = data.describe()
+        if is_first_rank():  # which writes the record; describing the data reads all of them
+            record.provenance.data = data.describe()
         check_model_given(spec, data.spec)
 
         pl.seed_everything(identity.seed, verbose=False)
