@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from zoo.cli.train import threads_of_a_job, train
+from zoo.config import compose_run
 from zoo.processes import usable_cores
 from zoo.running.fit import processes_here
-from zoo.training.distributed import share_cores
+from zoo.running.run import run
+from zoo.sweep.check import multirun_jobs
+from zoo.training.distributed import RECORDER, record_collectives, share_cores
 
 
 @pytest.fixture
@@ -75,3 +80,98 @@ def test_the_processes_of_a_run_divide_the_cores_unless_a_number_is_set(monkeypa
     assert (chosen, "OMP_NUM_THREADS" in os.environ) == ([8], False)
     share_cores(2)
     assert (chosen, os.environ["OMP_NUM_THREADS"]) == ([8, 4], "4")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "jobs", "threads"),
+    [
+        ({"_target_": "x.BasicLauncher"}, 4, None),
+        ({"_target_": "x.LocalLauncher"}, 4, 2),
+        ({"_target_": "x.LocalLauncher"}, 20, 1),
+        ({"_target_": "x.LocalLauncher"}, 1, None),
+        ({"_target_": "x.LocalLauncher"}, None, None),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 2}, 9, 4),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": 2}, None, 4),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": -1}, 4, 2),
+        ({"_target_": "x.Other"}, 4, None),
+    ],
+)
+def test_the_jobs_of_a_multirun_divide_the_cores(monkeypatch, launcher, jobs, threads):
+    monkeypatch.setattr("zoo.cli.train.usable_cores", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads_of_a_job(launcher, jobs) == threads
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_of_a_job(launcher, jobs) is None
+
+
+def test_the_jobs_of_a_multirun_are_counted():
+    assert len(multirun_jobs(["model=maf,glow", "seed=range(3)", "data=moons"])) == 6
+    assert multirun_jobs(["model=glob(*)"]) is None
+
+
+def test_the_flight_recorder_writes_to_the_runs_directory(monkeypatch, tmp_path):
+    for names, _ in RECORDER:
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    record_collectives(tmp_path)
+    assert not any(name.startswith("TORCH_FR") for name in os.environ), "there is no GPU"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    os.environ["TORCH_NCCL_TRACE_BUFFER_SIZE"] = "7"
+    os.environ["TORCH_FR_DUMP_ON_TIMEOUT"] = "0"
+    record_collectives(tmp_path)
+    assert os.environ["TORCH_FR_DUMP_TEMP_FILE"] == str(tmp_path / "collectives.rank")
+    assert os.environ["TORCH_FR_DUMP_ON_TIMEOUT"] == "0"
+    assert "TORCH_FR_BUFFER_SIZE" not in os.environ, "the user's own value, by its former name"
+    del os.environ["TORCH_NCCL_TRACE_BUFFER_SIZE"]
+    record_collectives(tmp_path)
+    assert os.environ["TORCH_FR_BUFFER_SIZE"] == "2000"
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked"),
+    [
+        (["trainer.devices=2"], 1),
+        (["trainer.num_nodes=2"], 1),
+        ([], 0),
+        (["trainer.devices=2", "trainer.accelerator=cpu"], 0),
+    ],
+)
+def test_a_run_of_several_processes_on_gpus_has_a_flight_recorder(monkeypatch, tmp_path, settings, asked):
+    class Stop(Exception):
+        pass
+
+    def stop(*_):
+        raise Stop
+
+    directories = []
+    monkeypatch.setattr("zoo.running.run.share_cores", lambda _: None)
+    monkeypatch.setattr("zoo.running.run.record_collectives", directories.append)
+    monkeypatch.setattr("zoo.running.run.provenance_of", stop)
+    base = [
+        "model=maf",
+        "data=moons",
+        "logger=none",
+        "trainer=ddp",
+        "trainer.accelerator=gpu",
+        "trainer.devices=1",
+    ]
+    with pytest.raises(Stop):
+        run(compose_run([*base, *settings]), tmp_path / "r")
+    assert directories == [tmp_path / "r"] * asked
+
+
+def test_each_job_of_a_multirun_is_started_with_its_threads(monkeypatch, tmp_path):
+    started, counted = [], []
+
+    def launch(overrides, directory, threads=None):
+        started.append(threads)
+        return SimpleNamespace(wait=lambda: 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("zoo.sweep.launcher.launch", launch)
+    monkeypatch.setattr("zoo.sweep.objective", lambda _: 0.0)
+    monkeypatch.setattr("zoo.cli.train.threads_of_a_job", lambda _, jobs: counted.append(jobs) or 6)
+    assert train(["-m", "model=maf", "data=moons", "trainer=ddp", "trainer.devices=1,2"]) == 0
+    assert (started, counted) == ([6, 3], [2, 2])

@@ -6,17 +6,17 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from zoo.config import check_choices, compose_run, options, shipped, with_present_names
+from zoo.config import check_choices, compose_run, options, shipped, to_dict, with_present_names
 from zoo.config.overrides import as_typed, split, with_plus
 from zoo.config.own import own_files, register
 from zoo.errors import CUT_OFF, CutOff, ZooError, cut_off, tell
-from zoo.processes import is_first_rank
+from zoo.processes import is_first_rank, usable_cores
 
 AGAIN = "--again"
 # Hydra's flags that are followed by a value.
@@ -56,12 +56,15 @@ def train(arguments: Sequence[str]) -> int:
     if is_first_rank() and "-c" not in flags and "--cfg" not in flags:
         for sentence in [*own_files(overrides), *_moved(typed, overrides)]:
             tell(sentence)
+    jobs = None
     if several and not {"-c", "--cfg", "-i", "--info"} & set(flags):
-        from zoo.sweep.check import check_multirun
+        from zoo.config.identities import Identities
+        from zoo.sweep.check import check_each, multirun_jobs
 
-        check_multirun(overrides)
+        jobs = multirun_jobs(overrides)
+        check_each(Identities(), jobs or [])
     if flags:
-        return _run_hydra([*overrides, *flags], again)
+        return _run_hydra([*overrides, *flags], again, None if jobs is None else len(jobs))
     return _train_one(compose_run(overrides), again)
 
 
@@ -136,12 +139,32 @@ def _train_one(config: DictConfig, again: bool = False) -> int:
     return 0
 
 
-def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
+def threads_of_a_job(launcher: Mapping[str, Any], jobs: int | None) -> int | None:
+    """Return the threads of each job of a multirun on this machine; None to leave them to the job.
+
+    Args:
+        launcher: Hydra's node ``launcher``.
+        jobs: number of jobs of the multirun; None if it is not known.
+    """
+    from zoo.sweep.check import jobs_at_a_time
+
+    together = jobs_at_a_time(launcher, jobs)
+    if together is None or together == 1 or "OMP_NUM_THREADS" in os.environ:
+        return None
+    return max(1, usable_cores() // together)
+
+
+def _run_hydra(arguments: Sequence[str], again: bool = False, jobs: int | None = None) -> int:
     """Let Hydra handle multiruns, ``--cfg`` and other flags; return the exit code.
 
     A job of a multirun does not train in the process in which Hydra's launcher runs it. It starts a new
     process for an ordinary single run. So Hydra's launcher decides how many jobs run at a time and where, and
     the jobs share no process group, no device memory and no rank.
+
+    Args:
+        arguments: overrides and flags.
+        again: whether to make runs anew that are done already.
+        jobs: number of jobs of a multirun; None if it is not known.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -166,7 +189,12 @@ def _run_hydra(arguments: Sequence[str], again: bool = False) -> int:
             settings = cfg.launcher
             code = slurm_task.Task(overrides, directory, settings.cpus_per_task, settings.max_num_timeout)()
         else:
-            code = launch(overrides, directory).wait()
+            threads = threads_of_a_job(cfg.launcher, jobs)
+            if threads is not None:  # the job's ranks share them
+                from zoo.running.fit import processes_here
+
+                threads = max(1, threads // processes_here(to_dict(config.trainer)))
+            code = launch(overrides, directory, threads=threads).wait()
         if code and is_first_rank():
             with failures.open("a", encoding="utf-8") as stream:
                 stream.write(f"{directory}\n")

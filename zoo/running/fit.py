@@ -343,8 +343,12 @@ def processes_here(trainer: Mapping[str, Any]) -> int:
         return len(devices)
     if str(devices).isdecimal():
         return max(1, int(devices))
-    on_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
-    return max(1, torch.cuda.device_count()) if on_gpu else 1
+    return max(1, torch.cuda.device_count()) if on_gpu(trainer) else 1
+
+
+def on_gpu(trainer: Mapping[str, Any]) -> bool:
+    """Return whether a run trains on NVIDIA's GPUs if this machine has any."""
+    return trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
 
 
 def strategy(trainer: Mapping[str, Any], partial_gradients: bool = False) -> Any:

@@ -45,14 +45,14 @@ from zoo.record import (
 )
 from zoo.running.check import check_model_given, check_run, check_section
 from zoo.running.data import prepare_data
-from zoo.running.fit import Fit, Show, objective_of, processes_here
+from zoo.running.fit import Fit, Show, objective_of, on_gpu, processes_here
 from zoo.running.judge import judge_run
 from zoo.running.outcome import Pruned, recorded
 from zoo.running.provenance import provenance_of
 from zoo.running.spec import RunSpec
 from zoo.tracking import logger as tracking
 from zoo.tracking.login import by_agent
-from zoo.training.distributed import share_cores
+from zoo.training.distributed import record_collectives, share_cores
 
 
 def run(config: DictConfig, directory: Path, show: Show | None = None, again: bool = False) -> Record:
@@ -101,6 +101,8 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
     """Prepare the data and the model, train, evaluate, and return the record, which is written."""
     _silence_lightning()
     share_cores(processes_here(spec.trainer))
+    if processes_here(spec.trainer) * int(spec.trainer.get("num_nodes") or 1) > 1 and on_gpu(spec.trainer):
+        record_collectives(directory)
     identity = spec.identity
     record = Record(identity.run_id, identity.model, "unknown", identity.data, identity.seed, status="failed")
     record.provenance = provenance_of(spec)

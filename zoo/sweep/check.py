@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -27,18 +28,17 @@ def check_jobs(plan: Plan, jobs: Sequence[Sequence[str]]) -> None:
     check_each(plan.identities, jobs)
 
 
-def check_multirun(overrides: Sequence[str]) -> None:
-    """Check the settings of every job of ``zoo train -m``, as :func:`check_each` does.
+def multirun_jobs(overrides: Sequence[str]) -> list[list[str]] | None:
+    """Return the overrides of each job of ``zoo train -m``.
 
-    The jobs are the Cartesian product of the values that the overrides list. Nothing is checked where a
-    plugin of Hydra chooses the jobs (``hydra/sweeper=``) or an override does not list its values
-    (``glob(*)``).
+    The jobs are the Cartesian product of the values that the overrides list. None where a plugin of Hydra
+    chooses the jobs (``hydra/sweeper=``) or an override does not list its values (``glob(*)``).
 
     Args:
         overrides: those of the command line, such as ``model=maf,glow``.
     """
     if any(split(text)[0].lstrip("+") == "hydra/sweeper" for text in overrides):
-        return
+        return None
     last = {split(text)[0]: text for text in overrides}  # Hydra takes the last override of a key
     try:
         ways = [
@@ -46,8 +46,30 @@ def check_multirun(overrides: Sequence[str]) -> None:
             for key, text in last.items()
         ]
     except ZooError:
-        return
-    check_each(Identities(), [list(job) for job in product(*ways)])
+        return None
+    return [list(job) for job in product(*ways)]
+
+
+def jobs_at_a_time(launcher: Mapping[str, Any], jobs: int | None) -> int | None:
+    """Return how many jobs of a multirun run on this machine at a time; None if that is not known.
+
+    Args:
+        launcher: Hydra's node ``launcher``.
+        jobs: number of jobs of the multirun, None if it is not known.
+
+    >>> jobs_at_a_time({"_target_": "a.JoblibLauncher", "n_jobs": 3}, 2)
+    2
+    """
+    name = str(launcher.get("_target_")).rpartition(".")[2]
+    if name == "BasicLauncher":
+        return 1
+    if name == "LocalLauncher":  # submitit's, which starts all of them
+        return jobs
+    if name != "JoblibLauncher":
+        return None
+    most = int(launcher.get("n_jobs") or 1)
+    most = most if most > 0 else max(1, (os.cpu_count() or 1) + 1 + most)  # as joblib counts
+    return most if jobs is None else min(most, jobs)
 
 
 def check_each(identities: Identities, jobs: Sequence[Sequence[str]]) -> None:

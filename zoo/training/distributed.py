@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -43,6 +44,13 @@ LOCAL: dict[type[nn.Module], str] = {
     nn.BatchNorm3d: "torch.nn.SyncBatchNorm on GPUs",
 }
 GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
+# torch's flight recorder of collective operations: variables by their present and former name, and the values
+# that they get. The last one is the beginning of a file's name, which ends with the rank.
+RECORDER = (
+    (("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE"), "2000"),
+    (("TORCH_FR_DUMP_ON_TIMEOUT", "TORCH_NCCL_DUMP_ON_TIMEOUT"), "1"),
+    (("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"), "collectives.rank"),
+)
 WRITING = threading.Lock()  # held while a checkpoint is written
 LONGEST_WRITE = 600.0  # seconds that rank 0 has for that first
 
@@ -332,6 +340,24 @@ def share_cores(processes: int) -> None:
         torch.set_num_threads(threads)
     if processes > 1:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+
+
+def record_collectives(directory: Path) -> None:
+    """Let torch keep its last collective operations, and write them to the run's directory after a time-out.
+
+    Sets variables of the environment, which the ranks that this process starts inherit; a variable that the
+    user has set, by either of its names, stays. Call it before the process group is made. Does
+    nothing without a GPU.
+
+    Args:
+        directory: the run's directory; each rank writes ``collectives.rank<RANK>`` there.
+    """
+    if not torch.cuda.is_available():
+        return
+    for names, value in RECORDER:
+        if not any(name in os.environ for name in names):
+            is_file = names[0] == "TORCH_FR_DUMP_TEMP_FILE"
+            os.environ[names[0]] = str(directory.absolute() / value) if is_file else value
 
 
 def wait() -> None:
