@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fake_records import save, write
-from invented import HOSTILE, built, gathered
+from invented import HOSTILE, built, gathered, records
 
 from zoo.comparison import guards
 from zoo.comparison import page as room
 from zoo.comparison.page import payload, pixels, series, shorten
+from zoo.comparison.page.cautions import cautions
 from zoo.comparison.page.pixels import BUDGET
 from zoo.comparison.recommend.contest import DRAWS
 from zoo.comparison.recommend.shortlist import FRONT, LIKELY, POSSIBLE, SURE
@@ -24,6 +25,8 @@ from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import studies
 from zoo.comparison.tuning import LEAST_CONFIGURATIONS
 from zoo.record import Metric
+from zoo.record.provenance import Protocol
+from zoo.record.schema import Load
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -74,6 +77,22 @@ def test_the_floor_of_a_column_is_a_number_and_a_text_with_its_deviation(text):
     columns = json.loads(unpacked(text, "data"))["studies"][0]["columns"]
     floors = {column["floor_text"]: column["floor"] for column in columns if column["floor"] is not None}
     assert floors == {"0.500 ± 0.050": 0.5}
+
+
+def test_the_head_warns_of_load_devices_and_protocols_that_mix(tmp_path):
+    assert cautions(gathered(records(tmp_path / "plain"))) == []
+    for seed, (load, device, images) in enumerate(((1.0, "cpu", 100), (7.0, "cpu", 500), (9.4, "cuda", 500))):
+        record = write(tmp_path / "mixed", "maf", "flow", seed=seed)
+        record.sampling.load, record.sampling.device = Load(load, None, 2), device
+        record.provenance.protocol = Protocol(5, {"samples": images, "likelihood": {"examples": 10}})
+        record.provenance.protocol_hash = str(images)
+        save(tmp_path / "mixed", record)
+    assert json.loads(unpacked(built(tmp_path / "mixed"), "data"))["made"]["cautions"] == [
+        "2 of 3 runs with a recorded load were timed on a busy machine (load 7 to 9 on 2 cores): their times "
+        "may be too long by a factor.",
+        "Speeds are of several devices (cpu 2 runs, cuda 1 run): compare them within one alone.",
+        "2 protocols judged these runs, and values of two never compare; they differ in: samples 100 or 500.",
+    ]
 
 
 def test_a_collapse_by_recall_is_told_apart_from_one_by_distance(tmp_path):

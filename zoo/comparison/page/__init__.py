@@ -30,6 +30,7 @@ from zoo.comparison.claims.verdict import Decision
 from zoo.comparison.collect import Run
 from zoo.comparison.figures.style import INK, PAPER
 from zoo.comparison.page import answers, evidence, payload
+from zoo.comparison.page.cautions import cautions
 from zoo.comparison.page.pixels import Pixels, pictures_of
 from zoo.comparison.page.runs import Published
 from zoo.comparison.page.series import curves_of
@@ -247,6 +248,7 @@ def contents(
         entry["sharpness"] = evidence.sharpness(study)
         entry["helper"] = answers.helper(study, models)
         entry["tuning"] = answers.tuning(study)
+    facts["made"]["cautions"] = cautions(runs)
     facts["slides"] = answers.measured_slides(compared)
     facts["claims"], facts["claims_lead"] = evidence.ledger(decisions, compared), LEAD
     facts["warnings"] = list(warnings)

@@ -20,7 +20,7 @@ function drawHead() {
   ].filter(Boolean).map(words => el('li', {}, words)));
   const command = byId('made-command');
   if (command && !command.nextSibling) command.after(' ', el('button', {type: 'button', class: 'small', onclick: event => copyText(command.textContent, event.target)}, 'copy'));
-  const warnings = [...(DATA.warnings || [])];
+  const warnings = [...(DATA.warnings || []), ...(made.cautions || [])];
   const alike = DATA.studies.filter(other => other.label === study.label && other !== study);
   if (alike.length) warnings.push(`${study.label} was judged under ${alike.length + 1} protocols, whose values do not compare; the other has ${protocolDifference(alike[0], study)}.`);
   if (made.machines.length > 1) warnings.push(`Runs are of ${made.machines.length} machines or loads; speeds of different ones are not ranked together.`);

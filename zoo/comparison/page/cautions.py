@@ -1,0 +1,59 @@
+"""What to know before numbers of a comparison are compared: load, devices and protocols that mix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from zoo.comparison.collect import Run
+from zoo.comparison.page.payload import settings_of
+
+SHOWN = 4  # settings that a sentence names
+
+
+def cautions(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence each: of speeds timed under load, of several devices, of several protocols."""
+    return [sentence for sentence in (_loads(runs), _devices(runs), _protocols(runs)) if sentence]
+
+
+def _loads(runs: Sequence[Run]) -> str:
+    """Return how many runs were timed while more processes wanted a core than there are."""
+    recorded = [load for run in runs if (load := run.record.sampling.load) is not None]
+    loads = [(load.before, load.cores) for load in recorded if load.before is not None]
+    busy = [(before, cores) for before, cores in loads if before > cores]
+    if not busy:
+        return ""
+    low, high = min(before for before, _ in busy), max(before for before, _ in busy)
+    cores = " or ".join(map(str, sorted({cores for _, cores in busy})))
+    return (
+        f"{len(busy):,} of {len(loads):,} runs with a recorded load were timed on a busy machine (load "
+        f"{low:.0f} to {high:.0f} on {cores} cores): their times may be too long by a factor."
+    )
+
+
+def _devices(runs: Sequence[Run]) -> str:
+    devices = Counter(device for run in runs if (device := run.record.sampling.device))
+    if len(devices) < 2:
+        return ""
+    counts = ", ".join(f"{name} {n:,} run{'s' * (n != 1)}" for name, n in devices.most_common())
+    return f"Speeds are of several devices ({counts}): compare them within one alone."
+
+
+def _protocols(runs: Sequence[Run]) -> str:
+    """Return in which settings the protocols differ, the first few with their values."""
+    known = {
+        run.record.provenance.protocol_hash: protocol
+        for run in runs
+        if run.record.provenance.protocol_hash and (protocol := run.record.provenance.protocol) is not None
+    }
+    if len(known) < 2:
+        return ""
+    flat = [settings_of(one.settings) | {"version": str(one.version)} for one in known.values()]
+    names = sorted({name for one in flat for name in one})
+    values = {name: sorted({one.get(name, "unset") for one in flat}) for name in names}
+    differ = [f"{name} {' or '.join(found)}" for name, found in values.items() if len(found) > 1]
+    more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
+    words = ", ".join(differ[:SHOWN]) + more or "nothing that the records hold"
+    return (
+        f"{len(known)} protocols judged these runs, and values of two never compare; they differ in: {words}."
+    )
