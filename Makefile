@@ -59,6 +59,7 @@ results: quickstart
 	$(BIN)/python scripts/sweep_seconds.py sweeps/quickstart.yaml runs/quickstart
 	$(BIN)/python scripts/readme_tables.py
 	$(EMBED) README.md results/readme/families.md
+	$(EMBED) docs/choosing.md results/readme/undecided.md
 	$(EMBED) docs/results.md results/quickstart/summary.md results/readme/slide.md results/claims/verdicts.md results/toys/kinds.md
 
 # The status of every cell of the papers' tables, from the committed records, and the tables of docs/reproduction.md.

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from pathlib import Path
 
 from zoo.comparison.claims.sentences import all_claims
 from zoo.comparison.collect import collect
 from zoo.comparison.figures.paper import make
+from zoo.comparison.recommend import recommend
 from zoo.comparison.slide import markdown
 from zoo.comparison.slide import slide as measured_slide
+from zoo.comparison.studies import studies
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 COLUMNS = {
@@ -61,6 +64,16 @@ def slide(records: Path) -> str:
     return markdown(measured, lambda cell: f"{LEDGER}#{claims[cell.claim]}" if cell.claim else None)
 
 
+def undecided(records: Path) -> str:
+    """Return what the decision helper says without a constraint, and how much each family was tuned."""
+    study = studies(collect([records])[0])[0]  # that of most runs
+    answer = recommend([study])
+    tried = Counter(group.family for group in study.groups)
+    counts = ", ".join(f"{family} {n}" for family, n in tried.most_common())
+    said = " ".join(block.certainty for block in answer.blocks)
+    return f"> {said}\n\nConfigurations tried, by family: {counts}.\n"
+
+
 def heading_anchor(sentence: str) -> str:
     """Return the anchor that GitHub gives to a heading.
 
@@ -75,4 +88,5 @@ if __name__ == "__main__":
     target.mkdir(exist_ok=True)
     (target / "families.md").write_text(families(RESULTS / "quickstart/table.csv"))
     (target / "slide.md").write_text(slide(RESULTS / "claims/records.tar.xz"), encoding="utf-8")
+    (target / "undecided.md").write_text(undecided(RESULTS / "claims/records.tar.xz"), encoding="utf-8")
     make("slide", collect([RESULTS / "claims/records.tar.xz"])[0], target / "slide.svg", "page", DATA)

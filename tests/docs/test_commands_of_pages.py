@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from embed import embed
+from readme_tables import undecided
 
 from zoo.cli import main
 from zoo.cli.parser import make_parser
@@ -114,3 +115,13 @@ def embedded() -> set[tuple[str, str]]:
 def test_every_embedded_table_is_the_committed_one(page, table):
     text = (ROOT / page).read_text(encoding="utf-8")
     assert embed(text, (ROOT / table).read_text(encoding="utf-8"), table) == text
+
+
+def test_what_a_picky_reader_cannot_decide_has_no_number_typed_in():
+    text = (ROOT / "docs/choosing.md").read_text(encoding="utf-8")
+    section = text.partition("## What a picky reader still could not decide")[2].partition("\n## ")[0]
+    typed, begin, rest = section.partition("<!-- begin: results/readme/undecided.md -->")
+    assert begin
+    assert re.findall(r"\d", typed + rest.partition("<!-- end -->")[2]) == []
+    committed = (ROOT / "results/readme/undecided.md").read_text(encoding="utf-8")
+    assert undecided(ROOT / "results/claims/records.tar.xz") == committed
