@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def test_the_hash_of_much_data_is_computed_once(tmp_path, monkeypatch):
     np.save(path, np.arange(1000))
     hash_now = content_hash(path)
     (kept,) = (tmp_path / "cache").rglob("*.json")
-    assert list(json.loads(kept.read_text()).values()) == [hash_now]
+    assert list(json.loads(kept.read_text()).values()).count(hash_now) == 2  # of this place, and of a copy
     kept.write_text(kept.read_text().replace(hash_now, "0123456789abcdef"))
     content.hash_of_files.cache_clear()
     assert content_hash(path) == "0123456789abcdef", "the file is not read again"
@@ -99,12 +101,80 @@ def test_the_hash_of_much_data_is_computed_once(tmp_path, monkeypatch):
     assert content_hash(path) is not None
 
 
+@pytest.fixture
+def reads(tmp_path, monkeypatch):
+    """Return the paths that are hashed as a whole; with a cache of its own, little data count as much."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(content, "LARGE", 1000)
+    monkeypatch.setattr(content, "SETTLED", -1.0)
+    paths, computed = [], content._computed
+    monkeypatch.setattr(
+        content, "_computed", lambda path, names: (paths.append(path), computed(path, names))[1]
+    )
+    content.hash_of_files.cache_clear()
+    return paths
+
+
+def test_a_copy_that_keeps_its_time_is_not_hashed_again(tmp_path, reads):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.npy", "b.npy"):
+        np.save(folder / name, np.arange(5000))
+    hash_now = content_hash(folder)
+    shutil.copytree(folder, tmp_path / "staged")  # as rsync -a and cp -p do, it keeps the time stamps
+    assert content_hash(tmp_path / "staged") == hash_now
+    assert len(reads) == 1
+    os.utime(tmp_path / "staged/a.npy", (1, 1))
+    assert content_hash(tmp_path / "staged") == hash_now
+    assert len(reads) == 2, "another time stamp, so it might be other data"
+
+
+def test_an_edit_with_the_old_time_is_found_where_the_file_was_known(tmp_path, reads):
+    path = tmp_path / "big.npy"
+    np.save(path, np.arange(500_000))
+    before, status = content_hash(path), path.stat()
+    with path.open("r+b") as stream:  # between the blocks that are compared
+        stream.seek(20_000)
+        stream.write(b"\xff")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert content_hash(path) != before
+    assert len(reads) == 2
+
+
+def test_a_copy_of_other_bytes_is_hashed(tmp_path, reads):
+    (tmp_path / "one.bin").write_bytes(bytes(100_000))
+    content_hash(tmp_path / "one.bin")
+    (tmp_path / "two.bin").write_bytes(bytes(99_999) + b"x")
+    (tmp_path / "three.bin").write_bytes(b"x" + bytes(99_999))
+    for name in ("two.bin", "three.bin"):
+        shutil.copystat(tmp_path / "one.bin", tmp_path / name)
+        assert content_hash(tmp_path / name) != content_hash(tmp_path / "one.bin")
+
+
+def test_of_several_processes_one_hashes_and_the_others_wait(tmp_path):
+    path = tmp_path / "big.npy"
+    np.save(path, np.arange(3_000_000))
+    os.utime(path, (1, 1))
+    code = (
+        "import sys, time; from zoo.config import content; computed = content._computed;"
+        "content.SETTLED = -1.0;"
+        "content._computed = lambda *given: (print('read'), time.sleep(1), computed(*given))[2];"
+        "print(content.content_hash(content.Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    own = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    started = [subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate(timeout=60)[0].split() for process in started]
+    assert sorted(len(words) for words in said) == [1, 2], said
+    assert len({words[-1] for words in said}) == 1
+
+
 def test_data_changed_just_now_are_not_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(content, "LARGE", 10)
     np.save(tmp_path / "fresh.npy", np.arange(1000))
     content_hash(tmp_path / "fresh.npy")
-    assert not (tmp_path / "cache").exists()
+    assert not list((tmp_path / "cache").rglob("*.json"))
 
 
 def test_where_and_in_how_many_processes_a_run_is_made_is_not_part_of_it():

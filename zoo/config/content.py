@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 
 from zoo.errors import InvalidData
+from zoo.locks import exclusive
 
 DIGITS = 16
 JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 LARGE = 16 * 2**20  # bytes of data from which a hash is kept on disk: fewer are read as fast as looked up
 SETTLED = 2.0  # seconds after a change, from which another one is sure to change the time stamps
 MOST_KEPT = 1000
+BLOCKS, BLOCK = 64, 4096  # how much of a copy is compared: blocks, and bytes of each
 Stamp = tuple[int, int, int, int]  # size, time stamps of content and of status in ns, inode
 
 
@@ -62,8 +66,10 @@ def is_hidden(file: Path, folder: Path) -> bool:
 def content_hash(path: Path) -> str | None:
     """Return a hash of the bytes of a file, or of the names and bytes of all files below a folder.
 
-    Hidden files do not count. The hash of much data is kept in the user's cache, by path, size and time
-    stamps, so that it is computed once.
+    Hidden files do not count. The hash of much data is kept in the user's cache, so that it is computed once:
+    by path, size and time stamps, and for a copy at another path by names, sizes, time stamps of the content
+    (which ``cp -p`` and ``rsync -a`` keep) and :data:`BLOCKS` blocks of the bytes. Processes that ask at the
+    same time wait for the first.
 
     Returns:
         16 hexadecimal digits; None if there is nothing at the path.
@@ -98,20 +104,65 @@ def _stamp(file: Path) -> Stamp:
 @lru_cache(maxsize=64)
 def hash_of_files(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
     """Return the hash of the files of these names below a path (or of the path itself, by the name "")."""
-    is_large = sum(stamp[0] for stamp in stamps) >= LARGE
-    key = hashlib.sha256(repr((str(path), names, stamps)).encode("utf-8", "surrogateescape")).hexdigest()
-    if is_large and (known := _kept().get(key)):
-        return known
+    if sum(stamp[0] for stamp in stamps) < LARGE:
+        return _computed(path, names)
+    with _alone():
+        return _looked_up(path, names, stamps)
+
+
+def _computed(path: Path, names: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
     for name in names:
         with open(path / name, "rb") as stream:
             inner = hashlib.file_digest(stream, "sha256").digest()
         digest.update(Path(name).as_posix().encode("utf-8", "surrogateescape") + b"\0" + inner)
-    digest_of_files = digest.hexdigest()[:DIGITS]
+    return digest.hexdigest()[:DIGITS]
+
+
+def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
+    """Return the hash of much data from the user's cache; compute and keep it if it is not there."""
+    kept, place = _kept(), _key(str(path))
+    here = _key((str(path), names, stamps))
+    if here in kept:
+        return kept[here]
+    files = sorted(f"{inode}" for *_, inode in stamps)
+    known_here = kept.get(place, "").split()
+    many = len(known_here) == MOST_KEPT  # not all are listed
+    edited = many or bool(set(files) & set(known_here))  # a file that was there has new time stamps
+    copied = _key(([stamp[:2] for stamp in stamps], _sampled(path, names, stamps)))
+    known = None if edited else kept.get(copied)
+    digest = known or _computed(path, names)
     latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
-    if is_large and time.time() - latest > SETTLED:
-        _keep(key, digest_of_files)
-    return digest_of_files
+    if known or time.time() - latest > SETTLED:
+        _keep({here: digest, copied: digest, place: " ".join(files[:MOST_KEPT])})
+    return digest
+
+
+def _key(what: object) -> str:
+    return hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _sampled(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
+    """Return a hash of the names and of :data:`BLOCKS` blocks, spread evenly over the bytes of all files."""
+    digest, start = hashlib.sha256(repr(names).encode("utf-8", "surrogateescape")), 0
+    step = max(BLOCK, sum(stamp[0] for stamp in stamps) // BLOCKS)
+    for name, (size, *_) in zip(names, stamps, strict=True):
+        with open(path / name, "rb") as stream:
+            for place in range(-start % step, size, step):
+                stream.seek(place)
+                digest.update(stream.read(BLOCK))
+        start += size
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the cache during the block, so that the ranks of a machine do not all hash the same data."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is held by nobody
+            _cache().parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(exclusive(_cache().with_suffix(".lock")))
+        yield
 
 
 def _cache() -> Path:
@@ -127,9 +178,9 @@ def _kept() -> dict[str, str]:
     return hashes if isinstance(hashes, dict) else {}
 
 
-def _keep(key: str, digest: str) -> None:
-    """Add a hash to the user's cache. A cache that cannot be written is skipped."""
-    hashes = dict(list(_kept().items())[-MOST_KEPT:]) | {key: digest}
+def _keep(entries: Mapping[str, str]) -> None:
+    """Add entries to the user's cache. A cache that cannot be written is skipped."""
+    hashes = dict(list(_kept().items())[-MOST_KEPT:]) | dict(entries)
     temporary = None
     try:
         _cache().parent.mkdir(parents=True, exist_ok=True)
