@@ -62,7 +62,7 @@ def pictures_of(studies: Sequence[Study], pixels: Pixels) -> list[Json | None]:
     the front, then the rows that stand for a model, then the galleries of these, then the other rows. In each
     of these turns the studies take one row after the other. ``left`` counts the rows that came too late.
     """
-    found = [_Shown(study, pixels) for study in studies]
+    found = [_Shown(study) for study in studies]
     before = sum(len(one.first) + len(one.standing) for one in found) or 1
     room = BUDGET / 2 / before
     turns: tuple[tuple[Callable[[_Shown], Sequence[int]], Callable[[_Shown, int], None]], ...] = (
@@ -75,22 +75,36 @@ def pictures_of(studies: Sequence[Study], pixels: Pixels) -> list[Json | None]:
         for rows in zip_longest(*map(rows_of, found)):
             for one, row in zip(found, rows, strict=True):
                 if row is not None:
+                    one.full = sum(other.pixels.weight for other in found) > BUDGET
                     draw(one, row)
+    for (
+        one
+    ) in found:  # one study after the other, so that a new run moves no picture of the studies before its own
+        _move(one.pictures, pixels.put(np.frombuffer(one.pixels.bytes(), np.uint8)))
     return [one.pictures if any(one.pictures["rows"]) else None for one in found]
+
+
+def _move(pictures: Json, by: int) -> None:
+    """Add a distance to where each picture of a study lies."""
+    shown = [pictures.get("real"), pictures.get("histogram")]
+    for one in filter(None, [*shown, *(part for row in pictures["rows"] for part in row.values())]):
+        one["at"] += by
 
 
 class _Shown:
     """The pictures of a study, as they are put in.
 
     Attributes:
-        pictures: what the page is told.
+        pictures: what the page is told, with places in ``pixels``.
+        pixels: of this study alone.
+        full: whether the budget of the page is spent.
         first: the places of the rows that answer the default question or are on the front, the best first.
         standing: those of the others that stand for a model.
         others: the rest.
     """
 
-    def __init__(self, study: Study, pixels: Pixels) -> None:
-        self.groups, self._pixels = study.ordered, pixels
+    def __init__(self, study: Study) -> None:
+        self.groups, self.pixels, self.full = study.ordered, Pixels(), False
         self.pictures: Json = {"rows": [{} for _ in self.groups], "left": 0}
         self._scale: Json = {}
         wanted, standing = _wanted(study), {id(study.baseline(group.model)) for group in study.groups}
@@ -104,11 +118,11 @@ class _Shown:
         """Put samples and the density of a row, as many samples as fit into some bytes."""
         group, pixels, scale, row = (
             self.groups[place],
-            self._pixels,
+            self.pixels,
             self._scale,
             self.pictures["rows"][place],
         )
-        if pixels.weight > BUDGET:
+        if self.full:
             self.pictures["left"] += _first(group, SAMPLES, {"samples", "real"}) is not None
             return
         if (arrays := _first(group, SAMPLES, {"samples", "real", "levels"})) is not None:
@@ -126,8 +140,8 @@ class _Shown:
 
     def draw_gallery(self, place: int) -> None:
         """Put the parts of a row's gallery, where there is room."""
-        if self._pixels.weight <= BUDGET:
-            self.pictures["rows"][place] |= _gallery(self.groups[place], self._pixels, self._scale)
+        if not self.full:
+            self.pictures["rows"][place] |= _gallery(self.groups[place], self.pixels, self._scale)
 
 
 def _count(samples: np.ndarray, room: float) -> int:
