@@ -139,10 +139,13 @@ def test_the_front_of_the_page_is_the_figures_and_is_drawn_though_its_rows_are_n
     )
     assert set(found) == expected
     (hidden,) = [name for name in expected if "lr" in name]
+    charts.evaluate("zoo.set({rows: 'pinned', pins: ['maf~maf']})")
+    charts.settle()
     assert hidden not in charts.evaluate("zoo.visible().map(row => row.name)")
     ids = charts.evaluate("document.querySelector('#tradeoff-chart').data.at(-1).ids")
     assert set(charts.evaluate("zoo.visible().map(row => row.id)")) < set(ids)
     assert hidden in charts.evaluate("document.querySelector('#tradeoff-chart-finding').textContent")
+    charts.evaluate("zoo.set({rows: 'models', pins: []})")
 
 
 def test_labels_of_points_cover_neither_points_nor_each_other(charts: Tab) -> None:
