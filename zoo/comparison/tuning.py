@@ -61,20 +61,28 @@ def weights(n: int, k: int) -> np.ndarray:
     >>> weights(4, 2).tolist()
     [0.5, 0.3333333333333333, 0.16666666666666666, 0.0]
     """
-    return np.array([math.comb(n - i, k - 1) / math.comb(n, k) for i in range(1, n + 1)])
+    passed = np.arange(1, n)  # each share over the one before
+    ratios = np.maximum(n - passed - k + 1, 0) / (n - passed)
+    return k / n * np.cumprod([1.0, *ratios])
 
 
 def expected_best(trials: Sequence[Trial], k: int) -> float:
     """Return the expected log distance of the best of ``k`` trials, chosen by their selection."""
-    ordered = sorted(trials, key=lambda trial: trial.selection)
-    return float(weights(len(trials), k) @ np.array([trial.value for trial in ordered]))
+    return float(weights(len(trials), k) @ _ordered(trials))
 
 
 def jackknife_error(trials: Sequence[Trial], k: int) -> float:
     """Return the delete-one jackknife's standard error of :func:`expected_best`."""
-    n = len(trials)
-    without = [expected_best([*trials[:i], *trials[i + 1 :]], k) for i in range(n)]
-    return math.sqrt((n - 1) * statistics.pvariance(without))
+    n, values = len(trials), _ordered(trials)
+    shares = weights(n - 1, k)
+    before = np.cumsum([0.0, *(shares * values[:-1])])  # what comes before the trial that is left out
+    after = np.cumsum([0.0, *(shares * values[1:])[::-1]])[::-1]
+    return math.sqrt((n - 1) * float(np.var(before + after)))
+
+
+def _ordered(trials: Sequence[Trial]) -> np.ndarray:
+    """Return the values of trials, the first selected first."""
+    return np.array([trial.value for trial in sorted(trials, key=lambda trial: trial.selection)])
 
 
 def efforts(study: Study) -> list[Effort]:

@@ -68,7 +68,7 @@ def test_the_script_has_the_constants_of_the_rules_in_python(text):
     for name, value in {
         "GUARD": guards.FACTOR, "FLOORS": guards.FLOORS, "DRAWS": DRAWS, "LIKELY": LIKELY,
         "POSSIBLE": POSSIBLE, "FRONT_SHARE": FRONT, "SURE": SURE, "ENOUGH_SEEDS": LEAST_SEEDS,
-        "LEAST_CONFIGURATIONS": LEAST_CONFIGURATIONS,
+        "LEAST_CONFIGURATIONS": LEAST_CONFIGURATIONS, "MANY": pixels.MANY,
     }.items():  # fmt: skip
         assert [float(found) for found in re.findall(rf"\b{name} = ([\d.]+)", text)] == [value], name
 

@@ -24,6 +24,7 @@ from zoo.comparison.studies import Study
 from zoo.record import DENSITY, GALLERY, SAMPLES
 
 BUDGET = 2_500_000  # bytes of all pictures of a page, each packed by itself; base64 makes them a third longer
+MANY = 200  # configurations of a study, beyond which the page does not ask the default question by itself
 MOST, FEWEST = 64, 16  # images of a row
 POINTS = 1_000  # most points of a row on the plane
 GRID = 96  # points along the side of a density
@@ -152,11 +153,13 @@ def _count(samples: np.ndarray, room: float) -> int:
 
 
 def _wanted(study: Study) -> list[str]:
-    """Return the configurations that answer the default question, then those on the front, by ``key_of``."""
-    question = Question(study, Constraints())
-    answers = (
-        [c.key for b in shortlist(question, {}, ()).blocks for c in b.cards] if question.criteria else []
-    )
+    """Return the configurations that answer the default question, then those on the front, by ``key_of``.
+
+    The question is not asked of more than :data:`MANY` configurations: each is held against all others.
+    """
+    question, answers = Question(study, Constraints()), []
+    if question.criteria and len(study.groups) <= MANY:
+        answers = [c.key for b in shortlist(question, {}, ()).blocks for c in b.cards]
     dead = collapsed(study)
     points = {
         key_of(group): (statistics.fmean(times), statistics.fmean(losses))

@@ -22,6 +22,7 @@ async function unpackJson(id) {
 // The guard against collapsed models, as in zoo/comparison/guards.py: a distance is too large beyond GUARD times the
 // least one of the study, and FLOORS times that of real data where it is sure (guarded).
 const GUARD = 10, FLOORS = 20;
+const MANY = 200;  // configurations of a study, beyond which the page does not ask the helper's default question by itself
 const KINDS = ['exact', 'exact†', 'lower bound', 'estimate', 'mixed'];
 const KIND_WORDS = {
   'exact': 'exact: computed without approximation',

@@ -149,8 +149,9 @@ function searched(row) {
     ...row.study.settings[row.index].map(([name, value]) => `${text(name)}=${text(value)}`)].join(' ').toLowerCase());
 }
 
-// Return the ids of the answers of the decision helper to the question without constraints.
-const usualAnswers = study => once(study, 'usual answers', () => new Set(decided(study, NOTHING_ASKED).cards.map(card => card.row.id)));
+// Return the ids of the answers of the decision helper to the question without constraints; none of MANY configurations,
+// each of which the helper holds against all others.
+const usualAnswers = study => once(study, 'usual answers', () => new Set(rowsOf(study).length > MANY ? [] : decided(study, NOTHING_ASKED).cards.map(card => card.row.id)));
 
 // Return the rows of a study that the filters leave. Beside the row that stands for each model are the helper's usual
 // answers, so that it names none that is out of sight. Pinned rows stay in sight of every choice but the search.
