@@ -38,7 +38,7 @@ from zoo.record.curves import read_rows
 from zoo.record.timing import read_timing, retimed
 
 FILES = (RECORD, CURVES, SAMPLES, DENSITY, LIKELIHOOD, GALLERY, TIMING)  # that a comparison reads of a run
-SOURCES = (".py", ".html", ".css", ".js", ".json")
+SOURCES = (".py", ".html", ".css", ".js", ".json", ".yaml")
 
 # What was kept from the search for garbage is searched at the end of the process: otherwise libraries that
 # count their objects print a page of leaks.
