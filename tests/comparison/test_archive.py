@@ -9,7 +9,7 @@ from zoo.cli import main
 from zoo.comparison import page
 from zoo.comparison.archive import archive, pack_runs
 from zoo.comparison.collect import collect
-from zoo.comparison.packed import _unpack
+from zoo.comparison.packed import unpack
 from zoo.comparison.page.runs import facts_of_runs
 from zoo.comparison.page.shorten import Strings
 from zoo.comparison.tables import build
@@ -58,7 +58,7 @@ def test_a_packed_file_is_named_in_place_of_the_directory_it_was_unpacked_to(tmp
     pack_runs(collect([tmp_path / "runs"])[0], file)
     pages = []
     for _ in range(2):  # as two processes unpack it
-        _unpack.cache_clear()
+        unpack.cache_clear()
         runs = collect([file])[0]
         pages.append(page.build(runs, build(runs), {}))
     assert pages[0] == pages[1], "the same bytes"
@@ -69,7 +69,7 @@ def test_a_packed_file_is_named_in_place_of_the_directory_it_was_unpacked_to(tmp
     (tmp_path / "runs" / facts["id"][0] / "record.json").write_text("{}", encoding="utf-8")
     with tarfile.open(file, "w:gz") as target:
         target.add(tmp_path / "runs", arcname="")
-    _unpack.cache_clear()
+    unpack.cache_clear()
     (warning,) = collect([file])[1]
     assert f"all.tar.gz: {facts['id'][0]}/record.json" in warning
     assert "zoo-packed-" not in warning

@@ -107,9 +107,9 @@ def reads(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(content, "LARGE", 1000)
     monkeypatch.setattr(content, "SETTLED", -1.0)
-    paths, computed = [], content._computed
+    paths, computed = [], content.compute
     monkeypatch.setattr(
-        content, "_computed", lambda path, names: (paths.append(path), computed(path, names))[1]
+        content, "compute", lambda path, names: (paths.append(path), computed(path, names))[1]
     )
     content.hash_of_files.cache_clear()
     return paths
@@ -156,9 +156,9 @@ def test_of_several_processes_one_hashes_and_the_others_wait(tmp_path):
     np.save(path, np.arange(3_000_000))
     os.utime(path, (1, 1))
     code = (
-        "import sys, time; from zoo.config import content; computed = content._computed;"
+        "import sys, time; from zoo.config import content; computed = content.compute;"
         "content.SETTLED = -1.0;"
-        "content._computed = lambda *given: (print('read'), time.sleep(1), computed(*given))[2];"
+        "content.compute = lambda *given: (print('read'), time.sleep(1), computed(*given))[2];"
         "print(content.content_hash(content.Path(sys.argv[1])))"
     )
     command = [sys.executable, "-c", code, str(path)]

@@ -47,7 +47,7 @@ def leaves(node, prefix=""):
 def outcomes(model, directory, monkeypatch, count=None):
     """Return for wrong values of the settings of a run whether they are accepted, or their sentences."""
 
-    def reached(self, loggers):
+    def reached(self, *given):
         raise Reached
 
     monkeypatch.setattr(Fit, "run", reached)

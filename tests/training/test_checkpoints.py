@@ -263,7 +263,7 @@ def test_a_lost_rank_does_not_cut_a_write_short(monkeypatch):
     monkeypatch.setattr(os, "_exit", ended.append)
     other = subprocess.Popen(["false"])
     with distributed.WRITING:
-        watch = threading.Thread(target=distributed.watch, args=([other],))
+        watch = threading.Thread(target=distributed.watch, args=([other], lambda codes: 75))
         watch.start()
         watch.join(0.8)
         assert watch.is_alive()

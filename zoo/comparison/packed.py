@@ -23,7 +23,7 @@ def unpacked(path: Path) -> Path:
     Raises:
         ZooError: the file is damaged, or would write outside the directory.
     """
-    return _unpack(path.absolute()) if compression(path) is not None and path.is_file() else path
+    return unpack(path.absolute()) if compression(path) is not None and path.is_file() else path
 
 
 def compression(file: Path) -> str | None:
@@ -48,7 +48,12 @@ def told(path: Path) -> str:
 
 
 @cache
-def _unpack(file: Path) -> Path:
+def unpack(file: Path) -> Path:
+    """Return a directory with the runs of a packed file, once each; it goes when the process ends.
+
+    Raises:
+        ZooError: the file is damaged.
+    """
     folder = Path(tempfile.mkdtemp(prefix="zoo-packed-"))
     _OPENED[folder] = file.name
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -105,12 +105,13 @@ def _stamp(file: Path) -> Stamp:
 def hash_of_files(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) -> str:
     """Return the hash of the files of these names below a path (or of the path itself, by the name "")."""
     if sum(stamp[0] for stamp in stamps) < LARGE:
-        return _computed(path, names)
+        return compute(path, names)
     with _alone():
         return _looked_up(path, names, stamps)
 
 
-def _computed(path: Path, names: tuple[str, ...]) -> str:
+def compute(path: Path, names: tuple[str, ...]) -> str:
+    """Return the hash of the files of these names below a path, all of which are read."""
     digest = hashlib.sha256()
     for name in names:
         with open(path / name, "rb") as stream:
@@ -131,7 +132,7 @@ def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) ->
     edited = many or bool(set(files) & set(known_here))  # a file that was there has new time stamps
     copied = _key(([stamp[:2] for stamp in stamps], _sampled(path, names, stamps)))
     known = None if edited else kept.get(copied)
-    digest = known or _computed(path, names)
+    digest = known or compute(path, names)
     latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
     if known or time.time() - latest > SETTLED:
         _keep({here: digest, copied: digest, place: " ".join(files[:MOST_KEPT])})
