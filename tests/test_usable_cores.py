@@ -93,12 +93,14 @@ def test_the_processes_of_a_run_divide_the_cores_unless_a_number_is_set(monkeypa
         ({"_target_": "x.JoblibLauncher", "n_jobs": 2}, 9, 4),
         ({"_target_": "x.JoblibLauncher", "n_jobs": 2}, None, 4),
         ({"_target_": "x.JoblibLauncher", "n_jobs": -1}, 4, 2),
+        ({"_target_": "x.JoblibLauncher", "n_jobs": -5}, None, 2),
         ({"_target_": "x.Other"}, 4, None),
     ],
 )
 def test_the_jobs_of_a_multirun_divide_the_cores(monkeypatch, launcher, jobs, threads):
     monkeypatch.setattr("zoo.cli.train.usable_cores", lambda: 8)
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("zoo.sweep.check.usable_cores", lambda: 8)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)  # of the machine, most of which are not ours
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads_of_a_job(launcher, jobs) == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

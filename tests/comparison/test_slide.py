@@ -60,7 +60,7 @@ def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> 
     models, _, rates = gan.counted.partition(": ")
     assert set(models.split(", ")) == {"gan", "sngan", "stylegan", "wgan", "wgan_gp"}
     assert rates == "300 updates, lr 0.0003 to 0.001"
-    assert "the GAN without its tricks" in gan.apart
+    assert "another GAN: one without its tricks" in gan.apart
     assert not vae.cells["stable"].apart, "no claim, so none that asks something else"
     parallel = {row.family: row.cells["parallel"] for row in measured.rows}
     assert {family for family, one in parallel.items() if "at 16 to 1,024" in one.text} == {

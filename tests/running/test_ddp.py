@@ -289,7 +289,7 @@ def test_processes_share_an_evaluation_and_get_the_results_of_one():
 
 
 def sent_to_all(rank):
-    """Evaluate a model; return the bytes of the largest object that this process sends to every other."""
+    """Evaluate a model; return the bytes of the largest object that this rank sends to all ranks."""
     model, spec = with_random_weights("fixed steps"), SHARED["fixed steps"][1]
     splits = {split: torch.randn(10, 2) for split in ("train", "val", "test")}
     sizes, send = [], torch.distributed.all_gather_object

@@ -59,10 +59,10 @@ EVIDENCE: dict[Question, dict[str, str]] = {  # the claim of the ledger about a 
     "stable": dict.fromkeys(("gan", "coupling flow", "autoregressive flow"), "gan-unstable"),
     "density": {row: "likelihood-quality" for row in ROWS if row != "gan"},
 }
-OTHER_QUESTION: dict[Question, str] = {  # in what the claim of a cell asks something else
-    "stable": "It asks something else: of the GAN without its tricks (momentum, no averaged weights, no R1), "
-    "over several learning rates, against each flow. This cell counts the rows that stand for the models, "
-    "at their own settings, so that the two verdicts may differ."
+OTHER_QUESTION: dict[Question, str] = {  # why the verdict of a cell and that of its claim may differ
+    "stable": "The claim is about another GAN: one without its tricks (with momentum, and without averaged "
+    "weights and R1), at several learning rates, compared with each flow. This cell counts the runs of the "
+    "rows that stand for the models in the table, so the two verdicts may differ."
 }
 
 
@@ -83,7 +83,7 @@ class Cell:
         runs: ids of the runs.
         others: verdict of each other model of the row, by name.
         counted: the models, updates and learning rates that a cell of several models counts; empty for one.
-        apart: in what the claim asks something else, as sentences; empty if it asks the same.
+        apart: why its verdict may differ from that of the claim, as sentences; empty if it may not.
     """
 
     question: Question

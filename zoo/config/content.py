@@ -19,7 +19,8 @@ DIGITS = 16
 JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 LARGE = 16 * 2**20  # bytes of data from which a hash is kept on disk: fewer are read as fast as looked up
 SETTLED = 2.0  # seconds after a change, from which another one is sure to change the time stamps
-MOST_KEPT = 1000
+MOST_KEPT = 1000  # entries of the cache
+LISTED = 1000  # files of a place that the cache knows one by one
 BLOCKS, BLOCK = 64, 4096  # how much of a copy is compared: blocks, and bytes of each
 Stamp = tuple[int, int, int, int]  # size, time stamps of content and of status in ns, inode
 
@@ -128,14 +129,14 @@ def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) ->
         return kept[here]
     files = sorted(f"{inode}" for *_, inode in stamps)
     known_here = kept.get(place, "").split()
-    many = len(known_here) == MOST_KEPT  # not all are listed
-    edited = many or bool(set(files) & set(known_here))  # a file that was there has new time stamps
+    # A file that was at this place before has new time stamps, or there may be one: not all are listed.
+    edited = len(known_here) == LISTED or bool(set(files) & set(known_here))
     copied = _key(([stamp[:2] for stamp in stamps], _sampled(path, names, stamps)))
     known = None if edited else kept.get(copied)
     digest = known or compute(path, names)
     latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
     if known or time.time() - latest > SETTLED:
-        _keep({here: digest, copied: digest, place: " ".join(files[:MOST_KEPT])})
+        _keep({here: digest, copied: digest, place: " ".join(files[:LISTED])})
     return digest
 
 

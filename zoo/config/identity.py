@@ -102,8 +102,8 @@ LATER = (
     ("trainer", "gradient_compression", "none"),
 )
 IMAGES = "zoo.data.images.Images"
-# The spellings of trainer.precision that a run takes besides the names of the precisions; None is Lightning's
-# default. (Its other short names are refused: 16, 64, bf16.)
+# Other spellings in trainer.precision that are accepted, and the names that they mean; without a value,
+# Lightning trains in 32-true. (Lightning's short names 16, 64 and bf16 are refused.)
 PRECISION = {"32": "32-true", "32.0": "32-true", "None": "32-true"}
 
 

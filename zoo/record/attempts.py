@@ -128,7 +128,7 @@ class Attempts:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last attempt has no end yet, or none but a signal that was noted."""
+        """Whether the last attempt is without an end, or was only asked to end by a signal."""
         if not self.attempts:
             return False
         return self.attempts[-1].end is None or self.was_asked_to_end

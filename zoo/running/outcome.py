@@ -74,7 +74,7 @@ class GivenUp(ZooError):
 
 
 class Ending:
-    """The end of a run, made by the thread that runs it or by the one that watches its other ranks.
+    """Writes how a run has ended, once: from the thread that trains, or that watches the other ranks.
 
     Args:
         record, directory, loggers, attempts: see :func:`recorded`.
@@ -86,7 +86,7 @@ class Ending:
         self.record, self.directory = record, directory
         self.loggers, self.attempts = loggers, attempts
         self.started = time.perf_counter()
-        self._taken = threading.Lock()  # by the thread that makes the end, and never released
+        self._taken = threading.Lock()  # the first thread that takes it makes the end; it is never released
 
     def take(self) -> None:
         """Let the calling thread make the end; if another one does, wait for the end of the process."""

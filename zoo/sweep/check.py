@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -13,6 +12,7 @@ from zoo.config import whole_numbers
 from zoo.config.identities import Identities
 from zoo.config.overrides import is_sweep, split, swept_values
 from zoo.errors import ZooError
+from zoo.processes import usable_cores
 from zoo.running.check import CHECKS, check_batch, check_section
 from zoo.running.spec import check_names
 from zoo.sweep.plan import Plan
@@ -68,7 +68,7 @@ def jobs_at_a_time(launcher: Mapping[str, Any], jobs: int | None) -> int | None:
     if name != "JoblibLauncher":
         return None
     most = int(launcher.get("n_jobs") or 1)
-    most = most if most > 0 else max(1, (os.cpu_count() or 1) + 1 + most)  # as joblib counts
+    most = most if most > 0 else max(1, usable_cores() + 1 + most)  # as joblib counts
     return most if jobs is None else min(most, jobs)
 
 

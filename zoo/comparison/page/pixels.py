@@ -78,26 +78,25 @@ def pictures_of(studies: Sequence[Study], pixels: Pixels) -> list[Json | None]:
                 if row is not None:
                     one.full = sum(other.pixels.weight for other in found) > BUDGET
                     draw(one, row)
-    for (
-        one
-    ) in found:  # one study after the other, so that a new run moves no picture of the studies before its own
+    # One study after the other: a new run then leaves the places of the studies before its own as they are.
+    for one in found:
         _move(one.pictures, pixels.put(np.frombuffer(one.pixels.bytes(), np.uint8)))
     return [one.pictures if any(one.pictures["rows"]) else None for one in found]
 
 
 def _move(pictures: Json, by: int) -> None:
-    """Add a distance to where each picture of a study lies."""
+    """Shift the places of a study's pictures by the bytes that lie before them in the page's array."""
     shown = [pictures.get("real"), pictures.get("histogram")]
     for one in filter(None, [*shown, *(part for row in pictures["rows"] for part in row.values())]):
         one["at"] += by
 
 
 class _Shown:
-    """The pictures of a study, as they are put in.
+    """The pictures of one study, to which rows and galleries are added while the page has room.
 
     Attributes:
-        pictures: what the page is told, with places in ``pixels``.
-        pixels: of this study alone.
+        pictures: kind, number and place in ``pixels`` of each picture, as the page's script reads them.
+        pixels: the bytes of these pictures.
         full: whether the budget of the page is spent.
         first: the places of the rows that answer the default question or are on the front, the best first.
         standing: those of the others that stand for a model.
@@ -220,7 +219,11 @@ def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | 
 def _pack(
     values: np.ndarray, arrays: Mapping[str, np.ndarray], count: int, pixels: Pixels, scale: Json
 ) -> Json | None:
-    """Put images as bytes, or points as pairs of bytes over the range of the real ones."""
+    """Append images (a byte a pixel) or points of the plane (a byte a coordinate); return where they are.
+
+    The coordinates 0 and 255 are the ends of the range of the real points, half a unit wider at each end.
+    None for samples that are neither.
+    """
     chosen = values[:count]
     if chosen.ndim == 4 and chosen.shape[1] in (1, 3):
         levels = max(2, int(arrays["levels"]))

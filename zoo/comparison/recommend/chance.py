@@ -45,7 +45,7 @@ def normals(seed: int, size: int) -> np.ndarray:
 def draws(
     values: Sequence[float], size: int, seed: int, *, logs: bool, error: float | None = None
 ) -> np.ndarray:
-    """Return plausible means of a configuration, ``(size,)``: mean + s t(n - 1) / sqrt(n).
+    """Return plausible means of a configuration, ``(size,)``: mean + s t / sqrt(n), t of n - 1 degrees.
 
     A bootstrap over five seeds is over-confident; the t distribution is not.
 
@@ -53,14 +53,15 @@ def draws(
         values: one for each seed.
         size: number of draws.
         seed: of the noise.
-        logs: draw the mean of the logarithms.
+        logs: return plausible means of the logarithms instead.
         error: standard error of a single value, drawn from a normal distribution; None: no noise.
     """
     n = len(values)
     sample = np.log(values) if logs else np.asarray(values, dtype=np.float64)
     if n > 1:
         scale = float(sample.std(ddof=1)) / math.sqrt(n)
-        z = normals(seed, size * n).reshape(size, n)  # n - 1 under the root, and the one above it
+        z = normals(seed, size * n).reshape(size, n)
+        # t: a normal number over the root of the mean square of n - 1 others
         noise = z[:, -1] / np.sqrt((z[:, :-1] ** 2).sum(axis=1) / (n - 1))
     else:
         scale = 0.0 if not error else error / abs(values[0]) if logs else error

@@ -140,7 +140,10 @@ def _metric_text(measured: Number) -> str:
 
 
 def beside_table(study: Study, group: Group) -> str:
-    """Return which row stands for the model in the table, if it is not this one, and how this was chosen."""
+    """Return which row the table has for the model instead of this one, and that this one was selected.
+
+    Empty if the table has this one.
+    """
     stands = study.baseline(group.model)
     if stands is None or stands is group:
         return ""
@@ -154,7 +157,7 @@ def beside_table(study: Study, group: Group) -> str:
 
 
 def error_text(seeds: int) -> str:
-    """Return what the ± of a card of so many seeds is."""
+    """Return in words what the ± on a card means, for a configuration with so many seeds."""
     if seeds > 1:
         return f"± 95 % interval of the mean over {seeds} seeds (t)"
     return "± 95 % interval of the evaluation, of one seed"
