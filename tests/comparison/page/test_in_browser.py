@@ -413,14 +413,13 @@ def test_a_gallery_is_shown_in_lines_and_a_way_from_noise_can_be_played(browser,
     assert tab.evaluate("words('#samples-box .line > span')") == ["steps 5", "steps 10", "as evaluated"]
     tab.evaluate("zoo.set({shown: 'neighbours'})")
     tab.wait("words('#samples-box .line > span').includes('nearest in training')")
-    first = "c => c.getContext('2d').getImageData(0, 0, 1, 1).data[0]"
-    assert tab.evaluate(f"[...document.querySelectorAll('#samples-box canvas')].map({first})") == [
-        0,
-        0,
-        0,
-        255,
-        255,
-        255,
+    shades = """c => {
+      const line = c.getContext('2d').getImageData(0, 0, c.width, 1).data;
+      return [0, 1, 2].map(i => line[4 * i * (c.width + 1) / 3]);
+    }"""
+    assert tab.evaluate(f"[...document.querySelectorAll('#samples-box canvas')].map({shades})") == [
+        [0, 0, 0],
+        [255, 255, 255],
     ], "16 of 17 levels is white"
     tab.evaluate("zoo.set({study: zoo.studyData().studies.find(s => s.label === 'moons').id, shown: 'path'})")
     tab.wait("Boolean(document.querySelector('#samples-box input[type=range]'))")

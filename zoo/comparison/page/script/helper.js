@@ -86,7 +86,7 @@ function cardNode(card, study) {
   return el('article', {class: 'card'}, el('h3', {}, swatch(row.family), ' ', el('button', {type: 'button', class: 'cell text', 'aria-haspopup': 'dialog', onclick: () => set({study: study.id, open: `${row.id}|`})}, row.name),
     card.letters ? el('sup', {class: 'letters'}, card.letters) : null),
   el('p', {class: 'small-text'}, card.why, card.ranked ? el('span', {class: 'dim'}, ` (best in ${share(card.onTop)} of draws)`) : null),
-  PIXELS && pictures && pictures.kind === 'images' ? el('div', {class: 'tiles', style: '--columns:6'}, Array.from({length: Math.min(6, pictures.count)}, (_, i) => tile(pictures, i, `sample of ${row.name}, number ${i + 1}`))) : null,
+  PIXELS && pictures && pictures.kind === 'images' ? tiles(pictures, upTo(Math.min(6, pictures.count)), 6, `samples of ${row.name}`) : null,
   el('dl', {class: 'facts'}, facts.numbers.flatMap(([name, words]) => [el('dt', {}, name), el('dd', {}, words)])),
   el('p', {class: 'dim small-text'}, `${facts.error}; ${count(card.tried[0], 'configuration')} of ${row.model} tried, ${card.tried[1]} of its family`,
     card.lettered && !card.letters ? `; no letter, since the table ranks one configuration a model${standing(study, row.model) === row ? ' with two or more seeds' : ` (${standing(study, row.model).name})`}` : null),

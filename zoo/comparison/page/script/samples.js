@@ -1,22 +1,24 @@
 // Samples: the same places of every model side by side, two models under a slider, densities of points.
 
-// Return one picture of a group {offset, count, shape} as an image, scaled to bytes already.
-function imageOf(set, index) {
-  const [channels, height, width] = set.shape, size = channels * height * width, at = set.at + index * size;
-  const image = new ImageData(width, height);
-  for (let i = 0; i < height * width; i++) {
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = PIXELS[at + (channels === 1 ? 0 : c) * height * width + i];
-    image.data[4 * i + 3] = 255;
-  }
-  return image;
-}
-
-// Return a canvas with one picture, each pixel as it is.
-function tile(set, index, label) {
-  const [, height, width] = set.shape, canvas = el('canvas', {width, height, class: 'tile', role: 'img', 'aria-label': label});
-  canvas.getContext('2d').putImageData(imageOf(set, index), 0, 0);
+// Return one canvas with pictures of a group {offset, count, shape} in rows of some columns, a pixel apart, each pixel as
+// it is, scaled to bytes already. One canvas for all: a browser takes half a millisecond for each.
+function tiles(set, indices, columns, label) {
+  const [channels, height, width] = set.shape, size = channels * height * width, lines = Math.ceil(indices.length / columns);
+  const canvas = el('canvas', {width: columns * (width + 1) - 1, height: lines * (height + 1) - 1, class: 'tiles', role: 'img', 'aria-label': label, style: `--columns:${columns}`});
+  const image = new ImageData(canvas.width, canvas.height);
+  indices.forEach((index, place) => {
+    const from = set.at + index * size, left = (place % columns) * (width + 1), top = Math.floor(place / columns) * (height + 1);
+    for (let i = 0; i < height * width; i++) {
+      const to = 4 * ((top + Math.floor(i / width)) * canvas.width + left + i % width);
+      for (let c = 0; c < 3; c++) image.data[to + c] = PIXELS[from + (channels === 1 ? 0 : c) * height * width + i];
+      image.data[to + 3] = 255;
+    }
+  });
+  canvas.getContext('2d').putImageData(image, 0, 0);
   return canvas;
 }
+
+const upTo = (n, from = 0) => Array.from({length: n}, (_, i) => from + i);
 
 // Return a canvas with points of the plane, stored as pairs of bytes over a range; many points are small.
 function cloud(set, family, size = 150, label = '') {
@@ -77,15 +79,14 @@ function galleryRow(title, family, set, label) {
   if (set.lines) {
     let from = 0;
     const lines = set.lines.map(([words, n]) => {
-      const tiles = Array.from({length: n}, (_, i) => tile(set, from + i, `${label}, ${words}, number ${i + 1}`));
       from += n;
-      return el('div', {class: 'line'}, el('span', {class: 'dim'}, words), el('div', {class: 'tiles', style: `--columns:${narrow() ? 8 : n}`}, tiles));
+      return el('div', {class: 'line'}, el('span', {class: 'dim'}, words), tiles(set, upTo(n, from - n), narrow() ? Math.min(8, n) : n, `${label}, ${words}, ${count(n, 'picture')}`));
     });
     return el('figure', {class: 'panel wide'}, caption, lines);
   }
   const shown = Math.min(set.count, 16), start = set.count > shown ? (state.sample * shown) % set.count : 0;
-  const indices = Array.from({length: shown}, (_, i) => (start + i) % set.count);
-  return el('figure', {class: 'panel'}, el('div', {class: 'tiles', style: '--columns:4'}, indices.map(index => tile(set, index, `${label}, number ${index + 1}`))), caption);
+  const indices = upTo(shown, start).map(index => index % set.count);
+  return el('figure', {class: 'panel'}, tiles(set, indices, 4, `${label}, ${count(shown, 'picture')} from number ${start + 1}`), caption);
 }
 
 // Return points on their way from noise to data, a slider over the frames, and a button that plays them.
