@@ -16,6 +16,7 @@ from zoo.record import (
     RANK_ERROR,
     RECORD,
     Attempts,
+    RankError,
     Record,
     clear,
     read,
@@ -91,7 +92,7 @@ def test_a_run_that_was_killed_three_times_is_not_begun_a_fourth_time(tmp_path):
 def test_the_error_of_another_rank_is_the_end_of_an_attempt_that_was_killed(tmp_path):
     for _ in range(LIMIT):
         Attempts(tmp_path).begin()
-        (tmp_path / RANK_ERROR).write_text("ValueError: odd")
+        RankError("failed", "ValueError: odd").leave(tmp_path)
     attempts = Attempts(tmp_path)
     attempts.begin()
     assert not (tmp_path / RANK_ERROR).exists(), "the new attempt has none"
@@ -105,7 +106,7 @@ def test_the_error_of_a_rank_of_a_refused_run_is_not_that_of_the_attempt_before(
     Attempts(tmp_path).begin()  # and nothing is heard of it again
     refused = Attempts(tmp_path)
     refused.begin()
-    (tmp_path / RANK_ERROR).write_text("There is no data.")
+    RankError("failed", "There is no data.").leave(tmp_path)
     refused.withdraw()
     Attempts(tmp_path).begin()
     assert [entry.end for entry in Attempts(tmp_path).attempts] == [KILLED, None]

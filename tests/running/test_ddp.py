@@ -26,7 +26,7 @@ import zoo
 from zoo.config import compose_run, identify, to_dict
 from zoo.config.identities import Identities
 from zoo.data.spec import DataSpec
-from zoo.errors import Unsound, ZooError
+from zoo.errors import Diverged, Unsound, ZooError
 from zoo.evaluation import likelihood, protocol
 from zoo.evaluation.distributed import in_batches
 from zoo.evaluation.likelihood import log_probs
@@ -38,6 +38,7 @@ from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
 from zoo.training.distributed import FIND_UNUSED, Averaging
+from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
 
@@ -365,13 +366,15 @@ def different_seeds(rank):
     return ["model=maf", *MOONS, *SMALL, *TWO, f"seed={rank}"]
 
 
-def fails_on_rank_one(rank):
-    def fail(self):
-        raise ValueError("nothing is left")
+def fails_on_rank_one(error, method="average_weights"):
+    """Return the overrides of a run whose second process raises an error in a method of its training."""
 
-    if rank == 1:
-        TrainingModule.average_weights = fail
-    return ["model=maf", *MOONS, *SMALL, *TWO]
+    def overrides(rank):
+        if rank == 1:
+            setattr(MaximumLikelihood, method, lambda *_: raise_(error))
+        return ["model=maf", *MOONS, *SMALL, *TWO]
+
+    return overrides
 
 
 def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path):
@@ -380,7 +383,7 @@ def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path
     tasks = [(different_seeds, tmp_path / "a"), (uneven, tmp_path / "b"), (three, tmp_path / "c")]
     paired = ["model=flow_matching", "model.coupling=minibatch_ot", *MOONS, *SMALL, *TWO]
     # the failing rank comes last: the other one may still notice it in the next task
-    tasks += [(paired, tmp_path / "d"), (fails_on_rank_one, tmp_path / "e")]
+    tasks += [(paired, tmp_path / "d"), (fails_on_rank_one(ValueError("nothing is left")), tmp_path / "e")]
     different, uneven_errors, three_errors, paired_errors, failed = in_ranks(tasks)
     assert all("different configurations (rank 1 differs" in error for error in different)
     assert all("cannot be shared by 2 processes" in error for error in uneven_errors)
@@ -394,6 +397,20 @@ def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path
     assert record.status == "failed"
     assert record.reason == "ValueError: nothing is left"
     assert not (tmp_path / "a/checkpoints/last.ckpt").exists()
+
+
+def test_a_run_that_diverges_on_one_process_alone_is_recorded_as_diverged(tmp_path):
+    overflow, infinite = Unsound("The latents hold NaN."), Diverged("The loss is nan.")
+    validation, training = in_ranks([
+        (fails_on_rank_one(overflow, "validation_values"), tmp_path / "a"),
+        (fails_on_rank_one(infinite), tmp_path / "b"),
+    ])  # fmt: skip
+    assert validation == ["Unsound: The latents hold NaN."] * 2
+    assert training == ["Diverged: The loss is nan."] * 2
+    for name, error in (("a", overflow), ("b", infinite)):
+        assert (read(tmp_path / name).status, read(tmp_path / name).reason) == ("diverged", str(error))
+        (attempt,) = Attempts(tmp_path / name).attempts
+        assert (attempt.end, attempt.reason) == ("diverged", str(error))
 
 
 def dies_on_rank_one(rank):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from zoo.errors import LOST, CutOff, Diverged, Interrupted, Unsound, ZooError
-from zoo.record import PROGRESS, RANK_ERROR, Attempts, Record, read, write_atomic
+from zoo.record import PROGRESS, RANK_ERROR, Attempts, RankError, Record, read
 from zoo.running.outcome import Ending, recorded
 
 
@@ -85,24 +85,49 @@ def test_an_interrupted_run_leaves_no_record(error, record, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_rank_leaves_its_error_and_no_record(record, tmp_path, monkeypatch):
-    monkeypatch.setenv("RANK", "1")
-    with pytest.raises(ValueError, match="odd"):
-        end_with(ValueError("odd"), record, tmp_path)
+@pytest.mark.parametrize(
+    ("error", "end", "reason"),
+    [
+        (ValueError("odd"), "failed", "ValueError: odd"),
+        (Diverged("The loss is nan."), "diverged", "The loss is nan."),
+        (Unsound("The latents hold NaN."), "diverged", "The latents hold NaN."),
+        (MemoryError(), "cut off", "The memory ran out; give it more, or lower training.batch_size."),
+        (ZooError("There is no data."), "refused", "There is no data."),
+    ],
+)
+def test_the_first_rank_ends_as_the_rank_does_that_it_lost(error, end, reason, record, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("RANK", "1")
+        with pytest.raises(type(error)):
+            end_with(error, record, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == [RANK_ERROR]
-    assert (tmp_path / RANK_ERROR).read_text() == "ValueError: odd"
+    left = RankError.left_in(tmp_path)
+    assert left == RankError(end, reason)
 
-
-def test_the_first_rank_records_the_error_of_the_rank_that_it_lost(record, tmp_path):
     def leave_a_word() -> None:
         time.sleep(0.3)
-        write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
+        left.leave(tmp_path)
 
+    attempts = Attempts(tmp_path)
+    attempts.begin()
     threading.Thread(target=leave_a_word).start()
-    with pytest.raises(ZooError, match="ValueError: odd"):
+    with pytest.raises(ZooError) as raised, recorded(record, tmp_path, [], attempts):
+        raise RuntimeError("Connection closed by peer")
+    assert str(raised.value) == reason
+    assert isinstance(raised.value, Diverged) == (end == "diverged")
+    assert isinstance(raised.value, CutOff) == (end == "cut off")
+    if end in ("failed", "diverged"):
+        assert (read(tmp_path).status, read(tmp_path).reason) == (end, reason)
+    else:
+        assert not (tmp_path / "record.json").exists()
+    assert [(a.end, a.reason) for a in Attempts(tmp_path).attempts] == [(end, reason)] * (end != "refused")
+
+
+def test_a_rank_that_has_lost_another_leaves_no_error(record, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(RuntimeError):
         end_with(RuntimeError("Connection closed by peer"), record, tmp_path)
-    assert read(tmp_path).status == "failed"
-    assert read(tmp_path).reason == "ValueError: odd"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_rank_lost_without_an_error_file_cuts_the_run_off(record, tmp_path, monkeypatch):
@@ -126,13 +151,29 @@ def last_attempt(directory):
     return last.end, last.reason, last.updates
 
 
-def test_a_run_whose_first_rank_hangs_fails_by_the_error_of_the_other(hanging, tmp_path, capsys):
-    write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
+@pytest.mark.parametrize("end", ["failed", "diverged"])
+def test_a_run_whose_first_rank_hangs_ends_by_the_error_of_the_other(end, hanging, tmp_path, capsys):
+    RankError(end, "ValueError: odd").leave(tmp_path)
     assert hanging.after_a_lost_rank([2]) == 2
     kept = read(tmp_path)
-    assert (kept.status, kept.reason, kept.cost.updates) == ("failed", "ValueError: odd", 3)
-    assert last_attempt(tmp_path) == ("failed", "ValueError: odd", 3)
+    assert (kept.status, kept.reason, kept.cost.updates) == (end, "ValueError: odd", 3)
+    assert last_attempt(tmp_path) == (end, "ValueError: odd", 3)
     assert capsys.readouterr().err == f"zoo: ValueError: odd. The record is in {tmp_path}.\n"
+
+
+def test_a_run_whose_first_rank_hangs_is_cut_off_by_the_memory_of_the_other(hanging, tmp_path, capsys):
+    RankError("cut off", "The memory ran out.").leave(tmp_path)
+    assert hanging.after_a_lost_rank([75]) == 75
+    assert last_attempt(tmp_path) == ("cut off", "The memory ran out.", 3)
+    assert capsys.readouterr().err.startswith("zoo: The memory ran out. The same command goes on")
+    assert not (tmp_path / "record.json").exists()
+
+
+def test_a_run_whose_first_rank_hangs_is_refused_as_the_other_was(hanging, tmp_path, capsys):
+    RankError("refused", "There is no data.").leave(tmp_path)
+    assert hanging.after_a_lost_rank([2]) == 2
+    assert capsys.readouterr().err == "zoo: There is no data.\n"
+    assert [p.name for p in tmp_path.iterdir()] == [PROGRESS]
 
 
 def test_a_run_whose_first_rank_hangs_is_cut_off_if_the_other_left_no_error(hanging, tmp_path, capsys):
@@ -192,9 +233,9 @@ def test_a_signal_is_noted_before_the_first_rank_can_act_on_it(record, tmp_path)
 def test_a_signal_that_follows_from_another_ranks_error_hides_it_nowhere(hanging, record, tmp_path):
     """torchrun and srun end the first rank by a signal when another one has failed."""
     hanging.attempts.note_signal()
-    write_atomic(tmp_path / RANK_ERROR, "ValueError: odd")
+    RankError("failed", "ValueError: odd").leave(tmp_path)
     killed = Attempts(tmp_path)
-    assert killed.rank_error() == "ValueError: odd"
+    assert killed.rank_error() == RankError("failed", "ValueError: odd")
     with pytest.raises(ZooError, match="ValueError: odd"), recorded(record, tmp_path, [], killed):
         raise KeyboardInterrupt
     assert read(tmp_path).reason == "ValueError: odd"

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from zoo.errors import STOPPED, ZooError
 from zoo.locks import lock
-from zoo.record import RANK_ERROR, Attempts, read
+from zoo.record import Attempts, RankError, read
 from zoo.sweep import plan_sweep, run_sweep
 from zoo.sweep.display import make_display
 from zoo.sweep.job import Job
@@ -94,23 +94,28 @@ def test_an_aborted_process_is_cut_off_if_it_has_lost_another(job, more, log, st
 
 
 @pytest.mark.parametrize("code", [-signal.SIGABRT, -signal.SIGKILL, 75, 130])
-def test_a_job_whose_other_rank_has_left_an_error_has_failed_by_it(job, code):
+@pytest.mark.parametrize("end", ["failed", "diverged", "cut off", "refused"])
+def test_a_job_whose_other_rank_has_left_an_error_ends_by_it(job, code, end):
     job.overrides += ["trainer=ddp", "trainer.devices=2"]
     Attempts(job.directory).begin()
-    (job.directory / RANK_ERROR).write_text("ValueError: a bug on rank one")
+    RankError(end, "ValueError: a bug on rank one").leave(job.directory)
     (job.directory / "log.txt").write_text(WATCHDOG)
     job.end(int(code))
-    assert (job.state, job.reason) == ("failed", "ValueError: a bug on rank one")
-    assert (read(job.directory).status, read(job.directory).reason) == ("failed", job.reason)
+    more = "; the same command resumes it" if end == "cut off" else ""
+    assert (job.state, job.reason) == (end, f"ValueError: a bug on rank one{more}")
+    if end in ("failed", "diverged"):
+        assert (read(job.directory).status, read(job.directory).reason) == (end, job.reason)
+    else:
+        assert not (job.directory / "record.json").exists()
     (attempt,) = Attempts(job.directory).attempts
-    assert (attempt.end, attempt.reason) == ("failed", job.reason)
+    assert (attempt.end, attempt.reason) == (end, "ValueError: a bug on rank one")
 
 
 def test_a_rank_error_of_an_attempt_that_has_ended_counts_no_more(job):
     attempts = Attempts(job.directory)
     attempts.begin()
     attempts.end("interrupted", "it was interrupted", 3)
-    (job.directory / RANK_ERROR).write_text("ValueError: a bug on rank one")
+    RankError("failed", "ValueError: a bug on rank one").leave(job.directory)
     job.end(130)
     assert job.state == "cut off"
 

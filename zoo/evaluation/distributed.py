@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
-import traceback
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 
-from zoo.errors import ZooError
 from zoo.models.core.capabilities import declared
+from zoo.models.core.distributed import raise_together
 from zoo.models.core.nfe import add_nfe, count_nfe
 from zoo.ranks import rank as own_rank
 from zoo.ranks import world_size
@@ -48,12 +46,10 @@ def in_batches(
             parts = [work(rows).cpu() for rows in mine]
         except Exception as raised:  # the others wait for this process
             error = raised
+    raise_together(error)
     every: list[Any] = [None] * ranks
-    distributed.all_gather_object(every, (counter.count, error and _portable(error, rank)))
-    for other, (_, theirs) in enumerate(every):
-        if theirs is not None:
-            raise error if error is not None and other == rank else theirs
-    add_nfe(sum(count for count, _ in every))
+    distributed.all_gather_object(every, counter.count)
+    add_nfe(sum(every))
     if not to_first:
         distributed.all_gather_object(every, parts)
     else:
@@ -70,13 +66,3 @@ def first_goes_on() -> bool:
     first = distributed.get_rank() == 0
     distributed.destroy_process_group()
     return first
-
-
-def _portable(error: Exception, rank: int) -> Exception:
-    """Return the error in a form that another process can raise, with the original traceback as a note."""
-    try:
-        copy = pickle.loads(pickle.dumps(error))
-    except Exception:
-        copy = ZooError(f"{type(error).__name__}: {error}")
-    copy.add_note(f"In process {rank}:\n{''.join(traceback.format_exception(error))}")
-    return copy

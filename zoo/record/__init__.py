@@ -1,7 +1,7 @@
 """The record of a run: everything that a comparison uses of it. Imports no torch."""
 
 from zoo.kinds import Kind, SamplingOrder
-from zoo.record.attempts import Attempts
+from zoo.record.attempts import Attempts, RankError
 from zoo.record.curves import AXES, CurveWriter, best_validation, curves, read_rows
 from zoo.record.files import (
     ATTEMPTS,
@@ -83,6 +83,7 @@ __all__ = [
     "Metric",
     "Protocol",
     "Provenance",
+    "RankError",
     "Record",
     "Sampling",
     "SamplingOrder",

@@ -26,6 +26,33 @@ _NO_REASON = "it was killed, or its machine was lost"
 _ASKED = "a signal asked it to end"
 
 
+@dataclass(frozen=True)
+class RankError:
+    """The error by which a rank other than the first has ended.
+
+    Attributes:
+        end: how the run ends by it: ``diverged``, ``failed``, ``cut off`` or ``refused``.
+        reason: the error, in a sentence.
+    """
+
+    end: str
+    reason: str
+
+    def leave(self, directory: Path) -> None:
+        """Write it to the run's directory, where the first rank looks for it; do nothing if there is none."""
+        if directory.is_dir():
+            with contextlib.suppress(OSError):  # on a full disk, or after the first rank was refused
+                write_atomic(directory / RANK_ERROR, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def left_in(cls, directory: Path) -> RankError | None:
+        """Return the one that is in the run's directory; None without one."""
+        try:
+            return cls(**json.loads((directory / RANK_ERROR).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
 @dataclass
 class Attempt:
     """One process, or group of processes, that worked on a run.
@@ -37,7 +64,8 @@ class Attempt:
         checkpoint: time stamp (ns) of the checkpoint that it resumed from; None without one.
         ended_at: time in UTC, ISO 8601; None while it runs.
         end: ``cut off`` by its environment, ``interrupted`` by a person or a signal, ``killed`` before it
-            could write why, or the status of the run's record; None while it runs.
+            could write why, ``refused`` by a rank whose error has ended the first one, or the status of the
+            run's record; None while it runs.
         reason: why it ended, in a sentence.
         updates: number of updates reached.
     """
@@ -92,6 +120,7 @@ class Attempts:
 
     def withdraw(self) -> None:
         """Leave out the attempt that has begun, since the run is refused."""
+        (self.directory / RANK_ERROR).unlink(missing_ok=True)
         if self._before is None:
             (self.directory / ATTEMPTS).unlink(missing_ok=True)
         else:
@@ -100,7 +129,7 @@ class Attempts:
     def close(self, end: str = KILLED, reason: str = _NO_REASON) -> bool:
         """Enter the end of the last attempt if it has none, because its process was killed.
 
-        If another rank has left its error, the first one was ended because of it, and the attempt has failed.
+        If another rank has left its error, the first one was ended because of it, and this error is the end.
 
         Args:
             end: how it ended, see :class:`Attempt`.
@@ -114,7 +143,7 @@ class Attempts:
                 return False
             error = self.rank_error()
             if error is not None:
-                end, reason = FAILED, error
+                end, reason = error.end, error.reason
             elif self.attempts[-1].end is not None:
                 return False
             self.end(end, reason, self.reached())
@@ -141,14 +170,9 @@ class Attempts:
             _ASKED,
         )
 
-    def rank_error(self) -> str | None:
+    def rank_error(self) -> RankError | None:
         """Return the error by which another rank has ended the open attempt; None if none has left one."""
-        if not self.is_open:
-            return None
-        try:
-            return (self.directory / RANK_ERROR).read_text(encoding="utf-8") or None
-        except OSError:
-            return None
+        return RankError.left_in(self.directory) if self.is_open else None
 
     def reached(self) -> int | None:
         """Return the number of updates that the run has reported; None before the first report."""

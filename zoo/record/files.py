@@ -14,7 +14,8 @@
 - ``config.yaml``: the settings that the run was trained with; ``error.log``: why it failed.
 - ``progress.json``: update, budget and losses while the run trains.
 - ``attempts.json``: where, when and how often the run was begun, see :mod:`zoo.record.attempts`.
-- ``.rank-error``: the error of a rank other than the first, until the next attempt begins.
+- ``.rank-error``: the error of a rank other than the first (:class:`~zoo.record.attempts.RankError`), until
+  the next attempt begins.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 

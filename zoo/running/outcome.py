@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import signal
 import threading
@@ -27,13 +26,13 @@ from zoo.errors import (
     tell,
 )
 from zoo.processes import ENDING, is_first_rank, noticing_signals
-from zoo.record import ERRORS, RANK_ERROR, Attempts, Record, Status, write_atomic
+from zoo.record import ERRORS, Attempts, RankError, Record, Status, write_atomic
 from zoo.record.attempts import CUT_OFF as WAS_CUT_OFF
 from zoo.record.attempts import INTERRUPTED
 from zoo.tracking import logger as tracking
 from zoo.training.distributed import lost_by
 
-PATIENCE = 3.0  # seconds that the first rank waits for another rank's error in RANK_ERROR
+PATIENCE = 3.0  # seconds that the first rank waits for the error of another rank
 
 
 class Outcome(Enum):
@@ -59,7 +58,8 @@ STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that
 }
 # Exit codes that the loggers get for the other outcomes, which leave no record.
 SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
-
+# The errors that end a run with these outcomes; that of any other one is a ZooError.
+AS_ERROR: dict[Outcome, type[ZooError]] = {Outcome.DIVERGED: Diverged, Outcome.CUT_OFF: CutOff}
 
 # Exit codes of a rank that a signal has asked to end: by Ctrl-C or SIGTERM, handled or not.
 BY_SIGNAL = {130, 143, -signal.SIGINT, *(-signum for signum in ENDING)}
@@ -95,8 +95,8 @@ class Ending:
     def after_a_lost_rank(self, codes: Sequence[int]) -> int | None:
         """Make the end of a run whose first rank waits for one that has failed, and return its exit code.
 
-        The run has failed if that rank has left its error, was interrupted if this process or that rank got a
-        signal, and is cut off otherwise.
+        The run ends by that rank's error if it has left one, was interrupted if this process or that rank got
+        a signal, and is cut off otherwise.
 
         Args:
             codes: exit codes of the ranks that have ended, ``-N`` after signal ``N``.
@@ -109,25 +109,46 @@ class Ending:
         if self.attempts is None:  # the first rank is on another machine
             tell(f"{lost_by(codes)}.")
             return CUT_OFF
-        reached, reason = self.attempts.reached(), self.attempts.rank_error()
-        if reason is None and (self.attempts.was_asked_to_end or BY_SIGNAL & set(codes)):
-            self.attempts.end(INTERRUPTED, "it was interrupted", reached)
+        if self.record.cost.updates is None:
+            self.record.cost.updates = self.attempts.reached()
+        error = self.attempts.rank_error()
+        if error is None and (self.attempts.was_asked_to_end or BY_SIGNAL & set(codes)):
+            self.attempts.end(INTERRUPTED, "it was interrupted", self.record.cost.updates)
             tell("interrupted; the same command goes on from where it stopped.")
             tracking.suspend(self.loggers, tracking.INTERRUPTED)
             return tracking.INTERRUPTED
-        if reason is None:
-            lost = f"{lost_by(codes)}."
-            reason = _end(self.attempts, lost, reached)
-            if reason is None:
-                tell(f"{lost} The same command goes on from where it stopped.")
-                tracking.suspend(self.loggers, CUT_OFF)
-                return CUT_OFF
-        tell(f"{reason.rstrip('.')}. The record is in {self.directory}.")
-        self.record.reason = reason
-        if self.record.cost.updates is None:
-            self.record.cost.updates = reached
-        self.write(Outcome.FAILED)
-        return REFUSED
+        error = error or RankError(Outcome.CUT_OFF.value, f"{lost_by(codes)}.")
+        outcome, reason = self.enter(Outcome(error.end), error.reason)
+        if outcome is Outcome.CUT_OFF:
+            tell(f"{reason.rstrip('.')}. The same command goes on from where it stopped.")
+        else:
+            kept = f" The record is in {self.directory}." if outcome in STATUS else ""
+            tell(f"{reason.rstrip('.')}.{kept}")
+        if outcome in STATUS:
+            self.write(outcome)
+        return SUSPENDED.get(outcome, REFUSED)
+
+    def enter(self, outcome: Outcome, reason: str) -> tuple[Outcome, str]:
+        """Enter in the attempts, the loggers and the record how the attempt ends; the record is not written.
+
+        Args:
+            outcome: how it ends.
+            reason: why, in a sentence.
+
+        Returns:
+            Both, of the run: it has failed if it is cut off too often without a new checkpoint.
+        """
+        if outcome is Outcome.CUT_OFF and self.attempts is not None:
+            self.attempts.end(WAS_CUT_OFF, reason, self.record.cost.updates)
+            if (given_up := self.attempts.give_up()) is not None:
+                outcome, reason = Outcome.FAILED, given_up
+        if outcome is Outcome.REFUSED and self.attempts is not None:
+            self.attempts.withdraw()
+        if outcome in SUSPENDED:
+            tracking.suspend(self.loggers, SUSPENDED[outcome])
+        else:
+            self.record.reason = reason
+        return outcome, reason
 
     def write(self, ended: Outcome) -> None:
         """Write the record, note the end of the attempt and close the loggers."""
@@ -182,16 +203,14 @@ def recorded(
         ended = Outcome.FINISHED
     except Pruned as end:
         ended, record.reason = Outcome.PRUNED, str(end)
-    except (Diverged, Unsound) as error:  # Unsound is raised by a validation; the protocol catches its own
-        ended, record.reason = Outcome.DIVERGED, str(error)
-        raise
     except GivenUp as error:
         record.reason = str(error)
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         if attempts is not None and (elsewhere := attempts.rank_error()) is not None:
-            record.reason = elsewhere  # its launcher ends the other ranks by a signal
-            raise ZooError(elsewhere) from None
+            # its launcher ends the other ranks by a signal
+            ended, reason = ending.enter(Outcome(elsewhere.end), elsewhere.reason)
+            raise AS_ERROR.get(ended, ZooError)(reason) from None
         ended = Outcome.CUT_OFF
         if attempts is not None:
             attempts.end(INTERRUPTED, "it was interrupted", record.cost.updates)
@@ -204,72 +223,52 @@ def recorded(
         tracking.suspend(loggers, tracking.INTERRUPTED)
         raise
     except Exception as error:
+        own = outcome_of(error, bool(record.cost.updates))
         if not is_first_rank():
-            _write_rank_error(error, directory)
+            if not is_loss(*own):  # which another rank's error has caused
+                RankError(own[0].value, own[1]).leave(directory)
             raise
-        ended, explained = _after_error(error, record, directory, attempts)
-        if ended is Outcome.REFUSED and attempts is not None:
-            attempts.withdraw()
-        if ended in SUSPENDED:
-            tracking.suspend(loggers, SUSPENDED[ended])
-        if explained is error:
+        elsewhere = _wait_for_rank_error(directory) if is_loss(*own) else None
+        outcome, reason = own if elsewhere is None else (Outcome(elsewhere.end), elsewhere.reason)
+        ended, reason = ending.enter(outcome, reason)
+        if ended is Outcome.FAILED:
+            write_atomic(directory / ERRORS, traceback.format_exc())
+        if ended is not outcome:
+            raise GivenUp(reason) from error
+        if elsewhere is None and ended is not Outcome.CUT_OFF:
             raise
-        raise explained from error
+        raise AS_ERROR.get(ended, ZooError)(reason) from error
     finally:
         if is_first_rank() and ended in STATUS:
             ending.write(ended)
 
 
-def _after_error(
-    error: Exception, record: Record, directory: Path, attempts: Attempts | None
-) -> tuple[Outcome, Exception]:
-    """Return the outcome of a run that an error has ended, and the error to raise in its place.
+def outcome_of(error: Exception, trained: bool) -> tuple[Outcome, str]:
+    """Return how a run ends by an error of this process, and the error in a sentence.
 
-    Only the first rank calls this. For a failed run it sets the record's reason and writes the traceback to
-    the directory.
+    Args:
+        error: the error.
+        trained: whether the run has made an update.
     """
-    cause = cut_off(error)
-    is_lost = cause is not None and cause.startswith(LOST)
-    elsewhere = _read_rank_error(directory) if is_lost else None
-    given_up = None
-    if cause is not None and elsewhere is None:
-        given_up = _end(attempts, cause, record.cost.updates)
-        if given_up is None:
-            return Outcome.CUT_OFF, CutOff(cause)
-    elif isinstance(error, ZooError) and not record.cost.updates and elsewhere is None:
-        return Outcome.REFUSED, error
-    record.reason = given_up or elsewhere or _sentence(error)
-    write_atomic(directory / ERRORS, traceback.format_exc())
-    if given_up is not None:
-        return Outcome.FAILED, GivenUp(given_up)
-    return Outcome.FAILED, error if elsewhere is None else ZooError(elsewhere)
+    if isinstance(error, Diverged | Unsound):  # Unsound is raised by training; the protocol catches its own
+        return Outcome.DIVERGED, str(error)
+    if (cause := cut_off(error)) is not None:
+        return Outcome.CUT_OFF, cause
+    if isinstance(error, ZooError):
+        return Outcome.FAILED if trained else Outcome.REFUSED, str(error)
+    return Outcome.FAILED, f"{type(error).__name__}: {error}"
 
 
-def _end(attempts: Attempts | None, cause: str, updates: int | None) -> str | None:
-    """Note that the attempt was cut off; return why the run now counts as failed, None if it does not."""
-    if attempts is None:
-        return None
-    attempts.end(WAS_CUT_OFF, cause, updates)
-    return attempts.give_up()
+def is_loss(outcome: Outcome, reason: str) -> bool:
+    """Return whether a process was ended by the loss of another one, whose error says more."""
+    return outcome is Outcome.CUT_OFF and reason.startswith(LOST)
 
 
-def _sentence(error: Exception) -> str:
-    """Return the text of an error for the ``reason`` of a record."""
-    return str(error) if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-
-
-def _write_rank_error(error: Exception, directory: Path) -> None:
-    """Write this rank's error to the run's directory, unless the environment has caused it."""
-    if cut_off(error) is None and directory.is_dir():
-        with contextlib.suppress(FileNotFoundError):  # the first rank removes the directory of a refused run
-            write_atomic(directory / RANK_ERROR, _sentence(error))
-
-
-def _read_rank_error(directory: Path) -> str | None:
-    """Return the error that another rank has written; None if none does within :data:`PATIENCE` seconds."""
+def _wait_for_rank_error(directory: Path) -> RankError | None:
+    """Return the error that another rank has left; None if none does within :data:`PATIENCE` seconds."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if (directory / RANK_ERROR).exists():
-            return (directory / RANK_ERROR).read_text(encoding="utf-8")
+        if (error := RankError.left_in(directory)) is not None:
+            return error
         time.sleep(0.1)
     return None

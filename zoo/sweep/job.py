@@ -13,7 +13,18 @@ from typing import Any
 from zoo.config import Identity
 from zoo.errors import REFUSED, SHARED_FAULT, STOPPED, ZooError, cut_off, is_shared_fault
 from zoo.locks import is_locked
-from zoo.record import PROGRESS, RECORD, STATUSES, Attempts, Provenance, Record, clear, read
+from zoo.record import (
+    PROGRESS,
+    RECORD,
+    STATUSES,
+    Attempts,
+    Provenance,
+    RankError,
+    Record,
+    Status,
+    clear,
+    read,
+)
 from zoo.record.attempts import INTERRUPTED, KILLED
 from zoo.sweep.launcher import LOG, Launcher, Worker, has_several_processes
 
@@ -145,8 +156,8 @@ class Job:
 
         A job that was stopped from outside is ``cut off`` and has no record. If that has happened too often
         without a new checkpoint (:mod:`zoo.record.attempts`), it has failed. A refused job leaves no files. A
-        job that has crashed before it wrote a record has failed, and so has one whose first rank was ended
-        because another rank has left an error. The record of a failed job is written here.
+        job that has crashed before it wrote a record has failed. A job whose first rank was ended because
+        another rank has left an error ends by that error. The record of such a job is written here.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -156,44 +167,56 @@ class Job:
         if self.adopt_record():
             return
         if code != REFUSED and (error := self._rank_error()) is not None:
-            self._fail(error)
+            self._end_by(error)
             return
         last = _last_line(self.directory / LOG)
         faulty = self._shared_fault() if mps and code == -signal.SIGABRT else ""
         if (code < 0 and -code not in CRASHES) or code in STOPPED or faulty or self._was_aborted(code):
             what = f"killed by {signal.Signals(-code).name}" if code < 0 else last or "stopped"
-            if faulty:
-                what = f"{SHARED_FAULT}: {faulty}"
-            given_up = self._enter_end(KILLED, what)
-            if given_up is None:
-                self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
-            else:
-                self._fail(given_up)
+            self._stop(f"{SHARED_FAULT}: {faulty}" if faulty else what)
             return
         if code == REFUSED:
-            self.state, self.reason = REFUSED_STATE, last or "a mistake in its settings"
-            if self.created and not is_locked(self.directory):
-                shutil.rmtree(self.directory, ignore_errors=True)
+            self._refuse(last or "a mistake in its settings")
             return
         crash = f"The process crashed with {signal.Signals(-code).name}" if code < 0 else ""
         self._fail(": ".join(filter(None, (crash, last))) or f"exit code {code}")
+
+    def _end_by(self, error: RankError) -> None:
+        """Set the state of a job whose first rank was ended because another rank has left an error."""
+        status = next((status for status in STATUSES if status == error.end), None)
+        if status is not None:
+            self._enter_end(KILLED, error.reason)
+            self._fail(error.reason, status)
+        elif error.end == REFUSED_STATE:
+            self._enter_end(KILLED, error.reason)
+            self._refuse(error.reason)
+        else:
+            self._stop(error.reason)
+
+    def _stop(self, what: str) -> None:
+        """Set the state of a job that was stopped from outside: ``cut off``, or ``failed`` if too often."""
+        given_up = self._enter_end(KILLED, what)
+        if given_up is None:
+            self.state, self.reason = "cut off", f"{what.rstrip('.')}; the same command resumes it"
+        else:
+            self._fail(given_up)
+
+    def _refuse(self, reason: str) -> None:
+        """Set the state of a job that was refused, and remove its directory if the job has made it."""
+        self.state, self.reason = REFUSED_STATE, reason
+        if self.created and not is_locked(self.directory):
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def interrupted(self) -> None:
         """Enter in the run's attempts that its sweep has ended the job, which is no fault of the run."""
         self._enter_end(INTERRUPTED, "its sweep was ended")
 
-    def _rank_error(self) -> str | None:
-        """Return the error by which another rank has ended the run, and enter it in the attempts.
+    def _rank_error(self) -> RankError | None:
+        """Return the error by which another rank has ended the run.
 
         Returns None if no rank has left one, or if another process is at work on the run.
         """
-        if is_locked(self.directory):
-            return None
-        attempts = Attempts(self.directory)
-        error = attempts.rank_error()
-        if error is not None:
-            attempts.close()
-        return error
+        return None if is_locked(self.directory) else Attempts(self.directory).rank_error()
 
     def _was_aborted(self, code: int) -> bool:
         """Return whether a rank was ended by SIGABRT because another was lost, as NCCL's watchdog does.
@@ -216,6 +239,7 @@ class Job:
     def _enter_end(self, end: str, reason: str) -> str | None:
         """Enter the end of an attempt whose process was killed, and return why the run now counts as failed.
 
+        An error that another rank has left is entered in place of this end and reason.
         Returns None if it does not, or if another process is at work on the run.
         """
         if is_locked(self.directory):
@@ -223,14 +247,14 @@ class Job:
         attempts = Attempts(self.directory)
         return attempts.give_up() if attempts.close(end, reason) else None
 
-    def _fail(self, reason: str) -> None:
-        """Set the state to ``failed``, and write the record of the run, whose process could not."""
-        self.state, self.reason = "failed", reason
+    def _fail(self, reason: str, status: Status = "failed") -> None:
+        """Set the state to a status, and write the record of the run, whose process could not."""
+        self.state, self.reason = status, reason
         if is_locked(self.directory):
             return  # another process works in the directory and will write the record
         identity = self.identity
         record = Record(
-            identity.run_id, identity.model, "unknown", identity.data, identity.seed, "failed", self.reason,
+            identity.run_id, identity.model, "unknown", identity.data, identity.seed, status, self.reason,
             provenance=Provenance(config=identity.config, **identity.hashes),
         )  # fmt: skip
         try:

@@ -20,6 +20,7 @@ from zoo.data.module import Batch, DataModule
 from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
+from zoo.models.core.distributed import raise_together
 from zoo.training import distributed, reports
 from zoo.training.averaging import averaged_copy, collect_statistics
 from zoo.training.compile import CompiledLoss
@@ -95,6 +96,7 @@ class TrainingModule(pl.LightningModule):
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
+        self._failure: Exception | None = None  # of this process's part of a validation
         self._dry_run = False
         self.signalled = self.asked_to_end = False
         self._norms: list[tuple[str, Tensor]] = []
@@ -334,10 +336,18 @@ class TrainingModule(pl.LightningModule):
     # Validation -----------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._validation, self._likelihoods = [], []
+        self._validation, self._likelihoods, self._failure = [], [], None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, y = unpack(batch)
+        if self._failure is not None:
+            return
+        try:
+            self._validate(*unpack(batch))
+        except Exception as error:  # the other processes, whose examples are others, wait for this one
+            self._failure = error
+
+    def _validate(self, x: Tensor, y: Tensor | None) -> None:
+        """Keep the criterion of validation examples, and their likelihoods as far as asked for."""
         values = self.validation_values(x, y)
         if values is not None:
             self._validation.append(values.detach().double())
@@ -349,6 +359,7 @@ class TrainingModule(pl.LightningModule):
             self._likelihoods.append(part.detach().double())
 
     def on_validation_epoch_end(self) -> None:
+        raise_together(self._failure)
         for name, parts in (("val/loss", self._validation), ("val/nll", self._likelihoods)):
             mean = distributed.mean_of_parts(parts, self.device)
             if mean is None:

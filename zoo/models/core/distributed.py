@@ -1,4 +1,4 @@
-"""Sums over the processes that share a batch; a single process needs no special case.
+"""Sums and errors of the processes that share a batch; a single process needs no special case.
 
 The sums have a process group of their own. In the default group they would mix with the exchange of
 gradients, which runs during the backward pass, in an order that differs between processes.
@@ -6,13 +6,16 @@ gradients, which runs during the backward pass, in an order that differs between
 
 from __future__ import annotations
 
+import pickle
+import traceback
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
-from zoo.ranks import world_size
+from zoo.errors import ZooError
+from zoo.ranks import rank, world_size
 
 
 def all_reduce_sum(x: Tensor) -> Tensor:
@@ -31,6 +34,35 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = all_reduce_sum(values.sum(1)) / count
     variance = all_reduce_sum((values - mean[:, None]).square().sum(1)) / count
     return mean, variance, count
+
+
+def raise_together(error: Exception | None) -> None:
+    """Raise the error of the lowest process that has one, in every process; return if none has.
+
+    Every process must make this call, before an operation in which one that has failed would be missing.
+
+    Args:
+        error: this process's; None without one.
+    """
+    if world_size() == 1:
+        if error is not None:
+            raise error
+        return
+    every: list[Any] = [None] * world_size()
+    distributed.all_gather_object(every, error and _portable(error))
+    for other, theirs in enumerate(every):
+        if theirs is not None:
+            raise error if error is not None and other == rank() else theirs
+
+
+def _portable(error: Exception) -> Exception:
+    """Return the error in a form that another process can raise, with the original traceback as a note."""
+    try:
+        copy: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:
+        copy = ZooError(f"{type(error).__name__}: {error}")
+    copy.add_note(f"In process {rank()}:\n{''.join(traceback.format_exception(error))}")
+    return copy
 
 
 _groups: dict[str, Any] = {}
