@@ -4,20 +4,23 @@
     python scripts/extractors.py -o results/extractors [--root FOLDER_OF_MNIST]
     python scripts/embed.py docs/protocol.md results/extractors/table.md
 
+The first data set takes some three minutes of one core.
+
 Corruptions: training images with growing blur, noise, cropping, loss of brightness, duplicates, and a growing
 share of images whose halves are exchanged, compared with the other real images. The table has Spearman's
 correlation of strength and distance (1: every step is seen), and in brackets the distance at the weakest step
 over that of the uncorrupted images (above 1: it is seen). Models: the correlation, over the configurations of
-the claims' records with two seeds or more, of the Fréchet distance of their archived samples (64 of each
-seed, pooled) with that of 1,000 samples in the trained classifier's features, which the records hold. The row
-of the trained classifier shows what 64 samples a seed allow.
+the claims' records with two seeds or more, of the Fréchet distance of all their archived samples (of each
+configuration those of its seeds together) with the one in the trained classifier's features, which the
+records hold (a mean over seeds, each against the test images alone). The row of the trained classifier shows
+what the other real images and the pooling change.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,14 +32,21 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import Tensor
 
+from zoo.comparison.collect import collect
 from zoo.config import compose_run, to_dict
+from zoo.errors import REFUSED, ZooError
 from zoo.evaluation import frechet
 from zoo.evaluation.features import classifier, random_network, to_uint8
 from zoo.evaluation.sharpness import blur
+from zoo.record import SAMPLES
 from zoo.running.data import prepare_data
 
 ROOT = Path(__file__).resolve().parents[1]
-SETS = {"digits": ("digits-cnn", "claims"), "mnist": ("mnist-cnn", "claims_mnist")}
+# Of each data set the trained classifier and the runs: a directory, or one packed file.
+SETS = {
+    "digits": ("digits-cnn", ROOT / "results/claims/records.tar.xz"),
+    "mnist": ("mnist-cnn", ROOT / "results/claims_mnist/records"),
+}
 STEPS = 6
 IMAGES = 1000
 Features = Callable[[Tensor], Tensor]
@@ -108,24 +118,37 @@ def scattering(x: Tensor, scales: int = 2, angles: int = 4) -> Tensor:
     return torch.cat(rows)
 
 
-def models(name: str, key: str, levels: int) -> tuple[list[float], list[Tensor]]:
-    """Return for each configuration the recorded distance and its seeds' archived samples, as bytes."""
+def models(name: str, key: str, levels: int, place: Path) -> tuple[list[float], list[Tensor]]:
+    """Return for each configuration the recorded distance and its seeds' archived samples, as bytes.
+
+    Args:
+        name: of the data set.
+        key: the metric that holds the distance.
+        levels: of the data's pixels.
+        place: a directory of runs, or one packed file.
+
+    Raises:
+        ZooError: no configuration has two runs with this distance and samples.
+    """
     groups: dict[str, list[tuple[float, Tensor]]] = {}
-    for path in sorted((ROOT / "results" / SETS[name][1] / "records").glob("*/record.json")):
-        record = json.loads(path.read_text())
-        value = record["metrics"].get(key, {}).get("value")
-        if record["data"] == name and value is not None:
-            samples = torch.from_numpy(np.load(path.parent / "samples.npz")["samples"][:64])
-            group = groups.setdefault(record["provenance"]["config_hash_without_seed"], [])
-            group.append((value, to_uint8(samples, levels).double()))
+    for run in sorted(collect([place])[0], key=lambda run: run.record.run_id):
+        metric, arrays = run.record.metrics.get(key), run.arrays(SAMPLES)
+        if run.record.data == name and metric is not None and metric.value is not None and arrays is not None:
+            group = groups.setdefault(str(run.record.provenance.config_hash_without_seed), [])
+            group.append((metric.value, to_uint8(torch.from_numpy(arrays["samples"]), levels).double()))
     known = [group for group in groups.values() if len(group) > 1]
+    if not known:
+        raise ZooError(
+            f"No two runs of one configuration on {name} under {place} have {key} and archived samples; "
+            "give a directory or a packed file of such runs."
+        )
     pooled = [torch.cat([samples for _, samples in group]) for group in known]
     return [float(np.mean([value for value, _ in group])) for group in known], pooled
 
 
 def rows(name: str, root: str | None) -> list[str]:
     """Return the lines of a data set's table."""
-    trained, _ = SETS[name]
+    trained, place = SETS[name]
     data: Any = prepare_data(
         to_dict(compose_run([f"data={name}", *([f"data.root={root}"] if root else [])]).data)
     )
@@ -143,7 +166,7 @@ def rows(name: str, root: str | None) -> list[str]:
         "`random-conv`": lambda x: random_network("random-conv", spec)(x),
         "`random-conv-16`": lambda x: random_network("random-conv-16", spec)(x),
     }
-    recorded, pooled = models(name, f"fd/{trained}", levels)
+    recorded, pooled = models(name, f"fd/{trained}", levels, place)
     best = [value <= np.median(recorded) for value in recorded]
     lines = []
     for title, features in candidates.items():
@@ -170,7 +193,11 @@ def main() -> None:
     parser.add_argument("--root", help="folder of MNIST, which is left out without it")
     options = parser.parse_args()
     options.o.mkdir(parents=True, exist_ok=True)
-    lines = rows("digits", None) + (rows("mnist", options.root) if options.root else [])
+    try:
+        lines = rows("digits", None) + (rows("mnist", options.root) if options.root else [])
+    except ZooError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
     (options.o / "table.md").write_text("\n".join(lines).rstrip() + "\n")
 
 

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from simulated_runs import BARE, DISTANCE, around, gan, judged, simulate, verdict, wgan
+from simulated_runs import BARE, DISTANCE, WGAN_GP, around, gan, judged, simulate, verdict, wgan
 from simulated_studies import RATES, blur, critics, rates, spectral
 
 from zoo.comparison.claims import sensitivity
@@ -396,3 +396,39 @@ def test_the_evidence_about_a_wgan_of_a_short_budget_says_so(updates, is_short):
     sentence = f"the runs had {updates:,} updates, where published WGANs" if updates else "the runs had"
     assert (sentence in evidence_text(decision)) == is_short
     assert decision.verdict == judged("wgan", critics(30, 4)).verdict
+
+
+@pytest.mark.parametrize(
+    ("key", "change"),
+    [
+        ("wgan", {"training.weight_clip": 0.01}),
+        ("gradient-penalty", {"training.gradient_penalty": 10.0}),
+        ("momentum-off", {"training.betas": [0.5, 0.99]}),
+        ("augmentation", {"training.augment": ["translation"]}),
+    ],
+)
+def test_what_is_reported_beside_is_of_the_runs_that_decide(key, change):
+    """Each side was run at 1,000 updates at three rates, and at 300 at one, as the study varies from."""
+    runs = []
+    for updates, grid in ((300, (0.001,)), (1000, (0.0005, 0.001, 0.002))):
+        for lr in grid:
+            budget = {"training.updates": updates, "training.lr": lr}
+            numbers = {"distance": around(1000 * lr + 1), "sharpness": around(1.0), "updates": updates}
+            numbers["oscillation"] = around(0.1)
+            runs += gan(budget, **numbers)
+            if key in ("wgan", "gradient-penalty"):
+                clip = {"training.loss": "wasserstein", "training.weight_clip": 0.01}
+                runs += simulate("wgan", "gan", settings={**clip, **budget}, **numbers)
+                runs += simulate("wgan_gp", "gan", settings={**WGAN_GP, **budget}, **numbers)
+            else:
+                runs += gan({**change, **budget}, **numbers)
+    for run in runs:
+        run.record.cost.images_seen = 128 * run.record.cost.updates
+        run.record.metrics["memorisation/x"] = Metric(0.3, "1", "estimate", n=100)
+    deciding, beside = judged(key, runs).parts[:2]
+    assert not beside.decides
+    ids = [{run.record.run_id for run in part.runs} for part in (deciding, beside)]
+    assert ids[0] == ids[1]
+    assert {run.record.cost.updates for run in beside.runs} == {1000}
+    if key == "wgan":
+        assert "gan 1,000 updates" in beside.sentence

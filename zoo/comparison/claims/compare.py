@@ -22,7 +22,7 @@ from zoo.comparison.claims.measure import (
 )
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import Alternative, variants
-from zoo.comparison.claims.sides import at_best_rates
+from zoo.comparison.claims.sides import Sides
 from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
@@ -214,7 +214,6 @@ def compare_distance(
     decides: bool = True,
     *,
     by_seed: bool = False,
-    own_rates: bool = False,
 ) -> Part | Missing:
     """Return the test of how many times as far from the data the samples of ``a`` are as those of ``b``.
 
@@ -222,17 +221,28 @@ def compare_distance(
         study: the runs.
         a, b: the configurations.
         claimed, decides, by_seed: see :func:`compare`.
-        own_rates: compare each side at the learning rate that is best for it, if both were run at equally
-            many.
     """
-    measure, remark = distance_of(study), ""
-    if own_rates and a.runs and b.runs:
-        a, b, remark = at_best_rates(study, a, b)
+    measure = distance_of(study)
     others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity, claimed)
     part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=others)
     if isinstance(part, Part):
-        part = replace(part, sentence=part.sentence + remark + _remark_on_unlearned(study, a, b))
+        part = replace(part, sentence=part.sentence + _remark_on_unlearned(study, a, b))
     return part
+
+
+def compare_tuned(
+    study: Study, sides: Sides, claimed: Direction = "lower", decides: bool = True
+) -> Part | Missing:
+    """Return the comparison of distances of two sides, each at its own best learning rate.
+
+    Args:
+        study: the runs.
+        sides: from :func:`~zoo.comparison.claims.sides.at_best_rates`; what is reported beside has to be of
+            these sides too.
+        claimed, decides: see :func:`compare`.
+    """
+    part = compare_distance(study, sides.a, sides.b, claimed, decides)
+    return replace(part, sentence=part.sentence + sides.remark) if isinstance(part, Part) else part
 
 
 def _alternatives(

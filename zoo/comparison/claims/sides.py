@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zoo.comparison.claims.measure import distance_of, validated_distance
@@ -160,24 +161,41 @@ def is_penalised_wgan(settings: Mapping[str, Any]) -> bool:
     return is_wasserstein(settings) and penalised
 
 
-def at_best_rates(study: Study, a: Group, b: Group) -> tuple[Group, Group, str]:
-    """Return both sides at the learning rate that is best for each, and a remark on these rates.
+@dataclass(frozen=True)
+class Sides:
+    """The two configurations that a claim compares: what decides, and what is reported beside it, is of them.
+
+    Attributes:
+        a, b: the configurations.
+        remark: a sentence on their learning rates, behind a space; empty: nothing is known of them.
+    """
+
+    a: Group
+    b: Group
+    remark: str = ""
+
+
+def at_best_rates(study: Study, a: Group, b: Group) -> Sides:
+    """Return both sides at the learning rate that is best for each, with a remark on these rates.
 
     The sides are taken at one number of updates (:func:`at_equal_updates`). They must have been run at the
     same number of rates, two or more, with :data:`LEAST_SEEDS` seeds at each; otherwise they are returned as
     they are, with a remark on their rates.
     """
+    if not a.runs or not b.runs:
+        return Sides(a, b)
     a, b = at_equal_updates(study, a, b)
     grids = [_rate_grid(study, side) for side in (a, b)]
     usual = [side.settings.get("training.lr") for side in (a, b)]
     if len(grids[0]) != len(grids[1]) or len(grids[0]) < 2:
         known = [f"{rate:g}" for rate in usual if is_number(rate)]
         rates = " and ".join(dict.fromkeys(known))
-        return a, b, f" At one learning rate each ({rates}): effort of tuning is not matched." * bool(known)
+        remark = f" At one learning rate each ({rates}): effort of tuning is not matched."
+        return Sides(a, b, remark * bool(known))
     best, how = best_rates(study, grids)
     sides = [grid[rate].named(side.label) for grid, rate, side in zip(grids, best, (a, b), strict=True)]
     remark = f" Each at the best of its {len(grids[0])} learning rates ({best[0]:g} and {best[1]:g}), {how}."
-    return sides[0], sides[1], remark
+    return Sides(sides[0], sides[1], remark)
 
 
 def at_equal_updates(study: Study, a: Group, b: Group) -> tuple[Group, Group]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_tuned
 from zoo.comparison.claims.factorial import AUGMENTATION, over_the_others
 from zoo.comparison.claims.measure import metric_of
-from zoo.comparison.claims.sides import trick
+from zoo.comparison.claims.sides import at_best_rates, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
@@ -13,7 +13,8 @@ from zoo.comparison.studies import Study
 @claim("Augmentation for the critic helps a GAN where data are few.", order=100)
 def augmentation(study: Study) -> Evidence:
     names = ("augmented", "not augmented")
-    augmented, bare = trick(study, "gan", "training.augment", lambda operations: not operations, names)
-    yield compare_distance(study, augmented, bare, "lower", own_rates=True)
-    yield compare(augmented, bare, metric_of(study, "memorisation"), "lower", decides=False)
+    sides = trick(study, "gan", "training.augment", lambda operations: not operations, names)
+    tuned = at_best_rates(study, *sides)
+    yield compare_tuned(study, tuned, "lower")
+    yield compare(tuned.a, tuned.b, metric_of(study, "memorisation"), "lower", decides=False)
     yield from over_the_others(study, AUGMENTATION)

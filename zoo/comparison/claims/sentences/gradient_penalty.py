@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_tuned
 from zoo.comparison.claims.measure import SHARPNESS
-from zoo.comparison.claims.sides import is_clipped_wgan, is_penalised_wgan, representative
+from zoo.comparison.claims.sides import at_best_rates, is_clipped_wgan, is_penalised_wgan, representative
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
@@ -13,5 +13,6 @@ from zoo.comparison.studies import Study
 def gradient_penalty(study: Study) -> Evidence:
     penalised = representative(study, "gan", is_penalised_wgan, called="a WGAN with a gradient penalty")
     clipped = representative(study, "gan", is_clipped_wgan, called="a WGAN with clipped weights")
-    yield compare_distance(study, penalised, clipped, "lower", own_rates=True)
-    yield compare(penalised, clipped, SHARPNESS, "higher", decides=False)
+    tuned = at_best_rates(study, penalised, clipped)
+    yield compare_tuned(study, tuned, "lower")
+    yield compare(tuned.a, tuned.b, SHARPNESS, "higher", decides=False)

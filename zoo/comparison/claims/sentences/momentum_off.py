@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_tuned
 from zoo.comparison.claims.factorial import MOMENTUM_OFF, over_the_others
 from zoo.comparison.claims.measure import OSCILLATION
-from zoo.comparison.claims.sides import has_momentum, trick
+from zoo.comparison.claims.sides import at_best_rates, has_momentum, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
@@ -13,7 +13,7 @@ from zoo.comparison.studies import Study
 @claim("A GAN trains better with momentum off.", order=80)
 def momentum_off(study: Study) -> Evidence:
     names = ("beta1 = 0", "beta1 = 0.5")
-    off, on = trick(study, "gan", "training.betas", has_momentum, names)
-    yield compare_distance(study, off, on, "lower", own_rates=True)
-    yield compare(off, on, OSCILLATION, "lower", decides=False)
+    tuned = at_best_rates(study, *trick(study, "gan", "training.betas", has_momentum, names))
+    yield compare_tuned(study, tuned, "lower")
+    yield compare(tuned.a, tuned.b, OSCILLATION, "lower", decides=False)
     yield from over_the_others(study, MOMENTUM_OFF)

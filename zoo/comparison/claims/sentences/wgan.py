@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 
-from zoo.comparison.claims.compare import compare_distance
-from zoo.comparison.claims.sides import is_clipped_wgan, is_wasserstein, representative
+from zoo.comparison.claims.compare import compare_tuned
+from zoo.comparison.claims.sides import at_best_rates, is_clipped_wgan, is_wasserstein, representative
 from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim
 from zoo.comparison.claims.wording import count_text
 from zoo.comparison.configurations import Group
@@ -17,8 +17,9 @@ from zoo.comparison.studies import Study
 def wgan(study: Study) -> Evidence:
     clipped = representative(study, "gan", is_clipped_wgan, called="a WGAN with clipped weights")
     gan = representative(study, "gan", lambda settings: not is_wasserstein(settings), called="a GAN")
-    yield compare_distance(study, clipped, gan, "higher", own_rates=True)
-    yield _spent(clipped, gan)
+    tuned = at_best_rates(study, clipped, gan)
+    yield compare_tuned(study, tuned, "higher")
+    yield _spent(tuned.a, tuned.b)
 
 
 def _spent(a: Group, b: Group) -> Part | Missing:
@@ -31,4 +32,9 @@ def _spent(a: Group, b: Group) -> Part | Missing:
         for group in (a, b)
         if (updates := group.values(UPDATES)) and (images := group.values(IMAGES_SEEN))
     ]
-    return Part(sentence=f"Spent: {', '.join(costs)}.", n=count_text(a.runs, b.runs), decides=False)
+    return Part(
+        sentence=f"Spent: {', '.join(costs)}.",
+        n=count_text(a.runs, b.runs),
+        runs=a.finished + b.finished,
+        decides=False,
+    )
