@@ -260,7 +260,8 @@ def test_a_run_that_is_made_again_under_another_name_counts_as_one_seed(tmp_path
         shutil.rmtree(tmp_path / name)
         record.run_id, record.data = f"maf-{name}", f"image_folder:{name}"
         record.seed = changes.pop("seed", 0)
-        vars(record.provenance).update(changes)
+        for name, value in changes.items():
+            setattr(record.provenance, name, value)
         save(tmp_path, record)
     runs, (sentence,) = collect([tmp_path])
     assert {path.name for path in tmp_path.iterdir()} - {run.record.run_id for run in runs} == {"maf-one"}

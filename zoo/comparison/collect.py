@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import dataclasses
 import gc
 import hashlib
 import lzma
@@ -45,7 +46,7 @@ SOURCES = (".py", ".html", ".css", ".js", ".json", ".yaml")
 atexit.register(gc.unfreeze)
 
 
-@dataclass
+@dataclass(slots=True)
 class Run:
     """A record and the directory that it lies in.
 
@@ -96,7 +97,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """
     runs: dict[str, Run] = {}
     warnings: list[str] = []
-    with _no_search_for_cycles():
+    with no_search_for_cycles():
         for directory in _directories(paths):
             try:
                 run = Run(read(directory), directory)
@@ -104,7 +105,7 @@ def collect(paths: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 warnings.append(str(error).replace(str(directory), told(directory)))
                 continue
             known = runs.setdefault(run.record.run_id, run)
-            if known.record != run.record:
+            if known is not run and known.record != run.record:
                 kept, other, why = _later(known, run)
                 runs[run.record.run_id] = kept
                 warnings.append(_left_out(kept, other, why))
@@ -149,7 +150,7 @@ def _retimed(run: Run, warnings: list[str]) -> Run:
 
 
 @contextlib.contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
+def no_search_for_cycles() -> Iterator[None]:
     """Keep Python from searching for cyclic garbage: records have none, and ten thousand take seconds."""
     was_on = gc.isenabled()
     gc.disable()
@@ -169,10 +170,11 @@ def _directories(paths: Sequence[Path]) -> Iterator[Path]:
             raise ZooError(
                 f"There is no directory {path}; give one that holds runs, such as runs/quickstart."
             )
-        for directory in _walk(unpacked(path)):
+        place = unpacked(path)
+        for directory in _walk(place.parent if place.is_file() else place):
             status = os.stat(directory)
-            if (place := (status.st_dev, status.st_ino)) not in seen:
-                seen.add(place)
+            if (inode := (status.st_dev, status.st_ino)) not in seen:
+                seen.add(inode)
                 yield directory
 
 
@@ -187,7 +189,8 @@ def _later(first: Run, second: Run) -> tuple[Run, Run, str]:
 def _left_out(kept: Run, other: Run, why: str) -> str:
     """Return a sentence on the record that is left out, and in what it differs."""
     source, kept_source = other.record.provenance, kept.record.provenance
-    parts = [name for name, value in vars(other.record).items() if value != getattr(kept.record, name)]
+    names = (part.name for part in dataclasses.fields(Record))
+    parts = [name for name in names if getattr(other.record, name) != getattr(kept.record, name)]
     if source.data != kept_source.data:
         difference = "they are of different data"
     elif source.protocol_hash != kept_source.protocol_hash:
@@ -242,9 +245,7 @@ def _is_curves(file: Path) -> bool:
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    """Yield the directories of runs at or below a directory or beside a file; a run does not hold others."""
-    if path.is_file():
-        path = path.parent
+    """Yield the directories of runs at or below a directory; a run does not hold others."""
     if os.path.exists(f"{path}/{RECORD}"):
         yield path
         return

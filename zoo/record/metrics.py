@@ -16,7 +16,7 @@ from zoo.record.values import Bounded, Count, Number, Part
 Direction = Literal["lower", "higher", "one", "none"]
 
 
-@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
 class Calibration(TypedDict):
     """The sharpness of real images under blur, relative to none.
 
@@ -29,7 +29,7 @@ class Calibration(TypedDict):
     value: list[float | None]
 
 
-@with_config(ConfigDict(extra="allow", allow_inf_nan=False))
+@with_config(ConfigDict(extra="ignore", allow_inf_nan=False, strict=True))
 class KnownDetails(TypedDict, total=False):
     """Keys that mean the same in the ``details`` of every metric. A metric may add keys of its own.
 
@@ -78,7 +78,7 @@ def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: a key of :class:`KnownDetails` has a value of another type.
     """
-    _known_details()(details, strict=True)
+    _known_details()(details)
     return details
 
 
@@ -91,7 +91,7 @@ def _known_details() -> Callable[..., Any]:
 Details = Annotated[Bounded, AfterValidator(_hold_known)]
 
 
-@dataclass
+@dataclass(slots=True)
 class Metric(Part):
     """One measured value with everything needed to read it.
 

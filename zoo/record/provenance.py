@@ -10,7 +10,7 @@ from zoo.record.values import Count, Number, Part
 PROTOCOL_VERSION = 5  # to be raised whenever a change of the code changes the meaning of a number
 
 
-@dataclass
+@dataclass(slots=True)
 class Hardware(Part):
     """The machine.
 
@@ -36,7 +36,7 @@ class Hardware(Part):
     driver: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Segment(Part):
     """A stretch of training by one set of processes. A run that was never resumed has one.
 
@@ -61,7 +61,7 @@ class Segment(Part):
     seconds: Number = 0.0
 
 
-@dataclass
+@dataclass(slots=True)
 class DataDescription(Part):
     """The data set of the run.
 
@@ -93,7 +93,7 @@ class DataDescription(Part):
     details: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(slots=True)
 class Protocol(Part):
     """The protocol that judged the run, in full; ``provenance.protocol_hash`` is its hash.
 
@@ -106,7 +106,7 @@ class Protocol(Part):
     settings: dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Judgement(Part):
     """Code and machine of an evaluation that was repeated after the run had ended.
 
@@ -121,7 +121,7 @@ class Judgement(Part):
     hardware: Hardware = field(default_factory=Hardware)
 
 
-@dataclass
+@dataclass(slots=True)
 class Provenance(Part):
     """Where the numbers come from.
 

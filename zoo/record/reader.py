@@ -23,6 +23,7 @@ _FIRST = 1  # schema of the records made before August 2026
 # Sampling order of the models that zoo had at schema 1: its records do not contain it.
 _SEQUENTIAL = {"made", "made_mog", "maf", "maf_mog", "nsf_autoregressive", "tarflow"}
 _SOLVERS = {"iresnet", "residual_flow"}
+_PRESENT = re.compile(rb'"schema": ?%d\b' % SCHEMA)
 
 
 def read(path: str | Path) -> Record:
@@ -62,7 +63,7 @@ def read(path: str | Path) -> Record:
 
 def _present(content: bytes) -> Record | None:
     """Return a sound record of the present schema, which one pass can read; None for every other file."""
-    if not re.search(rb'"schema": ?%d\b' % SCHEMA, content):
+    if not _PRESENT.match(content, content.rfind(b'"schema"')):  # the last field, as records are written
         return None
     try:
         record = _checked(content)

@@ -28,7 +28,7 @@ STATUSES: tuple[Status, ...] = ("finished", "pruned", "diverged", "failed")
 SOUND: tuple[Status, ...] = ("finished", "pruned")  # statuses of runs that ended without an error
 
 
-@dataclass
+@dataclass(slots=True)
 class Load(Part):
     """How busy the machine was while something was timed.
 
@@ -43,7 +43,7 @@ class Load(Part):
     cores: Count
 
 
-@dataclass
+@dataclass(slots=True)
 class Sampling(Part):
     """Speed and cost of sampling.
 
@@ -96,7 +96,7 @@ class Sampling(Part):
     reason: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Stability(Part):
     """How steadily a model trained; :mod:`zoo.training.stability` has the definitions.
 
@@ -124,7 +124,7 @@ class Stability(Part):
     resumed_at: Count | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Cost(Part):
     """The cost of training and evaluation.
 
@@ -159,7 +159,7 @@ class Cost(Part):
     total_seconds: Number | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Record(Part):
     """One run.
 
