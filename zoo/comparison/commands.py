@@ -16,7 +16,7 @@ from rich.console import Console
 from zoo.comparison import render
 from zoo.comparison.archive import archive as copy_records
 from zoo.comparison.archive import pack_runs
-from zoo.comparison.collect import Run, damaged_files, fingerprint, gather, warn
+from zoo.comparison.collect import Run, damaged_files, fingerprint, gather, no_search_for_cycles, warn
 from zoo.comparison.tables import Table, build
 from zoo.comparison.view import View
 from zoo.record import RECORD, write_atomic
@@ -59,13 +59,14 @@ def compare(
     Raises:
         ZooError: a path does not exist, or there is no record below any of them.
     """
-    runs, console = gather(paths, console)
-    if out is not None:
-        warn(chain.from_iterable(map(damaged_files, runs)), console)
     view = view or View()
     named = bool(view.columns or view.sort)  # columns, which may be in the tables beside
-    tables = build(runs, beside=named or out is not None)
-    chosen = build(view.runs(runs), beside=named) if view.data else tables
+    with no_search_for_cycles():
+        runs, console = gather(paths, console)
+        if out is not None:
+            warn(chain.from_iterable(map(damaged_files, runs)), console)
+        tables = build(runs, beside=named or out is not None)
+        chosen = build(view.runs(runs), beside=named) if view.data else tables
     printed = view.tables(chosen, status=form is None)
     if form is not None:
         in_rows = form in ("md", "latex") and view.sort is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
@@ -12,6 +12,7 @@ from zoo.comparison.metrics import kind_of
 from zoo.comparison.quantities import Quantity
 from zoo.record.values import LARGEST
 
+NUMBER = (int, float)  # for ``isinstance``: a union would be made anew for each of many values
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
 
 
@@ -32,7 +33,9 @@ def by_configuration(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
 def settings(run: Run) -> dict[str, Any]:
     """Return the configuration as ``{"training.lr": 0.001, ...}``, without the seed."""
     config = run.record.provenance.config
-    return _flat({k: v for k, v in config.items() if k not in ("seed", "choices")})
+    flat: dict[str, Any] = {}
+    _flatten({k: v for k, v in config.items() if k not in ("seed", "choices")}, "", flat)
+    return flat
 
 
 def is_number(setting: object) -> TypeGuard[int | float]:
@@ -40,12 +43,13 @@ def is_number(setting: object) -> TypeGuard[int | float]:
     return isinstance(setting, int | float) and not isinstance(setting, bool) and abs(setting) <= LARGEST
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flatten(tree: dict[str, Any], prefix: str, flat: dict[str, Any]) -> None:
+    """Put the leaves of a tree into ``flat``, each under the names that lead to it."""
     for key, branch in tree.items():
-        name = f"{prefix}{key}"
-        flat |= _flat(branch, f"{name}.") if isinstance(branch, Mapping) else {name: branch}
-    return flat
+        if isinstance(branch, dict):
+            _flatten(branch, f"{prefix}{key}.", flat)
+        else:
+            flat[prefix + key] = branch
 
 
 @dataclass

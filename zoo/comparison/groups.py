@@ -153,7 +153,7 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
     dead = broken(study) if likelihood else collapsed(study)
-    usual = usual_timing(study.groups) if quantity in TIMED else None
+    usual = _usual_timing(study) if quantity in TIMED else None
     measured = []
     for group in chosen:
         runs = [run for run in group.finished if not usual or timing(run) == usual]
@@ -170,6 +170,14 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
         scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST_RANKED else None
         measured.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
     return measured
+
+
+def _usual_timing(study: Study) -> str | None:
+    """Return the conditions under which most of a study's runs were timed, found once."""
+    if "usual timing" not in study.memo:
+        study.memo["usual timing"] = usual_timing(study.groups)
+    known: str | None = study.memo["usual timing"]
+    return known
 
 
 def by_kind(rows: Sequence[Entry]) -> dict[str, list[Entry]]:

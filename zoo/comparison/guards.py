@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
@@ -72,16 +73,43 @@ def why_collapsed(study: Study, run: Run, factor: float = FACTOR) -> str:
     It has if its samples are further from the data than :func:`distance_limit`, if their recall is below
     :data:`LEAST_RECALL`, or if its likelihood is broken (:func:`broken`).
     """
-    recall = recall_of(study)
-    reach = None if recall is None else recall.of(run.record)
+    rules, record = _rules(study, factor), run.record
+    reach = None if rules.recall is None else rules.recall.of(record)
     if reach is not None and reach < LEAST_RECALL:
         return f"its recall is {reach:.2g}: it makes few kinds of samples"
-    distance = None if study.quality is None else study.quality.of(run.record)
-    limit = distance_limit(study, factor)
-    if study.quality is not None and distance is not None and limit is not None and distance > limit:
-        return f"its {study.quality.name} of {distance:.3g} is above {limit:.3g}: too far from the data"
-    loss, most = _nats_per_dimension(run), _likelihood_limit(study)
+    distance = None if rules.distance is None else rules.distance.of(record)
+    if rules.distance is not None and distance is not None and distance > rules.farthest:
+        name, limit = rules.distance.name, rules.farthest
+        return f"its {name} of {distance:.3g} is above {limit:.3g}: too far from the data"
+    loss, most = _nats_per_dimension(run), rules.loss
     return "" if loss is None or loss <= most else f"its likelihood is broken: {_nats_text(loss, most)}"
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What the runs of a study are judged by.
+
+    Attributes:
+        recall, distance: what is read of a run; None if no run has it.
+        farthest: the largest distance of a run that has not collapsed.
+        loss: its largest loss, in nats per dimension.
+    """
+
+    recall: Quantity | None
+    distance: Quantity | None
+    farthest: float
+    loss: float
+
+
+def _rules(study: Study, factor: float) -> _Rules:
+    """Return the rules of a study, made once."""
+    key = ("rules", factor)
+    if key not in study.memo:
+        limit = distance_limit(study, factor)
+        farthest = math.inf if limit is None else limit
+        study.memo[key] = _Rules(recall_of(study), study.quality, farthest, _likelihood_limit(study))
+    known: _Rules = study.memo[key]
+    return known
 
 
 def share_text(hits: int, n: int) -> str:

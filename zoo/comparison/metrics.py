@@ -46,9 +46,10 @@ def divergence_of(run: Run) -> float | None:
 
 def quality_metric(runs: Sequence[Run]) -> str | None:
     """Return the name of the distance between samples and data that most runs have."""
-    counts: Counter[str] = Counter()
-    for run in runs:
-        for name, metric in run.record.metrics.items():
-            is_distance = name.startswith(("fd/", "fid/")) or name in ("fid", "energy_distance")
-            counts[name] += is_distance and metric.value is not None
-    return max(+counts, key=lambda name: (counts[name], name), default=None)
+    counts = Counter(
+        name for run in runs for name, metric in run.record.metrics.items() if metric.value is not None
+    )
+    distances = [
+        name for name in counts if name.startswith(("fd/", "fid/")) or name in ("fid", "energy_distance")
+    ]
+    return max(distances, key=lambda name: (counts[name], name), default=None)

@@ -12,7 +12,7 @@ from operator import xor
 from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import Group, by_configuration, differing, family_rank, is_number
+from zoo.comparison.configurations import NUMBER, Group, by_configuration, differing, family_rank, is_number
 from zoo.comparison.datasets import Dataset, dataset, labels
 from zoo.comparison.metrics import divergence_of, quality_metric
 from zoo.comparison.quantities import Quantity, metric_value
@@ -105,20 +105,14 @@ class Study:
 
     def _weight(self, group: Group) -> tuple[int, int, int]:
         """Return the numbers that decide between groups with equally many neighbours."""
-        numbers = {k: v for k, v in group.settings.items() if isinstance(v, int | float)}
-        alike = sum(self._training[item] for item in numbers.items())
+        alike = sum(self._training.get(item, 0) for item in _training_numbers(group))
         overrides = group.runs[0].record.provenance.overrides or []
         return len({run.record.seed for run in group.runs}), alike, -len(overrides)
 
     @cached_property
     def _training(self) -> Counter[tuple[str, Any]]:
         """Number of groups with each numerical setting of training."""
-        return Counter(
-            item
-            for group in self.groups
-            for item in group.settings.items()
-            if item[0].startswith("training.") and isinstance(item[1], int | float)
-        )
+        return Counter(item for group in self.groups for item in _training_numbers(group))
 
     def baselines(self, family: str | None = None) -> list[Group]:
         """Return the baseline of each model, of one family or of all."""
@@ -229,6 +223,15 @@ def nearest(runs: Sequence[Run]) -> list[Run]:
         return statistics.fmean(values) if values else math.inf
 
     return min(alike, key=mean)
+
+
+def _training_numbers(group: Group) -> list[tuple[str, Any]]:
+    """Return the numerical settings of a group's training."""
+    return [
+        item
+        for item in group.settings.items()
+        if item[0].startswith("training.") and isinstance(item[1], NUMBER)
+    ]
 
 
 def _hash_without_rate(group: Group) -> int:

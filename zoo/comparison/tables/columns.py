@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import Group
+from zoo.comparison.configurations import NUMBER, Group
 from zoo.comparison.metrics import kind_of, shared_error
 from zoo.comparison.quantities import (
     IMAGES_SEEN,
@@ -138,12 +138,11 @@ class TimedColumn(Column):
 
     def cell(self, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
         """Return the mean over runs with its deviation, or the value of a single run."""
-        timed = [run for run in runs if self.quantity.of(run.record) is not None]
-        if not timed:
+        values = self.values(runs)
+        if not values:
             return empty()
-        values = self.values(timed)
         value, several = statistics.fmean(values), len(values) > 1
-        first = timed[0].record
+        first = next(run.record for run in runs if self.quantity.of(run.record) is not None)
         facts = [f"{name}: {fact}" for name, fact in self.facts(first).items() if fact is not None]
         note = "; ".join([*facts, *(["the first seed's"] if several else [])])
         if not several:
@@ -184,10 +183,12 @@ class TrainingTimeColumn(TimedColumn):
 
     def conditions(self, run: Run) -> dict[str, Any]:
         """Return the machine and whether the loss was compiled; nothing where the machine is unknown."""
-        if run.record.sampling.device is None:
+        if (device := run.record.sampling.device) is None:
             return {}
-        machine = {key: v for key, v in timing_conditions(run).items() if key in ("device", "cpu")}
-        return machine | {"compiled": bool(run.record.cost.compiled)}
+        compiled = bool(run.record.cost.compiled)
+        if device != "cpu":
+            return {"device": device, "compiled": compiled}
+        return {"device": device, "cpu": run.record.provenance.hardware.cpu, "compiled": compiled}
 
     def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
         """Return the comparable runs that finished, or all runs where none did."""
@@ -263,14 +264,12 @@ class MetricColumn(Column):
         Both are means over the runs that were judged with the commonest number of samples.
         """
         metrics = [m for run in runs if (m := run.record.metrics.get(self.quantity.name)) is not None]
-        known = [(m.n, m.details) for m in metrics if isinstance(m.details.get("floor"), int | float)]
+        known = [(m.n, m.details) for m in metrics if isinstance(m.details.get("floor"), NUMBER)]
         if not known:
             return None
         usual = Counter(n for n, _ in known).most_common(1)[0][0]
         details = [details for n, details in known if n == usual]
-        deviations = [
-            d["floor_deviation"] for d in details if isinstance(d.get("floor_deviation"), int | float)
-        ]
+        deviations = [d["floor_deviation"] for d in details if isinstance(d.get("floor_deviation"), NUMBER)]
         value = statistics.fmean(d["floor"] for d in details)
         return value, statistics.fmean(deviations) if deviations else None
 
@@ -369,8 +368,10 @@ def _mark_unusual(
 
 def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: Footnotes) -> None:
     """Mark a mean latency if one of its runs timed few calls; the text of a single run shows this itself."""
+    if not isinstance(column, LatencyColumn) or cell.seeds == 1:
+        return
     calls = [n for run in runs if (n := run.record.sampling.latency_repeats) is not None]
-    if isinstance(column, LatencyColumn) and cell.seeds > 1 and calls and min(calls) < FEW_CALLS:
+    if calls and min(calls) < FEW_CALLS:
         few = f"{min(calls)}" + (f" to {max(calls)}" if max(calls) > min(calls) else "")
         cell.marks += footnotes.mark(f"calls timed in each run: {few}")
 
@@ -379,6 +380,8 @@ def _mark_left_out(
     cell: Cell, column: Column, finished: Sequence[Run], shown: Sequence[Run], footnotes: Footnotes
 ) -> None:
     """Mark a cell that omits seeds whose times are of another machine."""
+    if shown is finished:
+        return
     averaged = {id(run) for run in shown}
     out = [run for run in finished if id(run) not in averaged]
     if out:

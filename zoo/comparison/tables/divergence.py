@@ -18,11 +18,11 @@ DIVERGENCE = metric_column("kl", "nats", "lower")
 
 def divergence_table(runs: Sequence[Run]) -> Table | None:
     """Return the table of models against data sets of known entropy; None for fewer than two such sets."""
+    if len({run.record.data for run in runs if divergence_of(run) is not None}) < 2:
+        return None
     runs = with_labels(runs)
     known = [run for run in runs if divergence_of(run) is not None]
     names = sorted({run.data for run in known})
-    if len({run.record.data for run in known}) < 2:
-        return None
     footnotes = Footnotes()
     rows: list[Row] = []
     by_data: dict[str, dict[str, tuple[Cell, Group]]] = {name: {} for name in names}
