@@ -31,7 +31,7 @@ class Line(NamedTuple):
     needed: bool = True
 
 
-COMMITTED = {"claims": "results/claims/records.tar.xz", "toys": "results/toys/records"}
+COMMITTED = {"claims": "results/claims/records.tar.xz", "toys": "results/toys/records.tar.xz"}
 PEERS = ("nflows", "normflows", "zuko")
 TASKS = {"density": "density", "train": "training step", "sample": "sampling"}
 LINES = {

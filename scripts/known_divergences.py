@@ -4,7 +4,7 @@ Records that were made before zoo knew the densities have NLL - entropy, whose e
 likelihood, up to ten times that of mean(log p - log q) at the same points. No model is needed. The metric
 ``kl`` of each record is replaced, and its details say so; nothing else in the record changes.
 
-python scripts/known_divergences.py results/toys/records
+tar -xJf results/toys/records.tar.xz -C runs/toys && python scripts/known_divergences.py runs/toys
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def test_other_data_or_other_scores_are_refused(tmp_path):
 
 
 def test_the_committed_divergences_of_the_toys_are_by_their_densities():
-    runs, _ = collect([ROOT / "results/toys/records"])
+    runs, _ = collect([ROOT / "results/toys/records.tar.xz"])
     measured = [run.record.metrics["kl"] for run in runs if "kl" in run.record.metrics]
     assert len(measured) > 80
     assert all("estimator" in metric.details for metric in measured)

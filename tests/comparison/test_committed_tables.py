@@ -13,7 +13,7 @@ from zoo.comparison.tables import build
 RESULTS = Path(__file__).resolve().parents[2] / "results"
 RECORDS = {  # committed results and the records from which they are made
     "quickstart": ["quickstart/records"],
-    "toys": ["toys/records"],
+    "toys": ["toys/records.tar.xz"],
     "claims": ["claims/records.tar.xz", "ffjord_vs_matching/records"],
 }
 

@@ -134,7 +134,7 @@ def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]
 
 
 def test_one_seed_without_an_error_is_not_called_sure() -> None:
-    toys = collect([RESULTS / "toys/records"])[0]
+    toys = collect([RESULTS / "toys/records.tar.xz"])[0]
     answer = recommend(toys, Constraints(latency=0.010, data="8gaussians", fidelity=1, density=0))
     (card, *_) = answer.cards
     assert (card.seeds, card.error_known, card.why.endswith("whose error is not known")) == (1, False, True)
@@ -258,7 +258,7 @@ def test_reasons_name_quantities_as_the_tables_do(tmp_path: Path) -> None:
     ],
 )
 def test_known_densities_decide_by_the_divergence_unless_asked_otherwise(constraints, decides) -> None:
-    toys = collect([RESULTS / "toys/records"])[0]
+    toys = collect([RESULTS / "toys/records.tar.xz"])[0]
     answer = recommend(toys, dataclasses.replace(constraints, data="moons"))
     assert answer.criteria == decides
     kinds = [block.kind for block in answer.blocks]

@@ -113,7 +113,7 @@ def test_at_several_sizes_the_growth_with_the_dimensions_decides(
 
 
 def test_on_the_plane_counts_of_steps_contradict_no_declared_order() -> None:
-    measured = slide(collect([RESULTS / "toys/records"])[0], "8gaussians")
+    measured = slide(collect([RESULTS / "toys/records.tar.xz"])[0], "8gaussians")
     assert measured is not None
     verdicts = {row.family: row.cells["parallel"].verdict for row in measured.rows}
     assert verdicts["autoregressive flow"] == "no"

@@ -23,7 +23,11 @@ OLD = sorted(
     file
     for place in (Path(__file__).parent / "old", RECORDS)
     for file in place.glob("*/records/*/record.json")
-) + sorted(unpacked(RECORDS / "claims/records.tar.xz").glob("*/record.json"))
+) + sorted(
+    file
+    for name in ("claims", "toys")
+    for file in unpacked(RECORDS / name / "records.tar.xz").glob("*/record.json")
+)
 WRONG: tuple[Any, ...] = (None, "text", float("nan"), [], {}, True, -1, 10**400, 1e308, "")
 
 
@@ -49,7 +53,9 @@ def edited(document: dict[str, Any], path: tuple[Any, ...], value: Any) -> dict[
     return changed
 
 
-@pytest.mark.parametrize("name", ["quickstart/records/maf", "quickstart/records/gan", "toys/records/ffjord"])
+@pytest.mark.parametrize(
+    "name", ["quickstart/records/maf", "quickstart/records/gan", "ffjord_vs_matching/records/ffjord"]
+)
 def test_a_record_with_a_replaced_value_is_read_or_an_error_names_its_file(name, tmp_path):
     document = committed(name)
     file = tmp_path / "record.json"

@@ -74,8 +74,9 @@ def asked(request, browser, page, tmp_path_factory):
         root, file = QUICKSTART, tmp_path_factory.mktemp(request.param) / "index.html"
         if request.param == "toys":  # one of them: a page of all takes long
             root = file.parent / "records"
-            for run in (QUICKSTART.parents[1] / "toys/records").glob("*-8gaussians-*"):
-                shutil.copytree(run, root / run.name)
+            for run in gathered(QUICKSTART.parents[1] / "toys/records.tar.xz"):
+                if run.record.data == "8gaussians":
+                    shutil.copytree(run.directory, root / run.directory.name)
         file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
     yield studies(gathered(root))[0], tab
