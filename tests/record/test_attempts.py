@@ -37,8 +37,8 @@ def attempt(directory, error, updates=5):
     record = Record("id", "maf", "flow", "moons", 0, status="failed")
     attempts = Attempts(directory)
     attempts.begin()
-    with pytest.raises(BaseException) as caught, recorded(record, directory, [], attempts):  # noqa: PT012
-        record.cost.updates = updates
+    with pytest.raises(BaseException) as caught, recorded(record, directory, [], attempts) as ending:  # noqa: PT012
+        record.cost.updates, ending.trained = updates, updates > 0
         raise error
     return caught.value
 

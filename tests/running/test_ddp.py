@@ -37,7 +37,8 @@ from zoo.models.networks.batch_norm import BatchNorm1d, BatchNorm2d
 from zoo.record import LIKELIHOOD, SAMPLES, Attempts, read
 from zoo.running.judge import reevaluate
 from zoo.running.run import run
-from zoo.training.distributed import FIND_UNUSED, Averaging
+from zoo.training import distributed as training_distributed
+from zoo.training.distributed import FIND_UNUSED, Averaging, check_normalisation
 from zoo.training.likelihood import MaximumLikelihood
 from zoo.training.matching import Matching
 from zoo.training.module import TrainingModule
@@ -391,7 +392,7 @@ def test_processes_that_do_not_fit_together_are_refused_before_training(tmp_path
         "started 2 processes, but trainer.devices times trainer.num_nodes is 3" in error
         for error in three_errors
     )
-    assert all("coupling=minibatch_ot" in error for error in paired_errors), paired_errors
+    assert all("FlowMatching takes its batch as a whole" in error for error in paired_errors), paired_errors
     assert failed == ["ZooError: ValueError: nothing is left", "ValueError: nothing is left"]
     record = read(tmp_path / "e")
     assert record.status == "failed"
@@ -674,7 +675,11 @@ def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
         patch.setattr(TrainingModule, "average_weights", interrupt)
         with pytest.raises(KeyboardInterrupt):
             run(compose_run([*overrides, "trainer=cpu"]), tmp_path / "cut")
-    (errors,) = in_ranks([([*overrides, *TWO], tmp_path / "cut")])
+    refused, errors = in_ranks([
+        (refused_before_an_update, tmp_path / "cut"),
+        ([*overrides, *TWO], tmp_path / "cut"),
+    ])  # fmt: skip
+    assert refused == ["ZooError: A layer is not one of ours."] * 2
     assert errors == [None, None]
     record = read(tmp_path / "cut")
     assert (record.run_id, record.stability.resumed_at) == (whole.run_id, 3)
@@ -734,6 +739,17 @@ def test_runs_that_compress_gradients_train_nearly_alike_and_are_other_runs(tmp_
         name: torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for name in runs
     }
+def refused_before_an_update(rank):
+    check = training_distributed.check_normalisation
+
+    def refuse(model):
+        training_distributed.check_normalisation = check
+        raise ZooError("A layer is not one of ours.")
+
+    training_distributed.check_normalisation = refuse
+    return ["model=maf", *MOONS, *SMALL, *TWO]
+
+
     errors = {
         name: max(float((weights[name][key] - w).abs().max()) for key, w in weights["none"].items())
         for name in FORMATS
@@ -747,6 +763,7 @@ def test_runs_that_compress_gradients_train_nearly_alike_and_are_other_runs(tmp_
 
 
 def test_compression_is_refused_where_it_does_nothing_or_does_not_work(tmp_path, monkeypatch):
+    assert [entry.end for entry in Attempts(tmp_path / "cut").attempts] == ["interrupted", "finished"]
     one = ["model=maf", *MOONS, *SMALL, "trainer=cpu"]
     with pytest.raises(ZooError, match=r"gradient_compression=fp16 has no effect in one process"):
         run(compose_run([*one, "trainer.gradient_compression=fp16"]), tmp_path)

@@ -51,17 +51,17 @@ def test_a_run_with_a_value_that_is_not_finite_has_diverged(error, record, tmp_p
     [(ZooError("There is no data."), "There is no data."), (KeyError("x"), "KeyError: 'x'")],
 )
 def test_a_run_with_an_error_has_failed_and_its_traceback_is_in_a_file(error, reason, record, tmp_path):
-    record.cost.updates = 1
-    with pytest.raises(type(error)):
-        end_with(error, record, tmp_path)
+    with pytest.raises(type(error)), recorded(record, tmp_path, []) as ending:  # noqa: PT012
+        ending.trained = True
+        raise error
     kept = read(tmp_path)
     assert (kept.status, kept.reason) == ("failed", reason)
     assert "Traceback" in (tmp_path / "error.log").read_text()
 
 
-@pytest.mark.parametrize("updates", [None, 0])
+@pytest.mark.parametrize("updates", [None, 0, 3])
 def test_a_run_that_is_refused_before_its_first_update_leaves_nothing(updates, record, tmp_path):
-    record.cost.updates = updates
+    record.cost.updates = updates  # those of the checkpoint that it resumes from
     with pytest.raises(ZooError, match="no data"):
         end_with(ZooError("There is no data."), record, tmp_path)
     assert not list(tmp_path.iterdir())

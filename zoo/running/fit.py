@@ -212,6 +212,11 @@ class Fit:
         return self.trainer.strategy.root_device
 
     @property
+    def trained(self) -> bool:
+        """Whether this attempt has made an update, or found all of them made."""
+        return self.module.updates > (self.resumed_at or 0) or self.module.finished
+
+    @property
     def pruned(self) -> str | None:
         """Why the search has pruned the run, in a sentence; None if it has not."""
         return None if self.pruning is None else self.pruning.reason

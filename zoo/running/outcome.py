@@ -38,8 +38,8 @@ PATIENCE = 3.0  # seconds that the first rank waits for the error of another ran
 class Outcome(Enum):
     """How a run ended.
 
-    A run that was cut off has no record, since the same command resumes it. A run that was refused before its
-    first update has none either, since nothing was trained.
+    A run that was cut off has no record, since the same command resumes it. A run that was refused before the
+    first update of an attempt has none either, since nothing was trained.
     """
 
     FINISHED = "finished"
@@ -78,6 +78,10 @@ class Ending:
 
     Args:
         record, directory, loggers, attempts: see :func:`recorded`.
+
+    Attributes:
+        trained: whether the attempt has made an update, or found all of them made. Before that, a mistake
+            that the user can correct refuses the attempt, and the run stays as it was.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Ending:
     ) -> None:
         self.record, self.directory = record, directory
         self.loggers, self.attempts = loggers, attempts
+        self.trained = False
         self.started = time.perf_counter()
         self._taken = threading.Lock()  # the first thread that takes it makes the end; it is never released
 
@@ -223,7 +228,7 @@ def recorded(
         tracking.suspend(loggers, tracking.INTERRUPTED)
         raise
     except Exception as error:
-        own = outcome_of(error, bool(record.cost.updates))
+        own = outcome_of(error, ending.trained)
         if not is_first_rank():
             if not is_loss(*own):  # which another rank's error has caused
                 RankError(own[0].value, own[1]).leave(directory)
@@ -248,7 +253,7 @@ def outcome_of(error: Exception, trained: bool) -> tuple[Outcome, str]:
 
     Args:
         error: the error.
-        trained: whether the run has made an update.
+        trained: whether the attempt has trained, see :class:`Ending`.
     """
     if isinstance(error, Diverged | Unsound):  # Unsound is raised by training; the protocol catches its own
         return Outcome.DIVERGED, str(error)

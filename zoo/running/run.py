@@ -65,9 +65,9 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
         again: whether to make the run anew, without its earlier record and checkpoints.
 
     Raises:
-        ZooError: a mistake that the user can correct. If it shows before the first update, the run is
-            refused: it leaves no record, and no directory that was not there before. Later it is recorded as
-            ``failed`` (or ``diverged``) first.
+        ZooError: a mistake that the user can correct. If it shows before the first update of this attempt,
+            the run is refused: it leaves no record, and no directory that was not there before; a checkpoint
+            stays. Later it is recorded as ``failed`` (or ``diverged``) first.
     """
     spec = RunSpec.of(config)
     created = _missing(directory)
@@ -141,6 +141,7 @@ def _train_and_judge(spec: RunSpec, directory: Path, show: Show | None, again: b
         finally:
             record.cost, record.stability = fit.cost(), fit.stability()
             record.provenance.segments = fit.segments()
+            ending.trained = fit.trained
         if fit.pruned is not None:
             raise Pruned(fit.pruned)
 
