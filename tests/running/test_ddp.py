@@ -600,26 +600,39 @@ def wrapped(norm):
     return configure
 
 
-def test_layers_that_normalise_the_examples_of_one_process_are_refused():
-    one, two, three, frozen, ours = in_group(
-        [
-            wrapped(torch.nn.BatchNorm1d(3)),
-            wrapped(torch.nn.BatchNorm2d(3)),
-            wrapped(torch.nn.BatchNorm3d(3)),
-            wrapped(torch.nn.BatchNorm1d(3).eval()),
-            wrapped(BatchNorm1d(3)),
-        ],
-        2,
-    )
-    for dim, answers in enumerate((one, two, three), 1):
+class OwnNorm(torch.nn.BatchNorm2d):
+    """A layer such as timm's BatchNormAct2d."""
+
+
+class OurNorm(BatchNorm2d):
+    """A layer that inherits zoo's statistics over all processes."""
+
+
+OURS = "zoo.models.networks.batch_norm"
+OF_ONE_PROCESS = [
+    (torch.nn.BatchNorm1d(3), f"{OURS}.BatchNorm1d"),
+    (torch.nn.BatchNorm2d(3), f"{OURS}.BatchNorm2d"),
+    (torch.nn.BatchNorm3d(3), "torch.nn.SyncBatchNorm on GPUs"),
+    (OwnNorm(3), f"{OURS}.BatchNorm2d"),
+    (torch.nn.BatchNorm1d(3, track_running_stats=False).eval(), f"{OURS}.BatchNorm1d"),
+    (torch.nn.InstanceNorm2d(3, track_running_stats=True), "track_running_stats=False"),
+]
+OF_ALL = [
+    *(torch.nn.BatchNorm1d(3).eval(), BatchNorm1d(3), OurNorm(3)),
+    *(torch.nn.InstanceNorm2d(3), torch.nn.InstanceNorm2d(3, track_running_stats=True).eval()),
+]
+
+
+def test_layers_with_statistics_of_the_examples_of_one_process_are_refused():
+    results = in_group([wrapped(norm) for norm in [norm for norm, _ in OF_ONE_PROCESS] + OF_ALL], 2)
+    for (norm, instead), answers in zip(OF_ONE_PROCESS, results, strict=False):
         for kind, message, _ in answers:
             assert kind is ZooError
             assert message.startswith(
                 f"torch's BatchNorm{dim}d (layers.1) would normalise each process's examples"
             )
-    assert "use zoo.models.networks.batch_norm.BatchNorm2d, or train by one process" in two[0][1]
-    assert "SyncBatchNorm" in three[0][1]
-    assert frozen == ours == ["accepted"] * 2
+    assert results[len(OF_ONE_PROCESS) :] == [["accepted"] * 2] * len(OF_ALL)
+    check_normalisation(torch.nn.SyncBatchNorm(3))  # which DDP takes on GPUs only
 
 
 def normalised(layer):

@@ -24,6 +24,8 @@ from lightning.pytorch.plugins.environments import SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy, Strategy
 from torch import Tensor, distributed, nn
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from zoo.errors import CUT_OFF, LOST, ZooError, tell
 from zoo.models.core.distributed import wait_at_most
@@ -37,11 +39,11 @@ HOOKS = {  # torch's, by the format in which processes exchange gradients
     "fp16": default_hooks.fp16_compress_hook,
     "bf16": default_hooks.bf16_compress_hook,
 }
-# torch's layers whose statistics are those of one process, and what to use instead.
-LOCAL: dict[type[nn.Module], str] = {
+# Layers of batch normalisation with statistics of all processes, and torch's others by what to use instead.
+SHARED = (batch_norm.BatchNorm1d, batch_norm.BatchNorm2d, nn.SyncBatchNorm)
+INSTEAD: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: f"{batch_norm.__name__}.BatchNorm1d",
     nn.BatchNorm2d: f"{batch_norm.__name__}.BatchNorm2d",
-    nn.BatchNorm3d: "torch.nn.SyncBatchNorm on GPUs",
 }
 GRACE = 15.0  # seconds that rank 0 has to end by itself after another rank has failed
 # torch's flight recorder of collective operations: variables by their present and former name, and the values
@@ -109,22 +111,36 @@ class Averaging(DDPStrategy):
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Check that no layer would normalise this process's examples alone.
+    """Check that no layer of normalisation has statistics of this process's examples alone.
 
-    Layers in evaluation mode, such as those of a frozen network, use their running statistics and pass.
+    Such are torch's layers of batch normalisation and of instance normalisation with running statistics, and
+    those derived from them. In evaluation mode, as in a frozen network, they use their running statistics and
+    pass.
 
     Args:
         model: the model, or the training module around it, as it is before the first update.
 
     Raises:
-        ZooError: a layer is one of torch's own for batch normalisation.
+        ZooError: a layer has.
     """
     for name, layer in model.named_modules():
-        if layer.training and type(layer) in LOCAL:
+        if (instead := instead_of(layer)) is not None:
             raise ZooError(
-                f"torch's {type(layer).__name__} ({name}) would normalise each process's examples alone; "
-                f"use {LOCAL[type(layer)]}, or train by one process (trainer.devices=1)."
+                f"The layer {name} ({type(layer).__name__}) has statistics of each process's examples alone; "
+                f"use {instead}, or train by one process (trainer.devices=1)."
             )
+
+
+def instead_of(layer: nn.Module) -> str | None:
+    """Return what to use instead of a layer with statistics of one process; None for any other layer."""
+    if isinstance(layer, _InstanceNorm):  # it normalises each example alone, but may keep running averages
+        return "track_running_stats=False" if layer.training and layer.track_running_stats else None
+    if not isinstance(layer, _BatchNorm) or isinstance(layer, SHARED):
+        return None
+    if layer.track_running_stats and not layer.training:
+        return None
+    of_torch = (use for kind, use in INSTEAD.items() if isinstance(layer, kind))
+    return next(of_torch, "torch.nn.SyncBatchNorm on GPUs")
 
 
 def nothing_to_compress(compression: str) -> ZooError:
