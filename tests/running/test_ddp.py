@@ -628,15 +628,19 @@ def test_layers_with_statistics_of_the_examples_of_one_process_are_refused():
     for (norm, instead), answers in zip(OF_ONE_PROCESS, results, strict=False):
         for kind, message, _ in answers:
             assert kind is ZooError
-            assert message.startswith(
-                f"torch's BatchNorm{dim}d (layers.1) would normalise each process's examples"
+            assert message == (
+                f"The layer layers.1 ({type(norm).__name__}) has statistics of each process's examples "
+                f"alone; use {instead}, or train by one process (trainer.devices=1)."
             )
     assert results[len(OF_ONE_PROCESS) :] == [["accepted"] * 2] * len(OF_ALL)
     check_normalisation(torch.nn.SyncBatchNorm(3))  # which DDP takes on GPUs only
 
 
-def normalised(layer):
-    """Return output, gradient and state of a layer on a batch, of which each process has a part."""
+def normalised(layer, dtype=torch.float32):
+    """Return output, gradient and state of a layer on a batch, of which each process has a part.
+
+    The output is a float32 array; its number format is the last of the results.
+    """
 
     def results(rank, world=2):
         torch.manual_seed(0)
@@ -644,10 +648,10 @@ def normalised(layer):
         weights, part = torch.randn_like(x), slice(rank * 12 // world, (rank + 1) * 12 // world)
         mine = x[part].requires_grad_()
         module = copy.deepcopy(layer)
-        output = module(mine)
+        output = module(mine.to(dtype))
         (output * weights[part]).sum().backward()
         state = {key: value.numpy() for key, value in module.state_dict().items()}
-        return output.detach().numpy(), mine.grad.numpy(), state
+        return output.detach().float().numpy(), mine.grad.numpy(), state, output.dtype
 
     return results
 

@@ -26,10 +26,11 @@ def all_reduce_sum(x: Tensor) -> Tensor:
 def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean ``(C,)``, biased variance ``(C,)`` and total length of rows ``(C, N)`` over all processes.
 
-    The variance is computed from differences to the mean, so a large mean loses no precision. Every process
-    must call this function with its part of the batch, which may be empty. Without any values the moments are
-    NaN.
+    The variance is computed from differences to the mean, so a large mean loses no precision. All are float32
+    at least, whatever the format of the values. Every process must call this function with its part of the
+    batch, which may be empty. Without any values the moments are NaN.
     """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
     count = all_reduce_sum(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
     mean = all_reduce_sum(values.sum(1)) / count
     variance = all_reduce_sum((values - mean[:, None]).square().sum(1)) / count

@@ -34,7 +34,10 @@ class BatchNorm2d(nn.BatchNorm2d):
 
 
 def over_all_processes(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
-    """Normalise ``(B, C, ...)`` by the moments of all processes, and update a layer's running statistics."""
+    """Normalise ``(B, C, ...)`` by the moments of all processes, and update a layer's running statistics.
+
+    As in torch's layer, values in half precision are normalised in float32, and the output has their format.
+    """
     mean, variance, count = moments(x.transpose(0, 1).flatten(1))
     if layer.running_mean is not None:
         with torch.no_grad():
@@ -46,6 +49,7 @@ def over_all_processes(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Ten
             layer.running_var.lerp_(variance * (count / (count - 1)), momentum)
     channels = (-1, *(1,) * (x.ndim - 2))
     scale = (variance + layer.eps).rsqrt()
+    wide = x.to(mean.dtype) - mean.view(channels)
     if not layer.affine:
-        return (x - mean.view(channels)) * scale.view(channels)
-    return (x - mean.view(channels)) * (layer.weight * scale).view(channels) + layer.bias.view(channels)
+        return (wide * scale.view(channels)).to(x.dtype)
+    return (wide * (layer.weight * scale).view(channels) + layer.bias.view(channels)).to(x.dtype)
