@@ -662,7 +662,7 @@ def test_batch_normalisation_of_two_processes_is_that_of_torch_in_one():
     cases = [(ours(3, **s), torchs(3, **s)) for ours, torchs in kinds.items() for s in settings]
     together = in_group([normalised(ours) for ours, _ in cases], 2)
     for (ours, torchs), parts in zip(cases, together, strict=True):
-        whole, gradient, state = normalised(torchs)(0, 1)
+        whole, gradient, state, _ = normalised(torchs)(0, 1)
         same = normalised(ours)(0, 1)
         assert np.array_equal(same[0], whole), "one process gives what torch's layer gives, bit for bit"
         assert np.array_equal(same[1], gradient)
@@ -674,11 +674,76 @@ def test_batch_normalisation_of_two_processes_is_that_of_torch_in_one():
             np.testing.assert_allclose(parts[0][2][key], value, atol=1e-6, rtol=1e-6)
 
 
+def test_batch_normalisation_in_half_precision_has_moments_in_full_precision():
+    """As under trainer.precision=bf16-mixed, where the layer before gives bfloat16."""
+    kinds = {BatchNorm1d: torch.nn.BatchNorm1d, BatchNorm2d: torch.nn.BatchNorm2d}
+    together = in_group([normalised(ours(3), torch.bfloat16) for ours in kinds], 2)
+    for torchs, parts in zip(kinds.values(), together, strict=True):
+        whole, gradient, state, dtype = normalised(torchs(3), torch.bfloat16)(0, 1)
+        assert {dtype, *(p[3] for p in parts)} == {torch.bfloat16}
+        np.testing.assert_allclose(np.concatenate([p[0] for p in parts]), whole, atol=0.02)
+        np.testing.assert_allclose(np.concatenate([p[1] for p in parts]), gradient, atol=0.02)
+        for key, value in state.items():
+            np.testing.assert_allclose(parts[0][2][key], value, atol=1e-5, rtol=1e-5)
+
+
+HALF = ["trainer.precision=bf16-mixed"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_in_half_precision_nearly_like_one(tmp_path):
+    names = ("batch statistics", "batch statistics of vectors")
+    one, two = by_one_and_by_two({name: [*CASES[name], *HALF] for name in names}, tmp_path)
+    for name in names:
+        first, second = (
+            torch.load(root / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+            for root in (one, two)
+        )
+        for key, value in first.items():
+            torch.testing.assert_close(second[key], value, atol=0.02, rtol=0.05, msg=f"{name}: {key}")
+
+
+class Ten(torch.nn.Module):
+    """A model whose losses are the data, and whose likelihoods are ten times as low."""
+
+    def matching_loss(self, x):
+        return x[:, 0]
+
+    def log_prob(self, x):
+        return -10 * x[:, 0]
+
+
+def validated(rank):
+    """Return the values of a validation on eight examples, seven of which are scored by their likelihood."""
+    module = Matching(Ten(), updates=1, batch_size=3, ema=0.0, validate_likelihood=7)
+    module.on_validation_epoch_start()
+    for part in torch.arange(8.0)[rank::3, None].split(2):
+        module.validation_step(part, 0)
+    module.on_validation_epoch_end()
+    return module.latest
+
+
+def test_processes_score_the_examples_that_one_scores_if_their_number_does_not_divide_them():
+    (results,) = in_group([validated], 3)
+    assert results == [{"val/loss": 3.5, "val/nll": 30.0}] * 3
+
+
 def test_other_strategies_are_refused():
     from zoo.running.fit import strategy
 
     with pytest.raises(ZooError, match=r"ddp or auto; got 'fsdp', .* from about 4 billion weights on"):
         strategy(to_dict(compose_run(["trainer=ddp", "trainer.strategy=fsdp"]).trainer))
+
+
+def refused_before_an_update(rank):
+    check = training_distributed.check_normalisation
+
+    def refuse(model):
+        training_distributed.check_normalisation = check
+        raise ZooError("A layer is not one of ours.")
+
+    training_distributed.check_normalisation = refuse
+    return ["model=maf", *MOONS, *SMALL, *TWO]
 
 
 def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
@@ -698,6 +763,7 @@ def test_a_run_of_one_process_is_resumed_by_two(tmp_path, monkeypatch):
     ])  # fmt: skip
     assert refused == ["ZooError: A layer is not one of ours."] * 2
     assert errors == [None, None]
+    assert [entry.end for entry in Attempts(tmp_path / "cut").attempts] == ["interrupted", "finished"]
     record = read(tmp_path / "cut")
     assert (record.run_id, record.stability.resumed_at) == (whole.run_id, 3)
     assert record.metrics["nll"].value == pytest.approx(whole.metrics["nll"].value, rel=1e-4)
@@ -756,17 +822,6 @@ def test_runs_that_compress_gradients_train_nearly_alike_and_are_other_runs(tmp_
         name: torch.load(tmp_path / name / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
         for name in runs
     }
-def refused_before_an_update(rank):
-    check = training_distributed.check_normalisation
-
-    def refuse(model):
-        training_distributed.check_normalisation = check
-        raise ZooError("A layer is not one of ours.")
-
-    training_distributed.check_normalisation = refuse
-    return ["model=maf", *MOONS, *SMALL, *TWO]
-
-
     errors = {
         name: max(float((weights[name][key] - w).abs().max()) for key, w in weights["none"].items())
         for name in FORMATS
@@ -780,7 +835,6 @@ def refused_before_an_update(rank):
 
 
 def test_compression_is_refused_where_it_does_nothing_or_does_not_work(tmp_path, monkeypatch):
-    assert [entry.end for entry in Attempts(tmp_path / "cut").attempts] == ["interrupted", "finished"]
     one = ["model=maf", *MOONS, *SMALL, "trainer=cpu"]
     with pytest.raises(ZooError, match=r"gradient_compression=fp16 has no effect in one process"):
         run(compose_run([*one, "trainer.gradient_compression=fp16"]), tmp_path)

@@ -210,6 +210,18 @@ class Mean(torch.nn.Module):
         return -10 * x[:, 0]
 
 
+class Paired(Line):
+    """A density whose loss depends on the whole batch."""
+
+    whole_batch = True
+
+
+def test_a_loss_that_needs_its_whole_batch_refuses_pieces_whatever_the_objective():
+    MaximumLikelihood(Paired(PLANE), updates=1, batch_size=4).setup("fit")
+    with pytest.raises(zoo.ZooError, match=r"Paired takes its batch as a whole.* training.accumulate=1"):
+        MaximumLikelihood(Paired(PLANE), updates=1, batch_size=4, accumulate=2).setup("fit")
+
+
 def test_a_validation_that_is_not_finite_ends_training():
     module = Matching(Mean(), updates=1, batch_size=4, ema=0.0)
     with pytest.raises(zoo.Diverged, match="Validation loss is inf at update 0"):

@@ -7,10 +7,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from zoo.checks import Share, settings
-from zoo.errors import ZooError
 from zoo.models.core import rng
-from zoo.models.core.capabilities import HasMatchingLoss, declared
-from zoo.ranks import world_size
+from zoo.models.core.capabilities import HasMatchingLoss
 from zoo.training.module import TrainingModule, label_argument, require
 from zoo.training.settings import TrainingSettings
 
@@ -30,14 +28,6 @@ class Matching(TrainingModule):
     def __init__(self, model: nn.Module, *, seed: int = 0, **settings: Any) -> None:
         require(model, "matching", HasMatchingLoss)
         super().__init__(model, seed=seed, **settings)
-
-    def setup(self, stage: str) -> None:
-        pieces = max(world_size(), self.settings.accumulate)
-        if pieces > 1 and declared(self.model).whole_batch:
-            raise ZooError(
-                "model.coupling=minibatch_ot pairs the examples of a whole batch; it needs one process and "
-                "training.accumulate=1; otherwise use model.coupling=independent."
-            )
 
     def loss(self, x: Tensor, y: Tensor | None) -> Tensor:
         return cast(HasMatchingLoss, self.model).matching_loss(x, **label_argument(y)).mean()

@@ -21,6 +21,7 @@ from zoo.errors import Diverged, ZooError
 from zoo.models.core import rng
 from zoo.models.core.capabilities import HasLogProb, declared, missing
 from zoo.models.core.distributed import raise_together
+from zoo.ranks import rank, world_size
 from zoo.training import distributed, reports
 from zoo.training.averaging import averaged_copy, collect_statistics
 from zoo.training.compile import CompiledLoss
@@ -177,6 +178,13 @@ class TrainingModule(pl.LightningModule):
         return -model.log_prob(x, **label_argument(y)) / x[0].numel()
 
     # Training -------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        if max(world_size(), self.settings.accumulate) > 1 and declared(self.model).whole_batch:
+            raise ZooError(
+                f"The loss of {type(self.model).__name__} takes its batch as a whole (whole_batch), so it "
+                "needs one process and training.accumulate=1, or settings of the model without such a loss."
+            )
 
     def optimizer_settings(self, lr: float | None = None) -> Optimizer:
         """Return the configured optimiser, with another learning rate if one is given."""
@@ -351,8 +359,8 @@ class TrainingModule(pl.LightningModule):
         values = self.validation_values(x, y)
         if values is not None:
             self._validation.append(values.detach().double())
-        # every process scores its share of the first examples
-        share = -(-self.settings.validate_likelihood // self.trainer.world_size)
+        # a process has every world_size-th example, and scores those among the first validate_likelihood
+        share = len(range(rank(), self.settings.validate_likelihood, world_size()))
         left = share - sum(map(len, self._likelihoods))
         if left > 0:
             part = self.negative_log_likelihood(x[:left], None if y is None else y[:left])
