@@ -11,7 +11,7 @@ import torch
 from torch import AcceleratorError
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
-from zoo.errors import LOST, cut_off
+from zoo.errors import LOST, cut_off, in_short
 
 NCCL = "NCCL error in: ProcessGroupNCCL.cpp:3384, remote process exited or there was a network error"
 WATCHDOG = "[Rank 0] Watchdog caught collective operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE)"
@@ -103,12 +103,27 @@ def test_a_worker_of_torch_that_the_kernel_kills_cuts_a_run_off():
 
 @pytest.mark.parametrize("error", LOST_RANKS, ids=str)
 def test_a_lost_or_silent_rank_cuts_a_run_off(error):
-    assert cut_off(error) == f"{LOST} ({str(error).rstrip('.')})."
+    assert cut_off(error) == f"{LOST} ({in_short(str(error))})."
 
 
-def test_the_message_of_a_lost_rank_has_the_first_line_of_its_cause():
-    error = DistBackendError(f"{ABORTED}\nException raised from ncclGetErrorWithVersion")
-    assert cut_off(error) == "Another process of this run was lost (NCCL communicator was aborted on rank 0)."
+PEER = "Connection closed by peer [10.0.0.1]:4711"
+
+
+@pytest.mark.parametrize(
+    ("message", "short"),
+    [
+        (f"{ABORTED}\nException raised from ncclGetErrorWithVersion", ABORTED[:-1]),
+        (f"[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] {PEER}. This is typically caused by a "
+         "remote worker crashing. Check the logs. GLHF! \N{BEACH WITH UMBRELLA}", PEER),
+        (SILENT, "Timed out waiting 1800000ms for recv operation"),
+        (NCCL, "NCCL error: remote process exited or there was a network error"),
+        ("[../third_party/gloo/gloo/transport/tcp/pair.cc:598] Connection closed by peer", PEER[:25]),
+        ("Loss is 1.5 [see a.b:3].", "Loss is 1.5 [see a.b:3]"),
+    ],
+)  # fmt: skip
+def test_the_message_of_a_lost_rank_is_the_first_line_of_its_cause_without_the_place_in_torch(message, short):
+    assert in_short(message) == short
+    assert cut_off(DistBackendError(message)) == f"{LOST} ({short})."
 
 
 @pytest.mark.parametrize(

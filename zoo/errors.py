@@ -69,6 +69,13 @@ _LOST = (
     ),
     *("Watchdog caught collective operation timeout", "NCCL communicator was aborted", "NCCL error"),
 )
+# Places in the source of torch in its messages, "[gloo/pair.cc:5] " and " in: NCCLUtils.cpp:93,", and what
+# stands in their stead.
+_PLACES = (
+    (re.compile(r"\[\S+\.(?:cc|cpp|cu|h|hpp):\d+\] "), ""),
+    (re.compile(r" in: \S+\.(?:cc|cpp|cu|h|hpp):\d+,"), ":"),
+)
+_ADVICE = "This is typically caused by"  # what gloo guesses
 # Mistakes in how the processes are started, which NCCL reports at every attempt.
 _MISUSE = ("duplicate gpu detected", "ncclinvalidusage", "invalid usage")
 _PORT = ("EADDRINUSE", "Address already in use")
@@ -130,9 +137,20 @@ def cut_off(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in _NO_CONNECTION:
         return f"The other end of a connection, or the reader of the output, is gone ({error.strerror})."
     if is_runtime and (_is_distributed(error) or any(text in message for text in _LOST)):
-        first = message.strip().partition("\n")[0].rstrip(".")
-        return f"{LOST} ({first or type(error).__name__})."
+        return f"{LOST} ({in_short(message) or type(error).__name__})."
     return None
+
+
+def in_short(message: str) -> str:
+    """Return the first line of an error of torch, without its place in the source and advice on its causes.
+
+    >>> in_short("[/torch/gloo/transport/tcp/pair.cc:538] Connection closed. This is typically caused by ...")
+    'Connection closed'
+    """
+    first = message.strip().partition("\n")[0]
+    for place, instead in _PLACES:
+        first = place.sub(instead, first)
+    return first.partition(_ADVICE)[0].strip().rstrip(".")
 
 
 def _signal_of_worker(error: BaseException) -> str | None:
