@@ -129,6 +129,20 @@ def test_a_copy_that_keeps_its_time_is_not_hashed_again(tmp_path, reads):
     assert len(reads) == 2, "another time stamp, so it might be other data"
 
 
+@pytest.mark.parametrize("time", [0, 1, 315_532_800, 499_162_500, 1_700_000_040])
+def test_time_stamps_that_an_archive_gives_to_all_its_files_tell_no_copy(time, tmp_path, reads):
+    """1970, 1980 (zip), 1985 (npm), a whole minute."""
+    values = np.arange(500_000)
+    np.save(tmp_path / "one.npy", values)
+    values[2500] = -1  # between the blocks that are compared
+    np.save(tmp_path / "two.npy", values)
+    for name in ("one.npy", "two.npy"):
+        os.utime(tmp_path / name, (time, time))
+    assert content_hash(tmp_path / "one.npy") != content_hash(tmp_path / "two.npy")
+    assert content_hash(tmp_path / "one.npy") is not None
+    assert len(reads) == 2
+
+
 def test_an_edit_with_the_old_time_is_found_where_the_file_was_known(tmp_path, reads):
     path = tmp_path / "big.npy"
     np.save(path, np.arange(500_000))

@@ -22,6 +22,7 @@ SETTLED = 2.0  # seconds after a change, from which another one is sure to chang
 MOST_KEPT = 1000  # entries of the cache
 LISTED = 1000  # files of a place that the cache knows one by one
 BLOCKS, BLOCK = 64, 4096  # how much of a copy is compared: blocks, and bytes of each
+OLD = 946_684_800  # seconds since 1970 of the year 2000: an older time stamp is no file's own
 Stamp = tuple[int, int, int, int]  # size, time stamps of content and of status in ns, inode
 
 
@@ -69,8 +70,10 @@ def content_hash(path: Path) -> str | None:
 
     Hidden files do not count. The hash of much data is kept in the user's cache, so that it is computed once:
     by path, size and time stamps, and for a copy at another path by names, sizes, time stamps of the content
-    (which ``cp -p`` and ``rsync -a`` keep) and :data:`BLOCKS` blocks of the bytes. Processes that ask at the
-    same time wait for the first.
+    (which ``cp -p`` and ``rsync -a`` keep) and :data:`BLOCKS` blocks of the bytes. That it is a copy is a
+    guess: two versions that differ between these blocks alone, with the same time stamps, count as one. So it
+    is not made for time stamps that a program may give to all files (:func:`_may_be_set`). Processes that ask
+    at the same time wait for the first.
 
     Returns:
         16 hexadecimal digits; None if there is nothing at the path.
@@ -132,12 +135,20 @@ def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) ->
     # A file that was at this place before has new time stamps, or there may be one: not all are listed.
     edited = len(known_here) == LISTED or bool(set(files) & set(known_here))
     copied = _key(([stamp[:2] for stamp in stamps], _sampled(path, names, stamps)))
-    known = None if edited else kept.get(copied)
+    known = None if edited or any(_may_be_set(stamp[1]) for stamp in stamps) else kept.get(copied)
     digest = known or compute(path, names)
     latest = max((max(stamp[1:3]) for stamp in stamps), default=0) / 1e9
     if known or time.time() - latest > SETTLED:
         _keep({here: digest, copied: digest, place: " ".join(files[:LISTED])})
     return digest
+
+
+def _may_be_set(time_stamp: int) -> bool:
+    """Return whether a time stamp (ns) may be one that archives and package managers give to all files.
+
+    Such are 1970, 1980 or 1985, and the beginning of a day: any before 2000 and any at a whole minute.
+    """
+    return time_stamp < OLD * 10**9 or time_stamp % (60 * 10**9) == 0
 
 
 def _key(what: object) -> str:
