@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -270,3 +271,31 @@ def test_a_lost_rank_does_not_cut_a_write_short(monkeypatch):
         assert not ended
     watch.join(30)
     assert ended == [75]
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_write_is_protected_from_the_moment_it_is_asked_for(background, tmp_path, monkeypatch):
+    """A thread that has not yet begun to write counts as one that writes."""
+    files, go = CheckpointFiles(background=background), threading.Event()
+    if background:
+        files._thread = ThreadPoolExecutor(1)
+        files._thread.submit(go.wait)
+        files.save_checkpoint({"number": 1}, tmp_path / "last.ckpt")
+        assert distributed.WRITING.locked()
+        assert not (tmp_path / "last.ckpt").exists()
+    go.set()
+    files.wait()
+    assert not distributed.WRITING.locked()
+
+    def fail(*_):
+        assert distributed.WRITING.locked()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    for name in ("torch.save", "zoo.training.checkpoints.snapshot")[: 1 + background]:
+        monkeypatch.setattr(name, fail)
+        with pytest.raises(OSError, match="No space"):  # noqa: PT012
+            files.save_checkpoint({"number": 2}, tmp_path / "last.ckpt")
+            files.wait()  # raises an error of the thread
+        assert not distributed.WRITING.locked()
+    files.teardown()

@@ -113,12 +113,17 @@ class CheckpointFiles(TorchCheckpointIO):
             OSError, RuntimeError: this write has failed, or the last one in the background.
         """
         self.wait()
+        distributed.WRITING.acquire()  # here, since the thread may begin too late to be waited for
         if not self.background:
-            write_checkpoint(checkpoint, Path(path), storage_options)
+            _write(checkpoint, Path(path), storage_options)
             return
-        self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
-        content = snapshot(checkpoint)
-        self._writing = self._thread.submit(write_checkpoint, content, Path(path), storage_options)
+        try:
+            self._thread = self._thread or ThreadPoolExecutor(1, "checkpoint")
+            content = snapshot(checkpoint)
+            self._writing = self._thread.submit(_write, content, Path(path), storage_options)
+        except BaseException:
+            distributed.WRITING.release()
+            raise
 
     def wait(self) -> None:
         """Wait for the write in the background, if there is one, and raise its error."""
@@ -156,6 +161,14 @@ class CheckpointFiles(TorchCheckpointIO):
         return checkpoint | {"optimizer_states": snapshot(checkpoint.get("optimizer_states", []))}
 
 
+def _write(checkpoint: dict[str, Any], file: Path, second: Path | None) -> None:
+    """Write a checkpoint as :func:`write_checkpoint` does, and release the lock that the caller has taken."""
+    try:
+        write_checkpoint(checkpoint, file, second)
+    finally:
+        distributed.WRITING.release()
+
+
 def write_checkpoint(checkpoint: dict[str, Any], file: Path, second: Path | None = None) -> None:
     """Write a checkpoint whole or not at all: to a temporary file that is flushed to the disk and renamed.
 
@@ -164,7 +177,7 @@ def write_checkpoint(checkpoint: dict[str, Any], file: Path, second: Path | None
         file: its name.
         second: another name that the same file gets, before this one.
     """
-    with distributed.WRITING, _new(file) as new:
+    with _new(file) as new:
         _save(checkpoint, new)
         if second is not None:
             with _new(second) as link:

@@ -53,7 +53,7 @@ RECORDER = (
     (("TORCH_FR_DUMP_ON_TIMEOUT", "TORCH_NCCL_DUMP_ON_TIMEOUT"), "1"),
     (("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"), "collectives.rank"),
 )
-WRITING = threading.Lock()  # held while a checkpoint is written
+WRITING = threading.Lock()  # held from when a checkpoint is to be written until it is
 LONGEST_WRITE = 600.0  # seconds that rank 0 has for that first
 
 
