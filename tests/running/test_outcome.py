@@ -246,3 +246,34 @@ def test_only_one_thread_makes_the_end(record, tmp_path):
     with recorded(record, tmp_path, [], None) as ending:
         pass
     assert ending.after_a_lost_rank([1]) is None
+
+
+STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_RESTART_COUNT": "1"}
+
+
+@pytest.mark.parametrize("error", [None, ZooError("There is no data.")])
+def test_ranks_that_srun_has_started_end_with_the_first_before_they_meet_it(
+    error, record, tmp_path, monkeypatch
+):
+    """A run that is given up, or refused on the first rank alone; srun leaves the others waiting for it."""
+    monkeypatch.setattr("zoo.running.srun.LOOK", 0.05)
+    for name, value in STEP.items():
+        monkeypatch.setenv(name, value)
+    attempts = Attempts(tmp_path)
+    for _ in range(4 if error is None else 1):  # the first three are not heard of again
+        attempts.begin()
+    with pytest.raises(ZooError), recorded(record, tmp_path, [], attempts):
+        raise error or AssertionError("it was begun")
+    assert (tmp_path / "record.json").exists() == (error is None)
+
+    def waits(restart):
+        child = os.fork()
+        if child == 0:
+            os.environ.update(SLURM_PROCID="1", SLURM_RESTART_COUNT=restart)
+            with recorded(record, tmp_path, []):
+                time.sleep(0.5)
+            os._exit(3)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert waits("1") == 0, "of the same start"
+    assert waits("2") == 3, "the word of an earlier start does not count"

@@ -8,7 +8,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from zoo.processes import ENDING, is_first_rank, noticing_signals
 from zoo.record import ERRORS, Attempts, RankError, Record, Status, write_atomic
 from zoo.record.attempts import CUT_OFF as WAS_CUT_OFF
 from zoo.record.attempts import INTERRUPTED
+from zoo.running.srun import ending_with_the_first, say_that_the_first_has_ended
 from zoo.tracking import logger as tracking
 from zoo.training.distributed import lost_by
 
@@ -201,7 +202,8 @@ def recorded(
         if attempts is not None and (given_up := attempts.give_up()):
             raise GivenUp(given_up)
         try:
-            with noticing_signals(attempts.note_signal) if attempts is not None else nullcontext():
+            watching = ending_with_the_first(directory)
+            with watching if attempts is None else noticing_signals(attempts.note_signal):
                 yield ending
         finally:
             ending.take()
@@ -244,8 +246,11 @@ def recorded(
             raise
         raise AS_ERROR.get(ended, ZooError)(reason) from error
     finally:
-        if is_first_rank() and ended in STATUS:
-            ending.write(ended)
+        if is_first_rank():
+            if ended in STATUS:
+                ending.write(ended)
+            if ended is not Outcome.FINISHED:
+                say_that_the_first_has_ended(directory)
 
 
 def outcome_of(error: Exception, trained: bool) -> tuple[Outcome, str]:

@@ -1,0 +1,71 @@
+"""Ranks that srun has started: they end if the first one has ended before they meet it.
+
+The first rank alone may give a run up, or refuse it. torchrun then ends the others, and a run that starts its
+own ranks has not started them yet. srun may leave them waiting for the first one until their time limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zoo.errors import tell
+from zoo.ranks import world_size
+from zoo.record import FIRST_ENDED, write_atomic
+
+LOOK = 5.0  # seconds between two looks for the first rank
+
+
+def this_start() -> str | None:
+    """Return what distinguishes this start of several ranks by srun from all others; None without srun.
+
+    A job that is put back into the queue keeps its number and counts its starts.
+    """
+    if "SLURM_STEP_ID" not in os.environ or int(os.environ.get("SLURM_NTASKS") or 1) == 1:
+        return None
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    return ".".join(os.environ.get(name, "0") for name in names)
+
+
+def say_that_the_first_has_ended(directory: Path) -> None:
+    """Let the other ranks of this start know that the first one has ended, unless the disk is full."""
+    if (start := this_start()) is not None and directory.is_dir():
+        with contextlib.suppress(OSError):
+            write_atomic(directory / FIRST_ENDED, start)
+
+
+def _last_ended(directory: Path) -> str | None:
+    """Return the last start whose first rank has ended; None if there is none."""
+    try:
+        return (directory / FIRST_ENDED).read_text(encoding="utf-8")
+    except OSError:
+        return None
+
+
+@contextmanager
+def ending_with_the_first(directory: Path) -> Iterator[None]:
+    """End this process, a rank other than the first, if the first one ends before they have a process group.
+
+    The exit code is 0, since the first rank's says how the run has ended.
+
+    Args:
+        directory: the run's directory.
+    """
+    start, over = this_start(), threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK) and world_size() == 1:
+            if not directory.is_dir() or _last_ended(directory) == start:  # that of a refused run is removed
+                tell("the first process of this run has ended; its message says why.")
+                os._exit(0)
+
+    if start is not None:
+        threading.Thread(target=watch, daemon=True, name="watch-first-rank").start()
+    try:
+        yield
+    finally:
+        over.set()
