@@ -232,6 +232,21 @@ def spread_ratio(a: Sequence[float], b: Sequence[float]) -> Outcome:
     return Outcome(math.sqrt(quotient), low, high, p, factor=True)
 
 
+def brown_forsythe(a: Sequence[float], b: Sequence[float]) -> Outcome:
+    """Return the ratio of two standard deviations with the p of Brown and Forsythe's test (1974).
+
+    It compares the distances of the values from the median of their side, so that it holds for heavier tails
+    than the F-test. There is no interval; NaN throughout if a side has no spread.
+    """
+    from scipy import stats
+
+    first, second = statistics.variance(a), statistics.variance(b)
+    if not first or not second:
+        return Outcome(math.nan, math.nan, math.nan, math.nan)
+    p = float(stats.levene(a, b, center="median").pvalue)
+    return Outcome(math.sqrt(first / second), math.nan, math.nan, p, factor=True)
+
+
 def equivalence(outcome: Outcome, margin: float) -> float:
     """Return the p of two one-sided t-tests (Schuirmann 1987) that an effect lies within a margin.
 

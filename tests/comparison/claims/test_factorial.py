@@ -127,7 +127,7 @@ def test_sides_are_compared_at_equal_updates_where_both_were_tuned():
         long += simulate("wgan", "gan", settings=worse, distance=around(9 - index, salt=index + 7))
     found = judged("wgan", short + long).parts[0]
     assert found.outcome.estimate == pytest.approx(8 / 3, rel=0.1), "1,000 updates, each at its best rate"
-    assert "Each at the best of its 2 learning rates (0.001 and 0.0005)" in found.sentence
+    assert "for want of validation: 0.001 (the largest tried) and 0.0005 (the least tried)." in found.sentence
     assert judged("wgan", short).parts[0].outcome.estimate == pytest.approx(1, rel=0.1)
 
 

@@ -91,7 +91,10 @@ def test_a_gan_is_unstable_if_more_of_its_runs_collapse():
 def test_the_learning_rate_of_least_distance_is_each_models_own():
     runs = [run for run in rates(1.5, -0.7, seeds=3) if run.record.seed < 3]
     text = measured_text(judged("gan-unstable", runs))
-    assert "gan without tricks (best at rate 0.0005) against realnvp (best at 0.008)" in text
+    assert (
+        "gan without tricks (best at rate 0.0005, the least tried) against realnvp (best at 0.008, the"
+        in text
+    )
 
 
 def test_a_run_that_failed_counts_as_the_worst_and_is_reported():
@@ -157,11 +160,13 @@ def test_without_validation_of_all_runs_the_rates_are_chosen_on_test_data_and_th
             runs += with_curve(side, tmp_path / f"{lr}-{momentum}", late)
     sentence = judged("momentum-off", runs).parts[0].sentence
     assert sentence.endswith(
-        "Each at the best of its 2 learning rates (0.004 and 0.004), chosen by validation."
+        "Each at the best of its 2 learning rates, chosen by validation: 0.004 (the largest tried) and 0.004 "
+        "(the largest tried). Not told apart from the chosen rates: 0.001 (beta1 = 0) and 0.001 (beta1 = "
+        "0.5)."
     )
     (runs[0].directory / "curves.csv").unlink()
     sentence = judged("momentum-off", runs).parts[0].sentence
-    assert sentence.endswith("(0.001 and 0.001), chosen on the test data, for want of validation.")
+    assert "chosen on the test data, for want of validation: 0.001 (the least tried) and 0.001" in sentence
 
 
 def test_tricks_are_compared_at_each_sides_own_best_rate():
@@ -174,7 +179,7 @@ def test_tricks_are_compared_at_each_sides_own_best_rate():
         return runs
 
     part = judged("momentum-off", study((0.001, 0.002, 0.004))).parts[0]
-    assert "Each at the best of its 3 learning rates (0.001 and 0.004), chosen on" in part.sentence
+    assert "for want of validation: 0.001 (the least tried) and 0.004 (the largest tried)" in part.sentence
     assert part.outcome.estimate == pytest.approx(3 / 4, rel=0.1)
     one = judged("momentum-off", study((0.001,))).parts[0]
     assert "At one learning rate each (0.001)" in one.sentence

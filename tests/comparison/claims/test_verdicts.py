@@ -146,6 +146,13 @@ def test_a_count_needs_no_correction():
     assert (counted.verdict, counted.p, counted.by_construction) == (SUPPORTED, None, True)
 
 
+def test_spreads_with_heavy_tails_are_compared_by_brown_and_forsythe():
+    measured = tests.brown_forsythe(A, B)
+    assert measured.p == stats.levene(A, B, center="median").pvalue
+    assert measured.estimate == pytest.approx(np.std(A, ddof=1) / np.std(B, ddof=1))
+    assert math.isnan(tests.brown_forsythe([1.0, 1.0], B).p)
+
+
 def test_equivalence_is_an_outcome_and_not_a_part_of_support():
     assert decision(part(EQUIVALENT, 0.01)).verdict == EQUIVALENT
     assert decision(part(EQUIVALENT, 0.01), part(SUPPORTED, 0.01)).verdict == UNDECIDED
@@ -156,23 +163,60 @@ def test_equivalence_is_an_outcome_and_not_a_part_of_support():
     assert "Equivalent within x 1.25: TOST p" in render.markdown([measured], {}, None)
 
 
-def test_robustness_is_the_share_of_variants_that_keep_the_verdict():
-    low, none = Outcome(0.5, 0.4, 0.6, 0.01, factor=True), Outcome(0.9, 0.5, 1.5, 0.6, factor=True)
-    variants = [
-        Variant("ranks", none, "lower"),
-        Variant("raw values", low, "lower"),
-        Variant("a seed left out", low, "lower"),
-        Variant("a seed left out", none, "lower"),
-    ]
-    measured = decision(part(SUPPORTED, 0.01, unit="factor", variants=lambda: variants))
-    assert measured.kept_shares == {"ranks": 0, "raw values": 1, "a seed left out": 0.5}
-    assert measured.robustness == 0.5
+LOW, NONE = Outcome(0.5, 0.4, 0.6, 0.01, factor=True), Outcome(0.9, 0.5, 1.5, 0.6, factor=True)
+
+
+def varied(*variants, verdict=SUPPORTED, **more):
+    """Return a decision of one part with these variants."""
+    return decision(part(verdict, 0.01, unit="factor", variants=lambda: list(variants), **more))
+
+
+def test_robustness_is_the_share_of_kinds_of_variants_that_keep_the_verdict():
+    measured = varied(
+        Variant("ranks", NONE, "lower", "another test"),
+        Variant("raw values", LOW, "lower", "another test"),
+        *[Variant("a seed left out", LOW, "lower")] * 25,
+        Variant("kid/x", NONE, "lower", "kid"),
+        Variant("kid/y", NONE, "lower", "kid"),
+    )
+    assert measured.kept_shares == {"ranks": 0, "raw values": 1, "a seed left out": 1, "kid/x": 0, "kid/y": 0}
+    assert measured.robustness == pytest.approx((0.5 + 1 + 0) / 3), "a kind counts once, however many tests"
     assert measured.hollow
     assert render.badge(measured).startswith("○")
-    kept = Variant("ranks", low, "lower")
-    assert render.badge(decision(part(SUPPORTED, 0.01, variants=lambda: [kept]))).startswith("●")
-    assert render.badge(decision(part(SUPPORTED, 0.01))).startswith("◌"), "no other test was made"
+    text = "another test 50% [ranks 0%, raw values 100%], a seed left out 100%, kid 0% [kid/x 0%, kid/y 0%]"
+    assert text in render.evidence_text(measured)
+
+
+def test_a_filled_badge_needs_three_kinds_of_variants():
+    kinds = [Variant(name, LOW, "lower") for name in ("ranks", "kid", "coverage")]
+    assert render.badge(varied(*kinds)).startswith("●")
+    assert render.badge(varied(*kinds[:2])).startswith("◌")
+    alike = [Variant(name, LOW, "lower", "another test") for name in ("ranks", "kid", "coverage")]
+    assert render.badge(varied(*alike)).startswith("◌")
+    assert render.badge(varied()).startswith("◌"), "no other test was made"
     assert render.badge(decision(part(SUPPORTED, by_construction=True))) == SUPPORTED, "nothing was tested"
+
+
+def test_a_verdict_on_times_that_were_not_measured_in_turns_is_never_filled():
+    kinds = [Variant(name, LOW, "lower") for name in ("ranks", "kid", "coverage")]
+    assert render.badge(varied(*kinds, caution="not re-timed")).startswith("○")
+
+
+def test_an_equivalence_that_the_extrapolated_distance_does_not_keep_is_never_filled():
+    near = Outcome(1.02, 0.95, 1.08, 0.5, 0.02, 8.0, factor=True)
+    kinds = [Variant(name, near, "lower") for name in [f"k{i}" for i in range(9)]]
+
+    def badge(*more, verdict=EQUIVALENT):
+        return render.badge(varied(*kinds, *more, verdict=verdict))
+
+    assert badge().startswith("●")
+    assert badge(Variant("fd_inf/x", near, "lower", "fd_inf")).startswith("●")
+    far = Outcome(1.3, 0.9, 1.8, 0.2, 0.15, 8.0, factor=True)
+    assert badge(Variant("fd_inf/x", far, "lower", "fd_inf")).startswith("○")
+    difference = Outcome(0.1, -0.1, 0.3, 0.2, 0.1, 8.0)
+    assert badge(Variant("fd_inf/x", difference, "lower", "fd_inf")).startswith("○"), "it has no ratio"
+    undecided = varied(*kinds, Variant("kid/x", difference, "lower", "kid"), verdict=EQUIVALENT)
+    assert "kid/x" not in undecided.kept_shares, "a test that cannot give the verdict is left out"
 
 
 def test_a_part_that_was_not_tested_counts_as_one_in_the_correction_and_shows_no_p():

@@ -11,14 +11,17 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import (
     LATENCY,
     Measure,
-    by_other_extractors,
+    by_batch,
     distance_of,
     drawn_alike,
     failed,
     in_turns,
+    load_text,
     of_examples,
     of_test_images,
+    other_distances,
     timed_alike,
+    without_tail,
 )
 from zoo.comparison.claims.panels import Dots, rows
 from zoo.comparison.claims.robustness import Alternative, variants
@@ -27,19 +30,11 @@ from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import UNLEARNED, relative_distance
-from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity, metric_value
+from zoo.comparison.quantities import BITS_PER_DIM, NLL, Quantity
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
-OTHER_DISTANCES = (
-    "kid",
-    "coverage",
-    "fd",
-    "fd_inf",
-    "fid",
-    "energy_distance",
-)  # for the robustness of a verdict
 TWO_SIDED = f"two-sided at {LEVEL:.0%}, at least {LEAST_SEEDS} seeds a side"
 WELCH = f"Welch's t, {TWO_SIDED}"
 OF_EXAMPLES = "; the error includes that of the test examples, which are paired"
@@ -47,6 +42,9 @@ WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, {TWO_SIDED}"
 PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
 NOT_RETIMED = "not re-timed"  # by zoo time: each run timed itself, beside whatever else ran
 RANKS = f"exact rank-sum test, {TWO_SIDED}"
+ANOTHER_RATE = "another learning rate"  # kinds of variants
+ANOTHER_BATCH = "another batch size"
+TAIL = "tail of the examples"
 
 
 def compare(
@@ -92,9 +90,15 @@ def compare(
     worst = [[measure.worst] * n for n in lost] if measure.worst is not None else [[], []]
     outcome, test = fitting_test(*samples, shared=shared, worst=worst, pairs=pairs)
     texts = [mean_text(sample) + measure.unit if sample else "no value" for sample in samples]
+    alone, remark = False, ""
+    if measure is LATENCY:
+        alone = not in_turns(a, b)
+        remark = f" {NOT_RETIMED.capitalize()}: each run timed itself." if alone else load_text(a, b)
+        alternatives = [*alternatives, *_other_batches(a, b, claimed)]
     return Part(
         sentence=f"{measure.heading}: {a.label} {texts[0]}, {b.label} {texts[1]} ({times_text(outcome)})."
-        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((a, b), lost, strict=True)),
+        + "".join(failures_text(g.label, n, len(g.runs)) for g, n in zip((a, b), lost, strict=True))
+        + remark,
         verdict=judge(outcome, claimed, than=1.0),
         test=test,
         n=f"{len(pairs)} pairs" if pairs else f"{sizes[0]} and {sizes[1]}",
@@ -121,8 +125,18 @@ def compare(
         panel=Dots(measure.axis, rows((a, b), samples), log=True) if all(samples) else None,
         runs=a.finished + b.finished,
         decides=decides,
-        caution=NOT_RETIMED if measure is LATENCY and not in_turns(a, b) else "",
+        caution=NOT_RETIMED * alone,
     )
+
+
+def _other_batches(a: Group, b: Group, claimed: Direction) -> list[Alternative]:
+    """Return the seconds a sample in larger batches that both sides were timed at."""
+    ours, theirs = by_batch(a), by_batch(b)
+    return [
+        Alternative(f"batches of {size}", ours[size], theirs[size], claimed, ANOTHER_BATCH)
+        for size in sorted(ours.keys() & theirs.keys())
+        if min(len(ours[size]), len(theirs[size])) >= LEAST_SEEDS
+    ]
 
 
 def fitting_test(
@@ -199,7 +213,15 @@ def compare_unbiased(study: Study, a: Group, b: Group) -> Part | Missing:
         outcome=outcome,
         p=outcome.p,
         variants=lambda: variants(
-            distance.by_seed(a), distance.by_seed(b), "lower", shared, worst, log=False
+            distance.by_seed(a),
+            distance.by_seed(b),
+            "lower",
+            shared,
+            worst,
+            alternatives=[]
+            if distance.quantity is None
+            else _alternatives(study, a, b, distance.quantity, "lower"),
+            log=False,
         ),
         panel=Dots(distance.axis, rows((a, b), samples)),
         runs=a.finished + b.finished,
@@ -214,17 +236,18 @@ def compare_distance(
     decides: bool = True,
     *,
     by_seed: bool = False,
+    alternatives: Sequence[Alternative] = (),
 ) -> Part | Missing:
     """Return the test of how many times as far from the data the samples of ``a`` are as those of ``b``.
 
     Args:
         study: the runs.
         a, b: the configurations.
-        claimed, decides, by_seed: see :func:`compare`.
+        claimed, decides, by_seed, alternatives: see :func:`compare`; other distances are added.
     """
     measure = distance_of(study)
     others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity, claimed)
-    part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=others)
+    part = compare(a, b, measure, claimed, decides, by_seed=by_seed, alternatives=[*alternatives, *others])
     if isinstance(part, Part):
         part = replace(part, sentence=part.sentence + _remark_on_unlearned(study, a, b))
     return part
@@ -241,8 +264,19 @@ def compare_tuned(
             these sides too.
         claimed, decides: see :func:`compare`.
     """
-    part = compare_distance(study, sides.a, sides.b, claimed, decides)
-    return replace(part, sentence=part.sentence + sides.remark) if isinstance(part, Part) else part
+    distance = distance_of(study)
+    rates = [
+        Alternative(ANOTHER_RATE, distance.by_seed(one), distance.by_seed(other), claimed)
+        for one, other in sides.tied
+    ]
+    rates = [rate for rate in rates if min(len(rate.a), len(rate.b)) >= LEAST_SEEDS]
+    part = compare_distance(study, sides.a, sides.b, claimed, decides, alternatives=rates)
+    return with_remark(sides.remark, part)
+
+
+def with_remark(remark: str, part: Part | Missing) -> Part | Missing:
+    """Return a measurement with a further remark behind its sentence; a missing one as it is."""
+    return replace(part, sentence=part.sentence + remark) if isinstance(part, Part) else part
 
 
 def _alternatives(
@@ -250,25 +284,21 @@ def _alternatives(
 ) -> list[Alternative]:
     """Return the other distances that both sides have, such as KID or one in another network's features.
 
-    Whether they lead to the same verdict is a part of its robustness.
+    Whether they lead to the same verdict is a part of its robustness. The distance extrapolated to infinitely
+    many samples is among them where it does not decide: of these two sides alone, whatever other runs have.
     """
     alternatives = []
-    for other in sorted({n for run in study.runs for n in run.record.metrics}):
-        kind = other.partition("/")[0]
-        if other == distance.name or kind not in OTHER_DISTANCES:
-            continue
-        measure = Measure(metric_value(other), other)
-        samples = [measure.by_seed(group) for group in (a, b)]
-        if min(map(len, samples)) >= LEAST_SEEDS:
-            opposite: Direction = "higher" if claimed == "lower" else "lower"
-            direction = opposite if kind == "coverage" else claimed
-            alternatives.append(Alternative(other, samples[0], samples[1], direction))
-    ours, theirs = (by_other_extractors(group, distance) for group in (a, b))
-    return alternatives + [
-        Alternative(name, ours[name], theirs[name], claimed)
-        for name in sorted(ours.keys() & theirs.keys())
-        if min(len(ours[name]), len(theirs[name])) >= LEAST_SEEDS
-    ]
+    for other in other_distances(study, distance):
+        one, two = other.by_seed(a), other.by_seed(b)
+        if min(len(one), len(two)) >= LEAST_SEEDS:
+            direction = opposite(claimed) if other.more_is_nearer else claimed
+            alternatives.append(Alternative(other.name, one, two, direction, other.kind))
+    return alternatives
+
+
+def opposite(direction: Direction) -> Direction:
+    """Return the other direction."""
+    return "higher" if direction == "lower" else "lower"
 
 
 def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = True) -> Part | Missing:
@@ -324,12 +354,23 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
             claimed,
             (0.0, 0.0),
             [[math.inf] * n for n in lost],
+            alternatives=_without_tails(a, b, likelihood, claimed),
             log=False,
         ),
         panel=Dots(likelihood.unit, rows((a, b), samples)),
         runs=a.finished + b.finished,
         decides=decides,
     )
+
+
+def _without_tails(a: Group, b: Group, likelihood: Quantity, claimed: Direction) -> list[Alternative]:
+    """Return both sides' losses with less weight of the worst test examples, where records have them."""
+    ours, theirs = (without_tail(group, likelihood) for group in (a, b))
+    return [
+        Alternative(name, ours[name], theirs[name], claimed, TAIL)
+        for name in ours
+        if name in theirs and min(len(ours[name]), len(theirs[name])) >= LEAST_SEEDS
+    ]
 
 
 def _remark_on_unlearned(study: Study, a: Group, b: Group) -> str:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed
+from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed, metric_of, other_distances
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.sides import best_rates
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part
+from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
+from zoo.comparison.claims.sides import best_rates, edge_text, tied_rates
+from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Variant, Verdict
 from zoo.comparison.claims.wording import mean_text, p_text, share_text, times_text
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import Group
+from zoo.comparison.configurations import Group, differing, is_number
 from zoo.comparison.guards import LEAST_RECALL
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, Outcome, holm
 from zoo.comparison.studies import Study
+from zoo.comparison.tables import number
 
+UPDATES, RATE = "training.updates", "training.lr"
+OTHER_RECALLS = (0.02, 0.1)  # below which a run has collapsed, for the robustness of the verdict
+OTHER_COUNT = "another count of collapse"  # a kind of variants
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of seeds of which a run "
     f"diverged or collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at a rate of both; at each "
@@ -48,61 +55,222 @@ def compare_stability(
     )
     if not rates or study.quality is None:
         return missing
-    shared = [{rate: grid[rate] for rate in rates} for grid in grids]
+    shared = [
+        {rate: grid[rate].named(group.label) for rate in rates}
+        for grid, group in zip(grids, (a, b), strict=True)
+    ]
     best, how = best_rates(study, shared)
-    sides = [grid[rate].named(group.label) for grid, rate, group in zip(shared, best, (a, b), strict=True)]
-    runs = [[run for group in grid.values() for run in group.runs] for grid in shared]
-    seeds = [{run.record.seed for run in side} for side in runs]
-    lost = [
-        len({run.record.seed for run in lost_runs(study, Group(group.model, members))})
-        for group, members in zip((a, b), runs, strict=True)
-    ]
-    sizes = [len(side) for side in seeds]
-    share = tests.fisher(lost[0], sizes[0], lost[1], sizes[1])
-    signs = [(share, lost[0] / sizes[0] > lost[1] / sizes[1])]
-    texts = [
-        f"seeds with a run that collapsed or diverged {share_text(lost[0], sizes[0])} and "
-        f"{share_text(lost[1], sizes[1])} "
-        f"({p_text(share)})"
-    ]
-    for name, outcome in (("oscillation", _oscillation(sides)), ("spread over seeds", _spread(study, sides))):
-        if outcome is not None and not math.isnan(outcome.p):
-            signs.append((outcome.p, outcome.estimate > 1))
-            texts.append(f"{name} {times_text(outcome)}")
-    adjusted = holm([p for p, _ in signs])
-    sure = [less_stable for p, (_, less_stable) in zip(adjusted, signs, strict=True) if p < LEVEL]
+    trained = _Trained(study, shared, best)
+    signs = trained.signs()
+    sides = trained.at_best()
+    adjusted = holm([sign.p for sign in signs])
     distance = distance_of(study)
     samples = [distance.of(side) for side in sides]
+    at = [f"{rate:g}" + _edge(rate, rates) for rate in best]
     return Part(
-        sentence=f"{a.label} (best at rate {best[0]:g}) against {b.label} (best at {best[1]:g}), {how}, "
-        f"over the rates {', '.join(f'{rate:g}' for rate in rates)}: {'; '.join(texts)}. {distance.name} at "
+        sentence=f"{a.label} (best at rate {at[0]}) against {b.label} (best at {at[1]}), {how}, "
+        f"over the rates {', '.join(f'{rate:g}' for rate in rates)}: "
+        f"{'; '.join(sign.text for sign in signs)}. {distance.name} at "
         f"the best rates: "
         f"{' and '.join(mean_text(sample) if sample else 'no value' for sample in samples)}.",
-        verdict=UNDECIDED if len(set(sure)) != 1 else SUPPORTED if sure[0] else REFUTED,
+        verdict=_verdict(signs),
         test=TEST,
         n=" and ".join(str(len(side.runs)) for side in sides),
         p=min(adjusted),
+        variants=lambda: _variants(trained),
         panel=Dots(distance.axis, rows(sides, samples), log=True) if all(samples) else None,
-        runs=runs[0] + runs[1],
+        runs=[run for grid in shared for group in grid.values() for run in group.runs],
         decides=decides,
     )
 
 
-def lost_runs(study: Study, group: Group) -> list[Run]:
-    """Return the runs that diverged, could not be judged, or whose samples reach hardly any of the data."""
+@dataclass(frozen=True)
+class _Sign:
+    """A sign of unstable training: its name, p, whether the first model has more of it, and it in words."""
+
+    name: str
+    p: float
+    less_stable: bool
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """Two models at common learning rates, whose signs of instability are compared.
+
+    Attributes:
+        study: the runs.
+        grids: of each model its configurations by the learning rate.
+        best: the rate of each model at which oscillation and spread are compared.
+    """
+
+    study: Study
+    grids: Sequence[Mapping[float, Group]]
+    best: Sequence[float]
+
+    def at_best(self) -> list[Group]:
+        """Return each model at its best rate."""
+        return [grid[rate] for grid, rate in zip(self.grids, self.best, strict=True)]
+
+    def seeds(self) -> list[set[int]]:
+        """Return the seeds of each model."""
+        return [{run.record.seed for group in grid.values() for run in group.runs} for grid in self.grids]
+
+    def without(self, seed: int) -> _Trained:
+        """Return both models without a seed."""
+        left = [
+            {
+                rate: Group(group.model, [run for run in group.runs if run.record.seed != seed], group.label)
+                for rate, group in grid.items()
+            }
+            for grid in self.grids
+        ]
+        return replace(self, grids=left)
+
+    def signs(
+        self,
+        *,
+        recall: float = LEAST_RECALL,
+        at_best_alone: bool = False,
+        distance: Callable[[Group], Mapping[int, float]] | None = None,
+        by_ranks: bool = False,
+    ) -> list[_Sign]:
+        """Return the signs that can be tested.
+
+        Args:
+            recall: a run with a smaller one has collapsed.
+            at_best_alone: count collapsed seeds at the best rates alone.
+            distance: whose spread over seeds is compared; None: that of the study.
+            by_ranks: compare oscillations by ranks, and spreads by Brown and Forsythe's test.
+        """
+        counted = [[side] for side in self.at_best()]
+        if not at_best_alone:
+            counted = [list(grid.values()) for grid in self.grids]
+        lost = [
+            len({run.record.seed for group in groups for run in lost_runs(self.study, group, recall)})
+            for groups in counted
+        ]
+        sizes = [len({run.record.seed for group in groups for run in group.runs}) for groups in counted]
+        share = tests.fisher(lost[0], sizes[0], lost[1], sizes[1])
+        text = (
+            f"seeds with a run that collapsed or diverged {share_text(lost[0], sizes[0])} and "
+            f"{share_text(lost[1], sizes[1])} ({p_text(share)})"
+        )
+        found = [_Sign("collapse", share, lost[0] / sizes[0] > lost[1] / sizes[1], text)]
+        of_distance = distance or distance_of(self.study).by_seed
+        measured = (
+            ("oscillation", _oscillation(self.at_best(), by_ranks)),
+            ("spread over seeds", _spread([of_distance(side) for side in self.at_best()], by_ranks)),
+        )
+        for name, outcome in measured:
+            if outcome is not None and not math.isnan(outcome.p):
+                found.append(_Sign(name, outcome.p, outcome.estimate > 1, f"{name} {times_text(outcome)}"))
+        return found
+
+
+def _edge(rate: float, rates: Sequence[float]) -> str:
+    edge = edge_text(rate, rates)
+    return f", {edge}" * bool(edge)
+
+
+def _verdict(signs: Sequence[_Sign]) -> Verdict:
+    """Return the verdict of signs: that of the sure ones, after Holm's correction, if they agree."""
+    adjusted = holm([sign.p for sign in signs])
+    sure = {sign.less_stable for sign, p in zip(signs, adjusted, strict=True) if p < LEVEL}
+    return UNDECIDED if len(sure) != 1 else SUPPORTED if sure.pop() else REFUTED
+
+
+def _variants(trained: _Trained) -> list[Variant]:
+    """Return the verdict without each sign and each seed in turn, and by other tests, counts and measures."""
+    signs = trained.signs()
+    found = [("a sign left out", "", [one for one in signs if one is not sign]) for sign in signs]
+    found.append(("ranks and Brown-Forsythe", ANOTHER_TEST, trained.signs(by_ranks=True)))
+    for seed in sorted(set.union(*trained.seeds())):
+        rest = trained.without(seed)
+        if all(group.runs for grid in rest.grids for group in grid.values()):
+            found.append((SEED_OUT, "", rest.signs()))
+    found += [
+        (f"recall below {recall:g}", OTHER_COUNT, trained.signs(recall=recall)) for recall in OTHER_RECALLS
+    ]
+    found.append(("at the best rates alone", OTHER_COUNT, trained.signs(at_best_alone=True)))
+    quality = distance_of(trained.study).quantity
+    for other in other_distances(trained.study, quality) if quality is not None else ():
+        values = [other.by_seed(side) for side in trained.at_best()]
+        if all(len(side) >= LEAST_SEEDS and min(side.values()) > 0 for side in values):
+            found.append((other.name, other.kind, trained.signs(distance=other.by_seed)))
+    alike = tied_rates(trained.study, trained.grids, trained.best)
+    rates = itertools.product(*([one, *others] for one, others in zip(trained.best, alike, strict=True)))
+    for best in list(rates)[1:]:
+        found.append(("another learning rate", "", replace(trained, best=best).signs()))
+    nothing = Outcome(math.nan, math.nan, math.nan, math.nan)
+    return [Variant(name, nothing, "higher", kind, _verdict(signs)) for name, kind, signs in found]
+
+
+def after_more_updates(study: Study, side: Group) -> Part | None:
+    """Return how many seeds of a model collapsed in its longest runs; None if none are longer than its own.
+
+    They differ from the configuration in the number of updates and the learning rate alone. A generator that
+    has not learned yet reaches as little of the data as one that has collapsed, so that a share of collapse
+    after few updates is also one of undertraining.
+    """
+    if not side.runs:
+        return None
+    by_updates: dict[float, list[Group]] = {}
+    for group in study.of(side.model):
+        updates = group.settings.get(UPDATES)
+        if (
+            is_number(updates)
+            and differing(group, side) <= {UPDATES, RATE}
+            and len(group.runs) >= LEAST_SEEDS
+        ):
+            by_updates.setdefault(updates, []).append(group)
+    usual, longest = side.settings.get(UPDATES), max(by_updates, default=0)
+    if not is_number(usual) or longest <= usual:
+        return None
+    told = []
+    runs: list[Run] = []
+    for updates in (usual, longest):
+        groups = by_updates.get(updates, [])
+        rates = [group.settings.get(RATE) for group in groups]
+        runs = [run for group in groups for run in group.runs]
+        lost = {run.record.seed for group in groups for run in lost_runs(study, group)}
+        recalls = metric_of(study, "recall").of(Group(side.model, runs))
+        reach = f", recall {number(min(recalls))} to {number(max(recalls))}" if recalls else ""
+        at = ", ".join(f"{rate:g}" for rate in sorted(filter(is_number, rates)))
+        share = share_text(len(lost), len({run.record.seed for run in runs}))
+        told.append(f"at {updates:,} updates (rates {at}) {share}{reach}")
+    return Part(
+        sentence=f"Seeds of {side.label} with a run that collapsed or diverged: {'; '.join(told)}.",
+        n=str(len(runs)),
+        runs=runs,
+        decides=False,
+    )
+
+
+def lost_runs(study: Study, group: Group, least: float = LEAST_RECALL) -> list[Run]:
+    """Return the runs that diverged, could not be judged, or whose samples reach hardly any of the data.
+
+    The recall of the last kind is below ``least``.
+    """
     lost = {run.record.run_id: run for run in failed(group, study.quality)}
     for run in group.finished:
         recalls = [m.value for name, m in run.record.metrics.items() if name.partition("/")[0] == "recall"]
-        if any(value is not None and value < LEAST_RECALL for value in recalls):
+        if any(value is not None and value < least for value in recalls):
             lost[run.record.run_id] = run
     return list(lost.values())
 
 
-def _oscillation(sides: Sequence[Group]) -> Outcome | None:
+def _oscillation(sides: Sequence[Group], by_ranks: bool) -> Outcome | None:
     samples = [[value for value in OSCILLATION.of(side) if value > 0] for side in sides]
-    return tests.ratio(tests.welch, *samples) if min(map(len, samples)) >= LEAST_SEEDS else None
+    if min(map(len, samples)) < LEAST_SEEDS:
+        return None
+    if by_ranks:
+        return tests.as_factor(tests.rank_test(*(list(map(math.log, sample)) for sample in samples)))
+    return tests.ratio(tests.welch, *samples)
 
 
-def _spread(study: Study, sides: Sequence[Group]) -> Outcome | None:
-    samples = [[math.log(value) for value in distance_of(study).of(side) if value > 0] for side in sides]
-    return tests.spread_ratio(*samples) if min(map(len, samples)) >= LEAST_SEEDS else None
+def _spread(sides: Sequence[Mapping[int, float]], by_ranks: bool) -> Outcome | None:
+    samples = [[math.log(value) for value in side.values() if value > 0] for side in sides]
+    if min(map(len, samples)) < LEAST_SEEDS:
+        return None
+    return (tests.brown_forsythe if by_ranks else tests.spread_ratio)(*samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,6 +93,46 @@ def distance_of(study: Study) -> Measure:
     return Measure(study.quality, name, worst=math.inf, in_words=False)
 
 
+# Kinds of distances between samples and data by which a verdict is varied; of the second ones more is nearer.
+OTHER_DISTANCES = ("kid", "fd", "fd_inf", "fid", "energy_distance", "wasserstein2")
+OTHER_CLOSENESS = ("coverage", "mode_quality")
+
+
+@dataclass(frozen=True)
+class OtherDistance:
+    """Another measure of the distance between samples and data than the one that decides.
+
+    Attributes:
+        name: of the measure.
+        kind: the same for measures that are alike.
+        by_seed: returns its values of a group's finished runs by their seeds.
+        more_is_nearer: whether it is larger where the samples are nearer to the data.
+    """
+
+    name: str
+    kind: str
+    by_seed: Callable[[Group], Mapping[int, float]]
+    more_is_nearer: bool = False
+
+
+def other_distances(study: Study, distance: Quantity) -> list[OtherDistance]:
+    """Return the other measures of the distance that runs of a study have, such as KID."""
+    found = []
+    for name in sorted({name for run in study.runs for name in run.record.metrics}):
+        kind = name.partition("/")[0]
+        if name != distance.name and kind in OTHER_DISTANCES + OTHER_CLOSENESS:
+            by_seed = Measure(metric_value(name), name).by_seed
+            found.append(OtherDistance(name, kind, by_seed, kind in OTHER_CLOSENESS))
+    whole = Group("", study.runs)
+    for name in sorted(by_other_extractors(whole, distance)):
+
+        def in_these_features(group: Group, name: str = name) -> Mapping[int, float]:
+            return by_other_extractors(group, distance).get(name, {})
+
+        found.append(OtherDistance(name, "another extractor", in_these_features))
+    return found
+
+
 def validated_distance(run: Run) -> float | None:
     """Return the mean distance of a run's samples from validation data over the last third of its updates.
 
@@ -140,13 +181,64 @@ def of_examples(a: Group, b: Group, likelihood: Quantity) -> float:
     if len(first) < 2:
         return 0.0
     change = scores[0].values[:, first].mean(axis=0) - scores[1].values[:, second].mean(axis=0)
-    data = a.finished[0].record.provenance.data
-    per_nat = 1.0
-    if likelihood == quantities.BITS_PER_DIM:
-        if data is None or not data.shape:
-            return 0.0
-        per_nat = 1 / (math.prod(data.shape) * math.log(2))
-    return float(change.var(ddof=1)) / len(change) * per_nat**2
+    return float(change.var(ddof=1)) / len(change) * _per_nat(a, likelihood) ** 2
+
+
+def _per_nat(group: Group, likelihood: Quantity) -> float:
+    """Return a nat of an example in a likelihood's unit; 0 if the size of an example is unknown."""
+    if likelihood != quantities.BITS_PER_DIM:
+        return 1.0
+    data = group.finished[0].record.provenance.data
+    return 1 / (math.prod(data.shape) * math.log(2)) if data is not None and data.shape else 0.0
+
+
+WORST_EXAMPLES = 0.01  # share of the test examples that the trimmed mean leaves out
+
+
+def without_tail(group: Group, likelihood: Quantity) -> dict[str, dict[int, float]]:
+    """Return a group's losses by seed without the weight of the worst test examples; empty without scores.
+
+    They are the median over the examples, and the mean without the worst hundredth, up to a constant that is
+    the same for all models of the data.
+    """
+    scores = scores_of(group.finished)
+    if scores is None or not (unit := _per_nat(group, likelihood)):
+        return {}
+    losses = np.sort(-scores.values * unit, axis=1)
+    kept = losses.shape[1] - math.ceil(WORST_EXAMPLES * losses.shape[1])
+    seeds = [run.record.seed for run in group.finished]
+    summaries = {
+        "median of the examples": np.median(losses, axis=1),
+        "without the worst 1 % of the examples": losses[:, :kept].mean(axis=1),
+    }
+    return {name: dict(zip(seeds, map(float, values), strict=True)) for name, values in summaries.items()}
+
+
+def by_batch(group: Group) -> dict[int, dict[int, float]]:
+    """Return a group's seconds a sample by the size of the batch, without batches of one; then by seed."""
+    found: dict[int, dict[int, float]] = {}
+    for run in group.finished:
+        for size, speed in (run.record.sampling.throughput_by_batch or {}).items():
+            if speed is not None and int(size) > 1 and speed > 0:
+                found.setdefault(int(size), {})[run.record.seed] = 1 / speed
+    return found
+
+
+def load_text(*groups: Group) -> str:
+    """Return how busy the machine was when runs were timed in one session, as a sentence; empty if not told.
+
+    The load is the mean number of processes that wanted a core in the last minute.
+    """
+    loads = [run.record.sampling.load for group in groups for run in group.finished]
+    known = [load for load in loads if load is not None and load.before is not None]
+    if not known:
+        return ""
+    before = max(load.before or 0.0 for load in known)
+    after = max((load.after for load in known if load.after is not None), default=None)
+    cores = {load.cores for load in known}
+    on = f" on {cores.pop()} cores" if len(cores) == 1 else ""
+    ended = "" if after is None else f", {after:.1f} after"
+    return f" Timed in turns{on}; load {before:.1f} before{ended}."
 
 
 # Details of an archived record's Fréchet distance (scripts/second_look.py): its values against halves of the

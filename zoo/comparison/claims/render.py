@@ -17,6 +17,7 @@ from zoo.comparison import templates
 from zoo.comparison.claims import registry
 from zoo.comparison.claims.verdict import (
     EQUIVALENT,
+    LEAST_KINDS,
     REFUTED,
     ROBUST,
     SUGGESTIVE,
@@ -46,10 +47,13 @@ LEAD = (
     "Holm's correction over the whole ledger undoes the decision, and undecided otherwise. Tests are "
     f"two-sided at {LEVEL:.0%} over training seeds, at least {LEAST_SEEDS} a side, and about these test "
     "images; whether a verdict about a distance holds for others is among the tests of its robustness. A "
-    f"filled circle (●) marks a verdict that {ROBUST:.0%} or more of the other reasonable tests keep, a "
-    "hollow one (○) one that fewer keep, a dotted one (◌) one without other tests. Exploratory: the rule is "
-    "younger than records that the verdict rests on. What is compared has one data set and one protocol; "
-    "verdicts are about the models and budgets that were run."
+    f"filled circle (●) marks a verdict that {ROBUST:.0%} or more of the other reasonable tests keep, of "
+    f"{LEAST_KINDS} kinds or more, each kind counting once. A hollow one (○) marks one that fewer keep, that "
+    "rests on a time which was not measured again in turns, or an equivalence that the distance "
+    "extrapolated to infinitely many samples does not keep; a dotted one (◌) one of which fewer than "
+    f"{LEAST_KINDS} kinds of other tests could be made. Exploratory: the rule is younger than records that "
+    "the verdict rests on. What is compared has one data set and one protocol; verdicts are about the models "
+    "and budgets that were run."
 )
 CLAIM_COLUMNS = (
     "claim", "sentence", "data", "protocol", "verdict", "raw_verdict", "exploratory", "claim_p", "holm_p",
@@ -84,11 +88,12 @@ def _run_text(commands: Sequence[str]) -> str:
 
 
 def badge(decision: Decision) -> str:
-    """Return the verdict as it is shown, after a circle: hollow if few variants keep it, dotted without any.
+    """Return the verdict as it is shown, after a circle: filled, hollow or dotted.
 
-    A suggestive verdict has what it suggests in brackets.
+    It is hollow if something stands against the verdict (:attr:`.Decision.hollow`), and dotted if too few
+    kinds of other tests were made to say. A suggestive verdict has what it suggests in brackets.
     """
-    circle = "◌ " if decision.robustness is None else "○ " if decision.hollow else "● "
+    circle = "○ " if decision.hollow else "◌ " if decision.thin else "● "
     circle = "" if decision.raw == UNDECIDED or decision.by_construction else circle
     return circle + decision.verdict + (f" ({decision.raw})" if decision.verdict == SUGGESTIVE else "")
 
@@ -112,8 +117,8 @@ def evidence_text(decision: Decision) -> str:
         adjusted = p_text(decision.adjusted)
         texts.append(f"{p_text(decision.p)}, after Holm's correction over the ledger {adjusted}")
     if decision.robustness is not None:
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in decision.kept_shares.items())
-        texts.append(f"kept by {decision.robustness:.0%} of other tests ({shares})")
+        shares = ", ".join(_kind_text(kind, names) for kind, names in decision.kept_kinds.items())
+        texts.append(f"kept by {decision.robustness:.0%} of other tests, each kind counting once ({shares})")
     if decision.seeds_asked is not None:
         stage = "a verdict of the first stage: " * decision.first_stage
         texts.append(f"{stage}the two-stage rule asks for {decision.seeds_asked} seeds a side")
@@ -122,6 +127,18 @@ def evidence_text(decision: Decision) -> str:
     if decision.limitation is not None:
         texts.append(decision.limitation.text)
     return "; ".join(texts)
+
+
+def _kind_text(kind: str, names: Mapping[str, float]) -> str:
+    """Return the share of a kind of variants that keep the verdict, and those of its names in brackets.
+
+    >>> _kind_text("another test", {"ranks": 1.0, "raw values": 0.0})
+    'another test 50% [ranks 100%, raw values 0%]'
+    """
+    each = ", ".join(f"{name} {share:.0%}" for name, share in names.items())
+    if len(names) == 1:
+        return each if kind in each else f"{kind} ({each})"
+    return f"{kind} {sum(names.values()) / len(names):.0%} [{each}]"
 
 
 def power_text(part: Part) -> str:

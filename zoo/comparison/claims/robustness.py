@@ -10,15 +10,26 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.claims.verdict import Direction, Variant
 from zoo.comparison.statistics import LEVEL, Outcome
 
+ANOTHER_TEST = "another test"  # kinds of variants: of the same numbers
+SEED_OUT = "a seed left out"
+
 
 @dataclass(frozen=True)
 class Alternative:
-    """Another measure of the same thing: its values on both sides by seed, and the claimed direction."""
+    """Other values of the same thing, of another measure or of other runs.
+
+    Attributes:
+        name: what is other about them.
+        a, b: the values of each side by seed.
+        claimed: the direction in which ``a`` differs from ``b`` by the claim.
+        kind: of variant; by default the name.
+    """
 
     name: str
     a: Mapping[int, float]
     b: Mapping[int, float]
     claimed: Direction
+    kind: str = ""
 
 
 def variants(
@@ -53,29 +64,29 @@ def variants(
     """
     values = [list(side.values()) for side in (a, b)]
     pairs = [(a[seed], b[seed]) for seed in sorted(a.keys() & b.keys())]
-    outcomes: list[tuple[str, Outcome]] = []
+    outcomes: list[tuple[str, Outcome, str]] = []
     if min(map(len, values)) >= 2:
         sides = [list(side) for side in zip(*pairs, strict=True)] if paired else values
         if log or min(map(min, sides)) > 0:
             other = _paired(pairs, not log) if paired else _test(sides, (0.0, 0.0), not log)
-            outcomes.append(("raw values" if log else "logarithms", other))
+            outcomes.append(("raw values" if log else "logarithms", other, ANOTHER_TEST))
         for left in _left_out(values, pairs, paired):
             again = _paired(list(zip(*left, strict=True)), log) if paired else _test(left, shared, log)
-            outcomes.append(("a seed left out", again))
+            outcomes.append((SEED_OUT, again, ""))
         if paired:
-            outcomes.append(("unpaired", _test(values, shared, log)))
+            outcomes.append(("unpaired", _test(values, shared, log), ANOTHER_TEST))
         if of_test_images > 0:
             redrawn = (shared[0] + of_test_images, *shared[1:])
             again = _paired(pairs, log, (of_test_images,)) if paired else _test(values, redrawn, log)
-            outcomes.append(("other test images", again))
+            outcomes.append(("other test images", again, ""))
     ranks = _ranks(pairs, values, worst, paired, log)
     if ranks is not None:
-        outcomes.append(("ranks", ranks))
+        outcomes.append(("ranks", ranks, ANOTHER_TEST))
     if not paired and len(pairs) >= 3:
-        outcomes.append(("pairs by seed", _paired(pairs, log)))
+        outcomes.append(("pairs by seed", _paired(pairs, log), ANOTHER_TEST))
     return [
-        *(Variant(name, outcome, claimed) for name, outcome in outcomes),
-        *(Variant(one.name, _alternative(one, paired, log), one.claimed) for one in alternatives),
+        *(Variant(name, outcome, claimed, kind) for name, outcome, kind in outcomes),
+        *(Variant(one.name, _alternative(one, paired, log), one.claimed, one.kind) for one in alternatives),
     ]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import SHARPNESS, failed
 from zoo.comparison.claims.panels import Dots, rows
+from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
+from zoo.comparison.claims.verdict import Variant, Verdict
 from zoo.comparison.claims.wording import share_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import sharpness_error
@@ -26,6 +29,29 @@ def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:
     return tests.ratio(
         tests.mean_of, group.values(metric_value(metric)), shared=[sharpness_error(group, metric)]
     )
+
+
+def sharpness_variants(group: Group, metric: str, verdict: Callable[[Outcome], Verdict]) -> list[Variant]:
+    """Return other tests of a model's sharpness against that of real images, which is 1.
+
+    They are the test of the values in place of their logarithms, and the deciding one without each seed in
+    turn. The error of the real images is part of the deciding test.
+
+    Args:
+        group: the model.
+        metric: which sharpness.
+        verdict: returns the verdict of a result.
+    """
+    values, error = group.values(metric_value(metric)), sharpness_error(group, metric)
+    if len(values) < LEAST_SEEDS:
+        return []
+    raw = tests.mean_of(values, 1.0, shared=[error * statistics.fmean(values) ** 2])
+    found = [("raw values", raw, ANOTHER_TEST)]
+    for run in group.finished:
+        rest = Group(group.model, [one for one in group.finished if one is not run], group.label)
+        if len(rest.values(metric_value(metric))) > 1:
+            found.append((SEED_OUT, sharpness_of(rest, metric), ""))
+    return [Variant(name, one, "lower", kind, verdict(one)) for name, one, kind in found]
 
 
 def lost_text(group: Group, metric: str = "sharpness") -> str:

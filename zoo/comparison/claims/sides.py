@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
+from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import distance_of, validated_distance
 from zoo.comparison.configurations import Group, differing, is_number
 from zoo.comparison.quantities import PARAMETERS
@@ -168,11 +170,13 @@ class Sides:
     Attributes:
         a, b: the configurations.
         remark: a sentence on their learning rates, behind a space; empty: nothing is known of them.
+        tied: other pairs of configurations, at learning rates that the choice does not tell from these.
     """
 
     a: Group
     b: Group
     remark: str = ""
+    tied: tuple[tuple[Group, Group], ...] = ()
 
 
 def at_best_rates(study: Study, a: Group, b: Group) -> Sides:
@@ -194,8 +198,78 @@ def at_best_rates(study: Study, a: Group, b: Group) -> Sides:
         return Sides(a, b, remark * bool(known))
     best, how = best_rates(study, grids)
     sides = [grid[rate].named(side.label) for grid, rate, side in zip(grids, best, (a, b), strict=True)]
-    remark = f" Each at the best of its {len(grids[0])} learning rates ({best[0]:g} and {best[1]:g}), {how}."
-    return Sides(sides[0], sides[1], remark)
+    chosen = " and ".join(_rate_text(rate, grid) for rate, grid in zip(best, grids, strict=True))
+    remark = f" Each at the best of its {len(grids[0])} learning rates, {how}: {chosen}."
+    alike = tied_rates(study, grids, best)
+    also = [
+        f"{', '.join(f'{rate:g}' for rate in rates)} ({side.label})"
+        for rates, side in zip(alike, (a, b), strict=True)
+        if rates
+    ]
+    if also:
+        remark += f" Not told apart from the chosen rates: {' and '.join(also)}."
+    others = product(*([rate, *rates] for rate, rates in zip(best, alike, strict=True)))
+    tied = [(grids[0][one].named(a.label), grids[1][other].named(b.label)) for one, other in others]
+    return Sides(sides[0], sides[1], remark, tuple(tied[1:]))
+
+
+def edge_text(rate: float, grid: Collection[float]) -> str:
+    """Return whether a learning rate is the least or the largest of those tried; empty if it is neither.
+
+    >>> edge_text(0.001, [0.001, 0.002])
+    'the least tried'
+    """
+    if len(grid) < 2 or min(grid) < rate < max(grid):
+        return ""
+    return "the least tried" if rate == min(grid) else "the largest tried"
+
+
+def _rate_text(rate: float, grid: Collection[float]) -> str:
+    edge = edge_text(rate, grid)
+    return f"{rate:g}" + f" ({edge})" * bool(edge)
+
+
+def tied_rates(
+    study: Study, grids: Sequence[Mapping[float, Group]], best: Sequence[float]
+) -> list[list[float]]:
+    """Return for each side the other learning rates that the choice of rates does not tell from its best one.
+
+    The distances by which :func:`best_rates` chooses are compared by Welch's t, or by ranks where a run
+    failed, two-sided at :data:`~zoo.comparison.statistics.LEVEL`, each rate by itself.
+
+    Args:
+        study: the runs.
+        grids: of each side its configurations by their learning rates.
+        best: the best rate of each side.
+    """
+    scores, _ = _scores(study, grids)
+
+    def apart(one: Group, other: Group) -> bool:
+        sides = scores(one), scores(other)
+        if min(map(len, sides)) < LEAST_SEEDS:
+            return True
+        lost = any(math.isinf(value) for side in sides for value in side)
+        return (tests.rank_test if lost else tests.welch)(*sides).significant
+
+    return [
+        [rate for rate in sorted(grid) if rate != chosen and not apart(grid[rate], grid[chosen])]
+        for grid, chosen in zip(grids, best, strict=True)
+    ]
+
+
+def at_one_rate_text(a: Group, b: Group) -> str:
+    """Return why two read-outs of one training stand at one learning rate, as a sentence behind a space.
+
+    Claims about tricks show the same GAN at the rate that is best for it, where it has other numbers.
+    """
+    rates = {side.settings.get("training.lr") for side in (a, b) if side.runs}
+    rate = rates.pop() if len(rates) == 1 else None
+    if not is_number(rate):
+        return ""
+    return (
+        f" One training, read out in two ways, at the shipped learning rate ({rate:g}); claims about other "
+        "tricks take each side at its best one."
+    )
 
 
 def at_equal_updates(study: Study, a: Group, b: Group) -> tuple[Group, Group]:
@@ -252,18 +326,33 @@ def best_rates(study: Study, grids: Sequence[Mapping[float, Group]]) -> tuple[li
         study: the runs.
         grids: of each side its configurations by their learning rates.
     """
+    scores, validated = _scores(study, grids)
+
+    def median(group: Group) -> float:
+        return statistics.median(scores(group) or [math.inf])
+
+    best = [min(grid, key=lambda rate: (median(grid[rate]), rate)) for grid in grids]
+    return best, "chosen by validation" if validated else "chosen on the test data, for want of validation"
+
+
+def _scores(
+    study: Study, grids: Sequence[Mapping[float, Group]]
+) -> tuple[Callable[[Group], list[float]], bool]:
+    """Return the distances of a configuration by which rates are chosen, and whether validation gave them.
+
+    A run that did not finish is infinitely far.
+    """
     finished = [run for grid in grids for group in grid.values() for run in group.finished]
     validated = all(validated_distance(run) is not None for run in finished)
     measure = distance_of(study)
 
-    def median(group: Group) -> float:
+    def of(group: Group) -> list[float]:
         if validated:
             known = [validated_distance(run) for run in group.finished]
             values = [value for value in known if value is not None]
             lost = len(group.runs) - len(values)
         else:
             values, lost = measure.of(group), measure.failed(group)
-        return statistics.median([*values, *[math.inf] * lost]) if values or lost else math.inf
+        return [*values, *[math.inf] * lost]
 
-    best = [min(grid, key=lambda rate: (median(grid[rate]), rate)) for grid in grids]
-    return best, "chosen by validation" if validated else "chosen on the test data, for want of validation"
+    return of, validated

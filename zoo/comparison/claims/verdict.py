@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,18 +34,30 @@ UNDECIDED: Verdict = "undecided"
 SWEEPS = {"digits": "claims_digits", "mnist": "claims_mnist"}
 MARGINS: Mapping[str, float] = {"factor": MARGIN}  # of a claim that is not registered
 ROBUST = 0.8  # share of the variants that have to keep a verdict; below it its badge is hollow
+LEAST_KINDS = 3  # of variants that a filled badge needs
+EXTRAPOLATED = "fd_inf"  # kind of variant: the distance extrapolated to infinitely many samples
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Another test of the same measurement: its name, its result, and the direction that supports the claim.
+    """Another test of the same measurement.
 
-    Several variants of one name, such as the ways to leave out a seed, count together as one.
+    Several variants of one name, such as the ways to leave out a seed, count together as one; so do the names
+    of one kind.
+
+    Attributes:
+        name: what differs from the deciding test.
+        outcome: the result.
+        claimed: the direction that supports the claim.
+        kind: of what it varies; by default its name.
+        verdict: that it gives, where a single test does not say so; None: that of the outcome.
     """
 
     name: str
     outcome: Outcome
     claimed: Direction
+    kind: str = ""
+    verdict: Verdict | None = None
 
 
 @dataclass(kw_only=True)
@@ -273,7 +286,7 @@ class Decision:
 
         A variant of several parts is taken for all of them at once; a part without it stays as it is.
         """
-        by_part = [self._variants(part) for part in self.deciding]
+        by_part = [verdicts for verdicts, _ in self._varied]
         shares = {}
         for name in dict.fromkeys(name for one in by_part for name in one):
             count = max(len(one.get(name, ())) for one in by_part)
@@ -287,15 +300,41 @@ class Decision:
             shares[name] = same / count
         return shares
 
+    @cached_property
+    def kept_kinds(self) -> dict[str, dict[str, float]]:
+        """The shares of :attr:`kept_shares` by the kind of the variant, then by its name."""
+        kind_of = {name: kind for _, kinds in self._varied for name, kind in kinds.items()}
+        found: dict[str, dict[str, float]] = {}
+        for name, share in self.kept_shares.items():
+            found.setdefault(kind_of[name], {})[name] = share
+        return found
+
     @property
     def robustness(self) -> float | None:
-        """The share of the variants that keep the verdict without correction; None if there are none."""
-        return sum(self.kept_shares.values()) / len(self.kept_shares) if self.kept_shares else None
+        """The share of the variants that keep the verdict without correction; None if there are none.
+
+        Each kind of variant counts once, as the mean over its names.
+        """
+        kinds = [statistics.fmean(shares.values()) for shares in self.kept_kinds.values()]
+        return statistics.fmean(kinds) if kinds else None
 
     @property
     def hollow(self) -> bool:
-        """Whether fewer variants than :data:`ROBUST` keep the verdict."""
-        return self.robustness is not None and self.robustness < ROBUST
+        """Whether something stands against the verdict.
+
+        Fewer variants than :data:`ROBUST` keep it, a deciding part has a caution, or it is an equivalence
+        that the extrapolated distance does not keep: finitely many samples bring ratios nearer to 1.
+        """
+        if self.robustness is not None and self.robustness < ROBUST:
+            return True
+        extrapolated = self.kept_kinds.get(EXTRAPOLATED, {}).values()
+        biased = self.raw == EQUIVALENT and min(extrapolated, default=1.0) < 1
+        return biased or any(part.caution for part in self.deciding)
+
+    @property
+    def thin(self) -> bool:
+        """Whether fewer kinds of variants than :data:`LEAST_KINDS` were tried."""
+        return len(self.kept_kinds) < LEAST_KINDS
 
     def _combined(self, verdicts: Sequence[Verdict]) -> Verdict:
         """Return the claim's verdict if these were the verdicts of its deciding parts, in their order."""
@@ -314,20 +353,33 @@ class Decision:
                 return one
         return UNDECIDED
 
-    def _variants(self, part: Part) -> dict[str, list[Verdict]]:
-        """Return the verdicts of a part's variants by name, without tests that cannot give its verdict."""
+    @cached_property
+    def _varied(self) -> list[tuple[dict[str, list[Verdict]], dict[str, str]]]:
+        """For each deciding part the verdicts of its variants by name, and the kinds of these names."""
+        return [self._variants(part) for part in self.deciding]
+
+    def _variants(self, part: Part) -> tuple[dict[str, list[Verdict]], dict[str, str]]:
+        """Return the verdicts of a part's variants by name, without tests that cannot give its verdict.
+
+        Also return the kinds of the names. An extrapolated distance that is not above zero has no ratio, so
+        that it cannot be within a factor: it counts as one that does not keep an equivalence.
+        """
         margin = margins(self.rule).get(part.unit)
         verdicts: dict[str, list[Verdict]] = {}
+        kinds: dict[str, str] = {}
         for variant in part.variants() if part.variants else ():
-            same_scale = variant.outcome.factor == (part.unit == "factor")
-            if part.verdict == EQUIVALENT and not (same_scale and variant.outcome.error > 0):
-                continue
-            than = 1.0 if variant.outcome.factor else 0.0
-            verdict = judge(variant.outcome, variant.claimed, than)
-            if margin and same_scale and equivalence(variant.outcome, margin) < LEVEL:
-                verdict = EQUIVALENT
+            kind, verdict = variant.kind or variant.name, variant.verdict
+            if verdict is None:
+                same_scale = variant.outcome.factor == (part.unit == "factor")
+                cannot = part.verdict == EQUIVALENT and not (same_scale and variant.outcome.error > 0)
+                if cannot and kind != EXTRAPOLATED:
+                    continue
+                verdict = judge(variant.outcome, variant.claimed, 1.0 if variant.outcome.factor else 0.0)
+                if margin and same_scale and equivalence(variant.outcome, margin) < LEVEL:
+                    verdict = EQUIVALENT
             verdicts.setdefault(variant.name, []).append(verdict)
-        return verdicts
+            kinds[variant.name] = kind
+        return verdicts, kinds
 
     @property
     def deciding(self) -> list[Part]:

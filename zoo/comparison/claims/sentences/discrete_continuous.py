@@ -14,11 +14,13 @@ from zoo.comparison.claims.verdict import (
     REFUTED,
     SUPPORTED,
     UNDECIDED,
+    Direction,
     Evidence,
     Missing,
     Part,
     Verdict,
     claim,
+    judge,
 )
 from zoo.comparison.configurations import Group
 from zoo.comparison.quantities import PARAMETERS
@@ -58,7 +60,8 @@ def _at_the_same_quality(
     )
     if isinstance(quality, Missing) or quality.outcome is None:
         return quality
-    verdict, p, remark = _matched(parameters < others, quality.outcome)
+    fewer = parameters < others
+    verdict, p, remark = _matched(fewer, quality.outcome)
     return replace(
         quality,
         sentence=f"Parameters: {continuous.label} {parameters:,.0f}, {discrete.label} {others:,.0f}. "
@@ -66,13 +69,16 @@ def _at_the_same_quality(
         verdict=verdict,
         p=p,
         unit="",
-        variants=None,
+        variants=lambda: [
+            replace(one, verdict=_matched(fewer, one.outcome, one.claimed)[0])
+            for one in (quality.variants or list)()
+        ],
         test=f"{quality.test}, beside a count; {SAME}",
         panel=_panel(study),
     )
 
 
-def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
+def _matched(fewer: bool, distances: Outcome, nearer: Direction = "lower") -> tuple[Verdict, float, str]:
     """Return the verdict, its p, and a remark where it is undecided.
 
     Fewer parameters at a better or the same distance support the sentence, as many or more at a worse or the
@@ -83,10 +89,11 @@ def _matched(fewer: bool, distances: Outcome) -> tuple[Verdict, float, str]:
         fewer: whether the continuous flow has fewer parameters.
         distances: the test of its distance over that of the discrete flow. Of distances that may be about
             zero it is a difference; then the two are never called the same.
+        nearer: the direction of the flow that is nearer to the data; higher for a share of the data.
     """
     none = 1.0 if distances.factor else 0.0
-    better = distances.significant and distances.estimate < none
-    worse = distances.significant and distances.estimate > none
+    verdict = judge(distances, nearer, none)
+    better, worse = verdict == SUPPORTED, verdict == REFUTED
     same = distances.factor and distances.low > 1 / MARGIN and distances.high < MARGIN
     p = min(1.0, 2 * equivalence(distances, MARGIN)) if same else distances.p
     if fewer and (better or same):

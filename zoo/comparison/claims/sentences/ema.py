@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.comparison.claims.compare import compare, compare_distance
+from zoo.comparison.claims.compare import compare, compare_distance, with_remark
 from zoo.comparison.claims.measure import OSCILLATION
-from zoo.comparison.claims.sides import trick
+from zoo.comparison.claims.sides import at_one_rate_text, trick
 from zoo.comparison.claims.verdict import Evidence, claim
 from zoo.comparison.studies import Study
 
@@ -13,5 +13,6 @@ from zoo.comparison.studies import Study
 def ema(study: Study) -> Evidence:
     names = ("averaged weights", "last weights")
     averaged, last = trick(study, "gan", "training.ema", lambda decay: not decay, names)
-    yield compare_distance(study, averaged, last, "lower", by_seed=True)
+    part = compare_distance(study, averaged, last, "lower", by_seed=True)
+    yield with_remark(at_one_rate_text(averaged, last), part)
     yield compare(averaged, last, OSCILLATION, "lower", decides=False)

@@ -8,19 +8,30 @@ from dataclasses import replace
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import DEPTH, SHARPNESS
-from zoo.comparison.claims.sharp import lost_text, sharpness_of, sharpness_panel
+from zoo.comparison.claims.sharp import lost_text, sharpness_of, sharpness_panel, sharpness_variants
 from zoo.comparison.claims.sides import parallel_flows
-from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Evidence, Missing, Part, claim
+from zoo.comparison.claims.verdict import (
+    REFUTED,
+    SUPPORTED,
+    UNDECIDED,
+    Evidence,
+    Missing,
+    Part,
+    Variant,
+    Verdict,
+    claim,
+)
 from zoo.comparison.claims.wording import p_text
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
 from zoo.comparison.guards import UNLEARNED, relative_distance
 from zoo.comparison.quantities import metric_value
-from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.statistics import LEAST_SEEDS, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 SHARP = 0.8  # within this factor of the sharpness of real images is sharp
+NARROWER = 0.9  # the same, for the robustness of the verdict
 MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness"))
 
 
@@ -58,9 +69,8 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
     if len(values) < LEAST_SEEDS:
         return Missing(needs=f"{name.lower()} of {flow.label}, {LEAST_SEEDS} finished seeds")
     outcome = sharpness_of(flow, metric)
-    inside = outcome.low > SHARP and outcome.high < 1 / SHARP
     outside = outcome.high < SHARP or outcome.low > 1 / SHARP
-    verdict = SUPPORTED if inside else REFUTED if outside else UNDECIDED
+    verdict = _within(outcome)
     chance = tests.equivalence(outcome, 1 / SHARP)
     remark = _remark_on_noise(study, flow) if verdict == SUPPORTED else ""
     return Part(
@@ -74,8 +84,37 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
         n=str(len(values)),
         outcome=outcome,
         p=min(1.0, 2 * (1 - chance if outside else chance)),
+        variants=lambda: _variants(flow, metric, bool(remark)),
         runs=flow.finished,
     )
+
+
+def _within(outcome: Outcome, margin: float = SHARP) -> Verdict:
+    """Return whether an interval of a sharpness lies within a factor of that of real images, or outside."""
+    if outcome.low > margin and outcome.high < 1 / margin:
+        return SUPPORTED
+    return REFUTED if outcome.high < margin or outcome.low > 1 / margin else UNDECIDED
+
+
+def _variants(flow: Group, metric: str, noise: bool) -> list[Variant]:
+    """Return other tests of a flow's sharpness, among them that with a narrower margin.
+
+    Args:
+        flow: the flow.
+        metric: which sharpness.
+        noise: whether its samples may be noise, so that no test makes them sharp.
+    """
+
+    def verdict(outcome: Outcome, margin: float = SHARP) -> Verdict:
+        found = _within(outcome, margin)
+        return UNDECIDED if noise and found == SUPPORTED else found
+
+    outcome = sharpness_of(flow, metric)
+    narrower = Variant(f"within {NARROWER:g} to {1 / NARROWER:.2f}", outcome, "lower", "a narrower margin")
+    return [
+        *sharpness_variants(flow, metric, verdict),
+        replace(narrower, verdict=verdict(outcome, NARROWER)),
+    ]
 
 
 def _remark_on_noise(study: Study, flow: Group) -> str:

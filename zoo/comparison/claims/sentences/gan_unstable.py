@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.compare import compare
-from zoo.comparison.claims.instability import compare_stability
+from zoo.comparison.claims.instability import after_more_updates, compare_stability
 from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.sides import (
@@ -49,6 +49,9 @@ def gan_unstable(study: Study) -> Evidence:
     for flow in flows:
         yield compare_stability(study, bare, flow, describe_a=BARE)
     yield compare_stability(study, gan, coupling, decides=False)
+    for model in (bare, gan):
+        if (longer := after_more_updates(study, model)) is not None:
+            yield longer
     for flow in flows:
         yield compare_sensitivity(study, bare, flow, describe_a=BARE, decides=False)
     for model in (gan, vae):

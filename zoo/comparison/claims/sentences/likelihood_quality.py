@@ -5,11 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.measure import distance_of, drawn_alike, of_examples, of_test_images
+from zoo.comparison.claims.measure import (
+    Measure,
+    distance_of,
+    drawn_alike,
+    of_examples,
+    of_test_images,
+    other_distances,
+)
 from zoo.comparison.claims.panels import Scatter
+from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
 from zoo.comparison.claims.verdict import SUPPORTED, UNDECIDED, Evidence, Missing, Part, Variant, claim
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.configurations import Group
@@ -31,6 +39,7 @@ def likelihood_quality(study: Study) -> Evidence:
     if distance.quantity is None:
         yield Missing(needs="a distance between samples and data")
         return
+    quantity = distance.quantity
     has_bits = any("bits_per_dim" in run.record.metrics for run in study.runs)
     likelihood = BITS_PER_DIM if has_bits else NLL
     by_kind = _by_kind(study, likelihood)
@@ -41,7 +50,7 @@ def likelihood_quality(study: Study) -> Evidence:
             "seeds each"
         )
         return
-    inversions = _inversions(pairs, likelihood, distance.quantity)
+    inversions = _inversions(pairs, likelihood, distance.by_seed, shared=distance.quantity)
     sure = [inversion for inversion in inversions if inversion[2] < LEVEL]
     kind, models = max(by_kind.items(), key=lambda item: len(item[1]))
     means = [
@@ -56,7 +65,7 @@ def likelihood_quality(study: Study) -> Evidence:
         test=TEST,
         n=f"{sum(map(len, by_kind.values()))} models",
         p=min((inversion[2] for inversion in inversions), default=1.0),
-        variants=lambda: _variants(pairs, likelihood, distance.quantity),
+        variants=lambda: _variants(study, pairs, likelihood, quantity, sure),
         panel=Scatter(
             f"{likelihood.name} ({kind})", distance.name, [(g.label, g.family, x, y) for g, x, y in means]
         ),
@@ -91,50 +100,98 @@ def _by_kind(study: Study, likelihood: Quantity) -> dict[str, list[Group]]:
 
 
 def _variants(
-    pairs: Sequence[tuple[Group, Group]], likelihood: Quantity, distance: Quantity | None
+    study: Study,
+    pairs: Sequence[tuple[Group, Group]],
+    likelihood: Quantity,
+    distance: Quantity,
+    sure: Sequence[Inversion],
 ) -> list[Variant]:
-    """Return the surest pair's test if the test images are drawn anew, and without each model in turn."""
-    if distance is None:
-        return []
-    found = [("other test images", _inversions(pairs, likelihood, distance, redrawn=True))]
-    if not any(of_test_images(a, b, distance) for a, b in pairs):
-        found = []  # the records do not say
-    models = {group.model: group for pair in pairs for group in pair}
-    found += [
-        (
-            "a model left out",
-            _inversions([p for p in pairs if model not in (p[0].model, p[1].model)], likelihood, distance),
-        )
-        for model in models
-    ]
-    surest = [(name, min((p for *_, p in inversions), default=1.0)) for name, inversions in found]
+    """Return the surest inversion by other tests: of the pairs that are sure, of all if none is.
+
+    Other tests are the raw values of the distance, without each seed in turn, other test images, and other
+    measures of the distance, by Holm's correction over all pairs again; and without each model in turn, of
+    any pair that is left.
+    """
+    known = {frozenset((a.model, b.model)) for a, b, _ in sure}
+
+    def surest(inversions: Sequence[Inversion], of_any: bool = False) -> float:
+        kept = [p for a, b, p in inversions if of_any or not known or {a.model, b.model} in known]
+        return min(kept, default=1.0)
+
+    def values(group: Group) -> Mapping[int, float]:
+        return Measure(distance, distance.name).by_seed(group)
+
+    found = [("raw values", ANOTHER_TEST, surest(_inversions(pairs, likelihood, values, log=False)))]
+    for seed in sorted({run.record.seed for pair in pairs for group in pair for run in group.finished}):
+        left = [(_without(a, seed), _without(b, seed)) for a, b in pairs]
+        inversions = _inversions(left, likelihood, values, shared=distance)
+        found.append((SEED_OUT, "", surest(inversions)))
+    if any(of_test_images(a, b, distance) for a, b in pairs):  # otherwise the records do not say
+        inversions = _inversions(pairs, likelihood, values, shared=distance, redrawn=True)
+        found.append(("other test images", "", surest(inversions)))
+    for other in other_distances(study, distance):
+        inversions = _inversions(pairs, likelihood, other.by_seed, sign=-1 if other.more_is_nearer else 1)
+        found.append((other.name, other.kind, surest(inversions)))
+    for model in {group.model: group for pair in pairs for group in pair}:
+        rest = [pair for pair in pairs if model not in (pair[0].model, pair[1].model)]
+        inversions = _inversions(rest, likelihood, values, shared=distance)
+        found.append(("a model left out", "", surest(inversions, of_any=True)))
     # the estimate stands for the direction alone: an inversion is for the sentence
-    return [Variant(name, tests.Outcome(1.0, math.nan, math.nan, p), "higher") for name, p in surest]
+    return [
+        Variant(name, tests.Outcome(1.0, math.nan, math.nan, p), "higher", kind) for name, kind, p in found
+    ]
+
+
+def _without(group: Group, seed: int) -> Group:
+    return Group(group.model, [run for run in group.runs if run.record.seed != seed], group.label)
 
 
 def _inversions(
     of_one_kind: Sequence[tuple[Group, Group]],
     likelihood: Quantity,
-    distance: Quantity,
+    distances: Callable[[Group], Mapping[int, float]],
+    *,
+    shared: Quantity | None = None,
+    sign: int = 1,
+    log: bool = True,
     redrawn: bool = False,
 ) -> list[Inversion]:
     """Return the pairs of which the first model has the better likelihood and the worse samples.
 
     A pair has two tests, of the difference of likelihoods and of the ratio of distances. Both have to hold,
-    so the larger p counts, after Holm's correction over all pairs. The surest pair comes first. With
-    ``redrawn`` the error of the ratio includes that of the test images, where the records have it.
+    so the larger p counts, after Holm's correction over all pairs. The surest pair comes first.
+
+    Args:
+        of_one_kind: pairs of models whose likelihoods can be compared.
+        likelihood: which one.
+        distances: returns a model's distances by seed.
+        shared: the distance whose errors that seeds share are known; None: they are left out.
+        sign: 1 if a larger distance is worse, -1 if it is better.
+        log: whether distances are compared by ratios; by differences if a value of a pair is not above zero.
+        redrawn: whether the error of the ratio includes that of the test images, where the records have it.
     """
     pairs: list[tuple[Group, Group] | None] = []
     ps = []
     for a, b in of_one_kind:
+        sides = [list(distances(group).values()) for group in (a, b)]
+        if min(map(len, sides)) < 2:
+            pairs.append(None)
+            ps.append(1.0)
+            continue
         examples = of_examples(a, b, likelihood)
         nats = tests.welch(a.values(likelihood), b.values(likelihood), shared=(examples, 0.0))
-        shared = [drawn_alike(group, distance, relative=True) for group in (a, b)]
-        shared[0] += of_test_images(a, b, distance) if redrawn else 0.0
-        ratio = tests.ratio(tests.welch, a.values(distance), b.values(distance), shared=shared)
-        inverted = (nats.estimate < 0) == (ratio.estimate > 1)
-        tested = not math.isnan(nats.p + ratio.p)
-        ps.append(max(nats.p, ratio.p) if inverted and tested else 1.0)
+        positive = log and min(map(min, sides)) > 0
+        errors = [drawn_alike(group, shared, relative=positive) for group in (a, b)]
+        errors[0] += of_test_images(a, b, shared) if redrawn else 0.0
+        far = (
+            tests.ratio(tests.welch, *sides, shared=errors)
+            if positive
+            else tests.welch(sides[0], sides[1], errors)
+        )
+        worse = sign * (far.estimate - (1.0 if positive else 0.0)) > 0
+        inverted = (nats.estimate < 0) == worse
+        tested = not math.isnan(nats.p + far.p)
+        ps.append(max(nats.p, far.p) if inverted and tested else 1.0)
         ordered = (a, b) if nats.estimate < 0 else (b, a)
         pairs.append(ordered if inverted and tested else None)
     inversions = [(*pair, p) for pair, p in zip(pairs, tests.holm(ps), strict=True) if pair is not None]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import statistics
 
 from zoo.comparison.claims.compare import compare
-from zoo.comparison.claims.measure import SHARPNESS
-from zoo.comparison.claims.sharp import TEST, lost_text, sharpness_of, sharpness_panel
+from zoo.comparison.claims.measure import SHARPNESS, Measure
+from zoo.comparison.claims.robustness import Alternative
+from zoo.comparison.claims.sharp import TEST, lost_text, sharpness_of, sharpness_panel, sharpness_variants
 from zoo.comparison.claims.sides import of_family, parallel_flow, parallel_flows, representative
-from zoo.comparison.claims.verdict import Evidence, Missing, Part, claim, judge
+from zoo.comparison.claims.verdict import Evidence, Missing, Part, Variant, Verdict, claim, judge
 from zoo.comparison.claims.wording import interval_text, p_text
 from zoo.comparison.configurations import Group
-from zoo.comparison.statistics import LEAST_SEEDS
+from zoo.comparison.quantities import metric_value
+from zoo.comparison.statistics import LEAST_SEEDS, Outcome
 from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
+
+SPECTRUM = "sharpness/spectrum"
 
 
 @claim("VAEs are blurry.", order=20)
@@ -21,12 +25,32 @@ def vae_blurry(study: Study) -> Evidence:
     vae = representative(study, "vae", called="a VAE")
     yield _against_real_images(study, vae)
     for rival in (representative(study, "gan", called="a GAN"), parallel_flow(study)):
-        yield compare(vae, rival, SHARPNESS, "lower")
+        yield compare(vae, rival, SHARPNESS, "lower", alternatives=_by_spectrum(vae, rival))
     for another in parallel_flows(study)[1:2]:
         yield compare(vae, another, SHARPNESS, "lower", decides=False)
     for other in of_family(study, "vae")[1:]:
         if len(SHARPNESS.of(other)) >= LEAST_SEEDS:
             yield _of_another_vae(other)
+
+
+def _by_spectrum(vae: Group, rival: Group) -> list[Alternative]:
+    """Return the sharpness by the spectrum of both, if records have it."""
+    spectrum = Measure(metric_value(SPECTRUM), SPECTRUM)
+    values = spectrum.by_seed(vae), spectrum.by_seed(rival)
+    return [Alternative(SPECTRUM, *values, "lower")] if min(map(len, values)) >= LEAST_SEEDS else []
+
+
+def _variants(vae: Group) -> list[Variant]:
+    """Return other tests of a VAE's sharpness against real images, among them that by the spectrum."""
+
+    def verdict(outcome: Outcome) -> Verdict:
+        return judge(outcome, "lower", than=1.0)
+
+    found = sharpness_variants(vae, "sharpness", verdict)
+    if len(vae.values(metric_value(SPECTRUM))) >= LEAST_SEEDS:
+        outcome = sharpness_of(vae, SPECTRUM)
+        found.append(Variant(SPECTRUM, outcome, "lower", verdict=verdict(outcome)))
+    return found
 
 
 def _of_another_vae(vae: Group) -> Part:
@@ -56,6 +80,7 @@ def _against_real_images(study: Study, vae: Group) -> Part | Missing:
         outcome=outcome,
         p=outcome.p,
         unit="factor",
+        variants=lambda: _variants(vae),
         panel=sharpness_panel(study),
         runs=vae.finished,
     )
