@@ -154,6 +154,7 @@ def test_a_likelihood_is_varied_by_the_weight_of_its_worst_examples(tmp_path):
 def test_sharpness_is_varied_by_the_spectrum_scales_seeds_and_margins():
     decision = judged("vae-blurry", with_metric(blur(0.4), "sharpness/spectrum", lambda run: 1.0))
     assert decision.kept_kinds["sharpness/spectrum"] == {"sharpness/spectrum": 0}
+    assert all("sharpness/spectrum" in {one.name for one in part.variants()} for part in decision.deciding)
     assert decision.kept_kinds["a seed left out"]["a seed left out"] > 0.8
     assert decision.kept_kinds["another test"]["raw values"] == 1
     flows = judged("flows-parallel-sharp", coupling(0.87, spread=0.005))
