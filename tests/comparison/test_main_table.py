@@ -6,8 +6,8 @@ import pytest
 from fake_records import cells, line, save, show, write
 
 from zoo.comparison.collect import Run, collect
-from zoo.comparison.render import latex, markdown
-from zoo.comparison.tables import Footnotes, build, number
+from zoo.comparison.render import latex, markdown, parts
+from zoo.comparison.tables import Cell, Footnotes, Row, Table, build, number
 from zoo.comparison.tables.cells import deviation
 from zoo.comparison.tables.columns import metric_column
 from zoo.record import Hardware, Metric, Record, read
@@ -320,6 +320,25 @@ def test_footnotes_are_numbered_in_the_order_of_their_first_mark():
     assert marks == ["¹", "²", "¹", "³"]
     assert notes.lines() == ["¹ one", "² two", "³ three lines"]
     assert [notes.mark(str(index)) for index in range(7)][-1] == "¹⁰"
+
+
+def test_a_footnote_stands_below_a_cell_that_has_its_whole_number():
+    twelfth, first_and_second = Cell("1"), Cell("2")
+    twelfth.refer("¹²")
+    for mark in ("¹", "²", "¹"):
+        first_and_second.refer(mark)
+    assert (twelfth.shown, first_and_second.shown) == ("1¹²", "2¹·²")
+    rows = [
+        Row(name, "flow", [cell], [run], variant=variant)
+        for name, cell, run, variant in [
+            ("maf", twelfth, "a", ""),
+            ("glow", Cell("3"), "b", ""),
+            ("maf wide", first_and_second, "c", "maf"),
+        ]
+    ]
+    notes = ["a caption", "¹ one", "² two", "¹² twelve"]
+    main, others = parts(Table("digits", ["status"], ["none"], rows, notes))
+    assert (main.notes, others.notes) == (["a caption", "¹² twelve"], ["¹ one", "² two"])
 
 
 def test_the_deviation_has_n_minus_1_in_its_denominator():

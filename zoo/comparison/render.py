@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from zoo.comparison.tables import Cell, Row, Table
+from zoo.comparison.tables import BETWEEN_MARKS, Cell, Row, Table
 
 ROWS = 200  # largest number of a table's rows, and of its notes, on the terminal; the files have all
 BUDGET = {"updates", "images seen"}  # columns that the terminal does not show
@@ -79,9 +79,8 @@ _FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")
 
 def _footnotes(table: Table, rows: Sequence[Row]) -> list[str]:
     """Return the footnotes of a table to which marks in the cells of some rows may refer."""
-    marks = [cell.marks for row in rows for cell in row.cells if cell.marks]
-    numbered = [(found.group(), note) for note in table.notes if (found := _FOOTNOTE.match(note))]
-    return [note for number, note in numbered if any(number in mark for mark in marks)]
+    marks = {mark for row in rows for cell in row.cells for mark in cell.marks.split(BETWEEN_MARKS)}
+    return [note for note in table.notes if (found := _FOOTNOTE.match(note)) and found.group() in marks]
 
 
 def _left_out(others: Table, where: str) -> str:
@@ -229,6 +228,7 @@ def latex(table: Table) -> str:
 _TEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "[": "{[}",
     "—": "---", "±": r"$\pm$", "≤": r"$\le$", "≥": r"$\ge$", "≈": r"$\approx$", "†": r"$^\dagger$",
+    "·": r"$\cdot$",
     "↓": r"$\downarrow$", "↑": r"$\uparrow$", **{character: rf"\{character}" for character in "&%$#_{}"},
 }  # fmt: skip
 _TEX |= {mark: rf"$^{{{digit}}}$" for digit, mark in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}

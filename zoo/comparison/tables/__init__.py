@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.studies import studies, without_pruned
-from zoo.comparison.tables.cells import Cell, Footnotes, Row, Table, number
+from zoo.comparison.tables.cells import BETWEEN_MARKS, Cell, Footnotes, Row, Table, number
 from zoo.comparison.tables.declare import study_tables
 from zoo.comparison.tables.divergence import divergence_table
 from zoo.comparison.tables.main import main_tables
 from zoo.comparison.tables.pruned import pruned_table
 
-__all__ = ["Cell", "Footnotes", "Row", "Table", "build", "number"]
+__all__ = ["BETWEEN_MARKS", "Cell", "Footnotes", "Row", "Table", "build", "number"]
 
 
 def build(runs: Sequence[Run], *, beside: bool = True) -> list[Table]:

@@ -23,6 +23,7 @@ LETTERS = (
     "letters: configurations that share one cannot be told apart (likelihoods paired over test examples, "
     "else Welch over seeds; Holm at 5 %), one of each model taking part; the best has an a"
 )
+BETWEEN_MARKS = "·"  # "¹·²" are two footnotes, "¹²" is the twelfth
 COLLAPSED = (
     "collapsed: a run's samples are too far from the data or of few kinds, or its likelihood is broken; a "
     "row with such a run is the best at nothing but a sound likelihood, so last in a sorted table"
@@ -54,7 +55,7 @@ class Cell:
         error: its kind: ``sd``, standard deviation over seeds, or ``se``, standard error.
         seeds: number of values that were averaged.
         odd: whether its conditions of measurement differ from the rest of its column; it is then not ranked.
-        marks: numbers of its footnotes.
+        marks: numbers of its footnotes, with :data:`BETWEEN_MARKS` between two.
         caption: a sentence below the table that explains the text.
         letters: groups of configurations that cannot be told apart; empty if it is not ranked.
     """
@@ -77,6 +78,11 @@ class Cell:
     def shown(self) -> str:
         """The text followed by the marks of its footnotes and the letters of its groups."""
         return self.text + self.marks + (f" {self.letters}" if self.letters else "")
+
+    def refer(self, mark: str) -> None:
+        """Add the number of a footnote, unless the cell has it."""
+        if mark not in self.marks.split(BETWEEN_MARKS):
+            self.marks += BETWEEN_MARKS * bool(self.marks) + mark
 
 
 def empty() -> Cell:
@@ -185,9 +191,9 @@ def rows(study: Study, groups: Sequence[Group], columns: Sequence[CellOf], footn
         sunk = len(collapsed_runs(study, group))
         if sunk:
             ended.text += f", {sunk} collapsed" if len(group.runs) > 1 else ", collapsed"
-            ended.marks += footnotes.mark(COLLAPSED)
+            ended.refer(footnotes.mark(COLLAPSED))
             if len(group.runs) > 1:
-                ended.marks += "·" + footnotes.mark(f"collapsed: {share_text(sunk, len(group.finished))}")
+                ended.refer(footnotes.mark(f"collapsed: {share_text(sunk, len(group.finished))}"))
         baseline = study.baseline(group.model)
         variant = "" if baseline is None or baseline.runs == group.runs else group.model
         found.append(Row(study.name(group), group.family, [*cells, ended], group.runs, bool(sunk), variant))
@@ -236,7 +242,7 @@ def status(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
     for run in runs:
         if run.record.status != "finished":
             reason = run.record.reason or "no reason was recorded"
-            cell.marks += footnotes.mark(f"{run.record.run_id} {run.record.status}: {reason}")
+            cell.refer(footnotes.mark(f"{run.record.run_id} {run.record.status}: {reason}"))
     return cell
 
 

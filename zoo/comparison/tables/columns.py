@@ -237,22 +237,22 @@ class MetricColumn(Column):
         if spread is None:
             of_error = ""
         text = number(mean, spread) + (f" [{len(values)}]" if several else "")
-        kind, marks = SAMPLE, ""
+        kind, remarks = SAMPLE, []
         if name in LIKELIHOODS:
             kinds = sorted({kind_of(metric) for _, metric in valued})
             kind = kinds[0] if len(kinds) == 1 else "mixed"
             text = KIND_MARKS.get(kind, "") + text + ("†" if kind == "exact†" else "")
             if kind == "mixed":
-                marks = footnotes.mark(f"the seeds' kinds differ ({', '.join(kinds)})")
-        for metric in (metric for _, metric in valued):
-            if (remark := metric.details.get("remark")) and (mark := footnotes.mark(remark)) not in marks:
-                marks += mark
+                remarks.append(f"the seeds' kinds differ ({', '.join(kinds)})")
+        remarks += [remark for _, metric in valued if (remark := metric.details.get("remark"))]
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
-        return Cell(
-            text, mean, kind, note=note, spread=spread, seeds=len(values), marks=marks, caption=caption,
-            error=of_error,
-        )  # fmt: skip
+        cell = Cell(
+            text, mean, kind, note=note, spread=spread, seeds=len(values), caption=caption, error=of_error
+        )
+        for remark in remarks:
+            cell.refer(footnotes.mark(remark))
+        return cell
 
     def spread(self, metrics: Sequence[Metric], values: Sequence[float]) -> float | None:
         """Return what ± shows of two or more seeds: their standard deviation."""
@@ -360,10 +360,9 @@ def _mark_unusual(
         if conditions and conditions != usual:
             difference = unlike(conditions, usual)
             cell.odd = True
-            mark = footnotes.mark(
-                f"measured otherwise than the rest of its column, so not ranked: {difference}"
+            cell.refer(
+                footnotes.mark(f"measured otherwise than the rest of its column, so not ranked: {difference}")
             )
-            cell.marks += mark if mark not in cell.marks else ""
 
 
 def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: Footnotes) -> None:
@@ -373,7 +372,7 @@ def _mark_few_calls(cell: Cell, column: Column, runs: Sequence[Run], footnotes: 
     calls = [n for run in runs if (n := run.record.sampling.latency_repeats) is not None]
     if calls and min(calls) < FEW_CALLS:
         few = f"{min(calls)}" + (f" to {max(calls)}" if max(calls) > min(calls) else "")
-        cell.marks += footnotes.mark(f"calls timed in each run: {few}")
+        cell.refer(footnotes.mark(f"calls timed in each run: {few}"))
 
 
 def _mark_left_out(
@@ -386,8 +385,8 @@ def _mark_left_out(
     out = [run for run in finished if id(run) not in averaged]
     if out:
         difference = unlike(column.conditions(out[0]), column.conditions(shown[0]))
-        cell.marks += footnotes.mark(
-            f"without {len(out)} of {len(finished)} seeds, measured otherwise: {difference}"
+        cell.refer(
+            footnotes.mark(f"without {len(out)} of {len(finished)} seeds, measured otherwise: {difference}")
         )
 
 

@@ -60,5 +60,5 @@ def _cell(chosen: Group, runs: Sequence[Run], footnotes: Footnotes) -> Cell:
     cell = DIVERGENCE.cell(chosen.runs, footnotes)
     if len(chosen.runs) < len(runs):
         cell.odd = True
-        cell.marks += footnotes.mark("the least of several configurations, so not ranked")
+        cell.refer(footnotes.mark("the least of several configurations, so not ranked"))
     return cell
