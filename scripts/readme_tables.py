@@ -9,12 +9,14 @@ import csv
 import re
 from collections import Counter
 from pathlib import Path
+from urllib.parse import urlencode
 
 from zoo.comparison.claims.sentences import all_claims
 from zoo.comparison.collect import collect
 from zoo.comparison.figures.paper import make
+from zoo.comparison.page.shorten import study_id
 from zoo.comparison.recommend import recommend
-from zoo.comparison.slide import markdown
+from zoo.comparison.slide import Cell, Row, markdown
 from zoo.comparison.slide import slide as measured_slide
 from zoo.comparison.studies import studies
 
@@ -26,7 +28,7 @@ COLUMNS = {
 }
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 DATA = "digits"
-LEDGER = "claims.md"  # seen from docs/results.md
+LEDGER, PAGE = "claims.md", "../results/claims/index.html"  # seen from docs/results.md
 
 
 def families(table: Path) -> str:
@@ -56,12 +58,25 @@ def number(cell: dict[str, str]) -> str:
 
 
 def slide(records: Path) -> str:
-    """Return the Markdown table of the measured slide: verdicts, numbers, and links to the ledger."""
-    measured = measured_slide(collect([records])[0], DATA)
+    """Return the Markdown table of the measured slide: verdicts, numbers, and links to their evidence.
+
+    That is the sentence of the ledger that asks the same, or else the sheet of the cell on the page.
+    """
+    runs = collect([records])[0]
+    measured = measured_slide(runs, DATA)
     if measured is None:
         raise SystemExit(f"{records} has no finished run on {DATA}.")
     claims = {claim.key: heading_anchor(claim.sentence) for claim in all_claims()}
-    return markdown(measured, lambda cell: f"{LEDGER}#{claims[cell.claim]}" if cell.claim else None)
+    (study,) = (
+        one for one in studies(runs) if (one.title, one.protocol) == (measured.data, measured.protocol)
+    )
+
+    def link(row: Row, cell: Cell) -> str:
+        if cell.claim:
+            return f"{LEDGER}#{claims[cell.claim]}"
+        return f"{PAGE}#{urlencode({'s': study_id(study), 'ev': f'{row.family}|{cell.question}'})}"
+
+    return markdown(measured, link)
 
 
 def undecided(records: Path) -> str:

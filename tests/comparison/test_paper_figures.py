@@ -100,6 +100,16 @@ def test_the_slide_names_its_data_and_its_seeds(runs: list[Run], tmp_path: Path)
     assert "digits, n = 2 to 3 seeds a model" in words_of(make("slide", fewer, tmp_path / "b.svg", "column"))
 
 
+def test_the_slide_has_the_unit_of_its_likelihood(runs: list[Run]) -> None:
+    def unit(data: str) -> str:
+        of = [study for study in studies(runs) if study.data == data]
+        (panel,) = (a for a in slide_figure(of, 6.75).axes if a.get_title("left") == "density?")
+        return panel.get_xlabel()
+
+    assert unit("digits") == "bits/dim"
+    assert unit("rings") == "nats"
+
+
 def test_one_far_value_of_the_slide_is_an_arrow_with_its_number(runs: list[Run], monkeypatch) -> None:
     def of(run: Run) -> Run:
         if run.record.model != "vae" or run.record.data != "digits":

@@ -63,7 +63,7 @@ def test_each_family_of_the_slide_has_a_row_and_an_answer_to_each_question() -> 
     assert "another GAN: one without its tricks" in gan.apart
     assert not vae.cells["stable"].apart, "no claim, so none that asks something else"
     parallel = {row.family: row.cells["parallel"] for row in measured.rows}
-    assert {family for family, one in parallel.items() if "at 16 to 1,024" in one.text} == {
+    assert {family for family, one in parallel.items() if "from D = 16 to 1,024" in one.text} == {
         "autoregressive", "vae", "gan", "coupling flow", "autoregressive flow",
     }  # fmt: skip
     assert parallel["diffusion"].verdict == parallel["residual flow"].verdict == "solver"
@@ -87,11 +87,11 @@ def test_at_one_size_the_declared_order_decides_and_no_count(
 @pytest.mark.parametrize(
     ("order", "own", "counts", "verdict", "said"),
     [
-        ("parallel", 8, (8, 8, 8), "yes", "D^0.00 at 16 to 256"),
-        ("sequential", 64, (16, 64, 256), "no", "D^1.00 at 16 to 256"),
-        ("sequential", 8, (8, 8, 8), "yes", "D^0.00 at 16 to 256"),
-        ("parallel", 64, (16, 64, 256), "no", "D^1.00 at 16 to 256"),
-        ("parallel", 11, (8, 11, 9), "undecided", "at 16 to 256"),
+        ("parallel", 8, (8, 8, 8), "yes", "grow as D^0.00 from D = 16 to 256"),
+        ("sequential", 64, (16, 64, 256), "no", "grow as D^1.00 from D = 16 to 256"),
+        ("sequential", 8, (8, 8, 8), "yes", "grow as D^0.00 from D = 16 to 256"),
+        ("parallel", 64, (16, 64, 256), "no", "grow as D^1.00 from D = 16 to 256"),
+        ("parallel", 11, (8, 11, 9), "undecided", "from D = 16 to 256"),
         ("parallel", 8, (8, 8), "yes", "measured at one size only"),
         ("parallel", 8, (16, 64, 256), "yes", "measured at one size only"),  # those are of another sampler
         ("solver", 64, (16, 64, 256), "solver", "set by its solver"),
@@ -232,7 +232,7 @@ def test_flows_have_rows_by_the_order_in_which_they_sample(tmp_path: Path) -> No
 
 def test_the_table_links_each_verdict_to_its_evidence(tmp_path: Path) -> None:
     add(tmp_path, "vae", "vae", (3.0, 3.1, 2.9))
-    text = markdown(measured(tmp_path), lambda c: f"claims.md#{c.claim}" if c.claim else None)
+    text = markdown(measured(tmp_path), lambda _, c: f"claims.md#{c.claim}" if c.claim else None)
     (row,) = measured(tmp_path).rows
     assert {question: one.claim for question, one in row.cells.items()} == {
         "parallel": "autoregressive", "sharp": "vae-blurry", "stable": "", "density": "likelihood-quality",
@@ -249,6 +249,27 @@ def test_a_cell_links_to_a_claim_about_its_family_or_to_none() -> None:
     blurry = {row for row, claim in EVIDENCE["sharp"].items() if claim == "vae-blurry"}
     assert blurry == {"vae", "gan"}, "the ledger compares these two"
     assert EVIDENCE["sharp"]["coupling flow"] == "flows-parallel-sharp"
+
+
+def test_one_seed_has_the_error_of_its_evaluation_and_no_test(tmp_path: Path) -> None:
+    record = write(tmp_path, "vae", "vae", kind="lower bound", value=1.92)
+    record.metrics["sharpness"] = Metric(0.8, "1", direction="one", standard_error=0.04)
+    save(tmp_path, record)
+    sharp, density = cell(tmp_path, "sharp"), cell(tmp_path, "density")
+    assert (sharp.verdict, sharp.text) == ("undecided", "0.800 ± 0.040 times real images; one seed: no test")
+    assert sharp.short == "0.800 ± 0.040"
+    assert (density.text, density.short) == ("≤ 1.920 ± 0.012 bits/dim", "1.920 ± 0.012")
+    two = write(tmp_path, "vae", "vae", kind="lower bound", value=1.94, seed=1)
+    two.metrics["sharpness"] = Metric(0.81, "1", direction="one", standard_error=0.04)
+    save(tmp_path, two)
+    assert cell(tmp_path, "sharp").text.endswith("] times real images; 2 seeds: no test")
+
+
+def test_each_cell_of_the_committed_slide_has_a_link() -> None:
+    lines = (RESULTS / "readme/slide.md").read_text(encoding="utf-8").splitlines()[2:]
+    cells = [cell.strip() for line in lines for cell in line.strip("|").split("|")[1:]]
+    assert len(cells) == 4 * len(ROWS)
+    assert [cell for cell in cells if not cell.startswith("[**")] == []
 
 
 def test_records_without_a_finished_run_have_no_slide(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ from zoo.comparison.quantities import BITS_PER_DIM, NLL, PARAMETERS, SEQUENTIAL_
 from zoo.comparison.recommend.lost import end_of
 from zoo.comparison.statistics import LEAST_SEEDS, LEVEL, MARGIN, share_interval
 from zoo.comparison.studies import Study, studies
+from zoo.comparison.tables.cells import number
 
 Question = Literal["parallel", "sharp", "stable", "density"]
 QUESTIONS: tuple[Question, ...] = ("parallel", "sharp", "stable", "density")
@@ -64,6 +65,16 @@ OTHER_QUESTION: dict[Question, str] = {  # why the verdict of a cell and that of
     "weights and R1), at several learning rates, compared with each flow. This cell counts the runs of the "
     "rows that stand for the models in the table, so the two verdicts may differ."
 }
+THRESHOLDS = (  # in words, for whoever reads the cells
+    "undecided: the interval reaches over a threshold, the samples are too far from the data, a run was "
+    f"lost, or there are fewer than {LEAST_SEEDS} seeds: with one there is no test.",
+    "parallel? D^1.00 means that the steps of a sample grow in proportion to the dimensions D of the data, "
+    f"D^0.00 that they stay the same; yes up to a power of {FLAT:g}.",
+    f"sharp? {1 / MARGIN:g} to {MARGIN:g} times the sharpness of real images; ± is the standard error of the "
+    "evaluation where there is one seed.",
+    "stable? another seed changes the distance between samples and data by less than a factor "
+    f"{MARGIN:g}, and no run is lost.",
+)
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,8 @@ class Cell:
         value: the number behind it; None where nothing was measured.
         low, high: its 95 % interval; None for counts.
         n: number of runs behind it.
+        error: standard error of the evaluation where one seed has no interval; None: there is none.
+        unit: of the value; empty for a ratio and a count.
         text: the number with its interval, in words.
         short: the interval, or the count of steps over dimensions; lost runs before it.
         test: how the verdict follows from it.
@@ -100,6 +113,8 @@ class Cell:
     others: dict[str, Verdict]
     counted: str = ""
     apart: str = ""
+    error: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -246,12 +261,15 @@ def _counted(groups: Sequence[Group]) -> str:
 def _cell(
     question: Question, verdict: Verdict, text: str, test: str, runs: Sequence[Run] = (), *,
     value: float | None = None, ends: tuple[float, float] | None = None, short: str = "",
+    error: float | None = None, unit: str = "",
 ) -> Cell:  # fmt: skip
     low, high = ends if ends is not None else (None, None)
     if not short and value is not None:
-        short = f"{low:.2f}–{high:.2f}" if low is not None else f"{value:.2f}"
+        short = f"{low:.2f}–{high:.2f}" if low is not None else _with_error(value, error)
     ids = tuple(run.record.run_id for run in runs)
-    return Cell(question, verdict, value, low, high, len(ids), text, short, test, "", ids, {})
+    return Cell(
+        question, verdict, value, low, high, len(ids), text, short, test, "", ids, {}, error=error, unit=unit
+    )
 
 
 def _parallel(group: Group, law: Scaling | None) -> Cell:
@@ -276,7 +294,9 @@ def _parallel(group: Group, law: Scaling | None) -> Cell:
         text += f"; measured at one size only, by its sampler {how}"
     else:
         verdict = "yes" if law.constant else "no" if law.grows else "undecided"
-        text += f"; D^{_exponent_text(law.exponent)} at {law.sizes[0]:,.0f} to {law.sizes[-1]:,.0f}"
+        text += (
+            f"; grow as D^{_exponent_text(law.exponent)} from D = {law.sizes[0]:,.0f} to {law.sizes[-1]:,.0f}"
+        )
     return _cell(
         "parallel", verdict, text, test, group.finished, value=depth, short=f"{depth:,.0f}/{dimension:,}"
     )
@@ -315,8 +335,10 @@ def _sharp(study: Study, group: Group) -> Cell:
         verdict = "undecided"
     mean, ends = tested[decisive]
     of = "the spectrum of " if decisive == "sharpness/spectrum" else ""
-    text = f"{mean:.2f}{_interval_text(ends)} times {of}real images"
-    return _cell("sharp", verdict, text, test, group.finished, value=mean, ends=ends)
+    n = len(measured[decisive])
+    error = mean * math.sqrt(sharpness_error(group, decisive)) or None if n == 1 else None
+    text = f"{_with_error(mean, error)}{_interval_text(ends)} times {of}real images{_untested(n)}"
+    return _cell("sharp", verdict, text, test, group.finished, value=mean, ends=ends, error=error)
 
 
 def _sharpness(group: Group, name: str, values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
@@ -330,6 +352,17 @@ def _sharpness(group: Group, name: str, values: Sequence[float]) -> tuple[float,
     without_spread = math.isnan(outcome.low)
     ends = (outcome.estimate, outcome.estimate) if without_spread else (outcome.low, outcome.high)
     return outcome.estimate, ends
+
+
+def _with_error(value: float, error: float | None) -> str:
+    return number(value, error) if error else f"{value:.2f}"
+
+
+def _untested(n: int) -> str:
+    """Return why ``n`` seeds decide nothing, as the rest of a sentence; empty if they can."""
+    if n >= LEAST_SEEDS:
+        return ""
+    return f"; {'one seed' if n == 1 else f'{n} seeds'}: no test"
 
 
 def _within(ends: tuple[float, float] | None, n: int) -> Verdict:
@@ -399,20 +432,35 @@ def _density(study: Study, group: Group) -> Cell:
     if (why := broken(study).get(key_of(group))) is not None:
         return _cell("density", "undecided", why, test, group.finished)
     mean, ends = statistics.fmean(values), interval(values, logs=False)
-    text = f"{mark}{mean:.2f}{'†' if kind == 'exact†' else ''}{_interval_text(ends)} {quantity.unit}"
-    return _cell("density", verdicts.get(kind, "yes"), text, test, group.finished, value=mean, ends=ends)
+    error = _evaluation_error(group, quantity.name) if len(values) == 1 else None
+    dagger = "†" if kind == "exact†" else ""
+    told = (
+        number(mean, error).replace(" ±", f"{dagger} ±")
+        if error
+        else f"{mean:.2f}{dagger}{_interval_text(ends)}"
+    )
+    return _cell(
+        "density", verdicts.get(kind, "yes"), f"{mark}{told} {quantity.unit}", test, group.finished,
+        value=mean, ends=ends, error=error, unit=quantity.unit,
+    )  # fmt: skip
+
+
+def _evaluation_error(group: Group, name: str) -> float | None:
+    """Return the standard error of a metric of a configuration's one finished seed."""
+    metric = group.finished[0].record.metrics.get(name)
+    return metric.standard_error if metric is not None else None
 
 
 def _interval_text(ends: tuple[float, float] | None) -> str:
     return "" if ends is None else f" [{ends[0]:.2f}, {ends[1]:.2f}]"
 
 
-def markdown(measured: Slide, link: Callable[[Cell], str | None] = lambda cell: None) -> str:
+def markdown(measured: Slide, link: Callable[[Row, Cell], str | None] = lambda row, cell: None) -> str:
     """Return the slide as a Markdown table of verdicts with their intervals.
 
     Args:
         measured: the slide.
-        link: returns the address of a cell's evidence, or None.
+        link: returns the address of the evidence of a row's cell, or None.
     """
     heading = "| family | " + " | ".join(f"{question}?" for question in QUESTIONS) + " |"
     lines = [heading, "|---" * (len(QUESTIONS) + 1) + "|"]
@@ -420,7 +468,7 @@ def markdown(measured: Slide, link: Callable[[Cell], str | None] = lambda cell: 
         cells = []
         for question in QUESTIONS:
             cell = row.cells[question]
-            address = link(cell)
+            address = link(row, cell)
             word = f"**{cell.verdict}**" if cell.verdict != "not measured" else "—"
             word = f"[{word}]({address})" if address and cell.runs else word
             cells.append(f"{word} {cell.short}".strip())

@@ -261,6 +261,13 @@ def test_a_cell_of_the_slide_opens_its_evidence(browser, page):
     assert headings == ["family", "parallel?", "sharp?", "stable?", "density?"]
     tab.evaluate("document.querySelector('#slide button.cell').click()")
     assert "The rule:" in tab.evaluate("document.querySelector('#sheet-body').textContent")
+    again = browser.open(tab.evaluate("location.href"))
+    title = "document.querySelector('#sheet-title').textContent"
+    assert again.evaluate("document.querySelector('#sheet').open"), "the address leads to the evidence"
+    assert again.evaluate(title) == tab.evaluate(title) == "autoregressive: parallel?"
+    again.press("Escape")
+    again.wait("!document.querySelector('#sheet').open && zoo.state.evidence === ''")
+    again.close()
     tab.evaluate("[...document.querySelectorAll('#sheet-body button')].at(-1).click()")
     assert tab.evaluate("zoo.state.rows") == "pinned"
     assert tab.evaluate("zoo.state.claim") == ""

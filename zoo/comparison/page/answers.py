@@ -31,7 +31,7 @@ from zoo.comparison.recommend.numbers import (
 )
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
-from zoo.comparison.slide import laws_of, of_study, slide
+from zoo.comparison.slide import THRESHOLDS, laws_of, of_study, slide
 from zoo.comparison.studies import Study
 from zoo.comparison.tuning import efforts
 from zoo.kinds import DataKind
@@ -52,6 +52,7 @@ def measured_slides(compared: Sequence[Study]) -> Json:
     slides = {study_id(study): of_study(study, laws) for study in compared}
     first = slide(compared)
     return {
+        "thresholds": list(THRESHOLDS),
         "first": next((name for name, one in slides.items() if one == first), None),
         "by_study": {
             name: _slide(one, study) for (name, one), study in zip(slides.items(), compared, strict=True)

@@ -14,11 +14,10 @@ from zoo.comparison.studies import Study
 TITLES: dict[Question, str] = {
     "parallel": "parallel?", "sharp": "sharp?", "stable": "stable?", "density": "density?",
 }  # fmt: skip
-AXES: dict[Question, str] = {
+AXES: dict[Question, str] = {  # of the density: the unit of its cells
     "parallel": "steps / dimensions",
     "sharp": "sharpness / real",
     "stable": "factor between seeds",
-    "density": "bits/dim",
 }
 REACH: dict[Question, tuple[float, float]] = {"sharp": (0.4, 2.5), "stable": (1.0, 4.0)}  # of a panel
 # verdict: filled, colour, marker. Filled is yes, hollow is no, grey is everything between.
@@ -46,9 +45,15 @@ def draw(studies: Sequence[Study], width: float) -> Any:
         _panel(axis, measured, question)
     for axis in axes[:: len(QUESTIONS) // rows]:
         axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
-    figure.suptitle(plain_text(measured.about), x=0.01, ha="left", fontsize=8)
+    figure.suptitle(plain_text(measured.about) + f"\n{_line_text(measured)}", x=0.01, ha="left", fontsize=8)
     _legend(figure, narrow)
     return figure
+
+
+def _line_text(made: Slide) -> str:
+    """Return what the lines through the points are."""
+    one = made.rows and all(row.seeds == 1 for row in made.rows)
+    return "line: standard error of the evaluation" if one else "line: 95 % interval"
 
 
 def _panel(axis: Any, made: Slide, question: Question) -> None:
@@ -73,6 +78,9 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
         if cell.low is not None and cell.high is not None:
             ends = [min(max(end, least), most) for end in (cell.low, cell.high)]
             axis.plot(ends, (place, place), color=shade, linewidth=1.2, solid_capstyle="butt", zorder=2)
+        elif cell.error is not None:
+            ends = [min(max(end, least), most) for end in (value - cell.error, value + cell.error)]
+            axis.plot(ends, (place, place), color=shade, linewidth=0.6, solid_capstyle="butt", zorder=2)
         if not least <= value <= most:
             _beyond(axis, place, value, most if value > most else least, shade)
             continue
@@ -81,7 +89,8 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
             markeredgewidth=1.1, zorder=3,
         )  # fmt: skip
     axis.set_ylim(len(made.rows) - 0.5, -0.5)
-    axis.set_xlabel(AXES[question])
+    units = dict.fromkeys(cell.unit for row in made.rows if (cell := row.cells[question]).unit)
+    axis.set_xlabel(AXES.get(question) or plain_text(", ".join(units)))
     if question == "parallel":
         axis.set_xscale("log")
     if question == "sharp":

@@ -31,6 +31,7 @@ const claimOf = (key, study) => (DATA.claims || []).find(claim => claim.key === 
 function claimLink(claim) {
   const there = new URLSearchParams(address());
   there.set(FIELDS.claim[0], claimName(claim));
+  there.delete(FIELDS.evidence[0]);
   return el('a', {href: `#${there}`, onclick: event => {
     event.preventDefault();
     byId('sheet').close();

@@ -104,6 +104,6 @@ function startDrawer() {
   const sheet = byId('sheet');
   byId('sheet-close').addEventListener('click', () => sheet.close());
   sheet.addEventListener('click', event => { if (event.target === sheet) sheet.close(); });
-  sheet.addEventListener('close', () => set({open: ''}));
-  addView(['open', 'study', 'pins', 'baseline'], sheet, () => { if (state.open || sheet.open) drawDrawer(); });
+  sheet.addEventListener('close', () => set({open: '', evidence: ''}));
+  addView(['open', 'study', 'pins', 'baseline'], sheet, () => { if (state.open || (sheet.open && !state.evidence)) drawDrawer(); });
 }

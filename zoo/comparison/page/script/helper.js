@@ -12,7 +12,7 @@ function drawSlide() {
     const cell = row.cells.find(one => one.question === question);
     if (!cell || cell.verdict === 'not measured') return el('td', {'data-label': `${question}?`}, el('span', {class: 'dim'}, 'not measured'));
     const others = Object.entries(cell.others).filter(([, verdict]) => verdict !== cell.verdict && verdict !== 'not measured');
-    return el('td', {'data-label': `${question}?`}, el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', onclick: () => openEvidence(id, row, cell)},
+    return el('td', {'data-label': `${question}?`}, el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', onclick: () => set({study: id, evidence: `${row.family}|${question}`})},
       el('span', {class: `chip ${VERDICT_CHIPS[cell.verdict]}`}, cell.verdict), ' ', cell.text),
       cell.counted ? el('span', {class: 'delta'}, `of ${cell.counted}`) : null,
       others.length ? el('span', {class: 'delta'}, others.map(([model, verdict]) => `${model}: ${verdict}`).join(', ')) : null);
@@ -20,8 +20,16 @@ function drawSlide() {
   fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
     el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'family'), QUESTIONS.map(question => el('th', {scope: 'col'}, `${question}?`)))),
     el('tbody', {}, shown.rows.map(row => el('tr', {}, el('th', {scope: 'row'}, row.family, el('span', {class: 'dim'}, ` (${row.model})`)), QUESTIONS.map(question => cellNode(row, question))))))),
-  el('p', {class: 'dim small-text'}, el('span', {class: 'chip good'}, 'yes'), ' and ', el('span', {class: 'chip bad'}, 'no'), ' are sure: the whole 95 % interval, a count or the kind decides. ', el('span', {class: 'chip warn'}, 'bound'), ', estimate and solver are neither. ', el('span', {class: 'chip open'}, 'undecided'), ': not told apart from the threshold.'),
+  el('p', {class: 'dim small-text'}, el('span', {class: 'chip good'}, 'yes'), ' and ', el('span', {class: 'chip bad'}, 'no'), ' are sure: the whole 95 % interval, a count or the kind decides. ', el('span', {class: 'chip warn'}, 'bound'), ', estimate and solver are neither. ', slides.thresholds.join(' ')),
   el('p', {class: 'dim small-text'}, `Of ${shown.about}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
+}
+
+// Open the evidence of the cell that the address names, on the slide that is shown.
+function drawEvidence() {
+  if (!state.evidence) return;
+  const [family, question] = state.evidence.split('|'), row = DATA.slides.by_study[state.study]?.rows.find(one => one.family === family);
+  const cell = row?.cells.find(one => one.question === question);
+  if (cell) openEvidence(state.study, row, cell);
 }
 
 function openEvidence(id, row, cell) {
@@ -160,6 +168,7 @@ function drawHelperForm() {
 function startHelper() {
   const asked = ['likelihood', 'latency', 'throughput', 'training', 'parameters', 'memory', 'invertible', 'conditional', 'checkpoint', 'dimension', 'lost', 'prefer', 'fidelity', 'coverage', 'density'];
   addView(['study'], byId('slide'), drawSlide);
+  addView(['evidence', 'study'], byId('sheet'), drawEvidence);
   addView(['study', ...asked], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
   addView(['study', ...asked], byId('helper'), drawHelper, true);
 }

@@ -32,6 +32,7 @@ const FIELDS = {  // name in the address, and the value of a page that nobody ha
   a: ['A', ''],
   b: ['B', ''],
   open: ['w', ''],
+  evidence: ['ev', ''],
   claim: ['L', ''],
   likelihood: ['hl', 'any'],
   latency: ['hm', ''],
