@@ -91,7 +91,8 @@ def test_the_head_warns_of_load_devices_and_protocols_that_mix(tmp_path):
         "2 of 3 runs with a recorded load were timed on a busy machine (load 7 to 9 on 2 cores): their times "
         "may be too long by a factor.",
         "Speeds are of several devices (cpu 2 runs, cuda 1 run): compare them within one alone.",
-        "2 protocols judged these runs, and values of two never compare; they differ in: samples 100 or 500.",
+        "2 protocols judged these runs, and values of two never compare; they differ in: 100 "
+        "samples or 500 samples.",
     ]
 
 
@@ -207,7 +208,7 @@ def test_numbers_are_written_out_and_no_raw_fraction_is_shown(tmp_path):
     record.sampling.throughput = 128_312.0
     save(tmp_path, record)
     data = payload.facts(gathered(tmp_path))
-    assert "median: 2.098" in " ".join(data["strings"])
+    assert "median: 2.098" in " ".join(data["strings"]), "among all settings"
     assert "2.0979394" not in " ".join(data["strings"])
     texts = [text for column in data["studies"][0]["columns"] for text in column["text"]]
     assert "128,000" in texts

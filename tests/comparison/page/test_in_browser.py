@@ -206,6 +206,15 @@ def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
     (text,) = tab.evaluate("words('#sheet-body')")
     for part in ("0: 2.2 · 1: 2.21 · 2: 2.22", "zoo train model=glow", "training.lr", "0.01", "unset"):
         assert part in text
+    assert "all 360 test examples" not in text, "nobody recorded the protocol"
+    assert "360 test examples scored" in text
+    assert "exact: of 360 test examples" in text
+    shown = tab.evaluate(
+        "(() => { const body = document.querySelector('#sheet-body').cloneNode(true);"
+        "body.querySelectorAll('details').forEach(one => one.remove()); return body.textContent; })()"
+    )
+    assert "kind: " not in shown, "raw keys stand among all settings alone"
+    assert "kind: exact; n: 360" in text
     for heading in ("protocol", "versions", "data", "directories", "config hash"):
         assert heading in text
     assert text.count("this number: 2.05±0.01 bits/dim; Nobody 2026") == 1, "three seeds, one published value"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.page.payload import settings_of
+from zoo.comparison.words import setting_text
 
 SHOWN = 4  # settings that a sentence names
 
@@ -51,9 +52,13 @@ def _protocols(runs: Sequence[Run]) -> str:
     flat = [settings_of(one.settings) | {"version": str(one.version)} for one in known.values()]
     names = sorted({name for one in flat for name in one})
     values = {name: sorted({one.get(name, "unset") for one in flat}) for name in names}
-    differ = [f"{name} {' or '.join(found)}" for name, found in values.items() if len(found) > 1]
+    differ = [
+        " or ".join(setting_text(name, value) for value in found)
+        for name, found in values.items()
+        if len(found) > 1
+    ]
     more = f" and {len(differ) - SHOWN} more" if len(differ) > SHOWN else ""
-    words = ", ".join(differ[:SHOWN]) + more or "nothing that the records hold"
+    words = "; ".join(differ[:SHOWN]) + more or "nothing that the records hold"
     return (
         f"{len(known)} protocols judged these runs, and values of two never compare; they differ in: {words}."
     )

@@ -23,6 +23,7 @@ from zoo.comparison.recommend.dimension import NEAR
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, number, status
 from zoo.comparison.tables.main import briefly_trained
+from zoo.comparison.words import protocol_text, setting_text
 
 Json = dict[str, Any]
 
@@ -56,7 +57,7 @@ def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
     columns, footnotes = page_columns(study), Footnotes()
     groups = study.ordered
     stands = {id(study.baseline(group.model)) for group in groups}
-    first = study.runs[0].record.provenance
+    first, judged = study.runs[0].record.provenance, judged_settings(study.runs)
     data = next((run.record.provenance.data for run in study.runs if run.record.provenance.data), None)
     return {
         "id": study_id(study),
@@ -64,7 +65,9 @@ def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
         "label": study.label,
         "data": study.data,
         "protocol": study.protocol,
-        "judged": _protocol_in_words(study),
+        "judged": judged,
+        "judged_words": protocol_text(study.runs, judged),
+        "judged_settings": {name: setting_text(name, value) for name, value in judged.items()},
         "about": None if data is None else _recorded(dataclasses.asdict(data)),
         "quality": study.quality.name if study.quality else None,
         "guarded": rounded(sure_floor(study)),
@@ -107,7 +110,8 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
         "sure": [int(cell.sure) for cell in column.cells],
-        "why": [strings.place(legible(cell.note)) for cell in column.cells],
+        "why": [strings.place(cell.words or legible(cell.note)) for cell in column.cells],
+        "raw": [strings.place(legible(cell.note) if cell.words else "") for cell in column.cells],
         "seeds": column.values,
         "captions": sorted({cell.caption for cell in column.cells if cell.caption}),
     }
@@ -154,13 +158,13 @@ def _seconds(speed: float | None, size: int) -> float | None:
     return rounded(size / speed) if speed else None
 
 
-def _protocol_in_words(study: Study) -> Json:
-    """Return the settings of the protocol as ``{name: value}``, so that two can be compared."""
-    protocols = [run.record.provenance.protocol for run in study.runs if run.record.provenance.protocol]
+def judged_settings(runs: Sequence[Run]) -> dict[str, str]:
+    """Return the settings of the protocol of some runs as ``{name: value}``, so that two can be compared."""
+    protocols = [run.record.provenance.protocol for run in runs if run.record.provenance.protocol]
     if protocols:
         flat = settings_of(protocols[0].settings) | {"version": str(protocols[0].version)}
     else:
-        every = settings(study.runs[0]).items()
+        every = settings(runs[0]).items()
         flat = {k.removeprefix("evaluation."): _written(v) for k, v in every if k.startswith("evaluation.")}
     return dict(sorted(flat.items()))
 

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from zoo.comparison.collect import Run
@@ -40,6 +40,7 @@ from zoo.comparison.tables.cells import (
     scalar,
 )
 from zoo.comparison.timing import timing_conditions
+from zoo.comparison.words import metric_text, timing_text
 from zoo.record import Direction, Metric, Record
 
 FEW_CALLS = 5  # a latency over fewer calls has a footnote
@@ -145,11 +146,13 @@ class TimedColumn(Column):
         first = next(run.record for run in runs if self.quantity.of(run.record) is not None)
         facts = [f"{name}: {fact}" for name, fact in self.facts(first).items() if fact is not None]
         note = "; ".join([*facts, *(["the first seed's"] if several else [])])
+        words = timing_text(self.facts(first)) + ("; the first seed's" if several else "")
         if not several:
-            return self.single(scalar(number(value), value, note=note), first)
+            cell = self.single(scalar(number(value), value, note=note), first)
+            return replace(cell, words=words)
         spread = deviation(values)
         text = f"{number(value, spread)} [{len(values)}]"
-        return scalar(text, value, len(values), note=note, spread=spread)
+        return replace(scalar(text, value, len(values), note=note, spread=spread), words=words)
 
     def single(self, cell: Cell, record: Record) -> Cell:
         """Return the cell of a single run."""
@@ -248,8 +251,9 @@ class MetricColumn(Column):
         facts = {"kind": first.kind, "n": first.n, "split": first.split, **first.details}
         note = "; ".join(f"{k}: {v}" for k, v in facts.items() if not isinstance(v, dict | list))
         cell = Cell(
-            text, mean, kind, note=note, spread=spread, seeds=len(values), caption=caption, error=of_error
-        )
+            text, mean, kind, note=note, spread=spread, seeds=len(values), caption=caption, error=of_error,
+            words=metric_text(first),
+        )  # fmt: skip
         for remark in remarks:
             cell.refer(footnotes.mark(remark))
         return cell

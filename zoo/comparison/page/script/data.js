@@ -84,7 +84,7 @@ function cellOf(column, row) {
   const i = row.index;
   return {
     text: column.text[i], value: column.value[i], spread: column.spread[i], n: column.n[i], kind: column.kind[i],
-    odd: Boolean(column.odd[i]), why: text(column.why[i]), seeds: column.seeds ? column.seeds[i] : null,
+    odd: Boolean(column.odd[i]), why: text(column.why[i]), raw: text(column.raw[i]), seeds: column.seeds ? column.seeds[i] : null,
     letters: column.letters ? column.letters[i] : '', tied: column.tied ? Boolean(column.tied[i]) : false,
     sure: column.sure ? Boolean(column.sure[i]) : false,
   };

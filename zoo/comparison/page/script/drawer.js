@@ -48,7 +48,7 @@ function drawDrawer() {
     el('h3', {}, 'Where it comes from'),
     facts([
       ['data', `${study.title}${study.about?.sizes ? `: ${Object.entries(study.about.sizes).map(([name, n]) => `${name} ${n.toLocaleString('en')}`).join(', ')}` : ''}`],
-      ['protocol', study.protocol ? `${study.protocol.slice(0, 12)}: ${protocolWords(study)}` : protocolWords(study)],
+      ['protocol', study.protocol ? `${study.judged_words} (hash ${study.protocol.slice(0, 12)})` : study.judged_words],
       ['config hash', bySeed(row, run => DATA.runs.hash[run])],
       ['commit', bySeed(row, run => text(DATA.runs.commit[run]))],
       ['versions', bySeed(row, run => text(DATA.runs.versions[run]))],
@@ -62,7 +62,9 @@ function drawDrawer() {
     ]),
     row.runs.some(run => text(DATA.runs.reason[run])) ? [el('h3', {}, 'What went wrong'),
       el('dl', {class: 'facts'}, row.runs.filter(run => text(DATA.runs.reason[run])).flatMap(run => [el('dt', {}, `seed ${DATA.runs.seed[run]}`), el('dd', {}, `${text(DATA.runs.status[run])}: ${text(DATA.runs.reason[run])}`)]))] : null,
-    el('details', {}, el('summary', {}, 'all settings'), facts(Object.entries(settingsOf(row)).sort(([a], [b]) => a.localeCompare(b)))),
+    el('details', {}, el('summary', {}, 'all settings'), facts(Object.entries(settingsOf(row)).sort(([a], [b]) => a.localeCompare(b))),
+      cell?.raw ? [el('p', {class: 'small-text'}, `As this number's record has it: ${cell.raw}`)] : null,
+      el('p', {class: 'small-text'}, `The protocol: ${Object.entries(study.judged).map(([name, value]) => `${name} ${value}`).join(', ') || 'not recorded'}`)),
     el('p', {class: 'buttons'},
       el('button', {type: 'button', onclick: () => set({pins: member(state.pins, row.id)})}, state.pins.includes(row.id) ? 'unpin' : 'pin'),
       el('button', {type: 'button', onclick: () => set({baseline: state.baseline === row.id ? '' : row.id})}, state.baseline === row.id ? 'no longer the baseline' : 'make it the baseline')));
@@ -88,16 +90,11 @@ function seedsPart(column, row) {
     several ? ` (mean ${number(mean(finished))}, sd ${number(deviation(finished))}, standard error of the mean ${number(deviation(finished) / Math.sqrt(finished.length))})` : '');
 }
 
-function protocolWords(study) {
-  const words = Object.entries(study.judged).map(([name, value]) => `${name} ${value}`);
-  return words.length ? words.join(', ') : 'not recorded';
-}
-
 // Return in words in what two protocols of the same data differ.
 function protocolDifference(study, other) {
   const names = [...new Set([...Object.keys(study.judged), ...Object.keys(other.judged)])].sort();
   return names.filter(name => study.judged[name] !== other.judged[name])
-    .map(name => `${name} ${study.judged[name] ?? 'unset'} instead of ${other.judged[name] ?? 'unset'}`).join(', ') || 'nothing that the records hold';
+    .map(name => `${study.judged_settings[name] ?? `${name} unset`} instead of ${other.judged_settings[name] ?? `${name} unset`}`).join('; ') || 'nothing that the records hold';
 }
 
 function startDrawer() {

@@ -14,7 +14,7 @@ function drawHead() {
     `${count(DATA.studies.length, 'comparison')} (data set and protocol)`,
     unfinished ? `${unfinished} not finished` : null, made.newest ? `newest record ${made.newest} UTC` : null,
     made.machines.length ? `on ${made.machines[0]}${made.machines.length > 1 ? ` and ${made.machines.length - 1} more` : ''}` : null,
-    made.protocols.length ? `protocol ${made.protocols.slice(0, 3).join(', ')}${made.protocols.length > 3 ? ` and ${made.protocols.length - 3} more` : ''}` : null,
+    made.protocols.length > 1 ? `${made.protocols.length} protocols` : made.protocols.length ? `one protocol: ${study.judged_words}` : null,
     made.versions.length ? `records of zoo ${made.versions.join(', ')}` : null,
     made.commits.length ? `commit ${made.commits.slice(0, 3).join(', ')}${made.commits.length > 3 ? ` and ${made.commits.length - 3} more` : ''}` : null,
   ].filter(Boolean).map(words => el('li', {}, words)));

@@ -1,0 +1,152 @@
+"""How values were measured, in sentences: the protocol, and the kind of a number with its reason.
+
+The page and the terminal both say these words; the settings as they are written stand elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from zoo.comparison.collect import Run
+from zoo.comparison.quantities import LIKELIHOODS
+from zoo.record import Metric
+
+SETTINGS: dict[str, Callable[[str], str]] = {  # a setting of the protocol with its value, in words
+    "samples": lambda n: "the usual number of samples" if n == "null" else f"{_count(n)} samples",
+    "reference": lambda name: (
+        f"the {'test' if name == 'test' else 'training and validation'} images as reference"
+    ),
+    "pairwise_examples": lambda n: f"all pairs of at most {_count(n)} examples",
+    "training_examples": lambda n: f"the nearest of at most {_count(n)} training examples",
+    "likelihood_examples": lambda n: "all test examples" if n == "null" else f"{_count(n)} test examples",
+    "dequantisation_samples": lambda n: f"{_count(n)} noise{'s' * (n != '1')} an example",
+    "batch_size": lambda n: f"batches of {_count(n)}",
+    "latency_repeats": lambda n: f"{_count(n)} timed calls",
+    "throughput_batches": lambda sizes: f"speeds at batches of {sizes.strip('[]')}",
+    "throughput_repeats": lambda n: f"{_count(n)} timed calls at each batch size",
+    "time_limit_seconds": lambda n: f"at most {float(n):g} s for each speed",
+    "extractor": lambda name: "the data's own features" if name == "null" else f"features of {name}",
+    "seed": lambda n: f"seed {n} of the evaluation",
+    "version": lambda n: f"version {n} of the protocol",
+}
+
+
+def _count(text: str) -> str:
+    return f"{int(text):,}" if text.isdecimal() else text
+
+
+def setting_text(name: str, value: str) -> str:
+    """Return a setting of the protocol in words.
+
+    >>> setting_text("samples", "10000"), setting_text("likelihood_examples", "null")
+    ('10,000 samples', 'all test examples')
+    >>> setting_text("mine.bins", "8")
+    'mine.bins 8'
+    """
+    if name in SETTINGS:
+        try:
+            return SETTINGS[name](value)
+        except ValueError:  # a value that this version does not know
+            pass
+    return f"{name} {value}"
+
+
+def protocol_text(runs: Sequence[Run], settings: Mapping[str, str]) -> str:
+    """Return how runs were judged, by what was measured and by the settings of their protocol.
+
+    Args:
+        runs: of one data set and protocol.
+        settings: of the protocol; empty where nobody recorded them.
+    """
+    metrics = [item for run in runs for item in run.record.metrics.items() if item[1].value is not None]
+    scored = max((m.n for name, m in metrics if name in LIKELIHOODS), default=0)
+    drawn = next((m for _, m in metrics if "reference_n" in m.details), None)
+    features = next((m.details["extractor"] for _, m in metrics if "extractor" in m.details), None)
+    every = settings.get("likelihood_examples") == "null"
+    facts = []
+    if scored:
+        facts.append(f"{'all ' if every else ''}{scored:,} test examples scored")
+    if drawn is not None:
+        facts.append(f"{drawn.n:,} samples against {drawn.details['reference_n']:,} real ones")
+    if features:
+        facts.append(f"features of {features}")
+    named = [name for name in ("latency_repeats", "version") if name in settings]
+    facts += [setting_text(name, settings[name]) for name in named]
+    return "; ".join(facts) or "not recorded"
+
+
+def metric_text(metric: Metric) -> str:
+    """Return the kind of a metric's value and its reason; without a value why there is none.
+
+    >>> metric_text(Metric(1.9, "1", n=1000, details={"reference_n": 360, "extractor": "digits-cnn"}))
+    'an estimate: of 1,000 samples against 360 real ones, by the features of digits-cnn'
+    >>> metric_text(Metric(2.0, "bits/dim", "lower bound", n=360, details={"bound": "ELBO"}))
+    'a bound (ELBO): of 360 test examples'
+    """
+    if metric.value is None:
+        return metric.reason or ""
+    details = metric.details
+    of = f"of {metric.n:,} {metric.split} examples"
+    if "reference_n" in details:
+        of = f"of {metric.n:,} samples against {details['reference_n']:,} real ones"
+        if "extractor" in details:
+            of += f", by the features of {details['extractor']}"
+    words = [f"{_kind(metric)}: {of}"]
+    if "solver" in details:
+        words.append(f"solver {details['solver']}{_tolerance(details)}")
+    elif "tolerance" in details:
+        words.append(f"tolerance {details['tolerance']:g}")
+    if "trace" in details:
+        words.append(f"trace {details['trace']}")
+    if isinstance(change := details.get("looser_change_nats"), int | float) and "looser" in details:
+        words.append(f"{change:+.2g} nats at {details['looser']}")
+    words += [str(details[name]) for name in ("remark", "evaluated") if name in details]
+    return "; ".join(words)
+
+
+def _kind(metric: Metric) -> str:
+    details = metric.details
+    if metric.kind == "lower bound":
+        terms = details.get("importance_samples", details.get("k", 1))
+        several = f", {terms} importance samples" if isinstance(terms, int) and terms > 1 else ""
+        return f"a bound ({details['bound']}{several})" if "bound" in details else "a bound"
+    if metric.kind == "exact":
+        return "exact for the dequantised density" if details.get("dequantisation") == "uniform" else "exact"
+    return "an estimate"
+
+
+def _tolerance(details: Mapping[str, Any]) -> str:
+    known = [f"{details[name]:g}" for name in ("atol", "rtol") if isinstance(details.get(name), int | float)]
+    return f" at a tolerance of {' and '.join(dict.fromkeys(known))}" if known else ""
+
+
+def timing_text(facts: Mapping[str, Any]) -> str:
+    """Return how a duration or a speed was measured.
+
+    Args:
+        facts: of a column of times; those that are None are left out.
+
+    >>> timing_text({"latency_repeats": 20, "device": "cpu", "threads": 1, "compiled": False})
+    'median of 20 timed calls of one sample; on cpu, 1 thread, not compiled'
+    """
+    known = {name: value for name, value in facts.items() if value is not None}
+    words = []
+    if "latency_repeats" in known:
+        words.append(f"median of {known['latency_repeats']:,} timed calls of one sample")
+    if "throughput_batch" in known:
+        words.append(f"at the fastest batch size, {known['throughput_batch']:,}")
+    if "device_seconds" in known:
+        words.append(f"{known['device_seconds']:,.4g} device seconds")
+    where = [f"on {known['device']}"] if "device" in known else []
+    if "threads" in known:
+        where.append(f"{known['threads']} thread{'s' * (known['threads'] != 1)}")
+    if "dtype" in known:
+        where.append(str(known["dtype"]))
+    if "compiled" in known:
+        where.append("compiled" if known["compiled"] else "not compiled")
+    if where:
+        words.append(", ".join(where))
+    if "peak_memory_bytes" in known:
+        words.append(f"at most {known['peak_memory_bytes'] / 1e6:,.4g} MB")
+    return "; ".join(words)
