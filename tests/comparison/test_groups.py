@@ -21,6 +21,7 @@ from zoo.comparison.groups import (
     interval,
     loss,
     pairwise,
+    proven,
     rank,
     rankings,
 )
@@ -72,6 +73,39 @@ def test_every_pair_is_tested_by_welch_on_logarithms_with_holms_correction() -> 
     adjusted[order] = np.minimum(1, np.maximum.accumulate(np.sort(raw) * [3, 2, 1]))
     np.testing.assert_allclose(table[np.triu_indices(3, 1)], adjusted, rtol=1e-9)
     np.testing.assert_array_equal(table, table.T)
+
+
+def test_a_bound_is_better_than_an_exact_value_only_if_a_one_sided_test_says_so() -> None:
+    near, far = (1.999, 2.014, 2.0073), (2.10, 2.11, 2.12)
+    bound = entry("vae", (1.993, 2.006, 1.9992), kind="lower bound")
+    rows = [bound, entry("near", near, kind="exact"), entry("far", far, kind="exact")]
+    rows += [entry("dagger", far, kind="exact†"), entry("dead", far, kind="exact", reason="collapsed")]
+    rows += [entry("single", (2.5,), kind="exact")]
+    ((found, beaten),) = proven(rows, BITS_PER_DIM)
+    assert (found.name, [one.name for one in beaten]) == ("vae", ["far"])
+    assert proven([entry("vae", far, kind="lower bound"), entry("a", near, kind="exact")], BITS_PER_DIM) == []
+    one_sided = stats.ttest_ind(bound.values, near, equal_var=False, alternative="less").pvalue
+    assert 0.05 < one_sided < 0.5
+    three = [
+        entry(str(i), tuple(v + shift for v in near), kind="exact")
+        for i, shift in enumerate((0.007, 0.0075, 0.008))
+    ]
+    raw = [stats.ttest_ind(bound.values, r.values, equal_var=False, alternative="less").pvalue for r in three]
+    assert max(raw) < 0.05 < 3 * min(raw), "Holm's correction decides here"
+    assert proven([bound, *three], BITS_PER_DIM) == []
+
+
+def test_a_bound_is_paired_with_an_exact_value_over_the_test_examples() -> None:
+    rng = np.random.default_rng(0)
+    base = 30 * rng.normal(size=200)
+    first, second = scores(rng, 0.2, base, 0.01), scores(rng, 0.0, base, 0.01)
+    rows = [
+        entry(kind, tuple(100 * rng.normal(size=4)), kind=kind, scores=s)
+        for kind, s in (("lower bound", first), ("exact", second))
+    ]
+    assert [one.name for one, _ in proven(rows, NLL)] == ["lower bound"]
+    swapped = [entry("lower bound", rows[0].values, kind="lower bound", scores=second)]
+    assert proven([*swapped, entry("exact", rows[1].values, kind="exact", scores=first)], NLL) == []
 
 
 def test_ratios_to_one_are_compared_by_their_distance_from_it() -> None:

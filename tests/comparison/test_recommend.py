@@ -20,6 +20,7 @@ from zoo.comparison.quantities import BITS_PER_DIM
 from zoo.comparison.recommend import Answer, Constraints, recommend
 from zoo.comparison.recommend.chance import draws, normals, seed_of
 from zoo.comparison.recommend.lost import lost_of
+from zoo.comparison.recommend.numbers import number_texts
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.main import main_tables
 from zoo.config import compose_run, identify
@@ -116,7 +117,10 @@ def test_a_model_that_another_is_better_than_in_all_is_out(quickstart: list[Stud
     answer = recommend(quickstart, Constraints(likelihood="exact"))
     fd = {run.record.model: run.record.metrics["fd/digits-cnn"].value for run in quickstart[0].runs}
     better, worse = f"{fd['glow']:.3g}", f"{fd['iresnet']:.3g}"
-    assert f"glow is better: fd/digits-cnn {better} against {worse}, latency" in reasons(answer, "iresnet")
+    said = (
+        f"glow has the better numbers (one seed, not tested): fd/digits-cnn {better} against {worse}, latency"
+    )
+    assert said in reasons(answer, "iresnet")
 
 
 def test_one_seed_has_no_rank_and_a_sentence_explains_it(quickstart: list[Study]) -> None:
@@ -167,7 +171,7 @@ def test_a_best_that_the_tests_tell_apart_is_no_tie(claims: list[Study]) -> None
 def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
     answer = recommend(claims, Constraints(latency=0.001))
     assert set(names(answer)) == {"wgan_gp", "vae"}
-    assert reasons(answer, "gan").startswith("wgan_gp is better"), "its spread is no merit"
+    assert reasons(answer, "gan").startswith("wgan_gp "), "its spread is no merit"
     assert all("not told apart" in card.why for card in answer.cards)
     assert "The tests cannot tell the first 2 apart." in certainty(answer)
 
@@ -307,6 +311,118 @@ def test_a_better_but_much_slower_model_does_not_dominate(tmp_path: Path) -> Non
     answer = recommend(collect([tmp_path])[0])
     assert names(answer) == ["slow", "fast"]
     assert reasons(answer, "worse") == "fast is better: fd/digits-cnn 3.06 against 4.08"
+
+
+def elsewhere(root: Path, device: str, **settings) -> None:
+    """Write one run of a model that was timed on a device of its own."""
+    record = write(root, "away", "flow", seed=7, **settings)
+    record.sampling.device = device
+    save(root, record)
+
+
+def test_times_of_two_devices_are_never_compared(tmp_path: Path) -> None:
+    seeds(tmp_path, "slow", fd=3.0, latency=0.100)
+    seeds(tmp_path, "fast", fd=4.0, latency=0.010)
+    seeds(tmp_path, "good", fd=2.0, latency=0.200)
+    elsewhere(tmp_path, "NVIDIA H200", fd=5.0, latency=0.001)
+    runs = collect([tmp_path])[0]
+    answer = recommend(runs)
+    assert names(answer) == ["good", "slow", "fast"], "the fastest of all is faster elsewhere alone"
+    assert reasons(answer, "away") == (
+        "good has the better number (one seed, not tested): fd/digits-cnn 2.04 against 5"
+    )
+    assert [(card.device, card.elsewhere) for card in answer.cards] == [("cpu", False)] * 3
+    limited = recommend(runs, Constraints(latency=0.050, throughput=10.0, training=30.0))
+    assert reasons(limited, "away").split("; ") == [
+        "its latency on cpu is unknown (timed on NVIDIA H200: 1 ms)",
+        "its throughput on cpu is unknown (timed on NVIDIA H200: 8,000 samples/s)",
+        "its training on cpu is unknown (timed on NVIDIA H200: 20 s)",
+    ]
+    (relaxed,) = recommend(runs, Constraints(latency=0.050)).relaxations
+    assert (relaxed.name, relaxed.value) == ("slow", 0.1)
+    elsewhere(tmp_path, "NVIDIA H200", fd=1.0, latency=0.500)
+    answer = recommend(collect([tmp_path])[0])
+    assert names(answer) == ["good", "away", "slow", "fast"], "it may be slower here than each of them"
+    assert answer.cards[1].elsewhere
+    assert answer.cards[2].why.endswith("is as fast, of those that were timed on one device")
+
+
+def test_only_seeds_of_one_device_are_averaged(tmp_path: Path) -> None:
+    seeds(tmp_path, "away", latency=0.010)
+    elsewhere(tmp_path, "NVIDIA H200", latency=0.001)
+    (card,) = recommend(collect([tmp_path])[0]).cards
+    assert (card.numbers["latency"].mean, card.numbers["latency"].n, card.seeds) == (0.010, 5, 6)
+
+
+def test_a_reason_says_is_better_only_where_a_test_does(tmp_path: Path) -> None:
+    for seed in range(3):
+        write(tmp_path, "gan", "gan", fd=2.0 + 0.01 * seed, seed=seed, latency=0.0010)
+        write(tmp_path, "vae", "vae", fd=9.0 + 0.01 * seed, seed=seed, latency=0.0012)
+        record = write(tmp_path, "gan", "gan", fd=(3.0, 4.0, 6.4)[seed], seed=seed, key="-b", latency=0.0010)
+        record.provenance.config = {"seed": seed, "training": {"lr": 0.01}}
+        save(tmp_path, record)
+    write(tmp_path, "glow", "flow", fd=7.0, seed=0, latency=0.0020)
+    answer = recommend(collect([tmp_path])[0])
+    (best,) = names(answer)
+    said = reasons(answer, "vae")
+    assert said == f"{best} is better: fd/digits-cnn 2.01 against 9.01", "20 % slower counts as equal"
+    (noisy,) = (one.name for one in answer.excluded if one.name.startswith("gan"))
+    assert reasons(answer, noisy) == (
+        f"{best} has the better mean (the test does not tell them apart): fd/digits-cnn 2.01 against 4.47"
+    )
+    assert reasons(answer, "glow") == (
+        f"{best} has the better numbers (one seed, not tested): fd/digits-cnn 2.01 against 7, "
+        "latency 1 ms against 2 ms"
+    )
+
+
+def test_a_reason_names_an_answer(claims: list[Study]) -> None:
+    for constraints in (Constraints(), Constraints(latency=0.005)):
+        answer = recommend(claims, constraints)
+        cards = names(answer)
+        beaten = [r.text for one in answer.excluded for r in one.reasons if r.constraint == "dominated"]
+        assert len(beaten) > 5
+        for text in beaten:
+            assert any(text.startswith((f"{name} is", f"{name} has")) for name in cards), text
+
+
+def test_the_interval_of_a_positive_distance_is_positive(tmp_path: Path) -> None:
+    for seed, fd in enumerate((2.0, 5.0, 17.0)):
+        write(tmp_path, "gan", "gan", fd=fd, seed=seed)
+    (card,) = recommend(collect([tmp_path])[0]).cards
+    number = card.numbers["fd/digits-cnn"]
+    logs = np.log([2.0, 5.0, 17.0])
+    low, high = np.exp(stats.t.interval(0.95, 2, logs.mean(), stats.sem(logs)))
+    assert (number.low, number.high) == pytest.approx((low, high))
+    assert number_texts(card.numbers)["fd/digits-cnn"] == f"8 ({low:.2g} to {high:.0f})"
+    assert number_texts(card.numbers)["bits/dim"] == "1.5"
+
+
+def test_answers_that_are_as_likely_stand_by_their_numbers() -> None:
+    toys = collect([RESULTS / "toys/records.tar.xz"])[0]
+    exact = recommend(toys, Constraints(data="8gaussians")).blocks[0]
+    assert [card.name for card in exact.cards] == ["nsf_coupling", "maf_mog", "made_mog"]
+
+
+@pytest.mark.parametrize("share", [5.0, -0.1])
+def test_a_share_of_lost_runs_is_at_most_one(tmp_path: Path, share: float) -> None:
+    write(tmp_path, "glow", "flow")
+    with pytest.raises(ZooError, match=rf"between 0 and 1 \(0\.05 is 5 %\); got {share:g}"):
+        recommend(collect([tmp_path])[0], Constraints(lost=share))
+
+
+def test_bounds_that_are_proven_better_are_told_where_likelihoods_rank(tmp_path: Path) -> None:
+    for seed in range(5):
+        noise = 0.008 * (seed - 2)
+        write(tmp_path, "maf", "flow", "exact", 2.0061 + noise, seed)
+        write(tmp_path, "far", "flow", "exact", 2.3 + noise, seed)
+        write(tmp_path, "vae", "vae", "lower bound", 1.9994 - noise, seed)
+    runs = collect([tmp_path])[0]
+    assert recommend(runs).notes == ()
+    assert recommend(runs, Constraints(fidelity=0, density=1)).notes == (
+        "vae (≤ 1.999 ± 0.013 [5]) is better than the exact values of far: a one-sided test of each bound "
+        "against each exact value, by Holm at 5 %.",
+    )
 
 
 def test_nothing_is_extrapolated_to_other_dimensions(tmp_path: Path) -> None:

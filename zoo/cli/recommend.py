@@ -124,6 +124,9 @@ class _Report:
             f"family{seen}",
             3, "dim",
         )  # fmt: skip
+        if card.device:
+            apart = "; its times are not compared with those of most runs here" if card.elsewhere else ""
+            self.line(f"timed on {card.device}{apart}", 3, "yellow" if card.elsewhere else "dim")
         self.line(card.lost.text + (f"; weights in {card.checkpoint}" if card.checkpoint else ""), 3, "dim")
         if card.beside_table:
             self.line(card.beside_table, 3, "yellow")

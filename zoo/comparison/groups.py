@@ -305,6 +305,49 @@ def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | 
     return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
 
 
+def proven(rows: Sequence[Entry], quantity: Quantity) -> list[tuple[Entry, list[Entry]]]:
+    """Return the bounds that are sure to be better than exact values, each with the entries of these.
+
+    A likelihood whose bound is better than an exact value is better itself; the reverse proves nothing. Every
+    pair of a bound and an exact value is tested as :func:`pairwise` does, but on one side, with Holm's
+    correction over these pairs.
+
+    Args:
+        rows: entries of all kinds.
+        quantity: a likelihood of which less is better; of others nothing is returned.
+    """
+    if quantity.name not in LIKELIHOODS or quantity.direction != "lower":
+        return []
+    ranked = [row for row in rows if not row.reason and len(row.values) >= LEAST_RANKED]
+    bounds = [row for row in ranked if row.kind == "lower bound"]
+    exact = [row for row in ranked if row.kind == "exact"]
+    pairs = [(bound, other) for bound in bounds for other in exact]
+    adjusted = holm([_better(*pair) for pair in pairs])
+    beaten: dict[str, list[Entry]] = {}
+    for (bound, other), p in zip(pairs, adjusted, strict=True):
+        if p < LEVEL:
+            beaten.setdefault(bound.key, []).append(other)
+    return [(bound, beaten[bound.key]) for bound in bounds if bound.key in beaten]
+
+
+def _better(a: Entry, b: Entry) -> float:
+    """Return the one-sided p-value that likelihood ``a`` is better than ``b``; 1 where nothing has spread."""
+    if (parts := _paired(a.scores, b.scores)) is not None:
+        gain, variance, weights = parts
+    else:
+        samples = [np.asarray(row.values) for row in (b, a)]
+        errors = [(sample.var(ddof=1) / len(sample), len(sample)) for sample in samples]
+        gain, variance = (
+            float(samples[0].mean() - samples[1].mean()),
+            float(sum(error for error, _ in errors)),
+        )
+        weights = float(sum(error**2 / (n - 1) for error, n in errors))
+    if not (variance > 0 and weights > 0):
+        return 1.0
+    both = float(two_sided(np.array(gain / math.sqrt(variance)), np.array(variance**2 / weights)))
+    return both / 2 if gain > 0 else 1 - both / 2
+
+
 def scores_of(runs: Sequence[Run]) -> Scores | None:
     """Return the log-likelihoods of the test examples that all of two or more runs scored.
 

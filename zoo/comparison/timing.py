@@ -28,6 +28,16 @@ def _timing_conditions(run: Run) -> dict[str, Any]:
     return conditions | {"compiled": bool(sampling.compiled)}
 
 
+def training_conditions(run: Run) -> dict[str, Any]:
+    """Return the conditions that must agree if two times of training are compared; empty if unknown."""
+    if (device := run.record.sampling.device) is None:
+        return {}
+    compiled = bool(run.record.cost.compiled)
+    if device != "cpu":
+        return {"device": device, "compiled": compiled}
+    return {"device": device, "cpu": run.record.provenance.hardware.cpu, "compiled": compiled}
+
+
 def timing(run: Run) -> str:
     """Return the device, threads and precision of a run, which have to agree for times to be comparable."""
     return repr(timing_conditions(run))

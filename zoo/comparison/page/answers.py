@@ -21,7 +21,6 @@ from zoo.comparison.recommend.lost import Lost, lost_of
 from zoo.comparison.recommend.numbers import (
     MEMORY,
     SIZE,
-    TRAINING,
     beside_table,
     error_text,
     measured_numbers,
@@ -30,17 +29,18 @@ from zoo.comparison.recommend.numbers import (
     standard_error,
 )
 from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.timed import TRAINING, device_of, elsewhere, usual_device, values_of
 from zoo.comparison.recommend.unmeasured import absent_models, judged_otherwise, sweep_of_data
 from zoo.comparison.slide import THRESHOLDS, laws_of, of_study, slide
 from zoo.comparison.studies import Study
+from zoo.comparison.tables.main import bounds_in_words
 from zoo.comparison.tuning import efforts
 from zoo.kinds import DataKind
 
 Json = dict[str, Any]
+TIMED = {"latency": LATENCY, "throughput": THROUGHPUT, "training": TRAINING}
 LIMITED = {
-    "latency": LATENCY,
-    "throughput": THROUGHPUT,
-    "training": TRAINING,
+    **TIMED,
     "memory": MEMORY,
     "parameters": SIZE,
 }
@@ -109,9 +109,11 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
             for name, quantity in criteria.items()
         },
         "known": question.knows_density,
+        "proven": bounds_in_words(study, likelihood),
         "dimension": dimension_of(study),
         "absent": absent_models(study, models),
         "sweep": sweep_of_data(study),
+        "timed": {name: usual_device(study, quantity) for name, quantity in TIMED.items()},
         "aged": judged_otherwise(study),
         "rows": [
             {
@@ -126,17 +128,20 @@ def helper(study: Study, models: Mapping[str, DataKind]) -> Json:
 
 
 def _candidate(group: Group, question: Question, quantities: Mapping[str, Quantity | None]) -> Json:
-    kind = kind_of(question, group)
-    values = {name: group.values(quantity) for name, quantity in quantities.items() if quantity is not None}
+    kind, study = kind_of(question, group), question.study
+    values = {name: values_of(study, group, quantity) for name, quantity in quantities.items()}
+    apart = {name: elsewhere(study, group, quantity) for name, quantity in TIMED.items()}
     errors = {name: standard_error(group, q) for name, q in quantities.items() if q is not None}
     images = [
         run.record.cost.images_seen for run in group.finished if run.record.cost.images_seen is not None
     ]
     return {
         "kind": kind,
-        "numbers": list(number_texts(measured_numbers(group, question.judged_by(kind))).items()),
+        "numbers": list(number_texts(measured_numbers(study, group, question.judged_by(kind))).items()),
         "values": {name: [_exactly(value) for value in sample] for name, sample in values.items() if sample},
         "errors": {name: _exactly(error) for name, error in errors.items() if error},
+        "device": device_of(study, group),
+        "elsewhere": {name: words for name, words in apart.items() if words},
         "invertible": is_invertible(group),
         "conditional": is_conditional(group),
         "checkpoint": checkpoint_of(group),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
@@ -22,7 +22,7 @@ from zoo.comparison.tables.columns import (
 )
 from zoo.comparison.tables.declare import study_tables
 from zoo.comparison.tables.main import briefly_trained
-from zoo.comparison.tables.ties import mark_ties
+from zoo.comparison.tables.ties import mark_ties, proven_bounds
 from zoo.record import Direction, Record
 
 
@@ -41,6 +41,7 @@ class PageColumn:
         likelihood: whether its cells have kinds, in which alone they are ranked.
         floor: the value of real data in place of samples, and its standard deviation; None: there is none.
         ranked: whether one direction is better.
+        proven: configurations whose bound is sure to be better than exact values, and those that have these.
     """
 
     key: str
@@ -53,6 +54,7 @@ class PageColumn:
     likelihood: bool = False
     floor: tuple[float, float | None] | None = None
     ranked: bool = False
+    proven: list[tuple[str, list[str]]] = field(default_factory=list)
 
 
 def page_columns(study: Study) -> list[PageColumn]:
@@ -81,6 +83,7 @@ def page_columns(study: Study) -> list[PageColumn]:
         if not briefly_trained(study.runs):
             mark_ties(study, column.quantity, study.ordered, cells)
             columns[-1].ranked = column.direction != "none"
+            columns[-1].proven = proven_bounds(study, column.quantity, study.ordered, cells)
     return columns + [
         column for table in study_tables() for column in _beside(table.build(table.name, study), study)
     ]

@@ -15,14 +15,14 @@ from typing import Any
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import FAMILIES, Group, settings
 from zoo.comparison.front import THICKNESS
-from zoo.comparison.guards import sure_floor
+from zoo.comparison.guards import key_of, sure_floor
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
 from zoo.comparison.page.shorten import Strings, legible, rounded, row_id, study_id, written
 from zoo.comparison.recommend.dimension import NEAR
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, number, status
-from zoo.comparison.tables.main import briefly_trained
+from zoo.comparison.tables.main import BOUND_TEST, briefly_trained
 from zoo.comparison.words import protocol_text, setting_text
 
 Json = dict[str, Any]
@@ -45,6 +45,7 @@ def facts(
     return {
         "families": list(FAMILIES),
         "thickness": THICKNESS,
+        "bound_test": BOUND_TEST,
         "near": NEAR,
         "studies": [_study(study, places, strings) for study in studies(runs)],
         "runs": facts_of_runs(runs, strings, published),
@@ -56,6 +57,7 @@ def facts(
 def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
     columns, footnotes = page_columns(study), Footnotes()
     groups = study.ordered
+    places_of = {key_of(group): index for index, group in enumerate(groups)}
     stands = {id(study.baseline(group.model)) for group in groups}
     first, judged = study.runs[0].record.provenance, judged_settings(study.runs)
     data = next((run.record.provenance.data for run in study.runs if run.record.provenance.data), None)
@@ -83,13 +85,13 @@ def _study(study: Study, places: Mapping[int, int], strings: Strings) -> Json:
             "status": [status(group.runs, footnotes).text for group in groups],
             "finished": [len(group.finished) for group in groups],
         },
-        "columns": [_column(column, strings) for column in columns],
+        "columns": [_column(column, strings, places_of) for column in columns],
         **_configurations(groups, strings),
         "batches": _batches(groups),
     }
 
 
-def _column(column: PageColumn, strings: Strings) -> Json:
+def _column(column: PageColumn, strings: Strings, places: Mapping[str, int]) -> Json:
     return {
         "key": column.key,
         "heading": column.heading,
@@ -109,6 +111,7 @@ def _column(column: PageColumn, strings: Strings) -> Json:
         "odd": [int(cell.odd) for cell in column.cells],
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
+        "proven": [[places[bound], [places[one] for one in beaten]] for bound, beaten in column.proven],
         "sure": [int(cell.sure) for cell in column.cells],
         "why": [strings.place(cell.words or legible(cell.note)) for cell in column.cells],
         "raw": [strings.place(legible(cell.note) if cell.words else "") for cell in column.cells],

@@ -86,6 +86,10 @@ def _chosen(every: Sequence[Study], constraints: Constraints) -> tuple[Study, li
         )
     if constraints.dimension is not None and constraints.dimension < 1:
         raise ZooError(f"Data have at least one dimension; got {constraints.dimension}.")
+    if constraints.lost is not None and not 0 <= constraints.lost <= 1:
+        raise ZooError(
+            f"The share of lost runs lies between 0 and 1 (0.05 is 5 %); got {constraints.lost:g}."
+        )
     if constraints.likelihood not in LIKELIHOOD_LEVELS:
         raise ZooError(
             f"likelihood is one of {', '.join(LIKELIHOOD_LEVELS)}; got '{constraints.likelihood}'."

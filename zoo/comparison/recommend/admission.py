@@ -13,6 +13,8 @@ from zoo.comparison.recommend.dimension import dimension_of, is_near
 from zoo.comparison.recommend.lost import lost_of
 from zoo.comparison.recommend.numbers import LIMITS, limit_text, spoken
 from zoo.comparison.recommend.question import Question
+from zoo.comparison.recommend.timed import elsewhere, usual_device, values_of
+from zoo.comparison.studies import Study
 
 KIND_LEVELS = {"estimate": 1, "lower bound": 2, "exact†": 3, "exact": 3}  # places in LIKELIHOOD_LEVELS
 KINDS = ("exact", "exact†", "lower bound", "estimate")
@@ -95,7 +97,7 @@ def _reasons(question: Question, one: Candidate) -> list[Reason]:
         reasons.append(Reason("likelihood", _LACKS.get(one.kind, _SEVERAL)))
     for constraint in LIMITS:
         if (limit := getattr(constraints, constraint)) is not None:
-            reasons += _beyond(group, constraint, limit)
+            reasons += _beyond(question.study, group, constraint, limit)
     if constraints.invertible and not is_invertible(group):
         reasons.append(Reason("invertible", "no inverse of its latents was measured"))
     if constraints.conditional and not is_conditional(group):
@@ -131,13 +133,16 @@ def _without_criteria(question: Question, one: Candidate) -> list[Reason]:
     return reasons
 
 
-def _beyond(group: Group, constraint: str, limit: float) -> list[Reason]:
-    """Return the reason why a group is beyond a limit, if its mean is or was not measured."""
+def _beyond(study: Study, group: Group, constraint: str, limit: float) -> list[Reason]:
+    """Return the reason why a group is beyond a limit, if its mean is or was not measured on this device."""
     quantity, upper, verb = LIMITS[constraint]
-    values = group.values(quantity)
+    values = values_of(study, group, quantity)
     if not values:
         return [Reason(constraint, f"its {quantity.name} was not measured")]
     mean = statistics.fmean(values)
+    if device := elsewhere(study, group, quantity):
+        here, there = usual_device(study, quantity), f"timed on {device}: {limit_text(constraint, mean)}"
+        return [Reason(constraint, f"its {quantity.name} on {here} is unknown ({there})")]
     if (mean <= limit) if upper else (mean >= limit):
         return []
     sign = ">" if upper else "<"

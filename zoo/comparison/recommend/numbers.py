@@ -11,14 +11,11 @@ from zoo.comparison.configurations import Group
 from zoo.comparison.groups import interval
 from zoo.comparison.quantities import LATENCY, MEGABYTE, PARAMETERS, THROUGHPUT, Quantity
 from zoo.comparison.recommend.answer import Number
+from zoo.comparison.recommend.timed import TRAINING, values_of
 from zoo.comparison.statistics import NORMAL_QUANTILE
 from zoo.comparison.studies import UPDATES, Study
 from zoo.comparison.tables.cells import KIND_MARKS, heading, number
 from zoo.record import Record
-
-
-def _training_seconds(record: Record) -> float | None:
-    return record.cost.device_seconds if record.cost.device_seconds is not None else record.cost.train_seconds
 
 
 def _divergence(record: Record) -> float | None:
@@ -27,7 +24,6 @@ def _divergence(record: Record) -> float | None:
     return None if metric is None or metric.direction == "none" else metric.value
 
 
-TRAINING = Quantity("training", "s", "lower", _training_seconds)
 MEMORY = Quantity("memory", "bytes", "lower", lambda r: r.cost.peak_memory_bytes)
 KL = Quantity("kl", "nats", "lower", _divergence)
 SIZE = dataclasses.replace(PARAMETERS, direction="lower")
@@ -42,16 +38,35 @@ LIMITS: dict[
 }
 
 
-def number_of(group: Group, quantity: Quantity, kind: str = "") -> Number | None:
-    """Return a configuration's mean with its interval; None where it was not measured."""
-    values = group.values(quantity)
+def number_of(study: Study, group: Group, quantity: Quantity, kind: str = "") -> Number | None:
+    """Return a configuration's mean with its interval; None where it was not measured.
+
+    The interval of a positive distance or time is that of its logarithm, as in the draws that rank it.
+    """
+    values = values_of(study, group, quantity)
     if not values:
         return None
-    mean, ends = statistics.fmean(values), interval(values, logs=False)
+    logs = is_positive(study, quantity)
+    mean, ends = statistics.fmean(values), interval(values, logs)
     if ends is None and (error := standard_error(group, quantity)) is not None:
-        ends = mean - NORMAL_QUANTILE * error, mean + NORMAL_QUANTILE * error
+        reach = NORMAL_QUANTILE * error
+        ends = mean - reach, mean + reach
+        if logs:
+            factor = math.exp(min(reach / mean, 700))
+            ends = mean / factor, mean * factor
     low, high = ends if ends is not None else (None, None)
     return Number(quantity.name, quantity.unit, mean, low, high, len(values), kind)
+
+
+def is_positive(study: Study, quantity: Quantity) -> bool:
+    """Whether a quantity is compared by its logarithm: a distance or time without a value at or below 0."""
+    if quantity.direction != "lower" or quantity.unit in ("nats", "bits/dim"):
+        return False
+    key = ("is positive", quantity.name)
+    if key not in study.memo:
+        study.memo[key] = all(v > 0 for group in study.groups for v in group.values(quantity))
+    known: bool = study.memo[key]
+    return known
 
 
 def standard_error(group: Group, quantity: Quantity) -> float | None:
@@ -106,15 +121,16 @@ def share(part: float) -> str:
     return f"{math.floor(100 * part + 0.5 + 1e-9)} %"
 
 
-def measured_numbers(group: Group, metrics: Mapping[Quantity, str]) -> dict[str, Number]:
+def measured_numbers(study: Study, group: Group, metrics: Mapping[Quantity, str]) -> dict[str, Number]:
     """Return the numbers of a configuration's card, by name.
 
     Args:
+        study: of the configuration.
         group: the configuration.
         metrics: what its samples and its density were judged by, with the kind of a likelihood.
     """
     quantities = {**metrics, **dict.fromkeys((LATENCY, THROUGHPUT, TRAINING, MEMORY, SIZE), "")}
-    numbers = (number_of(group, quantity, kind) for quantity, kind in quantities.items())
+    numbers = (number_of(study, group, quantity, kind) for quantity, kind in quantities.items())
     return {number.name: number for number in numbers if number is not None}
 
 
@@ -134,9 +150,20 @@ def number_texts(numbers: Mapping[str, Number]) -> dict[str, str]:
 
 
 def _metric_text(measured: Number) -> str:
-    error = None if measured.low is None or measured.high is None else (measured.high - measured.low) / 2
-    mark = KIND_MARKS.get(measured.kind, "")
-    return f"{mark}{number(measured.mean, error)}{'†' if measured.kind == 'exact†' else ''}"
+    mark, dagger = KIND_MARKS.get(measured.kind, ""), "†" if measured.kind == "exact†" else ""
+    mean, low, high = measured.mean, measured.low, measured.high
+    if low is None or high is None or low == high:
+        return f"{mark}{number(mean)}{dagger}"
+    half = (high - low) / 2
+    if math.isclose(high - mean, mean - low, rel_tol=1e-6):
+        return f"{mark}{number(mean, half)}{dagger}"
+    return f"{mark}{_as_exactly(mean, half)} ({_as_exactly(low, half)} to {_as_exactly(high, half)}){dagger}"
+
+
+def _as_exactly(value: float, error: float) -> str:
+    """Return a positive number with the digits that an error leaves, or two where that would be 0."""
+    text = number(value, error).partition(" ± ")[0]
+    return text if float(text.replace(",", "")) > 0 else f"{value:.2g}"
 
 
 def beside_table(study: Study, group: Group) -> str:
@@ -157,10 +184,12 @@ def beside_table(study: Study, group: Group) -> str:
 
 
 def error_text(seeds: int) -> str:
-    """Return in words what the ± on a card means, for a configuration with so many seeds."""
+    """Return in words what ± and parentheses on a card mean, for a configuration with so many seeds."""
     if seeds > 1:
-        return f"± 95 % interval of the mean over {seeds} seeds (t)"
-    return "± 95 % interval of the evaluation, of one seed"
+        return (
+            f"± and (to): 95 % interval of the mean over {seeds} seeds (t; of distances by their logarithms)"
+        )
+    return "± and (to): 95 % interval of the evaluation, of one seed"
 
 
 def loosened(needed: float, upper: bool) -> float:

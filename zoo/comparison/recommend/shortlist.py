@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.groups import Entry, Place, loss, rank
-from zoo.comparison.quantities import LATENCY
+from zoo.comparison.front import THICKNESS
+from zoo.comparison.groups import LEAST_RANKED, Entry, Place, loss, pairwise, rank
+from zoo.comparison.quantities import LATENCY, Quantity
 from zoo.comparison.recommend.admission import Candidate, by_kind, candidates, checkpoint_of
 from zoo.comparison.recommend.answer import Answer, Block, Card, Excluded, Reason
 from zoo.comparison.recommend.contest import Contest, contest
@@ -23,8 +24,11 @@ from zoo.comparison.recommend.numbers import (
 )
 from zoo.comparison.recommend.question import Question
 from zoo.comparison.recommend.relaxation import relaxations
+from zoo.comparison.recommend.timed import device_of, elsewhere, values_of
 from zoo.comparison.recommend.unmeasured import unmeasured
-from zoo.comparison.tables.main import column_letters
+from zoo.comparison.statistics import LEVEL, holm
+from zoo.comparison.studies import Study
+from zoo.comparison.tables.main import bounds_in_words, column_letters
 from zoo.kinds import DataKind
 
 LIKELY = 0.05  # share of draws on top from which a configuration counts as possibly the best
@@ -57,6 +61,7 @@ def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequenc
         for one in everyone
         if one.reasons
     ]
+    proven = bounds_in_words(question.study, question.likelihood) if question.density_weight else []
     return Answer(
         data=question.study.title,
         protocol=question.study.protocol,
@@ -66,7 +71,7 @@ def shortlist(question: Question, models: Mapping[str, DataKind], notes: Sequenc
         excluded=tuple(excluded),
         relaxations=tuple(relaxations(question, everyone, answers)),
         unmeasured=tuple(unmeasured(question, models, cards, everyone)),
-        notes=(*notes, *question.notes),
+        notes=(*notes, *question.notes, *proven),
     )
 
 
@@ -74,20 +79,23 @@ def _block(question: Question, kind: str, admitted: Sequence[Candidate]) -> tupl
     """Return the answers among configurations that are ranked together; the others get their reason."""
     likelihood = question.likelihood if question.constraints.likelihood != "any" else None
     kinds = [one.kind for one in admitted]
-    outcome = contest([one.group for one in admitted], question.criteria, likelihood, kinds)
+    outcome = contest(question.study, [one.group for one in admitted], question.criteria, likelihood, kinds)
     tested = _tested(question, admitted)
     tied = {key for key, standing in tested.items() if standing == "tied"}
     letters = _letters(question)
     answers = _answers(admitted, outcome, tied)
-    for i, one in enumerate(admitted):
-        if i not in answers:
-            better = admitted[outcome.beaten_by[i]]
-            one.reasons.append(Reason("dominated", _comparison_text(question, one, better)))
     tied &= {admitted[i].key for i in answers}
+    losses = [question.main_loss(one.group) for one in admitted]
+    answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], losses[i]))
+    out = sorted(set(range(len(admitted))) - set(answers))
+    beaten = [(admitted[i], admitted[outcome.better(i, answers)]) for i in out]
+    ps = holm([_p_of(question, *pair) for pair in beaten])
+    for (one, better), p in zip(beaten, ps, strict=True):
+        one.reasons.append(Reason("dominated", _comparison_text(question, one, better, p)))
     tested = {key: standing for key, standing in tested.items() if standing != "tied" or key in tied}
-    answers.sort(key=lambda i: (admitted[i].key not in tied, -outcome.top[i], -outcome.front[i], i))
     alone = len(admitted) == 1
-    cards = tuple(_card(question, admitted[i], outcome, i, letters, tested, alone) for i in answers)
+    mixed = any(elsewhere(question.study, one.group, LATENCY) for one in admitted)
+    cards = tuple(_card(question, admitted[i], outcome, i, letters, tested, alone, mixed) for i in answers)
     untested = [card.name for card in cards if tested and card.ranked and card.key not in tested]
     certainty = _alone(cards[0].name, kind) if alone else _certainty(cards, len(tied), untested)
     return Block(kind, cards, certainty), [admitted[i] for i in answers]
@@ -138,21 +146,64 @@ def _tested(question: Question, admitted: Sequence[Candidate]) -> dict[str, Stan
     return {place.key: standing(place) for place in places}
 
 
-def _comparison_text(question: Question, one: Candidate, better: Candidate) -> str:
-    """Return in which numbers another configuration is better, with the numbers."""
-    likelihood = (
-        [question.likelihood] if question.constraints.likelihood != "any" and one.kind == better.kind else []
-    )
-    points = []
-    for quantity in dict.fromkeys([*(quantity for _, quantity in question.criteria), LATENCY, *likelihood]):
-        ours, theirs = one.group.values(quantity), better.group.values(quantity)
-        if ours and theirs:
-            a, b = statistics.fmean(ours), statistics.fmean(theirs)
-            if loss(b, quantity.direction) < loss(a, quantity.direction):
-                points.append(
-                    f"{spoken(quantity)} {value_text(quantity, b)} against {value_text(quantity, a)}"
-                )
-    return f"{better.name} is better" + (f": {', '.join(points)}" if points else "")
+def _gains(question: Question, one: Candidate, better: Candidate) -> list[Quantity]:
+    """Return the criteria in which another configuration has the better mean."""
+    found = []
+    for _, quantity in question.criteria:
+        a, b = (statistics.fmean(side.group.values(quantity)) for side in (one, better))
+        if loss(b, quantity.direction) < loss(a, quantity.direction):
+            found.append(quantity)
+    return found
+
+
+def _p_of(question: Question, one: Candidate, better: Candidate) -> float:
+    """Return the largest p-value of Welch's test among :func:`_gains`; 1 if there is nothing to test."""
+    ps = []
+    for quantity in _gains(question, one, better):
+        rows = [Entry(side.key, side.name, tuple(side.group.values(quantity))) for side in (one, better)]
+        several = all(len(row.values) >= LEAST_RANKED for row in rows)
+        ps.append(float(pairwise(rows, quantity)[0, 1]) if several else 1.0)
+    return max(ps, default=1.0)
+
+
+def _comparison_text(question: Question, one: Candidate, better: Candidate, p: float) -> str:
+    """Return in which numbers another configuration is better, with the numbers, and whether a test says so.
+
+    Times within the thickness of the front (:data:`~zoo.comparison.front.THICKNESS`) count as equal, and
+    those of two devices are not compared.
+
+    Args:
+        question: whose criteria count.
+        one: the configuration that is out.
+        better: the one that is better.
+        p: adjusted for all such comparisons.
+    """
+    study, gains = question.study, _gains(question, one, better)
+    points = {quantity: _means(study, quantity, one, better) for quantity in gains}
+    times = _means(study, LATENCY, one, better)
+    apart = any(elsewhere(study, side.group, LATENCY) for side in (one, better))
+    if times and not apart and times[0] > THICKNESS * times[1]:
+        points[LATENCY] = times
+    if question.constraints.likelihood != "any" and one.kind == better.kind:
+        ours, theirs = _means(study, question.likelihood, one, better)
+        if theirs < ours:
+            points[question.likelihood] = ours, theirs
+    texts = [
+        f"{spoken(quantity)} {value_text(quantity, theirs)} against {value_text(quantity, ours)}"
+        for quantity, (ours, theirs) in points.items()
+    ]
+    single = any(len(side.group.finished) < LEAST_RANKED for side in (one, better))
+    if single:
+        verb = f"has the better number{'s' * (len(points) > 1)} (one seed, not tested)"
+    else:
+        verb = "is better" if p < LEVEL else "has the better mean (the test does not tell them apart)"
+    return f"{better.name} {verb}" + (f": {', '.join(texts)}" if texts else "")
+
+
+def _means(study: Study, quantity: Quantity, one: Candidate, better: Candidate) -> tuple[float, ...]:
+    """Return the means of both, of what :func:`values_of` compares; empty where one was not measured."""
+    sides = [values_of(study, side.group, quantity) for side in (one, better)]
+    return tuple(map(statistics.fmean, sides)) if all(sides) else ()
 
 
 def _card(
@@ -163,6 +214,7 @@ def _card(
     letters: dict[str, str],
     tested: Mapping[str, Standing],
     alone: bool,
+    mixed: bool,
 ) -> Card:
     group, top = one.group, float(outcome.top[place])
     first, error_known = group.finished[0].record, _error_known(question, group)
@@ -174,15 +226,17 @@ def _card(
         family=group.family,
         command=first.provenance.command,
         run_id=first.run_id,
-        numbers=measured_numbers(group, question.judged_by(one.kind)),
+        numbers=measured_numbers(question.study, group, question.judged_by(one.kind)),
         on_top=round(top, 4),
         error_known=error_known,
         ranked=not alone and error_known and len(group.finished) > 1,
         on_front=round(float(outcome.front[place]), 4),
         letters=letters.get(one.key, ""),
-        why=ONLY if alone else _why(question, one, top, tested, error_known),
+        why=ONLY if alone else _why(question, one, top, tested, error_known, mixed),
         seeds=len(group.finished),
         lost=lost_of(question.study, group),
+        device=device_of(question.study, group),
+        elsewhere=bool(elsewhere(question.study, group, LATENCY)),
         checkpoint=checkpoint_of(group),
         tried=(
             sum(other.model == group.model for other in question.study.groups),
@@ -202,8 +256,14 @@ def _error_known(question: Question, group: Group) -> bool:
 
 
 def _why(
-    question: Question, one: Candidate, top: float, tested: Mapping[str, Standing], error_known: bool
+    question: Question,
+    one: Candidate,
+    top: float,
+    tested: Mapping[str, Standing],
+    error_known: bool,
+    mixed: bool,
 ) -> str:
+    """Return why a configuration is an answer; ``mixed`` says that some rivals were timed elsewhere."""
     group, standing = one.group, tested.get(one.key)
     if top >= LIKELY and not error_known:
         return f"the best number in {question.criteria_text}, whose error is not known"
@@ -226,7 +286,8 @@ def _why(
             but = "not tested"
         return f"possibly the best in {question.criteria_text}, {but}"
     as_likely = " and has as good a likelihood" if question.constraints.likelihood != "any" else ""
-    return f"none that is better in {question.criteria_text} is as fast{as_likely}"
+    alike = ", of those that were timed on one device" if mixed else ""
+    return f"none that is better in {question.criteria_text} is as fast{as_likely}{alike}"
 
 
 def _alone(name: str, kind: str) -> str:

@@ -39,7 +39,7 @@ from zoo.comparison.tables.cells import (
     number,
     scalar,
 )
-from zoo.comparison.timing import timing_conditions
+from zoo.comparison.timing import timing_conditions, training_conditions
 from zoo.comparison.words import metric_text, timing_text
 from zoo.record import Direction, Metric, Record
 
@@ -186,12 +186,7 @@ class TrainingTimeColumn(TimedColumn):
 
     def conditions(self, run: Run) -> dict[str, Any]:
         """Return the machine and whether the loss was compiled; nothing where the machine is unknown."""
-        if (device := run.record.sampling.device) is None:
-            return {}
-        compiled = bool(run.record.cost.compiled)
-        if device != "cpu":
-            return {"device": device, "compiled": compiled}
-        return {"device": device, "cpu": run.record.provenance.hardware.cpu, "compiled": compiled}
+        return training_conditions(run)
 
     def comparable(self, group: Group, usual: Mapping[str, Any]) -> list[Run]:
         """Return the comparable runs that finished, or all runs where none did."""

@@ -30,7 +30,9 @@ from zoo.comparison.tables.columns import (
     metric_columns,
     usual_conditions,
 )
-from zoo.comparison.tables.ties import mark_ties
+from zoo.comparison.tables.ties import mark_ties, proven_bounds
+
+BOUND_TEST = "a one-sided test of each bound against each exact value, by Holm at 5 %"
 
 
 def main_tables(title: str, study: Study, notes: Sequence[str] = (), *, beside: bool = True) -> list[Table]:
@@ -95,11 +97,29 @@ def column_letters(study: Study, quantity: Quantity) -> dict[str, str]:
     """
     if briefly_trained(study.runs):
         return {}
+    cells = _metric_cells(study, quantity)
+    mark_ties(study, quantity, study.ordered, cells)
+    return {key_of(group): cell.letters for group, cell in zip(study.ordered, cells, strict=True)}
+
+
+def _metric_cells(study: Study, quantity: Quantity) -> list[Cell]:
     column = metric_column(quantity.name, quantity.unit, quantity.direction)
     usual, footnotes = usual_conditions(column, study.runs), Footnotes()
-    cells = [filled(column, group, usual, footnotes) for group in study.ordered]
-    mark_ties(study, column.quantity, study.ordered, cells)
-    return {key_of(group): cell.letters for group, cell in zip(study.ordered, cells, strict=True)}
+    return [filled(column, group, usual, footnotes) for group in study.ordered]
+
+
+def bounds_in_words(study: Study, quantity: Quantity) -> list[str]:
+    """Return a sentence for each bound that is sure to be better than exact values of a likelihood."""
+    if briefly_trained(study.runs):
+        return []
+    cells = _metric_cells(study, quantity)
+    names = {key_of(group): study.name(group) for group in study.ordered}
+    texts = {key_of(group): cell.text for group, cell in zip(study.ordered, cells, strict=True)}
+    return [
+        f"{names[bound]} ({texts[bound]}) is better than the exact values of "
+        f"{', '.join(names[other] for other in beaten)}: {BOUND_TEST}."
+        for bound, beaten in proven_bounds(study, quantity, study.ordered, cells)
+    ]
 
 
 def briefly_trained(runs: Sequence[Run]) -> list[str]:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from zoo.comparison.configurations import Group
-from zoo.comparison.groups import COUNTS, Entry, Ranking, by_kind, rank, rankings, scores_of
+from zoo.comparison.groups import (
+    COUNTS,
+    Entry,
+    Ranking,
+    by_kind,
+    entries,
+    proven,
+    rank,
+    rankings,
+    scores_of,
+)
 from zoo.comparison.guards import collapsed, key_of
 from zoo.comparison.quantities import Quantity
 from zoo.comparison.studies import Study
@@ -28,17 +38,39 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
     """
     if quantity.direction == "none":
         return
+    usual = _taking_part(study, groups, cells)
+    chosen = [group for group, _ in usual.values()]
+    cells_of = {key: cell for key, (_, cell) in usual.items()}
+    if quantity in COUNTS:
+        _mark_counts([cell for key, cell in cells_of.items() if key not in collapsed(study)])
+    elif sum(len(group.values(quantity)) > 1 for group in chosen) > 1:  # without seeds, SciPy is not needed
+        _mark(cells_of, rankings(study, quantity, chosen))
+
+
+def proven_bounds(
+    study: Study, quantity: Quantity, groups: Sequence[Group], cells: Sequence[Cell]
+) -> list[tuple[str, list[str]]]:
+    """Return the bounds that the tests show to be better than exact values, and these, by their keys.
+
+    Those take part that :func:`mark_ties` ranks; see :func:`~zoo.comparison.groups.proven`.
+    """
+    if not {"lower bound", "exact"} <= {cell.kind for cell in cells}:
+        return []
+    chosen = [group for group, _ in _taking_part(study, groups, cells).values()]
+    found = proven(entries(study, quantity, chosen), quantity)
+    return [(bound.key, [other.key for other in beaten]) for bound, beaten in found]
+
+
+def _taking_part(
+    study: Study, groups: Sequence[Group], cells: Sequence[Cell]
+) -> dict[str, tuple[Group, Cell]]:
+    """Return the configurations that are ranked in a column, each with its cell, by their keys."""
     stands = {id(group) for group in study.baselines()}
-    usual = {
-        key_of(group): cell
+    return {
+        key_of(group): (group, cell)
         for group, cell in zip(groups, cells, strict=True)
         if id(group) in stands and cell.value is not None and not cell.odd
     }
-    chosen = [group for group in groups if id(group) in stands and key_of(group) in usual]
-    if quantity in COUNTS:
-        _mark_counts([usual[key_of(group)] for group in chosen if key_of(group) not in collapsed(study)])
-    elif sum(len(group.values(quantity)) > 1 for group in chosen) > 1:  # without seeds, SciPy is not needed
-        _mark(usual, rankings(study, quantity, chosen))
 
 
 def _mark_counts(cells: Sequence[Cell]) -> None:

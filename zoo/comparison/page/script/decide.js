@@ -1,7 +1,7 @@
 // The rules of the decision helper, those of zoo.comparison.recommend: who is out and why, who is best and how
 // sure that is, and what would change it. A test asks both the same questions.
 
-const DRAWS = 2000, LIKELY = 0.05, POSSIBLE = 0.01, FRONT_SHARE = 0.25, SURE = 0.95, ENOUGH_SEEDS = 3;
+const DRAWS = 2000, MOST = 0.5, LEVEL = 0.05, LIKELY = 0.05, POSSIBLE = 0.01, FRONT_SHARE = 0.25, SURE = 0.95, ENOUGH_SEEDS = 3;
 const NOTHING_ASKED = {likelihood: 'any', latency: null, throughput: null, training: null, memory: null, parameters: null, invertible: false, conditional: false,
   checkpoint: false, dimension: null, lost: null, fidelity: null, coverage: 0, density: null};
 const LEVELS = ['any', 'estimate', 'bound', 'exact'];
@@ -60,7 +60,7 @@ function notesOf(study, asked) {
   }
   if (known && (asked.fidelity ?? null) === null && (asked.density ?? null) === null) notes.push(`The density of ${study.title} is known: what decides is the divergence from it (kl), within each kind of likelihood.`);
   const idle = Object.entries(weightsOf(study, asked)).filter(([key, weight]) => weight && !study.helper.criteria[key]).map(([key]) => key);
-  return [...notes, ...idle.map(name => `No record of ${study.title} measures ${name}, so its weight counts for nothing.`)];
+  return [...notes, ...idle.map(name => `No record of ${study.title} measures ${name}, so its weight counts for nothing.`), ...(weightsOf(study, asked).density ? study.helper.proven : [])];
 }
 
 // Return the reason why the data of a study say nothing of the dimension that is asked for.
@@ -81,8 +81,9 @@ function reasonsAgainst(row, asked, criteria) {
     if (limit === null || limit === undefined) continue;
     const values = facts.values[constraint];
     if (!values) { reasons.push({constraint, text: `its ${QUANTITY_NAMES[constraint]} was not measured`, needed: null}); continue; }
-    const value = mean(values);
-    if (upper ? value > limit : value < limit) reasons.push({constraint, text: `${verb} ${limitText(constraint, value)} ${upper ? '>' : '<'} ${limitText(constraint, limit)}`, needed: value});
+    const value = mean(values), device = facts.elsewhere[constraint];
+    if (device) reasons.push({constraint, text: `its ${QUANTITY_NAMES[constraint]} on ${row.study.helper.timed[constraint]} is unknown (timed on ${device}: ${limitText(constraint, value)})`, needed: null});
+    else if (upper ? value > limit : value < limit) reasons.push({constraint, text: `${verb} ${limitText(constraint, value)} ${upper ? '>' : '<'} ${limitText(constraint, limit)}`, needed: value});
   }
   if (asked.invertible && !facts.invertible) reasons.push({constraint: 'invertible', text: 'no inverse of its latents was measured', needed: null});
   if (asked.conditional && !facts.conditional) reasons.push({constraint: 'conditional', text: 'it was trained without labels', needed: null});
@@ -134,27 +135,28 @@ function contest(rows, criteria, likelihood) {
   const density = rows.length ? rows[0].study.helper.criteria.density : null;
   const bits = likelihood ? lossesOf(rows, 'density', 'lower', density.unit) : null;
   const kinds = rows.map(row => row.study.helper.rows[row.index].kind);
-  const top = new Array(n).fill(0), front = new Array(n).fill(0), beatenBy = new Array(n).fill(0);
+  const top = new Array(n).fill(0), front = new Array(n).fill(0);
   for (let d = 0; d < DRAWS; d++) {
     let best = 0;
     for (let i = 1; i < n; i++) if (score[i][d] < score[best][d]) best = i;
     if (n) top[best]++;
   }
-  const slack = Math.log(DATA.thickness);
+  const slack = Math.log(DATA.thickness), apart = rows.map(row => Boolean(row.study.helper.rows[row.index].elsewhere.latency));
+  const wins = rows.map(() => new Array(n).fill(0));
   for (let i = 0; i < n; i++) {
     const beaten = new Uint8Array(DRAWS);
-    let most = -1;
     for (let j = 0; j < n; j++) {
-      if (i === j || (bits && kinds[i] !== kinds[j])) continue;
-      let wins = 0;
+      if (i === j || (bits && kinds[i] !== kinds[j]) || (!apart[i] && apart[j])) continue;
       for (let d = 0; d < DRAWS; d++) {
-        if (beats(score[j][d], latency[j][d], score[i][d], latency[i][d], slack) && (!bits || bits[j][d] <= bits[i][d])) { wins++; beaten[d] = 1; }
+        const better = apart[i] ? score[j][d] < score[i][d] : beats(score[j][d], latency[j][d], score[i][d], latency[i][d], slack);
+        if (better && (!bits || bits[j][d] <= bits[i][d])) { wins[i][j]++; beaten[d] = 1; }
       }
-      if (wins > most) { most = wins; beatenBy[i] = j; }
     }
     front[i] = 1 - sum([...beaten]) / DRAWS;
   }
-  return {top: top.map(times => times / DRAWS), front, beatenBy};
+  // the first of the answers that beats i in most draws, else what beats it most often
+  const better = (i, answers) => answers.find(j => wins[i][j] > MOST * DRAWS) ?? wins[i].indexOf(Math.max(...wins[i]));
+  return {top: top.map(times => times / DRAWS), front, better};
 }
 
 // Return how the rows stand to the best in the only criterion by the tests, by id: tied, unclear or worse. Of each model the
@@ -178,18 +180,34 @@ function testedOf(admitted, criteria) {
 
 const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
 
-function comparisonText(row, better, criteria, asked) {
-  const facts = [row, better].map(one => one.study.helper.rows[one.index]), points = [], seen = new Set();
-  const asks = [...criteria.map(([, key, quantity]) => [key, quantity]), ['latency', {name: 'latency', spoken: 'latency', direction: 'lower'}]];
-  if (asked.likelihood !== 'any' && facts[0].kind === facts[1].kind) asks.push(['density', row.study.helper.criteria.density]);
-  for (const [key, quantity] of asks) {
-    const [ours, theirs] = facts.map(one => one.values[key]);
-    if (seen.has(key) || !ours || !theirs) continue;
-    seen.add(key);
-    const [a, b] = [mean(ours), mean(theirs)];
-    if (loss(b, quantity.direction) < loss(a, quantity.direction)) points.push(`${quantity.spoken} ${valueText(key, quantity.name, b)} against ${valueText(key, quantity.name, a)}`);
+// Return the criteria in which another row has the better mean: [key, quantity, own values, values of the other].
+function gains(row, better, criteria) {
+  return criteria.map(([, key, quantity]) => [key, quantity, ...[row, better].map(one => one.study.helper.rows[one.index].values[key])])
+    .filter(([, {direction}, ours, theirs]) => loss(mean(theirs), direction) < loss(mean(ours), direction));
+}
+
+// Return the largest p-value of Welch's test among the gains; 1 if there is nothing to test.
+function gainP(row, better, criteria) {
+  return Math.max(...gains(row, better, criteria).map(([key, {direction}, ours, theirs]) => {
+    if (ours.length < 2 || theirs.length < 2) return 1;
+    const logs = key !== 'density' && direction === 'lower' && Math.min(...ours, ...theirs) > 0;
+    return welch(...[ours, theirs].map(values => (logs ? values.map(Math.log) : values)));
+  }), criteria.length && gains(row, better, criteria).length ? 0 : 1);
+}
+
+// Return in which numbers another row is better, and whether a test says so; p is adjusted for all such comparisons. Times
+// within the thickness of the front count as equal, and those of two devices are not compared.
+function comparisonText(row, better, criteria, asked, p) {
+  const facts = [row, better].map(one => one.study.helper.rows[one.index]), found = gains(row, better, criteria);
+  const [ours, theirs] = facts.map(one => one.values.latency);
+  if (ours && theirs && !facts.some(one => one.elsewhere.latency) && mean(ours) > DATA.thickness * mean(theirs)) found.push(['latency', {name: 'latency', spoken: 'latency'}, ours, theirs]);
+  if (asked.likelihood !== 'any' && facts[0].kind === facts[1].kind && !found.some(([key]) => key === 'density')) {
+    const values = facts.map(one => one.values.density);
+    if (values[0] && values[1] && mean(values[1]) < mean(values[0])) found.push(['density', row.study.helper.criteria.density, ...values]);
   }
-  return `${better.name} is better${points.length ? `: ${points.join(', ')}` : ''}`;
+  const points = found.map(([key, quantity, a, b]) => `${quantity.spoken} ${valueText(key, quantity.name, mean(b))} against ${valueText(key, quantity.name, mean(a))}`);
+  const verb = row.finished < 2 || better.finished < 2 ? `has the better number${points.length > 1 ? 's' : ''} (one seed, not tested)` : p < LEVEL ? 'is better' : 'has the better mean (the test does not tell them apart)';
+  return `${better.name} ${verb}${points.length ? `: ${points.join(', ')}` : ''}`;
 }
 
 // Return the rows that are ranked together, by the kind of their likelihood; all of them, under '', unless likelihoods rank.
@@ -227,10 +245,13 @@ function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
   const answers = admitted.map((_, i) => i).filter(i => found.top[i] >= (tied.has(admitted[i].id) ? POSSIBLE : LIKELY) || found.front[i] >= FRONT_SHARE);
   const chosen = new Set(answers.map(i => admitted[i].id));
   for (const id of [...tied]) if (!chosen.has(id)) { tied.delete(id); tested.delete(id); }
-  admitted.forEach((row, i) => { if (!chosen.has(row.id)) reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, admitted[found.beatenBy[i]], criteria, asked), needed: null}); });
-  answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || found.front[b] - found.front[a] || a - b);
+  const main = criteria.reduce((a, b) => (b[0] > a[0] ? b : a)), mainLoss = i => loss(mean(facts(admitted[i]).values[main[1]]), main[2].direction);
+  answers.sort((a, b) => (tied.has(admitted[b].id) - tied.has(admitted[a].id)) || found.top[b] - found.top[a] || mainLoss(a) - mainLoss(b));
+  const beaten = admitted.map((row, i) => [row, i]).filter(([row]) => !chosen.has(row.id)).map(([row, i]) => [row, admitted[found.better(i, answers)]]);
+  const ps = holm(beaten.map(([row, better]) => gainP(row, better, criteria)));
+  beaten.forEach(([row, better], k) => reasons.get(row.id).push({constraint: 'dominated', text: comparisonText(row, better, criteria, asked, ps[k]), needed: null}));
   const errorKnown = row => criteria.every(([, key]) => facts(row).values[key].length > 1 || facts(row).errors[key] !== undefined);
-  const alone = admitted.length === 1;
+  const alone = admitted.length === 1, mixed = admitted.some(row => facts(row).elsewhere.latency);
   const why = (row, top) => {
     const standing = tested.get(row.id);
     if (alone) return 'the only one';
@@ -239,7 +260,7 @@ function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
     if (standing === 'tied' && tied.size > 1) return `not told apart from the best in ${words}`;
     if (top >= SURE) return `best in ${words}`;
     if (standing === 'tied') return `the best of the tested in ${words}`;
-    if (top < LIKELY) return `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}`;
+    if (top < LIKELY) return `none that is better in ${words} is as fast${asked.likelihood !== 'any' ? ' and has as good a likelihood' : ''}${mixed ? ', of those that were timed on one device' : ''}`;
     const but = standing === 'unclear' ? 'so uncertain that the tests cannot tell it from the best, nor from worse ones' : standing === 'worse' ? 'although the tests tell it from the best' :
       tested.size ? `not tested (another configuration of ${row.model} is)` : 'not tested';
     return `possibly the best in ${words}, ${but}`;

@@ -298,15 +298,14 @@ function drawTable() {
   fill(byId('table-notes'), [...study.notes, ...hiddenSettings, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
 }
 
-// Return the sentence on what a bound proves about exact values, which is nothing in the other direction.
+// Return the sentence on which bounds Python's tests show to be better than exact values; in the other direction nothing is
+// ever proven.
 function boundNote(block, column, all) {
   if (!column || block.kind !== 'lower bound') return null;
-  const exact = all.find(other => other.kind === 'exact');
-  if (!exact) return null;
-  const least = Math.min(...block.rows.map(row => cellOf(column, row).value));
-  const beaten = exact.rows.filter(row => cellOf(column, row).value > least).map(row => row.name);
-  if (!beaten.length || column.direction !== 'lower') return null;
-  return el('span', {class: 'note'}, ` ${number(least)} as a bound is better than the exact values of ${beaten.join(', ')}; a bound above an exact value proves nothing.`);
+  const shown = new Map(all.flatMap(one => one.rows).map(row => [row.index, row]));
+  const told = (column.proven || []).map(([bound, beaten]) => [shown.get(bound), beaten.map(one => shown.get(one)).filter(Boolean)])
+    .filter(([row, beaten]) => row && beaten.length).map(([row, beaten]) => `${row.name} (${cellOf(column, row).text}) is better than the exact values of ${beaten.map(one => one.name).join(', ')}`);
+  return told.length ? el('span', {class: 'note'}, ` ${told.join('; ')}: ${DATA.bound_test}. A bound above an exact value proves nothing.`) : null;
 }
 
 function tableNotes(columns, rows) {
