@@ -9,6 +9,7 @@ the best: :func:`best_of`.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
 import string
@@ -300,7 +301,7 @@ def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | 
         of_a, of_b = a.values[:, in_a], b.values[:, in_b]
     change = of_a.mean(axis=0) - of_b.mean(axis=0)
     parts = [(change.var(ddof=1) / len(change), len(change))]
-    parts += [(side.mean(axis=1).var(ddof=1) / len(side), len(side)) for side in (of_a, of_b)]
+    parts += [(one.mean(axis=1).var(ddof=1) / len(one), len(one)) for one in (of_a, of_b) if len(one) > 1]
     weights = sum(variance**2 / (n - 1) for variance, n in parts)
     return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
 
@@ -348,10 +349,27 @@ def _better(a: Entry, b: Entry) -> float:
     return both / 2 if gain > 0 else 1 - both / 2
 
 
-def scores_of(runs: Sequence[Run]) -> Scores | None:
-    """Return the log-likelihoods of the test examples that all of two or more runs scored.
+def differences(
+    groups: Sequence[Group],
+) -> list[tuple[int, int, float, float]]:
+    """Return (i, j, difference, standard error) of the log-likelihoods of every pair i < j, in nats.
 
-    None if a run has no sound scores, or fewer than two examples are common to all.
+    They are paired over the test examples that both scored; the error has the spread over seeds too, where
+    there are several. Pairs without common examples are left out.
+    """
+    scores = [scores_of(group.finished, least=1) for group in groups]
+    found = []
+    for i, j in itertools.combinations(range(len(groups)), 2):
+        if (parts := _paired(scores[i], scores[j])) is not None:
+            found.append((i, j, parts[0], math.sqrt(parts[1])))
+    return found
+
+
+def scores_of(runs: Sequence[Run], least: int = LEAST_RANKED) -> Scores | None:
+    """Return the log-likelihoods of the test examples that all runs scored, if there are enough runs.
+
+    None if there are fewer than ``least``, if a run has no sound scores, or fewer than two examples are
+    common to all.
     """
     scored = []
     for run in runs:
@@ -363,7 +381,7 @@ def scores_of(runs: Sequence[Run]) -> Scores | None:
             return None
         order = np.argsort(indices)
         scored.append((values[order], indices[order]))
-    if len(scored) < LEAST_RANKED:
+    if len(scored) < least:
         return None
     common = scored[0][1]
     for _, indices in scored[1:]:

@@ -8,17 +8,19 @@ import io
 import json
 import math
 import random
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_records import write, write_toy
+from fake_records import save, write, write_toy
 from invented import HOSTILE, built
 from scipy import stats
 
 from zoo.comparison.page import shorten
 from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
+from zoo.record import LIKELIHOOD, DataDescription
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 OPEN_SHEET = "document.querySelector('#sheet').open"
@@ -245,8 +247,62 @@ def test_a_baseline_shows_differences_and_kinds_that_do_not_compare(tab):
     assert tab.evaluate(delta.format("pixelcnn", 1)) is None
     assert tab.evaluate(delta.format("vae", 1)) == "another kind"
     distance = tab.evaluate(delta.format("vae", 2))
-    assert distance.startswith("-")
-    assert "×" in distance
+    assert re.fullmatch(r"−4\.\d+ ± 0\.\d+ \(×0\.\d+\)", distance), "a minus sign, an error, as many digits"
+    exact = tab.evaluate(delta.format("glow", 1))
+    assert re.fullmatch(r"\+0\.\d{4} ± 0\.\d{4}", exact)
+    assert "Differences are to pixelcnn" in tab.evaluate("zoo.tableTexts().notes.join()")
+    seq = "zoo.tableTexts().rows.find(row => row.cells[0].text === 'glow').cells.at(-3).delta"
+    assert "±" not in tab.evaluate(seq), "a count has no error"
+
+
+def test_differences_of_likelihoods_are_paired_over_the_test_examples(browser, tmp_path):
+    rng = np.random.default_rng(0)
+    base = 30 * rng.normal(size=200)
+    for model, shift in (("glow", 0.0), ("maf", 0.5)):
+        record = write(tmp_path / "runs", model, "flow", value=2.0 + shift)
+        record.provenance.data = DataDescription(name="digits", shape=[1, 8, 8])
+        directory = save(tmp_path / "runs", record)
+        np.savez(directory / LIKELIHOOD, values=base - shift + rng.normal(size=200), indices=np.arange(200))
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path / "runs"), encoding="utf-8")
+    tab = browser.open(file)
+    (pair,) = tab.evaluate("zoo.columnOf(zoo.current(), 'bits_per_dim').paired")
+    assert abs(pair[2]) == pytest.approx(0.5 / (64 * math.log(2)), abs=3 * pair[3])
+    assert pair[3] == pytest.approx(math.sqrt(2 / 200) / (64 * math.log(2)), rel=0.2), "30 nats cancel"
+    tab.close()
+
+
+def test_helper_trade_off_and_table_have_one_scope(tab):
+    tab.evaluate("zoo.set({query: 'maf'}); zoo.idle()")
+    tab.show("helper")
+    named = "words('#helper-box .card h3 button')"
+    tab.wait(f"JSON.stringify({named}) === '[\"maf\"]'")
+    scope = "the 1 of 12 configurations that the search and the filters leave"
+    assert scope in tab.evaluate("words('#helper-box .certainty')")[0]
+    tab.show("tradeoff")
+    tab.wait(f"document.querySelector('#tradeoff').textContent.includes('front of {scope}')")
+    tab.evaluate("zoo.set({query: 'zzzz'}); zoo.idle()")
+    for view in ("helper", "table"):
+        tab.wait(f"words('#{view} .warnbox').some(one => one.startsWith('Nothing matches'))")
+    tab.evaluate("document.querySelector('#table .warnbox button').click()")
+    assert tab.evaluate("zoo.state.query") == ""
+    assert len(rows(tab)) > 5
+
+
+def test_what_was_timed_elsewhere_is_crossed_out_in_the_trade_off(browser, tmp_path):
+    for model in ("glow", "maf", "away"):
+        for seed in range(2):
+            record = write(tmp_path / "runs", model, "flow", seed=seed, fd=3.0 + seed)
+            record.sampling.device = "NVIDIA H200" if model == "away" else "cpu"
+            save(tmp_path / "runs", record)
+    file = tmp_path / "index.html"
+    file.write_text(built(tmp_path / "runs"), encoding="utf-8")
+    tab = browser.open(file)
+    tab.show("tradeoff")
+    crossed = "document.querySelector('#tradeoff-chart').data.filter(t => t.marker?.symbol === 'x-thin-open')"
+    assert tab.evaluate(f"{crossed}.map(t => t.x.length)") == [1]
+    assert "measured on another device" in tab.evaluate("document.querySelector('#tradeoff').textContent")
+    tab.close()
 
 
 def test_a_collapsed_model_is_marked_filled_nowhere_and_off_the_front(tab):

@@ -89,9 +89,9 @@ SECTIONS = (
         "tradeoff",
         "Trade-off",
         "What quality costs. Colour is the family, shape the kind of likelihood; crosses are one standard "
-        "deviation over seeds. The dashed front is that of all configurations; between likelihoods it keeps "
-        "kinds apart. Its shade is the 25 % within which times differ by the load alone. Click a point to "
-        "pin it, drag to pin several.",
+        "deviation over seeds. The dashed front is that of all configurations that the search and "
+        "the filters leave; between likelihoods it keeps kinds apart. Its shade is the 25 % "
+        "within which times differ by the load alone. Click a point to pin it, drag to pin several.",
         ("controls", "chart", "legend"),
     ),
     Section(

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
+from zoo.comparison.datasets import dimensions
+from zoo.comparison.groups import differences
+from zoo.comparison.guards import key_of
 from zoo.comparison.page.shorten import rounded
 from zoo.comparison.quantities import LIKELIHOODS, MEGABYTE, Quantity
 from zoo.comparison.studies import Study
@@ -41,6 +44,8 @@ class PageColumn:
         likelihood: whether its cells have kinds, in which alone they are ranked.
         floor: the value of real data in place of samples, and its standard deviation; None: there is none.
         ranked: whether one direction is better.
+        paired: two configurations, the difference of their likelihoods over the same test examples, in the
+            column's unit, and its standard error.
         proven: configurations whose bound is sure to be better than exact values, and those that have these.
     """
 
@@ -55,6 +60,7 @@ class PageColumn:
     floor: tuple[float, float | None] | None = None
     ranked: bool = False
     proven: list[tuple[str, list[str]]] = field(default_factory=list)
+    paired: list[tuple[str, str, float, float]] = field(default_factory=list)
 
 
 def page_columns(study: Study) -> list[PageColumn]:
@@ -83,9 +89,24 @@ def page_columns(study: Study) -> list[PageColumn]:
         if not briefly_trained(study.runs):
             mark_ties(study, column.quantity, study.ordered, cells)
             columns[-1].ranked = column.direction != "none"
+            columns[-1].paired = _paired(study, column.quantity)
             columns[-1].proven = proven_bounds(study, column.quantity, study.ordered, cells)
     return columns + [
         column for table in study_tables() for column in _beside(table.build(table.name, study), study)
+    ]
+
+
+def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, float]]:
+    """Return the differences of a likelihood between the configurations that stand for their models."""
+    if quantity.name not in LIKELIHOODS:
+        return []
+    groups = [group for group in study.baselines() if group.values(quantity)]
+    unit = 1.0 if quantity.unit == "nats" else math.log(2) * max(map(dimensions, study.runs))
+    if not unit:
+        return []
+    return [
+        (key_of(groups[i]), key_of(groups[j]), -nats / unit, error / unit)
+        for i, j, nats, error in differences(groups)
     ]
 
 

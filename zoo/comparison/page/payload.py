@@ -112,6 +112,9 @@ def _column(column: PageColumn, strings: Strings, places: Mapping[str, int]) -> 
         "letters": [cell.letters for cell in column.cells],
         "tied": [int(cell.best) for cell in column.cells],
         "proven": [[places[bound], [places[one] for one in beaten]] for bound, beaten in column.proven],
+        "paired": [
+            [places[a], places[b], rounded(change), rounded(error)] for a, b, change, error in column.paired
+        ],
         "sure": [int(cell.sure) for cell in column.cells],
         "why": [strings.place(cell.words or legible(cell.note)) for cell in column.cells],
         "raw": [strings.place(legible(cell.note) if cell.words else "") for cell in column.cells],

@@ -7,8 +7,8 @@ const RATIO = 8;  // most that a ratio is drawn away from 1
 // Return an effect with its interval: a factor is drawn on the one logarithmic scale that all factors share, with the zone
 // that counts as no effect, and an arrow at the edge for what lies beyond; a difference is written only, since no scale fits all.
 function forest(effect) {
-  const words = el('span', {}, `${effect.ratio ? '×' : ''}${general(effect.estimate, 3)}${effect.low === null ? '' : ` [${general(effect.low, 3)}, ${general(effect.high, 3)}]`}`);
-  if (!effect.ratio) return el('span', {class: 'forest'}, el('span', {class: 'dim'}, 'not a factor:'), words);
+  const words = el('span', {}, `${effect.ratio ? '×' : ''}${general(effect.estimate, 3)}${effect.low === null ? '' : effect.low === effect.high ? ' (without spread over the seeds)' : ` [${general(effect.low, 3)}, ${general(effect.high, 3)}]`}`);
+  if (!effect.ratio) return el('span', {class: 'forest'}, el('span', {class: 'dim'}, 'a difference or slope, not drawn:'), words);
   const width = 220, half = width / 2, reach = Math.log(RATIO), away = value => Math.log(value) / reach;
   const place = value => half + (half - 12) * Math.max(-1, Math.min(1, away(value)));
   const tick = value => [svg('line', {x1: place(value), x2: place(value), y1: 0, y2: 18, class: value === 1 ? 'axis' : 'tick'}),
@@ -50,8 +50,8 @@ function claimRow(claim) {
     el('p', {class: 'dim small-text'}, claim.data, ' ', filter),
     claim.parts.map(part => el('div', {class: part.decides ? 'part' : 'part beside'},
       part.effect ? forest(part.effect) : null,
-      el('p', {}, part.sentence, el('span', {class: 'dim'}, ` ${part.decides ? part.verdict : 'does not decide'}${part.test ? `; ${part.test}` : ''}${part.n ? `; n = ${part.n}` : ''}`)))),
-    claim.missing.map(missing => el('p', {class: 'dim small-text'}, missing)));
+      el('p', {}, withCode(part.sentence), el('span', {class: 'dim'}, ` ${part.decides ? part.verdict : 'does not decide'}${part.test ? `; ${part.test}` : ''}${part.n ? `; n = ${part.n}` : ''}`)))),
+    claim.missing.map(missing => el('p', {class: 'dim small-text'}, withCode(missing))));
 }
 
 let arrived = '';  // the claim that the page has gone to, so that a change of theme does not go there again

@@ -133,5 +133,8 @@ function copyable(text) {
   return el('div', {class: 'command'}, el('code', {}, text), button);
 }
 
+// Return a text whose parts in backticks are code.
+const withCode = words => words.split('`').map((part, place) => (place % 2 ? el('code', {}, part) : part));
+
 // Say something to readers of the screen.
 function say(text) { byId('said').textContent = text; }

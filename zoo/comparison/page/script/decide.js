@@ -222,8 +222,9 @@ const decided = (study, asked) => once(study, `decided ${JSON.stringify(asked)}`
 
 // Return the answer to constraints: blocks of cards with how sure their order is, who is out and why, what to relax, and
 // what was not measured.
-function decide(study, asked) {
-  const criteria = criteriaOf(study, asked), rows = rowsOf(study), apart = Boolean(weightsOf(study, asked).density);
+// `rows` are the configurations that take part.
+function decide(study, asked, rows = rowsOf(study)) {
+  const criteria = criteriaOf(study, asked), apart = Boolean(weightsOf(study, asked).density);
   if (!criteria.length) return {blocks: [{kind: '', cards: [], certainty: 'The records have none of the weighted criteria.'}], cards: [], excluded: [], criteria: '', relaxations: [], unmeasured: [], notes: []};
   const facts = row => study.helper.rows[row.index], main = criteria.reduce((a, b) => (b[0] > a[0] ? b : a));
   const words = criteria.length === 1 ? criteria[0][2].name : `${criteria.map(([weight, , quantity]) => `${general(weight, 6)} x ${quantity.name}`).join(' + ')}, each over its standard deviation among the admitted`;
@@ -265,9 +266,9 @@ function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
       tested.size ? `not tested (another configuration of ${row.model} is)` : 'not tested';
     return `possibly the best in ${words}, ${but}`;
   };
-  const column = criteria.length === 1 ? columnOf(rows[0].study, criteria[0][2].name) : null;  // whose letters a card repeats
+  const column = criteria.length === 1 && admitted.length ? columnOf(admitted[0].study, criteria[0][2].name) : null;  // whose letters a card repeats
   const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: column ? cellOf(column, admitted[i]).letters : '', lettered: Boolean(column && column.letters.some(Boolean)), errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
-    tried: [rows.filter(row => row.model === admitted[i].model).length, rows.filter(row => row.family === admitted[i].family).length]}));
+    tried: ['model', 'family'].map(name => rowsOf(admitted[i].study).filter(row => row[name] === admitted[i][name]).length)}));
   return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size, cards.filter(card => tested.size && card.ranked && !tested.has(card.row.id)).map(card => card.row.name))};
 }
 

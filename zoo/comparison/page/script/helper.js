@@ -112,15 +112,17 @@ function drawHelper() {
     fill(byId('helper-box'), el('p', {class: 'warnbox', role: 'alert'}, wrong.map(name => `“${state[name]}” is not a limit of ${name}; write for example ${READ[name][1]}. `)));
     return;
   }
-  const asked = constraints(), study = answering(asked), answer = decided(study, asked);
+  const asked = constraints(), study = answering(asked), rows = matching(study);
+  if (!rows.length) { fill(byId('helper-box'), nothingLeft()); return; }
+  const answer = filtered() ? decide(study, asked, rows) : decided(study, asked);
   const out = new Map();
-  for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rowsOf(study).filter(one => one.model === row.model).length) {
+  for (const {row, reasons} of answer.excluded) if (row.stands || answer.excluded.filter(one => one.row.model === row.model).length === rows.filter(one => one.model === row.model).length) {
     if (row.stands) out.set(row.id, [row.name, reasons]);
   }
   const more = answer.excluded.length - out.size;
   const relax = relaxation => el('li', {}, relaxation.text, ' ', relaxButton(relaxation));
   fill(byId('helper-box'),
-    el('p', {class: 'certainty'}, `Of ${study.title} alone; nothing is extrapolated. `, answer.notes.join(' '), ' ',
+    el('p', {class: 'certainty'}, `Of ${study.title} alone, of ${scopeText(study)}; nothing is extrapolated. `, answer.notes.join(' '), ' ',
       study === current() ? null : el('button', {type: 'button', class: 'small', onclick: () => set({study: study.id})}, `show ${study.title} in all views`)),
     answer.blocks.map(block => blockNode(block, study)),
     answer.relaxations.length ? el('div', {}, el('h3', {}, 'What would change it'), el('ul', {class: 'notes'}, answer.relaxations.map(relax))) : null,
@@ -171,5 +173,5 @@ function startHelper() {
   addView(['study'], byId('slide'), drawSlide);
   addView(['evidence', 'study'], byId('sheet'), drawEvidence);
   addView(['study', ...asked], byId('helper'), () => { if (!byId('helper-controls').contains(document.activeElement)) drawHelperForm(); });
-  addView(['study', ...asked], byId('helper'), drawHelper, true);
+  addView(['study', 'query', 'hidden', 'status', ...asked], byId('helper'), drawHelper, true);
 }

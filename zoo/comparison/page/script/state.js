@@ -154,17 +154,38 @@ function searched(row) {
 // each of which the helper holds against all others.
 const usualAnswers = study => once(study, 'usual answers', () => new Set(rowsOf(study).length > MANY ? [] : decided(study, NOTHING_ASKED).cards.map(card => card.row.id)));
 
+// Whether the bar at the top leaves any configuration out.
+const filtered = () => Boolean(state.query.trim() || state.hidden.length || state.status !== 'all');
+
+// Return the rows that the bar at the top leaves: the one scope of helper, trade-off and table.
+function matching(study) {
+  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  return rowsOf(study).filter(row => !state.hidden.includes(row.family) && !(state.status === 'finished' && row.finished < row.runs.length) &&
+    !(state.status === 'troubled' && !lostOf(row).total) && words.every(word => searched(row).includes(word)));
+}
+
+// Return of which configurations a view speaks, in words.
+function scopeText(study) {
+  const all = count(rowsOf(study).length, 'configuration');
+  return filtered() ? `the ${matching(study).length} of ${all} that the search and the filters leave` : `all ${all}`;
+}
+
+// Return a sentence that nothing is left, with a button that takes the search and the filters back.
+const nothingLeft = () => el('p', {class: 'warnbox', role: 'status'}, filtered() ? 'Nothing matches the search and the filters. ' : 'Nothing is pinned. ',
+  el('button', {type: 'button', class: 'small', onclick: resetFilter}, 'reset'));
+
+function resetFilter() {
+  byId('search').value = '';
+  set({query: '', hidden: [], status: 'all', rows: state.rows === 'pinned' ? 'models' : state.rows});
+}
+
 // Return the rows of a study that the filters leave. Beside the row that stands for each model are the helper's usual
 // answers, so that it names none that is out of sight. Pinned rows stay in sight of every choice but the search.
 function visible(study = current(), scope = state.rows) {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
-  return rowsOf(study).filter(row => {
+  const searching = Boolean(state.query.trim());
+  return matching(study).filter(row => {
     const pinned = state.pins.includes(row.id);
-    if (scope === 'models' && !row.stands && !pinned && !words.length && !usualAnswers(study).has(row.id)) return false;
-    if (scope === 'pinned' && !pinned) return false;
-    if (state.hidden.includes(row.family)) return false;
-    if (state.status === 'finished' && row.finished < row.runs.length) return false;
-    if (state.status === 'troubled' && !lostOf(row).total) return false;
-    return words.every(word => searched(row).includes(word));
+    if (scope === 'models' && !row.stands && !pinned && !searching && !usualAnswers(study).has(row.id)) return false;
+    return scope !== 'pinned' || pinned;
   });
 }

@@ -67,13 +67,31 @@ function statisticOf(column, row) {
   return {...cell, value: middle, text: markedValue(cell.kind, `${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]`)};
 }
 
+// Return the difference of two rows and its standard error: paired over test examples where Python found them, else of the
+// means over seeds; of one seed by the error of its evaluation. The error is null where it is not known.
+function changeOf(column, row, base) {
+  for (const [i, j, change, error] of column.paired || []) {
+    if (i === row.index && j === base.index) return [change, error];
+    if (j === row.index && i === base.index) return [-change, error];
+  }
+  const variances = [row, base].map(one => {
+    const values = seedValues(column, one), {spread} = cellOf(column, one);
+    return values.length > 1 ? deviation(values) ** 2 / values.length : spread === null ? null : spread ** 2;
+  });
+  return [cellOf(column, row).value - cellOf(column, base).value, variances.includes(null) ? null : Math.sqrt(sum(variances))];
+}
+
+// Counts are known without error; what is measured is not.
+const isMeasured = column => column.timed || column.likelihood || column.group === 'samples';
+
 // Return the difference of a row to the baseline in words, or why there is none.
 function deltaOf(column, row, base) {
-  const own = statisticOf(column, row), other = statisticOf(column, base);
+  const own = cellOf(column, row), other = cellOf(column, base);
   if (own.value === null || other.value === null || row === base) return '';
   if (column.likelihood && own.kind !== other.kind) return 'another kind';
-  const change = own.value - other.value;
-  const text = `${change > 0 ? '+' : ''}${change === 0 ? '±0' : number(change)}`;
+  if (own.odd || other.odd) return 'measured otherwise';
+  const [change, error] = changeOf(column, row, base), sized = number(Math.abs(change), error > 0 ? error : null);
+  const text = `${change > 0 ? '+' : change < 0 ? '−' : '±'}${sized}${isMeasured(column) && !(error > 0) ? ' ± ?' : ''}`;
   const ratio = other.value > 0 && own.value > 0 && !column.likelihood ? ` (×${general(own.value / other.value, 3)})` : '';
   return text + ratio;
 }
@@ -107,7 +125,7 @@ function tableTexts() {
   const study = current(), columns = shownColumns(study), base = state.baseline && rowOf(study, state.baseline);
   const extra = state.differs ? differing(visible(study)).slice(0, SETTINGS_SHOWN) : [];
   const plain = words => ({text: words, letters: '', delta: ''});
-  const headings = ['model', 'family', ...extra.map(text), ...columns.map(column => column.heading + ARROWS[column.direction])];
+  const headings = ['model', 'family', ...columns.map(column => column.heading + ARROWS[column.direction]), ...extra.map(text)];
   const rows = blocks(study).flatMap(block => block.rows.map(row => {
     const own = new Map(study.settings[row.index]);
     const numbers = columns.map(column => {
@@ -115,11 +133,11 @@ function tableTexts() {
       return {text: cell.text, letters: cell.letters, delta: base ? deltaOf(column, row, base) : ''};
     });
     const settings = extra.map(name => plain(own.has(name) ? text(own.get(name)) : 'unset'));
-    return {block: block.title, cells: [plain(row.name), plain(row.family), ...settings, ...numbers]};
+    return {block: block.title, cells: [plain(row.name), plain(row.family), ...numbers, ...settings]};
   }));
   if (columns.some(column => column.floor !== null)) {
-    rows.push({block: rows.at(-1)?.block ?? '', floor: true, cells: [plain('real data (floor)'), plain(''), ...extra.map(() => plain('')),
-      ...columns.map(column => plain(column.floor_text))]});
+    rows.push({block: rows.at(-1)?.block ?? '', floor: true, cells: [plain('real data (floor)'), plain(''),
+      ...columns.map(column => plain(column.floor_text)), ...extra.map(() => plain(''))]});
   }
   return {title: study.title, headings, rows, notes: [...study.notes, ...tableNotes(columns, visible(study))]};
 }
@@ -155,7 +173,7 @@ function copyMarkdown() {
     ...rows.map(row => line(row.cells.map(cell))), '', ...notes.map(note => `- ${quote(note)}`)].join('\n') + '\n';
 }
 
-const TEX = {'\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
+const TEX = {'−': '$-$', '\\': '\\textbackslash{}', '~': '\\textasciitilde{}', '^': '\\textasciicircum{}', '[': '{[}', '—': '---',
   '±': '$\\pm$', '≤': '$\\le$', '≥': '$\\ge$', '≈': '$\\approx$', '†': '$^\\dagger$', '↓': '$\\downarrow$', '↑': '$\\uparrow$',
   '→': '$\\rightarrow$', '×': '$\\times$', '&': '\\&', '%': '\\%', '$': '\\$', '#': '\\#', '_': '\\_', '{': '\\{', '}': '\\}'};
 
@@ -245,11 +263,10 @@ function nameCell(row) {
 function seedRows(row, columns, extra) {
   return row.runs.map((run, place) => el('tr', {class: 'seed'},
     el('th', {scope: 'row', class: 'name'}, `seed ${DATA.runs.seed[run]}${text(DATA.runs.status[run]) === 'finished' ? '' : ` (${text(DATA.runs.status[run])})`}`),
-    extra.map(() => el('td')),
     columns.map(column => {
       const value = column.seeds ? column.seeds[row.index][place] : null;
       return el('td', {'data-label': column.heading}, value === null ? '—' : number(value));
-    })));
+    }), extra.map(() => el('td'))));
 }
 
 function drawTable() {
@@ -262,8 +279,9 @@ function drawTable() {
   const values = sorted ? rows.flatMap(row => seedValues(sorted, row)) : [];
   const range = values.length > 1 ? [Math.min(...values), Math.max(...values)] : null;
   const focus = document.activeElement?.closest?.('#table-main') ? placeOf(document.activeElement) : null;
-  const head = el('tr', {}, headingCell('name', 'model'), extra.map(name => el('th', {scope: 'col', class: 'setting'}, text(name).replace(/\./g, '.\u200b'))),
-    columns.map(column => headingCell(column.key, column.heading + ARROWS[column.direction], column.unit && column.unit !== '1' ? `in ${column.unit}` : '')));
+  const head = el('tr', {}, headingCell('name', 'model'),
+    columns.map(column => headingCell(column.key, column.heading + ARROWS[column.direction], column.unit && column.unit !== '1' ? `in ${column.unit}` : '')),
+    extra.map(name => el('th', {scope: 'col', class: 'setting'}, text(name).replace(/\./g, '.\u200b'))));
   let left = rowsDrawn;
   const bodies = [];
   for (const block of found) {
@@ -273,22 +291,22 @@ function drawTable() {
     for (const row of block.rows.slice(0, left)) {
       const own = new Map(study.settings[row.index]);
       lines.push(el('tr', {class: row === base ? 'base' : state.pins.includes(row.id) ? 'pinned' : null, 'data-row': row.id}, nameCell(row),
-        extra.map(name => el('td', {class: 'setting', 'data-label': text(name)}, own.has(name) ? text(own.get(name)) : 'unset')),
-        columns.map(column => drawCell(column, row, base, column === sorted ? range : null))));
+        columns.map(column => drawCell(column, row, base, column === sorted ? range : null)),
+        extra.map(name => el('td', {class: 'setting', 'data-label': text(name)}, own.has(name) ? text(own.get(name)) : 'unset'))));
       if (state.expanded.includes(row.id)) lines.push(...seedRows(row, columns, extra));
     }
     left -= block.rows.length;
     bodies.push(el('tbody', {}, lines));
   }
   if (columns.some(column => column.floor !== null)) {
-    bodies.push(el('tbody', {}, el('tr', {class: 'floor'}, el('th', {scope: 'row', class: 'name'}, 'real data (floor)'), extra.map(() => el('td')),
-      columns.map(column => el('td', {'data-label': column.heading}, column.floor_text)))));
+    bodies.push(el('tbody', {}, el('tr', {class: 'floor'}, el('th', {scope: 'row', class: 'name'}, 'real data (floor)'),
+      columns.map(column => el('td', {'data-label': column.heading}, column.floor_text)), extra.map(() => el('td')))));
   }
   fill(table, el('caption', {class: 'hidden'}, `${study.title}: ${rows.length} configurations`), el('thead', {}, head), ...bodies);
   const first = table.querySelector('tbody button.cell');
   if (first) first.tabIndex = 0;
   if (focus) focusPlace(focus);
-  fill(byId('table-more'), rows.length > rowsDrawn ? el('button', {type: 'button', onclick: () => { rowsDrawn += WINDOW; drawTable(); }},
+  fill(byId('table-more'), !rows.length ? nothingLeft() : rows.length > rowsDrawn ? el('button', {type: 'button', onclick: () => { rowsDrawn += WINDOW; drawTable(); }},
     `${rowsDrawn} of ${rows.length} rows drawn; show ${Math.min(WINDOW, rows.length - rowsDrawn)} more`) : null);
   const total = study.rows.id.length;
   byId('table-count').textContent = `${rows.length} of ${count(total, 'configuration')}` +
@@ -313,6 +331,8 @@ function tableNotes(columns, rows) {
   if (cells.some(cell => cell.letters)) {
     notes.push('Letters: configurations that share one cannot be told apart (paired over test examples where there are any, else Welch over seeds, all pairs corrected by Holm at 5 %), among the one row a model; other configurations of a model are not ranked. Filled: the best for sure, every other one is significantly worse (counts: none is smaller). Hatched: not told apart from the best, and surely better than some other where the best is. Neither where an unranked row on show has a better number.');
   }
+  const base = state.baseline && rowOf(current(), state.baseline);
+  if (base) notes.push(`Differences are to ${base.name}: ± is their standard error, paired over the test examples where both have their likelihoods, else of the means over seeds; of one seed that of its evaluation (± ?: not known).`);
   const single = rows.length && rows.every(row => row.runs.length === 1);
   notes.push(single ? 'One seed each (n = 1): ± is the standard error of the evaluation, and there are no ranks.' : '± is the standard deviation over [n] seeds; for one seed it is the standard error of the evaluation.');
   notes.push(...new Set(columns.flatMap(column => column.captions)));

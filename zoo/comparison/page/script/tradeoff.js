@@ -19,7 +19,7 @@ function front(rows, x, y) {
   return alive.filter(one => !alive.some(other => other.kind === one.kind && beats(other.loss, other.cost, one.loss, one.cost, slack))).map(one => one.row);
 }
 
-// Return the rows of the chart, those that are visible and the front of all configurations; and that front.
+// Return the rows of the chart, those that are visible and the front of all that the search and the filters leave; and that front.
 function tradeoffRows(x, y) {
   const measured = row => x.value[row.index] !== null && y.value[row.index] !== null, shown = visible().filter(measured);
   const best = front(visible(current(), 'all').filter(measured), x, y);
@@ -36,7 +36,7 @@ function drawTradeoff() {
   const study = current(), x = columnOf(study, costs(study)), y = columnOf(study, quality(study));
   if (!x || !y) { plot('tradeoff-chart', [], {}, 'There are no two columns to draw.'); return; }
   const {rows, best} = tradeoffRows(x, y), log = tradeoffScales(rows, x, y);
-  if (!rows.length) { plot('tradeoff-chart', [], {}, 'No visible row has both numbers.'); fill(byId('tradeoff-legend')); return; }
+  if (!rows.length) { plot('tradeoff-chart', [], {}, filtered() ? 'Nothing that the search and the filters leave has both numbers.' : 'No visible row has both numbers.'); fill(byId('tradeoff-legend')); return; }
   const spreads = column => rows.map(row => column.spread[row.index] || 0);
   const errors = column => ({type: 'data', array: spreads(column), thickness: 1, width: 0, color: colour('dim')});
   const likelihood = x.likelihood ? x : y.likelihood ? y : study.columns.find(column => column.likelihood);
@@ -52,9 +52,11 @@ function drawTradeoff() {
     marker: {color: rows.map(row => (collapsed(row) ? faint(familyColour(row.family), 0.3) : familyColour(row.family))),
       symbol: rows.map(row => SYMBOLS[kinds(row)]), size: rows.map(row => (pinned(row) ? 15 : row.stands ? 10 : 8)),
       line: {width: rows.map(row => (pinned(row) || best.includes(row) ? 2 : 1)), color: rows.map(row => (pinned(row) || best.includes(row) ? colour('ink') : familyColour(row.family)))}},
-    hovertext: rows.map(row => escapeLabel(`${row.name}\n${x.heading} ${x.text[row.index]}\n${y.heading} ${y.text[row.index]}${collapsed(row) ? '\ncollapsed' : ''}`).replace(/\n/g, '<br>')),
+    hovertext: rows.map(row => escapeLabel(`${row.name}\n${x.heading} ${x.text[row.index]}\n${y.heading} ${y.text[row.index]}${collapsed(row) ? '\ncollapsed' : ''}${[x, y].filter(column => column.odd[row.index]).map(column => `\n${column.heading} measured under other conditions: ${row.study.helper.rows[row.index].device}`).join('')}`).replace(/\n/g, '<br>')),
     hovertemplate: '%{hovertext}<extra></extra>',
   });
+  const odd = rows.filter(row => x.odd[row.index] || y.odd[row.index]);
+  if (odd.length) traces.push({type: 'scatter', mode: 'markers', hoverinfo: 'skip', x: odd.map(row => x.value[row.index]), y: odd.map(row => y.value[row.index]), marker: {symbol: 'x-thin-open', size: 18, color: colour('ink'), line: {width: 1.5, color: colour('ink')}}});
   const floor = y.floor !== null && !(log.y && y.floor <= 0) ? y.floor : null;
   const ends = (column, on) => rows.flatMap(row => [-1, 0, 1].map(side => column.value[row.index] + side * (column.spread[row.index] || 0))).filter(value => !on || value > 0.3 * Math.min(...rows.map(row => column.value[row.index])));
   const across = {log: log.x, range: rangeOf(ends(x, log.x), log.x, 0.06)}, up = {log: log.y, range: rangeOf([...ends(y, log.y), ...(floor === null ? [] : [floor])], log.y, 0.06)};
@@ -64,15 +66,17 @@ function drawTradeoff() {
   const short = row => (row.name.length > 34 ? `${row.name.slice(0, 32)}…` : row.name);
   const labels = placeLabels(labelled.map(row => ({name: short(row), points: [[x.value[row.index], y.value[row.index]]]})), drawnBoxes(rows, [...groups.values()], x, y, frame, log), frame, across, up);
   const hidden = best.filter(row => !visible().includes(row)).length;
-  const finding = `${y.heading} against ${x.heading}, ${count(rows.length, 'configuration')}${hidden ? `, ${hidden} of them drawn because ${hidden === 1 ? 'it is' : 'they are'} on the front of all configurations` : ''}. ` +
-    (best.length ? `On the front${x.timed ? ` (nothing better is at most ${general(100 * (DATA.thickness - 1), 2)} % slower)` : ''}: ${best.slice(0, 8).map(row => row.name).join(', ')}${best.length > 8 ? ` and ${best.length - 8} more` : ''}. ` : '') +
-    (rows.some(row => collapsed(row)) ? `${count(rows.filter(row => collapsed(row)).length, 'collapsed configuration')}, pale, left out of the front.` : '');
+  const finding = `${y.heading} against ${x.heading}, ${count(rows.length, 'configuration')}${hidden ? `, ${hidden} of them drawn because ${hidden === 1 ? 'it is' : 'they are'} on the front of ${scopeText(study)}` : ''}. ` +
+    (best.length ? `On the front of ${scopeText(study)}${x.timed ? ` (nothing better is at most ${general(100 * (DATA.thickness - 1), 2)} % slower)` : ''}: ${best.slice(0, 8).map(row => row.name).join(', ')}${best.length > 8 ? ` and ${best.length - 8} more` : ''}. ` : '') +
+    (rows.some(row => collapsed(row)) ? `${count(rows.filter(row => collapsed(row)).length, 'collapsed configuration')}, pale, left out of the front. ` : '') +
+    (odd.length ? `${count(odd.length, 'configuration')}, crossed out, measured on another device or otherwise: left out of the front (${odd.slice(0, 4).map(row => row.name).join(', ')}${odd.length > 4 ? ` and ${odd.length - 4} more` : ''}).` : '');
   plot('tradeoff-chart', traces, {height, margin, xaxis: {...axisLook(axisTitle(x), log.x), range: across.range}, yaxis: {...axisLook(axisTitle(y), log.y), range: up.range}, shapes, annotations: [...real, ...labels],
     dragmode: narrow() ? false : 'select', clickmode: 'event'}, finding, {
     plotly_click: event => { const id = event.points.find(point => point.customdata)?.customdata; if (id) set({pins: member(state.pins, id)}); },
     plotly_selected: event => { const ids = event?.points?.map(point => point.customdata).filter(Boolean); if (ids?.length) set({pins: [...new Set(ids)]}); },
   });
   drawKindLegend('tradeoff-legend', rows, likelihood);
+  if (odd.length) byId('tradeoff-legend').append(el('span', {class: 'key'}, '╳ measured on another device or otherwise'));
 }
 
 // Return the boxes in pixels that labels must not cover: markers, error bars, and the steps of the front.
