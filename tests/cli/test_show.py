@@ -16,13 +16,15 @@ from fake_records import save, write, write_toy
 
 from zoo.cli import main
 from zoo.cli.show import show_run, sparkline
+from zoo.comparison.archive import pack_runs
+from zoo.comparison.collect import collect
 from zoo.comparison.terminal import half_blocks, tiled
 from zoo.record import Hardware, Metric
 
 
 def shown(directory: Path, **settings) -> str:
     text = io.StringIO()
-    show_run(directory, Console(file=text, width=80, **settings))
+    show_run(directory, console=Console(file=text, width=80, **settings))
     return text.getvalue()
 
 
@@ -44,6 +46,23 @@ def test_the_machine_and_the_clusters_job_of_a_run_are_shown(tmp_path: Path) -> 
     record.provenance.host, record.provenance.job = "node7", "Slurm 812_3"
     text = " ".join(shown(save(tmp_path, record)).split())
     assert "8 x H100, driver 550.54.15 · host node7 · job Slurm 812_3" in text
+
+
+def test_an_archive_and_a_directory_list_their_runs_and_show_one(tmp_path: Path, capsys) -> None:
+    root = tmp_path / "runs"
+    for seed in range(2):
+        write(root, "maf", "flow", seed=seed)
+    packed = tmp_path / "records.tar.xz"
+    pack_runs(collect([root])[0], packed)
+    for path, what in ((root, "a directory"), (packed, "an archive")):
+        assert main(["show", str(path)]) == 0
+        text = capsys.readouterr().out
+        assert f"{path} is {what} of 2 runs; name one, such as: zoo show {path} maf-digits-s0" in text
+        assert "\n  maf-digits-s1\n" in text
+        assert main(["show", str(path), "maf-digits-s1"]) == 0
+        assert "maf (flow) on digits, seed 1" in capsys.readouterr().out
+        assert main(["show", str(path), "maf-digits-s7"]) == 2
+        assert "did you mean maf-digits-s" in capsys.readouterr().err
 
 
 def test_the_command_names_a_directory_without_a_record(tmp_path: Path, capsys) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,9 +77,19 @@ def test_one_data_set_can_be_chosen(root: Path) -> None:
     assert "two-moons" not in printed(root, data="digits")
 
 
+def test_a_column_has_the_word_of_the_other_commands_and_may_hold_a_comma(root: Path, capsys) -> None:
+    (table,) = View(columns=("throughput",)).tables(build(collect([root])[0])[:1])
+    assert table.columns == ["samples/s", "status"]
+    one = replace(table, columns=["error, float32", "status"])
+    (chosen,) = View(columns=("status", "error", "float32")).tables([one])
+    assert chosen.columns == ["error, float32", "status"]
+
+
 def test_mistakes_are_named(root: Path) -> None:
-    with pytest.raises(ZooError, match="No table has a column 'beauty'; the columns are bits/dim, "):
+    with pytest.raises(ZooError, match="No table has a column 'beauty'; the columns are 'bits/dim', "):
         printed(root, columns=("beauty",))
+    with pytest.raises(ZooError, match="column 'latncy'; did you mean 'latency \\(ms\\)'"):
+        printed(root, columns=("latncy",))
     with pytest.raises(ZooError, match="No run is on the data set 'mnist'; the records have digits"):
         printed(root, data="mnist")
 

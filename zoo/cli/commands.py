@@ -101,7 +101,7 @@ def figure(options: Namespace) -> int:
 def show(options: Namespace) -> int:
     from zoo.cli.show import show_run
 
-    return show_run(options.run_dir)
+    return show_run(options.run_dir, options.name)
 
 
 def evaluate(options: Namespace) -> int:

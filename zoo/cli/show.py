@@ -14,10 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.comparison.collect import Run, damaged_files, warn
+from zoo.comparison.packed import compression, unpacked
+from zoo.comparison.page.payload import judged_settings
 from zoo.comparison.page.runs import hardware_text
 from zoo.comparison.recommend import seconds_text
 from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
 from zoo.comparison.terminal import half_blocks, tiled
+from zoo.comparison.words import protocol_text
+from zoo.errors import unknown
 from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -25,26 +29,51 @@ ROWS = 2  # number of rows of images
 WIDTH = 100  # largest width of the pictures and curves
 
 
-def show_run(directory: Path, console: Console | None = None) -> int:
-    """Print a run; return 0.
+def show_run(directory: Path, name: str | None = None, console: Console | None = None) -> int:
+    """Print a run, or the names of the runs in a directory or an archive; return 0.
 
     Args:
-        directory: the run's directory, or its record.
+        directory: the run's directory, its record, or a directory or a packed file of runs.
+        name: the run in that directory or file; None: ``directory`` is the run, or its runs are listed.
         console: where to print.
 
     Raises:
-        ZooError: there is no record.
+        ZooError: there is no record, or no run of that name.
     """
     console = console or Console(highlight=False)
-    place = directory.parent if directory.name == RECORD else directory
+    place = unpacked(directory.parent if directory.name == RECORD else directory)
+    if name is not None or not (place / RECORD).exists():
+        runs = {file.parent.name: file.parent for file in sorted(place.rglob(RECORD))}
+        if name is None and runs:
+            return _list(directory, list(runs), console)
+        if name is not None:
+            if name not in runs:
+                raise unknown(f"run in {directory}", name, runs)
+            place = runs[name]
     run = Run(read(place), place)
     warn(damaged_files(run), console)
     _print_head(run.record, console)
+    console.print(
+        f"  judged: {protocol_text([run], judged_settings([run]))}", markup=False, style="dim", soft_wrap=True
+    )
     _print_metrics(run.record, console)
     _print_curves(run, console)
     _print_pictures(run, console)
     if run.record.provenance.command:
         console.print(f"\n{run.record.provenance.command}", style="cyan", markup=False, soft_wrap=True)
+    return 0
+
+
+def _list(directory: Path, names: Sequence[str], console: Console) -> int:
+    what = "an archive" if compression(directory) is not None else "a directory"
+    example = f"zoo show {directory} {names[0]}"
+    console.print(
+        f"{directory} is {what} of {len(names):,} runs; name one, such as: {example}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for name in names:
+        console.print(f"  {name}", markup=False, soft_wrap=True)
     return 0
 
 

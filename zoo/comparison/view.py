@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from zoo.comparison.collect import Run
@@ -11,6 +12,10 @@ from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import Cell, Row, Table
 from zoo.errors import ZooError
 
+# the words of the page and of zoo recommend, and the headings
+SPOKEN = {
+    "throughput": "samples/s", "parameters": "params", "training": "train (s)", "evaluations": "seq. evals",
+}  # fmt: skip
 # exact values first: a bound below one proves the better model, the reverse proves nothing
 KINDS = ("exact", "exact†", "lower bound", "estimate")
 
@@ -62,11 +67,13 @@ class View:
             ZooError: no table has one of the columns.
         """
         main = [table for table in tables if not table.beside]
+        joined = _joined(self.columns, {column.casefold() for table in tables for column in table.columns})
+        if joined != self.columns:
+            return replace(self, columns=joined).tables(tables, status=status)
         names = (*self.columns, *([self.sort] if self.sort else []))
         for name in names:
             if not any(_places(table, name) for table in tables):
-                known = ", ".join(dict.fromkeys(column for table in tables for column in table.columns))
-                raise ZooError(f"No table has a column '{name}'; the columns are {known}.")
+                raise _no_column(name, dict.fromkeys(column for table in tables for column in table.columns))
         enough = all(any(_places(table, name) for table in main) for name in names)
         shown = [self._sorted(table) for table in (main if enough else tables)]
         if not self.columns:
@@ -112,9 +119,31 @@ class View:
         return replace(table, rows=sorted(table.rows, key=place))
 
 
+def _joined(names: tuple[str, ...], headings: Collection[str]) -> tuple[str, ...]:
+    """Return names of columns; two beside each other are one where a heading has a comma between them."""
+    found: list[str] = []
+    for name in names:
+        both = f"{found[-1]}, {name}" if found else ""
+        if any(heading in (both.casefold(), both.casefold() + " (nats)") for heading in headings):
+            found[-1] = both
+        else:
+            found.append(name)
+    return tuple(found)
+
+
+def _no_column(name: str, headings: Iterable[str]) -> ZooError:
+    """Return the error for a column that no table has: the nearest names, and all of them below."""
+    words = {**{heading.casefold(): heading for heading in headings}, **SPOKEN}
+    near = difflib.get_close_matches(name.casefold(), words, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(repr(words[one]) for one in near)}? The" if near else "the"
+    known = ", ".join(f"'{heading}'" for heading in headings)
+    return ZooError(f"No table has a column '{name}'; {hint} columns are {known}.")
+
+
 def _places(table: Table, name: str) -> list[int]:
     """Return the columns whose heading is ``name``, or else those whose heading begins with it."""
     wanted = name.casefold().strip()
+    wanted = SPOKEN.get(wanted, wanted)
     headings = [column.casefold() for column in table.columns]
     exact = [i for i, heading in enumerate(headings) if wanted in (heading, heading.partition(" (")[0])]
     return exact or [i for i, heading in enumerate(headings) if heading.startswith(wanted)]

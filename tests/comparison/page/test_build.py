@@ -96,6 +96,16 @@ def test_the_head_warns_of_load_devices_and_protocols_that_mix(tmp_path):
     ]
 
 
+def test_the_head_says_once_that_runs_are_of_an_older_zoo(tmp_path, monkeypatch):
+    runs = gathered(records(tmp_path))
+    first = runs[0].record.model
+    old = [run for run in runs if run.record.model == first]
+    monkeypatch.setitem(cautions.__globals__, "departure", lambda run: "Made." if run in old else "")
+    (said,) = cautions(runs)
+    assert said.startswith(f"{len(old)} of {len(runs)} runs were made by an older zoo: ")
+    assert cautions(old)[0].startswith(f"All {len(old)} runs were made by an older zoo: ")
+
+
 def test_a_collapse_by_recall_is_told_apart_from_one_by_distance(tmp_path):
     for model, distance, recall in (("maf", 5.0, 0.5), ("far", 400.0, 0.5), ("narrow", 5.0, 0.01)):
         record = write(tmp_path, model, "flow", fd=distance)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from zoo.comparison.collect import Run
 from zoo.comparison.page.payload import settings_of
+from zoo.comparison.page.reproduce import departure
 from zoo.comparison.words import setting_text
 
 SHOWN = 4  # settings that a sentence names
@@ -14,7 +15,20 @@ SHOWN = 4  # settings that a sentence names
 
 def cautions(runs: Sequence[Run]) -> list[str]:
     """Return a sentence each: of speeds timed under load, of several devices, of several protocols."""
-    return [sentence for sentence in (_loads(runs), _devices(runs), _protocols(runs)) if sentence]
+    found = (_loads(runs), _devices(runs), _protocols(runs), _older(runs))
+    return [sentence for sentence in found if sentence]
+
+
+def _older(runs: Sequence[Run]) -> str:
+    """Return how many runs a command of today would not make again."""
+    departed = sum(bool(departure(run)) for run in runs)
+    if not departed:
+        return ""
+    all_of = f"All {departed:,}" if departed == len(runs) else f"{departed:,} of {len(runs):,}"
+    return (
+        f"{all_of} runs were made by an older zoo: their commands train today's configuration, which has "
+        "another hash. The sheet of a number says what has changed, and names the commit that makes it."
+    )
 
 
 def _loads(runs: Sequence[Run]) -> str:
