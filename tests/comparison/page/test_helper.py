@@ -75,7 +75,7 @@ def asked(request, browser, page, tmp_path_factory):
         if request.param == "toys":  # one of them: a page of all takes long
             root = file.parent / "records"
             for run in gathered(QUICKSTART.parents[1] / "toys/records.tar.xz"):
-                if run.record.data == "8gaussians":
+                if run.record.data == "rings":  # some of them were timed on another device
                     shutil.copytree(run.directory, root / run.directory.name)
         file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
