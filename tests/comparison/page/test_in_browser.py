@@ -122,6 +122,26 @@ def test_no_section_of_eight_data_sets_is_wider_than_the_page(browser, tmp_path,
     tab.close()
 
 
+def test_on_a_phone_the_slide_stands_first_and_the_facts_are_folded(browser, page):
+    tab = browser.open(page, width=400)
+    tab.evaluate("zoo.studyData().warnings.push(...Array(4).fill('A sentence of caution. '.repeat(9)))")
+    tab.evaluate(
+        "zoo.set({study: zoo.studyData().studies.at(-1).id}); zoo.set({study: zoo.studyData().studies[0].id})"
+    )
+    top = "document.querySelector('#slide').getBoundingClientRect().top"
+    assert tab.evaluate(top) < 400
+    assert tab.evaluate("document.querySelector('#about-said').textContent").startswith(
+        "About these records, and 4"
+    )
+    tab.evaluate("document.querySelector('#about-said').click()")
+    tab.wait(f"{top} > 600")
+    tab.close()
+    desk = browser.open(page)
+    assert desk.evaluate("document.querySelector('#about').open")
+    assert desk.evaluate("getComputedStyle(document.querySelector('#about-said')).display") == "none"
+    desk.close()
+
+
 def test_a_script_that_is_not_the_pages_own_does_not_run(browser, page, tmp_path):
     hurt = tmp_path / "hurt.html"
     text = page.read_text(encoding="utf-8").replace("</body>", "<script>window.hit = 1</script></body>")

@@ -20,7 +20,8 @@ function drawSlide() {
   fill(byId('slide-box'), el('div', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'the measured slide'}, el('table', {class: 'slide'},
     el('thead', {}, el('tr', {}, el('th', {scope: 'col'}, 'family'), QUESTIONS.map(question => el('th', {scope: 'col'}, `${question}?`)))),
     el('tbody', {}, shown.rows.map(row => el('tr', {}, el('th', {scope: 'row'}, row.family, el('span', {class: 'dim'}, ` (${row.model})`)), QUESTIONS.map(question => cellNode(row, question))))))),
-  el('p', {class: 'dim small-text'}, el('span', {class: 'chip good'}, 'yes'), ' and ', el('span', {class: 'chip bad'}, 'no'), ' are sure: the whole 95 % interval, a count or the kind decides. ', el('span', {class: 'chip warn'}, 'bound'), ', estimate and solver are neither. ', slides.thresholds.join(' ')),
+  el('p', {class: 'dim small-text'}, el('span', {class: 'chip good'}, 'yes'), ' and ', el('span', {class: 'chip bad'}, 'no'), ' are sure: the whole 95 % interval, a count or the kind decides. ', el('span', {class: 'chip warn'}, 'bound'), ', estimate and solver are neither.'),
+  el('ul', {class: 'notes'}, slides.thresholds.map(words => el('li', {}, words))),
   el('p', {class: 'dim small-text'}, `Of ${shown.about}.`, shown.absent.length ? ` No finished run of: ${shown.absent.join(', ')}.` : ''));
 }
 

@@ -24,6 +24,7 @@ function drawHead() {
   const alike = DATA.studies.filter(other => other.label === study.label && other !== study);
   if (alike.length) warnings.push(`${study.label} was judged under ${alike.length + 1} protocols, whose values do not compare; the other has ${protocolDifference(alike[0], study)}.`);
   if (made.machines.length > 1) warnings.push(`Runs are of ${made.machines.length} machines or loads; speeds of different ones are not ranked together.`);
+  byId('about-said').textContent = `About these records${warnings.length ? `, and ${count(warnings.length, 'warning')}` : ''}`;
   fill(byId('warnings'), warnings.map(words => el('li', {}, words)));
 }
 
@@ -87,6 +88,13 @@ function followBar() {
   new ResizeObserver(() => { document.documentElement.style.scrollPaddingTop = `${bar.offsetHeight + 8}px`; }).observe(bar);
 }
 
+// On a phone the facts and the warnings are folded, so that the slide stands first; elsewhere they are always open.
+function foldHead() {
+  const phone = matchMedia('(max-width: 700px)'), fold = () => { byId('about').open = !phone.matches; };
+  phone.addEventListener('change', fold);
+  fold();
+}
+
 // Draw everything again in the colours of another theme.
 function followTheme() {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => draw());
@@ -106,6 +114,7 @@ async function start() {
     return;
   }
   readAddress();
+  foldHead();
   for (const begin of STARTS) begin();
   document.documentElement.classList.add('ready');
   draw();
