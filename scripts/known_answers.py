@@ -31,7 +31,7 @@ def kind_of_flow(record: Record) -> str | None:
 
 def kinds(directory: Path) -> str:
     """Return a Markdown table, bold where the divergence is at most :data:`NEAR` nats."""
-    runs, _ = collect([directory / "records"])
+    runs, _ = collect([directory / "records.tar.xz"])
     reached: dict[tuple[str, str], list[tuple[float, str]]] = {}
     for record in (run.record for run in runs if run.record.status == "finished"):
         kind, metric = kind_of_flow(record), record.metrics.get("kl")

@@ -278,8 +278,9 @@ def test_a_write_is_protected_from_the_moment_it_is_asked_for(background, tmp_pa
     """A thread that has not yet begun to write counts as one that writes."""
     files, go = CheckpointFiles(background=background), threading.Event()
     if background:
-        files._thread = ThreadPoolExecutor(1)
-        files._thread.submit(go.wait)
+        busy = ThreadPoolExecutor(1)
+        busy.submit(go.wait)
+        monkeypatch.setattr("zoo.training.checkpoints.ThreadPoolExecutor", lambda *_: busy)
         files.save_checkpoint({"number": 1}, tmp_path / "last.ckpt")
         assert distributed.WRITING.locked()
         assert not (tmp_path / "last.ckpt").exists()
