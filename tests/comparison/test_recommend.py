@@ -44,9 +44,12 @@ def quickstart() -> list[Study]:
 
 @pytest.fixture(scope="module")
 def claims() -> list[Study]:
-    """Return the studies of claims_digits, without the GANs' factorial, whose budget is another."""
+    """Return the studies of claims_digits, without the two sweeps whose budget is another."""
     runs, _ = collect([RESULTS / "claims/records.tar.xz"])
-    return studies([run for run in runs if "claims_factorial" not in (run.record.provenance.command or "")])
+    others = ("claims_factorial", "claims_second_stage")
+    return studies(
+        [run for run in runs if not any(sweep in (run.record.provenance.command or "") for sweep in others)]
+    )
 
 
 def names(answer: Answer) -> list[str]:

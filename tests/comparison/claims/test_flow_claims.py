@@ -106,6 +106,7 @@ def test_latencies_of_two_devices_are_not_compared():
 def test_latencies_measured_in_another_way_are_not_compared(setting, value):
     runs = masks(1.5, 0.02)
     assert verdict("coupling-autoregressive", runs) == SUPPORTED
+    runs = masks(1.5, 0.02)
     for run in runs[:3]:
         setattr(run.record.sampling, setting, value)
     assert verdict("coupling-autoregressive", runs) == UNDECIDED
