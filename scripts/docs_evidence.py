@@ -1,4 +1,4 @@
-"""A hook of mkdocs: the site holds the page of the claims' records, to which cells of the slide lead."""
+"""A hook of mkdocs that adds the HTML page of the claims' records, to which the slide links, to the site."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from mkdocs.structure.files import File
 
-PAGE = "results/claims/index.html"  # below the repository
+PAGE = "results/claims/index.html"  # relative to the root of the repository
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Return the site's files with the page, where links of the documentation name it."""
+    """Return the site's files with the page added, so that links to it in the documentation work."""
     page = File.generated(config, f"../{PAGE}", abs_src_path=str(Path(config.config_file_path).parent / PAGE))
     page.dest_uri = "claims-page.html"
     files.append(page)

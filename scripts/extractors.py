@@ -4,16 +4,16 @@
     python scripts/extractors.py -o results/extractors [--root FOLDER_OF_MNIST]
     python scripts/embed.py docs/protocol.md results/extractors/table.md
 
-The first data set takes some three minutes of one core.
+Digits, the first of the two data sets, take some three minutes of one core.
 
 Corruptions: training images with growing blur, noise, cropping, loss of brightness, duplicates, and a growing
 share of images whose halves are exchanged, compared with the other real images. The table has Spearman's
 correlation of strength and distance (1: every step is seen), and in brackets the distance at the weakest step
-over that of the uncorrupted images (above 1: it is seen). Models: the correlation, over the configurations of
-the claims' records with two seeds or more, of the Fréchet distance of all their archived samples (of each
-configuration those of its seeds together) with the one in the trained classifier's features, which the
-records hold (a mean over seeds, each against the test images alone). The row of the trained classifier shows
-what the other real images and the pooling change.
+over that of the uncorrupted images (above 1: it is seen). Models: the correlation of two
+Fréchet distances over the configurations of the claims' records that have two seeds or more. The first is
+that of a configuration's archived samples, all seeds together, in the features of the row. The second is the
+recorded one in the trained classifier's features, a mean over seeds, each against the test images alone. The
+row of the trained classifier itself shows what pooling the seeds and taking other real images change.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from zoo.record import SAMPLES
 from zoo.running.data import prepare_data
 
 ROOT = Path(__file__).resolve().parents[1]
-# Of each data set the trained classifier and the runs: a directory, or one packed file.
+# For each data set the trained classifier, and where the runs are: a directory or a packed file.
 SETS = {
     "digits": ("digits-cnn", ROOT / "results/claims/records.tar.xz"),
     "mnist": ("mnist-cnn", ROOT / "results/claims_mnist/records"),

@@ -28,7 +28,7 @@ COLUMNS = {
 }
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 DATA = "digits"
-LEDGER, PAGE = "claims.md", "../results/claims/index.html"  # seen from docs/results.md
+LEDGER, PAGE = "claims.md", "../results/claims/index.html"  # paths relative to docs/results.md
 
 
 def families(table: Path) -> str:
@@ -60,7 +60,7 @@ def number(cell: dict[str, str]) -> str:
 def slide(records: Path) -> str:
     """Return the Markdown table of the measured slide: verdicts, numbers, and links to their evidence.
 
-    That is the sentence of the ledger that asks the same, or else the sheet of the cell on the page.
+    A cell links to the claim in the ledger that asks the same, or else to its own evidence on the HTML page.
     """
     runs = collect([records])[0]
     measured = measured_slide(runs, DATA)

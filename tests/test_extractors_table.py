@@ -1,4 +1,4 @@
-"""The table of extractors reads the claims' packed records, all samples of each run, and needs some."""
+"""scripts/extractors.py reads all archived samples of packed runs, and says so if there are none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEY = "fd/digits-cnn"
 
 
 def run(folder: Path, model: str, seed: int, level: int, distance: float, samples: int = 100) -> Run:
-    """Return a run of digits whose archived samples are all of one level of 0 to 16."""
+    """Return a run on digits whose archived samples have one gray level, from 0 to 16, in every pixel."""
     record = Record(
         run_id=f"{model}-{seed}",
         model=model,
@@ -41,7 +41,7 @@ def test_configurations_are_read_from_one_packed_file_with_all_their_samples(tmp
     packed = tmp_path / "records.tar.xz"
     pack_runs(runs, packed)
     distances, samples = extractors.models("digits", KEY, 17, packed)
-    assert distances == [2.5], "the mean over the seeds; one seed alone is no configuration to rank"
+    assert distances == [2.5], "the mean over two seeds; glow has one seed and is left out"
     (pooled,) = samples
     assert pooled.shape == (200, 1, 8, 8)
     assert sorted(set(pooled.flatten().tolist())) == [0.0, 255.0]

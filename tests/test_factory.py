@@ -73,7 +73,7 @@ def test_the_tensors_of_a_checkpoint_are_mapped_and_not_copied(checkpoint):
 
 
 def mapped(path):
-    """Return how many memory mappings of a file this process has (lines of /proc/self/maps)."""
+    """Return how often this process has mapped a file into memory (lines of /proc/self/maps)."""
     return sum(line.rstrip().endswith(str(path)) for line in Path("/proc/self/maps").read_text().splitlines())
 
 

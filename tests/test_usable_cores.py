@@ -100,7 +100,7 @@ def test_the_processes_of_a_run_divide_the_cores_unless_a_number_is_set(monkeypa
 def test_the_jobs_of_a_multirun_divide_the_cores(monkeypatch, launcher, jobs, threads):
     monkeypatch.setattr("zoo.cli.train.usable_cores", lambda: 8)
     monkeypatch.setattr("zoo.sweep.check.usable_cores", lambda: 8)
-    monkeypatch.setattr("os.cpu_count", lambda: 64)  # of the machine, most of which are not ours
+    monkeypatch.setattr("os.cpu_count", lambda: 64)  # the machine has more than the usable cores
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert threads_of_a_job(launcher, jobs) == threads
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -41,7 +41,7 @@ def test_links_of_the_site_lead_to_its_own_pages():
     places = [
         ROOT / "docs",
         ROOT / "results/claims/index.html",
-    ]  # the site has that page: scripts/docs_evidence.py
+    ]  # scripts/docs_evidence.py adds that page to the site
     broken = [
         f"{page.relative_to(ROOT)}: {target}"
         for page in pages

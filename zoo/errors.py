@@ -69,13 +69,13 @@ _LOST = (
     ),
     *("Watchdog caught collective operation timeout", "NCCL communicator was aborted", "NCCL error"),
 )
-# Places in the source of torch in its messages, "[gloo/pair.cc:5] " and " in: NCCLUtils.cpp:93,", and what
-# stands in their stead.
+# Where torch's messages name a place in its source, as in "[gloo/pair.cc:5] " and " in: NCCLUtils.cpp:93,",
+# and the text that replaces it.
 _PLACES = (
     (re.compile(r"\[\S+\.(?:cc|cpp|cu|h|hpp):\d+\] "), ""),
     (re.compile(r" in: \S+\.(?:cc|cpp|cu|h|hpp):\d+,"), ":"),
 )
-_ADVICE = "This is typically caused by"  # what gloo guesses
+_ADVICE = "This is typically caused by"  # begins the cause that gloo guesses
 # Mistakes in how the processes are started, which NCCL reports at every attempt.
 _MISUSE = ("duplicate gpu detected", "ncclinvalidusage", "invalid usage")
 _PORT = ("EADDRINUSE", "Address already in use")
@@ -142,7 +142,7 @@ def cut_off(error: BaseException) -> str | None:
 
 
 def in_short(message: str) -> str:
-    """Return the first line of an error of torch, without its place in the source and advice on its causes.
+    """Return the first line of a message of torch, without the place in its source and the guessed cause.
 
     >>> in_short("[/torch/gloo/transport/tcp/pair.cc:538] Connection closed. This is typically caused by ...")
     'Connection closed'

@@ -44,7 +44,7 @@ def quickstart() -> list[Study]:
 
 @pytest.fixture(scope="module")
 def claims() -> list[Study]:
-    """Return the studies of claims_digits, without the two sweeps whose budget is another."""
+    """Return the studies of the claims, without two sweeps that have another number of updates."""
     runs, _ = collect([RESULTS / "claims/records.tar.xz"])
     others = ("claims_factorial", "claims_second_stage")
     return studies(
@@ -174,7 +174,7 @@ def test_a_best_that_the_tests_tell_apart_is_no_tie(claims: list[Study]) -> None
 def test_what_the_tests_cannot_tell_apart_is_a_tie(claims: list[Study]) -> None:
     answer = recommend(claims, Constraints(latency=0.001))
     assert set(names(answer)) == {"wgan_gp", "vae"}
-    assert reasons(answer, "gan").startswith("wgan_gp "), "its spread is no merit"
+    assert reasons(answer, "gan").startswith("wgan_gp "), "a wide spread alone makes gan no answer"
     assert all("not told apart" in card.why for card in answer.cards)
     assert "The tests cannot tell the first 2 apart." in certainty(answer)
 
@@ -317,7 +317,7 @@ def test_a_better_but_much_slower_model_does_not_dominate(tmp_path: Path) -> Non
 
 
 def elsewhere(root: Path, device: str, **settings) -> None:
-    """Write one run of a model that was timed on a device of its own."""
+    """Write a run of the model ``away``, timed on a device other than that of the other runs."""
     record = write(root, "away", "flow", seed=7, **settings)
     record.sampling.device = device
     save(root, record)
@@ -330,7 +330,7 @@ def test_times_of_two_devices_are_never_compared(tmp_path: Path) -> None:
     elsewhere(tmp_path, "NVIDIA H200", fd=5.0, latency=0.001)
     runs = collect([tmp_path])[0]
     answer = recommend(runs)
-    assert names(answer) == ["good", "slow", "fast"], "the fastest of all is faster elsewhere alone"
+    assert names(answer) == ["good", "slow", "fast"], "away is faster on another device only"
     assert reasons(answer, "away") == (
         "good has the better number (one seed, not tested): fd/digits-cnn 2.04 against 5"
     )
@@ -345,7 +345,9 @@ def test_times_of_two_devices_are_never_compared(tmp_path: Path) -> None:
     assert (relaxed.name, relaxed.value) == ("slow", 0.1)
     elsewhere(tmp_path, "NVIDIA H200", fd=1.0, latency=0.500)
     answer = recommend(collect([tmp_path])[0])
-    assert names(answer) == ["good", "away", "slow", "fast"], "it may be slower here than each of them"
+    assert names(answer) == ["good", "away", "slow", "fast"], (
+        "away may be slower than each of them on their device"
+    )
     assert answer.cards[1].elsewhere
     assert answer.cards[2].why.endswith("is as fast, of those that were timed on one device")
 
@@ -368,7 +370,7 @@ def test_a_reason_says_is_better_only_where_a_test_does(tmp_path: Path) -> None:
     answer = recommend(collect([tmp_path])[0])
     (best,) = names(answer)
     said = reasons(answer, "vae")
-    assert said == f"{best} is better: fd/digits-cnn 2.01 against 9.01", "20 % slower counts as equal"
+    assert said == f"{best} is better: fd/digits-cnn 2.01 against 9.01", "20 % slower counts as equally fast"
     (noisy,) = (one.name for one in answer.excluded if one.name.startswith("gan"))
     assert reasons(answer, noisy) == (
         f"{best} has the better mean (the test does not tell them apart): fd/digits-cnn 2.01 against 4.47"

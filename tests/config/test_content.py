@@ -130,11 +130,11 @@ def test_a_copy_that_keeps_its_time_is_not_hashed_again(tmp_path, reads):
 
 
 @pytest.mark.parametrize("time", [0, 1, 315_532_800, 499_162_500, 1_700_000_040])
-def test_time_stamps_that_an_archive_gives_to_all_its_files_tell_no_copy(time, tmp_path, reads):
-    """1970, 1980 (zip), 1985 (npm), a whole minute."""
+def test_files_with_time_stamps_such_as_archives_set_are_not_taken_for_copies(time, tmp_path, reads):
+    """The time stamps are 1970, 1980 (zip), 1985 (npm) and a whole minute."""
     values = np.arange(500_000)
     np.save(tmp_path / "one.npy", values)
-    values[2500] = -1  # between the blocks that are compared
+    values[2500] = -1  # a value outside the blocks that are compared
     np.save(tmp_path / "two.npy", values)
     for name in ("one.npy", "two.npy"):
         os.utime(tmp_path / name, (time, time))

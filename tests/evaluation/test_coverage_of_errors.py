@@ -51,9 +51,9 @@ def judged(pairs, truth=None):
 
 
 def polynomial(x, y):
-    """Return the squared distance of means in the space of KID's kernel, (a·b/dim + 1)³, by moments."""
+    """Return the squared maximum mean discrepancy by KID's kernel, (a·b/dim + 1)³, from moments."""
     total = torch.zeros((), dtype=torch.float64)
-    for power, ways in ((1, 3), (2, 3), (3, 1)):  # of the binomial expansion; its constant cancels
+    for power, ways in ((1, 3), (2, 3), (3, 1)):  # terms of the binomial expansion; the constant one cancels
         letters = "abc"[:power]
         product = ",".join(f"n{letter}" for letter in letters) + f"->{letters}"
         x_mean, y_mean = (torch.einsum(product, *[z] * power) / len(z) for z in (x, y))
@@ -62,10 +62,10 @@ def polynomial(x, y):
 
 
 def energy_of_mixtures(shift):
-    """Return the energy distance of the mixture shifted and as it is, by the mean norm of normal vectors."""
+    """Return the exact energy distance between the mixture of normals and its copy shifted by ``shift``."""
 
     def mean_norm(offsets):
-        """Return the mean over components of the length of a normal vector of variance 2 a dimension."""
+        """Return the mean length of normal vectors with these means and variance 2 in each dimension."""
         half = DIM / 2
         scale = 2 * special.gamma(half + 0.5) / special.gamma(half)
         return float((scale * special.hyp1f1(-0.5, half, -offsets.square().sum(-1).numpy() / 4)).mean())
@@ -78,10 +78,12 @@ ALL = ("fd", "fd_inf", "kid", "energy", *NEIGHBOURS)
 
 
 def coverage(rounds, n, m, shift, halves):
-    """Return by metric the share of intervals that hold the truth, and the size of the errors.
+    """Return for each metric the share of intervals that hold the true value, and how large the errors are.
 
-    The plain Fréchet distance, precision, recall, density and coverage estimate their own mean at this number
-    of examples; the truth of the others is known.
+    Errors are over the standard deviation of the values, so that 1 is right.
+
+    For the plain Fréchet distance, precision, recall, density and coverage the true value is the mean at this
+    number of examples; for the others it is known.
     """
     generator = torch.Generator().manual_seed(1)
     large = [draw(400_000, generator, s) for s in (shift, 0.0)]
@@ -107,7 +109,7 @@ def coverage(rounds, n, m, shift, halves):
 
 
 def test_intervals_cover_both_draws():
-    """Sixty draws: the share within three deviations of 95 %, the errors neither too small nor too large."""
+    """In sixty draws the share is not far below 95 %, and the errors are neither too small nor too large."""
     found = coverage(60, 200, 120, 0.35, 40)
     slack = 3 * math.sqrt(0.95 * 0.05 / 60)
     assert found.keys() == set(ALL)

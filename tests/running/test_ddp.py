@@ -291,7 +291,7 @@ def test_processes_share_an_evaluation_and_get_the_results_of_one():
 
 
 def sent_to_all(rank):
-    """Evaluate a model; return the bytes of the largest object that this rank sends to all ranks."""
+    """Evaluate a model; return the size in bytes of the largest object that this rank sends to all ranks."""
     model, spec = with_random_weights("fixed steps"), SHARED["fixed steps"][1]
     splits = {split: torch.randn(10, 2) for split in ("train", "val", "test")}
     sizes, send = [], torch.distributed.all_gather_object
@@ -368,7 +368,7 @@ def different_seeds(rank):
 
 
 def fails_on_rank_one(error, method="average_weights"):
-    """Return the overrides of a run whose second process raises an error in a method of its training."""
+    """Return a function from a rank to overrides, by which rank 1 raises an error in a training method."""
 
     def overrides(rank):
         if rank == 1:
@@ -601,11 +601,11 @@ def wrapped(norm):
 
 
 class OwnNorm(torch.nn.BatchNorm2d):
-    """A layer such as timm's BatchNormAct2d."""
+    """A layer derived from torch's, such as timm's BatchNormAct2d."""
 
 
 class OurNorm(BatchNorm2d):
-    """A layer that inherits zoo's statistics over all processes."""
+    """A layer derived from zoo's, with statistics over all processes."""
 
 
 OURS = "zoo.models.networks.batch_norm"
@@ -629,17 +629,17 @@ def test_layers_with_statistics_of_the_examples_of_one_process_are_refused():
         for kind, message, _ in answers:
             assert kind is ZooError
             assert message == (
-                f"The layer layers.1 ({type(norm).__name__}) has statistics of each process's examples "
+                f"The layer layers.1 ({type(norm).__name__}) computes statistics of each process's examples "
                 f"alone; use {instead}, or train by one process (trainer.devices=1)."
             )
     assert results[len(OF_ONE_PROCESS) :] == [["accepted"] * 2] * len(OF_ALL)
-    check_normalisation(torch.nn.SyncBatchNorm(3))  # which DDP takes on GPUs only
+    check_normalisation(torch.nn.SyncBatchNorm(3))  # passes the check; training with it needs GPUs
 
 
 def normalised(layer, dtype=torch.float32):
-    """Return output, gradient and state of a layer on a batch, of which each process has a part.
+    """Return a function of the rank, which applies a layer to that rank's part of a batch.
 
-    The output is a float32 array; its number format is the last of the results.
+    It returns output, gradient, state and format of the output, which itself is converted to float32.
     """
 
     def results(rank, world=2):
@@ -675,7 +675,7 @@ def test_batch_normalisation_of_two_processes_is_that_of_torch_in_one():
 
 
 def test_batch_normalisation_in_half_precision_has_moments_in_full_precision():
-    """As under trainer.precision=bf16-mixed, where the layer before gives bfloat16."""
+    """The inputs are bfloat16, as they are under trainer.precision=bf16-mixed."""
     kinds = {BatchNorm1d: torch.nn.BatchNorm1d, BatchNorm2d: torch.nn.BatchNorm2d}
     together = in_group([normalised(ours(3), torch.bfloat16) for ours in kinds], 2)
     for torchs, parts in zip(kinds.values(), together, strict=True):
@@ -704,7 +704,7 @@ def test_two_processes_train_in_half_precision_nearly_like_one(tmp_path):
 
 
 class Ten(torch.nn.Module):
-    """A model whose losses are the data, and whose likelihoods are ten times as low."""
+    """A model whose loss is the data, and whose log-likelihood is -10 times the data."""
 
     def matching_loss(self, x):
         return x[:, 0]
@@ -714,7 +714,7 @@ class Ten(torch.nn.Module):
 
 
 def validated(rank):
-    """Return the values of a validation on eight examples, seven of which are scored by their likelihood."""
+    """Return the results of a validation on eight examples, with the likelihoods of seven of them."""
     module = Matching(Ten(), updates=1, batch_size=3, ema=0.0, validate_likelihood=7)
     module.on_validation_epoch_start()
     for part in torch.arange(8.0)[rank::3, None].split(2):

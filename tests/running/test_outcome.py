@@ -61,7 +61,7 @@ def test_a_run_with_an_error_has_failed_and_its_traceback_is_in_a_file(error, re
 
 @pytest.mark.parametrize("updates", [None, 0, 3])
 def test_a_run_that_is_refused_before_its_first_update_leaves_nothing(updates, record, tmp_path):
-    record.cost.updates = updates  # those of the checkpoint that it resumes from
+    record.cost.updates = updates  # the updates of the checkpoint that the run resumes from
     with pytest.raises(ZooError, match="no data"):
         end_with(ZooError("There is no data."), record, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -255,12 +255,12 @@ STEP = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_R
 def test_ranks_that_srun_has_started_end_with_the_first_before_they_meet_it(
     error, record, tmp_path, monkeypatch
 ):
-    """A run that is given up, or refused on the first rank alone; srun leaves the others waiting for it."""
+    """The first rank gives the run up, or refuses it alone. srun would leave the other ranks waiting."""
     monkeypatch.setattr("zoo.running.srun.LOOK", 0.05)
     for name, value in STEP.items():
         monkeypatch.setenv(name, value)
     attempts = Attempts(tmp_path)
-    for _ in range(4 if error is None else 1):  # the first three are not heard of again
+    for _ in range(4 if error is None else 1):  # three attempts that never end make the fourth give up
         attempts.begin()
     with pytest.raises(ZooError), recorded(record, tmp_path, [], attempts):
         raise error or AssertionError("it was begun")
@@ -275,5 +275,5 @@ def test_ranks_that_srun_has_started_end_with_the_first_before_they_meet_it(
             os._exit(3)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
-    assert waits("1") == 0, "of the same start"
-    assert waits("2") == 3, "the word of an earlier start does not count"
+    assert waits("1") == 0, "this rank belongs to the start whose first rank has ended"
+    assert waits("2") == 3, "a later start ignores the file of an earlier one"

@@ -275,7 +275,7 @@ def test_a_lost_rank_does_not_cut_a_write_short(monkeypatch):
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_write_is_protected_from_the_moment_it_is_asked_for(background, tmp_path, monkeypatch):
-    """A thread that has not yet begun to write counts as one that writes."""
+    """The lock is held even before the writing thread begins."""
     files, go = CheckpointFiles(background=background), threading.Event()
     if background:
         busy = ThreadPoolExecutor(1)
@@ -297,6 +297,6 @@ def test_a_write_is_protected_from_the_moment_it_is_asked_for(background, tmp_pa
         monkeypatch.setattr(name, fail)
         with pytest.raises(OSError, match="No space"):  # noqa: PT012
             files.save_checkpoint({"number": 2}, tmp_path / "last.ckpt")
-            files.wait()  # raises an error of the thread
+            files.wait()  # raises the error of the writing thread
         assert not distributed.WRITING.locked()
     files.teardown()

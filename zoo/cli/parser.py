@@ -201,7 +201,9 @@ def _add_figure(add: Add) -> None:
 def _add_show(add: Add) -> None:
     parser = add("show", help="one run on the terminal: its numbers, curves and samples")
     parser.add_argument("run_dir", type=Path, metavar="RUN", help="a run, or a directory or archive of runs")
-    parser.add_argument("name", nargs="?", help="the run in that directory or archive (its runs are listed)")
+    parser.add_argument(
+        "name", nargs="?", help="which run of a directory or archive; without it, they are listed"
+    )
     parser.set_defaults(run=run.show)
 
 

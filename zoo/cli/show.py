@@ -34,7 +34,8 @@ def show_run(directory: Path, name: str | None = None, console: Console | None =
 
     Args:
         directory: the run's directory, its record, or a directory or a packed file of runs.
-        name: the run in that directory or file; None: ``directory`` is the run, or its runs are listed.
+        name: which run of that directory or file; None: show ``directory`` if it is a run, else list its
+            runs.
         console: where to print.
 
     Raises:

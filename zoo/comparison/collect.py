@@ -245,7 +245,7 @@ def _is_curves(file: Path) -> bool:
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    """Yield the directories of runs at or below a directory; a run does not hold others."""
+    """Yield the directories of runs at or below a directory; do not look for runs inside of a run."""
     if os.path.exists(f"{path}/{RECORD}"):
         yield path
         return

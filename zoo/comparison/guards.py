@@ -87,12 +87,12 @@ def why_collapsed(study: Study, run: Run, factor: float = FACTOR) -> str:
 
 @dataclass(frozen=True)
 class _Rules:
-    """What the runs of a study are judged by.
+    """The limits that tell which runs of a study have collapsed.
 
     Attributes:
-        recall, distance: what is read of a run; None if no run has it.
-        farthest: the largest distance of a run that has not collapsed.
-        loss: its largest loss, in nats per dimension.
+        recall, distance: the quantities of a run that are looked at; None if no run has them.
+        farthest: the largest distance that a run may have.
+        loss: the largest loss that a run may have, in nats per dimension.
     """
 
     recall: Quantity | None
@@ -102,7 +102,7 @@ class _Rules:
 
 
 def _rules(study: Study, factor: float) -> _Rules:
-    """Return the rules of a study, made once."""
+    """Return the limits for a study, computed at the first call."""
     key = ("rules", factor)
     if key not in study.memo:
         limit = distance_limit(study, factor)

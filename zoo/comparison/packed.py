@@ -49,7 +49,7 @@ def told(path: Path) -> str:
 
 @cache
 def unpack(file: Path) -> Path:
-    """Return a directory with the runs of a packed file, once each; it goes when the process ends.
+    """Unpack a file of runs, once per process; return their directory, which is removed at exit.
 
     Raises:
         ZooError: the file is damaged.

@@ -65,7 +65,7 @@ OTHER_QUESTION: dict[Question, str] = {  # why the verdict of a cell and that of
     "weights and R1), at several learning rates, compared with each flow. This cell counts the runs of the "
     "rows that stand for the models in the table, so the two verdicts may differ."
 }
-THRESHOLDS = (  # in words, for whoever reads the cells
+THRESHOLDS = (  # explanations of the cells for the reader
     "undecided: the interval reaches over a threshold, the samples are too far from the data, a run was "
     f"lost, or there are fewer than {LEAST_SEEDS} seeds: with one there is no test.",
     "parallel? D^1.00 means that the steps of a sample grow in proportion to the dimensions D of the data, "
@@ -87,7 +87,7 @@ class Cell:
         value: the number behind it; None where nothing was measured.
         low, high: its 95 % interval; None for counts.
         n: number of runs behind it.
-        error: standard error of the evaluation where one seed has no interval; None: there is none.
+        error: standard error of the evaluation, if a single seed gives no interval; None: not needed.
         unit: of the value; empty for a ratio and a count.
         text: the number with its interval, in words.
         short: the interval, or the count of steps over dimensions; lost runs before it.
@@ -96,7 +96,7 @@ class Cell:
         runs: ids of the runs.
         others: verdict of each other model of the row, by name.
         counted: the models, updates and learning rates that a cell of several models counts; empty for one.
-        apart: why its verdict may differ from that of the claim, as sentences; empty if it may not.
+        apart: why the verdict may differ from that of the claim, as sentences; empty if it may not.
     """
 
     question: Question
@@ -359,7 +359,7 @@ def _with_error(value: float, error: float | None) -> str:
 
 
 def _untested(n: int) -> str:
-    """Return why ``n`` seeds decide nothing, as the rest of a sentence; empty if they can."""
+    """Return the end of a sentence which says that ``n`` seeds allow no test; empty if they do."""
     if n >= LEAST_SEEDS:
         return ""
     return f"; {'one seed' if n == 1 else f'{n} seeds'}: no test"
@@ -460,7 +460,7 @@ def markdown(measured: Slide, link: Callable[[Row, Cell], str | None] = lambda r
 
     Args:
         measured: the slide.
-        link: returns the address of the evidence of a row's cell, or None.
+        link: returns the address of the evidence for a cell of a row, or None.
     """
     heading = "| family | " + " | ".join(f"{question}?" for question in QUESTIONS) + " |"
     lines = [heading, "|---" * (len(QUESTIONS) + 1) + "|"]

@@ -235,8 +235,8 @@ def spread_ratio(a: Sequence[float], b: Sequence[float]) -> Outcome:
 def brown_forsythe(a: Sequence[float], b: Sequence[float]) -> Outcome:
     """Return the ratio of two standard deviations with the p of Brown and Forsythe's test (1974).
 
-    It compares the distances of the values from the median of their side, so that it holds for heavier tails
-    than the F-test. There is no interval; NaN throughout if a side has no spread.
+    The test compares how far the values lie from the median of their side, so it is valid for heavier tails
+    than the F-test. The result has no interval, and is NaN throughout if a side has no spread.
     """
     from scipy import stats
 

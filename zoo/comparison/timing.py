@@ -11,7 +11,7 @@ from zoo.comparison.configurations import Group
 
 
 def timing_conditions(run: Run) -> dict[str, Any]:
-    """Return the conditions that must agree if two speeds of sampling are compared; made once a run."""
+    """Return the conditions that must agree if two speeds of sampling are compared, computed once per run."""
     if "timing" not in run.memo:
         run.memo["timing"] = _timing_conditions(run)
     known: dict[str, Any] = run.memo["timing"]

@@ -12,7 +12,7 @@ from zoo.comparison.studies import studies
 from zoo.comparison.tables.cells import Cell, Row, Table
 from zoo.errors import ZooError
 
-# the words of the page and of zoo recommend, and the headings
+# names of columns on the page and in zoo recommend, and the headings of the tables that they mean
 SPOKEN = {
     "throughput": "samples/s", "parameters": "params", "training": "train (s)", "evaluations": "seq. evals",
 }  # fmt: skip
@@ -120,7 +120,7 @@ class View:
 
 
 def _joined(names: tuple[str, ...], headings: Collection[str]) -> tuple[str, ...]:
-    """Return names of columns; two beside each other are one where a heading has a comma between them."""
+    """Return names of columns, after joining neighbours that are one heading with a comma in it."""
     found: list[str] = []
     for name in names:
         both = f"{found[-1]}, {name}" if found else ""
@@ -132,7 +132,7 @@ def _joined(names: tuple[str, ...], headings: Collection[str]) -> tuple[str, ...
 
 
 def _no_column(name: str, headings: Iterable[str]) -> ZooError:
-    """Return the error for a column that no table has: the nearest names, and all of them below."""
+    """Return the error for a column that no table has; it names the nearest columns, then all."""
     words = {**{heading.casefold(): heading for heading in headings}, **SPOKEN}
     near = difflib.get_close_matches(name.casefold(), words, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(repr(words[one]) for one in near)}? The" if near else "the"

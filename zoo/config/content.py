@@ -20,9 +20,9 @@ JUNK = ("thumbs.db", "desktop.ini", "__macosx")
 LARGE = 16 * 2**20  # bytes of data from which a hash is kept on disk: fewer are read as fast as looked up
 SETTLED = 2.0  # seconds after a change, from which another one is sure to change the time stamps
 MOST_KEPT = 1000  # entries of the cache
-LISTED = 1000  # files of a place that the cache knows one by one
+LISTED = 1000  # most files of a place that the cache remembers
 BLOCKS, BLOCK = 64, 4096  # how much of a copy is compared: blocks, and bytes of each
-OLD = 946_684_800  # seconds since 1970 of the year 2000: an older time stamp is no file's own
+OLD = 946_684_800  # the year 2000, in seconds since 1970; earlier time stamps are artificial
 Stamp = tuple[int, int, int, int]  # size, time stamps of content and of status in ns, inode
 
 
@@ -70,10 +70,10 @@ def content_hash(path: Path) -> str | None:
 
     Hidden files do not count. The hash of much data is kept in the user's cache, so that it is computed once:
     by path, size and time stamps, and for a copy at another path by names, sizes, time stamps of the content
-    (which ``cp -p`` and ``rsync -a`` keep) and :data:`BLOCKS` blocks of the bytes. That it is a copy is a
-    guess: two versions that differ between these blocks alone, with the same time stamps, count as one. So it
-    is not made for time stamps that a program may give to all files (:func:`_may_be_set`). Processes that ask
-    at the same time wait for the first.
+    (which ``cp -p`` and ``rsync -a`` keep) and :data:`BLOCKS` blocks of the bytes. This may be wrong: two
+    versions with the same time stamps that differ only outside these blocks count as one. So a file is never
+    taken for a copy if a program may have set its time stamp (:func:`_may_be_set`). Processes that ask at the
+    same time wait for the first.
 
     Returns:
         16 hexadecimal digits; None if there is nothing at the path.
@@ -115,7 +115,7 @@ def hash_of_files(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...])
 
 
 def compute(path: Path, names: tuple[str, ...]) -> str:
-    """Return the hash of the files of these names below a path, all of which are read."""
+    """Read all files of these names below a path, and return their hash."""
     digest = hashlib.sha256()
     for name in names:
         with open(path / name, "rb") as stream:
@@ -132,7 +132,7 @@ def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) ->
         return kept[here]
     files = sorted(f"{inode}" for *_, inode in stamps)
     known_here = kept.get(place, "").split()
-    # A file that was at this place before has new time stamps, or there may be one: not all are listed.
+    # Whether a file that was at this place before has new time stamps. If not all were listed, one may have.
     edited = len(known_here) == LISTED or bool(set(files) & set(known_here))
     copied = _key(([stamp[:2] for stamp in stamps], _sampled(path, names, stamps)))
     known = None if edited or any(_may_be_set(stamp[1]) for stamp in stamps) else kept.get(copied)
@@ -144,9 +144,10 @@ def _looked_up(path: Path, names: tuple[str, ...], stamps: tuple[Stamp, ...]) ->
 
 
 def _may_be_set(time_stamp: int) -> bool:
-    """Return whether a time stamp (ns) may be one that archives and package managers give to all files.
+    """Return whether a time stamp (ns) may be one that a program gives to all files, as archives do.
 
-    Such are 1970, 1980 or 1985, and the beginning of a day: any before 2000 and any at a whole minute.
+    These are often dates such as 1970, 1980 or 1985, or the beginning of a day. So any time before 2000 and
+    any at a whole minute counts.
     """
     return time_stamp < OLD * 10**9 or time_stamp % (60 * 10**9) == 0
 

@@ -28,10 +28,10 @@ _ASKED = "a signal asked it to end"
 
 @dataclass(frozen=True)
 class RankError:
-    """The error by which a rank other than the first has ended.
+    """The error that has ended a rank other than the first.
 
     Attributes:
-        end: how the run ends by it: ``diverged``, ``failed``, ``cut off`` or ``refused``.
+        end: how the run ends because of it: ``diverged``, ``failed``, ``cut off`` or ``refused``.
         reason: the error, in a sentence.
     """
 
@@ -39,14 +39,17 @@ class RankError:
     reason: str
 
     def leave(self, directory: Path) -> None:
-        """Write it to the run's directory, where the first rank looks for it; do nothing if there is none."""
+        """Write this error to the run's directory, where the first rank looks for it.
+
+        Do nothing if there is no directory, or if the disk is full.
+        """
         if directory.is_dir():
-            with contextlib.suppress(OSError):  # on a full disk, or after the first rank was refused
+            with contextlib.suppress(OSError):  # the disk is full, or the directory is gone
                 write_atomic(directory / RANK_ERROR, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def left_in(cls, directory: Path) -> RankError | None:
-        """Return the one that is in the run's directory; None without one."""
+        """Return the error that a rank has left in the run's directory; None if there is none."""
         try:
             return cls(**json.loads((directory / RANK_ERROR).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -64,8 +67,8 @@ class Attempt:
         checkpoint: time stamp (ns) of the checkpoint that it resumed from; None without one.
         ended_at: time in UTC, ISO 8601; None while it runs.
         end: ``cut off`` by its environment, ``interrupted`` by a person or a signal, ``killed`` before it
-            could write why, ``refused`` by a rank whose error has ended the first one, or the status of the
-            run's record; None while it runs.
+            could write why, ``refused`` because of an error of another rank, or the status of the run's
+            record; None while it runs.
         reason: why it ended, in a sentence.
         updates: number of updates reached.
     """
@@ -129,7 +132,8 @@ class Attempts:
     def close(self, end: str = KILLED, reason: str = _NO_REASON) -> bool:
         """Enter the end of the last attempt if it has none, because its process was killed.
 
-        If another rank has left its error, the first one was ended because of it, and this error is the end.
+        If another rank has left an error, that error has ended the first rank, and is entered in place of
+        ``end`` and ``reason``.
 
         Args:
             end: how it ended, see :class:`Attempt`.
@@ -157,7 +161,7 @@ class Attempts:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last attempt is without an end, or was only asked to end by a signal."""
+        """Whether the last attempt has no end, or only a note that a signal asked it to end."""
         if not self.attempts:
             return False
         return self.attempts[-1].end is None or self.was_asked_to_end

@@ -16,7 +16,7 @@
 - ``attempts.json``: where, when and how often the run was begun, see :mod:`zoo.record.attempts`.
 - ``.rank-error``: the error of a rank other than the first (:class:`~zoo.record.attempts.RankError`), until
   the next attempt begins.
-- ``.first-ended``: the start by srun whose first rank has ended, see :mod:`zoo.running.srun`.
+- ``.first-ended``: which start by srun has lost its first rank, see :mod:`zoo.running.srun`.
 - ``checkpoints/``: ``best.ckpt`` and ``last.ckpt``.
 """
 
@@ -31,7 +31,7 @@ SAMPLES, PICTURE, DENSITY, LIKELIHOOD = "samples.npz", "samples.png", "density.n
 GALLERY = "gallery.npz"
 CONFIG, ERRORS, PROGRESS, ATTEMPTS = "config.yaml", "error.log", "progress.json", "attempts.json"
 RANK_ERROR = ".rank-error"  # why a rank other than the first ended
-FIRST_ENDED = ".first-ended"  # the start of the ranks whose first one has ended
+FIRST_ENDED = ".first-ended"  # holds the start by srun whose first rank has ended
 CHECKPOINTS, BEST, LAST = "checkpoints", "best.ckpt", "last.ckpt"  # a folder and two files in it
 _RESULTS = (
     RECORD, CURVES, SAMPLES, PICTURE, DENSITY, LIKELIHOOD, GALLERY, CONFIG, ERRORS, PROGRESS,

@@ -63,7 +63,7 @@ def read(path: str | Path) -> Record:
 
 def _present(content: bytes) -> Record | None:
     """Return a sound record of the present schema, which one pass can read; None for every other file."""
-    if not _PRESENT.match(content, content.rfind(b'"schema"')):  # the last field, as records are written
+    if not _PRESENT.match(content, content.rfind(b'"schema"')):  # records are written with this field last
         return None
     try:
         record = _checked(content)

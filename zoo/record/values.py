@@ -18,7 +18,7 @@ Number = Annotated[float, Ge(_LEAST), Le(LARGEST)]
 class Part:
     """A part of a record. A file with a field that the part does not have is refused.
 
-    Parts have slots: a comparison holds those of ten thousand records.
+    Parts have slots to save memory, since a comparison may hold ten thousand records.
     """
 
     __slots__ = ()

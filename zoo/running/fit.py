@@ -213,7 +213,7 @@ class Fit:
 
     @property
     def trained(self) -> bool:
-        """Whether this attempt has made an update, or found all of them made."""
+        """Whether this attempt has made an update, or all updates were already made when it began."""
         return self.module.updates > (self.resumed_at or 0) or self.module.finished
 
     @property

@@ -59,7 +59,7 @@ STATUS: dict[Outcome, Status] = {  # status in the record, for the outcomes that
 }
 # Exit codes that the loggers get for the other outcomes, which leave no record.
 SUSPENDED = {Outcome.CUT_OFF: CUT_OFF, Outcome.REFUSED: REFUSED}
-# The errors that end a run with these outcomes; that of any other one is a ZooError.
+# The class of the error that is raised for an outcome; for any other outcome it is ZooError.
 AS_ERROR: dict[Outcome, type[ZooError]] = {Outcome.DIVERGED: Diverged, Outcome.CUT_OFF: CutOff}
 
 # Exit codes of a rank that a signal has asked to end: by Ctrl-C or SIGTERM, handled or not.
@@ -75,14 +75,17 @@ class GivenUp(ZooError):
 
 
 class Ending:
-    """Writes how a run has ended, once: from the thread that trains, or that watches the other ranks.
+    """Writes how a run has ended, once, although two threads may find out.
+
+    One is the thread that trains, the other watches the other ranks.
 
     Args:
         record, directory, loggers, attempts: see :func:`recorded`.
 
     Attributes:
-        trained: whether the attempt has made an update, or found all of them made. Before that, a mistake
-            that the user can correct refuses the attempt, and the run stays as it was.
+        trained: whether the attempt has made an update, or all updates were already made when it began. As
+            long as this is false, a mistake that the user can correct refuses the attempt, and the run stays
+            as it was.
     """
 
     def __init__(
@@ -92,23 +95,23 @@ class Ending:
         self.loggers, self.attempts = loggers, attempts
         self.trained = False
         self.started = time.perf_counter()
-        self._taken = threading.Lock()  # the first thread that takes it makes the end; it is never released
+        self._taken = threading.Lock()  # for the thread that writes the end; never released
 
     def take(self) -> None:
-        """Let the calling thread make the end; if another one does, wait for the end of the process."""
+        """Let the calling thread write the end; if another one already does, wait until the process exits."""
         self._taken.acquire()
 
     def after_a_lost_rank(self, codes: Sequence[int]) -> int | None:
-        """Make the end of a run whose first rank waits for one that has failed, and return its exit code.
+        """Write the end of a run whose first rank waits in vain for a failed rank; return the exit code.
 
-        The run ends by that rank's error if it has left one, was interrupted if this process or that rank got
-        a signal, and is cut off otherwise.
+        If the failed rank has left its error, the run ends by this error. Otherwise the run was interrupted
+        if this process or the failed rank got a signal, and cut off if not.
 
         Args:
             codes: exit codes of the ranks that have ended, ``-N`` after signal ``N``.
 
         Returns:
-            The exit code; None if the first rank makes the end by itself.
+            The exit code; None if the thread that trains is writing the end already.
         """
         if not self._taken.acquire(blocking=False):
             return None
@@ -135,14 +138,15 @@ class Ending:
         return SUSPENDED.get(outcome, REFUSED)
 
     def enter(self, outcome: Outcome, reason: str) -> tuple[Outcome, str]:
-        """Enter in the attempts, the loggers and the record how the attempt ends; the record is not written.
+        """Enter how the attempt ends in the attempts, the loggers and the record, without writing the record.
 
         Args:
             outcome: how it ends.
             reason: why, in a sentence.
 
         Returns:
-            Both, of the run: it has failed if it is cut off too often without a new checkpoint.
+            Outcome and reason of the run. They are those of the attempt, unless the run was cut off too often
+            without a new checkpoint: then it has failed.
         """
         if outcome is Outcome.CUT_OFF and self.attempts is not None:
             self.attempts.end(WAS_CUT_OFF, reason, self.record.cost.updates)
@@ -215,7 +219,7 @@ def recorded(
         raise
     except (KeyboardInterrupt, SystemExit):  # Lightning turns KeyboardInterrupt into SystemExit
         if attempts is not None and (elsewhere := attempts.rank_error()) is not None:
-            # its launcher ends the other ranks by a signal
+            # the error of another rank made the launcher stop this one by a signal
             ended, reason = ending.enter(Outcome(elsewhere.end), elsewhere.reason)
             raise AS_ERROR.get(ended, ZooError)(reason) from None
         ended = Outcome.CUT_OFF
@@ -232,7 +236,7 @@ def recorded(
     except Exception as error:
         own = outcome_of(error, ending.trained)
         if not is_first_rank():
-            if not is_loss(*own):  # which another rank's error has caused
+            if not is_loss(*own):  # a loss has its cause in another rank, which leaves its own error
                 RankError(own[0].value, own[1]).leave(directory)
             raise
         elsewhere = _wait_for_rank_error(directory) if is_loss(*own) else None
@@ -254,13 +258,13 @@ def recorded(
 
 
 def outcome_of(error: Exception, trained: bool) -> tuple[Outcome, str]:
-    """Return how a run ends by an error of this process, and the error in a sentence.
+    """Return how an error of this process ends the run, and the error in a sentence.
 
     Args:
         error: the error.
         trained: whether the attempt has trained, see :class:`Ending`.
     """
-    if isinstance(error, Diverged | Unsound):  # Unsound is raised by training; the protocol catches its own
+    if isinstance(error, Diverged | Unsound):  # here Unsound comes from training: evaluation catches it
         return Outcome.DIVERGED, str(error)
     if (cause := cut_off(error)) is not None:
         return Outcome.CUT_OFF, cause
@@ -270,7 +274,7 @@ def outcome_of(error: Exception, trained: bool) -> tuple[Outcome, str]:
 
 
 def is_loss(outcome: Outcome, reason: str) -> bool:
-    """Return whether a process was ended by the loss of another one, whose error says more."""
+    """Return whether a process ended only because another one was lost, whose error says more."""
     return outcome is Outcome.CUT_OFF and reason.startswith(LOST)
 
 

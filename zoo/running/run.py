@@ -66,8 +66,8 @@ def run(config: DictConfig, directory: Path, show: Show | None = None, again: bo
 
     Raises:
         ZooError: a mistake that the user can correct. If it shows before the first update of this attempt,
-            the run is refused: it leaves no record, and no directory that was not there before; a checkpoint
-            stays. Later it is recorded as ``failed`` (or ``diverged``) first.
+            the run is refused: no record is written, a directory that was made for the run is removed, and a
+            checkpoint stays. If it shows later, the run is first recorded as ``failed`` (or ``diverged``).
     """
     spec = RunSpec.of(config)
     created = _missing(directory)

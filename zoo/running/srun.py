@@ -1,7 +1,8 @@
-"""Ranks that srun has started: they end if the first one has ended before they meet it.
+"""Ends the ranks that srun has started if the first rank ends before they have a process group with it.
 
 The first rank alone may give a run up, or refuse it. torchrun then ends the others, and a run that starts its
-own ranks has not started them yet. srun may leave them waiting for the first one until their time limit.
+own ranks has not started them at that point. But srun may leave the others waiting for the first rank until
+the job's time limit.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from zoo.errors import tell
 from zoo.ranks import world_size
 from zoo.record import FIRST_ENDED, write_atomic
 
-LOOK = 5.0  # seconds between two looks for the first rank
+LOOK = 5.0  # seconds between two checks whether the first rank has ended
 
 
 def this_start() -> str | None:
-    """Return what distinguishes this start of several ranks by srun from all others; None without srun.
+    """Return a name that only this start of several ranks by srun has; None without srun.
 
-    A job that is put back into the queue keeps its number and counts its starts.
+    It includes Slurm's count of restarts, since a job that is put back into the queue keeps its number.
     """
     if "SLURM_STEP_ID" not in os.environ or int(os.environ.get("SLURM_NTASKS") or 1) == 1:
         return None
@@ -32,7 +33,7 @@ def this_start() -> str | None:
 
 
 def say_that_the_first_has_ended(directory: Path) -> None:
-    """Let the other ranks of this start know that the first one has ended, unless the disk is full."""
+    """Tell the other ranks of this start, by a file, that the first one has ended (not on a full disk)."""
     if (start := this_start()) is not None and directory.is_dir():
         with contextlib.suppress(OSError):
             write_atomic(directory / FIRST_ENDED, start)
@@ -48,9 +49,9 @@ def _last_ended(directory: Path) -> str | None:
 
 @contextmanager
 def ending_with_the_first(directory: Path) -> Iterator[None]:
-    """End this process, a rank other than the first, if the first one ends before they have a process group.
+    """End this process, a rank other than the first, if the first rank ends before both have a process group.
 
-    The exit code is 0, since the first rank's says how the run has ended.
+    The exit code is 0, since the exit code of the first rank says how the run has ended.
 
     Args:
         directory: the run's directory.
@@ -59,7 +60,7 @@ def ending_with_the_first(directory: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(LOOK) and world_size() == 1:
-            if not directory.is_dir() or _last_ended(directory) == start:  # that of a refused run is removed
+            if not directory.is_dir() or _last_ended(directory) == start:  # no directory: refused
                 tell("the first process of this run has ended; its message says why.")
                 os._exit(0)
 

@@ -68,7 +68,7 @@ def jobs_at_a_time(launcher: Mapping[str, Any], jobs: int | None) -> int | None:
     if name != "JoblibLauncher":
         return None
     most = int(launcher.get("n_jobs") or 1)
-    most = most if most > 0 else max(1, usable_cores() + 1 + most)  # as joblib counts
+    most = most if most > 0 else max(1, usable_cores() + 1 + most)  # as in joblib, -1 is all cores
     return most if jobs is None else min(most, jobs)
 
 

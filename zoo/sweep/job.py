@@ -156,8 +156,8 @@ class Job:
 
         A job that was stopped from outside is ``cut off`` and has no record. If that has happened too often
         without a new checkpoint (:mod:`zoo.record.attempts`), it has failed. A refused job leaves no files. A
-        job that has crashed before it wrote a record has failed. A job whose first rank was ended because
-        another rank has left an error ends by that error. The record of such a job is written here.
+        job that has crashed before it wrote a record has failed. If the error of another rank has ended the
+        first rank, the job ends by that error. This method writes the record of a failed job that has none.
 
         Args:
             code: the exit code, ``-N`` after signal ``N``.
@@ -182,7 +182,7 @@ class Job:
         self._fail(": ".join(filter(None, (crash, last))) or f"exit code {code}")
 
     def _end_by(self, error: RankError) -> None:
-        """Set the state of a job whose first rank was ended because another rank has left an error."""
+        """Set the state of a job whose first rank was ended by the error of another rank."""
         status = next((status for status in STATUSES if status == error.end), None)
         if status is not None:
             self._enter_end(KILLED, error.reason)
@@ -239,8 +239,8 @@ class Job:
     def _enter_end(self, end: str, reason: str) -> str | None:
         """Enter the end of an attempt whose process was killed, and return why the run now counts as failed.
 
-        An error that another rank has left is entered in place of this end and reason.
-        Returns None if it does not, or if another process is at work on the run.
+        If another rank has left an error, it is entered in place of ``end`` and ``reason``. Returns None if
+        the run does not count as failed, or if another process is at work on it.
         """
         if is_locked(self.directory):
             return None
@@ -248,7 +248,7 @@ class Job:
         return attempts.give_up() if attempts.close(end, reason) else None
 
     def _fail(self, reason: str, status: Status = "failed") -> None:
-        """Set the state to a status, and write the record of the run, whose process could not."""
+        """Set the state to a status, and write the record of the run, since its process could not."""
         self.state, self.reason = status, reason
         if is_locked(self.directory):
             return  # another process works in the directory and will write the record

@@ -113,7 +113,7 @@ class CheckpointFiles(TorchCheckpointIO):
             OSError, RuntimeError: this write has failed, or the last one in the background.
         """
         self.wait()
-        distributed.WRITING.acquire()  # here, since the thread may begin too late to be waited for
+        distributed.WRITING.acquire()  # not in the thread, which may begin late
         if not self.background:
             _write(checkpoint, Path(path), storage_options)
             return

@@ -39,7 +39,8 @@ HOOKS = {  # torch's, by the format in which processes exchange gradients
     "fp16": default_hooks.fp16_compress_hook,
     "bf16": default_hooks.bf16_compress_hook,
 }
-# Layers of batch normalisation with statistics of all processes, and torch's others by what to use instead.
+# Layers of batch normalisation with statistics over all processes, and for each layer of torch without them
+# the one to use instead.
 SHARED = (batch_norm.BatchNorm1d, batch_norm.BatchNorm2d, nn.SyncBatchNorm)
 INSTEAD: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: f"{batch_norm.__name__}.BatchNorm1d",
@@ -53,8 +54,8 @@ RECORDER = (
     (("TORCH_FR_DUMP_ON_TIMEOUT", "TORCH_NCCL_DUMP_ON_TIMEOUT"), "1"),
     (("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE"), "collectives.rank"),
 )
-WRITING = threading.Lock()  # held from when a checkpoint is to be written until it is
-LONGEST_WRITE = 600.0  # seconds that rank 0 has for that first
+WRITING = threading.Lock()  # held from the request to write a checkpoint until it is written
+LONGEST_WRITE = 600.0  # seconds that rank 0 has to finish a checkpoint before GRACE begins
 
 
 class Averaging(DDPStrategy):
@@ -111,28 +112,28 @@ class Averaging(DDPStrategy):
 
 
 def check_normalisation(model: nn.Module) -> None:
-    """Check that no layer of normalisation has statistics of this process's examples alone.
+    """Check that no layer of normalisation computes statistics of this process's examples alone.
 
-    Such are torch's layers of batch normalisation and of instance normalisation with running statistics, and
-    those derived from them. In evaluation mode, as in a frozen network, they use their running statistics and
-    pass.
+    Torch's layers of batch normalisation do, those of instance normalisation with running statistics, and
+    layers derived from them. In evaluation mode, as in a frozen network, such a layer uses its running
+    statistics and passes the check.
 
     Args:
         model: the model, or the training module around it, as it is before the first update.
 
     Raises:
-        ZooError: a layer has.
+        ZooError: a layer does.
     """
     for name, layer in model.named_modules():
         if (instead := instead_of(layer)) is not None:
             raise ZooError(
-                f"The layer {name} ({type(layer).__name__}) has statistics of each process's examples alone; "
-                f"use {instead}, or train by one process (trainer.devices=1)."
+                f"The layer {name} ({type(layer).__name__}) computes statistics of each process's examples "
+                f"alone; use {instead}, or train by one process (trainer.devices=1)."
             )
 
 
 def instead_of(layer: nn.Module) -> str | None:
-    """Return what to use instead of a layer with statistics of one process; None for any other layer."""
+    """Return what to use instead of a layer that has statistics of one process; None for other layers."""
     if isinstance(layer, _InstanceNorm):  # it normalises each example alone, but may keep running averages
         return "track_running_stats=False" if layer.training and layer.track_running_stats else None
     if not isinstance(layer, _BatchNorm) or isinstance(layer, SHARED):

@@ -97,7 +97,7 @@ class TrainingModule(pl.LightningModule):
         self.latest: dict[str, float] = {}
         self._validation: list[Tensor] = []
         self._likelihoods: list[Tensor] = []
-        self._failure: Exception | None = None  # of this process's part of a validation
+        self._failure: Exception | None = None  # of this process in its part of a validation
         self._dry_run = False
         self.signalled = self.asked_to_end = False
         self._norms: list[tuple[str, Tensor]] = []
@@ -351,15 +351,15 @@ class TrainingModule(pl.LightningModule):
             return
         try:
             self._validate(*unpack(batch))
-        except Exception as error:  # the other processes, whose examples are others, wait for this one
+        except Exception as error:  # raised at the end, for all processes together
             self._failure = error
 
     def _validate(self, x: Tensor, y: Tensor | None) -> None:
-        """Keep the criterion of validation examples, and their likelihoods as far as asked for."""
+        """Keep the validation criterion of a batch, and the likelihoods of those examples to be scored."""
         values = self.validation_values(x, y)
         if values is not None:
             self._validation.append(values.detach().double())
-        # a process has every world_size-th example, and scores those among the first validate_likelihood
+        # each process has every world_size-th example, and scores its part of the first validate_likelihood
         share = len(range(rank(), self.settings.validate_likelihood, world_size()))
         left = share - sum(map(len, self._likelihoods))
         if left > 0:

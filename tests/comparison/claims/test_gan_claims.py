@@ -413,7 +413,7 @@ def test_the_evidence_about_a_wgan_of_a_short_budget_says_so(updates, is_short):
     ],
 )
 def test_what_is_reported_beside_is_of_the_runs_that_decide(key, change):
-    """Each side was run at 1,000 updates at three rates, and at 300 at one, as the study varies from."""
+    """Both sides have runs of 1,000 updates at three rates, and of 300 updates (the usual number) at one."""
     runs = []
     for updates, grid in ((300, (0.001,)), (1000, (0.0005, 0.001, 0.002))):
         for lr in grid:

@@ -1,4 +1,4 @@
-"""What each claim's verdict is varied by: other distances of the runs compared, rates, seeds, measures."""
+"""The other tests of each claim's robustness: other distances, learning rates, seeds and measures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INFINITE = "fd_inf/digits-cnn"
 
 
 def with_metric(runs: list[Run], name: str, value: Callable[[Run], float]) -> list[Run]:
-    """Give every run a further metric."""
+    """Add a metric to every run, and return the runs."""
     for run in runs:
         run.record.metrics[name] = Metric(value(run), "1", "estimate", n=100)
     return runs
@@ -30,7 +30,7 @@ def distance(run: Run) -> float:
 
 
 def test_the_extrapolated_distance_varies_a_verdict_by_the_runs_that_are_compared():
-    """A run elsewhere has it below zero, so that the plain distance decides."""
+    """The plain distance decides, since a run of a third model has an extrapolated one below zero."""
     runs = gan(distance=around(3), seeds=5) + wgan(distance=around(9, salt=1), seeds=5)
     elsewhere = simulate("vae", "vae", distance=around(5))
     with_metric(runs, INFINITE, lambda run: distance(run) / (9 if run.record.model == "wgan" else 1))
@@ -38,12 +38,12 @@ def test_the_extrapolated_distance_varies_a_verdict_by_the_runs_that_are_compare
     decision = judged("wgan", runs + elsewhere)
     assert decision.verdict == SUPPORTED
     assert decision.parts[0].sentence.startswith("fd/digits-cnn: wgan")
-    assert decision.kept_kinds["fd_inf"] == {INFINITE: 0}, "by it the WGAN is the better one"
+    assert decision.kept_kinds["fd_inf"] == {INFINITE: 0}, "by the extrapolated distance the WGAN is better"
     (variant,) = [one for one in decision.parts[0].variants() if one.kind == "fd_inf"]
     assert variant.outcome.factor
     with_metric(runs[:1], INFINITE, lambda run: -0.1)
     (variant,) = [one for one in judged("wgan", runs).parts[0].variants() if one.kind == "fd_inf"]
-    assert not variant.outcome.factor, "a value of a run compared is not above zero: differences"
+    assert not variant.outcome.factor, "with a value below zero there are no ratios"
 
 
 def inverted_study() -> list[Run]:
@@ -59,11 +59,13 @@ def test_likelihood_and_quality_are_varied_by_other_distances_seeds_and_models()
     decision = judged("likelihood-quality", runs)
     assert decision.verdict == SUPPORTED
     kinds = decision.kept_kinds
-    assert kinds["kid"] == {"kid/x": 0}, "by KID samples get worse as likelihoods do: nothing is inverted"
+    assert kinds["kid"] == {"kid/x": 0}, "by KID the ranks agree with the likelihoods: no inversion"
     assert kinds["coverage"] == {"coverage/x": 1}
     assert kinds["fd_inf"] == {INFINITE: 1}
     assert kinds["another test"] == {"raw values": 1}
-    assert kinds["a model left out"]["a model left out"] == pytest.approx(3 / 5), "without either nothing is"
+    assert kinds["a model left out"]["a model left out"] == pytest.approx(3 / 5), (
+        "without m1 or m2 nothing is inverted"
+    )
     assert "a seed left out" in kinds
 
 
@@ -71,7 +73,9 @@ def test_another_inversion_by_another_distance_does_not_keep_the_one_that_was_fo
     runs = inverted_study()
     order = {"m0": 1.0, "m1": 2.0, "m2": 3.0, "m3": 9.0, "m4": 6.0}
     with_metric(runs, "kid/x", lambda run: order[run.record.model] + run.record.seed / 50)
-    assert judged("likelihood-quality", runs).kept_kinds["kid"] == {"kid/x": 0}, "m3 and m4 instead"
+    assert judged("likelihood-quality", runs).kept_kinds["kid"] == {"kid/x": 0}, (
+        "by KID another pair is inverted"
+    )
 
 
 def at_rates(folder: Path, by_rate: dict[float, tuple[float, tuple[float, ...]]], change: dict) -> list[Run]:
@@ -98,7 +102,9 @@ def test_rates_that_validation_cannot_tell_apart_vary_the_verdict_and_are_named(
         "Each at the best of its 3 learning rates, chosen by validation: 0.002 and 0.001 (the least tried). "
         "Not told apart from the chosen rates: 0.002 (plain critic)."
     ) in measured_text(decision)
-    assert decision.kept_shares["another learning rate"] == 0, "there the plain critic is three times as far"
+    assert decision.kept_shares["another learning rate"] == 0, (
+        "at the other rate the plain critic is three times as far"
+    )
     (variant,) = [one for one in decision.parts[0].variants() if one.name == "another learning rate"]
     assert variant.outcome.estimate == pytest.approx(3.1 / 9, rel=0.1)
 
@@ -131,7 +137,7 @@ def test_a_latency_beside_a_verdict_says_the_same():
 
 
 def with_scores(runs: list[Run], folder: Path) -> list[Run]:
-    """Give runs log-likelihoods of a hundred examples, of which the narrow field's worst is far out."""
+    """Give runs log-likelihoods of a hundred examples, one of them extremely bad under the narrow field."""
     for run in runs:
         run.directory = folder / run.record.run_id
         run.directory.mkdir()
@@ -146,9 +152,11 @@ def test_a_likelihood_is_varied_by_the_weight_of_its_worst_examples(tmp_path):
     (measured, _) = judged("field-width", with_scores(widths(3.0, 0.03), tmp_path)).deciding
     found = {one.name: one.outcome for one in measured.variants() if one.kind == "tail of the examples"}
     assert found.keys() == {"median of the examples", "without the worst 1 % of the examples"}
-    assert all(abs(outcome.estimate) < 0.01 for outcome in found.values()), "a single example is far out"
+    assert all(abs(outcome.estimate) < 0.01 for outcome in found.values()), (
+        "without the one bad example both are alike"
+    )
     assert not any(outcome.significant for outcome in found.values())
-    assert measured.outcome.estimate == pytest.approx(1, abs=0.02), "bits/dim, as the records have them"
+    assert measured.outcome.estimate == pytest.approx(1, abs=0.02), "the recorded bits/dim decide"
 
 
 def test_sharpness_is_varied_by_the_spectrum_scales_seeds_and_margins():
@@ -162,7 +170,7 @@ def test_sharpness_is_varied_by_the_spectrum_scales_seeds_and_margins():
     assert flows.kept_shares == {"raw values": 1, "a seed left out": 1, "within 0.9 to 1.11": 0}
     noise = judged("flows-parallel-sharp", coupling(1.0, distance=80.0))
     assert noise.verdict == UNDECIDED
-    assert noise.kept_shares["raw values"] == 1, "no test makes noise sharp"
+    assert noise.kept_shares["raw values"] == 1, "the verdict on noise is undecided by any test"
 
 
 def test_the_signs_of_instability_are_varied_one_by_one():
@@ -171,7 +179,7 @@ def test_the_signs_of_instability_are_varied_one_by_one():
     decision = judged("gan-unstable", runs)
     assert decision.verdict == SUPPORTED
     shares = decision.kept_shares
-    assert shares["a sign left out"] == pytest.approx(2 / 3), "without oscillation no sign is left"
+    assert shares["a sign left out"] == pytest.approx(2 / 3), "only oscillation is significant"
     assert shares["a seed left out"] == 1
     assert {
         "ranks and Brown-Forsythe",
@@ -186,7 +194,7 @@ def test_the_signs_of_instability_are_varied_one_by_one():
         run.record.stability.oscillations = {}
     collapsed = judged("gan-unstable", runs)
     assert collapsed.verdict == UNDECIDED
-    assert collapsed.kept_shares["recall below 0.1"] == 0, "by this count all seeds of the GAN collapse"
+    assert collapsed.kept_shares["recall below 0.1"] == 0, "all seeds of the GAN have a recall below 0.1"
 
 
 def test_fewer_parameters_at_matched_quality_are_varied_by_other_distances():

@@ -167,7 +167,7 @@ LOW, NONE = Outcome(0.5, 0.4, 0.6, 0.01, factor=True), Outcome(0.9, 0.5, 1.5, 0.
 
 
 def varied(*variants, verdict=SUPPORTED, **more):
-    """Return a decision of one part with these variants."""
+    """Return the decision on a claim of a single part that has these variants."""
     return decision(part(verdict, 0.01, unit="factor", variants=lambda: list(variants), **more))
 
 
@@ -180,7 +180,9 @@ def test_robustness_is_the_share_of_kinds_of_variants_that_keep_the_verdict():
         Variant("kid/y", NONE, "lower", "kid"),
     )
     assert measured.kept_shares == {"ranks": 0, "raw values": 1, "a seed left out": 1, "kid/x": 0, "kid/y": 0}
-    assert measured.robustness == pytest.approx((0.5 + 1 + 0) / 3), "a kind counts once, however many tests"
+    assert measured.robustness == pytest.approx((0.5 + 1 + 0) / 3), (
+        "each kind counts once, however many tests it has"
+    )
     assert measured.hollow
     assert render.badge(measured).startswith("○")
     text = "another test 50% [ranks 0%, raw values 100%], a seed left out 100%, kid 0% [kid/x 0%, kid/y 0%]"
@@ -214,7 +216,9 @@ def test_an_equivalence_that_the_extrapolated_distance_does_not_keep_is_never_fi
     far = Outcome(1.3, 0.9, 1.8, 0.2, 0.15, 8.0, factor=True)
     assert badge(Variant("fd_inf/x", far, "lower", "fd_inf")).startswith("○")
     difference = Outcome(0.1, -0.1, 0.3, 0.2, 0.1, 8.0)
-    assert badge(Variant("fd_inf/x", difference, "lower", "fd_inf")).startswith("○"), "it has no ratio"
+    assert badge(Variant("fd_inf/x", difference, "lower", "fd_inf")).startswith("○"), (
+        "a difference shows no equivalence"
+    )
     undecided = varied(*kinds, Variant("kid/x", difference, "lower", "kid"), verdict=EQUIVALENT)
     assert "kid/x" not in undecided.kept_shares, "a test that cannot give the verdict is left out"
 

@@ -75,7 +75,7 @@ def asked(request, browser, page, tmp_path_factory):
         if request.param == "toys":  # one of them: a page of all takes long
             root = file.parent / "records"
             for run in gathered(QUICKSTART.parents[1] / "toys/records.tar.xz"):
-                if run.record.data == "rings":  # some of them were timed on another device
+                if run.record.data == "rings":  # runs of rings were timed on two devices
                     shutil.copytree(run.directory, root / run.directory.name)
         file.write_text(built(root), encoding="utf-8")
     tab = browser.open(file)
@@ -263,7 +263,7 @@ def test_a_cell_of_the_slide_opens_its_evidence(browser, page):
     assert "The rule:" in tab.evaluate("document.querySelector('#sheet-body').textContent")
     again = browser.open(tab.evaluate("location.href"))
     title = "document.querySelector('#sheet-title').textContent"
-    assert again.evaluate("document.querySelector('#sheet').open"), "the address leads to the evidence"
+    assert again.evaluate("document.querySelector('#sheet').open"), "the address alone opens the evidence"
     assert again.evaluate(title) == tab.evaluate(title) == "autoregressive: parallel?"
     again.press("Escape")
     again.wait("!document.querySelector('#sheet').open && zoo.state.evidence === ''")

@@ -178,7 +178,7 @@ def test_a_bound_below_exact_values_is_better_and_never_the_reverse(tab):
     tab.evaluate("zoo.set({sort: 'bits_per_dim', rows: 'all'})")
     (note,) = tab.evaluate("words('#table-main tr.block .note')")
     assert note.strip().startswith("vae (≤ 1.951 ± 0.012 [3]) is better than the exact values of ")
-    assert "pixelcnn" not in note, "1.95 on average: too near for the test"
+    assert "pixelcnn" not in note, "its mean, 1.95, is too near for the test"
     assert "glow: a one-sided test of each bound against each exact value, by Holm at 5 %" in note
 
 
@@ -245,14 +245,14 @@ def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
     (text,) = tab.evaluate("words('#sheet-body')")
     for part in ("0: 2.2 · 1: 2.21 · 2: 2.22", "zoo train model=glow", "training.lr", "0.01", "unset"):
         assert part in text
-    assert "all 360 test examples" not in text, "nobody recorded the protocol"
+    assert "all 360 test examples" not in text, "the records do not hold the protocol"
     assert "360 test examples scored" in text
     assert "exact: of 360 test examples" in text
     shown = tab.evaluate(
         "(() => { const body = document.querySelector('#sheet-body').cloneNode(true);"
         "body.querySelectorAll('details').forEach(one => one.remove()); return body.textContent; })()"
     )
-    assert "kind: " not in shown, "raw keys stand among all settings alone"
+    assert "kind: " not in shown, "raw keys are folded away"
     assert "kind: exact; n: 360" in text
     for heading in ("protocol", "versions", "data", "directories", "config hash"):
         assert heading in text
@@ -267,7 +267,9 @@ def test_a_baseline_shows_differences_and_kinds_that_do_not_compare(tab):
     assert tab.evaluate(delta.format("pixelcnn", 1)) is None
     assert tab.evaluate(delta.format("vae", 1)) == "another kind"
     distance = tab.evaluate(delta.format("vae", 2))
-    assert re.fullmatch(r"−4\.\d+ ± 0\.\d+ \(×0\.\d+\)", distance), "a minus sign, an error, as many digits"
+    assert re.fullmatch(r"−4\.\d+ ± 0\.\d+ \(×0\.\d+\)", distance), (
+        "a minus sign, then value and error with equal digits"
+    )
     exact = tab.evaluate(delta.format("glow", 1))
     assert re.fullmatch(r"\+0\.\d{4} ± 0\.\d{4}", exact)
     assert "Differences are to pixelcnn" in tab.evaluate("zoo.tableTexts().notes.join()")

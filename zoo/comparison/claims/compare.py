@@ -42,7 +42,8 @@ WELCH_OF_LOGARITHMS = f"Welch's t on logarithms, {TWO_SIDED}"
 PAIRED = f"paired t on logarithms (one training, read out in two ways), two-sided at {LEVEL:.0%}"
 NOT_RETIMED = "not re-timed"  # by zoo time: each run timed itself, beside whatever else ran
 RANKS = f"exact rank-sum test, {TWO_SIDED}"
-ANOTHER_RATE = "another learning rate"  # kinds of variants
+# Kinds of variants, see Variant.kind.
+ANOTHER_RATE = "another learning rate"
 ANOTHER_BATCH = "another batch size"
 TAIL = "tail of the examples"
 
@@ -130,7 +131,7 @@ def compare(
 
 
 def _other_batches(a: Group, b: Group, claimed: Direction) -> list[Alternative]:
-    """Return the seconds a sample in larger batches that both sides were timed at."""
+    """Return both sides' seconds per sample at each batch size above 1 at which both were timed."""
     ours, theirs = by_batch(a), by_batch(b)
     return [
         Alternative(f"batches of {size}", ours[size], theirs[size], claimed, ANOTHER_BATCH)
@@ -243,7 +244,8 @@ def compare_distance(
     Args:
         study: the runs.
         a, b: the configurations.
-        claimed, decides, by_seed, alternatives: see :func:`compare`; other distances are added.
+        claimed, decides, by_seed, alternatives: see :func:`compare`; other measures of the distance, such as
+            KID, are added to the alternatives.
     """
     measure = distance_of(study)
     others = [] if measure.quantity is None else _alternatives(study, a, b, measure.quantity, claimed)
@@ -260,8 +262,8 @@ def compare_tuned(
 
     Args:
         study: the runs.
-        sides: from :func:`~zoo.comparison.claims.sides.at_best_rates`; what is reported beside has to be of
-            these sides too.
+        sides: from :func:`~zoo.comparison.claims.sides.at_best_rates`. What a claim reports beside this
+            comparison must be measured on the same sides.
         claimed, decides: see :func:`compare`.
     """
     distance = distance_of(study)
@@ -275,7 +277,7 @@ def compare_tuned(
 
 
 def with_remark(remark: str, part: Part | Missing) -> Part | Missing:
-    """Return a measurement with a further remark behind its sentence; a missing one as it is."""
+    """Return a measurement with a remark added to its sentence; a missing one is returned unchanged."""
     return replace(part, sentence=part.sentence + remark) if isinstance(part, Part) else part
 
 
@@ -284,8 +286,9 @@ def _alternatives(
 ) -> list[Alternative]:
     """Return the other distances that both sides have, such as KID or one in another network's features.
 
-    Whether they lead to the same verdict is a part of its robustness. The distance extrapolated to infinitely
-    many samples is among them where it does not decide: of these two sides alone, whatever other runs have.
+    Whether they lead to the same verdict is a part of its robustness. They include the distance extrapolated
+    to infinitely many samples, unless the verdict itself rests on it. Only the runs of these two sides need
+    to have a distance; whether other runs of the study have it does not matter.
     """
     alternatives = []
     for other in other_distances(study, distance):
@@ -297,7 +300,7 @@ def _alternatives(
 
 
 def opposite(direction: Direction) -> Direction:
-    """Return the other direction."""
+    """Return the opposite of a direction: "higher" for "lower", and the reverse."""
     return "higher" if direction == "lower" else "lower"
 
 
@@ -364,7 +367,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
 
 
 def _without_tails(a: Group, b: Group, likelihood: Quantity, claimed: Direction) -> list[Alternative]:
-    """Return both sides' losses with less weight of the worst test examples, where records have them."""
+    """Return both sides' losses with less weight on the worst test examples, if records allow it."""
     ours, theirs = (without_tail(group, likelihood) for group in (a, b))
     return [
         Alternative(name, ours[name], theirs[name], claimed, TAIL)

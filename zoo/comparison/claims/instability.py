@@ -22,8 +22,10 @@ from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 UPDATES, RATE = "training.updates", "training.lr"
-OTHER_RECALLS = (0.02, 0.1)  # below which a run has collapsed, for the robustness of the verdict
-OTHER_COUNT = "another count of collapse"  # a kind of variants
+# A run whose recall is below LEAST_RECALL has collapsed. To test how robust the verdict is, collapsed runs
+# are also counted with these limits in its place.
+OTHER_RECALLS = (0.02, 0.1)
+OTHER_COUNT = "another count of collapse"  # kind of the variants that count collapsed runs otherwise
 TEST = (
     f"three signs, Holm-corrected at {LEVEL:.0%}: Fisher's exact test of the share of seeds of which a run "
     f"diverged or collapsed (recall below {LEAST_RECALL:g}, or samples all alike) at a rate of both; at each "
@@ -86,7 +88,14 @@ def compare_stability(
 
 @dataclass(frozen=True)
 class _Sign:
-    """A sign of unstable training: its name, p, whether the first model has more of it, and it in words."""
+    """The test of one sign of unstable training.
+
+    Attributes:
+        name: of the sign.
+        p: p-value of the difference between the two models.
+        less_stable: whether the first model shows more of the sign than the second.
+        text: the result in words.
+    """
 
     name: str
     p: float
@@ -96,12 +105,12 @@ class _Sign:
 
 @dataclass(frozen=True)
 class _Trained:
-    """Two models at common learning rates, whose signs of instability are compared.
+    """Two models, run at the same learning rates, whose signs of instability are compared.
 
     Attributes:
         study: the runs.
-        grids: of each model its configurations by the learning rate.
-        best: the rate of each model at which oscillation and spread are compared.
+        grids: for each model its configurations, by learning rate.
+        best: for each model the learning rate at which oscillation and spread are compared.
     """
 
     study: Study
@@ -109,7 +118,7 @@ class _Trained:
     best: Sequence[float]
 
     def at_best(self) -> list[Group]:
-        """Return each model at its best rate."""
+        """Return for each model its configuration at its best learning rate."""
         return [grid[rate] for grid, rate in zip(self.grids, self.best, strict=True)]
 
     def seeds(self) -> list[set[int]]:
@@ -117,7 +126,7 @@ class _Trained:
         return [{run.record.seed for group in grid.values() for run in group.runs} for grid in self.grids]
 
     def without(self, seed: int) -> _Trained:
-        """Return both models without a seed."""
+        """Return the same two models without the runs of one seed."""
         left = [
             {
                 rate: Group(group.model, [run for run in group.runs if run.record.seed != seed], group.label)
@@ -138,9 +147,10 @@ class _Trained:
         """Return the signs that can be tested.
 
         Args:
-            recall: a run with a smaller one has collapsed.
+            recall: a run whose recall is smaller counts as collapsed.
             at_best_alone: count collapsed seeds at the best rates alone.
-            distance: whose spread over seeds is compared; None: that of the study.
+            distance: returns the distances of a configuration by seed, whose spread is compared; None: those
+                that the study is judged by.
             by_ranks: compare oscillations by ranks, and spreads by Brown and Forsythe's test.
         """
         counted = [[side] for side in self.at_best()]
@@ -174,14 +184,14 @@ def _edge(rate: float, rates: Sequence[float]) -> str:
 
 
 def _verdict(signs: Sequence[_Sign]) -> Verdict:
-    """Return the verdict of signs: that of the sure ones, after Holm's correction, if they agree."""
+    """Return the verdict on which all significant signs (after Holm's correction) agree, or undecided."""
     adjusted = holm([sign.p for sign in signs])
     sure = {sign.less_stable for sign, p in zip(signs, adjusted, strict=True) if p < LEVEL}
     return UNDECIDED if len(sure) != 1 else SUPPORTED if sure.pop() else REFUTED
 
 
 def _variants(trained: _Trained) -> list[Variant]:
-    """Return the verdict without each sign and each seed in turn, and by other tests, counts and measures."""
+    """Return the verdict without each sign, without each seed, and by other tests, counts and distances."""
     signs = trained.signs()
     found = [("a sign left out", "", [one for one in signs if one is not sign]) for sign in signs]
     found.append(("ranks and Brown-Forsythe", ANOTHER_TEST, trained.signs(by_ranks=True)))
@@ -207,11 +217,18 @@ def _variants(trained: _Trained) -> list[Variant]:
 
 
 def after_more_updates(study: Study, side: Group) -> Part | None:
-    """Return how many seeds of a model collapsed in its longest runs; None if none are longer than its own.
+    """Return how many seeds of a model collapsed in its usual runs and in those with the most updates.
 
-    They differ from the configuration in the number of updates and the learning rate alone. A generator that
-    has not learned yet reaches as little of the data as one that has collapsed, so that a share of collapse
-    after few updates is also one of undertraining.
+    A generator that has not learned yet reaches as little of the data as one that has collapsed, so the share
+    of collapsed runs after few updates also counts undertrained ones.
+
+    Args:
+        study: the runs.
+        side: the model at its usual number of updates. Its longer runs may have another learning rate, and
+            are otherwise configured alike.
+
+    Returns:
+        The measurement; None if the model has no runs with more updates than usual.
     """
     if not side.runs:
         return None
@@ -250,7 +267,7 @@ def after_more_updates(study: Study, side: Group) -> Part | None:
 def lost_runs(study: Study, group: Group, least: float = LEAST_RECALL) -> list[Run]:
     """Return the runs that diverged, could not be judged, or whose samples reach hardly any of the data.
 
-    The recall of the last kind is below ``least``.
+    The last are those whose recall is below ``least``.
     """
     lost = {run.record.run_id: run for run in failed(group, study.quality)}
     for run in group.finished:

@@ -93,20 +93,21 @@ def distance_of(study: Study) -> Measure:
     return Measure(study.quality, name, worst=math.inf, in_words=False)
 
 
-# Kinds of distances between samples and data by which a verdict is varied; of the second ones more is nearer.
+# Other measures of how far samples are from the data, for testing how robust a verdict is. Of the first, a
+# smaller value means nearer to the data; of the second, a larger one.
 OTHER_DISTANCES = ("kid", "fd", "fd_inf", "fid", "energy_distance", "wasserstein2")
 OTHER_CLOSENESS = ("coverage", "mode_quality")
 
 
 @dataclass(frozen=True)
 class OtherDistance:
-    """Another measure of the distance between samples and data than the one that decides.
+    """A measure of the distance between samples and data, other than the one that decides.
 
     Attributes:
         name: of the measure.
-        kind: the same for measures that are alike.
-        by_seed: returns its values of a group's finished runs by their seeds.
-        more_is_nearer: whether it is larger where the samples are nearer to the data.
+        kind: similar measures, such as KID in several features, have one kind.
+        by_seed: returns the values of a configuration's finished runs, by seed.
+        more_is_nearer: whether a larger value means that the samples are nearer to the data.
     """
 
     name: str
@@ -116,7 +117,7 @@ class OtherDistance:
 
 
 def other_distances(study: Study, distance: Quantity) -> list[OtherDistance]:
-    """Return the other measures of the distance that runs of a study have, such as KID."""
+    """Return the measures of distance, such as KID, that runs of a study have beside the given one."""
     found = []
     for name in sorted({name for run in study.runs for name in run.record.metrics}):
         kind = name.partition("/")[0]
@@ -185,7 +186,7 @@ def of_examples(a: Group, b: Group, likelihood: Quantity) -> float:
 
 
 def _per_nat(group: Group, likelihood: Quantity) -> float:
-    """Return a nat of an example in a likelihood's unit; 0 if the size of an example is unknown."""
+    """Return how much one nat per example is in a likelihood's unit; 0 if the data's shape is unknown."""
     if likelihood != quantities.BITS_PER_DIM:
         return 1.0
     data = group.finished[0].record.provenance.data
@@ -196,10 +197,13 @@ WORST_EXAMPLES = 0.01  # share of the test examples that the trimmed mean leaves
 
 
 def without_tail(group: Group, likelihood: Quantity) -> dict[str, dict[int, float]]:
-    """Return a group's losses by seed without the weight of the worst test examples; empty without scores.
+    """Return averages of a group's test losses in which the worst test examples count little or nothing.
 
-    They are the median over the examples, and the mean without the worst hundredth, up to a constant that is
-    the same for all models of the data.
+    These are the median over the examples, and the mean without the worst hundredth. Both lack a constant
+    that is the same for all models of the data.
+
+    Returns:
+        For each of the two, by name, its values by seed; empty if records lack the scores of the examples.
     """
     scores = scores_of(group.finished)
     if scores is None or not (unit := _per_nat(group, likelihood)):
@@ -215,7 +219,7 @@ def without_tail(group: Group, likelihood: Quantity) -> dict[str, dict[int, floa
 
 
 def by_batch(group: Group) -> dict[int, dict[int, float]]:
-    """Return a group's seconds a sample by the size of the batch, without batches of one; then by seed."""
+    """Return a group's seconds per sample by batch size, then by seed; batches of one are left out."""
     found: dict[int, dict[int, float]] = {}
     for run in group.finished:
         for size, speed in (run.record.sampling.throughput_by_batch or {}).items():
@@ -225,7 +229,7 @@ def by_batch(group: Group) -> dict[int, dict[int, float]]:
 
 
 def load_text(*groups: Group) -> str:
-    """Return how busy the machine was when runs were timed in one session, as a sentence; empty if not told.
+    """Return how busy the machine was when runs were timed in one session, as a sentence; empty if unknown.
 
     The load is the mean number of processes that wanted a core in the last minute.
     """

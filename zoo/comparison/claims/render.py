@@ -91,7 +91,7 @@ def badge(decision: Decision) -> str:
     """Return the verdict as it is shown, after a circle: filled, hollow or dotted.
 
     It is hollow if something stands against the verdict (:attr:`.Decision.hollow`), and dotted if too few
-    kinds of other tests were made to say. A suggestive verdict has what it suggests in brackets.
+    kinds of other tests were made to tell. A suggestive verdict has what it suggests in brackets.
     """
     circle = "○ " if decision.hollow else "◌ " if decision.thin else "● "
     circle = "" if decision.raw == UNDECIDED or decision.by_construction else circle
@@ -130,7 +130,7 @@ def evidence_text(decision: Decision) -> str:
 
 
 def _kind_text(kind: str, names: Mapping[str, float]) -> str:
-    """Return the share of a kind of variants that keep the verdict, and those of its names in brackets.
+    """Return the share of one kind of variants that keep the verdict, with that of each name in brackets.
 
     >>> _kind_text("another test", {"ranks": 1.0, "raw values": 0.0})
     'another test 50% [ranks 100%, raw values 0%]'

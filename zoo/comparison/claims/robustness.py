@@ -10,19 +10,20 @@ from zoo.comparison import statistics as tests
 from zoo.comparison.claims.verdict import Direction, Variant
 from zoo.comparison.statistics import LEVEL, Outcome
 
-ANOTHER_TEST = "another test"  # kinds of variants: of the same numbers
+# Kinds of variants, see Variant.kind.
+ANOTHER_TEST = "another test"  # of the same values
 SEED_OUT = "a seed left out"
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """Other values of the same thing, of another measure or of other runs.
+    """Other values for the same comparison, from another measure or from other runs.
 
     Attributes:
-        name: what is other about them.
-        a, b: the values of each side by seed.
-        claimed: the direction in which ``a`` differs from ``b`` by the claim.
-        kind: of variant; by default the name.
+        name: what differs from the values that decide.
+        a, b: the values of each side, by seed.
+        claimed: whether ``a`` is lower or higher than ``b`` according to the claim.
+        kind: kind of the variant (:attr:`.Variant.kind`); by default the name.
     """
 
     name: str
@@ -52,8 +53,8 @@ def variants(
     give hangs on the choice of the test.
 
     Args:
-        a, b: the values of each side by seed.
-        claimed: the direction in which ``a`` differs from ``b`` by the claim.
+        a, b: the values of each side, by seed.
+        claimed: whether ``a`` is lower or higher than ``b`` according to the claim.
         shared: variances that the values of a side have in common, see :func:`.statistics.welch`.
         worst: of each side an infinity for every run that failed; only the rank test can take them.
         paired: whether the deciding test is that of pairs.

@@ -34,13 +34,13 @@ def sharpness_of(group: Group, metric: str = "sharpness") -> Outcome:
 def sharpness_variants(group: Group, metric: str, verdict: Callable[[Outcome], Verdict]) -> list[Variant]:
     """Return other tests of a model's sharpness against that of real images, which is 1.
 
-    They are the test of the values in place of their logarithms, and the deciding one without each seed in
-    turn. The error of the real images is part of the deciding test.
+    The first tests the values instead of their logarithms; the others leave out each seed in turn. All
+    include the error of the real images' sharpness, as the deciding test does.
 
     Args:
         group: the model.
-        metric: which sharpness.
-        verdict: returns the verdict of a result.
+        metric: name of the sharpness in the records.
+        verdict: returns the verdict that follows from the result of a test.
     """
     values, error = group.values(metric_value(metric)), sharpness_error(group, metric)
     if len(values) < LEAST_SEEDS:

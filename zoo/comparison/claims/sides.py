@@ -165,12 +165,13 @@ def is_penalised_wgan(settings: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Sides:
-    """The two configurations that a claim compares: what decides, and what is reported beside it, is of them.
+    """The two configurations that a claim compares, in every measurement that it reports.
 
     Attributes:
         a, b: the configurations.
-        remark: a sentence on their learning rates, behind a space; empty: nothing is known of them.
-        tied: other pairs of configurations, at learning rates that the choice does not tell from these.
+        remark: a sentence on their learning rates, after a space; empty if the rates are unknown.
+        tied: other pairs of the same two, at learning rates that are not significantly different from the
+            chosen ones, see :func:`tied_rates`.
     """
 
     a: Group
@@ -214,7 +215,7 @@ def at_best_rates(study: Study, a: Group, b: Group) -> Sides:
 
 
 def edge_text(rate: float, grid: Collection[float]) -> str:
-    """Return whether a learning rate is the least or the largest of those tried; empty if it is neither.
+    """Return in words whether a learning rate is the least or the largest tried; empty if neither.
 
     >>> edge_text(0.001, [0.001, 0.002])
     'the least tried'
@@ -232,14 +233,14 @@ def _rate_text(rate: float, grid: Collection[float]) -> str:
 def tied_rates(
     study: Study, grids: Sequence[Mapping[float, Group]], best: Sequence[float]
 ) -> list[list[float]]:
-    """Return for each side the other learning rates that the choice of rates does not tell from its best one.
+    """Return for each side the other learning rates that are not significantly different from its best one.
 
     The distances by which :func:`best_rates` chooses are compared by Welch's t, or by ranks where a run
-    failed, two-sided at :data:`~zoo.comparison.statistics.LEVEL`, each rate by itself.
+    failed, two-sided at :data:`~zoo.comparison.statistics.LEVEL`, without correction for several rates.
 
     Args:
         study: the runs.
-        grids: of each side its configurations by their learning rates.
+        grids: for each side its configurations, by learning rate.
         best: the best rate of each side.
     """
     scores, _ = _scores(study, grids)
@@ -258,9 +259,10 @@ def tied_rates(
 
 
 def at_one_rate_text(a: Group, b: Group) -> str:
-    """Return why two read-outs of one training stand at one learning rate, as a sentence behind a space.
+    """Return a sentence, after a space, that both sides come from one training at the shipped learning rate.
 
-    Claims about tricks show the same GAN at the rate that is best for it, where it has other numbers.
+    It warns the reader that claims about other tricks have other numbers for the same GAN, since they take it
+    at its best rate. It is empty if the rate is unknown.
     """
     rates = {side.settings.get("training.lr") for side in (a, b) if side.runs}
     rate = rates.pop() if len(rates) == 1 else None
@@ -338,9 +340,10 @@ def best_rates(study: Study, grids: Sequence[Mapping[float, Group]]) -> tuple[li
 def _scores(
     study: Study, grids: Sequence[Mapping[float, Group]]
 ) -> tuple[Callable[[Group], list[float]], bool]:
-    """Return the distances of a configuration by which rates are chosen, and whether validation gave them.
+    """Return how learning rates are scored, and whether the scores come from validation data.
 
-    A run that did not finish is infinitely far.
+    The first is a function from a configuration to the distances of its runs, infinite for a run that did not
+    finish. They are on validation data if all finished runs have such a distance, otherwise on test data.
     """
     finished = [run for grid in grids for group in grid.values() for run in group.finished]
     validated = all(validated_distance(run) is not None for run in finished)

@@ -34,7 +34,7 @@ UNDECIDED: Verdict = "undecided"
 SWEEPS = {"digits": "claims_digits", "mnist": "claims_mnist"}
 MARGINS: Mapping[str, float] = {"factor": MARGIN}  # of a claim that is not registered
 ROBUST = 0.8  # share of the variants that have to keep a verdict; below it its badge is hollow
-LEAST_KINDS = 3  # of variants that a filled badge needs
+LEAST_KINDS = 3  # number of kinds of variants that a filled circle needs
 EXTRAPOLATED = "fd_inf"  # kind of variant: the distance extrapolated to infinitely many samples
 
 
@@ -42,15 +42,15 @@ EXTRAPOLATED = "fd_inf"  # kind of variant: the distance extrapolated to infinit
 class Variant:
     """Another test of the same measurement.
 
-    Several variants of one name, such as the ways to leave out a seed, count together as one; so do the names
-    of one kind.
+    Variants of the same name, such as all those that leave out one seed, count together as one. So do
+    variants of the same kind.
 
     Attributes:
         name: what differs from the deciding test.
         outcome: the result.
         claimed: the direction that supports the claim.
-        kind: of what it varies; by default its name.
-        verdict: that it gives, where a single test does not say so; None: that of the outcome.
+        kind: what is varied, such as the test or the distance; by default the name.
+        verdict: the verdict of this variant, where it does not follow from ``outcome``; None: it does.
     """
 
     name: str
@@ -302,7 +302,7 @@ class Decision:
 
     @cached_property
     def kept_kinds(self) -> dict[str, dict[str, float]]:
-        """The shares of :attr:`kept_shares` by the kind of the variant, then by its name."""
+        """The shares of :attr:`kept_shares`, by kind of variant and then by name."""
         kind_of = {name: kind for _, kinds in self._varied for name, kind in kinds.items()}
         found: dict[str, dict[str, float]] = {}
         for name, share in self.kept_shares.items():
@@ -311,19 +311,20 @@ class Decision:
 
     @property
     def robustness(self) -> float | None:
-        """The share of the variants that keep the verdict without correction; None if there are none.
+        """The share of the variants that keep the uncorrected verdict; None if there are none.
 
-        Each kind of variant counts once, as the mean over its names.
+        Each kind of variant counts once, by the mean over its names.
         """
         kinds = [statistics.fmean(shares.values()) for shares in self.kept_kinds.values()]
         return statistics.fmean(kinds) if kinds else None
 
     @property
     def hollow(self) -> bool:
-        """Whether something stands against the verdict.
+        """Whether there is a reason to doubt the verdict.
 
-        Fewer variants than :data:`ROBUST` keep it, a deciding part has a caution, or it is an equivalence
-        that the extrapolated distance does not keep: finitely many samples bring ratios nearer to 1.
+        There are three: a smaller share of variants than :data:`ROBUST` keeps it; a deciding part has a
+        caution; it is an equivalence that does not hold by the distance extrapolated to infinitely many
+        samples (with few samples, ratios of distances are too near to 1).
         """
         if self.robustness is not None and self.robustness < ROBUST:
             return True
@@ -355,14 +356,14 @@ class Decision:
 
     @cached_property
     def _varied(self) -> list[tuple[dict[str, list[Verdict]], dict[str, str]]]:
-        """For each deciding part the verdicts of its variants by name, and the kinds of these names."""
+        """For each deciding part, what :meth:`_variants` returns of it."""
         return [self._variants(part) for part in self.deciding]
 
     def _variants(self, part: Part) -> tuple[dict[str, list[Verdict]], dict[str, str]]:
-        """Return the verdicts of a part's variants by name, without tests that cannot give its verdict.
+        """Return the verdicts of a part's variants by name, and the kind of each name.
 
-        Also return the kinds of the names. An extrapolated distance that is not above zero has no ratio, so
-        that it cannot be within a factor: it counts as one that does not keep an equivalence.
+        Variants that could never give the part's verdict are left out, with one exception: an extrapolated
+        distance at or below zero has no ratio, so it can show no equivalence, and it counts against one.
         """
         margin = margins(self.rule).get(part.unit)
         verdicts: dict[str, list[Verdict]] = {}

@@ -14,13 +14,16 @@ SHOWN = 4  # settings that a sentence names
 
 
 def cautions(runs: Sequence[Run]) -> list[str]:
-    """Return a sentence each: of speeds timed under load, of several devices, of several protocols."""
+    """Return the cautions that apply: load while timing, several devices or protocols, an older zoo.
+
+    Each is a sentence.
+    """
     found = (_loads(runs), _devices(runs), _protocols(runs), _older(runs))
     return [sentence for sentence in found if sentence]
 
 
 def _older(runs: Sequence[Run]) -> str:
-    """Return how many runs a command of today would not make again."""
+    """Return a sentence on how many runs an older zoo has made, whose commands now make other runs."""
     departed = sum(bool(departure(run)) for run in runs)
     if not departed:
         return ""

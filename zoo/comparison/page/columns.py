@@ -44,9 +44,10 @@ class PageColumn:
         likelihood: whether its cells have kinds, in which alone they are ranked.
         floor: the value of real data in place of samples, and its standard deviation; None: there is none.
         ranked: whether one direction is better.
-        paired: two configurations, the difference of their likelihoods over the same test examples, in the
-            column's unit, and its standard error.
-        proven: configurations whose bound is sure to be better than exact values, and those that have these.
+        paired: for pairs of configurations: the two, the difference of their likelihoods over the same test
+            examples, in the column's unit, and its standard error.
+        proven: for each configuration whose bound is surely better than exact values of other ones: it, and
+            those others.
     """
 
     key: str
@@ -97,7 +98,10 @@ def page_columns(study: Study) -> list[PageColumn]:
 
 
 def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, float]]:
-    """Return the differences of a likelihood between the configurations that stand for their models."""
+    """Return for :class:`PageColumn` the paired differences of a likelihood between models.
+
+    Each model is represented by one configuration, as in the table. Empty for any other quantity.
+    """
     if quantity.name not in LIKELIHOODS:
         return []
     groups = [group for group in study.baselines() if group.values(quantity)]

@@ -165,7 +165,7 @@ def _seconds(speed: float | None, size: int) -> float | None:
 
 
 def judged_settings(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the settings of the protocol of some runs as ``{name: value}``, so that two can be compared."""
+    """Return the settings of the protocol of some runs as ``{name: value}``, for comparing two protocols."""
     protocols = [run.record.provenance.protocol for run in runs if run.record.provenance.protocol]
     if protocols:
         flat = settings_of(protocols[0].settings) | {"version": str(protocols[0].version)}

@@ -78,14 +78,14 @@ def pictures_of(studies: Sequence[Study], pixels: Pixels) -> list[Json | None]:
                 if row is not None:
                     one.full = sum(other.pixels.weight for other in found) > BUDGET
                     draw(one, row)
-    # One study after the other: a new run then leaves the places of the studies before its own as they are.
+    # Studies are packed one after the other, so a new run does not move the pictures of earlier studies.
     for one in found:
         _move(one.pictures, pixels.put(np.frombuffer(one.pixels.bytes(), np.uint8)))
     return [one.pictures if any(one.pictures["rows"]) else None for one in found]
 
 
 def _move(pictures: Json, by: int) -> None:
-    """Shift the places of a study's pictures by the bytes that lie before them in the page's array."""
+    """Shift the places of a study's pictures by the number of bytes before them in the page's array."""
     shown = [pictures.get("real"), pictures.get("histogram")]
     for one in filter(None, [*shown, *(part for row in pictures["rows"] for part in row.values())]):
         one["at"] += by
@@ -219,10 +219,10 @@ def _first(group: Group, file: str, names: set[str]) -> dict[str, np.ndarray] | 
 def _pack(
     values: np.ndarray, arrays: Mapping[str, np.ndarray], count: int, pixels: Pixels, scale: Json
 ) -> Json | None:
-    """Append images (a byte a pixel) or points of the plane (a byte a coordinate); return where they are.
+    """Append images (one byte per pixel) or points of the plane (one byte per coordinate) to ``pixels``.
 
     The coordinates 0 and 255 are the ends of the range of the real points, half a unit wider at each end.
-    None for samples that are neither.
+    Return where in ``pixels`` they are; None for samples that are neither images nor points.
     """
     chosen = values[:count]
     if chosen.ndim == 4 and chosen.shape[1] in (1, 3):

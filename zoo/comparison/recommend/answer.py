@@ -63,8 +63,9 @@ class Number:
         name: of the quantity.
         unit: of the values.
         mean: over seeds.
-        low, high: 95 % interval of the mean: t over seeds, or that of the evaluation's standard error for one
-            seed; None where neither is known. Of a positive distance or time it is that of the logarithm.
+        low, high: 95 % interval of the mean, by the t distribution over seeds; for one seed by the standard
+            error of its evaluation; None if neither is known. For a positive distance or time the interval is
+            computed from logarithms.
         n: number of seeds.
         kind: of a likelihood.
     """
@@ -99,9 +100,9 @@ class Card:
         why: the reason why it is an answer, as a sentence.
         seeds: number of finished runs.
         lost: the runs that diverged, failed or collapsed, with the interval of their share.
-        device: on what its latency was measured; empty if it was not.
-        elsewhere: whether that is not the device of most of the study's runs, so that its times are not
-            compared with theirs.
+        device: the device on which its latency was measured; empty if it was not measured.
+        elsewhere: whether this is another device than that of most of the study's runs; its times are then
+            not compared with theirs.
         checkpoint: where trained weights lie, below the directory of their run; empty if there are none.
         tried: number of configurations of its model, and of its family, among the records.
         beside_table: which row stands for the model in the table, and that this one was chosen among several

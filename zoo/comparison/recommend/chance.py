@@ -45,15 +45,16 @@ def normals(seed: int, size: int) -> np.ndarray:
 def draws(
     values: Sequence[float], size: int, seed: int, *, logs: bool, error: float | None = None
 ) -> np.ndarray:
-    """Return plausible means of a configuration, ``(size,)``: mean + s t / sqrt(n), t of n - 1 degrees.
+    """Return plausible means of a configuration, ``(size,)``: mean + s t / sqrt(n).
 
-    A bootstrap over five seeds is over-confident; the t distribution is not.
+    Here s is the standard deviation of the n values, and t is drawn from Student's distribution
+    with n - 1 degrees of freedom. A bootstrap over five seeds is over-confident; this distribution is not.
 
     Args:
         values: one for each seed.
         size: number of draws.
         seed: of the noise.
-        logs: return plausible means of the logarithms instead.
+        logs: return plausible means of the logarithms of the values instead.
         error: standard error of a single value, drawn from a normal distribution; None: no noise.
     """
     n = len(values)
@@ -61,7 +62,7 @@ def draws(
     if n > 1:
         scale = float(sample.std(ddof=1)) / math.sqrt(n)
         z = normals(seed, size * n).reshape(size, n)
-        # t: a normal number over the root of the mean square of n - 1 others
+        # t is a normal number divided by the root mean square of n - 1 other normal numbers
         noise = z[:, -1] / np.sqrt((z[:, :-1] ** 2).sum(axis=1) / (n - 1))
     else:
         scale = 0.0 if not error else error / abs(values[0]) if logs else error

@@ -35,7 +35,10 @@ class Contest:
     wins: np.ndarray
 
     def better(self, i: int, answers: Sequence[int]) -> int:
-        """Return the first of the answers that beats ``i`` in most draws, else what beats it most often."""
+        """Return the first answer that beats configuration ``i`` in most draws.
+
+        If none does, return the configuration that beats it most often.
+        """
         first = (j for j in answers if self.wins[i, j] > MOST)
         return next(first, int(self.wins[i].argmax()))
 
@@ -52,11 +55,12 @@ def contest(
     The loss is the weighted sum of the criteria, each over its standard deviation among the configurations;
     positive distances count by their logarithms. A configuration is on the front unless another one beats it
     in loss and latency (:func:`~zoo.comparison.front.beats`), and has as good a likelihood if that counts.
-    Latencies are compared within the device of most of the study's runs: one that was timed elsewhere is
-    beaten by a lower loss alone, and beats nothing that was timed here, since it may be slower here.
+    Latencies are compared only if they were measured on the device of most of the study's runs. A
+    configuration that was timed on another device is beaten by a lower loss alone. It beats none that was
+    timed on the usual device, since it may be slower there.
 
     Args:
-        study: of the configurations.
+        study: the study of the configurations.
         groups: configurations that have a value of every criterion.
         criteria: weights and quantities.
         likelihood: counts on the front between models of one kind; None: it does not count.

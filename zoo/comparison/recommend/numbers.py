@@ -125,7 +125,7 @@ def measured_numbers(study: Study, group: Group, metrics: Mapping[Quantity, str]
     """Return the numbers of a configuration's card, by name.
 
     Args:
-        study: of the configuration.
+        study: the study of the configuration.
         group: the configuration.
         metrics: what its samples and its density were judged by, with the kind of a likelihood.
     """
@@ -161,13 +161,13 @@ def _metric_text(measured: Number) -> str:
 
 
 def _as_exactly(value: float, error: float) -> str:
-    """Return a positive number with the digits that an error leaves, or two where that would be 0."""
+    """Return a positive number rounded by its error, or to two digits if the error would round it to 0."""
     text = number(value, error).partition(" ± ")[0]
     return text if float(text.replace(",", "")) > 0 else f"{value:.2g}"
 
 
 def beside_table(study: Study, group: Group) -> str:
-    """Return which row the table has for the model instead of this one, and that this one was selected.
+    """Return a remark if the table has another row for the model: which one, and how this one was chosen.
 
     Empty if the table has this one.
     """

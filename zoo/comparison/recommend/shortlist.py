@@ -169,12 +169,12 @@ def _p_of(question: Question, one: Candidate, better: Candidate) -> float:
 def _comparison_text(question: Question, one: Candidate, better: Candidate, p: float) -> str:
     """Return in which numbers another configuration is better, with the numbers, and whether a test says so.
 
-    Times within the thickness of the front (:data:`~zoo.comparison.front.THICKNESS`) count as equal, and
-    those of two devices are not compared.
+    Times within the thickness of the front (:data:`~zoo.comparison.front.THICKNESS`) count as equal. Times of
+    two devices are not compared.
 
     Args:
         question: whose criteria count.
-        one: the configuration that is out.
+        one: the configuration that is not an answer.
         better: the one that is better.
         p: adjusted for all such comparisons.
     """
@@ -201,7 +201,7 @@ def _comparison_text(question: Question, one: Candidate, better: Candidate, p: f
 
 
 def _means(study: Study, quantity: Quantity, one: Candidate, better: Candidate) -> tuple[float, ...]:
-    """Return the means of both, of what :func:`values_of` compares; empty where one was not measured."""
+    """Return the means of a quantity of two configurations (:func:`values_of`); empty if one lacks it."""
     sides = [values_of(study, side.group, quantity) for side in (one, better)]
     return tuple(map(statistics.fmean, sides)) if all(sides) else ()
 
@@ -263,7 +263,7 @@ def _why(
     error_known: bool,
     mixed: bool,
 ) -> str:
-    """Return why a configuration is an answer; ``mixed`` says that some rivals were timed elsewhere."""
+    """Return why a configuration is an answer; ``mixed``: some rivals were timed on another device."""
     group, standing = one.group, tested.get(one.key)
     if top >= LIKELY and not error_known:
         return f"the best number in {question.criteria_text}, whose error is not known"

@@ -1,7 +1,7 @@
-"""Times of one device: which times of a configuration may be compared with those of the others.
+"""Which times of a configuration may be compared with those of others: the ones measured on the same device.
 
-The rule is that of the tables: a time counts if it was measured under the conditions of most of the study's
-runs, see :mod:`zoo.comparison.timing`.
+The rule is the same as in the tables: times are compared if they were measured under the same conditions
+(:mod:`zoo.comparison.timing`) as those of most of the study's runs.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _CONDITIONS: dict[Quantity, Callable[[Run], Conditions]] = {
 
 
 def runs_of(study: Study, group: Group, quantity: Quantity) -> list[Run]:
-    """Return the finished runs whose values of a quantity are averaged: of a time, those of one device.
+    """Return the finished runs of a configuration over which a quantity is averaged.
 
-    That is the device of most of the study's runs, or where none was timed on it, of most of the group's.
+    For a time these are only the runs that were timed on the device of most of the study's runs. If none was,
+    they are those on the device of most of the configuration's own runs. For any other quantity all count.
     """
     if quantity not in _CONDITIONS:
         return group.finished
@@ -45,7 +46,7 @@ def runs_of(study: Study, group: Group, quantity: Quantity) -> list[Run]:
 
 
 def values_of(study: Study, group: Group, quantity: Quantity | None) -> list[float]:
-    """Return a quantity of each run that :func:`runs_of` returns and that has it; empty for None."""
+    """Return the values of a quantity in the runs of :func:`runs_of`; empty if the quantity is None."""
     if quantity is None:
         return []
     values = (quantity.of(run.record) for run in runs_of(study, group, quantity))
@@ -53,14 +54,14 @@ def values_of(study: Study, group: Group, quantity: Quantity | None) -> list[flo
 
 
 def device_of(study: Study, group: Group, quantity: Quantity = LATENCY) -> str:
-    """Return on what a configuration's time was measured, in words; empty where it was not."""
+    """Return the device on which a configuration was timed, in words; empty if it was not timed."""
     if quantity not in _CONDITIONS or not values_of(study, group, quantity):
         return ""
     return _words(_CONDITIONS[quantity](runs_of(study, group, quantity)[0]))
 
 
 def elsewhere(study: Study, group: Group, quantity: Quantity) -> str:
-    """Return :func:`device_of` if a time was measured otherwise than most of the study's; else nothing."""
+    """Return the device in words if it is not that of most of the study's times; otherwise nothing."""
     if quantity not in _CONDITIONS or not values_of(study, group, quantity):
         return ""
     conditions = _CONDITIONS[quantity](runs_of(study, group, quantity)[0])
@@ -68,7 +69,10 @@ def elsewhere(study: Study, group: Group, quantity: Quantity) -> str:
 
 
 def usual_device(study: Study, quantity: Quantity) -> str:
-    """Return on what most of a study's runs were timed, in words; empty where none was, and for no time."""
+    """Return the device on which most runs of a study were timed, in words.
+
+    Empty if no run was timed, or if the quantity is not a time.
+    """
     if quantity not in _CONDITIONS:
         return ""
     read, usual = _CONDITIONS[quantity], _usual(study, quantity)
@@ -77,7 +81,7 @@ def usual_device(study: Study, quantity: Quantity) -> str:
 
 
 def _usual(study: Study, quantity: Quantity) -> str:
-    """Return the conditions under which most of a study's runs were timed, found once."""
+    """Return the conditions under which most runs of a study were timed; empty if none was."""
     key = ("usual conditions", quantity.name)
     if key not in study.memo:
         finished = [run for group in study.groups for run in group.finished]
@@ -93,7 +97,7 @@ def _commonest(read: Callable[[Run], Conditions], runs: Sequence[Run]) -> str:
 
 
 def _words(conditions: Conditions) -> str:
-    """Return conditions of timing in words, the device first.
+    """Return the conditions of a timing in words, the device first.
 
     >>> _words({"device": "cpu", "threads": 2, "dtype": "float32", "cpu": "AMD EPYC", "compiled": True})
     'AMD EPYC, 2 threads, compiled'

@@ -58,7 +58,7 @@ class Cell:
         marks: numbers of its footnotes, with :data:`BETWEEN_MARKS` between two.
         caption: a sentence below the table that explains the text.
         letters: groups of configurations that cannot be told apart; empty if it is not ranked.
-        words: its kind and the reason, or how it was measured, in a sentence; empty: the note says it.
+        words: a sentence on its kind and the reason, or on how it was measured; empty if ``note`` says so.
     """
 
     text: str

@@ -43,16 +43,19 @@ def mark_ties(study: Study, quantity: Quantity, groups: Sequence[Group], cells: 
     cells_of = {key: cell for key, (_, cell) in usual.items()}
     if quantity in COUNTS:
         _mark_counts([cell for key, cell in cells_of.items() if key not in collapsed(study)])
-    elif sum(len(group.values(quantity)) > 1 for group in chosen) > 1:  # without seeds, SciPy is not needed
+    elif sum(len(group.values(quantity)) > 1 for group in chosen) > 1:  # else no test, and no SciPy
         _mark(cells_of, rankings(study, quantity, chosen))
 
 
 def proven_bounds(
     study: Study, quantity: Quantity, groups: Sequence[Group], cells: Sequence[Cell]
 ) -> list[tuple[str, list[str]]]:
-    """Return the bounds that the tests show to be better than exact values, and these, by their keys.
+    """Return which lower bounds are better than which exact values, according to tests.
 
-    Those take part that :func:`mark_ties` ranks; see :func:`~zoo.comparison.groups.proven`.
+    Only configurations that :func:`mark_ties` ranks are tested, by :func:`~zoo.comparison.groups.proven`.
+
+    Returns:
+        For each such bound the key of its configuration, and the keys of those with a worse exact value.
     """
     if not {"lower bound", "exact"} <= {cell.kind for cell in cells}:
         return []

@@ -26,9 +26,9 @@ def all_reduce_sum(x: Tensor) -> Tensor:
 def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean ``(C,)``, biased variance ``(C,)`` and total length of rows ``(C, N)`` over all processes.
 
-    The variance is computed from differences to the mean, so a large mean loses no precision. All are float32
-    at least, whatever the format of the values. Every process must call this function with its part of the
-    batch, which may be empty. Without any values the moments are NaN.
+    The variance is computed from differences to the mean, so a large mean loses no precision. All three are
+    float32 or wider, also for values in half precision. Every process must call this function with its part
+    of the batch, which may be empty. Without any values the moments are NaN.
     """
     values = values.to(torch.promote_types(values.dtype, torch.float32))
     count = all_reduce_sum(torch.tensor(float(values.shape[1]), device=values.device, dtype=torch.float32))
@@ -38,12 +38,13 @@ def moments(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def raise_together(error: Exception | None) -> None:
-    """Raise the error of the lowest process that has one, in every process; return if none has.
+    """Raise in every process the error of the lowest rank that has one; return if none has.
 
-    Every process must make this call, before an operation in which one that has failed would be missing.
+    Every process must call this function, before the next operation for which they wait for each other: a
+    process that has failed would be missing there.
 
     Args:
-        error: this process's; None without one.
+        error: the error of this process; None if it has none.
     """
     if world_size() == 1:
         if error is not None:

@@ -36,7 +36,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 def over_all_processes(layer: nn.BatchNorm1d | nn.BatchNorm2d, x: Tensor) -> Tensor:
     """Normalise ``(B, C, ...)`` by the moments of all processes, and update a layer's running statistics.
 
-    As in torch's layer, values in half precision are normalised in float32, and the output has their format.
+    As in torch's layer, values in half precision are normalised in float32 and returned in half precision.
     """
     mean, variance, count = moments(x.transpose(0, 1).flatten(1))
     if layer.running_mean is not None:

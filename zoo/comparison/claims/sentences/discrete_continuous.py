@@ -89,7 +89,8 @@ def _matched(fewer: bool, distances: Outcome, nearer: Direction = "lower") -> tu
         fewer: whether the continuous flow has fewer parameters.
         distances: the test of its distance over that of the discrete flow. Of distances that may be about
             zero it is a difference; then the two are never called the same.
-        nearer: the direction of the flow that is nearer to the data; higher for a share of the data.
+        nearer: "lower" if the flow with the smaller value is nearer to the data, "higher" if the one with the
+            larger value is, as with coverage.
     """
     none = 1.0 if distances.factor else 0.0
     verdict = judge(distances, nearer, none)

@@ -31,7 +31,7 @@ from zoo.comparison.studies import Study
 from zoo.comparison.tables import number
 
 SHARP = 0.8  # within this factor of the sharpness of real images is sharp
-NARROWER = 0.9  # the same, for the robustness of the verdict
+NARROWER = 0.9  # a narrower factor, for testing how robust the verdict is
 MEASURES = (("sharpness", "Sharpness"), ("sharpness/spectrum", "Spectral sharpness"))
 
 
@@ -90,19 +90,22 @@ def _as_sharp_as_real(study: Study, flow: Group, metric: str, name: str) -> Part
 
 
 def _within(outcome: Outcome, margin: float = SHARP) -> Verdict:
-    """Return whether an interval of a sharpness lies within a factor of that of real images, or outside."""
+    """Return the verdict on an interval of the sharpness over that of real images.
+
+    It is supported if the whole interval lies between ``margin`` and its inverse, refuted if it lies outside.
+    """
     if outcome.low > margin and outcome.high < 1 / margin:
         return SUPPORTED
     return REFUTED if outcome.high < margin or outcome.low > 1 / margin else UNDECIDED
 
 
 def _variants(flow: Group, metric: str, noise: bool) -> list[Variant]:
-    """Return other tests of a flow's sharpness, among them that with a narrower margin.
+    """Return other tests of a flow's sharpness, among them one with a narrower margin.
 
     Args:
         flow: the flow.
-        metric: which sharpness.
-        noise: whether its samples may be noise, so that no test makes them sharp.
+        metric: name of the sharpness in the records.
+        noise: whether the flow's samples may be noise; then no test can support that they are sharp.
     """
 
     def verdict(outcome: Outcome, margin: float = SHARP) -> Verdict:

@@ -106,11 +106,20 @@ def _variants(
     distance: Quantity,
     sure: Sequence[Inversion],
 ) -> list[Variant]:
-    """Return the surest inversion by other tests: of the pairs that are sure, of all if none is.
+    """Return the p-value of the surest inversion by other tests.
 
-    Other tests are the raw values of the distance, without each seed in turn, other test images, and other
-    measures of the distance, by Holm's correction over all pairs again; and without each model in turn, of
-    any pair that is left.
+    An inversion is a pair of models, one with the better likelihood and the worse samples. The other tests
+    compare distances instead of their logarithms, leave out each seed in turn, allow for other test images,
+    or take another measure of the distance. Each time Holm's correction is over all pairs, and of the
+    corrected p-values those of the pairs in ``sure`` count, or all if ``sure`` is empty. Further tests leave
+    out each model in turn; there any pair that is left counts.
+
+    Args:
+        study: the runs.
+        pairs: pairs of models whose likelihoods can be compared.
+        likelihood: the likelihood that is compared.
+        distance: the deciding measure of the distance.
+        sure: the inversions that are significant in the deciding test.
     """
     known = {frozenset((a.model, b.model)) for a, b, _ in sure}
 
@@ -126,7 +135,8 @@ def _variants(
         left = [(_without(a, seed), _without(b, seed)) for a, b in pairs]
         inversions = _inversions(left, likelihood, values, shared=distance)
         found.append((SEED_OUT, "", surest(inversions)))
-    if any(of_test_images(a, b, distance) for a, b in pairs):  # otherwise the records do not say
+    # this test needs the error of the test images, which older records lack
+    if any(of_test_images(a, b, distance) for a, b in pairs):
         inversions = _inversions(pairs, likelihood, values, shared=distance, redrawn=True)
         found.append(("other test images", "", surest(inversions)))
     for other in other_distances(study, distance):
@@ -136,7 +146,7 @@ def _variants(
         rest = [pair for pair in pairs if model not in (pair[0].model, pair[1].model)]
         inversions = _inversions(rest, likelihood, values, shared=distance)
         found.append(("a model left out", "", surest(inversions, of_any=True)))
-    # the estimate stands for the direction alone: an inversion is for the sentence
+    # only the sign of the estimate counts: 1.0, since every inversion supports the claim
     return [
         Variant(name, tests.Outcome(1.0, math.nan, math.nan, p), "higher", kind) for name, kind, p in found
     ]
@@ -163,11 +173,13 @@ def _inversions(
 
     Args:
         of_one_kind: pairs of models whose likelihoods can be compared.
-        likelihood: which one.
+        likelihood: the likelihood that is compared.
         distances: returns a model's distances by seed.
-        shared: the distance whose errors that seeds share are known; None: they are left out.
+        shared: the distance, of which the test includes the errors that all seeds share; None: it leaves them
+            out.
         sign: 1 if a larger distance is worse, -1 if it is better.
-        log: whether distances are compared by ratios; by differences if a value of a pair is not above zero.
+        log: whether distances are compared by their ratio; where a value of a pair is not above zero, they
+            are compared by their difference.
         redrawn: whether the error of the ratio includes that of the test images, where the records have it.
     """
     pairs: list[tuple[Group, Group] | None] = []

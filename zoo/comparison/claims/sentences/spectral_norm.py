@@ -20,7 +20,7 @@ def spectral_norm(study: Study) -> Evidence:
     yield compare_tuned(study, at_best_rates(study, *sides), "lower")
     yield from over_the_others(study, SPECTRAL)
     gan = representative(study, "gan", called="a GAN")
-    # of a factorial the pair nearest to the GAN as it is shipped; all its cells are in the line above
+    # the pair nearest to the GAN as it is shipped; the line above compares all pairs of a factorial
     pairs = study.pair(gan.model, "model.critic_norm", _is_plain_without_r1)
     for plain, spectral in sorted(pairs, key=lambda pair: len(differing(pair[0], gan)))[:1]:
         sides = spectral.named("spectral critic without R1"), plain.named("plain critic without R1")

@@ -13,7 +13,7 @@ from zoo.comparison.claims.verdict import Direction, Evidence, claim
 from zoo.comparison.statistics import LEAST_SEEDS
 from zoo.comparison.studies import Study
 
-# What is measured, another measure of the same thing, and the direction of both.
+# The measure that decides, another measure of the same property, and the direction claimed for both.
 MEASURED: tuple[tuple[str, str, Direction], ...] = (
     ("precision", "density", "higher"),
     ("recall", "coverage", "lower"),

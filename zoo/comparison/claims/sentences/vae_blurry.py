@@ -34,14 +34,14 @@ def vae_blurry(study: Study) -> Evidence:
 
 
 def _by_spectrum(vae: Group, rival: Group) -> list[Alternative]:
-    """Return the sharpness by the spectrum of both, if records have it."""
+    """Return the spectral sharpness of a VAE and its rival; empty if records lack it."""
     spectrum = Measure(metric_value(SPECTRUM), SPECTRUM)
     values = spectrum.by_seed(vae), spectrum.by_seed(rival)
     return [Alternative(SPECTRUM, *values, "lower")] if min(map(len, values)) >= LEAST_SEEDS else []
 
 
 def _variants(vae: Group) -> list[Variant]:
-    """Return other tests of a VAE's sharpness against real images, among them that by the spectrum."""
+    """Return other tests of a VAE's sharpness against real images, among them one of spectral sharpness."""
 
     def verdict(outcome: Outcome) -> Verdict:
         return judge(outcome, "lower", than=1.0)

@@ -14,7 +14,7 @@ from zoo.comparison.studies import Study
 TITLES: dict[Question, str] = {
     "parallel": "parallel?", "sharp": "sharp?", "stable": "stable?", "density": "density?",
 }  # fmt: skip
-AXES: dict[Question, str] = {  # of the density: the unit of its cells
+AXES: dict[Question, str] = {  # the axis of the density has the unit of its cells
     "parallel": "steps / dimensions",
     "sharp": "sharpness / real",
     "stable": "factor between seeds",
@@ -51,7 +51,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
 
 
 def _line_text(made: Slide) -> str:
-    """Return what the lines through the points are."""
+    """Return what the line through each point shows, in words."""
     one = made.rows and all(row.seeds == 1 for row in made.rows)
     return "line: standard error of the evaluation" if one else "line: 95 % interval"
 

@@ -133,7 +133,7 @@ function copyable(text) {
   return el('div', {class: 'command'}, el('code', {}, text), button);
 }
 
-// Return a text whose parts in backticks are code.
+// Return the parts of a text, those in backticks as code elements.
 const withCode = words => words.split('`').map((part, place) => (place % 2 ? el('code', {}, part) : part));
 
 // Say something to readers of the screen.

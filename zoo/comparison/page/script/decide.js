@@ -154,7 +154,7 @@ function contest(rows, criteria, likelihood) {
     }
     front[i] = 1 - sum([...beaten]) / DRAWS;
   }
-  // the first of the answers that beats i in most draws, else what beats it most often
+  // Return the first answer that beats i in most draws; if none does, the configuration that beats it most often.
   const better = (i, answers) => answers.find(j => wins[i][j] > MOST * DRAWS) ?? wins[i].indexOf(Math.max(...wins[i]));
   return {top: top.map(times => times / DRAWS), front, better};
 }
@@ -196,7 +196,7 @@ function gainP(row, better, criteria) {
 }
 
 // Return in which numbers another row is better, and whether a test says so; p is adjusted for all such comparisons. Times
-// within the thickness of the front count as equal, and those of two devices are not compared.
+// within the thickness of the front count as equal. Times of two devices are not compared.
 function comparisonText(row, better, criteria, asked, p) {
   const facts = [row, better].map(one => one.study.helper.rows[one.index]), found = gains(row, better, criteria);
   const [ours, theirs] = facts.map(one => one.values.latency);
@@ -266,7 +266,7 @@ function blockOf(rows, admitted, criteria, asked, words, reasons, kind) {
       tested.size ? `not tested (another configuration of ${row.model} is)` : 'not tested';
     return `possibly the best in ${words}, ${but}`;
   };
-  const column = criteria.length === 1 && admitted.length ? columnOf(admitted[0].study, criteria[0][2].name) : null;  // whose letters a card repeats
+  const column = criteria.length === 1 && admitted.length ? columnOf(admitted[0].study, criteria[0][2].name) : null;  // the table's column whose letters (of tied groups) the cards repeat
   const cards = answers.map(i => ({row: admitted[i], onTop: found.top[i], onFront: found.front[i], letters: column ? cellOf(column, admitted[i]).letters : '', lettered: Boolean(column && column.letters.some(Boolean)), errorKnown: errorKnown(admitted[i]), ranked: !alone && errorKnown(admitted[i]) && admitted[i].finished > 1, why: why(admitted[i], found.top[i]),
     tried: ['model', 'family'].map(name => rowsOf(admitted[i].study).filter(row => row[name] === admitted[i][name]).length)}));
   return {cards, certainty: alone ? `${cards[0].row.name} is the only one${kind ? ' of its kind' : ''} that fulfils the constraints.` : certaintyText(cards, tied.size, cards.filter(card => tested.size && card.ranked && !tested.has(card.row.id)).map(card => card.row.name))};

@@ -1,7 +1,7 @@
 // Samples: the same places of every model side by side, two models under a slider, densities of points.
 
-// Return one canvas with pictures of a group {offset, count, shape} in rows of some columns, a pixel apart, each pixel as
-// it is, scaled to bytes already. One canvas for all: a browser takes half a millisecond for each.
+// Return a canvas with pictures of a group {offset, count, shape}, one pixel apart, in rows of `columns` pictures. All share
+// one canvas, since a browser takes half a millisecond to make one. The pixels are bytes already and are drawn as they are.
 function tiles(set, indices, columns, label) {
   const [channels, height, width] = set.shape, size = channels * height * width, lines = Math.ceil(indices.length / columns);
   const canvas = el('canvas', {width: columns * (width + 1) - 1, height: lines * (height + 1) - 1, class: 'tiles', role: 'img', 'aria-label': label, style: `--columns:${columns}`});

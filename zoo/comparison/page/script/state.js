@@ -154,23 +154,23 @@ function searched(row) {
 // each of which the helper holds against all others.
 const usualAnswers = study => once(study, 'usual answers', () => new Set(rowsOf(study).length > MANY ? [] : decided(study, NOTHING_ASKED).cards.map(card => card.row.id)));
 
-// Whether the bar at the top leaves any configuration out.
+// Return whether the search and the filters at the top are in use.
 const filtered = () => Boolean(state.query.trim() || state.hidden.length || state.status !== 'all');
 
-// Return the rows that the bar at the top leaves: the one scope of helper, trade-off and table.
+// Return the rows that the search and the filters at the top leave. Helper, trade-off and table are all about these rows.
 function matching(study) {
   const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
   return rowsOf(study).filter(row => !state.hidden.includes(row.family) && !(state.status === 'finished' && row.finished < row.runs.length) &&
     !(state.status === 'troubled' && !lostOf(row).total) && words.every(word => searched(row).includes(word)));
 }
 
-// Return of which configurations a view speaks, in words.
+// Return in words which configurations a view is about.
 function scopeText(study) {
   const all = count(rowsOf(study).length, 'configuration');
   return filtered() ? `the ${matching(study).length} of ${all} that the search and the filters leave` : `all ${all}`;
 }
 
-// Return a sentence that nothing is left, with a button that takes the search and the filters back.
+// Return a sentence that no row is left to show, with a button that resets the search and the filters.
 const nothingLeft = () => el('p', {class: 'warnbox', role: 'status'}, filtered() ? 'Nothing matches the search and the filters. ' : 'Nothing is pinned. ',
   el('button', {type: 'button', class: 'small', onclick: resetFilter}, 'reset'));
 

@@ -67,8 +67,9 @@ function statisticOf(column, row) {
   return {...cell, value: middle, text: markedValue(cell.kind, `${number(middle)} (${number(Math.min(...values))} to ${number(Math.max(...values))}) [${values.length}]`)};
 }
 
-// Return the difference of two rows and its standard error: paired over test examples where Python found them, else of the
-// means over seeds; of one seed by the error of its evaluation. The error is null where it is not known.
+// Return the difference of two rows in a column, and its standard error. If the page holds the difference paired over test
+// examples, it is that one. Otherwise it is the difference of the means, with an error from the spread over seeds, or for a
+// single seed from the error of its evaluation. An unknown error is null.
 function changeOf(column, row, base) {
   for (const [i, j, change, error] of column.paired || []) {
     if (i === row.index && j === base.index) return [change, error];
@@ -81,7 +82,7 @@ function changeOf(column, row, base) {
   return [cellOf(column, row).value - cellOf(column, base).value, variances.includes(null) ? null : Math.sqrt(sum(variances))];
 }
 
-// Counts are known without error; what is measured is not.
+// Return whether the values of a column are measured with an error; counts are not.
 const isMeasured = column => column.timed || column.likelihood || column.group === 'samples';
 
 // Return the difference of a row to the baseline in words, or why there is none.
@@ -316,8 +317,8 @@ function drawTable() {
   fill(byId('table-notes'), [...study.notes, ...hiddenSettings, ...tableNotes(columns, rows)].map(note => el('li', {}, note)));
 }
 
-// Return the sentence on which bounds Python's tests show to be better than exact values; in the other direction nothing is
-// ever proven.
+// Return a note on the bounds that tests have shown to be better than exact values (column.proven); null if none is.
+// A bound that is worse than an exact value proves nothing.
 function boundNote(block, column, all) {
   if (!column || block.kind !== 'lower bound') return null;
   const shown = new Map(all.flatMap(one => one.rows).map(row => [row.index, row]));

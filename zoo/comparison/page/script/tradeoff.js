@@ -19,7 +19,8 @@ function front(rows, x, y) {
   return alive.filter(one => !alive.some(other => other.kind === one.kind && beats(other.loss, other.cost, one.loss, one.cost, slack))).map(one => one.row);
 }
 
-// Return the rows of the chart, those that are visible and the front of all that the search and the filters leave; and that front.
+// Return {rows, best}: `best` is the front of all rows that the search and the filters leave; `rows`, which the chart draws,
+// are the visible rows and those of the front.
 function tradeoffRows(x, y) {
   const measured = row => x.value[row.index] !== null && y.value[row.index] !== null, shown = visible().filter(measured);
   const best = front(visible(current(), 'all').filter(measured), x, y);
