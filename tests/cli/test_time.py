@@ -88,6 +88,22 @@ def test_a_batch_size_of_too_few_calls_that_count_has_no_time():
     assert retimed(record, timing(10, 3)).sampling.latency_seconds == 1.0
 
 
+def test_a_run_whose_calls_were_disturbed_keeps_the_times_that_it_had(runs, capsys, monkeypatch):
+    def calls(counted: int) -> Calls:
+        seconds = {str(n): 0.5 for n in range(counted)}
+        return Calls(seconds, 10 - counted, dict.fromkeys(seconds, 0.001))
+
+    def disturbed(models, **_):
+        whole, lacking = sorted(models)
+        return {whole: {1: calls(9), 8: calls(3)}, lacking: {1: calls(2), 8: calls(9)}}
+
+    monkeypatch.setattr("zoo.running.retime.interleaved_times", disturbed)
+    assert main(["time", str(runs), "--rounds", "10", "--batch", "1", "8"]) == 0
+    assert "1 of 2 runs keep the times that they had" in " ".join(capsys.readouterr().out.split())
+    read = {run.record.seed: run.record.sampling.latency_seconds for run in collect([runs])[0]}
+    assert (read[0], read[1]) == (0.5, 9.0)
+
+
 def test_a_damaged_file_of_times_is_a_warning(runs):
     (runs / "s0" / TIMING).write_text("{}")
     found, warnings = collect([runs])

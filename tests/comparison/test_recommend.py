@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shlex
 from pathlib import Path
 
@@ -187,6 +188,16 @@ def test_collapsed_gans_are_never_the_fastest_answer(claims: list[Study]) -> Non
     assert {one.family for one in dead} == {"gan", "continuous flow", "vae"}
     one_of_five = reasons(answer, "vae_hierarchical")
     assert "1 of 5 runs (95 % interval 1 to 72 %) collapsed; seed 12" in one_of_five
+
+
+def test_an_interval_of_a_hopeless_distance_is_still_a_number(tmp_path: Path) -> None:
+    record = write(tmp_path, "maf", "flow", fd=1e6, seed=0)
+    record.metrics["fd/digits-cnn"].standard_error = 1e10
+    save(tmp_path, record)
+    (card,) = recommend(studies(collect([tmp_path])[0])).cards
+    distance = card.numbers["fd/digits-cnn"]
+    assert 0 < distance.low < 1e6 < distance.high < math.inf
+    assert number_texts(card.numbers)["fd/digits-cnn"].endswith("e+304)")
 
 
 def test_the_tuning_effort_stands_on_the_card(claims: list[Study]) -> None:

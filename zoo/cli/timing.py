@@ -25,6 +25,11 @@ def print_times(results: Sequence[Result], console: Console | None = None) -> No
     for result in results:
         table.add_row(escape(result.name), *(_cell(result, size) for size in sizes))
     console.print(table)
+    if kept := sum(not result.timing.counts for result in results):
+        console.print(
+            f"{kept} of {len(results)} runs keep the times that they had, for want of undisturbed calls; run "
+            "zoo time again when the machine is idle."
+        )
     load = results[0].timing.load
     if load.before is not None and load.after is not None:
         console.print(f"load {load.before:.1f} before, {load.after:.1f} after, on {load.cores} cores")

@@ -9,7 +9,6 @@ the best: :func:`best_of`.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import statistics
 import string
@@ -19,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.guards import broken, collapsed, key_of
 from zoo.comparison.metrics import shared_error
+from zoo.comparison.paired import Scores, compare_scores, scores_of
 from zoo.comparison.quantities import (
     LATENCY,
     LIKELIHOODS,
@@ -37,7 +36,7 @@ from zoo.comparison.statistics import LEVEL, holm
 from zoo.comparison.student import quantile, two_sided
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing
-from zoo.record import LIKELIHOOD, Direction
+from zoo.record import Direction
 
 LEAST_RANKED = 2  # seeds of a configuration that is ranked
 COUNTS = (
@@ -48,19 +47,6 @@ COUNTS = (
 TIMED = (LATENCY, THROUGHPUT, TRAIN_SECONDS)
 ALPHABET = string.ascii_lowercase + string.ascii_uppercase
 ONE_SEED = "n = 1: no ranks"
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Log-likelihoods of test examples.
-
-    Attributes:
-        values: in nats, ``(seeds, examples)``.
-        indices: places of the examples in the test split, ``(examples,)``, rising.
-    """
-
-    values: np.ndarray
-    indices: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -154,7 +140,7 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
     chosen = study.groups if groups is None else groups
     likelihood = quantity.name in LIKELIHOODS
     dead = broken(study) if likelihood else collapsed(study)
-    usual = _usual_timing(study) if quantity in TIMED else None
+    usual = usual_timing_of(study) if quantity in TIMED else None
     measured = []
     for group in chosen:
         runs = [run for run in group.finished if not usual or timing(run) == usual]
@@ -168,13 +154,17 @@ def entries(study: Study, quantity: Quantity, groups: Sequence[Group] | None = N
         kind = kinds.pop() if len(kinds) == 1 else "mixed"
         if kind == "mixed":
             reason = reason or "its seeds' kinds differ"
-        scores = scores_of(runs) if quantity.name in LIKELIHOODS and len(values) >= LEAST_RANKED else None
+        scores = (
+            scores_of(runs, LEAST_RANKED)
+            if quantity.name in LIKELIHOODS and len(values) >= LEAST_RANKED
+            else None
+        )
         measured.append(Entry(key_of(group), study.name(group), values, kind, scores, reason))
     return measured
 
 
-def _usual_timing(study: Study) -> str | None:
-    """Return the conditions under which most of a study's runs were timed, found once."""
+def usual_timing_of(study: Study) -> str | None:
+    """Return the conditions under which most of a study's runs were timed; computed once."""
     if "usual timing" not in study.memo:
         study.memo["usual timing"] = usual_timing(study.groups)
     known: str | None = study.memo["usual timing"]
@@ -269,7 +259,7 @@ def pairwise(rows: Sequence[Entry], quantity: Quantity) -> np.ndarray:
     gap, squares = mean[first] - mean[second], error[first] + error[second]
     weights = error[first] ** 2 / (size[first] - 1) + error[second] ** 2 / (size[second] - 1)
     for place, (i, j) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-        if (paired := _paired(rows[i].scores, rows[j].scores)) is not None:
+        if (paired := compare_scores(rows[i].scores, rows[j].scores)) is not None:
             gap[place], squares[place], weights[place] = paired
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = squares**2 / weights
@@ -285,29 +275,8 @@ def _scale(value: float, direction: Direction, logs: bool) -> float:
     return math.log(value) if logs else value
 
 
-def _paired(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | None:
-    """Return the mean difference of two models, its variance, and the sum that gives its degrees of freedom.
-
-    The variance has two parts: of the mean over the test examples, paired, and of the mean over the seeds.
-    """
-    if a is None or b is None:
-        return None
-    if np.array_equal(a.indices, b.indices):
-        of_a, of_b = a.values, b.values
-    else:
-        common, in_a, in_b = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
-        if len(common) < 2:
-            return None
-        of_a, of_b = a.values[:, in_a], b.values[:, in_b]
-    change = of_a.mean(axis=0) - of_b.mean(axis=0)
-    parts = [(change.var(ddof=1) / len(change), len(change))]
-    parts += [(one.mean(axis=1).var(ddof=1) / len(one), len(one)) for one in (of_a, of_b) if len(one) > 1]
-    weights = sum(variance**2 / (n - 1) for variance, n in parts)
-    return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
-
-
 def proven(rows: Sequence[Entry], quantity: Quantity) -> list[tuple[Entry, list[Entry]]]:
-    """Return the bounds that are sure to be better than exact values, each with the entries of these.
+    """Return each lower bound that is surely better than some exact values, with the entries that have these.
 
     A likelihood whose bound is better than an exact value is better itself; the reverse proves nothing. Every
     pair of a bound and an exact value is tested as :func:`pairwise` does, but on one side, with Holm's
@@ -333,7 +302,7 @@ def proven(rows: Sequence[Entry], quantity: Quantity) -> list[tuple[Entry, list[
 
 def _better(a: Entry, b: Entry) -> float:
     """Return the one-sided p-value that likelihood ``a`` is better than ``b``; 1 where nothing has spread."""
-    if (parts := _paired(a.scores, b.scores)) is not None:
+    if (parts := compare_scores(a.scores, b.scores)) is not None:
         gain, variance, weights = parts
     else:
         samples = [np.asarray(row.values) for row in (b, a)]
@@ -347,48 +316,6 @@ def _better(a: Entry, b: Entry) -> float:
         return 1.0
     both = float(two_sided(np.array(gain / math.sqrt(variance)), np.array(variance**2 / weights)))
     return both / 2 if gain > 0 else 1 - both / 2
-
-
-def differences(
-    groups: Sequence[Group],
-) -> list[tuple[int, int, float, float]]:
-    """Return (i, j, difference, standard error) of the log-likelihoods of every pair i < j, in nats.
-
-    They are paired over the test examples that both scored; the error has the spread over seeds too, where
-    there are several. Pairs without common examples are left out.
-    """
-    scores = [scores_of(group.finished, least=1) for group in groups]
-    found = []
-    for i, j in itertools.combinations(range(len(groups)), 2):
-        if (parts := _paired(scores[i], scores[j])) is not None:
-            found.append((i, j, parts[0], math.sqrt(parts[1])))
-    return found
-
-
-def scores_of(runs: Sequence[Run], least: int = LEAST_RANKED) -> Scores | None:
-    """Return the log-likelihoods of the test examples that all runs scored, if there are enough runs.
-
-    None if there are fewer than ``least``, if a run has no sound scores, or fewer than two examples are
-    common to all.
-    """
-    scored = []
-    for run in runs:
-        arrays = run.arrays(LIKELIHOOD) or {}
-        if not {"values", "indices"} <= arrays.keys():
-            return None
-        values, indices = arrays["values"].astype(np.float64), arrays["indices"]
-        if values.shape != indices.shape or values.ndim != 1 or not np.isfinite(values).all():
-            return None
-        order = np.argsort(indices)
-        scored.append((values[order], indices[order]))
-    if len(scored) < least:
-        return None
-    common = scored[0][1]
-    for _, indices in scored[1:]:
-        common = np.intersect1d(common, indices)
-    if len(common) < 2:
-        return None
-    return Scores(np.stack([values[np.isin(indices, common)] for values, indices in scored]), common)
 
 
 def compact_letters(different: np.ndarray) -> list[str]:

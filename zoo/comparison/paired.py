@@ -1,8 +1,10 @@
-"""Two runs compared example by example, so that the spread of the test set cancels."""
+"""Likelihoods of runs and models compared example by example, so that the spread of the test set cancels."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +50,77 @@ def paired(a: Run, b: Run) -> Difference | None:
     kinds = tuple(run.record.metrics["nll"].kind if "nll" in run.record.metrics else "?" for run in (a, b))
     error = float(change.std(ddof=1)) / math.sqrt(len(change))
     return Difference(float(change.mean()), error, len(change), (kinds[0], kinds[1]))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-likelihoods of test examples.
+
+    Attributes:
+        values: in nats, ``(seeds, examples)``.
+        indices: places of the examples in the test split, ``(examples,)``, rising.
+    """
+
+    values: np.ndarray
+    indices: np.ndarray
+
+
+def scores_of(runs: Sequence[Run], least: int = 2) -> Scores | None:
+    """Return each run's log-likelihoods of the test examples that all of the runs scored.
+
+    None for fewer than ``least`` runs, if the file of a run is missing or damaged, and if fewer than two
+    examples are common to all.
+    """
+    if len(runs) < least:
+        return None
+    scored = []
+    for run in runs:
+        if (known := _scores(run)) is None:
+            return None
+        values, indices = known
+        order = np.argsort(indices)
+        scored.append((values[order].astype(np.float64), indices[order]))
+    common = scored[0][1]
+    for _, indices in scored[1:]:
+        common = np.intersect1d(common, indices)
+    if len(common) < 2:
+        return None
+    return Scores(np.stack([values[np.isin(indices, common)] for values, indices in scored]), common)
+
+
+def compare_scores(a: Scores | None, b: Scores | None) -> tuple[float, float, float] | None:
+    """Return the mean difference of two models, its variance, and the sum that gives its degrees of freedom.
+
+    The variance has two parts: of the mean over the test examples, paired, and of the mean over the seeds.
+    """
+    if a is None or b is None:
+        return None
+    if np.array_equal(a.indices, b.indices):
+        of_a, of_b = a.values, b.values
+    else:
+        common, in_a, in_b = np.intersect1d(a.indices, b.indices, assume_unique=True, return_indices=True)
+        if len(common) < 2:
+            return None
+        of_a, of_b = a.values[:, in_a], b.values[:, in_b]
+    change = of_a.mean(axis=0) - of_b.mean(axis=0)
+    parts = [(change.var(ddof=1) / len(change), len(change))]
+    parts += [(one.mean(axis=1).var(ddof=1) / len(one), len(one)) for one in (of_a, of_b) if len(one) > 1]
+    weights = sum(variance**2 / (n - 1) for variance, n in parts)
+    return float(change.mean()), float(sum(variance for variance, _ in parts)), float(weights)
+
+
+def differences(models: Sequence[Sequence[Run]]) -> list[tuple[int, int, float, float]]:
+    """Return (i, j, difference, standard error) of the log-likelihoods of every pair i < j, in nats.
+
+    They are paired over the test examples that both scored; the error has the spread over seeds too, where
+    there are several. Pairs without common examples are left out.
+    """
+    scores = [scores_of(runs, least=1) for runs in models]
+    found = []
+    for i, j in itertools.combinations(range(len(models)), 2):
+        if (parts := compare_scores(scores[i], scores[j])) is not None:
+            found.append((i, j, parts[0], math.sqrt(parts[1])))
+    return found
 
 
 def _scores(run: Run) -> tuple[np.ndarray, np.ndarray] | None:

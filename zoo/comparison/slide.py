@@ -403,6 +403,8 @@ def _stable(study: Study, groups: Sequence[Group]) -> Cell:
     surely_lost = share_interval(lost, len(runs))[0] > LOST
     if freedom < LEAST_SEEDS - 1:
         verdict: Verdict = "no" if surely_lost else "undecided" if lost else "not measured"
+        most = max(map(len, logs), default=0)
+        told = told or ("one seed" if most == 1 else f"at most {most} seeds a model" if most else "")
         return _cell("stable", verdict, told, test, runs if lost else (), short=brief)
     squares = sum(statistics.variance(values) * (len(values) - 1) for values in logs if len(values) > 1)
     low, high = (math.sqrt(squares / float(chdtri(freedom, p))) for p in (LEVEL / 2, 1 - LEVEL / 2))

@@ -108,7 +108,7 @@ def metric_text(metric: Metric) -> str:
 def _kind(metric: Metric) -> str:
     details = metric.details
     if metric.kind == "lower bound":
-        terms = details.get("importance_samples", details.get("k", 1))
+        terms = details.get("importance_samples", 1)
         several = f", {terms} importance samples" if isinstance(terms, int) and terms > 1 else ""
         return f"a bound ({details['bound']}{several})" if "bound" in details else "a bound"
     if metric.kind == "exact":
@@ -129,10 +129,17 @@ def timing_text(facts: Mapping[str, Any]) -> str:
 
     >>> timing_text({"latency_repeats": 20, "device": "cpu", "threads": 1, "compiled": False})
     'median of 20 timed calls of one sample; on cpu, 1 thread, not compiled'
+    >>> timing_text({"latency_repeats": 9, "session": "1f2e"})
+    'lower quartile of 9 undisturbed calls of one sample, in turns with the other runs of zoo time'
     """
     known = {name: value for name, value in facts.items() if value is not None}
     words = []
-    if "latency_repeats" in known:
+    if "latency_repeats" in known and "session" in known:
+        words.append(
+            f"lower quartile of {known['latency_repeats']:,} undisturbed calls of one sample, in turns with "
+            "the other runs of zoo time"
+        )
+    elif "latency_repeats" in known:
         words.append(f"median of {known['latency_repeats']:,} timed calls of one sample")
     if "throughput_batch" in known:
         words.append(f"at the fastest batch size, {known['throughput_batch']:,}")

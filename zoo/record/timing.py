@@ -78,6 +78,11 @@ class Timing:
             if len(calls.seconds) >= least
         }
 
+    @property
+    def counts(self) -> bool:
+        """Whether the session has a time of the run: of one sample, if it was called, else of any batch."""
+        return 1 in self.times or ("1" not in self.batches and bool(self.times))
+
     def write(self, directory: Path) -> Path:
         """Write the times beside a run's record and return the file."""
         return write_atomic(directory / TIMING, _adapter().dump_json(self, indent=1))

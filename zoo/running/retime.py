@@ -88,7 +88,8 @@ def time_runs(
             tolerance=TOLERANCE,
             batches={str(batch): calls for batch, calls in by_batch.items()},
         )
-        timing.write(Path(key))
+        if timing.counts:  # otherwise the run keeps the times that it has
+            timing.write(Path(key))
         results.append(Result(Path(key), names[key], timing))
     return results
 

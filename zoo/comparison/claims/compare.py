@@ -24,7 +24,7 @@ from zoo.comparison.claims.measure import (
     without_tail,
 )
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.robustness import Alternative, variants
+from zoo.comparison.claims.robustness import ANOTHER_RATE, Alternative, variants
 from zoo.comparison.claims.sides import Sides
 from zoo.comparison.claims.verdict import Direction, Missing, Part, judge
 from zoo.comparison.claims.wording import failures_text, interval_text, mean_text, times_text
@@ -43,7 +43,6 @@ PAIRED = f"paired t on logarithms (one training, read out in two ways), two-side
 NOT_RETIMED = "not re-timed"  # by zoo time: each run timed itself, beside whatever else ran
 RANKS = f"exact rank-sum test, {TWO_SIDED}"
 # Kinds of variants, see Variant.kind.
-ANOTHER_RATE = "another learning rate"
 ANOTHER_BATCH = "another batch size"
 TAIL = "tail of the examples"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from zoo.comparison import statistics as tests
 from zoo.comparison.claims.measure import OSCILLATION, distance_of, failed, metric_of, other_distances
 from zoo.comparison.claims.panels import Dots, rows
-from zoo.comparison.claims.robustness import ANOTHER_TEST, SEED_OUT
+from zoo.comparison.claims.robustness import ANOTHER_RATE, ANOTHER_TEST, SEED_OUT
 from zoo.comparison.claims.sides import best_rates, edge_text, tied_rates
 from zoo.comparison.claims.verdict import REFUTED, SUPPORTED, UNDECIDED, Missing, Part, Variant, Verdict
 from zoo.comparison.claims.wording import mean_text, p_text, share_text, times_text
@@ -211,7 +211,7 @@ def _variants(trained: _Trained) -> list[Variant]:
     alike = tied_rates(trained.study, trained.grids, trained.best)
     rates = itertools.product(*([one, *others] for one, others in zip(trained.best, alike, strict=True)))
     for best in list(rates)[1:]:
-        found.append(("another learning rate", "", replace(trained, best=best).signs()))
+        found.append((ANOTHER_RATE, "", replace(trained, best=best).signs()))
     nothing = Outcome(math.nan, math.nan, math.nan, math.nan)
     return [Variant(name, nothing, "higher", kind, _verdict(signs)) for name, kind, signs in found]
 

@@ -13,7 +13,7 @@ from zoo.comparison import quantities
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.groups import drawn_alike as drawn_alike
-from zoo.comparison.groups import scores_of
+from zoo.comparison.paired import scores_of
 from zoo.comparison.quantities import Quantity, metric_value, oscillation_of
 from zoo.comparison.studies import Study
 from zoo.comparison.timing import timing, usual_timing

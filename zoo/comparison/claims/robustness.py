@@ -13,6 +13,7 @@ from zoo.comparison.statistics import LEVEL, Outcome
 # Kinds of variants, see Variant.kind.
 ANOTHER_TEST = "another test"  # of the same values
 SEED_OUT = "a seed left out"
+ANOTHER_RATE = "another learning rate"
 
 
 @dataclass(frozen=True)

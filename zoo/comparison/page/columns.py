@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
 from zoo.comparison.datasets import dimensions
-from zoo.comparison.groups import differences
 from zoo.comparison.guards import key_of
 from zoo.comparison.page.shorten import rounded
+from zoo.comparison.paired import differences
 from zoo.comparison.quantities import LIKELIHOODS, MEGABYTE, Quantity
 from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import Cell, Footnotes, Table, empty, number, scalar
@@ -110,7 +110,7 @@ def _paired(study: Study, quantity: Quantity) -> list[tuple[str, str, float, flo
         return []
     return [
         (key_of(groups[i]), key_of(groups[j]), -nats / unit, error / unit)
-        for i, j, nats, error in differences(groups)
+        for i, j, nats, error in differences([group.finished for group in groups])
     ]
 
 

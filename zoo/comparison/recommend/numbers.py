@@ -52,8 +52,8 @@ def number_of(study: Study, group: Group, quantity: Quantity, kind: str = "") ->
         reach = NORMAL_QUANTILE * error
         ends = mean - reach, mean + reach
         if logs:
-            factor = math.exp(min(reach / mean, 700))
-            ends = mean / factor, mean * factor
+            centre, share = math.log(mean), reach / mean
+            ends = math.exp(max(centre - share, -700)), math.exp(min(centre + share, 700))
     low, high = ends if ends is not None else (None, None)
     return Number(quantity.name, quantity.unit, mean, low, high, len(values), kind)
 

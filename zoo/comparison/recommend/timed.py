@@ -12,9 +12,10 @@ from typing import Any
 
 from zoo.comparison.collect import Run
 from zoo.comparison.configurations import Group
+from zoo.comparison.groups import usual_timing_of
 from zoo.comparison.quantities import LATENCY, THROUGHPUT, Quantity
 from zoo.comparison.studies import Study
-from zoo.comparison.timing import timing_conditions, training_conditions, usual_timing
+from zoo.comparison.timing import timing_conditions, training_conditions
 from zoo.record import Record
 
 
@@ -86,7 +87,7 @@ def _usual(study: Study, quantity: Quantity) -> str:
     if key not in study.memo:
         finished = [run for group in study.groups for run in group.finished]
         timed = quantity in (LATENCY, THROUGHPUT)
-        study.memo[key] = usual_timing(study.groups) if timed else _commonest(training_conditions, finished)
+        study.memo[key] = usual_timing_of(study) if timed else _commonest(training_conditions, finished)
     known: str | None = study.memo[key]
     return known or ""
 

@@ -134,6 +134,7 @@ class TimedColumn(Column):
             "threads": sampling.threads,
             "dtype": sampling.dtype,
             "compiled": sampling.compiled,
+            "session": sampling.session,
             "peak_memory_bytes": sampling.peak_memory_bytes,
         }
 

@@ -14,9 +14,9 @@ from zoo.comparison.groups import (
     proven,
     rank,
     rankings,
-    scores_of,
 )
 from zoo.comparison.guards import collapsed, key_of
+from zoo.comparison.paired import scores_of
 from zoo.comparison.quantities import Quantity
 from zoo.comparison.studies import Study
 from zoo.comparison.tables.cells import Cell

@@ -10,7 +10,7 @@ function drawSlide() {
   if (byId('slide').hidden) return;
   const cellNode = (row, question) => {
     const cell = row.cells.find(one => one.question === question);
-    if (!cell || cell.verdict === 'not measured') return el('td', {'data-label': `${question}?`}, el('span', {class: 'dim'}, 'not measured'));
+    if (!cell || cell.verdict === 'not measured') return el('td', {'data-label': `${question}?`}, el('span', {class: 'dim'}, cell?.text ? `not measured: ${cell.text}` : 'not measured'));
     const others = Object.entries(cell.others).filter(([, verdict]) => verdict !== cell.verdict && verdict !== 'not measured');
     return el('td', {'data-label': `${question}?`}, el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', onclick: () => set({study: id, evidence: `${row.family}|${question}`})},
       el('span', {class: `chip ${VERDICT_CHIPS[cell.verdict]}`}, cell.verdict), ' ', cell.text),
