@@ -190,13 +190,23 @@ def tell(sentence: str) -> None:
         print(f"zoo: {sentence}", file=sys.stderr)
 
 
+MOST_NAMED = 60  # names that an error lists
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
     """Return the error for a name that does not exist; it offers the nearest names that do.
 
     >>> str(unknown("model", "mfa", ["maf", "glow"]))
     "There is no model called 'mfa'; did you mean maf?"
+    >>> str(unknown("run", "x", [f"maf-{number}" for number in range(500)]))
+    "There is no run called 'x'; there are 500, such as maf-0, maf-1 and maf-10."
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"there are: {', '.join(names)}."
+    if near:
+        hint = f"did you mean {' or '.join(near)}?"
+    elif len(names) > MOST_NAMED:
+        hint = f"there are {len(names):,}, such as {', '.join(names[:2])} and {names[2]}."
+    else:
+        hint = f"there are: {', '.join(names)}."
     return ZooError(f"There is no {kind} called '{name}'; {hint}")
