@@ -221,6 +221,14 @@ def test_density_is_the_kind_of_likelihood(tmp_path: Path, kind, value, verdict:
     assert text in stability.text
 
 
+def test_stability_says_how_few_seeds_there_are(tmp_path: Path) -> None:
+    add(tmp_path, "glow", "flow", distances=(3.0,))
+    alone = cell(tmp_path, "stable")
+    assert (alone.verdict, alone.text) == ("not measured", "one seed")
+    add(tmp_path, "glow", "flow", distances=(3.0, 3.1))
+    assert cell(tmp_path, "stable").text == "at most 2 seeds a model"
+
+
 def test_flows_have_rows_by_the_order_in_which_they_sample(tmp_path: Path) -> None:
     add(tmp_path, "realnvp", "flow")
     add(tmp_path, "maf", "flow", order="sequential", evaluations=320)

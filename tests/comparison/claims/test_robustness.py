@@ -197,6 +197,18 @@ def test_the_signs_of_instability_are_varied_one_by_one():
     assert collapsed.kept_shares["recall below 0.1"] == 0, "all seeds of the GAN have a recall below 0.1"
 
 
+def test_a_spread_over_seeds_is_also_that_of_other_distances():
+    def wild_if_bare(run):
+        bare = run.record.model == "gan" and run.record.provenance.config["training"]["ema"] == 0
+        return float(np.exp((3.0 if bare else 0.01) * run.record.seed))
+
+    runs = rates(0.1, 0.1, seeds=6)
+    with_metric(runs, "kid/x", wild_if_bare)
+    decision = judged("gan-unstable", runs)
+    assert decision.verdict == UNDECIDED
+    assert decision.kept_shares["kid/x"] == 0, "by KID the spread of the bare GAN is surely larger"
+
+
 def test_fewer_parameters_at_matched_quality_are_varied_by_other_distances():
     runs = restricted(parameters=6000)
     with_metric(runs, "coverage/x", lambda run: 0.1 + distance(run) / 4)
