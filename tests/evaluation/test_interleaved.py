@@ -88,6 +88,22 @@ def test_a_call_beside_a_slow_canary_is_discarded():
         assert max(times[name][1].canary.values()) <= 0.00105
 
 
+def test_those_that_lack_undisturbed_calls_have_turns_in_further_rounds():
+    world = World(busy=(0.2, 3.0))
+    times = measure(world, {name: world.model(name, 0.01) for name in "ab"}, rounds=4)
+    for calls in (times[name][batch] for name in "ab" for batch in (1, 4)):
+        assert len(calls.seconds) >= 3
+        assert list(calls.canary.values()) == pytest.approx([0.001] * len(calls.canary))
+    assert max(int(n) for n in times["a"][4].seconds) >= 4, "a further round"
+
+
+def test_on_a_machine_that_stays_busy_the_rounds_end():
+    world = World(busy=(0.05, 1e9))
+    calls = measure(world, {"a": world.model("a", 0.01)}, rounds=4, batches=(1,))["a"][1]
+    assert 0 < len(calls.seconds) < 3
+    assert len(calls.seconds) + calls.discarded == 40
+
+
 def test_a_model_that_is_too_slow_has_no_turns_at_larger_batches():
     world = World()
     times = measure(world, {"slow": world.model("slow", 1.0), "fast": world.model("fast", 0.01)}, limit=2.0)

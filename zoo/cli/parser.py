@@ -230,7 +230,11 @@ def _add_time(add: Add) -> None:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUNS", help="directories that hold runs")
     parser.add_argument(
-        "--rounds", type=int, default=10, metavar="N", help="number of times each run has its turn (10)"
+        "--rounds",
+        type=int,
+        default=10,
+        metavar="N",
+        help="number of times each run has its turn (10); more, if too few calls were undisturbed",
     )
     parser.add_argument(
         "--batch", type=int, nargs="+", default=[1, 16, 256], metavar="N", help="batch sizes (1 16 256)"

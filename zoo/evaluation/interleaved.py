@@ -2,6 +2,7 @@
 
 Models that are timed one after another are timed under different loads. Here they take turns: in every round
 each model and batch size is timed once, in shuffled order, so that a busy minute meets all of them alike.
+Further rounds follow where too few calls were undisturbed.
 """
 
 from __future__ import annotations
@@ -16,15 +17,20 @@ from torch import nn
 
 from zoo.evaluation.device import placement
 from zoo.evaluation.speed import Clock, timed_calls
-from zoo.record.timing import Calls
+from zoo.record.timing import LEAST_CALLS, Calls
 
 TOLERANCE = 0.05  # above the canary's least time, beyond which a call is discarded
 CANARY = 384  # rows of the square matrices whose product is the canary: about a millisecond on a core
 PRODUCTS = (
     5  # canaries beside a call; the fastest counts, so that one interruption is not taken for a busy machine
 )
+PATIENCE = 10  # times the rounds asked for; then those that lack undisturbed calls get no further turns
 
 Canary = Callable[[], object]
+Turn = tuple[str, int]  # a name and a batch size
+Measured = dict[
+    Turn, dict[int, tuple[float, float]]
+]  # by round: seconds of a call, and of the canary beside it
 
 
 def matrix_product(device: torch.device) -> Canary:
@@ -54,7 +60,9 @@ def interleaved_times(
 
     Args:
         models: by name, in evaluation mode, all on one device.
-        rounds: how often each model and batch size has its turn.
+        rounds: how often each model and batch size has its turn. Those with fewer than :data:`LEAST_CALLS`
+            calls that count (or ``rounds``, if that is less) have further turns, in at most :data:`PATIENCE`
+            times as many rounds.
         batches: the batch sizes.
         seed: of the order of the turns.
         limit: seconds; a model whose call exceeds it has no further turns at this and larger batches.
@@ -70,9 +78,11 @@ def interleaved_times(
     canary = canary or matrix_product(device)
     canary()
     order, turns = random.Random(seed), [(name, batch) for name in models for batch in sorted(set(batches))]
-    measured: dict[tuple[str, int], dict[int, tuple[float, float]]] = {turn: {} for turn in turns}
+    measured: Measured = {turn: {} for turn in turns}
     largest = dict.fromkeys(models, max(batches))
-    for number in range(rounds):
+    for number in range(PATIENCE * rounds):
+        if number >= rounds:
+            turns = _lacking(measured, min(LEAST_CALLS, rounds))
         for name, batch in order.sample(turns, len(turns)):
             if batch > largest[name]:
                 continue
@@ -82,15 +92,31 @@ def interleaved_times(
             measured[name, batch][number] = times[0], max(before, after)
             if times[0] > limit:
                 largest[name] = min(largest[name], batch - 1)
-    least = min((beside for calls in measured.values() for _, beside in calls.values()), default=0.0)
     calls_of: dict[str, dict[int, Calls]] = {name: {} for name in models}
+    bound = _bound(measured)
     for (name, batch), calls in measured.items():
-        quiet = {str(n): call for n, call in calls.items() if call[1] <= (1 + TOLERANCE) * least}
+        quiet = {str(n): call for n, call in calls.items() if call[1] <= bound}
         if calls and batch <= largest[name]:
             seconds = {n: took for n, (took, _) in quiet.items()}
             beside = {n: took for n, (_, took) in quiet.items()}
             calls_of[name][batch] = Calls(seconds, len(calls) - len(quiet), beside)
     return calls_of
+
+
+def _bound(measured: Measured) -> float:
+    """Return the seconds of a canary up to which the call beside it counts."""
+    least = min((beside for calls in measured.values() for _, beside in calls.values()), default=0.0)
+    return (1 + TOLERANCE) * least
+
+
+def _lacking(measured: Measured, least: int) -> list[Turn]:
+    """Return those that have fewer calls that count than the given number."""
+    bound = _bound(measured)
+    return [
+        turn
+        for turn, calls in measured.items()
+        if sum(beside <= bound for _, beside in calls.values()) < least
+    ]
 
 
 def _least_seconds(work: Canary, clock: Clock) -> float:

@@ -46,7 +46,8 @@ class Timing:
     Attributes:
         session: identifier of the session; only times of one session are compared with each other.
         measured_at: when it began, UTC, ISO 8601.
-        rounds: number of rounds over all runs, in shuffled order.
+        rounds: number of rounds over all runs, in shuffled order; further ones follow for those that lack
+            undisturbed calls.
         runs: number of runs that took turns.
         device, threads, dtype, compiled: as in :class:`~zoo.record.Sampling`.
         cpu: name of the processor.
