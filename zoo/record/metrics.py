@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from zoo.kinds import Kind
-from zoo.record.values import Bounded, Count, Number, Part
+from zoo.record.values import Count, Number, Part, hold_bounds
 
 Direction = Literal["lower", "higher", "one", "none"]
 
@@ -76,9 +76,9 @@ def _hold_known(details: dict[str, Any]) -> dict[str, Any]:
     """Return the details unchanged, with their keys in the same order.
 
     Raises:
-        ValueError: a key of :class:`KnownDetails` has a value of another type.
+        ValueError: a key of :class:`KnownDetails` has a value of another type, or a number is out of bounds.
     """
-    _known_details()(details)
+    _known_details()(hold_bounds(details))
     return details
 
 
@@ -88,7 +88,7 @@ def _known_details() -> Callable[..., Any]:
     return TypeAdapter(KnownDetails).validator.validate_python
 
 
-Details = Annotated[Bounded, AfterValidator(_hold_known)]
+Details = Annotated[dict[str, Any], AfterValidator(_hold_known)]
 
 
 @dataclass(slots=True)

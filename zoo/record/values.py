@@ -25,7 +25,7 @@ class Part:
     __pydantic_config__ = ConfigDict(extra="forbid")
 
 
-def _hold_bounds(details: dict[str, Any]) -> dict[str, Any]:
+def hold_bounds(details: dict[str, Any]) -> dict[str, Any]:
     """Return the details unchanged.
 
     Raises:
@@ -53,4 +53,4 @@ def _too_large(values: Iterable[Any]) -> float | None:
     return None
 
 
-Bounded = Annotated[dict[str, Any], AfterValidator(_hold_bounds)]
+Bounded = Annotated[dict[str, Any], AfterValidator(hold_bounds)]
