@@ -10,6 +10,7 @@ from fake_records import save, show, write
 
 from zoo.comparison.claims import decide
 from zoo.comparison.collect import collect
+from zoo.comparison.configurations import Group, name_of
 from zoo.comparison.metrics import kind_of, quality_metric
 from zoo.comparison.quantities import LATENCY, UPDATES, Quantity, metric_value, oscillation_of
 from zoo.comparison.rates import sensitivities
@@ -26,6 +27,48 @@ def test_configurations_are_named_by_the_settings_in_which_they_differ(tmp_path)
         save(tmp_path, record)
     text = show([tmp_path])
     assert [name in text for name in ("gan (ema 0) ", "gan (lr 2) ", "gan  ")] == [True] * 3
+
+
+def _names(tmp_path, configurations):
+    """Return the names of a model's configurations, of which the first is the baseline."""
+    for at, training in enumerate(configurations):
+        record = write(tmp_path, "gan", "gan", key=f"-{at}")
+        record.provenance.config |= {"training": training}
+        save(tmp_path, record)
+    groups = [Group("gan", [run]) for run in collect([tmp_path])[0]]
+    groups.sort(key=lambda group: group.runs[0].record.run_id)
+    return [name_of(group, groups[0], groups) for group in groups[1:]]
+
+
+def test_a_configuration_that_differs_in_many_settings_is_named_by_those_that_tell_it_from_the_others(
+    tmp_path,
+):
+    first = {"a": 1, "b": 1, "c": 1, "d": 1, "e": 1, "updates": 10}
+    second = dict.fromkeys(first, 2) | {"updates": 150000}
+    assert _names(tmp_path / "few", [first, second]) == ["gan (a 2, updates 150,000, and 4 more)"]
+    third = second | {"b": 3}  # the settings named above do not tell it from the second
+    names = _names(tmp_path / "more", [first, second, third])
+    assert names == [
+        "gan (a 2, b 2, updates 150,000, and 3 more)",
+        "gan (a 2, b 3, updates 150,000, and 3 more)",
+    ]
+    least = second | {"c": 1}  # all its settings are the second's but one, which is the baseline's
+    names = _names(tmp_path / "nested", [first, second, least])
+    assert names[1] == "gan (a 2, b 2, d 2, e 2, updates 150,000)"
+    assert names[0] != names[1]
+
+
+def test_a_setting_that_one_record_lacks_is_named_where_nothing_else_tells_configurations_apart(tmp_path):
+    first, second = {"lr": 1, "new": 0}, {"lr": 2}
+    assert _names(tmp_path / "two", [first, second]) == ["gan (lr 2)"]
+    names = _names(tmp_path / "three", [first, second, {"lr": 2, "new": 0}])
+    assert names == ["gan (lr 2, new unset)", "gan (lr 2)"]
+    assert _names(tmp_path / "alone", [first, {"lr": 1}]) == ["gan (new unset)"]
+
+
+def test_a_name_has_a_hash_only_where_no_setting_differs(tmp_path):
+    (name,) = _names(tmp_path, [{"lr": 1}, {"lr": 1}])
+    assert name == "gan (gan-1)"  # the hash of the invented record
 
 
 def test_a_quantity_is_read_from_a_record_or_is_none(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeGuard
@@ -13,6 +13,8 @@ from zoo.comparison.quantities import Quantity
 from zoo.record.values import LARGEST
 
 NUMBER = (int, float)  # for ``isinstance``, to which a tuple is faster than ``int | float``
+UPDATES = "training.updates"
+FEW = 4  # a name has all settings that differ if they are no more
 FAMILIES = ("flow", "continuous flow", "diffusion", "autoregressive", "vae", "gan", "unknown")
 
 
@@ -104,3 +106,61 @@ def differing(a: Group, b: Group) -> set[str]:
     absent = object()
     keys = {*a.settings, *b.settings}
     return {k for k in keys if a.settings.get(k, absent) != b.settings.get(k, absent)}
+
+
+def name_of(group: Group, baseline: Group, others: Iterable[Group]) -> str:
+    """Return the model's name, with the settings in which a configuration differs from the baseline.
+
+    Of more than :data:`FEW` it has those that tell the configuration from the others, two or more, and the
+    number of the rest. A setting that one of the two records lacks, as that of an older zoo does, is named
+    where the others do not tell the configurations apart. Where no setting differs, the name has a hash.
+
+    Args:
+        group: the configuration.
+        baseline: what stands for the model.
+        others: every configuration of the model; their names differ from each other.
+    """
+    changes = differing(group, baseline)
+    if not changes:
+        return f"{group.model} ({str(group.runs[0].record.provenance.config_hash_without_seed)[:6]})"
+    both = group.settings.keys() & baseline.settings.keys()
+    known = sorted(changes & both, key=lambda key: (not key.startswith("model."), key != UPDATES, key))
+    ordered = [*known, *sorted(changes - both)]
+    shown = len(known) if len(known) <= FEW else 2
+    if shown < len(ordered):
+        shown = _telling(group, ordered, shown, [other for other in others if other.id != group.id])
+    words = [_setting_text(key, group.settings.get(key, "unset")) for key in sorted(ordered[:shown])]
+    if shown < len(known):
+        words.append(f"and {len(known) - shown} more")
+    return f"{group.model} ({', '.join(words)})"
+
+
+def _telling(group: Group, keys: Sequence[str], least: int, others: Sequence[Group]) -> int:
+    """Return how many of the first keys, ``least`` or more, tell a group from the others; else all."""
+    absent = object()
+    alike = list(others)
+    for count, key in enumerate(keys, 1):
+        alike = [o for o in alike if o.settings.get(key, absent) == group.settings.get(key, absent)]
+        if count >= least and not alike:
+            return count
+    return len(keys)
+
+
+def _setting_text(key: str, setting: Any) -> str:
+    """Return a setting as it stands in a name.
+
+    >>> _setting_text("model.hidden", [512, 512, 512, 512]), _setting_text("training.updates", 150000)
+    ('hidden 512x4', 'updates 150,000')
+    >>> _setting_text("training.augment", ["cutout", "shift"]), _setting_text("training.betas", [0.5, 0.99])
+    ('augment cutout + shift', 'betas [0.5, 0.99]')
+    """
+    text = str(setting)
+    if setting is None or setting == []:
+        text = "none"
+    elif isinstance(setting, int) and not isinstance(setting, bool) and 10_000 <= abs(setting) <= LARGEST:
+        text = f"{setting:,}"
+    elif isinstance(setting, list) and all(isinstance(part, str) for part in setting):
+        text = " + ".join(setting)
+    elif isinstance(setting, list) and len(setting) > 2 and all(part == setting[0] for part in setting):
+        text = f"{setting[0]}x{len(setting)}"
+    return f"{key.rpartition('.')[2]} {text}"

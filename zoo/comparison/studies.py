@@ -12,12 +12,19 @@ from operator import xor
 from typing import Any
 
 from zoo.comparison.collect import Run
-from zoo.comparison.configurations import NUMBER, Group, by_configuration, differing, family_rank, is_number
+from zoo.comparison.configurations import (
+    NUMBER,
+    UPDATES,
+    Group,
+    by_configuration,
+    differing,
+    family_rank,
+    is_number,
+    name_of,
+)
 from zoo.comparison.datasets import Dataset, dataset, labels
 from zoo.comparison.metrics import divergence_of, quality_metric
 from zoo.comparison.quantities import Quantity, metric_value
-
-UPDATES = "training.updates"
 
 
 @dataclass
@@ -146,11 +153,7 @@ class Study:
         baseline = self.baseline(group.model)
         if baseline is None or baseline.runs == group.runs:
             return group.model
-        changes = sorted(differing(group, baseline))
-        if 0 < len(changes) <= 4:
-            short = [f"{key.rpartition('.')[2]} {group.settings.get(key, 'unset')}" for key in changes]
-            return f"{group.model} ({', '.join(short)})"
-        return f"{group.model} ({str(group.runs[0].record.provenance.config_hash_without_seed)[:6]})"
+        return name_of(group, baseline, self.of(group.model))
 
     def rates(self, like: Group) -> dict[float, Group]:
         """Return the configurations that differ from ``like`` at most in the learning rate, by that rate."""
