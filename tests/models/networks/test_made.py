@@ -132,9 +132,10 @@ def test_degrees_are_drawn_uniformly_from_those_below_and_not_spread() -> None:
     assert not torch.equal(first, MADE(300, hidden=(16, 2000), draw=1).degrees[0])
 
 
-def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch):
+@pytest.mark.parametrize("parameters", [1, 2, 3, 5])
+def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch, parameters):
     torch.manual_seed(0)
-    network, x = MADE(7, 2, (60, 60), context=3).double(), torch.randn(5, 7, dtype=torch.float64)
+    network, x = MADE(7, parameters, (60, 60), context=3).double(), torch.randn(5, 7, dtype=torch.float64)
     context = torch.randn(5, 3, dtype=torch.float64)
     nn.init.normal_(network.output.weight)
     results, operations = [], []

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zoo.checks import NotNegative, Positive, PositiveFloat, checked
 from zoo.models.bijections.base import Bijection
-from zoo.models.core.functional import soft_clamp, sum_event
+from zoo.models.core.functional import for_products, soft_clamp, sum_event
 from zoo.models.networks.made import MADE, Activation
 
 
@@ -43,6 +43,7 @@ class MaskedAutoregressive(Bijection):
         return self.undo_on(z, parameters)[0]
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        x = x if torch.is_grad_enabled() else for_products(x)
         # in the data's dtype under autocast too, so that value and slope belong to one map
         z, log_slope = self.apply_to(x, self.network(x, context).to(x.dtype))
         return z, sum_event(log_slope)

@@ -46,7 +46,9 @@ def for_products(x: Tensor) -> Tensor:
     :func:`divide` and :func:`concatenate` keep the format. On a GPU and in compiled code, vectors stay as
     they are.
     """
-    return x.t().contiguous().t() if multiplies_features_first(x) else x
+    if not multiplies_features_first(x) or _has_features_first(x):
+        return x
+    return x.t().contiguous().t()
 
 
 def multiplies_features_first(x: Tensor) -> bool:

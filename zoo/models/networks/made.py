@@ -125,7 +125,8 @@ class MADE(nn.Module):
         ]
         self.layers = cast("Sequence[MaskedLinear]", nn.ModuleList(layers))
         seen = torch.arange(dim, device="cpu")
-        self.output = MaskedLinear(self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None])
+        depends = self.degrees[-1][None, :] <= seen.repeat_interleave(parameters)[:, None]
+        self.output = MaskedLinear(depends, each=parameters)
         nn.init.zeros_(self.output.weight)
         self.context = nn.Linear(context, hidden[0], bias=False) if context else None
         # _ends[l][d]: number of units in layer l with degree at most d
@@ -142,22 +143,23 @@ class MADE(nn.Module):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return parameters ``(B, D, P)`` from ``x`` ``(B, D)`` and ``context`` ``(B, K)``.
 
-        On a CPU without gradients examples are columns of the states within, whose products take less time.
+        On a CPU without gradients examples are columns of the states within, whose products take less time,
+        and each of the P kinds of parameters is one block of memory.
         """
         add_nfe()
         state, shift = self._seen(x), self.context(context) if self.context is not None else None
+        layers = [*self.layers, self.output]
         if torch.is_grad_enabled() or not multiplies_features_first(x):
-            out = self._propagate(state, shift, [*self.layers, self.output])
-        else:
-            layers = [*self.layers, self.output]
-            weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
-            factors = self._factors.of(self, weights, lambda: [layer.factors() for layer in layers])
-            products = [
-                partial(layer.on_columns, weight=weight, bias=bias)
-                for layer, (weight, bias) in zip(layers, factors, strict=True)
-            ]
-            out = self._propagate(state.t(), shift if shift is None else shift.t(), products).t()
-        return out.view(len(x), self.dim, self.parameters_per_dim)
+            out = self._propagate(state, shift, layers)
+            return out.view(len(x), self.dim, self.parameters_per_dim)
+        weights = [weight for layer in layers for weight in (layer.weight, layer.bias)]
+        factors = self._factors.of(self, weights, lambda: [layer.factors() for layer in layers])
+        products = [
+            partial(layer.on_columns, weight=weight, bias=bias)
+            for layer, (weight, bias) in zip(layers, factors, strict=True)
+        ]
+        out = self._propagate(state.t(), shift if shift is None else shift.t(), products)
+        return out.view(self.parameters_per_dim, self.dim, len(x)).permute(2, 1, 0)
 
     def _propagate(
         self, state: Tensor, shift: Tensor | None, layers: Sequence[Callable[[Tensor], Tensor]]
