@@ -9,20 +9,24 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
 from fake_records import save, write, write_toy
+from matplotlib.text import Text
 from PIL import Image
 
 from zoo.cli import main
 from zoo.comparison.collect import Run, collect
 from zoo.comparison.figures.paper import DOTS, KINDS, RULES, WIDTHS, claims, make
+from zoo.comparison.figures.paper.curves import draw as curves_figure
 from zoo.comparison.figures.paper.densities import LEAST
 from zoo.comparison.figures.paper.densities import draw as densities_figure
 from zoo.comparison.figures.paper.look import wrapped
 from zoo.comparison.figures.paper.pareto import front_of, points
+from zoo.comparison.figures.paper.samples import draw as samples_figure
 from zoo.comparison.figures.paper.samples import strip
 from zoo.comparison.figures.paper.slide import draw as slide_figure
 from zoo.comparison.figures.paper.tuning import draw as tuning_figure
@@ -84,7 +88,7 @@ def test_a_collapsed_seed_is_on_no_front_and_in_no_strip_of_samples(tmp_path: Pa
         "no front has a row that collapsed once"
     )
     texts = words_of(make("samples", gathered, tmp_path / "samples.svg", "column"))
-    assert "left out, collapsed: gan, vae (1 of 3 seeds)" in texts
+    assert "digits; collapsed, not drawn: gan, 1 of 3 seeds of vae" in texts
     assert "vae" in texts, "its first sound seed is shown"
     assert "gan" not in texts
 
@@ -294,6 +298,109 @@ def test_pictures_of_densities_have_a_least_size_and_no_words_overlap(
     assert all(box.x0 >= whole.x0 and box.x1 <= whole.x1 and box.y1 <= whole.y1 for box in words)
 
 
-def test_too_many_densities_for_a_column_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ZooError, match="give --width page, or name one data set"):
-        make("densities", toys(tmp_path, 10, EIGHT), tmp_path / "f.png", "column")
+def texts_of(figure: Any) -> list[str]:
+    """Return all texts of a figure that are not empty."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_densities_that_do_not_fit_are_named_below_those_of_the_data_with_most_runs(tmp_path: Path) -> None:
+    write_toy(tmp_path, "residual_flow0", 0.2, "swissroll", seed=1)
+    with matplotlib.rc_context(RULES):
+        figure = densities_figure(studies(toys(tmp_path, 10, EIGHT)), WIDTHS["column"])
+        figure.draw_without_rendering()
+    texts = texts_of(figure)
+    assert {"swissroll", "2spirals", "8gaussians", "checkerboard"} <= {*texts}
+    assert not {"rings", "moons"} & {*texts}
+    assert " ".join(figure.get_supxlabel().split()) == (
+        "without, for want of room: circles, moons, pinwheel, rings; --data names one"
+    )
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 for box in boxes_of(figure))
+
+
+def boxes_of(figure: Any) -> list[Any]:
+    """Return the places of all texts of a figure that are not empty, in pixels."""
+    renderer = figure.canvas.get_renderer()
+    return [text.get_window_extent(renderer) for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_where_names_leave_no_room_the_densities_of_one_data_set_are_drawn(tmp_path: Path) -> None:
+    for place, data in itertools.product(range(7), ("rings", "moons")):
+        write_toy(tmp_path, "m" * 50 + str(place), 0.1, data)
+    with matplotlib.rc_context(RULES):
+        figure = densities_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+        figure.draw_without_rendering()
+    assert figure.get_supxlabel() == "without, for want of room: rings; --data names one"
+    titles = [axis.title.get_window_extent(figure.canvas.get_renderer()) for axis in figure.axes]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(titles[:8], 2))
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_densities_of_one_data_set_are_in_lines_across_the_width(tmp_path: Path, width: float) -> None:
+    with matplotlib.rc_context(RULES):
+        figure = densities_figure(studies(toys(tmp_path, 7, ("rings",))), width)
+        figure.draw_without_rendering()
+    columns = 3 if width < 5 else 6
+    assert len({round(axis.get_position().x0, 2) for axis in figure.axes}) == columns
+    names = [axis.get_title() for axis in figure.axes[:8]]
+    assert names == ["rings", *(f"residual_flow{place}" for place in range(7))]
+
+
+def test_samples_of_the_plane_are_up_to_a_thousand_points_on_the_datas_histogram(tmp_path: Path) -> None:
+    for model, count in (("maf", 1200), ("realnvp", 64)):
+        record = write_toy(tmp_path, model, 0.1)
+        directory = save(tmp_path, record)
+        points = np.random.default_rng(0).normal(size=(count, 2)).astype(np.float32)
+        np.savez(directory / "samples.npz", samples=points, real=points[:64], levels=0)
+        histogram = np.eye(8, dtype=np.float16)
+        np.savez(
+            directory / "density.npz", data=histogram, density=histogram, extent=np.array([-4, 4, -4, 4])
+        )
+    with matplotlib.rc_context(RULES):
+        figure = samples_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+    shown = {axis.get_title(): axis for axis in figure.axes if axis.get_title()}
+    assert {name: len(axis.lines[0].get_xdata()) for name, axis in shown.items()} == {
+        "real data": 64, "maf": 1000, "realnvp": 64,
+    }  # fmt: skip
+    assert all(axis.images[0].get_extent() == [-4, 4, -4, 4] for axis in shown.values())
+    text = " ".join(figure.get_supxlabel().split())
+    assert text == "rings: 64 to 1,000 points a panel; grey: histogram of the data"
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_what_is_left_out_of_the_samples_stays_inside_the_figure(tmp_path: Path, width: float) -> None:
+    for seed in range(3):
+        for model in ("maf", "glow", "vae"):
+            write(tmp_path, model, "flow", fd=4.0 + 0.01 * seed, seed=seed)
+        for place in range(9):
+            fd = 300.0 if seed == 2 else 4.0
+            write(tmp_path, f"a_flow_of_a_long_name{place}", "flow", fd=fd, seed=seed)
+    with matplotlib.rc_context(RULES):
+        figure = samples_figure(studies(collect([tmp_path])[0]), width)
+        figure.draw_without_rendering()
+    assert "1 of 3 seeds of a_flow_of_a_long_name8" in " ".join(figure.get_supxlabel().split())
+    assert all(box.x0 >= 4 and box.x1 <= figure.bbox.x1 for box in boxes_of(figure))
+
+
+def test_the_names_of_curves_have_the_marks_of_their_kinds(tmp_path: Path) -> None:
+    write(tmp_path, "glow", "flow", details={"dequantisation": "uniform"})
+    write(tmp_path, "vae", "vae", "lower bound")
+    write(tmp_path, "ffjord", "continuous flow", "estimate")
+    write(tmp_path, "pixelcnn", "autoregressive")
+    with matplotlib.rc_context(RULES):
+        figure = curves_figure(studies(collect([tmp_path])[0]), WIDTHS["column"])
+    texts = texts_of(figure)
+    assert {"glow †", "vae ≤", "ffjord ≈", "pixelcnn"} <= {*texts}
+    assert any("† dequantised, ≤ bound, ≈ estimate" in text for text in texts)
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+def test_the_sharpness_of_the_slide_has_the_ends_of_its_band_as_ticks(runs: list[Run], width: float) -> None:
+    with matplotlib.rc_context(RULES):
+        figure = slide_figure(studies(runs), width)
+        figure.draw_without_rendering()
+    (axis,) = (axis for axis in figure.axes if axis.get_title(loc="left") == "sharp?")
+    labels = [label for label in axis.get_xticklabels() if label.get_text()]
+    assert [label.get_text() for label in labels] == ["0.8", "1", "1.25"]
+    renderer = figure.canvas.get_renderer()
+    boxes = [label.get_window_extent(renderer) for label in labels]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))

@@ -20,6 +20,9 @@ AXES: dict[Question, str] = {  # the axis of the density has the unit of its cel
     "stable": "factor between seeds",
 }
 REACH: dict[Question, tuple[float, float]] = {"sharp": (0.4, 2.5), "stable": (1.0, 4.0)}  # of a panel
+TICKS = (1, 1 / MARGIN, MARGIN, 0.5, 2, 0.3, 4, 10)  # of sharpness, the most telling first
+APART = 0.21  # inches between two ticks, so that their labels do not touch
+NAMES = 1.05  # inches of the families' names
 # verdict: filled, colour, marker. Filled is yes, hollow is no, grey is everything between.
 LOOKS = {
     "yes": (True, "#0072B2", "o"),
@@ -42,7 +45,7 @@ def draw(studies: Sequence[Study], width: float) -> Any:
     figure = canvas(width, height)
     axes = figure.subplots(rows, len(QUESTIONS) // rows, sharey=True, squeeze=False).flatten()
     for axis, question in zip(axes, QUESTIONS, strict=True):
-        _panel(axis, measured, question)
+        _panel(axis, measured, question, (width - NAMES) * rows / len(QUESTIONS) - 0.15)
     for axis in axes[:: len(QUESTIONS) // rows]:
         axis.set_yticks(range(len(measured.rows)), [row.family for row in measured.rows])
     figure.suptitle(plain_text(measured.about) + f"\n{_line_text(measured)}", x=0.01, ha="left", fontsize=8)
@@ -56,7 +59,7 @@ def _line_text(made: Slide) -> str:
     return "line: standard error of the evaluation" if one else "line: 95 % interval"
 
 
-def _panel(axis: Any, made: Slide, question: Question) -> None:
+def _panel(axis: Any, made: Slide, question: Question, room: float) -> None:
     axis.set_title(TITLES[question], fontweight="bold", loc="left")
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -93,14 +96,17 @@ def _panel(axis: Any, made: Slide, question: Question) -> None:
     axis.set_xlabel(AXES.get(question) or plain_text(", ".join(units)))
     if question == "parallel":
         axis.set_xscale("log")
+    axis.margins(x=0.08)
     if question == "sharp":
         axis.set_xscale("log")
         axis.axvspan(1 / MARGIN, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
-        _plain_ticks(axis, (0.5, 0.7, 1.0, 1.4, 2.0, 4.0, 10.0))
+        low, high = axis.get_xlim()
+        shown = ticks_of(low, high, room)
+        axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
+        axis.minorticks_off()
     if question == "stable":
         axis.axvspan(1, MARGIN, color="#0072B2", alpha=0.09, linewidth=0)
         axis.set_xlim(left=0.98)
-    axis.margins(x=0.08)
 
 
 def _beyond(axis: Any, place: float, value: float, edge: float, shade: str) -> None:
@@ -114,11 +120,22 @@ def _beyond(axis: Any, place: float, value: float, edge: float, shade: str) -> N
     )  # fmt: skip
 
 
-def _plain_ticks(axis: Any, candidates: Sequence[float]) -> None:
-    low, high = axis.get_xlim()
-    shown = [tick for tick in candidates if low <= tick <= high]
-    axis.set_xticks(shown, [f"{tick:g}" for tick in shown])
-    axis.minorticks_off()
+def ticks_of(low: float, high: float, room: float) -> list[float]:
+    """Return the ticks of a logarithmic axis of ratios, as many of :data:`TICKS` as do not run together.
+
+    Args:
+        low, high: the ends of the axis.
+        room: its length in inches.
+
+    >>> ticks_of(0.7, 1.45, 1.0), ticks_of(0.3, 3.0, 1.0)
+    ([0.8, 1, 1.25], [0.5, 1, 2])
+    """
+    shown: list[float] = []
+    for tick in TICKS:
+        apart = (abs(math.log(tick / other)) / math.log(high / low) * room for other in shown)
+        if low <= tick <= high and all(distance >= APART for distance in apart):
+            shown.append(tick)
+    return sorted(shown)
 
 
 def _legend(figure: Any, narrow: bool) -> None:
