@@ -137,7 +137,8 @@ def test_a_large_product_in_pieces_is_the_whole_product(monkeypatch, parameters)
     torch.manual_seed(0)
     network, x = MADE(7, parameters, (60, 60), context=3).double(), torch.randn(5, 7, dtype=torch.float64)
     context = torch.randn(5, 3, dtype=torch.float64)
-    nn.init.normal_(network.output.weight)
+    for weight in network.parameters():
+        nn.init.normal_(weight, std=0.3)
     results, operations = [], []
     for large in (2**27, 0):
         monkeypatch.setattr(masked, "LARGE", large)

@@ -60,11 +60,7 @@ class MaskedLinear(nn.Linear):
         # Not in the state dict: the mask follows from the constructor's arguments.
         self.register_buffer("mask", mask.to(self.weight), persistent=False)
         self._pieces = _pieces(mask, 4)
-        self._column_pieces = [
-            (kind * len(mask) // each + start, kind * len(mask) // each + end, given)
-            for kind in range(each)
-            for start, end, given in _pieces(mask[kind::each], max(1, 4 // each))
-        ]
+        self._column_pieces = _pieces(mask[::each], 4)
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_((6 / self.mask.sum(1, keepdim=True).clamp(min=1)).sqrt())
             self.bias.zero_()
@@ -88,11 +84,13 @@ class MaskedLinear(nn.Linear):
         """
         if self._is_small(columns):
             return torch.addmm(bias, weight, columns)
-        pieces = [
-            torch.addmm(bias[start:end], weight[start:end, :given], columns[:given])
-            for start, end, given in self._column_pieces
-        ]
-        return torch.cat(pieces)
+        weight, bias = weight.unflatten(0, (self.each, -1)), bias.unflatten(0, (self.each, -1))
+        pieces = []
+        for start, end, given in self._column_pieces:
+            rows, shift = weight[:, start:end, :given].flatten(0, 1), bias[:, start:end].flatten(0, 1)
+            piece = torch.addmm(shift, rows, columns[:given])
+            pieces.append(piece.view(self.each, end - start, -1))
+        return torch.cat(pieces, 1).flatten(0, 1)
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return the masked weight W * M and the bias as a column, ``(out, 1)``, in the order of columns."""
