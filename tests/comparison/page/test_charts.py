@@ -266,6 +266,40 @@ def test_one_far_model_does_not_flatten_the_chart_of_sharpness(
     tab.close()
 
 
+@pytest.mark.parametrize("width", [1400, 400])
+def test_every_point_of_the_sharpness_is_named_and_has_a_look_of_its_own(
+    browser: Browser, charts: Tab, width: int
+) -> None:
+    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
+    look(tab, "digits", "sharpness")
+    chart = "document.querySelector('#sharpness-chart')"
+    points = tab.evaluate(f"{chart}.data.slice(1).map(t => [t.name, t.marker.color, t.marker.symbol])")
+    near = [point[1:] for point in points if not point[2].startswith("arrow")]
+    assert len({*map(tuple, near)}) == len(near) >= 8
+    symbols = {name: symbol for name, _, symbol in points}
+    assert symbols["vae (lr 0.01)"] == f"{symbols['vae']}-open", "the marker is the model's"
+    legend = tab.evaluate(f"[...{chart}.querySelectorAll('.legendtext')].map(n => n.textContent)")
+    assert legend == ["real images, blurred", *(name for name, *_ in points)]
+    bottom = f"{chart}.getBoundingClientRect().bottom"
+    last = f"[...{chart}.querySelectorAll('.legendtext')].at(-1).getBoundingClientRect().bottom"
+    assert tab.evaluate(f"{last} <= {bottom}"), "all of the legend is seen"
+    tab.close()
+
+
+def test_markers_of_rows_that_would_look_alike_differ(charts: Tab) -> None:
+    look(charts, "digits", "sharpness")
+    rows = "[...zoo.rowsOf(zoo.current()).filter(r => r.model === 'vae' && !r.stands)]"
+    copies = f"{rows}.flatMap(r => [...Array(9)].map(() => ({{...r}})))"
+    symbols = charts.evaluate(f"[...zoo.markersOf({copies}).values()]")
+    assert len(symbols) == len({*symbols}) == 9
+
+
+def test_a_label_that_is_cut_has_an_ellipsis(charts: Tab) -> None:
+    for wide, words in ((1000, "a long name"), (40, "a lon…")):
+        assert charts.evaluate(f"zoo.cut('a long name', {wide})") == words
+    assert charts.evaluate("zoo.widthOf(zoo.cut('a long name', 40)) <= 40")
+
+
 def test_sequential_evaluations_against_dimensions_are_of_one_number_of_updates(charts: Tab) -> None:
     sizes = [(16, 2, 5, "p"), (64, 9, 300, "p"), (64, 8, 5, "p"), (4, 1, 5, "p"), (4, 7, 5, "q")]
     keys = ("size", "value", "trained", "protocol")
@@ -295,7 +329,17 @@ def test_places_over_data_sets_are_within_a_kind_and_a_cell_opens_its_own_study(
     assert found["flow_matching"][1][label] == [1, 1], "an estimate is placed among estimates"
     assert set(list(found)[:2]) == {"glow", "flow_matching"}
     said = charts.evaluate("document.querySelector('#profile-chart-finding').textContent")
-    assert "flow_matching ≈ 50 %" in said
+    assert "flow_matching ≈ 100 % (not run on moons), glow 100 % (not run on moons)" in said
+    assert "maf 50 %, " in said, "its second divergence is above τ"
+    cells = "r => [...r.cells].map(c => c.textContent)"
+    rows = charts.evaluate(f"[...document.querySelectorAll('#profile-box tbody tr')].map({cells})")
+    (glow,) = (row for row in rows if row[0] == "glow")
+    assert (glow[1], glow[-1]) == ("1 of 1", "not run")
+    (maf,) = (row for row in rows if row[0] == "maf")
+    assert maf[1] == "1 of 2"
+    steps = charts.evaluate("document.querySelector('#profile-chart').data.map(t => [t.name, t.y.at(-1)])")
+    assert dict(map(tuple, steps))["glow"] == 1
+    assert dict(map(tuple, steps))["maf"] == 1, "both of its data sets lie within the axis"
     assert found["gan"][0] == 0
     charts.evaluate(
         "[...document.querySelectorAll('#profile-box tr')].find(row => row.textContent.includes('maf'))"

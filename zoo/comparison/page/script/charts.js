@@ -1,29 +1,52 @@
 // What all charts share: the theme, the sentence for readers of the screen, and drawing by Plotly.
 
-// A model has a dash and a marker of its own, so that its line is known without its colour: 6 and 11 have no
-// common divisor, so that 66 pairs pass before one comes again.
+// A model has a dash and a marker of its own, so that its line is known without its colour: 6 and 13 have no
+// common divisor, so that 78 pairs pass before one comes again. Other configurations of the model have its marker, open,
+// with a dot or without.
 const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash', 'longdashdot'];
-const MARKS = ['circle', 'square', 'diamond', 'cross', 'triangle-up', 'x', 'triangle-down', 'star', 'circle-open', 'square-open', 'diamond-open'];
+const MARKS = ['circle', 'square', 'diamond', 'cross', 'triangle-up', 'x', 'triangle-down', 'star', 'pentagon', 'hexagram', 'triangle-left', 'hexagon', 'triangle-right'];
+const VARIANTS = ['-open', '-open-dot'];
 const SYMBOLS = {'exact': 'circle', 'exact†': 'circle-open', 'lower bound': 'diamond', 'estimate': 'triangle-up', 'mixed': 'x', '': 'square'};
 const printing = () => document.documentElement.classList.contains('printing');
 const narrow = () => window.innerWidth < 700 && !printing();
 
-// Return the dash and the marker of a row: first all models have theirs, then their other configurations.
+// Return the dash and the marker of a row. Models of a family stand side by side, so that up to 13 differ in their markers.
 function lookOf(row) {
   const places = once({id: 'all'}, 'looks', () => {
     const rows = DATA.studies.flatMap(study => rowsOf(study)), rank = one => hue(one.family);
-    const models = new Map(rows.map(one => [one.model, one])), ids = rows.filter(one => !one.stands).map(one => one.id);
+    const models = new Map(rows.map(one => [one.model, one])), others = new Map();
+    for (const one of rows) if (!one.stands) others.set(one.model, (others.get(one.model) || new Set()).add(one.id));
     const ordered = [...models.values()].sort((a, b) => rank(a) - rank(b) || a.model.localeCompare(b.model)).map(one => one.model);
-    return new Map([...ordered, ...new Set(ids)].map((key, place) => [key, place]));
+    return {models: new Map(ordered.map((model, place) => [model, place])), others: new Map([...others.values()].flatMap(ids => [...ids].map((id, k) => [id, k + 1])))};
   });
-  const place = places.get(row.stands ? row.model : row.id);
-  return {dash: DASHES[place % DASHES.length], symbol: MARKS[place % MARKS.length]};
+  const place = places.models.get(row.model), k = row.stands ? 0 : places.others.get(row.id);
+  return {dash: DASHES[(place + k) % DASHES.length], symbol: MARKS[place % MARKS.length] + (k ? VARIANTS[(k - 1) % VARIANTS.length] : '')};
+}
+
+// Return the marker of each row of a chart of points: that of lookOf, or the next of its model's that no other row of the
+// colour has.
+function markersOf(rows) {
+  const taken = new Set(), found = new Map(), key = (row, symbol) => `${familyColour(row.family)} ${symbol}`;
+  for (const row of [...rows].sort((a, b) => Number(b.stands) - Number(a.stands))) {
+    const own = lookOf(row).symbol, shape = own.replace(/(-open)?(-dot)?$/, ''), choices = [own, ...VARIANTS.map(variant => shape + variant), ...MARKS.flatMap(mark => VARIANTS.map(variant => mark + variant))];
+    const symbol = choices.find(choice => !taken.has(key(row, choice))) || own;
+    taken.add(key(row, symbol));
+    found.set(row, symbol);
+  }
+  return found;
 }
 
 // Return how the line of a row looks, with its marker at a few of its points.
 function lineLook(row, width = 1.8) {
   const {dash, symbol} = lookOf(row), color = familyColour(row.family);
   return {mode: 'lines+markers', line: {color, dash, width}, marker: {symbol, color, size: 8, maxdisplayed: 7, line: {color, width: 1.2}}};
+}
+
+// Return a name that is at most so many pixels wide in a label, cut off with an ellipsis where it is wider.
+function cut(words, wide) {
+  let short = words;
+  while (short.length > 1 && widthOf(short === words ? words : `${short}…`) > wide) short = short.slice(0, -1);
+  return short === words ? words : `${short.trimEnd()}…`;
 }
 
 const LABEL = 11;          // pixels: the size of a label's letters
@@ -115,6 +138,8 @@ function plot(id, traces, layout, finding, events = {}) {
   if (narrow() && look.showlegend) {  // a line for each name below the chart, not a box of its own that scrolls
     const names = traces.filter(trace => trace.name && trace.showlegend !== false).length;
     look.height = 330 + 20 * names;
+    const wide = (node.clientWidth - 60) * LABEL / 12;  // a legend's letters are larger than a label's
+    for (const trace of traces) if (trace.name) trace.name = escapeLabel(cut(plainLabel(trace.name), wide));
     look.legend = {...look.legend, orientation: 'h', x: 0, xanchor: 'left', y: -70 / 280, maxheight: 20 * names + 20};
   }
   Plotly.react(node, traces, look, {displayModeBar: false, responsive: true, scrollZoom: false});
@@ -125,6 +150,8 @@ function plot(id, traces, layout, finding, events = {}) {
 }
 
 const escapeLabel = words => words.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');  // Plotly reads a few tags
+
+const plainLabel = words => words.replace(/&lt;/g, '<').replace(/&gt;/g, '>').replace(/&amp;/g, '&');
 
 // Return a colour with some transparency.
 function faint(hex, alpha) {

@@ -80,61 +80,64 @@ function drawStability() {
   const trace = {type: 'scatter', mode: 'markers', x: points.map(point => point.value), y: points.map(point => point.place + point.shift),
     marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${number(point.value)}`)), hovertemplate: '%{hovertext}<extra></extra>'};
   const spread = rows.map(row => [row, seedValues(column, row)]).filter(([, values]) => values.length > 1 && Math.min(...values) > 0).map(([row, values]) => [row.name, Math.max(...values) / Math.min(...values)]).sort((a, b) => b[1] - a[1]);
-  const label = row => row.name.slice(0, narrow() ? 18 : 44) + (lostOf(row).total ? ` (${lostOf(row).how} of ${lostOf(row).runs})` : '');
+  const lost = row => (narrow() ? ` (${lostOf(row).total}/${lostOf(row).runs} lost)` : ` (${lostOf(row).how} of ${lostOf(row).runs})`);
+  const label = row => cut(row.name, narrow() ? 100 : 300) + (lostOf(row).total ? lost(row) : '');
   const filtered = all.filter(row => !chosen.includes(row)), among = filtered.filter(row => lostOf(row).total).length;
   const absent = [[filtered.length, `left out by the filters, ${among} of them with lost runs`], [chosen.length - measured.length, 'without a value'], [measured.length - rows.length, 'too many to draw']].filter(([n]) => n).map(([n, why]) => `${n} ${why}`);
-  plot('stability-chart', points.length ? [trace] : [], {xaxis: axisLook(column ? axisTitle(column) : '', log), height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
+  plot('stability-chart', points.length ? [trace] : [], {xaxis: {...axisLook(column ? (narrow() ? escapeLabel(column.heading) : axisTitle(column)) : '', log), ...(narrow() && log ? {dtick: 1} : {})}, height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},
     yaxis: {...axisLook(''), tickvals: rows.map((_, place) => place), ticktext: rows.map(row => escapeLabel(label(row))), range: [rows.length - 0.5, -0.5]}},
   points.length ? `${column.heading}: every seed that has a value, of ${rows.length} of ${count(all.length, 'configuration')}${absent.length ? ` (${absent.join('; ')})` : ''}. ${spread.length ? `Widest over seeds: ${spread.slice(0, 3).map(([name, ratio]) => `${name} ×${general(ratio, 2)}`).join(', ')}. ` : 'One seed each: no spread to see. '}${lostText(chosen)}` : 'No visible row has seeds of this column.');
 }
 
-// Return {row, values: divergence by data set, rows: whose it is} of each model on the data sets whose density is known.
+// Return {row, values: divergence by data set, rows: whose it is, tried: the data sets it was run on} of each model on the
+// data sets whose density is known. A model that was run without a value, as one that diverged, has tried and fails.
 function divergences() {
   const found = new Map();
   for (const study of DATA.studies) {
     const column = columnOf(study, 'kl');
     if (!column) continue;
-    for (const row of visible(study)) {
-      if (!row.stands || column.value[row.index] === null) continue;
-      const of = found.get(row.model) || {row, values: new Map(), rows: new Map()};
-      if (!(column.value[row.index] >= of.values.get(study.label))) {
-        of.values.set(study.label, column.value[row.index]);
-        of.rows.set(study.label, row);
-      }
+    for (const row of visible(study).filter(one => one.stands)) {
+      const of = found.get(row.model) || {row, values: new Map(), rows: new Map(), tried: new Set()}, value = column.value[row.index];
       found.set(row.model, of);
+      of.tried.add(study.label);
+      if (value === null || value >= of.values.get(study.label)) continue;
+      of.values.set(study.label, value);
+      of.rows.set(study.label, row);
     }
   }
-  return [...found.values()];
+  return [...found.values()].filter(one => one.values.size);
 }
 
-// Each model is a step line that rises at each of its data sets, with a marker there and its name beside one of them.
+// Each model is a step line that rises at each of its data sets, with a marker there and its name beside one of them. What
+// it was not run on is left out of its share.
 function drawProfile() {
   const found = divergences(), data = [...new Set(found.flatMap(one => [...one.values.keys()]))], low = -3, high = 1;
-  const shares = found.map(one => ({...one, share: [...one.values.values()].filter(value => value <= state.tau).length / data.length,
-    steps: [...one.values].sort((a, b) => a[1] - b[1]).map(([name, value], i) => [Math.max(10 ** low, value), (i + 1) / data.length, `${name}: KL ${number(value)}`])}));
-  shares.sort((a, b) => b.share - a.share || median([...a.values.values()]) - median([...b.values.values()]));
+  const shares = found.map(one => ({...one, share: [...one.values.values()].filter(value => value <= state.tau).length / one.tried.size,
+    steps: [...one.values].sort((a, b) => a[1] - b[1]).map(([name, value], i) => [Math.max(10 ** low, value), (i + 1) / one.tried.size, `${name}: KL ${number(value)}`])}));
+  const unrun = tried => { const names = data.filter(name => !tried.has(name)); return names.length ? ` (not run on ${names.length > 3 ? `${names.length} of them` : names.join(', ')})` : ''; };
+  shares.sort((a, b) => b.share - a.share || b.tried.size - a.tried.size || median([...a.values.values()]) - median([...b.values.values()]));
   const height = narrow() ? 420 : 520, margin = {l: 60, r: narrow() ? 16 : 60 + roomFor(shares.map(({row}) => row.model)), t: 8, b: 48}, x = {log: true, range: [low, high]}, y = {log: false, range: [-0.02, 1.05]}, frame = frameOf('profile-chart', x, y, margin, height);
-  const traces = shares.map(({row, steps}) => {
+  const traces = shares.map(({row, steps, tried}) => {
     const look = lineLook(row, 1.6), inside = steps.filter(([value]) => value <= 10 ** high);
-    return {type: 'scatter', ...look, x: [10 ** low, ...inside.map(step => step[0]), 10 ** high], y: [0, ...inside.map(step => step[1]), inside.length / data.length],
+    return {type: 'scatter', ...look, x: [10 ** low, ...inside.map(step => step[0]), 10 ** high], y: [0, ...inside.map(step => step[1]), inside.length / tried.size],
       line: {...look.line, shape: 'hv'}, marker: {...look.marker, maxdisplayed: 0, size: [0, ...inside.map(() => 8), 0]}, name: escapeLabel(row.model),
-      text: ['', ...inside.map(step => escapeLabel(step[2])), ''], hovertemplate: `${escapeLabel(row.model)}<br>%{text}<br>%{y:.0%} of the data sets<extra></extra>`};
+      text: ['', ...inside.map(step => escapeLabel(step[2])), ''], hovertemplate: `${escapeLabel(row.model)}<br>%{text}<br>%{y:.0%} of its ${count(tried.size, 'data set')}<extra></extra>`};
   });
-  const obstacles = shares.flatMap(({steps}) => steps.flatMap(([value, share], i) => {
-    const px = frame.x(value), py = frame.y(share), before = frame.y(i / data.length), next = i + 1 < steps.length ? frame.x(steps[i + 1][0]) : px + 60;
+  const obstacles = shares.flatMap(({steps, tried}) => steps.flatMap(([value, share], i) => {
+    const px = frame.x(value), py = frame.y(share), before = frame.y(i / tried.size), next = i + 1 < steps.length ? frame.x(steps[i + 1][0]) : px + 60;
     return [[px - 5, py - 5, px + 5, py + 5], [px - 1, py, px + 1, before], [px, py - 1, next, py + 1]];
   }));
   const named = shares.map(({row, steps}) => ({name: row.model, points: steps.filter(([value]) => value < 10 ** high)}));
-  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
+  plot('profile-chart', data.length > 1 ? traces : [], {height, margin, xaxis: {...axisLook('τ, nats', true), range: x.range, ...(narrow() ? {dtick: 1} : {})}, yaxis: {...axisLook('share of its data sets with KL ≤ τ'), range: y.range, tickformat: '.0%'}, showlegend: true, ...(narrow() ? {} : {legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}}),
     annotations: narrow() ? [] : placeLabels(named, obstacles, frame, x, y),
     shapes: [{type: 'line', x0: state.tau, x1: state.tau, y0: 0, y1: 1, line: {color: colour('dim'), dash: 'dot', width: 1}}]},
-  `Of ${data.length} data sets of known density, the share on which the divergence is at most ${number(state.tau)} nats: ${shares.map(one => ({...one, name: markedName(kindOn(one, [...one.values.keys()][0]), one.row.model)})).map(({name, share, values}) => `${name} ${(100 * share).toFixed(0)} %${values.size < data.length ? ` (run on ${values.size})` : ''}`).join(', ')}. A data set that a model was not run on counts against it, and an estimate (≈) is ranked among estimates alone.`);
+  `Of ${data.length} data sets of known density, the share of those a model was run on where the divergence is at most ${number(state.tau)} nats: ${shares.map(one => ({...one, name: markedName(kindOn(one, [...one.values.keys()][0]), one.row.model)})).map(({name, share, tried}) => `${name} ${(100 * share).toFixed(0)} %${unrun(tried)}`).join(', ')}. An estimate (≈) is ranked among estimates alone.`);
 }
 
 // Return the kind of likelihood of a model's divergence on a data set.
 const kindOn = (one, name) => cellOf(columnOf(one.rows.get(name).study, 'kl'), one.rows.get(name)).kind;
 
-// Return the models of the profile, most data sets within τ first, each with its places among those of its kind of likelihood.
+// Return the models of the profile, the largest share of its data sets within τ first, each with its places among those of its kind of likelihood.
 function placed(found) {
   const within = one => [...one.values.values()].filter(value => value <= state.tau).length;
   const ranks = one => new Map([...one.values].map(([name, value]) => {
@@ -144,7 +147,7 @@ function placed(found) {
   return found.map(one => {
     const place = ranks(one);
     return {...one, within: within(one), place, average: mean([...place.values()].map(([rank]) => rank))};
-  }).sort((a, b) => b.within - a.within || a.average - b.average);
+  }).sort((a, b) => b.within / b.tried.size - a.within / a.tried.size || b.tried.size - a.tried.size || a.average - b.average);
 }
 
 // The divergence of each model on each data set, with its place there. A cell opens the number's origin in its own study.
@@ -152,7 +155,7 @@ function drawPlaces() {
   const found = divergences(), data = [...new Set(found.flatMap(one => [...one.values.keys()]))], head = words => el('th', {scope: 'col'}, words);
   const cell = (one, name) => {
     const row = one.rows.get(name);
-    if (!row) return el('td', {'data-label': name, class: 'dim'}, '—');
+    if (!row) return el('td', {'data-label': name, class: 'dim'}, one.tried.has(name) ? 'no value' : 'not run');
     const {text, letters, n} = cellOf(columnOf(row.study, 'kl'), row), place = one.place.get(name).join(' of '), near = one.values.get(name) <= state.tau;
     return el('td', {'data-label': name, class: near ? 'within' : null},
       el('button', {type: 'button', class: 'cell', 'aria-haspopup': 'dialog', 'aria-label': `${row.name} on ${name}: ${text} nats, place ${place}${near ? ', within τ' : ''}`,
@@ -160,7 +163,7 @@ function drawPlaces() {
       el('span', {class: 'delta'}, `place ${place}`));
   };
   const rows = placed(found).map(one => el('tr', {}, el('th', {scope: 'row', class: 'name'}, el('span', {class: 'namebox'}, swatch(one.row.family), markedName(kindOn(one, [...one.values.keys()][0]), one.row.model))),
-    el('td', {'data-label': 'within τ'}, `${one.within} of ${data.length}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
+    el('td', {'data-label': 'within τ'}, `${one.within} of ${one.tried.size}`), el('td', {'data-label': 'mean place'}, `${one.average.toFixed(1)} (${count(one.place.size, 'data set')})`), data.map(name => cell(one, name))));
   fill(byId('profile-box'), el('details', {open: !narrow()}, el('summary', {}, 'The divergence in nats, and its place among the models of the same kind of likelihood'), el('div', {class: 'scroll'}, el('table', {class: 'main places'}, el('caption', {class: 'hidden'}, 'Divergence in nats of each model on each data set'),
     el('thead', {}, el('tr', {}, head('model'), head('within τ'), head('mean place'), data.map(name => head(name)))), el('tbody', {}, rows))),
   el('p', {class: 'finding'}, 'A bar marks what lies within τ. A place orders the numbers alone; what is sure, the letters tell, and one seed has none. A number opens its origin.')));
@@ -184,18 +187,18 @@ function drawSharpness() {
   byId('sharpness').hidden = !one;
   if (!one) return;
   const rows = visible().filter(row => one.blur[row.index].length);
-  const drawn = rows.slice(0, 40), ends = {x: reachOf(drawn.map(row => mean(one.blur[row.index])), one.unseen ?? 0.3), y: reachOf(drawn.map(row => columnOf(row.study, 'sharpness').value[row.index]), 1)};
+  const drawn = rows.slice(0, 40), markers = markersOf(drawn), ends = {x: reachOf(drawn.map(row => mean(one.blur[row.index])), one.unseen ?? 0.3), y: reachOf(drawn.map(row => columnOf(row.study, 'sharpness').value[row.index]), 1)};
   const near = one.sigma.map((_, i) => i).filter(i => i === 0 || one.sigma[i - 1] <= ends.x), arrows = [];
   const traces = [{type: 'scatter', mode: 'lines', x: near.map(i => one.sigma[i]), y: near.map(i => one.value[i]), line: {color: colour('ink'), width: 1.5}, name: 'real images, blurred', hovertemplate: 'blur %{x} px: sharpness %{y:.3g}<extra></extra>'}];
   drawn.forEach(row => {
     const values = one.blur[row.index], blur = mean(values), sharp = columnOf(row.study, 'sharpness').value[row.index];
     const right = blur > ends.x, up = sharp > ends.y, x = right ? ends.x : blur, y = up ? ends.y : sharp;
     if (right || up) arrows.push(besideArrow({x, y: Math.log10(y), text: escapeLabel(`${row.name}: ${right ? `${general(blur, 3)} px` : general(sharp, 3)}`)}, right, ends.x, arrows));
-    traces.push({type: 'scatter', mode: 'markers', x: [x], y: [y], name: escapeLabel(row.name), marker: {color: familyColour(row.family), symbol: right ? 'arrow-right' : up ? 'arrow-up' : lookOf(row).symbol, size: 10, line: {width: 1, color: colour('ink')}},
+    traces.push({type: 'scatter', mode: 'markers', x: [x], y: [y], name: escapeLabel(row.name), marker: {color: familyColour(row.family), symbol: right ? 'arrow-right' : up ? 'arrow-up' : markers.get(row), size: 10, line: {width: 1, color: markers.get(row).includes('open') ? familyColour(row.family) : colour('ink')}},
       error_x: values.length > 1 && !right ? {type: 'data', array: [deviation(values)], thickness: 1, width: 0} : undefined, hovertemplate: `${escapeLabel(row.name)}<br>sharpness ${number(sharp)}, as sharp as real images blurred by ${blur.toFixed(2)} px<extra></extra>`});
   });
   const told = rows.map(row => [row.name, mean(one.blur[row.index])]).sort((a, b) => b[1] - a[1]);
-  plot('sharpness-chart', traces, {xaxis: {...axisLook('blur of real images, px (standard deviation)'), range: [-0.06 * ends.x, 1.04 * ends.x]}, yaxis: axisLook('sharpness', true), annotations: arrows, showlegend: !narrow()},
+  plot('sharpness-chart', traces, {xaxis: {...axisLook('blur of real images, px (standard deviation)'), range: [-0.06 * ends.x, 1.04 * ends.x]}, yaxis: axisLook('sharpness', true), annotations: arrows, showlegend: true, ...(narrow() ? {} : {height: Math.max(440, 60 + 20 * traces.length), legend: {orientation: 'v', x: 1.01, y: 1, font: {size: 12}}})},
     `How blurred real images must be to be as unsharp as the samples${one.unseen ? `; less than ${one.unseen} px cannot be seen` : ''}. Most blurred: ${told.slice(0, 4).map(([name, blur]) => `${name} ${blur.toFixed(2)} px`).join(', ')}.${arrows.length ? ` Beyond the edge, with an arrow and the value: ${count(arrows.length, 'model')}.` : ''}`);
 }
 
