@@ -351,4 +351,4 @@ def test_numbers_have_the_digits_that_their_error_allows():
     assert number(1.23456, 0.012) == "1.235 ± 0.012"
     assert number(float("nan")) == "not finite"
     assert number(0.0) == "0"
-    assert number(3.2e7, 1.5e6) == "3.2e+07 ± 2e+06"
+    assert number(3.2e7, 1.5e6) == "32,000,000 ± 2,000,000"

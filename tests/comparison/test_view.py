@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_records import nine, write
+from fake_records import GAN_REASON, nine, save, write
 from rich.console import Console
 
 from zoo.cli import main
 from zoo.comparison import View, compare
 from zoo.comparison.collect import collect
+from zoo.comparison.lines import say
 from zoo.comparison.render import FORMATS
 from zoo.comparison.tables import build
 from zoo.errors import ZooError
@@ -44,6 +45,53 @@ def test_every_line_fits_the_terminal_and_every_value_is_there(root: Path, width
         for column, cell in zip(table.columns, row.cells, strict=True):
             if column not in ("updates", "images seen", "status"):
                 assert cell.text in text, (row.name, column)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_line_ends_in_blanks(root: Path, width: int) -> None:
+    lines = printed(root, width).splitlines()
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert any(line.startswith("  ") for line in lines), "notes are indented"
+
+
+def test_a_number_and_its_unit_stand_on_one_line() -> None:
+    told = "One sample takes 10 ms, 128,000 samples/s, 50 % of 8 MB; 7 models"
+    for width in range(20, 50):
+        text = io.StringIO()
+        say(
+            "One sample takes 10 ms, 128,000 samples/s, 50 % of 8 MB; 7 models",
+            Console(file=text, width=width),
+        )
+        lines = text.getvalue().splitlines()
+        assert all(len(line) <= width for line in lines)
+        assert " ".join(lines) == told
+        assert not any(line[-1].isdigit() and line[-1] != "7" for line in lines)
+
+
+def test_notes_are_of_the_columns_that_are_shown(tmp_path: Path) -> None:
+    record = write(tmp_path, "maf", "flow", "estimate")
+    record.sampling.latency_quartiles, record.sampling.latency_repeats = [0.003, 0.005], 20
+    save(tmp_path, record)
+    write(tmp_path, "gan", "gan", value=None)
+    whole = printed(tmp_path)
+    assert "median of its calls" in whole
+    assert "≈ estimate" in whole
+    assert GAN_REASON in whole
+    likelihoods = printed(tmp_path, columns=("bits/dim",))
+    assert "median of its calls" not in likelihoods
+    assert "≈ estimate" in likelihoods
+    assert GAN_REASON in likelihoods
+    times = printed(tmp_path, columns=("latency",))
+    assert "median of its calls" in times
+    assert "≈ estimate" not in times
+    assert GAN_REASON not in times
+
+
+def test_large_numbers_are_written_out(tmp_path: Path) -> None:
+    write(tmp_path, "vae", "vae", latency=0.0000625)
+    text = printed(tmp_path, columns=("samples/s",))
+    assert "128,000" in text
+    assert "e+" not in text
 
 
 def test_long_names_wrap_and_values_do_not(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.text import Text
 
 from zoo.comparison.collect import gather
+from zoo.comparison.lines import say
 from zoo.comparison.recommend import (
     Answer,
     Block,
@@ -69,7 +68,7 @@ class _Report:
         self.console = console
 
     def line(self, text: str, indent: int = 0, style: str = "") -> None:
-        self.console.print(Padding(Text(text, style), (0, 0, 0, indent), expand=False), highlight=False)
+        say(text, self.console, indent=indent, style=style)
 
     def command(self, text: str, indent: int) -> None:
         """Print a command on one line, however long, so that it can be copied."""

@@ -17,7 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from zoo.comparison.lines import say, show
 from zoo.comparison.tables import BETWEEN_MARKS, Cell, Row, Table
+from zoo.comparison.tables.cells import FOOTNOTE
 
 ROWS = 200  # largest number of a table's rows, and of its notes, on the terminal; the files have all
 BUDGET = {"updates", "images seen"}  # columns that the terminal does not show
@@ -48,12 +50,12 @@ def terminal(table: Table, console: Console, *, folded: bool = True) -> None:
     rows = table.rows[:ROWS]
     blocks = _blocks(table, rows, shown, console.width)
     for place, block in enumerate(blocks):
-        console.print(_block(table, rows, block, console.width, first=place == 0))
+        show(_block(table, rows, block, console.width, first=place == 0), console)
     if len(table.rows) > ROWS:
         more = len(table.rows) - ROWS
         console.print(f"  and {more} more row{'s' * (more > 1)}; zoo compare -o DIR writes all")
     for note in [*filter(None, [left_out]), *_notes(table, bold=console.color_system is not None)[:ROWS]]:
-        console.print(f"  {note}", style="dim", markup=False, highlight=False)
+        say(note, console, indent=2, style="dim")
     console.print()
 
 
@@ -68,19 +70,16 @@ def parts(table: Table) -> tuple[Table, Table | None]:
     if not others or models < 2:
         return table, None
     rows = [row for row in table.rows if not row.variant]
-    captions = [note for note in table.notes if not _FOOTNOTE.match(note)]
+    captions = [note for note in table.notes if not FOOTNOTE.match(note)]
     first = replace(table, rows=rows, notes=[*captions, *_footnotes(table, rows)])
     title = f"{table.title}: other configurations"
     return first, replace(table, title=title, rows=others, notes=_footnotes(table, others))
 
 
-_FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")
-
-
 def _footnotes(table: Table, rows: Sequence[Row]) -> list[str]:
     """Return the footnotes of a table to which marks in the cells of some rows may refer."""
     marks = {mark for row in rows for cell in row.cells for mark in cell.marks.split(BETWEEN_MARKS)}
-    return [note for note in table.notes if (found := _FOOTNOTE.match(note)) and found.group() in marks]
+    return [note for note in table.notes if (found := FOOTNOTE.match(note)) and found.group() in marks]
 
 
 def _left_out(others: Table, where: str) -> str:

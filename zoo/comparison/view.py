@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from zoo.comparison.collect import Run
 from zoo.comparison.groups import loss
 from zoo.comparison.studies import studies
-from zoo.comparison.tables.cells import Cell, Row, Table
+from zoo.comparison.tables.cells import Cell, Row, Table, kept_notes
 from zoo.errors import ZooError
 
 # names of columns on the page and in zoo recommend, and the headings of the tables that they mean
@@ -87,11 +87,13 @@ class View:
         if with_status:
             status = len(table.columns) - 1
             places = [place for place in places if place != status] + [status]
+        rows = [replace(row, cells=[row.cells[i] for i in places]) for row in table.rows]
         return replace(
             table,
             columns=[table.columns[i] for i in places],
             directions=[table.directions[i] for i in places],
-            rows=[replace(row, cells=[row.cells[i] for i in places]) for row in table.rows],
+            rows=rows,
+            notes=kept_notes(table.notes, table.rows, rows),
             chosen=True,
         )
 

@@ -209,9 +209,7 @@ def test_points_of_the_plane_are_shown_by_the_hundred(tmp_path):
     assert np.allclose(real / 255, (points - low) / (high - low), atol=0.002)
 
 
-def test_numbers_are_written_out_and_no_raw_fraction_is_shown(tmp_path):
-    assert shorten.written("≤ 1.28e+05 ± 2e+03 [3]†") == "≤ 128,000 ± 2,000 [3]†"
-    assert shorten.written("1e+09, 1e-07, e+05") == "1e+09, 1e-07, e+05"
+def test_no_raw_fraction_is_shown(tmp_path):
     told = "median: 2.097939481630467; seconds: 0.00042131245; atol: 1e-05; hash: a1.2345678"
     assert shorten.legible(told) == "median: 2.098; seconds: 0.0004213; atol: 1e-05; hash: a1.2345678"
     record = write(tmp_path, "maf", "flow", details={"median": 2.097939481630467})

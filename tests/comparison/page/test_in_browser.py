@@ -17,7 +17,6 @@ from fake_records import save, write, write_toy
 from invented import HOSTILE, built
 from scipy import stats
 
-from zoo.comparison.page import shorten
 from zoo.comparison.statistics import holm, welch
 from zoo.comparison.tables import number
 from zoo.record import LIKELIHOOD, DataDescription
@@ -488,7 +487,7 @@ def test_numbers_are_written_as_in_the_tables(tab):
         spread = draw.choice((None, 10 ** draw.uniform(-6, 4)))
         cases.append((draw.choice((-1, 1)) * 10 ** draw.uniform(-8, 8), spread))
     written = tab.evaluate(f"{json.dumps(cases)}.map(([value, spread]) => zoo.number(value, spread))")
-    assert written == [shorten.written(number(value, spread)) for value, spread in cases]
+    assert written == [number(value, spread) for value, spread in cases]
 
 
 def test_tests_and_corrections_are_those_of_the_ledger(tab):

@@ -18,7 +18,7 @@ from zoo.comparison.front import THICKNESS
 from zoo.comparison.guards import key_of, sure_floor
 from zoo.comparison.page.columns import PageColumn, page_columns
 from zoo.comparison.page.runs import Published, facts_of_runs, hardware_text, summary
-from zoo.comparison.page.shorten import Strings, legible, rounded, row_id, study_id, written
+from zoo.comparison.page.shorten import Strings, legible, rounded, row_id, study_id
 from zoo.comparison.recommend.dimension import NEAR
 from zoo.comparison.studies import Study, studies
 from zoo.comparison.tables.cells import Footnotes, number, status
@@ -103,7 +103,7 @@ def _column(column: PageColumn, strings: Strings, places: Mapping[str, int]) -> 
         "timed": column.unit in ("s", "1/s"),
         "floor": None if column.floor is None else rounded(column.floor[0]),
         "floor_text": "" if column.floor is None else number(*column.floor),
-        "text": [written(cell.text) for cell in column.cells],
+        "text": [cell.text for cell in column.cells],
         "value": [rounded(cell.value) for cell in column.cells],
         "spread": [rounded(cell.spread) for cell in column.cells],
         "n": [cell.seeds if cell.value is not None else 0 for cell in column.cells],

@@ -26,15 +26,6 @@ class Strings(list[str]):
         return self._places[text]
 
 
-def written(text: str) -> str:
-    """Return a text whose numbers of up to nine digits are written out, so that a column has one way.
-
-    >>> written("1.28e+05 ± 2e+03"), written("1e+09")
-    ('128,000 ± 2,000', '1e+09')
-    """
-    return re.sub(r"\b\d(?:\.\d+)?e\+0[1-8]\b", lambda found: f"{float(found[0]):,.0f}", text)
-
-
 def legible(text: str) -> str:
     """Return a text whose long decimal fractions are cut to four digits.
 

@@ -97,18 +97,21 @@ def limit_text(constraint: str, value: float) -> str:
 def seconds_text(seconds: float) -> str:
     """Return a duration in the unit that reads best.
 
-    >>> seconds_text(0.0123), seconds_text(75.0), seconds_text(7300.0)
-    ('12.3 ms', '75 s', '2.03 h')
+    >>> seconds_text(0.0123), seconds_text(75.0), seconds_text(1320.0), seconds_text(7300.0)
+    ('12.3 ms', '75 s', '1,320 s', '2.03 h')
     """
     if seconds < 1:
         return f"{1e3 * seconds:.3g} ms"
-    return f"{seconds:.3g} s" if seconds < 3600 else f"{seconds / 3600:.3g} h"
+    short = float(f"{seconds if seconds < 3600 else seconds / 3600:.3g}")
+    return f"{number(short)} {'s' if seconds < 3600 else 'h'}"
 
 
 def value_text(quantity: Quantity, value: float) -> str:
     """Return a value in short."""
     if quantity == LATENCY:
         return seconds_text(value)
+    if abs(value) >= 1000:
+        return number(value)
     return f"{value:.4g}" if quantity.name in ("bits_per_dim", "nll") else f"{value:.3g}"
 
 

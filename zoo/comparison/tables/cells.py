@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
 KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
+FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")  # the mark at the beginning of a note
 NAME_MARKS = {"lower bound": " ≤", "estimate": " ≈", "exact†": " †"}  # behind the name of a line or a point
 NAME_MARKS_TEXT = "† dequantised, ≤ bound, ≈ estimate"
 SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
@@ -237,6 +239,23 @@ def captions(cells: Sequence[Cell]) -> list[str]:
     return lines + ([DAGGER] if "exact†" in kinds else [])
 
 
+def kept_notes(notes: Sequence[str], before: Sequence[Row], after: Sequence[Row]) -> list[str]:
+    """Return the notes that speak of something in the cells of rows that were left of ``before``.
+
+    Left out are captions of other cells, and footnotes that no mark refers to any more.
+    """
+
+    def said(rows: Sequence[Row]) -> set[str]:
+        cells = [cell for row in rows for cell in row.cells]
+        measured = [cell for cell in cells if cell.value is not None]
+        return {*captions(measured), *(cell.caption for cell in cells if cell.caption)}
+
+    marks = {mark for row in after for cell in row.cells for mark in cell.marks.split(BETWEEN_MARKS)}
+    gone = said(before) - said(after)
+    footnotes = {note: found.group() for note in notes if (found := FOOTNOTE.match(note))}
+    return [note for note in notes if note not in gone and footnotes.get(note, "") in {"", *marks}]
+
+
 def status(runs: Sequence[Run], footnotes: Footnotes) -> Cell:
     """Return how the runs of a row ended, with a footnote for each that did not finish."""
     ends = [run.record.status for run in runs]
@@ -262,8 +281,10 @@ def deviation(values: Sequence[float]) -> float:
 def number(value: float, spread: float | None = None) -> str:
     """Return a number with as many digits as its spread allows, and never rounded to zero.
 
+    Up to nine digits before the point it is written out.
+
     >>> number(1.23456, 0.012), number(0.00042), number(-17.73), number(1234567.0)
-    ('1.235 ± 0.012', '0.00042', '-17.73', '1.23e+06')
+    ('1.235 ± 0.012', '0.00042', '-17.73', '1,230,000')
     """
     if not math.isfinite(value):
         return "not finite"
@@ -271,12 +292,21 @@ def number(value: float, spread: float | None = None) -> str:
         digits = max(0, 1 - math.floor(math.log10(spread)))
         if digits <= 8 and abs(value) < 1e6:
             return f"{value:,.{digits}f} ± {spread:,.{digits}f}"
-        return f"{value:.4g} ± {spread:.1g}"
+        return _written(f"{value:.4g} ± {spread:.1g}")
     if value == 0:
         return "0"
     size = math.floor(math.log10(abs(value)))
     if size >= 5 or size < -6:
-        return f"{value:.3g}"
+        return _written(f"{value:.3g}")
     digits = max(0, 3 - size) if size < 3 else 0
     text = f"{value:,.{digits}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _written(text: str) -> str:
+    """Return a text with its numbers of up to nine digits written out.
+
+    >>> _written("1.28e+05 ± 2e+03"), _written("1e+09, 1e-07")
+    ('128,000 ± 2,000', '1e+09, 1e-07')
+    """
+    return re.sub(r"\b\d(?:\.\d+)?e\+0[1-8]\b", lambda found: f"{float(found[0]):,.0f}", text)

@@ -16,7 +16,7 @@ const LACKS = {'none': 'it defines no likelihood', 'estimate': 'its likelihood i
 const RELAXABLE = {likelihood: 'that likelihood', latency: 'the latency', throughput: 'the throughput', training: 'the training time', memory: 'the memory',
   parameters: 'the limit of parameters', invertible: 'invertible latents', conditional: 'labels', checkpoint: 'the weights', dimension: 'the dimension', lost: 'the limit of lost runs'};
 
-const secondsText = seconds => (seconds < 1 ? `${general(1e3 * seconds, 3)} ms` : seconds < 3600 ? `${general(seconds, 3)} s` : `${general(seconds / 3600, 3)} h`);
+const secondsText = seconds => (seconds < 1 ? `${general(1e3 * seconds, 3)} ms` : `${number(Number((seconds < 3600 ? seconds : seconds / 3600).toPrecision(3)))} ${seconds < 3600 ? 's' : 'h'}`);
 
 function limitText(constraint, value) {
   if (constraint === 'latency' || constraint === 'training') return secondsText(value);
@@ -178,7 +178,7 @@ function testedOf(admitted, criteria) {
   return standings;
 }
 
-const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
+const valueText = (key, quantity, value) => (key === 'latency' ? secondsText(value) : Math.abs(value) >= 1000 ? number(value) : general(value, ['bits_per_dim', 'nll'].includes(quantity) ? 4 : 3));
 
 // Return the criteria in which another row has the better mean: [key, quantity, own values, values of the other].
 function gains(row, better, criteria) {

@@ -150,7 +150,7 @@ function blockNode(block, study) {
 function relaxButton(relaxation) {
   const {constraint, value} = relaxation;
   const change = constraint === 'likelihood' ? {likelihood: 'any'} : ['invertible', 'conditional', 'checkpoint'].includes(constraint) ? {[constraint]: false} :
-    constraint === 'lost' ? {lost: `${Math.ceil(1000 * value) / 10} %`} : constraint === 'dimension' ? {dimension: value === null ? '' : String(value)} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${general(value * (value < 1 ? 1000 : 1), 3)} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
+    constraint === 'lost' ? {lost: `${Math.ceil(1000 * value) / 10} %`} : constraint === 'dimension' ? {dimension: value === null ? '' : String(value)} : {[constraint]: value === null ? '' : ['latency', 'training'].includes(constraint) ? `${Number((value * (value < 1 ? 1000 : 1)).toPrecision(3))} ${value < 1 ? 'ms' : 's'}` : general(value, 6)};
   return el('button', {type: 'button', class: 'small', onclick: () => { set(change); drawHelperForm(); }}, 'relax');
 }
 
