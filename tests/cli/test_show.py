@@ -34,10 +34,30 @@ def test_a_run_is_shown_with_its_numbers_curves_and_samples(tmp_path: Path) -> N
     assert "vae-digits-s0  finished" in text
     assert "125,088 parameters · 1,000 updates · trained in 20 s" in " ".join(text.split())
     assert "≤ 1.500 ± 0.012 bits/dim" in text
-    assert re.search(r"val/loss +█", text)
+    assert re.search(r"validation loss +█", text)
     assert "samples" in text
     assert "zoo train model=vae" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_metrics_and_curves_have_the_words_of_the_tables_not_their_raw_names(tmp_path: Path) -> None:
+    record = write(tmp_path, "realnvp", "flow")
+    record.metrics |= {
+        "log_det_error": Metric(1e-5, "nats"),
+        "invertibility/float32": Metric(2e-4, "levels"),
+        "mine/a_b": Metric(1.0, "1"),
+    }
+    text = shown(save(tmp_path, record))
+    for words in (
+        "log-det error",
+        "inversion error, float32",
+        "mine/a_b",
+        "validation bits/dim",
+        "training loss",
+    ):
+        assert words in text
+    assert not {"log_det_error", "invertibility", "val/", "train/"} & {*re.findall(r"[\w]+/?", text)}
+    assert not any(line != line.rstrip() for line in text.splitlines()[:12])
 
 
 def test_the_machine_and_the_clusters_job_of_a_run_are_shown(tmp_path: Path) -> None:

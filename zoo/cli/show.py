@@ -14,13 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from zoo.comparison.collect import Run, damaged_files, warn
+from zoo.comparison.lines import say, show
 from zoo.comparison.packed import compression, unpacked
 from zoo.comparison.page.payload import judged_settings
 from zoo.comparison.page.runs import hardware_text
 from zoo.comparison.recommend import seconds_text
-from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, heading, number
+from zoo.comparison.tables.cells import ARROWS, KIND_MARKS, number
 from zoo.comparison.terminal import half_blocks, tiled
-from zoo.comparison.words import protocol_text
+from zoo.comparison.words import curve_name, metric_name, protocol_text
 from zoo.errors import unknown
 from zoo.record import DENSITY, RECORD, SAMPLES, Metric, Provenance, Record, Segment, read
 
@@ -54,9 +55,7 @@ def show_run(directory: Path, name: str | None = None, console: Console | None =
     run = Run(read(place), place)
     warn(damaged_files(run), console)
     _print_head(run.record, console)
-    console.print(
-        f"  judged: {protocol_text([run], judged_settings([run]))}", markup=False, style="dim", soft_wrap=True
-    )
+    say(f"judged: {protocol_text([run], judged_settings([run]))}", console, indent=2, style="dim")
     _print_metrics(run.record, console)
     _print_curves(run, console)
     _print_pictures(run, console)
@@ -97,7 +96,7 @@ def _print_head(record: Record, console: Console) -> None:
         facts.append(f"{number(sampling.throughput)} samples/s")
     if sampling.sequential_evaluations is not None:
         facts.append(f"{sampling.sequential_evaluations:,} network evaluations in a row")
-    console.print("  " + " · ".join(facts), markup=False)
+    say(" · ".join(facts), console, indent=2)
     if place := machine_text(record.provenance):
         console.print(f"  {place}", markup=False, style="dim")
     segments = record.provenance.segments
@@ -141,12 +140,12 @@ def _print_metrics(record: Record, console: Console) -> None:
     for name, metric in record.metrics.items():
         floor = metric.details.get("floor")
         table.add_row(
-            escape(heading(name)) + ARROWS[metric.direction],
+            escape(metric_name(name)) + ARROWS[metric.direction],
             escape(metric_text(metric)),
             "" if floor is None else number(float(floor)),
             f"{metric.n:,}",
         )
-    console.print(table)
+    show(table, console)
 
 
 def metric_text(metric: Metric) -> str:
@@ -160,8 +159,8 @@ def metric_text(metric: Metric) -> str:
 
 def _print_curves(run: Run, console: Console) -> None:
     curves = {name: points for name, points in run.curves().items() if len(points) > 1}
-    labels = {name: f"{name} (nats/dim)" if name == "val/nll" else name for name in curves}
-    longest = min(max(map(len, labels.values()), default=0), 24)
+    labels = {name: curve_name(name) for name in curves}
+    longest = min(max(map(len, labels.values()), default=0), 26)
     width = max(10, min(console.width, WIDTH) - longest - 34)
     for name in sorted(curves, key=lambda name: (not name.startswith("val/"), name)):
         values = [value for _, value in curves[name]]

@@ -32,6 +32,59 @@ SETTINGS: dict[str, Callable[[str], str]] = {  # a setting of the protocol with 
 }
 
 
+METRICS = {  # in words; a name may have the features or the number format after a slash
+    "active_units": "active latent units",
+    "bits_per_dim": "bits/dim",
+    "bits_per_dim/ode": "bits/dim of the ODE",
+    "elbo": "ELBO",
+    "energy_distance": "energy distance",
+    "fd_inf": "fd, n → ∞",
+    "inverse_iterations": "iterations of the inverse",
+    "inverse_residual": "residual of the inverse",
+    "invertibility": "inversion error",
+    "kl": "KL (nats)",
+    "kl_to_prior": "KL to the prior",
+    "latent_units": "latent units",
+    "lipschitz": "Lipschitz",
+    "log_det_error": "log-det error",
+    "mode_coverage": "coverage of modes",
+    "mode_quality": "quality of modes",
+    "modes_captured": "modes captured",
+    "nll": "NLL (nats)",
+    "normalised_path_energy": "path energy, normalised",
+    "reverse_kl": "reverse KL",
+    "sharpness/spectrum": "spectrum",
+    "wasserstein2": "Wasserstein-2",
+}
+CURVES = {"val": "validation", "train": "training"}
+LOGGED = {"bits_per_dim": "bits/dim", "nll": "NLL (nats/dim)"}
+
+
+def metric_name(name: str) -> str:
+    """Return the name of a metric in words, as far as they are known.
+
+    >>> metric_name("log_det_error"), metric_name("invertibility/float32"), metric_name("fd_inf/digits-cnn")
+    ('log-det error', 'inversion error, float32', 'fd, n → ∞, digits-cnn')
+    >>> metric_name("fd/digits-cnn"), metric_name("mine/a_b")
+    ('fd/digits-cnn', 'mine/a_b')
+    """
+    if name in METRICS:
+        return METRICS[name]
+    base, slash, part = name.partition("/")
+    words = METRICS.get(base, base)
+    return f"{words}{', ' if words != base else slash}{part}" if slash else words
+
+
+def curve_name(name: str) -> str:
+    """Return the name of a logged curve in words, as far as they are known.
+
+    >>> curve_name("val/nll"), curve_name("train/gradient_norm"), curve_name("mine/curve")
+    ('validation NLL (nats/dim)', 'training gradient norm', 'mine/curve')
+    """
+    when, slash, what = name.partition("/")
+    return f"{CURVES[when]} {LOGGED.get(what, what.replace('_', ' '))}" if slash and when in CURVES else name
+
+
 def _count(text: str) -> str:
     return f"{int(text):,}" if text.isdecimal() else text
 

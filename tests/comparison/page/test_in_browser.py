@@ -247,6 +247,8 @@ def test_the_sheet_of_a_number_has_its_seeds_command_and_differences(tab):
     assert "all 360 test examples" not in text, "the records do not hold the protocol"
     assert "360 test examples scored" in text
     assert "exact: of 360 test examples" in text
+    assert "computed without approximation" not in text, "the kind is told once"
+    assert text.partition("As this number")[0].count("exact") == 1
     shown = tab.evaluate(
         "(() => { const body = document.querySelector('#sheet-body').cloneNode(true);"
         "body.querySelectorAll('details').forEach(one => one.remove()); return body.textContent; })()"
@@ -426,6 +428,14 @@ def test_a_filter_shows_only_the_rows_that_it_names(tab):
     assert [row.split("~")[0] for row in rows(tab)] == ["glow"]
     tab.evaluate("zoo.set({query: ''})")
     assert len(rows(tab)) == everything
+
+
+def test_the_kind_of_a_bound_is_told_once_with_what_it_means(tab):
+    tab.evaluate("zoo.set({open: `${row('vae').id}|bits_per_dim`})")
+    (text,) = tab.evaluate("words('#sheet-body')")
+    assert text.partition("As this number")[0].count("bound") == 1
+    assert "of 360 test examples; the true value is at most this" in text
+    tab.evaluate("zoo.set({open: ''})")
 
 
 def test_seeds_are_shown_on_demand(tab):

@@ -24,6 +24,8 @@ async function unpackJson(id) {
 const GUARD = 10, FLOORS = 20;
 const MANY = 200;  // configurations of a study, beyond which the page does not ask the helper's default question by itself
 const KINDS = ['exact', 'exact†', 'lower bound', 'estimate', 'mixed'];
+// What the kind of a likelihood means, after a sentence that names the kind.
+const KIND_MEANS = {'exact†': 'a bound for the integer pixels', 'lower bound': 'the true value is at most this', 'mixed': 'kinds differ between the seeds'};
 const KIND_WORDS = {
   'exact': 'exact: computed without approximation',
   'exact†': 'exact†: exact for the dequantised density, a bound for the integer pixels',
