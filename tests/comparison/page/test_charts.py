@@ -294,6 +294,27 @@ def test_markers_of_rows_that_would_look_alike_differ(charts: Tab) -> None:
     assert len(symbols) == len({*symbols}) == 9
 
 
+@pytest.mark.parametrize("width", [1400, 400])
+def test_no_name_stands_on_the_words_of_the_floor(browser: Browser, charts: Tab, width: int) -> None:
+    tab = browser.open(charts.root.parent / "index.html", width=width)  # type: ignore[attr-defined]
+    look(tab, "digits", "tradeoff")
+    tab.evaluate("zoo.columnOf(zoo.current(), 'fd/digits-cnn').floor = 15.9")  # where the rightmost point is
+    tab.evaluate("zoo.set({pins: [zoo.rowsOf(zoo.current())[0].id]})")
+    tab.settle()
+    tab.evaluate("zoo.idle()")
+    boxes = tab.evaluate(
+        "[...document.querySelectorAll('#tradeoff-chart .annotation-text')].map(n => [n.textContent, "
+        "(b => [b.left, b.top, b.right, b.bottom])(n.getBoundingClientRect())])"
+    )
+    (floor,) = (box for text, box in boxes if text.startswith("real data"))
+    for text, box in boxes:
+        if not text.startswith("real data"):
+            across = min(floor[2], box[2]) - max(floor[0], box[0])
+            down = min(floor[3], box[3]) - max(floor[1], box[1])
+            assert across <= 1 or down <= 3, text
+    tab.close()
+
+
 def test_a_label_that_is_cut_has_an_ellipsis(charts: Tab) -> None:
     for wide, words in ((1000, "a long name"), (40, "a lon…")):
         assert charts.evaluate(f"zoo.cut('a long name', {wide})") == words

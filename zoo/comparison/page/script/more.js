@@ -81,7 +81,7 @@ function drawStability() {
     marker: {color: points.map(point => familyColour(point.row.family)), size: 8, opacity: 0.75}, hovertext: points.map(point => escapeLabel(`${point.row.name}: ${number(point.value)}`)), hovertemplate: '%{hovertext}<extra></extra>'};
   const spread = rows.map(row => [row, seedValues(column, row)]).filter(([, values]) => values.length > 1 && Math.min(...values) > 0).map(([row, values]) => [row.name, Math.max(...values) / Math.min(...values)]).sort((a, b) => b[1] - a[1]);
   const lost = row => (narrow() ? ` (${lostOf(row).total}/${lostOf(row).runs} lost)` : ` (${lostOf(row).how} of ${lostOf(row).runs})`);
-  const label = row => cut(row.name, narrow() ? 100 : 300) + (lostOf(row).total ? lost(row) : '');
+  const label = row => cut(row.name, narrow() ? (lostOf(row).total ? 100 : 150) : 300) + (lostOf(row).total ? lost(row) : '');
   const filtered = all.filter(row => !chosen.includes(row)), among = filtered.filter(row => lostOf(row).total).length;
   const absent = [[filtered.length, `left out by the filters, ${among} of them with lost runs`], [chosen.length - measured.length, 'without a value'], [measured.length - rows.length, 'too many to draw']].filter(([n]) => n).map(([n, why]) => `${n} ${why}`);
   plot('stability-chart', points.length ? [trace] : [], {xaxis: {...axisLook(column ? (narrow() ? escapeLabel(column.heading) : axisTitle(column)) : '', log), ...(narrow() && log ? {dtick: 1} : {})}, height: Math.max(260, 60 + 24 * rows.length), margin: {l: 8, r: 16, t: 8, b: 48},

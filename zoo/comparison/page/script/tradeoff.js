@@ -64,8 +64,9 @@ function drawTradeoff() {
   const height = printing() ? 320 : narrow() ? 360 : 480, margin = {l: 64, r: 16, t: 8, b: 48}, frame = frameOf('tradeoff-chart', across, up, margin, height);
   const shapes = floor === null ? [] : [{type: 'line', xref: 'paper', x0: 0, x1: 1, y0: floor, y1: floor, line: {dash: 'dot', width: 1, color: colour('dim')}}];
   const real = floor === null ? [] : [{xref: 'paper', x: 1, xanchor: 'right', yanchor: 'bottom', y: log.y ? Math.log10(floor) : floor, text: `real data ${y.floor_text}`, showarrow: false, font: {size: LABEL, color: colour('dim')}}];
+  const taken = real.map(one => [frame.width - widthOf(one.text) - 4, frame.y(floor) - LABEL - 6, frame.width, frame.y(floor)]);  // no name on these words
   const short = row => (row.name.length > 34 ? `${row.name.slice(0, 32)}…` : row.name);
-  const labels = placeLabels(labelled.map(row => ({name: short(row), points: [[x.value[row.index], y.value[row.index]]]})), drawnBoxes(rows, [...groups.values()], x, y, frame, log), frame, across, up);
+  const labels = placeLabels(labelled.map(row => ({name: short(row), points: [[x.value[row.index], y.value[row.index]]]})), [...drawnBoxes(rows, [...groups.values()], x, y, frame, log), ...taken], frame, across, up);
   const hidden = best.filter(row => !visible().includes(row)).length;
   const finding = `${y.heading} against ${x.heading}, ${count(rows.length, 'configuration')}${hidden ? `, ${hidden} of them drawn because ${hidden === 1 ? 'it is' : 'they are'} on the front of ${scopeText(study)}` : ''}. ` +
     (best.length ? `On the front of ${scopeText(study)}${x.timed ? ` (nothing better is at most ${general(100 * (DATA.thickness - 1), 2)} % slower)` : ''}: ${best.slice(0, 8).map(row => row.name).join(', ')}${best.length > 8 ? ` and ${best.length - 8} more` : ''}. ` : '') +
