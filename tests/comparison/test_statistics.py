@@ -168,6 +168,8 @@ def test_a_shared_error_never_makes_a_result_surer(errors):
             assert both.p >= alone.p - 1e-12
             assert both.low <= alone.low + 1e-9
             assert both.high >= alone.high - 1e-9
+            for margin in (1.2, 3.0):
+                assert tests.equivalence(both, margin) >= tests.equivalence(alone, margin) - 1e-12
             raised += both.p > 1.01 * alone.p
     assert raised > 0 or max(errors) < 1e-3, "an error that matters makes results less sure"
 

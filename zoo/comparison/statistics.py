@@ -40,6 +40,7 @@ class Outcome:
         error: standard error of the estimate, or of its logarithm if it is a factor; NaN without a t-test.
         freedom: degrees of freedom of that error.
         factor: whether estimate and interval are factors, whose logarithms were tested.
+        also: error and degrees of freedom of a second test of the same effect that has to hold too.
     """
 
     estimate: float
@@ -49,6 +50,7 @@ class Outcome:
     error: float = math.nan
     freedom: float = math.nan
     factor: bool = False
+    also: tuple[float, float] | None = None
 
     @property
     def significant(self) -> bool:
@@ -66,8 +68,8 @@ def welch(a: Sequence[float], b: Sequence[float], shared: Sequence[float] = (0.0
         a, b: the values of each side.
         shared: for each side the variance of an error that all its values have in common, such as that of the
             test examples with which all seeds were judged. The spread over the seeds does not show it, so it
-            is added to the variance of the mean, as one that is known exactly. A known error also raises the
-            degrees of freedom, so that of the tests with and without it the less sure one counts.
+            is added to the variance of the mean, as one that is known exactly. That also raises the degrees
+            of freedom, so a test without it is made too, and the less sure of the two counts.
 
     >>> round(welch([1.0, 2.0, 3.0], [5.0, 6.0, 9.0]).p, 4)
     0.0422
@@ -256,7 +258,8 @@ def equivalence(outcome: Outcome, margin: float) -> float:
             a difference (within ±margin).
 
     Returns:
-        The larger of the two one-sided p-values; NaN if the outcome has no error.
+        The larger of the two one-sided p-values, and of those of the outcome's second test, if it has one;
+        NaN if the outcome has no error.
     """
     from scipy import stats
 
@@ -264,10 +267,11 @@ def equivalence(outcome: Outcome, margin: float) -> float:
         return math.nan
     estimate = math.log(outcome.estimate) if outcome.factor else outcome.estimate
     reach = math.log(margin) if outcome.factor else margin
-    tail = stats.t(outcome.freedom) if math.isfinite(outcome.freedom) else stats.norm()
-    return float(
-        max(tail.sf((reach + estimate) / outcome.error), tail.sf((reach - estimate) / outcome.error))
-    )
+    found = []
+    for error, freedom in filter(None, [(outcome.error, outcome.freedom), outcome.also]):
+        tail = stats.t(freedom) if math.isfinite(freedom) else stats.norm()
+        found += [tail.sf((reach + estimate) / error), tail.sf((reach - estimate) / error)]
+    return float(max(found))
 
 
 @functools.cache
@@ -424,7 +428,7 @@ def _with_shared_error(
     """Return Welch's test that a weighted sum of means, with a further known error, is ``expected``.
 
     The further error never makes a result surer: of the tests with and without it the larger p is returned,
-    and the wider interval.
+    and the wider interval. :func:`equivalence` asks both.
 
     Args:
         estimate: the weighted sum.
@@ -447,8 +451,9 @@ def _with_shared_error(
         return Outcome(estimate, estimate - reach, estimate + reach, p, error, freedom)
 
     outcomes = [with_variance(total) for total in (sum(variances) + shared, sum(variances)) if total > 0]
-    widest = max(outcomes, key=lambda outcome: outcome.high - outcome.low)
-    return replace(widest, p=max(outcome.p for outcome in outcomes))
+    *others, widest = sorted(outcomes, key=lambda outcome: outcome.high - outcome.low)
+    also = (others[0].error, others[0].freedom) if others else None
+    return replace(widest, p=max(outcome.p for outcome in outcomes), also=also)
 
 
 def _without_spread(estimate: float, expected: float) -> Outcome:

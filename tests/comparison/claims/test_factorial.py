@@ -139,8 +139,11 @@ def test_two_read_outs_are_paired_at_the_updates_at_which_both_were_tuned():
         long = {"training.updates": 1000, "training.lr": rate}
         runs += gan(long, distance=around(3 + index, salt=5))
         runs += gan({**long, "training.ema": 0.0}, distance=around(6 + index, 0.06, salt=5))
+    runs += gan({"training.updates": 1000, "training.lr": 0.001}, distance=lambda _: 777.0, seeds=4)[3:]
     found = judged("ema", runs).parts[0]
     assert found.n == "3 pairs"
+    assert "averaged weights 4.02" in found.sentence, "a seed without a partner"
+    assert {run.record.seed for run in found.runs} == {0, 1, 2}
     assert found.outcome.estimate == pytest.approx(4 / 7, rel=0.03), "1,000 updates, at the baseline's rate"
 
 
@@ -161,11 +164,16 @@ def test_the_seeds_asked_for_follow_from_the_spread_of_the_first_ones_whatever_t
     undecided, decided = judged("augmentation", pair(10, 0.4)), judged("augmentation", pair(1, 0.4))
     assert (undecided.verdict, decided.verdict) == ("undecided", "supported")
     assert undecided.seeds_asked == decided.seeds_asked > 5
-    assert "a verdict of the first stage: the two-stage rule asks for" in evidence_text(decided)
+    assert f"first stage: 5 of {decided.seeds_asked} seeds; the two-stage rule asks for" in evidence_text(
+        decided
+    )
     assert "first stage" in standing(decided)
-    few, more = (judged("augmentation", pair(1, 0.15, seeds=seeds)) for seeds in (5, 20))
-    assert 5 < few.seeds_asked < 20
-    assert (few.seeds_asked, few.first_stage) == (more.seeds_asked, True)
-    assert not more.first_stage
+    few, some, more = (judged("augmentation", pair(1, 0.15, seeds=seeds)) for seeds in (5, 6, 20))
+    assert 6 < few.seeds_asked < 20
+    assert few.seeds_asked == some.seeds_asked == more.seeds_asked
+    assert (few.stage, more.stage) == (f"first stage: 5 of {few.seeds_asked} seeds", "")
+    assert f"unfinished second stage: 6 of {some.seeds_asked} seeds" in standing(some)
+    assert f"asks for {more.seeds_asked} seeds a side, by the spread of fd/digits-cnn" in evidence_text(more)
     assert judged("augmentation", pair(1, 0.01)).seeds_asked == 5
-    assert judged("augmentation", pair(1, 0.01, seeds=3)).first_stage, "fewer than the rules register"
+    fewer_than_registered = judged("augmentation", pair(1, 0.01, seeds=3))
+    assert fewer_than_registered.stage == "first stage: 3 of 5 seeds"

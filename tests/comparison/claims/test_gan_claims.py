@@ -36,6 +36,11 @@ def test_the_blur_of_real_images_that_matches_a_vae_is_reported():
     assert "like real images blurred by 0.5 pixels" in measured_text(judged("vae-blurry", runs))
 
 
+def test_oscillations_are_told_once_at_the_rates_that_the_verdict_rests_on():
+    beside = [part.sentence for part in judged("gan-unstable", rates(1.5, 0.1)).parts if not part.decides]
+    assert not [sentence for sentence in beside if sentence.startswith("Oscillation of")]
+
+
 def sensitivity_part(runs: list[Run]) -> Part:
     """Return the comparison of the bare GAN's and the coupling flow's dependence on the learning rate."""
     parts = judged("gan-unstable", runs).parts

@@ -67,3 +67,17 @@ def test_more_seeds_whatever_the_verdict_keep_the_rate_of_false_decisions(spread
 @pytest.mark.parametrize("spread", [0.2, 0.4])
 def test_more_seeds_only_where_undecided_would_raise_false_decisions_to_over_8_percent(spread):
     assert 0.08 < false_decisions(spread)["undecided"] < 0.095
+
+
+def test_a_stage_is_finished_if_each_measurement_has_the_seeds_that_its_own_spread_asks_for():
+    def stage(likelihood: int, latency: int) -> str:
+        parts = [
+            Part(sentence="", n="", verdict=SUPPORTED, p=0.01, unit="factor", name=name, spread=spread, seeds=n)
+            for name, spread, n in (("likelihood", 0.2, likelihood), ("latency", 0.01, latency))
+        ]
+        return Decision(CLAIM, "digits", "p", parts, []).stage
+
+    assert stage(13, 5) == "", "few latencies were timed in turns, and these differ little"
+    assert stage(5, 13) == "first stage: 5 of 13 seeds"
+    assert stage(12, 5) == "unfinished second stage: 12 of 13 seeds"
+    assert stage(13, 4) == "first stage: 4 of 5 seeds"

@@ -69,12 +69,15 @@ def compare(
         measure: the number; a failed run counts as its ``worst``, if it has one.
         claimed: the direction in which ``a`` differs from ``b`` by the claim.
         decides: whether the claim depends on the result.
-        by_seed: whether runs of one seed are one training, read out in two ways: then they are pairs.
+        by_seed: whether runs of one seed are one training, read out in two ways: then they are pairs, and
+            seeds that one side alone has are left out.
         alternatives: other measures of the same thing; whether they give the same verdict is a part of its
             robustness.
     """
     if measure is LATENCY:
         a, b = timed_alike(a, b)
+    if by_seed:
+        a, b = _of_common_seeds(a, b)
     samples = [measure.of(a), measure.of(b)]
     positive = [[value for value in sample if value > 0] for sample in samples]
     lost = [measure.failed(group) for group in (a, b)]
@@ -105,6 +108,7 @@ def compare(
         outcome=outcome,
         p=outcome.p,
         unit="factor",
+        name=measure.name,
         spread=_spread(
             [[math.log(one / other) for one, other in pairs]]
             if pairs
@@ -176,6 +180,18 @@ def _spread(samples: Sequence[Sequence[float]]) -> float | None:
     """
     first = [sample[: tests.FIRST_STAGE] for sample in samples]
     return max(map(statistics.stdev, first)) if min(map(len, first)) > 1 else None
+
+
+def _of_common_seeds(a: Group, b: Group) -> tuple[Group, Group]:
+    """Return two groups with the runs of those seeds alone that both have; unchanged if these are too few."""
+    seeds = {run.record.seed for run in a.runs} & {run.record.seed for run in b.runs}
+    if len(seeds) < LEAST_SEEDS:
+        return a, b
+    one, other = (
+        Group(group.model, [run for run in group.runs if run.record.seed in seeds], group.label)
+        for group in (a, b)
+    )
+    return one, other
 
 
 def _pairs(a: Group, b: Group, measure: Measure) -> list[tuple[float, float]]:
@@ -348,6 +364,7 @@ def compare_likelihood(a: Group, b: Group, claimed: Direction, decides: bool = T
         outcome=outcome,
         p=outcome.p,
         unit=likelihood.unit,
+        name="likelihood",
         spread=_spread(samples),
         seeds=min(sizes),
         variants=lambda: variants(

@@ -101,9 +101,7 @@ def badge(decision: Decision) -> str:
 def standing(decision: Decision) -> str:
     """Return what kind of evidence a verdict rests on."""
     kinds = ["exploratory" if decision.exploratory else "registered" if decision.deciding else ""]
-    kinds += (
-        [f"first stage: {decision.seeds} of {decision.seeds_asked} seeds"] if decision.first_stage else []
-    )
+    kinds += [decision.stage] if decision.stage else []
     kinds += ["by construction"] if decision.by_construction else []
     kinds += [decision.limitation.name] if decision.limitation else []
     kinds += dict.fromkeys(part.caution for part in decision.deciding if part.caution)
@@ -120,8 +118,9 @@ def evidence_text(decision: Decision) -> str:
         shares = ", ".join(_kind_text(kind, names) for kind, names in decision.kept_kinds.items())
         texts.append(f"kept by {decision.robustness:.0%} of other tests, each kind counting once ({shares})")
     if decision.seeds_asked is not None:
-        stage = "a verdict of the first stage: " * decision.first_stage
-        texts.append(f"{stage}the two-stage rule asks for {decision.seeds_asked} seeds a side")
+        stage = f"{decision.stage}; " * bool(decision.stage)
+        why = f", by the spread of {decision.asking}" if decision.asking else ""
+        texts.append(f"{stage}the two-stage rule asks for {decision.seeds_asked} seeds a side{why}")
     if decision.exploratory:
         texts.append("exploratory: the rule is younger than records that it is applied to")
     if decision.limitation is not None:

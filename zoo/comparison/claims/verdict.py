@@ -19,7 +19,15 @@ from zoo.comparison.claims import registry
 from zoo.comparison.claims.panels import Panel
 from zoo.comparison.claims.registry import Limitation, RegisteredClaim
 from zoo.comparison.collect import Run
-from zoo.comparison.statistics import LEVEL, MARGIN, Outcome, equivalence, holm, seeds_to_see
+from zoo.comparison.statistics import (
+    FIRST_STAGE,
+    LEVEL,
+    MARGIN,
+    Outcome,
+    equivalence,
+    holm,
+    seeds_to_see,
+)
 from zoo.comparison.studies import Study, studies
 
 Verdict = Literal["supported", "not supported", "equivalent", "suggestive", "undecided"]
@@ -74,6 +82,7 @@ class Part:
         unit: of the effect, ``factor`` for a ratio; names the margin within which it counts as none. Empty:
             the part is not tested for equivalence, or has been already.
         variants: returns other tests of the same measurement, for the robustness of the verdict.
+        name: what was measured, as sentences write it; empty: it is not named.
         spread: the larger standard deviation over the seeds of a side, of the logarithms if the effect is a
             factor, of the differences of pairs; None: it does not say how many seeds would decide.
         seeds: of the side that has fewer; None: likewise.
@@ -93,6 +102,7 @@ class Part:
     p: float | None = None
     unit: str = ""
     variants: Callable[[], list[Variant]] | None = None
+    name: str = ""
     spread: float | None = None
     seeds: int | None = None
     paired: bool = False
@@ -241,24 +251,39 @@ class Decision:
         a verdict is undecided would raise the share of false decisions. See
         :func:`~zoo.comparison.statistics.seeds_to_see`.
         """
-        asked = [
-            seeds_to_see(
-                math.log(margin) if part.unit == "factor" else margin, part.spread, paired=part.paired
+        return max((seeds for _, seeds in self._asked), default=None)
+
+    @property
+    def asking(self) -> str:
+        """The measurement whose spread asks for the most seeds; empty if none asks."""
+        return max(self._asked, key=lambda asked: asked[1])[0].name if self._asked else ""
+
+    @property
+    def stage(self) -> str:
+        """Which stage of the two-stage rule is unfinished, and how far it is; empty if none is.
+
+        A stage is finished if each deciding measurement has as many seeds as its own spread asks for.
+        """
+        lacking = [(asked, part.seeds) for part, asked in self._asked if part.seeds and part.seeds < asked]
+        if not lacking:
+            return ""
+        asked, seeds = max(lacking)
+        stage = "first stage" if seeds <= FIRST_STAGE else "unfinished second stage"
+        return f"{stage}: {seeds} of {asked} seeds"
+
+    @property
+    def _asked(self) -> list[tuple[Part, int]]:
+        """The seeds a side that each deciding part asks for, if it can say."""
+        return [
+            (
+                part,
+                seeds_to_see(
+                    math.log(margin) if part.unit == "factor" else margin, part.spread, paired=part.paired
+                ),
             )
             for part in self.deciding
             if part.spread is not None and (margin := margins(self.rule).get(part.unit))
         ]
-        return max(asked, default=None)
-
-    @property
-    def seeds(self) -> int | None:
-        """The fewest seeds of a side behind a deciding part; None if no part says."""
-        return min((part.seeds for part in self.deciding if part.seeds is not None), default=None)
-
-    @property
-    def first_stage(self) -> bool:
-        """Whether the verdict rests on fewer seeds than the two-stage rule asks for."""
-        return self.seeds_asked is not None and self.seeds is not None and self.seeds < self.seeds_asked
 
     @property
     def tested(self) -> bool:

@@ -15,4 +15,4 @@ def ema(study: Study) -> Evidence:
     averaged, last = trick(study, "gan", "training.ema", lambda decay: not decay, names)
     part = compare_distance(study, averaged, last, "lower", by_seed=True)
     yield with_remark(at_one_rate_text(averaged, last), part)
-    yield compare(averaged, last, OSCILLATION, "lower", decides=False)
+    yield compare(averaged, last, OSCILLATION, "lower", decides=False, by_seed=True)

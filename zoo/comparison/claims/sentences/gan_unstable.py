@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.comparison import statistics as tests
-from zoo.comparison.claims.compare import compare
 from zoo.comparison.claims.instability import after_more_updates, compare_stability
-from zoo.comparison.claims.measure import OSCILLATION
 from zoo.comparison.claims.sensitivity import compare_sensitivity, widest
 from zoo.comparison.claims.sides import (
     autoregressive_flow,
@@ -56,8 +54,6 @@ def gan_unstable(study: Study) -> Evidence:
         yield compare_sensitivity(study, bare, flow, describe_a=BARE, decides=False)
     for model in (gan, vae):
         yield compare_sensitivity(study, model, coupling, decides=False)
-    for flow in flows:
-        yield compare(flow, bare, OSCILLATION, "lower", decides=False)
     yield from _unfinished(study)
     gans = [*study.baselines("gan"), *[bare] * bool(bare.runs)]
     yield from _events(gans, [group for group in study.baselines() if group.family not in ("gan", "unknown")])
