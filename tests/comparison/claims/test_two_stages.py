@@ -72,7 +72,9 @@ def test_more_seeds_only_where_undecided_would_raise_false_decisions_to_over_8_p
 def test_a_stage_is_finished_if_each_measurement_has_the_seeds_that_its_own_spread_asks_for():
     def stage(likelihood: int, latency: int) -> str:
         parts = [
-            Part(sentence="", n="", verdict=SUPPORTED, p=0.01, unit="factor", name=name, spread=spread, seeds=n)
+            Part(
+                sentence="", n="", verdict=SUPPORTED, p=0.01, unit="factor", name=name, spread=spread, seeds=n
+            )
             for name, spread, n in (("likelihood", 0.2, likelihood), ("latency", 0.01, latency))
         ]
         return Decision(CLAIM, "digits", "p", parts, []).stage
