@@ -406,9 +406,11 @@ def test_a_run_that_diverges_on_one_process_alone_is_recorded_as_diverged(tmp_pa
         (fails_on_rank_one(overflow, "validation_values"), tmp_path / "a"),
         (fails_on_rank_one(infinite), tmp_path / "b"),
     ])  # fmt: skip
+    # before any sum of the batch normalisation; alone, since the other rank notices that the process ends
+    (first_loss,) = in_ranks([(fails_on_rank_one(infinite, "loss"), tmp_path / "c")])
     assert validation == ["Unsound: The latents hold NaN."] * 2
-    assert training == ["Diverged: The loss is nan."] * 2
-    for name, error in (("a", overflow), ("b", infinite)):
+    assert training == first_loss == ["Diverged: The loss is nan."] * 2
+    for name, error in (("a", overflow), ("b", infinite), ("c", infinite)):
         assert (read(tmp_path / name).status, read(tmp_path / name).reason) == ("diverged", str(error))
         (attempt,) = Attempts(tmp_path / name).attempts
         assert (attempt.end, attempt.reason) == ("diverged", str(error))

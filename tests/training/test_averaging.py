@@ -104,9 +104,9 @@ def test_statistics_of_averaged_weights_are_the_means_over_the_passes(kind):
 
 
 def test_only_running_batch_norm_has_running_statistics():
-    layers = [nn.BatchNorm2d(1), nn.BatchNorm2d(1, track_running_stats=False), BatchNorm(1)]
-    model = nn.Sequential(*layers, BatchNorm(1, "training set"), nn.GroupNorm(1, 1))
-    assert running_norms(model) == [layers[0], layers[2]]
+    layers = [nn.BatchNorm2d(1), nn.SyncBatchNorm(1), BatchNorm(1)]
+    without = [nn.BatchNorm2d(1, track_running_stats=False), BatchNorm(1, "training set"), nn.GroupNorm(1, 1)]
+    assert running_norms(nn.Sequential(*without, *layers)) == layers
 
 
 @pytest.mark.parametrize(

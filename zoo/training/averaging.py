@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel
 
 from zoo.models.bijections.batchnorm import BatchNorm
 
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, BatchNorm)
+_NORMS = (_BatchNorm, BatchNorm)  # the first is the base of all of torch's, SyncBatchNorm too
 
 
 def averaged_copy(model: nn.Module, decay: float) -> AveragedModel:

@@ -28,7 +28,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from zoo.errors import CUT_OFF, LOST, ZooError, tell
-from zoo.models.core.distributed import wait_at_most
+from zoo.models.core.distributed import meet, wait_at_most
 from zoo.models.networks import batch_norm
 from zoo.processes import this_command, usable_cores
 from zoo.ranks import world_size
@@ -320,6 +320,7 @@ class Agreement(pl.Callback):
                 "The processes of this run were given different configurations (rank "
                 f"{odd[0]} differs from rank 0); start all of them with the same command."
             )
+        meet()
 
 
 def check_shares(batch_size: int, processes: int, pieces: int) -> None:

@@ -79,6 +79,15 @@ def wait_at_most(timeout: timedelta) -> None:
     _timeout[:] = [timeout]
 
 
+def meet() -> None:
+    """Make the process group of these sums now; every process must call this.
+
+    Otherwise the first sum makes it. A process that is lost before that sum would be noticed by the others
+    only at the timeout: they wait for it in the store, not in a connection that breaks.
+    """
+    _group()
+
+
 def _group() -> Any:
     """Return the process group of these sums; every process must make the first call, which creates it."""
     if "own" not in _groups or _groups["world"] is not distributed.group.WORLD:
