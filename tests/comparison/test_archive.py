@@ -1,9 +1,12 @@
 """What an archive of runs holds."""
 
+import io
 import tarfile
+import zipfile
 
+import numpy as np
 import pytest
-from fake_records import save, write
+from fake_records import save, write, write_toy
 
 from zoo.cli import main
 from zoo.comparison import page
@@ -47,6 +50,18 @@ def test_many_runs_are_one_file_which_stands_for_them(tmp_path, capsys, ending):
     assert main(["compare", str(cut)]) == 2
     assert "cannot be read" in capsys.readouterr().err
     assert main(["compare", str(tmp_path / "runs"), "--pack", "all.zip"]) == 2
+
+
+@pytest.mark.parametrize(("ending", "method"), [("tar.xz", zipfile.ZIP_STORED), ("tar.gz", zipfile.ZIP_LZMA)])
+def test_arrays_are_compressed_once_with_those_of_other_runs_where_that_is_smaller(tmp_path, ending, method):
+    record = write_toy(tmp_path / "runs", "maf", 0.1, data="moons")
+    pack_runs(collect([tmp_path / "runs"])[0], tmp_path / f"all.{ending}")
+    name = f"{record.run_id}/density.npz"
+    with tarfile.open(tmp_path / f"all.{ending}") as packed:
+        arrays = packed.extractfile(name).read()
+    assert {entry.compress_type for entry in zipfile.ZipFile(io.BytesIO(arrays)).infolist()} == {method}
+    original = np.load(tmp_path / "runs" / name)["density"]
+    np.testing.assert_array_equal(np.load(io.BytesIO(arrays))["density"], original)
 
 
 def test_a_packed_file_is_named_in_place_of_the_directory_it_was_unpacked_to(tmp_path):

@@ -40,18 +40,20 @@ def archive(runs: Sequence[Run], folder: Path) -> list[str]:
 def pack_runs(runs: Sequence[Run], file: Path) -> None:
     """Write records, curves and arrays of runs to one file, the same bytes each time.
 
-    Its ending chooses the compression: ``.tar.gz``, ``.tar.xz`` (a fifth smaller, slower) or ``.tar``.
+    Its ending chooses the compression: ``.tar.gz``, ``.tar.xz`` (a fifth smaller, slower) or ``.tar``. Arrays
+    are stored as they are in ``.tar.xz``, which compresses those of many runs together.
     """
+    form = compression(file)
+    method = zipfile.ZIP_STORED if form == "xz" else zipfile.ZIP_LZMA
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as target:
         for run in sorted(runs, key=lambda run: run.record.run_id):
             for source in (run.directory / name for name in FILES if (run.directory / name).exists()):
-                content = pack(source)
+                content = pack(source, method)
                 entry = tarfile.TarInfo(f"{folder_name(run.record.run_id)}/{source.name}")
                 entry.size = len(content)
                 target.addfile(entry, io.BytesIO(content))
     content = tar.getvalue()
-    form = compression(file)
     if form == "gz":
         content = gzip.compress(content, mtime=0)
     elif form == "xz":
@@ -60,18 +62,22 @@ def pack_runs(runs: Sequence[Run], file: Path) -> None:
     write_atomic(file, content)
 
 
-def pack(file: Path) -> bytes:
+def pack(file: Path, method: int = zipfile.ZIP_LZMA) -> bytes:
     """Return a file as an archive holds it.
 
-    Arrays are compressed by LZMA, a sixth smaller than by deflate; numpy reads both. Of a long curve the rows
-    remain that a figure can show, among them all with a value on validation data.
+    Of a long curve the rows remain that a figure can show, among them all with a value on validation data.
+
+    Args:
+        file: a file of a run.
+        method: how zip files hold their arrays; by LZMA they are a sixth smaller than by deflate. numpy reads
+            every method.
     """
     content = file.read_bytes()
     if file.name == CURVES:
         return b"".join(_thin(content.splitlines(keepends=True)))
     if file.name == RECORD:
         return without_data_root(content)
-    return _compress(content) if file.suffix == ".npz" else content
+    return _rezipped(content, method) if file.suffix == ".npz" else content
 
 
 def without_data_root(record: bytes) -> bytes:
@@ -103,16 +109,16 @@ def _thin(lines: list[bytes]) -> list[bytes]:
     return [line for index, line in enumerate(lines) if index not in dropped]
 
 
-def _compress(npz: bytes) -> bytes:
-    """Return arrays under LZMA, with the same bytes each time; a damaged file as it is."""
+def _rezipped(npz: bytes, method: int) -> bytes:
+    """Return arrays with another compression, the same bytes each time; a damaged file as it is."""
     packed = io.BytesIO()
     try:
         with (
             zipfile.ZipFile(io.BytesIO(npz)) as source,
-            zipfile.ZipFile(packed, "w", zipfile.ZIP_LZMA) as target,
+            zipfile.ZipFile(packed, "w", method) as target,
         ):
             for name in source.namelist():
-                target.writestr(zipfile.ZipInfo(name), source.read(name), zipfile.ZIP_LZMA)
+                target.writestr(zipfile.ZipInfo(name), source.read(name), method)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError):
         return npz
     return packed.getvalue()
