@@ -127,7 +127,7 @@ def ticks_of(low: float, high: float, room: float) -> list[float]:
         low, high: the ends of the axis.
         room: its length in inches.
 
-    >>> ticks_of(0.7, 1.45, 1.0), ticks_of(0.3, 3.0, 1.0)
+    >>> ticks_of(0.7, 1.45, 1.0), ticks_of(0.35, 3.0, 1.0)
     ([0.8, 1, 1.25], [0.5, 1, 2])
     """
     shown: list[float] = []
