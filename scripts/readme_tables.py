@@ -28,7 +28,8 @@ COLUMNS = {
 }
 MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
 DATA = "digits"
-LEDGER, PAGE = "claims.md", "../results/claims/index.html"  # paths relative to docs/results.md
+# Where the cells of the slide link to, as seen from docs/results.md, in which the table is embedded.
+LEDGER, PAGE = "claims.md", "../results/claims/index.html"
 
 
 def families(table: Path) -> str:

@@ -275,7 +275,7 @@ def test_a_lost_rank_does_not_cut_a_write_short(monkeypatch):
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_write_is_protected_from_the_moment_it_is_asked_for(background, tmp_path, monkeypatch):
-    """The lock is held even before the writing thread begins."""
+    """A checkpoint counts as being written from the call, although its thread may begin later."""
     files, go = CheckpointFiles(background=background), threading.Event()
     if background:
         busy = ThreadPoolExecutor(1)

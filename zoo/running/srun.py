@@ -18,7 +18,7 @@ from zoo.errors import tell
 from zoo.ranks import world_size
 from zoo.record import FIRST_ENDED, write_atomic
 
-LOOK = 5.0  # seconds between two checks whether the first rank has ended
+LOOK = 5.0  # a rank checks every so many seconds whether the first one has ended
 
 
 def this_start() -> str | None:
@@ -33,7 +33,10 @@ def this_start() -> str | None:
 
 
 def say_that_the_first_has_ended(directory: Path) -> None:
-    """Tell the other ranks of this start, by a file, that the first one has ended (not on a full disk)."""
+    """Write a file in the run's directory that tells the other ranks of this start that the first has ended.
+
+    If the file cannot be written, as on a full disk, the others wait for the job's time limit.
+    """
     if (start := this_start()) is not None and directory.is_dir():
         with contextlib.suppress(OSError):
             write_atomic(directory / FIRST_ENDED, start)
@@ -49,9 +52,11 @@ def _last_ended(directory: Path) -> str | None:
 
 @contextmanager
 def ending_with_the_first(directory: Path) -> Iterator[None]:
-    """End this process, a rank other than the first, if the first rank ends before both have a process group.
+    """Within the block, end this process as soon as a file says that the first rank has ended.
 
-    The exit code is 0, since the exit code of the first rank says how the run has ended.
+    For the ranks other than the first, until the ranks have joined in a process group: from then on a lost
+    rank is noticed by its connection. The exit code is 0, since the exit code of the first rank says how the
+    run has ended.
 
     Args:
         directory: the run's directory.

@@ -45,16 +45,17 @@ def normals(seed: int, size: int) -> np.ndarray:
 def draws(
     values: Sequence[float], size: int, seed: int, *, logs: bool, error: float | None = None
 ) -> np.ndarray:
-    """Return plausible means of a configuration, ``(size,)``: mean + s t / sqrt(n).
+    """Return random draws of what a configuration's mean over ever more seeds may be, ``(size,)``.
 
-    Here s is the standard deviation of the n values, and t is drawn from Student's distribution
-    with n - 1 degrees of freedom. A bootstrap over five seeds is over-confident; this distribution is not.
+    A draw is mean + s t / sqrt(n). Here mean and s are the mean and the standard deviation of the n values,
+    and t is drawn from Student's distribution with n - 1 degrees of freedom. A bootstrap over five seeds is
+    over-confident; this distribution is not.
 
     Args:
         values: one for each seed.
         size: number of draws.
         seed: of the noise.
-        logs: return plausible means of the logarithms of the values instead.
+        logs: draw the mean of the logarithms of the values instead.
         error: standard error of a single value, drawn from a normal distribution; None: no noise.
     """
     n = len(values)

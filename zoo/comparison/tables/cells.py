@@ -16,7 +16,7 @@ from zoo.comparison.studies import Study
 from zoo.record import STATUSES, Direction
 
 KIND_MARKS = {"lower bound": "≤ ", "estimate": "≈ "}
-FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")  # the mark at the beginning of a note
+FOOTNOTE = re.compile("[⁰¹²³⁴⁵⁶⁷⁸⁹]+(?= )")  # the raised number with which a footnote begins
 NAME_MARKS = {"lower bound": " ≤", "estimate": " ≈", "exact†": " †"}  # behind the name of a line or a point
 NAME_MARKS_TEXT = "† dequantised, ≤ bound, ≈ estimate"
 SCALAR, SAMPLE = "plain", "sample"  # kinds of cells that are not likelihoods, as the CSV file writes them
