@@ -75,7 +75,15 @@ class Study:
 
     def of(self, model: str, where: Callable[[dict[str, Any]], bool] | None = None) -> list[Group]:
         """Return the configurations of a model that fulfil a condition on their settings."""
-        return [g for g in self.groups if g.model == model and (where is None or where(g.settings))]
+        groups = self._by_model.get(model, [])
+        return [group for group in groups if where is None or where(group.settings)]
+
+    @cached_property
+    def _by_model(self) -> dict[str, list[Group]]:
+        by_model: dict[str, list[Group]] = {}
+        for group in self.groups:
+            by_model.setdefault(group.model, []).append(group)
+        return by_model
 
     def baseline(self, model: str) -> Group | None:
         """Return the configuration that stands for a model: the one that a study varies.
@@ -88,13 +96,10 @@ class Study:
 
     @cached_property
     def _baselines(self) -> dict[str, Group]:
-        by_model: dict[str, list[Group]] = {}
-        for group in self.groups:
-            by_model.setdefault(group.model, []).append(group)
         usual = self._usual_updates
         return {
             model: self._most_central([g for g in groups if g.settings.get(UPDATES) == usual] or groups)
-            for model, groups in by_model.items()
+            for model, groups in self._by_model.items()
         }
 
     @cached_property
