@@ -191,18 +191,25 @@ def tell(sentence: str) -> None:
 
 
 MOST_NAMED = 60  # names that an error lists
+ALIKE = 0.5  # least share of letters in common, in order, of a name that is meant
+SHORTEST = 3  # letters of a part by which a longer name is found
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
     """Return the error for a name that does not exist; it offers the nearest names that do.
 
+    A long name, such as that of a run, also counts as near if a part of it is what was asked for, or if its
+    beginning up to one of its hyphens is like it.
+
     >>> str(unknown("model", "mfa", ["maf", "glow"]))
     "There is no model called 'mfa'; did you mean maf?"
     >>> str(unknown("run", "x", [f"maf-{number}" for number in range(500)]))
     "There is no run called 'x'; there are 500, such as maf-0, maf-1 and maf-10."
+    >>> str(unknown("run", "resflow", ["residual_flow-digits-s0-620dc0fd2d", "maf-digits-s0-fa05fb7600"]))
+    "There is no run called 'resflow'; did you mean residual_flow-digits-s0-620dc0fd2d?"
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = _nearest(name, names)
     if near:
         hint = f"did you mean {' or '.join(near)}?"
     elif len(names) > MOST_NAMED:
@@ -210,3 +217,20 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> ZooError:
     else:
         hint = f"there are: {', '.join(names)}."
     return ZooError(f"There is no {kind} called '{name}'; {hint}")
+
+
+def _nearest(name: str, names: Iterable[str]) -> list[str]:
+    """Return at most three names that hold another or are like it, the most alike first."""
+    wanted = name.casefold()
+    matcher = difflib.SequenceMatcher(b=wanted)
+    found = []
+    for known in names:
+        whole = known.casefold()
+        heads = [whole[:place] for place, letter in enumerate(whole) if letter == "-"]
+        alike = float(whole.startswith(wanted) or (wanted in whole and len(wanted) >= SHORTEST))
+        for form in (whole, *heads):
+            matcher.set_seq1(form)
+            alike = max(alike, matcher.ratio())
+        if alike >= ALIKE:
+            found.append((-alike, len(known), known))
+    return [known for *_, known in sorted(found)[:3]]

@@ -85,6 +85,22 @@ def test_an_archive_and_a_directory_list_their_runs_and_show_one(tmp_path: Path,
         assert "did you mean maf-digits-s" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [
+        ("maf", ["maf-digits-s0-c8d5ab964f", "maf-digits-s1-c8d5ab964f"]),  # of its own model, in order
+        ("maf-digits-s1", ["maf-digits-s1-c8d5ab964f", "maf-digits-s0-c8d5ab964f"]),  # the hash left out
+        ("vea-digits", ["vae-digits-s0-c8d5ab964f", "vae-digits-s1-c8d5ab964f"]),  # and a slip
+    ],
+)
+def test_a_wrong_name_names_the_nearest_of_many_runs(tmp_path: Path, capsys, wrong, meant) -> None:
+    for model in (*(f"a{number}" for number in range(40)), "maf", "vae"):  # too many to list
+        for seed in range(2):
+            write(tmp_path, model, "flow", seed=seed, key="-c8d5ab964f")
+    assert main(["show", str(tmp_path), wrong]) == 2
+    assert f"called '{wrong}'; did you mean {' or '.join(meant)}" in capsys.readouterr().err
+
+
 def test_the_command_names_a_directory_without_a_record(tmp_path: Path, capsys) -> None:
     assert main(["show", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("zoo: There is no record at ")
